@@ -1,0 +1,116 @@
+"""Every exception this package raises on purpose.
+
+The tree (a standard type in brackets where one fits as well)::
+
+    SmolError
+    ├── AgentError                     what a step can meet; recorded on the step
+    │   ├── AgentParsingError          the reply holds no usable action: becomes the next observation
+    │   ├── AgentExecutionError        the action failed: becomes the next observation
+    │   │   ├── AgentToolCallError     a tool was called with wrong arguments
+    │   │   └── AgentToolExecutionError  a tool raised
+    │   ├── AgentMaxStepsError         the step limit was reached
+    │   └── AgentGenerationError       the model gave no reply: ends the run
+    ├── ConfigError [ValueError]       a setting is missing or wrong
+    ├── ModelError [RuntimeError]      a model cannot be built or reached
+    ├── ToolError [ValueError]         a tool is defined or called wrongly
+    ├── ExecutorError [RuntimeError]   the child kernel cannot be started or reached
+    │   └── ChildDiedError             the child kernel ended by itself
+    ├── NotPortableError [TypeError]   a value cannot cross between host and child
+    ├── JournalError [RuntimeError]    the journal cannot be read or written
+    │   └── RunNotFoundError [KeyError]
+    ├── EventError [ValueError]        a stored event cannot be read
+    └── MissingDependencyError [ImportError]  an optional package is needed
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SmolError(Exception):
+    """Root of every error of this package."""
+
+
+class AgentError(SmolError):
+    """What went wrong within a step.
+
+    Parameters: `message`, shown to the model and to people; `logger`, an object with
+    `log_error(message)` that is told at once (None: nobody).
+    """
+
+    def __init__(self, message: str, logger: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if logger is not None:
+            logger.log_error(message)
+
+    def dict(self) -> dict[str, str]:
+        """The error as plain data: `type` and `message`."""
+        return {"type": type(self).__name__, "message": str(self.message)}
+
+
+class AgentParsingError(AgentError):
+    """The model's reply holds no usable action."""
+
+
+class AgentExecutionError(AgentError):
+    """The action raised, was stopped, or lost its child."""
+
+
+class AgentToolCallError(AgentExecutionError):
+    """A tool was called with arguments that its schema refuses."""
+
+
+class AgentToolExecutionError(AgentExecutionError):
+    """A tool raised while it ran."""
+
+
+class AgentMaxStepsError(AgentError):
+    """The run reached its step limit without a final answer."""
+
+
+class AgentGenerationError(AgentError):
+    """The model gave no reply; the run ends, its journal intact."""
+
+
+class ConfigError(SmolError, ValueError):
+    """A setting is missing or wrong; the message says what to set."""
+
+
+class ModelError(SmolError, RuntimeError):
+    """A model cannot be built or reached."""
+
+
+class ToolError(SmolError, ValueError):
+    """A tool is defined or called wrongly; the message names the place."""
+
+
+class ExecutorError(SmolError, RuntimeError):
+    """The child kernel cannot be started or reached."""
+
+
+class ChildDiedError(ExecutorError):
+    """The child kernel ended by itself."""
+
+
+class NotPortableError(SmolError, TypeError):
+    """A value cannot cross between host and child."""
+
+
+class JournalError(SmolError, RuntimeError):
+    """The journal cannot be read or written."""
+
+
+class RunNotFoundError(JournalError, KeyError):
+    """No run of that id is in the journal."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""  # KeyError would show the repr
+
+
+class EventError(SmolError, ValueError):
+    """A stored event cannot be read."""
+
+
+class MissingDependencyError(SmolError, ImportError):
+    """An optional package is needed; the message names the extra to install."""

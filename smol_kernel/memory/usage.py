@@ -1,0 +1,51 @@
+"""Token counts and times of a step or a run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class TokenUsage:
+    """Tokens of one model call, or a sum of calls.
+
+    `cached_tokens` are those of `input_tokens` that the provider served from its cache.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    total_tokens: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total_tokens = self.input_tokens + self.output_tokens
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+    def dict(self) -> dict[str, int]:
+        """The counts as plain data."""
+        return asdict(self)
+
+
+@dataclass
+class Timing:
+    """Start and end of something, in seconds since the epoch; `end_time` is None while it lasts."""
+
+    start_time: float = field(default_factory=time.time)
+    end_time: float | None = None
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; None while it lasts."""
+        return None if self.end_time is None else self.end_time - self.start_time
+
+    def dict(self) -> dict[str, Any]:
+        """Start, end and duration as plain data."""
+        return {"start_time": self.start_time, "end_time": self.end_time, "duration": self.duration}
