@@ -1,0 +1,150 @@
+"""From a model's reply to an action: finds the code, or says in words that repair what is wrong with the reply."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+
+from smol_kernel.errors import AgentParsingError
+
+DEFAULT_TAGS = ("<code>", "</code>")
+MARKDOWN_TAGS = ("```python", "```")
+
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:python|py|Python|ipython)?[ \t]*\n", re.MULTILINE)
+_OBSERVED = re.compile(r"^\s*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
+_LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
+_PARSE_LIMIT = 100_000  # characters; a longer text is not parsed to find out whether it is Python
+_MOST_BLOCKS = 50  # a reply with more of them is a model gone astray
+
+
+@dataclass(frozen=True)
+class Action:
+    """A parsed reply: why, and the code to run."""
+
+    thought: str
+    code: str
+
+
+@dataclass(frozen=True)
+class _Block:
+    start: int
+    end: int
+    code: str
+
+
+def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
+    """The action in `reply`.
+
+    Understands a block between `tags`, Markdown fences, a last block left open, and a reply that is nothing
+    but code. Several blocks run as one, up to the first made-up observation between them.
+    Raises AgentParsingError with a message for the model that names the fault and shows the form.
+    """
+    text = _without_reasoning(reply, tags)
+    blocks = _tagged_blocks(text, *tags) or _fenced_blocks(text)
+    blocks = _before_invented_observation(text, [block for block in blocks if block.code.strip()])
+    if blocks:
+        thought = _LABEL.sub("", text[: blocks[0].start].strip())
+        return Action(thought=thought, code="\n\n".join(block.code.strip("\n").rstrip() for block in blocks))
+    if _is_code(text):
+        return Action(thought="", code=text.strip())
+    raise AgentParsingError(_fault(reply, text, tags))
+
+
+def closed(reply: str, tags: tuple[str, str]) -> str:
+    """`reply` with the closing tag that the stop sequence cut off, so that the history shows the form."""
+    opened = reply.rfind(tags[0])
+    if opened < 0 or tags[1] in reply[opened + len(tags[0]) :]:
+        return reply
+    return f"{reply.rstrip()}\n{tags[1]}"
+
+
+def _without_reasoning(reply: str, tags: tuple[str, str]) -> str:
+    """The reply after its `<think>` part; nothing where that part was never closed."""
+    head, found, tail = reply.partition("</think>")
+    if found and tags[0] not in head.split("<think>")[0]:
+        return tail
+    return "" if reply.lstrip().startswith("<think>") else reply
+
+
+def _tagged_blocks(text: str, opening: str, closing: str) -> list[_Block]:
+    blocks: list[_Block] = []
+    position = 0
+    while len(blocks) < _MOST_BLOCKS and (start := text.find(opening, position)) >= 0:
+        ends = [match.start() for match in re.finditer(re.escape(closing), text[start + len(opening) :])]
+        body = text[start + len(opening) :]
+        length = _first_that_parses(body, ends) if ends else len(body)
+        position = start + len(opening) + length + (len(closing) if ends else 0)
+        blocks.append(_Block(start, position, _unfenced(body[:length])))
+    return blocks
+
+
+def _fenced_blocks(text: str) -> list[_Block]:
+    blocks: list[_Block] = []
+    position = 0
+    while len(blocks) < _MOST_BLOCKS and (match := _FENCE.search(text, position)):
+        body = text[match.end() :]
+        closing = re.compile(rf"^[ \t]*{re.escape(match.group(1))}[ \t]*$", re.MULTILINE)
+        ends = [found.start() for found in closing.finditer(body)]
+        length = _first_that_parses(body, ends) if ends else len(body)
+        after = body.find("\n", length)
+        position = len(text) if not ends or after < 0 else match.end() + after
+        blocks.append(_Block(match.start(), position, body[:length]))
+    return blocks
+
+
+def _first_that_parses(body: str, ends: list[int]) -> int:
+    """Where the block ends: a closing mark inside a string of the code is not the end."""
+    return next((end for end in ends[:20] if _parses(_unfenced(body[:end]))), ends[0])
+
+
+def _unfenced(code: str) -> str:
+    """The code without Markdown fences that a model put inside the tags."""
+    match = _FENCE.match(code.lstrip("\n"))
+    if not match:
+        return code
+    body = code.lstrip("\n")[match.end() :].rstrip()
+    return body.removesuffix(match.group(1))
+
+
+def _before_invented_observation(text: str, blocks: list[_Block]) -> list[_Block]:
+    """The blocks up to where the model made up an output of its own instead of waiting for it."""
+    kept = blocks[:1]
+    for previous, block in zip(blocks, blocks[1:], strict=False):
+        if _OBSERVED.search(text[previous.end : block.start]):
+            break
+        kept.append(block)
+    return kept
+
+
+def _parses(code: str) -> bool:
+    if len(code) > _PARSE_LIMIT:
+        return False
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _is_code(text: str) -> bool:
+    """Whether the bare text is a program: prose that happens to parse (`Done`, `42`) is not."""
+    if not _parses(text):
+        return False
+    body = ast.parse(text).body
+    return any(not isinstance(node, ast.Expr) or isinstance(node.value, (ast.Call, ast.Await)) for node in body)
+
+
+def _fault(reply: str, text: str, tags: tuple[str, str]) -> str:
+    form = f"{tags[0]}\n# your code\n{tags[1]}"
+    if not reply.strip():
+        return f"Your reply was empty. Write a sentence on what you do next, then one block of code:\n{form}"
+    if not text.strip():
+        return f"Your reply ended while you were still thinking. Think less, then write one block of code:\n{form}"
+    if tags[0] in text or _FENCE.search(text):
+        return f"The code block in your reply is empty. Put the code between the tags:\n{form}"
+    answer = f"{tags[0]}\nfinal_answer(...)\n{tags[1]}"
+    return (
+        f"Your reply holds no code block, so nothing ran. Write one block of code in this form:\n{form}\n"
+        f"If you have the answer already, give it in code:\n{answer}"
+    )

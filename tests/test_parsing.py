@@ -1,0 +1,92 @@
+"""A reply becomes an action, or a message that repairs it."""
+
+import pytest
+
+from smol_kernel.agents.parsing import MARKDOWN_TAGS, closed, parse_reply
+from smol_kernel.errors import AgentParsingError
+
+
+def test_a_tagged_block_and_its_thought():
+    action = parse_reply("Thought: look first.\n<code>\nx = 1\nprint(x)\n</code>")
+    assert action.thought == "look first."
+    assert action.code == "x = 1\nprint(x)"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "look\n```python\nx = 1\n```",
+        "look\n```py\nx = 1\n```\nThat is all.",
+        "look\n```\nx = 1\n```",
+        "look\n<code>\n```python\nx = 1\n```\n</code>",
+        "look\n<code>\nx = 1",
+        "look\n```python\nx = 1\n",
+        "<think>shall I\n```python\nno()\n```\n</think>look\n<code>x = 1</code>",
+        "shall I?</think>look\n<code>x = 1</code>",
+    ],
+)
+def test_other_forms_are_understood(reply):
+    action = parse_reply(reply)
+    assert action.code == "x = 1"
+    assert action.thought == "look"
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        ("<code>\ns = '''</code>'''\nprint(s)\n</code>", "s = '''</code>'''\nprint(s)"),
+        ("```python\ns = '''\n```\n'''\nprint(s)\n```\n", "s = '''\n```\n'''\nprint(s)"),
+        ("<code>\nprint('``` in a string')\n</code>", "print('``` in a string')"),
+        ("<code>\nprint('<think>')\n</code>", "print('<think>')"),
+    ],
+)
+def test_marks_inside_strings_of_the_code_do_not_end_it(reply, code):
+    assert parse_reply(reply).code == code
+
+
+def test_several_blocks_run_as_one():
+    assert parse_reply("a\n<code>x = 1</code>\nthen\n<code>y = x</code>").code == "x = 1\n\ny = x"
+
+
+def test_blocks_after_an_invented_observation_are_left_out():
+    reply = "a\n<code>x = 1</code>\nObservation: 41\nso\n<code>final_answer(41)</code>"
+    assert parse_reply(reply).code == "x = 1"
+
+
+def test_a_reply_that_is_only_code_is_run():
+    assert parse_reply("final_answer(6 * 7)").code == "final_answer(6 * 7)"
+
+
+def test_a_flood_of_tags_is_cut_short():
+    assert len(parse_reply("<code>x</code>" * 100_000).code) < 1_000
+    assert parse_reply("<code>" * 100_000).code
+
+
+def test_markdown_tags():
+    assert parse_reply("look\n```python\nx = 1\n```\n", MARKDOWN_TAGS).code == "x = 1"
+
+
+@pytest.mark.parametrize(
+    ("reply", "hint"),
+    [
+        ("", "was empty"),
+        ("  \n ", "was empty"),
+        ("<think>I wonder and wonder", "still thinking"),
+        ("The answer is 42.", "final_answer(...)"),
+        ("Done", "no code block"),
+        ("<code>\n</code>", "is empty"),
+        ("x" * 1_000_000, "no code block"),
+        ("({[" * 400_000, "no code block"),
+    ],
+)
+def test_a_reply_without_an_action_gets_a_message_that_repairs(reply, hint):
+    with pytest.raises(AgentParsingError) as caught:
+        parse_reply(reply)
+    assert hint in caught.value.message
+    assert "<code>" in caught.value.message
+
+
+def test_the_closing_tag_cut_off_by_the_stop_sequence_is_put_back():
+    assert closed("a\n<code>\nx", ("<code>", "</code>")) == "a\n<code>\nx\n</code>"
+    assert closed("a\n<code>\nx\n</code>", ("<code>", "</code>")) == "a\n<code>\nx\n</code>"
+    assert closed("no code", ("<code>", "</code>")) == "no code"
