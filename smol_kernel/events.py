@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -232,3 +234,19 @@ def from_dict(data: dict[str, Any]) -> Event:
         return cls(**{name: value for name, value in data.items() if name in known})
     except TypeError as error:
         raise EventError(f"event of kind {kind!r} does not fit: {error}") from None
+
+
+def watched(events: Iterable[Event], reader: Callable[[Event], object]) -> Iterator[Event]:
+    """Pass `events` on, each shown to `reader` first.
+
+    A reader that raises is left out from then on, with a RuntimeWarning: it never ends a run.
+    """
+    broken = False
+    for event in events:
+        if not broken:
+            try:
+                reader(event)
+            except Exception as error:  # noqa: BLE001  boundary: a reader of events
+                broken = True
+                warnings.warn(f"{reader!r} cannot show this run any more: {error!r}", RuntimeWarning, stacklevel=2)
+        yield event

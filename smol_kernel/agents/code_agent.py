@@ -60,7 +60,7 @@ class CodeAgent(MultiStepAgent):
         self.executor_type = executor_type
         self.executor_kwargs = dict(executor_kwargs or {})
         super().__init__(
-            [*tools, *([] if any(tool.name == "final_answer" for tool in tools) else [FinalAnswerTool()])],
+            tools,
             model,
             prompt_templates,
             instructions,
@@ -88,6 +88,11 @@ class CodeAgent(MultiStepAgent):
 
     def __exit__(self, *error: object) -> None:
         self.cleanup()
+
+    def _checked_tools(self, tools: Sequence[Tool]) -> dict[str, Tool]:
+        found = super()._checked_tools(tools)
+        found.setdefault("final_answer", FinalAnswerTool())
+        return found
 
     def _default_templates(self) -> PromptTemplates:
         return default_templates("code_agent")

@@ -26,6 +26,7 @@ from smol_kernel.events import (
     RunStarted,
     StepFinished,
     StepStarted,
+    watched,
 )
 from smol_kernel.executors.values import describe
 from smol_kernel.journal import Journal, open_journal, record
@@ -151,10 +152,13 @@ class MultiStepAgent(ABC):
         model cannot be reached, ExecutorError when no child can be started, KeyboardInterrupt on Ctrl-C.
         """
         started = time.time()
-        # Drawing lies above the loop; this is the one look-up by name in that direction.
-        drawn = import_module("smol_kernel.render.console").drawn if self.verbosity_level >= LogLevel.INFO else iter
         finished = RunFinished(state="error")
-        for event in drawn(self.events(task, reset=reset, additional_args=additional_args, max_steps=max_steps)):
+        events: Iterator[Event]
+        events = self.events(task, reset=reset, additional_args=additional_args, max_steps=max_steps)
+        if self.verbosity_level >= LogLevel.INFO:
+            # Drawing lies above the loop; this is the one look-up by name in that direction.
+            events = watched(events, import_module("smol_kernel.render.console").ConsoleReader())
+        for event in events:
             if isinstance(event, RunFinished) and event.run == self.run_id:
                 finished = event
         answers = [step.output for step in self.memory.steps if isinstance(step, FinalAnswerStep)]

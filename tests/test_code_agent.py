@@ -1,0 +1,226 @@
+"""The loop with real child kernels and scripted replies."""
+
+import threading
+
+import pytest
+
+from smol_kernel.agents.code_agent import CodeAgent
+from smol_kernel.errors import AgentGenerationError, ConfigError
+from smol_kernel.events import (
+    ActionFinished,
+    ActionProposed,
+    FinalAnswer,
+    ModelReplied,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    ToolCalled,
+)
+from smol_kernel.journal import Journal
+from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.memory.steps import ActionStep
+from smol_kernel.models.scripted import ScriptedModel
+from smol_kernel.tools.base import tool
+
+
+def code(text, thought="Next."):
+    return f"{thought}\n<code>\n{text}\n</code>"
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def make(replies, tools=(), **options):
+        agent = CodeAgent(
+            tools=list(tools),
+            model=ScriptedModel(replies),
+            verbosity_level=LogLevel.OFF,
+            journal=tmp_path / "journal.sqlite",
+            **options,
+        )
+        made.append(agent)
+        return agent
+
+    yield make
+    for agent in made:
+        agent.cleanup()
+
+
+@tool
+def double(number: int) -> int:
+    """Twice the number.
+
+    Args:
+        number: what to double.
+    """
+    return 2 * number
+
+
+def last_request(agent):
+    return "\n".join(message.text for message in agent.model.requests[-1])
+
+
+def test_steps_share_one_namespace_and_the_answer_comes_back(make):
+    agent = make([code("x = 20"), code("final_answer(x + 1)")])
+    assert agent.run("add") == 21
+
+
+def test_a_run_is_told_in_events_in_order(make, tmp_path):
+    agent = make([code("x = double(number=4)\nprint(x)"), code("final_answer(x)")], tools=[double])
+    events = list(agent.events("double four"))
+    durable = [type(event) for event in events if event.durable]
+    assert durable[:4] == [RunStarted, StepStarted, ModelReplied, ActionProposed]
+    assert durable[-3:] == [FinalAnswer, StepFinished, RunFinished]
+    assert {event.run for event in events} == {agent.run_id}
+    assert [event.step for event in events if isinstance(event, StepStarted)] == [1, 2]
+    assert next(event for event in events if isinstance(event, ToolCalled)).tool == "double"
+    assert events[-1].state == "success"
+    stored = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+    assert stored == [event for event in events if event.durable]
+
+
+def test_the_model_reads_prints_and_the_last_value(make):
+    agent = make([code("print('hello')\ny = 3"), code("final_answer(y)")])
+    agent.run("look")
+    assert "Execution logs:\nhello\nLast output from code snippet:\n3" in last_request(agent)
+
+
+def test_an_error_becomes_the_next_observation_and_completed_statements_keep_their_effect(make):
+    agent = make([code("a = 1\nprint('before')\nb = undefined"), code("final_answer(a)")])
+    assert agent.run("err") == 1
+    request = last_request(agent)
+    assert "before" in request
+    assert "NameError: name 'undefined' is not defined" in request
+    step = agent.memory.steps[1]
+    assert isinstance(step, ActionStep) and step.error is not None
+
+
+def test_a_reply_without_code_is_answered_with_the_form(make):
+    agent = make(["It is 42.", code("final_answer(42)")])
+    assert agent.run("ask") == 42
+    assert "no code block" in last_request(agent)
+
+
+def test_at_max_steps_the_best_answer_is_asked_for(make):
+    agent = make([code("x = 1"), code("x = 2"), "About two."], max_steps=2)
+    result = agent.run("count", return_full_result=True)
+    assert (result.output, result.state) == ("About two.", "max_steps_error")
+    assert "limit of 2 steps" in agent.memory.steps[2].error.message
+    assert "About two." not in agent.system_prompt
+
+
+def test_max_steps_without_a_best_answer_keeps_the_reason(make):
+    agent = make([code("x = 1")], max_steps=1)
+    result = agent.run("count", return_full_result=True)
+    assert result.output is None
+    assert "best answer failed" in list(agent.memory.steps)[1].error.message
+
+
+def test_the_prompt_only_grows_at_its_end(make):
+    agent = make([code("x = 1"), code("1 / 0"), code("final_answer(x)")], tools=[double])
+    agent.run("grow")
+    requests = [[message.dict() for message in request] for request in agent.model.requests]
+    for earlier, later in zip(requests, requests[1:], strict=False):
+        assert later[: len(earlier)] == earlier
+    assert "def double(number: int) -> int:" in agent.system_prompt
+
+
+def test_reset_starts_afresh_and_without_it_the_conversation_goes_on(make):
+    script = [code("x = 5\nfinal_answer(x)"), code("final_answer(x + 1)"), code("final_answer('x' in globals())")]
+    agent = make(script)
+    assert agent.run("one") == 5
+    assert agent.run("two", reset=False) == 6
+    assert "Task:\none" in last_request(agent)
+    assert agent.run("three") is False
+    assert "Task:\none" not in last_request(agent)
+
+
+def test_additional_args_are_summarised_in_the_prompt_and_whole_in_the_namespace(make):
+    agent = make([code("final_answer(len(numbers))")])
+    assert agent.run("count", additional_args={"numbers": list(range(3000))}) == 3000
+    assert "`numbers`" in last_request(agent)
+    assert len(last_request(agent)) < len(agent.system_prompt) + 500
+
+
+def test_stop_while_the_model_is_asked(make):
+    asked, release = threading.Event(), threading.Event()
+
+    def slow(messages):
+        asked.set()
+        release.wait(30)
+        return code("final_answer(1)")
+
+    agent = make([slow])
+    states = []
+    thread = threading.Thread(target=lambda: states.extend(list(agent.events("wait"))))
+    thread.start()
+    assert asked.wait(30)
+    agent.interrupt()
+    thread.join(30)
+    release.set()
+    assert not thread.is_alive()
+    assert states[-1].state == "interrupted"
+
+
+def test_stop_in_the_middle_of_an_action(make):
+    agent = make([code("print('go', flush=True)\nwhile True: pass")])
+    events = []
+    for event in agent.events("loop"):
+        events.append(event)
+        if getattr(event, "channel", "") == "stdout":
+            agent.interrupt()
+    finished = next(event for event in events if isinstance(event, ActionFinished))
+    assert finished.status == "interrupted"
+    assert events[-1].state == "interrupted"
+    assert "go" in finished.logs
+
+
+def test_a_model_that_fails_ends_the_run_with_its_record_intact(make, tmp_path):
+    agent = make([code("x = 1"), ValueError("no such model")])
+    with pytest.raises(AgentGenerationError, match="no such model"):
+        agent.run("fail")
+    last = Journal(tmp_path / "journal.sqlite").events(agent.run_id)[-1]
+    assert (last.state, last.steps) == ("error", 2)
+    assert "no such model" in last.error
+
+
+def test_closing_the_stream_stops_the_run_and_is_recorded(make, tmp_path):
+    agent = make([code("x = 1"), code("final_answer(x)")])
+    stream = agent.events("close")
+    for event in stream:
+        if isinstance(event, StepFinished):
+            break
+    stream.close()
+    assert Journal(tmp_path / "journal.sqlite").events(agent.run_id)[-1].state == "interrupted"
+    agent.model.replies = [code("final_answer(2)")]
+
+
+def test_final_answer_ends_the_action(make):
+    agent = make([code("final_answer('a')\nprint('never')")])
+    events = list(agent.events("end"))
+    assert not [event for event in events if getattr(event, "text", "") == "never\n"]
+    assert events[-1].state == "success"
+
+
+@pytest.mark.parametrize("task", ["", "   \n"])
+def test_an_empty_task_is_refused(make, task):
+    with pytest.raises(ConfigError, match="task is empty"):
+        make([]).run(task)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_steps": 0}, "max_steps is 0"),
+        ({"code_block_tags": "x"}, "code_block_tags is 'x'"),
+        ({"prompt_templates": {"system_prompt": "{{ nope }}"}}, "nope"),
+        ({"tools": [print]}, "is not a tool"),
+        ({"tools": [double, double]}, "two tools are called 'double'"),
+        ({"executor_type": "docker"}, "docker"),
+    ],
+)
+def test_wrong_settings_are_named(make, options, said):
+    with pytest.raises(ConfigError, match=said.replace("{", r"\{")):
+        make([], **options)
