@@ -1,0 +1,158 @@
+"""Reads what went wrong with a request to a provider: a sentence for people, and whether to try again.
+
+Called by `litellm.py`. Providers and HTTP libraries each raise their own kinds, so the whole chain of causes is read:
+for the status that really came over the wire, and for the standard errors at its bottom.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_CONTEXT = ("context_length_exceeded", "maximum context length", "context window", "prompt is too long")
+_NO_KEY = ("missing credentials", "api_key client option must be set", "missing anthropic api key", "no api key")
+_BROKEN = ("RemoteProtocolError", "ReadError", "WriteError", "CloseError", "APIConnectionError", "ConnectError")
+_NOT_A_REPLY = ("empty or invalid response", "unable to get json response")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a request went."""
+
+    model_id: str
+    address: str | None
+    """URL of the server; None: the provider's own."""
+    key_variable: str
+    """Environment variable that holds the key."""
+
+    @property
+    def where(self) -> str:
+        """The place in words."""
+        return f"the server at {self.address}" if self.address else "the provider"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a request failed of."""
+
+    message: str
+    retry: bool = False
+    """True for what may pass by itself: 429, 5xx, a broken connection."""
+    retry_after: float | None = None
+    """Seconds the server asks to wait (RFC 9110, `Retry-After`)."""
+
+
+def read_failure(error: BaseException, target: Target) -> Failure:
+    """What `error`, raised by a request to `target`, means."""
+    chain = list(_chain(error))
+    text, all_text = str(error), " ".join(str(cause) for cause in chain)
+    named = f"model {target.model_id!r}"
+    if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
+        return Failure(f"{named}: nobody answers at {target.address}: connection refused. {_start_it(target)}")
+    if any("Timeout" in type(cause).__name__ for cause in chain):
+        return Failure(f"{named}: no reply in time from {target.where}. Allow it longer with timeout=SECONDS")
+    if "LLM Provider NOT provided" in text:
+        name = target.model_id.rpartition("/")[2]
+        return Failure(
+            f"{named} does not say which provider it is of. Write it as provider/name: 'openai/{name}' "
+            f"(also for any OpenAI-compatible server, with api_base), 'anthropic/{name}', 'ollama/{name}'"
+        )
+    if any(sign in text.lower() for sign in _NO_KEY):
+        return Failure(no_key(target))
+    if any(isinstance(cause, ImportError) for cause in chain):
+        return Failure(f"{named}: a package of this provider is missing: {_first_line(text)}")
+    if any(sign in all_text.lower() for sign in _CONTEXT) or "ContextWindow" in type(error).__name__:
+        return Failure(
+            f"{named}: the conversation is longer than the model can read. Start a new one, print less, "
+            f"or choose a model with a longer context"
+        )
+    status = _status(chain)
+    if status is not None:
+        return _read_status(status, chain, target)
+    if any(isinstance(cause, json.JSONDecodeError) for cause in chain) or _is_no_reply(text):
+        return Failure(no_completion(target))
+    if any(type(cause).__name__ in _BROKEN for cause in chain):
+        return Failure(f"{named}: the connection to {target.where} failed", retry=True)
+    return Failure(f"{named}: {_first_line(text)}")
+
+
+def no_key(target: Target) -> str:
+    """Said of a request that has no key to send."""
+    return f"model {target.model_id!r} needs a key: set {target.key_variable}, or pass api_key=…"
+
+
+def no_completion(target: Target) -> str:
+    """Said of a reply that cannot be read."""
+    return (
+        f"model {target.model_id!r}: what came from {target.where} is no chat completion. Does it speak OpenAI's "
+        f"protocol, and is the address right (it often ends in /v1)?"
+    )
+
+
+def _read_status(status: int, chain: list[BaseException], target: Target) -> Failure:
+    named = f"model {target.model_id!r}"
+    said = f"{_first_line(str(chain[0]))} ({status})"
+    if status in (401, 403):
+        return Failure(f"{named}: {target.where} refused the key ({status}). Check {target.key_variable} or api_key")
+    if status == 404:
+        name = target.model_id.split("/", 1)[-1]
+        return Failure(
+            f"{named}: {target.where} knows no model {name!r} (404). Check the name"
+            + (", and that the address is right (it often ends in /v1)" if target.address else "")
+        )
+    if status == 429 and any("insufficient_quota" in str(cause) for cause in chain):
+        return Failure(f"{named}: the quota of this key is used up (429). Check the plan and billing of the provider")
+    if status == 429:
+        return Failure(f"{named}: too many requests: {said}", retry=True, retry_after=_retry_after(chain))
+    if status >= 500 or status == 408:
+        return Failure(f"{named}: {target.where} failed: {said}", retry=True, retry_after=_retry_after(chain))
+    return Failure(f"{named}: {target.where} refused the request: {said}")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _status(chain: list[BaseException]) -> int | None:
+    """The HTTP status that was received. LiteLLM gives its errors made-up responses, which have no headers."""
+    for cause in chain:
+        response: Any = getattr(cause, "response", None)
+        if response is not None and getattr(response, "headers", None):
+            return int(response.status_code)
+        code = getattr(cause, "code", None)
+        if isinstance(code, int) and 400 <= code < 600:  # an error sent as an event of a stream
+            return code
+    return None
+
+
+def _retry_after(chain: list[BaseException]) -> float | None:
+    for cause in chain:
+        headers: Any = getattr(getattr(cause, "response", None), "headers", None) or {}
+        try:
+            return max(0.0, float(headers["retry-after"]))
+        except (KeyError, ValueError):  # absent, or a date, which providers do not send
+            continue
+    return None
+
+
+def _is_no_reply(text: str) -> bool:
+    return any(sign in text.lower() for sign in _NOT_A_REPLY)
+
+
+def _start_it(target: Target) -> str:
+    if target.model_id.startswith("ollama"):
+        return "Is Ollama running? `ollama serve` starts it"
+    return "Is the server running, and is api_base right?"
+
+
+def _first_line(text: str) -> str:
+    """The provider's own words: LiteLLM's class names before them are left out."""
+    lines = text.strip().splitlines() or ["no reason given"]
+    words = lines[0].rpartition("Exception - ")[2].removeprefix("litellm.")
+    return words if len(words) <= 300 else words[:300] + "…"

@@ -1,0 +1,510 @@
+"""Tools: schema from functions, the Tool class, the check of a call's arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import inspect
+import io
+import re
+import threading
+import typing
+from collections.abc import Sequence
+from typing import Any, Literal, Optional, Union
+
+import pytest
+
+from smol_kernel.errors import ToolError
+from smol_kernel.tools.base import FunctionTool, Tool, bind_arguments, tool, validate_tool_arguments
+from smol_kernel.tools.defaults import FinalAnswerTool, UserInputTool
+from smol_kernel.tools.schema import type_schema
+
+
+@tool
+def search(query: str, limit: int = 5, *, tags: list[str] | None = None, order: Literal["new", "old"] = "new") -> str:
+    """Searches the archive.
+
+    It knows the years since 1900.
+
+    Args:
+        query: What to look for,
+            in plain words.
+        limit (int): How many hits: at most 50.
+        tags: Only hits with these tags.
+        order: Which ones first.
+
+    Returns:
+        One hit a line.
+    """
+    return f"{query} {limit} {tags} {order}"
+
+
+# @tool
+
+
+def test_a_function_becomes_a_tool():
+    assert isinstance(search, Tool)
+    assert (search.name, search.output_type, search.threaded) == ("search", "string", False)
+    assert search.description == "Searches the archive.\n\nIt knows the years since 1900."
+    assert search.inputs == {
+        "query": {"type": "string", "description": "What to look for, in plain words."},
+        "limit": {"type": "integer", "description": "How many hits: at most 50."},
+        "tags": {
+            "type": "array",
+            "items": {"type": "string"},
+            "nullable": True,
+            "description": "Only hits with these tags.",
+        },
+        "order": {"type": "string", "enum": ["new", "old"], "description": "Which ones first."},
+    }
+
+
+def test_a_tool_is_called_like_the_function_it_was():
+    assert search("a") == "a 5 None new"
+    assert search("a", 2, order="old") == search(query="a", limit=2, order="old") == "a 2 None old"
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        search("a", colour=1)
+
+
+def test_a_tool_keeps_what_the_function_says_of_itself():
+    assert search.__name__ == "search"
+    assert search.__doc__.startswith("Searches the archive.")
+    assert search.__wrapped__("a") == "a 5 None new"
+    assert list(inspect.signature(search).parameters) == ["query", "limit", "tags", "order"]
+    assert repr(search).startswith("<tool search(query: str")
+
+
+def test_the_prompt_shows_head_and_docstring():
+    assert search.to_code_prompt() == (
+        "def search(query: str, limit: int = 5, tags: list[str] | None = None, "
+        "order: Literal['new', 'old'] = 'new') -> str:\n"
+        '    """Searches the archive.\n'
+        "\n"
+        "    It knows the years since 1900.\n"
+        "\n"
+        "    Args:\n"
+        "        query: What to look for, in plain words.\n"
+        "        limit: How many hits: at most 50.\n"
+        "        tags: Only hits with these tags.\n"
+        "        order: Which ones first.\n"
+        "\n"
+        "    Returns:\n"
+        "        One hit a line.\n"
+        '    """'
+    )
+    compile(search.to_code_prompt(), "<prompt>", "exec")
+
+
+def test_a_prompt_follows_a_changed_description():
+    @tool
+    def now() -> str:
+        """Tells the time."""
+        return "noon"
+
+    now.description = "Tells the time in Zurich."
+    assert now.to_code_prompt() == 'def now() -> str:\n    """Tells the time in Zurich.\n    """'
+
+
+def test_threaded_is_a_flag_of_the_tool():
+    @tool(threaded=True)
+    def fetch(url: str) -> str:
+        """Fetches a page.
+
+        Args:
+            url: Its address.
+        """
+        return url
+
+    assert isinstance(fetch, FunctionTool)
+    assert fetch.threaded and fetch("x") == "x"
+
+
+def test_an_async_function_gives_its_awaitable():
+    @tool
+    async def later(x: int) -> int:
+        """Waits.
+
+        Args:
+            x: A number.
+        """
+        await asyncio.sleep(0)
+        return x + 1
+
+    assert later.is_async and not search.is_async
+    assert asyncio.run(later(x=1)) == 2
+
+
+def test_a_tool_defined_where_no_source_file_is_works():
+    cell = """
+from smol_kernel.tools import tool
+
+@tool
+def double(x: int) -> int:
+    '''Doubles.
+
+    Args:
+        x: It.
+    '''
+    return 2 * x
+"""
+    namespace: dict[str, Any] = {}
+    exec(compile(cell, "<cell 7>", "exec"), namespace)
+    assert namespace["double"](4) == 8
+
+
+def test_a_closure_keeps_its_state():
+    seen = []
+
+    @tool
+    def note(text: str) -> None:
+        """Notes it.
+
+        Args:
+            text: What to note.
+        """
+        seen.append(text)
+
+    note(text="a")
+    assert seen == ["a"] and note.output_type == "null"
+
+
+def describe(function):
+    """Decorates as @tool would and gives the message of the refusal."""
+    with pytest.raises(ToolError) as caught:
+        tool(function)
+    return str(caught.value)
+
+
+def test_a_missing_type_hint_is_named_with_the_line_to_write():
+    def f(x, y: int) -> str:
+        """Does it.
+
+        Args:
+            x: one
+            y: two
+        """
+
+    assert describe(f) == "tool 'f': parameter 'x' has no type hint. Write it in the signature: `x: str`"
+
+
+def test_a_missing_return_type_is_named_with_the_line_to_write():
+    def f(x: int, y: int):
+        """Does it."""
+
+    assert "tool 'f' has no return type. Write it in the signature: `def f(x, y) -> str:`" in describe(f)
+
+
+def test_a_missing_docstring_is_shown_whole():
+    def f(x: int) -> str: ...
+
+    assert "has no docstring" in describe(f) and "    Args:\n        x: What it is." in describe(f)
+
+
+def test_a_missing_description_is_named_with_the_line_to_add():
+    def f(x: int) -> str:
+        """Does it.
+
+        Args:
+            y: something
+        """
+
+    message = describe(f)
+    assert "parameter 'x' is not described (its Args: describe 'y', which is no parameter)" in message
+    assert message.endswith("    Args:\n        x: What it is.")
+
+
+def test_what_a_model_cannot_be_told_of_is_refused():
+    def many(*values: int) -> str:
+        """Does it."""
+
+    def options(**options: int) -> str:
+        """Does it."""
+
+    def positional(x: int, /) -> str:
+        """Does it."""
+
+    assert "tool 'many': *values cannot be described" in describe(many)
+    assert "tool 'options': **options cannot be described" in describe(options)
+    assert "Remove the '/'" in describe(positional)
+
+
+def test_a_type_hint_that_is_not_defined_is_named():
+    def f(x: DataFram) -> str:  # noqa: F821
+        """Does it.
+
+        Args:
+            x: it
+        """
+
+    assert "names 'DataFram', which is not defined" in describe(f)
+
+
+@pytest.mark.parametrize("name", ["final_answer", "input", "print", "get_ipython"])
+def test_reserved_names_are_refused(name):
+    def f() -> str:
+        """Does it."""
+
+    f.__name__ = name
+    assert f"{name!r} cannot be the name of a tool" in describe(f)
+
+
+def test_things_that_are_no_functions_are_refused():
+    assert "@tool takes a function, not 5" in describe(5)
+    assert "For a class, derive from Tool" in describe(type("Thing", (), {}))
+    assert "'<lambda>' cannot be the name of a tool" in describe(lambda: 1)
+
+
+# types
+
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+def test_an_enum_is_refused_with_the_literal_to_write():
+    with pytest.raises(ToolError, match=re.escape("Use Literal['red', 'blue']")):
+        type_schema(Color, "it")
+
+
+@pytest.mark.parametrize(
+    ("hint", "schema"),
+    [
+        (str, {"type": "string"}),
+        (int, {"type": "integer"}),
+        (float, {"type": "number"}),
+        (bool, {"type": "boolean"}),
+        (None.__class__, {"type": "null"}),
+        (Any, {"type": "any"}),
+        (object, {"type": "any"}),
+        (dict, {"type": "object"}),
+        (dict[str, int], {"type": "object"}),
+        (list, {"type": "array"}),
+        (list[int], {"type": "array", "items": {"type": "integer"}}),
+        (typing.List[str], {"type": "array", "items": {"type": "string"}}),  # noqa: UP006
+        (Sequence[float], {"type": "array", "items": {"type": "number"}}),
+        (tuple[int, ...], {"type": "array", "items": {"type": "integer"}}),
+        (tuple[int, str], {"type": "array"}),
+        (Optional[str], {"type": "string", "nullable": True}),  # noqa: UP045
+        (str | None, {"type": "string", "nullable": True}),
+        (Union[int, str], {"type": ["integer", "string"]}),  # noqa: UP007
+        (int | float, {"type": "number"}),
+        (int | Any, {"type": "any"}),
+        (Literal["a", "b"], {"type": "string", "enum": ["a", "b"]}),
+        (Literal[1, None], {"type": "integer", "enum": [1], "nullable": True}),
+        (threading.Event, {"type": "object"}),
+    ],
+)
+def test_type_hints_become_schemas(hint, schema):
+    assert type_schema(hint, "it") == schema
+
+
+def test_tables_and_images_have_a_type():
+    pandas, image = pytest.importorskip("pandas"), pytest.importorskip("PIL.Image")
+    assert type_schema(pandas.DataFrame, "it") == {"type": "object"}
+    assert type_schema(image.Image, "it") == {"type": "image"}
+
+
+# Tool
+
+
+class Weather(Tool):
+    name = "weather"
+    description = "Tells the weather."
+    inputs = {  # noqa: RUF012
+        "city": {"type": "string", "description": "Where."},
+        "days": {"type": ["integer", "string"], "description": "How far.", "nullable": True},
+    }
+    output_type = "object"
+
+    def __init__(self, key):
+        self.key = key
+        self.prepared = 0
+
+    def setup(self):
+        self.prepared += 1
+
+    def forward(self, city: str, days: int | str | None = None):
+        return {"city": city, "days": days, "key": self.key}
+
+
+def test_a_tool_class_is_set_up_once_and_called():
+    weather = Weather("secret")
+    assert weather.prepared == 0
+    assert weather("Bern", days=2) == weather(city="Bern", days=2) == {"city": "Bern", "days": 2, "key": "secret"}
+    assert weather.prepared == 1
+
+
+def test_a_tool_class_has_a_prompt_from_its_inputs():
+    assert Weather("k").to_code_prompt() == (
+        "def weather(city: str, days: int | str | None = None) -> dict:\n"
+        '    """Tells the weather.\n'
+        "\n"
+        "    Args:\n"
+        "        city: Where.\n"
+        "        days: How far.\n"
+        '    """'
+    )
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"name": ""}, "attribute 'name' has to be a str, not ''"),
+        ({"description": None}, "attribute 'description' has to be a str, not None"),
+        ({"inputs": []}, "attribute 'inputs' has to be a dict"),
+        ({"output_type": "text"}, "output_type 'text' is not one of string, boolean"),
+        ({"name": "two words"}, "'two words' cannot be the name of a tool"),
+        ({"name": "class"}, "'class' cannot be the name of a tool"),
+        ({"name": "final_answer"}, "it ends the run"),
+        ({"inputs": {"city": {"type": "string"}}}, "input 'city' needs a type and a description"),
+        ({"inputs": {"city": {"type": "str", "description": "x"}}}, "input 'city' has the type 'str'"),
+        ({"inputs": {"a b": {"type": "string", "description": "x"}}}, "input 'a b' cannot be written"),
+        ({"inputs": {}}, "forward() takes ['city', 'days'], but inputs describe []"),
+    ],
+)
+def test_a_wrong_definition_is_refused_when_the_tool_is_built(attributes, message):
+    with pytest.raises(ToolError, match=re.escape(message)):
+        type("Broken", (Weather,), attributes)("key")
+
+
+def test_attributes_set_in_init_are_checked_after_it():
+    class Late(Tool):
+        def __init__(self):
+            self.name, self.description, self.output_type = "late", "Late.", "any"
+            self.inputs = {}
+
+        def forward(self):
+            return 1
+
+    assert Late()() == 1
+
+
+def test_two_threads_set_a_tool_up_once():
+    class Slow(Weather):
+        def setup(self):
+            super().setup()
+            gate.wait()
+
+    weather, gate = Slow("k"), threading.Event()
+    threads = [threading.Thread(target=weather, args=("Bern",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert weather.prepared == 1
+
+
+def test_the_default_tools(monkeypatch, capsys):
+    assert FinalAnswerTool()(3) == 3
+    monkeypatch.setattr("sys.stdin", io.StringIO("42\n"))
+    assert UserInputTool()(question="How old?") == "42"
+    assert capsys.readouterr().out == "How old? "
+
+
+# arguments of a call
+
+
+class RemoteValue:
+    """Stands for the class of that name, which lives above the tools."""
+
+    def __repr__(self):
+        return "RemoteValue(socket)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"qury": "a"}, "search() has no argument 'qury' (did you mean 'query'?). Its signature: search(query: str"),
+        ({"zzz": 1}, "search() has no argument 'zzz'. Its"),
+        ({}, "search() needs the argument 'query'"),
+        ({"query": 7}, "search() needs a string for 'query', not the int 7"),
+        ({"query": None}, "search() needs a string for 'query', not the NoneType None"),
+        ({"query": "a", "limit": "5"}, "search() needs an integer for 'limit', not the str '5'"),
+        ({"query": "a", "limit": 5.0}, "search() needs an integer for 'limit', not the float 5.0"),
+        ({"query": "a", "limit": True}, "search() needs an integer for 'limit', not the bool True"),
+        ({"query": "a", "tags": "x"}, "search() needs a list for 'tags', not the str 'x'"),
+        ({"query": "a", "tags": ["x", 1]}, "search() needs a string for 'tags[1]', not the int 1"),
+        ({"query": "a", "order": "up"}, "search() needs one of 'new', 'old' for 'order', not 'up'"),
+        ({"query": RemoteValue()}, "cannot take 'query': RemoteValue(socket) stayed in the child"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_the_signature(arguments, problem):
+    with pytest.raises(ToolError) as caught:
+        validate_tool_arguments(search, arguments)
+    assert problem in str(caught.value)
+    assert "Its signature: search(query: str, limit: int = 5" in str(caught.value)
+
+
+def test_a_long_value_is_shortened_in_the_message():
+    with pytest.raises(ToolError) as caught:
+        validate_tool_arguments(search, {"query": ["x" * 1000] * 1000})
+    assert len(str(caught.value)) < 700
+
+
+def test_right_arguments_pass():
+    validate_tool_arguments(search, {"query": "a"})
+    validate_tool_arguments(search, {"query": "a", "limit": 3, "tags": ["x"], "order": "old"})
+    validate_tool_arguments(search, {"query": "a", "tags": None})
+    validate_tool_arguments(Weather("k"), {"city": "Bern", "days": "two"})
+
+
+@tool
+def measure(value: float, table: dict, rows: list, anything: Any = None) -> float:
+    """Measures.
+
+    Args:
+        value: a
+        table: b
+        rows: c
+        anything: d
+    """
+    return value
+
+
+@pytest.mark.parametrize("value", [1, 1.5])
+def test_an_int_passes_for_a_number(value):
+    validate_tool_arguments(measure, {"value": value, "table": {}, "rows": []})
+
+
+def test_a_bool_is_no_number():
+    with pytest.raises(ToolError, match="needs a number for 'value', not the bool True"):
+        validate_tool_arguments(measure, {"value": True, "table": {}, "rows": []})
+
+
+def test_numpy_scalars_tables_and_arrays_pass():
+    numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": [1]})
+    arguments = {"value": numpy.float32(1), "table": table, "rows": numpy.array([1]), "anything": table}
+    validate_tool_arguments(measure, arguments)
+    validate_tool_arguments(search, {"query": "a", "limit": numpy.int64(3)})
+
+
+@pytest.mark.parametrize("value", ["df", 1, None, [1], True])
+def test_an_object_is_no_plain_scalar(value):
+    with pytest.raises(ToolError, match="needs a dict or an object for 'table'"):
+        validate_tool_arguments(measure, {"value": 1, "table": value, "rows": []})
+
+
+def test_a_nullable_parameter_without_default_still_has_to_be_given():
+    @tool
+    def f(x: int | None) -> str:
+        """Does it.
+
+        Args:
+            x: it
+        """
+        return str(x)
+
+    validate_tool_arguments(f, {"x": None})
+    with pytest.raises(ToolError, match="needs the argument 'x'"):
+        validate_tool_arguments(f, {})
+
+
+def test_positional_arguments_are_bound_by_name():
+    assert bind_arguments(search, ["a", 3], {"order": "old"}) == {"query": "a", "limit": 3, "order": "old"}
+    with pytest.raises(ToolError, match="takes 4 arguments, but 5 were given"):
+        bind_arguments(search, [1, 2, 3, 4, 5], {})
+    with pytest.raises(ToolError, match="got 'query' twice"):
+        bind_arguments(search, ["a"], {"query": "b"})
