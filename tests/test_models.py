@@ -237,7 +237,6 @@ def test_a_plain_reply_cut_in_the_middle_is_asked_again():
         (Raw("{not json"), "is no chat completion"),
         (Raw("<html>Welcome</html>", "text/html"), "is no chat completion"),
         (Raw(""), "is no chat completion"),
-        (Text(""), "sent an empty reply"),
     ],
     ids=str,
 )
@@ -246,6 +245,12 @@ def test_each_failure_has_a_sentence_and_is_not_tried_again(stream, behavior, me
         error = refusal(model_at(server), stream)
     assert message in str(error) and "'openai/double'" in str(error)
     assert len(server.requests) == 1
+
+
+@BOTH
+def test_an_empty_reply_is_a_reply_for_the_loop_to_repair(stream):
+    with ModelServer(Text("")) as server:
+        assert ask(model_at(server), stream).text == ""
 
 
 @BOTH

@@ -156,8 +156,8 @@ class CodeAgent(MultiStepAgent):
         seen = [f"Execution logs:\n{finished.logs.rstrip()}"] if finished.logs.strip() else []
         if finished.final:
             step.is_final_answer = True
-            step.action_output = decode(finished.value)
-            yield FinalAnswer(value=finished.value, text=finished.value_text)
+            answer = step.action_output = decode(finished.value)
+            yield FinalAnswer(value=finished.value, text=answer if isinstance(answer, str) else finished.value_text)
         elif finished.status == "ok":
             step.action_output = decode(finished.value)
             seen.append(f"Last output from code snippet:\n{finished.value_text or 'None'}")

@@ -288,8 +288,10 @@ class LiteLLMModel(Model):
         finish = getattr(stream, "received_finish_reason", "stop") or getattr(
             stream, "intermittent_finish_reason", None
         )
-        if not said_something:
-            raise ModelError(self._empty(finish) if finish else no_completion(target))
+        if not said_something and not finish:
+            raise ModelError(no_completion(target))
+        if not said_something and finish == "length":
+            raise ModelError(self._used_up())
         if finish is None:
             raise ModelError(f"model {self.model_id!r}: the connection broke off (in the middle of the reply)")
         told = [chunk.usage for chunk in getattr(stream, "chunks", []) if getattr(chunk, "usage", None)]
@@ -299,14 +301,14 @@ class LiteLLMModel(Model):
 
     def _message(self, reply: Any, stop_sequences: list[str] | None) -> ChatMessage:
         if not reply.choices:
-            raise ModelError(self._empty(None))
+            raise ModelError(f"model {self.model_id!r} sent a reply without a choice; ask again, or try another model")
         choice = reply.choices[0]
         calls = [
             ChatMessageToolCall(ChatMessageToolCallFunction(call.function.name, call.function.arguments), call.id)
             for call in choice.message.tool_calls or []
         ]
-        if not choice.message.content and not calls:
-            raise ModelError(self._empty(choice.finish_reason))
+        if not choice.message.content and not calls and choice.finish_reason == "length":
+            raise ModelError(self._used_up())
         return ChatMessage(
             role=MessageRole.ASSISTANT,
             content=remove_content_after_stop_sequences(choice.message.content or "", stop_sequences) or None,
@@ -315,10 +317,8 @@ class LiteLLMModel(Model):
             token_usage=self._count(getattr(reply, "usage", None)),
         )
 
-    def _empty(self, finish_reason: str | None) -> str:
-        if finish_reason == "length":
-            return f"model {self.model_id!r} used up its output tokens before it said anything; raise max_tokens"
-        return f"model {self.model_id!r} sent an empty reply; ask again, or try another model"
+    def _used_up(self) -> str:
+        return f"model {self.model_id!r} used up its output tokens before it said anything; raise max_tokens"
 
     def _count(self, usage: Any) -> TokenUsage | None:
         """The usage a reply tells, also added to `self.usage`; None if it tells none (LiteLLM then puts zeros)."""
