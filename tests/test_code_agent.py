@@ -1,6 +1,7 @@
 """The loop with real child kernels and scripted replies."""
 
 import threading
+from itertools import pairwise
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_the_prompt_only_grows_at_its_end(make):
     agent = make([code("x = 1"), code("1 / 0"), code("final_answer(x)")], tools=[double])
     agent.run("grow")
     requests = [[message.dict() for message in request] for request in agent.model.requests]
-    for earlier, later in zip(requests, requests[1:], strict=False):
+    for earlier, later in pairwise(requests):
         assert later[: len(earlier)] == earlier
     assert "def double(number: int) -> int:" in agent.system_prompt
 

@@ -12,16 +12,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from smol_kernel.agents.prompts import PromptTemplates, populate_template
-from smol_kernel.agents.results import RunResult, sentence_on_the_end, token_totals, token_usage
+from smol_kernel.agents.prompts import PromptTemplates, populate_template, task_with_inputs
+from smol_kernel.agents.results import RunResult, sentence_on_the_end, token_counts, token_usage
 from smol_kernel.errors import AgentError, AgentGenerationError, AgentMaxStepsError, ConfigError
 from smol_kernel.events import (
     Event,
     FinalAnswer,
     ModelDelta,
     ModelReplied,
+    Notice,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -106,14 +107,17 @@ class MultiStepAgent(ABC):
         """The reply as it is remembered."""
         return reply
 
+    @abstractmethod
     def _prepare(self, reset: bool, variables: Mapping[str, Any]) -> None:
         """Make ready to act, before the first step of a run."""
 
+    @abstractmethod
     def _interrupt_action(self) -> None:
         """Interrupt the action that runs now. Called from any thread."""
 
+    @abstractmethod
     def _isolation(self) -> str:
-        return "none"
+        """How the child is boxed; "none" means not at all."""
 
     # -- what a user calls
 
@@ -218,7 +222,12 @@ class MultiStepAgent(ABC):
         history = [message for step in self.memory.steps for message in step.to_messages()]
         before = populate_template(templates["pre_messages"], {"task": task})
         after = populate_template(templates["post_messages"], {"task": task})
-        return self._finished_call([_message(MessageRole.SYSTEM, before), *history, _message(MessageRole.USER, after)])
+        reply = self._reply([_message(MessageRole.SYSTEM, before), *history, _message(MessageRole.USER, after)])
+        while True:
+            try:
+                next(reply)  # nobody watches these pieces
+            except StopIteration as ended:
+                return ended.value or ChatMessage(role=MessageRole.ASSISTANT, content="")
 
     # -- the loop
 
@@ -239,7 +248,7 @@ class MultiStepAgent(ABC):
             self.memory.reset()
         inputs = {name: describe(value) for name, value in variables.items()}
         first = len(self.memory.steps)
-        self.memory.steps.append(TaskStep(task=_with_inputs(task, inputs)))
+        self.memory.steps.append(TaskStep(task=task_with_inputs(task, inputs)))
         yield RunStarted(
             run=run,
             task=task,
@@ -255,13 +264,13 @@ class MultiStepAgent(ABC):
             inputs=inputs,
             origin=origin,
         )
-        state, failure = "error", None  # type: str, BaseException | None
+        state, failure = "error", cast("BaseException | None", None)
         try:
             self._prepare(reset, variables)
             state = yield from self._steps(run, limit)
             if state == "max_steps_error":
                 yield from self._last_answer(run, task, limit)
-        except (KeyboardInterrupt, Exception) as error:  # boundary: the run; raised again after its last event
+        except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001  boundary: the run; raised after its last event
             state, failure = "interrupted" if isinstance(error, KeyboardInterrupt) else "error", error
         yield RunFinished(
             run=run,
@@ -269,7 +278,7 @@ class MultiStepAgent(ABC):
             error=sentence_on_the_end(self.memory.steps, state, failure),
             steps=self.step_number,
             seconds=time.monotonic() - started,
-            **token_totals(self.memory.steps[first:]),
+            **token_counts(self.memory.steps[first:]),
         )
         if failure is not None:
             raise failure
@@ -318,24 +327,11 @@ class MultiStepAgent(ABC):
     def _ask(self, step: ActionStep) -> Iterator[Event]:
         """Ask the model for the next action and keep its reply on the step."""
         asked = time.monotonic()
-        call = self._call = ModelCall(
-            self.model,
-            step.model_input_messages or [],
-            stream=self.stream_outputs,
-            stop_sequences=self._stop_sequences() or None,
-        )
-        try:
-            for delta in call:
-                if delta.content:
-                    yield ModelDelta(text=delta.content)
-            if self._stop.is_set():
-                return
-            message = call.message
-        except Exception as error:  # boundary: whatever a model raises ends the run with its reason
-            raise AgentGenerationError(f"The model gave no reply: {error}") from error
-        finally:
-            call.abandon()
-            self._call = None
+        if self.model.slow_start:
+            yield Notice(text=self.model.slow_start)
+        message = yield from self._reply(step.model_input_messages or [], self._stop_sequences())
+        if message is None:
+            return
         usage = step.token_usage = message.token_usage
         step.model_output_message = message
         step.model_output = self._completed_reply(message.text)
@@ -347,6 +343,25 @@ class MultiStepAgent(ABC):
             cached_tokens=usage.cached_tokens if usage else None,
             seconds=time.monotonic() - asked,
         )
+
+    def _reply(
+        self, messages: list[ChatMessage], stop_sequences: list[str] | None = None
+    ) -> Generator[Event, None, ChatMessage | None]:
+        """One request to the model; returns its reply, or None if the run was stopped meanwhile."""
+        stream = self.stream_outputs
+        call = self._call = ModelCall(self.model, messages, stream=stream, stop_sequences=stop_sequences or None)
+        try:
+            if self._stop.is_set():  # it came before there was a call to abandon
+                return None
+            for delta in call:
+                if delta.content:
+                    yield ModelDelta(text=delta.content)
+            return None if self._stop.is_set() else call.message
+        except Exception as error:  # boundary: whatever a model raises ends the run with its reason
+            raise AgentGenerationError(f"The model gave no reply: {error}") from error
+        finally:
+            call.abandon()
+            self._call = None
 
     def _last_answer(self, run: str, task: str, limit: int) -> Iterator[Event]:
         """The steps ran out: one more model call for the best answer; the error stays on the last step."""
@@ -363,21 +378,9 @@ class MultiStepAgent(ABC):
             self.memory.steps.append(FinalAnswerStep(output=answer))
             yield FinalAnswer(run=run, value=answer, text=answer)
 
-    def _finished_call(self, messages: list[ChatMessage]) -> ChatMessage:
-        call = self._call = ModelCall(self.model, messages)
-        try:
-            for _ in call:
-                continue
-            return call.message
-        except Exception as error:  # boundary: as in _ask
-            raise AgentGenerationError(f"The model gave no reply: {error}") from error
-        finally:
-            call.abandon()
-            self._call = None
-
     def _checked_tools(self, tools: Sequence[Tool]) -> dict[str, Tool]:
         found: dict[str, Tool] = {}
-        for tool in tools:
+        for tool in cast("Sequence[Any]", tools):
             if not isinstance(tool, Tool):
                 raise ConfigError(f"{tool!r} is not a tool: decorate the function with @tool, or subclass Tool")
             if tool.name in found:
@@ -387,17 +390,10 @@ class MultiStepAgent(ABC):
 
 
 def _at_least_one(max_steps: int) -> int:
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
+    if type(max_steps) is not int or max_steps < 1:
         raise ConfigError(f"max_steps is {max_steps!r}: give a whole number of at least 1")
     return max_steps
 
 
 def _message(role: MessageRole, text: str) -> ChatMessage:
     return ChatMessage(role=role, content=[{"type": "text", "text": text}])
-
-
-def _with_inputs(task: str, inputs: Mapping[str, str]) -> str:
-    if not inputs:
-        return task
-    listed = "\n".join(f"- `{name}`: {summary}" for name, summary in inputs.items())
-    return f"{task}\n\nThese variables are defined already:\n{listed}"

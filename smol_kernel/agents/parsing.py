@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from smol_kernel.errors import AgentParsingError
 
@@ -110,7 +111,7 @@ def _unfenced(code: str) -> str:
 def _before_invented_observation(text: str, blocks: list[_Block]) -> list[_Block]:
     """The blocks up to where the model made up an output of its own instead of waiting for it."""
     kept = blocks[:1]
-    for previous, block in zip(blocks, blocks[1:], strict=False):
+    for previous, block in pairwise(blocks):
         if _OBSERVED.search(text[previous.end : block.start]):
             break
         kept.append(block)

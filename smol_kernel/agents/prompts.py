@@ -29,7 +29,7 @@ class PromptTemplates(TypedDict, total=False):
 
 @cache
 def _template(agent: str, name: str) -> str:
-    return files("smol_kernel.agents").joinpath("templates", agent, f"{name}.md").read_text("utf-8")
+    return files("smol_kernel.agents").joinpath(f"templates/{agent}/{name}.md").read_text("utf-8")
 
 
 def default_templates(agent: str) -> PromptTemplates:
@@ -56,3 +56,11 @@ def populate_template(template: str, variables: Mapping[str, Any]) -> str:
         return environment.from_string(template).render(**variables)
     except TemplateError as error:
         raise ConfigError(f"cannot render the prompt template {template[:60]!r}: {error}") from error
+
+
+def task_with_inputs(task: str, inputs: Mapping[str, str]) -> str:
+    """The task as the model reads it: followed by the variables it was given, each with a one-line summary."""
+    if not inputs:
+        return task
+    listed = "\n".join(f"- `{name}`: {summary}" for name, summary in inputs.items())
+    return f"{task}\n\nThese variables are defined already:\n{listed}"

@@ -38,7 +38,7 @@ class RunResult:
         }
 
 
-def token_totals(steps: Sequence[MemoryStep]) -> dict[str, int | None]:
+def token_counts(steps: Sequence[MemoryStep]) -> dict[str, Any]:
     """Tokens of all `steps` together; None where the model told none for one of them."""
     actions = [step for step in steps if isinstance(step, ActionStep)]
     usages = [step.token_usage for step in actions if step.token_usage is not None]

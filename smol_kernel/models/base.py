@@ -107,12 +107,17 @@ class CallableModel(Model):
 
 
 def as_model(model: Any) -> Model:
-    """`model` as a Model: itself if it has `generate`, wrapped if it is a plain callable.
+    """`model` as a Model: itself, or wrapped if it is another object with `generate`, or a plain callable.
 
     Raises ModelError for anything else, such as a model's name.
     """
-    if callable(getattr(model, "generate", None)):
-        return cast("Model", model)
+    if isinstance(model, Model):
+        return model
+    generate = getattr(model, "generate", None)
+    if callable(generate):
+        wrapped = CallableModel(generate)
+        wrapped.model_id = getattr(model, "model_id", None) or type(model).__name__
+        return wrapped
     if isinstance(model, str):
         raise ModelError(f"{model!r} is the name of a model; pass LiteLLMModel({model!r})")
     if callable(model):
