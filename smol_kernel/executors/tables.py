@@ -1,0 +1,333 @@
+"""How arrays, tables and images cross between host and child; and pickles and summaries of other values.
+
+`values` loads this module when it meets one, in the child as well, into which both travel as source.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import math
+import re
+import reprlib
+import struct
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smol_kernel.executors import values
+else:  # in the child both have other names
+    values = import_module(__name__.replace("tables", "values"))
+
+# numpy, Pillow
+
+_DTYPE = re.compile(r"[<>|](b1|[iuf]\d{1,2}|c\d{1,2}|[SU]\d{1,9}|[mM]8(\[\d{0,9}[a-zA-Zμ]{1,7}\])?)", re.ASCII)
+
+
+def _array(value: Any) -> list[Any]:
+    if hasattr(value, "mask"):
+        raise values.NotPortable("is a masked array, which cannot cross between host and child")
+    if not _DTYPE.fullmatch(value.dtype.str):
+        raise values.NotPortable(
+            f"is {values.a_name(type(value))} of dtype {value.dtype}, which cannot cross between host and child"
+        )
+    return [value.dtype.str, list(value.shape), value.tobytes()]
+
+
+def _from_array(parts: list[Any]) -> Any:
+    np = import_module("numpy")
+    name, shape, raw = values.row(parts, str, list, bytes)
+    dtype = np.dtype(name if _DTYPE.fullmatch(name) else values.refuse(f"dtype {name[:40]!r}"))
+    if dtype.itemsize == 0 or math.prod(values.need(n, int) for n in shape) * dtype.itemsize != len(raw):
+        values.refuse(f"{len(raw)} bytes do not make an array of dtype {name} and shape {shape}"[:200])
+    if dtype.kind == "U" and raw and np.frombuffer(raw, f"{dtype.str[0]}u4").max() > 0x10FFFF:
+        values.refuse("characters beyond Unicode")
+    return np.ndarray(shape, dtype, bytearray(raw))
+
+
+def _png(image: Any) -> bytes:
+    if image.width * image.height > values.MAX_PIXELS:
+        raise values.NotPortable(
+            f"is too large to cross: {image.width} x {image.height}, the limit is {values.MAX_PIXELS:,} pixels"
+        )
+    stream = io.BytesIO()
+    image.save(stream, "PNG", icc_profile=None)
+    return stream.getvalue()
+
+
+def pixels(png: bytes) -> int:
+    """Pixels by the header (https://www.w3.org/TR/png/#11IHDR). Chunks that could unpack to any size are refused."""
+    if png[:8] != b"\x89PNG\r\n\x1a\n" or png[12:16] != b"IHDR":
+        values.refuse("not a PNG")
+    place, chunks = 8, list[bytes]()
+    while place < len(png):
+        length, name = struct.unpack_from(">I4s", png, place)
+        chunks.append(name)
+        place += 12 + length
+    if chunks.count(b"IHDR") > 1 or {b"zTXt", b"iTXt", b"iCCP"} & set(chunks):
+        values.refuse("a PNG with chunks that may not cross")
+    return math.prod(struct.unpack(">II", png[16:24]))
+
+
+def _from_png(png: bytes) -> Any:
+    return import_module("PIL.Image").open(io.BytesIO(png), formats=["PNG"]).copy()
+
+
+values.crosses("numpy.ndarray", "ndarray", _array, list, _from_array)
+values.crosses("numpy.generic numpy.str_ numpy.bytes_", "scalar", _array, list, lambda v: _from_array(v)[()])
+values.crosses("PIL.Image", "image", _png, bytes, _from_png)
+
+
+# pandas: labels and objects value by value, all else as columns of one Arrow table
+
+_COLUMN = re.compile(
+    rf"bool|u?int\d\d?|float\d\d|datetime64\[\w\w?(, {values.ZONE.pattern})?\]|timedelta64\[\w\w?\]"
+    r"|U?Int\d\d?|Float\d\d|boolean|string|str|.{1,300}\[pyarrow\]",
+    re.ASCII,
+)
+_BY_VALUE = re.compile(r"object|complex\d{2,3}", re.ASCII)
+
+
+def _column(series: Any, arrays: list[Any] | None) -> dict[str, Any]:
+    """Parts of a column. Its Arrow form goes to `arrays`; without these it values.crosses value by value."""
+    dtype = str(series.dtype)
+    if dtype == "category":
+        categories = {"categories": _index(series.cat.categories, None), "ordered": bool(series.cat.ordered)}
+        return _column(series.cat.codes, arrays) | categories
+    if arrays is None or _BY_VALUE.fullmatch(dtype):
+        return {"dtype": dtype, "values": series.tolist()}
+    if not _COLUMN.fullmatch(dtype):
+        raise values.NotPortable(f"has values of dtype {dtype}, which cannot cross between host and child")
+    arrays.append(import_module("pyarrow").array(series))
+    return {"dtype": dtype}
+
+
+def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
+    pd = import_module("pandas")
+    name = parts["dtype"]
+    if not (_COLUMN.fullmatch(name) or _BY_VALUE.fullmatch(name)):
+        values.refuse(f"dtype {name[:40]!r}")
+    if "values" in parts:
+        series = pd.Series(values.need(parts["values"], list), dtype=name)
+    else:
+        array = next(arrays)
+        dtype = pd.ArrowDtype(array.type) if name.endswith("[pyarrow]") else pd.api.types.pandas_dtype(name)
+        if hasattr(dtype, "__from_arrow__"):
+            series = pd.Series(dtype.__from_arrow__(array))
+        else:
+            series = array.to_pandas()
+            series = series.astype(dtype) if dtype.kind in "biufmM" else series
+    if "categories" in parts:
+        categories = _from_index(parts["categories"], arrays)
+        series = pd.Series(pd.Categorical.from_codes(series, categories, ordered=values.need(parts["ordered"], bool)))
+    return series
+
+
+def _index(index: Any, arrays: list[Any] | None) -> dict[str, Any]:
+    names = list(index.names)
+    if type(index).__name__ == "RangeIndex":
+        return {"names": names, "range": [index.start, index.stop, index.step]}
+    series = import_module("pandas").Series
+    levels = [_column(series(index.get_level_values(i)), arrays) for i in range(index.nlevels)]
+    return {"names": names, "levels": levels, "freq": getattr(index, "freqstr", None)}
+
+
+def _from_index(parts: dict[str, Any], arrays: Iterator[Any], rows: int = 0) -> Any:
+    pd = import_module("pandas")
+    names = values.need(parts["names"], list)
+    if "range" in parts:
+        if len(range(*parts["range"])) > max(rows, 1_000_000):
+            values.refuse("a RangeIndex longer than its table")
+        return pd.RangeIndex(*parts["range"], name=names[0])
+    levels = [_from_column(level, arrays) for level in parts["levels"]]
+    for level in levels:
+        values.hashable(level.tolist() if level.dtype == object else [])
+    if len(levels) > 1:
+        return pd.MultiIndex.from_arrays(levels, names=names)
+    index = pd.Index(levels[0], dtype=levels[0].dtype, name=names[0])
+    if parts["freq"]:
+        index.freq = parts["freq"]
+    return index
+
+
+def _frame(frame: Any) -> dict[str, Any]:
+    pa = import_module("pyarrow")
+    arrays: list[Any] = []
+    columns = [_column(frame.iloc[:, place], arrays) for place in range(frame.shape[1])]
+    parts = {"columns": columns, "index": _index(frame.index, arrays), "labels": _index(frame.columns, None)}
+    return parts | {"arrow": pa.table(arrays, names=[str(place) for place in range(len(arrays))])}
+
+
+def _from_frame(parts: dict[str, Any]) -> Any:
+    pd = import_module("pandas")
+    arrays = iter(parts["arrow"].columns)
+    columns = [_from_column(column, arrays) for column in parts["columns"]]
+    index = _from_index(parts["index"], arrays, rows=len(columns[0]) if columns else 0)
+    if any(len(column) != len(index) for column in columns):
+        values.refuse("columns of different lengths")
+    frame = pd.DataFrame(dict(enumerate(columns)), index=pd.RangeIndex(len(index)))
+    frame.index, frame.columns = index, _from_index(parts["labels"], arrays)
+    return frame
+
+
+def _series(series: Any) -> dict[str, Any]:
+    return _frame(series.to_frame(name=0)) | {"name": series.name}
+
+
+def _from_series(parts: dict[str, Any]) -> Any:
+    series = _from_frame(parts).iloc[:, 0].copy()
+    series.name = parts["name"]
+    return series
+
+
+def _timestamp(value: Any) -> list[Any]:
+    """The instant in UTC with its resolution, and the zone. NaT is a Timestamp too."""
+    zone = value.tzinfo and str(value.tzinfo)
+    if zone and not values.ZONE.fullmatch(zone):
+        zone = str(datetime.timezone(value.utcoffset()))
+    return [value.to_datetime64(), zone]
+
+
+def _from_timestamp(parts: list[Any]) -> Any:
+    instant, zone = parts
+    timestamp = import_module("pandas").Timestamp(instant)
+    return timestamp.tz_localize("UTC").tz_convert(values.zone_name(zone)) if zone else timestamp
+
+
+values.crosses("pandas.DataFrame", "DataFrame", _frame, dict, _from_frame)
+values.crosses("pandas.Series", "Series", _series, dict, _from_series)
+values.crosses("pandas.Timestamp pandas.NaTType", "Timestamp", _timestamp, list, _from_timestamp)
+values.crosses("pandas.Timedelta", "Timedelta", lambda v: [v.to_timedelta64()], list,
+         lambda v: import_module("pandas").Timedelta(v[0]))  # fmt: skip
+values.crosses("pandas.NAType", "NA", lambda v: [], list, lambda v: import_module("pandas").NA)
+
+
+# Arrow: IPC streams that take no more room than they have bytes
+
+
+def _table(table: Any) -> bytes:
+    pa = import_module("pyarrow")
+    for field in table.schema:
+        if not _is_allowed(field.type):
+            raise values.NotPortable(
+                f"is a table whose column {field.name!r} is of type {field.type}, which cannot cross"
+            )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return sink.getvalue().to_pybytes()
+
+
+def _from_table(raw: bytes) -> Any:
+    pa = import_module("pyarrow")
+    if int(pa.__version__.partition(".")[0]) < 15:
+        values.refuse("this pyarrow is too old to read tables safely: pip install -U pyarrow")  # CVE-2023-47248
+    for message in pa.ipc.MessageReader.open_stream(raw):
+        if b"ARROW:extension" in message.metadata.to_pybytes() or _is_compressed(message):
+            values.refuse("an Arrow stream with extension types or compression")
+    table = pa.ipc.open_stream(raw).read_all()
+    if not all(_is_allowed(field.type) for field in table.schema):
+        values.refuse("an Arrow stream with types that may not cross")
+    table.validate(full=True)
+    if table.nbytes > len(raw) or table.num_rows * max(1, table.num_columns) > max(1_000_000, 8 * len(raw)):
+        values.refuse("an Arrow stream that unpacks to more than it holds")
+    return table
+
+
+def _is_allowed(kind: Any) -> bool:
+    """Whether a type has plain buffers: no views into shared ones, no runs, no extension."""
+    types = import_module("pyarrow.types")
+    if types.is_dictionary(kind):
+        return _is_allowed(kind.value_type)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_struct(kind) or types.is_map(kind):
+        return all(_is_allowed(kind.field(place).type) for place in range(kind.num_fields))
+    tests = "primitive string large_string binary large_binary decimal null"
+    return any(getattr(types, f"is_{test}")(kind) for test in tests.split())
+
+
+def _is_compressed(message: Any) -> bool:
+    """Whether the buffers of a message are compressed: field 3 of a RecordBatch, which in a dictionary is field 1
+    (flatbuffers: https://github.com/apache/arrow/blob/main/format/Message.fbs)."""
+    data = message.metadata.to_pybytes()
+
+    def follow(place: int) -> int:
+        return place + struct.unpack_from("<I", data, place)[0]
+
+    def field(table: int, number: int) -> int:
+        vtable = table - struct.unpack_from("<i", data, table)[0]
+        size = struct.unpack_from("<H", data, vtable)[0]
+        offset = struct.unpack_from("<H", data, vtable + 4 + 2 * number)[0] if 4 + 2 * number < size else 0
+        return table + offset if offset else 0
+
+    if message.type == "schema":
+        return False
+    header = follow(field(follow(0), 2))
+    batch = follow(field(header, 1)) if message.type == "dictionary" else header
+    return field(batch, 3) != 0
+
+
+values.crosses("pyarrow.Table", "Table", _table, bytes, _from_table)
+
+
+# What may not cross
+
+
+def pickled(value: Any) -> bytes:
+    """The value pickled by cloudpickle, for the child alone. Raises NotPortable."""
+    cloudpickle = import_module("cloudpickle")
+
+    class Pickler(cloudpickle.Pickler):
+        def reducer_override(self, obj: Any) -> Any:
+            if any(values.package(cls) == "smol_kernel" for cls in type(obj).__mro__):
+                raise values.NotPortable(
+                    f"holds {values.a_name(type(obj))}, which stays in the host and is never pickled"
+                )
+            return super().reducer_override(obj)
+
+    stream = io.BytesIO()
+    try:
+        Pickler(stream).dump(value)
+    except values.NotPortable:
+        raise
+    except Exception as error:  # boundary: any class's __reduce__ runs here
+        raise values.NotPortable(
+            f"is {values.a_name(type(value))}, which can neither cross nor be pickled ({error}): "
+            "hand over plain data such as a dict or a DataFrame, or make it a tool"
+        ) from error
+    return stream.getvalue()
+
+
+def line(value: Any) -> str:
+    """What `values.describe` says of a value."""
+    try:
+        text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(_summary(value).split()))
+    except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
+        text = type(value).__name__
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def _summary(value: Any) -> str:
+    name = type(value).__name__
+    kind = f"{values.package(type(value))}.{name}"
+    if kind in ("pandas.DataFrame", "pyarrow.Table"):
+        is_frame = kind == "pandas.DataFrame"
+        labels, dtypes = (value.columns, value.dtypes) if is_frame else (value.column_names, value.schema.types)
+        columns = [f"{label} ({dtype})" for label, dtype in zip(labels[:20], dtypes[:20], strict=True)]
+        return f"{name} {value.shape[0]} x {value.shape[1]}, columns {', '.join(columns) or 'none'}"
+    if kind == "pandas.Series":
+        return f"Series of {len(value):,} items, {value.dtype}, name {value.name!r}"
+    if kind == "numpy.ndarray":
+        return f"ndarray {' x '.join(map(str, value.shape)) or 'of one item'}, {value.dtype}"
+    if kind.startswith("PIL."):
+        return f"{name} {value.width} x {value.height}, {value.mode}"
+    if kind.startswith("PIL."):
+        return f"{name} {value.width} x {value.height}, {value.mode}"
+    if isinstance(value, values.RemoteValue) or value is None:
+        return repr(value)
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 100
+    if hasattr(value, "__len__"):
+        unit = "characters" if isinstance(value, str) else "bytes" if isinstance(value, bytes) else "items"
+        return f"{name} of {len(value):,} {unit}: {short.repr(value)}"
+    return f"{name} {short.repr(value)}"

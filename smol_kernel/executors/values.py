@@ -1,0 +1,400 @@
+"""What may cross between host and child: a closed list of types, and their JSON-plain form.
+
+Called by the executor and the tool bridge in the host, and by the child, into which this file travels as source: at
+import it needs the standard library alone and nothing of this package; heavy packages load when a value needs them.
+
+None, bool, float, str, list, ints of 64 bits and dicts with str keys stand for themselves. Any other value is
+`{"$": tag, "v": parts}`, its parts being simpler values in the same form; the calls of `crosses` list them all.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import math
+import pathlib
+import re
+import reprlib
+import uuid
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+MAX_DEPTH = 64
+"""How deep lists and dicts may nest."""
+MAX_BYTES = 1 << 31
+"""Size of an encoded value. Parts count as often as they are met: a list shared at every level would never end."""
+MAX_PIXELS = 50_000_000
+"""Pixels of all images of one value together."""
+MAX_TEXT = 2_000
+"""Characters of a RemoteValue's text."""
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+class NotPortable(TypeError):
+    """A value cannot cross; the message names its type and its place, such as `value['a'][3]`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason, self.path = reason, ""
+
+    def __str__(self) -> str:
+        return f"value{self.path if len(self.path) <= 120 else f'{self.path[:117]}...'} {self.reason}"
+
+
+class MalformedValue(ValueError):
+    """What was to be decoded is not an encoded value."""
+
+
+class RemoteValue:
+    """A value that stayed in the child: `type_name`, `shape` (None if it has none), `text` (its repr, shortened) and
+    the `handle` under which the child keeps it."""
+
+    def __init__(self, type_name: str, shape: tuple[int, ...] | None, text: str, handle: str) -> None:
+        self.type_name, self.shape, self.text, self.handle = type_name, shape, text, handle
+
+    def __repr__(self) -> str:
+        shape = f" {' x '.join(map(str, self.shape))}" if self.shape else ""
+        return f"<{self.type_name}{shape}, which stayed in the child kernel: {self.text}>"
+
+
+def encode(value: Any, *, limit: int | None = None) -> Any:
+    """The JSON-plain form of `value`, of at most `limit` bytes (None: MAX_BYTES).
+
+    As in `json`, a subclass of a builtin crosses as the builtin: a namedtuple as a tuple. Raises NotPortable.
+    """
+    try:
+        return _Encoder(limit or MAX_BYTES)(value)
+    except RuntimeError as error:  # another thread changed a dict, or the stack is full
+        raise NotPortable(f"cannot be read through: {error}") from error
+
+
+def decode(data: Any, *, trusted: bool = False) -> Any:
+    """The value whose encoded form is `data`. It may come from an enemy: everything in it is checked.
+
+    `trusted` allows pickles as well and is for the child alone. Raises MalformedValue and nothing else.
+    """
+    try:
+        return _Decoder(trusted)(data)
+    except MalformedValue:
+        raise
+    except Exception as error:  # boundary: whatever the libraries raise on hostile data
+        raise MalformedValue(f"{type(error).__name__}: {error}"[:500]) from error
+
+
+def encode_input(value: Any) -> Any:
+    """Like `encode`, for what a user hands to the child by name: what cannot cross otherwise is pickled.
+
+    Raises NotPortable where that fails too, and for tools, models and agents, which stay in the host.
+    """
+    try:
+        return encode(value)
+    except NotPortable:
+        return {"$": "pickle", "v": encode(_tables().pickled(value))}
+
+
+def remote(value: Any, handle: str) -> Any:
+    """The encoded RemoteValue for `value`, which stays where it is, under `handle`."""
+    shape = getattr(value, "shape", None)
+    if not (isinstance(shape, tuple) and all(type(n) is int for n in shape)):
+        shape = None
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - boundary: any class's __repr__ runs here
+        text = f"a {type(value).__name__} whose repr fails: {error!r}"
+    name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.").removeprefix("__main__.")
+    return encode(RemoteValue(name[:MAX_TEXT], shape, text[:MAX_TEXT], handle))
+
+
+def describe(value: Any) -> str:
+    """One line of at most 200 characters for a prompt: type, size, columns or first items; no memory addresses."""
+    return _tables().line(value)
+
+
+class _Encoder:
+    """One walk down a value."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.size, self.depth = limit, 0, 0
+
+    def __call__(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is str:
+            plain = _is_text(value)
+        elif kind is float:
+            plain = math.isfinite(value)
+        elif kind is int:
+            plain = value.bit_length() < 64
+        elif kind is list or kind is dict:
+            return self.container(value)
+        else:
+            plain = value is None or kind is bool
+        if not plain:
+            return self.tagged(value)
+        self.spend(len(value.encode()) + 2 if isinstance(value, str) else len(repr(value)))
+        return value
+
+    def container(self, value: Any) -> Any:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise NotPortable(f"nests deeper than {MAX_DEPTH} levels, or contains itself")
+        self.spend(2 * len(value) + 2)
+        if type(value) is list:
+            encoded = self.flat(value) or [self.item(place, item) for place, item in enumerate(value)]
+        elif "$" not in value and all(type(key) is str and _is_text(key) for key in value):
+            encoded = {self.item(key, key): self.item(key, item) for key, item in value.items()}
+        else:
+            encoded = {"$": "dict", "v": [[self.item(key, key), self.item(key, item)] for key, item in value.items()]}
+        self.depth -= 1
+        return encoded
+
+    def flat(self, value: list[Any]) -> list[Any] | None:
+        """A copy of a list whose items are all plain and of one type; None for other lists. Only for speed."""
+        kinds = set(map(type, value))
+        if kinds == {int}:
+            plain = max(value) < 2**63 and min(value) >= -(2**63)
+        elif kinds == {float}:
+            plain = all(map(math.isfinite, value))
+        else:
+            plain = kinds == {str} and all(map(str.isascii, value))
+        if plain:
+            self.spend(sum(map(len, map(repr, value))))
+        return value.copy() if plain else None
+
+    def item(self, key: object, value: Any) -> Any:
+        try:
+            return self(value)
+        except NotPortable as error:
+            error.path = f"[{reprlib.repr(key)}]{error.path}"
+            raise
+
+    def tagged(self, value: Any) -> Any:
+        kind = type(value)
+        tag, parts = _form(kind)
+        if package(kind) in _TABLED:  # too large is told before any copy is made: a cell takes at least a bit
+            sizes = (getattr(value, "nbytes", 0), getattr(value, "size", 0))
+            self.check(self.size + max((size // 8 for size in sizes if isinstance(size, int)), default=0))
+        try:
+            simpler = parts(value)
+        except ImportError as error:
+            raise NotPortable(f"is {a_name(kind)}, which needs a package to cross: {_install(error)}") from error
+        except NotPortable:
+            raise
+        except Exception as error:  # boundary: the value's own methods run here
+            raise NotPortable(f"is {a_name(kind)}, which cannot cross: {error}") from error
+        if not tag:
+            return self(simpler)
+        try:
+            return {"$": tag, "v": self(simpler)}
+        except NotPortable as error:
+            if type(simpler) is dict and error.reason.startswith("is "):
+                error = NotPortable(f"is {a_name(kind)} with a cell or label that {error.reason}")
+            if kind not in (tuple, set, frozenset):
+                error.path = ""  # places among the parts mean nothing to a reader
+            raise error from None
+
+    def spend(self, size: int) -> None:
+        self.size += size
+        self.check(self.size)
+
+    def check(self, size: int) -> None:
+        if size > self.limit:
+            raise NotPortable(f"is too large to cross: it makes {size:,} bytes or more, the limit is {self.limit:,}")
+
+
+class _Decoder:
+    """One walk down encoded data that may come from an enemy."""
+
+    def __init__(self, trusted: bool) -> None:
+        self.trusted, self.pixels, self.depth = trusted, 0, 0
+
+    def __call__(self, data: Any) -> Any:
+        kind = type(data)
+        if data is None or kind is bool or kind is int:
+            return data
+        if kind is str:
+            return data if _is_text(data) else refuse("a str with lone surrogates")
+        if kind is float:
+            return data if math.isfinite(data) else refuse(f"a bare {data!r}")
+        if kind is not list and kind is not dict:
+            return refuse(f"{a_name(kind)} is not JSON")
+        self.depth += 1
+        if self.depth > 4 * MAX_DEPTH:  # the parts of a tagged value take up to three levels of their own
+            return refuse("nested too deeply")
+        if kind is list:
+            value = [self(item) for item in data]
+        elif "$" in data:
+            value = self.tagged(data)
+        else:
+            value = {need(self(key), str): self(item) for key, item in data.items()}
+        self.depth -= 1
+        return value
+
+    def tagged(self, data: dict[str, Any]) -> Any:
+        if len(data) != 2 or "v" not in data:
+            return refuse('a tagged value has "$" and "v" and nothing else')
+        tag = need(data["$"], str)
+        if tag == "pickle" and self.trusted:
+            return import_module("pickle").loads(need(self(data["v"]), bytes))
+        if tag not in _BUILDS:
+            _tables()
+        takes, build = _BUILDS.get(tag) or refuse(f"unknown tag {tag[:40]!r}")
+        parts = need(self(data["v"]), takes)
+        if tag == "image":
+            self.pixels += _tables().pixels(parts)
+            if self.pixels > MAX_PIXELS:
+                return refuse(f"images of more than {MAX_PIXELS:,} pixels")
+        try:
+            return build(parts)
+        except MalformedValue:
+            raise
+        except ImportError as error:
+            raise MalformedValue(f"{tag} needs a package to be read: {_install(error)}") from error
+        except Exception as error:  # boundary: whatever the libraries raise on hostile data
+            raise MalformedValue(f"not a valid {tag}: {type(error).__name__}: {error}"[:500]) from error
+
+
+def _tables() -> Any:
+    """The module `tables` beside this one, under whatever name this one runs."""
+    return import_module(__name__.replace("values", "tables"))
+
+
+def refuse(reason: str) -> Any:
+    """Raise MalformedValue."""
+    raise MalformedValue(reason)
+
+
+def need(value: Any, kind: Any) -> Any:
+    """The value, which must be of this type or union of types."""
+    if not isinstance(value, kind):
+        refuse(f"{getattr(kind, '__name__', kind)} was expected, not {a_name(type(value))}")
+    return value
+
+
+def row(parts: list[Any], *kinds: Any) -> list[Any]:
+    """The parts, which must be as many as the kinds, and of these."""
+    if len(need(parts, list)) != len(kinds):
+        refuse(f"{len(kinds)} parts were expected, not {len(parts)}")
+    return [need(part, kind) for part, kind in zip(parts, kinds, strict=True)]
+
+
+def _is_text(text: str) -> bool:
+    """Whether the text has a UTF-8 form: lone surrogates have none."""
+    return text.isascii() or not _SURROGATES.search(text)
+
+
+def package(kind: type) -> str:
+    """Name of the top package a type is from."""
+    return kind.__module__.partition(".")[0]
+
+
+def a_name(kind: type) -> str:
+    """Name of a type with its article."""
+    return f"{'an' if kind.__name__[0] in 'AEIOUaeiou' or kind.__name__ == 'ndarray' else 'a'} {kind.__name__}"
+
+
+def _install(error: ImportError) -> str:
+    return f"pip install {(error.name or str(error)).replace('PIL', 'pillow')}"
+
+
+_BASES: dict[type, Callable[[Any], Any]] = {
+    str: str.__str__, int: int.__index__, float: float.__float__, list: list, dict: dict
+}  # fmt: skip
+"""Types that stand for themselves, and how a value of a subclass becomes one of the type itself."""
+_TABLED = ("numpy", "pandas", "pyarrow", "PIL")  # their types are in `tables`
+_FORMS: dict[str, tuple[str, Callable[[Any], Any]]] = {}
+_BUILDS: dict[str, tuple[type, Callable[[Any], Any]]] = {}
+
+
+def crosses(types: str, tag: str, parts: Callable[[Any], Any], takes: type, build: Callable[[Any], Any]) -> None:
+    """Put types on the list. `types` are given by top package and name; `parts` takes a value apart into one of type
+    `takes`; `build` puts that together again."""
+    for name in types.split():
+        _FORMS[name] = (tag, parts)
+    _BUILDS[tag] = (takes, build)
+
+
+def _form(kind: type) -> tuple[str, Callable[[Any], Any]]:
+    """Tag and parts of a type; an empty tag: its parts stand for themselves.
+
+    Subclasses from elsewhere cross for the standard library's types alone: an array with units would lose them.
+    """
+    if package(kind) in _TABLED:
+        _tables()
+    for cls in kind.__mro__:
+        if cls in _BASES and cls is not kind:
+            return "", _BASES[cls]
+        form = _FORMS.get(f"{package(cls)}.{cls.__qualname__}")
+        if form and package(cls) in (package(kind), "builtins", "datetime", "decimal", "pathlib", "uuid"):
+            return form
+    raise NotPortable(f"is {a_name(kind)}, which cannot cross between host and child")
+
+
+def _dict(pairs: list[Any]) -> dict[Any, Any]:
+    rows = [row(pair, object, object) for pair in pairs]
+    hashable([key for key, _ in rows])
+    return dict(rows)
+
+
+def hashable(items: list[Any]) -> list[Any]:
+    """The items, which must be fit for keys."""
+    if len(items) - len(set(map(hash, items))) > 1000:
+        refuse("too many keys of one hash")  # they would take a time that grows with the square
+    return items
+
+
+def _moment(value: Any) -> list[Any]:
+    """ISO 8601 text, key of the zone, fold. A tzinfo other than ZoneInfo becomes the offset in the text."""
+    zone = getattr(value.tzinfo, "key", None)
+    return [(value.replace(tzinfo=None) if zone else value).isoformat(), zone, value.fold]
+
+
+def _from_moment(kind: Any) -> Callable[[list[Any]], Any]:
+    def build(parts: list[Any]) -> Any:
+        text, zone, fold = row(parts, str, str | None, int)
+        moment = kind.fromisoformat(text).replace(fold=fold)
+        return moment.replace(tzinfo=import_module("zoneinfo").ZoneInfo(zone_name(zone))) if zone else moment
+
+    return build
+
+
+def zone_name(name: str) -> str:
+    """The name, which must look like that of a time zone."""
+    return name if ZONE.fullmatch(name) else refuse(f"time zone {name[:40]!r}")
+
+
+ZONE = re.compile(r"(?!dateutil)[A-Za-z][\w:+-]{0,40}(/[\w+-]{1,40}){0,3}", re.ASCII)
+"""Names of time zones and offsets such as UTC+02:00, and never a path: dateutil would open it."""
+
+crosses("builtins.int", "int", hex, str, lambda v: int(v, 16))
+crosses("builtins.float", "float", repr, str, float)
+crosses("builtins.complex", "complex", lambda v: [v.real, v.imag], list, lambda v: complex(*row(v, float, float)))
+crosses("builtins.bytes", "bytes", lambda v: base64.b64encode(v).decode(), str,
+         lambda v: base64.b64decode(v, validate=True))  # fmt: skip
+crosses("builtins.str", "str", lambda v: v.encode("utf-8", "surrogatepass"), bytes,
+         lambda v: v.decode("utf-8", "surrogatepass"))  # fmt: skip
+crosses("builtins.tuple", "tuple", list, list, tuple)
+crosses("builtins.set", "set", list, list, lambda v: set(hashable(v)))
+crosses("builtins.frozenset", "frozenset", list, list, lambda v: frozenset(hashable(v)))
+crosses("", "dict", list, list, _dict)
+crosses("datetime.datetime", "datetime", _moment, list, _from_moment(datetime.datetime))
+crosses("datetime.time", "time", _moment, list, _from_moment(datetime.time))
+crosses("datetime.date", "date", datetime.date.isoformat, str, datetime.date.fromisoformat)
+crosses("datetime.timedelta", "timedelta", lambda v: [v.days, v.seconds, v.microseconds], list,
+         lambda v: datetime.timedelta(*row(v, int, int, int)))  # fmt: skip
+crosses("decimal.Decimal", "Decimal", str, str, decimal.Decimal)
+crosses("uuid.UUID", "UUID", str, str, uuid.UUID)
+crosses("pathlib.Path", "Path", str, str, pathlib.Path)
+crosses("pathlib.PurePath", "PurePath", str, str, pathlib.PurePath)
+
+
+def _from_remote(parts: list[Any]) -> RemoteValue:
+    type_name, shape, text, handle = row(parts, str, tuple | None, str, str)
+    if max(map(len, (type_name, shape or (), text, handle))) > MAX_TEXT:
+        refuse("a text that should have been shortened")
+    return RemoteValue(type_name, shape and tuple(need(n, int) for n in shape), text, handle)
+
+
+crosses(f"{package(RemoteValue)}.RemoteValue", "remote", lambda v: list(vars(v).values()), list, _from_remote)

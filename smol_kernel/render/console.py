@@ -1,0 +1,214 @@
+"""A run in a terminal, printed as it happens. A reader of events: what it cannot print never ends a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from typing import TextIO
+
+from smol_kernel.events import (
+    ActionFinished,
+    ActionProposed,
+    Event,
+    FinalAnswer,
+    Notice,
+    Output,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    ToolCalled,
+    ToolReturned,
+)
+from smol_kernel.render.plain import one_line, plain, shorten
+from smol_kernel.render.text import call_text, error_text, output_text
+from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcript
+
+LINES_A_STEP = 60
+"""Lines of output shown of one step; the journal has them all."""
+
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
+_ASCII = str.maketrans({"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-"})
+_INDENT = "   "
+
+
+class ConsoleReader:
+    """Prints the events it is called with to `stream` (None: `sys.stdout`).
+
+    `color` (None: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`) turns ANSI colours on.
+    """
+
+    def __init__(self, stream: TextIO | None = None, color: bool | None = None) -> None:
+        self._stream: TextIO | None = stream or sys.stdout
+        self._live = _is_terminal(self._stream) and os.environ.get("TERM") != "dumb"
+        self._color = (self._live and not os.environ.get("NO_COLOR")) if color is None else color
+        self._transcript = Transcript()
+        self._waiting = ""
+        self._line = ""  # the unfinished last line of a stream
+        self._lines = 0
+
+    def __call__(self, event: Event) -> None:
+        """Print what `event` adds."""
+        self._transcript.feed(event)
+        self._clear()
+        if self._transcript.run and event.run not in ("", self._transcript.run):
+            self._called_agent(event)
+        elif isinstance(event, Output):
+            self._output(event)
+        else:
+            self._end_line()
+            self._event(event)
+
+    def _event(self, event: Event) -> None:
+        step = self._transcript.steps[-1] if self._transcript.steps else StepRecord(0)
+        if isinstance(event, RunStarted):
+            self._begin()
+        elif isinstance(event, StepStarted):
+            self._lines = 0
+            self._wait(f"{event.step}. asking the model…")
+        elif isinstance(event, ActionProposed):
+            self._proposed(step)
+        elif isinstance(event, ToolCalled) and event.tool != "input":
+            self._wait(f"{_INDENT}▸ {one_line(event.summary or event.tool, self._width() - 8)} …")
+        elif isinstance(event, ToolReturned):
+            call = next((call for call in reversed(step.calls) if call.call == event.call), None)
+            if call is not None:
+                self._print(one_line(call_text(call), 400), style="dim" if event.ok else "yellow")
+        elif isinstance(event, ActionFinished):
+            self._finished(step)
+        elif isinstance(event, StepFinished):
+            self._step_finished(step, event)
+        elif isinstance(event, Notice):
+            self._print(self._wrapped(event.text), style="yellow")
+        elif isinstance(event, FinalAnswer):
+            self._answer(event)
+        elif isinstance(event, RunFinished):
+            self._end(event)
+
+    def _begin(self) -> None:
+        run = self._transcript
+        self._print(self._wrapped(run.task, ""), indent="", style="bold")
+        facts = [one_line(run.model), run.isolation_words, f"at most {run.max_steps} steps"]
+        self._print(" · ".join(filter(None, facts)), indent="", style="dim")
+        if run.scripted:
+            self._print(SCRIPTED, indent="", style="dim")
+        self._print()
+
+    def _proposed(self, step: StepRecord) -> None:
+        title, *rest = self._wrapped(step.thought or step.title).split("\n")
+        self._print(self._styled(f"{step.number}.", "blue") + f" {self._styled(title.strip(), 'bold')}", indent="")
+        if rest:
+            self._print("\n".join(rest))
+        self._print("\n".join(f"> {line}".rstrip() for line in plain(step.code).strip("\n").split("\n")), style="dim")
+
+    def _output(self, event: Output) -> None:
+        """Whole lines at once; the rest waits for its end, since streams come in pieces."""
+        if event.channel not in ("stdout", "stderr"):
+            self._end_line()
+            self._some_lines(output_text(event).split("\n"))
+            return
+        *lines, self._line = (self._line + plain(event.text)).split("\n")
+        if len(self._line) > 4_000:
+            lines, self._line = [*lines, self._line], ""
+        self._some_lines(lines)
+
+    def _some_lines(self, lines: list[str]) -> None:
+        room = LINES_A_STEP - self._lines
+        self._lines += len(lines)
+        for line in lines[: max(room, 0)]:
+            self._print(shorten(line, characters=4_000))
+        if 0 <= room < len(lines):
+            self._print("… further output is not shown here", style="dim")
+
+    def _end_line(self) -> None:
+        if self._line:
+            line, self._line = self._line, ""
+            self._some_lines([line])
+
+    def _finished(self, step: StepRecord) -> None:
+        if step.state == "ok":
+            return
+        lines = plain(step.traceback).rstrip("\n").split("\n") if step.traceback else []
+        self._print("\n".join(lines[:-1][-24:]), style="dim")  # the frames; the last line says it again
+        self._print(error_text(step) or "stopped", style="red" if step.state == "error" else "yellow")
+
+    def _step_finished(self, step: StepRecord, event: StepFinished) -> None:
+        if event.error and not step.status:  # no action ran: the reply was of no use, or the model gave none
+            self._print(self._styled(f"{step.number}.", "blue") + f" {step.title}", indent="")
+            self._print(error_text(step), style="red")
+        known = [count for count in (step.input_tokens, step.output_tokens) if count is not None]
+        facts = [f"{event.seconds:.1f} s"] + ([f"{sum(known):,} tokens"] if known else [])
+        self._print(" · ".join(facts), style="dim")
+        self._print()
+
+    def _answer(self, event: FinalAnswer) -> None:
+        self._print("Answer", indent="", style="green")
+        text = shorten(plain(event.text).strip("\n"), characters=20_000) or "None"
+        self._print(text if "  " in text else self._wrapped(text), style="bold")
+        self._print()
+
+    def _end(self, event: RunFinished) -> None:
+        word, kind = STATES.get(event.state, (event.state, "warn"))
+        if event.error and event.state != "success":
+            self._print(self._wrapped(event.error, ""), indent="", style="red" if kind == "bad" else "yellow")
+        totals = self._transcript.totals
+        tokens = [count for count in (totals.input_tokens, totals.output_tokens) if count is not None]
+        count = len(self._transcript.steps)
+        facts = [word, f"{count} step{'' if count == 1 else 's'}"] + ([f"{sum(tokens):,} tokens"] if tokens else [])
+        self._print(" · ".join([*facts, f"{totals.seconds:.1f} s"]), indent="", style="dim")
+
+    def _called_agent(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._print(f"▸ {event.name or event.agent}: {one_line(event.task)}", style="dim")
+        elif isinstance(event, FinalAnswer):
+            self._print(f"  → {one_line(event.text)}", style="dim")
+
+    def _wait(self, text: str) -> None:
+        """A line on what goes on, gone with the next event; on a terminal only."""
+        if self._live:
+            self._waiting = text
+            self._write(self._styled(text, "dim"))
+
+    def _clear(self) -> None:
+        if self._waiting:
+            self._waiting = ""
+            self._write("\r\x1b[2K")
+
+    def _print(self, text: str = "", *, indent: str = _INDENT, style: str = "") -> None:
+        if text:
+            self._write("".join(f"{indent}{self._styled(line, style)}".rstrip() + "\n" for line in text.split("\n")))
+        elif indent == _INDENT and not style:
+            self._write("\n")
+
+    def _styled(self, text: str, style: str) -> str:
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._color and style and text else text
+
+    def _wrapped(self, text: str, indent: str = _INDENT) -> str:
+        width = self._width() - len(indent)
+        lines = plain(text).strip().split("\n")
+        return "\n".join("\n".join(textwrap.wrap(line, width) or [""]) for line in lines)
+
+    def _width(self) -> int:
+        return max(20, min(shutil.get_terminal_size((88, 24)).columns - 1, 100))
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                encoding = self._stream.encoding or "ascii"
+                self._stream.write(text.translate(_ASCII).encode(encoding, "replace").decode(encoding))
+            self._stream.flush()
+        except (OSError, ValueError):  # closed, or nobody reads any more: the run goes on
+            self._stream = None
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except (AttributeError, ValueError):  # not a whole file, or closed
+        return False

@@ -1,0 +1,204 @@
+"""A run as HTML that works without script: cards of steps for a live view, and the one fixed account of a finished run.
+
+All text of model and child is escaped; their HTML goes through `sanitize`. Used by the notebook front and the exports.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from smol_kernel.render.plain import fixed, plain, shorten
+from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
+from smol_kernel.render.style import BARRED, INDENTED, STYLE
+from smol_kernel.render.transcript import SCRIPTED, STATES, CallRecord, StepRecord, Transcript
+
+__all__ = ["STYLE", "account_html", "answer_html", "is_open", "step_html"]
+
+MAX_CODE = 20_000
+MAX_ENCODED_ANSWER = 4_000_000
+"""Size of an encoded table or picture, in characters, up to which an answer is drawn; a larger one stays text."""
+
+_COLOURS = {"ok": "ok", "error": "bad", "interrupted": "warn", "thinking": "now", "running": "now"}
+_IGNORED_BY_MATHJAX = "tex2jax_ignore mathjax_ignore"  # a dollar sign is a dollar sign; classes of MathJax 2 and 3
+
+
+def step_html(step: StepRecord, *, open: bool, times: bool = True) -> str:
+    """The card of one step; folded to a line unless `open`. With `times` it tells seconds and tokens as well."""
+    meta = f'<span class="smol-m">{_meta(step)}</span>' if times else ""
+    kind = _COLOURS.get(step.state, "now")
+    return (
+        f'<details class="smol-run smol-step smol-{kind} {_IGNORED_BY_MATHJAX}"{" open" if open else ""}>'
+        f'<summary><span class="smol-n">{step.number}<i class="smol-bare">.</i></span> '
+        f'<span class="smol-t">{_inline(step.title)}{_remark(step)}</span> {meta}</summary>'
+        f'<div class="smol-body" style="{INDENTED}">{"".join(_body(step, times))}</div></details>'
+    )
+
+
+def is_open(step: StepRecord) -> bool:
+    """Whether the card should be unfolded: it is at work, failed for good, or shows a picture."""
+    if step.state == "error":
+        return step.repaired_in is None
+    return step.state != "ok" or any(kind.startswith("image/") for output in step.outputs for kind in output.data)
+
+
+def account_html(transcript: Transcript) -> str:
+    """The full account of a run, the same whenever the run takes the same course: no times, costs, ids, addresses."""
+    steps = "".join(step_html(step, open=is_open(step), times=False) for step in transcript.steps)
+    content = f"{STYLE}{_head(transcript)}{steps}{answer_html(transcript)}"
+    return fixed(f'<div class="smol-run smol {_IGNORED_BY_MATHJAX}">{content}</div>')
+
+
+def answer_html(transcript: Transcript) -> str:
+    """The end of the run: its answer, or why there is none; empty while it runs."""
+    if transcript.state == "running" and not transcript.answered:
+        return ""
+    parts: list[str] = []
+    if transcript.state == "error":
+        parts.append(
+            f'<p class="smol-lead smol-bad"><strong>{_text(transcript.error or "The run failed.")}</strong></p>'
+        )
+    elif transcript.state != "success" and transcript.error:
+        parts.append(f"<p>{_text(transcript.error)}</p>")
+    if transcript.answered:
+        parts.append(_answer(transcript))
+    elif transcript.state == "interrupted":
+        parts.append("<p>Stopped before there was an answer.</p>")
+    return f'<div class="smol-final">{"".join(parts) or "<p>No answer.</p>"}</div>'
+
+
+def _head(transcript: Transcript) -> str:
+    word, kind = STATES.get(transcript.state, (transcript.state, "warn"))
+    model = f"{transcript.model} (scripted)" if transcript.scripted else transcript.model
+    chips = "".join(
+        f'<i class="smol-bare"> · </i><span class="smol-chip{kind}">{escape(chip)}</span>'
+        for chip, kind in ((plain(model), ""), (transcript.isolation_words, ""), (word, f" smol-{kind}"))
+    )
+    note = f'<p class="smol-note">{SCRIPTED}</p>' if transcript.scripted else ""
+    task = escape(shorten(plain(transcript.task).strip(), characters=2_000))
+    return f'<div class="smol-head"><strong class="smol-task">{task}</strong>{chips}</div>{note}'
+
+
+def _body(step: StepRecord, times: bool) -> Iterator[str]:
+    yield _paragraphs(_rest(step))
+    if step.code:
+        yield f'<pre class="smol-code">{_highlighted(shorten(plain(step.code), characters=MAX_CODE))}</pre>'
+    for call in step.calls:
+        yield _call(call, times)
+    for output in step.outputs:
+        yield output_html(output)
+    yield _error(step)
+    if step.lost:
+        yield f"<p>Lost with the child kernel: {escape(', '.join(map(plain, step.lost)))}</p>"
+
+
+def _remark(step: StepRecord) -> str:
+    """What the title line says of the state, for those who do not see the colour."""
+    if step.state == "error":
+        remark = plain(step.error_type or "failed") + (f", repaired in {step.repaired_in}" if step.repaired_in else "")
+    elif step.state == "interrupted":
+        remark = "stopped"
+    else:
+        remark = {"thinking": "asking the model", "running": "running"}.get(step.state, "")
+        if step.state == "thinking" and not step.thought:
+            return ""  # the title says it
+    return f" <small>{escape(remark)}</small>" if remark else ""
+
+
+def _meta(step: StepRecord) -> str:
+    known = [count for count in (step.input_tokens, step.output_tokens) if count is not None]
+    parts = [f"{step.seconds:.1f} s"] if step.seconds else []
+    return " · ".join(parts + ([f"{sum(known):,} tok"] if known else []))
+
+
+def _rest(step: StepRecord) -> str:
+    """The words of the step that its title line does not hold."""
+    words = (step.thought or ("" if step.code else step.reply)).strip()
+    return words.removeprefix(step.title).strip() if step.thought else words
+
+
+def _call(call: CallRecord, times: bool) -> str:
+    parts = [f"{call.seconds * 1000:,.0f} ms"] if times and call.ok is not None else []
+    if call.blocking:
+        parts.append("ran in the notebook" if call.ok is not None else "runs in the notebook")
+    came = "" if call.ok is None else f" {'→' if call.ok else 'failed:'} <code>{escape(plain(call.result))}</code>"
+    return (
+        f'<div class="smol-call">▸ <code>{escape(plain(call.summary or call.tool))}</code>{came}'
+        f"{''.join(' · ' + part for part in parts)}</div>"
+    )
+
+
+def _error(step: StepRecord) -> str:
+    if step.state == "interrupted" or not (step.error_type or step.error):
+        return f"<p>{_text(step.error)}</p>" if step.error else ""
+    line = escape(shorten(plain(step.error_line), characters=2_000))
+    shown = f'<pre class="smol-out smol-err" style="{BARRED}">{line}</pre>'
+    if not step.traceback:
+        return shown
+    frames = len(re.findall(r'^\s*File ["<]', step.traceback, re.MULTILINE))
+    label = f"{frames} frame{'' if frames == 1 else 's'}" if frames else "traceback"
+    return f'{shown}<details class="smol-more"><summary>{label}</summary>{text_html(step.traceback)}</details>'
+
+
+def _answer(transcript: Transcript) -> str:
+    drawn = _drawn(transcript.answer)
+    if drawn:
+        return drawn
+    text = shorten(plain(transcript.answer_text), characters=20_000).strip() or "None"
+    if re.search(r"\S {2,}\S|^\s+\S", text, re.MULTILINE):  # columns: a table as text
+        return text_html(text)
+    lead, _, rest = text.partition("\n")
+    return f'<p class="smol-lead"><strong>{_inline(lead)}</strong></p>{_paragraphs(rest)}'
+
+
+def _drawn(answer: Any) -> str:
+    """An encoded table or picture as HTML; empty for other answers, and where it cannot be decoded here."""
+    tag = answer.get("$") if isinstance(answer, dict) else None
+    if tag not in ("DataFrame", "Series", "image") or len(repr(answer)) > MAX_ENCODED_ANSWER:
+        return ""
+    from smol_kernel.executors.values import MalformedValue, decode
+
+    try:
+        value = decode(answer)
+    except MalformedValue:
+        return ""
+    if tag == "image":
+        stream = io.BytesIO()
+        value.save(stream, "PNG")
+        return picture_html("image/png", base64.b64encode(stream.getvalue()).decode(), "The answer")
+    table = value.to_frame() if tag == "Series" else value
+    html = table.to_html(max_rows=20, max_cols=12, border=0, show_dimensions=len(table) > 20 or table.shape[1] > 12)
+    return f'<div class="smol-rich">{clean_html(html)}</div>'
+
+
+def _text(text: str) -> str:
+    return escape(shorten(plain(text), characters=4_000).strip())
+
+
+def _inline(text: str) -> str:
+    """Escaped text in which backticks and double asterisks mean what people mean by them."""
+    shown = escape(plain(text))
+    shown = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", shown)
+    return re.sub(r"\*\*([^*\n]+)\*\*", r"<strong>\1</strong>", shown)
+
+
+def _paragraphs(text: str) -> str:
+    blocks = re.split(r"\n\s*\n", shorten(plain(text), characters=MAX_CODE).strip())
+    return "".join(f"<p>{_inline(block).replace(chr(10), '<br>')}</p>" for block in blocks if block.strip())
+
+
+def _highlighted(code: str) -> str:
+    from pygments.lexers import PythonLexer
+    from pygments.token import Comment, Keyword, Number, Operator, String
+
+    colours = ((Comment, "c"), (String, "s"), (Number, "d"), (Keyword, "k"), (Operator.Word, "k"))
+    parts: list[str] = []
+    for kind, value in PythonLexer(stripnl=False, ensurenl=False).get_tokens(code):
+        colour = next((name for family, name in colours if kind in family), None)
+        text = escape(value, quote=False)
+        parts.append(f'<span class="smol-{colour}">{text}</span>' if colour and value.strip() else text)
+    return "".join(parts)

@@ -1,0 +1,80 @@
+"""A run as Markdown that loads nothing: words of model and child keep their form, but make no picture, link or HTML."""
+
+from __future__ import annotations
+
+import re
+
+from smol_kernel.render.plain import fixed, plain, shorten
+from smol_kernel.render.text import call_text, error_text, output_text, remark_text
+from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcript
+
+_ACTIVE = re.compile(
+    r"<(?=[A-Za-z/!?])"  # HTML, and links in angle brackets
+    r"|(?<=!)\[|(?<=\])[(:]"  # pictures, links, and the lists of addresses they may refer to
+    r"|(?<=:)//|\bwww(?=\.)",  # what becomes a link by itself
+    re.IGNORECASE,
+)
+_BLOCK = re.compile(r"^(`{3,}|~{3,})[ \t]*(\w*)[^`\n]*\n(.*?)\n?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"`{3,}|~{3,}")
+
+
+def safe_markdown(text: str) -> str:
+    """`text` so that, rendered, it shows no picture and no link and loads nothing; emphasis, lists and code stay.
+
+    The characters that would begin such a thing become entities, which no renderer reads as markup. A code block
+    that is not closed would turn what follows inside out, and one of another language than Python may be a diagram
+    that loads pictures: the first is no block here, the second has no language.
+    """
+    parts: list[str] = []
+    place = 0
+    text = plain(text)
+    for block in _BLOCK.finditer(text):
+        language = "python" if block[2].lower() in ("python", "py") else ""
+        parts += [_inactive(text[place : block.start()]), fenced(block[3], language)]
+        place = block.end()
+    return "".join([*parts, _inactive(text[place:])])
+
+
+def _inactive(text: str) -> str:
+    for pattern in (_ACTIVE, _FENCE):
+        text = pattern.sub(lambda match: "".join(f"&#{ord(character)};" for character in match.group()), text)
+    return text
+
+
+def fenced(text: str, language: str = "") -> str:
+    """`text` as a code block whose fence is longer than any in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def account_markdown(transcript: Transcript) -> str:
+    """The whole run, pictures named only; the same whenever the run takes the same course."""
+    state = STATES.get(transcript.state, (transcript.state,))[0]
+    facts = " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state]))
+    task = " ".join(plain(transcript.task).split())
+    blocks = [f"**{safe_markdown(task)}**", safe_markdown(facts)]
+    blocks += [SCRIPTED] * transcript.scripted
+    for step in transcript.steps:
+        blocks += _step(step)
+    if transcript.state not in ("running", "success") and transcript.error:
+        blocks.append(safe_markdown(transcript.error.strip()))
+    if transcript.answered:
+        blocks += ["**Answer**", _words(transcript.answer_text or "None")]
+    return fixed("\n\n".join(blocks))
+
+
+def _step(step: StepRecord) -> list[str]:
+    remark = remark_text(step)
+    blocks = [f"**{step.number}.** {safe_markdown(step.thought or step.title)}" + (f" *({remark})*" if remark else "")]
+    if step.code:
+        blocks.append(fenced(shorten(plain(step.code).strip("\n"), characters=20_000), "python"))
+    shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
+    text = "\n".join(filter(None, [*shown, error_text(step)]))
+    return blocks + ([fenced(text)] if text else [])
+
+
+def _words(text: str) -> str:
+    """Prose as prose, text in columns as a block."""
+    shown = shorten(plain(text), characters=20_000).strip("\n")
+    return fenced(shown) if re.search(r"\S {2,}\S|^\s+\S", shown, re.MULTILINE) else safe_markdown(shown)

@@ -1,0 +1,34 @@
+"""Text of models and children made fit to show: stripped, shortened, and the same from run to run."""
+
+from __future__ import annotations
+
+import re
+
+from smol_kernel.executors.observation import clean as plain
+
+__all__ = ["fixed", "one_line", "plain", "shorten"]
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
+
+
+def fixed(text: str) -> str:
+    """`text` without memory addresses, which differ from run to run."""
+    return _ADDRESS.sub("", text)
+
+
+def shorten(text: str, *, characters: int, lines: int | None = None) -> str:
+    """`text`, its middle left out if it is longer than so many characters or lines."""
+    if lines is not None and text.count("\n") >= lines:
+        rows = text.split("\n")
+        head, tail = rows[: lines - lines // 3 - 1], rows[len(rows) - lines // 3 :]
+        text = "\n".join([*head, f"… {len(rows) - len(head) - len(tail):,} lines left out …", *tail])
+    if len(text) > characters:
+        half = max(characters // 2, 1)
+        text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+    return text
+
+
+def one_line(text: str, characters: int = 200) -> str:
+    """`text` stripped and brought to one line of at most so many characters."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"

@@ -1,0 +1,88 @@
+"""HTML of the child, made safe for a page: an allow-list, and nothing that loads, runs or leads anywhere."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from smol_kernel.events import Output
+from smol_kernel.render.plain import plain, shorten
+from smol_kernel.render.style import BARRED
+
+MAX_HTML = 500_000
+"""Characters; longer HTML of a child is not shown, its text/plain form is."""
+MAX_TEXT = 20_000
+"""Characters of one text output; longer ones lose their middle."""
+
+_ALLOWED = """abbr b blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure
+h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th
+thead tr u ul var wbr"""
+_DROPPED_WHOLE = {"script", "style", "template", "noscript", "iframe", "object", "svg", "math", "title", "textarea"}
+_SPANS = {"colspan", "rowspan"}
+_ATTRIBUTES = {
+    "*": {"title", "style", "class", "dir", "lang"},
+    "img": {"src", "alt", "width", "height"},
+    "td": _SPANS,
+    "th": _SPANS | {"scope"},
+    "ol": {"start"},
+    "details": {"open"},
+}
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
+_PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/\s]+={0,2}\s*", re.IGNORECASE)
+_ALIGN = re.compile(r"\s*text-align:\s*(left|right|center)\s*;?\s*", re.IGNORECASE)
+
+
+def clean_html(html: str) -> str:
+    """`html` with only what a table or formatted text needs.
+
+    Pictures stay if they carry their own PNG or JPEG. Links keep their text only: browsers look up the host of a link
+    that is merely shown, which would be a way out. Of styles only text alignment stays, of classes only `dataframe`.
+    """
+    import nh3
+
+    return nh3.clean(
+        plain(html),
+        tags=set(_ALLOWED.split()),
+        clean_content_tags=_DROPPED_WHOLE,
+        attributes=_ATTRIBUTES,
+        attribute_filter=_filter,
+        url_schemes={"data"},
+        link_rel=None,
+        strip_comments=True,
+    )
+
+
+def _filter(tag: str, attribute: str, value: str) -> str | None:
+    if attribute == "src":
+        return value if _PICTURE.fullmatch(value) else None
+    if attribute == "style":
+        return value if _ALIGN.fullmatch(value) else None
+    if attribute == "class":
+        return "dataframe" if tag == "table" and "dataframe" in value.split() else None
+    return value
+
+
+def output_html(output: Output) -> str:
+    """The best form of `output` that may be shown: PNG, JPEG, cleaned HTML, else its text; or empty."""
+    for kind in ("image/png", "image/jpeg"):
+        if picture := output.data.get(kind):
+            return picture_html(kind, picture, "Plot" if output.channel == "display" else "Picture")
+    if 0 < len(html := output.data.get("text/html", "")) <= MAX_HTML:
+        cleaned = clean_html(html)
+        if "<img" in cleaned or re.sub(r"<[^>]*>|\s", "", cleaned):  # what only a script would have filled is no table
+            return f'<div class="smol-rich">{cleaned}</div>'
+    return text_html(output.text or output.data.get("text/plain", ""), error=output.channel == "stderr")
+
+
+def picture_html(kind: str, base64: str, alt: str) -> str:
+    """A PNG or JPEG as an element; `kind` is its MIME type. A sentence instead where the data is not base64."""
+    if not _BASE64.fullmatch(base64):
+        return text_html("[a picture that cannot be shown]")
+    return f'<img class="smol-img" alt="{escape(alt)}" src="data:{kind};base64,{"".join(base64.split())}">'
+
+
+def text_html(text: str, *, error: bool = False) -> str:
+    """Text as a block of its own; empty for blank text."""
+    shown = shorten(plain(text), characters=MAX_TEXT).rstrip()
+    kind = "smol-out smol-stderr" if error else "smol-out"
+    return f'<pre class="{kind}" style="{BARRED}">{escape(shown)}</pre>' if shown else ""

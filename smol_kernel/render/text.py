@@ -1,0 +1,100 @@
+"""A run as plain text: what a terminal shows of it, and a reopened notebook where HTML does not reach."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import textwrap
+from collections.abc import Iterator
+
+from smol_kernel.events import Output
+from smol_kernel.render.plain import fixed, plain, shorten
+from smol_kernel.render.transcript import SCRIPTED, STATES, CallRecord, StepRecord, Transcript
+
+CODE_LINES = 30
+OUTPUT_LINES = 20
+OUTPUT_CHARACTERS = 4_000
+
+
+def account_text(transcript: Transcript) -> str:
+    """The whole run, outputs shortened; the same whenever the run takes the same course."""
+    blocks = [head_text(transcript), *map(step_text, transcript.steps), answer_text(transcript)]
+    return fixed("\n\n".join(filter(None, blocks)))
+
+
+def head_text(transcript: Transcript) -> str:
+    """Task, model, isolation and state, and that the replies are a script's if they are."""
+    facts = [plain(transcript.model), transcript.isolation_words, STATES.get(transcript.state, (transcript.state,))[0]]
+    lines = [plain(transcript.task).strip(), " · ".join(filter(None, facts))]
+    return "\n".join(lines + [SCRIPTED] * transcript.scripted)
+
+
+def step_text(step: StepRecord) -> str:
+    """One step: number, thought, code (marked by `>`), calls, outputs and error."""
+    rows = [plain(step.title) + (f" [{remark}]" if (remark := remark_text(step)) else "")]
+    rows += [f"> {line}".rstrip() for line in _code(step)]
+    rows += [call_text(call) for call in step.calls]
+    rows += filter(None, map(output_text, step.outputs))
+    rows += filter(None, [error_text(step)])
+    number = f"{step.number}. "
+    return number + textwrap.indent("\n".join(rows), " " * len(number)).lstrip()
+
+
+def remark_text(step: StepRecord) -> str:
+    """The state of a step that did not simply succeed: what failed, and where it was repaired."""
+    if step.state == "error":
+        kind = plain(step.error_type or "failed")
+        return f"{kind}, repaired in {step.repaired_in}" if step.repaired_in else kind
+    return {"ok": "", "interrupted": "stopped", "thinking": "asking the model"}.get(step.state, step.state)
+
+
+def call_text(call: CallRecord) -> str:
+    """A tool call and its result in one line."""
+    line = f"▸ {plain(call.summary or call.tool)}"
+    return line if call.ok is None else f"{line} {'→' if call.ok else 'failed:'} {plain(call.result)}"
+
+
+def output_text(output: Output) -> str:
+    """The text form of an output; of a picture, its size."""
+    for kind in ("image/png", "image/jpeg"):
+        if kind in output.data:
+            return f"[plot{_size(output.data[kind])}]"
+    return shorten(plain(output.text).strip("\n"), characters=OUTPUT_CHARACTERS, lines=OUTPUT_LINES)
+
+
+def error_text(step: StepRecord) -> str:
+    """The error in one line, and what was lost with the child."""
+    lines = [plain(step.error_line)] if step.error_line else []
+    if step.lost:
+        lines.append(f"Lost with the child kernel: {', '.join(map(plain, step.lost))}")
+    return shorten("\n".join(lines), characters=OUTPUT_CHARACTERS)
+
+
+def answer_text(transcript: Transcript) -> str:
+    """The end of the run: why it ended, if not by success, and its answer."""
+    return "\n".join(_ending(transcript))
+
+
+def _ending(transcript: Transcript) -> Iterator[str]:
+    if transcript.state not in ("running", "success") and transcript.error:
+        yield plain(transcript.error).strip()
+    if transcript.answered:
+        text = shorten(plain(transcript.answer_text), characters=20_000).strip("\n")
+        yield f"Answer:\n{textwrap.indent(text, '  ')}" if "\n" in text else f"Answer: {text or 'None'}"
+    elif transcript.state != "running":
+        yield "No answer."
+
+
+def _code(step: StepRecord) -> list[str]:
+    return shorten(plain(step.code).strip("\n"), characters=20_000, lines=CODE_LINES).split("\n") if step.code else []
+
+
+def _size(picture: str) -> str:
+    """Width and height from a PNG's header (https://www.w3.org/TR/png/#11IHDR); nothing for other data."""
+    try:
+        head = base64.b64decode("".join(picture[:80].split())[:32])
+    except (binascii.Error, ValueError):
+        return ""
+    if head[12:16] != b"IHDR":
+        return ""
+    return f", {int.from_bytes(head[16:20], 'big')} x {int.from_bytes(head[20:24], 'big')}"

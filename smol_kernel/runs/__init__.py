@@ -1,0 +1,1 @@
+"""The record: what can be made of a finished run, such as cells and a notebook."""

@@ -1,0 +1,79 @@
+"""`final_answer(...)` taken out of a script: the answer becomes the value of a cell's last expression."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from smol_kernel.runs.source import Edit, Source, indented
+
+_ENDED_BY_ANSWER = '''\
+class Answered(BaseException):
+    """Ends the statement below as soon as there is an answer."""
+
+
+def final_answer(answer):
+    raise Answered(answer)
+
+
+try:
+{body}
+except Answered as answered:
+    {name} = answered.args[0]
+{name}'''
+
+
+def answer_edits(source: Source, last: ast.stmt, name: str) -> tuple[list[Edit], str] | None:
+    """How `last`, the statement that gave the answer, gives it without `final_answer`; None: not by editing alone.
+
+    Gives the edits and what to append. A plain call becomes its argument. Where it stands last in branches of `if`,
+    `with` or `try`, each becomes `name = argument`, and `name` the last expression.
+    """
+    calls = [node for node in ast.walk(last) if _argument(node) is not None]
+    if isinstance(last, (ast.Expr, ast.Assign, ast.AnnAssign)) and len(calls) == 1 and last.value is calls[0]:
+        return list(_unwrapped(source, calls[0], source.span(last), "")), ""
+    ends = {id(statement.value) for statement in _ends(last) if isinstance(statement, ast.Expr)}
+    if not calls or any(id(call) not in ends for call in calls):
+        return None
+    edits = [edit for call in calls for edit in _unwrapped(source, call, source.span(call), f"{name} = ")]
+    return edits, f"\n{name}"
+
+
+def ended_by_answer(statement: str, name: str) -> str:
+    """`statement` with a `final_answer` of its own that ends it from anywhere within: loops, functions, expressions."""
+    return _ENDED_BY_ANSWER.format(body=indented(statement), name=name)
+
+
+def _argument(node: ast.AST) -> ast.expr | None:
+    """The answer, if `node` is a call of `final_answer` with nothing else."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "final_answer"):
+        return None
+    values = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg)]
+    given = len(node.args) + len(node.keywords)
+    return values[0] if given == len(values) == 1 and not isinstance(values[0], ast.Starred) else None
+
+
+def _unwrapped(source: Source, call: ast.AST, around: tuple[int, int], prefix: str) -> Iterator[Edit]:
+    argument = _argument(call)
+    assert argument is not None
+    start, end = source.span(argument)
+    text = source.text[start:end]
+    needs = "\n" in text or isinstance(argument, (ast.NamedExpr, ast.Yield, ast.YieldFrom))
+    opening, closing = ("(", ")") if needs and not text.startswith(("(", "[", "{")) else ("", "")
+    yield Edit(around[0], start, prefix + opening)
+    yield Edit(end, around[1], closing)
+
+
+def _ends(statement: ast.stmt) -> Iterator[ast.stmt]:
+    """Statements after which nothing of `statement` is left to run, whatever branch was taken."""
+    if isinstance(statement, ast.If):
+        blocks = [statement.body, statement.orelse]
+    elif isinstance(statement, (ast.With, ast.AsyncWith)):
+        blocks = [statement.body]
+    elif isinstance(statement, ast.Try) and not statement.orelse:
+        blocks = [statement.body, *(handler.body for handler in statement.handlers)]
+    else:
+        yield statement
+        return
+    for block in filter(None, blocks):
+        yield from _ends(block[-1])

@@ -1,0 +1,330 @@
+"""Which global names a script binds or changes, and where they stand, so that those of the user can be left alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from smol_kernel.runs.source import Edit, Source
+
+_CHANGING = """append appendleft clear discard extend fill insert itemset partition pop popitem popleft put remove
+resize reverse rotate setdefault setflags sort update"""
+_CHANGING_METHODS = frozenset(_CHANGING.split())
+_CHANGING_FUNCTIONS = frozenset(
+    {"shuffle", "heapify", "heappush", "heappop", "heappushpop", "heapreplace", "insort", "setattr", "delattr"}
+)
+_COPIES = frozenset({"copy", "deepcopy", "list", "dict", "set", "sorted"})
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_PATTERNS = (ast.MatchAs, ast.MatchStar)
+
+
+@dataclass
+class _Scope:
+    """A function, class or comprehension, or (the outermost) the module."""
+
+    bound: set[str]
+    kind: str = "function"
+    outer: set[str] = field(default_factory=set)
+    """Names declared global."""
+    changed: set[str] = field(default_factory=set)
+    aliases: dict[str, set[str]] = field(default_factory=dict)
+    """Name → names whose value it may share."""
+
+
+class Names(ast.NodeVisitor):
+    """Reads the parts of a script in order, all in one namespace."""
+
+    def __init__(self) -> None:
+        self.bound: set[str] = set()
+        """Global names given a new value."""
+        self.every: set[str] = set()
+        """All identifiers met; a name outside is free."""
+        self.spans: dict[str, list[tuple[int, Edit]]] = {}
+        """Global name → its places, as the number of the part and an edit whose text has `{}` for the new name."""
+        self.unplaced: set[str] = set()
+        """Global names with a place that cannot be told."""
+        self._module = _Scope(set(), "module")
+        self._scopes = [self._module]
+        self._changing_parameters: dict[str, list[bool]] = {}
+        self._copied: set[str] = set()
+        self._part = -1
+        self._source = Source("")
+        self._in_fstring: list[ast.AST] = []
+
+    @property
+    def changed(self) -> set[str]:
+        """Global names whose value may be changed in place, directly or through another name."""
+        found = set(self._module.changed)
+        todo = list(found)
+        while todo:
+            for name in self._module.aliases.get(todo.pop(), ()):
+                if name not in found:
+                    found.add(name)
+                    todo.append(name)
+        return found
+
+    def read(self, source: Source, statements: Iterable[ast.stmt]) -> None:
+        """Take in the next part: these statements of `source`."""
+        self._part += 1
+        self._source = source
+        for statement in statements:
+            self.visit(statement)
+
+    # names
+
+    def visit_Name(self, node: ast.Name) -> None:
+        """A name that is read, bound or deleted."""
+        self._name(node.id, node, bind=not isinstance(node.ctx, ast.Load))
+
+    def _name(self, name: str, node: ast.AST, *, bind: bool, text: str = "{}", within: str | None = None) -> None:
+        """Note an occurrence; `within` is the word it follows in the node (None: the node is the name)."""
+        self.every.add(name)
+        if self._scope_of(name) is not self._module:
+            return
+        if bind:
+            self.bound.add(name)
+        if self._in_fstring and sys.version_info < (3, 12):  # places inside are not to be relied on there
+            edits = list(self._places_in_fstring(name, self._in_fstring[-1]))
+        else:
+            start, end = self._source.span(node)
+            edits = [Edit(start, end, text)] if within is None else list(self._place_after(name, start, end, within))
+        if not edits or any(self._source.text[edit.start : edit.end] not in (name, "") for edit in edits):
+            self.unplaced.add(name)
+        self.spans.setdefault(name, []).extend((self._part, edit) for edit in edits)
+
+    def _place_after(self, name: str, start: int, end: int, word: str) -> Iterator[Edit]:
+        found = re.compile(rf"{word}\s*({name})\b").search(self._source.text, start, end)
+        if found:
+            yield Edit(found.start(1), found.end(1), "{}")
+
+    def _places_in_fstring(self, name: str, node: ast.AST) -> Iterator[Edit]:
+        start, end = self._source.span(node)
+        for part in re.compile(r"(?<!\{)(?:\{\{)*\{(?!\{)[^{}]*").finditer(self._source.text, start, end):
+            for found in re.compile(rf"(?<![\w.'\"]){name}\b(?!\s*=[^=])").finditer(self._source.text, *part.span()):
+                yield Edit(*found.span(), "{}")
+
+    def _scope_of(self, name: str) -> _Scope:
+        for depth, scope in enumerate(reversed(self._scopes)):
+            if scope.kind == "class" and depth:
+                continue  # a class's names are not seen from the functions in it
+            if name in scope.outer:
+                return self._module
+            if name in scope.bound:
+                return scope
+        return self._module
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        """An f-string: before Python 3.12 places inside one are found by text."""
+        self._in_fstring.append(node)
+        self.generic_visit(node)
+        self._in_fstring.pop()
+
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
+        """Imports bind the first part of a name, or its `as`."""
+        for alias in node.names:
+            if alias.asname:
+                self._name(alias.asname, alias, bind=True, within=r"\bas\b")
+            elif alias.name != "*":
+                first, *rest = alias.name.split(".")
+                start, end = self._source.span(alias)
+                self._name(first, alias, bind=True, within="(?:)" if not rest else "(?!)")
+                if not rest and self._scope_of(first) is self._module:
+                    self.spans[first][-1] = (self._part, Edit(start, end, f"{first} as {{}}"))
+
+    visit_ImportFrom = visit_Import
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        """`except … as name`."""
+        if node.name:
+            self._name(node.name, node, bind=True, within=r"\bas\b")
+        self.generic_visit(node)
+
+    def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar) -> None:
+        """Captures of a `match` statement."""
+        if node.name:
+            before = r"\bas\b" if getattr(node, "pattern", None) else r"\*" if isinstance(node, ast.MatchStar) else ""
+            self._name(node.name, node, bind=True, within=before)
+        self.generic_visit(node)
+
+    visit_MatchStar = visit_MatchAs
+
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
+        """`{**rest}` in a `match` statement."""
+        if node.rest:
+            self._name(node.rest, node, bind=True, within=r"\*\*")
+        self.generic_visit(node)
+
+    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> None:
+        """Declarations name a name without using it."""
+        for name in node.names:
+            self._name(name, node, bind=False, within=r"\b(?:global|nonlocal)\b[\w\s,]*?\b")
+
+    visit_Nonlocal = visit_Global
+
+    # scopes
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        """A function: its name, defaults and annotations belong outside."""
+        self._outside([*node.decorator_list, node.returns])
+        self._name(node.name, node, bind=True, within=r"\bdef\b")
+        parameters = self._parameters(node.args)
+        scope = self._inside(parameters, node.body)
+        positional = [*node.args.posonlyargs, *node.args.args]
+        self._changing_parameters[node.name] = [argument.arg in scope.changed for argument in positional]
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        """A lambda."""
+        self._inside(self._parameters(node.args), [node.body])
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        """A class: its names are its own."""
+        self._outside([*node.decorator_list, *node.bases, *node.keywords])
+        self._name(node.name, node, bind=True, within=r"\bclass\b")
+        self._inside(set(), node.body, "class")
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
+        self.visit(node.generators[0].iter)
+        targets = {name for part in node.generators for name, _ in _bindings([part.target])}
+        self._scopes.append(_Scope(targets))
+        for number, part in enumerate(node.generators):
+            self.visit(part.target)
+            for child in part.ifs if number == 0 else [part.iter, *part.ifs]:
+                self.visit(child)
+        for value in (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,):
+            self.visit(value)
+        self._scopes.pop()
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
+
+    def _parameters(self, arguments: ast.arguments) -> set[str]:
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        self._outside([*arguments.defaults, *arguments.kw_defaults, *(arg.annotation for arg in every if arg)])
+        return {argument.arg for argument in every if argument}
+
+    def _outside(self, nodes: Iterable[ast.AST | None]) -> None:
+        for node in nodes:
+            if node is not None:
+                self.visit(node)
+
+    def _inside(self, parameters: set[str], body: Iterable[ast.AST], kind: str = "function") -> _Scope:
+        body = list(body)
+        found = list(_bindings(body))
+        outer = {name for name, how in found if how == "global"}
+        inherited = {name for name, how in found if how == "nonlocal"}
+        scope = _Scope((parameters | {name for name, _ in found}) - outer - inherited, kind, outer)
+        self.every |= scope.bound
+        self._scopes.append(scope)
+        for node in body:
+            self.visit(node)
+        self._scopes.pop()
+        return scope
+
+    # changes in place
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        """`a = b` lets both names share a value; `a = b.copy()` does not."""
+        self.generic_visit(node)
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                self._share(target.id, node.value)
+                if len(self._scopes) == 1:
+                    (self._copied.add if _called(node.value) in _COPIES else self._copied.discard)(target.id)
+
+    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
+        """What a loop runs over shares its items with the loop's names."""
+        for name, _ in _bindings([node.target]):
+            for part in ast.walk(node.iter):
+                self._share(name, part)
+        self.generic_visit(node)
+
+    visit_AsyncFor = visit_For
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        """`a += b` may change what `a` is, in place."""
+        self._change(node.target)
+        self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute | ast.Subscript) -> None:
+        """`a.b = …`, `a[b] = …`, `del a[b]`."""
+        if not isinstance(node.ctx, ast.Load):
+            self._change(node.value)
+        self.generic_visit(node)
+
+    visit_Subscript = visit_Attribute
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Methods and functions that change what they are called on, or with."""
+        called = _called(node)
+        in_place = any(
+            keyword.arg == "inplace" and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value)
+            for keyword in node.keywords
+        )
+        if isinstance(node.func, ast.Attribute) and (called in _CHANGING_METHODS or in_place):
+            self._change(node.func.value)
+        if called in _CHANGING_FUNCTIONS and node.args:
+            self._change(node.args[0])
+        for keyword in node.keywords:
+            if keyword.arg == "out":
+                self._change(keyword.value)
+        if isinstance(node.func, ast.Name):
+            for argument, changes in zip(node.args, self._changing_parameters.get(node.func.id, []), strict=False):
+                if changes:
+                    self._change(argument)
+        self.generic_visit(node)
+
+    def _change(self, node: ast.AST) -> None:
+        while isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
+            node = node.value
+        if isinstance(node, ast.Name):
+            scope = self._scope_of(node.id)
+            if scope is not self._module or node.id not in self._copied:
+                scope.changed.add(node.id)
+                for alias in scope.aliases.get(node.id, ()) if scope is not self._module else ():
+                    self._change(ast.Name(alias, ast.Load()))
+
+    def _share(self, name: str, value: ast.AST) -> None:
+        if isinstance(value, (ast.Attribute, ast.Subscript)):
+            return self._share(name, value.value)
+        if isinstance(value, ast.Name) and value.id != name:
+            self._scope_of(name).aliases.setdefault(name, set()).add(value.id)
+        return None
+
+
+def _called(node: ast.AST) -> str:
+    """The last word of what is called; empty if nothing is."""
+    function = node.func if isinstance(node, ast.Call) else None
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _bindings(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
+    """Names that code binds in the scope it stands in, and how: "bound", "global" or "nonlocal"."""
+    for node in nodes:
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.id, "bound"
+        elif isinstance(node, (ast.Global, ast.Nonlocal)):
+            for name in node.names:
+                yield name, type(node).__name__.lower()
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                yield alias.asname or alias.name.split(".")[0], "bound"
+        elif isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            yield node.name, "bound"
+            continue  # its inside is a scope of its own
+        elif isinstance(node, ast.Lambda):
+            continue
+        elif isinstance(node, _COMPREHENSIONS):
+            for inner in ast.walk(node):  # only a walrus reaches out
+                if isinstance(inner, ast.NamedExpr):
+                    yield inner.target.id, "bound"
+            continue
+        elif isinstance(node, (ast.ExceptHandler, *_PATTERNS)) and node.name:
+            yield node.name, "bound"
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            yield node.rest, "bound"
+        yield from _bindings(ast.iter_child_nodes(node))

@@ -1,0 +1,227 @@
+"""The full story of a run as a notebook: every step with its real outputs, failures included.
+
+Called by `%agent export`, `smol export` and `smol demo`. The format is nbformat 4.5
+(https://nbformat.readthedocs.io/en/latest/format_description.html).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smol_kernel.events import Output
+from smol_kernel.render.markdown import fenced, safe_markdown
+from smol_kernel.render.plain import plain, shorten
+from smol_kernel.render.sanitize import clean_html
+from smol_kernel.render.text import call_text, error_text, output_text
+from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcript
+from smol_kernel.runs.script import Part, part_of, read_names, settle_end
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+_RAN = ("ok", "error")
+"""Statuses of actions whose code can be run again as it stands; others were stopped half-way."""
+_PICTURES = ("image/png", "image/jpeg")
+MAX_ANSWER = 10_000_000
+"""Size of an encoded answer, in characters, up to which it is shown as Jupyter would; a larger one stays text."""
+
+
+def to_notebook(transcript: Transcript) -> NotebookNode:
+    """The run as a notebook that is valid, and runs where its inputs and tools are defined.
+
+    A step that failed is a cell with its error, tagged `raises-exception` so that a run of the whole goes on; one
+    that was stopped is text. Nothing in it loads anything from elsewhere.
+    """
+    from nbformat import validate
+    from nbformat.v4 import new_notebook
+
+    cells = [_markdown("task", _opening(transcript)), *_steps(transcript), *_closing(transcript)]
+    notebook: NotebookNode = new_notebook(cells=cells, metadata=_metadata(transcript))
+    validate(notebook)
+    return notebook
+
+
+def write_notebook(transcript: Transcript, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write the run to `path`, whole or not at all; gives the path.
+
+    Raises FileExistsError unless `overwrite`, and OSError where the file cannot be written.
+    """
+    from nbformat import writes
+
+    target = Path(path).expanduser().resolve()
+    text = writes(to_notebook(transcript)) + "\n"
+    if not overwrite:  # taken at once, so that nobody else's file of that name can be lost
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    elif target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        if target.exists():
+            shutil.copymode(target, beside)
+        os.replace(beside, target)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+            if not overwrite:
+                target.unlink()
+        raise
+    return target
+
+
+def _opening(transcript: Transcript) -> str:
+    task = plain(transcript.task).strip()
+    title, _, rest = task.partition("\n")
+    state = STATES.get(transcript.state, (transcript.state,))[0]
+    facts = " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state]))
+    blocks = [f"# {safe_markdown(title)}", safe_markdown(rest.strip()), f"A run of an agent: {safe_markdown(facts)}."]
+    blocks += [SCRIPTED] * transcript.scripted
+    needs = _needs(transcript)
+    if needs:
+        blocks.append("To run this notebook again, first define what the run was given:\n\n" + "\n".join(needs))
+    return "\n\n".join(filter(None, blocks))
+
+
+def _needs(transcript: Transcript) -> list[str]:
+    """Variables handed in, and those of the user's tools that the code names."""
+    used = read_names(part for step in transcript.steps if (part := part_of(step))).every
+    used |= {call.tool for step in transcript.steps for call in step.calls}
+    lines = [f"- `{name}`: {safe_markdown(summary)}" for name, summary in transcript.inputs.items()]
+    tools = [name for name in transcript.tools if name in used and name not in ("final_answer", "input")]
+    return lines + [f"- `{name}`: a tool, a function of yours" for name in tools]
+
+
+def _steps(transcript: Transcript) -> Iterator[NotebookNode]:
+    names = read_names(part for step in transcript.steps if (part := part_of(step)))
+    for count, step in enumerate(transcript.steps, 1):
+        words = safe_markdown(step.thought or step.title)
+        if step.code and step.status in _RAN:
+            part = part_of(step) if step.final else None
+            if part is not None:
+                settle_end(part, names, addresses=False)
+            yield _markdown(f"step-{step.number}", f"**{step.number}.** {words}", step)
+            yield _code(step, part.text() if isinstance(part, Part) else step.code, count, transcript)
+        else:
+            yield _markdown(f"step-{step.number}", "\n\n".join([f"**{step.number}.** {words}", *_as_text(step)]), step)
+
+
+def _as_text(step: StepRecord) -> Iterator[str]:
+    """A step that left nothing to run again: no usable reply, or an action that was stopped or lost its child."""
+    if step.code:
+        yield "This step did not run to an end:"
+        yield fenced(plain(step.code).strip("\n"), "python")
+    shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
+    if text := "\n".join(filter(None, [*shown, error_text(step)])):
+        yield fenced(text)
+
+
+def _closing(transcript: Transcript) -> Iterator[NotebookNode]:
+    blocks: list[str] = []
+    if transcript.state != "success" and transcript.error:
+        blocks.append(safe_markdown(transcript.error.strip()))
+    shown = any(step.final for step in transcript.steps)
+    if transcript.answered and (not shown or isinstance(transcript.answer, str)):
+        text = shorten(plain(transcript.answer_text).strip("\n"), characters=100_000) or "None"
+        blocks.append("**Answer**\n\n" + safe_markdown(text))
+    if blocks:
+        yield _markdown("answer", "\n\n".join(blocks))
+
+
+def _markdown(name: str, text: str, step: StepRecord | None = None) -> NotebookNode:
+    from nbformat.v4 import new_markdown_cell
+
+    metadata = {"smol": {"step": step.number}} if step else {}
+    return new_markdown_cell(text, id=name, metadata=metadata)
+
+
+def _code(step: StepRecord, source: str, count: int, transcript: Transcript) -> NotebookNode:
+    from nbformat.v4 import new_code_cell, new_output
+
+    outputs = [_output(output, count) for output in step.outputs]
+    if step.final and transcript.answered:
+        outputs.append(new_output("execute_result", data=_answer(transcript), execution_count=count))
+    metadata: dict[str, Any] = {"smol": {"step": step.number}}
+    if step.state == "error":
+        metadata["tags"] = ["raises-exception"]
+        outputs.append(
+            new_output(
+                "error",
+                ename=plain(step.error_type or "Error"),
+                evalue=plain(step.error or ""),
+                traceback=plain(step.traceback or step.error_line).rstrip("\n").split("\n"),
+            )
+        )
+    return new_code_cell(
+        source, id=f"step-{step.number}-code", metadata=metadata, execution_count=count, outputs=outputs
+    )
+
+
+def _output(output: Output, count: int) -> NotebookNode:
+    from nbformat.v4 import new_output
+
+    if output.channel in ("stdout", "stderr"):
+        return new_output("stream", name=output.channel, text=plain(output.text))
+    data = {"text/plain": plain(output.data.get("text/plain") or output.text)}
+    data |= {kind: output.data[kind] for kind in _PICTURES if kind in output.data}
+    if html := clean_html(output.data.get("text/html", "")):
+        data["text/html"] = html
+    if output.channel == "result":
+        return new_output("execute_result", data=data, execution_count=count)
+    return new_output("display_data", data=data)
+
+
+def _answer(transcript: Transcript) -> dict[str, str]:
+    """The answer as Jupyter shows a value."""
+    from smol_kernel.executors.values import MalformedValue, decode
+
+    text = plain(transcript.answer_text)
+    if len(repr(transcript.answer)) > MAX_ANSWER:
+        return {"text/plain": shorten(text, characters=100_000)}
+    try:
+        value = decode(transcript.answer)
+    except MalformedValue:
+        return {"text/plain": text}
+    if value is None:
+        return {"text/plain": "None"}
+    from IPython.core.formatters import DisplayFormatter
+
+    shown: dict[str, Any] = DisplayFormatter().format(value, include={"text/plain", "text/html", "image/png"})[0]
+    data = {"text/plain": plain(shown.get("text/plain", text))}
+    if html := clean_html(shown.get("text/html", "")):
+        data["text/html"] = html
+    if picture := shown.get("image/png"):
+        data["image/png"] = picture
+    return data
+
+
+def _metadata(transcript: Transcript) -> dict[str, Any]:
+    try:
+        ours = version("smol-kernel")
+    except PackageNotFoundError:
+        ours = "unknown"
+    totals = transcript.totals
+    return {
+        "kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
+        "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
+        "smol": {
+            "run": transcript.run,
+            "agent": transcript.agent,
+            "model": transcript.model,
+            "scripted": transcript.scripted,
+            "isolation": transcript.isolation,
+            "state": transcript.state,
+            "seconds": totals.seconds,
+            "input_tokens": totals.input_tokens,
+            "output_tokens": totals.output_tokens,
+            "versions": {"smol-kernel": ours, "python": platform.python_version()},
+        },
+    }

@@ -1,0 +1,189 @@
+"""The finished work of a run as cells: every statement that completed, running without the agent and this package.
+
+Called by the notebook front, which inserts the cells, and by `notebook`.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import keyword
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from smol_kernel.render.markdown import safe_markdown
+from smol_kernel.render.transcript import StepRecord, Transcript
+from smol_kernel.runs.answer import answer_edits, ended_by_answer
+from smol_kernel.runs.names import Names
+from smol_kernel.runs.source import Edit, Source
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+_SHOWING = frozenset({"print", "display", "show"})
+"""Functions whose calls stand in a cell for what they show, not for their value."""
+_COPY_METHOD = ("DataFrame", "Series", "ndarray")
+_UNCHANGEABLE = ("bool", "bytes", "complex", "date", "datetime", "float", "int", "NoneType", "str", "tuple")
+
+
+@dataclass(frozen=True)
+class ScriptCell:
+    """One cell of the script; `step` is the step it comes from."""
+
+    kind: Literal["markdown", "code"]
+    source: str
+    step: int
+
+    @property
+    def digest(self) -> str:
+        """What tells an untouched cell from an edited one: the beginning of its source's sha256."""
+        return hashlib.sha256(self.source.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+@dataclass
+class Part:
+    """What one step contributes: the first `kept` statements of its code, and how its text changes."""
+
+    step: StepRecord
+    source: Source
+    kept: list[ast.stmt]
+    end: int
+    """Where the last kept statement ends in the text."""
+    edits: list[Edit] = field(default_factory=list)
+    appended: str = ""
+    wrapped: str | None = None
+    """Name of the answer, if the last statement has to be ended by it."""
+
+    def text(self) -> str:
+        """The cell's code."""
+        if self.wrapped is None:
+            return self.source.edited(self.edits, self.end).strip("\n") + self.appended
+        start = self.source.span(self.kept[-1])[0]
+        before = self.source.edited(self.edits, start).strip("\n")
+        whole = self.source.edited(self.edits, self.end)
+        last = whole[len(self.source.edited(self.edits, start)) :]
+        return "\n".join(filter(None, [before, ended_by_answer(last.strip("\n"), self.wrapped)]))
+
+
+def script_cells(transcript: Transcript) -> list[ScriptCell]:
+    """The finished work: of each step that completed something its thought and its code.
+
+    `final_answer(x)` becomes a last expression; `expr;` and values whose repr holds an address become `_ = expr`; an
+    input that the script binds anew or changes gets another name, so that the user's stays as it is.
+    """
+    parts = [part for step in transcript.steps if (part := part_of(step)) is not None]
+    names = read_names(parts, transcript.inputs)
+    for part in parts:
+        settle_end(part, names, addresses=True)
+    first_lines = _spare_inputs(parts, names, transcript.inputs)
+    cells: list[ScriptCell] = []
+    for part in parts:
+        step = part.step
+        words = safe_markdown(step.thought).strip() or f"Step {step.number}"
+        code = part.text()
+        if first_lines and part.kept:
+            code = "\n".join([*first_lines, code])
+            first_lines = []
+        cells += [ScriptCell("markdown", words, step.number), ScriptCell("code", code, step.number)]
+    return cells
+
+
+def part_of(step: StepRecord) -> Part | None:
+    """What the step contributes; None if nothing of its code completed."""
+    if not step.code.strip():
+        return None
+    source = Source(step.code)
+    if source.body is None:  # all or nothing
+        return Part(step, source, [], len(step.code)) if step.state == "ok" else None
+    whole = step.state == "ok" and not step.final
+    kept = source.body if whole else source.body[: step.completed]
+    if not kept:
+        return None
+    return Part(step, source, kept, len(step.code) if kept is source.body else source.end_of(kept[-1]))
+
+
+def read_names(parts: Iterable[Part], taken: Iterable[str] = ()) -> Names:
+    """The names of the whole script; those in `taken` count as used."""
+    names = Names()
+    names.every.update(taken)
+    for part in parts:
+        names.read(part.source, part.kept)
+    return names
+
+
+def free_name(wanted: str, names: Names) -> str:
+    """`wanted`, with as many underscores behind it as make it free; it is taken from now on."""
+    while wanted in names.every or keyword.iskeyword(wanted):
+        wanted += "_"
+    names.every.add(wanted)
+    return wanted
+
+
+def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
+    """Make the last statement end the cell well: with the answer if it gave it, else without showing what it did not.
+
+    With `addresses`, values whose text holds a memory address are not shown either.
+    """
+    if not part.kept:
+        return
+    last, source, step = part.kept[-1], part.source, part.step
+    if step.final:
+        _give_answer(part, last, names)
+    if not isinstance(last, ast.Expr) or last.lineno in source.magics or part.wrapped or part.appended:
+        return
+    start, end = source.span(last)
+    semicolon = re.compile(r"[ \t]*;").match(source.text, end, part.end)
+    if semicolon:
+        part.edits.append(Edit(end, semicolon.end(), ""))
+    shown = (step.value_text, *(output.text for output in step.outputs if output.channel == "result"))
+    hidden = addresses and any(map(_ADDRESS.search, shown))
+    if len(part.kept) < len(source.body or ()) and not step.final:
+        hidden = addresses and not _shows(last.value)  # it was no last expression before, and its value is not known
+    if hidden or (semicolon and not step.final):
+        part.edits.append(Edit(start, start, "_ = "))
+
+
+def _give_answer(part: Part, last: ast.stmt, names: Names) -> None:
+    before = set(names.every)
+    name = free_name("answer", names)
+    found = answer_edits(part.source, last, name)
+    if found is None:
+        part.wrapped = name
+        return
+    edits, part.appended = found
+    part.edits += edits
+    if not part.appended:
+        names.every = before
+
+
+def _shows(value: ast.expr) -> bool:
+    if isinstance(value, ast.Await):
+        value = value.value
+    function = value.func if isinstance(value, ast.Call) else None
+    called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return called in _SHOWING or isinstance(value, ast.Constant)
+
+
+def _spare_inputs(parts: list[Part], names: Names, inputs: dict[str, str]) -> list[str]:
+    """Give inputs that the script binds or changes another name throughout; the lines to begin with."""
+    changed = {name for name in names.changed if _type(inputs.get(name, "")) not in _UNCHANGEABLE}
+    lines: list[str] = []
+    for name in inputs:
+        if name not in names.bound | changed or name in names.unplaced:
+            continue
+        other = free_name(f"{name}_", names)
+        for number, edit in names.spans[name]:
+            parts[number].edits.append(Edit(edit.start, edit.end, edit.text.format(other)))
+        if name not in changed:
+            lines.append(f"{other} = {name}")
+        elif _type(inputs[name]) in _COPY_METHOD:
+            lines.append(f"{other} = {name}.copy()")
+        else:
+            lines += [] if "from copy import deepcopy" in lines else ["from copy import deepcopy"]
+            lines.append(f"{other} = deepcopy({name})")
+    return lines
+
+
+def _type(summary: str) -> str:
+    """The type that the one-line summary of an input begins with."""
+    return re.split(r"[\s:]", summary, maxsplit=1)[0]

@@ -1,0 +1,109 @@
+"""The source of an action: parsed with IPython's magics tolerated, and edited without touching the rest of its text."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_MAGIC = re.compile(r"(\s*)([%!].*|[^#'\"]*\?{1,2}\s*)")
+_ASSIGNED_MAGIC = re.compile(r"(\s*[\w.,\[\] ]+=\s*)([%!].*)")
+
+
+@dataclass(frozen=True, order=True)
+class Edit:
+    """Characters `start` to `end` of a source become `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass
+class Source:
+    """Code with its syntax tree; `body` is None where it is no Python even with its magics put aside."""
+
+    text: str
+    body: list[ast.stmt] | None = None
+    magics: set[int] = field(default_factory=set)
+    """Numbers of the lines that are IPython's, not Python's."""
+
+    def __post_init__(self) -> None:
+        self._lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", self.text)
+        self._starts = [0]
+        for line in self._lines:
+            self._starts.append(self._starts[-1] + len(line))
+        if not self.text.lstrip().startswith("%%"):
+            self.body = _parse(self.text) or self._parse_masked()
+
+    def _parse_masked(self) -> list[ast.stmt] | None:
+        lines = list(self._lines)
+        for number, line in enumerate(lines):
+            content = line.rstrip("\r\n")
+            if found := _MAGIC.fullmatch(content) or _ASSIGNED_MAGIC.fullmatch(content):
+                self.magics.add(number + 1)
+                lines[number] = found[1] + "0" + "#" * (len(found[2]) - 1) + line[len(content) :]
+        return _parse("".join(lines))
+
+    def offset(self, line: int, column: int) -> int:
+        """The character at `line` (from 1) and `column` (in bytes of UTF-8, as `ast` counts)."""
+        if line in self.magics:  # put aside with as many characters, all ASCII
+            return self._starts[line - 1] + column
+        return self._starts[line - 1] + len(self._lines[line - 1].encode(errors="replace")[:column].decode())
+
+    def span(self, node: ast.AST) -> tuple[int, int]:
+        """Where a node of the tree begins and ends."""
+        where: dict[str, int] = {name: getattr(node, name) for name in node._attributes}
+        start = self.offset(where["lineno"], where["col_offset"])
+        return start, self.offset(where["end_lineno"], where["end_col_offset"])
+
+    def end_of(self, node: ast.AST) -> int:
+        """Where the node ends, with the comment behind it on its line."""
+        end = self.span(node)[1]
+        rest = re.compile(r"[ \t]*;?[ \t]*(#[^\r\n]*)?(?=[\r\n]|$)").match(self.text, end)
+        return rest.end() if rest else end
+
+    def edited(self, edits: Iterable[Edit], end: int | None = None) -> str:
+        """The text up to `end` with the edits made; of overlapping ones the first counts."""
+        parts: list[str] = []
+        place = 0
+        end = len(self.text) if end is None else end
+        for edit in sorted(set(edits)):
+            if edit.start >= place and edit.end <= end:
+                parts += [self.text[place : edit.start], edit.text]
+                place = edit.end
+        return "".join([*parts, self.text[place:end]])
+
+
+def indented(text: str) -> str:
+    """`text` one level deeper; the inside of strings that span lines stays as it is."""
+    inside: set[int] = set()
+    opened: list[int] = []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            name = tokenize.tok_name[token.type]
+            if name == "STRING":
+                inside.update(range(token.start[0] + 1, token.end[0] + 1))
+            elif name in ("FSTRING_START", "TSTRING_START"):
+                opened.append(token.start[0])
+            elif name in ("FSTRING_END", "TSTRING_END"):
+                inside.update(range(opened.pop() + 1, token.end[0] + 1))
+    except (tokenize.TokenError, SyntaxError):
+        pass  # magics: what was read so far has to do
+    lines = text.split("\n")
+    return "\n".join(
+        line if number in inside or not line.strip() else f"    {line}" for number, line in enumerate(lines, 1)
+    )
+
+
+def _parse(text: str) -> list[ast.stmt] | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about escapes in the model's strings
+            return ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

@@ -1,0 +1,299 @@
+"""The journal: what is written comes back, from any thread and process, and a broken file loses no run."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from smol_kernel.errors import JournalError, RunNotFoundError
+from smol_kernel.events import (
+    ActionProposed,
+    FinalAnswer,
+    ModelDelta,
+    Notice,
+    Output,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    ToolCalled,
+)
+from smol_kernel.journal import Journal, default_path, open_journal, record
+
+
+@pytest.fixture
+def journal(tmp_path):
+    with closing(Journal(tmp_path / "new" / "journal.sqlite")) as journal:
+        yield journal
+
+
+def started(run="r1", **fields):
+    defaults = {"task": "count", "agent": "CodeAgent", "model": "m", "isolation": "none", "max_steps": 5}
+    return RunStarted(run=run, system_prompt="be kind", **{**defaults, **fields})
+
+
+def a_run(run="r1", **fields):
+    return [
+        started(run, **fields),
+        StepStarted(run=run, step=1),
+        ActionProposed(run=run, step=1, thought="t", code="x = 1"),
+        StepFinished(run=run, step=1),
+        FinalAnswer(run=run, value=1, text="one"),
+        RunFinished(run=run, state="success", steps=1),
+    ]
+
+
+def test_events_come_back_as_they_went_in(journal):
+    odd = [
+        ToolCalled(run="r1", call="c1", tool="f", args=[{"$": "blob", "v": "x"}, None, 1.5], kwargs={"$blob": "é"}),
+        Output(run="r1", channel="stdout", text="lone \ud800, nul \x00, \U0001f600"),
+        Output(run="r1", channel="display", data={"image/png": "A" * 200_000, "text/plain": "x"}),
+        FinalAnswer(run="r1", value=["B" * 70_000, {"deep": ["C" * 70_000]}], text="D" * 70_000),
+    ]
+    for event in [started(task="lone \ud800"), *odd]:
+        journal.append(event)
+    assert journal.events("r1")[1:] == odd
+
+
+def test_a_long_string_is_stored_once(journal):
+    for _ in range(20):
+        journal.append(Output(run="r1", channel="display", data={"image/png": "A" * 200_000}))
+    journal.close()
+    assert journal.path.stat().st_size < 800_000
+
+
+def test_what_only_watchers_see_is_not_written(journal):
+    journal.append(started())
+    journal.append(ModelDelta(run="r1", text="hm"))
+    assert [event.kind for event in journal.events("r1")] == ["run_started"]
+
+
+def test_a_finished_run_is_summed_up(journal):
+    for event in a_run(origin={"front": "cli"}, scripted=True):
+        journal.append(event)
+    [run] = journal.runs()
+    assert (run.state, run.steps, run.answer, run.origin, run.scripted) == ("success", 1, "one", {"front": "cli"}, True)
+    assert run.finished is not None and run.finished >= run.started
+
+
+def test_runs_are_listed_newest_first_and_searched_without_case(journal):
+    for number, task in enumerate(["Count 100% of sheep", "draw a plot"]):
+        journal.append(started(f"r{number}", task=task, time=float(number)))
+    journal.append(started("child", parent="r1", time=9.0))
+    assert [run.run for run in journal.runs()] == ["r1", "r0"]
+    assert [run.run for run in journal.runs(search="SHEEP")] == ["r0"]
+    assert [run.run for run in journal.runs(search="0%")] == ["r0"]
+    assert journal.runs(search="_") == []
+    assert len(journal.runs(limit=1)) == 1
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(journal):
+    for run in ["abc1", "abd2", "abc1x"]:
+        journal.append(started(run))
+    assert journal.find("abd").run == "abd2"
+    assert journal.find("abc1").run == "abc1"
+    assert journal.find("last").run == "abc1x"
+    with pytest.raises(JournalError, match="abd2"):
+        journal.find("ab")
+    for missing in ["zz", "", "%"]:
+        with pytest.raises(RunNotFoundError, match=repr(missing)):
+            journal.find(missing)
+    with pytest.raises(RunNotFoundError, match="'abc'"):
+        journal.events("abc")
+
+
+def test_last_of_an_empty_journal_says_that_it_is_empty(journal):
+    with pytest.raises(RunNotFoundError, match=r"no runs in .* yet"):
+        journal.find("last")
+
+
+def test_a_family_is_read_in_the_order_it_happened(journal):
+    mixed = [started("r1"), started("r2", parent="r1"), started("r3", parent="r2"), started("other")]
+    for event in [*mixed, StepStarted(run="r2", step=1), StepStarted(run="r1", step=1)]:
+        journal.append(event)
+    assert [event.run for event in journal.events("r1", family=True)] == ["r1", "r2", "r3", "r2", "r1"]
+    assert [event.run for event in journal.events("r1")] == ["r1", "r1"]
+
+
+def test_the_run_of_a_killed_process_is_unfinished_and_that_of_a_living_one_running(journal):
+    script = textwrap.dedent(f"""
+        import sys
+        from smol_kernel.events import RunStarted
+        from smol_kernel.journal import Journal
+        Journal({str(journal.path)!r}).append(RunStarted(run="r1", task="t", agent="a", model="m", isolation="none",
+            max_steps=1, system_prompt=""))
+        print("written", flush=True)
+        sys.stdin.read()
+    """)
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "written\n"
+    assert journal.find("r1").state == "running"
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert journal.find("r1").state == "unfinished"
+
+
+def test_a_recycled_process_number_does_not_make_a_dead_run_live(journal):
+    journal.append(started())
+    with closing(sqlite3.connect(journal.path)) as db, db:
+        db.execute("UPDATE runs SET process = ?", (f"{os.getpid()} 1 elsewhere",))
+    assert journal.find("r1").state == "unfinished"
+
+
+def test_runs_not_shown_yet_are_offered_once(journal):
+    here, there = {"front": "notebook", "notebook": "a.ipynb"}, {"front": "notebook", "notebook": "b.ipynb"}
+    for run, origin in [("r1", here), ("r2", there), ("r3", here)]:
+        for event in a_run(run, origin=origin):
+            journal.append(event)
+    journal.append(started("r4", origin=here))
+    journal.append(started("r5", origin=here, parent="r4"))
+    assert [run.run for run in journal.unseen({"notebook": "a.ipynb"})] == ["r3", "r1"]
+    journal.offer("r3")
+    journal.cut_off("r4")
+    assert [run.run for run in journal.unseen(here)] == ["r4", "r1"]
+    assert journal.find("r3").offered
+
+
+def test_threads_and_processes_share_one_file(journal):
+    script = textwrap.dedent(f"""
+        import sys
+        from smol_kernel.events import StepStarted
+        from smol_kernel.journal import Journal
+        journal = Journal({str(journal.path)!r})
+        for step in range(40):
+            journal.append(StepStarted(run=sys.argv[1], step=step))
+    """)
+    # The file does not exist yet: the processes race to make it.
+    children = [subprocess.Popen([sys.executable, "-c", script, f"p{n}"]) for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for n in range(4):
+            for step in range(40):
+                pool.submit(journal.append, StepStarted(run=f"t{n}", step=step))
+    assert [child.wait() for child in children] == [0] * 4
+    for run in ["p0", "p1", "p2", "p3", "t0", "t1", "t2", "t3"]:
+        assert sorted(event.step for event in journal.events(run)) == list(range(40))
+
+
+def test_the_file_is_private(journal):
+    journal.append(started())
+    assert stat.S_IMODE(journal.path.stat().st_mode) == 0o600
+
+
+def test_a_closed_journal_opens_again(journal):
+    journal.append(started())
+    journal.close()
+    journal.close()
+    assert journal.find("r1").task == "count"
+
+
+def test_where_the_journal_lies(monkeypatch, tmp_path):
+    monkeypatch.setenv("SMOL_JOURNAL", "~/j.sqlite")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_path() == tmp_path / "j.sqlite"
+    monkeypatch.delenv("SMOL_JOURNAL")
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    assert default_path() == tmp_path / "data" / "smol_kernel" / "journal.sqlite"
+    assert open_journal(False) is None
+    assert open_journal(None).path == open_journal(True).path == default_path()
+    own = Journal(tmp_path / "x")
+    assert open_journal(own) is own
+
+
+def test_a_newer_file_is_refused_by_name(journal):
+    journal.append(started())
+    journal.close()
+    with closing(sqlite3.connect(journal.path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match=r"schema 99.*upgrade smol-kernel"):
+        journal.runs()
+
+
+def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("my notes, " * 500)
+    with pytest.raises(JournalError, match="is not a journal"):
+        Journal(path).append(started())
+    assert path.read_text() == "my notes, " * 500
+
+
+def test_a_place_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalError, match="SMOL_JOURNAL"):
+        Journal(tmp_path / "file" / "journal.sqlite").runs()
+
+
+def test_record_writes_before_it_passes_on(journal):
+    def stream():
+        for event in a_run():
+            yield event
+            assert journal.events("r1")[-1] == event
+
+    assert [event.kind for event in record(stream(), journal, "r1")] == [event.kind for event in a_run()]
+
+
+def test_record_passes_on_other_runs_unwritten(journal):
+    events = [started(), StepStarted(run="sub", step=1), ModelDelta(run="r1", text="x")]
+    assert list(record((event for event in events), journal, "r1")) == events
+    assert journal.events("r1") == events[:1]
+    with pytest.raises(RunNotFoundError):
+        journal.events("sub")
+
+
+def test_a_stream_that_is_closed_closes_its_source_and_is_unfinished(journal):
+    closed = []
+
+    def stream():
+        try:
+            yield from a_run()
+        finally:
+            closed.append(True)
+
+    for recorded in (record(stream(), journal, "r1"), record(stream(), None, "r1")):
+        next(recorded)
+        recorded.close()
+    assert closed == [True, True]
+    assert journal.find("r1").state == "unfinished"
+
+
+def test_a_journal_that_fails_at_once_stops_the_run_before_it_begins(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalError):
+        next(record((event for event in a_run()), Journal(tmp_path / "file" / "j"), "r1"))
+
+
+def test_a_full_disk_in_mid_run_loses_neither_the_answer_nor_what_can_be_written_later(journal):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    big = Output(run="r1", step=1, channel="display", data={"image/png": "A" * 3_000_000})
+
+    def stream():
+        first, *rest, answer, last = a_run()
+        yield first
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+        yield big
+        yield from rest
+        yield answer
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        yield last
+
+    try:
+        seen = list(record(stream(), journal, "r1"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    notices = [event for event in seen if isinstance(event, Notice)]
+    assert len(notices) == 1
+    assert "is not kept from here" in notices[0].text
+    assert [event.kind for event in seen if event not in notices] == [
+        "run_started", "output", "step_started", "action_proposed", "step_finished", "final_answer", "run_finished"
+    ]  # fmt: skip
+    assert journal.events("r1") == seen
+    assert journal.find("r1").state == "success"

@@ -1,0 +1,496 @@
+"""What people see of a run: readable everywhere, the same each time, and nothing in it loads or runs anything."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import mistune
+import pytest
+
+from smol_kernel.events import (
+    ActionFinished,
+    ActionProposed,
+    FinalAnswer,
+    ModelDelta,
+    ModelReplied,
+    Notice,
+    Output,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    ToolCalled,
+    ToolReturned,
+)
+from smol_kernel.executors.values import encode
+from smol_kernel.render.console import LINES_A_STEP, ConsoleReader
+from smol_kernel.render.html import STYLE, account_html, is_open, step_html
+from smol_kernel.render.markdown import account_markdown, safe_markdown
+from smol_kernel.render.plain import one_line, plain, shorten
+from smol_kernel.render.sanitize import clean_html, output_html
+from smol_kernel.render.text import account_text
+from smol_kernel.render.transcript import SCRIPTED, Transcript
+
+PNG = base64.b64encode(
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (640).to_bytes(4, "big") + (480).to_bytes(4, "big") + b"\x08\6\0\0\0" + bytes(20)
+).decode()
+EVIL = (
+    "<img src=//evil.example/a onerror=x()><script>alert(1)</script>![p](http://evil.example/b)[l](http://evil.example)"
+)
+FINISHED_OK = ActionFinished(run="r", step=1, status="ok", completed=1)
+
+
+def a_run(*, run="r", at=1.0, text="", scripted=False, isolation="none", state="success", answer="1980s", value=None):
+    """A run of three steps: looks, fails, repairs with a tool and a plot."""
+    base = {"run": run, "time": at}
+    one, two, three = ({**base, "step": number} for number in (1, 2, 3))
+    return [
+        RunStarted(
+            **base, task=f"Which decade? {text}", agent="CodeAgent", model="m/1", scripted=scripted,
+            isolation=isolation, max_steps=5, system_prompt="", inputs={"df": "DataFrame 3 x 2"},
+        ),
+        StepStarted(**one),
+        ModelReplied(**one, content="…", model="m", input_tokens=1000, output_tokens=204, seconds=at),
+        ActionProposed(**one, thought=f"Look first. Then {text} think.", code=f"print(df.shape)  # {text}\ndf"),
+        Output(**one, channel="stdout", text=f"(3, 2) {text}\n"),
+        Output(**one, channel="result", text="   a\n0  1", data={"text/html": f"<table><td>1{text}</td></table>"}),
+        ActionFinished(**one, status="ok", completed=2, value_text=f"{text}", seconds=at),
+        StepFinished(**one, seconds=at),
+        StepStarted(**two),
+        ActionProposed(**two, thought="Yearly means", code="df['date']"),
+        ActionFinished(
+            **two, status="error", error_type="KeyError", error=f"'date'{text}",
+            traceback=f'Traceback\n  File "<action>", line 1, in <module>\n    {text}\nKeyError: \'date\'',
+        ),
+        StepFinished(**two, error_type="AgentExecutionError", error="KeyError", seconds=at),
+        StepStarted(**three),
+        ActionProposed(**three, thought="By the index", code="u = unit('co2')\ndf.plot()"),
+        ToolCalled(**three, call="c1", tool="unit", summary=f"unit('co2'{text})", blocking=True),
+        ToolReturned(**three, call="c1", tool="unit", ok=True, summary=f"'ppm'{text}", seconds=at),
+        Output(**three, channel="result", text=f"<Axes at 0x7f{int(at)}aaaa>{text}"),
+        Output(**three, channel="display", text="<Figure>", data={"image/png": PNG}),
+        ActionFinished(**three, status="ok", completed=2, final=True),
+        StepFinished(**three, seconds=at),
+        FinalAnswer(**base, value=value, text=f"{answer} {text}".strip()),
+        RunFinished(**base, state=state, steps=3, seconds=at),
+    ]  # fmt: skip
+
+
+def fold(*args, **kwargs):
+    return Transcript.from_events(a_run(*args, **kwargs))
+
+
+# the transcript
+
+
+def test_a_transcript_tells_what_happened():
+    run = fold()
+    assert [step.state for step in run.steps] == ["ok", "error", "ok"]
+    assert [step.repaired_in for step in run.steps] == [None, 3, None]
+    assert run.steps[0].title == "Look first."
+    assert run.steps[1].error_line == "KeyError: 'date'"
+    assert (run.steps[2].calls[0].ok, run.steps[2].calls[0].result) == (True, "'ppm'")
+    assert (run.totals.input_tokens, run.totals.output_tokens) == (1000, 204)
+    assert (run.state, run.answer_text) == ("success", "1980s")
+
+
+def test_a_transcript_is_the_same_fed_at_once_or_step_by_step():
+    events, growing = a_run(), Transcript()
+    for event in events:
+        growing.feed(event)
+    assert growing == Transcript.from_events(events)
+
+
+def test_text_of_one_stream_is_joined_until_something_else_comes():
+    at = {"run": "r", "step": 1}
+    outputs = [("stdout", "a"), ("stdout", "b\n"), ("stderr", "c"), ("stdout", "d"), ("display", "e"), ("display", "f")]
+    run = Transcript.from_events(Output(**at, channel=channel, text=text) for channel, text in outputs)
+    assert [output.text for output in run.steps[0].outputs] == ["ab\n", "c", "d", "e", "f"]
+
+
+def test_a_reply_grows_as_it_streams_in():
+    run = Transcript.from_events([ModelDelta(run="r", step=1, text="he"), ModelDelta(run="r", step=1, text="llo")])
+    assert (run.steps[0].state, run.steps[0].reply) == ("thinking", "hello")
+
+
+def test_a_run_that_is_stopped_leaves_no_step_at_work():
+    run = Transcript.from_events([*a_run()[:4], RunFinished(run="r", state="interrupted")])
+    assert run.steps[0].state == "interrupted"
+
+
+def test_a_call_without_an_answer_is_settled_when_its_action_ends():
+    events = [ToolCalled(run="r", step=1, call="c", tool="f"), replace(FINISHED_OK, status="died")]
+    assert Transcript.from_events(events).steps[0].calls[0].ok is False
+
+
+def test_runs_of_called_agents_are_children_of_any_depth():
+    start = {"task": "t", "agent": "a", "model": "m", "isolation": "none", "max_steps": 1, "system_prompt": ""}
+    events = [
+        RunStarted(run="r", **start),
+        RunStarted(run="s", parent="r", **start),
+        RunStarted(run="t", parent="s", **start),
+        StepStarted(run="t", step=1),
+        RunStarted(run="stranger", **start),
+    ]
+    run = Transcript.from_events(events)
+    assert list(run.children) == ["s"]
+    assert len(run.children["s"].children["t"].steps) == 1
+    assert run.steps == []
+
+
+# text from models and children
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07a\x1b]8;;http://x\x1b\\b", "ab"),
+        ("a\x9b2Jb\x1bPq\x1b\\c", "abc"),
+        ("a\x00\x7fb", "ab"),
+        ("a\u202eb\u2066c\u200fd", "abcd"),
+        ("10%\r50%\r100%\r\ndone\r", "100%\ndone"),
+        ("lone \ud800", "lone \ufffd"),
+        ("tab\tand\nline – é 漢 \U0001f600", "tab\tand\nline – é 漢 \U0001f600"),
+        ("cut off \x1b[", "cut off "),
+    ],
+)
+def test_what_could_steer_a_terminal_or_mislead_is_taken_out(text, shown):
+    assert plain(text) == shown
+
+
+def test_long_text_loses_its_middle_and_says_how_much():
+    assert shorten("a" * 50 + "b" * 50, characters=20) == "a" * 10 + "\n… 80 characters left out …\n" + "b" * 10
+    assert shorten("\n".join(map(str, range(100))), characters=999, lines=6).split("\n") == [
+        "0", "1", "2", "… 95 lines left out …", "98", "99"
+    ]  # fmt: skip
+    assert shorten("short", characters=5, lines=1) == "short"
+    assert one_line("a\n  b" + "c" * 99, 9) == "a bccccc…"
+
+
+# HTML
+
+
+class Page(HTMLParser):
+    """What a browser would find in a piece of HTML."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.words, self.stack = set(), [], "", []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in ("img", "br", "hr", "wbr", "col"):
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        if "style" not in self.stack:
+            self.words += data
+
+
+def assert_harmless(html):
+    page = Page(html)
+    assert page.stack == []
+    assert not page.tags & {"script", "a", "link", "iframe", "form", "object", "meta", "base", "svg", "video", "input"}
+    for _tag, name, value in page.attributes:
+        assert name in {"class", "src", "alt", "open", "title", "style", "colspan", "rowspan", "width", "height"}
+        if name == "src":
+            assert re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]*", value)
+        assert "url(" not in value
+    assert "url(" not in html.replace(page.words, "")
+    assert "@import" not in html
+    return page
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<script>alert(1)</script>x",
+        "<img src=http://evil.example/x.png>",
+        "<img src='data:image/svg+xml;base64,PHN2Zz4='>",
+        "<img src='data:image/png;base64,AAAA\" onload=x' >",
+        "<img srcset='http://evil.example 2x' src=x>",
+        "<table background=http://evil.example><tr style='background:url(http://evil.example)'><td>1</table>",
+        "<p style='text-align:left;background-image:url(//evil.example)'>x</p>",
+        "<a href='http://evil.example' ping='http://evil.example'>text</a><a href='javascript:x()'>t</a>",
+        "<link rel=stylesheet href=//evil.example><style>@import '//evil.example'</style>",
+        "<iframe srcdoc='<script>1</script>'></iframe><object data=x></object><embed src=x>",
+        "<form action=//evil.example><input name=x><button formaction=x>go</button></form>",
+        "<meta http-equiv=refresh content='0;url=//evil.example'><base href=//evil.example>",
+        "<svg><image href='//evil.example'/><script>1</script></svg><math><mtext><script>1</script></mtext></math>",
+        "<video poster=//evil.example></video><audio src=//evil.example autoplay>",
+        "<div id=x class='jp-Cell' onclick='x()' data-commandlinker-command=x>x</div>",
+        "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+        "<!-- <script>1</script> --><b>x",
+    ],
+)
+def test_html_of_a_child_loads_and_runs_nothing(html):
+    assert_harmless(clean_html(html))
+
+
+def test_a_table_keeps_its_form_and_a_picture_its_own_data():
+    html = '<table border="1" class="dataframe x"><tr style="text-align: right;"><td colspan="2">1</td></tr></table>'
+    html += f'<img src="data:image/png;base64,{PNG}">'
+    cleaned = clean_html(html)
+    assert '<table class="dataframe">' in cleaned
+    assert 'style="text-align: right;"' in cleaned
+    assert 'colspan="2"' in cleaned
+    assert f'<img src="data:image/png;base64,{PNG}">' in cleaned
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"image/png": PNG, "text/html": "<b>x</b>", "text/plain": "t"}, "<img"),
+        ({"text/html": "<b>x</b>", "text/plain": "t"}, "<b>x</b>"),
+        ({"text/html": "<div id=w></div><script>draw()</script>", "text/plain": "t"}, "<pre"),
+        ({"text/html": "<b>" + "x" * 600_000, "text/plain": "t"}, "<pre"),
+        ({"image/png": '"><script>', "text/plain": "t"}, "cannot be shown"),
+        ({"application/javascript": "alert(1)", "text/plain": "t"}, "<pre"),
+    ],
+)
+def test_an_output_is_shown_in_its_best_harmless_form(data, expected):
+    shown = output_html(Output(channel="display", text=data["text/plain"], data=data))
+    assert expected in shown
+    assert_harmless(shown)
+
+
+def test_an_account_is_harmless_whatever_model_and_child_wrote():
+    for state in ("success", "error", "interrupted", "max_steps_error"):
+        assert_harmless(account_html(fold(text=EVIL, state=state, answer=EVIL)))
+
+
+def test_a_dollar_sign_is_not_mathematics():
+    assert "mathjax_ignore" in account_html(fold())
+    assert "mathjax_ignore" in step_html(fold().steps[0], open=True)
+
+
+def test_two_runs_of_the_same_course_have_the_same_account():
+    one, other = fold(), fold(run="other", at=2.0)
+    for account in (account_html, account_text, account_markdown):
+        assert account(one) == account(other)
+        assert "0x7f" not in account(one)
+        assert "1,204" not in account(one)
+    assert "1,204 tok" in step_html(one.steps[0], open=True)
+
+
+def test_the_account_says_in_words_what_colour_says():
+    page = Page(account_html(fold(scripted=True)))
+    assert "KeyError, repaired in 3" in page.words
+    for words in ("m/1 (scripted)", "not isolated", "done", SCRIPTED):
+        assert words in page.words
+    assert SCRIPTED not in Page(account_html(fold(isolation="box"))).words
+    assert "isolated: box" in Page(account_html(fold(isolation="box"))).words
+
+
+@pytest.mark.parametrize("account", [account_html, account_text, account_markdown])
+def test_every_account_of_a_scripted_run_says_so(account):
+    assert SCRIPTED in account(fold(scripted=True))
+    assert SCRIPTED not in account(fold(scripted=False))
+
+
+def test_steps_at_work_failed_for_good_or_with_a_picture_are_open():
+    one, two, three = fold().steps
+    assert [is_open(one), is_open(two), is_open(three)] == [False, False, True]
+    two.repaired_in = None
+    one.state = "running"
+    assert [is_open(one), is_open(two)] == [True, True]
+
+
+def test_a_table_as_answer_is_a_table():
+    pandas = pytest.importorskip("pandas")
+    answer = pandas.DataFrame({"a<b>": ["<script>", "x"]})
+    html = account_html(fold(value=encode(answer), answer="text"))
+    assert "dataframe" in html
+    assert "&lt;script&gt;" in html
+    assert_harmless(html)
+
+
+def test_an_answer_that_cannot_be_read_is_shown_as_text():
+    html = account_html(fold(value={"$": "DataFrame", "v": "broken"}, answer="the text"))
+    assert "the text" in html
+
+
+def test_code_is_coloured_and_whole():
+    code = "if x:  # why\n\tprint('a <b>', 1.5)\n\n"
+    html = step_html(
+        Transcript.from_events([ActionProposed(run="r", step=1, thought="t", code=code)]).steps[0], open=True
+    )
+    assert Page(html).words.count(code) == 1
+    assert '<span class="smol-k">if</span>' in html
+
+
+def test_colours_are_readable_on_both_themes():
+    def luminance(color):
+        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    themes = [
+        dict(re.findall(r"--smol-(\w+):(#\w{6})", block)) for block in re.findall(r"\{(--smol-dim[^}]*)\}", STYLE)
+    ]
+    themes = themes or [dict(re.findall(r"--smol-(\w+):(#\w{6})", part)) for part in STYLE.split("--smol-dim")[1:]]
+    assert len(themes) == 2
+    for theme, page in zip(themes, ("#ffffff", "#111111"), strict=True):
+        for name in ("now", "ok", "bad", "warn", "k", "s", "d", "c"):
+            for ground in (page, theme["soft"]):
+                high, low = sorted([luminance(theme[name]), luminance(ground)], reverse=True)
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ground)
+
+
+# Markdown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        EVIL,
+        "![a][b]\n\n[b]: http://evil.example",
+        "![a]\n\n[a]: //evil.example 'x'",
+        "[text]( http://evil.example )",
+        "<http://evil.example> <IMG SRC=x> </p> <!-- x --> <?x?>",
+        "http://evil.example www.evil.example",
+        "\\![x](http://evil.example) \\<img src=x>",
+        "&lt;img src=x&gt; &#33;[x](//evil.example)",
+        "- [ ] ![x](//evil.example)\n> ![x](//evil.example)",
+        "[![x](//evil.example)](//evil.example)",
+        "`code` ![`x`](//evil.example)",
+    ],
+)
+def test_markdown_of_a_model_loads_nothing_and_leads_nowhere(text):
+    for plugins in (None, ["table", "url", "footnotes", "task_lists"]):
+        render = mistune.create_markdown(escape=False, plugins=plugins)
+        assert not Page(render(safe_markdown(text))).tags & {"img", "a", "script", "link", "iframe"}
+
+
+def test_markdown_keeps_its_form_and_its_words():
+    text = "**bold** `a < b`\n\n- one\n- two\n\n```python\nx = 1\n```"
+    assert safe_markdown(text) == text
+    assert (
+        Page(mistune.html(safe_markdown("see http://x.org and [1](2) <b>"))).words.strip()
+        == "see http://x.org and [1](2) <b>"
+    )
+
+
+@pytest.mark.parametrize("fence", ["```mermaid", "~~~ mermaid x", "- [ ] ```mermaid", "> ```&#109;ermaid", "````js"])
+@pytest.mark.parametrize("end", ["", "```", "~~~", "````", "> ```"])
+def test_no_code_block_is_drawn_as_a_diagram(fence, end):
+    page = Page(mistune.html(safe_markdown(f"a\n\n{fence}\nflowchart\n{end}\nb\n")))
+    assert not any(name == "class" for _, name, _ in page.attributes)
+
+
+def test_a_code_block_left_open_does_not_turn_the_rest_inside_out():
+    text = safe_markdown("a\n```\n![x](//evil.example)") + "\n\n```\n<img src=//evil.example>\n```\n"
+    assert not Page(mistune.create_markdown(escape=False)(text)).tags & {"img", "a"}
+
+
+def test_an_account_in_markdown_is_harmless_and_keeps_fences_whole():
+    markdown = account_markdown(fold(text=f"{EVIL}\n```\n{EVIL}"))
+    page = Page(mistune.create_markdown(escape=False, plugins=["table", "url"])(markdown))
+    assert not page.tags & {"img", "a", "script"}
+
+
+# plain text and the console
+
+
+def test_the_account_in_text_has_all_the_run_in_it():
+    text = account_text(fold())
+    for words in ("Which decade?", "m/1 · not isolated · done", "1. Look first.", "> print(df.shape)", "(3, 2)",
+                  "2. Yearly means [KeyError, repaired in 3]", "KeyError: 'date'", "▸ unit('co2') → 'ppm'",
+                  "[plot, 640 x 480]", "Answer: 1980s"):  # fmt: skip
+        assert words in text
+
+
+def test_a_failed_run_says_why():
+    run = Transcript.from_events([*a_run()[:2], RunFinished(run="r", state="error", error="no credit")])
+    for account in (account_html, account_text, account_markdown):
+        assert "no credit" in account(run)
+
+
+def printed(events, *, stream=None, **kwargs):
+    stream = stream or io.StringIO()
+    reader = ConsoleReader(stream, **kwargs)
+    for event in events:
+        reader(event)
+    return stream.getvalue() if isinstance(stream, io.StringIO) else stream
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_run_is_printed_as_it_happens():
+    text = printed(a_run(scripted=True))
+    places = [text.index(words) for words in (
+        "Which decade?", "m/1 · not isolated · at most 5 steps", SCRIPTED, "1. Look first.", "> print(df.shape)",
+        "(3, 2)", "1.0 s · 1,204 tokens", "2. Yearly means", "KeyError: 'date'", "3. By the index",
+        "▸ unit('co2') → 'ppm'", "[plot, 640 x 480]", "Answer", "1980s", "done · 3 steps",
+    )]  # fmt: skip
+    assert places == sorted(places)
+    assert "\x1b" not in text
+
+
+def test_a_terminal_has_colour_and_a_line_on_what_goes_on(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    text = printed(a_run(), stream=Terminal())
+    assert "asking the model…" in text
+    assert "\x1b[31mKeyError" in text
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[31m" not in printed(a_run(), stream=Terminal())
+    assert "\x1b[31m" in printed(a_run(), color=True)
+
+
+def test_escape_sequences_of_model_and_child_do_not_reach_the_terminal():
+    assert "\x1b" not in printed(a_run(text="\x1b[2J\x1b]0;x\x07"))
+    for account in (account_text, account_markdown, account_html):
+        assert "\x1b" not in account(fold(text="\x1b[2J"))
+
+
+def test_pieces_of_a_stream_are_printed_as_whole_lines():
+    pieces = [Output(run="r", step=1, channel="stdout", text=text) for text in ("a", "b\nc", "d\n", "e")]
+    assert printed([*pieces, FINISHED_OK]) == "   ab\n   cd\n   e\n"
+
+
+def test_a_flood_of_output_is_not_printed_whole():
+    flood = [Output(run="r", step=1, channel="stdout", text="x\n" * 40) for _ in range(100)]
+    text = printed(flood)
+    assert text.count("x\n") == LINES_A_STEP
+    assert text.count("further output") == 1
+
+
+def test_a_stream_that_knows_few_characters_still_gets_the_run():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    printed(a_run(text="漢"), stream=stream)
+    assert b"> unit('co2'?) -> 'ppm'?" in stream.buffer.getvalue()
+
+
+def test_a_closed_stream_does_not_end_the_run():
+    stream = io.StringIO()
+    stream.close()
+    reader = ConsoleReader(stream)
+    for event in a_run():
+        reader(event)
+
+
+def test_a_reply_without_code_and_a_notice_are_printed():
+    events = [
+        StepStarted(run="r", step=1),
+        ModelReplied(run="r", step=1, content="I think.", model="m"),
+        Notice(run="r", step=1, text="The child was restarted."),
+        StepFinished(run="r", step=1, error_type="AgentParsingError", error="no code in the reply"),
+    ]
+    text = printed(events)
+    assert "The child was restarted." in text
+    assert "AgentParsingError: no code in the reply" in text

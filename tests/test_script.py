@@ -1,0 +1,364 @@
+"""The finished work as cells: they run on their own, twice, give the answer, and leave the user's variables alone."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import hashlib
+
+import pytest
+
+from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, Output, RunStarted, StepFinished
+from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.script import ScriptCell, script_cells
+from smol_kernel.runs.source import indented
+
+
+def a_run(*steps, inputs=None, final=True):
+    """The transcript of a run; a step is its code, or a dict of that and more."""
+    start = {"task": "t", "agent": "a", "model": "m", "isolation": "none", "max_steps": 9, "system_prompt": ""}
+    events = [RunStarted(run="r", inputs=inputs or {}, **start)]
+    for number, step in enumerate(steps, 1):
+        step = {"code": step} if isinstance(step, str) else step
+        at = {"run": "r", "step": number}
+        ok = step.get("status", "ok") == "ok"
+        is_final = final and number == len(steps)
+        completed = step.get("completed", statements(step["code"]) if ok else 0)
+        events.append(ActionProposed(**at, thought=step.get("thought", f"thought {number}"), code=step["code"]))
+        if "result" in step:
+            events.append(Output(**at, channel="result", text=step["result"]))
+        events.append(
+            ActionFinished(
+                **at, status=step.get("status", "ok"), completed=completed, final=is_final,
+                value_text=step.get("value_text", ""), error_type=None if ok else "KeyError",
+            )
+        )  # fmt: skip
+        events.append(StepFinished(**at, error_type=None if ok else "AgentExecutionError"))
+    if final:
+        events.append(FinalAnswer(run="r", value=1, text="1"))
+    return Transcript.from_events(events)
+
+
+def statements(code):
+    try:
+        return len(ast.parse(code).body)
+    except SyntaxError:
+        return 1
+
+
+def code_of(*steps, **kwargs):
+    return [cell.source for cell in script_cells(a_run(*steps, **kwargs)) if cell.kind == "code"]
+
+
+def run_cells(sources, namespace):
+    """Run the cells as a notebook does; gives the value the last one shows."""
+    shown = None
+    for source in sources:
+        body = ast.parse(source).body
+        last = body.pop() if isinstance(body[-1], ast.Expr) else None
+        exec(compile(ast.Module(body, []), "cell", "exec"), namespace)
+        shown = eval(compile(ast.Expression(last.value), "cell", "eval"), namespace) if last else None
+    return shown
+
+
+def twice(*steps, inputs=None, **values):
+    """The value of the cells, run twice in one namespace; the inputs are the same afterwards."""
+    summaries = {name: f"{type(value).__name__} of something" for name, value in values.items()}
+    sources = code_of(*steps, inputs=inputs or summaries)
+    namespace, before = dict(values), copy.deepcopy(values)
+    first = run_cells(sources, namespace)
+    assert {name: namespace[name] for name in values} == before
+    assert all(namespace[name] is values[name] for name in values)
+    assert run_cells(sources, namespace) == first
+    return first
+
+
+def test_each_step_becomes_its_thought_and_its_code():
+    cells = script_cells(a_run({"code": "x = 1", "thought": "Set x."}, "final_answer(x)"))
+    assert cells == [
+        ScriptCell("markdown", "Set x.", 1),
+        ScriptCell("code", "x = 1", 1),
+        ScriptCell("markdown", "thought 2", 2),
+        ScriptCell("code", "x", 2),
+    ]
+    assert cells[1].digest == hashlib.sha256(b"x = 1").hexdigest()[:16]
+
+
+def test_comments_and_layout_stay():
+    code = "# why\nx = [\n    1,  # one\n]  # end\n\n\n# then\ny = x\n# last words"
+    assert code_of(code, "final_answer(y)")[0] == code
+
+
+@pytest.mark.parametrize(
+    ("completed", "kept"),
+    [
+        (0, []),
+        (1, ["# one\na = 1  # first"]),
+        (2, ["# one\na = 1  # first\nb = 2"]),
+        (3, ["# one\na = 1  # first\nb = 2; c = 3"]),
+    ],
+)
+def test_of_a_failed_step_the_statements_that_completed_stay(completed, kept):
+    code = "# one\na = 1  # first\nb = 2; c = 3\n# never\nd = boom"
+    step = {"code": code, "status": "error", "completed": completed}
+    assert code_of(step, "final_answer(a)")[:-1] == kept
+
+
+def test_a_step_that_completed_nothing_contributes_nothing():
+    cells = script_cells(a_run({"code": "boom", "status": "error"}, "final_answer(1)"))
+    assert {cell.step for cell in cells} == {2}
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("final_answer(x)", "x"),
+        ("final_answer( answer = x + 1 )", "x + 1"),
+        ("y = x\nfinal_answer(y)\nprint('never')", "y = x\ny"),
+        ("result = final_answer(x)", "x"),
+        ("final_answer(x);", "x"),
+        ("final_answer((1,\n  2))  # both", "(1,\n  2)  # both"),
+        ("final_answer(\n    x +\n    1\n)", "(x +\n    1)"),
+        ("final_answer(i for i in x)", "(i for i in x)"),
+        ("final_answer((y := 3))", "(y := 3)"),
+        (
+            "if x:\n    final_answer(1)\nelse:\n    final_answer(2)",
+            "if x:\n    answer = 1\nelse:\n    answer = 2\nanswer",
+        ),
+        (
+            "try:\n    final_answer(int(x))\nexcept ValueError:\n    final_answer(None)",
+            "try:\n    answer = int(x)\nexcept ValueError:\n    answer = None\nanswer",
+        ),
+        ("answer = 5\nwith f() as g:\n    final_answer(g)", "answer = 5\nwith f() as g:\n    answer_ = g\nanswer_"),
+    ],
+)
+def test_final_answer_becomes_a_last_expression(code, expected):
+    step = {"code": code, "completed": statements(code.split("\nprint('never')")[0])}
+    assert code_of(step) == [expected]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "for n in range(10):\n    if n == 3:\n        final_answer(n)",
+        "n = 0\nwhile True:\n    n += 1\n    if n == 3:\n        final_answer(n)",
+        "def give(n):\n    final_answer(n)\n\ngive(3)",
+        "print(final_answer(3))",
+        "if True:\n    final_answer(3)\n    1 / 0",
+        "try:\n    final_answer(3)\nfinally:\n    pass\n",
+        "try:\n    for _ in range(2):\n        final_answer(3)\nexcept Exception:\n    final_answer(4)",
+        'for text in ["""a\n  b"""]:\n    assert text == "a\\n  b"\n    final_answer(3)',
+        "for text in [f'''a\n  {1}''']:\n    assert text == 'a\\n  1'\n    final_answer(3)",
+    ],
+)
+def test_an_answer_from_anywhere_within_ends_the_statement(code):
+    assert twice(code) == 3
+
+
+def test_a_function_of_an_earlier_step_may_give_the_answer():
+    assert twice("def give(n):\n    final_answer(n)", "give(3)") == 3
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ({"code": "f();"}, "_ = f()"),
+        ({"code": "f() ; # quiet"}, "_ = f() # quiet"),
+        ({"code": "f(\n  1\n);"}, "_ = f(\n  1\n)"),
+        ({"code": "x = 1;"}, "x = 1;"),
+        ({"code": "a; b"}, "a; b"),
+        ({"code": "x.plot()", "value_text": "[<Line2D at 0x7f00aa>]"}, "_ = x.plot()"),
+        ({"code": "x.plot()", "result": "<Axes object at 0x7F12>"}, "_ = x.plot()"),
+        ({"code": "(\n  x)", "value_text": "<f at 0xabcd>"}, "_ = (\n  x)"),
+        ({"code": "y = x", "value_text": "<object at 0x7f00>"}, "y = x"),
+        ({"code": "x", "value_text": "at noon"}, "x"),
+        ({"code": "ax.plot(x)\nboom", "status": "error", "completed": 1}, "_ = ax.plot(x)"),
+        ({"code": "print(x)\nboom", "status": "error", "completed": 1}, "print(x)"),
+    ],
+)
+def test_nothing_is_shown_that_the_run_did_not_show_or_that_differs_each_time(step, expected):
+    assert code_of(step, final=False) == [expected]
+
+
+def test_an_answer_whose_text_holds_an_address_is_not_shown():
+    assert code_of({"code": "final_answer(f)", "value_text": "<f at 0x7f00>"}) == ["_ = f"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "df = [9]",
+        "df += [9]",
+        "df.append(9)",
+        "df[0] = 9",
+        "del df[0]",
+        "df: list = [9]",
+        "for df in [[9]]: pass",
+        "import math as df",
+        "from math import pi as df",
+        "with open('/dev/null') as df: pass",
+        "try:\n    1 / 0\nexcept ZeroDivisionError as df:\n    print(df)\ndf = [3]",
+        "def df(): return 9",
+        "class df: pass",
+        "[df := 9]",
+        "print([df := n for n in [1, 2]])",
+        "match [7, 8]:\n    case [a, *df]: pass",
+        "match 7:\n    case df: pass",
+        "match {'a': 1}:\n    case {**df}: pass",
+        "match 7:\n    case int() as df: pass",
+        "def f():\n    global df\n    df = 9\nf()",
+        "alias = df\nalias.append(9)",
+        "a = b = df\nb += [9]",
+        "part = df\nother = part\nother[0] = 9",
+        "def add(values):\n    values.append(9)\nadd(df)",
+        "import random\nrandom.shuffle(df)",
+        "df, other = [9], 2",
+        "[df, *rest] = [9, 8]",
+        "df.sort(reverse=True)",
+        "(lambda: df.append(9))()",
+        "if df:\n    df = df + [9]",
+    ],
+)
+def test_an_input_is_neither_bound_anew_nor_changed(code):
+    twice(code, "final_answer(1)", df=[1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        ("df = df + [9]\ntotal = sum(df)", 15),
+        ("df.append(4)\ntotal = sum(x for x in df)", 10),
+        ("def f(df):\n    return len(df)\ndf = df + [1]\ntotal = f([1]) + len(df)", 5),
+        ("df = df + [1]\ntotal = sum(df for df in range(3)) + len(df)", 7),
+        ("df = df + [1]\ntotal = (lambda df=df: len(df))() + (lambda df: df)(1)", 5),
+        ("df = df + [1]\ndef f():\n    df = 1\n    def g():\n        nonlocal df\n        df = 2\n    g()\n"
+         "    return df\ntotal = f() + len(df)", 6),
+        ("df = df + [1]\nclass C:\n    df = 1\n    def m(self): return len(df)\ntotal = C().m() + C.df", 5),
+        ("df = df + [1]\ntotal = int(f'{len(df)}') + len(f'''\n{df[0]} df''')", 9),
+        ("df = df + [1]\ntotal = len(f'{df!r:>20}' 'df') + len(dict(df=1))", 23),
+        ("df = [[x, y] for x in df for y in df if (df and x)]\ntotal = len(df)", 9),
+        ("é = 'é'; df = df + [1]; total = len(df)", 4),
+        ("def f(n, df=df):\n    return n\ndf = df + [1]\ntotal = len(df) + f(1)", 5),
+    ],
+)  # fmt: skip
+def test_the_other_name_stands_wherever_the_input_was_meant(code, answer):
+    assert twice(code, "final_answer(total)", df=[1, 2, 3]) == answer
+
+
+def test_a_name_is_followed_through_all_cells():
+    cells = code_of(
+        "df = df[:2]", "def size():\n    return len(df)", "final_answer(size())", inputs={"df": "list of 3"}
+    )
+    assert cells == ["df_ = df\ndf_ = df_[:2]", "def size():\n    return len(df_)", "size()"]
+
+
+def test_a_table_is_copied_by_its_own_method_and_other_values_deeply():
+    summaries = {"df": "DataFrame 3 x 2, columns a (int64)", "d": "dict of 1 items: {}", "l": "list of 1 items"}
+    cells = code_of("df['x'] = 1\nd['a']['b'] = 1\nl.append(1)", final=False, inputs=summaries)
+    assert cells == [
+        "df_ = df.copy()\nfrom copy import deepcopy\nd_ = deepcopy(d)\nl_ = deepcopy(l)\n"
+        "df_['x'] = 1\nd_['a']['b'] = 1\nl_.append(1)"
+    ]
+
+
+def test_what_is_copied_by_the_script_itself_is_not_copied_twice():
+    cells = code_of("df = df.copy()\ndf['x'] = 1", final=False, inputs={"df": "DataFrame 3 x 2"})
+    assert cells == ["df_ = df\ndf_ = df_.copy()\ndf_['x'] = 1"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "total = sum(df)",
+        "def f(df):\n    df = 1",
+        "squares = [df for df in range(3)]",
+        "class C:\n    df = 1",
+        "n = df\nn = n + [1]",
+        "x = dict(df=1)",
+        "other = list(df)\nother.append(1)",
+    ],
+)
+def test_an_input_that_stays_as_it_is_keeps_its_name(code):
+    assert code_of(code, final=False, inputs={"df": "list of 3 items"}) == [code]
+
+
+def test_a_number_that_is_counted_up_under_another_name_is_left_alone():
+    assert code_of("n = k\nn += 1", final=False, inputs={"k": "int: 3"}) == ["n = k\nn += 1"]
+
+
+def test_other_names_are_free_ones():
+    cells = code_of("df_ = 1\ndf = 2", final=False, inputs={"df": "list", "df__": "list"})
+    assert cells == ["df___ = df\ndf_ = 1\ndf___ = 2"]
+
+
+def test_pandas_tables_stay_as_they_are():
+    pandas = pytest.importorskip("pandas")
+    df = pandas.DataFrame({"a": [1, 2, 3], "b": [4, 5, 6]})
+    steps = [
+        "df['c'] = df.a + df.b",
+        "df.loc[df.a > 1, 'b'] = 0\ndf.drop(columns='a', inplace=True)",
+        "df.columns = ['x', 'y']",
+        "final_answer(int(df['y'].sum()))",
+    ]
+    sources = code_of(*steps, inputs={"df": "DataFrame 3 x 2, columns a (int64), b (int64)"})
+    namespace = {"df": df}
+    assert run_cells(sources, namespace) == run_cells(sources, namespace) == 21
+    assert namespace["df"] is df
+    assert list(df.columns) == ["a", "b"]
+    assert list(df["b"]) == [4, 5, 6]
+
+
+def test_magics_stay_and_the_rest_is_still_edited():
+    code = "%matplotlib inline\nfiles = !ls\nx = 1\n!echo hi\nx?\nf(x);"
+    cells = code_of({"code": code, "completed": 6}, "final_answer(x)")
+    assert cells == ["%matplotlib inline\nfiles = !ls\nx = 1\n!echo hi\nx?\n_ = f(x)", "x"]
+
+
+@pytest.mark.parametrize("code", ["%%time\nx = 1", "%%bash\necho 'x", "this is no python"])
+def test_what_is_not_python_is_kept_whole_if_it_went_well(code):
+    assert code_of({"code": code}, final=False) == [code]
+    assert code_of({"code": code, "status": "error"}, final=False) == []
+
+
+def test_first_lines_do_not_stand_before_a_cell_magic():
+    cells = code_of("%%time\nx = 1", "df = 1", final=False, inputs={"df": "list"})
+    assert cells == ["%%time\nx = 1", "df_ = df\ndf_ = 1"]
+
+
+@pytest.mark.parametrize("code", ["", "  \n", "# only a comment"])
+def test_a_step_without_statements_contributes_nothing(code):
+    assert code_of({"code": code, "completed": 0}, final=False) == []
+
+
+def test_thoughts_load_nothing():
+    thought = "Look: ![x](http://evil/?q=1) <img src=http://evil> and <script>1</script> **bold** `a < b`"
+    cell = script_cells(a_run({"code": "1", "thought": thought}, final=False))[0]
+    assert "![" not in cell.source
+    assert "<img" not in cell.source
+    assert "<script" not in cell.source
+    assert "http://" not in cell.source
+    assert "**bold** `a < b`" in cell.source
+
+
+def test_a_step_without_a_thought_has_a_heading_of_its_own():
+    assert script_cells(a_run({"code": "1", "thought": ""}, final=False))[0].source == "Step 1"
+
+
+def test_every_cell_of_many_mixed_scripts_is_python():
+    pieces = [
+        "df = df + [1]",
+        "x = 1;",
+        "f'{df}';",
+        "print(df)",
+        "final_answer(df)",
+        "for df in []:\n    final_answer(1)",
+    ]
+    for first in pieces:
+        for second in pieces:
+            for last in pieces[-2:]:
+                for source in code_of(first, f"{first}\n{second}", last, inputs={"df": "list of 1 items"}):
+                    ast.parse(source)
+
+
+def test_indenting_leaves_the_inside_of_strings_alone():
+    assert indented('x = """a\nb"""\n\ny = (1,\n2)') == '    x = """a\nb"""\n\n    y = (1,\n    2)'

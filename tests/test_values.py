@@ -1,0 +1,666 @@
+"""What crosses between host and child comes out as it went in; what is hostile is refused."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import contextlib
+import datetime
+import decimal
+import enum
+import json
+import math
+import pathlib
+import struct
+import subprocess
+import sys
+import types
+import uuid
+import zlib
+import zoneinfo
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from smol_kernel.executors import tables, values
+from smol_kernel.executors.values import MalformedValue, NotPortable, RemoteValue, decode, encode
+
+
+def crossed(value: Any) -> Any:
+    return decode(json.loads(json.dumps(encode(value), allow_nan=False)))
+
+
+def packed(raw: bytes) -> dict:
+    return {"$": "bytes", "v": base64.b64encode(raw).decode()}
+
+
+def stream(table: pa.Table, **options: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+# Round trips
+
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+
+PLAIN = [
+    None,
+    True,
+    0,
+    -(2**63),
+    2**53 + 1,
+    2**9000,
+    1.5,
+    -0.0,
+    1e308,
+    math.inf,
+    -math.inf,
+    1 - 0.0j,
+    complex(math.inf, -1),
+    "",
+    "grün 🎈 \x00",
+    "lone \ud83d surrogate",
+    b"",
+    b"\x00\xff",
+    [],
+    [1, 2.5, "a", None, [True]],
+    [1, True, 0, False],
+    [2**64, 1],
+    ["a", "\udc80"],
+    (),
+    (1, (2, [3])),
+    set(),
+    {1, "a", (2, 3)},
+    frozenset({1.5}),
+    {},
+    {"b": 1, "a": {"c": [1]}},
+    {"$": "bytes", "v": "x"},
+    {1: "a", None: "b", (1, 2): "c", 2.5: "d", "s": "e", frozenset({1}): "f", b"x": "g"},
+    {"\ud800": 1},
+    datetime.date(2024, 2, 29),
+    datetime.datetime(2024, 2, 29, 1, 2, 3, 4),
+    datetime.datetime(2024, 2, 29, tzinfo=datetime.timezone.utc),
+    datetime.datetime(2024, 2, 29, tzinfo=datetime.timezone(datetime.timedelta(hours=-3, minutes=-30))),
+    datetime.time(23, 59, 59, 999999),
+    datetime.time(1, tzinfo=datetime.timezone.utc),
+    datetime.timedelta(days=-1, microseconds=1),
+    decimal.Decimal("1.10"),
+    decimal.Decimal("-Infinity"),
+    uuid.UUID(int=7),
+    pathlib.Path("a/b c"),
+    pathlib.Path("odd\udcff"),
+]
+
+
+@pytest.mark.parametrize("value", PLAIN, ids=lambda value: ascii(value)[:40] or "empty")
+def test_a_plain_value_comes_out_as_it_went_in(value):
+    result = crossed(value)
+    assert result == value
+    assert type(result) is type(value)
+    assert repr(result) == repr(value) or isinstance(value, (set, frozenset))
+
+
+def test_nan_stays_nan_and_plain_data_stays_as_it_is():
+    assert math.isnan(crossed(math.nan))
+    data = {"a": [1, None, True, "x", 1.5], "b": {}}
+    assert encode(data) == data
+
+
+def test_the_encoded_list_is_a_copy():
+    data = [1, 2]
+    encoded = encode(data)
+    data.append(3)
+    assert encoded == [1, 2]
+
+
+def test_a_zone_and_the_second_of_two_equal_hours_cross():
+    moment = datetime.datetime(2024, 10, 27, 2, 30, tzinfo=BERLIN, fold=1)
+    result = crossed(moment)
+    assert (result, result.tzinfo, result.fold, result.utcoffset()) == (moment, BERLIN, 1, moment.utcoffset())
+
+
+def test_a_subclass_of_a_builtin_crosses_as_the_builtin():
+    point = collections.namedtuple("point", "x y")
+    color = enum.IntEnum("color", "RED")
+    name = enum.Enum("name", {"A": "a"}, type=str)
+    given = [point(1, 2), collections.OrderedDict(a=1), collections.Counter("aa"), color.RED, name.A]
+    result = crossed(given)
+    assert result == [(1, 2), {"a": 1}, {"a": 2}, 1, "a"]
+    assert [type(item) for item in result] == [tuple, dict, dict, int, str]
+
+
+ARRAYS = [
+    np.arange(6),
+    np.arange(24).reshape(2, 3, 4)[:, ::2, ::-1],
+    np.asfortranarray(np.eye(3)),
+    np.array(5.5),
+    np.zeros((0, 3), "f4"),
+    np.array(["ä", "bcd", ""]),
+    np.array([b"x", b"yz"]),
+    np.array([1, 2], ">i4"),
+    np.array(["x"], ">U2"),
+    np.array(["2020-01-01", "NaT"], "M8[D]"),
+    np.array([1, 2], "m8[25s]"),
+    np.array([1 + 2j], "c8"),
+    np.array([True, False]),
+    np.array([math.nan, -0.0, math.inf]),
+    np.array([1.5], "f2"),
+]
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{array.shape}")
+def test_an_array_comes_out_as_it_went_in(array):
+    result = crossed(array)
+    assert (result.dtype, result.shape) == (array.dtype, array.shape)
+    assert result.tobytes() == array.tobytes()
+    assert result.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "scalar",
+    [
+        np.float64(1.5),
+        np.int8(-3),
+        np.bool_(True),
+        np.str_("ä"),
+        np.bytes_(b"x"),
+        np.complex64(1j),
+        np.datetime64("2020"),
+    ],
+    ids=repr,
+)
+def test_a_numpy_scalar_keeps_its_type(scalar):
+    result = crossed(scalar)
+    assert result == scalar
+    assert type(result) is type(scalar)
+    assert result.dtype == scalar.dtype
+
+
+LEVELS = pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["letter", None])
+FRAMES = {
+    "plain": pd.DataFrame({"a": [1, 2], "b": ["x", None], "c": [1.5, math.nan], "d": [True, False]}),
+    "empty": pd.DataFrame(),
+    "rows only": pd.DataFrame(index=range(5)),
+    "columns only": pd.DataFrame(columns=["a", "b"]),
+    "no rows": pd.DataFrame({"a": pd.Series(dtype="int16"), "b": pd.Series(dtype="datetime64[ns, UTC]")}),
+    "twice the same name": pd.DataFrame([[1, "a"], [2, "b"]], columns=["a", "a"]),
+    "named index": pd.DataFrame({"v": [1, 2]}, index=pd.Index([3, 1], name="key")),
+    "range index": pd.DataFrame({"v": [1, 2]}, index=pd.RangeIndex(10, 14, 2, name="r")),
+    "two levels": pd.DataFrame({"v": range(4)}, index=LEVELS),
+    "two levels of columns": pd.DataFrame([[1, 2, 3, 4]], columns=LEVELS),
+    "with a frequency": pd.DataFrame({"v": [1.0, 2.0]}, index=pd.date_range("2020", periods=2, freq="W-SAT", name="t")),
+    "labels of all sorts": pd.DataFrame([[1, 2, 3, 4]], columns=[1, "a", ("t", 2), None]),
+    "labels that are dates": pd.DataFrame([[1, 2]], columns=pd.date_range("2020", periods=2, tz="Europe/Berlin")),
+    "labels that are categories": pd.DataFrame([[1, 2]], columns=pd.CategoricalIndex(["u", "v"], name="c")),
+    "categories": pd.DataFrame(
+        {
+            "ordered": pd.Categorical(["x", None, "x"], ["y", "x"], ordered=True),
+            "numbers": pd.Categorical([3, 1, 3]),
+            "dates": pd.Categorical(pd.to_datetime(["2020", "2021", "2020"])),
+        }
+    ),
+    "index of categories": pd.DataFrame({"a": [1, 2]}, index=pd.CategoricalIndex(["q", "r"])),
+    "times": pd.DataFrame(
+        {
+            "zone": pd.date_range("2020", periods=2, tz="Europe/Berlin"),
+            "offset": pd.to_datetime(["2020-01-01T00:00+02:00"] * 2),
+            "seconds": pd.to_datetime(["2020", None]).as_unit("s"),
+            "span": pd.to_timedelta([1, None], unit="s"),
+        }
+    ),
+    "nullable": pd.DataFrame(
+        {
+            "i": pd.array([2**60 + 1, None], dtype="Int64"),
+            "f": pd.array([1.5, None], dtype="Float32"),
+            "b": pd.array([True, None], dtype="boolean"),
+            "s": pd.array(["a", None], dtype="string"),
+        }
+    ),
+    "by Arrow": pd.DataFrame(
+        {
+            "i": pd.array([1, None], dtype="int64[pyarrow]"),
+            "s": pd.array(["a", None], dtype=pd.ArrowDtype(pa.string())),
+            "l": pd.array([[1], [2, 3]], dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+        }
+    ),
+    "objects": pd.DataFrame({"o": [1, "a", None, (1, 2), {"k": [1]}, decimal.Decimal("1.0")]}),
+    "small and odd numbers": pd.DataFrame(
+        {"u8": np.array([2**64 - 1], "u8"), "f2": np.array([1.5], "f2"), "c": [1j], "i1": np.array([-1], "i1")}
+    ),
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+def test_a_table_comes_out_as_it_went_in(frame):
+    result = crossed(frame)
+    pd.testing.assert_frame_equal(result, frame)
+    assert result.columns.equals(frame.columns)
+    assert list(result.dtypes) == list(frame.dtypes)
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+def test_a_column_comes_out_as_it_went_in(frame):
+    for place in range(frame.shape[1]):
+        column = frame.iloc[:, place]
+        pd.testing.assert_series_equal(crossed(column), column)
+
+
+def test_a_table_that_crossed_can_be_changed():
+    frame = crossed(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "c": [1, 2]}))
+    frame.iloc[0, 0] = 5
+    frame.loc[1, "c"] = 7
+    series = crossed(pd.Series([1.0, 2.0]))
+    series.iloc[0] = 9
+    assert (frame.iloc[0, 0], frame.loc[1, "c"], series[0]) == (5, 7, 9)
+
+
+def test_missing_values_in_objects_stay_the_kind_they_are():
+    result = crossed(pd.Series([None, math.nan, pd.NA, pd.NaT, "x"], dtype=object))
+    assert result[0] is None
+    assert math.isnan(result[1])
+    assert result[2] is pd.NA
+    assert result[3] is pd.NaT
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin", "UTC+02:00"])
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_a_pandas_timestamp_keeps_zone_and_resolution(zone, unit):
+    instant = pd.Timestamp("2024-10-27 00:30", tz="UTC").as_unit(unit).tz_convert(zone)
+    result = crossed(instant)
+    assert (result, result.unit, str(result.tz)) == (instant, unit, str(instant.tz))
+    assert crossed(pd.Timedelta(5, unit=unit)) == pd.Timedelta(5, unit=unit)
+
+
+def test_an_arrow_table_comes_out_as_it_went_in():
+    table = pa.table(
+        {
+            "n": [1, None],
+            "l": [[1], []],
+            "s": [{"a": "x"}, None],
+            "d": pa.array(["u", "u"]).dictionary_encode(),
+            "none": pa.nulls(2),
+            "m": pa.array([decimal.Decimal("1.10"), None]),
+        }
+    )
+    assert crossed(table).equals(table)
+    assert crossed(pa.concat_tables([table, table]).slice(1, 2)).equals(pa.concat_tables([table, table]).slice(1, 2))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_an_image_comes_out_as_it_went_in(mode):
+    image = Image.linear_gradient("L").resize((30, 20)).convert(mode)
+    result = crossed(image)
+    assert (result.mode, result.size) == (mode, (30, 20))
+    assert result.tobytes() == image.tobytes()
+
+
+# What may not cross
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (open, "value is a builtin_function_or_method, which cannot cross between host and child"),
+        ({"a": [1, 2, 3, object()]}, "value['a'][3] is an object, which cannot"),
+        ({1: object()}, "value[1] is an object"),
+        ({object(): 1}, " is an object"),
+        ((1, object()), "value[1] is an object"),
+        (np.array([object()]), "value is an ndarray of dtype object"),
+        ([np.zeros(2, "i4,f4")], "value[0] is an ndarray of dtype [("),
+        (np.ma.array([1], mask=[True]), "value is a masked array"),
+        (pd.DataFrame({"p": pd.period_range("2020", periods=2)}), "dtype period"),
+        ({"df": pd.DataFrame({"o": [object()]})}, "value['df'] is a DataFrame with a cell or label that is an object"),
+        (pa.table({"v": pa.array(["a"], pa.string_view())}), "'v' is of type string_view"),
+        (Image.new("CMYK", (1, 1)), "value is an Image, which cannot cross: cannot write mode CMYK"),
+        ((item for item in []), "value is a generator"),
+    ],
+    ids=lambda item: item[:40] if isinstance(item, str) else "",
+)
+def test_what_may_not_cross_is_named_with_its_place(value, message):
+    with pytest.raises(NotPortable) as caught:
+        encode(value)
+    assert message in str(caught.value)
+
+
+def test_a_value_that_contains_itself_or_is_too_deep_is_refused():
+    endless: list = []
+    endless.extend([endless, endless])
+    with pytest.raises(NotPortable, match="contains itself"):
+        encode(endless)
+    deep: Any = 0
+    for _ in range(values.MAX_DEPTH):
+        deep = [deep]
+    assert crossed(deep) == deep
+    with pytest.raises(NotPortable, match="deeper than 64"):
+        encode([deep])
+
+
+def test_a_list_shared_at_every_level_is_refused_by_its_size():
+    shared: Any = [0] * 1000
+    for _ in range(20):
+        shared = [shared] * 1000
+    with pytest.raises(NotPortable, match="too large"):
+        encode(shared, limit=1_000_000)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        list(range(1000)),
+        [0.1] * 1000,
+        ["ä"] * 1000,
+        {str(n): n for n in range(1000)},
+        b"x" * 3000,
+        np.zeros(1000),
+        {3: "x" * 3000},
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_limit_is_that_of_the_json_text(value):
+    size = len(json.dumps(encode(value), ensure_ascii=False).encode())
+    encode(value, limit=size + 200)
+    with pytest.raises(NotPortable, match=r"too large to cross: it makes [\d,]+ bytes or more, the limit is"):
+        encode(value, limit=size * 8 // 10)
+
+
+def test_a_large_array_is_refused_before_it_is_copied():
+    huge = np.broadcast_to(np.float64(0), (10**6, 10**6))
+    with pytest.raises(NotPortable, match="too large"):
+        encode(huge, limit=10**6)
+
+
+def test_a_class_that_breaks_while_it_is_read_is_not_portable():
+    class Broken(np.ndarray):
+        __module__ = "numpy"
+
+        def tobytes(self, order: Any = None) -> bytes:
+            raise OSError("gone")
+
+    with pytest.raises(NotPortable, match="gone"):
+        encode(np.zeros(2).view(Broken))
+
+
+# Values that stay
+
+
+def test_a_remote_value_says_what_it_is_and_crosses():
+    class Odd:
+        shape = (2, 3)
+
+        def __repr__(self) -> str:
+            raise RuntimeError("no repr")
+
+    result = decode(values.remote(Odd(), "h7"))
+    assert isinstance(result, RemoteValue)
+    assert (result.shape, result.handle) == ((2, 3), "h7")
+    assert result.type_name.endswith("Odd")
+    assert "no repr" in result.text
+    assert "stayed in the child" in repr(result) and "2 x 3" in repr(result)
+    assert vars(crossed(result)) == vars(result)
+    assert len(decode(values.remote("x" * 10**6, "h")).text) == values.MAX_TEXT
+
+
+# Inputs
+
+
+def test_an_input_that_is_not_on_the_list_is_pickled_for_the_child_alone():
+    encoded = json.loads(json.dumps(values.encode_input({"f": len, "n": 1})))
+    assert decode(encoded, trusted=True) == {"f": len, "n": 1}
+    with pytest.raises(MalformedValue, match="unknown tag 'pickle'"):
+        decode(encoded)
+    with pytest.raises(MalformedValue, match="unknown tag 'pickle'"):
+        decode([{"a": encoded}])
+    assert values.encode_input([1]) == [1]
+
+
+def test_an_input_that_cannot_be_pickled_is_refused_with_advice():
+    with pytest.raises(NotPortable, match=r"a generator, which can neither cross nor be pickled .*make it a tool"):
+        values.encode_input(item for item in [])
+
+
+def test_what_belongs_to_the_host_is_never_pickled():
+    with pytest.raises(NotPortable, match="stays in the host"):
+        values.encode_input({"model": [object, RemoteValue("t", None, "x", "h")]})
+
+
+# The source in the child
+
+
+def test_the_source_runs_by_itself_and_loads_only_the_standard_library():
+    code = f"""
+import sys, types
+before = set(sys.modules)
+for name, path in [("kid_values", {values.__file__!r}), ("kid_tables", {tables.__file__!r})]:
+    sys.modules[name] = types.ModuleType(name)
+    exec(compile(open(path).read(), path, "exec"), vars(sys.modules[name]))
+kid = sys.modules["kid_values"]
+assert kid.decode(kid.encode((1, {{2}}))) == (1, {{2}})
+assert vars(kid.decode(kid.remote(1, "h")))["handle"] == "h"
+loaded = {{name.partition(".")[0] for name in set(sys.modules) - before}} - {{"kid_values", "kid_tables"}}
+strangers = loaded - set(sys.stdlib_module_names)
+assert not strangers, strangers
+import pandas
+frame = kid.decode(kid.encode(pandas.DataFrame({{"a": [1]}})))
+assert frame.a[0] == 1
+assert "smol_kernel" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)
+
+
+# Enemies
+
+
+def frame_with(**changes: Any) -> dict:
+    encoded = encode(pd.DataFrame({"a": [1, 2]}))
+    encoded["v"].update(changes)
+    return encoded
+
+
+def arrow(table: pa.Table, **options: Any) -> dict:
+    return {"$": "Table", "v": packed(stream(table, **options))}
+
+
+def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> dict:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for name, body in [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]:
+        data += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return {"$": "image", "v": packed(data)}
+
+
+def nested(times: int) -> Any:
+    data: Any = 1
+    for _ in range(times):
+        data = {"$": "tuple", "v": [data]}
+    return data
+
+
+ZEROS = pa.table({"a": np.zeros(10_000)})
+COLLIDING = [n * (2**61 - 1) for n in range(20_000)]
+HOSTILE: dict[str, Any] = {
+    "not JSON": object(),
+    "bytes": b"x",
+    "nan": math.nan,
+    "lone surrogate": "\ud800",
+    "lone surrogate in a key": {"\ud800": 1},
+    "key that is no str": {1: 1},
+    "no tag": {"$": None, "v": 1},
+    "unknown tag": {"$": "os.system", "v": "true"},
+    "tag that is a list": {"$": [], "v": 1},
+    "no parts": {"$": "bytes"},
+    "too many parts": {"$": "bytes", "v": "", "w": 1},
+    "pickle": {"$": "pickle", "v": packed(b"cos\nsystem\n(S'true'\ntR.")},
+    "too deep": nested(5000),
+    "deep lists": json.loads("[" * 500 + "]" * 500),
+    "base64": {"$": "bytes", "v": "a b"},
+    "base64 of other letters": {"$": "bytes", "v": "ä==="},
+    "base64 cut": {"$": "bytes", "v": "abc"},
+    "int": {"$": "int", "v": "0xzz"},
+    "float": {"$": "float", "v": "no"},
+    "complex": {"$": "complex", "v": ["1", 2]},
+    "tuple of a str": {"$": "tuple", "v": "abc"},
+    "set of lists": {"$": "set", "v": [[]]},
+    "dict of triples": {"$": "dict", "v": [[1, 2, 3]]},
+    "dict of lists": {"$": "dict", "v": [[[], 1]]},
+    "colliding keys": {"$": "dict", "v": [[{"$": "int", "v": hex(n)}, 0] for n in COLLIDING]},
+    "colliding items": {"$": "set", "v": [{"$": "int", "v": hex(n)} for n in COLLIDING]},
+    "date": {"$": "date", "v": "2024-02-30"},
+    "datetime": {"$": "datetime", "v": ["2024-13-01T00:00:00", None, 0]},
+    "fold": {"$": "datetime", "v": ["2024-01-01T00:00:00", None, 2]},
+    "zone": {"$": "datetime", "v": ["2024-01-01T00:00:00", "Nowhere/City", 0]},
+    "zone that is a folder": {"$": "datetime", "v": ["2024-01-01T00:00:00", "Europe", 0]},
+    "zone that is a path": {"$": "datetime", "v": ["2024-01-01T00:00:00", "../../etc/passwd", 0]},
+    "timedelta": {"$": "timedelta", "v": [10**12, 0, 0]},
+    "Decimal": {"$": "Decimal", "v": "1,5"},
+    "UUID": {"$": "UUID", "v": "7"},
+    "Path": {"$": "Path", "v": ["a"]},
+    "remote": {"$": "remote", "v": ["t", [1], "x"]},
+    "remote with a long text": {"$": "remote", "v": ["t", None, "x" * 10**6, "h"]},
+    "array of objects": {"$": "ndarray", "v": ["|O", [1], packed(b"\0" * 8)]},
+    "array of structures": {"$": "ndarray", "v": ["i4,O", [1], packed(b"\0" * 12)]},
+    "array of a void": {"$": "ndarray", "v": ["|V0", [10**9], packed(b"")]},
+    "array of nothing": {"$": "ndarray", "v": ["<U0", [10**9], packed(b"")]},
+    "array of odd floats": {"$": "ndarray", "v": ["<f3", [1], packed(b"\0" * 3)]},
+    "array too short": {"$": "ndarray", "v": ["<f8", [2], packed(b"\0" * 8)]},
+    "array too large": {"$": "ndarray", "v": ["<f8", [2**62, 4], packed(b"")]},
+    "array of negative shape": {"$": "ndarray", "v": ["<f8", [-1, -1], packed(b"\0" * 8)]},
+    "array of a shape of floats": {"$": "ndarray", "v": ["<f8", [1.0], packed(b"\0" * 8)]},
+    "array of endless dimensions": {"$": "ndarray", "v": ["<f8", [1] * 1000, packed(b"\0" * 8)]},
+    "array of what is not Unicode": {"$": "ndarray", "v": ["<U1", [1], packed(b"\xff" * 4)]},
+    "scalar that is an array": {"$": "scalar", "v": ["<f8", "x", packed(b"\0" * 8)]},
+    "Timestamp": {"$": "Timestamp", "v": ["x" * 100, None]},
+    "Timestamp of a path": {"$": "Timestamp", "v": [encode(np.datetime64(0, "s")), "dateutil//etc/passwd"]},
+    "Timedelta": {"$": "Timedelta", "v": []},
+    "not Arrow": {"$": "Table", "v": packed(b"garbage" * 10)},
+    "no Arrow": {"$": "Table", "v": packed(b"")},
+    "Arrow cut": {"$": "Table", "v": packed(stream(ZEROS)[:5000])},
+    "Arrow compressed": arrow(ZEROS, compression="zstd"),
+    "Arrow dictionary compressed": arrow(
+        pa.table({"a": pa.array(["a" * 9999]).dictionary_encode()}), compression="lz4"
+    ),
+    "Arrow extension": arrow(
+        pa.table({"u": pa.array([b"x" * 16], pa.uuid() if hasattr(pa, "uuid") else pa.binary(16))})
+    ),
+    "Arrow views": arrow(pa.table({"v": pa.array(["a" * 100], pa.string_view())})),
+    "Arrow runs": arrow(pa.table({"r": pa.RunEndEncodedArray.from_arrays(pa.array([2**31 - 1]), pa.array([1]))})),
+    "Arrow nulls": arrow(pa.table({"n": pa.Array.from_buffers(pa.null(), 2**31 - 1, [None])})),
+    "Arrow of bad UTF-8": arrow(
+        pa.table(
+            {
+                "s": pa.Array.from_buffers(
+                    pa.string(), 1, [None, pa.py_buffer(struct.pack("ii", 0, 1)), pa.py_buffer(b"\xff")]
+                )
+            }
+        )
+    ),
+    "Arrow of bad offsets": {
+        "$": "Table",
+        "v": packed(stream(pa.table({"s": ["abcdefg"]})).replace(struct.pack("<ii", 0, 7), struct.pack("<ii", 0, 99))),
+    },
+    "frame of a list": {"$": "DataFrame", "v": []},
+    "frame without parts": {"$": "DataFrame", "v": {}},
+    "frame of a dtype that is an import": frame_with(columns=[{"dtype": "Sparse[object]"}]),
+    "frame of a zone that is not": frame_with(columns=[{"dtype": "datetime64[ns, Nowhere/City]"}]),
+    "frame of more columns than there are": frame_with(columns=[{"dtype": "int64"}] * 2),
+    "frame with an endless index": frame_with(columns=[], index={"names": [None], "range": [0, 10**15, 1]}),
+    "frame with endless categories": frame_with(
+        columns=[{"dtype": "int64", "ordered": False, "categories": {"names": [None], "range": [0, 10**9, 1]}}]
+    ),
+    "frame with bad codes": frame_with(
+        columns=[{"dtype": "int64", "ordered": False, "categories": {"names": [None], "range": [0, 1, 1]}}]
+    ),
+    "frame of uneven columns": frame_with(columns=[{"dtype": "int64"}, {"dtype": "object", "values": [1]}]),
+    "frame with labels that cannot be keys": frame_with(
+        labels={"names": [None], "freq": None, "levels": [{"dtype": "object", "values": [[]]}]}
+    ),
+    "frame with too few labels": frame_with(labels={"names": [None], "range": [0, 0, 1]}),
+    "frame with a frequency it has not": frame_with(
+        index={
+            "names": [None],
+            "freq": "D",
+            "levels": [{"dtype": "datetime64[ns]", "values": encode([pd.Timestamp("2020"), pd.Timestamp("2021")])}],
+        }
+    ),
+    "image": {"$": "image", "v": packed(b"\x89PNG\r\n\x1a\n" + b"IHDR" * 20)},
+    "image that is a JPEG": {"$": "image", "v": packed(b"\xff\xd8\xff" + b"\0" * 100)},
+    "image of too many pixels": png(100_000, 100_000),
+    "images of too many pixels": [encode(Image.new("1", (6000, 6000)))] * 2,
+    "image of two sizes": png(1, 1, (b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))),
+    "image with packed text": png(1, 1, (b"zTXt", b"k\0\0" + zlib.compress(b"x" * 10**6))),
+    "image of no size": png(0, 0),
+    "image cut": png(50, 50),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_data_is_refused_in_one_way(data):
+    with pytest.raises(MalformedValue) as caught:
+        decode(data)
+    assert len(str(caught.value)) < 600
+
+
+def test_columns_that_share_one_buffer_are_refused():
+    shared = pa.table({f"c{n}": pa.array(np.zeros(1000)) for n in range(50)})
+    raw = bytearray(stream(shared))
+    assert tables._from_table(bytes(raw)).num_columns == 50
+    message = list(pa.ipc.MessageReader.open_stream(bytes(raw)))[1]
+    start = bytes(raw).index(message.metadata.to_pybytes())
+    for n in range(1, 50):  # offset and length of validity and data: now all columns lie where the first one does
+        place = raw.index(struct.pack("<qqqq", n * 8000, 0, n * 8000, 8000), start)
+        raw[place : place + 32] = struct.pack("<qqqq", 0, 0, 0, 8000)
+    head = bytes(raw[: start + message.metadata.size]).replace(struct.pack("<q", 50 * 8000), struct.pack("<q", 8000))
+    small = head + bytes(raw[-8000 - 8 :])
+    assert pa.ipc.open_stream(small).read_all().num_columns == 50
+    with pytest.raises(MalformedValue, match="unpacks to more than it holds"):
+        decode({"$": "Table", "v": packed(small)})
+
+
+def test_every_cut_and_flipped_encoded_value_is_refused_or_read_but_never_breaks():
+    given = [PLAIN[31], FRAMES["times"], FRAMES["categories"], ARRAYS[5], Image.new("RGB", (3, 3))]
+    text = json.dumps(encode(given))
+    for place in range(0, len(text), 41):
+        for changed in (text[:place] + text[place + 1 :], text[:place] + "7" + text[place + 1 :]):
+            try:
+                data = json.loads(changed)
+            except ValueError:
+                continue
+            with contextlib.suppress(MalformedValue):
+                decode(data)
+
+
+# One line
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (None, "None"),
+        (5, "int 5"),
+        ("a\nb", r"str of 3 characters: 'a\nb'"),
+        ([0] * 3000, "list of 3,000 items: [0, 0, 0, 0, 0, 0, ...]"),
+        ({"a": 1}, "dict of 1 items: {'a': 1}"),
+        (pd.DataFrame({"a": [1], "b": [1.5]}), "DataFrame 1 x 2, columns a (int64), b (float64)"),
+        (pd.Series([1], name="a"), "Series of 1 items, int64, name 'a'"),
+        (pa.table({"a": [1]}), "Table 1 x 1, columns a (int64)"),
+        (np.zeros((2, 3)), "ndarray 2 x 3, float64"),
+        (Image.new("L", (4, 5)), "Image 4 x 5, L"),
+    ],
+    ids=lambda item: item[:20] if isinstance(item, str) else "",
+)
+def test_describe_says_type_and_size(value, line):
+    assert values.describe(value) == line
+
+
+def test_describe_is_one_short_line_without_addresses():
+    wide = pd.DataFrame({f"column {n}": [n] for n in range(1000)})
+    broken = types.new_class("Broken", exec_body=lambda body: body.update(__len__=lambda self: 1 // 0))()
+    for value in (wide, "x" * 10**6, object(), test_describe_says_type_and_size, broken, [[["x" * 500] * 9] * 9] * 9):
+        line = values.describe(value)
+        assert 0 < len(line) <= 200
+        assert "\n" not in line and "0x" not in line
