@@ -118,7 +118,8 @@ def test_a_step_that_completed_nothing_contributes_nothing():
         ("result = final_answer(x)", "x"),
         ("final_answer(x);", "x"),
         ("final_answer((1,\n  2))  # both", "(1,\n  2)  # both"),
-        ("final_answer(\n    x +\n    1\n)", "(x +\n    1)"),
+        ("final_answer(\n    x +\n    1\n)", "(\n    x +\n    1\n)"),
+        ("final_answer(\n    x,\n)", "x"),
         ("final_answer(i for i in x)", "(i for i in x)"),
         ("final_answer((y := 3))", "(y := 3)"),
         (

@@ -29,7 +29,7 @@ def answer_edits(source: Source, last: ast.stmt, name: str) -> tuple[list[Edit],
     Gives the edits and what to append. A plain call becomes its argument. Where it stands last in branches of `if`,
     `with` or `try`, each becomes `name = argument`, and `name` the last expression.
     """
-    calls = [node for node in ast.walk(last) if _argument(node) is not None]
+    calls = [node for node in ast.walk(last) if isinstance(node, ast.Call) and _argument(node) is not None]
     if isinstance(last, (ast.Expr, ast.Assign, ast.AnnAssign)) and len(calls) == 1 and last.value is calls[0]:
         return list(_unwrapped(source, calls[0], source.span(last), "")), ""
     ends = {id(statement.value) for statement in _ends(last) if isinstance(statement, ast.Expr)}
@@ -53,11 +53,16 @@ def _argument(node: ast.AST) -> ast.expr | None:
     return values[0] if given == len(values) == 1 and not isinstance(values[0], ast.Starred) else None
 
 
-def _unwrapped(source: Source, call: ast.AST, around: tuple[int, int], prefix: str) -> Iterator[Edit]:
+def _unwrapped(source: Source, call: ast.Call, around: tuple[int, int], prefix: str) -> Iterator[Edit]:
     argument = _argument(call)
     assert argument is not None
     start, end = source.span(argument)
     text = source.text[start:end]
+    opened, closed = source.span(call.func)[1], source.span(call)[1]
+    if "\n" in source.text[opened:start] and source.text[end:closed].strip() == ")" and call.args:
+        yield Edit(around[0], opened, prefix)  # the call's own parentheses keep its layout
+        yield Edit(closed, around[1], "")
+        return
     needs = "\n" in text or isinstance(argument, (ast.NamedExpr, ast.Yield, ast.YieldFrom))
     opening, closing = ("(", ")") if needs and not text.startswith(("(", "[", "{")) else ("", "")
     yield Edit(around[0], start, prefix + opening)
