@@ -1,0 +1,172 @@
+"""One action from the request to its end: reads what the child sends, minds the clock, stops what must be stopped.
+
+`kernel` makes one for each `run()`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from smol_kernel.errors import ChildDiedError
+from smol_kernel.events import Event, Output
+from smol_kernel.executors.bridge import Bridge
+from smol_kernel.executors.client import Asked, Displayed, Idle, KernelClient, Printed, Replied, Started
+from smol_kernel.executors.observation import Observer
+
+OTHER_HALF = 1.0
+"""Seconds to wait for the reply or the end of output once the other has come: an interrupt can cost us one of them."""
+
+Reason = Literal["interrupted", "timeout"]
+
+
+class Clock:
+    """Counts the child's own seconds: it stands while the child waits for the host."""
+
+    def __init__(self) -> None:
+        self._before, self._since = 0.0, time.monotonic()
+        self._stands = False
+
+    @property
+    def seconds(self) -> float:
+        """Counted so far."""
+        return self._before + (0.0 if self._stands else time.monotonic() - self._since)
+
+    @property
+    def stands(self) -> bool:
+        """Whether it stands."""
+        return self._stands
+
+    def stand(self, stands: bool) -> None:
+        """Let it stand, or go on."""
+        if stands != self._stands:
+            self._before, self._since, self._stands = self.seconds, time.monotonic(), stands
+
+
+class Action:
+    """One action under way.
+
+    `timeout` is in seconds of the child's own time (None: no limit), `grace` in seconds between the interrupt and the
+    kill, `stop_wanted` tells whether somebody has interrupted. When `events` has ended, `reply` is what the child said
+    (None: nothing), `died` why it is gone (None: it lives), and `reason` why it was stopped, if it was.
+    """
+
+    def __init__(
+        self,
+        client: KernelClient,
+        make_bridge: Callable[[Action], Bridge],
+        observer: Observer,
+        *,
+        timeout: float | None,
+        grace: float,
+        stop_wanted: Callable[[], bool],
+    ) -> None:
+        self._client, self.observer = client, observer
+        self._timeout, self._grace, self._stop_wanted = timeout, grace, stop_wanted
+        self.clock = Clock()
+        self._bridge = make_bridge(self)
+        self._request = ""
+        self._started = self._idle = self._quiet = self._ended = False
+        self._half_at = self._interrupts_at = 0.0
+        self._interrupts = 0
+        self.reply: Replied | None = None
+        self.died: str | None = None
+        self.reason: Reason | None = None
+        self.killed = False
+
+    def stopping(self) -> bool:
+        """Whether nobody waits for answers any more: the action is being stopped, should be, or its child is gone."""
+        return self.reason is not None or self.died is not None or self._stop_wanted()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.died is not None or self._ended
+
+    def events(self, code: str) -> Iterator[Event]:
+        """Run the code; yields what happens until it has ended one way or another."""
+        yield from self._go_on(code)
+
+    def stop(self) -> Iterator[Event]:
+        """Interrupt it, and wait for its end."""
+        self.reason = self.reason or "interrupted"
+        yield from self._go_on()
+
+    def _go_on(self, code: str | None = None) -> Iterator[Event]:
+        try:
+            if code is not None:
+                self._request = self._client.execute(code)
+            while not self._over():
+                self._mind()
+                readings = self._client.receive(self._request, self._patience())
+                self._quiet = not readings
+                for reading in readings:
+                    yield from self._take(reading)
+                yield from self._bridge.collect()
+            self._ended = True
+        except ChildDiedError as error:
+            self.died = str(error)
+        yield from self.observer.finish()
+        if self.died and self.reason is None and self._stop_wanted():
+            self.reason = "interrupted"
+        ending = "the action was stopped" if self.reason else "the action ended before the call returned"
+        yield from self._bridge.abandon(ending)
+
+    def _take(self, reading: object) -> Iterator[Event]:
+        match reading:
+            case Printed(stream, text):
+                yield from self.observer.add(Output(channel=stream, text=text))
+            case Displayed(channel, data):
+                yield from self.observer.add(Output(channel=channel, text=data.get("text/plain", ""), data=data))
+            case Asked():
+                yield from self._bridge.answer(reading)
+            case Started():
+                self._started = True
+            case Replied():
+                self.reply = reading
+                self._half_at = self._half_at or time.monotonic()
+            case Idle():
+                self._idle = True
+                self._half_at = self._half_at or time.monotonic()
+            case _:
+                pass
+
+    def _over(self) -> bool:
+        if self.reply is not None and self._idle:
+            return True
+        return bool(self._half_at) and self._quiet and time.monotonic() - self._half_at > OTHER_HALF
+
+    def _mind(self) -> None:
+        """Interrupt or kill, if it is time. A timeout counts once nothing the child sent is left to read."""
+        if self.reason is None:
+            if self._stop_wanted():
+                self.reason = "interrupted"
+            elif self._timeout is not None and self._quiet and self.clock.seconds >= self._timeout:
+                self.reason = "timeout"
+        if self.reason is None or not (self._started or self.clock.seconds > OTHER_HALF):
+            return  # an interrupt that comes before the action has begun is lost
+        now = time.monotonic()
+        if self._interrupts == 0:
+            self._interrupts_at = now
+        elif now - self._interrupts_at >= self._grace:
+            self.killed = True
+            self._client.kill()
+            return
+        if now - self._interrupts_at >= self._interrupts * self._grace / 2:  # twice: one can get lost in a callback
+            self._interrupts += 1
+            self._client.interrupt()
+
+    def _patience(self) -> float | None:
+        """Seconds until something has to be looked at again; None if only the child can bring news."""
+        now = time.monotonic()
+        waits: list[float] = []
+        if self._half_at:
+            waits.append(self._half_at + OTHER_HALF - now)
+        if self._interrupts and not self.killed:
+            waits.append(self._interrupts_at + self._interrupts * self._grace / 2 - now)
+        elif self.reason is not None:
+            waits.append(OTHER_HALF)
+        elif self._timeout is not None and not self.clock.stands:
+            waits.append(self._timeout - self.clock.seconds)
+        return max(0.0, min(waits)) if waits else None

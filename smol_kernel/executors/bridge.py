@@ -1,0 +1,294 @@
+"""The host end of tool calls: checks what the child asks for, makes the call, yields its events, answers.
+
+An action (`action.py`) has one bridge. Nothing the child sends is trusted: a request is decoded strictly, and checked
+against the tool's schema, before anything happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import json
+import queue
+import reprlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from smol_kernel.events import Event, ToolCalled, ToolReturned
+from smol_kernel.executors.client import Asked, KernelClient
+from smol_kernel.executors.values import MalformedValue, NotPortable, decode, describe, encode
+from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
+from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
+
+POOL = 32
+"""Threaded and async tools of one action that run at once; further calls wait."""
+RESULT_LIMIT = 64 << 20
+"""Bytes of a tool's result, encoded."""
+
+Function = Callable[..., Any]
+AskPerson = Callable[[str, bool], str]
+
+
+class Refused(Exception):
+    """A request that cannot be met; `kinds` are the names of the exception the child shall see, best first."""
+
+    def __init__(self, message: str, *kinds: str) -> None:
+        super().__init__(message)
+        self.kinds = kinds
+
+
+@dataclass
+class Call:
+    """A call under way."""
+
+    id: str
+    number: Any
+    """The child's own id of the request."""
+    tool: str
+    work: Callable[[], Any]
+    pooled: bool
+    secret: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class Outcome:
+    """What became of a call: an encoded value, or an error."""
+
+    call: Call
+    value: Any = None
+    summary: str = ""
+    error: BaseException | None = None
+
+
+class Bridge:
+    """The calls of one action.
+
+    `next_id` gives ids for events. `stopped` tells that the action is being stopped: no answer is sent any more.
+    `standing` is called with True when the first call is outstanding, and with False when none is: the action's clock.
+    """
+
+    def __init__(
+        self,
+        client: KernelClient,
+        tools: Mapping[str, Function],
+        *,
+        call_plain: Callable[[Callable[[], Any]], Any],
+        ask_person: AskPerson | None,
+        next_id: Callable[[], str],
+        stopped: Callable[[], bool],
+        standing: Callable[[bool], None],
+    ) -> None:
+        self._client, self._tools = client, tools
+        self._call_plain, self._ask_person = call_plain, ask_person
+        self._next_id, self._stopped, self._standing = next_id, stopped, standing
+        self._outstanding: dict[str, Call] = {}
+        self._queued: deque[tuple[Call, contextvars.Context]] = deque()
+        self._running = 0
+        self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+
+    def answer(self, asked: Asked) -> Iterator[Event]:
+        """Meet one request of the child: at once, or in the pool."""
+        request: Any = asked.request
+        number = request.get("id") if isinstance(request, dict) else None
+        try:
+            if self._stopped():
+                raise Refused("the action is being stopped", "RuntimeError")
+            if number is None or "input" in request:
+                call, event = self._person(asked, number)
+            else:
+                call, event = self._tool(request)
+        except Refused as refusal:
+            self._client.reply(number, _failure(list(refusal.kinds), str(refusal)))
+            return
+        self._outstanding[call.id] = call
+        self._standing(True)
+        yield event
+        if call.pooled:
+            self._queued.append((call, contextvars.copy_context()))
+            self._start_queued()
+        else:
+            call.started = time.monotonic()
+            yield from self._finish(_perform(call, _call if call.tool == "input" else self._call_plain))
+
+    def collect(self) -> Iterator[Event]:
+        """Hand on what the pool has finished."""
+        while True:
+            try:
+                outcome = self._done.get_nowait()
+            except queue.Empty:
+                return
+            self._running -= 1
+            self._start_queued()
+            yield from self._finish(outcome)
+
+    def abandon(self, reason: str) -> Iterator[Event]:
+        """End what is still outstanding; nobody waits for it any more."""
+        self._queued.clear()
+        for call in list(self._outstanding.values()):
+            yield from self._finish(Outcome(call, error=RuntimeError(reason)))
+
+    def _finish(self, outcome: Outcome) -> Iterator[Event]:
+        call, error = outcome.call, outcome.error
+        if self._outstanding.pop(call.id, None) is None:
+            return
+        yield ToolReturned(
+            call=call.id,
+            tool=call.tool,
+            ok=error is None,
+            value=None if call.secret else outcome.value,
+            error_type=type(error).__name__ if error else None,
+            error=str(error) if error else None,
+            summary="(not shown)" if call.secret and not error else outcome.summary,
+            seconds=time.monotonic() - call.started,
+        )
+        if not self._stopped():
+            if error:
+                self._client.reply(call.number, _failure([kind.__name__ for kind in type(error).__mro__], str(error)))
+            else:
+                self._client.reply(call.number, {"ok": True, "value": outcome.value})
+        if not self._outstanding:
+            self._standing(False)
+
+    def _start_queued(self) -> None:
+        while self._queued and self._running < POOL:
+            call, context = self._queued.popleft()
+            self._running += 1
+            # daemons, not an executor: Python's exit would wait for the pool of concurrent.futures
+            threading.Thread(target=context.run, args=(self._work, call), name=f"tool {call.tool}", daemon=True).start()
+
+    def _work(self, call: Call) -> None:
+        call.started = time.monotonic()
+        self._done.put(_perform(call, _call))
+        self._client.wake()
+
+    def _person(self, asked: Asked, number: Any) -> tuple[Call, ToolCalled]:
+        if self._ask_person is None:
+            raise Refused("nobody is there to answer input(): work with what the task and the tools give", "EOFError")
+        ask, prompt, password = self._ask_person, asked.prompt, asked.password
+        call = Call(self._next_id(), number, "input", lambda: ask(prompt, password), pooled=False, secret=password)
+        name = "getpass" if password else "input"
+        return call, ToolCalled(
+            call=call.id, tool="input", args=[prompt], summary=f"{name}({_argument(prompt)})", blocking=True
+        )
+
+    def _tool(self, request: dict[str, Any]) -> tuple[Call, ToolCalled]:
+        name, raw_args, raw_kwargs = (request.get(key) for key in ("tool", "args", "kwargs"))
+        if not isinstance(name, str) or not isinstance(raw_args, list) or not isinstance(raw_kwargs, dict):
+            raise Refused("a malformed request", "RuntimeError")
+        tool = self._tools.get(name)
+        if tool is None:
+            raise Refused(
+                f"there is no tool {name[:100]!r}; there are: {', '.join(self._tools) or 'none'}", "NameError"
+            )
+        try:
+            args: Any = decode(raw_args)
+            kwargs: Any = decode(raw_kwargs)
+            if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
+                raise MalformedValue("keyword arguments are a dict")
+            _check(tool, args, kwargs)
+        except (MalformedValue, TypeError, ValueError) as error:
+            kinds = [kind.__name__ for kind in type(error).__mro__]
+            raise Refused(f"{error}", *kinds) from None
+        pooled = bool(getattr(tool, "threaded", False) or getattr(tool, "is_async", False))
+        call = Call(self._next_id(), request["id"], name, lambda: tool(*args, **kwargs), pooled)
+        parts = [*map(_argument, args), *(f"{key}={_argument(value)}" for key, value in kwargs.items())]
+        summary = _cut(f"{name}({', '.join(parts)})")
+        return call, ToolCalled(
+            call=call.id, tool=name, args=raw_args, kwargs=raw_kwargs, summary=summary, blocking=not pooled
+        )
+
+
+def tool_specs(tools: Mapping[str, Function]) -> list[dict[str, Any]]:
+    """What the child has to know of the tools to offer them: name, docstring, parameters."""
+    specs: list[dict[str, Any]] = []
+    for name, tool in tools.items():
+        if type(tool) is FinalAnswerTool:
+            continue  # the child has its own, which needs no call
+        if isinstance(tool, Tool):
+            lines = [f"{key}: {spec['description']}" for key, spec in tool.inputs.items()]
+            doc = "\n".join([tool.description, "", *lines]).strip()
+            parameters = [{"name": key, "optional": key in tool.optional_inputs} for key in tool.inputs]
+        else:
+            doc, parameters = inspect.getdoc(tool), _parameters(tool)
+        specs.append({"name": name, "doc": doc, "parameters": parameters})
+    return specs
+
+
+def _parameters(function: Function) -> list[dict[str, Any]]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some builtins tell nothing
+        return []
+    return [
+        {"name": p.name, "optional": p.default is not p.empty} for p in parameters if p.kind is not p.VAR_POSITIONAL
+    ]
+
+
+def _check(tool: Function, args: list[Any], kwargs: dict[str, Any]) -> None:
+    if isinstance(tool, Tool):
+        validate_tool_arguments(tool, bind_arguments(tool, args, kwargs))
+        return
+    try:
+        signature = inspect.signature(tool)
+    except (TypeError, ValueError):
+        return
+    signature.bind(*args, **kwargs)
+
+
+def _call(work: Callable[[], Any]) -> Any:
+    return work()
+
+
+def _perform(call: Call, through: Callable[[Callable[[], Any]], Any]) -> Outcome:
+    """Make the call; an error becomes part of the outcome."""
+    try:
+        value = through(call.work)
+        if inspect.isawaitable(value):
+            value = asyncio.run(_await(value))
+        try:
+            encoded = encode(value, limit=RESULT_LIMIT)
+        except NotPortable as error:
+            raise TypeError(f"{call.tool}() gave a result that cannot cross to the child: {error}") from error
+        return Outcome(call, encoded, _brief(value, 120))
+    except KeyboardInterrupt as error:
+        if not call.pooled:
+            raise
+        return Outcome(call, error=error)
+    except BaseException as error:  # noqa: BLE001 - boundary: a tool can raise anything; the child shall see it
+        return Outcome(call, error=error, summary=_cut(f"{type(error).__name__}: {error}"))
+
+
+async def _await(value: Any) -> Any:
+    return await value
+
+
+def _failure(kinds: list[str], message: str) -> dict[str, Any]:
+    return {"ok": False, "kinds": kinds or ["RuntimeError"], "error": message}
+
+
+_REPR = reprlib.Repr()
+_REPR.maxother = 80
+
+
+def _brief(value: Any, length: int = 60, quote: Callable[[str], str] = repr) -> str:
+    """A value in one line: as Python writes it if it is simple, else described."""
+    if isinstance(value, str):
+        return quote(value if len(value) <= length else f"{value[: length - 1]}…")
+    if value is None or isinstance(value, bool | int | float | list | tuple | dict | set):
+        return _cut(_REPR.repr(value), length)
+    return _cut(describe(value), length)
+
+
+def _argument(value: Any) -> str:
+    return _brief(value, quote=lambda text: json.dumps(text, ensure_ascii=False))
+
+
+def _cut(text: str, length: int = 200) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,253 @@
+"""The conversation with one child kernel: start it, run code, read what comes back, checked. `kernel` holds it.
+
+Everything a child sends is untrusted: what has not the form expected here is dropped, or the child counts as dead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from smol_kernel.errors import ExecutorError
+from smol_kernel.executors.launchers import Child
+from smol_kernel.executors.transports import Message, Transport
+
+START_SECONDS = 60.0
+REQUEST_SECONDS = 60.0
+_CHILD_MODULES = (
+    "values",
+    "tables",
+    "tracebacks",
+    "streams",
+    "host_line",
+    "child",
+)  # child.py, and what it needs before it
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Text on a stream."""
+
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Displayed:
+    """Display data, or the value of a last expression."""
+
+    channel: Literal["display", "result"]
+    data: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A tool call, or a genuine `input()`. `request` is as the child sent it, unchecked."""
+
+    request: Any
+    prompt: str
+    password: bool
+
+
+@dataclass(frozen=True)
+class Replied:
+    """The action ended. `report` is what `child.py` says of it, unchecked; empty if it could not say anything."""
+
+    status: str
+    report: dict[str, Any] = field(default_factory=dict)
+    error_type: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The action is about to run: an interrupt reaches it from now on."""
+
+
+@dataclass(frozen=True)
+class Idle:
+    """No more output of the action follows."""
+
+
+Reading = Printed | Displayed | Asked | Replied | Started | Idle
+
+
+class StartStopped(Exception):
+    """The start was interrupted."""
+
+
+class KernelClient:
+    """One child kernel and the way to it."""
+
+    def __init__(self, child: Child, transport: Transport) -> None:
+        self._child, self._transport = child, transport
+
+    def boot(self, stopped: Callable[[], bool]) -> None:
+        """Wait for the kernel and make it a child of ours.
+
+        Raises StartStopped once `stopped()` is true (call `wake` then), ExecutorError with the child's last words if it
+        does not come up.
+        """
+        request = self._send_code(_boot_code(), silent=True)
+        deadline = time.monotonic() + START_SECONDS
+        welcomed, reply = False, None
+        try:
+            while not (welcomed and reply):
+                if stopped():
+                    raise StartStopped
+                messages = self._transport.receive(deadline - time.monotonic())
+                if not messages and time.monotonic() > deadline:
+                    raise ExecutorError(f"it was not ready within {START_SECONDS:.0f} s")
+                for message in messages:
+                    welcomed |= message.type == "iopub_welcome"
+                    if message.channel == "shell" and message.parent == request:
+                        reply = message.content
+                if reply and not welcomed:
+                    deadline = min(deadline, time.monotonic() + 5)  # an ipykernel before 7.2 sends no welcome
+        except ExecutorError as error:
+            words = self._child.last_words() or "it wrote nothing to its standard error"
+            raise ExecutorError(
+                f"the child kernel did not start: {error}. It needs ipykernel 7.2 or newer. Its last words: {words}"
+            ) from None
+        if reply.get("status") != "ok":
+            raise ExecutorError(f"the child kernel could not be set up: {reply.get('ename')}: {reply.get('evalue')}")
+        self._child.connected()
+
+    def execute(self, code: str) -> str:
+        """Run an action; gives the id of the request, for `receive`."""
+        return self._send_code(code, silent=False)
+
+    def _send_code(self, code: str, silent: bool) -> str:
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": False,
+            "user_expressions": {},
+            "allow_stdin": True,
+            "stop_on_error": False,
+        }
+        return self._transport.send("shell", "execute_request", content)
+
+    def receive(self, request: str, timeout: float | None) -> list[Reading]:
+        """What came of `request` within `timeout` seconds; may be nothing. Raises ChildDiedError."""
+        readings: list[Reading] = []
+        for message in self._transport.receive(timeout):
+            if message.parent == request:
+                reading = _read(message)
+                if reading is not None:
+                    readings.append(reading)
+            elif message.type == "input_request":
+                self.refuse_stale(message.content)
+        return readings
+
+    def refuse_stale(self, content: dict[str, Any]) -> None:
+        """Answer a call of a thread that an earlier action left behind."""
+        request = content.get("smol")
+        number: Any = request.get("id") if isinstance(request, dict) else None
+        self.reply(number, {"ok": False, "kinds": ["RuntimeError"], "error": "the action of this call has ended"})
+
+    def reply(self, number: Any, outcome: dict[str, Any]) -> None:
+        """Answer request `number` of the child (None: one that does not come from our own code there)."""
+        value = outcome.get("value") if isinstance(outcome.get("value"), str) else ""
+        content = {"value": value} if number is None else {"value": "", "smol": {**outcome, "id": number}}
+        self._transport.send("stdin", "input_reply", content)
+
+    def ask(self, type: str, content: dict[str, Any], seconds: float = REQUEST_SECONDS) -> dict[str, Any] | None:
+        """Make a request on the shell channel of an idle child; gives the content of the reply, None if none came."""
+        request = self._transport.send("shell", type, content)
+        deadline = time.monotonic() + seconds
+        while True:
+            messages = self._transport.receive(deadline - time.monotonic())
+            for message in messages:
+                if message.channel == "shell" and message.parent == request:
+                    return message.content
+            if not messages and time.monotonic() > deadline:
+                return None
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in the action."""
+        self._transport.send("control", "interrupt_request", {})
+
+    def wake(self) -> None:
+        """Let `receive` return. Any thread, at any time."""
+        self._transport.wake()
+
+    def kill(self) -> None:
+        """End the child; `receive` then raises ChildDiedError. Any thread, at any time."""
+        self._child.kill()
+
+    def close(self) -> None:
+        """End the child and free everything."""
+        self._transport.close()
+        self._child.close()
+
+
+def _boot_code() -> str:
+    here = Path(__file__).parent
+    sources = {f"smol_{name}": (here / f"{name}.py").read_text(encoding="utf-8") for name in _CHILD_MODULES}
+    return f"""\
+def _smol_boot():
+    import sys, types
+    sources = {sources!r}
+    sys.modules.update((name, types.ModuleType(name)) for name in sources)
+    for name, source in sources.items():
+        exec(compile(source, f"<{{name}}>", "exec"), vars(sys.modules[name]))
+    sys.modules["smol_child"].install()
+try:
+    _smol_boot()
+finally:
+    del _smol_boot
+"""
+
+
+def _read(message: Message) -> Reading | None:
+    content = message.content
+    match message.channel, message.type:
+        case "iopub", "stream":
+            return _printed(content)
+        case "iopub", "display_data":
+            return _displayed("display", content)
+        case "iopub", "execute_result":
+            return _displayed("result", content)
+        case "iopub", "status" if content.get("execution_state") == "idle":
+            return Idle()
+        case "iopub", "execute_input":
+            return Started()
+        case "stdin", "input_request":
+            return Asked(content.get("smol"), str(content.get("prompt", ""))[:10_000], content.get("password") is True)
+        case "shell", "execute_reply":
+            return _replied(content)
+        case _:
+            return None
+
+
+def _printed(content: dict[str, Any]) -> Printed | None:
+    text = content.get("text")
+    if not isinstance(text, str):
+        return None
+    return Printed("stderr" if content.get("name") == "stderr" else "stdout", text)
+
+
+def _displayed(channel: Literal["display", "result"], content: dict[str, Any]) -> Displayed | None:
+    data: Any = content.get("data")
+    if not isinstance(data, dict):
+        return None
+    return Displayed(channel, {mime: text for mime, text in data.items() if isinstance(text, str)})
+
+
+def _replied(content: dict[str, Any]) -> Replied:
+    payload: Any = content.get("payload")
+    reports = [
+        part
+        for part in (payload if isinstance(payload, list) else [])
+        if isinstance(part, dict) and part.get("source") == "smol"
+    ]
+    return Replied(
+        status=str(content.get("status", ""))[:20],
+        report=reports[-1] if reports else {},
+        error_type=str(content.get("ename", ""))[:200],
+        error=str(content.get("evalue", ""))[:10_000],
+    )

@@ -1,0 +1,99 @@
+"""The child's line to the host: requests go out on the kernel's stdin channel, any number at once, and replies come in.
+
+Travels into the child as source, for `child.py`; needs the standard library and what ipykernel brings.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import itertools
+import os
+import queue
+import sys
+import threading
+from concurrent.futures import Future, InvalidStateError
+from typing import Any
+
+import zmq
+
+Reply = dict[str, Any]
+
+
+class HostLine:
+    """One thread owns the kernel's stdin socket, which bears no other; replies find their request by its id."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+        self.parent: tuple[Any, Any] = (b"", {})
+        """Identity of the host's socket and header of the action's request: what a request refers to."""
+        self._process = os.getpid()
+        self._numbers = itertools.count(1)
+        self._outgoing: queue.SimpleQueue[tuple[dict[str, Any], str, bool]] = queue.SimpleQueue()
+        self._waiting: dict[int, Future[Reply]] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        threading.Thread(target=self._serve, name="smol host line", daemon=True).start()
+
+    def ask(self, request: dict[str, Any], prompt: str = "", password: bool = False) -> Future[Reply]:
+        """Send a request; the future gives the reply. Any thread of this process."""
+        if os.getpid() != self._process:
+            raise RuntimeError("tools and input() work in the kernel's own process only, not in one forked from it")
+        number = next(self._numbers)
+        future: Future[Reply] = Future()
+        self._waiting[number] = future
+        future.add_done_callback(lambda _: self._waiting.pop(number, None))
+        self._outgoing.put(({**request, "id": number}, prompt, password))
+        os.write(self._wake_write, b".")
+        return future
+
+    def _serve(self) -> None:
+        socket = self._kernel.stdin_socket
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(self._wake_read, zmq.POLLIN)
+        while True:
+            try:
+                for source, _ in poller.poll():
+                    if source is socket:
+                        self._receive(socket)
+                    else:
+                        os.read(self._wake_read, 1)
+                        self._send(socket, *self._outgoing.get())
+            except zmq.ZMQError:  # the kernel is shutting down
+                return
+            except Exception as error:  # noqa: BLE001 - boundary: one bad reply must not end the thread of them all
+                print(f"smol: {error!r}", file=sys.__stderr__)
+
+    def _send(self, socket: Any, request: dict[str, Any], prompt: str, password: bool) -> None:
+        ident, parent = self.parent
+        content = {"prompt": prompt, "password": password, "smol": request}
+        self._kernel.session.send(socket, "input_request", content, parent, ident=ident)
+
+    def _receive(self, socket: Any) -> None:
+        _, message = self._kernel.session.recv(socket, mode=zmq.DONTWAIT)
+        reply = message["content"]["smol"]
+        future = self._waiting.get(reply["id"])
+        if future is not None:
+            with contextlib.suppress(InvalidStateError):  # an await that was canceled
+                future.set_result(reply)
+
+
+def error_of(reply: Reply) -> Exception:
+    """An exception of the same name and message as the one a tool raised in the host.
+
+    `kinds` of the reply names its class and that one's bases; the nearest builtin one is the base here, so that it can
+    be caught as usual. A class the child lacks becomes a RuntimeError if nothing nearer than Exception is known.
+    """
+    kinds = [str(kind) for kind in reply.get("kinds", ())] or ["RuntimeError"]
+    text = str(reply.get("error", ""))
+    found = (getattr(builtins, kind, None) for kind in kinds)
+    base = next((kind for kind in found if isinstance(kind, type) and issubclass(kind, Exception)), Exception)
+    if base is Exception and kinds[0] != "Exception":
+        base = RuntimeError
+    if kinds[0] == base.__name__:
+        with contextlib.suppress(Exception):  # some take other arguments than a message
+            error = base(text)
+            if str(error) == text:
+                return error
+    kind = type(kinds[0], (base,), {"__str__": lambda _: text, "__module__": "tools"})
+    return kind.__new__(kind, text)

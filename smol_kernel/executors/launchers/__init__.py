@@ -1,0 +1,40 @@
+"""How a child comes to be: a launcher starts one kernel process and says how to reach it. `kernel` calls them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Child(Protocol):
+    """One kernel process, from its start to its end."""
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """Where it listens and its key, as in a Jupyter connection file
+        (https://jupyter-client.readthedocs.io/en/stable/kernels.html#connection-files)."""
+        ...
+
+    @property
+    def descriptor(self) -> int | None:
+        """A file descriptor that is readable once the process has ended; None where the system has none."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        ...
+
+    def connected(self) -> None:
+        """Called once the client is connected: what was needed for that alone may go."""
+        ...
+
+    def last_words(self) -> str:
+        """The end of what the process wrote to its standard error before it was connected."""
+        ...
+
+    def kill(self) -> None:
+        """End the process and all it started. Any thread, any number of times."""
+        ...
+
+    def close(self) -> None:
+        """`kill`, and free what is held. By the thread that owns the child; more than once is fine."""
+        ...

@@ -1,0 +1,207 @@
+"""The plain launcher: a child without a box, a process with the user's own rights. `kernel` starts it.
+
+It talks over unix sockets in a short-lived folder that only the user can open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from smol_kernel.errors import ConfigError, ExecutorError
+
+PRELUDE = """\
+import os, signal, sys
+life = int(sys.argv.pop(1))
+def end_with_host():
+    os.read(life, 1)
+    os.killpg(0, signal.SIGKILL)
+try:
+    import fcntl
+    fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    import select
+    if select.select([life], [], [], 0)[0]:
+        end_with_host()
+except (AttributeError, OSError):
+    import threading
+    threading.Thread(target=end_with_host, daemon=True).start()
+sys.path[:] = [folder for folder in sys.path if folder]
+sys.modules["debugpy"] = None
+from ipykernel.kernelapp import launch_new_instance
+launch_new_instance()
+"""
+"""What the child's Python runs first. `life` is the read end of a pipe whose other end only the host holds.
+
+On Linux the system itself kills the child's process group when that end closes (F_SETSIG on a pipe, see fcntl(2)), even
+while code of the child holds the interpreter lock; elsewhere a thread does, which such code can delay. The current
+folder leaves the path until the kernel puts it back, lest a file there shadow a module the kernel imports. Without
+debugpy a child starts in half the time.
+"""
+
+OPTIONS = (
+    "--HistoryManager.enabled=False",
+    "--Completer.use_jedi=False",
+    "--IPKernelApp.log_level=CRITICAL",
+    "--InteractiveShellApp.exec_PYTHONSTARTUP=False",
+)
+_SECRET = re.compile(
+    r"(^|_)(API_?KEY|KEY|TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT)(_|$)", re.IGNORECASE
+)
+_NOT_INHERITED = re.compile(r"JPY_|JUPYTERHUB_|PYTEST_|PYTHONSTARTUP$|PYTHONINSPECT$")
+_CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+_MAX_SOCKET_PATH = 100
+
+
+class PlainChild:
+    """A started kernel process; its `connection` can be used at once, the sockets appear while it boots.
+
+    `python` is the interpreter (None: the host's own), `cwd` the working folder (None: the host's). Raises ConfigError
+    if one of them is not there.
+    """
+
+    def __init__(self, python: str | Path | None = None, cwd: str | Path | None = None) -> None:
+        if not hasattr(os, "killpg"):
+            raise ExecutorError("the child kernel needs unix sockets and process groups: on Windows, use WSL")
+        self._lock = threading.Lock()
+        self._ended = False
+        self._folder = _short_folder()
+        try:
+            self.connection = _connection(self._folder)
+            self._start(str(python or sys.executable), None if cwd is None else str(cwd))
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        self.descriptor = _pid_descriptor(self._process.pid)
+
+    def _start(self, python: str, cwd: str | None) -> None:
+        file = self._folder / "connection.json"
+        file.write_text(json.dumps(self.connection))
+        read_end, self._life = os.pipe()
+        with open(self._folder / "stderr", "wb") as errors:
+            try:
+                self._process = subprocess.Popen(
+                    [python, "-c", PRELUDE, str(read_end), "-f", str(file), *OPTIONS],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    cwd=cwd,
+                    env=child_environment(dict(os.environ), self._folder),
+                    pass_fds=(read_end,),
+                    start_new_session=True,
+                )
+            except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+                os.close(self._life)
+                if cwd is not None and not os.path.isdir(cwd):
+                    raise ConfigError(f"cwd {cwd!r} is not a folder; name one that exists") from None
+                raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
+            finally:
+                os.close(read_end)
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is also the id of the child's process group."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        with self._lock:
+            return not self._ended and _running(self._process)
+
+    def connected(self) -> None:
+        """Remove the folder: open sockets do without, and nobody else can connect any more."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def last_words(self) -> str:
+        """The end of what the process wrote to its standard error while it started."""
+        with contextlib.suppress(OSError):
+            return (self._folder / "stderr").read_bytes()[-2_000:].decode(errors="replace").strip()
+        return ""
+
+    def kill(self) -> None:
+        """Kill the process group. What left the group by a session of its own is not found."""
+        with self._lock:
+            if not self._ended:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the process group, wait for its end and free everything."""
+        self.kill()
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True  # from here on the id may be another's
+            self._process.wait()
+            os.close(self._life)
+            if self.descriptor is not None:
+                os.close(self.descriptor)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def child_environment(environment: dict[str, str], folder: Path) -> dict[str, str]:
+    """The host's environment without variables that look like secrets by their name.
+
+    Keys live in the host; this keeps them out of a child's sight, but it is no boundary: an unboxed child can read the
+    user's files and the host's memory map as any process of the user can.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not _SECRET.search(name) and not _NOT_INHERITED.match(name)
+    }
+    return {
+        **kept,
+        "JPY_PARENT_PID": str(os.getpid()),
+        "IPYTHONDIR": str(folder / "ipython"),  # a child starts the same whatever the user's own profile does
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+
+
+def _connection(folder: Path) -> dict[str, Any]:
+    ports = {f"{channel}_port": number for number, channel in enumerate(_CHANNELS, 1)}
+    return {
+        "transport": "ipc",
+        "ip": str(folder / "k"),
+        "key": secrets.token_hex(32),
+        "signature_scheme": "hmac-sha256",
+        **ports,
+    }
+
+
+def _short_folder() -> Path:
+    """A new folder of mode 0700. The path of a unix socket is limited to some 100 bytes."""
+    folder = tempfile.mkdtemp(prefix="smol-")
+    if len(os.fsencode(folder)) + len("/k-1") > _MAX_SOCKET_PATH:
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix="smol-", dir="/tmp")
+    return Path(folder)
+
+
+def _pid_descriptor(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, an old kernel, or forbidden
+        return None
+
+
+def _running(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process of ours runs. Does not reap it, where that can be had: so the id of its group stays its own."""
+    if not hasattr(os, "waitid"):  # macOS
+        return process.poll() is None
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False

@@ -1,0 +1,85 @@
+"""The child's end of an output stream: caps what an action prints before it floods the host, and flushes in earnest.
+
+Travels into the child as source, for `child.py`; needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+PASSES = 1 << 20
+"""Characters an action may print on each stream before the middle is left out."""
+TAIL = 64 * 1024
+"""Characters kept of the end."""
+FLUSH_SECONDS = 10.0
+
+
+class Stream:
+    """Stands before a stream of ipykernel's: the first part of what an action prints passes, then only the end is kept.
+
+    Also `flush` is another: ipykernel's own returns before the text is sent, so that a tool call could overtake it, and
+    takes two changes of thread even when there is nothing to send.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self._process = os.getpid()
+        self._pass: Callable[[str], Any] = functools.partial(type(stream).write, stream)
+        self._flush: Callable[[], None] = functools.partial(type(stream).flush, stream)
+        self._waiting = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Count anew."""
+        self.stream.write, self.stream.flush = self.write, self.flush  # each time: actions replace them as well
+        self._passed = self._held = self._left_out = 0
+        self._tail: deque[str] = deque()
+
+    def write(self, text: Any) -> int:
+        """What the stream's own `write` does, up to the cap."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        room = max(0, PASSES - self._passed)
+        if room:
+            self._passed += min(room, len(text))
+            self._pass(text[:room])
+            self._waiting = True
+        if len(text) > room:
+            self._hold(text[room:])
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what was printed; returns once it is on its way."""
+        if not self._waiting:
+            return
+        self._waiting = False
+        sender = self.stream.pub_thread
+        if os.getpid() != self._process or threading.current_thread() is sender.thread or not sender.thread.is_alive():
+            self._flush()
+            return
+        sent = threading.Event()
+        sender.schedule(self.stream._flush)
+        sender.schedule(lambda: sender.schedule(sent.set))  # _flush only schedules the sending itself
+        sent.wait(FLUSH_SECONDS)
+
+    def end(self) -> None:
+        """Let through what was held back, with a note of what is missing."""
+        if self._tail:
+            note = f"\n… {self._left_out:,} characters left out …\n" if self._left_out else ""
+            self._pass(note + "".join(self._tail))
+            self._waiting = True
+        self.begin()
+
+    def _hold(self, text: str) -> None:
+        self._left_out += max(0, len(text) - TAIL)
+        self._tail.append(text[-TAIL:])
+        self._held += len(self._tail[-1])
+        while self._held - len(self._tail[0]) >= TAIL:
+            gone = len(self._tail.popleft())
+            self._held -= gone
+            self._left_out += gone

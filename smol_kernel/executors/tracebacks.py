@@ -1,0 +1,87 @@
+"""Errors of an action as text for the model: its own frames, the last one of a library, the causes.
+
+Travels into the child as source, for `child.py`; needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import traceback
+import types
+from collections.abc import Iterator
+
+MAX_TEXT = 20_000
+"""Characters of a traceback."""
+MAX_CAUSES = 8
+_FRAMES = 6  # of an action's own, at each end
+
+
+class Tracebacks:
+    """Writes tracebacks. `files` are the names under which IPython compiled actions; the texts call them `<action>`.
+    Frames of files that begin with one of `hidden` are of no interest to the model."""
+
+    def __init__(self, *hidden: str) -> None:
+        self.files: set[str] = set()
+        self._hidden = hidden
+
+    def text(self, error: BaseException) -> str:
+        """The error and what caused it, the cause first, as Python prints it."""
+        parts = [self._one(error)]
+        while len(parts) < 2 * MAX_CAUSES:
+            if error.__cause__ is not None:
+                parts.append("\nThe above exception was the direct cause of the following exception:\n")
+                error = error.__cause__
+            elif error.__context__ is not None and not error.__suppress_context__:
+                parts.append("\nDuring handling of the above exception, another exception occurred:\n")
+                error = error.__context__
+            else:
+                break
+            parts.append(self._one(error))
+        text = "\n".join(reversed(parts))
+        for file in self.files:
+            text = text.replace(file, "<action>")
+        return shorten(text, MAX_TEXT)
+
+    def _one(self, error: BaseException) -> str:
+        lines = list(self._frames(error))
+        if lines:
+            lines.insert(0, "Traceback (most recent call last):")
+        lines += [line.rstrip("\n") for line in traceback.format_exception_only(type(error), error)]
+        for number, part in enumerate(getattr(error, "exceptions", ())[:10], 1):  # an ExceptionGroup
+            lines.append(f"  {number}. {type(part).__name__}: {shorten(message(part), 500)}")
+        return "\n".join(shorten(line, 2_000) for line in lines)
+
+    def _frames(self, error: BaseException) -> Iterator[str]:
+        found = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        own = [index for index, (code, _) in enumerate(found) if code.co_filename in self.files]
+        if not own:
+            return
+        kept = [found[index] for index in own]
+        beyond = [item for item in found[own[-1] + 1 :] if not item[0].co_filename.startswith(self._hidden)]
+        if len(kept) > 2 * _FRAMES:
+            yield from itertools.starmap(_frame, kept[:_FRAMES])
+            yield f"  … {len(kept) - 2 * _FRAMES} frames left out …"
+            kept = kept[-_FRAMES:]
+        yield from itertools.starmap(_frame, kept + beyond[-1:])
+
+
+def message(error: BaseException) -> str:
+    """What the error says; never raises."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - boundary: any class's __str__ runs here
+        return "<its message cannot be shown>"
+
+
+def shorten(text: str, limit: int) -> str:
+    """The text, its middle left out if it has more than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]} … {len(text) - limit:,} characters left out … {text[-(limit // 2) :]}"
+
+
+def _frame(code: types.CodeType, line: int) -> str:
+    name = "<module>" if code.co_name.startswith("<cell line") else code.co_name
+    source = linecache.getline(code.co_filename, line).strip()
+    return f'  File "{code.co_filename}", line {line}, in {name}' + (f"\n    {shorten(source, 300)}" if source else "")

@@ -1,0 +1,546 @@
+"""Calls from a real child to tools of the host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from smol_kernel.events import ActionFinished, Output, ToolCalled, ToolReturned
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.values import decode
+from smol_kernel.tools import Tool, tool
+from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
+
+together = threading.Barrier(20)
+person = contextvars.ContextVar("person", default="nobody")
+
+
+@tool
+def fetch_unit(series: str, long: bool = False) -> str:
+    """Tells the unit of a series.
+
+    Args:
+        series: Name of the series.
+        long: Whether to write it out.
+    """
+    return "parts per million" if long else "ppm"
+
+
+@tool
+def where() -> str:
+    """Tells the thread it runs on."""
+    return threading.current_thread().name
+
+
+@tool(threaded=True)
+def where_threaded() -> str:
+    """Tells the thread it runs on."""
+    return threading.current_thread().name
+
+
+@tool(threaded=True)
+def meet(number: int) -> int:
+    """Returns once twenty calls are inside at the same time.
+
+    Args:
+        number: Comes back squared.
+    """
+    together.wait(timeout=30)
+    return number * number
+
+
+@tool
+async def slow_sum(numbers: list) -> int:
+    """Adds numbers, asynchronously.
+
+    Args:
+        numbers: What to add.
+    """
+    await asyncio.sleep(0)
+    return sum(numbers)
+
+
+@tool
+def double(table: object) -> object:
+    """Doubles a table.
+
+    Args:
+        table: A DataFrame.
+    """
+    return table * 2
+
+
+@tool
+def fail(kind: str) -> None:
+    """Raises.
+
+    Args:
+        kind: Which error.
+    """
+    raise {
+        "value": ValueError("a bad value"),
+        "key": KeyError("missing"),
+        "own": OwnError("of our own"),
+        "file": FileNotFoundError(2, "No such file", "data.csv"),
+        "unicode": UnicodeDecodeError("utf-8", b"x", 0, 1, "why"),
+        "exit": SystemExit("out"),
+    }[kind]
+
+
+@tool
+def give_lock() -> object:
+    """Gives what cannot cross."""
+    return threading.Lock()
+
+
+@tool(threaded=True)
+def who() -> str:
+    """Tells a context variable."""
+    return person.get()
+
+
+class OwnError(LookupError):
+    """An error the child does not have."""
+
+
+TOOLS = {t.name: t for t in (fetch_unit, where, where_threaded, meet, slow_sum, double, fail, give_lock, who)}
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    executor = KernelExecutor(timeout_seconds=60)
+    executor.send_tools(TOOLS)
+    yield executor
+    executor.cleanup()
+
+
+@pytest.fixture(scope="module")
+def other():
+    executor = KernelExecutor()
+    yield executor
+    executor.cleanup()
+
+
+@pytest.fixture
+def used(other):
+    """An executor that tests may stop and change; its child lives on."""
+    call_plain = other.call_plain
+    other.timeout_seconds = 60
+    other.send_tools(TOOLS)
+    yield other
+    other.clear_interrupt()
+    other.call_plain, other.ask_person = call_plain, None
+
+
+def run(executor, code):
+    events = list(executor.run(code))
+    assert isinstance(events[-1], ActionFinished)
+    return events, events[-1]
+
+
+def value(executor, code):
+    _, finished = run(executor, code)
+    assert finished.status == "ok", finished
+    return decode(finished.value)
+
+
+def kinds(events):
+    return [type(event) for event in events]
+
+
+def test_a_call_is_told_before_and_after(kernel):
+    events, finished = run(kernel, "print('before')\nu = fetch_unit('co2')\nprint('after')\nu")
+    assert decode(finished.value) == "ppm"
+    assert kinds(events) == [Output, ToolCalled, ToolReturned, Output, Output, ActionFinished]
+    _, called, returned, *_ = events
+    assert (called.tool, called.args, called.kwargs, called.blocking) == ("fetch_unit", ["co2"], {}, True)
+    assert called.summary == 'fetch_unit("co2")'
+    assert (returned.call, returned.ok, returned.value, returned.summary) == (called.call, True, "ppm", "'ppm'")
+
+
+def test_calls_have_ids_of_their_own(kernel):
+    events, _ = run(kernel, "fetch_unit('a'); fetch_unit('b', long=True)")
+    calls = [event for event in events if isinstance(event, ToolCalled)]
+    assert len({call.call for call in calls}) == 2
+    assert calls[1].summary == 'fetch_unit("b", long=True)'
+
+
+def test_a_result_is_told_before_the_child_gets_it(kernel):
+    events = kernel.run("u = fetch_unit('co2')\nprint('got it', flush=True)")
+    assert isinstance(next(events), ToolCalled)
+    assert isinstance(next(events), ToolReturned)
+    assert isinstance(next(events), Output)
+    list(events)
+
+
+def test_a_plain_tool_runs_on_the_thread_that_called_run(kernel):
+    names = []
+    thread = threading.Thread(target=lambda: names.append(value(kernel, "where()")), name="of the caller")
+    thread.start()
+    thread.join()
+    assert names == ["of the caller"]
+
+
+def test_a_database_opened_by_the_user_works_in_a_plain_tool(used):
+    base = sqlite3.connect(":memory:")
+    base.execute("create table t (n)")
+    base.execute("insert into t values (42)")
+
+    @tool
+    def query(sql: str) -> list:
+        """Asks the database.
+
+        Args:
+            sql: A query.
+        """
+        return base.execute(sql).fetchall()
+
+    used.send_tools({"query": query})
+    assert value(used, "query('select n from t')") == [(42,)]
+    code = "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(4) as pool:\n"
+    code += "    rows = list(pool.map(query, ['select n from t'] * 4))\nrows"
+    assert value(used, code) == [[(42,)]] * 4
+    base.close()
+
+
+def test_call_plain_is_where_plain_tools_run(used):
+    passed = []
+
+    def through(function):
+        passed.append(True)
+        return function()
+
+    used.call_plain = through
+    assert value(used, "fetch_unit('a')") == "ppm"
+    assert value(used, "where_threaded()").startswith("tool ")
+    assert passed == [True]
+
+
+def test_twenty_threaded_calls_run_side_by_side(kernel):
+    code = "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(20) as pool:\n"
+    code += "    squares = list(pool.map(meet, range(20)))\nsquares"
+    assert value(kernel, code) == [n * n for n in range(20)]
+
+
+def test_twenty_awaited_calls_run_side_by_side(kernel):
+    code = "import asyncio\nawait asyncio.gather(*[meet.aio(n) for n in range(20)])"
+    assert value(kernel, code) == [n * n for n in range(20)]
+
+
+def test_more_calls_than_the_pool_holds_all_return(kernel):
+    code = "import asyncio\nlen(await asyncio.gather(*[who.aio() for n in range(100)]))"
+    assert value(kernel, code) == 100
+
+
+def test_async_tools_work_called_and_awaited(kernel):
+    assert value(kernel, "slow_sum([1, 2])") == 3
+    assert value(kernel, "await slow_sum.aio([3, 4])") == 7
+
+
+def test_a_call_from_a_thread_of_the_action(kernel):
+    code = "import threading\nfound = []\nt = threading.Thread(target=lambda: found.append(fetch_unit('co2')))\n"
+    code += "t.start(); t.join()\nfound"
+    assert value(kernel, code) == ["ppm"]
+
+
+def test_pooled_tools_see_the_callers_context(kernel):
+    token = person.set("the caller")
+    assert value(kernel, "who()") == "the caller"
+    person.reset(token)
+
+
+def test_tables_go_to_tools_and_come_back(kernel):
+    code = "import pandas as pd\nt = double(pd.DataFrame({'a': [1, 2]}, index=pd.Index(['x', 'y'], name='k')))\nt"
+    events, finished = run(kernel, code)
+    table = decode(finished.value)
+    assert table.index.name == "k"
+    assert list(table.a) == [2, 4]
+    assert "DataFrame" in next(event for event in events if isinstance(event, ToolReturned)).summary
+
+
+@pytest.mark.parametrize(
+    ("kind", "caught", "message"),
+    [
+        ("value", "ValueError", "a bad value"),
+        ("key", "KeyError", "'missing'"),
+        ("own", "LookupError", "of our own"),
+        ("file", "FileNotFoundError", "[Errno 2] No such file: 'data.csv'"),
+        ("unicode", "UnicodeDecodeError", "'utf-8' codec can't decode byte 0x78 in position 0: why"),
+        ("exit", "RuntimeError", "out"),
+    ],
+)
+def test_an_error_of_a_tool_can_be_caught_in_the_action(kernel, kind, caught, message):
+    code = f"try:\n    fail({kind!r})\nexcept {caught} as e:\n    found = (type(e).__name__, str(e))\nfound"
+    events, finished = run(kernel, code)
+    name, text = decode(finished.value)
+    assert text == message
+    returned = next(event for event in events if isinstance(event, ToolReturned))
+    assert (returned.ok, returned.error_type, returned.error) == (False, name, message)
+
+
+def test_an_uncaught_error_of_a_tool_ends_the_action(kernel):
+    _, finished = run(kernel, "fail('own')")
+    assert (finished.status, finished.error_type, finished.error) == ("error", "OwnError", "of our own")
+    assert "smol" not in finished.traceback
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "says"),
+    [
+        ("fetch_unit(3)", "ToolError", "not the int 3"),
+        ("fetch_unit()", "ToolError", "needs the argument 'series'"),
+        ("fetch_unit('a', serie='b')", "ToolError", "'series'"),
+        ("fetch_unit('a', False, 3)", "ToolError", "2 arguments"),
+        ("fetch_unit('a', series='b')", "ToolError", "twice"),
+        ("fetch_unit(lambda: 1)", "TypeError", "cannot cross"),
+        ("give_lock()", "TypeError", "cannot cross"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong(kernel, code, kind, says):
+    _, finished = run(kernel, code)
+    assert (finished.status, finished.error_type) == ("error", kind)
+    assert says in finished.error
+
+
+def test_a_wrong_call_can_be_caught_as_a_value_error(kernel):
+    assert value(kernel, "try:\n    fetch_unit(3)\nexcept ValueError:\n    caught = True\ncaught")
+
+
+def test_an_unknown_or_malformed_request_is_answered_with_an_error(kernel):
+    line = "line = get_ipython().smol.line\n"
+    for request in (
+        "{'tool': 'nothing', 'args': [], 'kwargs': {}}",
+        "{'tool': 7, 'args': [], 'kwargs': {}}",
+        "{'tool': 'fetch_unit', 'args': {'$': 'pickle', 'v': 'x'}, 'kwargs': {}}",
+        "{'tool': 'fetch_unit', 'args': [{'$': 'evil', 'v': 1}], 'kwargs': {}}",
+        "{'tool': 'fetch_unit', 'args': [], 'kwargs': {'$': 'tuple', 'v': []}}",
+        "{'tool': 'fetch_unit'}",
+        "{}",
+    ):
+        assert value(kernel, f"{line}line.ask({request}).result()['ok']") is False
+    assert value(kernel, "fetch_unit('still works')") == "ppm"
+
+
+def test_a_tool_of_the_child_that_is_shadowed_comes_back_when_deleted(kernel):
+    assert value(kernel, "fetch_unit = 3") == 3
+    assert value(kernel, "del fetch_unit\nfetch_unit('a')") == "ppm"
+    assert "fetch_unit" not in run(kernel, "1")[1].names
+
+
+def test_proxies_tell_what_they_do(kernel):
+    assert "Name of the series." in value(kernel, "fetch_unit.__doc__")
+    assert value(kernel, "import inspect\nstr(inspect.signature(fetch_unit))") == "(series, long=None)"
+    assert kernel.complete("fetch_u", 7)["matches"] == ["fetch_unit"]
+
+
+def test_new_tools_take_the_place_of_the_old(used):
+    used.send_tools({"fetch_unit": fetch_unit})
+    assert value(used, "fetch_unit('a')") == "ppm"
+    used.send_tools({"where": where})
+    assert run(used, "fetch_unit('a')")[1].error_type == "NameError"
+    used.restart()
+    assert value(used, "where()") == "MainThread"
+
+
+def test_plain_functions_are_offered_too():
+    executor = KernelExecutor(additional_functions={"triple": lambda n: 3 * n})
+    executor.send_tools({"fetch_unit": fetch_unit})
+    assert value(executor, "triple(2)") == 6
+    assert run(executor, "triple()")[1].error_type == "TypeError"
+    assert value(executor, "fetch_unit('a')") == "ppm"
+    executor.cleanup()
+
+
+def test_a_users_own_final_answer_makes_the_answer(used):
+    class Rounded(FinalAnswerTool):
+        def forward(self, answer):
+            return round(answer)
+
+    used.send_tools({"final_answer": Rounded()})
+    events, finished = run(used, "final_answer(2.7)\nnever = 1")
+    assert (finished.final, finished.value, finished.completed) == (True, 3, 1)
+    assert any(isinstance(event, ToolCalled) for event in events)
+    used.send_tools({"final_answer": FinalAnswerTool()})
+    events, finished = run(used, "final_answer(2.7)")
+    assert (finished.final, finished.value) == (True, 2.7)
+    assert not any(isinstance(event, ToolCalled) for event in events)
+
+
+def test_setup_of_a_tool_class_runs_in_the_host_once(used):
+    class Prepared(Tool):
+        name = "prepared"
+        description = "Counts its preparations."
+        inputs = {}  # noqa: RUF012
+        output_type = "integer"
+        count = 0
+
+        def setup(self):
+            self.count += 1
+
+        def forward(self):
+            return self.count
+
+    used.send_tools({"prepared": Prepared()})
+    assert value(used, "prepared(); prepared()") == 1
+
+
+# input()
+
+
+def test_input_without_a_person_is_an_error_with_a_plain_sentence(kernel):
+    _, finished = run(kernel, "input('Your name? ')")
+    assert finished.error_type == "EOFError"
+    assert "nobody" in finished.error
+
+
+def test_input_and_getpass_reach_the_person_between_tool_calls(used):
+    asked = []
+
+    def ask(prompt, password):
+        asked.append((prompt, password))
+        return "secret" if password else "Ada"
+
+    used.ask_person = ask
+    code = (
+        "a = fetch_unit('x')\nn = input('Name? ')\nimport getpass\np = getpass.getpass('Key? ')\nb = fetch_unit('y')\n"
+    )
+    events, finished = run(used, f"{code}len(n), len(p), a, b")
+    assert decode(finished.value) == (3, 6, "ppm", "ppm")
+    assert asked == [("Name? ", False), ("Key? ", True)]
+    returned = [event for event in events if isinstance(event, ToolReturned) and event.tool == "input"]
+    assert [event.value for event in returned] == ["Ada", None]
+    assert "secret" not in str([event.to_dict() for event in events])
+
+
+def test_input_while_a_thread_has_calls_in_flight(used):
+    used.ask_person = lambda prompt, password: "yes"
+    code = "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(20)\n"
+    code += "squares = pool.map(meet, range(20))\nanswer = input('go on? ')\n(answer, list(squares)[3])"
+    assert value(used, code) == ("yes", 9)
+
+
+def test_the_kernels_own_input_request_is_answered(used):
+    used.ask_person = lambda prompt, password: f"answer to {prompt}"
+    code = "from ipykernel.ipkernel import IPythonKernel\nkernel = get_ipython().kernel\n"
+    _, finished = run(used, f"{code}del kernel.raw_input\ninput('q')")
+    assert finished.status in ("ok", "error", "timeout")  # two readers on one socket: whatever, but no hang
+    used.restart()
+    assert value(used, "input('q')") == "answer to q"
+
+
+# stops
+
+
+def test_an_interrupt_in_mid_tool_sends_no_answer(used):
+    inside, release = threading.Event(), threading.Event()
+
+    @tool(threaded=True)
+    def hold() -> str:
+        """Holds on."""
+        inside.set()
+        release.wait(30)
+        return "released"
+
+    used.send_tools({"hold": hold})
+    thread = threading.Thread(target=lambda: (inside.wait(30), used.interrupt()))
+    thread.start()
+    events, finished = run(used, "kept = 1\nhold()")
+    thread.join()
+    release.set()
+    assert (finished.status, finished.lost, finished.completed) == ("interrupted", [], 1)
+    assert kinds(events) == [ToolCalled, ToolReturned, ActionFinished]
+    assert (events[1].ok, events[1].error) == (False, "the action was stopped")
+    used.clear_interrupt()
+    assert value(used, "kept") == 1
+
+
+def test_an_interrupt_while_a_plain_tool_holds_the_thread_takes_effect_when_it_returns(used):
+    @tool
+    def stop_here() -> str:
+        """Interrupts the run it is part of."""
+        used.interrupt()
+        return "done"
+
+    used.send_tools({"stop_here": stop_here})
+    events, finished = run(used, "r = stop_here()\nwhile True: pass")
+    assert (events[1].ok, events[1].value) == (True, "done")
+    assert (finished.status, finished.lost, finished.completed) == ("interrupted", [], 0)
+
+
+def test_a_keyboard_interrupt_in_a_plain_tool_ends_action_and_run(used):
+    @tool
+    def pressed() -> str:
+        """As if somebody pressed Ctrl-C."""
+        raise KeyboardInterrupt
+
+    used.send_tools({"pressed": pressed})
+    events = []
+    with pytest.raises(KeyboardInterrupt):
+        events.extend(used.run("kept = 1\npressed()"))
+    assert kinds(events) == [ToolCalled, ToolReturned, ActionFinished]
+    assert events[-1].status == "interrupted"
+    assert value(used, "kept") == 1
+
+
+def test_the_clock_stands_while_a_tool_or_a_person_is_waited_for(used):
+    @tool
+    def slow() -> None:
+        """Takes longer than the action may."""
+        time.sleep(0.6)
+
+    @tool(threaded=True)
+    def slow_threaded() -> None:
+        """Takes longer than the action may."""
+        time.sleep(0.6)
+
+    used.send_tools({"slow": slow, "slow_threaded": slow_threaded})
+    value(used, "1")
+    used.timeout_seconds = 0.5
+    _, finished = run(used, "slow(); slow_threaded(); slow()\n1")
+    assert finished.status == "ok"
+    assert finished.seconds < 0.5
+
+
+def test_a_call_that_outlives_its_action_is_ended(used):
+    release = threading.Event()
+
+    @tool(threaded=True)
+    def hold() -> str:
+        """Holds on."""
+        release.wait(30)
+        return "released"
+
+    used.send_tools({"hold": hold, "fetch_unit": fetch_unit})
+    code = "import threading, time\nerrors = []\ndef work():\n    try:\n        hold()\n    except Exception as e:\n"
+    code += "        errors.append(str(e))\nt = threading.Thread(target=work)\nt.start()\nfetch_unit('sent after it')"
+    events, finished = run(used, code)
+    assert finished.status == "ok"
+    ended = next(event for event in events if isinstance(event, ToolReturned) and event.tool == "hold")
+    assert (ended.ok, ended.error) == (False, "the action ended before the call returned")
+    release.set()
+    assert value(used, "t.join(); errors") == ["the action ended before the call returned"]
+
+
+def test_a_call_made_between_actions_is_refused(used):
+    begin = "import threading\nerrors = []\ndef work():\n    try:\n        fetch_unit('late')\n"
+    begin += "    except Exception as e:\n        errors.append(str(e))\n"
+    begin += "line, kernel = get_ipython().smol.line, get_ipython().kernel\nt = threading.Thread(target=work)\n"
+    run(used, begin)
+    # the call carries the header of the action before, as one made after its end would
+    code = "now, line.parent = line.parent, (line.parent[0], {**kernel.get_parent(), 'header': {'msg_id': 'old'}})\n"
+    code += "t.start(); t.join(); line.parent = now\nerrors"
+    assert value(used, code) == ["the action of this call has ended"]
+
+
+def test_a_forked_process_of_the_action_cannot_call_and_is_told(kernel):
+    code = (
+        "import os\nr, w = os.pipe()\npid = os.fork()\nif pid == 0:\n    try:\n        fetch_unit('x')\n"
+        "    except RuntimeError as e:\n        os.write(w, str(e).encode())\n    os._exit(0)\n"
+        "_ = os.waitpid(pid, 0)\nos.read(r, 1000).decode()"
+    )
+    assert "own process" in value(kernel, code)

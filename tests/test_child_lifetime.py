@@ -1,0 +1,179 @@
+"""A child never outlives its host, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers.plain import PlainChild
+from smol_kernel.executors.values import decode
+
+HOST = """
+import sys
+from smol_kernel.executors.kernel import KernelExecutor
+executor = KernelExecutor()
+for event in executor.run(sys.argv[1]):
+    if event.kind == "output":
+        print(event.text, end="", flush=True)
+        if len(sys.argv) > 2:
+            sys.exit()
+"""
+FAMILY = """
+import os, subprocess, sys
+other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+forked = os.fork()
+if forked == 0:
+    while True: pass
+print(os.getpid(), other.pid, forked, flush=True)
+"""
+
+
+@contextmanager
+def host_running(code, *options):
+    """A host process; gives it, and the ids of the processes its action prints."""
+    host = subprocess.Popen([sys.executable, "-c", HOST, code, *options], stdout=subprocess.PIPE, text=True)
+    try:
+        yield host, list(map(int, host.stdout.readline().split()))
+    finally:
+        host.kill()
+        host.wait()
+        host.stdout.close()
+
+
+def gone(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # dead; its parent has not looked yet
+    except psutil.NoSuchProcess:
+        return True
+
+
+def all_gone(pids, seconds=15.0):
+    """Waits until none of the processes is left."""
+    deadline = time.monotonic() + seconds
+    while not all(map(gone, pids)):
+        if time.monotonic() > deadline:
+            return False
+        threading.Event().wait(0.02)
+    return True
+
+
+def value(executor, code):
+    return decode(list(executor.run(code))[-1].value)
+
+
+@pytest.mark.parametrize("busy_with", ["while True: pass", "(10**8) ** (10**7)", "import time; time.sleep(600)"])
+def test_nothing_is_left_when_the_host_is_killed(busy_with):
+    with host_running(FAMILY + busy_with) as (host, pids):
+        assert len(pids) == 3
+        assert not any(map(gone, pids))
+        host.kill()
+        assert all_gone(pids)
+
+
+def test_nothing_is_left_when_the_host_ends_in_order():
+    with host_running(FAMILY + "while True: pass", "leave") as (host, pids):
+        assert len(pids) == 3
+        assert host.wait(timeout=30) == 0
+        assert all_gone(pids)
+
+
+def test_a_tool_that_never_returns_does_not_keep_the_host_from_ending():
+    code = """
+import sys, threading
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.tools import tool
+@tool(threaded=True)
+def hang() -> None:
+    "Never returns."
+    threading.Event().wait()
+executor = KernelExecutor()
+executor.send_tools({"hang": hang})
+for event in executor.run("hang()"):
+    sys.exit(5)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 5
+
+
+def test_cleanup_leaves_neither_processes_nor_files(monkeypatch, tmp_path):
+    folder = tmp_path / "t"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    executor = KernelExecutor()
+    pids = list(map(int, value(executor, FAMILY.replace("print(", "pids = (").replace(", flush=True", ""))))
+    assert len(pids) == 3
+    assert list(folder.iterdir()) == []  # gone as soon as the child is connected
+    executor.cleanup()
+    assert all_gone(pids)
+
+
+def test_descriptors_do_not_pile_up():
+    executor = KernelExecutor()
+    value(executor, "1")
+    executor.cleanup()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        value(executor, "1")
+        executor.cleanup()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_executor_that_is_forgotten_ends_its_child():
+    executor = KernelExecutor()
+    pid = value(executor, "import os\nos.getpid()")
+    del executor
+    gc.collect()
+    assert all_gone([pid])
+
+
+def test_the_child_outlives_the_thread_that_started_it():
+    executor = KernelExecutor()
+    pids = []
+    thread = threading.Thread(target=lambda: pids.append(value(executor, "import os\nos.getpid()")))
+    thread.start()
+    thread.join()
+    assert value(executor, "os.getpid()") == pids[0]
+    executor.cleanup()
+
+
+def test_a_child_killed_on_the_host_is_reaped():
+    executor = KernelExecutor()
+    pid = value(executor, "import os\nos.getpid()")
+    os.kill(pid, signal.SIGKILL)
+    assert list(executor.run("1"))[-1].status == "died"
+    assert not psutil.pid_exists(pid)
+
+
+def test_nothing_of_the_child_reaches_the_hosts_own_streams():
+    code = "import os\nos.write(1, b'raw out')\nos.write(2, b'raw err')\nos.system('echo sub')"
+    program = HOST.replace('print(event.text, end="", flush=True)', "pass") + "executor.cleanup()\n"
+    done = subprocess.run([sys.executable, "-c", program, code], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_long_temporary_folder_still_gives_a_short_socket_path(monkeypatch, tmp_path):
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    executor = KernelExecutor()
+    assert value(executor, "1") == 1
+    executor.cleanup()
+
+
+def test_the_socket_folder_is_the_users_alone():
+    child = PlainChild()
+    folder = Path(child.connection["ip"]).parent
+    assert folder.stat().st_mode & 0o777 == 0o700
+    child.close()
+    assert not folder.exists()

@@ -1,0 +1,742 @@
+"""Actions in a real child kernel: values, outputs, errors, stops, deaths."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from smol_kernel.errors import AgentExecutionError, ConfigError, ExecutorError, NotPortableError
+from smol_kernel.events import ActionFinished, Output
+from smol_kernel.executors.base import PythonExecutor, create
+from smol_kernel.executors.kernel import KernelExecutor, LocalPythonExecutor
+from smol_kernel.executors.values import RemoteValue, decode
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    executor = KernelExecutor(timeout_seconds=60)
+    yield executor
+    executor.cleanup()
+
+
+@pytest.fixture(scope="module")
+def other():
+    executor = KernelExecutor()
+    yield executor
+    executor.cleanup()
+
+
+@pytest.fixture
+def used(other):
+    """An executor that tests may stop and change; its child lives on."""
+    other.timeout_seconds, other.interrupt_grace_seconds = 60, 3
+    value(other, "1")
+    yield other
+    other.clear_interrupt()
+
+
+@pytest.fixture
+def fresh():
+    executor = KernelExecutor(timeout_seconds=60, interrupt_grace_seconds=0.5)
+    yield executor
+    executor.cleanup()
+
+
+def run(executor, code):
+    """All events of an action, and its last one."""
+    events = list(executor.run(code))
+    assert isinstance(events[-1], ActionFinished)
+    assert not any(isinstance(event, ActionFinished) for event in events[:-1])
+    return events, events[-1]
+
+
+def finish(executor, code):
+    return run(executor, code)[1]
+
+
+def value(executor, code):
+    finished = finish(executor, code)
+    assert finished.status == "ok", finished
+    return decode(finished.value)
+
+
+def outputs(executor, code):
+    return [(event.channel, event.text) for event in run(executor, code)[0] if isinstance(event, Output)]
+
+
+def interrupt_at_output(executor, code):
+    """Runs code, interrupts it from another thread once it has put something out."""
+    events = []
+    for event in executor.run(code):
+        events.append(event)
+        if isinstance(event, Output) and len(events) == 1:
+            threading.Thread(target=executor.interrupt).start()
+    executor.clear_interrupt()
+    return events[-1]
+
+
+# values
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("x = 3", 3),
+        ("x + 4", 7),
+        ("x += 1", 4),
+        ("y: list = [1, 2]", [1, 2]),
+        ("a, b = 1, 'two'", (1, "two")),
+        ("a = b = 5", 5),
+        ("def f(): pass", None),
+        ("import math", None),
+        ("print(1)", None),
+        ("if True:\n    z = 1", None),
+        ("{'k': {1, 2}}", {"k": {1, 2}}),
+        ("", None),
+        ("# nothing", None),
+        ("[n for n in range(3)]", [0, 1, 2]),
+        ("(walrus := 8)", 8),
+    ],
+)
+def test_the_last_statement_gives_the_value(kernel, code, expected):
+    value(kernel, "x = 3")
+    assert value(kernel, code) == expected
+
+
+def test_a_table_comes_out_intact(kernel):
+    frame = value(kernel, "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2]}, index=pd.Index(['p', 'q'], name='i'))")
+    assert frame.loc["q", "a"] == 2
+    assert frame.index.name == "i"
+
+
+def test_the_text_of_a_value_is_what_ipython_shows(kernel):
+    assert finish(kernel, "'a'").value_text == "'a'"
+    assert finish(kernel, "'a\\nb'").value_text == "a\nb"
+    assert finish(kernel, "None").value_text == ""
+    assert finish(kernel, "import pandas as pd\npd.DataFrame({'a': [1]})").value_text == "   a\n0  1"
+
+
+def test_what_cannot_cross_stays_and_is_described(kernel):
+    stayed = value(kernel, "handle = object()")
+    assert isinstance(stayed, RemoteValue)
+    assert (stayed.type_name, stayed.handle) == ("object", "handle")
+    assert value(kernel, "type(handle).__name__") == "object"
+
+
+def test_a_value_above_the_limit_stays(kernel):
+    stayed = value(kernel, "import numpy as np\nbig = np.zeros((3000, 1000))")
+    assert isinstance(stayed, RemoteValue)
+    assert stayed.shape == (3000, 1000)
+
+
+def test_a_value_whose_repr_raises_does_no_harm(kernel):
+    finished = finish(kernel, "class Odd:\n    def __repr__(self): raise ValueError('no')\nodd = Odd()")
+    assert finished.status == "ok"
+    assert "Odd" in finished.value_text
+
+
+def test_ipython_semantics_hold(kernel):
+    assert value(kernel, "6 * 7") == 42
+    assert value(kernel, "_ + 1") == 43
+    assert value(kernel, "import asyncio\nawait asyncio.sleep(0, 'awaited')") == "awaited"
+    assert "cached" in "".join(text for _, text in outputs(kernel, "%%capture out\nprint('cached')")) + value(
+        kernel, "out.stdout"
+    )
+    assert value(kernel, "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\nP(3).x") == 3
+
+
+# outputs
+
+
+def test_stdout_and_stderr_are_told_apart_and_keep_their_order(kernel):
+    code = "import sys\nprint('one', flush=True); print('two', file=sys.stderr, flush=True); print('three')"
+    assert outputs(kernel, code) == [("stdout", "one\n"), ("stderr", "two\n"), ("stdout", "three\n")]
+
+
+def test_output_arrives_while_the_action_runs(used):
+    events = used.run("print('first', flush=True)\nwhile True: pass")
+    assert next(events).text == "first\n"
+    used.interrupt()
+    assert [event.status for event in events] == ["interrupted"]
+
+
+def test_a_plot_is_shown_at_the_end_of_the_action_and_closed(kernel):
+    code = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nprint('drawn')"
+    events, finished = run(kernel, code)
+    assert finished.status == "ok"
+    pictures = [event.data["image/png"] for event in events if isinstance(event, Output) and "image/png" in event.data]
+    assert len(pictures) == 1
+    assert base64.b64decode(pictures[0]).startswith(b"\x89PNG")
+    assert value(kernel, "plt.get_fignums()") == []
+
+
+def test_a_plot_drawn_before_an_error_is_shown(kernel):
+    events, finished = run(kernel, "import matplotlib.pyplot as plt\nplt.plot([1])\n1 / 0")
+    assert finished.error_type == "ZeroDivisionError"
+    assert any("image/png" in event.data for event in events if isinstance(event, Output))
+
+
+def test_matplotlib_and_pandas_load_at_need_only(fresh):
+    assert (
+        value(fresh, "import sys\n[n for n in ('matplotlib', 'pandas', 'numpy', 'debugpy') if sys.modules.get(n)]")
+        == []
+    )
+
+
+def test_only_allowed_forms_of_displayed_objects_come_through(kernel):
+    forms = {
+        "text/plain": "p",
+        "text/html": "<b>h</b>",
+        "application/javascript": "alert(1)",
+        "image/svg+xml": "<svg/>",
+    }
+    code = f"from IPython.display import display\ndisplay({forms}, raw=True)"
+    (event,) = [event for event in run(kernel, code)[0] if isinstance(event, Output)]
+    assert event.data == {"text/plain": "p", "text/html": "<b>h</b>"}
+
+
+def test_fifty_megabytes_of_prints_are_cut_in_the_child(kernel):
+    code = "for n in range(50):\n    print('x' * 1_000_000)\nprint('the end')"
+    printed = "".join(text for channel, text in outputs(kernel, code) if channel == "stdout")
+    assert len(printed) < 3_000_000
+    assert "characters left out" in printed
+    assert printed.endswith("the end\n")
+    assert len(finish(kernel, code).logs) < 25_000
+
+
+def test_a_flood_of_displays_is_cut(kernel):
+    code = "from IPython.display import display\nfor n in range(300): display(n)"
+    assert 0 < len(outputs(kernel, code)) <= 200
+
+
+def test_output_of_subprocesses_is_seen(kernel):
+    code = "import subprocess\n_ = subprocess.run('echo from outside', shell=True)\nimport sys, time\n!echo and by bang"
+    text = "".join(text for _, text in outputs(kernel, code))
+    assert "and by bang" in text
+
+
+# errors
+
+
+def test_an_error_names_the_actions_own_frames(kernel):
+    finished = finish(kernel, "def half(n):\n    return n / 0\n\nhalf(3)")
+    assert (finished.status, finished.error_type, finished.error) == ("error", "ZeroDivisionError", "division by zero")
+    assert finished.traceback == (
+        "Traceback (most recent call last):\n"
+        '  File "<action>", line 4, in <module>\n    half(3)\n'
+        '  File "<action>", line 2, in half\n    return n / 0\n'
+        "ZeroDivisionError: division by zero"
+    )
+
+
+def test_of_a_library_only_the_last_frame_is_shown(kernel):
+    finished = finish(kernel, "import pandas as pd\npd.DataFrame({'a': [1]})['b']")
+    assert finished.error_type == "KeyError"
+    frames = [line for line in finished.traceback.splitlines() if line.startswith("  File")]
+    assert sum("<action>" in line for line in frames) == 1
+    assert all("IPython" not in line and "smol" not in line for line in frames)
+    assert finished.traceback.endswith("KeyError: 'b'")
+
+
+def test_chained_causes_are_told(kernel):
+    code = "try:\n    {}['k']\nexcept KeyError as e:\n    raise ValueError('outer') from e"
+    text = finish(kernel, code).traceback
+    assert text.index("KeyError: 'k'") < text.index("direct cause") < text.index("ValueError: outer")
+
+
+def test_an_error_of_a_function_of_an_earlier_action_shows_its_line(kernel):
+    value(kernel, "def later():\n    raise RuntimeError('late')")
+    assert "line 2, in later" in finish(kernel, "later()").traceback
+
+
+def test_deep_recursion_is_cut(kernel):
+    finished = finish(kernel, "def down(): down()\ndown()")
+    assert finished.error_type == "RecursionError"
+    assert "frames left out" in finished.traceback
+    assert len(finished.traceback.splitlines()) < 40
+
+
+def test_after_an_error_what_completed_is_still_there(kernel):
+    finished = finish(kernel, "kept = 1; also = 2\nboom()\nnever = 3")
+    assert finished.error == "name 'boom' is not defined"
+    assert finished.completed == 2
+    assert {"kept", "also"} <= set(finished.names)
+    assert "never" not in finished.names
+    assert value(kernel, "kept + also") == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "completed"),
+    [("a = 1\nb = 2", 2), ("a = 1; 1 / 0; b = 2", 1), ("1 / 0", 0), ("for i in range(3):\n    1 / 0", 0), ("1 +", 0)],
+)
+def test_completed_statements_are_counted(kernel, code, completed):
+    assert finish(kernel, code).completed == completed
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("1 +", "SyntaxError"),
+        ("  x = 1\n y = 2", "IndentationError"),
+        ("return 3", "SyntaxError"),
+        ("%nosuchmagic", "UsageError"),
+    ],
+)
+def test_code_that_does_not_compile_is_an_error_of_the_action(kernel, code, kind):
+    finished = finish(kernel, code)
+    assert (finished.status, finished.error_type) == ("error", kind)
+    assert "/tmp" not in finished.traceback
+
+
+def test_an_error_whose_message_raises_or_is_huge_does_no_harm(kernel):
+    odd = "class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd"
+    assert finish(kernel, odd).error_type == "Odd"
+    assert len(finish(kernel, "raise ValueError('x' * 10**8)").error) < 20_000
+    assert value(kernel, "1") == 1
+
+
+@pytest.mark.parametrize("code", ["exit()", "quit()", "import sys\nsys.exit(2)", "exit", "raise SystemExit"])
+def test_exit_ends_the_action_not_the_child(kernel, code):
+    value(kernel, "before = 1")
+    finished = finish(kernel, code)
+    if code != "exit":  # alone it is a name like others, unless IPython calls it
+        assert (finished.status, finished.error_type) == ("error", "SystemExit")
+    assert value(kernel, "before") == 1
+
+
+def test_warnings_and_handled_errors_are_no_errors(kernel):
+    assert finish(kernel, "try:\n    1 / 0\nexcept ZeroDivisionError:\n    ok = 1").status == "ok"
+
+
+def test_an_exception_group_lists_its_parts(kernel):
+    code = "import sys\nif sys.version_info < (3, 11): raise RuntimeError('inner part')\n"
+    code += "raise ExceptionGroup('several', [ValueError('inner part')])"
+    assert "inner part" in finish(kernel, code).traceback
+
+
+# the final answer
+
+
+@pytest.mark.parametrize(
+    "code", ["final_answer(5)", "final_answer(answer=5)", "try:\n    final_answer(5)\nexcept Exception:\n    pass"]
+)
+def test_final_answer_ends_the_action(kernel, code):
+    finished = finish(kernel, f"{code}\nraise RuntimeError('not reached')")
+    assert (finished.status, finished.final, decode(finished.value), finished.value_text) == ("ok", True, 5, "5")
+
+
+def test_final_answer_survives_a_bare_except_and_counts_once(kernel):
+    finished = finish(
+        kernel,
+        "try:\n    final_answer(1)\nexcept BaseException:\n    pass\ntry:\n    final_answer(2)\nfinally:\n    pass",
+    )
+    assert (finished.final, decode(finished.value)) == (True, 1)
+    assert not finish(kernel, "1").final
+
+
+def test_final_answer_takes_tables_and_none(kernel):
+    table = decode(finish(kernel, "import pandas as pd\nfinal_answer(pd.DataFrame({'a': [1]}))").value)
+    assert list(table.columns) == ["a"]
+    finished = finish(kernel, "final_answer(None)")
+    assert (finished.final, finished.value) == (True, None)
+
+
+def test_final_answer_refuses_what_cannot_cross_and_the_model_can_repair_it(kernel):
+    finished = finish(kernel, "final_answer(object())")
+    assert (finished.status, finished.final, finished.error_type) == ("error", False, "TypeError")
+    assert "object" in finished.error
+    finished = finish(kernel, "import numpy as np\nfinal_answer(np.zeros((9_000_000,)))")
+    assert (finished.status, finished.final) == ("error", False)
+    assert "limit" in finished.error
+
+
+def test_names_of_ours_come_back_after_the_action_took_them_away(kernel):
+    for code in (
+        "final_answer = 3",
+        "import builtins\ndel builtins.final_answer",
+        "del final_answer",
+        "def final_answer(x): return x",
+        "import sys\nsys.stdout = None",
+    ):
+        finish(kernel, code)
+        value(kernel, "import sys\nsys.stdout = sys.stdout or sys.__stdout__")
+        assert finish(kernel, "final_answer('there')").final
+
+
+def test_an_action_that_deletes_builtins_does_not_hang_the_host(used):
+    finish(used, "import builtins\nfor n in ('print', 'len', 'isinstance', 'vars', 'str'): delattr(builtins, n)")
+    assert value(used, "len('abc')") == 3
+
+
+# time, stops, deaths
+
+
+def test_a_timeout_interrupts_and_keeps_the_namespace(used):
+    used.timeout_seconds = 0.5
+    finished = finish(used, "kept = 1\nimport time\ntime.sleep(60)")
+    assert (finished.status, finished.completed, finished.lost) == ("timeout", 2, [])
+    assert "0.5 s" in finished.error
+    assert value(used, "kept") == 1
+
+
+def test_a_timeout_ends_an_await(used):
+    used.timeout_seconds = 0.5
+    assert finish(used, "import asyncio\nawait asyncio.sleep(60)").status == "timeout"
+    assert value(used, "1") == 1
+
+
+@pytest.mark.parametrize(
+    "stubborn",
+    [
+        "import signal\nsignal.signal(signal.SIGINT, lambda *_: None)\nwhile True: pass",
+        "(10**8) ** (10**7)",
+    ],
+)
+def test_code_that_ignores_the_interrupt_is_killed_and_the_lost_names_are_told(fresh, stubborn):
+    value(fresh, "precious = 1")
+    fresh.send_variables({"given": 7})
+    fresh.timeout_seconds = 0.3
+    finished = finish(fresh, stubborn)
+    assert (finished.status, finished.lost, finished.names) == ("timeout", ["precious"], [])
+    assert "did not heed" in finished.error
+    fresh.timeout_seconds = 60
+    assert value(fresh, "given") == 7
+    assert finish(fresh, "precious").error_type == "NameError"
+
+
+def test_an_interrupt_from_another_thread_ends_the_action(used):
+    value(used, "kept = 1")
+    finished = interrupt_at_output(used, "print('on', flush=True)\nwhile True: pass")
+    assert (finished.status, finished.error, finished.lost) == ("interrupted", "interrupted", [])
+    assert value(used, "kept") == 1
+
+
+def test_an_interrupt_ends_an_await(used):
+    finished = interrupt_at_output(used, "print('on', flush=True)\nimport asyncio\nawait asyncio.sleep(60)")
+    assert (finished.status, finished.lost) == ("interrupted", [])
+
+
+def test_interrupted_stays_interrupted_until_cleared(used):
+    used.interrupt()
+    finished = finish(used, "1")
+    assert (finished.status, finished.value) == ("interrupted", None)
+    used.clear_interrupt()
+    assert value(used, "1") == 1
+
+
+def test_an_interrupt_while_the_child_starts_ends_the_start(fresh):
+    events = fresh.run("1")
+    thread = threading.Thread(target=fresh.interrupt)
+    thread.start()
+    assert [event.status for event in events] == ["interrupted"]
+    thread.join()
+    fresh.clear_interrupt()
+    assert value(fresh, "2") == 2
+
+
+def test_a_storm_of_interrupts_leaves_a_working_executor(used):
+    value(used, "kept = 1")
+    done = threading.Event()
+
+    def storm():
+        while not done.is_set():
+            used.interrupt()
+            used.clear_interrupt()
+
+    thread = threading.Thread(target=storm)
+    thread.start()
+    statuses = {finish(used, "sum(range(10_000))").status for _ in range(20)}
+    done.set()
+    thread.join()
+    used.clear_interrupt()
+    assert statuses <= {"ok", "interrupted"}
+    assert value(used, "3") == 3
+
+
+def test_interrupt_after_cleanup_is_harmless_and_a_run_starts_a_fresh_child(fresh):
+    value(fresh, "old = 1")
+    fresh.cleanup()
+    fresh.cleanup()
+    fresh.interrupt()
+    fresh.clear_interrupt()
+    assert finish(fresh, "old").error_type == "NameError"
+
+
+def test_a_keyboard_interrupt_in_the_hosts_own_thread(used):
+    value(used, "kept = 1")
+    events = []
+
+    def read():
+        for event in used.run("print('on', flush=True)\nwhile True: pass"):
+            events.append(event)
+            if len(events) == 1:
+                threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        read()
+    assert events[-1].status == "interrupted"
+    assert value(used, "kept") == 1
+
+
+def test_a_reader_that_goes_away_ends_the_action(used):
+    value(used, "kept = 1")
+    events = used.run("print('on', flush=True)\nwhile True: pass")
+    next(events)
+    events.close()
+    assert value(used, "kept") == 1
+
+
+def test_a_child_that_ends_itself_is_noticed_and_replaced(fresh):
+    value(fresh, "precious = 1")
+    finished = finish(fresh, "print('last words', flush=True)\nimport os\nos._exit(1)")
+    assert (finished.status, finished.lost) == ("died", ["precious"])
+    assert "last words" in finished.logs
+    assert value(fresh, "1") == 1
+
+
+def test_a_child_killed_from_outside_is_noticed(fresh):
+    pid = value(fresh, "import os\nos.getpid()")
+    events = fresh.run("print('on', flush=True)\nwhile True: pass")
+    next(events)
+    os.kill(pid, signal.SIGKILL)
+    assert next(events).status == "died"
+    os.kill(value(fresh, "import os\nos.getpid()"), signal.SIGKILL)
+    fresh.send_variables({"n": 8})
+    assert finish(fresh, "n").status == "died"  # it was killed while idle
+    assert value(fresh, "n") == 8
+
+
+def test_a_crash_in_c_code_is_noticed(fresh):
+    assert finish(fresh, "import ctypes\nctypes.string_at(0)").status == "died"
+
+
+def test_a_thread_bomb_does_not_hang_the_host(fresh):
+    code = "import threading, time\nfor n in range(2000):\n"
+    code += "    threading.Thread(target=time.sleep, args=(30,), daemon=True).start()\n1"
+    assert finish(fresh, code).status in ("ok", "error")
+    assert value(fresh, "1 + 1") == 2
+
+
+def test_a_forged_message_makes_the_child_count_as_dead(fresh):
+    finished = finish(fresh, "get_ipython().kernel.session.key = b'another'\nprint('forged', flush=True)")
+    assert finished.status == "died"
+    assert "trusted" in finished.error
+    assert value(fresh, "1") == 1
+
+
+def test_an_oversized_message_makes_the_child_count_as_dead(fresh):
+    code = "k = get_ipython().kernel\nlong = {'name': 'stdout', 'text': 'x' * 40_000_000}\n"
+    code += "k.session.send(k.iopub_socket, 'stream', long, k.get_parent())\nimport time\ntime.sleep(30)"
+    assert finish(fresh, code).status == "died"
+
+
+def test_reports_the_action_forges_are_checked(kernel):
+    forged = {"source": "smol", "names": 3, "completed": "x", "value": {"$": "evil"}}
+    code = f"get_ipython().payload_manager.write_payload({forged})"
+    assert finish(kernel, code).status == "ok"  # ours takes its place
+    code = (
+        "shell = get_ipython()\nold = shell.smol.report\n"
+        "def report(result):\n    shell.smol.report = old\n"
+        "    shell.payload_manager.write_payload({'source': 'smol', 'names': 3, 'value': {'$': 'pickle', 'v': 'x'}})\n"
+        "shell.smol.report = report"
+    )
+    finished = finish(kernel, code)
+    assert (finished.status, finished.value) == ("ok", None)
+    assert "cannot be read" in finished.value_text
+
+
+def test_an_idle_child_without_a_reply_does_not_hang_the_host(kernel):
+    code = "shell = get_ipython()\nkernel = shell.kernel\nold = kernel.session.send\n"
+    code += "def send(stream, what, *a, **k):\n"
+    code += "    if what == 'execute_reply':\n        kernel.session.send = old\n        raise KeyboardInterrupt\n"
+    code += "    return old(stream, what, *a, **k)\nkernel.session.send = send"
+    assert finish(kernel, code).status == "error"
+    assert value(kernel, "1") == 1
+
+
+# variables, use, construction
+
+
+def test_variables_go_in_and_come_back_after_a_restart(fresh):
+    import pandas as pd
+
+    fresh.send_variables({"df": pd.DataFrame({"a": [1, 2]}), "n": 3})
+    assert value(fresh, "int(df.a.sum()) + n") == 6
+    fresh.send_variables({"n": 4})
+    assert value(fresh, "n") == 4
+    value(fresh, "df.iloc[0, 0] = 10")
+    fresh.restart()
+    assert value(fresh, "int(df.a.sum()) + n") == 7
+
+
+def test_a_variable_of_a_users_own_class_goes_in_by_pickle(fresh):
+    class Mine:
+        def double(self):
+            return 14
+
+    fresh.send_variables({"mine": Mine()})
+    assert value(fresh, "mine.double()") == 14
+
+
+def test_a_variable_that_cannot_cross_is_refused_by_name(fresh):
+    with pytest.raises(NotPortableError, match="'lock'"):
+        fresh.send_variables({"lock": threading.Lock()})
+    with pytest.raises(ConfigError, match="'a b'"):
+        fresh.send_variables({"a b": 1})
+
+
+def test_secrets_of_the_environment_stay_in_the_host(monkeypatch, fresh):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    monkeypatch.setenv("HF_TOKEN", "canary")
+    monkeypatch.setenv("DB_PASSWORD", "canary")
+    monkeypatch.setenv("KEYBOARD", "plain")
+    found = value(fresh, "import os\ndict(os.environ)")
+    assert not [name for name, text in found.items() if "canary" in text]
+    assert found["KEYBOARD"] == "plain"
+
+
+def test_the_child_runs_in_the_folder_it_is_told(tmp_path):
+    (tmp_path / "random.py").write_text("raise RuntimeError('shadowed')")
+    (tmp_path / "helper.py").write_text("N = 5")
+    executor = KernelExecutor(cwd=tmp_path)
+    assert value(executor, "import os\nos.getcwd()") == str(tmp_path)
+    assert value(executor, "import helper\nhelper.N") == 5
+    executor.cleanup()
+
+
+def test_completion_and_inspection_answer_from_the_child(kernel):
+    value(kernel, "planetary = {'earth': 1}\ndef orbit(days):\n    '''Goes around.'''")
+    assert "planetary" in kernel.complete("plane", 5)["matches"]
+    reply = kernel.inspect("orbit", 5)
+    assert reply["found"]
+    assert "Goes around." in reply["data"]["text/plain"]
+    assert not kernel.inspect("nosuchname", 5)["found"]
+
+
+def test_completion_without_a_child_or_from_a_busy_one_is_empty(fresh):
+    assert fresh.complete("pri", 3)["matches"] == []
+    assert not fresh.inspect("print", 5)["found"]
+    events = fresh.run("print('on', flush=True)\nwhile True: pass")
+    next(events)
+    assert fresh.complete("pri", 3) == {
+        "status": "ok", "matches": [], "cursor_start": 3, "cursor_end": 3, "metadata": {}
+    }  # fmt: skip
+    events.close()
+
+
+def test_two_executors_in_two_threads_do_not_meet():
+    def work(number):
+        executor = KernelExecutor()
+        value(executor, f"n = {number}")
+        results[number] = value(executor, "n")
+        executor.cleanup()
+
+    results = {}
+    threads = [threading.Thread(target=work, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {1: 1, 2: 2}
+
+
+def test_one_executor_runs_one_action_at_a_time(fresh):
+    events = fresh.run("print('on', flush=True)\nwhile True: pass")
+    next(events)
+    with pytest.raises(ExecutorError, match="busy"):
+        next(fresh.run("1"))
+    with pytest.raises(ExecutorError, match="busy"):
+        fresh.send_variables({"n": 1})
+    fresh.cleanup()  # ends the action of the generator that is still open
+    assert next(events).status == "died"
+    events.close()
+    assert value(fresh, "1") == 1
+
+
+def test_calling_gives_the_value_and_raises_what_failed(kernel):
+    output = kernel("print('hello')\nfinal_answer([1, 2])")
+    assert (output.output, output.is_final_answer) == ([1, 2], True)
+    assert "hello" in output.logs
+    with pytest.raises(AgentExecutionError, match="division by zero"):
+        kernel("print('seen')\n1 / 0")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"python": "/nonexistent/python"}, "/nonexistent/python"), ({"cwd": "/nonexistent"}, "/nonexistent")],
+)
+def test_a_child_that_cannot_start_says_why(options, says):
+    with pytest.raises(ConfigError, match=says):
+        list(KernelExecutor(**options).run("1"))
+
+
+def test_an_interpreter_without_ipykernel_says_so(tmp_path):
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho no module named ipykernel >&2\nexit 1\n")
+    script.chmod(0o755)
+    with pytest.raises(ExecutorError, match="no module named ipykernel"):
+        list(KernelExecutor(python=script).run("1"))
+
+
+def test_create_knows_the_local_executor_only():
+    executor = create("local", timeout_seconds=7)
+    assert isinstance(executor, KernelExecutor)
+    assert executor.timeout_seconds == 7
+    with pytest.raises(ConfigError, match="'docker'"):
+        create("docker")
+    with pytest.raises(ConfigError, match="colour"):
+        create("local", colour=1)
+    with pytest.raises(ConfigError, match="-1"):
+        KernelExecutor(timeout_seconds=-1)
+
+
+def test_the_local_python_executor_has_the_parameters_users_know():
+    executor = LocalPythonExecutor(["numpy"], 100, {"double": lambda n: 2 * n}, timeout_seconds=None)
+    assert value(executor, "double(4)") == 8
+    assert finish(executor, "print('x' * 1000)").logs != "x" * 1000
+    executor.cleanup()
+
+
+class Calculator(PythonExecutor):
+    """A user's own executor, with __call__ alone."""
+
+    def send_tools(self, tools):
+        self.tools = tools
+
+    def send_variables(self, variables):
+        self.variables = variables
+
+    def __call__(self, code):
+        from smol_kernel.executors.base import CodeOutput
+
+        return CodeOutput(eval(code), "logged", False)
+
+
+def test_a_users_executor_may_define_call_alone():
+    (finished,) = Calculator().run("1 + 1")
+    assert (finished.status, finished.value, finished.logs) == ("ok", 2, "logged")
+    (finished,) = Calculator().run("1 / 0")
+    assert (finished.status, finished.error_type) == ("error", "ZeroDivisionError")
+
+
+def test_a_users_executor_with_neither_is_told_so():
+    class Empty(PythonExecutor):
+        def send_tools(self, tools): ...
+
+        def send_variables(self, variables): ...
+
+    with pytest.raises(NotImplementedError, match="Empty"):
+        list(Empty().run("1"))
+    with pytest.raises(NotImplementedError, match="Empty"):
+        Empty()("1")
+
+
+def test_seconds_count_the_childs_own_time(kernel):
+    begun = time.monotonic()
+    finished = finish(kernel, "import time\ntime.sleep(0.2)")
+    assert 0.2 <= finished.seconds <= time.monotonic() - begun
