@@ -4,6 +4,7 @@ import threading
 from itertools import pairwise
 
 import pytest
+from model_server import ModelServer, Status, Text, unused_address
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.errors import AgentGenerationError, ConfigError
@@ -21,6 +22,7 @@ from smol_kernel.events import (
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.memory.steps import ActionStep
+from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
 
@@ -225,3 +227,29 @@ def test_an_empty_task_is_refused(make, task):
 def test_wrong_settings_are_named(make, options, said):
     with pytest.raises(ConfigError, match=said.replace("{", r"\{")):
         make([], **options)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_a_run_over_http(make, stream):
+    replies = [Text(code("x = 6")), Status(500), Text(""), Text(code("final_answer(7 * x)"))]
+    with ModelServer(*replies) as server:
+        agent = make([], stream_outputs=stream)
+        agent.model = LiteLLMModel("openai/double", api_base=server.url, retry_wait=0)
+        result = agent.run("multiply", return_full_result=True)
+    assert (result.output, result.state) == (42, "success")
+    assert result.token_usage is not None and result.token_usage.input_tokens > 0
+    assert len(server.requests) == 4
+    assert "Your reply was empty" in str(server.requests[-1])
+
+
+def test_a_model_that_cannot_be_reached_ends_the_run_in_a_sentence(make):
+    agent = make([])
+    agent.model = LiteLLMModel("openai/double", api_base=unused_address())
+    with pytest.raises(AgentGenerationError, match="nobody answers at"):
+        agent.run("hello?")
+
+
+def test_a_child_that_cannot_start_ends_the_run_in_a_sentence(make):
+    agent = make([code("x = 1")], executor_kwargs={"python": "/nowhere/python"})
+    with pytest.raises(ConfigError, match="/nowhere/python"):
+        agent.run("start")

@@ -54,6 +54,7 @@ colors = ["#c8553d" if decade == fastest else "#b9c3cc" for decade in growth.ind
 fig, ax = plt.subplots(figsize=(6, 3.5))
 bars = ax.bar([f"{{decade}}s" for decade in growth.index], growth, color=colors)
 ax.bar_label(bars, fmt="%.1f")
+ax.margins(y=0.12)
 ax.set_title(f"The yearly mean grew fastest in the {{fastest}}s")
 ax.set_ylabel(f"growth within the decade ({{unit}})")
 plt.show()
