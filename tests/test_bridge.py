@@ -178,6 +178,13 @@ def test_a_result_is_told_before_the_child_gets_it(kernel):
     list(events)
 
 
+def test_what_was_printed_before_a_call_is_told_before_it(kernel):
+    events, _ = run(kernel, "for n in range(300):\n    print(n)\n    fetch_unit(str(n))")
+    told = [event.text.strip() if isinstance(event, Output) else event.args[0] for event in events[:-1:3]]
+    assert kinds(events[:3]) == [Output, ToolCalled, ToolReturned]
+    assert told == [str(n) for n in range(300)]
+
+
 def test_a_plain_tool_runs_on_the_thread_that_called_run(kernel):
     names = []
     thread = threading.Thread(target=lambda: names.append(value(kernel, "where()")), name="of the caller")

@@ -147,6 +147,12 @@ def test_additional_args_are_summarised_in_the_prompt_and_whole_in_the_namespace
     assert len(last_request(agent)) < len(agent.system_prompt) + 500
 
 
+def test_a_fresh_run_knows_nothing_of_the_last_ones_variables(make):
+    agent = make([code("final_answer(n)"), code("final_answer('n' in globals())")])
+    assert agent.run("first", additional_args={"n": 3}) == 3
+    assert agent.run("second") is False
+
+
 def test_stop_while_the_model_is_asked(make):
     asked, release = threading.Event(), threading.Event()
 

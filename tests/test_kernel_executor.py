@@ -570,8 +570,10 @@ def test_variables_go_in_and_come_back_after_a_restart(fresh):
     fresh.send_variables({"n": 4})
     assert value(fresh, "n") == 4
     value(fresh, "df.iloc[0, 0] = 10")
-    fresh.restart()
+    run(fresh, "import os\nos._exit(1)")
     assert value(fresh, "int(df.a.sum()) + n") == 7
+    fresh.restart()
+    assert value(fresh, "'df' in globals()") is False
 
 
 def test_a_variable_of_a_users_own_class_goes_in_by_pickle(fresh):

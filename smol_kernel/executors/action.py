@@ -13,7 +13,7 @@ from smol_kernel.errors import ChildDiedError
 from smol_kernel.events import Event, Output
 from smol_kernel.executors.bridge import Bridge
 from smol_kernel.executors.client import Asked, Displayed, Idle, KernelClient, Printed, Replied, Started
-from smol_kernel.executors.observation import Observer
+from smol_kernel.executors.observation import PACE, Observer
 
 OTHER_HALF = 1.0
 """Seconds to wait for the reply or the end of output once the other has come: an interrupt can cost us one of them."""
@@ -101,6 +101,8 @@ class Action:
                 self._mind()
                 readings = self._client.receive(self._request, self._patience())
                 self._quiet = not readings
+                if self._quiet:
+                    yield from self.observer.release()
                 for reading in readings:
                     yield from self._take(reading)
                 yield from self._bridge.collect()
@@ -120,6 +122,7 @@ class Action:
             case Displayed(channel, data):
                 yield from self.observer.add(Output(channel=channel, text=data.get("text/plain", ""), data=data))
             case Asked():
+                yield from self.observer.release()  # what was printed before the call is shown before it
                 yield from self._bridge.answer(reading)
             case Started():
                 self._started = True
@@ -160,7 +163,7 @@ class Action:
     def _patience(self) -> float | None:
         """Seconds until something has to be looked at again; None if only the child can bring news."""
         now = time.monotonic()
-        waits: list[float] = []
+        waits = [PACE] if self.observer.holds else []
         if self._half_at:
             waits.append(self._half_at + OTHER_HALF - now)
         if self._interrupts and not self.killed:

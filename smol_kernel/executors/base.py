@@ -81,7 +81,7 @@ class PythonExecutor(ABC):
         """Let actions run again."""
 
     def restart(self) -> None:  # noqa: B027 - not every place needs it
-        """Begin with a fresh namespace; tools and variables stay."""
+        """Begin with a fresh namespace: variables are forgotten, tools stay."""
 
     def cleanup(self) -> None:  # noqa: B027 - not every place needs it
         """Free what is held; more than once is fine."""

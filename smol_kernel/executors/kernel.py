@@ -148,7 +148,8 @@ class KernelExecutor(PythonExecutor):
         self._stop.clear()
 
     def restart(self) -> None:
-        """Begin with a fresh namespace at the next use; tools and variables stay. Ends an action under way."""
+        """Begin with a fresh namespace at the next use: variables are forgotten, tools stay. Ends an action under way."""
+        self._variables = {}
         self._end_or_drop()
 
     def cleanup(self) -> None:

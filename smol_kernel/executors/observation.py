@@ -32,7 +32,7 @@ MAX_PRINTED = 1 << 20
 _REST = 20_000  # characters of that end
 _LINE = 20_000  # columns of a line that is still being overwritten
 _SEQUENCE = 4_096  # characters of an escape sequence
-_BURST, _PACE = 200, 0.1  # after so many events, those that come within so many seconds become one
+_BURST, PACE = 200, 0.1  # after so many events, those that come within so many seconds become one
 
 _UNSEEN = re.compile(
     r"""
@@ -132,7 +132,7 @@ class Observer:
         for channel, screen in self._screens.items():
             if text := screen.flush():
                 yield from self._print(Output(channel=channel, text=text))
-        yield from self._release()
+        yield from self.release()
         if rest := str(self._rest):
             self._rest = _Ends(0, _REST)
             yield Output(channel="stdout", text=rest)
@@ -144,10 +144,10 @@ class Observer:
         self._rest.add(output.text[room:])
         if room:
             if self._waiting and self._waiting[0].channel != output.channel:
-                yield from self._release()
+                yield from self.release()
             self._waiting.append(replace(output, text=output.text[:room]))
-        if self._events < _BURST or time.monotonic() - self._last > _PACE:
-            yield from self._release()
+        if self._events < _BURST or time.monotonic() - self._last > PACE:
+            yield from self.release()
 
     def _display(self, output: Output) -> Iterator[Output]:
         self._displays += 1
@@ -161,7 +161,7 @@ class Observer:
             seen = [text, *(line for line in lines if line != text)]
         if seen:
             self._write(("" if self._at_line_start else "\n") + "\n".join(seen) + "\n")
-        yield from self._release()
+        yield from self.release()
         if self._displays <= 2 * MAX_DISPLAYS:
             yield replace(output, text=data.get("text/plain", ""), data=data)
 
@@ -169,7 +169,13 @@ class Observer:
         self._logs.add(text)
         self._at_line_start = text.endswith("\n")
 
-    def _release(self) -> Iterator[Output]:
+    @property
+    def holds(self) -> bool:
+        """Whether text waits for more of its kind, for the sake of the pace."""
+        return bool(self._waiting)
+
+    def release(self) -> Iterator[Output]:
+        """Yield the text that waits. To be called when nothing more came for a while, or something else comes next."""
         if self._waiting:
             output = replace(self._waiting[0], text="".join(piece.text for piece in self._waiting))
             self._waiting = []
