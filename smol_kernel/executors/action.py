@@ -18,6 +18,9 @@ from smol_kernel.executors.observation import PACE, Observer
 OTHER_HALF = 1.0
 """Seconds to wait for the reply or the end of output once the other has come: an interrupt can cost us one of them."""
 
+ANOTHER_CHANNEL = 0.02
+"""Seconds to wait for what was printed before a call: it may come a moment after the call."""
+
 Reason = Literal["interrupted", "timeout"]
 
 
@@ -67,6 +70,7 @@ class Action:
         self.clock = Clock()
         self._bridge = make_bridge(self)
         self._request = ""
+        self._heard = False  # something printed, since the last call
         self._started = self._idle = self._quiet = self._ended = False
         self._half_at = self._interrupts_at = 0.0
         self._interrupts = 0
@@ -118,10 +122,15 @@ class Action:
     def _take(self, reading: object) -> Iterator[Event]:
         match reading:
             case Printed(stream, text):
+                self._heard = True
                 yield from self.observer.add(Output(channel=stream, text=text))
             case Displayed(channel, data):
                 yield from self.observer.add(Output(channel=channel, text=data.get("text/plain", ""), data=data))
             case Asked():
+                if reading.printed and not self._heard:
+                    for late in self._client.receive(self._request, ANOTHER_CHANNEL):
+                        yield from self._take(late)
+                self._heard = False
                 yield from self.observer.release()  # what was printed before the call is shown before it
                 yield from self._bridge.answer(reading)
             case Started():

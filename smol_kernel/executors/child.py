@@ -293,9 +293,8 @@ class Child:
             encoded = values.encode([list(args), dict(kwargs)], limit=CALL_LIMIT)
         except values.NotPortable as error:
             raise TypeError(f"{name}(): an argument cannot cross to the host: {error}") from None
-        for stream in self.streams:
-            stream.flush()
-        return self.line.ask({"tool": name, "args": encoded[0], "kwargs": encoded[1]})
+        printed = [stream.flush() for stream in self.streams]
+        return self.line.ask({"tool": name, "args": encoded[0], "kwargs": encoded[1], "printed": any(printed)})
 
     def outcome(self, reply: dict[str, Any]) -> Any:
         """The value of a reply; raises what the tool raised."""
@@ -342,9 +341,9 @@ class Child:
 
     def read(self, prompt: str, password: bool) -> str:
         """`input()` and `getpass()`."""
-        for stream in self.streams:
-            stream.flush()
-        return str(self.outcome(self.line.ask({"input": True}, prompt, password).result()))
+        printed = [stream.flush() for stream in self.streams]
+        request = {"input": True, "printed": any(printed)}
+        return str(self.outcome(self.line.ask(request, prompt, password).result()))
 
 
 def _answer(answer: Any = None) -> Any:

@@ -50,6 +50,8 @@ class Asked:
     request: Any
     prompt: str
     password: bool
+    printed: bool
+    """Whether the action printed something just before: that comes by another channel, maybe a moment later."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,9 @@ def _read(message: Message) -> Reading | None:
         case "iopub", "execute_input":
             return Started()
         case "stdin", "input_request":
-            return Asked(content.get("smol"), str(content.get("prompt", ""))[:10_000], content.get("password") is True)
+            request = content.get("smol")
+            printed = isinstance(request, dict) and request.get("printed") is True
+            return Asked(request, str(content.get("prompt", ""))[:10_000], content.get("password") is True, printed)
         case "shell", "execute_reply":
             return _replied(content)
         case _:

@@ -148,7 +148,7 @@ class KernelExecutor(PythonExecutor):
         self._stop.clear()
 
     def restart(self) -> None:
-        """Begin with a fresh namespace at the next use: variables are forgotten, tools stay. Ends an action under way."""
+        """Begin afresh at the next use: variables are forgotten, tools stay. Ends an action under way."""
         self._variables = {}
         self._end_or_drop()
 

@@ -53,19 +53,20 @@ class Stream:
             self._hold(text[room:])
         return len(text)
 
-    def flush(self) -> None:
-        """Send what was printed; returns once it is on its way."""
+    def flush(self) -> bool:
+        """Send what was printed; returns once it is on its way, and whether there was anything."""
         if not self._waiting:
-            return
+            return False
         self._waiting = False
         sender = self.stream.pub_thread
         if os.getpid() != self._process or threading.current_thread() is sender.thread or not sender.thread.is_alive():
             self._flush()
-            return
+            return True
         sent = threading.Event()
         sender.schedule(self.stream._flush)
         sender.schedule(lambda: sender.schedule(sent.set))  # _flush only schedules the sending itself
         sent.wait(FLUSH_SECONDS)
+        return True
 
     def end(self) -> None:
         """Let through what was held back, with a note of what is missing."""
