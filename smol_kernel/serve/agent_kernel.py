@@ -1,0 +1,180 @@
+"""The Agent kernel: an IPython kernel whose plain cells are tasks for an agent. `python -m smol_kernel` starts it.
+
+It adds one input transformer to a stock kernel. What an agent cell does comes from the extension that `--ext` names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+from IPython.core.error import UsageError
+
+from smol_kernel import __version__
+
+_HELP = re.compile(r"\s*(\?{1,2}\s*)?%{0,2}[^\W\d][\w.]*(?(1)|\s*\?{1,2})\s*")
+"""`name?`, `name??` or `?name` alone: IPython's help. Any other text may well end in a question mark."""
+
+_CELL_MAGIC = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(%%\S*).*")
+"""The line of a cell magic; comments may stand before it."""
+
+_client_cell: ContextVar[str | None] = ContextVar("client_cell", default=None)
+"""The cell a person sent. Code that IPython runs by itself (startup lines, the body of `%%capture`) is never a task."""
+
+
+class Session(Protocol):
+    """What the extension leaves on the shell as `smol_session`: the conversation and its child kernel."""
+
+    def complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
+        """The content of the child's `complete_reply`; empty while it is busy or not started."""
+        ...
+
+    def inspect(self, code: str, cursor_pos: int, detail_level: int = 0) -> dict[str, Any]:
+        """The content of the child's `inspect_reply`."""
+        ...
+
+    def close(self) -> None:
+        """End the child."""
+        ...
+
+
+class AgentKernel(IPythonKernel):
+    """Runs a plain cell as the next task of one conversation, `%%py` in the agent's child, `%%host` in here."""
+
+    implementation = "smol-kernel"
+    implementation_version = __version__
+
+    @property
+    def banner(self) -> str:
+        """Said by consoles when they connect."""
+        return (
+            f"Agent kernel {__version__}. A plain cell is a task for the agent; %%py runs Python in the agent's\n"
+            "own kernel, %%host in this one, where @tool functions are defined. %agent shows the settings.\n"
+        )
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # First of all, so that the text of a task is seen before IPython strips prompts and indents from it.
+        self._shell.input_transformers_cleanup.insert(0, self._transform)
+
+    @property
+    def _shell(self) -> Any:
+        return self.shell
+
+    @property
+    def _session(self) -> Session | None:
+        return getattr(self.shell, "smol_session", None)
+
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, Any] | None = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: dict[str, Any] | None = None,
+        cell_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Run a cell. A silent one is a front end's own Python, never a task."""
+        token = _client_cell.set(None if silent else code)
+        try:
+            return await super().do_execute(
+                code, silent, store_history, user_expressions, allow_stdin, cell_meta=cell_meta, cell_id=cell_id
+            )
+        finally:
+            _client_cell.reset(token)
+
+    def do_complete(self, code: str, cursor_pos: int | None) -> dict[str, Any]:
+        """Complete in the namespace where the cell runs: the child's, the host's for `%%host` and magics."""
+        cursor = len(code) if cursor_pos is None else cursor_pos
+        if _runs_in_child(code, cursor) and self._session is not None:
+            return _within_python(code, cursor, self._session.complete)
+        return _within_python(code, cursor, super().do_complete)
+
+    def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> dict[str, Any]:
+        """Look a name up in the namespace where the cell runs."""
+        if _runs_in_child(code, cursor_pos) and self._session is not None:
+            start = _python_start(code, cursor_pos)
+            return self._session.inspect(code[start:], cursor_pos - start, detail_level)
+        return super().do_inspect(code, cursor_pos, detail_level, omit_sections)
+
+    def do_is_complete(self, code: str) -> dict[str, Any]:
+        """A task is complete as it stands; `%%py` and `%%host` cells are judged as Python."""
+        magic, start = _split(code)
+        if magic in ("%%py", "%%host"):
+            body = code[start:]
+            return super().do_is_complete(body) if body.strip() else {"status": "incomplete", "indent": ""}
+        if is_task(code):
+            return {"status": "complete"}
+        return super().do_is_complete(code)
+
+    def do_shutdown(self, restart: bool) -> dict[str, Any]:
+        """End the child with this kernel."""
+        if self._session is not None:
+            self._session.close()
+        return super().do_shutdown(restart)
+
+    def _transform(self, lines: list[str]) -> list[str]:
+        cell = _client_cell.get()
+        if cell is None or "".join(lines).rstrip("\n") != cell.rstrip("\n"):
+            return lines
+        if is_task(cell):
+            if self._shell.find_cell_magic("agent") is None:
+                raise UsageError("this kernel has no agent: start it with --ext smol_magic, as its kernel.json does")
+            return ["%%agent --continue\n", *lines]
+        magic, start = _split(cell)
+        if magic != "%%host":
+            return lines
+        body = cell[start:].splitlines(keepends=True)
+        # Comments keep the line numbers of tracebacks right; a cell magic must come first, though.
+        return body if body and body[0].startswith("%%") else [*["#\n"] * cell.count("\n", 0, start), *body]
+
+
+def _split(cell: str) -> tuple[str, int]:
+    """The cell magic a cell begins with, and where its body starts; an empty string and 0 where there is none."""
+    found = _CELL_MAGIC.match(cell)
+    return (found[1], found.end() + 1) if found else ("", 0)
+
+
+def is_task(cell: str) -> bool:
+    """True for text; False for an empty cell, and for what is written in IPython's own signs."""
+    text = cell.strip()
+    return bool(text) and text[0] not in "%!" and not _CELL_MAGIC.match(text) and not _HELP.fullmatch(text)
+
+
+def _runs_in_child(cell: str, cursor: int) -> bool:
+    """Whether what the cursor stands in is looked up in the child: the body of `%%py`, and a task."""
+    magic, start = _split(cell)
+    if magic:
+        return magic == "%%py" and cursor >= start
+    return cell.strip()[:1] not in ("%", "!", "?")
+
+
+def _python_start(cell: str, cursor: int) -> int:
+    """Where the Python that the cursor stands in begins: the body of a cell magic, or a task's current line."""
+    magic, start = _split(cell)
+    if magic:
+        return start if cursor >= start else 0
+    return cell.rfind("\n", 0, cursor) + 1
+
+
+def _within_python(cell: str, cursor: int, complete: Callable[[str, int], dict[str, Any]]) -> dict[str, Any]:
+    """A completion of the part of `cell` that is Python, its positions counted from the start of the cell."""
+    start = _python_start(cell, cursor)
+    reply = complete(cell[start:], cursor - start)
+    reply["cursor_start"] += start
+    reply["cursor_end"] += start
+    for typed in reply.get("metadata", {}).get("_jupyter_types_experimental", []):
+        typed["start"] += start
+        typed["end"] += start
+    return reply
+
+
+def launch() -> None:
+    """Start the kernel that the command line describes (`-f CONNECTION_FILE`, `--ext NAME`) and serve until it ends."""
+    IPKernelApp.launch_instance(kernel_class=AgentKernel)

@@ -1,0 +1,58 @@
+"""The `smol` command: parses the command line, calls the command, and turns every failure into one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from smol_kernel import __version__
+from smol_kernel.errors import ConfigError, SmolError
+from smol_kernel.serve.cli import demo, kernel, record, run
+
+USAGE_ERROR, FAILURE, INTERRUPTED, READER_GONE = 2, 1, 130, 141
+"""Exit statuses; the last two are a shell's 128 + SIGINT and 128 + SIGPIPE."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (None: the process's own) and return its exit status."""
+    try:
+        status = _call(_parser(), arguments)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output left (`smol runs | head`); the interpreter must not flush into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+
+
+def _call(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    parsed = parser.parse_args(arguments)
+    try:
+        return parsed.command(parsed)
+    except ConfigError as error:
+        print(f"smol: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except SmolError as error:
+        print(f"smol: {error}", file=sys.stderr)
+        return FAILURE
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise
+    except Exception as error:  # boundary: the command line shows people a sentence, not a traceback
+        if os.environ.get("SMOL_DEBUG"):
+            raise
+        print(f"smol: {type(error).__name__}: {error} (SMOL_DEBUG=1 shows where)", file=sys.stderr)
+        return FAILURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="smol", description="Agents that act by writing code, in a Jupyter kernel.")
+    parser.add_argument("--version", action="version", version=f"smol-kernel {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for part in (demo, run, record, kernel):
+        part.add_commands(commands)
+    return parser

@@ -1,0 +1,103 @@
+"""`smol demo`: a whole run over real data, with replies from a script; no key, no network."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from pathlib import Path
+from typing import Any
+
+from smol_kernel.config import RunOptions, make_agent
+from smol_kernel.errors import ConfigError
+from smol_kernel.models.demo import DEMO_TASKS, DemoModel
+from smol_kernel.render.transcript import Transcript
+from smol_kernel.serve.cli.run import demo_inputs, show
+from smol_kernel.tools.base import tool
+
+NOTEBOOK = "co2_demo.ipynb"
+
+BEFORE = """\
+This is a demonstration. The replies come from a script written by hand: no language model is asked, no key and no
+network are used. All else is real: the code runs in a Jupyter kernel of its own on this machine (not isolated from
+it), over weekly measurements of CO2 in the air, 1958 to 2001, that the package statsmodels ships.
+"""
+
+AFTER = """
+The run as a notebook: {notebook}
+The run in the journal: smol show {run}
+
+With a real model, on a table and a task of yours:
+  OPENAI_API_KEY=... smol run --model openai/gpt-4.1-mini --in df=sales.csv "In which month were sales highest?"
+  smol run --model ollama/qwen3 --in df=sales.csv "..."       (a model on this machine; any LiteLLM name will do)"""
+
+FIRST_CELL = """\
+from smol_kernel import tool
+from smol_kernel.models.demo import demo_data
+
+df = demo_data("co2")
+
+
+@tool
+"""
+
+
+def fetch_unit(name: str) -> str:
+    """The unit in which a quantity is measured.
+
+    Args:
+        name: The quantity, for instance "co2".
+    """
+    return {"co2": "ppm", "temperature": "°C"}[name]
+
+
+def add_commands(commands: Any) -> None:
+    """Add `demo` to the subcommands."""
+    parser = commands.add_parser(
+        "demo",
+        help="see a run without a key or a network",
+        description=f"Show a run from a script over real data, and write it to {NOTEBOOK} in this folder.",
+    )
+    parser.set_defaults(command=command)
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Carry out `smol demo`; 0 when the answer was given, else 1."""
+    inputs = demo_inputs(DEMO_TASKS[0].task)
+    print(BEFORE)
+    with make_agent(RunOptions(), DemoModel(), [tool(fetch_unit)]) as agent:
+        transcript = show(agent, DEMO_TASKS[0].task, inputs)
+    print(AFTER.format(notebook=_write(transcript), run=transcript.run))
+    return 0 if transcript.state == "success" else 1
+
+
+def _write(transcript: Transcript) -> Path:
+    """Write the run into this folder, under a name that is free, with what it was given as the first cell."""
+    import nbformat
+    from nbformat.v4 import new_code_cell
+
+    from smol_kernel.runs.notebook import to_notebook
+
+    notebook = to_notebook(transcript)
+    first = FIRST_CELL + inspect.getsource(fetch_unit)
+    place = next((number for number, cell in enumerate(notebook.cells) if cell.cell_type == "code"), 0)
+    before_thought = max(place - 1, 0) if place and notebook.cells[place - 1].cell_type == "markdown" else place
+    notebook.cells.insert(before_thought, new_code_cell(first.strip()))
+    try:
+        path = _free_name()
+        nbformat.write(notebook, path)
+    except OSError as error:
+        raise ConfigError(f"the notebook could not be written into {Path.cwd()}: {error.strerror}") from None
+    return path
+
+
+def _free_name() -> Path:
+    """The notebook's name, numbered where one of that name exists; the file is there when this returns."""
+    path, number = Path(NOTEBOOK), 1
+    while True:
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+            path = Path(f"{Path(NOTEBOOK).stem}-{number}.ipynb")
+        else:
+            return path

@@ -1,0 +1,125 @@
+"""`smol run TASK`: one task for an agent, its steps on the screen as they happen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smol_kernel.config import add_options, make_agent, make_model, read_options
+from smol_kernel.errors import ConfigError, MissingDependencyError, ModelError
+from smol_kernel.models.demo import DEMO_TASKS, DemoModel, demo_data, refusal
+from smol_kernel.render.console import ConsoleReader
+from smol_kernel.render.transcript import Transcript
+
+if TYPE_CHECKING:
+    from smol_kernel.agents.code_agent import CodeAgent
+
+READABLE = (".csv", ".tsv", ".parquet", ".json")
+
+
+def add_commands(commands: Any) -> None:
+    """Add `run` to the subcommands."""
+    parser = commands.add_parser(
+        "run",
+        help="work on one task",
+        description="Let an agent work on TASK. Its code runs on this machine in a kernel of its own, not isolated.",
+        epilog="--in df=sales.csv gives the agent the table as df (.csv, .tsv, .parquet; .json as plain values). "
+        "-o FILE writes the answer there, as JSON if FILE ends in .json, else as text.",
+    )
+    parser.add_argument("task", metavar="TASK", help="what to do, in plain words; - reads it from standard input")
+    add_options(parser)
+    parser.add_argument("--no-journal", dest="journal", action="store_false", help="do not record the run")
+    parser.set_defaults(command=command)
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Carry out `smol run`; 0 when the agent answered of its own, else 1."""
+    options = read_options(arguments)
+    if options.continued or not options.write:
+        raise ConfigError("--continue and --no-write are for the notebook's %%agent; `smol run` does one task")
+    task = (sys.stdin.read() if arguments.task == "-" else arguments.task).strip()
+    if not task:
+        raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
+    if options.output and not Path(options.output).parent.is_dir():
+        raise ConfigError(f"-o {options.output}: there is no folder {str(Path(options.output).parent)!r}")
+    model = make_model(options.model, options.api_base)
+    inputs = read_inputs(options.inputs)
+    if isinstance(model, DemoModel):
+        inputs = {**demo_inputs(task), **inputs}
+    with make_agent(options, model, journal=None if arguments.journal else False) as agent:
+        transcript = show(agent, task, inputs)
+    if transcript.answered and options.output:
+        write_answer(transcript, Path(options.output))
+    return 0 if transcript.state == "success" else 1
+
+
+def demo_inputs(task: str) -> dict[str, Any]:
+    """The table that a task of the demo is about. Raises ModelError for a task that its script does not know."""
+    for demo in DEMO_TASKS:
+        if demo.task.split() == task.split():
+            return {"df": demo_data(demo.data)}
+    raise ModelError(refusal(task))
+
+
+def show(agent: CodeAgent, task: str, inputs: Mapping[str, Any]) -> Transcript:
+    """Run `task`, draw each event on the screen as it happens, and return the whole."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        agent.python_executor.ask_person = ask_person  # pyright: ignore[reportAttributeAccessIssue]
+    console, transcript = ConsoleReader(), Transcript()
+    with closing(agent.events(task, additional_args=inputs, origin={"front": "cli"})) as events:
+        for event in events:
+            transcript.feed(event)
+            console(event)
+    return transcript
+
+
+def ask_person(prompt: str, password: bool) -> str:
+    """What the person types in answer to an action's `input()` or `getpass()`."""
+    import getpass
+
+    return getpass.getpass(prompt) if password else input(prompt)
+
+
+def read_inputs(given: Sequence[str]) -> dict[str, Any]:
+    """The values that `--in NAME=FILE` names. Raises ConfigError for a name or file that does not serve."""
+    values: dict[str, Any] = {}
+    for each in given:
+        name, separator, file = each.partition("=")
+        if not separator or not name.isidentifier():
+            raise ConfigError(f"--in {each}: write NAME=FILE, for instance --in df=sales.csv")
+        values[name] = _read(Path(file).expanduser(), each)
+    return values
+
+
+def _read(path: Path, given: str) -> Any:
+    kind = path.suffix.lower()
+    if kind not in READABLE:
+        raise ConfigError(f"--in {given}: a {kind or 'nameless'} file cannot be read; there are {', '.join(READABLE)}")
+    try:
+        if kind == ".json":
+            return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingDependencyError(f"--in {given} needs pandas: pip install 'smol-kernel[demo]'") from None
+        if kind == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, sep="\t" if kind == ".tsv" else ",")
+    except (OSError, ValueError) as error:  # ValueError: what json and pandas raise for a malformed file
+        raise ConfigError(f"--in {given}: {error}") from None
+
+
+def write_answer(transcript: Transcript, path: Path) -> None:
+    """Write the answer to `path`: JSON for a .json file (types that JSON lacks are tagged), else its text."""
+    as_json = path.suffix.lower() == ".json"
+    text = json.dumps(transcript.answer, ensure_ascii=False, indent=2) if as_json else transcript.answer_text
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"the answer could not be written to {str(path)!r}: {error.strerror}") from None
+    print(f"The answer is in {path}.")

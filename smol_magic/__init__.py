@@ -1,0 +1,25 @@
+"""The notebook front: `%load_ext smol_magic` gives a notebook `%%agent`, `%agent` and `%%py`.
+
+IPython calls the two functions below; everything else is loaded when the first agent command needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Give `shell` the magics."""
+    from smol_magic.magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take the magics from `shell` and end its child kernel."""
+    from smol_magic.magics import unload
+
+    unload(shell)

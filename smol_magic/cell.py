@@ -1,0 +1,180 @@
+"""What a `%%agent` cell does, from its options to its answer in the notebook.
+
+IPython calls `agent_cell` (the cell rewritten to an await, see `rewriting`) or, where a cell cannot await,
+`agent_cell_blocking` (the ordinary cell magic).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from IPython.display import display
+
+from smol_kernel.config import RunOptions, make_model
+from smol_kernel.errors import ConfigError, SmolError
+from smol_kernel.events import RunStarted
+from smol_kernel.executors.values import decode
+from smol_kernel.models.base import Model
+from smol_kernel.models.demo import DemoModel, refusal
+from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.script import ScriptCell, script_cells
+from smol_magic import namespace
+from smol_magic.account import account
+from smol_magic.endings import CellError, Stopped
+from smol_magic.session import front, origin
+from smol_magic.thread import Awaiting, Blocking, CellThread
+from smol_magic.view import make_view
+from smol_magic.writeback import Place, as_one_cell, notebook_cells, write
+
+if TYPE_CHECKING:
+    from smol_magic.magics import SmolMagic
+
+ANSWERED = ("success", "max_steps_error")
+"""States of a run that has an answer; the second is the best one the model could give when its steps ran out."""
+
+
+async def agent_cell(magics: SmolMagic, line: str, body: str) -> None:
+    """Run the task in `body`; buttons work meanwhile, and cells are inserted. Raises CellError or Stopped."""
+    options = magics.read_line(line)
+    if options is None:
+        return
+    thread = Awaiting()
+    with magics.session.busy("An agent is at work"):
+        cell = AgentCell(magics, options, body, thread)
+        cell.show(buttons=True)
+        with thread.interruptible(cell.stop):
+            failure = await thread.carry_out(cell.work, cell.stop)
+            cell.end(failure)
+            await cell.write_back()
+        cell.conclude(failure)
+
+
+def agent_cell_blocking(magics: SmolMagic, line: str, body: str) -> None:
+    """The same for a cell that cannot await: ■ stops it, buttons do not; the script comes as one next cell."""
+    options = magics.read_line(line)
+    if options is None:
+        return
+    thread = Blocking()
+    with magics.session.busy("An agent is at work"):
+        cell = AgentCell(magics, options, body, thread)
+        cell.show(buttons=False)
+        with thread.interruptible(cell.stop):
+            failure = thread.carry_out(cell.work)
+            cell.end(failure)
+            cell.write_one_cell()
+        cell.conclude(failure)
+
+
+class AgentCell:
+    """One run of an agent as a cell. Made, shown and ended on the cell's thread; `work` runs on another.
+
+    Raises CellError for whatever can be known to be wrong before anything is run.
+    """
+
+    def __init__(self, magics: SmolMagic, options: RunOptions, task: str, thread: CellThread) -> None:
+        self._shell, self._session, self._options = magics.shell, magics.session, options
+        self._task = task.strip()
+        if not self._task:
+            raise CellError("The task is empty: write what the agent shall do in the lines below %%agent.")
+        self._place = Place.of(self._shell)
+        self._in_agent_kernel = front(self._shell) == "agent-kernel"
+        variables = self._shell.user_ns
+        self._inputs = namespace.inputs(options.inputs, variables)
+        self._answer_name = namespace.answer_name(options.output, options.inputs)
+        self._transcript = Transcript()
+        self._stopping = False
+        magics.tell_unseen(self._place)
+        try:
+            model = make_model(options.model, options.api_base, variables)
+            _refuse_unknown_demo(model, self._task)
+            self._agent = self._session.agent_for(options, model, namespace.tools(variables))
+        except SmolError as error:
+            raise CellError(str(error)) from None
+        self._agent.python_executor.call_plain = thread.call  # type: ignore[attr-defined]
+        self._agent.python_executor.ask_person = thread.ask  # type: ignore[attr-defined]
+        self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
+
+    def show(self, *, buttons: bool) -> None:
+        """Display the view. Without `buttons` it has no Stop button, because no click would arrive."""
+        self._view.show(self._task, buttons=buttons)
+
+    def stop(self) -> None:
+        """Stop the run: a button, an interrupt. Safe from any thread, more than once, and after the end."""
+        self._stopping = True
+        self._view.stopping()
+        self._agent.interrupt()
+
+    def work(self) -> None:
+        """The run itself, on its own thread."""
+        events = self._agent.events(
+            self._task,
+            reset=not self._options.continued,
+            additional_args=self._inputs,
+            max_steps=self._options.max_steps,
+            origin=origin(self._shell, self._place),
+        )
+        for event in events:
+            self._view.feed(event)
+            if self._stopping and isinstance(event, RunStarted):
+                self._agent.interrupt()  # a stop that came before the run began is forgotten when it begins
+
+    def end(self, failure: BaseException | None) -> None:
+        """Fold the view, display the account, and put the answer into the notebook."""
+        transcript = self._transcript
+        self._view.fold(failure)
+        if transcript.run:
+            self._session.last = transcript
+        if transcript.steps and self._view.leaves_account:
+            data, metadata = account(transcript)
+            display(data, metadata=metadata, raw=True)
+        if self._answer_name and transcript.state in ANSWERED:
+            self._shell.user_ns[self._answer_name] = decode(transcript.answer)
+
+    async def write_back(self) -> None:
+        """Insert the script below the cell, or offer it as one next cell where no page takes it."""
+        script, place = self._script(), self._place
+        cells = notebook_cells(script, self._transcript.run, place.cell_id)
+        # Without cells it only learns whether the page is still there to show the account.
+        written = await write(cells, place, replace=bool(script))
+        if written is None:
+            if place.cell_id is not None:
+                self._view.retire()
+            self.write_one_cell(script)
+            return
+        if written.by_sender:
+            self._session.seen(self._transcript.run)
+        if written.inserted:
+            self._view.say(f"{written.inserted} cells inserted below: read them, then run them")
+
+    def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
+        """Offer the script as the one next cell that every front end knows how to take."""
+        script = self._script() if script is None else script
+        if script:
+            self._shell.set_next_input(as_one_cell(script))
+
+    def conclude(self, failure: BaseException | None) -> None:
+        """Raise what the cell shall end with, if it did not end well."""
+        state = self._transcript.state
+        if isinstance(failure, KeyboardInterrupt) or state == "interrupted":
+            how = "The next cell" if self._in_agent_kernel else "%%agent --continue"
+            raise Stopped(f"The agent was stopped. {how} goes on from here.")
+        if isinstance(failure, SmolError):
+            raise CellError(str(failure)) from None
+        if failure is not None:
+            raise failure
+        if state == "error":
+            raise CellError(self._transcript.error or "The run ended with an error.")
+
+    def _script(self) -> list[ScriptCell]:
+        """The finished work, if there is some and it is wanted."""
+        # In the Agent kernel a cell of Python would be read as the next task.
+        if not self._options.write or self._in_agent_kernel or self._transcript.state != "success":
+            return []
+        return script_cells(self._transcript)
+
+
+def _refuse_unknown_demo(model: Model, task: str) -> None:
+    """A task that the demo has no script for is refused before anything runs."""
+    if isinstance(model, DemoModel) and not model.knows(task):
+        raise ConfigError(refusal(task))

@@ -1,0 +1,106 @@
+"""What a `%%py` cell does: it runs Python straight in the agent's child kernel and shows what comes of it.
+
+IPython calls `child_cell` (rewritten to an await) or `child_cell_blocking`, as with `%%agent`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from smol_kernel.errors import SmolError
+from smol_kernel.events import ActionFinished, Output
+from smol_kernel.render.sanitize import clean_html
+from smol_magic import namespace
+from smol_magic.endings import CellError, ChildError, Stopped
+from smol_magic.thread import Awaiting, Blocking, CellThread
+
+if TYPE_CHECKING:
+    from smol_magic.magics import SmolMagic
+
+
+async def child_cell(magics: SmolMagic, line: str, body: str) -> None:
+    """Run `body` in the child. Raises ChildError for its errors, CellError, or Stopped."""
+    thread = Awaiting()
+    with magics.session.busy("%%py is running"):
+        cell = ChildCell(magics, line, body, thread)
+        with thread.interruptible(cell.stop):
+            failure = await thread.carry_out(cell.work, cell.stop)
+        cell.conclude(failure)
+
+
+def child_cell_blocking(magics: SmolMagic, line: str, body: str) -> None:
+    """The same for a cell that cannot await."""
+    thread = Blocking()
+    with magics.session.busy("%%py is running"):
+        cell = ChildCell(magics, line, body, thread)
+        with thread.interruptible(cell.stop):
+            failure = thread.carry_out(cell.work)
+        cell.conclude(failure)
+
+
+class ChildCell:
+    """One piece of Python run in the child, its outputs sent on as this cell's."""
+
+    def __init__(self, magics: SmolMagic, line: str, code: str, thread: CellThread) -> None:
+        if line.strip():
+            raise CellError(f"%%py takes no options, but found {line.strip()!r}: the code goes in the lines below")
+        self._shell = magics.shell
+        self._code = code
+        self._count = self._shell.displayhook.prompt_count
+        self._finished: ActionFinished | None = None
+        self._executor = magics.session.executor(magics.timeout or None)
+        self._executor.call_plain = thread.call  # type: ignore[attr-defined]
+        self._executor.ask_person = thread.ask  # type: ignore[attr-defined]
+        self._executor.clear_interrupt()
+        self._tools = {tool.name: tool for tool in namespace.tools(self._shell.user_ns)}
+
+    def stop(self) -> None:
+        """Interrupt the code. Safe from any thread, more than once, and after the end."""
+        self._executor.interrupt()
+
+    def work(self) -> None:
+        """Run the code, on a thread of its own."""
+        self._executor.send_tools(self._tools)
+        for event in self._executor.run(self._code):
+            if isinstance(event, Output):
+                self._show(event)
+            elif isinstance(event, ActionFinished):
+                self._finished = event
+
+    def conclude(self, failure: BaseException | None) -> None:
+        """Raise what the cell shall end with, if it did not end well."""
+        finished = self._finished
+        if isinstance(failure, KeyboardInterrupt) or (finished and finished.status == "interrupted"):
+            raise Stopped("Stopped." + _lost(finished))
+        if isinstance(failure, SmolError):
+            raise CellError(str(failure)) from None
+        if failure is not None:
+            raise failure
+        if finished is not None and finished.status == "error":
+            message = ": ".join(filter(None, [finished.error_type, finished.error]))
+            raise ChildError(message, finished.traceback)
+        if finished is not None and finished.status != "ok":
+            raise CellError((finished.error or f"The child kernel ended: {finished.status}.") + _lost(finished))
+
+    def _show(self, output: Output) -> None:
+        if output.channel in ("stdout", "stderr"):
+            print(output.text, end="", file=sys.stdout if output.channel == "stdout" else sys.stderr)
+            return
+        data = {"text/plain": output.text, **output.data}
+        if "text/html" in data:
+            data["text/html"] = clean_html(data["text/html"])
+        kernel = getattr(self._shell, "kernel", None)
+        if output.channel == "display":
+            self._shell.display_pub.publish(data=data)
+        elif kernel is None:
+            print(f"Out[{self._count}]: {output.text}")
+        else:
+            content = {"data": data, "metadata": {}, "execution_count": self._count}
+            kernel.send_response(kernel.iopub_socket, "execute_result", content)
+
+
+def _lost(finished: ActionFinished | None) -> str:
+    if finished is None or not finished.lost:
+        return ""
+    return f" The child was restarted; these names are gone: {', '.join(finished.lost)}."

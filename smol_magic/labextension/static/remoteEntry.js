@@ -1,0 +1,154 @@
+// The page's half of write-back (the kernel's half is smol_magic/writeback.py): puts the cells that an agent wrote
+// below the cell that asked for them, and keeps a run readable when its widgets are gone. JupyterLab 4 and Notebook 7
+// load this file as it is; there is no build.
+//
+// It takes cells and ids from the kernel, nothing else: no code of the kernel runs here, and no cell is executed.
+//
+//   kernel → page   comm_open "smol.cells"   {session, cell_id}
+//   page → kernel   {claim: page, session, candidates: [{id, source, digest}]}   cells that an earlier run of cell_id left
+//   kernel → page   {grant: page, cell_id, cells, remove: [id]}
+//   page → kernel   {done: page, inserted, removed}
+(() => {
+  "use strict";
+
+  const NAME = "smol-kernel";
+  const TARGET = "smol.cells";
+  const WIDGET = "application/vnd.jupyter.widget-view+json";
+
+  // Every tab that shows the notebook gets the comm, and each has a model of its own (unless they collaborate): the
+  // one whose client sent the cell claims at once. The others wait, because after a reload it may be gone.
+  const PATIENCE_MS = 700;
+
+  const page = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+
+  let scope = null;
+
+  // JupyterLab's own module, as its share scope offers it: {name: {version: {get}}}.
+  async function shared(name) {
+    const [entry] = Object.values(scope[name]);
+    return (await entry.get())();
+  }
+
+  function indexOf(notebook, id) {
+    return notebook.cells.findIndex((cell) => cell.id === id);
+  }
+
+  function candidates(notebook, cellId) {
+    return notebook.cells
+      .map((cell) => ({ cell, mark: cell.getMetadata("smol") }))
+      .filter(({ mark }) => mark && mark.cell === cellId)
+      .map(({ cell, mark }) => ({ id: cell.id, source: cell.getSource(), digest: String(mark.digest) }));
+  }
+
+  // Only what a new cell needs, so that nothing else of the message reaches the notebook.
+  function plain({ cell_type, source, metadata }) {
+    const cell = { source: String(source), metadata: { smol: { ...(metadata || {}).smol } } };
+    return cell_type === "code"
+      ? { ...cell, cell_type: "code", outputs: [], execution_count: null }
+      : { ...cell, cell_type: "markdown" };
+  }
+
+  function write(notebook, cellId, cells, remove, known) {
+    const sources = new Map(known.map(({ id, source }) => [id, source]));
+    let removed = 0;
+    let inserted = 0;
+    // One transaction is one step for the notebook's "undo cell operation".
+    notebook.transact(() => {
+      for (let index = notebook.cells.length - 1; index >= 0; index--) {
+        const cell = notebook.cells[index];
+        // The source is compared once more: the person may have typed since the claim.
+        if (remove.includes(cell.id) && cell.getSource() === sources.get(cell.id)) {
+          notebook.deleteCell(index);
+          removed++;
+        }
+      }
+      const index = indexOf(notebook, cellId);
+      if (index >= 0) {
+        notebook.insertCells(index + 1, cells.map(plain));
+        inserted = cells.length;
+      }
+    });
+    return { done: page, inserted, removed };
+  }
+
+  function answer(panel, kernel, comm, { session, cell_id }) {
+    const notebook = panel.content.model && panel.content.model.sharedModel;
+    if (!notebook || indexOf(notebook, cell_id) < 0) return; // another notebook's cell
+    let known = [];
+    comm.onMsg = (message) => {
+      const { grant, cells, remove } = message.content.data;
+      if (grant !== page || comm.isDisposed) return;
+      comm.send(write(notebook, cell_id, cells || [], remove || [], known));
+    };
+    const claim = () => {
+      if (comm.isDisposed) return; // another tab did it
+      known = candidates(notebook, cell_id);
+      comm.send({ claim: page, session: kernel.clientId, candidates: known });
+    };
+    if (kernel.clientId === session) claim();
+    else setTimeout(claim, PATIENCE_MS);
+  }
+
+  function withoutWidget(output, alive) {
+    const view = output.data && output.data[WIDGET];
+    const ours = output.metadata && output.metadata.smol && output.metadata.smol.live;
+    if (!view || !ours || view.model_id in alive) return output;
+    const { [WIDGET]: _, ...data } = output.data;
+    return { ...output, data };
+  }
+
+  // A notebook opened without the kernel that ran it: JupyterLab shows "Error displaying widget" in place of a view,
+  // although the output has HTML for this case. So the dead widget is taken out of it.
+  async function retireViews(panel) {
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    const kernel = panel.sessionContext.session && panel.sessionContext.session.kernel;
+    const reply = kernel && (await kernel.requestCommInfo({ target_name: "jupyter.widget" }));
+    const alive = (reply && reply.content.comms) || {};
+    const model = panel.content.model;
+    const dirty = model.dirty;
+    for (const cell of model.sharedModel.cells) {
+      const outputs = cell.cell_type === "code" ? cell.getOutputs() : [];
+      const kept = outputs.map((output) => withoutWidget(output, alive));
+      if (kept.some((output, index) => output !== outputs[index])) cell.setOutputs(kept);
+    }
+    model.dirty = dirty; // nothing of the person's has changed
+  }
+
+  function listen(panel) {
+    const register = () => {
+      const kernel = panel.sessionContext.session && panel.sessionContext.session.kernel;
+      if (!kernel) return;
+      kernel.registerCommTarget(TARGET, (comm, open) => answer(panel, kernel, comm, open.content.data));
+    };
+    panel.sessionContext.kernelChanged.connect(register);
+    panel.sessionContext.ready.then(register);
+    retireViews(panel).catch((error) => console.warn(`${NAME}: ${error}`));
+  }
+
+  async function extension() {
+    const { INotebookTracker } = await shared("@jupyterlab/notebook");
+    return {
+      id: `${NAME}:cells`,
+      description: "Inserts the cells that an agent wrote.",
+      autoStart: true,
+      optional: [INotebookTracker], // Notebook 7's file list has none
+      activate: (app, tracker) => {
+        if (!tracker) return;
+        tracker.forEach(listen);
+        tracker.widgetAdded.connect((_, panel) => listen(panel));
+      },
+    };
+  }
+
+  window._JUPYTERLAB = window._JUPYTERLAB || {};
+  window._JUPYTERLAB[NAME] = {
+    init(shareScope) {
+      scope = shareScope;
+    },
+    async get() {
+      const plugin = await extension();
+      return () => ({ __esModule: true, default: plugin });
+    },
+  };
+})();

@@ -1,0 +1,287 @@
+"""The magics: `%%agent` runs a task, `%agent` shows and sets, `%%py` runs Python in the agent's child kernel.
+
+Made by `load`; what the cells do is in `cell` and `child_cell`, loaded at their first use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import difflib
+import os
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class, no_var_expand
+from traitlets import CaselessStrEnum, Float, Int, Unicode
+
+from smol_magic.completion import install
+from smol_magic.endings import CellError
+from smol_magic.rewriting import AwaitRewriting
+from smol_magic.session import Session, notebook_path
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from smol_kernel.config import RunOptions
+    from smol_kernel.render.transcript import Transcript
+    from smol_magic.writeback import Place
+
+COMMANDS = {
+    "model": "%agent model NAME          use this model from now on: a LiteLLM name, a variable, or demo",
+    "show": "%agent show [RUN]           the account of a run, the last one if none is named",
+    "runs": "%agent runs [WORD]          the latest runs in the journal (with this word in them)",
+    "export": "%agent export FILE.ipynb [RUN]   write a run as a notebook",
+    "stop": "%agent stop                 end the agent's conversation and its child kernel",
+    "help": "%agent help                 this text",
+}
+
+
+@magics_class
+class SmolMagic(Magics):
+    """Settings, as `%config SmolMagic.model = "..."` or `c.SmolMagic.model` in ipython_config.py."""
+
+    model = Unicode("", help="Model to use: a LiteLLM name, a variable of the notebook, or demo.").tag(config=True)
+    api_base = Unicode("", help="Address of an own model server.").tag(config=True)
+    max_steps = Int(20, min=1, help="How many steps a run may take.").tag(config=True)
+    timeout = Float(300.0, min=0.0, help="The child's own time for one action, in seconds; 0 for no limit.").tag(
+        config=True
+    )
+    view = CaselessStrEnum(
+        ["auto", "widgets", "text"], "auto", help="How a run is shown: widgets where there is a page, else text."
+    ).tag(config=True)
+
+    shell: InteractiveShell
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self.session = Session()
+
+    @no_var_expand
+    @line_cell_magic
+    def agent(self, line: str, cell: str | None = None) -> None:
+        """Give an agent a task, in the lines below %%agent.
+
+            %%agent --in df -o answer
+            In which month were sales highest? Draw it.
+
+        `%%agent --help` lists the options, `%agent help` the commands.
+        """
+        if cell is None:
+            self._command(line)
+            return
+        from smol_magic.cell import agent_cell_blocking
+
+        agent_cell_blocking(self, line, cell)
+
+    async def run_agent(self, line: str, body: str) -> None:
+        """What a `%%agent` cell awaits."""
+        from smol_magic.cell import agent_cell
+
+        await agent_cell(self, line, body)
+
+    @no_var_expand
+    @cell_magic
+    def py(self, line: str, cell: str) -> None:
+        """Run the lines below %%py in the agent's child kernel, where its variables are."""
+        from smol_magic.child_cell import child_cell_blocking
+
+        child_cell_blocking(self, line, cell)
+
+    async def run_py(self, line: str, body: str) -> None:
+        """What a `%%py` cell awaits."""
+        from smol_magic.child_cell import child_cell
+
+        await child_cell(self, line, body)
+
+    def read_line(self, line: str) -> RunOptions | None:
+        """The options of a `%%agent` line; None if it asked for help. Raises CellError for what it cannot read."""
+        from smol_kernel.config import RunOptions, add_options, read_options
+        from smol_kernel.errors import ConfigError
+
+        parser = _Parser(prog="%%agent", add_help=False, allow_abbrev=False)
+        known = RunOptions(
+            model=self.model or None,
+            api_base=self.api_base or None,
+            max_steps=self.max_steps,
+            timeout=self.timeout or None,
+        )
+        add_options(parser, known)
+        parser.add_argument("-h", "--help", action="store_true", help="show this text")
+        parsed, rest = parser.parse_known_args(_words(line))
+        if parsed.help:
+            print(parser.format_help().strip())
+            return None
+        if rest:
+            raise CellError(_not_understood(rest, parser))
+        try:
+            return read_options(parsed)
+        except ConfigError as error:
+            raise CellError(f"%%agent: {error}") from None
+
+    def tell_unseen(self, place: Place) -> None:
+        """Offer the runs of this notebook whose page was closed or reloaded before they ended, or cut off."""
+        for run in self.session.unseen(place):
+            task = run.task.strip().splitlines()[0][:60]
+            how = "was cut off" if run.state == "unfinished" else f"ended ({run.state}), perhaps unseen"
+            print(f"An earlier run here {how}: “{task}”. Its account: %agent show {run.run}")
+
+    # -- the commands of %agent
+
+    def _command(self, line: str) -> None:
+        from smol_kernel.errors import SmolError
+        from smol_magic.writeback import Place
+
+        name, *words = _words(line) or [""]
+        if name and name not in COMMANDS:
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            guess = f"Did you mean %agent {close[0]}?" if close else "%agent help lists the commands."
+            raise CellError(f"%agent {name}: there is no such command. {guess} A task goes below %%agent.")
+        self.tell_unseen(Place.of(self.shell))
+        try:
+            getattr(self, f"_{name or 'state'}")(*words)
+        except TypeError as error:
+            if "positional argument" not in str(error):
+                raise
+            raise CellError(f"%agent {name} is written so:\n{COMMANDS[name]}") from None
+        except SmolError as error:
+            raise CellError(str(error)) from None
+
+    def _state(self) -> None:
+        from smol_kernel.config import MODEL_VARIABLE, NO_MODEL
+
+        model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
+        print(f"model: {model}" if model else NO_MODEL)
+        limit = f"{self.timeout:g} s" if self.timeout else "any time"
+        print(f"a run takes at most {self.max_steps} steps, an action at most {limit}")
+        print("actions are not isolated from this machine")
+        if last is None:
+            print("no run in this notebook yet")
+        else:
+            tokens = (last.totals.input_tokens or 0) + (last.totals.output_tokens or 0)
+            spent = f", {tokens:,} tokens" if tokens else ""
+            print(f"last run: {last.run}, {last.state}, {len(last.steps)} steps, {last.totals.seconds:.1f} s{spent}")
+        print("%agent help lists the commands, %%agent --help the options")
+
+    def _model(self, name: str = "") -> None:
+        from smol_kernel.config import make_model
+
+        if not name:
+            raise CellError(f"Name a model:\n{COMMANDS['model']}")
+        model = make_model(name, self.api_base or None, self.shell.user_ns)
+        self.model = name
+        if model.slow_start:
+            from smol_kernel.models.litellm import warm_up
+
+            warm_up()
+        print(f"model: {name}" + (" (its replies come from a script, not from a model)" if model.scripted else ""))
+
+    def _stop(self) -> None:
+        if self.session.running:
+            raise CellError(f"{self.session.running} in this notebook: ■ stops it")
+        self.session.close()
+        print("The agent's conversation and its child kernel have ended; the next %%agent starts anew.")
+
+    def _show(self, run: str = "") -> None:
+        from IPython.display import display
+
+        from smol_magic.account import account
+
+        data, metadata = account(self._transcript(run))
+        display(data, metadata=metadata, raw=True)
+
+    def _runs(self, *words: str) -> None:
+        runs = self.session.journal.runs(limit=20, search=" ".join(words) or None)
+        if not runs:
+            print("No runs in the journal yet." if not words else f"No run with {' '.join(words)!r} in it.")
+        for run in runs:
+            task = " ".join(run.task.split())
+            print(f"{run.run}  {run.state:<15}  {run.model:<24}  {task[:60]}")
+
+    def _export(self, file: str, run: str = "") -> None:
+        from smol_kernel.runs.notebook import write_notebook
+
+        path = Path(file).expanduser()
+        if path.suffix != ".ipynb":
+            raise CellError(f"%agent export {file}: a run is written as a notebook; let the name end in .ipynb")
+        opened = notebook_path()
+        if opened and path.exists() and path.resolve() == Path(opened).resolve():
+            raise CellError(f"%agent export {file}: this is the notebook you are in; choose another name")
+        try:
+            write_notebook(self._transcript(run), path)
+        except OSError as error:
+            raise CellError(f"%agent export {file}: {error.strerror or error}") from None
+        print(f"written: {file}")
+
+    def _help(self) -> None:
+        print("%%agent [options]            a task, in the lines below; %%agent --help lists the options\n"
+              "%%py                         Python, run in the agent's child kernel\n"
+              "%agent                       the settings\n" + "\n".join(COMMANDS.values()))  # fmt: skip
+
+    def _transcript(self, run: str) -> Transcript:
+        """The run whose id begins with `run`; without one the last of this notebook."""
+        from smol_kernel.render.transcript import Transcript
+
+        if not run and self.session.last is None:
+            raise CellError("There is no run in this notebook yet. %agent runs lists those in the journal.")
+        if not run and self.session.last is not None:
+            return self.session.last
+        journal = self.session.journal
+        found = journal.find(run).run
+        journal.offer(found)
+        return Transcript.from_events(journal.events(found, family=True))
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser that neither prints nor exits."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CellError(f"%%agent: {message}. %%agent --help lists the options.")
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise CellError(f"cannot read {line!r}: {error}") from None
+
+
+def _not_understood(rest: list[str], parser: argparse.ArgumentParser) -> str:
+    options = [word for word in rest if word.startswith("-")]
+    if not options:
+        return f"%%agent: {' '.join(rest)!r} stands in the first line; the task goes in the lines below it."
+    known = [option for action in parser._actions for option in action.option_strings]
+    close = difflib.get_close_matches(options[0], known, n=1)
+    guess = f"Did you mean {close[0]}?" if close else "%%agent --help lists the options."
+    return f"%%agent: there is no option {options[0]}. {guess}"
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register magics and transformer with `shell`, and leave the session at `shell.smol_session`. Repeatable."""
+    if getattr(shell, "smol_session", None) is not None:
+        return
+    magics = SmolMagic(shell)
+    shell.register_magics(magics)
+    shell.smol_session = magics.session  # type: ignore[attr-defined]
+    shell.input_transformers_cleanup.append(AwaitRewriting(shell))
+    install(shell, list(COMMANDS))
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Undo `load` and end the child."""
+    session: Any = getattr(shell, "smol_session", None)
+    if session is None:
+        return
+    session.close()
+    atexit.unregister(session.close)
+    shell.smol_session = None  # type: ignore[attr-defined]
+    for transformer in [t for t in shell.input_transformers_cleanup if isinstance(t, AwaitRewriting)]:
+        shell.input_transformers_cleanup.remove(transformer)
+        transformer.remove()
+    manager = shell.magics_manager
+    for kind, name in (("line", "agent"), ("cell", "agent"), ("cell", "py")):
+        manager.magics[kind].pop(name, None)
+    with suppress(KeyError, ValueError):
+        shell.configurables.remove(manager.registry.pop("SmolMagic"))

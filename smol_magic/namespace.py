@@ -1,0 +1,52 @@
+"""The notebook's variables as an agent sees them: inputs it is handed, tools it may call, the name of its answer.
+
+Called by `cell`, on the cell's own thread.
+"""
+
+from __future__ import annotations
+
+import difflib
+import keyword
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from smol_magic.endings import CellError
+
+if TYPE_CHECKING:
+    from smol_kernel.tools.base import Tool
+
+
+def inputs(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables called `names`. Raises CellError for one that is not there."""
+    found = {}
+    for name in names:
+        if name not in namespace:
+            close = difflib.get_close_matches(name, [known for known in namespace if not known.startswith("_")], n=3)
+            guess = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise CellError(f"--in {name}: there is no variable {name!r} in this notebook.{guess}")
+        found[name] = namespace[name]
+    return found
+
+
+def tools(namespace: Mapping[str, Any]) -> list[Tool]:
+    """The tools defined in the notebook; where two have one name, the variable of that name decides."""
+    from smol_kernel.tools.base import Tool
+
+    found: dict[str, Tool] = {}
+    for variable, value in namespace.items():
+        if not isinstance(value, Tool) or variable.startswith("_"):
+            continue
+        if value.name not in found or variable == value.name:
+            found[value.name] = value
+    return list(found.values())
+
+
+def answer_name(name: str | None, given: Iterable[str]) -> str | None:
+    """`name`, checked: a Python name that is not also handed in (the cell could not be run twice)."""
+    if name is None:
+        return None
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise CellError(f"-o {name}: {name!r} is not a Python name; write for instance -o answer")
+    if name in given:
+        raise CellError(f"-o {name}: {name!r} is handed in by --in and stays as it is; choose another name")
+    return name

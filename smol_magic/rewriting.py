@@ -1,0 +1,58 @@
+"""Turns `%%agent` and `%%py` cells into an await, so that the kernel stays awake for buttons while they run.
+
+An IPython input transformer, registered by `magics`. Where awaiting is impossible it leaves the cell to the ordinary
+cell magic.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_CELL = re.compile(r"%%(agent|py)(?=\s|$)(.*)", re.DOTALL)
+
+
+class AwaitRewriting:
+    """The transformer of one shell: lines of a cell in, lines of a cell out."""
+
+    has_side_effects = True
+    """Or terminal IPython, which tries transformers while a cell is typed, would run it after its first line."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._depth = 0  # of cells being executed; more than none: code runs this one
+        shell.events.register("pre_run_cell", self._enter)
+        shell.events.register("post_run_cell", self._leave)
+
+    def remove(self) -> None:
+        """Undo the registrations."""
+        self._shell.events.unregister("pre_run_cell", self._enter)
+        self._shell.events.unregister("post_run_cell", self._leave)
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """Rewrite one of our cells; comments and blank lines may stand before its first line."""
+        start = 0
+        while start < len(lines) and (not lines[start].strip() or lines[start].lstrip().startswith("#")):
+            start += 1
+        match = _CELL.match(lines[start]) if start < len(lines) else None
+        if match is None:
+            return lines
+        if not self._can_await():
+            return lines[start:]  # IPython finds a cell magic in the first line only
+        name, line = match[1], match[2].strip()
+        body = "".join(lines[start + 1 :])
+        call = f"get_ipython().find_cell_magic({name!r}).__self__.run_{name}({line!r}, {body!r})"
+        return [*lines[:start], f"await {call}\n"]
+
+    def _can_await(self) -> bool:
+        shell: Any = self._shell
+        return bool(shell.autoawait and self._depth == 0 and shell.loop_runner is shell.loop_runner_map["asyncio"][0])
+
+    def _enter(self, *_: object) -> None:
+        self._depth += 1
+
+    def _leave(self, *_: object) -> None:
+        self._depth = max(0, self._depth - 1)  # the cell that loads us has been entered before

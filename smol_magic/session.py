@@ -1,0 +1,160 @@
+"""What one shell keeps from cell to cell: the agent with its child kernel, the last run, and what is running now.
+
+The magics make it and leave it at `shell.smol_session`; the Agent kernel completes and inspects through it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from smol_magic.endings import CellError
+
+if TYPE_CHECKING:
+    from smol_kernel.agents.code_agent import CodeAgent
+    from smol_kernel.config import RunOptions
+    from smol_kernel.executors.base import PythonExecutor
+    from smol_kernel.journal import Journal, RunSummary
+    from smol_kernel.models.base import Model
+    from smol_kernel.render.transcript import Transcript
+    from smol_kernel.tools.base import Tool
+    from smol_magic.writeback import Place
+
+
+class Session:
+    """The conversation of one shell and the child kernel it works in."""
+
+    def __init__(self) -> None:
+        self.agent: CodeAgent | None = None
+        self.last: Transcript | None = None
+        self.running: str | None = None
+        """What the cell that runs now is doing, in words; None: nothing runs."""
+        self._executor: PythonExecutor | None = None
+        self._journal: Journal | None = None
+        self._lock = threading.Lock()
+        atexit.register(self.close)
+
+    @property
+    def journal(self) -> Journal:
+        """The journal that runs of this shell are recorded in."""
+        if self._journal is None:
+            from smol_kernel.journal import Journal
+
+            self._journal = Journal()
+        return self._journal
+
+    @contextmanager
+    def busy(self, doing: str) -> Iterator[None]:
+        """Claims the session for one cell. Raises CellError when another one has it (a tool that runs a cell)."""
+        if not self._lock.acquire(blocking=False):
+            raise CellError(f"{self.running} in this notebook: wait until it has ended, or stop it with ■")
+        self.running = doing
+        try:
+            yield
+        finally:
+            self.running = None
+            self._lock.release()
+
+    def executor(self, timeout: float | None) -> PythonExecutor:
+        """The executor of the current conversation; a new one if there is none."""
+        if self._executor is None:
+            from smol_kernel.executors.base import create
+
+            self._executor = create("local", timeout_seconds=timeout)
+        return self._executor
+
+    def agent_for(self, options: RunOptions, model: Model, tools: Sequence[Tool]) -> CodeAgent:
+        """The agent for the next run: the one of the conversation if that is continued, else a fresh one.
+
+        Raises SmolError where model or tools do not serve.
+        """
+        from smol_kernel.config import make_agent
+
+        fresh = make_agent(options, model, tools, journal=self.journal)
+        if not options.continued:
+            self.end_child()
+        elif self.agent is None:  # there may be a child already, started by %%py
+            fresh.python_executor = self.executor(options.timeout)
+        else:
+            known, self.agent.model = self.agent, model
+            known.tools, known.max_steps = fresh.tools, fresh.max_steps
+            known.python_executor.timeout_seconds = options.timeout  # type: ignore[attr-defined]
+            known.memory.system_prompt.system_prompt = known.initialize_system_prompt()
+            fresh = known
+        self.agent, self._executor = fresh, fresh.python_executor
+        return fresh
+
+    def end_child(self) -> None:
+        """End the child kernel of the conversation; safe to repeat."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.cleanup()
+
+    def close(self) -> None:
+        """End the conversation and its child; at exit too. The next cell starts anew."""
+        self.agent = None
+        self.end_child()
+
+    def complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
+        """Completions in the child's namespace, as the content of a `complete_reply`."""
+        if hasattr(self._executor, "complete"):
+            return self._executor.complete(code, cursor_pos)
+        empty = {"matches": [], "cursor_start": cursor_pos, "cursor_end": cursor_pos, "metadata": {}}
+        return {"status": "ok", **empty}
+
+    def inspect(self, code: str, cursor_pos: int, detail_level: int = 0) -> dict[str, Any]:
+        """What the child knows of the name at the cursor, as the content of an `inspect_reply`."""
+        if hasattr(self._executor, "inspect"):
+            return self._executor.inspect(code, cursor_pos, detail_level)
+        return {"status": "ok", "found": False, "data": {}, "metadata": {}}
+
+    # -- runs whose page went away
+
+    def unseen(self, place: Place) -> list[RunSummary]:
+        """Runs of this notebook whose account nobody can have seen, newest first; each is told only once."""
+        from smol_kernel.errors import JournalError
+
+        notebook = notebook_path()
+        missed: list[RunSummary] = []
+        if notebook is None:
+            return missed
+        with suppress(JournalError):  # a run says what is wrong with the journal; this is only a courtesy
+            for run in self.journal.unseen({"notebook": notebook}):
+                self.journal.offer(run.run)
+                if run.state == "unfinished" or run.origin.get("session") != place.session:
+                    missed.append(run)
+        return missed
+
+    def seen(self, run: str) -> None:
+        """Note that the page that started `run` showed its account."""
+        from smol_kernel.errors import JournalError
+
+        with suppress(JournalError):  # at worst the run is offered once more
+            self.journal.offer(run)
+
+
+def notebook_path() -> str | None:
+    """The notebook this kernel belongs to, as far as Jupyter's server tells."""
+    return os.environ.get("JPY_SESSION_NAME") or None
+
+
+def front(shell: Any) -> str:
+    """Which of ours the person works in: "notebook", "agent-kernel" or "terminal"."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return "terminal"
+    return "agent-kernel" if kernel.implementation == "smol-kernel" else "notebook"
+
+
+def origin(shell: Any, place: Place) -> Mapping[str, Any]:
+    """Where a run starts, for its RunStarted event."""
+    return {
+        "front": front(shell),
+        "notebook": notebook_path(),
+        "session": place.session,
+        "cell_id": place.cell_id,
+    }

@@ -1,0 +1,318 @@
+"""What a person sees of a run while it goes on. One output is displayed, once; after that only its traits change.
+
+Made by `cell`. The live view is drawn by a thread of its own, at most ten times a second, so that a stream of small
+events costs little and the last one is never lost.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import html
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from IPython.display import display, publish_display_data
+
+from smol_kernel.events import Event, Notice, ToolCalled
+from smol_kernel.render.html import STATES, STYLE, is_open, step_html
+
+if TYPE_CHECKING:
+    from smol_kernel.render.transcript import StepRecord, Transcript
+
+LEAST_SECONDS = 0.1  # between two drawings
+CLOCK_SECONDS = 1.0  # the clock goes on where nothing happens
+
+_WITHOUT_WIDGETS = {"text/html": "<small>Agent run</small>", "text/plain": "Agent run"}
+"""What stays of the view where its widgets are gone: a notebook opened later, a page that has none."""
+
+_STYLE = """<style>
+.smol-view .widget-html, .smol-view .widget-html-content { margin: 0; width: 100%; min-width: 0; height: auto;
+  font-size: inherit; line-height: inherit; overflow: hidden; }
+.smol-view, .smol-view .widget-box { overflow: hidden; }
+.smol-view.smol-view-folded { border-color: transparent; border-radius: 0; }
+.smol-view-folded .smol-head { padding: 3px 0; align-items: center; }
+.smol-view-head { align-items: center; padding-right: 14px; }
+.smol-view-head > .widget-html { flex: 1; }
+.smol-view .smol-task { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.smol-view button.smol-view-stop { flex: none; width: auto; height: auto; margin: 0; padding: 2px 12px; font: inherit;
+  font-size: .92em; color: inherit; background: var(--smol-soft); border: 1px solid var(--smol-line);
+  border-radius: 4px; }
+.smol-view button.smol-view-stop:hover { box-shadow: none; border-color: var(--smol-dim); }
+.smol-view button.smol-view-stop:focus-visible { outline: 2px solid var(--smol-now); }
+.smol-view button.smol-view-stop:disabled { opacity: .6; }
+.smol-view-bar { height: 2px; background: var(--smol-line); overflow: hidden; }
+.smol-view-bar i { display: block; width: 25%; height: 2px; background: var(--smol-now);
+  animation: smol-view-go 1.6s ease-in-out infinite alternate; }
+@keyframes smol-view-go { from { margin-left: 0 } to { margin-left: 75% } }
+@media (prefers-reduced-motion: reduce) { .smol-view-bar i { animation: none; width: 100%; } }
+.smol-view-foot { padding: 7px 14px; border-top: 1px solid var(--smol-line); color: var(--smol-dim); font-size: .92em;
+  font-variant-numeric: tabular-nums; }
+.smol-view-foot b { font-weight: 500; color: var(--jp-content-font-color1, currentColor); }
+</style>"""
+
+
+class View(Protocol):
+    """Shows a run to a person. Called on the run's thread (`feed`), else on the cell's."""
+
+    leaves_account: bool
+    """True: the full account is displayed below it when the run has ended."""
+
+    def show(self, task: str, *, buttons: bool) -> None:
+        """Display it."""
+        ...
+
+    def feed(self, event: Event) -> None:
+        """Take in the next event of the run."""
+        ...
+
+    def stopping(self) -> None:
+        """Say that a stop was asked for."""
+        ...
+
+    def fold(self, failure: BaseException | None) -> None:
+        """The run has ended: shrink to one line."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Add a sentence to that line."""
+        ...
+
+    def retire(self) -> None:
+        """Leave only what a page can show later without widgets."""
+        ...
+
+
+def make_view(shell: Any, kind: str, transcript: Transcript, stop: Callable[[], None]) -> View:
+    """The view of `kind`: "widgets", "text", or "auto" (widgets wherever there is a page)."""
+    if kind == "widgets" or (kind == "auto" and hasattr(shell, "kernel")):
+        return LiveView(transcript, stop)
+    return TextView(transcript)
+
+
+class TextView:
+    """The run as lines of text, for a terminal."""
+
+    leaves_account = False
+
+    def __init__(self, transcript: Transcript) -> None:
+        from smol_kernel.render.console import ConsoleReader
+
+        self._transcript = transcript
+        self._reader = ConsoleReader()
+
+    def show(self, task: str, *, buttons: bool) -> None:
+        """Nothing to display before the first event."""
+
+    def feed(self, event: Event) -> None:
+        """Print what the event adds."""
+        self._transcript.feed(event)
+        self._reader(event)
+
+    def stopping(self) -> None:
+        """Say that a stop was asked for."""
+        print("Stopping …")
+
+    def fold(self, failure: BaseException | None) -> None:
+        """All is printed already."""
+
+    def say(self, text: str) -> None:
+        """Print the sentence."""
+        print(text)
+
+    def retire(self) -> None:
+        """Nothing to leave."""
+
+
+class LiveView:
+    """The run as widgets: a head with a Stop button, a card for each step, a line on what goes on."""
+
+    leaves_account = True
+
+    def __init__(self, transcript: Transcript, stop: Callable[[], None]) -> None:
+        from ipywidgets import HTML, Button, HBox, VBox
+
+        self._transcript, self._make_card = transcript, HTML
+        self._title, self._bar, self._foot = HTML(), HTML('<div class="smol-view-bar"><i></i></div>'), HTML()
+        self._button = Button(description="Stop", tooltip="Stop the agent (as ■ does)")
+        self._button.add_class("smol-view-stop")
+        self._button.on_click(lambda _: stop())
+        self._steps = VBox()
+        head = HBox([self._title, self._button])
+        head.add_class("smol-view-head")
+        self._body = VBox([self._bar, self._steps, self._foot])
+        self._root = VBox([HTML(STYLE + _STYLE), head, self._body])
+        self._root.add_class("smol-run").add_class("smol").add_class("smol-view")
+        self._drawn: dict[int, tuple[Any, ...]] = {}
+        self._task, self._notice, self._stopping = "", "", False
+        self._result: tuple[str, str, list[str]] = ("", "", [])
+        self._started = time.monotonic()
+        # Feeding and drawing happen on two threads; whoever reads the transcript holds this.
+        self._lock = threading.RLock()
+        self._news, self._ended = threading.Event(), threading.Event()
+
+    def show(self, task: str, *, buttons: bool) -> None:
+        """Display the view and begin to draw."""
+        self._task = task
+        if not buttons:
+            self._button.layout.display = "none"
+        self._draw()
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
+        display(
+            {"application/vnd.jupyter.widget-view+json": view, **_WITHOUT_WIDGETS},
+            metadata={"smol": {"live": True}},
+            raw=True,
+            display_id=self._root.model_id,
+        )
+        threading.Thread(
+            target=contextvars.copy_context().run, args=(self._keep_drawing,), name="smol-view", daemon=True
+        ).start()
+
+    def feed(self, event: Event) -> None:
+        """Take in the next event; it is on the page within a tenth of a second."""
+        with self._lock:
+            self._transcript.feed(event)
+            if isinstance(event, Notice):
+                self._notice = event.text
+            elif not isinstance(event, ToolCalled):
+                self._notice = ""
+        self._news.set()
+        if isinstance(event, ToolCalled) and event.blocking:
+            self._draw()  # now: the tool is called next, and buttons are dead until it returns
+
+    def stopping(self) -> None:
+        """Say that a stop was asked for."""
+        if not self._ended.is_set():
+            self._stopping = True
+            self._button.disabled = True
+            self._news.set()
+
+    def fold(self, failure: BaseException | None) -> None:
+        """Draw the end and shrink to one line."""
+        with self._lock:
+            self._draw()
+            self._ended.set()  # from here on nobody draws
+        self._news.set()
+        self._root.add_class("smol-view-folded")
+        self._result = self._summary(failure)
+        self.say("")
+        self._button.layout.display = self._body.layout.display = "none"
+
+    def say(self, text: str) -> None:
+        """Add a sentence to the one line."""
+        word, kind, facts = self._result
+        line = html.escape(" · ".join([*facts, text] if text else facts))
+        self._title.value = f'<div class="smol-head">{_chip(word, kind)}<small>{line}</small></div>'
+
+    def retire(self) -> None:
+        """Leave only what needs no widgets, for a page that would show an error once the kernel is gone.
+
+        Our labextension does it in time; this is for pages without it.
+        """
+        publish_display_data(_WITHOUT_WIDGETS, transient={"display_id": self._root.model_id}, update=True)
+
+    def _keep_drawing(self) -> None:
+        while not self._ended.is_set():
+            self._news.wait(CLOCK_SECONDS)
+            self._news.clear()
+            self._draw()
+            self._ended.wait(LEAST_SECONDS)
+
+    def _draw(self) -> None:
+        try:
+            with self._lock:
+                if self._ended.is_set():
+                    return
+                self._title.value = self._head()
+                self._foot.value = f'<div class="smol-view-foot">{self._progress()}</div>'
+                self._draw_steps()
+        except Exception:  # boundary: a view that breaks does not end a run
+            logging.getLogger(__name__).exception("the view of a run could not be drawn")
+
+    def _draw_steps(self) -> None:
+        steps = self._transcript.steps
+        cards = list(self._steps.children)
+        for index, step in enumerate(steps):
+            seen = _fingerprint(step)
+            if self._drawn.get(index) == seen:
+                continue
+            drawn = step_html(step, open=is_open(step))
+            self._drawn[index] = seen
+            if index < len(cards):
+                cards[index].value = drawn
+            else:
+                cards.append(self._make_card(drawn))
+        if len(cards) > len(self._steps.children):
+            self._steps.children = cards
+
+    def _head(self) -> str:
+        chips = _facts(self._transcript) if self._transcript.run else []
+        task = html.escape(self._task)
+        task = f'<span class="smol-task" title="{task}">{task}</span>'
+        return f'<div class="smol-head">{task}{"".join(map(_chip, chips))}</div>'
+
+    def _progress(self) -> str:
+        transcript, parts = self._transcript, []
+        if transcript.steps:
+            parts.append(f"step {transcript.steps[-1].number} of {transcript.max_steps}")
+        parts += [*_tokens(transcript), _clock(time.monotonic() - self._started)]
+        if doing := self._doing():
+            parts.append(f"<b>{html.escape(doing)}</b>")
+        return " · ".join(parts)
+
+    def _doing(self) -> str:
+        steps = self._transcript.steps
+        calls = [call for call in steps[-1].calls if call.ok is None] if steps else []
+        held = [call for call in calls if call.blocking]
+        if any(call.tool == "input" for call in calls):
+            return "the action asks you for input"
+        if held:
+            return f"{held[-1].tool} runs in this notebook: Stop takes effect when it returns, ■ ends it now"
+        if self._stopping:
+            return "stopping …"
+        if self._notice:
+            return self._notice
+        if calls:
+            return "waiting for " + ", ".join(sorted({call.tool for call in calls}))
+        if not steps:
+            return "starting"
+        return {"thinking": "the model is asked", "running": "the action runs"}.get(steps[-1].state, "")
+
+    def _summary(self, failure: BaseException | None) -> tuple[str, str, list[str]]:
+        """The one line that stays: a word for the state, its colour, and the facts."""
+        transcript = self._transcript
+        state = "interrupted" if isinstance(failure, KeyboardInterrupt) else transcript.state
+        word, kind = STATES.get("error" if state == "running" else state, (state, "warn"))
+        count = len(transcript.steps)
+        facts = [f"{count} step{'' if count == 1 else 's'}", *_tokens(transcript)]
+        facts.append(_clock(time.monotonic() - self._started))
+        return word, kind, facts
+
+
+def _fingerprint(step: StepRecord) -> tuple[Any, ...]:
+    """Changes whenever the card of the step does."""
+    answered = sum(call.ok is not None for call in step.calls)
+    length = sum(len(output.text) for output in step.outputs)
+    parts = (len(step.reply), len(step.outputs), length, len(step.calls), answered, step.seconds)
+    return (step.state, step.code, step.repaired_in, step.error, *parts)
+
+
+def _facts(transcript: Transcript) -> list[str]:
+    model = f"{transcript.model} (scripted)" if transcript.scripted else transcript.model
+    return [model, "not isolated" if transcript.isolation in ("", "none") else f"isolated: {transcript.isolation}"]
+
+
+def _tokens(transcript: Transcript) -> list[str]:
+    counts = [transcript.totals.input_tokens, transcript.totals.output_tokens]
+    known = [count for count in counts if count]
+    return [f"{sum(known):,} tokens"] if known else []
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _chip(text: str, kind: str = "") -> str:
+    return f'<span class="smol-chip{f" smol-{kind}" if kind else ""}">{html.escape(text)}</span>'

@@ -1,0 +1,127 @@
+"""Puts the finished work into the notebook as new cells below the one that asked for it. They are never run.
+
+In JupyterLab and Notebook 7 the labextension inserts them, in the tab that sent the cell; the messages are listed
+in its JavaScript. Elsewhere everything comes as one next cell. Called by `cell` when a run has succeeded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from smol_kernel.runs.script import ScriptCell
+
+TARGET = "smol.cells"
+CLAIM_SECONDS = 2.0
+"""How long a page may take to say that it has the cell; longer than other tabs wait for the one that sent it."""
+DONE_SECONDS = 10.0
+"""How long a page that has claimed may take to insert."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cell was run: the client's session id and the cell's id, as far as the front end tells them."""
+
+    session: str | None = None
+    cell_id: str | None = None
+
+    @classmethod
+    def of(cls, shell: InteractiveShell) -> Place:
+        """The place of the cell that `shell` runs now."""
+        request = shell.get_parent() if hasattr(shell, "get_parent") else None
+        if not isinstance(request, dict):
+            return cls()
+        header, metadata = request.get("header") or {}, request.get("metadata") or {}
+        return cls(session=header.get("session"), cell_id=metadata.get("cellId"))
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a page did: how many cells it put in and took away, and whether it is the one that sent the cell."""
+
+    inserted: int
+    removed: int
+    by_sender: bool
+
+
+def digest(source: str) -> str:
+    """What tells an untouched cell from an edited one."""
+    return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def notebook_cells(script: Sequence[ScriptCell], run: str, cell_id: str | None) -> list[dict[str, Any]]:
+    """The script as cells for the page, each marked with where it came from."""
+    return [
+        {
+            "cell_type": part.kind,
+            "source": part.source,
+            "metadata": {"smol": {"run": run, "step": part.step, "digest": digest(part.source), "cell": cell_id}},
+        }
+        for part in script
+    ]
+
+
+def untouched(candidates: Any) -> list[str]:
+    """Ids of the cells an earlier run wrote that still are as it wrote them."""
+    return [cell["id"] for cell in candidates if digest(cell["source"]) == cell["digest"]]
+
+
+def as_one_cell(script: Sequence[ScriptCell]) -> str:
+    """The script as the source of a single cell in the percent format, markdown as comments."""
+    parts = []
+    for part in script:
+        if part.kind == "markdown":
+            commented = "\n".join(f"# {line}".rstrip() for line in part.source.splitlines())
+            parts.append(f"# %% [markdown]\n{commented}")
+        else:
+            parts.append(f"# %%\n{part.source}")
+    return "\n\n".join(parts)
+
+
+async def write(cells: Sequence[dict[str, Any]], place: Place, *, replace: bool = True) -> Written | None:
+    """Have the page insert `cells` below the cell at `place`; None if no page answers.
+
+    With `replace` the untouched cells of its earlier runs go. Without cells it only asks whether the page is there.
+    """
+    if place.cell_id is None:
+        return None
+    from comm import create_comm
+
+    loop = asyncio.get_running_loop()
+    claimed: asyncio.Future[dict[str, Any]] = loop.create_future()
+    done: asyncio.Future[dict[str, Any]] = loop.create_future()
+
+    def receive(message: dict[str, Any]) -> None:
+        data = message["content"]["data"]
+        if "claim" in data:
+            loop.call_soon_threadsafe(_settle, claimed, data)
+        elif "done" in data:
+            loop.call_soon_threadsafe(_settle, done, data)
+
+    comm = create_comm(target_name=TARGET, data={"session": place.session, "cell_id": place.cell_id})
+    comm.on_msg(receive)
+    try:
+        await asyncio.wait({claimed}, timeout=CLAIM_SECONDS)
+        if not claimed.done():
+            return None
+        claim = claimed.result()
+        remove = untouched(claim["candidates"]) if replace else []
+        comm.send({"grant": claim["claim"], "cell_id": place.cell_id, "cells": list(cells), "remove": remove})
+        await asyncio.wait({done}, timeout=DONE_SECONDS)
+        if not done.done():
+            return None
+        written = done.result()
+        return Written(written["inserted"], written["removed"], by_sender=claim["session"] == place.session)
+    finally:
+        comm.close()
+
+
+def _settle(future: asyncio.Future[dict[str, Any]], data: dict[str, Any]) -> None:
+    if not future.done():  # the first page that claims is the one
+        future.set_result(data)

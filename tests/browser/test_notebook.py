@@ -1,0 +1,283 @@
+"""A person's notebook in a real JupyterLab: the whole story of an agent cell, and how it is stopped and found again."""
+
+from __future__ import annotations
+
+import pytest
+from lab import NotebookPage
+from playwright.sync_api import expect
+
+from smol_kernel.models.demo import DEMO_TASKS
+
+pytestmark = pytest.mark.browser
+
+TASK = DEMO_TASKS[0].task
+STOP = ".smol-view-stop"
+
+SETUP = """%load_ext smol_magic
+from smol_kernel import ScriptedModel, tool
+
+def scripted(*actions):
+    return ScriptedModel(["I do it.\\n<code>\\n" + action + "\\n</code>" for action in actions])
+"""
+
+STORY = [
+    """%load_ext smol_magic
+%agent model demo""",
+    """from smol_kernel import tool
+from smol_kernel.models.demo import demo_data
+
+df = demo_data("co2")""",
+    """import pathlib, time
+
+@tool(threaded=True)
+def fetch_unit(name: str) -> str:
+    \"\"\"Looks up the unit of a measured quantity.
+
+    Args:
+        name: Name of the quantity.
+    \"\"\"
+    while not pathlib.Path("GATE").exists():
+        time.sleep(0.01)
+    return {"co2": "ppm"}[name]""",
+    f"%%agent --in df -o answer\n{TASK}",
+    "print(answer)",
+]
+AGENT = 3  # the agent cell of the story
+
+
+def test_from_a_task_to_cells_that_run(lab, context, screenshot):
+    gate = lab.notebooks / "gate"
+    lab.write("story.ipynb", [cell.replace("GATE", str(gate)) for cell in STORY])
+    tab = NotebookPage(context, lab, "story.ipynb")
+    tab.command("application:toggle-left-area")
+    for index in range(AGENT):
+        tab.run(index)
+    tab.start(AGENT)
+
+    # The tool waits for us, so all of this is seen while the run goes on.
+    view = tab.cell(AGENT).locator(".smol-view")
+    expect(view).to_contain_text("I look at the table first")
+    expect(view).to_contain_text("KeyError")
+    expect(view).to_contain_text("The dates are the index", ignore_case=True)
+    expect(view).to_contain_text("waiting for fetch_unit")
+    expect(view).to_contain_text("not isolated")
+    expect(view).to_contain_text("scripted")
+    expect(tab.cell(AGENT).locator(STOP)).to_be_visible()
+    assert not tab.has_ended(AGENT)
+    assert len(tab.cells()) == len(STORY)
+    tab.scroll_to(AGENT)
+    screenshot(tab.page, "running")
+
+    gate.touch()
+    tab.wait_for_end(AGENT)
+    expect(tab.cell(AGENT).locator(STOP)).to_be_hidden()
+    expect(view).to_contain_text("done")
+    account = tab.output(AGENT).nth(1)
+    expect(account).to_contain_text("In the 1980s")
+    expect(account.locator("img").first).to_be_visible()
+    tab.page.set_viewport_size({"width": 1200, "height": 1150})
+    tab.scroll_to(AGENT)
+    screenshot(tab.page, "finished")
+    tab.set_theme("Dark")
+    screenshot(tab.page, "finished-dark")
+    tab.set_theme("Light")
+    tab.page.set_viewport_size({"width": 480, "height": 1150})
+    for shown in (view, account.locator(".smol")):
+        assert shown.evaluate("element => element.scrollWidth <= element.clientWidth")
+    screenshot(tab.page, "finished-narrow")
+    tab.page.set_viewport_size({"width": 1200, "height": 900})
+
+    inserted = [cell for cell in tab.cells() if "smol" in cell["metadata"]]
+    assert tab.cells()[AGENT + 1 : AGENT + 1 + len(inserted)] == inserted  # right below, in one piece
+    assert [cell["cell_type"] for cell in inserted] == ["markdown", "code"] * (len(inserted) // 2)
+    steps = [cell["metadata"]["smol"]["step"] for cell in inserted]
+    assert steps == sorted(steps)
+    assert all(cell.get("execution_count") is None and not cell.get("outputs") for cell in inserted)  # never run
+    expect(tab.cell(AGENT + 1).locator(".jp-RenderedMarkdown")).to_be_visible()
+    assert "%%agent" not in "".join(cell["source"] for cell in inserted)
+
+    for _ in range(2):
+        tab.run_below(AGENT + 1)
+        cells = tab.cells()[AGENT + 1 :]
+        assert not [out for cell in cells for out in cell.get("outputs", []) if out["output_type"] == "error"]
+        assert "1980s" in str(cells[-1]["outputs"])  # print(answer), which stood below all the time
+        assert any("image/png" in out.get("data", {}) for cell in cells for out in cell.get("outputs", []))
+    screenshot(tab.page, "cells")
+
+    tab.save()
+    tab.page.close()
+    lab.end_sessions()
+    reopened = NotebookPage(context, lab, "story.ipynb", workspace="later")
+    shown = reopened.output(AGENT)
+    expect(shown).to_have_count(2)
+    expect(shown.nth(0)).to_have_text("Agent run")
+    assert not reopened.ask("panel => panel.content.model.dirty")
+    expect(shown.nth(1)).to_contain_text("In the 1980s")
+    text = reopened.cell(AGENT).locator(".jp-OutputArea").inner_text()
+    assert "Error displaying widget" not in text
+    expect(reopened.page.get_by_text("Error displaying widget")).to_have_count(0)
+    reopened.page.close()
+
+
+def test_running_the_cell_again_replaces_its_own_cells_but_not_an_edited_one(lab, context):
+    lab.write(
+        "again.ipynb", [SETUP, "m = scripted('x = 20', 'final_answer(x + 1)')", "%%agent --model m\nadd", "'end'"]
+    )
+    tab = NotebookPage(context, lab, "again.ipynb")
+    for index in range(3):
+        tab.run(index)
+    first = tab.cells()
+    written = [cell["source"] for cell in first[3:-1]]
+    assert written[1] == "x = 20"
+    tab.edit(4, "x = 30  # mine")
+    tab.run(1)
+    tab.run(2)
+    again = tab.sources()
+    assert again[3 : 3 + len(written)] == written
+    assert again[3 + len(written) :] == ["x = 30  # mine", "'end'"]
+
+
+def test_notebook_7_gets_its_cells_as_well(lab, context):
+    lab.write(
+        "seven.ipynb", [SETUP, "m = scripted('x = 20', 'final_answer(x + 1)')", "%%agent --model m\nadd", "'end'"]
+    )
+    tab = NotebookPage(context, lab, "seven.ipynb", app="notebook")
+    for index in range(3):
+        tab.run(index)
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("cells inserted")
+    assert [cell["source"] for cell in tab.cells()[3:] if cell["cell_type"] == "code"] == ["x = 20", "x + 1", "'end'"]
+
+
+def test_two_tabs_get_the_cells_once_in_the_tab_that_ran_the_cell(lab, context):
+    lab.write("tabs.ipynb", [SETUP, "m = scripted('x = 20', 'final_answer(x + 1)')", "%%agent --model m\nadd"])
+    first = NotebookPage(context, lab, "tabs.ipynb", workspace="one")
+    second = NotebookPage(context, lab, "tabs.ipynb", workspace="two")
+    for index in range(3):
+        second.run(index)
+    assert [cell["source"] for cell in second.cells() if "smol" in cell["metadata"]][1::2] == ["x = 20", "x + 1"]
+    assert not [cell for cell in first.cells() if "smol" in cell["metadata"]]
+
+
+LOOPS = "print('be' + 'gun')\\nwhile True: pass"
+
+
+@pytest.fixture
+def looping(lab, context, request):
+    """A notebook whose agent cell (2) is in the middle of an endless action, with a cell queued behind it."""
+    name = f"{request.node.name}.ipynb"
+    lab.write(name, [SETUP, f"m = scripted('kept = 1', {LOOPS!r})".replace("\\\\n", "\\n"), "%%agent --model m\nloop",
+                     "ran = True"])  # fmt: skip
+    tab = NotebookPage(context, lab, name)
+    tab.run(0)
+    tab.run(1)
+    tab.start(2)
+    tab.start(3)
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("begun")
+    return tab
+
+
+def assert_stopped(tab):
+    """The cell says so in one line, nothing was inserted, and the cell queued behind it did not run."""
+    tab.wait_for_end(2)
+    outputs = tab.cells()[2]["outputs"]
+    assert [output["output_type"] for output in outputs] == ["display_data", "display_data", "error"]
+    assert outputs[-1]["ename"] == "Stopped" and len(outputs[-1]["traceback"]) == 1
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("stopped")
+    expect(tab.cell(2).locator(STOP)).to_be_hidden()
+    tab.wait_for_end(3)
+    assert tab.cells()[3]["execution_count"] is None
+    assert not [cell for cell in tab.cells() if "smol" in cell["metadata"]]
+
+
+def test_the_stop_button_stops_in_the_middle_of_an_action(looping, screenshot):
+    looping.cell(2).locator(STOP).click()
+    assert_stopped(looping)
+    screenshot(looping.page, "stopped")
+
+
+def test_the_toolbars_square_stops_in_the_middle_of_an_action(looping):
+    looping.press_interrupt()
+    assert_stopped(looping)
+
+
+def test_pressing_stop_and_the_square_many_times_is_as_good_as_once(looping):
+    looping.cell(2).locator(STOP).click()
+    for _ in range(3):
+        looping.press_interrupt()
+    assert_stopped(looping)
+    looping.edit(3, "1 + 1")
+    looping.run(3)
+    assert "2" in str(looping.cells()[3]["outputs"])
+
+
+TOOL = '''@tool
+def hold() -> int:
+    """Holds the notebook's thread."""
+    while True: pass
+
+m = scripted("hold()")'''
+
+
+def test_the_square_stops_a_tool_that_holds_the_notebook(lab, context):
+    lab.write("tool.ipynb", [SETUP, TOOL, "%%agent --model m\nhold", "ran = True"])
+    tab = NotebookPage(context, lab, "tool.ipynb")
+    tab.run(0)
+    tab.run(1)
+    tab.start(2)
+    tab.start(3)
+    view = tab.cell(2).locator(".smol-view")
+    expect(view).to_contain_text("hold runs in this notebook")
+    expect(view).to_contain_text("■")
+    tab.press_interrupt()
+    assert_stopped(tab)
+
+
+def test_a_page_reloaded_in_the_middle_of_a_run_is_offered_the_run(lab, context):
+    gate = lab.notebooks / "reload-gate"
+    waits = f"import os\\nwhile not os.path.exists({str(gate)!r}): pass"
+    lab.write("reload.ipynb", [SETUP, f'm = scripted("{waits}", "final_answer(42)")', "%%agent --model m\nwait for it",
+                               "%agent", ""])  # fmt: skip
+    tab = NotebookPage(context, lab, "reload.ipynb")
+    tab.run(0)
+    tab.run(1)
+    tab.save()
+    tab.start(2)
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("os.path.exists")
+    tab.page.reload()
+    tab.wait_until_shown()
+    gate.touch()
+    tab.run(tab.sources().index("%agent"))
+    offered = str(tab.cells()[tab.sources().index("%agent")]["outputs"])
+    assert "wait for it" in offered
+    command = offered[offered.index("%agent show") :].split("\\n")[0]
+    last = len(tab.cells()) - 1
+    tab.edit(last, command)
+    tab.run(last)
+    expect(tab.output(last)).to_contain_text("42")
+
+
+def test_the_agent_kernel_takes_a_plain_cell_as_a_task(lab, context, screenshot):
+    lab.write(
+        "agent.ipynb",
+        [
+            "%%host\nfrom smol_kernel.models.demo import demo_data\n"
+            "from smol_kernel import ScriptedModel\nm = ScriptedModel(["
+            "'I read the table and look at its last rows.\\n<code>\\n"
+            "import statsmodels.api as sm\\n"
+            "df = sm.datasets.macrodata.load_pandas().data\\ndf.tail(3)\\n</code>',\n"
+            "'The columns say what I need.\\n<code>\\n"
+            'final_answer(f"{len(df)} quarters, {df.year.min():.0f} to {df.year.max():.0f}")\\n</code>\'])',
+            "%agent model m",
+            "How many quarters does the table of US macro data cover?",
+            "%%py\ndf[['year', 'quarter', 'infl']].describe().round(1)",
+        ],
+        kernel="agent",
+    )
+    tab = NotebookPage(context, lab, "agent.ipynb")
+    for index in range(4):
+        tab.run(index)
+    expect(tab.output(2).nth(1)).to_contain_text("203 quarters, 1959 to 2009")
+    expect(tab.output(3)).to_contain_text("infl")
+    assert len(tab.cells()) == 4  # a cell of Python would be the next task here
+    tab.scroll_to(2)
+    screenshot(tab.page, "agent-kernel")

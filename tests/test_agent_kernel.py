@@ -1,0 +1,259 @@
+"""The Agent kernel as a Jupyter client meets it: installed by `smol kernel install`, started by its kernel.json."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import jupyter_kernel_test
+import psutil
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+import smol_kernel
+from smol_kernel.serve.agent_kernel import is_task
+from smol_kernel.serve.cli import main
+
+PATIENCE = 60  # seconds until a kernel that says nothing counts as hung
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(tmp_path_factory):
+    """The kernel in a Jupyter folder of its own, away from anybody's settings."""
+    folder = tmp_path_factory.mktemp("agent-kernel")
+    assert main(["kernel", "install", "--prefix", str(folder)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder / "share" / "jupyter"))
+        patch.setenv("IPYTHONDIR", str(folder / "ipython"))
+        patch.setenv("SMOL_JOURNAL", str(folder / "journal.sqlite"))
+        patch.setenv("PYTHONPATH", str(Path(smol_kernel.__file__).parent.parent))
+        patch.delenv("SMOL_MODEL", raising=False)
+        yield
+
+
+class Cell:
+    """What came of one cell: the reply's content, and the outputs by message type."""
+
+    def __init__(self, client, code, **options):
+        self.outputs = []
+        self.reply = client.execute_interactive(
+            code, timeout=PATIENCE, output_hook=self.outputs.append, allow_stdin=False, **options
+        )["content"]
+
+    @property
+    def text(self):
+        texts = [message["content"].get("text", "") for message in self.outputs]
+        texts += [message["content"].get("data", {}).get("text/plain", "") for message in self.outputs]
+        return "\n".join(filter(None, texts))
+
+
+@pytest.fixture(scope="module")
+def kernel(installed):
+    manager, client = start_new_kernel(kernel_name="agent", startup_timeout=PATIENCE)
+    yield manager, client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def client(kernel):
+    return kernel[1]
+
+
+SCRIPT = """%%host
+from smol_kernel import ScriptedModel, tool
+
+@tool
+def double(number: int) -> int:
+    \"\"\"Twice a number.
+
+    Args:
+        number: The number.
+    \"\"\"
+    return 2 * number
+
+scripted = ScriptedModel([
+    "I call the tool.\\n<code>\\nx = double(21)\\nfinal_answer(x)\\n</code>",
+    "I look at what is there.\\n<code>\\nfinal_answer(x + 1)\\n</code>",
+])
+"""
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("In which year was it?", True),
+        ("draw df", True),
+        ("   \n\nindented text", True),
+        ("print(1)", True),
+        ("? what is this", True),
+        ("", False),
+        (" \n", False),
+        ("%agent", False),
+        ("\n%%py\n1", False),
+        ("# a comment\n\n%%py\n1", False),
+        ("# A heading\nand what to do", True),
+        ("!ls", False),
+        ("print?", False),
+        ("df.head??", False),
+        ("?print", False),
+        ("%agent?", False),
+    ],
+)
+def test_text_is_a_task_and_signs_of_ipython_are_not(cell, expected):
+    assert is_task(cell) is expected
+
+
+def test_a_plain_cell_without_a_model_says_what_to_set(client):
+    cell = Cell(client, "What is 6 times 7?")
+    assert cell.reply["status"] == "error"
+    said = "\n".join(cell.reply["traceback"])
+    assert "SMOL_MODEL" in said
+    assert "Traceback" not in said
+
+
+def test_plain_cells_are_one_conversation_with_the_tools_of_the_host(client):
+    assert Cell(client, SCRIPT).reply["status"] == "ok"
+    assert Cell(client, "%agent model scripted").reply["status"] == "ok"
+    first = Cell(client, "What is 21 doubled?")
+    assert first.reply["status"] == "ok"
+    assert "42" in first.text
+    second = Cell(client, "And one more than that?")
+    assert second.reply["status"] == "ok"
+    assert "43" in second.text
+    assert "42" in Cell(client, "%%py\nx").text
+
+
+def test_py_runs_in_the_child_and_host_in_the_kernel(client):
+    assert Cell(client, "%%py\nwhere = 'child'\nimport os; pid = os.getpid()").reply["status"] == "ok"
+    assert Cell(client, "%%host\nwhere = 'host'\nimport os; pid = os.getpid()").reply["status"] == "ok"
+    assert "'child'" in Cell(client, "%%py\nwhere").text
+    assert "'host'" in Cell(client, "%%host\nwhere").text
+    assert Cell(client, "%%py\npid").text != Cell(client, "%%host\npid").text
+
+
+def test_errors_of_the_host_keep_their_line_numbers(client):
+    cell = Cell(client, "# comment\n%%host\n\n1 / 0")
+    assert "line 4" in "\n".join(cell.reply["traceback"]).replace("\x1b[0m", "")
+
+
+def test_host_takes_cell_magics(client):
+    cell = Cell(client, "%%host\n%%capture said\nprint('kept')")
+    assert cell.reply["status"] == "ok"
+    assert "kept" in Cell(client, "%%host\nsaid.stdout").text
+
+
+def test_completion_and_inspection_ask_the_namespace_where_the_cell_runs(client):
+    Cell(client, "%%py\nzebra_of_child = 1")
+    Cell(client, "%%host\nzebra_of_host = 'striped'")
+
+    def completed(code):
+        reply = client.complete(code, reply=True, timeout=PATIENCE)["content"]
+        return [code[: reply["cursor_start"]] + match for match in reply["matches"]]
+
+    assert completed("%%py\nzebra_of") == ["%%py\nzebra_of_child"]
+    assert completed("%%host\nzebra_of") == ["%%host\nzebra_of_host"]
+    assert completed("first line\nwhat is zebra_of") == ["first line\nwhat is zebra_of_child"]
+    assert "%%agent" in completed("%%agen")
+
+    def inspected(code):
+        return client.inspect(code, reply=True, timeout=PATIENCE)["content"]
+
+    assert inspected("%%py\nzebra_of_child")["found"]
+    assert not inspected("%%py\nzebra_of_host")["found"]
+    assert "striped" in inspected("%%host\nzebra_of_host")["data"]["text/plain"]
+
+
+def test_a_silent_request_is_python_of_the_front_end_and_no_task(client):
+    assert Cell(client, "probe = 5", silent=True).reply["status"] == "ok"
+    assert "5" in Cell(client, "%%host\nprobe").text
+
+
+def test_what_ipython_runs_by_itself_is_no_task(client):
+    assert Cell(client, "%%capture said\nprint('captured')").reply["status"] == "ok"
+    assert "captured" in Cell(client, "%%host\nsaid.stdout").text
+
+
+def test_an_interrupt_stops_the_child_and_keeps_its_names(kernel):
+    manager, client = kernel
+    Cell(client, "%%py\nkept = 'still here'")
+    request = client.execute("%%py\nprint('started', flush=True)\nwhile True: pass")
+    while True:
+        message = client.get_iopub_msg(timeout=PATIENCE)
+        if message["msg_type"] == "stream" and "started" in message["content"]["text"]:
+            break
+    manager.interrupt_kernel()
+    reply = client.get_shell_msg(timeout=PATIENCE)
+    assert reply["parent_header"]["msg_id"] == request
+    assert reply["content"]["status"] == "error"
+    assert "still here" in Cell(client, "%%py\nkept").text
+
+
+def test_the_kernel_says_what_it_is(client):
+    info = client.kernel_info(reply=True, timeout=PATIENCE)["content"]
+    assert info["implementation"] == "smol-kernel"
+    assert info["implementation_version"] == smol_kernel.__version__
+    assert "A plain cell is a task" in info["banner"]
+    assert info["language_info"]["name"] == "python"
+    assert info["language_info"]["mimetype"] == "text/x-python"
+
+
+def test_a_restart_ends_the_child_and_starts_afresh(installed):
+    manager, client = start_new_kernel(kernel_name="agent", startup_timeout=PATIENCE)
+    try:
+        child = psutil.Process(int(Cell(client, "%%py\nimport os\nleft = 1\nprint(os.getpid())").text))
+        manager.restart_kernel()
+        client.wait_for_ready(timeout=PATIENCE)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.wait(timeout=PATIENCE)
+        assert not child.is_running()
+        assert Cell(client, "%%py\nleft").reply["ename"] == "ChildError"
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+class TestProtocol(jupyter_kernel_test.KernelTests):
+    """Jupyter's own test suite for kernels; its samples run in the child."""
+
+    kernel_name = "agent"
+    language_name = "python"
+    file_extension = ".py"
+
+    code_hello_world = "%%py\nprint('hello, world')"
+    code_stderr = "%%py\nimport sys; print('test', file=sys.stderr)"
+    completion_samples = (
+        {"text": "%%py\nzebr", "matches": {"zebra"}},
+        {"text": "what is zebr", "matches": {"zebra"}},
+        {"text": "%%host\nfrom sy"},
+    )
+    complete_code_samples = ("%%py\nx = 1", "%%host\nprint('a')", "a task for the agent", "%agent")
+    incomplete_code_samples = ("%%py", "%%py\nfor i in range(3):", "%%host\nprint('''one")
+    invalid_code_samples = ("%%py\nimport = 7q",)
+    code_page_something = "print?"
+    code_generate_error = "%%py\nraise ValueError('on purpose')"
+    code_execute_result = (
+        {"code": "%%py\n6 * 7", "result": "42"},
+        {"code": "%%host\n'here'", "result": "'here'"},
+    )
+    code_display_data = (
+        {"code": "%%py\nfrom IPython.display import HTML, display\ndisplay(HTML('<b>x</b>'))", "mime": "text/html"},
+        {
+            "code": "%%py\nimport matplotlib.pyplot as plt\n_ = plt.plot([1, 2])\nplt.show()",
+            "mime": "image/png",
+        },
+    )
+    code_history_pattern = "%%py?6 ?*"
+    supported_history_operations = ("tail", "search")  # as stock IPython
+    code_clear_output = "%%host\nfrom IPython.display import clear_output\nclear_output()"
+    code_inspect_sample = "%%py\nzebra"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.kc.execute_interactive("%%py\nzebra = 1", timeout=PATIENCE)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.kc.stop_channels()
+        cls.km.shutdown_kernel(now=True)

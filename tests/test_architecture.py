@@ -1,0 +1,304 @@
+"""The shape of the code: which way imports point, how large things are, what an import loads, what is public."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import smol_kernel
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("smol_kernel", "smol_magic")
+
+TIERS = (  # lowest first; a module may import from lower tiers only, and from its own part
+    {"errors"},
+    {"memory"},
+    {"events"},
+    {"journal", "approval"},
+    {"tools", "models"},
+    {"executors"},
+    {"agents"},
+    {"render", "telemetry"},
+    {"runs"},
+    {"config"},
+    {"serve", "smol_magic"},
+)
+LEVEL = {part: level for level, tier in enumerate(TIERS) for part in tier}
+
+ONLY_IMPORTED_IN = {  # package → the parts of ours that may know it
+    "litellm": {"smol_kernel.models.litellm"},
+    "nh3": {"smol_kernel.render.sanitize"},
+    "ipywidgets": {"smol_magic"},
+    "cloudpickle": {"smol_kernel.executors"},
+    "sqlite3": {"smol_kernel.journal"},
+    "argparse": {"smol_kernel.config", "smol_kernel.serve", "smol_magic"},
+}
+
+TOO_HEAVY_FOR_A_NAME = {
+    "IPython",
+    "ipykernel",
+    "ipywidgets",
+    "litellm",
+    "matplotlib",
+    "nbformat",
+    "numpy",
+    "pandas",
+    "PIL",
+    "pyarrow",
+}
+"""What looking up a public name must not load."""
+TOO_HEAVY_FOR_THE_NOTEBOOK = TOO_HEAVY_FOR_A_NAME - {"IPython", "ipykernel"} | {
+    "cloudpickle",
+    "jinja2",
+    "nh3",
+    "sqlite3",
+}
+"""What `%load_ext smol_magic` must not load."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+
+
+def running_nodes(node: ast.AST, functions: bool) -> Iterator[ast.AST]:
+    """Every node below `node` but what stands under `if TYPE_CHECKING:`, and unless `functions` inside functions."""
+    for child in ast.iter_child_nodes(node):
+        if not functions and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            children: list[ast.AST] = list(child.orelse)
+        else:
+            children = [child]
+        for each in children:
+            yield each
+            yield from running_nodes(each, functions)
+
+
+def imports(module: str, tree: ast.AST, functions: bool = True) -> Iterator[str]:
+    """The modules that `tree`, the source of `module`, imports; unless `functions` only while it is imported itself."""
+    package = module if FILES.get(module, Path()).name == "__init__.py" else module.rpartition(".")[0]
+    for node in running_nodes(tree, functions):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1]]) if node.level else ""
+            source = ".".join(filter(None, [base, node.module]))
+            for alias in node.names:
+                whole = f"{source}.{alias.name}"
+                yield whole if whole in FILES else source
+
+
+def part_of(module: str) -> str | None:
+    """The part in the tiers' table that a module of ours belongs to; None for `__init__` and `__main__`."""
+    package, _, rest = module.partition(".")
+    if package != "smol_kernel":
+        return package
+    part = rest.partition(".")[0]
+    return None if part in ("", "__main__") else part
+
+
+def is_ours(module: str) -> bool:
+    return module.partition(".")[0] in PACKAGES
+
+
+EDGES = {name: set(imports(name, ast.parse(path.read_text()))) for name, path in FILES.items()}
+"""Module → all it imports, at its top or inside functions."""
+
+
+def test_every_part_has_a_tier():
+    parts = {part_of(name) for name in FILES} - {None}
+    assert parts <= LEVEL.keys(), "give a new part its place in TIERS"
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_point_downward(module):
+    here = part_of(module)
+    if here is None:
+        return  # __init__ and __main__ stand above all tiers
+    upward = []
+    for imported in filter(is_ours, EDGES[module]):
+        there = part_of(imported)
+        if there is None and here in TIERS[-1]:
+            continue  # the fronts may use the public names
+        if there is None or (there != here and LEVEL[there] >= LEVEL[here]):
+            upward.append(imported)
+    assert not upward, f"{module} is {here!r} and may import only what lies below it"
+
+
+def test_no_import_goes_in_a_circle():
+    finished: set[str] = set()
+    edges = {name: set(imports(name, ast.parse(path.read_text()), functions=False)) for name, path in FILES.items()}
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " → ".join([*path[path.index(module) :], module])
+        if module not in finished:
+            for imported in sorted(edges[module] & FILES.keys()):
+                visit(imported, (*path, module))
+            finished.add(module)
+
+    for module in FILES:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("package", ONLY_IMPORTED_IN)
+def test_a_package_is_known_to_one_place(package):
+    homes = ONLY_IMPORTED_IN[package]
+    knowing = {module for module, found in EDGES.items() if any(name.partition(".")[0] == package for name in found)}
+    strangers = {module for module in knowing if not any(f"{module}.".startswith(f"{home}.") for home in homes)}
+    assert not strangers, f"only {sorted(homes)} may import {package}"
+
+
+def test_modules_are_looked_up_by_name_in_known_places_only():
+    """A module looked up at run time escapes the arrows."""
+    known = [
+        "smol_kernel",  # the lazy public names
+        "smol_kernel.agents.multi_step",  # the loop's one look-up, of what draws a run
+        "smol_kernel.executors.child",  # these three find each other under the names they have in the child
+        "smol_kernel.executors.tables",
+        "smol_kernel.executors.values",
+    ]
+    looking = []
+    for module, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+                named = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
+                if not named or is_ours(named):
+                    looking.append(module)
+    assert sorted(looking) == known
+
+
+def test_what_is_sent_into_the_child_needs_only_what_a_kernel_has():
+    from smol_kernel.executors.client import _CHILD_MODULES
+
+    allowed = {*sys.stdlib_module_names, "IPython", "ipykernel", "zmq"}
+    for name in _CHILD_MODULES:
+        module = f"smol_kernel.executors.{name}"
+        tree = ast.parse(FILES[module].read_text())
+        found = {name.partition(".")[0] for name in imports(module, tree, functions=False)}
+        assert found <= allowed, f"{module} is sent as source"
+
+
+def code_lines(source: str) -> int:
+    """Lines that hold code: no blank lines, comments or docstrings."""
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in skipped:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
+
+
+def test_code_lines_leave_out_what_is_not_code():
+    source = (
+        '"""Doc\n\nstring."""\n\n# comment\nx = """a\nb"""  # still code\n\n\ndef f():\n    """Doc."""\n    return x\n'
+    )
+    assert code_lines(source) == 4
+
+
+def test_the_loop_is_short_enough_to_read():
+    total = sum(code_lines(path.read_text()) for path in (ROOT / "smol_kernel" / "agents").rglob("*.py"))
+    assert total <= 1_000
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_module_is_short_and_says_what_it_is(module):
+    path = FILES[module]
+    lines = len(path.read_text().splitlines())
+    assert lines <= 400, "a noun is missing: split it"
+    assert path.stem not in {"utils", "helpers", "helper", "manager", "handler", "handlers", "misc", "common", "base2"}
+
+
+def report_of(code: str, tmp_path: Path) -> dict:
+    """What `code` printed as JSON, run by a fresh interpreter in an empty folder."""
+    where = str(Path(smol_kernel.__file__).parent.parent)
+    script = f"import sys; sys.path.insert(0, {where!r})\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+WATCH = """
+import importlib, json, os, sys, typing
+import __future__
+effects = []
+def watch(event, args):
+    if event.startswith(("socket.", "subprocess.", "os.putenv", "os.mkdir", "os.exec", "os.fork", "os.posix_spawn")):
+        effects.append(event)
+    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+        effects.append(f"{event} {args[0]}")
+environment = dict(os.environ)
+before = set(sys.modules)
+"""
+TELL = """
+roots = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
+print(json.dumps({"roots": roots, "effects": effects, "environment": dict(os.environ) == environment}))
+"""
+
+
+def test_importing_the_engine_loads_nothing_and_does_nothing(tmp_path):
+    report = report_of(
+        WATCH + "sys.dont_write_bytecode = True; sys.addaudithook(watch)\nimport smol_kernel" + TELL, tmp_path
+    )
+    assert report["roots"] == ["smol_kernel"]
+    assert report["effects"] == []
+    assert report["environment"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_all_public_names_loads_nothing_heavy(tmp_path):
+    code = "import smol_kernel\nfor name in smol_kernel.__all__: getattr(smol_kernel, name)\n"
+    report = report_of(WATCH + "sys.dont_write_bytecode = True; sys.addaudithook(watch)\n" + code + TELL, tmp_path)
+    assert not set(report["roots"]) & TOO_HEAVY_FOR_A_NAME
+    assert report["effects"] == []
+    assert report["environment"]
+
+
+def test_loading_the_extension_loads_nothing_heavy(tmp_path):
+    shell = "from IPython.core.interactiveshell import InteractiveShell\nshell = InteractiveShell.instance()\n"
+    load = "sys.dont_write_bytecode = True; sys.addaudithook(watch)\nshell.run_line_magic('load_ext', 'smol_magic')\n"
+    load += "assert shell.find_cell_magic('agent')"
+    environment = f"import os; os.environ['IPYTHONDIR'] = {str(tmp_path / 'ipython')!r}\n"
+    report = report_of(environment + shell + WATCH + load + TELL, tmp_path)
+    assert "smol_magic" in report["roots"]
+    assert not set(report["roots"]) & TOO_HEAVY_FOR_THE_NOTEBOOK
+    assert report["effects"] == []
+    assert report["environment"]
+
+
+def test_every_public_name_is_there():
+    for name in smol_kernel.__all__:
+        assert getattr(smol_kernel, name) is not None
+
+
+def test_the_public_names_and_their_types_agree():
+    tree = ast.parse(FILES["smol_kernel"].read_text())
+    checking = next(node for node in tree.body if isinstance(node, ast.If))
+    typed = {alias.asname: node.module for node in checking.body for alias in node.names}  # pyright: ignore
+    assert typed == smol_kernel._PUBLIC
+
+
+def test_a_planned_name_says_that_it_is_not_built_yet():
+    with pytest.raises(AttributeError, match="'DockerExecutor' is not built yet"):
+        smol_kernel.DockerExecutor  # noqa: B018
+    with pytest.raises(ImportError):
+        exec("from smol_kernel import DockerExecutor")
+    with pytest.raises(AttributeError, match="has no attribute 'Dockerexecutor'"):
+        smol_kernel.Dockerexecutor  # noqa: B018
+    assert not set(smol_kernel.__all__) & set(smol_kernel._NOT_BUILT_YET.split())

@@ -1,0 +1,308 @@
+"""`%%agent` and `%%py` in a real kernel: what they display, how they are stopped, what is left behind."""
+
+from __future__ import annotations
+
+import pytest
+from notebook_kernel import NotebookKernel
+
+SCRIPTS = """
+from smol_kernel import ScriptedModel, tool
+
+def code(*lines):
+    return "I do it.\\n<code>\\n" + "\\n".join(lines) + "\\n</code>"
+
+def scripted(*replies):
+    return ScriptedModel(list(replies))
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    kernel = NotebookKernel(tmp_path_factory.mktemp("kernel"))
+    kernel.run(SCRIPTS).must_be_ok()
+    yield kernel
+    kernel.close()
+
+
+def model(kernel, *actions):
+    """Give the notebook a model `m` whose replies are these actions."""
+    kernel.run(f"m = scripted({', '.join(f'code({action!r})' for action in actions)})").must_be_ok()
+
+
+def test_a_run_is_one_widget_and_one_account_of_it(kernel):
+    model(kernel, "print('looking')", "final_answer(42)")
+    cell = kernel.run("%%agent --model m -o answer\nthink").must_be_ok()
+    view, account = cell.displays
+    assert set(view["data"]) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
+    assert all(view["data"].values())
+    assert set(account["data"]) == {"text/plain", "text/html", "text/markdown"}
+    assert all("42" in text for text in account["data"].values())
+    assert not cell.contents("update_display_data", "clear_output", "execute_result", "stream", "error")
+    assert kernel.value("answer") == 42
+
+
+def test_what_is_stored_in_the_notebook_is_the_same_each_time(kernel):
+    shown = []
+    for _ in range(2):
+        model(kernel, "print('looking')\nmissing", "final_answer(42)")
+        view, account = kernel.run("%%agent --model m\nthink").must_be_ok().displays
+        view["data"].pop("application/vnd.jupyter.widget-view+json")
+        shown.append((view["data"], account["data"]))
+        assert account["metadata"]["smol"]["run"]
+    assert shown[0] == shown[1]
+
+
+def test_many_small_outputs_cost_few_updates_and_the_last_one_is_shown(kernel):
+    model(kernel, "for i in range(3000): print('line', i)", "final_answer(1)")
+    cell = kernel.run("%%agent --model m\nprint a lot").must_be_ok()
+    assert len(cell.contents("comm_msg")) < 300
+    assert "line 2999" in cell.traits
+
+
+def test_steps_appear_while_the_run_goes_on(kernel):
+    model(kernel, "print('first'.upper())", "input('go on? ')", "final_answer(1)")
+    cell = kernel.start("%%agent --model m\nwork", stdin=True)
+    cell.until_shown("FIRST")  # the second step waits for us, so the run has not ended
+    kernel.client.get_stdin_msg(timeout=60)
+    kernel.client.input("yes")
+    cell.finish().must_be_ok()
+
+
+def test_input_of_an_action_is_asked_of_the_person(kernel):
+    model(kernel, "final_answer(input('your name? '))")
+    cell = kernel.start("%%agent --model m -o answer\nask", stdin=True)
+    request = kernel.client.get_stdin_msg(timeout=60)["content"]
+    assert (request["prompt"], request["password"]) == ("your name? ", False)
+    kernel.client.input("Ada")
+    cell.finish().must_be_ok()
+    assert kernel.value("answer") == "Ada"
+
+
+def test_where_nobody_can_be_asked_the_action_is_told_so(kernel):
+    model(kernel, "try:\n    input('? ')\nexcept EOFError as error:\n    final_answer(str(error))")
+    kernel.run("%%agent --model m -o answer\nask").must_be_ok()
+    assert "nobody to ask" in kernel.value("answer")
+
+
+def stopped_by_the_person(kernel, cell):
+    """The cell ended in one line, and what was queued behind it did not run."""
+    queued = kernel.start("queued = True", client=cell.client)
+    kernel.interrupt()
+    cell.finish()
+    assert cell.status == "error"
+    assert len(cell.errors) == 1 and "stopped" in cell.errors[0] and "\n" not in cell.errors[0]
+    reply = kernel.client.get_shell_msg(timeout=60)
+    assert (reply["parent_header"]["msg_id"], reply["content"]["status"]) == (queued.msg_id, "aborted")
+    assert kernel.value("'queued' in globals()") is False
+
+
+def test_an_interrupt_stops_the_action(kernel):
+    model(kernel, "print('be' + 'gun')\nwhile True: pass")
+    cell = kernel.start("%%agent --model m\nloop")
+    cell.until_shown("begun")
+    stopped_by_the_person(kernel, cell)
+
+
+def test_an_interrupt_stops_a_plain_tool_on_the_notebooks_thread(kernel):
+    kernel.run(
+        "@tool\ndef hold() -> int:\n    '''Holds the thread.'''\n    print('tool be' + 'gun')\n    while True: pass"
+    ).must_be_ok()
+    model(kernel, "hold()")
+    cell = kernel.start("%%agent --model m\nhold")
+    cell.until_shown("tool begun")
+    assert "hold runs in this notebook" in cell.traits  # said before it was called
+    stopped_by_the_person(kernel, cell)
+
+
+def test_an_interrupt_stops_a_cell_that_can_only_wait(kernel):
+    model(kernel, "print('be' + 'gun')\nwhile True: pass")
+    cell = kernel.start("%%time\n%%agent --model m\nloop")
+    cell.until_shown("begun")
+    stopped_by_the_person(kernel, cell)
+
+
+def test_an_interrupt_stops_an_action_that_waits_for_input(kernel):
+    model(kernel, "input('? ')")
+    cell = kernel.start("%%agent --model m\nask", stdin=True)
+    kernel.client.get_stdin_msg(timeout=60)
+    stopped_by_the_person(kernel, cell)
+
+
+def test_an_action_that_ignores_interrupts_is_ended_all_the_same(kernel):
+    model(kernel, "while True:\n    try:\n        print('be' + 'gun')\n        while True: pass\n"
+                  "    except KeyboardInterrupt: pass")  # fmt: skip
+    cell = kernel.start("%%agent --model m\nloop")
+    cell.until_shown("begun")
+    kernel.interrupt()
+    stopped_by_the_person(kernel, cell)
+
+
+def test_a_storm_of_interrupts_leaves_a_kernel_that_works(kernel):
+    kernel.run("@tool\ndef spin() -> int:\n    '''Works.'''\n    return sum(range(2000))").must_be_ok()
+    model(kernel, "print('be' + 'gun')\nwhile True: spin()")
+    cell = kernel.start("%%agent --model m\nspin")
+    cell.until_shown("begun")
+    for _ in range(200):
+        kernel.interrupt()
+    cell.finish()
+    assert cell.status == "error"
+    model(kernel, "final_answer(spin())")
+    kernel.run("%%agent --model m -o answer\nspin").must_be_ok()
+    assert kernel.value("answer") == sum(range(2000))
+
+
+def button_of(cell):
+    """The comm of the view's Stop button."""
+    opened = cell.contents("comm_open")
+    return next(c["comm_id"] for c in opened if c["data"]["state"].get("_model_name") == "ButtonModel")
+
+
+def click(kernel, comm_id):
+    kernel.send_comm(comm_id, {"method": "custom", "content": {"event": "click"}})
+
+
+def test_the_stop_button_stops_the_action(kernel):
+    model(kernel, "print('be' + 'gun')\nwhile True: pass")
+    cell = kernel.start("%%agent --model m\nloop")
+    cell.until_shown("begun")
+    click(kernel, button_of(cell))
+    cell.finish()
+    assert cell.status == "error"
+    assert "stopped" in cell.errors[0]
+    assert "stopped" in cell.displays[-1]["data"]["text/plain"].lower()  # the account says so too
+
+
+def test_a_stop_while_a_tool_holds_the_thread_takes_effect_when_it_returns(kernel, tmp_path):
+    gate = tmp_path / "gate"
+    kernel.run(
+        "import os, time\n@tool\ndef hold(path: str) -> int:\n    '''Waits.\n\n    Args:\n        path: A file.\n    '''\n"
+        "    print('tool be' + 'gun')\n    began = time.monotonic()\n"
+        "    while not os.path.exists(path) or time.monotonic() < began + 0.3: pass\n    return 1"
+    ).must_be_ok()
+    model(kernel, f"hold({str(gate)!r})\nfinal_answer('went on')")
+    cell = kernel.start("%%agent --model m -o answer_of_stopped\nhold")
+    cell.until_shown("tool begun")
+    click(kernel, button_of(cell))
+    kernel.hears()  # the click is in the kernel's queue
+    gate.touch()
+    cell.finish()
+    assert cell.status == "error"
+    assert kernel.value("'answer_of_stopped' in globals()") is False
+
+
+def test_after_a_stop_the_conversation_can_go_on(kernel):
+    model(kernel, "kept = 5\nprint('be' + 'gun')\nwhile True: pass")
+    cell = kernel.start("%%agent --model m\nloop")
+    cell.until_shown("begun")
+    kernel.interrupt()
+    cell.finish()
+    model(kernel, "final_answer(kept)")
+    kernel.run("%%agent --model m --continue -o answer\ngo on").must_be_ok()
+    assert kernel.value("answer") == 5
+
+
+def test_what_a_tool_prints_is_in_the_cell_that_ran_it(kernel):
+    kernel.run("@tool\ndef say() -> int:\n    '''Says.'''\n    print('said by the tool')\n    return 1").must_be_ok()
+    model(kernel, "final_answer(say())")
+    assert "said by the tool" in kernel.run("%%agent --model m\nsay").must_be_ok().printed
+
+
+# -- %%py
+
+
+def test_py_shows_outputs_as_a_cell_of_its_own(kernel):
+    cell = kernel.run("%%py\nimport sys\nprint('out')\nprint('err', file=sys.stderr)\n6 * 7").must_be_ok()
+    streams = {content["name"]: content["text"] for content in cell.contents("stream")}
+    assert streams == {"stdout": "out\n", "stderr": "err\n"}
+    (result,) = cell.contents("execute_result")
+    assert result["data"]["text/plain"] == "42"
+    assert result["execution_count"] == cell.reply["execution_count"]
+
+
+def test_py_cleans_the_html_that_comes_from_the_child(kernel):
+    cell = kernel.run(
+        "%%py\nfrom IPython.display import HTML, display\n"
+        "display(HTML('<b>bold</b><script>alert(1)</script><img src=\"http://example.org/x.png\">'))"
+    ).must_be_ok()
+    (shown,) = cell.displays
+    assert "<b>bold</b>" in shown["data"]["text/html"]
+    assert "script" not in shown["data"]["text/html"] and "example.org" not in shown["data"]["text/html"]
+
+
+def test_an_error_in_py_fails_the_cell_with_the_childs_traceback(kernel):
+    cell = kernel.run("%%py\n1 / 0")
+    assert cell.status == "error"
+    (error,) = cell.errors
+    assert error.count("ZeroDivisionError") == 1
+    assert "smol_" not in error
+
+
+def test_an_interrupt_stops_py_and_its_names_stay(kernel):
+    kernel.run("%%py\nkept = 3").must_be_ok()
+    cell = kernel.start("%%py\nprint('be' + 'gun')\nwhile True: pass")
+    cell.until_shown("begun")
+    kernel.interrupt()
+    cell.finish()
+    assert cell.status == "error" and cell.errors == ["Stopped."]
+    assert kernel.run("%%py\nkept").must_be_ok().contents("execute_result")[0]["data"]["text/plain"] == "3"
+
+
+def test_a_child_that_ends_itself_is_said_so_and_the_next_cell_works(kernel):
+    kernel.run("%%py\nkept = 3").must_be_ok()
+    cell = kernel.run("%%py\nimport os\nos._exit(1)")
+    assert cell.status == "error"
+    assert "kept" in cell.errors[0]  # among the names that are gone
+    kernel.run("%%py\n1 + 1").must_be_ok()
+
+
+# -- runs whose page went away
+
+
+def test_a_run_whose_page_was_reloaded_is_offered_once(tmp_path):
+    kernel = NotebookKernel(tmp_path)
+    kernel.run(SCRIPTS).must_be_ok()
+    model(kernel, "final_answer(42)")
+    kernel.run("%%agent --model m\nwhat is it?", cell_id="c1").must_be_ok()
+    after_reload = kernel.connect()
+    offered = kernel.run("%agent", client=after_reload).must_be_ok().printed
+    assert "what is it?" in offered and "success" in offered
+    command = offered[offered.index("%agent show") :].splitlines()[0]
+    shown = kernel.run(command, client=after_reload).must_be_ok()
+    assert "42" in shown.displays[0]["data"]["text/plain"]
+    assert "what is it?" not in kernel.run("%agent", client=after_reload).printed
+    after_reload.stop_channels()
+    kernel.close()
+
+
+def test_a_run_whose_page_stayed_is_not_offered(tmp_path):
+    kernel = NotebookKernel(tmp_path)
+    kernel.run(SCRIPTS).must_be_ok()
+    model(kernel, "final_answer(42)")
+    kernel.run("%%agent --model m\nwhat is it?").must_be_ok()
+    assert "what is it?" not in kernel.run("%agent").printed
+    kernel.close()
+
+
+def test_a_run_that_lost_its_kernel_is_offered_by_the_next_one(tmp_path):
+    kernel = NotebookKernel(tmp_path)
+    kernel.run(SCRIPTS).must_be_ok()
+    model(kernel, "print('be' + 'gun')\nwhile True: pass")
+    cell = kernel.start("%%agent --model m\nloop for ever")
+    cell.until_shown("begun")
+    kernel.close()
+    restarted = NotebookKernel(tmp_path)
+    offered = restarted.run("%agent").must_be_ok().printed
+    assert "was cut off" in offered and "loop for ever" in offered
+    restarted.close()
+
+
+def test_no_child_outlives_the_kernel(tmp_path):
+    import psutil
+
+    kernel = NotebookKernel(tmp_path)
+    kernel.run("%%py\nx = 1").must_be_ok()
+    child = psutil.Process(int(kernel.run("%%py\nimport os\nprint(os.getpid())").printed))
+    kernel.client.stop_channels()
+    kernel.manager.shutdown_kernel()
+    psutil.wait_procs([child], timeout=30)
+    assert not child.is_running()

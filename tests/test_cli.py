@@ -1,0 +1,309 @@
+"""The `smol` command, as a person at a terminal meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from model_server import Hang, ModelServer, Text
+from nbclient import NotebookClient
+
+import smol_kernel
+from smol_kernel.errors import ConfigError
+from smol_kernel.journal import Journal
+from smol_kernel.models.demo import DEMO_TASKS
+from smol_kernel.serve.cli import main
+from smol_kernel.serve.cli.run import read_inputs
+
+PATIENCE = 120  # seconds until a command that says nothing counts as hung
+COMMAND = "import sys; from smol_kernel.serve.cli import main; sys.exit(main())"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty folder, a journal of its own, and no model set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(smol_kernel.__file__).parent.parent))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.delenv("SMOL_MODEL", raising=False)
+    monkeypatch.delenv("SMOL_API_BASE", raising=False)
+    return tmp_path
+
+
+def started(*arguments, code=COMMAND):
+    """The command in a process of its own, as a shell starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def code(text):
+    return f"I write code.\n<code>\n{text}\n</code>"
+
+
+# -- run
+
+
+def test_a_task_is_worked_on_and_the_answer_written(here, capsys):
+    pd.DataFrame({"month": ["May", "June"], "sales": [3, 5]}).to_csv("sales.csv", index=False)
+    reply = code('best = df.loc[df["sales"].idxmax(), "month"]\nfinal_answer({"month": best})')
+    with ModelServer(Text(reply)) as server:
+        arguments = ["--model", "openai/double", "--api-base", server.url, "--in", "df=sales.csv", "-o", "answer.json"]
+        assert main(["run", "In which month were sales highest?", *arguments]) == 0
+    assert json.loads(Path("answer.json").read_text()) == {"month": "June"}
+    shown = capsys.readouterr()
+    assert "df.loc" in shown.out
+    assert "June" in shown.out
+    assert shown.err == ""
+    (run,) = Journal().runs()
+    assert (run.state, run.origin["front"]) == ("success", "cli")
+
+
+def test_a_run_without_a_journal_leaves_none(here, capsys):
+    with ModelServer(Text(code("final_answer(6 * 7)"))) as server:
+        assert main(["run", "6 * 7?", "--model", "openai/double", "--api-base", server.url, "--no-journal"]) == 0
+    assert "42" in capsys.readouterr().out
+    assert not (here / "journal.sqlite").exists()
+
+
+def test_a_model_that_cannot_be_reached_is_a_line_and_status_1(capsys):
+    with ModelServer() as server:
+        url = server.url
+    assert main(["run", "a task", "--model", "openai/double", "--api-base", url]) == 1
+    shown = capsys.readouterr()
+    assert url in shown.err
+    assert "Traceback" not in shown.out + shown.err
+
+
+def test_without_a_model_it_says_what_to_set_and_runs_nothing(here, capsys):
+    assert main(["run", "a task"]) == 2
+    shown = capsys.readouterr()
+    assert "SMOL_MODEL" in shown.err
+    assert shown.out == ""
+    assert list(here.iterdir()) == []
+
+
+def test_ctrl_c_in_an_action_stops_with_one_line(here):
+    action = code("import os, time\nprint('pid', os.getpid(), flush=True)\nwhile True: time.sleep(60)")
+    with ModelServer(Text(action)) as server:
+        process = started("run", "work forever", "--model", "openai/double", "--api-base", server.url)
+        for line in process.stdout:
+            if "pid" in line and line.split()[-1].isdigit():
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert err.strip() == "Stopped."
+    assert "Traceback" not in out
+    child = int(line.split()[-1])
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    (run,) = Journal().runs()
+    assert run.state == "interrupted"
+
+
+def test_ctrl_c_while_the_model_thinks_stops_with_one_line():
+    thinking = Hang("I thi")
+    with ModelServer(thinking) as server:
+        process = started("run", "think", "--model", "openai/double", "--api-base", server.url)
+        assert thinking.reached.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert err.strip() == "Stopped."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["run", "  ", "--model", "demo"], 2, "the task is empty"),
+        (["run", "another task", "--model", "demo"], 1, "no script for 'another task'"),
+        (["run", "x", "--model", "demo", "--max-steps", "0"], 2, "--max-steps is 0"),
+        (["run", "x", "--model", "demo", "-o", "nowhere/answer.txt"], 2, "there is no folder 'nowhere'"),
+        (["run", "x", "--model", "demo", "--continue"], 2, "%%agent"),
+        (["run", "x", "--model", "demo", "--in", "df"], 2, "write NAME=FILE"),
+        (["show", "last"], 1, "no runs in"),
+        (["show", "abc"], 1, "'abc'"),
+        (["export", "last", "--to", "run.txt"], 2, "ends in .ipynb"),
+        (["export", "last", "--to", "run.ipynb"], 1, "no runs in"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, status, said, capsys):
+    assert main(arguments) == status
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.err.startswith("smol: ")
+    assert "Traceback" not in shown.err
+
+
+def test_an_unknown_command_or_option_is_a_usage_error(capsys):
+    for arguments in (["frobnicate"], ["run", "x", "--frobnicate"], []):
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        assert exit_.value.code == 2
+    assert "frobnicate" in capsys.readouterr().err
+
+
+def test_files_become_values(here):
+    table = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    table.to_csv("t.csv", index=False)
+    table.to_csv("t.tsv", index=False, sep="\t")
+    table.to_parquet("t.parquet")
+    Path("t.json").write_text('{"a": [1, null]}')
+    values = read_inputs(["c=t.csv", "t=t.tsv", "p=t.parquet", "j=t.json"])
+    for name in ("c", "t", "p"):
+        pd.testing.assert_frame_equal(values[name], table)
+    assert values["j"] == {"a": [1, None]}
+
+
+@pytest.mark.parametrize("given", ["df=missing.csv", "df=bad.json", "df=table.xls", "1df=t.csv", "=t.csv", "df="])
+def test_a_file_that_does_not_serve_is_named(given):
+    Path("bad.json").write_text("{")
+    with pytest.raises(ConfigError, match="--in " + given):
+        read_inputs([given])
+
+
+# -- demo
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """What `smol demo` showed and left, in a folder with a notebook of that name."""
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "co2_demo.ipynb").write_text("somebody's own")
+    environment = {**os.environ, "SMOL_JOURNAL": str(folder / "journal.sqlite"), "PYTHONUNBUFFERED": "1"}
+    environment["PYTHONPATH"] = str(Path(smol_kernel.__file__).parent.parent)
+    # Any proxy that is asked would refuse: the demo needs no network.
+    environment |= {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "demo"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return folder, done
+
+
+def test_the_demo_says_that_it_is_scripted_and_how_to_use_a_model(demo):
+    _, done = demo
+    assert "script written by hand" in done.stdout
+    assert "smol run --model" in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_demo_fails_once_repairs_it_calls_a_tool_and_answers(demo):
+    _, done = demo
+    assert "KeyError" in done.stdout
+    assert "fetch_unit" in done.stdout
+    assert "In the 1980s: the yearly mean grew by 16.1 ppm" in done.stdout
+
+
+def test_the_demo_writes_a_notebook_that_runs_by_itself(demo):
+    folder, done = demo
+    assert (folder / "co2_demo.ipynb").read_text() == "somebody's own"
+    assert "co2_demo-2.ipynb" in done.stdout
+    notebook = nbformat.read(folder / "co2_demo-2.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    (answer,) = notebook.cells[-2].outputs
+    NotebookClient(notebook, kernel_name="python3", timeout=PATIENCE, resources=at(folder)).execute()
+    (again,) = notebook.cells[-2].outputs
+    assert again.data == answer.data
+
+
+def at(folder):
+    """What tells nbclient to run a notebook in `folder`."""
+    return {"metadata": {"path": str(folder)}}
+
+
+def test_the_demo_is_in_the_journal_and_can_be_listed_shown_and_exported(demo, monkeypatch, capsys):
+    folder, _ = demo
+    monkeypatch.setenv("SMOL_JOURNAL", str(folder / "journal.sqlite"))
+    assert main(["runs"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "(scripted)" in line
+    assert DEMO_TASKS[0].task[:30] in line
+    assert main(["runs", "no such text"]) == 0
+    assert "No runs about 'no such text'" in capsys.readouterr().out
+    for run in ("last", line.split()[0]):
+        assert main(["show", run]) == 0
+        shown = capsys.readouterr().out
+        assert DEMO_TASKS[0].task in shown
+        assert "KeyError" in shown
+    assert main(["export", "last", "--to", "run.ipynb"]) == 0
+    nbformat.validate(nbformat.read("run.ipynb", as_version=4))
+    assert main(["export", "last", "--to", "run.ipynb"]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main(["export", "last", "--to", "run.ipynb", "--force"]) == 0
+    assert main(["export", "last", "--to", "nowhere/run.ipynb"]) == 2
+
+
+WITHOUT_STATSMODELS = f"""
+import sys
+from importlib.machinery import PathFinder
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name == "statsmodels" else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+{COMMAND}
+"""
+
+
+def test_without_the_extra_the_demo_says_what_to_install(here):
+    process = started("demo", code=WITHOUT_STATSMODELS)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert err.strip() == "smol: the demo needs statsmodels: pip install 'smol-kernel[demo]'"
+    assert out == ""
+    assert list(here.iterdir()) == []
+
+
+def test_the_demo_model_answers_its_own_tasks_from_the_command_line(capsys):
+    assert main(["run", DEMO_TASKS[1].task, "--model", "demo"]) == 0
+    assert "% a year" in capsys.readouterr().out
+
+
+# -- the command itself
+
+
+def test_the_version_is_the_package_s(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"smol-kernel {smol_kernel.__version__}\n"
+
+
+def test_every_command_has_help(capsys):
+    for command in ("run", "demo", "runs", "show", "export", "kernel", "kernel install", "kernel uninstall"):
+        with pytest.raises(SystemExit) as exit_:
+            main([*command.split(), "--help"])
+        assert exit_.value.code == 0
+        assert f"usage: smol {command}" in capsys.readouterr().out
+
+
+def test_a_reader_that_leaves_is_no_error():
+    process = started("runs")
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()

@@ -1,0 +1,364 @@
+"""The magics in a plain IPython shell: options, settings, commands, messages for what cannot be done."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from smol_kernel import ScriptedModel, tool
+from smol_kernel.journal import Journal
+from smol_magic.endings import CellError, Stopped
+
+ADDS = "Add them.\n<code>\nfinal_answer(1 + 1)\n</code>"
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    monkeypatch.delenv("SMOL_MODEL", raising=False)
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    shell = InteractiveShell.instance()
+    shell.history_manager.enabled = False
+    shell.run_line_magic("load_ext", "smol_magic")
+    yield shell
+    shell.run_line_magic("unload_ext", "smol_magic")
+    shell.reset()
+    InteractiveShell.clear_instance()
+
+
+def error_of(shell: InteractiveShell, cell: str) -> BaseException | None:
+    """What the cell ended with."""
+    return shell.run_cell(cell).error_in_exec
+
+
+def refused(shell: InteractiveShell, cell: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The message of a cell that must end in one of ours, without a traceback and without having run anything."""
+    error = error_of(shell, cell)
+    assert isinstance(error, CellError)
+    shown = "".join(capsys.readouterr())
+    assert str(error) in shown
+    assert "Traceback" not in shown
+    assert not Journal().runs()
+    return str(error)
+
+
+def test_a_task_runs_and_the_answer_lands_in_the_namespace(shell):
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    assert error_of(shell, "%%agent --model m -o answer\nadd 1 and 1") is None
+    assert shell.user_ns["answer"] == 2
+
+
+def test_variables_go_in_by_name_and_stay_as_they_are(shell):
+    shell.user_ns["numbers"] = [1, 2, 3]
+    shell.user_ns["m"] = ScriptedModel(["Sum.\n<code>\nnumbers.append(4)\nfinal_answer(sum(numbers))\n</code>"])
+    assert error_of(shell, "%%agent --model m --in numbers -o total\nadd them") is None
+    assert shell.user_ns["total"] == 10
+    assert shell.user_ns["numbers"] == [1, 2, 3]
+
+
+def test_tools_of_the_notebook_are_called_by_name_on_its_own_thread(shell):
+    import sqlite3
+
+    connection = sqlite3.connect(":memory:")  # usable only on the thread that made it
+    connection.execute("CREATE TABLE prices (price REAL)")
+    connection.execute("INSERT INTO prices VALUES (2.5), (4)")
+
+    @tool
+    def total() -> float:
+        """Adds up all prices."""
+        return connection.execute("SELECT sum(price) FROM prices").fetchone()[0]
+
+    shell.user_ns["total"] = total
+    shell.user_ns["m"] = ScriptedModel(["Ask.\n<code>\nfinal_answer(total())\n</code>"])
+    assert error_of(shell, "%%agent --model m -o answer\nhow much?") is None
+    assert shell.user_ns["answer"] == 6.5
+
+
+def test_continue_goes_on_in_the_same_conversation_and_namespace(shell):
+    shell.user_ns["m"] = model = ScriptedModel(
+        ["<code>\nkept = 41\nfinal_answer(kept)\n</code>", "<code>\nfinal_answer(kept + 1)\n</code>"]
+    )
+    assert error_of(shell, "%%agent --model m\nfirst question") is None
+    assert error_of(shell, "%%agent --model m --continue -o answer\nsecond question") is None
+    assert shell.user_ns["answer"] == 42
+    assert "first question" in str(model.requests[-1])
+
+
+def test_without_continue_conversation_and_namespace_are_fresh(shell):
+    shell.user_ns["m"] = model = ScriptedModel(
+        ["<code>\nkept = 41\nfinal_answer(kept)\n</code>", "<code>\nfinal_answer('kept' in globals())\n</code>"]
+    )
+    assert error_of(shell, "%%agent --model m\nfirst question") is None
+    assert error_of(shell, "%%agent --model m -o answer\nsecond question") is None
+    assert shell.user_ns["answer"] is False
+    assert "first question" not in str(model.requests[-1])
+
+
+def test_py_runs_in_the_child_of_the_agent(shell, capsys):
+    shell.user_ns["m"] = ScriptedModel(["<code>\nkept = 41\nfinal_answer(kept)\n</code>"])
+    assert error_of(shell, "%%agent --model m\nkeep it") is None
+    capsys.readouterr()
+    assert error_of(shell, "%%py\nprint(kept + 1)") is None
+    assert capsys.readouterr().out == "42\n"
+    assert "kept" not in shell.user_ns
+
+
+def test_py_needs_neither_model_nor_agent_and_an_agent_goes_on_where_it_was(shell):
+    assert error_of(shell, "%%py\nmine = 7") is None
+    shell.user_ns["m"] = ScriptedModel(["<code>\nfinal_answer(mine)\n</code>"])
+    assert error_of(shell, "%%agent --model m --continue -o answer\nwhat is mine?") is None
+    assert shell.user_ns["answer"] == 7
+
+
+def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
+    error = error_of(shell, "%%py\ndef half(x):\n    return x / 0\n\nhalf(1)")
+    assert "ZeroDivisionError" in str(error)
+    shown = "".join(capsys.readouterr())
+    assert shown.count("ZeroDivisionError: division by zero") == 1
+    assert "in half" in shown
+    assert "smol_" not in shown
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%%agent --model m\n   \n", "The task is empty"),
+        ("%%agent --modle m\nadd", "Did you mean --model?"),
+        ("%%agent --frobnicate\nadd", "there is no option --frobnicate"),
+        ("%%agent --max-steps many\nadd", "'many'"),
+        ("%%agent --max-steps 0\nadd", "at least 1"),
+        ("%%agent --timeout -1\nadd", "0 for no limit"),
+        ("%%agent --model m 'add\nadd", "cannot read"),
+        ("%%agent add one and one\nadd", "the task goes in the lines below"),
+        ("%%agent --model m --in pricse\nadd", "Did you mean prices?"),
+        ("%%agent --model m --in zzz\nadd", "there is no variable 'zzz'"),
+        ("%%agent --model m -o 2x\nadd", "'2x' is not a Python name"),
+        ("%%agent --model m -o class\nadd", "'class' is not a Python name"),
+        ("%%agent --model m --in prices -o prices\nadd", "choose another name"),
+        ("%agent exprot x.ipynb", "Did you mean %agent export?"),
+        ("%agent draw me a sheep", "A task goes below %%agent"),
+        ("%agent export", "%agent export FILE.ipynb"),
+        ("%agent export x.txt", "end in .ipynb"),
+        ("%agent export x.ipynb", "no run in this notebook yet"),
+        ("%agent show", "no run in this notebook yet"),
+        ("%agent show abc", "no run 'abc'"),
+        ("%agent model", "Name a model"),
+        ("%%py --now\n1", "takes no options"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line_and_nothing_is_run(shell, capsys, cell, says):
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    shell.user_ns["prices"] = [1]
+    assert says in refused(shell, cell, capsys)
+
+
+def test_without_a_model_the_cell_says_what_to_set_and_runs_nothing(shell, capsys):
+    message = refused(shell, "%%agent\nadd 1 and 1", capsys)
+    assert "--model" in message
+    assert "SMOL_MODEL" in message
+    assert "--model demo" in message
+
+
+def test_a_variable_that_cannot_cross_is_named(shell):
+    shell.user_ns["frame"] = sys._getframe()
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    error = error_of(shell, "%%agent --model m --in frame\nadd")
+    assert isinstance(error, CellError)
+    assert "frame" in str(error)
+
+
+def test_the_demo_model_refuses_a_task_it_has_no_script_for(shell, capsys):
+    error = error_of(shell, "%%agent --model demo\nPaint my house.")
+    assert isinstance(error, CellError)
+    shown = "".join(capsys.readouterr())
+    assert "demo" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_model_that_raises_ends_the_cell_with_its_reason_and_keeps_the_answer_name_free(shell):
+    shell.user_ns["m"] = ScriptedModel([RuntimeError("no credit left")])
+    error = error_of(shell, "%%agent --model m -o answer\nadd")
+    assert isinstance(error, CellError)
+    assert "no credit left" in str(error)
+    assert "answer" not in shell.user_ns
+
+
+def test_a_failed_action_is_repaired_and_the_cell_ends_well(shell):
+    shell.user_ns["m"] = ScriptedModel(["<code>\nundefined_name\n</code>", ADDS])
+    assert error_of(shell, "%%agent --model m -o answer\nadd") is None
+    assert shell.user_ns["answer"] == 2
+
+
+def test_at_the_step_limit_the_best_answer_is_kept(shell):
+    shell.user_ns["m"] = ScriptedModel(["<code>\nx = 1\n</code>", "about two"])
+    assert error_of(shell, "%%agent --model m --max-steps 1 -o answer\nadd") is None
+    assert shell.user_ns["answer"] == "about two"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "# a comment\n\n%%agent --model m -o answer\nadd",
+        "%%time\n%%agent --model m -o answer\nadd",
+        "%%time\n# a comment\n%%agent --model m -o answer\nadd",
+        "get_ipython().run_cell('%%agent --model m -o answer\\nadd').raise_error()",
+    ],
+)
+def test_the_cell_works_behind_comments_and_other_magics_and_from_code(shell, cell):
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    assert error_of(shell, cell) is None
+    assert shell.user_ns["answer"] == 2
+
+
+@pytest.mark.parametrize("comment", ["", "# a comment\n"])
+def test_the_cell_works_without_autoawait(shell, comment):
+    shell.run_line_magic("autoawait", "False")
+    try:
+        shell.user_ns["m"] = ScriptedModel([ADDS])
+        assert error_of(shell, comment + "%%agent --model m -o answer\nadd") is None
+        assert shell.user_ns["answer"] == 2
+        assert error_of(shell, comment + "%%py\nx = 1") is None
+    finally:
+        shell.run_line_magic("autoawait", "asyncio")
+
+
+def test_an_agent_command_inside_a_tool_is_refused_and_the_run_goes_on(shell):
+    @tool
+    def nested() -> str:
+        """Runs another agent cell."""
+        result = shell.run_cell("%%agent --model m\nadd")
+        return str(result.error_in_exec)
+
+    shell.user_ns["nested"] = nested
+    shell.user_ns["m"] = ScriptedModel(["<code>\nfinal_answer(nested())\n</code>"])
+    assert error_of(shell, "%%agent --model m -o answer\nnest") is None
+    assert "An agent is at work" in shell.user_ns["answer"]
+
+
+def test_the_model_is_set_by_command_configuration_or_environment(shell, capsys, monkeypatch):
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    shell.user_ns["n"] = ScriptedModel([ADDS])
+    assert error_of(shell, "%agent model m") is None
+    assert "from a script" in capsys.readouterr().out
+    assert error_of(shell, "%%agent -o first\nadd") is None
+    assert error_of(shell, "%config SmolMagic.model = 'n'") is None
+    assert error_of(shell, "%%agent -o second\nadd") is None
+    assert (shell.user_ns["first"], shell.user_ns["second"]) == (2, 2)
+    monkeypatch.setenv("SMOL_MODEL", "some/model")
+    assert error_of(shell, "%config SmolMagic.model = ''") is None
+    capsys.readouterr()
+    assert error_of(shell, "%agent") is None
+    assert "model: some/model" in capsys.readouterr().out
+
+
+def test_help_is_printed_and_nothing_is_run(shell, capsys):
+    assert error_of(shell, "%%agent --help\n") is None
+    options = capsys.readouterr().out
+    for option in ("--model", "--in", "-o", "--max-steps", "--no-write", "--continue"):
+        assert option in options
+    assert error_of(shell, "%agent help") is None
+    assert "%agent export FILE.ipynb" in capsys.readouterr().out
+    assert not Journal().runs()
+
+
+def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):
+    import nbformat
+
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    assert error_of(shell, "%%agent --model m\nadd one and one") is None
+    capsys.readouterr()
+    assert error_of(shell, "%agent runs") is None
+    listed = capsys.readouterr().out
+    run = Journal().find("last").run
+    assert run in listed and "add one and one" in listed
+    assert error_of(shell, f"%agent show {run[:5]}") is None
+    assert "add one and one" in capsys.readouterr().out
+    assert error_of(shell, "%agent export out.ipynb") is None
+    exported = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    nbformat.validate(exported)
+    assert "1 + 1" in str(exported)
+
+
+def test_the_open_notebook_is_never_overwritten(shell, monkeypatch, tmp_path):
+    opened = tmp_path / "open.ipynb"
+    opened.write_text("{}")
+    monkeypatch.setenv("JPY_SESSION_NAME", str(opened))
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    assert error_of(shell, "%%agent --model m\nadd") is None
+    assert isinstance(error_of(shell, "%agent export open.ipynb"), CellError)
+    assert opened.read_text() == "{}"
+
+
+def test_stop_ends_conversation_and_child(shell):
+    shell.user_ns["m"] = ScriptedModel(["<code>\nkept = 1\nfinal_answer(kept)\n</code>"])
+    assert error_of(shell, "%%agent --model m\nkeep") is None
+    assert error_of(shell, "%agent stop") is None
+    assert "NameError" in str(error_of(shell, "%%py\nkept"))
+
+
+def test_the_script_comes_as_the_next_cell_unless_it_is_not_wanted(shell):
+    shell.user_ns["m"] = ScriptedModel([ADDS, ADDS])
+    shell.rl_next_input = None
+    assert error_of(shell, "%%agent --model m --no-write\nadd") is None
+    assert shell.rl_next_input is None
+    assert error_of(shell, "%%agent --model m\nadd") is None
+    assert "# %%\n1 + 1" in shell.rl_next_input
+
+
+def test_unloading_takes_everything_away_and_loading_again_works(shell):
+    shell.run_line_magic("unload_ext", "smol_magic")
+    assert shell.find_cell_magic("agent") is None
+    assert shell.smol_session is None
+    shell.run_line_magic("load_ext", "smol_magic")
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    assert error_of(shell, "%%agent --model m -o answer\nadd") is None
+    assert shell.user_ns["answer"] == 2
+
+
+def test_an_interrupt_in_a_terminal_stops_the_run(shell):
+    import _thread
+
+    @tool
+    def interrupted() -> int:
+        """Is interrupted by the person at the keyboard."""
+        _thread.interrupt_main()
+        while True:
+            pass
+
+    shell.user_ns["interrupted"] = interrupted
+    shell.user_ns["m"] = ScriptedModel(["<code>\nfinal_answer(interrupted())\n</code>"])
+    assert isinstance(error_of(shell, "%%agent --model m\nwait"), Stopped)
+    assert Journal().find("last").state == "interrupted"
+
+
+def test_loading_the_extension_loads_nothing_heavy():
+    import subprocess
+
+    code = (
+        "import sys; from IPython.core.interactiveshell import InteractiveShell as S; s = S();"
+        "before = set(sys.modules); s.run_line_magic('load_ext', 'smol_magic');"
+        "print(sorted(m for m in set(sys.modules) - before if m.split('.')[0] in"
+        " {'litellm', 'ipywidgets', 'jinja2', 'nbformat', 'pandas', 'numpy', 'jupyter_client', 'nh3'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("%agent ex", {"export"}),
+        ("%agent model ", {"demo", "m"}),
+        ("%%agent --mo", {"--model"}),
+        ("%%agent --model m --in pri", {"prices"}),
+        ("%%agent --model ", {"demo", "m"}),
+    ],
+)
+def test_the_first_line_is_completed(shell, line, offers):
+    shell.user_ns["m"] = ScriptedModel([])
+    shell.user_ns["prices"] = [1]
+    assert set(shell.complete(line.split(" ")[-1], line, len(line))[1]) == offers
