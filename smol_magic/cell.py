@@ -125,7 +125,8 @@ class AgentCell:
         self._view.fold(failure)
         if transcript.run:
             self._session.last = transcript
-        if transcript.steps and self._view.leaves_account:
+        # Where the model never said anything, the line that the cell ends with tells it all.
+        if any(step.reply for step in transcript.steps) and self._view.leaves_account:
             data, metadata = account(transcript)
             display(data, metadata=metadata, raw=True)
         if self._answer_name and transcript.state in ANSWERED:

@@ -31,6 +31,10 @@ LONG_SECONDS = 0.2
 HEARING_SECONDS = 0.05
 """How long the thread then listens for that before the tool's result goes on."""
 
+QUIET_SECONDS = 0.3
+"""An interrupted cell ends when none has come for so long: ■ pressed in a row would hit IPython's kernel on its way out
+of the cell, which then loses the reply."""
+
 
 class CellThread(ABC):
     """The thread that executes the cell, as the thread of the run sees it."""
@@ -38,6 +42,12 @@ class CellThread(ABC):
     def __init__(self) -> None:
         self._in_tool = False
         self._ident = threading.get_ident()
+        self._interrupted_at = float("-inf")
+
+    @property
+    def _stormy(self) -> bool:
+        """Whether another interrupt may come at any moment."""
+        return time.monotonic() - self._interrupted_at < QUIET_SECONDS
 
     def _settle(self, answer: Callable[[], None], held: float) -> None:
         """Hand a tool's result over; the tool has held this thread for `held` seconds."""
@@ -94,6 +104,7 @@ class CellThread(ABC):
         """
 
         def handle(signum: int, frame: FrameType | None) -> None:
+            self._interrupted_at = time.monotonic()
             self._post(stop)
             if self._in_tool:
                 self._in_tool = False  # before raising: a second interrupt must not hit the way out
@@ -153,6 +164,8 @@ class Awaiting(CellThread):
                 await asyncio.wait({future}, timeout=BEAT_SECONDS)
             except asyncio.CancelledError:  # how an interrupt comes in a subshell
                 stop()
+        while self._stormy:
+            await asyncio.sleep(QUIET_SECONDS / 4)
         return future.result()
 
 
@@ -173,4 +186,6 @@ class Blocking(CellThread):
         while not ended:
             with suppress(queue.Empty):
                 self._posted.get(timeout=BEAT_SECONDS)()
+        while self._stormy:
+            time.sleep(QUIET_SECONDS / 4)
         return ended[0]

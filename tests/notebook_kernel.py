@@ -13,7 +13,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 15
+PATIENCE = 60
 """Seconds until a kernel that says nothing counts as hung."""
 
 Message = dict[str, Any]
@@ -22,10 +22,10 @@ _ESCAPES = re.compile("\x1b\\[[0-9;]*m")
 
 
 class Cell:
-    """One execution: what came of it so far."""
+    """One execution, sent by `client`: what came of it so far."""
 
-    def __init__(self, msg_id: str) -> None:
-        self.msg_id = msg_id
+    def __init__(self, msg_id: str, client: BlockingKernelClient) -> None:
+        self.msg_id, self.client = msg_id, client
         self.messages: list[Message] = []
         self.reply: Message = {}
 
@@ -55,6 +55,36 @@ class Cell:
         """All widget state that was sent, as text."""
         return str(self.contents("comm_open", "comm_msg"))
 
+    def until(self, condition: Callable[[Message], bool]) -> Message:
+        """Read messages of this cell until one fulfils `condition`."""
+        while True:
+            try:
+                message = self.client.get_iopub_msg(timeout=PATIENCE)
+            except queue.Empty:
+                raise AssertionError(f"the kernel fell silent; so far: {self.messages}") from None
+            if message["parent_header"].get("msg_id") != self.msg_id:
+                continue
+            self.messages.append(message)
+            if condition(message):
+                return message
+
+    def until_shown(self, text: str) -> Message:
+        """Until `text` is in an output or in a widget."""
+        return self.until(lambda message: text in str(message["content"]))
+
+    def finish(self) -> Cell:
+        """Until the cell has ended; its reply is read then."""
+        self.until(lambda message: message["content"].get("execution_state") == "idle")
+        while True:
+            reply = self.client.get_shell_msg(timeout=PATIENCE)
+            if reply["parent_header"].get("msg_id") == self.msg_id:
+                self.reply = reply["content"]
+                return self
+
+    def must_be_ok(self) -> Cell:
+        assert self.status == "ok", self.errors or self.reply
+        return self
+
 
 class NotebookKernel:
     """A kernel with the extension loaded, its journal and working folder in `folder`."""
@@ -81,7 +111,7 @@ class NotebookKernel:
         client.wait_for_ready(timeout=PATIENCE)
         return client
 
-    def start(self, code: str, *, cell_id: str | None = None, stdin: bool = False, client: Any = None) -> _Started:
+    def start(self, code: str, *, cell_id: str | None = None, stdin: bool = False, client: Any = None) -> Cell:
         """Send a cell and return at once."""
         client = client or self.client
         content = {
@@ -94,9 +124,9 @@ class NotebookKernel:
         }
         message = client.session.msg("execute_request", content, metadata={"cellId": cell_id} if cell_id else None)
         client.shell_channel.send(message)
-        return _Started(message["header"]["msg_id"], client)
+        return Cell(message["header"]["msg_id"], client)
 
-    def run(self, code: str, **options: Any) -> _Started:
+    def run(self, code: str, **options: Any) -> Cell:
         """Send a cell and wait for its end."""
         cell = self.start(code, **options)
         cell.finish()
@@ -132,41 +162,3 @@ class NotebookKernel:
     def close(self) -> None:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
-
-
-class _Started(Cell):
-    """A cell on its way; `client` is the one that sent it."""
-
-    def __init__(self, msg_id: str, client: Any) -> None:
-        super().__init__(msg_id)
-        self.client = client
-
-    def until(self, condition: Callable[[Message], bool]) -> Message:
-        """Read messages of this cell until one fulfils `condition`."""
-        while True:
-            try:
-                message = self.client.get_iopub_msg(timeout=PATIENCE)
-            except queue.Empty:
-                raise AssertionError(f"the kernel fell silent; so far: {self.messages}") from None
-            if message["parent_header"].get("msg_id") != self.msg_id:
-                continue
-            self.messages.append(message)
-            if condition(message):
-                return message
-
-    def until_shown(self, text: str) -> Message:
-        """Until `text` is in an output or in a widget."""
-        return self.until(lambda message: text in str(message["content"]))
-
-    def finish(self) -> _Started:
-        """Until the cell has ended; its reply is read then."""
-        self.until(lambda message: message["content"].get("execution_state") == "idle")
-        while True:
-            reply = self.client.get_shell_msg(timeout=PATIENCE)
-            if reply["parent_header"].get("msg_id") == self.msg_id:
-                self.reply = reply["content"]
-                return self
-
-    def must_be_ok(self) -> _Started:
-        assert self.status == "ok", self.errors or self.reply
-        return self

@@ -142,7 +142,7 @@ def test_a_storm_of_interrupts_leaves_a_kernel_that_works(kernel):
     model(kernel, "print('be' + 'gun')\nwhile True: spin()")
     cell = kernel.start("%%agent --model m\nspin")
     cell.until_shown("begun")
-    for _ in range(200):
+    for _ in range(300):
         kernel.interrupt()
     cell.finish()
     assert cell.status == "error"
@@ -175,7 +175,8 @@ def test_the_stop_button_stops_the_action(kernel):
 def test_a_stop_while_a_tool_holds_the_thread_takes_effect_when_it_returns(kernel, tmp_path):
     gate = tmp_path / "gate"
     kernel.run(
-        "import os, time\n@tool\ndef hold(path: str) -> int:\n    '''Waits.\n\n    Args:\n        path: A file.\n    '''\n"
+        "import os, time\n@tool\ndef hold(path: str) -> int:\n"
+        "    '''Waits.\n\n    Args:\n        path: A file.\n    '''\n"
         "    print('tool be' + 'gun')\n    began = time.monotonic()\n"
         "    while not os.path.exists(path) or time.monotonic() < began + 0.3: pass\n    return 1"
     ).must_be_ok()

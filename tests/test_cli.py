@@ -48,7 +48,13 @@ def started(*arguments, code=COMMAND):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=interruptible,
     )
+
+
+def interruptible():
+    """Undo what a shell does to a job in the background, as these tests may be: there Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def code(text):

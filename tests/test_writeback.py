@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from notebook_kernel import NotebookKernel, _Started
+from notebook_kernel import Cell, NotebookKernel
 from test_cell import SCRIPTS, model
 
 from smol_kernel.runs.script import ScriptCell
@@ -39,7 +39,7 @@ def kernel(tmp_path_factory):
 class Page:
     """One tab: what its labextension would send."""
 
-    def __init__(self, kernel: NotebookKernel, cell: _Started, name: str = "tab") -> None:
+    def __init__(self, kernel: NotebookKernel, cell: Cell, name: str = "tab") -> None:
         self._kernel, self._cell, self.name = kernel, cell, name
 
     def opened(self) -> dict:
@@ -108,6 +108,8 @@ def test_where_no_page_answers_everything_comes_as_one_next_cell(kernel):
         (payload,) = cell.reply["payload"]
         assert payload["source"] == "set_next_input" and payload["replace"] is False
         assert "# %%\nx = 20" in payload["text"]
+        retired = [update["data"] for update in cell.contents("update_display_data")]
+        assert retired == ([{"text/html": "<small>Agent run</small>", "text/plain": "Agent run"}] if cell_id else [])
 
 
 def test_a_run_that_fails_writes_nothing(kernel):
