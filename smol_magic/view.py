@@ -18,6 +18,7 @@ from IPython.display import display, publish_display_data
 
 from smol_kernel.events import Event, Notice, ToolCalled
 from smol_kernel.render.html import STATES, STYLE, is_open, step_html
+from smol_kernel.render.transcript import model_label
 
 if TYPE_CHECKING:
     from smol_kernel.render.transcript import StepRecord, Transcript
@@ -300,7 +301,7 @@ def _fingerprint(step: StepRecord) -> tuple[Any, ...]:
 
 
 def _facts(transcript: Transcript) -> list[str]:
-    model = f"{transcript.model} (scripted)" if transcript.scripted else transcript.model
+    model = model_label(transcript.model, transcript.scripted)
     return [model, "not isolated" if transcript.isolation in ("", "none") else f"isolated: {transcript.isolation}"]
 
 

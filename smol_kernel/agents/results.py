@@ -62,7 +62,7 @@ def token_usage(finished: RunFinished) -> TokenUsage | None:
 def sentence_on_the_end(steps: Sequence[MemoryStep], state: str, failure: BaseException | None) -> str | None:
     """What kept a run from success, in one sentence; None where nothing did."""
     if state == "interrupted":
-        return "The run was stopped."
+        return "Stopped before there was an answer."
     if failure is not None:
         return str(failure)
     if state == "max_steps_error":

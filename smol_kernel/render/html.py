@@ -15,7 +15,7 @@ from typing import Any
 from smol_kernel.render.plain import fixed, plain, shorten
 from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, STYLE
-from smol_kernel.render.transcript import SCRIPTED, STATES, CallRecord, StepRecord, Transcript
+from smol_kernel.render.transcript import SCRIPTED, STATES, CallRecord, StepRecord, Transcript, model_label
 
 __all__ = ["STYLE", "account_html", "answer_html", "is_open", "step_html"]
 
@@ -66,14 +66,12 @@ def answer_html(transcript: Transcript) -> str:
         parts.append(f"<p>{_text(transcript.error)}</p>")
     if transcript.answered:
         parts.append(_answer(transcript))
-    elif transcript.state == "interrupted":
-        parts.append("<p>Stopped before there was an answer.</p>")
     return f'<div class="smol-final">{"".join(parts) or "<p>No answer.</p>"}</div>'
 
 
 def _head(transcript: Transcript) -> str:
     word, kind = STATES.get(transcript.state, (transcript.state, "warn"))
-    model = f"{transcript.model} (scripted)" if transcript.scripted else transcript.model
+    model = model_label(transcript.model, transcript.scripted)
     chips = "".join(
         f'<i class="smol-bare"> · </i><span class="smol-chip{kind}">{escape(chip)}</span>'
         for chip, kind in ((plain(model), ""), (transcript.isolation_words, ""), (word, f" smol-{kind}"))

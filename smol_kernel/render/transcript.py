@@ -37,6 +37,11 @@ SCRIPTED = "Replies come from a script, not from a model."
 _SENTENCE = re.compile(r"(?<=[^.][.!?])\s+(?=[A-Z])")
 
 
+def model_label(model: str, scripted: bool) -> str:
+    """The model as people read it; one whose replies are a script's says so."""
+    return f"{model} (scripted)" if scripted and model != "scripted" else model
+
+
 @dataclass
 class CallRecord:
     """A tool call of an action; `ok` is None while it lasts."""
