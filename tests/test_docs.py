@@ -1,0 +1,49 @@
+"""The Python in README and docs runs as it stands, and the commands they name exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAMS = {
+    f"{page.name}-{number}": block
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL))
+    if "from smol_kernel import" in block
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_in_the_docs_runs(name, tmp_path):
+    # a copy of the environment's packages may lie elsewhere: run where no checkout is on the path
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAMS[name]], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_there_are_programs_in_the_docs():
+    assert len(PROGRAMS) >= 2
+
+
+def test_every_command_the_docs_name_exists():
+    text = "\n".join(page.read_text() for page in PAGES)
+    named = set(re.findall(r"(?:^|`|/)smol ([a-z]+)", text, re.MULTILINE))
+    shown = subprocess.run(
+        [sys.executable, "-c", "from smol_kernel.serve.cli import main; main()", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert named
+    assert [name for name in named if not re.search(rf"^\s+{name}\b", shown.stdout, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_a_page_points_to_is_there(page):
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()) if "://" not in target]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
