@@ -48,17 +48,25 @@ class RunOptions:
     continued: bool = False
 
 
-def add_options(parser: ArgumentParser, defaults: RunOptions | None = None) -> None:
-    """Add the options of a run to `parser`; read them back with `read_options`."""
+def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, notebook: bool = True) -> None:
+    """Add the options of a run to `parser`; read them back with `read_options`.
+
+    Without `notebook` those are left out that only a notebook can follow, and names stand for files.
+    """
     known = defaults or RunOptions()
+    given, given_help, answer = "NAME", "hand this variable to the agent; may be repeated, or a,b,c", "NAME"
+    if not notebook:
+        given, given_help, answer = "NAME=FILE", "hand this file to the agent as NAME; may be repeated", "FILE"
     parser.add_argument("--model", "-m", default=known.model, metavar="NAME", help="LiteLLM name, or demo")
     parser.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of an own model server")
-    parser.add_argument("--in", "-i", dest="inputs", action="append", default=[], metavar="NAME",
-                        help="hand this variable to the agent; may be repeated, or a,b,c")  # fmt: skip
-    parser.add_argument("-o", "--out", dest="output", default=None, metavar="NAME", help="put the answer here")
+    parser.add_argument("--in", "-i", dest="inputs", action="append", default=[], metavar=given, help=given_help)
+    parser.add_argument("-o", "--out", dest="output", default=None, metavar=answer, help="put the answer here")
     parser.add_argument("--max-steps", type=int, default=known.max_steps, metavar="N", help="give up after N steps")
     parser.add_argument("--timeout", type=float, default=known.timeout, metavar="SECONDS",
                         help="the kernel's own time for one action; 0 for no limit")  # fmt: skip
+    parser.set_defaults(write=True, continued=False)
+    if not notebook:
+        return
     parser.add_argument("--no-write", dest="write", action="store_false", default=True,
                         help="do not write the finished work back")  # fmt: skip
     parser.add_argument("--continue", dest="continued", action="store_true", default=False,
@@ -95,9 +103,11 @@ def make_model(
     name = (name or os.environ.get(MODEL_VARIABLE, "")).strip()
     if not name:
         raise ConfigError(NO_MODEL)
-    named = (variables or {}).get(name)
-    if isinstance(named, Model):
-        return named
+    if name in (variables := variables or {}):
+        named = variables[name]
+        if isinstance(named, Model):
+            return named
+        raise ConfigError(f"variable {name!r} is a {type(named).__name__}, not a model")
     if name == "demo":
         from smol_kernel.models.demo import DemoModel
 

@@ -91,7 +91,7 @@ def test_a_model_that_cannot_be_reached_is_a_line_and_status_1(capsys):
         url = server.url
     assert main(["run", "a task", "--model", "openai/double", "--api-base", url]) == 1
     shown = capsys.readouterr()
-    assert url in shown.err
+    assert (shown.out + shown.err).count(url) == 1
     assert "Traceback" not in shown.out + shown.err
 
 
@@ -140,7 +140,6 @@ def test_ctrl_c_while_the_model_thinks_stops_with_one_line():
         (["run", "another task", "--model", "demo"], 1, "no script for 'another task'"),
         (["run", "x", "--model", "demo", "--max-steps", "0"], 2, "--max-steps is 0"),
         (["run", "x", "--model", "demo", "-o", "nowhere/answer.txt"], 2, "there is no folder 'nowhere'"),
-        (["run", "x", "--model", "demo", "--continue"], 2, "%%agent"),
         (["run", "x", "--model", "demo", "--in", "df"], 2, "write NAME=FILE"),
         (["show", "last"], 1, "no runs in"),
         (["show", "abc"], 1, "'abc'"),

@@ -114,6 +114,20 @@ def test_at_max_steps_the_best_answer_is_asked_for(make):
     assert "About two." not in agent.system_prompt
 
 
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        (code("final_answer('about two')"), "about two"),
+        (code("x = 2\nfinal_answer(x)", thought="About two."), "About two."),
+        (code("x = 2", thought=""), None),
+    ],
+)
+def test_a_best_answer_given_as_code_is_read_not_run(make, reply, answer):
+    agent = make([code("x = 1"), reply], max_steps=1)
+    result = agent.run("count", return_full_result=True)
+    assert (result.output, result.state) == (answer, "max_steps_error")
+
+
 def test_max_steps_without_a_best_answer_keeps_the_reason(make):
     agent = make([code("x = 1")], max_steps=1)
     result = agent.run("count", return_full_result=True)

@@ -595,11 +595,22 @@ def test_a_variable_that_cannot_cross_is_refused_by_name(fresh):
 def test_secrets_of_the_environment_stay_in_the_host(monkeypatch, fresh):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     monkeypatch.setenv("HF_TOKEN", "canary")
-    monkeypatch.setenv("DB_PASSWORD", "canary")
+    for name in ("DB_PASSWORD", "PGPASSWORD", "MYSQL_PWD", "accesstoken", "ANTHROPIC_AUTH", "SENTRY_DSN", "OPENAIKEY"):
+        monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("DB_URL", "postgres://user:canary@host/db")
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Ada")
     monkeypatch.setenv("KEYBOARD", "plain")
     found = value(fresh, "import os\ndict(os.environ)")
     assert not [name for name, text in found.items() if "canary" in text]
-    assert found["KEYBOARD"] == "plain"
+    assert (found["KEYBOARD"], found["GIT_AUTHOR_NAME"]) == ("plain", "Ada")
+
+
+@pytest.mark.parametrize("name", ["A" * 10_000_000, "<img src=x>", ""], ids=["long", "markup", "empty"])
+def test_the_name_of_an_error_is_a_name_or_not_told(kernel, name):
+    finished = finish(
+        kernel, f"raise type({name[:1]!r} * {len(name)} if {len(name)} > 100 else {name!r}, (Exception,), {{}})('x')"
+    )
+    assert finished.error_type == "Error"
 
 
 def test_the_child_runs_in_the_folder_it_is_told(tmp_path):

@@ -239,7 +239,7 @@ def test_a_type_hint_that_is_not_defined_is_named():
     assert "names 'DataFram', which is not defined" in describe(f)
 
 
-@pytest.mark.parametrize("name", ["final_answer", "input", "print", "get_ipython"])
+@pytest.mark.parametrize("name", ["final_answer", "input", "print", "get_ipython", "len", "range"])
 def test_reserved_names_are_refused(name):
     def f() -> str:
         """Does it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.agents.multi_step import MultiStepAgent
-from smol_kernel.agents.parsing import DEFAULT_TAGS, MARKDOWN_TAGS, closed, parse_reply
+from smol_kernel.agents.parsing import DEFAULT_TAGS, MARKDOWN_TAGS, closed, literal_answer, parse_reply
 from smol_kernel.agents.prompts import PromptTemplates, default_templates
 from smol_kernel.errors import AgentExecutionError, AgentParsingError, ConfigError
 from smol_kernel.events import ActionFinished, ActionProposed, Event, FinalAnswer
@@ -114,6 +114,14 @@ class CodeAgent(MultiStepAgent):
 
     def _completed_reply(self, reply: str) -> str:
         return truncate(closed(reply, self.code_block_tags), _LONGEST_REPLY)
+
+    def _answer_in(self, reply: str) -> str:
+        """The text of a last reply; of one that holds code all the same, its literal answer or what it says before."""
+        try:
+            action = parse_reply(reply, self.code_block_tags)
+        except AgentParsingError:
+            return reply.strip()
+        return literal_answer(action.code) or action.thought
 
     def _isolation(self) -> str:
         return self.python_executor.isolation

@@ -31,7 +31,7 @@ from smol_kernel.events import (
 )
 from smol_kernel.executors.values import describe
 from smol_kernel.journal import Journal, open_journal, record
-from smol_kernel.memory.messages import ChatMessage, MessageRole
+from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.memory.steps import ActionStep, AgentMemory, FinalAnswerStep, TaskStep
 from smol_kernel.memory.usage import Timing
@@ -43,11 +43,10 @@ class MultiStepAgent(ABC):
     """An agent that works step by step.
 
     Parameters: `tools`, the functions an action may call; `model`, a Model or a callable with the signature of
-    `Model.generate`; `prompt_templates`, in place of ours; `instructions`, added to the system prompt;
-    `max_steps` per run; `verbosity_level`, what `run()` prints; `name` and `description`, for others who call
-    this agent; `return_full_result`, whether `run()` gives a RunResult; `stream_outputs`, whether replies are
-    asked for piece by piece; `journal`, where runs are recorded (None: the Jupyter data folder; a path; False:
-    nowhere).
+    `Model.generate`; `prompt_templates`, in place of ours; `instructions`, added to the system prompt; `max_steps` per
+    run; `verbosity_level`, what `run()` prints; `name` and `description`, for others who call this agent;
+    `return_full_result`, whether `run()` gives a RunResult; `stream_outputs`, whether replies are asked for in pieces;
+    `journal`, where runs are recorded (None: the Jupyter data folder; a path; False: nowhere).
     Raises ConfigError for a setting out of range, ToolError for tools that cannot be used together.
     """
 
@@ -108,6 +107,10 @@ class MultiStepAgent(ABC):
         return reply
 
     @abstractmethod
+    def _answer_in(self, reply: str) -> str:
+        """The answer in a reply that was asked for one."""
+
+    @abstractmethod
     def _prepare(self, reset: bool, variables: Mapping[str, Any]) -> None:
         """Make ready to act, before the first step of a run."""
 
@@ -157,7 +160,6 @@ class MultiStepAgent(ABC):
         """
         started = time.time()
         finished = RunFinished(state="error")
-        events: Iterator[Event]
         events = self.events(task, reset=reset, additional_args=additional_args, max_steps=max_steps)
         if self.verbosity_level >= LogLevel.INFO:
             # Drawing lies above the loop; this is the one look-up by name in that direction.
@@ -222,12 +224,12 @@ class MultiStepAgent(ABC):
         history = [message for step in self.memory.steps for message in step.to_messages()]
         before = populate_template(templates["pre_messages"], {"task": task})
         after = populate_template(templates["post_messages"], {"task": task})
-        reply = self._reply([_message(MessageRole.SYSTEM, before), *history, _message(MessageRole.USER, after)])
-        while True:
-            try:
+        reply = self._reply([text_message(MessageRole.SYSTEM, before), *history, text_message(MessageRole.USER, after)])
+        try:
+            while True:
                 next(reply)  # nobody watches these pieces
-            except StopIteration as ended:
-                return ended.value or ChatMessage(role=MessageRole.ASSISTANT, content="")
+        except StopIteration as ended:
+            return ended.value or text_message(MessageRole.ASSISTANT, "")
 
     # -- the loop
 
@@ -369,7 +371,7 @@ class MultiStepAgent(ABC):
         steps = [step for step in self.memory.steps if isinstance(step, ActionStep)]
         steps[-1].error = steps[-1].error or error
         try:
-            answer = self.provide_final_answer(task).text.strip()
+            answer = self._answer_in(self.provide_final_answer(task).text)
         except AgentGenerationError as failure:
             error = AgentMaxStepsError(f"{error.message} Asking for a best answer failed as well: {failure.message}")
             steps[-1].error = error
@@ -393,7 +395,3 @@ def _at_least_one(max_steps: int) -> int:
     if type(max_steps) is not int or max_steps < 1:
         raise ConfigError(f"max_steps is {max_steps!r}: give a whole number of at least 1")
     return max_steps
-
-
-def _message(role: MessageRole, text: str) -> ChatMessage:
-    return ChatMessage(role=role, content=[{"type": "text", "text": text}])

@@ -110,10 +110,10 @@ class KernelClient:
                 if reply and not welcomed:
                     deadline = min(deadline, time.monotonic() + 5)  # an ipykernel before 7.2 sends no welcome
         except ExecutorError as error:
-            words = self._child.last_words() or "it wrote nothing to its standard error"
-            raise ExecutorError(
-                f"the child kernel did not start: {error}. It needs ipykernel 7.2 or newer. Its last words: {words}"
-            ) from None
+            needs = "; it needs ipykernel 7.2 or newer" if reply and not welcomed else ""
+            words = self._child.last_words()
+            said = f". Its last words: {words}" if words else ". Run the task again; the next start is a fresh one"
+            raise ExecutorError(f"the child kernel did not start: {error}{needs}{said}") from None
         if reply.get("status") != "ok":
             raise ExecutorError(f"the child kernel could not be set up: {reply.get('ename')}: {reply.get('evalue')}")
         self._child.connected()

@@ -26,6 +26,16 @@ MAX_PRINT = 20_000
 """Characters of logs the model reads of one action, if not told otherwise."""
 
 
+MAX_ERROR = 100_000
+"""Characters kept of an error's message, and of its traceback."""
+MAX_NAMES = 10_000
+
+
+def _class_name(name: object) -> str:
+    """The name of an error's class, if the child told one that can be a name."""
+    return name if isinstance(name, str) and len(name) <= 100 and name.isidentifier() else "Error"
+
+
 def _at_once(function: Callable[[], Any]) -> Any:
     return function()
 
@@ -285,7 +295,11 @@ class KernelExecutor(PythonExecutor):
         error = told if isinstance(told, dict) else {"type": reply.error_type or None, "message": reply.error}
         kind, message, text = (error.get(key) for key in ("type", "message", "traceback"))
         return ActionFinished(
-            status="error", error_type=str(kind or "Error"), error=str(message), traceback=str(text or ""), **common
+            status="error",
+            error_type=_class_name(kind),
+            error=str(message)[:MAX_ERROR],
+            traceback=str(text or "")[:MAX_ERROR],
+            **common,
         )
 
     def _why_stopped(self, action: Action) -> str:
@@ -326,7 +340,11 @@ def _interrupted(why: str, names: list[str]) -> ActionFinished:
 
 
 def _is_names(names: Any) -> bool:
-    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return (
+        isinstance(names, list)
+        and len(names) <= MAX_NAMES
+        and all(isinstance(name, str) and len(name) <= 1_000 for name in names)
+    )
 
 
 def _value(report: dict[str, Any]) -> tuple[Any, str]:

@@ -102,6 +102,11 @@ class ChatMessageStreamDelta:
     token_usage: TokenUsage | None = None
 
 
+def text_message(role: MessageRole, text: str) -> ChatMessage:
+    """A message of one text part."""
+    return ChatMessage(role=role, content=[{"type": "text", "text": text}])
+
+
 def text_of(content: str | list[dict[str, Any]] | None) -> str:
     """The text of a message's content; other parts are left out."""
     if content is None:

@@ -6,12 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smol_kernel.errors import AgentError
-from smol_kernel.memory.messages import ChatMessage, MessageRole
+from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
 from smol_kernel.memory.usage import Timing, TokenUsage
-
-
-def _text(role: MessageRole, text: str) -> ChatMessage:
-    return ChatMessage(role=role, content=[{"type": "text", "text": text}])
 
 
 @dataclass
@@ -48,7 +44,7 @@ class SystemPromptStep(MemoryStep):
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """One system message; none in a summary."""
-        return [] if summary_mode else [_text(MessageRole.SYSTEM, self.system_prompt)]
+        return [] if summary_mode else [text_message(MessageRole.SYSTEM, self.system_prompt)]
 
 
 @dataclass
@@ -107,7 +103,7 @@ class ActionStep(MemoryStep):
         if self.model_output is not None and not summary_mode:
             output = self.model_output
             messages.append(
-                _text(MessageRole.ASSISTANT, output)
+                text_message(MessageRole.ASSISTANT, output)
                 if isinstance(output, str)
                 else ChatMessage(role=MessageRole.ASSISTANT, content=output)
             )
@@ -145,7 +141,7 @@ class PlanningStep(MemoryStep):
         """The plan, and a word to carry it out; none in a summary, where old plans would mislead."""
         if summary_mode:
             return []
-        return [_text(MessageRole.ASSISTANT, self.plan), _text(MessageRole.USER, "Carry out this plan.")]
+        return [text_message(MessageRole.ASSISTANT, self.plan), text_message(MessageRole.USER, "Carry out this plan.")]
 
 
 @dataclass

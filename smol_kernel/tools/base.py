@@ -5,6 +5,7 @@ Agents describe tools to the model (`to_code_prompt`); the bridge checks and mak
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import functools
 import inspect
@@ -240,6 +241,8 @@ def _check_name(name: str, owns_reserved_name: bool = False) -> None:
         raise ToolError(f"{name!r} cannot be the name of a tool: an action calls it as a Python function. Rename it")
     if name in RESERVED_NAMES and not owns_reserved_name:
         raise ToolError(f"{name!r} cannot be the name of a tool: {RESERVED_NAMES[name]}. Rename it")
+    if hasattr(builtins, name):
+        raise ToolError(f"{name!r} cannot be the name of a tool: it is a builtin that other code needs. Rename it")
 
 
 def _check_input(tool_name: str, name: str, spec: Any) -> None:

@@ -58,8 +58,12 @@ OPTIONS = (
     "--InteractiveShellApp.exec_PYTHONSTARTUP=False",
 )
 _SECRET = re.compile(
-    r"(^|_)(API_?KEY|KEY|TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT)(_|$)", re.IGNORECASE
+    r"PASSW|PASSPHRASE|_PASS$|(^|_)PWD$|_PAT$|SECRET|TOKEN|API_?KEY|KEY$|_KEY_|AUTH(?!OR)|CREDENTIAL|COOKIE|BEARER|_DSN$"
+    r"|WEBHOOK|CONNECTION_STRING",
+    re.IGNORECASE,
 )
+_HARMLESS = ("PWD", "OLDPWD")
+_PASSWORD_IN_URL = re.compile(r"://[^/\s]*:[^/\s]*@")
 _NOT_INHERITED = re.compile(r"JPY_|JUPYTERHUB_|PYTEST_|PYTHONSTARTUP$|PYTHONINSPECT$")
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _MAX_SOCKET_PATH = 100
@@ -160,7 +164,8 @@ def child_environment(environment: dict[str, str], folder: Path) -> dict[str, st
     kept = {
         name: value
         for name, value in environment.items()
-        if not _SECRET.search(name) and not _NOT_INHERITED.match(name)
+        if name in _HARMLESS or not (_SECRET.search(name) or _PASSWORD_IN_URL.search(value))
+        if not _NOT_INHERITED.match(name)
     }
     return {
         **kept,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.config import add_options, make_agent, make_model, read_options
-from smol_kernel.errors import ConfigError, MissingDependencyError, ModelError
+from smol_kernel.errors import ConfigError, MissingDependencyError, ModelError, SmolError
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
         "-o FILE writes the answer there, as JSON if FILE ends in .json, else as text.",
     )
     parser.add_argument("task", metavar="TASK", help="what to do, in plain words; - reads it from standard input")
-    add_options(parser)
+    add_options(parser, notebook=False)
     parser.add_argument("--no-journal", dest="journal", action="store_false", help="do not record the run")
     parser.set_defaults(command=command)
 
@@ -40,8 +40,6 @@ def add_commands(commands: Any) -> None:
 def command(arguments: argparse.Namespace) -> int:
     """Carry out `smol run`; 0 when the agent answered of its own, else 1."""
     options = read_options(arguments)
-    if options.continued or not options.write:
-        raise ConfigError("--continue and --no-write are for the notebook's %%agent; `smol run` does one task")
     task = (sys.stdin.read() if arguments.task == "-" else arguments.task).strip()
     if not task:
         raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
@@ -72,9 +70,13 @@ def show(agent: CodeAgent, task: str, inputs: Mapping[str, Any]) -> Transcript:
         agent.python_executor.ask_person = ask_person  # pyright: ignore[reportAttributeAccessIssue]
     console, transcript = ConsoleReader(), Transcript()
     with closing(agent.events(task, additional_args=inputs, origin={"front": "cli"})) as events:
-        for event in events:
-            transcript.feed(event)
-            console(event)
+        try:
+            for event in events:
+                transcript.feed(event)
+                console(event)
+        except SmolError:
+            if transcript.state != "error":  # else the console has said it
+                raise
     return transcript
 
 
