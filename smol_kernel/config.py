@@ -14,6 +14,7 @@ from typing import Any
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.errors import ConfigError
+from smol_kernel.executors.values import a_name
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
@@ -107,7 +108,7 @@ def make_model(
         named = variables[name]
         if isinstance(named, Model):
             return named
-        raise ConfigError(f"variable {name!r} is a {type(named).__name__}, not a model")
+        raise ConfigError(f"variable {name!r} is {a_name(type(named))}, not a model")
     if name == "demo":
         from smol_kernel.models.demo import DemoModel
 

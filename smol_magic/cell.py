@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from smol_magic.magics import SmolMagic
 
 ANSWERED = ("success", "max_steps_error")
-"""States of a run that has an answer; the second is the best one the model could give when its steps ran out."""
+"""States of a run that may have an answer; the second: the best one the model could give when its steps ran out."""
 
 
 async def agent_cell(magics: SmolMagic, line: str, body: str) -> None:
@@ -125,11 +125,12 @@ class AgentCell:
         self._view.fold(failure)
         if transcript.run:
             self._session.last = transcript
-        # Where the model never said anything, the line that the cell ends with tells it all.
-        if any(step.reply for step in transcript.steps) and self._view.leaves_account:
+        # Where a run failed before the model said anything, the line that the cell ends with tells it all.
+        failed_at_once = transcript.state == "error" and not any(step.reply for step in transcript.steps)
+        if transcript.run and not failed_at_once and self._view.leaves_account:
             data, metadata = account(transcript)
             display(data, metadata=metadata, raw=True)
-        if self._answer_name and transcript.state in ANSWERED:
+        if self._answer_name and transcript.answered and transcript.state in ANSWERED:
             self._shell.user_ns[self._answer_name] = decode(transcript.answer)
 
     async def write_back(self) -> None:
@@ -146,7 +147,8 @@ class AgentCell:
         if written.by_sender:
             self._session.seen(self._transcript.run)
         if written.inserted:
-            self._view.say(f"{written.inserted} cells inserted below: read them, then run them")
+            cells = "1 cell" if written.inserted == 1 else f"{written.inserted} cells"
+            self._view.say(f"{cells} inserted below: read before you run")
 
     def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
         """Offer the script as the one next cell that every front end knows how to take."""
@@ -156,7 +158,7 @@ class AgentCell:
 
     def conclude(self, failure: BaseException | None) -> None:
         """Raise what the cell shall end with, if it did not end well."""
-        state = self._transcript.state
+        state, answered = self._transcript.state, self._transcript.answered
         if isinstance(failure, KeyboardInterrupt) or state == "interrupted":
             how = "The next cell" if self._in_agent_kernel else "%%agent --continue"
             raise Stopped(f"The agent was stopped. {how} goes on from here.")
@@ -164,7 +166,7 @@ class AgentCell:
             raise CellError(str(failure)) from None
         if failure is not None:
             raise failure
-        if state == "error":
+        if state == "error" or (state == "max_steps_error" and not answered):
             raise CellError(self._transcript.error or "The run ended with an error.")
 
     def _script(self) -> list[ScriptCell]:

@@ -18,6 +18,9 @@ from smol_magic.thread import Awaiting, Blocking, CellThread
 if TYPE_CHECKING:
     from smol_magic.magics import SmolMagic
 
+SHOWN = ("text/plain", "image/png", "image/jpeg")
+"""What the page gets of an output as it is, and HTML when it is cleaned; other types could load or run something."""
+
 
 async def child_cell(magics: SmolMagic, line: str, body: str) -> None:
     """Run `body` in the child. Raises ChildError for its errors, CellError, or Stopped."""
@@ -77,19 +80,22 @@ class ChildCell:
             raise CellError(str(failure)) from None
         if failure is not None:
             raise failure
+        if finished is not None and finished.error_type == "SystemExit":
+            raise CellError("The code called exit(). It ends nothing here: %agent stop ends the child kernel.")
         if finished is not None and finished.status == "error":
             message = ": ".join(filter(None, [finished.error_type, finished.error]))
             raise ChildError(message, finished.traceback)
         if finished is not None and finished.status != "ok":
-            raise CellError((finished.error or f"The child kernel ended: {finished.status}.") + _lost(finished))
+            why = finished.error or f"The child kernel ended: {finished.status}"
+            raise CellError(why.replace("The next action", "The next cell") + "." + _lost(finished))
 
     def _show(self, output: Output) -> None:
         if output.channel in ("stdout", "stderr"):
             print(output.text, end="", file=sys.stdout if output.channel == "stdout" else sys.stderr)
             return
-        data = {"text/plain": output.text, **output.data}
-        if "text/html" in data:
-            data["text/html"] = clean_html(data["text/html"])
+        data = {"text/plain": output.text} | {kind: output.data[kind] for kind in SHOWN if kind in output.data}
+        if "text/html" in output.data:
+            data["text/html"] = clean_html(output.data["text/html"])
         kernel = getattr(self._shell, "kernel", None)
         if output.channel == "display":
             self._shell.display_pub.publish(data=data)

@@ -30,13 +30,19 @@ if TYPE_CHECKING:
     from smol_magic.writeback import Place
 
 COMMANDS = {
-    "model": "%agent model NAME          use this model from now on: a LiteLLM name, a variable, or demo",
-    "show": "%agent show [RUN]           the account of a run, the last one if none is named",
-    "runs": "%agent runs [WORD]          the latest runs in the journal (with this word in them)",
-    "export": "%agent export FILE.ipynb [RUN]   write a run as a notebook",
-    "stop": "%agent stop                 end the agent's conversation and its child kernel",
-    "help": "%agent help                 this text",
+    "model": ("%agent model NAME", "use this model from now on: a LiteLLM name, a variable, or demo"),
+    "show": ("%agent show [RUN]", "the account of a run, the last one if none is named"),
+    "runs": ("%agent runs [WORD]", "the latest runs in the journal (with this word in them)"),
+    "export": ("%agent export FILE.ipynb [RUN]", "write a run as a notebook"),
+    "stop": ("%agent stop", "end the agent's conversation and its child kernel"),
+    "help": ("%agent help", "this text"),
 }
+"""Command of `%agent` → how it is written, and what it does."""
+CELLS = [
+    ("%%agent [options]", "a task, in the lines below; %%agent --help lists the options"),
+    ("%%py", "Python, run in the agent's child kernel"),
+    ("%agent", "the settings"),
+]
 
 
 @magics_class
@@ -145,31 +151,31 @@ class SmolMagic(Magics):
         except TypeError as error:
             if "positional argument" not in str(error):
                 raise
-            raise CellError(f"%agent {name} is written so:\n{COMMANDS[name]}") from None
+            raise CellError(f"%agent {name} is written so:\n{_columns(COMMANDS[name])}") from None
         except SmolError as error:
-            raise CellError(str(error)) from None
+            raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
 
     def _state(self) -> None:
         from smol_kernel.config import MODEL_VARIABLE, NO_MODEL
 
         model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
-        print(f"model: {model}" if model else NO_MODEL)
+        print(f"model: {model}" if model else NO_MODEL.replace(", so nothing was run", ""))
         limit = f"{self.timeout:g} s" if self.timeout else "any time"
-        print(f"a run takes at most {self.max_steps} steps, an action at most {limit}")
+        print(f"a run takes at most {_steps(self.max_steps)}, an action at most {limit}")
         print("actions are not isolated from this machine")
         if last is None:
             print("no run in this notebook yet")
         else:
             tokens = (last.totals.input_tokens or 0) + (last.totals.output_tokens or 0)
             spent = f", {tokens:,} tokens" if tokens else ""
-            print(f"last run: {last.run}, {last.state}, {len(last.steps)} steps, {last.totals.seconds:.1f} s{spent}")
+            print(f"last run: {last.run}, {last.state}, {_steps(len(last.steps))}, {last.totals.seconds:.1f} s{spent}")
         print("%agent help lists the commands, %%agent --help the options")
 
     def _model(self, name: str = "") -> None:
         from smol_kernel.config import make_model
 
         if not name:
-            raise CellError(f"Name a model:\n{COMMANDS['model']}")
+            raise CellError(f"Name a model:\n{_columns(COMMANDS['model'])}")
         model = make_model(name, self.api_base or None, self.shell.user_ns)
         self.model = name
         if model.slow_start:
@@ -211,14 +217,14 @@ class SmolMagic(Magics):
             raise CellError(f"%agent export {file}: this is the notebook you are in; choose another name")
         try:
             write_notebook(self._transcript(run), path)
+        except FileExistsError:
+            raise CellError(f"%agent export {file}: the file exists: choose another name, or delete it") from None
         except OSError as error:
             raise CellError(f"%agent export {file}: {error.strerror or error}") from None
         print(f"written: {file}")
 
     def _help(self) -> None:
-        print("%%agent [options]            a task, in the lines below; %%agent --help lists the options\n"
-              "%%py                         Python, run in the agent's child kernel\n"
-              "%agent                       the settings\n" + "\n".join(COMMANDS.values()))  # fmt: skip
+        print(_columns(*CELLS, *COMMANDS.values()))
 
     def _transcript(self, run: str) -> Transcript:
         """The run whose id begins with `run`; without one the last of this notebook."""
@@ -239,6 +245,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise CellError(f"%%agent: {message}. %%agent --help lists the options.")
+
+
+def _columns(*pairs: tuple[str, str]) -> str:
+    """Pairs of usage and text as lines, the texts below each other."""
+    width = max(len(usage) for usage, _ in pairs)
+    return "\n".join(f"{usage:<{width}}   {text}" for usage, text in pairs)
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"
 
 
 def _words(line: str) -> list[str]:

@@ -17,15 +17,33 @@ if TYPE_CHECKING:
 
 
 def inputs(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables called `names`. Raises CellError for one that is not there."""
+    """The variables called `names`. Raises CellError for one that is not there or cannot be handed in."""
+    from smol_kernel.tools.base import RESERVED_NAMES
+
     found = {}
     for name in names:
+        if name in RESERVED_NAMES:
+            why = f"actions need this name for something else ({RESERVED_NAMES[name]})"
+            raise CellError(f"--in {name}: {why}. Give the variable another name.")
         if name not in namespace:
             close = difflib.get_close_matches(name, [known for known in namespace if not known.startswith("_")], n=3)
             guess = f" Did you mean {' or '.join(close)}?" if close else ""
             raise CellError(f"--in {name}: there is no variable {name!r} in this notebook.{guess}")
         found[name] = namespace[name]
+        _check_crosses(name, found[name])
     return found
+
+
+def _check_crosses(name: str, value: Any) -> None:
+    """Raise CellError for what would not reach the child. Tables and arrays are left to the run: they are large."""
+    from smol_kernel.executors.values import NotPortable, encode_input
+
+    if hasattr(value, "__array__"):
+        return
+    try:
+        encode_input(value)
+    except NotPortable as error:
+        raise CellError(f"--in {name}: {error}") from None
 
 
 def tools(namespace: Mapping[str, Any]) -> list[Tool]:

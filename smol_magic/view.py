@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from IPython.display import display, publish_display_data
 
+from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, Notice, ToolCalled
 from smol_kernel.render.html import STATES, STYLE, is_open, step_html
 from smol_kernel.render.transcript import model_label
@@ -196,6 +197,8 @@ class LiveView:
             self._draw()
             self._ended.set()  # from here on nobody draws
         self._news.set()
+        if isinstance(failure, SmolError) and not self._transcript.steps:
+            self._root.layout.display = "none"  # it shows nothing that the line of the error does not say
         self._root.add_class("smol-view-folded")
         self._result = self._summary(failure)
         self.say("")

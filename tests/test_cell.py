@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from notebook_kernel import NotebookKernel
 
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 SCRIPTS = """
 from smol_kernel import ScriptedModel, tool
 
@@ -172,6 +173,31 @@ def test_the_stop_button_stops_the_action(kernel):
     assert "stopped" in cell.displays[-1]["data"]["text/plain"].lower()  # the account says so too
 
 
+def test_a_run_stopped_before_the_model_said_anything_has_its_account(kernel):
+    kernel.run("import threading\nasked = threading.Event()\nm = scripted(lambda messages: asked.wait() and 'Late.')")
+    cell = kernel.start("%%agent --model m\nask the slow model")
+    cell.until_shown("the model is asked")
+    kernel.interrupt()
+    cell.finish()
+    kernel.run("asked.set()").must_be_ok()
+    assert cell.status == "error"
+    account = cell.displays[-1]["data"]["text/plain"]
+    assert "ask the slow model" in account and "stopped" in account
+
+
+def test_a_table_that_cannot_cross_leaves_one_line_and_no_view(kernel):
+    kernel.run("import pandas, sys\ntable = pandas.DataFrame({'cells': [sys._getframe()]})").must_be_ok()
+    model(kernel, "final_answer(1)")
+    cell = kernel.run("%%agent --model m --in table\nlook")
+    assert len(cell.errors) == 1 and "table" in cell.errors[0]
+    assert len(cell.displays) == 1  # no account
+    root = cell.displays[0]["data"]["application/vnd.jupyter.widget-view+json"]["model_id"]
+    opened = {c["comm_id"]: c["data"]["state"] for c in cell.contents("comm_open")}
+    layout = opened[root]["layout"].removeprefix("IPY_MODEL_")
+    changes = [c["data"].get("state", {}) for c in cell.contents("comm_msg") if c["comm_id"] == layout]
+    assert {"display": "none"} in changes
+
+
 def test_a_stop_while_a_tool_holds_the_thread_takes_effect_when_it_returns(kernel, tmp_path):
     gate = tmp_path / "gate"
     kernel.run(
@@ -230,6 +256,14 @@ def test_py_cleans_the_html_that_comes_from_the_child(kernel):
     assert "script" not in shown["data"]["text/html"] and "example.org" not in shown["data"]["text/html"]
 
 
+def test_py_passes_on_no_other_types_than_text_pictures_and_cleaned_html(kernel):
+    bundle = {kind: f"as {kind}" for kind in ("text/plain", "text/markdown", "text/latex", "image/svg+xml")}
+    bundle |= {"text/html": "<b>h</b>", "image/png": PIXEL}
+    cell = kernel.run(f"%%py\nfrom IPython.display import display\ndisplay({bundle}, raw=True)").must_be_ok()
+    (shown,) = cell.displays
+    assert shown["data"] == {"text/plain": "as text/plain", "text/html": "<b>h</b>", "image/png": PIXEL}
+
+
 def test_an_error_in_py_fails_the_cell_with_the_childs_traceback(kernel):
     cell = kernel.run("%%py\n1 / 0")
     assert cell.status == "error"
@@ -253,7 +287,15 @@ def test_a_child_that_ends_itself_is_said_so_and_the_next_cell_works(kernel):
     cell = kernel.run("%%py\nimport os\nos._exit(1)")
     assert cell.status == "error"
     assert "kept" in cell.errors[0]  # among the names that are gone
+    assert "The next cell runs in a fresh one. " in cell.errors[0]
     kernel.run("%%py\n1 + 1").must_be_ok()
+
+
+def test_exit_in_py_is_explained_for_a_cell(kernel):
+    kernel.run("%%py\nkept = 3").must_be_ok()
+    (error,) = kernel.run("%%py\nexit()").errors
+    assert "exit()" in error and "%agent stop" in error and "final_answer" not in error
+    assert kernel.run("%%py\nkept").must_be_ok().contents("execute_result")
 
 
 # -- runs whose page went away

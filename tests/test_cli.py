@@ -86,7 +86,7 @@ def test_a_run_without_a_journal_leaves_none(here, capsys):
     assert not (here / "journal.sqlite").exists()
 
 
-def test_a_model_that_cannot_be_reached_is_a_line_and_status_1(capsys):
+def test_a_model_that_cannot_be_reached_is_said_once_with_status_1(capsys):
     with ModelServer() as server:
         url = server.url
     assert main(["run", "a task", "--model", "openai/double", "--api-base", url]) == 1
@@ -156,7 +156,7 @@ def test_bad_input_is_one_sentence(arguments, status, said, capsys):
 
 
 def test_an_unknown_command_or_option_is_a_usage_error(capsys):
-    for arguments in (["frobnicate"], ["run", "x", "--frobnicate"], []):
+    for arguments in (["frobnicate"], ["run", "x", "--frobnicate"], ["run", "x", "--continue"], []):
         with pytest.raises(SystemExit) as exit_:
             main(arguments)
         assert exit_.value.code == 2

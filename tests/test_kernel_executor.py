@@ -753,3 +753,9 @@ def test_seconds_count_the_childs_own_time(kernel):
     begun = time.monotonic()
     finished = finish(kernel, "import time\ntime.sleep(0.2)")
     assert 0.2 <= finished.seconds <= time.monotonic() - begun
+
+
+def test_a_traceback_names_the_files_of_libraries_as_imports_see_them(kernel):
+    finished = finish(kernel, "import json\njson.loads('{')")
+    assert 'File "<action>", line 2' in finished.traceback
+    assert 'File "json/decoder.py", line' in finished.traceback

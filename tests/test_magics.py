@@ -146,13 +146,19 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
         ("%agent export x.ipynb", "no run in this notebook yet"),
         ("%agent show", "no run in this notebook yet"),
         ("%agent show abc", "no run 'abc'"),
+        ("%agent show abc", "%agent runs lists them"),
+        ("%%agent --model x5\nadd", "int, not a model"),
+        ("%agent model x5", "int, not a model"),
+        ("%%agent --model m --in final_answer\nadd", "it ends the run"),
+        ("%%agent --model m --in prices,print\nadd", "--in print"),
+        ("%%agent --model m --in frame\nadd", "--in frame: value is a frame"),
         ("%agent model", "Name a model"),
         ("%%py --now\n1", "takes no options"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line_and_nothing_is_run(shell, capsys, cell, says):
     shell.user_ns["m"] = ScriptedModel([ADDS])
-    shell.user_ns["prices"] = [1]
+    shell.user_ns |= {"prices": [1], "x5": 5, "frame": sys._getframe(), "final_answer": 1, "print": 2}
     assert says in refused(shell, cell, capsys)
 
 
@@ -163,12 +169,20 @@ def test_without_a_model_the_cell_says_what_to_set_and_runs_nothing(shell, capsy
     assert "--model demo" in message
 
 
-def test_a_variable_that_cannot_cross_is_named(shell):
-    shell.user_ns["frame"] = sys._getframe()
+def test_a_table_that_cannot_cross_is_named(shell):
+    pandas = pytest.importorskip("pandas")
+    shell.user_ns["table"] = pandas.DataFrame({"cells": [sys._getframe()]})
     shell.user_ns["m"] = ScriptedModel([ADDS])
-    error = error_of(shell, "%%agent --model m --in frame\nadd")
+    error = error_of(shell, "%%agent --model m --in table\nadd")
     assert isinstance(error, CellError)
-    assert "frame" in str(error)
+    assert "table" in str(error)
+
+
+def test_the_settings_name_the_ways_to_set_a_model(shell, capsys):
+    assert error_of(shell, "%agent") is None
+    shown = capsys.readouterr().out
+    assert shown.startswith("No model is set. Set one of:\n")
+    assert "%agent model" in shown and "SMOL_MODEL" in shown
 
 
 def test_the_demo_model_refuses_a_task_it_has_no_script_for(shell, capsys):
@@ -197,6 +211,15 @@ def test_at_the_step_limit_the_best_answer_is_kept(shell):
     shell.user_ns["m"] = ScriptedModel(["<code>\nx = 1\n</code>", "about two"])
     assert error_of(shell, "%%agent --model m --max-steps 1 -o answer\nadd") is None
     assert shell.user_ns["answer"] == "about two"
+
+
+def test_at_the_step_limit_without_any_answer_the_variable_keeps_its_value(shell):
+    shell.user_ns["answer"] = "of yesterday"
+    shell.user_ns["m"] = ScriptedModel(["<code>\nx = 1\n</code>", RuntimeError("no credit left")])
+    error = error_of(shell, "%%agent --model m --max-steps 1 -o answer\nadd")
+    assert isinstance(error, CellError)
+    assert "limit of 1 step" in str(error) and "no credit left" in str(error)
+    assert shell.user_ns["answer"] == "of yesterday"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +284,9 @@ def test_help_is_printed_and_nothing_is_run(shell, capsys):
     for option in ("--model", "--in", "-o", "--max-steps", "--no-write", "--continue"):
         assert option in options
     assert error_of(shell, "%agent help") is None
-    assert "%agent export FILE.ipynb" in capsys.readouterr().out
+    commands = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("%agent export FILE.ipynb [RUN]   write a run") for line in commands)
+    assert len({len(line) - len(line.split("   ", 1)[1].lstrip()) for line in commands}) == 1  # one column
     assert not Journal().runs()
 
 
@@ -281,6 +306,11 @@ def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):
     exported = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     nbformat.validate(exported)
     assert "1 + 1" in str(exported)
+    again = error_of(shell, "%agent export out.ipynb")
+    assert "out.ipynb: the file exists: choose another name, or delete it" in str(again)
+    capsys.readouterr()
+    assert error_of(shell, "%agent") is None
+    assert f"{run}, success, 1 step, " in capsys.readouterr().out
 
 
 def test_the_open_notebook_is_never_overwritten(shell, monkeypatch, tmp_path):

@@ -194,3 +194,25 @@ def test_a_place_that_cannot_be_written_is_left_as_it_was(tmp_path):
         with pytest.raises(OSError, match=r"folder\.ipynb"):
             write_notebook(a_run(), tmp_path / "folder.ipynb", overwrite=overwrite)
     assert os.listdir(tmp_path) == ["folder.ipynb"]
+
+
+def test_final_answer_is_defined_where_the_notebook_still_names_it():
+    one, two = {"run": "r", "step": 1}, {"run": "r", "step": 2}
+    events = [
+        RunStarted(run="r", task="t", agent="a", model="m", isolation="none", max_steps=2, system_prompt=""),
+        ActionProposed(**one, thought="Short", code="fa = final_answer"),
+        ActionFinished(**one, status="ok", completed=1),
+        StepFinished(**one),
+        ActionProposed(**two, thought="Done", code="fa(6)"),
+        ActionFinished(**two, status="ok", completed=1, final=True),
+        StepFinished(**two),
+        FinalAnswer(run="r", value=6, text="6"),
+        RunFinished(run="r", state="success", steps=2),
+    ]
+    first, last = (
+        cell.source for cell in to_notebook(Transcript.from_events(events)).cells if cell.cell_type == "code"
+    )
+    namespace = {}
+    exec(first, namespace)
+    exec(last, namespace)
+    assert namespace["answer"] == 6

@@ -494,3 +494,120 @@ def test_a_reply_without_code_and_a_notice_are_printed():
     text = printed(events)
     assert "The child was restarted." in text
     assert "AgentParsingError: no code in the reply" in text
+
+
+# what went wrong, in words
+
+
+ACCOUNTS = [account_html, account_text, account_markdown]
+AT = {"run": "r", "step": 1}
+BEGUN = [*a_run()[:1], StepStarted(**AT)]
+
+
+def wordings(events):
+    """The run in all three forms."""
+    return [account(Transcript.from_events([*BEGUN, *events])) for account in ACCOUNTS]
+
+
+@pytest.mark.parametrize(
+    "evil", [EVIL, "<img src=http://evil>", "![x](http://evil)", "a\n\n![x](http://evil)\n```\n<b>"]
+)
+def test_nothing_that_model_child_or_tool_names_is_live_in_markdown(evil):
+    base = {"task": evil, "agent": evil, "model": evil, "isolation": evil, "max_steps": 1, "system_prompt": ""}
+    events = [
+        RunStarted(run="r", **base),
+        StepStarted(**AT),
+        ActionProposed(**AT, thought=evil, code=evil),
+        ToolCalled(**AT, call="c", tool=evil, summary=evil),
+        ToolReturned(**AT, call="c", tool=evil, ok=False, error_type=evil, error=evil, summary=evil),
+        Output(**AT, channel="stdout", text=evil),
+        ActionFinished(**AT, status="error", error_type=evil, error=evil, traceback=evil, lost=[evil]),
+        StepFinished(**AT, error_type=evil, error=evil),
+        StepStarted(run="r", step=2),
+        ModelReplied(run="r", step=2, content=evil, model=evil),
+        StepFinished(run="r", step=2, error_type=evil, error=evil),
+        FinalAnswer(run="r", value=None, text=evil),
+        RunFinished(run="r", state="error", error=evil),
+    ]
+    run = Transcript.from_events(events)
+    for plugins in (None, ["table", "url"]):
+        page = Page(mistune.create_markdown(escape=False, plugins=plugins)(account_markdown(run)))
+        assert not page.tags & {"img", "a", "script", "b"}
+    assert_harmless(account_html(run))
+
+
+def test_a_long_name_of_an_error_is_cut_in_the_title():
+    failed = ActionFinished(**AT, status="error", error_type="E" * 500, error="x", traceback="x")
+    run = Transcript.from_events([*BEGUN, ActionProposed(**AT, thought="T", code="f()"), failed])
+    run.steps[0].error_type, whole = "E" * 500, "E" * 100
+    for title in (
+        account_text(run).split("1. T")[1].split("\n")[0],
+        account_markdown(run).split("**1.** T")[1].split("\n")[0],
+        account_html(run).split("<summary>")[1].split("</summary>")[0],
+    ):
+        assert "EEE" in title
+        assert whole not in title
+
+
+def test_a_reply_that_could_not_be_used_is_told_by_the_first_line_of_its_error():
+    error = "There is no code in the reply.\nWrite it so:\n<code>\n1\n</code>"
+    events = [ModelReplied(**AT, content="Hm", model="m"), StepFinished(**AT, error_type="ParsingError", error=error)]
+    for words in wordings(events):
+        assert "ParsingError: There is no code in the reply.\n" in f"{words}\n".replace("</pre>", "\n")
+        assert "/code&gt;" not in words
+
+
+def test_an_error_with_a_traceback_is_told_by_its_last_line():
+    failed = ActionFinished(**AT, status="error", error_type="E", error="one\ntwo", traceback="Traceback\nE: one\ntwo")
+    assert Transcript.from_events([*BEGUN, failed]).steps[0].error_line == "E: two"
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_that_there_is_no_answer_is_said_once(account):
+    stopped = RunFinished(run="r", state="interrupted", error="Stopped before there was an answer.")
+    told = account(Transcript.from_events([*BEGUN, stopped]))
+    assert "Stopped before there was an answer." in told
+    assert "No answer." not in told
+    assert "No answer." in account(Transcript.from_events([*BEGUN, replace(stopped, error=None)]))
+    assert "No answer." not in account(Transcript.from_events(BEGUN))
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [{"error_type": "KeyboardInterrupt"}, {"error_type": "KeyboardInterrupt", "summary": "KeyboardInterrupt: "}, {}],
+)
+def test_a_tool_that_was_stopped_did_not_fail(returned):
+    called = ToolCalled(**AT, call="c", tool="slow", summary="slow(5)")
+    for words in wordings([called, ToolReturned(**AT, call="c", tool="slow", ok=False, **returned)]):
+        assert "▸ slow(5) stopped\n" in re.sub(r"</?code>", "", words).replace("</div>", "\n") + "\n"
+        assert "failed" not in words.split("slow(5)")[1]
+
+
+def test_a_call_that_was_given_up_says_why():
+    called = ToolCalled(**AT, call="c", tool="f", summary="f()")
+    gone = ToolReturned(**AT, call="c", tool="f", ok=False, error_type="RuntimeError", error="the child ended")
+    for words in wordings([called, gone]):
+        assert "f() failed: the child ended" in re.sub(r"</?code>", "", words)
+
+
+@pytest.mark.parametrize(
+    ("events", "title"),
+    [
+        ([], "No reply"),
+        ([ModelDelta(**AT, text="I th")], "An unfinished reply"),
+        ([ModelReplied(**AT, content="", model="m")], "A reply without code"),
+    ],
+)
+def test_a_step_without_code_says_what_the_model_gave(events, title):
+    ended = RunFinished(run="r", state="error", error="no credit")
+    for words in wordings([*events, ended]):
+        assert title in words
+
+
+def test_one_is_not_many():
+    start = replace(BEGUN[0], max_steps=1)
+    finished = StepFinished(**AT, seconds=1.0)
+    text = printed([start, StepStarted(**AT), ModelReplied(**AT, content="", model="m", input_tokens=1), finished])
+    assert "at most 1 step\n" in text
+    assert "1 token\n" in text
+    assert shorten("abc", characters=2) == "a\n… 1 character left out …\nc"

@@ -363,3 +363,68 @@ def test_every_cell_of_many_mixed_scripts_is_python():
 
 def test_indenting_leaves_the_inside_of_strings_alone():
     assert indented('x = """a\nb"""\n\ny = (1,\n2)') == '    x = """a\nb"""\n\n    y = (1,\n    2)'
+
+
+HALFWAY = (
+    "Statement 2 of this step failed half-way. "
+    "What it had changed by then is not repeated here, so the answer may differ."
+)
+
+
+def failing(code, completed=1):
+    return {"code": code, "status": "error", "completed": completed}
+
+
+def words_of(*steps, **kwargs):
+    return {cell.step: cell.source for cell in script_cells(a_run(*steps, **kwargs)) if cell.kind == "markdown"}
+
+
+@pytest.mark.parametrize(
+    ("failed", "later"),
+    [
+        ("tot = 0\nfor i in range(5):\n    tot += i\n    if i == 3: raise ValueError('x')", "final_answer(tot)"),
+        ("l = []\nfor i in range(5):\n    l.append(1 // (3 - i))", "def f():\n    return len(l)\nfinal_answer(f())"),
+        ("l = []\nl.extend(1 // (3 - i) for i in range(5))", "final_answer(l)"),
+        ("l = []\nwith f() as g:\n    l.append(g())", "if a:\n    l = 1\nfinal_answer(l)"),
+        ("t = 0\nwhile True:\n    t += 1 // (3 - t)", "if boom:\n    t = 0\nfinal_answer(t)"),
+    ],
+)
+def test_a_statement_that_failed_half_way_is_told_where_later_ones_build_on_it(failed, later):
+    assert words_of(failing(failed), later)[1] == f"thought 1\n\n{HALFWAY}"
+
+
+def test_a_first_statement_that_failed_half_way_is_told_too():
+    words = words_of("tot = 0", failing("for i in range(5):\n    tot += 1 // (3 - i)", 0), "final_answer(tot)")
+    assert words[2] == "thought 2\n\n" + HALFWAY.replace("Statement 2", "Statement 1")
+
+
+@pytest.mark.parametrize(
+    ("failed", "later"),
+    [
+        ("tot = 0\nfor i in range(5):\n    tot += 1 // (3 - i)", "tot = 6\nfinal_answer(tot)"),
+        ("tot = 0\nfor i in range(5):\n    tot += 1 // (3 - i)", "total = [tot for tot in 'ab']\nfinal_answer(total)"),
+        ("x = 1\nx = boom", "final_answer(x)"),
+        ("x = {}\nx['a'] = boom", "final_answer(x)"),
+        ("x = 1\nx += boom", "final_answer(x)"),
+        ("x = 1\nprint(boom)", "final_answer(x)"),
+        ("x = 1\nfor name in boom:\n    print(name)", "for name in 'ab':\n    print(name)\nfinal_answer(x)"),
+    ],
+)
+def test_what_failed_without_a_trace_in_later_steps_is_not_spoken_of(failed, later):
+    assert words_of(failing(failed), later)[1] == "thought 1"
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["fa = final_answer; fa(3)"],
+        ["fa = final_answer\nfa(3)"],
+        ["# why\nx = 1; fa = final_answer", "fa(x + 2)"],
+        ["fa = final_answer", "final_answer(3)"],
+        ["from functools import lru_cache\n@lru_cache\ndef give(n, to=final_answer):\n    to(n)", "give(3)"],
+        ["give = {'a': final_answer}", "for n in range(9):\n    if n == 3:\n        give['a'](n)"],
+    ],
+)
+def test_final_answer_under_another_name_is_defined_before_it_is_named(steps):
+    assert twice(*steps) == 3
+    assert "\n".join(code_of(*steps)).count("def final_answer") == 1

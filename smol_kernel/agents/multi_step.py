@@ -367,7 +367,7 @@ class MultiStepAgent(ABC):
 
     def _last_answer(self, run: str, task: str, limit: int) -> Iterator[Event]:
         """The steps ran out: one more model call for the best answer; the error stays on the last step."""
-        error = AgentMaxStepsError(f"Reached the limit of {limit} steps without a final answer.")
+        error = AgentMaxStepsError(f"Reached the limit of {limit} step{'s' * (limit > 1)} without a final answer.")
         steps = [step for step in self.memory.steps if isinstance(step, ActionStep)]
         steps[-1].error = steps[-1].error or error
         try:

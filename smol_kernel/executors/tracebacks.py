@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import linecache
+import os
+import sys
 import traceback
 import types
 from collections.abc import Iterator
@@ -84,4 +86,12 @@ def shorten(text: str, limit: int) -> str:
 def _frame(code: types.CodeType, line: int) -> str:
     name = "<module>" if code.co_name.startswith("<cell line") else code.co_name
     source = linecache.getline(code.co_filename, line).strip()
-    return f'  File "{code.co_filename}", line {line}, in {name}' + (f"\n    {shorten(source, 300)}" if source else "")
+    return f'  File "{_place(code.co_filename)}", line {line}, in {name}' + (
+        f"\n    {shorten(source, 300)}" if source else ""
+    )
+
+
+def _place(file: str) -> str:
+    """The file as an import sees it, `pandas/core/frame.py`: short, and the same on every machine."""
+    folders = [os.path.join(folder, "") for folder in sys.path if folder and file.startswith(os.path.join(folder, ""))]
+    return file[len(max(folders, key=len, default="")) :]

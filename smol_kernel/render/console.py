@@ -22,7 +22,7 @@ from smol_kernel.events import (
     ToolCalled,
     ToolReturned,
 )
-from smol_kernel.render.plain import one_line, plain, shorten
+from smol_kernel.render.plain import counted, one_line, plain, shorten
 from smol_kernel.render.text import call_text, error_text, output_text
 from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcript
 
@@ -90,7 +90,7 @@ class ConsoleReader:
     def _begin(self) -> None:
         run = self._transcript
         self._print(self._wrapped(run.task, ""), indent="", style="bold")
-        facts = [one_line(run.model), run.isolation_words, f"at most {run.max_steps} steps"]
+        facts = [one_line(run.model), run.isolation_words, f"at most {counted(run.max_steps, 'step')}"]
         self._print(" · ".join(filter(None, facts)), indent="", style="dim")
         if run.scripted:
             self._print(SCRIPTED, indent="", style="dim")
@@ -139,7 +139,7 @@ class ConsoleReader:
             self._print(self._styled(f"{step.number}.", "blue") + f" {step.title}", indent="")
             self._print(error_text(step), style="red")
         known = [count for count in (step.input_tokens, step.output_tokens) if count is not None]
-        facts = [f"{event.seconds:.1f} s"] + ([f"{sum(known):,} tokens"] if known else [])
+        facts = [f"{event.seconds:.1f} s"] + ([counted(sum(known), "token")] if known else [])
         self._print(" · ".join(facts), style="dim")
         self._print()
 
@@ -155,8 +155,8 @@ class ConsoleReader:
             self._print(self._wrapped(event.error, ""), indent="", style="red" if kind == "bad" else "yellow")
         totals = self._transcript.totals
         tokens = [count for count in (totals.input_tokens, totals.output_tokens) if count is not None]
-        count = len(self._transcript.steps)
-        facts = [word, f"{count} step{'' if count == 1 else 's'}"] + ([f"{sum(tokens):,} tokens"] if tokens else [])
+        facts = [word, counted(len(self._transcript.steps), "step")]
+        facts += [counted(sum(tokens), "token")] if tokens else []
         self._print(" · ".join([*facts, f"{totals.seconds:.1f} s"]), indent="", style="dim")
 
     def _called_agent(self, event: Event) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from smol_kernel.render.plain import fixed, plain, shorten
+from smol_kernel.render.plain import counted, fixed, plain, shorten
 from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, STYLE
+from smol_kernel.render.text import remark_text
 from smol_kernel.render.transcript import SCRIPTED, STATES, CallRecord, StepRecord, Transcript, model_label
 
 __all__ = ["STYLE", "account_html", "answer_html", "is_open", "step_html"]
@@ -96,14 +97,9 @@ def _body(step: StepRecord, times: bool) -> Iterator[str]:
 
 def _remark(step: StepRecord) -> str:
     """What the title line says of the state, for those who do not see the colour."""
-    if step.state == "error":
-        remark = plain(step.error_type or "failed") + (f", repaired in {step.repaired_in}" if step.repaired_in else "")
-    elif step.state == "interrupted":
-        remark = "stopped"
-    else:
-        remark = {"thinking": "asking the model", "running": "running"}.get(step.state, "")
-        if step.state == "thinking" and not step.thought:
-            return ""  # the title says it
+    if step.state == "thinking" and not step.thought:
+        return ""  # the title says it
+    remark = remark_text(step)
     return f" <small>{escape(remark)}</small>" if remark else ""
 
 
@@ -123,7 +119,8 @@ def _call(call: CallRecord, times: bool) -> str:
     parts = [f"{call.seconds * 1000:,.0f} ms"] if times and call.ok is not None else []
     if call.blocking:
         parts.append("ran in the notebook" if call.ok is not None else "runs in the notebook")
-    came = "" if call.ok is None else f" {'→' if call.ok else 'failed:'} <code>{escape(plain(call.result))}</code>"
+    came = f" {call.outcome}" if call.outcome else ""
+    came += f" <code>{escape(plain(call.result))}</code>" if call.outcome and call.result else ""
     return (
         f'<div class="smol-call">▸ <code>{escape(plain(call.summary or call.tool))}</code>{came}'
         f"{''.join(' · ' + part for part in parts)}</div>"
@@ -138,7 +135,7 @@ def _error(step: StepRecord) -> str:
     if not step.traceback:
         return shown
     frames = len(re.findall(r'^\s*File ["<]', step.traceback, re.MULTILINE))
-    label = f"{frames} frame{'' if frames == 1 else 's'}" if frames else "traceback"
+    label = counted(frames, "frame") if frames else "traceback"
     return f'{shown}<details class="smol-more"><summary>{label}</summary>{text_html(step.traceback)}</details>'
 
 

@@ -57,16 +57,22 @@ def account_markdown(transcript: Transcript) -> str:
     blocks += [SCRIPTED] * transcript.scripted
     for step in transcript.steps:
         blocks += _step(step)
-    if transcript.state not in ("running", "success") and transcript.error:
-        blocks.append(safe_markdown(transcript.error.strip()))
+    told = transcript.error if transcript.state not in ("running", "success") else None
+    if told:
+        blocks.append(safe_markdown(told.strip()))
     if transcript.answered:
         blocks += ["**Answer**", _words(transcript.answer_text or "None")]
+    elif transcript.state != "running" and not told:
+        blocks.append("No answer.")
     return fixed("\n\n".join(blocks))
 
 
 def _step(step: StepRecord) -> list[str]:
     remark = remark_text(step)
-    blocks = [f"**{step.number}.** {safe_markdown(step.thought or step.title)}" + (f" *({remark})*" if remark else "")]
+    blocks = [
+        f"**{step.number}.** {safe_markdown(step.thought or step.title)}"
+        + (f" *({safe_markdown(remark)})*" if remark else "")
+    ]
     if step.code:
         blocks.append(fenced(shorten(plain(step.code).strip("\n"), characters=20_000), "python"))
     shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]

@@ -6,7 +6,7 @@ import re
 
 from smol_kernel.executors.observation import clean as plain
 
-__all__ = ["fixed", "one_line", "plain", "shorten"]
+__all__ = ["counted", "fixed", "one_line", "plain", "shorten"]
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
 
@@ -16,15 +16,20 @@ def fixed(text: str) -> str:
     return _ADDRESS.sub("", text)
 
 
+def counted(count: int, word: str) -> str:
+    """`count` of what `word` names, such as "1 step" and "1,200 steps"."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def shorten(text: str, *, characters: int, lines: int | None = None) -> str:
     """`text`, its middle left out if it is longer than so many characters or lines."""
     if lines is not None and text.count("\n") >= lines:
         rows = text.split("\n")
         head, tail = rows[: lines - lines // 3 - 1], rows[len(rows) - lines // 3 :]
-        text = "\n".join([*head, f"… {len(rows) - len(head) - len(tail):,} lines left out …", *tail])
+        text = "\n".join([*head, f"… {counted(len(rows) - len(head) - len(tail), 'line')} left out …", *tail])
     if len(text) > characters:
         half = max(characters // 2, 1)
-        text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+        text = f"{text[:half]}\n… {counted(len(text) - 2 * half, 'character')} left out …\n{text[-half:]}"
     return text
 
 

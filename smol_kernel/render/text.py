@@ -8,12 +8,14 @@ import textwrap
 from collections.abc import Iterator
 
 from smol_kernel.events import Output
-from smol_kernel.render.plain import fixed, plain, shorten
+from smol_kernel.render.plain import fixed, one_line, plain, shorten
 from smol_kernel.render.transcript import SCRIPTED, STATES, CallRecord, StepRecord, Transcript
 
 CODE_LINES = 30
 OUTPUT_LINES = 20
 OUTPUT_CHARACTERS = 4_000
+MAX_ERROR_TYPE = 60
+"""Characters of an error's type in the title of its step; the child may name it as it likes."""
 
 
 def account_text(transcript: Transcript) -> str:
@@ -43,7 +45,7 @@ def step_text(step: StepRecord) -> str:
 def remark_text(step: StepRecord) -> str:
     """The state of a step that did not simply succeed: what failed, and where it was repaired."""
     if step.state == "error":
-        kind = plain(step.error_type or "failed")
+        kind = one_line(step.error_type or "failed", MAX_ERROR_TYPE)
         return f"{kind}, repaired in {step.repaired_in}" if step.repaired_in else kind
     return {"ok": "", "interrupted": "stopped", "thinking": "asking the model"}.get(step.state, step.state)
 
@@ -51,7 +53,7 @@ def remark_text(step: StepRecord) -> str:
 def call_text(call: CallRecord) -> str:
     """A tool call and its result in one line."""
     line = f"▸ {plain(call.summary or call.tool)}"
-    return line if call.ok is None else f"{line} {'→' if call.ok else 'failed:'} {plain(call.result)}"
+    return " ".join(filter(None, [line, call.outcome, plain(call.result)]))
 
 
 def output_text(output: Output) -> str:
@@ -76,12 +78,13 @@ def answer_text(transcript: Transcript) -> str:
 
 
 def _ending(transcript: Transcript) -> Iterator[str]:
-    if transcript.state not in ("running", "success") and transcript.error:
-        yield plain(transcript.error).strip()
+    told = transcript.error if transcript.state not in ("running", "success") else None
+    if told:
+        yield plain(told).strip()
     if transcript.answered:
         text = shorten(plain(transcript.answer_text), characters=20_000).strip("\n")
         yield f"Answer:\n{textwrap.indent(text, '  ')}" if "\n" in text else f"Answer: {text or 'None'}"
-    elif transcript.state != "running":
+    elif transcript.state != "running" and not told:
         yield "No answer."
 
 

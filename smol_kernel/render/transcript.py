@@ -51,10 +51,17 @@ class CallRecord:
     summary: str
     """The call as a line of Python."""
     result: str = ""
-    """What came back, or the error, in one line."""
+    """What came back, or the error, in one line; empty for a call that was stopped."""
     ok: bool | None = None
     seconds: float = 0.0
     blocking: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """The word between the call and its result; empty while the call lasts."""
+        if self.ok is None:
+            return ""
+        return "→" if self.ok else "failed:" if self.result else "stopped"
 
 
 @dataclass
@@ -66,6 +73,8 @@ class StepRecord:
     """"thinking" (the model is asked), "running" (the action is), "ok", "error" or "interrupted"."""
     reply: str = ""
     """The model's words so far."""
+    replied: bool = False
+    """True: the reply is whole."""
     thought: str = ""
     code: str = ""
     outputs: list[Output] = field(default_factory=list)
@@ -99,15 +108,22 @@ class StepRecord:
             return _SENTENCE.split(first, maxsplit=1)[0]
         if self.code:
             return "Runs code"
-        return "Asking the model" if self.state == "thinking" else "A reply without code"
+        if self.state == "thinking":
+            return "Asking the model"
+        if self.replied:
+            return "A reply without code"
+        return "An unfinished reply" if self.reply.strip() else "No reply"
 
     @property
     def error_line(self) -> str:
-        """The error in one line, as Python writes it; empty if there was none."""
+        """The error in one line, as Python writes it; empty if there was none.
+
+        Of a longer message it is the line that names the error: with a traceback the last, else the first.
+        """
         if not (self.error_type or self.error):
             return ""
         message = (self.error or "").strip().splitlines()
-        return ": ".join(filter(None, [self.error_type, message[-1] if message else ""]))
+        return ": ".join(filter(None, [self.error_type, message[-1 if self.traceback else 0] if message else ""]))
 
 
 @dataclass
@@ -204,7 +220,7 @@ class Transcript:
         elif isinstance(event, ModelDelta):
             step.reply += event.text
         elif isinstance(event, ModelReplied):
-            step.reply = event.content
+            step.reply, step.replied = event.content, True
             step.input_tokens, step.output_tokens = event.input_tokens, event.output_tokens
             self.totals.input_tokens = _plus(self.totals.input_tokens, event.input_tokens)
             self.totals.output_tokens = _plus(self.totals.output_tokens, event.output_tokens)
@@ -217,7 +233,7 @@ class Transcript:
         elif isinstance(event, ToolReturned):
             for call in step.calls:
                 if call.call == event.call:
-                    call.ok, call.result, call.seconds = event.ok, event.summary, event.seconds
+                    call.ok, call.result, call.seconds = event.ok, _result(event), event.seconds
         elif isinstance(event, ActionFinished):
             _finish_action(step, event)
         elif isinstance(event, StepFinished):
@@ -263,6 +279,12 @@ def _add_output(outputs: list[Output], event: Output) -> None:
         outputs[-1] = replace(last, text=last.text + event.text)
     else:
         outputs.append(event)
+
+
+def _result(event: ToolReturned) -> str:
+    if event.ok:
+        return event.summary
+    return "" if event.error_type == "KeyboardInterrupt" else event.summary or event.error or ""
 
 
 def _finish_action(step: StepRecord, event: ActionFinished) -> None:

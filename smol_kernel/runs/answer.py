@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from smol_kernel.runs.source import Edit, Source, indented
 
-_ENDED_BY_ANSWER = '''\
+_DEFINITION = '''\
 class Answered(BaseException):
-    """Ends the statement below as soon as there is an answer."""
+    """Ends a statement as soon as there is an answer."""
 
 
 def final_answer(answer):
     raise Answered(answer)
 
 
+'''
+_NAMES = frozenset({"Answered", "final_answer"})
+_ENDED_BY_ANSWER = """\
 try:
 {body}
 except Answered as answered:
     {name} = answered.args[0]
-{name}'''
+{name}"""
 
 
 def answer_edits(source: Source, last: ast.stmt, name: str) -> tuple[list[Edit], str] | None:
@@ -40,8 +43,33 @@ def answer_edits(source: Source, last: ast.stmt, name: str) -> tuple[list[Edit],
 
 
 def ended_by_answer(statement: str, name: str) -> str:
-    """`statement` with a `final_answer` of its own that ends it from anywhere within: loops, functions, expressions."""
+    """`statement` so that `final_answer`, once `defined`, ends it from anywhere: loops, functions, expressions."""
     return _ENDED_BY_ANSWER.format(body=indented(statement), name=name)
+
+
+def defined(cells: Iterable[str]) -> Iterator[str]:
+    """The cells, with a definition of `final_answer` before the first statement that still names it."""
+    found = False
+    for cell in cells:
+        place = None if found else _first_use(cell)
+        found = found or place is not None
+        yield cell if place is None else f"{cell[:place]}{_DEFINITION}{cell[place:]}"
+
+
+def _first_use(cell: str) -> int | None:
+    """Where the line begins on which the first statement starts that names `final_answer`."""
+    if not any(name in cell for name in _NAMES):
+        return None
+    source = Source(cell)
+    place = 0
+    for statement in source.body or ():
+        first = min([statement.lineno, *(node.lineno for node in getattr(statement, "decorator_list", ()))])
+        start = source.offset(first, 0)
+        if not cell[start : source.span(statement)[0]].strip() or first < statement.lineno:
+            place = start  # else it shares its line with the statement before
+        if any(isinstance(node, ast.Name) and node.id in _NAMES for node in ast.walk(statement)):
+            return place
+    return None
 
 
 def _argument(node: ast.AST) -> ast.expr | None:

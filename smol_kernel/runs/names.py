@@ -74,6 +74,15 @@ class Names(ast.NodeVisitor):
         for statement in statements:
             self.visit(statement)
 
+    def touched(self, source: Source, nodes: Iterable[ast.AST]) -> set[str]:
+        """Global names that `nodes`, run after all read so far, may bind or change. Nothing is to be read after it."""
+        self.bound, self._module.changed, self._copied = set(), set(), set()
+        self._part += 1
+        self._source = source
+        for node in nodes:
+            self.visit(node)
+        return self.bound | self.changed
+
     # names
 
     def visit_Name(self, node: ast.Name) -> None:

@@ -23,6 +23,7 @@ from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.sanitize import clean_html
 from smol_kernel.render.text import call_text, error_text, output_text
 from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcript
+from smol_kernel.runs.answer import defined
 from smol_kernel.runs.script import Part, part_of, read_names, settle_end
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def to_notebook(transcript: Transcript) -> NotebookNode:
     from nbformat.v4 import new_notebook
 
     cells = [_markdown("task", _opening(transcript)), *_steps(transcript), *_closing(transcript)]
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    for cell, source in zip(code, defined(cell.source for cell in code), strict=True):
+        cell.source = source
     notebook: NotebookNode = new_notebook(cells=cells, metadata=_metadata(transcript))
     validate(notebook)
     return notebook

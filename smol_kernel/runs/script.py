@@ -15,11 +15,16 @@ from typing import Literal
 
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.transcript import StepRecord, Transcript
-from smol_kernel.runs.answer import answer_edits, ended_by_answer
+from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer
+from smol_kernel.runs.halfway import halfway_statements
 from smol_kernel.runs.names import Names
 from smol_kernel.runs.source import Edit, Source
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+HALFWAY = (
+    "Statement {} of this step failed half-way. What it had changed by then is not repeated here, so the answer may "
+    "differ."
+)
 _SHOWING = frozenset({"print", "display", "show"})
 """Functions whose calls stand in a cell for what they show, not for their value."""
 _COPY_METHOD = ("DataFrame", "Series", "ndarray")
@@ -76,15 +81,22 @@ def script_cells(transcript: Transcript) -> list[ScriptCell]:
     for part in parts:
         settle_end(part, names, addresses=True)
     first_lines = _spare_inputs(parts, names, transcript.inputs)
-    cells: list[ScriptCell] = []
+    codes: list[str] = []
     for part in parts:
-        step = part.step
-        words = safe_markdown(step.thought).strip() or f"Step {step.number}"
-        code = part.text()
-        if first_lines and part.kept:
-            code = "\n".join([*first_lines, code])
-            first_lines = []
-        cells += [ScriptCell("markdown", words, step.number), ScriptCell("code", code, step.number)]
+        begins = bool(first_lines and part.kept)
+        codes.append("\n".join([*first_lines, part.text()]) if begins else part.text())
+        first_lines = [] if begins else first_lines
+    code_of = dict(zip((part.step.number for part in parts), defined(codes), strict=True))
+    halfway = halfway_statements(transcript.steps, {part.step.number: (part.source, part.kept) for part in parts})
+    cells: list[ScriptCell] = []
+    for step in transcript.steps:
+        number = step.number
+        words = [safe_markdown(step.thought).strip() or f"Step {number}"]
+        words += [HALFWAY.format(halfway[number])] if number in halfway else []
+        if number in halfway or number in code_of:
+            cells.append(ScriptCell("markdown", "\n\n".join(words), number))
+        if number in code_of:
+            cells.append(ScriptCell("code", code_of[number], number))
     return cells
 
 
