@@ -499,6 +499,17 @@ def test_a_child_that_ends_itself_is_noticed_and_replaced(fresh):
     assert value(fresh, "1") == 1
 
 
+def test_what_was_flushed_before_the_end_of_the_process_is_not_lost(fresh):
+    code = "print('x' * 900_000 + 'last words', flush=True)\nimport os\nos._exit(status=3)"
+    logs = [finish(fresh, code).logs for _ in range(4)]
+    assert all(text.endswith("last words\n") for text in logs), [text[-20:] for text in logs]
+
+
+def test_a_process_forked_from_the_child_ends_by_itself(kernel):
+    code = "import os\npid = os.fork()\nif not pid:\n    os._exit(7)\nos.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"
+    assert value(kernel, code) == 7
+
+
 def test_a_child_killed_from_outside_is_noticed(fresh):
     pid = value(fresh, "import os\nos.getpid()")
     events = fresh.run("print('on', flush=True)\nwhile True: pass")

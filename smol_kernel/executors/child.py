@@ -41,6 +41,8 @@ MAX_MESSAGE = 10_000
 MAX_NAMES = 2_000
 MAX_DISPLAYS = 200
 MAX_DISPLAY = 12 * MEBIBYTE
+LEAVE_SECONDS = 2.0
+"""How long the end of the process waits for the host's word."""
 MIME_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg")
 """Forms of a displayed object that are sent at all; the host has its own list."""
 
@@ -137,6 +139,7 @@ class Child:
         self.line = host_line.HostLine(self.kernel)
         self.kernel.raw_input = lambda prompt="": self.read(str(prompt), False)
         self.kernel.getpass = lambda prompt="Password: ", stream=None, **_: self.read(str(prompt), True)
+        os._exit = functools.partial(self.leave, os._exit)
         self.kernel.shell_handlers["smol_request"] = self.serve
         shell.display_pub.register_hook(self.limit_display)
         shell.displayhook.register_hook(self.limit_display)
@@ -344,6 +347,12 @@ class Child:
         printed = [stream.flush() for stream in self.streams]
         request = {"input": True, "printed": any(printed)}
         return str(self.outcome(self.line.ask(request, prompt, password).result()))
+
+    def leave(self, leave: Callable[[int], None], status: int) -> None:
+        """`os._exit()`: what was printed and flushed before it has left this process when it ends."""
+        with contextlib.suppress(Exception):  # one forked from this process, or a host that has gone
+            self.line.ask({"leaving": True}).result(LEAVE_SECONDS)
+        leave(status)
 
 
 def _answer(answer: Any = None) -> Any:

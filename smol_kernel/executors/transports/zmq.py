@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +28,8 @@ MAX_QUEUE = 10_000
 """Messages of output kept while the host is busy elsewhere; more are lost."""
 BATCH = 200
 """Messages read from a socket at once, so that a flood leaves time to notice a stop."""
-LATE = 50
-"""Milliseconds to wait for the last messages of a child that ended."""
+LATE = 0.5
+"""Seconds to wait at most for the last messages of a child that ended: a process it left may hold its sockets open."""
 CHECK = 0.5
 """Seconds between looks at the child where the system cannot tell that it ended."""
 
@@ -95,13 +96,27 @@ class ZmqTransport:
         messages = self._read(ready)
         if messages or not self._gone(ready):
             return messages
-        late = zmq.Poller()
-        for socket in self._sockets.values():
-            late.register(socket, zmq.POLLIN)
-        messages = self._read(dict(late.poll(LATE)))
+        messages = self._last_messages()
         if not messages:
             raise ChildDiedError("the child kernel ended by itself")
         return messages
+
+    def _last_messages(self) -> list[Message]:
+        """What is still on its way from a child that ended: a socket reports its end after all that it received."""
+        deadline = time.monotonic() + LATE
+        open_ends = set(self._monitors)
+        late = zmq.Poller()
+        for socket in (*self._sockets.values(), *open_ends):
+            late.register(socket, zmq.POLLIN)
+        while True:
+            patience = deadline - time.monotonic() if open_ends else 0
+            ready = dict(late.poll(max(0, math.ceil(patience * 1000))))
+            closed = open_ends.intersection(ready)
+            if (messages := self._read(ready)) or not closed:
+                return messages
+            open_ends -= closed
+            for monitor in closed:
+                late.unregister(monitor)
 
     def _gone(self, ready: dict[Any, int]) -> bool:
         ended = self._descriptor in ready if self._descriptor is not None else not self._alive()
