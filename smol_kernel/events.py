@@ -125,6 +125,14 @@ class Output(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """The line that the action is still writing over, such as a progress bar; its last state comes as Output."""
+
+    text: str
+    durable: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolCalled(Event):
     """The action called a tool (or `input`); yielded before the tool runs."""
 

@@ -300,7 +300,7 @@ def _fingerprint(step: StepRecord) -> tuple[Any, ...]:
     answered = sum(call.ok is not None for call in step.calls)
     length = sum(len(output.text) for output in step.outputs)
     parts = (len(step.reply), len(step.outputs), length, len(step.calls), answered, step.seconds)
-    return (step.state, step.code, step.repaired_in, step.error, *parts)
+    return (step.state, step.code, step.progress, step.repaired_in, step.error, *parts)
 
 
 def _facts(transcript: Transcript) -> list[str]:

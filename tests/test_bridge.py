@@ -231,6 +231,16 @@ def test_call_plain_is_where_plain_tools_run(used):
     assert passed == [True]
 
 
+def test_a_line_that_is_written_over_is_told_before_each_call(used):
+    code = "for n in 1, 2, 2:\n    print(f'\\r{n} of 2', end='', flush=True)\n    fetch_unit('a')"
+    events, finished = run(used, code)
+    told = [(type(event).__name__, getattr(event, "text", "")) for event in events[:-1]]
+    call = [("ToolCalled", ""), ("ToolReturned", "")]
+    progress = [("Progress", "1 of 2"), *call, ("Progress", "2 of 2"), *call, *call]
+    assert told == [*progress, ("Output", "2 of 2")]
+    assert finished.logs == "2 of 2"
+
+
 def test_twenty_threaded_calls_run_side_by_side(kernel):
     code = "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(20) as pool:\n"
     code += "    squares = list(pool.map(meet, range(20)))\nsquares"

@@ -13,6 +13,7 @@ from smol_kernel.events import (
     ActionProposed,
     FinalAnswer,
     ModelReplied,
+    Notice,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -198,6 +199,24 @@ def test_stop_in_the_middle_of_an_action(make):
     assert finished.status == "interrupted"
     assert events[-1].state == "interrupted"
     assert "go" in finished.logs
+
+
+def test_a_stop_that_comes_after_the_answer_does_not_lose_it(make):
+    agent = make([code("final_answer(42)")])
+    events = []
+    for event in agent.events("answer"):
+        events.append(event)
+        if isinstance(event, FinalAnswer):
+            agent.interrupt()
+    assert events[-1].state == "success"
+
+
+def test_a_request_that_is_tried_again_is_told_in_the_run(tmp_path):
+    with ModelServer(Status(500), Text(code("final_answer(1)"))) as server:
+        model = LiteLLMModel("openai/double", api_base=server.url, retry_wait=0.001)
+        with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "j.sqlite") as agent:
+            notices = [event.text for event in agent.events("try") if isinstance(event, Notice)]
+    assert any("Trying again" in text for text in notices)
 
 
 def test_a_model_that_fails_ends_the_run_with_its_record_intact(make, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from model_server import Cut, Hang, ModelServer, Raw, Status, Text, ToolCall, unused_address
 
 from smol_kernel.errors import MissingDependencyError, ModelError
+from smol_kernel.events import Notice
 from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models import litellm as seam
@@ -195,6 +196,16 @@ def test_the_wait_doubles_with_jitter_where_the_server_asks_for_none():
     assert 0.00075 <= waits[0] <= 0.00125 and 0.0015 <= waits[1] <= 0.0025
 
 
+@BOTH
+def test_who_watches_is_told_why_it_takes_longer(stream):
+    with ModelServer(Status(429, retry_after="0"), Text("x")) as server:
+        call = ModelCall(model_at(server), MESSAGES, stream=stream)
+        told = [piece.text for piece in call if isinstance(piece, Notice)]
+    assert len(told) == 1
+    assert re.search(r"too many requests: .* \(429\)\. Trying again in 1 s\.$", told[0])
+    assert call.message.text == "x"
+
+
 def test_a_server_that_asks_for_an_hour_is_not_waited_for():
     with ModelServer(Status(429, retry_after="3600"), Text("x")) as server:
         error = refusal(model_at(server))
@@ -336,7 +347,8 @@ def test_an_abandoned_request_is_not_tried_again():
         model = model_at(server, retry_wait=30, on_retry=lambda message, seconds: waiting.set())
         call = ModelCall(model, MESSAGES)
         threading.Thread(target=lambda: (waiting.wait(), call.abandon()), daemon=True).start()
-        assert (list(call), call.message) == ([], None)
+        assert all(isinstance(piece, Notice) for piece in call)
+        assert call.message is None
         for thread in threading.enumerate():
             if thread.name == "smol-model-call" and thread is not threading.current_thread():
                 thread.join(timeout=20)

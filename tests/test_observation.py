@@ -8,7 +8,7 @@ import io
 import pytest
 from PIL import Image
 
-from smol_kernel.events import Output
+from smol_kernel.events import Output, Progress
 from smol_kernel.executors import observation
 from smol_kernel.executors.observation import Observer, allowed, clean, truncate
 
@@ -26,6 +26,8 @@ def observed(*outputs: tuple[str, str], limit: int = 20_000) -> tuple[str, list[
     events += observer.finish()
     joined: list[tuple[str, str]] = []
     for event in events:
+        if isinstance(event, Progress):
+            continue
         before = joined.pop()[1] if joined and joined[-1][0] == event.channel else ""
         joined.append((event.channel, before + event.text))
     return observer.logs, joined

@@ -19,6 +19,7 @@ from smol_kernel.events import (
     ModelReplied,
     Notice,
     Output,
+    Progress,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -450,6 +451,17 @@ def test_a_terminal_has_colour_and_a_line_on_what_goes_on(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[31m" not in printed(a_run(), stream=Terminal())
     assert "\x1b[31m" in printed(a_run(), color=True)
+
+
+def test_a_line_that_is_written_over_is_shown_while_it_is(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    begun = [*a_run()[:1], StepStarted(run="r", step=1), ActionProposed(run="r", step=1, thought="Wait.", code="x")]
+    half, full = (Progress(run="r", step=1, text=text) for text in ("50 %", "<b>99 %"))
+    assert "&lt;b&gt;99 %" in step_html(Transcript.from_events([*begun, half, full]).steps[0], open=True)
+    assert "50 %" not in account_html(Transcript.from_events([*begun, half, full, FINISHED_OK]))
+    text = printed([*begun, half, full, FINISHED_OK], stream=Terminal())
+    assert re.search(r"50 %\S*\r\x1b\[2K.*<b>99 %\S*\r\x1b\[2K", text)
+    assert "50 %" not in printed([*begun, half, FINISHED_OK])  # a file has no line that could be written over
 
 
 def test_escape_sequences_of_model_and_child_do_not_reach_the_terminal():

@@ -294,9 +294,7 @@ class MultiStepAgent(ABC):
             step = ActionStep(step_number=self.step_number, timing=Timing())
             for event in self._step(step):
                 yield event.stamped(run, self.step_number)
-            if self._stop.is_set():
-                return "interrupted"
-            if step.is_final_answer:
+            if step.is_final_answer:  # also when a stop came too late to keep it from being given
                 self.memory.steps.append(FinalAnswerStep(output=step.action_output))
                 return "success"
         return "max_steps_error"
@@ -355,9 +353,11 @@ class MultiStepAgent(ABC):
         try:
             if self._stop.is_set():  # it came before there was a call to abandon
                 return None
-            for delta in call:
-                if delta.content:
-                    yield ModelDelta(text=delta.content)
+            for piece in call:
+                if isinstance(piece, Notice):
+                    yield piece
+                elif piece.content:
+                    yield ModelDelta(text=piece.content)
             return None if self._stop.is_set() else call.message
         except Exception as error:  # boundary: whatever a model raises ends the run with its reason
             raise AgentGenerationError(f"The model gave no reply: {error}") from error

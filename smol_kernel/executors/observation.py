@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from smol_kernel.events import Output
+from smol_kernel.events import Output, Progress
 
 MAX_IMAGE = 8 << 20
 """Bytes of an image."""
@@ -31,6 +31,7 @@ MAX_PRINTED = 1 << 20
 
 _REST = 20_000  # characters of that end
 _LINE = 20_000  # columns of a line that is still being overwritten
+_PROGRESS = 500  # of these, what is shown while it is
 _SEQUENCE = 4_096  # characters of an escape sequence
 _BURST, PACE = 200, 0.1  # after so many events, those that come within so many seconds become one
 
@@ -108,6 +109,7 @@ class Observer:
         self._screens = {"stdout": _Screen(), "stderr": _Screen()}
         self._waiting: list[Output] = []
         self._events, self._last = 0, 0.0
+        self._progress, self._told = "", ("", 0.0)  # the line being written over; the one told last, and when
         self._printed = self._displays = self._displayed = 0
         self._at_line_start = True
 
@@ -119,16 +121,21 @@ class Observer:
             logs.add(screen.line)
         return str(logs)
 
-    def add(self, output: Output) -> Iterator[Output]:
+    def add(self, output: Output) -> Iterator[Output | Progress]:
         """Take in one output; yields what may be passed on by now."""
         screen = self._screens.get(output.channel)
         if screen is None:
             yield from self._display(output)
-        elif text := screen.feed(output.text):
+            return
+        if text := screen.feed(output.text):
             yield from self._print(replace(output, text=text, data={}))
+        self._progress = screen.line[:_PROGRESS]
+        if time.monotonic() - self._told[1] > PACE:
+            yield from self._tell()
 
-    def finish(self) -> Iterator[Output]:
+    def finish(self) -> Iterator[Output | Progress]:
         """Yield what was held back: a line still written over, the end of a flood. To be called once it ended."""
+        self._progress = self._told[0]  # its last state comes now
         for channel, screen in self._screens.items():
             if text := screen.flush():
                 yield from self._print(Output(channel=channel, text=text))
@@ -137,7 +144,7 @@ class Observer:
             self._rest = _Ends(0, _REST)
             yield Output(channel="stdout", text=rest)
 
-    def _print(self, output: Output) -> Iterator[Output]:
+    def _print(self, output: Output) -> Iterator[Output | Progress]:
         self._write(output.text)
         room = max(0, MAX_PRINTED - self._printed)
         self._printed += len(output.text)
@@ -149,7 +156,7 @@ class Observer:
         if self._events < _BURST or time.monotonic() - self._last > PACE:
             yield from self.release()
 
-    def _display(self, output: Output) -> Iterator[Output]:
+    def _display(self, output: Output) -> Iterator[Output | Progress]:
         self._displays += 1
         data, lines = dict[str, str](), ["[a display left out: there are too many]"]
         if self._displays <= MAX_DISPLAYS and self._displayed < MAX_DISPLAYED:
@@ -171,11 +178,17 @@ class Observer:
 
     @property
     def holds(self) -> bool:
-        """Whether text waits for more of its kind, for the sake of the pace."""
-        return bool(self._waiting)
+        """Whether something waits for more of its kind, for the sake of the pace."""
+        return bool(self._waiting) or self._progress != self._told[0]
 
-    def release(self) -> Iterator[Output]:
-        """Yield the text that waits. To be called when nothing more came for a while, or something else comes next."""
+    def _tell(self) -> Iterator[Progress]:
+        if self._progress != self._told[0]:
+            self._told = (self._progress, time.monotonic())
+            yield Progress(text=self._progress)
+
+    def release(self) -> Iterator[Output | Progress]:
+        """Yield what waits. To be called when nothing more came for a while, or something else comes next."""
+        yield from self._tell()
         if self._waiting:
             output = replace(self._waiting[0], text="".join(piece.text for piece in self._waiting))
             self._waiting = []

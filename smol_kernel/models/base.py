@@ -13,11 +13,13 @@ import ipaddress
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from smol_kernel.errors import ModelError
+from smol_kernel.events import Notice
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 TOOL_ROLE_CONVERSIONS = {MessageRole.TOOL_CALL: MessageRole.ASSISTANT, MessageRole.TOOL_RESPONSE: MessageRole.USER}
 """Our tool roles as the three roles that every provider knows."""
 
-_abandoned: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("abandoned", default=None)
+_current: contextvars.ContextVar[ModelCall | None] = contextvars.ContextVar("current", default=None)
+"""The call that the request of this thread belongs to."""
 
 
 class Model:
@@ -128,9 +131,10 @@ def as_model(model: Any) -> Model:
 class ModelCall:
     """One request to a model that can be left at any moment, also while it blocks on the network.
 
-    Iterate over it for the pieces of the reply (none if the model does not stream); then `message` is the reply, or
-    None if `abandon()` was called. What the model raises is raised by the iteration. The request runs in a daemon
-    thread with the caller's context variables; one that was abandoned ends there by itself, unheard.
+    Iterate over it for the pieces of the reply (none if the model does not stream) and what the model tells the person
+    meanwhile (`pause`); then `message` is the reply, or None if `abandon()` was called. What the model raises is raised
+    by the iteration. The request runs in a daemon thread with the caller's context variables; one that was abandoned
+    ends there by itself, unheard.
     """
 
     def __init__(self, model: Model, messages: list[ChatMessage], *, stream: bool = False, **options: Any) -> None:
@@ -140,7 +144,7 @@ class ModelCall:
         self._stream = stream and hasattr(model, "generate_stream")
         self._options = options
         self._abandoned = threading.Event()
-        self._arrivals: queue.SimpleQueue[ChatMessageStreamDelta | ChatMessage | BaseException | None]
+        self._arrivals: queue.SimpleQueue[ChatMessageStreamDelta | Notice | ChatMessage | BaseException | None]
         self._arrivals = queue.SimpleQueue()
 
     def abandon(self) -> None:
@@ -148,8 +152,8 @@ class ModelCall:
         self._abandoned.set()
         self._arrivals.put(None)
 
-    def __iter__(self) -> Iterator[ChatMessageStreamDelta]:
-        """Start the request and yield the pieces of its reply."""
+    def __iter__(self) -> Iterator[ChatMessageStreamDelta | Notice]:
+        """Start the request and yield the pieces of its reply, and notices."""
         if self._abandoned.is_set():
             return
         context = contextvars.copy_context()
@@ -159,7 +163,7 @@ class ModelCall:
                 arrival = self._arrivals.get()
                 if self._abandoned.is_set():
                     return
-                if isinstance(arrival, ChatMessageStreamDelta):
+                if isinstance(arrival, ChatMessageStreamDelta | Notice):
                     yield arrival
                     continue
                 if isinstance(arrival, BaseException):
@@ -169,8 +173,13 @@ class ModelCall:
         finally:
             self._abandoned.set()
 
+    def wait(self, seconds: float, why: str) -> bool:
+        """Tell `why` to the one who iterates, and wait; False as soon as the call is abandoned."""
+        self._arrivals.put(Notice(text=why))
+        return not self._abandoned.wait(seconds)
+
     def _work(self) -> None:
-        _abandoned.set(self._abandoned)
+        _current.set(self)
         try:
             self._arrivals.put(self._streamed() if self._stream else self._generated())
         except BaseException as error:  # noqa: BLE001 - the thread's edge: raised again where it is iterated
@@ -191,10 +200,15 @@ class ModelCall:
         return agglomerate_stream_deltas(pieces)
 
 
-def pause(seconds: float) -> None:
-    """Wait between two attempts. Raises ModelError at once when the ModelCall it happens in is abandoned."""
-    abandoned = _abandoned.get() or threading.Event()
-    if abandoned.wait(seconds):
+def pause(seconds: float, why: str) -> None:
+    """Wait between two attempts; the person who watches the run is told `why`.
+
+    Raises ModelError at once when the ModelCall it happens in is abandoned.
+    """
+    call = _current.get()
+    if call is None:
+        time.sleep(seconds)
+    elif not call.wait(seconds, why):
         raise ModelError("the request was abandoned")
 
 

@@ -47,7 +47,7 @@ class Failure:
 def read_failure(error: BaseException, target: Target) -> Failure:
     """What `error`, raised by a request to `target`, means."""
     chain = list(_chain(error))
-    text, all_text = str(error), " ".join(str(cause) for cause in chain)
+    text = str(error)
     named = f"model {target.model_id!r}"
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
         return Failure(f"{named}: nobody answers at {target.address}: connection refused. {_start_it(target)}")
@@ -63,7 +63,7 @@ def read_failure(error: BaseException, target: Target) -> Failure:
         return Failure(no_key(target))
     if any(isinstance(cause, ImportError) for cause in chain):
         return Failure(f"{named}: a package of this provider is missing: {_first_line(text)}")
-    if any(sign in all_text.lower() for sign in _CONTEXT) or "ContextWindow" in type(error).__name__:
+    if any(sign in _words(chain) for sign in _CONTEXT) or "ContextWindow" in type(error).__name__:
         return Failure(
             f"{named}: the conversation is longer than the model can read. Start a new one, print less, "
             f"or choose a model with a longer context"
@@ -102,7 +102,7 @@ def _read_status(status: int, chain: list[BaseException], target: Target) -> Fai
             f"{named}: {target.where} knows no model {name!r} (404). Check the name"
             + (", and that the address is right (it often ends in /v1)" if target.address else "")
         )
-    if status == 429 and any("insufficient_quota" in str(cause) for cause in chain):
+    if status == 429 and "insufficient_quota" in _words(chain):
         return Failure(f"{named}: the quota of this key is used up (429). Check the plan and billing of the provider")
     if status == 429:
         return Failure(f"{named}: too many requests: {said}", retry=True, retry_after=_retry_after(chain))
@@ -117,6 +117,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _words(chain: list[BaseException]) -> str:
+    """What the errors say, in lower case. Some client libraries tell a provider's code in an attribute only."""
+    return " ".join(f"{cause} {getattr(cause, 'code', '')}" for cause in chain).lower()
 
 
 def _status(chain: list[BaseException]) -> int | None:

@@ -258,7 +258,7 @@ class LiteLLMModel(Model):
         elif failure.retry:
             if self.on_retry is not None:
                 self.on_retry(message, wait)
-            pause(wait)
+            pause(wait, f"{message}. Trying again in {max(1, round(wait))} s.")
             return
         raise ModelError(message) from error
 

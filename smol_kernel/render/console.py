@@ -15,6 +15,7 @@ from smol_kernel.events import (
     FinalAnswer,
     Notice,
     Output,
+    Progress,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -57,6 +58,8 @@ class ConsoleReader:
             self._called_agent(event)
         elif isinstance(event, Output):
             self._output(event)
+        elif isinstance(event, Progress):
+            self._wait(_INDENT + one_line(event.text, self._width() - len(_INDENT)) if event.text else "")
         else:
             self._end_line()
             self._event(event)
@@ -167,7 +170,7 @@ class ConsoleReader:
 
     def _wait(self, text: str) -> None:
         """A line on what goes on, gone with the next event; on a terminal only."""
-        if self._live:
+        if self._live and text:
             self._waiting = text
             self._write(self._styled(text, "dim"))
 

@@ -90,6 +90,7 @@ def _body(step: StepRecord, times: bool) -> Iterator[str]:
         yield _call(call, times)
     for output in step.outputs:
         yield output_html(output)
+    yield text_html(step.progress)
     yield _error(step)
     if step.lost:
         yield f"<p>Lost with the child kernel: {escape(', '.join(map(plain, step.lost)))}</p>"

@@ -16,6 +16,7 @@ from smol_kernel.events import (
     ModelReplied,
     Notice,
     Output,
+    Progress,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -79,6 +80,8 @@ class StepRecord:
     code: str = ""
     outputs: list[Output] = field(default_factory=list)
     """In order; what went to one stream in a row is one output."""
+    progress: str = ""
+    """The line that the action is still writing over."""
     calls: list[CallRecord] = field(default_factory=list)
     status: str = ""
     """How the action ended: the status of ActionFinished, or empty if none ran to an end."""
@@ -228,6 +231,8 @@ class Transcript:
             step.state, step.thought, step.code = "running", event.thought.strip(), event.code
         elif isinstance(event, Output):
             _add_output(step.outputs, event)
+        elif isinstance(event, Progress):
+            step.progress = event.text
         elif isinstance(event, ToolCalled):
             step.calls.append(CallRecord(event.call, event.tool, event.summary, blocking=event.blocking))
         elif isinstance(event, ToolReturned):
@@ -289,6 +294,7 @@ def _result(event: ToolReturned) -> str:
 
 def _finish_action(step: StepRecord, event: ActionFinished) -> None:
     states = {"ok": "ok", "interrupted": "interrupted"}
+    step.progress = ""
     step.status, step.state = event.status, states.get(event.status, "error")
     step.error_type, step.error, step.traceback = event.error_type, event.error, event.traceback
     step.value, step.value_text, step.final = event.value, event.value_text, event.final
