@@ -128,6 +128,8 @@ class Output(Event):
 class Progress(Event):
     """The line that the action is still writing over, such as a progress bar; its last state comes as Output."""
 
+    channel: str
+    """"stdout" or "stderr"."""
     text: str
     durable: ClassVar[bool] = False
 

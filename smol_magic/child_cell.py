@@ -6,10 +6,12 @@ IPython calls `child_cell` (rewritten to an await) or `child_cell_blocking`, as 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from smol_kernel.errors import SmolError
-from smol_kernel.events import ActionFinished, Output
+from smol_kernel.events import ActionFinished, Output, Progress
+from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.sanitize import clean_html
 from smol_magic import namespace
 from smol_magic.endings import CellError, ChildError, Stopped
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from smol_magic.magics import SmolMagic
 
 SHOWN = ("text/plain", "image/png", "image/jpeg")
-"""What the page gets of an output as it is, and HTML when it is cleaned; other types could load or run something."""
+"""What the page gets of an output as it is; HTML and Markdown are cleaned. Other types could load or run something."""
 
 
 async def child_cell(magics: SmolMagic, line: str, body: str) -> None:
@@ -52,6 +54,7 @@ class ChildCell:
         self._code = code
         self._count = self._shell.displayhook.prompt_count
         self._finished: ActionFinished | None = None
+        self._progress = Progress(channel="stdout", text="")
         self._executor = magics.session.executor(magics.timeout or None)
         self._executor.call_plain = thread.call  # type: ignore[attr-defined]
         self._executor.ask_person = thread.ask  # type: ignore[attr-defined]
@@ -68,6 +71,8 @@ class ChildCell:
         for event in self._executor.run(self._code):
             if isinstance(event, Output):
                 self._show(event)
+            elif isinstance(event, Progress):
+                self._write_over(event)
             elif isinstance(event, ActionFinished):
                 self._finished = event
 
@@ -89,13 +94,23 @@ class ChildCell:
             why = finished.error or f"The child kernel ended: {finished.status}"
             raise CellError(why.replace("The next action", "The next cell") + "." + _lost(finished))
 
+    def _write_over(self, progress: Progress) -> None:
+        before, self._progress = self._progress, progress
+        stream = sys.stdout if progress.channel == "stdout" else sys.stderr
+        print("\r" + progress.text.ljust(len(before.text)), end="" if progress.text else "\r", file=stream)
+        stream.flush()
+
     def _show(self, output: Output) -> None:
+        if self._progress.text:  # what was written over comes once more, whole
+            self._write_over(replace(self._progress, text=""))
         if output.channel in ("stdout", "stderr"):
             print(output.text, end="", file=sys.stdout if output.channel == "stdout" else sys.stderr)
             return
         data = {"text/plain": output.text} | {kind: output.data[kind] for kind in SHOWN if kind in output.data}
         if "text/html" in output.data:
             data["text/html"] = clean_html(output.data["text/html"])
+        elif "text/markdown" in output.data:
+            data["text/markdown"] = safe_markdown(output.data["text/markdown"])
         kernel = getattr(self._shell, "kernel", None)
         if output.channel == "display":
             self._shell.display_pub.publish(data=data)

@@ -1,6 +1,6 @@
 """Completes what stands in the first line: commands of `%agent`, options of `%%agent`, variables after `--in`.
 
-Registered by `magics` with IPython's completer.
+Registered by `magics` with IPython's completer, whose own guesses are of no use there.
 """
 
 from __future__ import annotations
@@ -9,32 +9,52 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.error import TryNext
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 
+IDENTIFIER = "smol_magic"
+
+
 def install(shell: InteractiveShell, commands: Sequence[str]) -> None:
     """Have `shell` complete our lines; `commands` are those of `%agent`."""
 
-    def complete(shell: Any, event: Any) -> list[str]:
-        if getattr(shell, "smol_session", None) is None:  # unloaded: hooks cannot be taken back
-            raise TryNext
-        words = event.line.split()
-        before = words[-1] if event.line.endswith(" ") else words[-2]
-        if words[0] == "%agent":
-            found = list(commands) if before == "%agent" else _models(shell.user_ns) if before == "model" else []
-        elif before in ("--in", "-i"):
-            found = [name for name in shell.user_ns if not name.startswith("_")]
-        elif before in ("--model", "-m"):
-            found = _models(shell.user_ns)
-        else:
-            found = _options()
-        return [name for name in found if name.startswith(event.symbol)]
+    @context_matcher(identifier=IDENTIFIER, priority=10_000)
+    def complete(context: CompletionContext) -> SimpleMatcherResult:
+        line = context.line_with_cursor[: context.cursor_position]
+        words = line.split()
+        if not line.startswith(("%agent ", "%%agent ")):
+            return {"completions": []}
+        symbol = "" if line.endswith(" ") else words.pop()
+        found = [name for name in _offered(words, commands, shell.user_ns) if name.startswith(symbol)]
+        # what the completer takes for the word under the cursor may begin behind the dashes
+        start = len(symbol) - len(context.token) if symbol.endswith(context.token) else 0
+        return {"completions": [SimpleCompletion(name[start:], type="agent") for name in found], "suppress": True}
 
-    for key in ("%agent", "%%agent"):
-        shell.set_hook("complete_command", complete, str_key=key)
+    _matchers(shell).append(complete)
+
+
+def uninstall(shell: InteractiveShell) -> None:
+    """Undo `install`."""
+    matchers = _matchers(shell)
+    matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", "") != IDENTIFIER]
+
+
+def _matchers(shell: Any) -> list[Any]:
+    return shell.Completer.custom_matchers
+
+
+def _offered(words: list[str], commands: Sequence[str], namespace: dict[str, Any]) -> list[str]:
+    """What may follow these words."""
+    if words == ["%agent"]:
+        return list(commands)
+    if words[0] == "%agent":
+        return _models(namespace) if words[-1] == "model" else []
+    if words[-1] in ("--in", "-i"):
+        return [name for name in namespace if not name.startswith("_")]
+    return _models(namespace) if words[-1] in ("--model", "-m") else _options()
 
 
 def _models(namespace: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class, no_var_expand
 from traitlets import CaselessStrEnum, Float, Int, Unicode
 
-from smol_magic.completion import install
+from smol_magic import completion
 from smol_magic.endings import CellError
 from smol_magic.rewriting import AwaitRewriting
 from smol_magic.session import Session, notebook_path
@@ -43,6 +43,8 @@ CELLS = [
     ("%%py", "Python, run in the agent's child kernel"),
     ("%agent", "the settings"),
 ]
+MOST_OFFERED = 5
+"""Earlier runs named one by one."""
 
 
 @magics_class
@@ -129,10 +131,13 @@ class SmolMagic(Magics):
 
     def tell_unseen(self, place: Place) -> None:
         """Offer the runs of this notebook whose page was closed or reloaded before they ended, or cut off."""
-        for run in self.session.unseen(place):
+        missed = self.session.unseen(self.shell, place)
+        for run in missed[:MOST_OFFERED]:
             task = run.task.strip().splitlines()[0][:60]
             how = "was cut off" if run.state == "unfinished" else f"ended ({run.state}), perhaps unseen"
             print(f"An earlier run here {how}: “{task}”. Its account: %agent show {run.run}")
+        if len(missed) > MOST_OFFERED:
+            print(f"… and {len(missed) - MOST_OFFERED} more before: %agent runs")
 
     # -- the commands of %agent
 
@@ -268,8 +273,8 @@ def _not_understood(rest: list[str], parser: argparse.ArgumentParser) -> str:
     options = [word for word in rest if word.startswith("-")]
     if not options:
         return f"%%agent: {' '.join(rest)!r} stands in the first line; the task goes in the lines below it."
-    known = [option for action in parser._actions for option in action.option_strings]
-    close = difflib.get_close_matches(options[0], known, n=1)
+    known = {option.lstrip("-"): option for action in parser._actions for option in action.option_strings}
+    close = [known[name] for name in difflib.get_close_matches(options[0].lstrip("-"), known, n=1)]
     guess = f"Did you mean {close[0]}?" if close else "%%agent --help lists the options."
     return f"%%agent: there is no option {options[0]}. {guess}"
 
@@ -282,7 +287,7 @@ def load(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     shell.smol_session = magics.session  # type: ignore[attr-defined]
     shell.input_transformers_cleanup.append(AwaitRewriting(shell))
-    install(shell, list(COMMANDS))
+    completion.install(shell, list(COMMANDS))
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -296,6 +301,7 @@ def unload(shell: InteractiveShell) -> None:
     for transformer in [t for t in shell.input_transformers_cleanup if isinstance(t, AwaitRewriting)]:
         shell.input_transformers_cleanup.remove(transformer)
         transformer.remove()
+    completion.uninstall(shell)
     manager = shell.magics_manager
     for kind, name in (("line", "agent"), ("cell", "agent"), ("cell", "py")):
         manager.magics[kind].pop(name, None)

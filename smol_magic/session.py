@@ -114,18 +114,19 @@ class Session:
 
     # -- runs whose page went away
 
-    def unseen(self, place: Place) -> list[RunSummary]:
+    def unseen(self, shell: Any, place: Place) -> list[RunSummary]:
         """Runs of this notebook whose account nobody can have seen, newest first; each is told only once."""
         from smol_kernel.errors import JournalError
 
-        notebook = notebook_path()
+        here = origin(shell, place)
         missed: list[RunSummary] = []
-        if notebook is None:
+        if here["notebook"] is None:
             return missed
         with suppress(JournalError):  # a run says what is wrong with the journal; this is only a courtesy
-            for run in self.journal.unseen({"notebook": notebook}):
-                self.journal.offer(run.run)
-                if run.state == "unfinished" or run.origin.get("session") != place.session:
+            for run in self.journal.unseen({"notebook": here["notebook"]}):
+                same_page = all(run.origin.get(key) == here[key] for key in ("session", "kernel"))
+                if run.state == "unfinished" or not same_page:
+                    self.journal.offer(run.run)
                     missed.append(run)
         return missed
 
@@ -155,6 +156,7 @@ def origin(shell: Any, place: Place) -> Mapping[str, Any]:
     return {
         "front": front(shell),
         "notebook": notebook_path(),
+        "kernel": getattr(getattr(shell, "kernel", None), "ident", None),
         "session": place.session,
         "cell_id": place.cell_id,
     }

@@ -112,6 +112,16 @@ def test_a_plain_cell_without_a_model_says_what_to_set(client):
     assert "Traceback" not in said
 
 
+def test_a_line_written_over_is_seen_while_it_changes_and_stays_once(client):
+    Cell(client, SCRIPT)  # the call lets out what there is
+    code = (
+        "import sys\nfor n in 'one', 'second', 'the end':\n    print(f'\\r{n}', end='', file=sys.stderr)\n    double(1)"
+    )
+    cell = Cell(client, f"%%py\n{code}\nprint('after')")
+    moving = "".join(output["content"]["text"] for output in cell.outputs if output["content"].get("name") == "stderr")
+    assert moving == "\rone\rsecond\rthe end\r       \rthe end"
+
+
 def test_plain_cells_are_one_conversation_with_the_tools_of_the_host(client):
     assert Cell(client, SCRIPT).reply["status"] == "ok"
     assert Cell(client, "%agent model scripted").reply["status"] == "ok"

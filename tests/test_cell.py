@@ -339,6 +339,25 @@ def test_a_run_that_lost_its_kernel_is_offered_by_the_next_one(tmp_path):
     restarted.close()
 
 
+def test_runs_whose_kernel_was_restarted_by_the_same_page_are_offered_once(tmp_path):
+    kernel = NotebookKernel(tmp_path)
+    kernel.run(SCRIPTS).must_be_ok()
+    model(kernel, *["final_answer(1)"] * 6, "print('be' + 'gun')\nwhile True: pass")
+    for number in range(6):
+        kernel.run(f"%%agent --model m\nquick one {number}").must_be_ok()
+    kernel.start("%%agent --model m\nloop for ever").until_shown("begun")
+    page = kernel.client.session.session
+    kernel.client.stop_channels()
+    kernel.manager.shutdown_kernel()
+    restarted = NotebookKernel(tmp_path)
+    restarted.client.session.session = page
+    offered = restarted.run("%agent").must_be_ok().printed
+    assert "loop for ever" in offered and "quick one 5" in offered
+    assert "… and 2 more before: %agent runs" in offered
+    assert "An earlier run" not in restarted.run("%agent").printed
+    restarted.close()
+
+
 def test_no_child_outlives_the_kernel(tmp_path):
     import psutil
 

@@ -200,6 +200,40 @@ def test_only_allowed_forms_of_displayed_objects_come_through(kernel):
     assert event.data == {"text/plain": "p", "text/html": "<b>h</b>"}
 
 
+def test_a_picture_given_as_bytes_is_shown(kernel):
+    code = "from PIL import Image\nfrom IPython.display import display\ndisplay(Image.new('RGB', (3, 2)))"
+    (event,) = [event for event in run(kernel, code)[0] if isinstance(event, Output)]
+    assert base64.b64decode(event.data["image/png"]).startswith(b"\x89PNG")
+    assert finish(kernel, code).logs.endswith("[image: 3 x 2 PNG]\n")
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        ("Markdown('# Title')", "# Title"),
+        ("Math('x^2')", "$\\displaystyle x^2$"),
+        ("JSON({'a': [1]})", '{\n "a": [\n  1\n ]\n}'),
+        ("SVG('<svg xmlns=\"http://www.w3.org/2000/svg\"/>')", "[image/svg+xml left out: SVG is not shown]"),
+        ("HTML('<b>bold</b>')", ""),
+    ],
+)
+def test_an_object_that_is_only_shown_is_told_in_words(kernel, shown, text):
+    code = f"from IPython.display import *\ndisplay({shown})"
+    (event,) = [event for event in run(kernel, code)[0] if isinstance(event, Output)]
+    assert event.text == text
+
+
+def test_help_is_printed(kernel):
+    logs = finish(kernel, "def half(n):\n    'Halves it.'\n    return n / 2\n\nhalf?").logs
+    assert "half(n)" in logs and "Halves it." in logs and "\x1b" not in logs
+
+
+def test_a_progress_bar_of_tqdm_is_text(kernel):
+    events, finished = run(kernel, "from tqdm.auto import tqdm\nfor n in tqdm(range(3)): pass")
+    assert "3/3" in finished.logs
+    assert all(event.channel == "stderr" for event in events if isinstance(event, Output))
+
+
 def test_fifty_megabytes_of_prints_are_cut_in_the_child(kernel):
     code = "for n in range(50):\n    print('x' * 1_000_000)\nprint('the end')"
     printed = "".join(text for channel, text in outputs(kernel, code) if channel == "stdout")
@@ -311,6 +345,12 @@ def test_exit_ends_the_action_not_the_child(kernel, code):
 
 def test_warnings_and_handled_errors_are_no_errors(kernel):
     assert finish(kernel, "try:\n    1 / 0\nexcept ZeroDivisionError:\n    ok = 1").status == "ok"
+
+
+def test_a_warning_names_no_temporary_file(kernel):
+    assert outputs(kernel, "import warnings\nwarnings.warn('careful')") == [
+        ("stderr", "<action>:2: UserWarning: careful\n  warnings.warn('careful')\n")
+    ]
 
 
 def test_an_exception_group_lists_its_parts(kernel):

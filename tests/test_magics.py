@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from smol_kernel import ScriptedModel, tool
@@ -384,11 +385,15 @@ def test_loading_the_extension_loads_nothing_heavy():
         ("%agent ex", {"export"}),
         ("%agent model ", {"demo", "m"}),
         ("%%agent --mo", {"--model"}),
+        ("%%agent --m", {"--model", "--max-steps"}),
         ("%%agent --model m --in pri", {"prices"}),
         ("%%agent --model ", {"demo", "m"}),
     ],
 )
-def test_the_first_line_is_completed(shell, line, offers):
+def test_the_first_line_is_completed_with_what_fits_alone(shell, line, offers):
     shell.user_ns["m"] = ScriptedModel([])
     shell.user_ns["prices"] = [1]
-    assert set(shell.complete(line.split(" ")[-1], line, len(line))[1]) == offers
+    with provisionalcompleter():  # as the kernel asks
+        found = {line[: item.start] + item.text for item in shell.Completer.completions(line, len(line))}
+    before = line.rpartition(" ")[0]
+    assert found == {f"{before} {offer}" for offer in offers}

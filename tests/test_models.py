@@ -345,12 +345,13 @@ def test_an_abandoned_request_is_not_tried_again():
     waiting = threading.Event()
     with ModelServer(Status(500), Text("x")) as server:
         model = model_at(server, retry_wait=30, on_retry=lambda message, seconds: waiting.set())
+        before = set(threading.enumerate())
         call = ModelCall(model, MESSAGES)
         threading.Thread(target=lambda: (waiting.wait(), call.abandon()), daemon=True).start()
         assert all(isinstance(piece, Notice) for piece in call)
         assert call.message is None
-        for thread in threading.enumerate():
-            if thread.name == "smol-model-call" and thread is not threading.current_thread():
+        for thread in set(threading.enumerate()) - before:
+            if thread.name == "smol-model-call":
                 thread.join(timeout=20)
         assert len(server.requests) == 1
 

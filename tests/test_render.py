@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import random
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -317,6 +318,26 @@ def test_a_table_as_answer_is_a_table():
     assert_harmless(html)
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Two things.\n\nThe first.  And the second.", False),
+        ("year  ppm\n1958  315", True),
+        ("list:\n  - item", True),
+        ("one line with  a gap", False),
+    ],
+)
+def test_only_an_answer_in_columns_keeps_its_spaces(text, kept):
+    run = Transcript.from_events([*BEGUN, FinalAnswer(run="r", value=text, text=text)])
+    assert ("<pre" in account_html(run)) == kept
+    assert ("```" in account_markdown(run)) == kept
+
+
+def test_a_step_that_was_stopped_while_the_model_was_asked_is_no_success():
+    asked = [StepStarted(run="r", step=1), StepFinished(run="r", step=1)]
+    assert Transcript.from_events([*BEGUN, *asked]).steps[0].state == "interrupted"
+
+
 def test_an_answer_that_cannot_be_read_is_shown_as_text():
     html = account_html(fold(value={"$": "DataFrame", "v": "broken"}, answer="the text"))
     assert "the text" in html
@@ -372,6 +393,55 @@ def test_markdown_of_a_model_loads_nothing_and_leads_nowhere(text):
     for plugins in (None, ["table", "url", "footnotes", "task_lists"]):
         render = mistune.create_markdown(escape=False, plugins=plugins)
         assert not Page(render(safe_markdown(text))).tags & {"img", "a", "script", "link", "iframe"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_pieces_a_model_puts_together_load_nothing(seed):
+    chance = random.Random(seed)
+    pieces = [
+        "`",
+        "``",
+        "```",
+        "~~~",
+        "$",
+        "$5",
+        "$x$",
+        "$$",
+        "\\",
+        "\\(",
+        "|",
+        "|-|-|",
+        ">",
+        "-",
+        "!",
+        "]",
+        "[",
+        "[a](//e)",
+        "![x](//e)",
+        "<img/src=//e>",
+        "<a/href=//e>",
+        "a",
+    ]
+    pieces += ["\n", "\n\n", " ", "    ", "[b]: //e", "<!--", "-->", "<pre>", "www.e.org", "http://e.org"]
+    render = mistune.create_markdown(escape=False, plugins=["table", "url", "footnotes", "task_lists"])
+    for _ in range(200):
+        text = "".join(chance.choices(pieces, k=chance.randrange(2, 25)))
+        assert not re.findall(r"<(?:img|a)\b", render(safe_markdown(text))), text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It fell from $5 to $4.50.", "It fell from `$5` to `$4.50.`"),
+        ("With $a^2 + b$ and more", "With `$a^2 + b$` and more"),
+        ("Only $5", "Only $5"),
+        ("`$a` and `$b`", "`$a` and `$b`"),
+        ("\\\\(x\\\\)", "`\\\\(`x\\\\)"),
+        ("`df[df.a<b]` is <b>", "`df[df.a<b]` is &#60;b>"),
+    ],
+)
+def test_prices_are_no_formula_and_code_stays_code(text, expected):
+    assert safe_markdown(text) == expected
 
 
 def test_markdown_keeps_its_form_and_its_words():
@@ -456,7 +526,7 @@ def test_a_terminal_has_colour_and_a_line_on_what_goes_on(monkeypatch):
 def test_a_line_that_is_written_over_is_shown_while_it_is(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     begun = [*a_run()[:1], StepStarted(run="r", step=1), ActionProposed(run="r", step=1, thought="Wait.", code="x")]
-    half, full = (Progress(run="r", step=1, text=text) for text in ("50 %", "<b>99 %"))
+    half, full = (Progress(run="r", step=1, channel="stderr", text=text) for text in ("50 %", "<b>99 %"))
     assert "&lt;b&gt;99 %" in step_html(Transcript.from_events([*begun, half, full]).steps[0], open=True)
     assert "50 %" not in account_html(Transcript.from_events([*begun, half, full, FINISHED_OK]))
     text = printed([*begun, half, full, FINISHED_OK], stream=Terminal())
@@ -569,9 +639,9 @@ def test_a_reply_that_could_not_be_used_is_told_by_the_first_line_of_its_error()
         assert "/code&gt;" not in words
 
 
-def test_an_error_with_a_traceback_is_told_by_its_last_line():
+def test_an_error_is_told_by_its_first_line():
     failed = ActionFinished(**AT, status="error", error_type="E", error="one\ntwo", traceback="Traceback\nE: one\ntwo")
-    assert Transcript.from_events([*BEGUN, failed]).steps[0].error_line == "E: two"
+    assert Transcript.from_events([*BEGUN, failed]).steps[0].error_line == "E: one"
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)

@@ -96,7 +96,7 @@ class Bridge:
         """Meet one request of the child: at once, or in the pool."""
         request: Any = asked.request
         number = request.get("id") if isinstance(request, dict) else None
-        if number is not None and "leaving" in request:  # the child ends, and asks only whether all has arrived
+        if number is not None and "leaving" in request:  # the child ends as soon as all that it put out has arrived
             self._client.reply(number, {"ok": True})
             return
         try:

@@ -25,10 +25,10 @@ import IPython
 from ipykernel.zmqshell import ZMQInteractiveShell
 
 if TYPE_CHECKING:
-    from smol_kernel.executors import host_line, streams, tracebacks, values
+    from smol_kernel.executors import displays, host_line, streams, tracebacks, values
 else:  # in the child they have other names
-    host_line, streams, tracebacks, values = (
-        import_module(f"smol_{name}") for name in ("host_line", "streams", "tracebacks", "values")
+    displays, host_line, streams, tracebacks, values = (
+        import_module(f"smol_{name}") for name in ("displays", "host_line", "streams", "tracebacks", "values")
     )
 
 MEBIBYTE = 1 << 20
@@ -39,12 +39,8 @@ CALL_LIMIT = 64 * MEBIBYTE
 MAX_TEXT = 100_000
 MAX_MESSAGE = 10_000
 MAX_NAMES = 2_000
-MAX_DISPLAYS = 200
-MAX_DISPLAY = 12 * MEBIBYTE
-LEAVE_SECONDS = 2.0
+LEAVE_SECONDS = 5.0
 """How long the end of the process waits for the host's word."""
-MIME_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg")
-"""Forms of a displayed object that are sent at all; the host has its own list."""
 
 
 class ActionEnded(BaseException):
@@ -60,7 +56,6 @@ class Action:
         self.completed = 0
         self.running = 0
         """How deep statements run: an action may run further cells."""
-        self.displays = 0
 
 
 class ActionShell(ZMQInteractiveShell):
@@ -135,14 +130,15 @@ class Child:
         self.builtins = dict(vars(builtins))
         self.quiet = False
         """True: errors are not printed."""
+        self.displays = displays.Displays()
         self.streams = [streams.Stream(sys.stdout), streams.Stream(sys.stderr)]
         self.line = host_line.HostLine(self.kernel)
         self.kernel.raw_input = lambda prompt="": self.read(str(prompt), False)
         self.kernel.getpass = lambda prompt="Password: ", stream=None, **_: self.read(str(prompt), True)
         os._exit = functools.partial(self.leave, os._exit)
         self.kernel.shell_handlers["smol_request"] = self.serve
-        shell.display_pub.register_hook(self.limit_display)
-        shell.displayhook.register_hook(self.limit_display)
+        shell.display_pub.register_hook(self.displays.limit)
+        shell.displayhook.register_hook(self.displays.limit)
         self.receive_tools([])
 
     # what the host asks
@@ -177,8 +173,8 @@ class Child:
         self.answer = []
         self.line.parent = (self.kernel._parent_ident["shell"], self.kernel.get_parent("shell"))
         sys.stdout, sys.stderr = (stream.stream for stream in self.streams)
-        for stream in self.streams:
-            stream.begin()
+        for part in (self.displays, *self.streams):
+            part.begin()
         self.restore()
         builtins.__dict__.update(self.given)
         self.shell.user_ns.pop("final_answer", None)
@@ -275,19 +271,6 @@ class Child:
         names = [name for name in list(self.shell.user_ns) if isinstance(name, str)]
         return [name for name in names if not name.startswith("_") and name not in hidden][:MAX_NAMES]
 
-    def limit_display(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """Let pass only what the host takes."""
-        if message["msg_type"] not in ("display_data", "execute_result"):
-            return None
-        self.action.displays += 1
-        if self.action.displays > MAX_DISPLAYS:
-            return None
-        data = message["content"]["data"]
-        kept = {mime: data[mime] for mime in MIME_TYPES if isinstance(data.get(mime), str)}
-        message["content"]["data"] = {mime: text for mime, text in kept.items() if len(text) <= MAX_DISPLAY}
-        message["content"]["metadata"] = {}
-        return message if message["content"]["data"] else None
-
     # calls
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Future[dict[str, Any]]:
@@ -382,11 +365,18 @@ def _signature(parameters: list[dict[str, Any]]) -> inspect.Signature:
     )
 
 
+def _show_help(shell: Any, data: Any, *_: Any, **__: Any) -> None:
+    """What `name?` shows; IPython's pager is in a page that nobody has open."""
+    print(data.get("text/plain", "") if isinstance(data, dict) else data)
+
+
 def install() -> None:
     """Make the stock kernel this runs in a child of ours."""
     shell: Any = IPython.get_ipython()
     for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "CLICOLOR"):  # IPython asks subprocesses for colors
         os.environ.pop(name, None)
+    # tqdm.auto sees such a name and writes text, which can be followed; no page would get the widgets it makes else.
+    os.environ.setdefault("SPYDER_STYLE_PROGRESS", "text")
     warnings.filterwarnings("ignore", message="To exit: use")
     sys.setswitchinterval(0.0005)
     shell.kernel._execute_sleep = 0
@@ -395,5 +385,7 @@ def install() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGURG, lambda: None)
     with contextlib.suppress(OSError, AttributeError), open(os.devnull, "w") as null:
         os.dup2(null.fileno(), sys.stderr.fileno())  # start-up is over: nobody reads the raw stderr any more
+    shell.set_hook("show_in_pager", _show_help, 0)
     shell.smol = Child(shell)
+    warnings.formatwarning = shell.smol.tracebacks.warning
     shell.__class__ = ActionShell

@@ -22,6 +22,7 @@ _CHILD_MODULES = (
     "tables",
     "tracebacks",
     "streams",
+    "displays",
     "host_line",
     "child",
 )  # child.py, and what it needs before it
@@ -218,6 +219,8 @@ def _read(message: Message) -> Reading | None:
             return Idle()
         case "iopub", "execute_input":
             return Started()
+        case "iopub", "smol_leaving":
+            return Asked(content, "", password=False, printed=False)
         case "stdin", "input_request":
             request = content.get("smol")
             printed = isinstance(request, dict) and request.get("printed") is True

@@ -66,6 +66,9 @@ class HostLine:
 
     def _send(self, socket: Any, request: dict[str, Any], prompt: str, password: bool) -> None:
         ident, parent = self.parent
+        if "leaving" in request:  # by the way of the outputs, behind those that shall arrive before the answer
+            self._kernel.session.send(self._kernel.iopub_socket, "smol_leaving", request, parent)
+            return
         content = {"prompt": prompt, "password": password, "smol": request}
         self._kernel.session.send(socket, "input_request", content, parent, ident=ident)
 

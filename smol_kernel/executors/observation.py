@@ -110,6 +110,7 @@ class Observer:
         self._waiting: list[Output] = []
         self._events, self._last = 0, 0.0
         self._progress, self._told = "", ("", 0.0)  # the line being written over; the one told last, and when
+        self._channel = "stdout"  # where that line is written
         self._printed = self._displays = self._displayed = 0
         self._at_line_start = True
 
@@ -129,7 +130,7 @@ class Observer:
             return
         if text := screen.feed(output.text):
             yield from self._print(replace(output, text=text, data={}))
-        self._progress = screen.line[:_PROGRESS]
+        self._progress, self._channel = screen.line[:_PROGRESS], output.channel
         if time.monotonic() - self._told[1] > PACE:
             yield from self._tell()
 
@@ -184,7 +185,7 @@ class Observer:
     def _tell(self) -> Iterator[Progress]:
         if self._progress != self._told[0]:
             self._told = (self._progress, time.monotonic())
-            yield Progress(text=self._progress)
+            yield Progress(channel=self._channel, text=self._progress)
 
     def release(self) -> Iterator[Output | Progress]:
         """Yield what waits. To be called when nothing more came for a while, or something else comes next."""

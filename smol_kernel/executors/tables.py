@@ -145,7 +145,7 @@ def _from_index(parts: dict[str, Any], arrays: Iterator[Any], rows: int = 0) -> 
         values.hashable(level.tolist() if level.dtype == object else [])
     if len(levels) > 1:
         return pd.MultiIndex.from_arrays(levels, names=names)
-    index = pd.Index(levels[0], dtype=levels[0].dtype, name=names[0])
+    index = pd.Index(levels[0], dtype=levels[0].dtype).rename(names[0])
     if parts["freq"]:
         index.freq = parts["freq"]
     return index
@@ -319,8 +319,6 @@ def _summary(value: Any) -> str:
         return f"Series of {len(value):,} items, {value.dtype}, name {value.name!r}"
     if kind == "numpy.ndarray":
         return f"ndarray {' x '.join(map(str, value.shape)) or 'of one item'}, {value.dtype}"
-    if kind.startswith("PIL."):
-        return f"{name} {value.width} x {value.height}, {value.mode}"
     if kind.startswith("PIL."):
         return f"{name} {value.width} x {value.height}, {value.mode}"
     if isinstance(value, values.RemoteValue) or value is None:

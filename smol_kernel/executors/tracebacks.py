@@ -1,4 +1,4 @@
-"""Errors of an action as text for the model: its own frames, the last one of a library, the causes.
+"""Errors and warnings of an action as text for the model: its own frames, the last one of a library, the causes.
 
 Travels into the child as source, for `child.py`; needs the standard library alone.
 """
@@ -44,6 +44,14 @@ class Tracebacks:
         for file in self.files:
             text = text.replace(file, "<action>")
         return shorten(text, MAX_TEXT)
+
+    def warning(
+        self, message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        """What `warnings.formatwarning` makes of a warning, without the names of temporary files."""
+        place = "<action>" if filename in self.files else _place(filename)
+        source = (linecache.getline(filename, lineno) if line is None else line).strip()
+        return f"{place}:{lineno}: {category.__name__}: {message}\n" + (f"  {source}\n" if source else "")
 
     def _one(self, error: BaseException) -> str:
         lines = list(self._frames(error))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from smol_kernel.render.plain import counted, fixed, plain, shorten
+from smol_kernel.render.plain import counted, fixed, in_columns, plain, shorten
 from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, STYLE
 from smol_kernel.render.text import remark_text
@@ -145,7 +145,7 @@ def _answer(transcript: Transcript) -> str:
     if drawn:
         return drawn
     text = shorten(plain(transcript.answer_text), characters=20_000).strip() or "None"
-    if re.search(r"\S {2,}\S|^\s+\S", text, re.MULTILINE):  # columns: a table as text
+    if in_columns(text):
         return text_html(text)
     lead, _, rest = text.partition("\n")
     return f'<p class="smol-lead"><strong>{_inline(lead)}</strong></p>{_paragraphs(rest)}'

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 
-from smol_kernel.render.plain import fixed, plain, shorten
+from smol_kernel.render.plain import fixed, in_columns, plain, shorten
 from smol_kernel.render.text import call_text, error_text, output_text, remark_text
 from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcript
 
 _ACTIVE = re.compile(
     r"<(?=[A-Za-z/!?])"  # HTML, and links in angle brackets
     r"|(?<=!)\[|(?<=\])[(:]"  # pictures, links, and the lists of addresses they may refer to
-    r"|(?<=:)//|\bwww(?=\.)",  # what becomes a link by itself
+    r"|(?<=:)//|\bwww(?=\.)"  # what becomes a link by itself
+    r"|~{3,}",  # a fence
     re.IGNORECASE,
 )
 _BLOCK = re.compile(r"^(`{3,}|~{3,})[ \t]*(\w*)[^`\n]*\n(.*?)\n?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
-_FENCE = re.compile(r"`{3,}|~{3,}")
+_SPAN = re.compile(r"(`[^`\n]+`)")
+_MATH = re.compile(
+    r"\$\$[^$`\n]+\$\$|\$(?=\S)[^$`\n]*(?<=\S)\$(?!\d)"  # as pandoc tells a formula from two prices
+    r"|\$+[\d.,]*|\\+[(\[]|\\begin\b"
+)
 
 
 def safe_markdown(text: str) -> str:
@@ -23,7 +28,8 @@ def safe_markdown(text: str) -> str:
 
     The characters that would begin such a thing become entities, which no renderer reads as markup. A code block
     that is not closed would turn what follows inside out, and one of another language than Python may be a diagram
-    that loads pictures: the first is no block here, the second has no language.
+    that loads pictures: the first is no block here, the second has no language. A formula may hold a link, and two
+    prices are none: both become code, which is the one thing every renderer leaves alone.
     """
     parts: list[str] = []
     place = 0
@@ -36,9 +42,20 @@ def safe_markdown(text: str) -> str:
 
 
 def _inactive(text: str) -> str:
-    for pattern in (_ACTIVE, _FENCE):
-        text = pattern.sub(lambda match: "".join(f"&#{ord(character)};" for character in match.group()), text)
-    return text
+    if not all(map(_is_paired, text.split("\n"))):
+        text = text.replace("`", "&#96;")
+    has_math = text.count("$") > 1 or re.search(r"\\[(\[]|\\begin\b", text)
+    parts = _SPAN.split(text)  # what stands between spans, and these in between
+    for place in range(0, len(parts), 2):
+        part = _ACTIVE.sub(lambda match: "".join(f"&#{ord(character)};" for character in match[0]), parts[place])
+        parts[place] = _MATH.sub(lambda match: f"`{match[0]}`", part) if has_math else part
+    return "".join(parts)
+
+
+def _is_paired(line: str) -> bool:
+    """Whether the spans of code in a line are where they seem to be, whatever stands around it."""
+    odd = line.count("`") % 2 or "``" in line or "\\`" in line or ("`" in line and "|" in line)
+    return not odd
 
 
 def fenced(text: str, language: str = "") -> str:
@@ -83,4 +100,4 @@ def _step(step: StepRecord) -> list[str]:
 def _words(text: str) -> str:
     """Prose as prose, text in columns as a block."""
     shown = shorten(plain(text), characters=20_000).strip("\n")
-    return fenced(shown) if re.search(r"\S {2,}\S|^\s+\S", shown, re.MULTILINE) else safe_markdown(shown)
+    return fenced(shown) if in_columns(shown) else safe_markdown(shown)

@@ -6,7 +6,7 @@ import re
 
 from smol_kernel.executors.observation import clean as plain
 
-__all__ = ["counted", "fixed", "one_line", "plain", "shorten"]
+__all__ = ["counted", "fixed", "in_columns", "one_line", "plain", "shorten"]
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
 
@@ -19,6 +19,12 @@ def fixed(text: str) -> str:
 def counted(count: int, word: str) -> str:
     """`count` of what `word` names, such as "1 step" and "1,200 steps"."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def in_columns(text: str) -> bool:
+    """Whether the spaces of `text` carry meaning, as in a table or in code."""
+    wide = re.findall(r"^.*\S {2,}\S.*$", text, re.MULTILINE)
+    return len(wide) > 1 or re.search(r"^[ \t]+\S", text, re.MULTILINE) is not None
 
 
 def shorten(text: str, *, characters: int, lines: int | None = None) -> str:

@@ -39,14 +39,14 @@ font-size:var(--jp-content-font-size1,14px);line-height:1.5;box-sizing:border-bo
 .smol-chip.smol-warn{{color:var(--smol-warn);border-color:currentColor}}
 .smol-run .smol-note{{margin:-5px 14px 9px;color:var(--smol-dim);font-size:.92em}}
 .smol-step{{border-top:1px solid var(--smol-line);margin:0}}
-.smol-step>summary{{display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline;padding:8px 14px;cursor:pointer;
-list-style:none;margin:0}}
+.smol-step>summary{{display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline;cursor:pointer;
+padding:8px 34px 8px 14px;list-style:none;margin:0;position:relative}}
 .smol-step>summary::-webkit-details-marker{{display:none}}
 .smol-step summary:focus-visible{{outline:2px solid var(--smol-now);outline-offset:-2px}}
 .smol-n{{flex:none;min-width:21px;height:21px;padding:0 3px;border:1.5px solid var(--smol-line);border-radius:11px;
 color:var(--smol-dim);font-size:11px;line-height:18px;text-align:center;font-variant-numeric:tabular-nums}}
 .smol-bare{{display:none}}
-.smol-step>summary::after{{content:"▸";color:var(--smol-dim);font-size:.85em;width:.9em}}
+.smol-step>summary::after{{content:"▸";position:absolute;right:14px;color:var(--smol-dim);font-size:.85em;width:.9em}}
 .smol-step[open]>summary::after{{content:"▾"}}
 .smol-ok>summary .smol-n{{color:var(--smol-ok);border-color:currentColor}}
 .smol-bad>summary .smol-n{{color:var(--smol-bad);border-color:currentColor;border-radius:4px}}
@@ -65,7 +65,9 @@ line-height:1.5;white-space:pre;overflow:auto;overflow-wrap:normal;max-height:32
 {_CODE}{{padding:8px 10px;background:var(--smol-soft);border-radius:4px}}
 {_OUT}{{border-left-color:var(--smol-line)!important;background:none}}
 {_OUT}.smol-stderr{{border-left-color:var(--smol-warn)!important}}
-{_OUT}.smol-err{{border-left-color:var(--smol-bad)!important;color:var(--smol-bad);white-space:pre-wrap}}
+{_OUT}.smol-err{{border-left-color:var(--smol-bad)!important;color:var(--smol-bad);white-space:pre-wrap;word-break:normal;
+overflow-wrap:anywhere}}
+.smol-now :is(.smol-body) pre.smol-out{{display:flex;flex-direction:column-reverse}}
 .smol-more{{margin:2px 0 6px 12px;font-size:.92em;color:var(--smol-dim)}}
 .smol-more summary{{cursor:pointer}}
 .smol-call{{margin:4px 0;font-size:.92em;color:var(--smol-dim)}}

@@ -119,14 +119,9 @@ class StepRecord:
 
     @property
     def error_line(self) -> str:
-        """The error in one line, as Python writes it; empty if there was none.
-
-        Of a longer message it is the line that names the error: with a traceback the last, else the first.
-        """
-        if not (self.error_type or self.error):
-            return ""
-        message = (self.error or "").strip().splitlines()
-        return ": ".join(filter(None, [self.error_type, message[-1 if self.traceback else 0] if message else ""]))
+        """The error in one line, as Python begins to write it; empty if there was none."""
+        message = (self.error or "").strip().splitlines()[:1]
+        return ": ".join(filter(None, [self.error_type, *message]))
 
 
 @dataclass
@@ -261,7 +256,9 @@ class Transcript:
         self.totals.seconds += event.seconds
         if event.error_type and not step.error_type:
             step.error_type, step.error = event.error_type, event.error
-        if step.state != "interrupted":
+        if step.state == "thinking" and not (step.replied or step.error_type):
+            step.state = "interrupted"  # stopped while the model was asked
+        elif step.state != "interrupted":
             step.state = "error" if step.error_type else "ok"
         if step.state == "ok":
             for earlier in self.steps[: self.steps.index(step)]:

@@ -210,6 +210,18 @@ def test_pressing_stop_and_the_square_many_times_is_as_good_as_once(looping):
     assert "2" in str(looping.cells()[3]["outputs"])
 
 
+def test_a_kernel_restarted_in_the_middle_of_a_run_leaves_no_dead_view_and_offers_the_run(looping):
+    looping.page.locator('.jp-NotebookPanel-toolbar [data-jp-item-name="restart"]').click()
+    looping.page.locator(".jp-Dialog .jp-mod-accept").click()
+    expect(looping.cell(2).locator(".smol-view")).to_have_count(0)
+    expect(looping.output(2).first).to_have_text("Agent run")
+    looping.wait_until_idle()
+    looping.edit(3, "%load_ext smol_magic\n%agent")
+    looping.run(3)
+    offered = str(looping.cells()[3]["outputs"])
+    assert "“loop”" in offered and "%agent show" in offered
+
+
 TOOL = '''@tool
 def hold() -> int:
     """Holds the notebook's thread."""

@@ -97,15 +97,11 @@
     return { ...output, data };
   }
 
-  // A notebook opened without the kernel that ran it: JupyterLab shows "Error displaying widget" in place of a view,
-  // although the output has HTML for this case. So the dead widget is taken out of it.
-  async function retireViews(panel) {
-    await panel.context.ready;
-    await panel.sessionContext.ready;
-    const kernel = panel.sessionContext.session && panel.sessionContext.session.kernel;
-    const reply = kernel && (await kernel.requestCommInfo({ target_name: "jupyter.widget" }));
-    const alive = (reply && reply.content.comms) || {};
+  // Where the kernel that ran it is gone, JupyterLab shows "Error displaying widget" or a broken link in place of a
+  // view, although the output has HTML for this case. So the dead widget is taken out of it.
+  function retireViews(panel, alive) {
     const model = panel.content.model;
+    if (!model) return;
     const dirty = model.dirty;
     for (const cell of model.sharedModel.cells) {
       const outputs = cell.cell_type === "code" ? cell.getOutputs() : [];
@@ -115,15 +111,29 @@
     model.dirty = dirty; // nothing of the person's has changed
   }
 
+  async function retireDeadViews(panel) {
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    const kernel = panel.sessionContext.session && panel.sessionContext.session.kernel;
+    const reply = kernel && (await kernel.requestCommInfo({ target_name: "jupyter.widget" }));
+    retireViews(panel, (reply && reply.content.comms) || {});
+  }
+
   function listen(panel) {
+    const context = panel.sessionContext;
     const register = () => {
-      const kernel = panel.sessionContext.session && panel.sessionContext.session.kernel;
+      const kernel = context.session && context.session.kernel;
       if (!kernel) return;
       kernel.registerCommTarget(TARGET, (comm, open) => answer(panel, kernel, comm, open.content.data));
     };
-    panel.sessionContext.kernelChanged.connect(register);
-    panel.sessionContext.ready.then(register);
-    retireViews(panel).catch((error) => console.warn(`${NAME}: ${error}`));
+    const retire = () => retireDeadViews(panel).catch((error) => console.warn(`${NAME}: ${error}`));
+    context.kernelChanged.connect(register);
+    context.kernelChanged.connect(retire);
+    context.statusChanged.connect((_, status) => {
+      if (status.endsWith("restarting")) retireViews(panel, {}); // also "autorestarting": none survives
+    });
+    context.ready.then(register);
+    retire();
   }
 
   async function extension() {

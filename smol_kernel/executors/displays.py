@@ -1,0 +1,63 @@
+"""What the child displays: which forms of an object are sent at all, how large, how many.
+
+Travels into the child as source, for `child.py`; needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any
+
+MAX_DISPLAYS = 200
+"""Displays of one action."""
+MAX_DISPLAY = 12 << 20
+"""Characters of one form."""
+FORMS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg")
+"""MIME types that are sent; the host has its own list."""
+
+_PLACEHOLDER = re.compile(r"<IPython\.core\.display\.\w+ object>")  # an object that is nothing but its other forms
+
+
+class Displays:
+    """Stands before what the kernel displays."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def begin(self) -> None:
+        """Count anew."""
+        self._count = 0
+
+    def limit(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Let pass only what the host takes: a hook of IPython's publishers."""
+        if message["msg_type"] not in ("display_data", "execute_result"):
+            return None
+        self._count += 1
+        content = message["content"]
+        content["data"], content["metadata"] = _forms(content["data"]), {}
+        return message if content["data"] and self._count <= MAX_DISPLAYS else None
+
+
+def _forms(data: dict[str, Any]) -> dict[str, str]:
+    kept = {form: _text(data[form]) for form in FORMS if isinstance(data.get(form), str | bytes)}
+    if "image/png" in kept:
+        kept.pop("image/jpeg", None)
+    if _PLACEHOLDER.fullmatch(kept.get("text/plain", "")):
+        kept["text/plain"] = _words(kept, data)
+    if "image/svg+xml" in data and not kept.get("text/plain"):
+        kept["image/svg+xml"] = ""  # the host says that it is not shown
+    return {form: text for form, text in kept.items() if len(text) <= MAX_DISPLAY and (text or "svg" in form)}
+
+
+def _text(content: str | bytes) -> str:
+    """A picture's bytes as Jupyter's messages carry them."""
+    return base64.b64encode(content).decode() if isinstance(content, bytes) else content
+
+
+def _words(kept: dict[str, str], data: dict[str, Any]) -> str:
+    """What an object that IPython displays as such says as text."""
+    if "application/json" in data:
+        return json.dumps(data["application/json"], indent=1, default=str)
+    return kept.get("text/markdown") or kept.get("text/latex") or ""
