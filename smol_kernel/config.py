@@ -27,7 +27,7 @@ NO_MODEL = f"""No model is set, so nothing was run. Set one of:
   --model openai/gpt-4.1-mini          for this task (any LiteLLM name; the key in OPENAI_API_KEY)
   %agent model ollama/qwen3            for this notebook
   c.SmolMagic.model = "..."            in ipython_config.py
-  {MODEL_VARIABLE}=openai/gpt-4.1-mini        in the environment
+  {MODEL_VARIABLE}=openai/gpt-4.1-mini       in the environment
 Without a key or a network: --model demo plays shipped tasks from a script."""
 
 

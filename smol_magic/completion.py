@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
+from smol_magic.namespace import variables
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -53,7 +55,7 @@ def _offered(words: list[str], commands: Sequence[str], namespace: dict[str, Any
     if words[0] == "%agent":
         return _models(namespace) if words[-1] == "model" else []
     if words[-1] in ("--in", "-i"):
-        return [name for name in namespace if not name.startswith("_")]
+        return variables(namespace)
     return _models(namespace) if words[-1] in ("--model", "-m") else _options()
 
 

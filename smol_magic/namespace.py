@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
 
 
+_OF_IPYTHON = {"In", "Out", "exit", "get_ipython", "open", "quit"}
+
+
+def variables(namespace: Mapping[str, Any]) -> list[str]:
+    """The names that a person gave."""
+    return [name for name in namespace if not name.startswith("_") and name not in _OF_IPYTHON]
+
+
 def inputs(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The variables called `names`. Raises CellError for one that is not there or cannot be handed in."""
     from smol_kernel.tools.base import RESERVED_NAMES
@@ -26,7 +34,7 @@ def inputs(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]
             why = f"actions need this name for something else ({RESERVED_NAMES[name]})"
             raise CellError(f"--in {name}: {why}. Give the variable another name.")
         if name not in namespace:
-            close = difflib.get_close_matches(name, [known for known in namespace if not known.startswith("_")], n=3)
+            close = difflib.get_close_matches(name, variables(namespace), n=3)
             guess = f" Did you mean {' or '.join(close)}?" if close else ""
             raise CellError(f"--in {name}: there is no variable {name!r} in this notebook.{guess}")
         found[name] = namespace[name]

@@ -163,6 +163,12 @@ def test_what_cannot_be_done_is_said_in_a_line_and_nothing_is_run(shell, capsys,
     assert says in refused(shell, cell, capsys)
 
 
+def test_of_variables_only_those_of_the_person_are_suggested(shell, capsys):
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    assert shell.user_ns["open"]
+    assert "Did you mean" not in refused(shell, "%%agent --model m --in opne\nadd", capsys)
+
+
 def test_without_a_model_the_cell_says_what_to_set_and_runs_nothing(shell, capsys):
     message = refused(shell, "%%agent\nadd 1 and 1", capsys)
     assert "--model" in message

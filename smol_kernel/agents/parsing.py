@@ -150,13 +150,13 @@ def _is_code(text: str) -> bool:
 def _fault(reply: str, text: str, tags: tuple[str, str]) -> str:
     form = f"{tags[0]}\n# your code\n{tags[1]}"
     if not reply.strip():
-        return f"Your reply was empty. Write a sentence on what you do next, then one block of code:\n{form}"
+        return f"Your reply was empty.\nWrite a sentence on what you do next, then one block of code:\n{form}"
     if not text.strip():
-        return f"Your reply ended while you were still thinking. Think less, then write one block of code:\n{form}"
+        return f"Your reply ended while you were still thinking.\nThink less, then write one block of code:\n{form}"
     if tags[0] in text or _FENCE.search(text):
-        return f"The code block in your reply is empty. Put the code between the tags:\n{form}"
+        return f"The code block in your reply is empty.\nPut the code between the tags:\n{form}"
     answer = f"{tags[0]}\nfinal_answer(...)\n{tags[1]}"
     return (
-        f"Your reply holds no code block, so nothing ran. Write one block of code in this form:\n{form}\n"
+        f"Your reply holds no code block, so nothing ran.\nWrite one block of code in this form:\n{form}\n"
         f"If you have the answer already, give it in code:\n{answer}"
     )
