@@ -5,6 +5,7 @@ The notebook magics and the command line share the options defined here, under t
 
 from __future__ import annotations
 
+import math
 import os
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
@@ -78,18 +79,23 @@ def read_options(parsed: Any) -> RunOptions:
     """The RunOptions in what a parser with `add_options` returned. Raises ConfigError for values out of range."""
     if parsed.max_steps < 1:
         raise ConfigError(f"--max-steps is {parsed.max_steps}: give a whole number of at least 1")
-    if parsed.timeout is not None and parsed.timeout < 0:
+    if parsed.timeout is not None and not 0 <= parsed.timeout < math.inf:
         raise ConfigError(f"--timeout is {parsed.timeout:g}: give seconds, or 0 for no limit")
     return RunOptions(
         model=parsed.model,
         api_base=parsed.api_base,
         max_steps=parsed.max_steps,
         timeout=parsed.timeout or None,
-        inputs=[name.strip() for group in parsed.inputs for name in group.split(",") if name.strip()],
+        inputs=[name for given in parsed.inputs for name in _names(given)],
         output=parsed.output,
         write=parsed.write,
         continued=parsed.continued,
     )
+
+
+def _names(given: str) -> list[str]:
+    """The names in one `--in`; NAME=FILE is one, whatever the file is called."""
+    return [given] if "=" in given else [name.strip() for name in given.split(",") if name.strip()]
 
 
 def make_model(

@@ -150,7 +150,7 @@ class Journal:
         `origin` holds the items that the run's own origin must have, e.g. `{"notebook": path}`.
         """
         waiting = self._summaries("parent IS NULL AND NOT offered AND ?1 IS NULL", None, limit=-1)
-        return [run for run in waiting if run.state != "running" and _has(run.origin, origin)]
+        return [run for run in waiting if run.state != "running" and origin.items() <= run.origin.items()]
 
     def offer(self, run: str) -> None:
         """Note that the account of `run` has been shown to the person, or offered: `unseen` leaves it out."""
@@ -195,7 +195,7 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
     A journal that fails at the first event ends the run before it has cost anything (JournalError). One that fails
     later does not: a Notice says so, what could not be written is kept and tried again after each step, and the run
     keeps its answer. What is in the file is always a beginning of the run, without a gap.
-    Closing this generator closes `events`.
+    Closing this generator closes `events`; a run that has not ended is then recorded as interrupted.
     """
     if journal is None:
         yield from events
@@ -222,6 +222,10 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
                         yield unwritten[-1]
                         continue
             yield event
+    except GeneratorExit:
+        if not finished:
+            unwritten.append(RunFinished(run=run, state="interrupted", error="The run was closed by its reader."))
+        raise
     finally:
         events.close()
         if started:
@@ -272,8 +276,8 @@ def _create(db: sqlite3.Connection) -> int:
 
 @contextmanager
 def _transaction(db: sqlite3.Connection) -> Generator[None]:
-    db.execute("BEGIN IMMEDIATE")
     try:
+        db.execute("BEGIN IMMEDIATE")
         yield
         db.execute("COMMIT")
     except BaseException:
@@ -308,10 +312,6 @@ def _summarise(db: sqlite3.Connection, event: Event) -> None:
         db.execute("UPDATE runs SET answer = ? WHERE run = ?", (_storable(event.text), event.run))
     elif isinstance(event, RunFinished):
         db.execute("UPDATE runs SET state = ?, finished = ? WHERE run = ?", (event.state, event.time, event.run))
-
-
-def _has(origin: dict[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(key in origin and origin[key] == value for key, value in wanted.items())
 
 
 def _summary(row: tuple[Any, ...]) -> RunSummary:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from smol_kernel.errors import SmolError
 from smol_kernel.events import ActionFinished, Output, Progress
 from smol_kernel.render.markdown import safe_markdown
-from smol_kernel.render.sanitize import clean_html
+from smol_kernel.render.sanitize import shown_html
 from smol_magic import namespace
 from smol_magic.endings import CellError, ChildError, Stopped
 from smol_magic.thread import Awaiting, Blocking, CellThread
@@ -107,8 +107,8 @@ class ChildCell:
             print(output.text, end="", file=sys.stdout if output.channel == "stdout" else sys.stderr)
             return
         data = {"text/plain": output.text} | {kind: output.data[kind] for kind in SHOWN if kind in output.data}
-        if "text/html" in output.data:
-            data["text/html"] = clean_html(output.data["text/html"])
+        if html := shown_html(output):
+            data["text/html"] = html
         elif "text/markdown" in output.data:
             data["text/markdown"] = safe_markdown(output.data["text/markdown"])
         kernel = getattr(self._shell, "kernel", None)

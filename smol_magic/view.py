@@ -202,7 +202,10 @@ class LiveView:
         self._root.add_class("smol-view-folded")
         self._result = self._summary(failure)
         self.say("")
-        self._button.layout.display = self._body.layout.display = "none"
+        self._root.children, gone = self._root.children[:2], self._root.children[2:]
+        self._button.layout.display = "none"
+        for widget in gone:
+            _close(widget)
 
     def say(self, text: str) -> None:
         """Add a sentence to the one line."""
@@ -293,6 +296,15 @@ class LiveView:
         facts = [f"{count} step{'' if count == 1 else 's'}", *_tokens(transcript)]
         facts.append(_clock(time.monotonic() - self._started))
         return word, kind, facts
+
+
+def _close(widget: Any) -> None:
+    """End a widget with all in it: kernel and page keep each until then, plots and all."""
+    for part in getattr(widget, "children", ()):
+        _close(part)
+    for model in (widget.layout, getattr(widget, "style", None), widget):
+        if model is not None:
+            model.close()
 
 
 def _fingerprint(step: StepRecord) -> tuple[Any, ...]:

@@ -246,6 +246,19 @@ def test_final_answer_ends_the_action(make):
     assert events[-1].state == "success"
 
 
+def test_a_reader_that_stops_at_the_end_has_not_interrupted_the_run(make, tmp_path):
+    agent = make([code("final_answer(1)")])
+    for event in agent.events("end"):
+        if isinstance(event, RunFinished):
+            break
+    states = [
+        event.state
+        for event in Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+        if event.kind == "run_finished"
+    ]
+    assert states == ["success"]
+
+
 @pytest.mark.parametrize("task", ["", "   \n"])
 def test_an_empty_task_is_refused(make, task):
     with pytest.raises(ConfigError, match="task is empty"):

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -249,7 +250,7 @@ def test_record_passes_on_other_runs_unwritten(journal):
         journal.events("sub")
 
 
-def test_a_stream_that_is_closed_closes_its_source_and_is_unfinished(journal):
+def test_a_stream_that_is_closed_closes_its_source_and_is_interrupted(journal):
     closed = []
 
     def stream():
@@ -262,7 +263,7 @@ def test_a_stream_that_is_closed_closes_its_source_and_is_unfinished(journal):
         next(recorded)
         recorded.close()
     assert closed == [True, True]
-    assert journal.find("r1").state == "unfinished"
+    assert journal.find("r1").state == "interrupted"
 
 
 def test_a_journal_that_fails_at_once_stops_the_run_before_it_begins(tmp_path):
@@ -297,3 +298,26 @@ def test_a_full_disk_in_mid_run_loses_neither_the_answer_nor_what_can_be_written
     ]  # fmt: skip
     assert journal.events("r1") == seen
     assert journal.find("r1").state == "success"
+
+
+def test_ctrl_c_while_another_process_holds_the_file_leaves_nothing_open(journal):
+    journal.append(started())
+    other = sqlite3.connect(journal.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+
+    def press():
+        main = threading.main_thread().ident
+        while sys._current_frames()[main].f_code.co_name != "_transaction":
+            pass
+        signal.raise_signal(signal.SIGINT)  # heard once the file is free
+        other.execute("COMMIT")
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        journal.append(StepStarted(run="r1", step=1))
+    thread.join()
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("ROLLBACK")
+    other.close()
+    journal.append(StepStarted(run="r1", step=2))

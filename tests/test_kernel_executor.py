@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import signal
 import threading
@@ -755,8 +756,9 @@ def test_create_knows_the_local_executor_only():
         create("docker")
     with pytest.raises(ConfigError, match="colour"):
         create("local", colour=1)
-    with pytest.raises(ConfigError, match="-1"):
-        KernelExecutor(timeout_seconds=-1)
+    for seconds in (-1, 0, math.inf, math.nan):
+        with pytest.raises(ConfigError, match=str(seconds)):
+            KernelExecutor(timeout_seconds=seconds)
 
 
 def test_the_local_python_executor_has_the_parameters_users_know():
@@ -810,3 +812,95 @@ def test_a_traceback_names_the_files_of_libraries_as_imports_see_them(kernel):
     finished = finish(kernel, "import json\njson.loads('{')")
     assert 'File "<action>", line 2' in finished.traceback
     assert 'File "json/decoder.py", line' in finished.traceback
+
+
+# what comes of a child that misbehaves
+
+
+def test_streams_left_redirected_lose_nothing(fresh):
+    assert finish(fresh, "import io, sys\nprint('before')\nsys.stdout = sys.stderr = io.StringIO()").logs == "before\n"
+    assert finish(fresh, "print('next')").logs == "next\n"
+
+
+def test_no_control_characters_come_with_an_error_a_value_or_a_name(fresh):
+    finished = finish(fresh, "raise ValueError('\\x1b[31mred\\x1b]52;c;ZXZpbA==\\x07\\x1b]0;title\\x07')")
+    assert finished.error == "red"
+    assert "\x1b" not in finished.traceback
+    assert finish(fresh, "'a\\x1b[2J' + chr(10) + 'b'").value_text == "a\nb"
+    finished = finish(fresh, "globals()['\\x1b[8m'] = globals()['two words'] = mine = 1")
+    assert finished.names == ["mine"]
+
+
+def test_input_asks_without_control_characters(fresh):
+    prompts = []
+    fresh.ask_person = lambda prompt, password: prompts.append(prompt) or "x"
+    finish(fresh, "input('\\x1b]52;c;ZXZpbA==\\x07name: ')")
+    assert prompts == ["name: "]
+
+
+def test_what_the_child_says_of_names_is_checked(fresh):
+    finish(fresh, "zebra = 1")
+    assert fresh.complete("zeb", 3)["matches"] == ["zebra"]
+    assert "int" in fresh.inspect("zebra", 5)["data"]["text/plain"]
+    lies = """k = get_ipython().kernel
+kind = {"start": 0, "end": 1, "text": "a", "type": "x", "signature": "", "more": "<script>"}
+k.do_complete = lambda *_: {"matches": ["a", 1, "\\x1b[2J"], "cursor_start": 0, "cursor_end": 1, "status": "ok",
+                            "metadata": {"_jupyter_types_experimental": [kind, 5, {**kind, "end": 99}], "more": 1}}
+k.do_inspect = lambda *_, **__: {"status": "ok", "found": True, "metadata": {"a": 1}, "data": {
+    "text/html": "<img src=http://evil.example>", "application/javascript": "alert(1)", "text/plain": "\\x1b[1mt"}}"""
+    finish(fresh, lies)
+    kind = {"start": 0, "end": 1, "text": "a", "type": "x", "signature": ""}
+    assert fresh.complete("z", 1) == {
+        "status": "ok",
+        "matches": ["a"],
+        "cursor_start": 0,
+        "cursor_end": 1,
+        "metadata": {"_jupyter_types_experimental": [kind]},
+    }
+    assert fresh.inspect("z", 1) == {"status": "ok", "found": True, "data": {"text/plain": "t"}, "metadata": {}}
+    finish(fresh, "k.do_complete = k.do_inspect = lambda *_, **__: {'matches': 5, 'data': 6}")
+    assert fresh.complete("z", 1)["matches"] == []
+    assert not fresh.inspect("z", 1)["found"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "class Odd:\n    @property\n    def shape(self): raise ValueError('x')",
+        "class Odd:\n    def __repr__(self): raise ValueError('x')",
+        "class Odd: pass\nOdd.__module__ = None",
+        "class Odd:\n    def __getattribute__(self, name): raise ValueError('x')",
+    ],
+)
+def test_a_value_of_a_class_that_breaks_is_no_error_of_the_action(kernel, kind):
+    finished = finish(kernel, f"{kind}\nodd = Odd()\nodd")
+    assert finished.status == "ok"
+    assert "smol_" not in finished.logs
+    assert "Odd" in finished.value_text or "cannot be shown" in finished.value_text
+
+
+def test_many_names_assigned_at_once_give_a_value(kernel):
+    names = ", ".join(f"a_rather_long_name_{n}" for n in range(200))
+    assert len(value(kernel, f"{names} = range(200)")) == 200
+
+
+def test_a_message_of_many_parts_counts_as_a_whole(fresh):
+    code = "k = get_ipython().kernel\nparts = [bytes(9 << 20)] * 4\n"
+    code += "k.session.send(k.iopub_socket, 'stream', {}, k.get_parent(), buffers=parts)\nwhile True: pass"
+    assert finish(fresh, code).status == "died"
+
+
+def test_a_stop_is_heard_while_a_variable_is_sent(used):
+    class Slow:
+        def __reduce__(self):
+            import time
+
+            return time.sleep, (600,)
+
+    sending = threading.Thread(target=used.send_variables, args=({"slow": Slow()},))
+    sending.start()
+    used.interrupt()
+    sending.join()
+    used.clear_interrupt()
+    used.restart()
+    assert value(used, "1 + 1") == 2

@@ -133,6 +133,7 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
         ("%%agent --max-steps many\nadd", "'many'"),
         ("%%agent --max-steps 0\nadd", "at least 1"),
         ("%%agent --timeout -1\nadd", "0 for no limit"),
+        ("%%agent --timeout inf\nadd", "0 for no limit"),
         ("%%agent --model m 'add\nadd", "cannot read"),
         ("%%agent add one and one\nadd", "the task goes in the lines below"),
         ("%%agent --model m --in pricse\nadd", "Did you mean prices?"),

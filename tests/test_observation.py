@@ -224,3 +224,8 @@ def test_marks_of_a_run_stay_on_what_is_passed_on():
     observer = Observer(100)
     (event,) = observer.add(Output(channel="stdout", text="a\n", run="r", step=3, time=1.0))
     assert (event.run, event.step, event.time) == ("r", 3, 1.0)
+
+
+@pytest.mark.parametrize("piece", ["\x9d", "\x1b]", "\x9b", "\x90", "\x1b[0", "\r", "a\b", "\x9b0"])
+def test_a_flood_of_beginnings_takes_no_longer_than_other_text(piece):
+    assert len(clean(piece * 1_000_000)) <= 4_000_000  # a time that grew with the square would be hours

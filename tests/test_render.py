@@ -387,12 +387,26 @@ def test_colours_are_readable_on_both_themes():
         "- [ ] ![x](//evil.example)\n> ![x](//evil.example)",
         "[![x](//evil.example)](//evil.example)",
         "`code` ![`x`](//evil.example)",
+        "_www.evil.example/x awww.evil.example",
     ],
 )
 def test_markdown_of_a_model_loads_nothing_and_leads_nowhere(text):
     for plugins in (None, ["table", "url", "footnotes", "task_lists"]):
         render = mistune.create_markdown(escape=False, plugins=plugins)
         assert not Page(render(safe_markdown(text))).tags & {"img", "a", "script", "link", "iframe"}
+
+
+@pytest.mark.parametrize(
+    "piece", ["~~~a\n", "```" + "a" * 1_000, "`a`$", "<", "](", "$a", "www", "```\n", "\n", "- > ```a\n"]
+)
+def test_long_markdown_takes_no_time_that_grows_with_its_square(piece):
+    assert safe_markdown(piece * (1_000_000 // len(piece)))
+
+
+@pytest.mark.parametrize("html", ["<div>", "<dd><li>", "<div><!--</div>-->", "<b><p>", "<table>", "<td><tr>"])
+def test_html_that_stands_in_itself_too_deep_is_not_parsed(html):
+    shown = output_html(Output(channel="display", text="deep", data={"text/html": "x" + html * (400_000 // len(html))}))
+    assert "deep" in shown or "x" in shown
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -202,11 +202,9 @@ class MultiStepAgent(ABC):
         self.run_id = run = secrets.token_hex(4)
         stream = self._run(run, task, reset, dict(additional_args or {}), limit, dict(origin or {}), previous)
         try:
-            yield from stream if journal is None else record(stream, journal, run)
+            yield from record(stream, journal, run)
         except GeneratorExit:
             self.interrupt()
-            if journal is not None:
-                journal.append(RunFinished(run=run, state="interrupted", error="The run was closed by its reader."))
             raise
 
     def interrupt(self) -> None:

@@ -13,7 +13,7 @@ DEFAULT_TAGS = ("<code>", "</code>")
 MARKDOWN_TAGS = ("```python", "```")
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:python|py|Python|ipython)?[ \t]*\n", re.MULTILINE)
-_OBSERVED = re.compile(r"^\s*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
+_OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
 _PARSE_LIMIT = 100_000  # characters; a longer text is not parsed to find out whether it is Python
 _MOST_BLOCKS = 50  # a reply with more of them is a model gone astray

@@ -16,11 +16,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from smol_kernel.events import Event, ToolCalled, ToolReturned
 from smol_kernel.executors.client import Asked, KernelClient
+from smol_kernel.executors.tracebacks import message, shorten
 from smol_kernel.executors.values import MalformedValue, NotPortable, decode, describe, encode
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
@@ -29,6 +31,8 @@ POOL = 32
 """Threaded and async tools of one action that run at once; further calls wait."""
 RESULT_LIMIT = 64 << 20
 """Bytes of a tool's result, encoded."""
+MAX_ERROR = 10_000
+"""Characters of what a tool's error says."""
 
 Function = Callable[..., Any]
 AskPerson = Callable[[str, bool], str]
@@ -64,6 +68,11 @@ class Outcome:
     value: Any = None
     summary: str = ""
     error: BaseException | None = None
+
+    @property
+    def words(self) -> str:
+        """What the error says."""
+        return shorten(message(self.error), MAX_ERROR) if self.error else ""
 
 
 class Bridge:
@@ -146,13 +155,15 @@ class Bridge:
             ok=error is None,
             value=None if call.secret else outcome.value,
             error_type=type(error).__name__ if error else None,
-            error=str(error) if error else None,
+            error=outcome.words if error else None,
             summary="(not shown)" if call.secret and not error else outcome.summary,
             seconds=time.monotonic() - call.started,
         )
         if not self._stopped():
             if error:
-                self._client.reply(call.number, _failure([kind.__name__ for kind in type(error).__mro__], str(error)))
+                self._client.reply(
+                    call.number, _failure([kind.__name__ for kind in type(error).__mro__], outcome.words)
+                )
             else:
                 self._client.reply(call.number, {"ok": True, "value": outcome.value})
         if not self._outstanding:
@@ -264,7 +275,7 @@ def _perform(call: Call, through: Callable[[Callable[[], Any]], Any]) -> Outcome
             raise
         return Outcome(call, error=error)
     except BaseException as error:  # noqa: BLE001 - boundary: a tool can raise anything; the child shall see it
-        return Outcome(call, error=error, summary=_cut(f"{type(error).__name__}: {error}"))
+        return Outcome(call, error=error, summary=_cut(f"{type(error).__name__}: {message(error)}"))
 
 
 async def _await(value: Any) -> Any:
@@ -284,7 +295,8 @@ def _brief(value: Any, length: int = 60, quote: Callable[[str], str] = repr) -> 
     if isinstance(value, str):
         return quote(value if len(value) <= length else f"{value[: length - 1]}…")
     if value is None or isinstance(value, bool | int | float | list | tuple | dict | set):
-        return _cut(_REPR.repr(value), length)
+        with suppress(Exception):  # any class's own methods run here; an int can be too long to write down
+            return _cut(_REPR.repr(value), length)
     return _cut(describe(value), length)
 
 

@@ -172,7 +172,6 @@ class Child:
         self.action = Action()
         self.answer = []
         self.line.parent = (self.kernel._parent_ident["shell"], self.kernel.get_parent("shell"))
-        sys.stdout, sys.stderr = (stream.stream for stream in self.streams)
         for part in (self.displays, *self.streams):
             part.begin()
         self.restore()
@@ -180,7 +179,8 @@ class Child:
         self.shell.user_ns.pop("final_answer", None)
 
     def restore(self) -> None:
-        """Bring back what an action took away from the builtins: the kernel needs it as well."""
+        """Bring back the builtins and streams that an action took away: the kernel needs them as well."""
+        sys.stdout, sys.stderr = (stream.stream for stream in self.streams)
         for name in self.builtins.keys() - builtins.__dict__.keys():
             setattr(builtins, name, self.builtins[name])
 
@@ -195,7 +195,10 @@ class Child:
         elif error is not None:
             report["error"] = self.account(error)
         else:
-            report.update(self.last_value(result))
+            try:
+                report.update(self.last_value(result))
+            except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
+                report.update(value=None, value_text="<a value that cannot be shown>")
         report["names"] = self.names()
         if error is not None:
             result.error_before_exec = result.error_in_exec = None
@@ -249,7 +252,7 @@ class Child:
             return target.id, namespace.get(target.id)
         if isinstance(target, ast.Tuple) and all(isinstance(name, ast.Name) for name in target.elts):
             names = [name.id for name in target.elts if isinstance(name, ast.Name)]
-            return ", ".join(names), tuple(namespace.get(name) for name in names)
+            return tracebacks.shorten(", ".join(names), 200), tuple(namespace.get(name) for name in names)
         return "", None
 
     def plain_text(self, value: Any) -> str:

@@ -13,10 +13,13 @@ from typing import Any, Literal
 
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors.launchers import Child
+from smol_kernel.executors.observation import clean
 from smol_kernel.executors.transports import Message, Transport
 
 START_SECONDS = 60.0
 REQUEST_SECONDS = 60.0
+MAX_PROMPT = 10_000
+"""Characters of what `input()` asks."""
 _CHILD_MODULES = (
     "values",
     "tables",
@@ -78,8 +81,8 @@ class Idle:
 Reading = Printed | Displayed | Asked | Replied | Started | Idle
 
 
-class StartStopped(Exception):
-    """The start was interrupted."""
+class Stopped(Exception):
+    """An interrupt came while the child was started or given something."""
 
 
 class KernelClient:
@@ -91,7 +94,7 @@ class KernelClient:
     def boot(self, stopped: Callable[[], bool]) -> None:
         """Wait for the kernel and make it a child of ours.
 
-        Raises StartStopped once `stopped()` is true (call `wake` then), ExecutorError with the child's last words if it
+        Raises Stopped once `stopped()` is true (call `wake` then), ExecutorError with the child's last words if it
         does not come up.
         """
         request = self._send_code(_boot_code(), silent=True)
@@ -100,7 +103,7 @@ class KernelClient:
         try:
             while not (welcomed and reply):
                 if stopped():
-                    raise StartStopped
+                    raise Stopped
                 messages = self._transport.receive(deadline - time.monotonic())
                 if not messages and time.monotonic() > deadline:
                     raise ExecutorError(f"it was not ready within {START_SECONDS:.0f} s")
@@ -158,11 +161,22 @@ class KernelClient:
         content = {"value": value} if number is None else {"value": "", "smol": {**outcome, "id": number}}
         self._transport.send("stdin", "input_reply", content)
 
-    def ask(self, type: str, content: dict[str, Any], seconds: float = REQUEST_SECONDS) -> dict[str, Any] | None:
-        """Make a request on the shell channel of an idle child; gives the content of the reply, None if none came."""
+    def ask(
+        self,
+        type: str,
+        content: dict[str, Any],
+        seconds: float = REQUEST_SECONDS,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any] | None:
+        """Make a request on the shell channel of an idle child; gives the content of the reply, None if none came.
+
+        Raises Stopped once `stopped()` is true (call `wake` then).
+        """
         request = self._transport.send("shell", type, content)
         deadline = time.monotonic() + seconds
         while True:
+            if stopped():
+                raise Stopped
             messages = self._transport.receive(deadline - time.monotonic())
             for message in messages:
                 if message.channel == "shell" and message.parent == request:
@@ -224,7 +238,9 @@ def _read(message: Message) -> Reading | None:
         case "stdin", "input_request":
             request = content.get("smol")
             printed = isinstance(request, dict) and request.get("printed") is True
-            return Asked(request, str(content.get("prompt", ""))[:10_000], content.get("password") is True, printed)
+            return Asked(
+                request, clean(str(content.get("prompt", ""))[:MAX_PROMPT]), content.get("password") is True, printed
+            )
         case "shell", "execute_reply":
             return _replied(content)
         case _:

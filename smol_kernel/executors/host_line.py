@@ -42,8 +42,12 @@ class HostLine:
         future: Future[Reply] = Future()
         self._waiting[number] = future
         future.add_done_callback(lambda _: self._waiting.pop(number, None))
-        self._outgoing.put(({**request, "id": number}, prompt, password))
-        os.write(self._wake_write, b".")
+        try:
+            self._outgoing.put(({**request, "id": number}, prompt, password))
+            os.write(self._wake_write, b".")
+        except BaseException:  # an interrupt between the two
+            future.cancel()
+            raise
         return future
 
     def _serve(self) -> None:
@@ -57,12 +61,20 @@ class HostLine:
                     if source is socket:
                         self._receive(socket)
                     else:
-                        os.read(self._wake_read, 1)
-                        self._send(socket, *self._outgoing.get())
+                        os.read(self._wake_read, 4096)
+                        self._send_all(socket)
             except zmq.ZMQError:  # the kernel is shutting down
                 return
             except Exception as error:  # noqa: BLE001 - boundary: one bad reply must not end the thread of them all
                 print(f"smol: {error!r}", file=sys.__stderr__)
+
+    def _send_all(self, socket: Any) -> None:
+        """Send what waits, but for requests whose asker was interrupted."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                request, prompt, password = self._outgoing.get_nowait()
+                if request["id"] in self._waiting:
+                    self._send(socket, request, prompt, password)
 
     def _send(self, socket: Any, request: dict[str, Any], prompt: str, password: bool) -> None:
         ident, parent = self.parent

@@ -6,10 +6,11 @@ The child starts at first use. Tools stay here; only calls cross (`bridge`).
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from smol_kernel.events import ActionFinished, Event
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import AskPerson, Bridge, Function, tool_specs
-from smol_kernel.executors.client import KernelClient, Replied, StartStopped
-from smol_kernel.executors.observation import Observer
+from smol_kernel.executors.client import KernelClient, Replied, Stopped
+from smol_kernel.executors.lookup import completions, help_text
+from smol_kernel.executors.observation import MAX_PLAIN, Observer, clean
 from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode_input
 
 MAX_PRINT = 20_000
@@ -29,11 +31,8 @@ MAX_PRINT = 20_000
 MAX_ERROR = 100_000
 """Characters kept of an error's message, and of its traceback."""
 MAX_NAMES = 10_000
-
-
-def _class_name(name: object) -> str:
-    """The name of an error's class, if the child told one that can be a name."""
-    return name if isinstance(name, str) and len(name) <= 100 and name.isidentifier() else "Error"
+MAX_NAME = 100
+"""Characters of a variable's or a class's name."""
 
 
 def _at_once(function: Callable[[], Any]) -> Any:
@@ -62,7 +61,7 @@ class KernelExecutor(PythonExecutor):
         python: str | Path | None = None,
         interrupt_grace_seconds: float = 3.0,
     ) -> None:
-        if timeout_seconds is not None and not timeout_seconds > 0:
+        if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
             raise ConfigError(f"timeout_seconds {timeout_seconds!r}: give seconds above 0, or None for no limit")
         self.timeout_seconds = timeout_seconds
         self.max_print_outputs_length = MAX_PRINT if max_print_outputs_length is None else max_print_outputs_length
@@ -88,9 +87,7 @@ class KernelExecutor(PythonExecutor):
         """Offer these tools, by name, to the actions that follow, in place of those sent before."""
         with self._alone():
             self._tools = {**self.additional_functions, **tools}
-            if self._client is not None:
-                with suppress(ChildDiedError):  # the next action will tell, and the fresh child gets them
-                    self._tell(self._client, {"tools": tool_specs(self._tools)}, "tools")
+            self._hand_over(lambda client: self._tell(client, {"tools": tool_specs(self._tools)}, "tools"))
 
     def send_variables(self, variables: Mapping[str, Any]) -> None:
         """Set variables in the child's namespace, now and after each restart.
@@ -107,9 +104,7 @@ class KernelExecutor(PythonExecutor):
                 raise NotPortableError(f"variable {name!r}: {error}") from error
         with self._alone():
             self._variables.update(encoded)
-            if self._client is not None:
-                with suppress(ChildDiedError):
-                    self._set_variables(self._client, encoded)
+            self._hand_over(lambda client: self._set_variables(client, encoded))
 
     def run(self, code: str) -> Iterator[Event]:
         """Run an action; yields what happens as it happens, ActionFinished last.
@@ -121,7 +116,7 @@ class KernelExecutor(PythonExecutor):
         with self._alone():
             try:
                 client = None if self._stop.is_set() else self._ready()
-            except StartStopped:
+            except Stopped:
                 client = None
             except KeyboardInterrupt as error:
                 client, pressed = None, error
@@ -168,16 +163,13 @@ class KernelExecutor(PythonExecutor):
 
     def complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
         """Completions in the child's namespace, as the content of a Jupyter `complete_reply`; empty if it is busy."""
-        empty = {"status": "ok", "matches": [], "cursor_start": cursor_pos, "cursor_end": cursor_pos, "metadata": {}}
         reply = self._look_up("complete_request", {"code": code, "cursor_pos": cursor_pos})
-        return reply if reply and isinstance(reply.get("matches"), list) else empty
+        return completions(reply or {}, cursor_pos, len(code))
 
     def inspect(self, code: str, cursor_pos: int, detail_level: int = 0) -> dict[str, Any]:
         """What the child knows of the name at the cursor, as the content of an `inspect_reply`; empty if it is busy."""
-        empty: dict[str, Any] = {"status": "ok", "found": False, "data": {}, "metadata": {}}
         content = {"code": code, "cursor_pos": cursor_pos, "detail_level": detail_level}
-        reply = self._look_up("inspect_request", content)
-        return reply if reply and isinstance(reply.get("data"), dict) else empty
+        return help_text(self._look_up("inspect_request", content) or {})
 
     # the child
 
@@ -211,8 +203,19 @@ class KernelExecutor(PythonExecutor):
             raise
         return client
 
+    def _hand_over(self, give: Callable[[KernelClient], None]) -> None:
+        """Give the running child something. One that is stopped meanwhile ends; the next one gets it all."""
+        if self._client is None:
+            return
+        try:
+            give(self._client)
+        except Stopped:
+            self._drop()
+        except ChildDiedError:
+            pass  # the next action will tell, and the fresh child gets it
+
     def _tell(self, client: KernelClient, content: dict[str, Any], what: str) -> None:
-        reply = client.ask("smol_request", content)
+        reply = client.ask("smol_request", content, stopped=self._stop.is_set)
         if reply is None:
             raise ExecutorError(f"the child kernel did not take the {what} in time; restart() gives a fresh one")
         if reply.get("status") != "ok":
@@ -280,8 +283,7 @@ class KernelExecutor(PythonExecutor):
             return ActionFinished(status=action.reason or "died", error_type=kind, error=why, lost=lost, **common)
         reply = action.reply or Replied(status="error", error="the child kernel gave no account of the action")
         report = reply.report
-        if _is_names(report.get("names")):
-            self._names = report["names"]
+        self._names = _names(report.get("names"))
         completed = report.get("completed")
         common |= {"names": self._names, "completed": completed if type(completed) is int else 0}
         if reply.status == "ok" and "error" not in report:
@@ -296,9 +298,9 @@ class KernelExecutor(PythonExecutor):
         kind, message, text = (error.get(key) for key in ("type", "message", "traceback"))
         return ActionFinished(
             status="error",
-            error_type=_class_name(kind),
-            error=str(message)[:MAX_ERROR],
-            traceback=str(text or "")[:MAX_ERROR],
+            error_type=next(iter(_names([kind])), "Error"),
+            error=clean(str(message)[:MAX_ERROR]),
+            traceback=clean(str(text or "")[:MAX_ERROR]),
             **common,
         )
 
@@ -339,12 +341,10 @@ def _interrupted(why: str, names: list[str]) -> ActionFinished:
     return ActionFinished(status="interrupted", error_type="KeyboardInterrupt", error=why, names=names)
 
 
-def _is_names(names: Any) -> bool:
-    return (
-        isinstance(names, list)
-        and len(names) <= MAX_NAMES
-        and all(isinstance(name, str) and len(name) <= 1_000 for name in names)
-    )
+def _names(told: Any) -> list[str]:
+    """Those of the names told that can be names."""
+    names = told[:MAX_NAMES] if isinstance(told, list) else []
+    return [name for name in names if isinstance(name, str) and len(name) <= MAX_NAME and name.isidentifier()]
 
 
 def _value(report: dict[str, Any]) -> tuple[Any, str]:
@@ -354,4 +354,4 @@ def _value(report: dict[str, Any]) -> tuple[Any, str]:
         decode(report.get("value"))
     except MalformedValue as error:
         return None, f"<a value that cannot be read: {error}>"
-    return report.get("value"), text if isinstance(text, str) else ""
+    return report.get("value"), clean(text[:MAX_PLAIN]) if isinstance(text, str) else ""

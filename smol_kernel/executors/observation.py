@@ -39,7 +39,7 @@ _UNSEEN = re.compile(
     r"""
       (?P<erase> (?:\x1b\[|\x9b) [02]? K )                                  # to the end of the line, or all of it
     | (?:\x1b\[|\x9b) [0-?]* [ -/]* [@-~]                                   # colors, cursor
-    | (?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]) [^\x07\x1b\x9c]* (?:\x07|\x1b\\|\x9c)  # titles, links, device strings
+    | (?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]) [^\x07\x1b\x90\x98\x9c-\x9f]* (?:\x07|\x1b\\|\x9c)  # titles, links
     | \x1b [ -/]* [0-~]?
     | (?P<newline> \r\n | [\x0b\x0c\x85\u2028\u2029] )
     | (?P<broken> [\ud800-\udfff] )

@@ -90,7 +90,7 @@ _BY_VALUE = re.compile(r"object|complex\d{2,3}", re.ASCII)
 
 
 def _column(series: Any, arrays: list[Any] | None) -> dict[str, Any]:
-    """Parts of a column. Its Arrow form goes to `arrays`; without these it values.crosses value by value."""
+    """Parts of a column. Its Arrow form goes to `arrays`; without these it crosses value by value."""
     dtype = str(series.dtype)
     if dtype == "category":
         categories = {"categories": _index(series.cat.categories, None), "ordered": bool(series.cat.ordered)}

@@ -67,7 +67,9 @@ def encode(value: Any, *, limit: int | None = None) -> Any:
     """
     try:
         return _Encoder(limit or MAX_BYTES)(value)
-    except RuntimeError as error:  # another thread changed a dict, or the stack is full
+    except NotPortable:
+        raise
+    except Exception as error:  # boundary: a class's own methods, a dict another thread changed, a full stack
         raise NotPortable(f"cannot be read through: {error}") from error
 
 
@@ -98,8 +100,7 @@ def encode_input(value: Any) -> Any:
 def remote(value: Any, handle: str) -> Any:
     """The encoded RemoteValue for `value`, which stays where it is, under `handle`."""
     shape = getattr(value, "shape", None)
-    if not (isinstance(shape, tuple) and all(type(n) is int for n in shape)):
-        shape = None
+    shape = shape if isinstance(shape, tuple) and all(type(n) is int for n in shape) else None
     try:
         text = repr(value)
     except Exception as error:  # noqa: BLE001 - boundary: any class's __repr__ runs here
@@ -334,8 +335,7 @@ def _form(kind: type) -> tuple[str, Callable[[Any], Any]]:
 
 def _dict(pairs: list[Any]) -> dict[Any, Any]:
     rows = [row(pair, object, object) for pair in pairs]
-    hashable([key for key, _ in rows])
-    return dict(rows)
+    return dict(zip(hashable([key for key, _ in rows]), (value for _, value in rows), strict=True))
 
 
 def hashable(items: list[Any]) -> list[Any]:

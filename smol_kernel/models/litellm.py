@@ -227,7 +227,8 @@ class LiteLLMModel(Model):
         try:
             name, provider, _, default_address = litellm.get_llm_provider(model_id, api_base=address)
         except Exception as error:
-            raise ModelError(read_failure(error, Target(model_id, address, "the key")).message) from error
+            target = Target(model_id, address, "the key")
+            raise ModelError(self._without_keys(read_failure(error, target).message, target)) from error
         missing: list[str] = litellm.validate_environment(model_id)["missing_keys"]
         target = Target(model_id, address or default_address, " and ".join(missing) or f"{provider.upper()}_API_KEY")
         if missing and not request.get("api_key"):
@@ -263,6 +264,7 @@ class LiteLLMModel(Model):
         raise ModelError(message) from error
 
     def _without_keys(self, message: str, target: Target) -> str:
+        message = re.sub(r"(?<=://)[^/\s@]*@", "", message)  # user and password in an address
         for key in (self.api_key, os.environ.get(target.key_variable)):
             message = message.replace(key, "…") if key and key != "none" else message
         return message

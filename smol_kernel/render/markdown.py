@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
 from smol_kernel.render.plain import fixed, in_columns, plain, shorten
 from smol_kernel.render.text import call_text, error_text, output_text, remark_text
@@ -11,11 +12,11 @@ from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcri
 _ACTIVE = re.compile(
     r"<(?=[A-Za-z/!?])"  # HTML, and links in angle brackets
     r"|(?<=!)\[|(?<=\])[(:]"  # pictures, links, and the lists of addresses they may refer to
-    r"|(?<=:)//|\bwww(?=\.)"  # what becomes a link by itself
+    r"|(?<=:)//|www(?=\.)"  # what becomes a link by itself
     r"|~{3,}",  # a fence
     re.IGNORECASE,
 )
-_BLOCK = re.compile(r"^(`{3,}|~{3,})[ \t]*(\w*)[^`\n]*\n(.*?)\n?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(\w*)")
 _SPAN = re.compile(r"(`[^`\n]+`)")
 _MATH = re.compile(
     r"\$\$[^$`\n]+\$\$|\$(?=\S)[^$`\n]*(?<=\S)\$(?!\d)"  # as pandoc tells a formula from two prices
@@ -31,14 +32,25 @@ def safe_markdown(text: str) -> str:
     that loads pictures: the first is no block here, the second has no language. A formula may hold a link, and two
     prices are none: both become code, which is the one thing every renderer leaves alone.
     """
-    parts: list[str] = []
-    place = 0
-    text = plain(text)
-    for block in _BLOCK.finditer(text):
-        language = "python" if block[2].lower() in ("python", "py") else ""
-        parts += [_inactive(text[place : block.start()]), fenced(block[3], language)]
-        place = block.end()
-    return "".join([*parts, _inactive(text[place:])])
+    lines = plain(text).split("\n")
+    closings: dict[str, list[int]] = {}
+    for number, line in enumerate(lines):
+        if set(line.rstrip()) in ({"`"}, {"~"}):
+            closings.setdefault(line.rstrip(), []).append(number)
+    chunks: list[str] = []
+    prose, at = 0, 0  # where the prose before the line under way begins, and that line
+    while at < len(lines):
+        opening = _FENCE.match(lines[at])
+        ends = closings.get(opening[1], []) if opening and "`" not in lines[at][len(opening[1]) :] else []
+        which = bisect_right(ends, at)
+        if opening and which < len(ends):
+            language = "python" if opening[2].lower() in ("python", "py") else ""
+            chunks += [_inactive("\n".join(lines[prose:at]))] * (at > prose)
+            chunks.append(fenced("\n".join(lines[at + 1 : ends[which]]), language))
+            prose = at = ends[which] + 1
+        else:
+            at += 1
+    return "\n".join([*chunks, *[_inactive("\n".join(lines[prose:]))] * (prose < len(lines))])
 
 
 def _inactive(text: str) -> str:

@@ -11,6 +11,8 @@ from smol_kernel.render.style import BARRED
 
 MAX_HTML = 500_000
 """Characters; longer HTML of a child is not shown, its text/plain form is."""
+MAX_NESTING = 5_000
+"""Elements that could stand in each other: the time to parse them grows with the square of their depth."""
 MAX_TEXT = 20_000
 """Characters of one text output; longer ones lose their middle."""
 
@@ -27,6 +29,7 @@ _ATTRIBUTES = {
     "ol": {"start"},
     "details": {"open"},
 }
+_NESTING = re.compile(r"<(?!(?:br|col|hr|img|td|th|tr|wbr)\b)[a-z]", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/\s]+={0,2}\s*", re.IGNORECASE)
 _ALIGN = re.compile(r"\s*text-align:\s*(left|right|center)\s*;?\s*", re.IGNORECASE)
@@ -67,11 +70,19 @@ def output_html(output: Output) -> str:
     for kind in ("image/png", "image/jpeg"):
         if picture := output.data.get(kind):
             return picture_html(kind, picture, "Plot" if output.channel == "display" else "Picture")
-    if 0 < len(html := output.data.get("text/html", "")) <= MAX_HTML:
-        cleaned = clean_html(html)
-        if "<img" in cleaned or re.sub(r"<[^>]*>|\s", "", cleaned):  # what only a script would have filled is no table
-            return f'<div class="smol-rich">{cleaned}</div>'
+    if html := shown_html(output):
+        return f'<div class="smol-rich">{html}</div>'
     return text_html(output.text or output.data.get("text/plain", ""), error=output.channel == "stderr")
+
+
+def shown_html(output: Output) -> str:
+    """The HTML of `output` made safe; empty if there is none, or none worth showing."""
+    html = output.data.get("text/html", "")
+    if not html or len(html) > MAX_HTML or len(_NESTING.findall(html)) > MAX_NESTING:
+        return ""
+    cleaned = clean_html(html)
+    has_content = "<img" in cleaned or re.sub(r"<[^>]*>|\s", "", cleaned)  # a chart that a script draws has none
+    return cleaned if has_content else ""
 
 
 def picture_html(kind: str, base64: str, alt: str) -> str:

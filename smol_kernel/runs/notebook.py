@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.events import Output
 from smol_kernel.render.markdown import fenced, safe_markdown
 from smol_kernel.render.plain import plain, shorten
-from smol_kernel.render.sanitize import clean_html
+from smol_kernel.render.sanitize import clean_html, shown_html
 from smol_kernel.render.text import call_text, error_text, output_text
 from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcript
 from smol_kernel.runs.answer import defined
@@ -176,7 +176,7 @@ def _output(output: Output, count: int) -> NotebookNode:
         return new_output("stream", name=output.channel, text=plain(output.text))
     data = {"text/plain": plain(output.data.get("text/plain") or output.text)}
     data |= {kind: output.data[kind] for kind in _PICTURES if kind in output.data}
-    if html := clean_html(output.data.get("text/html", "")):
+    if html := shown_html(output):
         data["text/html"] = html
     if output.channel == "result":
         return new_output("execute_result", data=data, execution_count=count)

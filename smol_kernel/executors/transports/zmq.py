@@ -23,7 +23,8 @@ MAX_MESSAGE: dict[Channel, int] = {
     "shell": 128 * MEBIBYTE,
     "control": MEBIBYTE,
 }
-"""Bytes. Above it ZeroMQ drops the connection, and the child counts as dead: ours sends nothing that long."""
+"""Bytes. The child counts as dead above it: ours sends nothing that long. A single part that long ZeroMQ refuses to
+receive; of a message in many parts the sum is known only when all are here."""
 MAX_QUEUE = 10_000
 """Messages of output kept while the host is busy elsewhere; more are lost."""
 BATCH = 200
@@ -132,6 +133,8 @@ class ZmqTransport:
                     frames = socket.recv_multipart(zmq.NOBLOCK)
                 except zmq.Again:
                     break
+                if sum(map(len, frames)) > MAX_MESSAGE[channel]:
+                    raise ChildDiedError("the child kernel sent a message of a size that none of ours has")
                 messages.append(self._parse(channel, frames))
         return messages
 
