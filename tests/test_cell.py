@@ -60,6 +60,24 @@ def test_many_small_outputs_cost_few_updates_and_the_last_one_is_shown(kernel):
     assert "line 2999" in cell.traits
 
 
+def test_widgets_of_runs_that_ended_are_freed(kernel):
+    count = (
+        "len([w for w in __import__('gc').get_objects() if isinstance(w, __import__('ipywidgets').Widget) and w.comm])"
+    )
+    counts = []
+    for _ in range(3):
+        model(kernel, *["print('a step')"] * 8, "final_answer(1)")
+        kernel.run("%%agent --model m\nwork").must_be_ok()
+        counts.append(kernel.value(count))
+    assert counts[2] - counts[1] == counts[1] - counts[0] < 16
+
+
+def test_html_that_only_a_script_would_fill_leaves_the_text(kernel):
+    code = "class Chart:\n    __repr__ = lambda self: 'Chart of 3'\n    _repr_html_ = lambda self: '<script>1</script>'"
+    cell = kernel.run(f"%%py\n{code}\nChart()").must_be_ok()
+    assert [content["data"] for content in cell.contents("execute_result")] == [{"text/plain": "Chart of 3"}]
+
+
 def test_steps_appear_while_the_run_goes_on(kernel):
     model(kernel, "print('first'.upper())", "input('go on? ')", "final_answer(1)")
     cell = kernel.start("%%agent --model m\nwork", stdin=True)

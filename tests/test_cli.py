@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,7 @@ from model_server import Hang, ModelServer, Text
 from nbclient import NotebookClient
 
 import smol_kernel
+from smol_kernel.config import add_options, read_options
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
 from smol_kernel.models.demo import DEMO_TASKS
@@ -180,6 +182,13 @@ def test_a_file_that_does_not_serve_is_named(given):
     Path("bad.json").write_text("{")
     with pytest.raises(ConfigError, match="--in " + given):
         read_inputs([given])
+
+
+def test_a_file_may_have_a_comma_in_its_name():
+    parser = ArgumentParser()
+    add_options(parser, notebook=False)
+    parsed = parser.parse_args(["--in", "df=a,b.csv", "--in", "c=d.csv"])
+    assert read_options(parsed).inputs == ["df=a,b.csv", "c=d.csv"]
 
 
 # -- demo

@@ -600,6 +600,9 @@ def test_reports_the_action_forges_are_checked(kernel):
     finished = finish(kernel, code)
     assert (finished.status, finished.value) == ("ok", None)
     assert "cannot be read" in finished.value_text
+    finished = finish(kernel, code.replace("'names': 3", "'final': True"))
+    assert (finished.status, finished.final) == ("error", False)
+    assert "the answer that came from the child cannot be read" in finished.error
 
 
 def test_an_idle_child_without_a_reply_does_not_hang_the_host(kernel):
@@ -647,7 +650,19 @@ def test_a_variable_that_cannot_cross_is_refused_by_name(fresh):
 def test_secrets_of_the_environment_stay_in_the_host(monkeypatch, fresh):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     monkeypatch.setenv("HF_TOKEN", "canary")
-    for name in ("DB_PASSWORD", "PGPASSWORD", "MYSQL_PWD", "accesstoken", "ANTHROPIC_AUTH", "SENTRY_DSN", "OPENAIKEY"):
+    names = (
+        "DB_PASSWORD",
+        "PGPASSWORD",
+        "MYSQL_PWD",
+        "accesstoken",
+        "ANTHROPIC_AUTH",
+        "SENTRY_DSN",
+        "OPENAIKEY",
+        "JWT",
+        "MYSQL_PW",
+        "KEY1",
+    )
+    for name in names:
         monkeypatch.setenv(name, "canary")
     monkeypatch.setenv("DB_URL", "postgres://user:canary@host/db")
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Ada")

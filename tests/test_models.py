@@ -272,6 +272,13 @@ def test_a_refused_connection_names_the_address(stream):
     assert error.__cause__ is not None
 
 
+def test_a_password_in_an_address_is_not_told():
+    address = unused_address().replace("://", "://ada:secret@")
+    error = str(refusal(LiteLLMModel("openai/double", api_base=address)))
+    assert "secret" not in error
+    assert "127.0.0.1" in error
+
+
 def test_a_refused_connection_to_ollama_asks_whether_it_runs():
     assert "Is Ollama running?" in str(refusal(LiteLLMModel("ollama_chat/qwen3", api_base=unused_address())))
 

@@ -287,8 +287,14 @@ class KernelExecutor(PythonExecutor):
         completed = report.get("completed")
         common |= {"names": self._names, "completed": completed if type(completed) is int else 0}
         if reply.status == "ok" and "error" not in report:
-            value, text = _value(report)
             final = report.get("final") is True
+            try:
+                value, text = _value(report)
+            except MalformedValue as error:
+                if final:
+                    why = f"the answer that came from the child cannot be read: {error}"
+                    return ActionFinished(status="error", error_type="ValueError", error=why, **common)
+                value, text = None, f"<a value that cannot be read: {error}>"
             return ActionFinished(status="ok", value=value, value_text=text, final=final, **common)
         if action.reason is not None:
             kind = _KINDS[action.reason]
@@ -348,10 +354,7 @@ def _names(told: Any) -> list[str]:
 
 
 def _value(report: dict[str, Any]) -> tuple[Any, str]:
-    """Value and text of a report, checked: the value comes from the child."""
+    """Value and text of a report, which come from the child. Raises MalformedValue."""
     text = report.get("value_text")
-    try:
-        decode(report.get("value"))
-    except MalformedValue as error:
-        return None, f"<a value that cannot be read: {error}>"
+    decode(report.get("value"))
     return report.get("value"), clean(text[:MAX_PLAIN]) if isinstance(text, str) else ""
