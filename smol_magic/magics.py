@@ -162,18 +162,21 @@ class SmolMagic(Magics):
 
     def _state(self) -> None:
         from smol_kernel.config import MODEL_VARIABLE, NO_MODEL
+        from smol_kernel.render.plain import counted
 
         model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
         print(f"model: {model}" if model else NO_MODEL.replace(", so nothing was run", ""))
         limit = f"{self.timeout:g} s" if self.timeout else "any time"
-        print(f"a run takes at most {_steps(self.max_steps)}, an action at most {limit}")
+        print(f"a run takes at most {counted(self.max_steps, 'step')}, an action at most {limit}")
         print("actions are not isolated from this machine")
         if last is None:
             print("no run in this notebook yet")
         else:
             tokens = (last.totals.input_tokens or 0) + (last.totals.output_tokens or 0)
             spent = f", {tokens:,} tokens" if tokens else ""
-            print(f"last run: {last.run}, {last.state}, {_steps(len(last.steps))}, {last.totals.seconds:.1f} s{spent}")
+            print(
+                f"last run: {last.run}, {last.state}, {counted(len(last.steps), 'step')}, {last.totals.seconds:.1f} s{spent}"
+            )
         print("%agent help lists the commands, %%agent --help the options")
 
     def _model(self, name: str = "") -> None:
@@ -256,10 +259,6 @@ def _columns(*pairs: tuple[str, str]) -> str:
     """Pairs of usage and text as lines, the texts below each other."""
     width = max(len(usage) for usage, _ in pairs)
     return "\n".join(f"{usage:<{width}}   {text}" for usage, text in pairs)
-
-
-def _steps(count: int) -> str:
-    return f"{count} step{'' if count == 1 else 's'}"
 
 
 def _words(line: str) -> list[str]:

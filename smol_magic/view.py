@@ -18,8 +18,10 @@ from IPython.display import display, publish_display_data
 
 from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, Notice, ToolCalled
-from smol_kernel.render.html import STATES, STYLE, is_open, step_html
-from smol_kernel.render.transcript import model_label
+from smol_kernel.render.html import is_open, step_html
+from smol_kernel.render.plain import counted
+from smol_kernel.render.style import STYLE
+from smol_kernel.render.transcript import STATES, model_label
 
 if TYPE_CHECKING:
     from smol_kernel.render.transcript import StepRecord, Transcript
@@ -292,8 +294,7 @@ class LiveView:
         transcript = self._transcript
         state = "interrupted" if isinstance(failure, KeyboardInterrupt) else transcript.state
         word, kind = STATES.get("error" if state == "running" else state, (state, "warn"))
-        count = len(transcript.steps)
-        facts = [f"{count} step{'' if count == 1 else 's'}", *_tokens(transcript)]
+        facts = [counted(len(transcript.steps), "step"), *_tokens(transcript)]
         facts.append(_clock(time.monotonic() - self._started))
         return word, kind, facts
 
@@ -317,7 +318,7 @@ def _fingerprint(step: StepRecord) -> tuple[Any, ...]:
 
 def _facts(transcript: Transcript) -> list[str]:
     model = model_label(transcript.model, transcript.scripted)
-    return [model, "not isolated" if transcript.isolation in ("", "none") else f"isolated: {transcript.isolation}"]
+    return [model, transcript.isolation_words]
 
 
 def _tokens(transcript: Transcript) -> list[str]:

@@ -30,10 +30,11 @@ from smol_kernel.events import (
 )
 from smol_kernel.executors.values import encode
 from smol_kernel.render.console import LINES_A_STEP, ConsoleReader
-from smol_kernel.render.html import STYLE, account_html, is_open, step_html
+from smol_kernel.render.html import account_html, is_open, step_html
 from smol_kernel.render.markdown import account_markdown, safe_markdown
 from smol_kernel.render.plain import one_line, plain, shorten
 from smol_kernel.render.sanitize import clean_html, output_html
+from smol_kernel.render.style import STYLE
 from smol_kernel.render.text import account_text
 from smol_kernel.render.transcript import SCRIPTED, Transcript
 

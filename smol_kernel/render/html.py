@@ -18,7 +18,7 @@ from smol_kernel.render.style import BARRED, INDENTED, STYLE
 from smol_kernel.render.text import remark_text
 from smol_kernel.render.transcript import SCRIPTED, STATES, CallRecord, StepRecord, Transcript, model_label
 
-__all__ = ["STYLE", "account_html", "answer_html", "is_open", "step_html"]
+__all__ = ["account_html", "answer_html", "is_open", "step_html"]
 
 MAX_CODE = 20_000
 MAX_ENCODED_ANSWER = 4_000_000

@@ -9,6 +9,7 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal, RunSummary
+from smol_kernel.render.plain import counted
 from smol_kernel.render.transcript import Transcript, model_label
 
 _ID_LENGTH, _TASK_LENGTH = 12, 60  # characters shown in the list
@@ -80,5 +81,5 @@ def _line(run: RunSummary) -> str:
     if len(task) > _TASK_LENGTH:
         task = task[: _TASK_LENGTH - 1] + "…"
     model = model_label(run.model, run.scripted)
-    steps = f"{run.steps} step{'' if run.steps == 1 else 's'}"
+    steps = counted(run.steps, "step")
     return f"{run.run[:_ID_LENGTH]:{_ID_LENGTH}}  {when}  {run.state:11}  {steps:>8}  {model}  {task}"
