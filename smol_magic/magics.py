@@ -174,9 +174,8 @@ class SmolMagic(Magics):
         else:
             tokens = (last.totals.input_tokens or 0) + (last.totals.output_tokens or 0)
             spent = f", {tokens:,} tokens" if tokens else ""
-            print(
-                f"last run: {last.run}, {last.state}, {counted(len(last.steps), 'step')}, {last.totals.seconds:.1f} s{spent}"
-            )
+            steps = counted(len(last.steps), "step")
+            print(f"last run: {last.run}, {last.state}, {steps}, {last.totals.seconds:.1f} s{spent}")
         print("%agent help lists the commands, %%agent --help the options")
 
     def _model(self, name: str = "") -> None:
