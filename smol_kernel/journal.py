@@ -65,7 +65,7 @@ class RunSummary:
 def default_path() -> Path:
     """Where the journal lies if nothing else is said: `SMOL_JOURNAL`, or the Jupyter data folder."""
     if chosen := os.environ.get("SMOL_JOURNAL"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     from jupyter_core.paths import jupyter_data_dir
 
     return Path(jupyter_data_dir()) / "smol_kernel" / "journal.sqlite"
@@ -185,7 +185,7 @@ class Journal:
                     _close_all(self._connections, lambda pid, thread: pid == key[0] and not thread.is_alive())
                     self._connections[key] = _connect(self.path)
             yield self._connections[key]
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
             raise JournalError(_explain(self.path, error)) from error
 
 
@@ -263,6 +263,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _create(db: sqlite3.Connection) -> int:
+    if db.execute("SELECT 1 FROM sqlite_master").fetchone() and not db.execute("PRAGMA user_version").fetchone()[0]:
+        raise sqlite3.DatabaseError("a file of another program is not a database of ours")
     db.execute("PRAGMA journal_mode = WAL")
     with _transaction(db):
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -389,9 +391,10 @@ _CAUSES = (
     ("not a database", "is not a journal: move it away"),
     ("malformed", "is damaged: move it away"),
     ("missing", "is damaged: move it away"),
+    ("column", "is damaged: move it away"),  # what json says of a row
 )
 
 
 def _explain(path: Path, error: Exception) -> str:
-    cause = next((meaning for sign, meaning in _CAUSES if sign in str(error)), "cannot be used")
+    cause = next((meaning for sign, meaning in _CAUSES if sign in str(error)), "cannot be used: mend that")
     return f"the journal {str(path)!r} {cause}, or set SMOL_JOURNAL to another file ({error})"

@@ -637,3 +637,13 @@ note(2)"""
     assert value(used, code) == 2
     assert value(used, "note(3)") == 3
     assert asked == [2, 3]
+
+
+def test_an_error_of_a_tool_may_hold_any_text(used):
+    @tool
+    def fail() -> None:
+        """Raises."""
+        raise ValueError("a" + chr(0xD800))
+
+    used.send_tools({"fail": fail})
+    assert value(used, "try:\n    fail()\nexcept ValueError as e:\n    said = str(e)\nlen(said)") == 2

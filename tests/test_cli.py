@@ -17,10 +17,13 @@ from model_server import Hang, ModelServer, Text
 from nbclient import NotebookClient
 
 import smol_kernel
+from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.config import add_options, read_options
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
+from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.demo import DEMO_TASKS
+from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.serve.cli import main
 from smol_kernel.serve.cli.run import read_inputs
 
@@ -189,6 +192,52 @@ def test_a_file_may_have_a_comma_in_its_name():
     add_options(parser, notebook=False)
     parsed = parser.parse_args(["--in", "df=a,b.csv", "--in", "c=d.csv"])
     assert read_options(parsed).inputs == ["df=a,b.csv", "c=d.csv"]
+
+
+@pytest.mark.parametrize("name", ["class", "final_answer", "print"])
+def test_a_name_that_actions_cannot_use_is_refused(name):
+    Path("a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ConfigError, match="--in " + name):
+        read_inputs([f"{name}=a.csv"])
+
+
+def test_where_no_answer_can_be_written_nothing_is_run(here, capsys):
+    assert main(["run", "x", "--model", "openai/x", "-o", "."]) == 2
+    assert "'.' is a folder" in capsys.readouterr().err
+    assert not Journal().runs()
+
+
+def test_a_list_of_runs_acts_on_no_terminal(here, capsys, monkeypatch):
+    agent = CodeAgent(tools=[], model=ScriptedModel([code("final_answer(1)")]), verbosity_level=LogLevel.OFF)
+    with agent:
+        agent.run("\x1b[31mred\x1b]0;own\x07 t\u00e4sk")
+    assert main(["runs"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    for command in ("runs", "show last"):
+        shown = subprocess.run(
+            [sys.executable, "-c", COMMAND, *command.split()],
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "red t\\xe4sk" in shown.stdout
+
+
+def test_a_closed_standard_output_is_no_error(here):
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" runs >&-', sys.executable, COMMAND], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "broken"])
+def test_only_a_kernel_of_ours_is_uninstalled(name, tmp_path, capsys):
+    folder = tmp_path / "share" / "jupyter" / "kernels"
+    (folder / "broken").mkdir(parents=True)
+    (folder / "broken" / "kernel.json").write_text("{")
+    assert main(["kernel", "uninstall", "--prefix", str(tmp_path), "--name", name]) == 2
+    assert (folder / "broken" / "kernel.json").exists()
 
 
 # -- demo

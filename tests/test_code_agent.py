@@ -7,7 +7,7 @@ import pytest
 from model_server import ModelServer, Status, Text, unused_address
 
 from smol_kernel.agents.code_agent import CodeAgent
-from smol_kernel.errors import AgentGenerationError, ConfigError
+from smol_kernel.errors import AgentError, AgentGenerationError, ConfigError
 from smol_kernel.events import (
     ActionFinished,
     ActionProposed,
@@ -237,6 +237,17 @@ def test_closing_the_stream_stops_the_run_and_is_recorded(make, tmp_path):
     stream.close()
     assert Journal(tmp_path / "journal.sqlite").events(agent.run_id)[-1].state == "interrupted"
     agent.model.replies = [code("final_answer(2)")]
+
+
+def test_one_agent_takes_one_task_at_a_time(make):
+    agent = make([code("x = 1"), code("final_answer(x)"), code("final_answer(2)")])
+    events = agent.events("first")
+    first = next(events)
+    with pytest.raises(AgentError, match="at work on another task"):
+        agent.run("second")
+    assert (agent.task, agent.run_id) == ("first", first.run)
+    assert list(events)[-1].state == "success"
+    assert agent.run("third") == 2
 
 
 def test_final_answer_ends_the_action(make):

@@ -227,6 +227,25 @@ def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path):
     assert path.read_text() == "my notes, " * 500
 
 
+def test_a_database_of_another_program_is_left_alone(tmp_path):
+    path = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE notes (text)")
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="move it away"):
+        Journal(path).append(started())
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_row_is_told_in_a_sentence(journal):
+    journal.append(started())
+    with closing(sqlite3.connect(journal.path)) as db:
+        db.execute("UPDATE events SET body = '{'")
+        db.commit()
+    with pytest.raises(JournalError, match="damaged"):
+        journal.events("r1")
+
+
 def test_a_place_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(JournalError, match="SMOL_JOURNAL"):

@@ -746,13 +746,11 @@ def test_calling_gives_the_value_and_raises_what_failed(kernel):
         kernel("print('seen')\n1 / 0")
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [({"python": "/nonexistent/python"}, "/nonexistent/python"), ({"cwd": "/nonexistent"}, "/nonexistent")],
-)
-def test_a_child_that_cannot_start_says_why(options, says):
-    with pytest.raises(ConfigError, match=says):
-        list(KernelExecutor(**options).run("1"))
+@pytest.mark.parametrize("option", ["python", "cwd"])
+def test_a_child_that_cannot_start_says_why(tmp_path, option):
+    missing = tmp_path / "missing"
+    with pytest.raises(ConfigError, match=str(missing)):
+        list(KernelExecutor(**{option: missing}).run("1"))
 
 
 def test_an_interpreter_without_ipykernel_says_so(tmp_path):
@@ -919,3 +917,25 @@ def test_a_stop_is_heard_while_a_variable_is_sent(used):
     used.clear_interrupt()
     used.restart()
     assert value(used, "1 + 1") == 2
+
+
+def test_text_that_has_no_utf8_form_is_no_end_of_anything(fresh):
+    assert finish(fresh, "x = '\ud800'\nx").status in ("ok", "error")
+    finished = finish(fresh, "raise ValueError('a' + chr(0xd800))")
+    assert (finished.error_type, finished.error) == ("ValueError", "a\ufffd")
+    assert finish(fresh, "print('b' + chr(0xd800))").logs == "b\ufffd\n"
+    assert finish(fresh, "globals()[chr(0xd800)] = 1\n1 + 1").value == 2
+    assert finish(fresh, "2 + 2").value == 4
+
+
+def test_an_action_that_outlives_its_timeout_is_told_of_it(used):
+    used.timeout_seconds = 2
+    finished = finish(used, "try:\n    while True: pass\nexcept KeyboardInterrupt:\n    pass\nkept = 5")
+    assert finished.status == "timeout"
+    assert "limit for one action" in finished.error and "went on" in finished.error
+    used.timeout_seconds = 60
+    assert value(used, "kept") == 5
+
+
+def test_a_final_answer_with_too_many_arguments_is_told_under_its_name(kernel):
+    assert finish(kernel, "final_answer(1, 2)").error.startswith("final_answer() takes")

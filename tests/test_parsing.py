@@ -18,6 +18,11 @@ def test_a_tagged_block_and_its_thought():
         "look\n```python\nx = 1\n```",
         "look\n```py\nx = 1\n```\nThat is all.",
         "look\n```\nx = 1\n```",
+        "look\n```python3\nx = 1\n```",
+        "look\n```{python}\nx = 1\n```",
+        "look\r\n```python\r\nx = 1\r\n```\r\n",
+        "\ufefflook\n<code>\nx = 1\n</code>",
+        "look\n<CODE>\nx = 1\n</CODE>",
         "look\n<code>\n```python\nx = 1\n```\n</code>",
         "look\n<code>\nx = 1",
         "look\n```python\nx = 1\n",
@@ -42,6 +47,11 @@ def test_other_forms_are_understood(reply):
 )
 def test_marks_inside_strings_of_the_code_do_not_end_it(reply, code):
     assert parse_reply(reply).code == code
+
+
+def test_a_tag_that_is_only_spoken_of_is_no_block():
+    action = parse_reply("I put it between `<code>` tags.\n<code>\nx = 1\n</code>")
+    assert (action.thought, action.code) == ("I put it between `<code>` tags.", "x = 1")
 
 
 def test_several_blocks_run_as_one():

@@ -81,6 +81,7 @@ class MultiStepAgent(ABC):
         self.task: str | None = None
         self.step_number = 0
         self._stop = threading.Event()
+        self._in_use = threading.Lock()
         self._call: ModelCall | None = None
 
     # -- what a subclass says of itself
@@ -196,16 +197,20 @@ class MultiStepAgent(ABC):
         """
         if not task.strip():
             raise ConfigError("the task is empty: say what the agent shall do")
-        limit = _at_least_one(self.max_steps if max_steps is None else max_steps)
-        journal = open_journal(self.journal)
-        previous = None if reset else self.run_id
-        self.run_id = run = secrets.token_hex(4)
-        stream = self._run(run, task, reset, dict(additional_args or {}), limit, dict(origin or {}), previous)
+        if not self._in_use.acquire(blocking=False):
+            raise AgentError("this agent is at work on another task: give each thread an agent of its own")
         try:
+            limit = _at_least_one(self.max_steps if max_steps is None else max_steps)
+            journal = open_journal(self.journal)
+            previous = None if reset else self.run_id
+            self.run_id = run = secrets.token_hex(4)
+            stream = self._run(run, task, reset, dict(additional_args or {}), limit, dict(origin or {}), previous)
             yield from record(stream, journal, run)
         except GeneratorExit:
             self.interrupt()
             raise
+        finally:
+            self._in_use.release()
 
     def interrupt(self) -> None:
         """Stop the run: at once while the model is asked, within moments while an action runs. Any thread."""

@@ -12,7 +12,7 @@ from smol_kernel.errors import AgentParsingError
 DEFAULT_TAGS = ("<code>", "</code>")
 MARKDOWN_TAGS = ("```python", "```")
 
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:python|py|Python|ipython)?[ \t]*\n", re.MULTILINE)
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:\{?(?:i?python3?|py)\}?)?[ \t]*\n", re.IGNORECASE | re.MULTILINE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
 _PARSE_LIMIT = 100_000  # characters; a longer text is not parsed to find out whether it is Python
@@ -41,7 +41,7 @@ def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
     but code. Several blocks run as one, up to the first made-up observation between them.
     Raises AgentParsingError with a message for the model that names the fault and shows the form.
     """
-    text = _without_reasoning(reply, tags)
+    text = _without_reasoning(reply.lstrip("\ufeff").replace("\r\n", "\n"), tags)
     blocks = _tagged_blocks(text, *tags) or _fenced_blocks(text)
     blocks = _before_invented_observation(text, [block for block in blocks if block.code.strip()])
     if blocks:
@@ -82,8 +82,10 @@ def _without_reasoning(reply: str, tags: tuple[str, str]) -> str:
 def _tagged_blocks(text: str, opening: str, closing: str) -> list[_Block]:
     blocks: list[_Block] = []
     position = 0
-    while len(blocks) < _MOST_BLOCKS and (start := text.find(opening, position)) >= 0:
-        ends = [match.start() for match in re.finditer(re.escape(closing), text[start + len(opening) :])]
+    tag = re.compile(f"(?<!`){re.escape(opening)}", re.IGNORECASE)  # `<code>` in backticks is only spoken of
+    while len(blocks) < _MOST_BLOCKS and (found := tag.search(text, position)):
+        start = found.start()
+        ends = [match.start() for match in re.finditer(re.escape(closing), text[found.end() :], re.IGNORECASE)]
         body = text[start + len(opening) :]
         length = _first_that_parses(body, ends) if ends else len(body)
         position = start + len(opening) + length + (len(closing) if ends else 0)

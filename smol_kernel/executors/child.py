@@ -133,6 +133,7 @@ class Child:
         self.displays = displays.Displays()
         self.streams = [streams.Stream(sys.stdout), streams.Stream(sys.stderr)]
         self.line = host_line.HostLine(self.kernel)
+        self.kernel.session.pack = host_line.pack
         self.kernel.raw_input = lambda prompt="": self.read(str(prompt), False)
         self.kernel.getpass = lambda prompt="Password: ", stream=None, **_: self.read(str(prompt), True)
         os._exit = functools.partial(self.leave, os._exit)
@@ -343,6 +344,9 @@ class Child:
 
 def _answer(answer: Any = None) -> Any:
     return answer
+
+
+_answer.__name__ = _answer.__qualname__ = "final_answer"  # for Python's own words on wrong arguments
 
 
 def _size(value: Any) -> int:

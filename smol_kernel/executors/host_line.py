@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import itertools
+import json
 import os
 import queue
 import sys
@@ -16,6 +17,7 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 import zmq
+from jupyter_client.jsonutil import json_default
 
 Reply = dict[str, Any]
 
@@ -91,6 +93,11 @@ class HostLine:
         if future is not None:
             with contextlib.suppress(InvalidStateError):  # an await that was canceled
                 future.set_result(reply)
+
+
+def pack(content: Any) -> bytes:
+    """A part of a message as JSON of ASCII alone: text may hold lone surrogates, which have no other form."""
+    return json.dumps(content, default=json_default, allow_nan=False).encode()
 
 
 def error_of(reply: Reply) -> Exception:

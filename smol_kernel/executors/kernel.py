@@ -295,6 +295,9 @@ class KernelExecutor(PythonExecutor):
                     why = f"the answer that came from the child cannot be read: {error}"
                     return ActionFinished(status="error", error_type="ValueError", error=why, **common)
                 value, text = None, f"<a value that cannot be read: {error}>"
+            if action.reason == "timeout" and not final:  # it caught the interrupt and went on to its end
+                why = f"{self._why_stopped(action)}; it went on after the interrupt, to its end"
+                return ActionFinished(status="timeout", error_type=_KINDS["timeout"], error=why, **common)
             return ActionFinished(status="ok", value=value, value_text=text, final=final, **common)
         if action.reason is not None:
             kind = _KINDS[action.reason]

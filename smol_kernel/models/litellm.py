@@ -78,7 +78,7 @@ def load() -> Any:
 
 def _build_replies(module: Any) -> None:
     """Have pydantic build LiteLLM's classes now, and not warn of their insides in a user's cell."""
-    warnings.filterwarnings("ignore", message=r"Item '\w+' on TypedDict class", category=UserWarning)
+    warnings.filterwarnings("ignore", message=r"Items? '.*' on TypedDict class", category=UserWarning)
     for name in ("ModelResponse", "StreamingChoices", "ModelResponseStream"):
         getattr(module, name, dict)()
 

@@ -14,6 +14,7 @@ import zmq
 from jupyter_client.session import Session
 
 from smol_kernel.errors import ChildDiedError
+from smol_kernel.executors.host_line import pack
 from smol_kernel.executors.transports import Channel, Message
 
 MEBIBYTE = 1 << 20
@@ -44,7 +45,8 @@ class ZmqTransport:
 
     def __init__(self, connection: dict[str, Any], descriptor: int | None, alive: Callable[[], bool]) -> None:
         self._descriptor, self._alive = descriptor, alive
-        self._session = Session(key=connection["key"].encode(), signature_scheme=connection["signature_scheme"])
+        key, scheme = connection["key"].encode(), connection["signature_scheme"]
+        self._session = Session(key=key, signature_scheme=scheme, pack=pack)
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._monitors: list[zmq.Socket[bytes]] = []

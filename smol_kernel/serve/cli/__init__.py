@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,9 +18,13 @@ USAGE_ERROR, FAILURE, INTERRUPTED, READER_GONE = 2, 1, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (None: the process's own) and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows the rest all the same
     try:
         status = _call(_parser(), arguments)
-        sys.stdout.flush()
+        if sys.stdout:  # None where the shell closed it: >&-
+            sys.stdout.flush()
         return status
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)

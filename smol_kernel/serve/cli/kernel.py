@@ -64,13 +64,23 @@ def uninstall_kernel(arguments: argparse.Namespace) -> int:
     prefix = _prefix(arguments)
     kernels = Path(jupyter_data_dir() if prefix is None else prefix / "share" / "jupyter") / "kernels"
     target = kernels / arguments.name
-    if not target.is_dir():
+    if target.parent != kernels or not target.is_dir():
         raise ConfigError(f"there is no kernel {arguments.name!r} in {kernels}; `jupyter kernelspec list` shows where")
-    if "smol_kernel" not in json.loads((target / "kernel.json").read_text())["argv"]:
+    if not _is_ours(target):
         raise ConfigError(f"{target} is not an Agent kernel; it was left alone")
-    shutil.rmtree(target)
+    if target.is_symlink():
+        target.unlink()
+    else:
+        shutil.rmtree(target)
     print(f"Removed {target}.")
     return 0
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return "smol_kernel" in json.loads((folder / "kernel.json").read_text())["argv"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def kernelspec_folder() -> Path:

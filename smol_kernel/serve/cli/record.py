@@ -9,7 +9,7 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal, RunSummary
-from smol_kernel.render.plain import counted
+from smol_kernel.render.plain import counted, one_line
 from smol_kernel.render.transcript import Transcript, model_label
 
 _ID_LENGTH, _TASK_LENGTH = 12, 60  # characters shown in the list
@@ -77,9 +77,6 @@ def _transcript(run: str) -> Transcript:
 
 def _line(run: RunSummary) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
-    task = " ".join(run.task.split())
-    if len(task) > _TASK_LENGTH:
-        task = task[: _TASK_LENGTH - 1] + "…"
-    model = model_label(run.model, run.scripted)
+    task, model = one_line(run.task, _TASK_LENGTH), one_line(model_label(run.model, run.scripted))
     steps = counted(run.steps, "step")
     return f"{run.run[:_ID_LENGTH]:{_ID_LENGTH}}  {when}  {run.state:11}  {steps:>8}  {model}  {task}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import keyword
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -15,6 +17,7 @@ from smol_kernel.errors import ConfigError, MissingDependencyError, ModelError, 
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.tools.base import RESERVED_NAMES
 
 if TYPE_CHECKING:
     from smol_kernel.agents.code_agent import CodeAgent
@@ -40,11 +43,13 @@ def add_commands(commands: Any) -> None:
 def command(arguments: argparse.Namespace) -> int:
     """Carry out `smol run`; 0 when the agent answered of its own, else 1."""
     options = read_options(arguments)
-    task = (sys.stdin.read() if arguments.task == "-" else arguments.task).strip()
+    task = arguments.task.strip()
+    if task == "-":
+        task = sys.stdin.read().strip() if sys.stdin is not None else ""
     if not task:
         raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
-    if options.output and not Path(options.output).parent.is_dir():
-        raise ConfigError(f"-o {options.output}: there is no folder {str(Path(options.output).parent)!r}")
+    if options.output:
+        check_writable(Path(options.output))
     model = make_model(options.model, options.api_base)
     inputs = read_inputs(options.inputs)
     if isinstance(model, DemoModel):
@@ -92,8 +97,10 @@ def read_inputs(given: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for each in given:
         name, separator, file = each.partition("=")
-        if not separator or not name.isidentifier():
+        if not separator or not name.isidentifier() or keyword.iskeyword(name):
             raise ConfigError(f"--in {each}: write NAME=FILE, for instance --in df=sales.csv")
+        if name in RESERVED_NAMES:
+            raise ConfigError(f"--in {each}: actions need {name!r} for something else ({RESERVED_NAMES[name]})")
         values[name] = _read(Path(file).expanduser(), each)
     return values
 
@@ -112,8 +119,17 @@ def _read(path: Path, given: str) -> Any:
         if kind == ".parquet":
             return pd.read_parquet(path)
         return pd.read_csv(path, sep="\t" if kind == ".tsv" else ",")
-    except (OSError, ValueError) as error:  # ValueError: what json and pandas raise for a malformed file
+    except (OSError, ValueError, RecursionError) as error:  # the last two: json and pandas on a malformed file
         raise ConfigError(f"--in {given}: {error}") from None
+
+
+def check_writable(path: Path) -> None:
+    """Raise ConfigError, before anything is run, if no answer can be written there."""
+    if path.is_dir() or not path.parent.is_dir():
+        what = f"{str(path)!r} is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
+        raise ConfigError(f"-o {path}: {what}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"-o {path}: it cannot be written (no permission)")
 
 
 def write_answer(transcript: Transcript, path: Path) -> None:
