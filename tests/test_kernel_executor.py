@@ -930,7 +930,7 @@ def test_text_that_has_no_utf8_form_is_no_end_of_anything(fresh):
 
 def test_an_action_that_outlives_its_timeout_is_told_of_it(used):
     used.timeout_seconds = 2
-    finished = finish(used, "try:\n    while True: pass\nexcept KeyboardInterrupt:\n    pass\nkept = 5")
+    finished = finish(used, "import time\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    pass\nkept = 5")
     assert finished.status == "timeout"
     assert "limit for one action" in finished.error and "went on" in finished.error
     used.timeout_seconds = 60

@@ -283,7 +283,8 @@ class KernelExecutor(PythonExecutor):
             return ActionFinished(status=action.reason or "died", error_type=kind, error=why, lost=lost, **common)
         reply = action.reply or Replied(status="error", error="the child kernel gave no account of the action")
         report = reply.report
-        self._names = _names(report.get("names"))
+        if "names" in report:
+            self._names = _names(report["names"])
         completed = report.get("completed")
         common |= {"names": self._names, "completed": completed if type(completed) is int else 0}
         if reply.status == "ok" and "error" not in report:
