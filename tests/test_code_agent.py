@@ -4,7 +4,7 @@ import threading
 from itertools import pairwise
 
 import pytest
-from model_server import ModelServer, Status, Text, unused_address
+from model_server import Cut, ModelServer, Status, Text, unused_address
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.errors import AgentError, AgentGenerationError, ConfigError
@@ -25,6 +25,7 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.memory.steps import ActionStep
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.scripted import ScriptedModel
+from smol_kernel.render.transcript import Transcript
 from smol_kernel.tools.base import tool
 
 
@@ -217,6 +218,19 @@ def test_a_request_that_is_tried_again_is_told_in_the_run(tmp_path):
         with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "j.sqlite") as agent:
             notices = [event.text for event in agent.events("try") if isinstance(event, Notice)]
     assert any("Trying again" in text for text in notices)
+
+
+@pytest.mark.parametrize("half", ["<code>\nprint('ha", "x" * 40])
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_reply_that_breaks_off_is_asked_for_once_more(half, clean, tmp_path):
+    with ModelServer(Cut(half, clean=clean), Text(code("final_answer(1)"))) as server:
+        model = LiteLLMModel("openai/double", api_base=server.url, retry_wait=0.001)
+        options = {"tools": [], "model": model, "verbosity_level": LogLevel.OFF, "journal": tmp_path / "j.sqlite"}
+        with CodeAgent(stream_outputs=True, **options) as agent:
+            events = list(agent.events("try"))
+    assert [event.content for event in events if isinstance(event, ModelReplied)] == [code("final_answer(1)")]
+    assert Transcript.from_events(events).steps[0].reply == code("final_answer(1)")
+    assert events[-1].state == "success"
 
 
 def test_a_model_that_fails_ends_the_run_with_its_record_intact(make, tmp_path):

@@ -279,6 +279,12 @@ def test_a_password_in_an_address_is_not_told():
     assert "127.0.0.1" in error
 
 
+def test_a_model_that_repeats_itself_without_end_is_told_so():
+    with ModelServer(*[Text("again" * 300)] * 3) as server:
+        error = refusal(model_at(server), stream=True)
+    assert "repeated itself without end (in the middle of the reply)" in str(error)
+
+
 def test_a_refused_connection_to_ollama_asks_whether_it_runs():
     assert "Is Ollama running?" in str(refusal(LiteLLMModel("ollama_chat/qwen3", api_base=unused_address())))
 

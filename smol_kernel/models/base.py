@@ -144,6 +144,7 @@ class ModelCall:
         self._stream = stream and hasattr(model, "generate_stream")
         self._options = options
         self._abandoned = threading.Event()
+        self._pieces: list[ChatMessageStreamDelta] = []
         self._arrivals: queue.SimpleQueue[ChatMessageStreamDelta | Notice | ChatMessage | BaseException | None]
         self._arrivals = queue.SimpleQueue()
 
@@ -174,8 +175,12 @@ class ModelCall:
             self._abandoned.set()
 
     def wait(self, seconds: float, why: str) -> bool:
-        """Tell `why` to the one who iterates, and wait; False as soon as the call is abandoned."""
+        """Tell `why` to the one who iterates, and wait; False as soon as the call is abandoned.
+
+        What came of the reply is forgotten: it is asked for once more.
+        """
         self._arrivals.put(Notice(text=why))
+        self._pieces.clear()
         return not self._abandoned.wait(seconds)
 
     def _work(self) -> None:
@@ -189,15 +194,19 @@ class ModelCall:
         return self._model.generate(self._messages, **self._options)
 
     def _streamed(self) -> ChatMessage:
-        pieces: list[ChatMessageStreamDelta] = []
         stream = cast("Any", self._model).generate_stream(self._messages, **self._options)
         for piece in stream:
             if self._abandoned.is_set():
                 stream.close()
                 break
-            pieces.append(piece)
+            self._pieces.append(piece)
             self._arrivals.put(piece)
-        return agglomerate_stream_deltas(pieces)
+        return agglomerate_stream_deltas(self._pieces)
+
+
+def can_begin_again() -> bool:
+    """Whether pieces of a reply that were given can be taken back: inside a ModelCall."""
+    return _current.get() is not None
 
 
 def pause(seconds: float, why: str) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 _CONTEXT = ("context_length_exceeded", "maximum context length", "context window", "prompt is too long")
 _NO_KEY = ("missing credentials", "api_key client option must be set", "missing anthropic api key", "no api key")
 _BROKEN = ("RemoteProtocolError", "ReadError", "WriteError", "CloseError", "APIConnectionError", "ConnectError")
+_MID_STREAM = "MidStreamFallbackError"  # LiteLLM's own, for all that ends a stream
+_REPEATS = "repeating the same chunk"
 _NOT_A_REPLY = ("empty or invalid response", "unable to get json response")
 
 
@@ -68,12 +70,14 @@ def read_failure(error: BaseException, target: Target) -> Failure:
             f"{named}: the conversation is longer than the model can read. Start a new one, print less, "
             f"or choose a model with a longer context"
         )
+    if _REPEATS in text:
+        return Failure(f"{named}: the model repeated itself without end", retry=True)
     status = _status(chain)
     if status is not None:
         return _read_status(status, chain, target)
     if any(isinstance(cause, json.JSONDecodeError) for cause in chain) or _is_no_reply(text):
         return Failure(no_completion(target))
-    if any(type(cause).__name__ in _BROKEN for cause in chain):
+    if any(type(cause).__name__ in (*_BROKEN, _MID_STREAM) for cause in chain):
         return Failure(f"{named}: the connection to {target.where} failed", retry=True)
     return Failure(f"{named}: {_first_line(text)}")
 

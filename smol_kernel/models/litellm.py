@@ -25,6 +25,7 @@ from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import (
     TOOL_ROLE_CONVERSIONS,
     Model,
+    can_begin_again,
     get_clean_message_list,
     get_tool_json_schema,
     pause,
@@ -192,7 +193,7 @@ class LiteLLMModel(Model):
                     yield piece
                 return
             except Exception as error:  # noqa: BLE001 - as in generate()
-                self._wait_or_raise(error, attempt, target, delivered)
+                self._wait_or_raise(error, attempt, target, delivered and not can_begin_again())
 
     def _request(
         self,

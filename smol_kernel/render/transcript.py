@@ -209,6 +209,8 @@ class Transcript:
             self._end(event)
         elif isinstance(event, Notice):
             self.notices.append(event)
+            if event.step > 0 and not (step := self.step(event.step)).replied:
+                step.reply = ""  # if it is about the reply, that is asked for once more
         elif event.step > 0:
             self._take_step(self.step(event.step), event)
 
