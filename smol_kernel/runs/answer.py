@@ -12,7 +12,7 @@ class Answered(BaseException):
     """Ends a statement as soon as there is an answer."""
 
 
-def final_answer(answer):
+def final_answer(answer=None):
     raise Answered(answer)
 
 

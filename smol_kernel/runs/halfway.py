@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import CodeType
 
 from smol_kernel.render.transcript import StepRecord
-from smol_kernel.runs.names import Names
+from smol_kernel.runs.changes import Changes
 from smol_kernel.runs.source import Source
 
 _READS = frozenset({"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"})
@@ -29,7 +29,7 @@ def halfway_statements(
         source = kept[step.number][0] if step.number in kept else Source(step.code)
         if source.body is None or step.completed >= len(source.body):
             continue
-        names = Names()
+        names = Changes()
         for earlier in steps[: place + 1]:
             if earlier.number in kept:
                 names.read(*kept[earlier.number])
@@ -42,8 +42,11 @@ def halfway_statements(
 
 def _with_effects(statement: ast.stmt) -> list[ast.AST]:
     """What of a statement that failed may have had an effect: a plain assignment binds all or nothing."""
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return []
+    if isinstance(statement, ast.ClassDef):
+        return [*statement.decorator_list, *statement.bases, *statement.body]
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        defaults = [*statement.args.defaults, *statement.args.kw_defaults]
+        return [*statement.decorator_list, *(default for default in defaults if default is not None)]
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         return [statement] if isinstance(statement.targets[0], (ast.Tuple, ast.List)) else [statement.value]
     if isinstance(statement, (ast.AnnAssign, ast.AugAssign)):

@@ -1,4 +1,4 @@
-"""Which global names a script binds or changes, and where they stand, so that those of the user can be left alone."""
+"""Which global names a script binds and where they stand, so that those of the user can be given another name."""
 
 from __future__ import annotations
 
@@ -10,20 +10,13 @@ from dataclasses import dataclass, field
 
 from smol_kernel.runs.source import Edit, Source
 
-_CHANGING = """append appendleft clear discard extend fill insert itemset partition pop popitem popleft put remove
-resize reverse rotate setdefault setflags sort update"""
-_CHANGING_METHODS = frozenset(_CHANGING.split())
-_CHANGING_FUNCTIONS = frozenset(
-    {"shuffle", "heapify", "heappush", "heappop", "heappushpop", "heapreplace", "insort", "setattr", "delattr"}
-)
-_COPIES = frozenset({"copy", "deepcopy", "list", "dict", "set", "sorted"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _PATTERNS = (ast.MatchAs, ast.MatchStar)
 
 
 @dataclass
-class _Scope:
+class Scope:
     """A function, class or comprehension, or (the outermost) the module."""
 
     bound: set[str]
@@ -31,8 +24,22 @@ class _Scope:
     outer: set[str] = field(default_factory=set)
     """Names declared global."""
     changed: set[str] = field(default_factory=set)
+    """Names whose value may be changed in place."""
     aliases: dict[str, set[str]] = field(default_factory=dict)
     """Name → names whose value it may share."""
+    copied: dict[str, bool] = field(default_factory=dict)
+    """Names whose value is a copy made here → whether its items are copies too."""
+    returned: set[str] = field(default_factory=set)
+    """Names whose value it may return."""
+
+    def sharing(self, names: Iterable[str]) -> set[str]:
+        """The names, and those whose value they may share."""
+        found, todo = set[str](), list(names)
+        while todo:
+            if (name := todo.pop()) not in found:
+                found.add(name)
+                todo += self.aliases.get(name, ())
+        return found
 
 
 class Names(ast.NodeVisitor):
@@ -47,41 +54,20 @@ class Names(ast.NodeVisitor):
         """Global name → its places, as the number of the part and an edit whose text has `{}` for the new name."""
         self.unplaced: set[str] = set()
         """Global names with a place that cannot be told."""
-        self._module = _Scope(set(), "module")
+        self._module = Scope(set(), "module")
         self._scopes = [self._module]
-        self._changing_parameters: dict[str, list[bool]] = {}
-        self._copied: set[str] = set()
         self._part = -1
         self._source = Source("")
         self._in_fstring: list[ast.AST] = []
-
-    @property
-    def changed(self) -> set[str]:
-        """Global names whose value may be changed in place, directly or through another name."""
-        found = set(self._module.changed)
-        todo = list(found)
-        while todo:
-            for name in self._module.aliases.get(todo.pop(), ()):
-                if name not in found:
-                    found.add(name)
-                    todo.append(name)
-        return found
 
     def read(self, source: Source, statements: Iterable[ast.stmt]) -> None:
         """Take in the next part: these statements of `source`."""
         self._part += 1
         self._source = source
+        for line in source.magics:  # what stands there is found by nobody
+            self.unplaced.update(re.findall(r"[^\W\d]\w*", source.line(line)))
         for statement in statements:
             self.visit(statement)
-
-    def touched(self, source: Source, nodes: Iterable[ast.AST]) -> set[str]:
-        """Global names that `nodes`, run after all read so far, may bind or change. Nothing is to be read after it."""
-        self.bound, self._module.changed, self._copied = set(), set(), set()
-        self._part += 1
-        self._source = source
-        for node in nodes:
-            self.visit(node)
-        return self.bound | self.changed
 
     # names
 
@@ -116,7 +102,7 @@ class Names(ast.NodeVisitor):
             for found in re.compile(rf"(?<![\w.'\"]){name}\b(?!\s*=[^=])").finditer(self._source.text, *part.span()):
                 yield Edit(*found.span(), "{}")
 
-    def _scope_of(self, name: str) -> _Scope:
+    def _scope_of(self, name: str) -> Scope:
         for depth, scope in enumerate(reversed(self._scopes)):
             if scope.kind == "class" and depth:
                 continue  # a class's names are not seen from the functions in it
@@ -176,14 +162,11 @@ class Names(ast.NodeVisitor):
 
     # scopes
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Scope:
         """A function: its name, defaults and annotations belong outside."""
         self._outside([*node.decorator_list, node.returns])
         self._name(node.name, node, bind=True, within=r"\bdef\b")
-        parameters = self._parameters(node.args)
-        scope = self._inside(parameters, node.body)
-        positional = [*node.args.posonlyargs, *node.args.args]
-        self._changing_parameters[node.name] = [argument.arg in scope.changed for argument in positional]
+        return self._inside(self._parameters(node.args), node.body)
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
@@ -199,8 +182,8 @@ class Names(ast.NodeVisitor):
 
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
         self.visit(node.generators[0].iter)
-        targets = {name for part in node.generators for name, _ in _bindings([part.target])}
-        self._scopes.append(_Scope(targets))
+        targets = {name for part in node.generators for name, _ in bindings([part.target])}
+        self._scopes.append(Scope(targets))
         for number, part in enumerate(node.generators):
             self.visit(part.target)
             for child in part.ifs if number == 0 else [part.iter, *part.ifs]:
@@ -221,12 +204,12 @@ class Names(ast.NodeVisitor):
             if node is not None:
                 self.visit(node)
 
-    def _inside(self, parameters: set[str], body: Iterable[ast.AST], kind: str = "function") -> _Scope:
+    def _inside(self, parameters: set[str], body: Iterable[ast.AST], kind: str = "function") -> Scope:
         body = list(body)
-        found = list(_bindings(body))
+        found = list(bindings(body))
         outer = {name for name, how in found if how == "global"}
         inherited = {name for name, how in found if how == "nonlocal"}
-        scope = _Scope((parameters | {name for name, _ in found}) - outer - inherited, kind, outer)
+        scope = Scope((parameters | {name for name, _ in found}) - outer - inherited, kind, outer)
         self.every |= scope.bound
         self._scopes.append(scope)
         for node in body:
@@ -234,84 +217,41 @@ class Names(ast.NodeVisitor):
         self._scopes.pop()
         return scope
 
-    # changes in place
-
-    def visit_Assign(self, node: ast.Assign) -> None:
-        """`a = b` lets both names share a value; `a = b.copy()` does not."""
-        self.generic_visit(node)
-        for target in node.targets:
-            if isinstance(target, ast.Name):
-                self._share(target.id, node.value)
-                if len(self._scopes) == 1:
-                    (self._copied.add if _called(node.value) in _COPIES else self._copied.discard)(target.id)
-
-    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
-        """What a loop runs over shares its items with the loop's names."""
-        for name, _ in _bindings([node.target]):
-            for part in ast.walk(node.iter):
-                self._share(name, part)
-        self.generic_visit(node)
-
-    visit_AsyncFor = visit_For
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        """`a += b` may change what `a` is, in place."""
-        self._change(node.target)
-        self.generic_visit(node)
-
-    def visit_Attribute(self, node: ast.Attribute | ast.Subscript) -> None:
-        """`a.b = …`, `a[b] = …`, `del a[b]`."""
-        if not isinstance(node.ctx, ast.Load):
-            self._change(node.value)
-        self.generic_visit(node)
-
-    visit_Subscript = visit_Attribute
+    # places in strings
 
     def visit_Call(self, node: ast.Call) -> None:
-        """Methods and functions that change what they are called on, or with."""
-        called = _called(node)
-        in_place = any(
-            keyword.arg == "inplace" and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value)
-            for keyword in node.keywords
-        )
-        if isinstance(node.func, ast.Attribute) and (called in _CHANGING_METHODS or in_place):
-            self._change(node.func.value)
-        if called in _CHANGING_FUNCTIONS and node.args:
-            self._change(node.args[0])
-        for keyword in node.keywords:
-            if keyword.arg == "out":
-                self._change(keyword.value)
-        if isinstance(node.func, ast.Name):
-            for argument, changes in zip(node.args, self._changing_parameters.get(node.func.id, []), strict=False):
-                if changes:
-                    self._change(argument)
+        """`df.query("a > @name")` reads a name; what `eval` and `exec` read cannot be placed."""
+        name = called(node)
+        for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+            if not (isinstance(argument, ast.Constant) and isinstance(argument.value, str)):
+                continue
+            if isinstance(node.func, ast.Attribute) and name in ("query", "eval"):
+                for found in set(re.findall(r"@([^\W\d]\w*)", argument.value)):
+                    self._name_in_text(found, argument)
+            elif name in ("eval", "exec", "run_cell", "run_line_magic", "getoutput", "system"):
+                self.unplaced.update(re.findall(r"[^\W\d]\w*", argument.value))
         self.generic_visit(node)
 
-    def _change(self, node: ast.AST) -> None:
-        while isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
-            node = node.value
-        if isinstance(node, ast.Name):
-            scope = self._scope_of(node.id)
-            if scope is not self._module or node.id not in self._copied:
-                scope.changed.add(node.id)
-                for alias in scope.aliases.get(node.id, ()) if scope is not self._module else ():
-                    self._change(ast.Name(alias, ast.Load()))
+    def _name_in_text(self, name: str, node: ast.AST) -> None:
+        start, end = self._source.span(node)
+        found = list(re.compile(rf"@({name})\b").finditer(self._source.text, start, end))
+        self.every.add(name)
+        self.spans.setdefault(name, []).extend((self._part, Edit(*one.span(1), "{}")) for one in found)
 
-    def _share(self, name: str, value: ast.AST) -> None:
-        if isinstance(value, (ast.Attribute, ast.Subscript)):
-            return self._share(name, value.value)
-        if isinstance(value, ast.Name) and value.id != name:
-            self._scope_of(name).aliases.setdefault(name, set()).add(value.id)
-        return None
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        """`globals()["name"]` is a name that cannot be given another."""
+        if called(node.value) in ("globals", "locals", "vars") and isinstance(node.slice, ast.Constant):
+            self.unplaced.add(str(node.slice.value))
+        self.generic_visit(node)
 
 
-def _called(node: ast.AST) -> str:
+def called(node: ast.AST) -> str:
     """The last word of what is called; empty if nothing is."""
     function = node.func if isinstance(node, ast.Call) else None
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-def _bindings(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
+def bindings(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
     """Names that code binds in the scope it stands in, and how: "bound", "global" or "nonlocal"."""
     for node in nodes:
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
@@ -336,4 +276,4 @@ def _bindings(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
             yield node.name, "bound"
         elif isinstance(node, ast.MatchMapping) and node.rest:
             yield node.rest, "bound"
-        yield from _bindings(ast.iter_child_nodes(node))
+        yield from bindings(ast.iter_child_nodes(node))

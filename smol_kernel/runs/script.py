@@ -6,16 +6,16 @@ Called by the notebook front, which inserts the cells, and by `notebook`.
 from __future__ import annotations
 
 import ast
-import hashlib
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.transcript import StepRecord, Transcript
 from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer
+from smol_kernel.runs.changes import Changes
 from smol_kernel.runs.halfway import halfway_statements
 from smol_kernel.runs.names import Names
 from smol_kernel.runs.source import Edit, Source
@@ -28,7 +28,7 @@ HALFWAY = (
 _SHOWING = frozenset({"print", "display", "show"})
 """Functions whose calls stand in a cell for what they show, not for their value."""
 _COPY_METHOD = ("DataFrame", "Series", "ndarray")
-_UNCHANGEABLE = ("bool", "bytes", "complex", "date", "datetime", "float", "int", "NoneType", "str", "tuple")
+_UNCHANGEABLE = ("bool", "bytes", "complex", "date", "datetime", "float", "int", "NoneType", "str")
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,6 @@ class ScriptCell:
     kind: Literal["markdown", "code"]
     source: str
     step: int
-
-    @property
-    def digest(self) -> str:
-        """What tells an untouched cell from an edited one: the beginning of its source's sha256."""
-        return hashlib.sha256(self.source.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 @dataclass
@@ -114,10 +109,11 @@ def part_of(step: StepRecord) -> Part | None:
     return Part(step, source, kept, len(step.code) if kept is source.body else source.end_of(kept[-1]))
 
 
-def read_names(parts: Iterable[Part], taken: Iterable[str] = ()) -> Names:
-    """The names of the whole script; those in `taken` count as used."""
-    names = Names()
-    names.every.update(taken)
+def read_names(parts: Iterable[Part], inputs: Mapping[str, str] | None = None) -> Changes:
+    """The names of the whole script; those of `inputs`, with their summaries, count as used."""
+    inputs = inputs or {}
+    names = Changes(name for name, summary in inputs.items() if _type(summary) in _COPY_METHOD)
+    names.every.update(inputs)
     for part in parts:
         names.read(part.source, part.kept)
     return names
@@ -176,7 +172,7 @@ def _shows(value: ast.expr) -> bool:
     return called in _SHOWING or isinstance(value, ast.Constant)
 
 
-def _spare_inputs(parts: list[Part], names: Names, inputs: dict[str, str]) -> list[str]:
+def _spare_inputs(parts: list[Part], names: Changes, inputs: dict[str, str]) -> list[str]:
     """Give inputs that the script binds or changes another name throughout; the lines to begin with."""
     changed = {name for name in names.changed if _type(inputs.get(name, "")) not in _UNCHANGEABLE}
     lines: list[str] = []

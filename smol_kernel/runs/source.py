@@ -49,6 +49,10 @@ class Source:
                 lines[number] = found[1] + "0" + "#" * (len(found[2]) - 1) + line[len(content) :]
         return _parse("".join(lines))
 
+    def line(self, number: int) -> str:
+        """The line, counted from 1."""
+        return self._lines[number - 1]
+
     def offset(self, line: int, column: int) -> int:
         """The character at `line` (from 1) and `column` (in bytes of UTF-8, as `ast` counts)."""
         if line in self.magics:  # put aside with as many characters, all ASCII
