@@ -98,7 +98,7 @@ PLAIN = [
 ]
 
 
-@pytest.mark.parametrize("value", PLAIN, ids=lambda value: ascii(value)[:40] or "empty")
+@pytest.mark.parametrize("value", PLAIN, ids=[f"{number}-{type(value).__name__}" for number, value in enumerate(PLAIN)])
 def test_a_plain_value_comes_out_as_it_went_in(value):
     result = crossed(value)
     assert result == value
