@@ -286,6 +286,7 @@ def test_the_agent_kernel_takes_a_plain_cell_as_a_task(lab, context, screenshot)
         kernel="agent",
     )
     tab = NotebookPage(context, lab, "agent.ipynb")
+    tab.command("application:toggle-left-area")
     for index in range(4):
         tab.run(index)
     expect(tab.output(2).nth(1)).to_contain_text("203 quarters, 1959 to 2009")
