@@ -238,6 +238,8 @@ def test_an_answer_whose_text_holds_an_address_is_not_shown():
         "boxes = [b for b in [df]]\nboxes[0].append(9)",
         "for a in [df]:\n    a.append(9)",
         "a: list = df\na.append(9)",
+        "if not df:\n    df = list(df)\ndf.append(9)",
+        "def add(values):\n    if not values:\n        values = list(values)\n    values.append(9)\nadd(df)",
     ],
 )
 def test_an_input_is_neither_bound_anew_nor_changed(code):

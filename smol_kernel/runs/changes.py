@@ -152,7 +152,7 @@ class Changes(Names):
                 self._functions[target.id] = self._functions[node.value.id]
             copied = self._scope_of(target.id).copied
             copied.pop(target.id, None)
-            if called(node.value) in (*_SHALLOW, "deepcopy"):
+            if called(node.value) in (*_SHALLOW, "deepcopy") and id(node) in self._certain:
                 copied[target.id] = not list(self._shared(node.value))
         if isinstance(node.value, ast.Attribute) and node.value.attr in _METHODS:
             self._change(node.value.value)  # `f = a.append`: whoever calls it changes a

@@ -56,6 +56,8 @@ class Names(ast.NodeVisitor):
         """Global names with a place that cannot be told."""
         self._module = Scope(set(), "module")
         self._scopes = [self._module]
+        self._certain: set[int] = set()
+        """Nodes that run whenever what they stand in does: no branch, no loop."""
         self._part = -1
         self._source = Source("")
         self._in_fstring: list[ast.AST] = []
@@ -66,6 +68,8 @@ class Names(ast.NodeVisitor):
         self._source = source
         for line in source.magics:  # what stands there is found by nobody
             self.unplaced.update(re.findall(r"[^\W\d]\w*", source.line(line)))
+        statements = list(statements)
+        self._certain.update(map(id, statements))
         for statement in statements:
             self.visit(statement)
 
@@ -211,6 +215,7 @@ class Names(ast.NodeVisitor):
         inherited = {name for name, how in found if how == "nonlocal"}
         scope = Scope((parameters | {name for name, _ in found}) - outer - inherited, kind, outer)
         self.every |= scope.bound
+        self._certain.update(map(id, body))
         self._scopes.append(scope)
         for node in body:
             self.visit(node)
