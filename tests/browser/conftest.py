@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab import Lab, launch
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from lab import WAIT_MS, Lab, launch
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture(scope="session")
