@@ -154,6 +154,21 @@ def test_an_answer_from_anywhere_within_ends_the_statement(code):
     assert twice(code) == 3
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "final_answer()",
+        "x = final_answer()",
+        "for n in range(3):\n    final_answer()",
+        "if True:\n    final_answer()\nelse:\n    final_answer(3)",
+        "if True:\n    final_answer(*[None])\nelse:\n    final_answer(3)",
+        "if False:\n    final_answer(3)\nelse:\n    give = final_answer; give()",
+    ],
+)
+def test_an_answer_may_be_nothing(code):
+    assert twice(code) is None
+
+
 def test_a_function_of_an_earlier_step_may_give_the_answer():
     assert twice("def give(n):\n    final_answer(n)", "give(3)") == 3
 
@@ -298,9 +313,58 @@ def test_a_name_in_the_text_of_a_query_is_the_other_name_too():
     assert [run_cells(sources, namespace) for _ in range(2)] == [1, 1]
 
 
-@pytest.mark.parametrize("code", ["x = eval('n + 1')", "x = globals()['n']", "%timeit n", "exec('x = n')", "!echo $n"])
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("found = df.query('a > ' + '@limit')", 1),
+        ("found = df.query('a >'  # why\n  ' @limit')", 1),
+        ("found = df.query('a > @limit' if limit else 'a > 0')", 1),
+        ("wanted = 'a > @limit'\nfound = df.query(wanted)", 1),
+        ("column = 'a'\nfound = df.query(f'{column} > @limit')", 1),
+        ("rows = f\"{len(df.query('a > @limit'))}\"\nfound = 'x' * int(rows)", 1),
+        ("def more(limit):\n    return df.query('a > @limit')\nfound = more(0)", 3),
+        ("def more():\n    return df.query('a > @limit')\nfound = more()", 1),
+        ("found = 'me@limit'", 8),
+    ],
+)
+def test_a_name_behind_an_at_sign_is_the_other_name_too(code, count):
+    pandas = pytest.importorskip("pandas")
+    inputs = {"limit": "int: 1", "df": "DataFrame 3 x 1, columns a (int64)"}
+    sources = code_of(f"limit = limit * 2\n{code}", "final_answer(len(found))", inputs=inputs)
+    namespace = {"df": pandas.DataFrame({"a": [1, 2, 3]}), "limit": 1}
+    assert [run_cells(sources, namespace) for _ in range(2)] == [count, count]
+    assert namespace["limit"] == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = eval('n + 1')",
+        "x = globals()['n']",
+        "%timeit n",
+        "exec('x = n')",
+        "!echo $n",
+        "text = 'n'\nx = eval(text)",
+        "x = eval(f'{1} + n')",
+        "x = globals().get('n')",
+        "key = 'n'\nx = globals()[key]",
+        "x = '{n}'.format(**locals())",
+        "x = '%(n)s' % vars()",
+        "x = df.query('a > \\x40n')",
+    ],
+)
 def test_a_name_whose_places_cannot_all_be_told_keeps_its_name(code):
     assert code_of(f"n = n + 1\n{code}", final=False, inputs={"n": "int: 1"}) == [f"n = n + 1\n{code}"]
+
+
+def test_a_name_in_a_cell_that_is_no_python_keeps_its_name():
+    cells = ["n = n + 1", "%%time\nx = n"]
+    assert code_of(*cells, final=False, inputs={"n": "int: 1"}) == cells
+
+
+@pytest.mark.parametrize("code", ["x = vars(row)['n']", "x = eval('1 + 1') + len('n')", "x = model.eval(text) or 'n'"])
+def test_a_word_in_a_string_that_nothing_reads_as_a_name_is_no_place_of_it(code):
+    assert code_of(f"n = n + 1\n{code}", final=False, inputs={"n": "int: 1"}) == [f"n_ = n\nn_ = n_ + 1\n{code}"]
 
 
 @pytest.mark.parametrize(
@@ -541,3 +605,10 @@ def test_what_failed_without_a_trace_in_later_steps_is_not_spoken_of(failed, lat
 def test_final_answer_under_another_name_is_defined_before_it_is_named(steps):
     assert twice(*steps) == 3
     assert "\n".join(code_of(*steps)).count("def final_answer") == 1
+
+
+def test_an_input_that_keeps_its_name_though_it_is_changed_is_spoken_of_once():
+    steps = ["n = n + 1\nx = eval('n')", "final_answer(x)"]
+    words = [cell.source for cell in script_cells(a_run(*steps, inputs={"n": "int: 1"})) if cell.kind == "markdown"]
+    assert words[0].startswith("thought 1\n\nThese cells change `n`")
+    assert words[1] == "thought 2"

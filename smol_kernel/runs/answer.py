@@ -33,6 +33,8 @@ def answer_edits(source: Source, last: ast.stmt, name: str) -> tuple[list[Edit],
     `with` or `try`, each becomes `name = argument`, and `name` the last expression.
     """
     calls = [node for node in ast.walk(last) if isinstance(node, ast.Call) and _argument(node) is not None]
+    if sum(isinstance(node, ast.Name) and node.id == "final_answer" for node in ast.walk(last)) != len(calls):
+        return None  # it is called without an argument or under another name
     if isinstance(last, (ast.Expr, ast.Assign, ast.AnnAssign)) and len(calls) == 1 and last.value is calls[0]:
         return list(_unwrapped(source, calls[0], source.span(last), "")), ""
     ends = {id(statement.value) for statement in _ends(last) if isinstance(statement, ast.Expr)}

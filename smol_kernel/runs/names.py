@@ -13,6 +13,9 @@ from smol_kernel.runs.source import Edit, Source
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _PATTERNS = (ast.MatchAs, ast.MatchStar)
+_WORD = re.compile(r"[^\W\d]\w*")
+_QUERIED = r"(?<!\w)@({})\b"
+"""A name as `df.query("a > @name")` reads it; `{}` is for the name."""
 
 
 @dataclass
@@ -52,8 +55,10 @@ class Names(ast.NodeVisitor):
         """All identifiers met; a name outside is free."""
         self.spans: dict[str, list[tuple[int, Edit]]] = {}
         """Global name → its places, as the number of the part and an edit whose text has `{}` for the new name."""
-        self.unplaced: set[str] = set()
-        """Global names with a place that cannot be told."""
+        self._unplaced: set[str] = set()
+        self._in_strings: set[str] = set()
+        self._reads_strings = False
+        """Whether the script may read a name that is the text of some string, of which one is not known."""
         self._module = Scope(set(), "module")
         self._scopes = [self._module]
         self._certain: set[int] = set()
@@ -62,12 +67,18 @@ class Names(ast.NodeVisitor):
         self._source = Source("")
         self._in_fstring: list[ast.AST] = []
 
+    @property
+    def unplaced(self) -> set[str]:
+        """Global names with a place that cannot be told."""
+        return self._unplaced | self._in_strings if self._reads_strings else self._unplaced
+
     def read(self, source: Source, statements: Iterable[ast.stmt]) -> None:
         """Take in the next part: these statements of `source`."""
         self._part += 1
         self._source = source
-        for line in source.magics:  # what stands there is found by nobody
-            self.unplaced.update(re.findall(r"[^\W\d]\w*", source.line(line)))
+        unread = [source.text] if source.body is None else map(source.line, source.magics)
+        for text in unread:  # what stands there is found by nobody
+            self._unplaced.update(_WORD.findall(text))
         statements = list(statements)
         self._certain.update(map(id, statements))
         for statement in statements:
@@ -92,7 +103,7 @@ class Names(ast.NodeVisitor):
             start, end = self._source.span(node)
             edits = [Edit(start, end, text)] if within is None else list(self._place_after(name, start, end, within))
         if not edits or any(self._source.text[edit.start : edit.end] not in (name, "") for edit in edits):
-            self.unplaced.add(name)
+            self._unplaced.add(name)
         self.spans.setdefault(name, []).extend((self._part, edit) for edit in edits)
 
     def _place_after(self, name: str, start: int, end: int, word: str) -> Iterator[Edit]:
@@ -224,30 +235,49 @@ class Names(ast.NodeVisitor):
 
     # places in strings
 
-    def visit_Call(self, node: ast.Call) -> None:
-        """`df.query("a > @name")` reads a name; what `eval` and `exec` read cannot be placed."""
-        name = called(node)
-        for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
-            if not (isinstance(argument, ast.Constant) and isinstance(argument.value, str)):
+    def visit_Constant(self, node: ast.Constant) -> None:
+        """`"a > @name"` reads a name, wherever it is made; any other word of a string may be read as one."""
+        if not isinstance(node.value, str):
+            return
+        self._in_strings.update(_WORD.findall(node.value))
+        names = re.findall(_QUERIED.format(_WORD.pattern), node.value)
+        start, end = self._source.span(self._in_fstring[-1] if self._in_fstring else node)
+        for name in set(names):
+            self.every.add(name)
+            if self._scope_of(name) is not self._module:
                 continue
-            if isinstance(node.func, ast.Attribute) and name in ("query", "eval"):
-                for found in set(re.findall(r"@([^\W\d]\w*)", argument.value)):
-                    self._name_in_text(found, argument)
-            elif name in ("eval", "exec", "run_cell", "run_line_magic", "getoutput", "system"):
-                self.unplaced.update(re.findall(r"[^\W\d]\w*", argument.value))
-        self.generic_visit(node)
+            found = list(re.compile(_QUERIED.format(name)).finditer(self._source.text, start, end))
+            if len(found) < names.count(name):  # written with escapes or in pieces
+                self._unplaced.add(name)
+            self.spans.setdefault(name, []).extend((self._part, Edit(*one.span(1), "{}")) for one in found)
 
-    def _name_in_text(self, name: str, node: ast.AST) -> None:
-        start, end = self._source.span(node)
-        found = list(re.compile(rf"@({name})\b").finditer(self._source.text, start, end))
-        self.every.add(name)
-        self.spans.setdefault(name, []).extend((self._part, Edit(*one.span(1), "{}")) for one in found)
+    def visit_Call(self, node: ast.Call) -> None:
+        """What `eval` and `exec` read cannot be placed, nor what is taken from all names at once."""
+        name = called(node)
+        if name in ("exec", "run_cell", "run_line_magic", "getoutput", "system") or _is_builtin(node, "eval"):
+            for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                if isinstance(argument, ast.Constant):
+                    self._unplaced.update(_WORD.findall(str(argument.value)))
+        if _is_builtin(node, "eval", "exec"):
+            self._reads_strings |= not all(isinstance(argument, ast.Constant) for argument in node.args[:1])
+        self._reads_strings |= _is_namespace(node)
+        self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         """`globals()["name"]` is a name that cannot be given another."""
-        if called(node.value) in ("globals", "locals", "vars") and isinstance(node.slice, ast.Constant):
-            self.unplaced.add(str(node.slice.value))
-        self.generic_visit(node)
+        if _is_namespace(node.value) and isinstance(node.slice, ast.Constant):
+            self._unplaced.add(str(node.slice.value))
+        else:
+            self.generic_visit(node)
+
+
+def _is_builtin(node: ast.AST, *names: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
+
+
+def _is_namespace(node: ast.AST) -> bool:
+    """Whether `node` is a call that gives all names with their values."""
+    return isinstance(node, ast.Call) and _is_builtin(node, "globals", "locals", "vars") and not node.args
 
 
 def called(node: ast.AST) -> str:

@@ -25,6 +25,7 @@ HALFWAY = (
     "Statement {} of this step failed half-way. What it had changed by then is not repeated here, so the answer may "
     "differ."
 )
+CHANGED = "These cells change {}, which cannot be given another name here: make it anew before you run them again."
 _SHOWING = frozenset({"print", "display", "show"})
 """Functions whose calls stand in a cell for what they show, not for their value."""
 _COPY_METHOD = ("DataFrame", "Series", "ndarray")
@@ -83,10 +84,14 @@ def script_cells(transcript: Transcript) -> list[ScriptCell]:
         first_lines = [] if begins else first_lines
     code_of = dict(zip((part.step.number for part in parts), defined(codes), strict=True))
     halfway = halfway_statements(transcript.steps, {part.step.number: (part.source, part.kept) for part in parts})
+    remarks = [
+        CHANGED.format(f"`{name}`") for name in _touched_inputs(names, transcript.inputs) if name in names.unplaced
+    ]
     cells: list[ScriptCell] = []
     for step in transcript.steps:
         number = step.number
         words = [safe_markdown(step.thought).strip() or f"Step {number}"]
+        words += remarks if number in code_of and not any(cell.kind == "code" for cell in cells) else []
         words += [HALFWAY.format(halfway[number])] if number in halfway else []
         if number in halfway or number in code_of:
             cells.append(ScriptCell("markdown", "\n\n".join(words), number))
@@ -174,10 +179,10 @@ def _shows(value: ast.expr) -> bool:
 
 def _spare_inputs(parts: list[Part], names: Changes, inputs: dict[str, str]) -> list[str]:
     """Give inputs that the script binds or changes another name throughout; the lines to begin with."""
-    changed = {name for name in names.changed if _type(inputs.get(name, "")) not in _UNCHANGEABLE}
+    changed = _changed_inputs(names, inputs)
     lines: list[str] = []
-    for name in inputs:
-        if name not in names.bound | changed or name in names.unplaced:
+    for name in _touched_inputs(names, inputs):
+        if name in names.unplaced:
             continue
         other = free_name(f"{name}_", names)
         for number, edit in names.spans[name]:
@@ -190,6 +195,16 @@ def _spare_inputs(parts: list[Part], names: Changes, inputs: dict[str, str]) -> 
             lines += [] if "from copy import deepcopy" in lines else ["from copy import deepcopy"]
             lines.append(f"{other} = deepcopy({name})")
     return lines
+
+
+def _changed_inputs(names: Changes, inputs: Mapping[str, str]) -> set[str]:
+    return {name for name in names.changed if _type(inputs.get(name, "")) not in _UNCHANGEABLE}
+
+
+def _touched_inputs(names: Changes, inputs: Mapping[str, str]) -> list[str]:
+    """Inputs that the script binds anew or changes."""
+    touched = names.bound | _changed_inputs(names, inputs)
+    return [name for name in inputs if name in touched]
 
 
 def _type(summary: str) -> str:
