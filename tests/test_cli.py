@@ -28,7 +28,7 @@ from smol_kernel.serve.cli import main
 from smol_kernel.serve.cli.run import read_inputs
 
 PATIENCE = 120  # seconds until a command that says nothing counts as hung
-COMMAND = "import sys; from smol_kernel.serve.cli import main; sys.exit(main())"
+COMMAND = "import sys; from smol_kernel.serve.cli import process; sys.exit(process())"
 
 
 @pytest.fixture(autouse=True)

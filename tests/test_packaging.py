@@ -60,7 +60,7 @@ def test_the_wheel_says_what_it_needs(wheel):
     assert set(metadata.get_all("Provides-Extra")) >= {"demo", "test"}
     (litellm,) = [need for need in metadata.get_all("Requires-Dist") if need.startswith("litellm")]
     assert all(part in litellm for part in ("<2", "!=1.82.7", "!=1.82.8"))
-    assert "smol = smol_kernel.serve.cli:main" in wheel.read(f"{folder}/entry_points.txt").decode()
+    assert "smol = smol_kernel.serve.cli:process" in wheel.read(f"{folder}/entry_points.txt").decode()
     assert f"{folder}/licenses/LICENSE" in wheel.namelist()
 
 

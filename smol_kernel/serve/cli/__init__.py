@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 
 from smol_kernel import __version__
@@ -14,6 +15,8 @@ from smol_kernel.serve.cli import demo, kernel, record, run
 
 USAGE_ERROR, FAILURE, INTERRUPTED, READER_GONE = 2, 1, 130, 141
 """Exit statuses; the last two are a shell's 128 + SIGINT and 128 + SIGPIPE."""
+EXIT_SECONDS = 2.0
+"""How long a stopped command may take to end once it has said so."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output left (`smol runs | head`); the interpreter must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
+
+
+def process() -> int:
+    """The command `smol`: `main`, and an end that a model which was left in the middle of a reply cannot hold up."""
+    status = main()
+    if status == INTERRUPTED:
+        timer = threading.Timer(EXIT_SECONDS, os._exit, [status])  # what has to be closed, main has closed
+        timer.daemon = True
+        timer.start()
+    return status
 
 
 def _call(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
