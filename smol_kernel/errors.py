@@ -12,6 +12,7 @@ The tree (a standard type in brackets where one fits as well)::
     │   └── AgentGenerationError       the model gave no reply: ends the run
     ├── ConfigError [ValueError]       a setting is missing or wrong
     ├── ModelError [RuntimeError]      a model cannot be built or reached
+    │   └── ContextLengthError         the conversation is longer than the model can read
     ├── ToolError [ValueError]         a tool is defined or called wrongly
     ├── ExecutorError [RuntimeError]   the child kernel cannot be started or reached
     │   └── ChildDiedError             the child kernel ended by itself
@@ -79,6 +80,10 @@ class ConfigError(SmolError, ValueError):
 
 class ModelError(SmolError, RuntimeError):
     """A model cannot be built or reached."""
+
+
+class ContextLengthError(ModelError):
+    """The conversation is longer than the model can read."""
 
 
 class ToolError(SmolError, ValueError):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -65,6 +67,8 @@ class RunStarted(Event):
     """True: the replies are a script's, not a model's; every account of the run must say so."""
     parent: str | None = None
     """Run id of the agent that called this one."""
+    call: str | None = None
+    """The parent's tool call by which it was called."""
     continues: str | None = None
     """Run id of the previous run of the same conversation."""
     isolation: str
@@ -94,14 +98,37 @@ class ModelDelta(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReplied(Event):
-    """The model's whole reply. Token counts are None where the model told none."""
+    """The model's whole reply. Token counts the model did not tell are None, and so is an unknown `cost` (in USD)."""
 
     content: str
     model: str
+    purpose: str = "action"
+    """What it was asked for: "action", "plan", "answer" (the last one, out of steps) or "summary"."""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    """Structured calls in the reply, in the shape of OpenAI's chat completions API."""
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
+    cost: float | None = None
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFellBack(Event):
+    """A model failed, and the next one of the list is asked."""
+
+    failed: str
+    """Id of the model that failed."""
+    model: str
+    """Id of the one asked now."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanMade(Event):
+    """The model made a plan, or a new one."""
+
+    plan: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +177,19 @@ class ToolCalled(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToolProgress(Event):
+    """How far a tool has come, in its own words."""
+
+    tool: str
+    call: str = ""
+    """Id of the call; filled in on the way."""
+    text: str = ""
+    done: float | None = None
+    total: float | None = None
+    durable: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolReturned(Event):
     """A tool returned or raised; yielded before the child is told."""
 
@@ -193,6 +233,45 @@ class ActionFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checked(Event):
+    """A check looked at the answer, or at how the run goes. `reason` is what the model is told where it failed."""
+
+    check: str
+    """Name of the check, or its expression."""
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compacted(Event):
+    """The conversation was longer than the model can read: the oldest observations were shortened."""
+
+    steps: list[int]
+    """Numbers of the steps that were."""
+    summary: str = ""
+    """What stands in their place, where it is one text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEdited(Event):
+    """A callback changed what the model reads of an earlier step."""
+
+    index: int
+    """Place of the step in the memory, from 0."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Field → its new value, images as their number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOff(Event):
+    """The agent passed its task and conversation on; the other's answer is the run's."""
+
+    agent: str
+    """Name of the other agent."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepFinished(Event):
     """A step ended; what the model will read of it."""
 
@@ -227,7 +306,32 @@ class RunFinished(Event):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
+    cost: float | None = None
+    """In USD, of all model calls; None: unknown."""
     seconds: float = 0.0
+
+
+_listener: ContextVar[Callable[[Event], object] | None] = ContextVar("smol_listener", default=None)
+
+
+def emit(event: Event) -> None:
+    """Add `event` to the stream of the run that the caller works for, from any thread with its context.
+
+    Tools and models call it for what happens meanwhile. Outside a run nothing happens.
+    """
+    listener = _listener.get()
+    if listener is not None:
+        listener(event)
+
+
+@contextmanager
+def listening(listener: Callable[[Event], object]) -> Generator[None]:
+    """Have `listener` called with what is emitted in this context."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def from_dict(data: dict[str, Any]) -> Event:

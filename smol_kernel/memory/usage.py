@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -11,12 +11,14 @@ from typing import Any
 class TokenUsage:
     """Tokens of one model call, or a sum of calls.
 
-    `cached_tokens` are those of `input_tokens` that the provider served from its cache.
+    `cached_tokens` are those of `input_tokens` that the provider served from its cache; `cost` is in USD, None where
+    the price is unknown.
     """
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
+    cost: float | None = None
     total_tokens: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -27,11 +29,21 @@ class TokenUsage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
+            None if self.cost is None or other.cost is None else self.cost + other.cost,
         )
 
-    def dict(self) -> dict[str, int]:
-        """The counts as plain data."""
-        return asdict(self)
+    def dict(self) -> dict[str, Any]:
+        """The counts as plain data; cached tokens and the cost where there are any."""
+        counts: dict[str, Any] = {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "total_tokens": self.total_tokens,
+        }
+        if self.cached_tokens:
+            counts["cached_tokens"] = self.cached_tokens
+        if self.cost is not None:
+            counts["cost"] = self.cost
+        return counts
 
 
 @dataclass
