@@ -9,6 +9,7 @@ The tree (a standard type in brackets where one fits as well)::
     │   │   ├── AgentToolCallError     a tool was called with wrong arguments
     │   │   └── AgentToolExecutionError  a tool raised
     │   ├── AgentMaxStepsError         the step limit was reached
+    │   ├── AgentBudgetError           the budget is used up
     │   └── AgentGenerationError       the model gave no reply: ends the run
     ├── ConfigError [ValueError]       a setting is missing or wrong
     ├── ModelError [RuntimeError]      a model cannot be built or reached
@@ -68,6 +69,10 @@ class AgentToolExecutionError(AgentExecutionError):
 
 class AgentMaxStepsError(AgentError):
     """The run reached its step limit without a final answer."""
+
+
+class AgentBudgetError(AgentError):
+    """The run used up its budget; it ends with the best answer so far."""
 
 
 class AgentGenerationError(AgentError):

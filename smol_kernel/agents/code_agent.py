@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from smol_kernel.agents.multi_step import MultiStepAgent
-from smol_kernel.agents.parsing import DEFAULT_TAGS, MARKDOWN_TAGS, closed, literal_answer, parse_reply
-from smol_kernel.agents.prompts import PromptTemplates, default_templates
+from smol_kernel.agents.parsing import (
+    DEFAULT_TAGS,
+    MARKDOWN_TAGS,
+    REPLY_FORMAT,
+    Action,
+    closed,
+    literal_answer,
+    parse_json,
+    parse_reply,
+)
+from smol_kernel.agents.prompts import PromptTemplates
 from smol_kernel.errors import AgentExecutionError, AgentParsingError, ConfigError
-from smol_kernel.events import ActionFinished, ActionProposed, Event, FinalAnswer
-from smol_kernel.executors.base import PythonExecutor, create
+from smol_kernel.events import ActionFinished, ActionProposed, Event, FinalAnswer, Output
+from smol_kernel.executors.base import PythonExecutor, as_executor, create
+from smol_kernel.executors.imports import allowed_modules
 from smol_kernel.executors.observation import truncate
+from smol_kernel.executors.pictures import observed_images
+from smol_kernel.executors.state import State
 from smol_kernel.executors.values import decode
-from smol_kernel.journal import Journal
-from smol_kernel.memory.messages import ChatMessage
-from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.memory.steps import ActionStep, ToolCall
-from smol_kernel.models.base import Model
 from smol_kernel.tools.base import Tool
-from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
 
 _LONGEST_REPLY = 100_000  # characters of a reply that are remembered
 _LONGEST_UNUSABLE_REPLY = 10_000  # the same for a reply that held no action
@@ -29,59 +35,88 @@ _LONGEST_UNUSABLE_REPLY = 10_000  # the same for a reply that held no action
 class CodeAgent(MultiStepAgent):
     """An agent that acts by writing Python, run as real CPython in a child kernel of its own.
 
-    Parameters besides those of MultiStepAgent: `executor`, an instance to use in place of a new one;
-    `executor_type` ("local") and `executor_kwargs` for a new one; `max_print_outputs_length`, characters the
-    model reads of an action's output; `code_block_tags`, "markdown" or a pair of opening and closing tag.
+    Parameters besides those of MultiStepAgent: `additional_authorized_imports`, modules an action may import besides a
+    few of the standard library (None or "*": all that is installed), which is a policy and no protection; `executor`,
+    an instance to use in place of a new one; `executor_type` ("local") and `executor_kwargs` for a new one;
+    `max_print_outputs_length`, characters the model reads of an action's output; `use_structured_outputs_internally`,
+    whether replies are asked for as JSON; `code_block_tags`, "markdown" or a pair of opening and closing tag.
     Used as a context manager, or by `cleanup()`, it ends its child.
     """
+
+    templates = "code_agent"
+    writes_code = True
 
     def __init__(
         self,
         tools: Sequence[Tool],
-        model: Model | Callable[..., ChatMessage],
+        model: Any,
         prompt_templates: PromptTemplates | None = None,
-        *,
-        executor: PythonExecutor | None = None,
+        additional_authorized_imports: list[str] | None = None,
+        planning_interval: int | None = None,
+        executor: Any = None,
         executor_type: str = "local",
         executor_kwargs: Mapping[str, Any] | None = None,
         max_print_outputs_length: int | None = None,
-        code_block_tags: str | tuple[str, str] | None = None,
-        instructions: str | None = None,
-        max_steps: int = 20,
-        verbosity_level: LogLevel = LogLevel.INFO,
-        name: str | None = None,
-        description: str | None = None,
-        return_full_result: bool = False,
         stream_outputs: bool = False,
-        journal: Journal | str | Path | bool | None = None,
+        use_structured_outputs_internally: bool = False,
+        code_block_tags: str | tuple[str, str] | None = None,
+        **kwargs: Any,
     ) -> None:
         self.code_block_tags = _tags(code_block_tags)
+        self.additional_authorized_imports = additional_authorized_imports
+        self.use_structured_outputs_internally = use_structured_outputs_internally
         self.max_print_outputs_length = max_print_outputs_length
-        self.executor_type = executor_type
-        self.executor_kwargs = dict(executor_kwargs or {})
+        self.executor_type, self.executor_kwargs = executor_type, dict(executor_kwargs or {})
+        self._given_executor = executor
         super().__init__(
             tools,
             model,
             prompt_templates,
-            instructions,
-            max_steps,
-            verbosity_level=verbosity_level,
-            name=name,
-            description=description,
-            return_full_result=return_full_result,
+            planning_interval=planning_interval,
             stream_outputs=stream_outputs,
-            journal=journal,
+            **kwargs,
         )
-        self.python_executor = executor if executor is not None else self.create_python_executor()
+
+    def _begin_life(self) -> None:
+        super()._begin_life()
+        given = self._given_executor
+        self.python_executor = self.create_python_executor() if given is None else as_executor(given)
+        self._borrowed, self._finished = False, ActionFinished(status="")
+
+    def take_over(self, agent: MultiStepAgent) -> None:
+        """Begin where `agent` is: in its child, if it has one."""
+        super().take_over(agent)
+        if isinstance(agent, CodeAgent):
+            self.python_executor, self._borrowed = agent.python_executor, True
 
     def create_python_executor(self) -> PythonExecutor:
         """A new executor of the agent's type; its child starts at first use."""
-        options = {"max_print_outputs_length": self.max_print_outputs_length, **self.executor_kwargs}
-        return create(self.executor_type, **options)
+        options = {
+            "max_print_outputs_length": self.max_print_outputs_length,
+            "additional_authorized_imports": self.additional_authorized_imports,
+        }
+        return create(self.executor_type, **{**options, **self.executor_kwargs})
+
+    @property
+    def state(self) -> State:
+        """The variables of the child as a dict, read when asked for; a RemoteValue where one cannot cross."""
+        return State(self.python_executor)
+
+    @property
+    def authorized_imports(self) -> list[str] | str:
+        """Modules that an action may import; "*": all."""
+        return allowed_modules(self.additional_authorized_imports) or "*"
+
+    @property
+    def isolation(self) -> str:
+        """How the child is boxed; "none" means not at all."""
+        return self.python_executor.isolation
 
     def cleanup(self) -> None:
-        """End the child. A later run starts a fresh one."""
-        self.python_executor.cleanup()
+        """End the child, and what the agents it may call hold. A later run starts a fresh one."""
+        super().cleanup()
+        if not self._borrowed:
+            self.python_executor.cleanup()
 
     def __enter__(self) -> CodeAgent:
         return self
@@ -89,89 +124,98 @@ class CodeAgent(MultiStepAgent):
     def __exit__(self, *error: object) -> None:
         self.cleanup()
 
-    def _checked_tools(self, tools: Sequence[Tool]) -> dict[str, Tool]:
-        found = super()._checked_tools(tools)
-        found.setdefault("final_answer", FinalAnswerTool())
-        return found
-
-    def _default_templates(self) -> PromptTemplates:
-        return default_templates("code_agent")
-
     def _prompt_variables(self) -> dict[str, Any]:
         opening, closing = self.code_block_tags
         return {
             **super()._prompt_variables(),
-            # the prompt itself explains final_answer
-            "tools": {name: tool for name, tool in self.tools.items() if name != "final_answer"},
-            "authorized_imports": None,
+            "authorized_imports": self.authorized_imports,
             "code_block_opening_tag": opening,
             "code_block_closing_tag": closing,
+            "structured": self.use_structured_outputs_internally,
         }
 
-    def _stop_sequences(self) -> list[str]:
+    def _request_options(self) -> dict[str, Any]:
         closing = self.code_block_tags[1]
-        return ["Observation:", "<end_code>", *([] if closing in self.code_block_tags[0] else [closing])]
+        if self.use_structured_outputs_internally:
+            return {"response_format": REPLY_FORMAT}
+        ends = [] if closing in self.code_block_tags[0] else [closing]
+        return {"stop_sequences": ["Observation:", "<end_code>", *ends]}
 
-    def _completed_reply(self, reply: str) -> str:
-        return truncate(closed(reply, self.code_block_tags), _LONGEST_REPLY)
+    def _remembered(self, reply: str) -> str:
+        tags = self.code_block_tags
+        return truncate(reply if self.use_structured_outputs_internally else closed(reply, tags), _LONGEST_REPLY)
 
     def _answer_in(self, reply: str) -> str:
         """The text of a last reply; of one that holds code all the same, its literal answer or what it says before."""
         try:
-            action = parse_reply(reply, self.code_block_tags)
+            action = self._parse(reply)
         except AgentParsingError:
             return reply.strip()
         return literal_answer(action.code) or action.thought
 
-    def _isolation(self) -> str:
-        return self.python_executor.isolation
+    def _parse(self, reply: str) -> Action:
+        if self.use_structured_outputs_internally:
+            return parse_json(reply)
+        return parse_reply(reply, self.code_block_tags)
 
     def _interrupt_action(self) -> None:
         self.python_executor.interrupt()
 
     def _prepare(self, reset: bool, variables: Mapping[str, Any]) -> None:
-        self.python_executor.clear_interrupt()
+        executor: Any = self.python_executor
+        executor.clear_interrupt()
+        executor.refuse = lambda call: self.account.refuse_call()
         if reset:
-            self.python_executor.restart()
-        self.python_executor.send_tools(self.tools)
-        self.python_executor.send_variables(variables)
+            executor.restart()
+        executor.send_tools(self.functions)
+        executor.send_variables(variables)
 
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:
         reply = step.model_output_message.text if step.model_output_message else ""
         try:
-            action = parse_reply(reply, self.code_block_tags)
+            action = self._parse(reply)
         except AgentParsingError:
             step.model_output = truncate(reply, _LONGEST_UNUSABLE_REPLY)
             raise
         step.code_action = action.code
-        step.tool_calls = [ToolCall(name="python_interpreter", arguments=action.code, id=f"step_{step.step_number}")]
+        step.tool_calls = [ToolCall(name="python_interpreter", arguments=action.code, id=f"call_{step.step_number}")]
         yield ActionProposed(thought=action.thought, code=action.code)
-        finished = yield from self._run_code(action.code)
-        yield from self._observe(step, finished)
-
-    def _run_code(self, code: str) -> Generator[Event, None, ActionFinished]:
+        outputs: list[Event] = []
         finished: ActionFinished | None = None
-        for event in self.python_executor.run(code):
+        for event in self.python_executor.run(action.code):
             yield event
-            if isinstance(event, ActionFinished):
+            if isinstance(event, Output) and event.data:
+                outputs.append(event)
+            elif isinstance(event, ActionFinished):
                 finished = event
         if finished is None:
             raise AgentExecutionError("The executor ended without saying how the action went.")
-        return finished
+        step.observations_images = observed_images(outputs) or None
+        self._observe(step, finished)
 
-    def _observe(self, step: ActionStep, finished: ActionFinished) -> Iterator[Event]:
+    def _observe(self, step: ActionStep, finished: ActionFinished) -> None:
         """Put what the action did into words for the model, and take its answer if it gave one."""
-        seen = [f"Execution logs:\n{finished.logs.rstrip()}"] if finished.logs.strip() else []
-        if finished.final:
-            step.is_final_answer = True
-            answer = step.action_output = decode(finished.value)
-            yield FinalAnswer(value=finished.value, text=answer if isinstance(answer, str) else finished.value_text)
-        elif finished.status == "ok":
+        self._finished, step.is_final_answer = finished, finished.final
+        logs = f"Execution logs:\n{finished.logs.rstrip()}".rstrip()
+        if finished.status == "ok":
             step.action_output = decode(finished.value)
-            seen.append(f"Last output from code snippet:\n{finished.value_text or 'None'}")
-        step.observations = "\n".join(seen) or None
-        if finished.status != "ok" and not finished.final:
-            raise AgentExecutionError(_failure(finished))
+            step.observations = f"{logs}\nLast output from code snippet:\n{finished.value_text or 'None'}"
+            return
+        step.observations = logs if finished.logs.strip() else None
+        raise AgentExecutionError(_failure(finished))
+
+    def _looks(self, answer: Any) -> Iterator[Event]:
+        expressions = [check for check in self.checks if isinstance(check, str)]
+        if expressions:
+            yield from self.python_executor.check(expressions, answer)
+        yield from super()._looks(answer)
+
+    def told(self, answer: Any) -> FinalAnswer:
+        """The answer as an event: as it came from the child, where it did."""
+        finished = self._finished
+        if not finished.final or self.current_step is None or answer is not self.current_step.action_output:
+            return super().told(answer)
+        return FinalAnswer(value=finished.value, text=answer if isinstance(answer, str) else finished.value_text)
 
 
 def _failure(finished: ActionFinished) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +12,23 @@ from smol_kernel.errors import AgentParsingError
 
 DEFAULT_TAGS = ("<code>", "</code>")
 MARKDOWN_TAGS = ("```python", "```")
+REPLY_FORMAT = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "ThoughtAndCode",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {
+                "thought": {"type": "string", "description": "What is done next, and why."},
+                "code": {"type": "string", "description": "The Python code that does it."},
+            },
+            "required": ["thought", "code"],
+            "additionalProperties": False,
+        },
+    },
+}
+"""A reply as JSON, as the `response_format` of OpenAI's chat completions API."""
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:\{?(?:i?python3?|py)\}?)?[ \t]*\n", re.IGNORECASE | re.MULTILINE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
@@ -50,6 +68,18 @@ def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
     if _is_code(text):
         return Action(thought="", code=text.strip())
     raise AgentParsingError(_fault(reply, text, tags))
+
+
+def parse_json(reply: str) -> Action:
+    """The action in a reply that was asked for as JSON (`REPLY_FORMAT`). Raises AgentParsingError."""
+    text = _without_reasoning(reply, DEFAULT_TAGS).strip()
+    try:
+        told = json.loads(_unfenced(text.replace("```json", "```", 1)) if text.startswith("```") else text)
+        return Action(thought=str(told.get("thought", "")), code=str(told["code"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        form = '{"thought": "what you do next, and why", "code": "the Python code"}'
+        fault = "was empty" if not text else "is no JSON object with the keys thought and code"
+        raise AgentParsingError(f"Your reply {fault}, so nothing ran. Reply in this form alone:\n{form}") from None
 
 
 def closed(reply: str, tags: tuple[str, str]) -> str:

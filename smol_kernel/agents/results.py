@@ -1,71 +1,107 @@
-"""What `run()` returns when the whole result is asked for, and the sums a finished run carries."""
+"""What a run gives: the whole result, and the stream of steps that users of smolagents know, drawn from our events."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from smol_kernel.events import RunFinished
-from smol_kernel.memory.steps import ActionStep, MemoryStep
+from smol_kernel.errors import AgentError
+from smol_kernel.events import (
+    ActionProposed,
+    Event,
+    ModelDelta,
+    ModelReplied,
+    PlanMade,
+    RunFinished,
+    StepFinished,
+    ToolReturned,
+)
+from smol_kernel.memory.messages import ChatMessageStreamDelta
+from smol_kernel.memory.rich_values import handle_agent_output_types
+from smol_kernel.memory.steps import ActionStep, FinalAnswerStep, PlanningStep, ToolCall
 from smol_kernel.memory.usage import Timing, TokenUsage
+
+if TYPE_CHECKING:
+    from smol_kernel.agents.multi_step import MultiStepAgent
 
 
 @dataclass
 class RunResult:
     """The outcome of a run.
 
-    `state` is "success", "max_steps_error", "interrupted" or "error"; `steps` are the full steps as dicts;
-    `token_usage` is None where the model told no counts; `run_id` finds the run in the journal.
+    `state` is "success", "max_steps_error", "interrupted", "budget" or "error"; `steps` are the full steps as dicts;
+    `token_usage` counts the run's own model calls and is None where one of them told no counts; `run_id` finds the run
+    in the journal; `used` is what it used of its budget, the agents it called included; `error` is what kept it from
+    success, in a sentence.
     """
 
-    output: Any
-    state: str
-    steps: list[dict[str, Any]]
-    token_usage: TokenUsage | None
-    timing: Timing
-    run_id: str
+    output: Any = None
+    state: str | None = None
+    steps: list[dict[str, Any]] | None = None
+    token_usage: TokenUsage | None = None
+    timing: Timing | None = None
+    run_id: str = ""
+    used: dict[str, float | None] = field(default_factory=dict)
+    error: str | None = None
 
     def dict(self) -> dict[str, Any]:
         """The result as plain data; `output` stays the value it is."""
-        return {
-            "output": self.output,
-            "state": self.state,
-            "steps": self.steps,
-            "token_usage": self.token_usage.dict() if self.token_usage else None,
-            "timing": self.timing.dict(),
-            "run_id": self.run_id,
-        }
+        usage, timing = self.token_usage, self.timing
+        plain = {"token_usage": usage.dict() if usage else None, "timing": timing.dict() if timing else None}
+        return {**self.__dict__, **plain}
 
 
-def token_counts(steps: Sequence[MemoryStep]) -> dict[str, Any]:
-    """Tokens of all `steps` together; None where the model told none for one of them."""
-    actions = [step for step in steps if isinstance(step, ActionStep)]
-    usages = [step.token_usage for step in actions if step.token_usage is not None]
-    if not usages or len(usages) < len(actions):
-        return {"input_tokens": None, "output_tokens": None, "cached_tokens": None}
-    total = sum(usages[1:], usages[0])
-    return {
-        "input_tokens": total.input_tokens,
-        "output_tokens": total.output_tokens,
-        "cached_tokens": total.cached_tokens,
-    }
+@dataclass
+class ActionOutput:
+    """What an action gave."""
+
+    output: Any
+    is_final_answer: bool
 
 
-def token_usage(finished: RunFinished) -> TokenUsage | None:
-    """The tokens of a finished run; None where they are unknown."""
-    if finished.input_tokens is None or finished.output_tokens is None:
-        return None
-    return TokenUsage(finished.input_tokens, finished.output_tokens, finished.cached_tokens or 0)
+@dataclass
+class ToolOutput:
+    """What a structured tool call gave; `observation` is what the model reads of it."""
+
+    id: str
+    output: Any
+    is_final_answer: bool
+    observation: str
+    tool_call: ToolCall
 
 
-def sentence_on_the_end(steps: Sequence[MemoryStep], state: str, failure: BaseException | None) -> str | None:
-    """What kept a run from success, in one sentence; None where nothing did."""
-    if state == "interrupted":
-        return "Stopped before there was an answer."
-    if failure is not None:
-        return str(failure)
-    if state == "max_steps_error":
-        errors = [step.error.message for step in steps if isinstance(step, ActionStep) and step.error]
-        return errors[-1] if errors else None
-    return None
+StreamItem = ChatMessageStreamDelta | ToolCall | ToolOutput | ActionOutput | PlanningStep | ActionStep | FinalAnswerStep
+
+
+def stream_of(events: Iterable[Event], agent: MultiStepAgent) -> Generator[StreamItem]:
+    """The run of `agent` as the objects that `run(stream=True)` of smolagents yields.
+
+    Runs of agents it calls are left out. Raises AgentError when the run was stopped.
+    """
+    for event in events:
+        if event.run not in ("", agent.run_id):
+            continue
+        step = agent.memory.steps[-1] if agent.memory.steps else None
+        if isinstance(event, ModelDelta):
+            yield ChatMessageStreamDelta(content=event.text)
+        elif isinstance(event, ModelReplied) and agent.stream_outputs and event.input_tokens is not None:
+            usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
+            yield ChatMessageStreamDelta(content="", token_usage=usage)
+        elif isinstance(event, PlanMade) and isinstance(step, PlanningStep):
+            yield step
+        elif isinstance(event, ActionProposed) and agent.current_step is not None:
+            yield from agent.current_step.tool_calls or []
+        elif isinstance(event, ToolReturned) and event.call in agent.outputs:
+            yield agent.outputs[event.call]
+        elif isinstance(event, StepFinished) and isinstance(step, ActionStep):
+            if step.error is None:
+                yield ActionOutput(step.action_output, step.is_final_answer)
+            yield step
+        elif isinstance(event, RunFinished):
+            if event.state == "interrupted":
+                raise AgentError("The agent was interrupted.")
+            if event.state in ("max_steps_error", "budget") and isinstance(step, ActionStep):
+                yield step
+            if agent.answered:
+                yield FinalAnswerStep(output=handle_agent_output_types(agent.answer))
