@@ -312,6 +312,7 @@ class RunFinished(Event):
 
 
 _listener: ContextVar[Callable[[Event], object] | None] = ContextVar("smol_listener", default=None)
+_call: ContextVar[str | None] = ContextVar("smol_call", default=None)
 
 
 def emit(event: Event) -> None:
@@ -324,13 +325,19 @@ def emit(event: Event) -> None:
         listener(event)
 
 
+def current_call() -> str | None:
+    """Id of the tool call in which the caller runs, as its ToolCalled has it; None outside a tool."""
+    return _call.get()
+
+
 @contextmanager
-def listening(listener: Callable[[Event], object]) -> Generator[None]:
-    """Have `listener` called with what is emitted in this context."""
-    token = _listener.set(listener)
+def listening(listener: Callable[[Event], object], call: str | None = None) -> Generator[None]:
+    """Have `listener` called with what is emitted in this context; `call` is the id of the tool call it is made for."""
+    token, call_token = _listener.set(listener), _call.set(call or _call.get())
     try:
         yield
     finally:
+        _call.reset(call_token)
         _listener.reset(token)
 
 

@@ -165,7 +165,10 @@ def test_modules_are_looked_up_by_name_in_known_places_only():
     known = [
         "smol_kernel",  # the lazy public names
         "smol_kernel.agents.multi_step",  # the loop's one look-up, of what draws a run
-        "smol_kernel.executors.child",  # these three find each other under the names they have in the child
+        "smol_kernel.executors.account",  # these find each other under the names they have in the child
+        "smol_kernel.executors.child",
+        "smol_kernel.executors.proxies",
+        "smol_kernel.executors.questions",
         "smol_kernel.executors.tables",
         "smol_kernel.executors.values",
     ]

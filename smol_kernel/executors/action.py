@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Literal
 
 from smol_kernel.errors import ChildDiedError
@@ -50,9 +50,10 @@ class Clock:
 class Action:
     """One action under way.
 
-    `timeout` is in seconds of the child's own time (None: no limit), `grace` in seconds between the interrupt and the
-    kill, `stop_wanted` tells whether somebody has interrupted. When `events` has ended, `reply` is what the child said
-    (None: nothing), `died` why it is gone (None: it lives), and `reason` why it was stopped, if it was.
+    `number` is its own; `timeout` is in seconds of the child's own time (None: no limit), `grace` in seconds between
+    the interrupt and the kill, `stop_wanted` tells whether somebody has interrupted. When `run` has ended, `reply` is
+    what the child said (None: nothing), `died` why it is gone (None: it lives), and `reason` why it was stopped, if it
+    was.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class Action:
         make_bridge: Callable[[Action], Bridge],
         observer: Observer,
         *,
+        number: int,
         timeout: float | None,
         grace: float,
         stop_wanted: Callable[[], bool],
     ) -> None:
         self._client, self.observer = client, observer
-        self._timeout, self._grace, self._stop_wanted = timeout, grace, stop_wanted
+        self.number, self.timeout = number, timeout
+        self._grace, self._stop_wanted = grace, stop_wanted
         self.clock = Clock()
         self._bridge = make_bridge(self)
         self._request = ""
@@ -88,19 +91,29 @@ class Action:
         """Whether nothing more comes of it."""
         return self.died is not None or self._ended
 
-    def events(self, code: str) -> Iterator[Event]:
-        """Run the code; yields what happens until it has ended one way or another."""
-        yield from self._go_on(code)
+    def run(self, send: Callable[[], str]) -> Generator[Event, None, KeyboardInterrupt | None]:
+        """Run it; yields what happens until it has ended one way or another. `send` sends the request, and gives its
+        id. Gives the KeyboardInterrupt that came meanwhile and stopped it."""
+        try:
+            yield from self._go_on(send)
+        except KeyboardInterrupt as error:
+            yield from self._stop()
+            return error
+        except GeneratorExit:  # the reader has gone: nothing may be yielded any more
+            for _ in self._stop():
+                pass
+            raise
+        return None
 
-    def stop(self) -> Iterator[Event]:
+    def _stop(self) -> Iterator[Event]:
         """Interrupt it, and wait for its end."""
         self.reason = self.reason or "interrupted"
         yield from self._go_on()
 
-    def _go_on(self, code: str | None = None) -> Iterator[Event]:
+    def _go_on(self, send: Callable[[], str] | None = None) -> Iterator[Event]:
         try:
-            if code is not None:
-                self._request = self._client.execute(code)
+            if send is not None:
+                self._request = send()
             while not self._over():
                 self._mind()
                 readings = self._client.receive(self._request, self._patience())
@@ -154,7 +167,7 @@ class Action:
         if self.reason is None:
             if self._stop_wanted():
                 self.reason = "interrupted"
-            elif self._timeout is not None and self._quiet and self.clock.seconds >= self._timeout:
+            elif self.timeout is not None and self._quiet and self.clock.seconds >= self.timeout:
                 self.reason = "timeout"
         if self.reason is None or not (self._started or self.clock.seconds > OTHER_HALF):
             return  # an interrupt that comes before the action has begun is lost
@@ -172,13 +185,13 @@ class Action:
     def _patience(self) -> float | None:
         """Seconds until something has to be looked at again; None if only the child can bring news."""
         now = time.monotonic()
-        waits = [PACE] if self.observer.holds else []
+        waits = [PACE] if self.observer.holds or self._bridge.holds else []
         if self._half_at:
             waits.append(self._half_at + OTHER_HALF - now)
         if self._interrupts and not self.killed:
             waits.append(self._interrupts_at + self._interrupts * self._grace / 2 - now)
         elif self.reason is not None:
             waits.append(OTHER_HALF)
-        elif self._timeout is not None and not self.clock.stands:
-            waits.append(self._timeout - self.clock.seconds)
+        elif self.timeout is not None and not self.clock.stands:
+            waits.append(self.timeout - self.clock.seconds)
         return max(0.0, min(waits)) if waits else None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from smol_kernel.errors import AgentExecutionError, ConfigError
-from smol_kernel.events import ActionFinished, Event
+from smol_kernel.events import ActionFinished, Checked, Event
+from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.values import NotPortable, decode, encode, remote
+
+_NOT_BUILT_YET = ("box", "network", "allow_hosts", "mounts", "limits")
 
 
 @dataclass
@@ -57,11 +60,11 @@ class PythonExecutor(ABC):
         text = "" if done.output is None else str(done.output)
         yield ActionFinished(status="ok", value=value, value_text=text, final=done.is_final_answer, logs=done.logs)
 
-    def __call__(self, code: str) -> CodeOutput:
+    def __call__(self, code_action: str) -> CodeOutput:
         """Run an action to its end. Raises AgentExecutionError if it failed."""
         self._need_own("run")
         finished: ActionFinished | None = None
-        for event in self.run(code):
+        for event in self.run(code_action):
             if isinstance(event, ActionFinished):
                 finished = event
         if finished is None:
@@ -69,6 +72,20 @@ class PythonExecutor(ABC):
         if finished.status != "ok":
             raise AgentExecutionError(_failure(finished))
         return CodeOutput(decode(finished.value), finished.logs, finished.final)
+
+    def check(self, expressions: Sequence[str], answer: Any = None) -> Iterator[Event]:
+        """Try each expression, in which `answer` is the final answer; yields a Checked for each.
+
+        One is passed if its value is true. Here they run as actions do, after `answer` was sent as a variable.
+        """
+        self.send_variables({"answer": answer})
+        for expression in expressions:
+            try:
+                value = self(expression).output
+                ok, reason = (True, "") if value else (False, f"is {value!r}")
+            except Exception as error:  # noqa: BLE001 - boundary: a check runs anything
+                ok, reason = False, str(error)
+            yield Checked(check=expression, ok=ok, reason=truncate(reason, 2_000))
 
     def _need_own(self, name: str) -> None:
         if getattr(type(self), name) is getattr(PythonExecutor, name):
@@ -92,13 +109,64 @@ def _failure(finished: ActionFinished) -> str:
     return f"{finished.logs}\n{text}" if finished.logs else text
 
 
+class Wrapped(PythonExecutor):
+    """A user's own executor that has `send_tools`, `send_variables` and `__call__` alone."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+
+    def send_tools(self, tools: Mapping[str, Callable[..., Any]]) -> None:
+        """Pass the tools on."""
+        self.own.send_tools(dict(tools))
+
+    def send_variables(self, variables: Mapping[str, Any]) -> None:
+        """Pass the variables on."""
+        self.own.send_variables(dict(variables))
+
+    def __call__(self, code_action: str) -> CodeOutput:
+        """Run an action."""
+        return self.own(code_action)
+
+    def interrupt(self) -> None:
+        """Pass the stop on, if the other knows it."""
+        self._pass_on("interrupt")
+
+    def cleanup(self) -> None:
+        """Free what it holds, if it can be told to."""
+        self._pass_on("cleanup")
+
+    def _pass_on(self, method: str) -> None:
+        if callable(function := getattr(self.own, method, None)):
+            function()
+
+
+def as_executor(own: Any) -> PythonExecutor:
+    """The executor that a user passed as `executor=`: itself, or wrapped if it is of another class.
+
+    Raises ConfigError if it has not what an executor needs.
+    """
+    if isinstance(own, PythonExecutor):
+        return own
+    needed = ("send_tools", "send_variables", "__call__")
+    missing = [name for name in needed if not callable(getattr(own, name, None))]
+    if missing or isinstance(own, type):
+        what = "is a class: give an instance" if isinstance(own, type) else f"has no {' and no '.join(missing)}"
+        raise ConfigError(f"executor {own!r} {what}; an executor has {', '.join(needed)}")
+    return Wrapped(own)
+
+
 def create(name: str, **kwargs: Any) -> PythonExecutor:
     """The executor of that name (`executor_type`), made with `kwargs` (`executor_kwargs`).
 
-    Raises ConfigError for a name that is unknown or not built yet, and for unknown options.
+    Raises ConfigError for a name or an option that is unknown or not built yet.
     """
     if name != "local":
         raise ConfigError(f'executor_type {name!r} is not built yet; use "local", the child Jupyter kernel')
+    if planned := [option for option in _NOT_BUILT_YET if option in kwargs]:
+        raise ConfigError(
+            f"executor_kwargs: {', '.join(planned)} not built yet; the child runs unboxed, with your own rights. "
+            f"Leave {'it' if len(planned) == 1 else 'them'} out"
+        )
     from smol_kernel.executors.kernel import KernelExecutor
 
     try:

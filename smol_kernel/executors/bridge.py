@@ -6,7 +6,6 @@ against the tool's schema, before anything happens.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import inspect
 import json
@@ -16,12 +15,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from smol_kernel.events import Event, ToolCalled, ToolReturned
+from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
+from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
+from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.tracebacks import message, shorten
 from smol_kernel.executors.values import MalformedValue, NotPortable, decode, describe, encode
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
@@ -36,6 +38,7 @@ MAX_ERROR = 10_000
 
 Function = Callable[..., Any]
 AskPerson = Callable[[str, bool], str]
+Refuse = Callable[[ToolCalled], str | None]
 
 
 class Refused(Exception):
@@ -55,9 +58,19 @@ class Call:
     """The child's own id of the request."""
     tool: str
     work: Callable[[], Any]
+    emitted: Emitted
     pooled: bool
     secret: bool = False
     started: float = field(default_factory=time.monotonic)
+    ended: bool = False
+    future: Future[Any] | None = None
+    """What runs of it on the event loop."""
+
+    def begun(self, future: Future[Any]) -> None:
+        """Note the future; canceled at once if nobody waits for it any more."""
+        self.future = future
+        if self.ended:
+            future.cancel()
 
 
 @dataclass
@@ -80,6 +93,7 @@ class Bridge:
 
     `next_id` gives ids for events. `stopped` tells that the action is being stopped: no answer is sent any more.
     `standing` is called with True when the first call is outstanding, and with False when none is: the action's clock.
+    `refuse` is asked before each call; the reason it gives, if any, is what the child is told.
     """
 
     def __init__(
@@ -89,17 +103,18 @@ class Bridge:
         *,
         call_plain: Callable[[Callable[[], Any]], Any],
         ask_person: AskPerson | None,
+        refuse: Refuse | None,
         next_id: Callable[[], str],
         stopped: Callable[[], bool],
         standing: Callable[[bool], None],
     ) -> None:
         self._client, self._tools = client, tools
-        self._call_plain, self._ask_person = call_plain, ask_person
+        self._call_plain, self._ask_person, self._refuse = call_plain, ask_person, refuse
         self._next_id, self._stopped, self._standing = next_id, stopped, standing
         self._outstanding: dict[str, Call] = {}
         self._queued: deque[tuple[Call, contextvars.Context]] = deque()
         self._running = 0
-        self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[Outcome | Event] = queue.SimpleQueue()
 
     def answer(self, asked: Asked) -> Iterator[Event]:
         """Meet one request of the child: at once, or in the pool."""
@@ -121,27 +136,41 @@ class Bridge:
         self._outstanding[call.id] = call
         self._standing(True)
         yield event
-        if call.pooled:
+        if hindrance := self._hindrance(event):
+            yield from self._finish(Outcome(call, error=hindrance, summary=_told(hindrance)))
+        elif call.pooled:
             self._queued.append((call, contextvars.copy_context()))
             self._start_queued()
         else:
             call.started = time.monotonic()
-            yield from self._finish(_perform(call, _call if call.tool == "input" else self._call_plain))
+            outcome = _perform(call, _call if call.tool == "input" else self._call_plain)
+            yield from self.collect()  # what it emitted
+            yield from self._finish(outcome)
 
     def collect(self) -> Iterator[Event]:
-        """Hand on what the pool has finished."""
-        while True:
-            try:
-                outcome = self._done.get_nowait()
-            except queue.Empty:
-                return
-            self._running -= 1
-            self._start_queued()
-            yield from self._finish(outcome)
+        """Hand on what calls have emitted, and what the pool has finished."""
+        with suppress(queue.Empty):
+            while True:
+                news = self._news.get_nowait()
+                if isinstance(news, Outcome):
+                    self._running -= 1
+                    self._start_queued()
+                    yield from self._finish(news)
+                else:
+                    yield news
+        for call in list(self._outstanding.values()):
+            if (progress := call.emitted.release()) is not None:
+                yield progress
+
+    @property
+    def holds(self) -> bool:
+        """Whether a call has told of progress that waits, for the sake of the pace."""
+        return any(call.emitted.holds for call in self._outstanding.values())
 
     def abandon(self, reason: str) -> Iterator[Event]:
         """End what is still outstanding; nobody waits for it any more."""
         self._queued.clear()
+        yield from self.collect()
         for call in list(self._outstanding.values()):
             yield from self._finish(Outcome(call, error=RuntimeError(reason)))
 
@@ -149,6 +178,11 @@ class Bridge:
         call, error = outcome.call, outcome.error
         if self._outstanding.pop(call.id, None) is None:
             return
+        call.ended = True
+        if call.future is not None:
+            call.future.cancel()
+        if (progress := call.emitted.end()) is not None:
+            yield progress
         yield ToolReturned(
             call=call.id,
             tool=call.tool,
@@ -169,8 +203,15 @@ class Bridge:
         if not self._outstanding:
             self._standing(False)
 
+    def _hindrance(self, event: ToolCalled) -> Exception | None:
+        """Why the call may not be made, now that its event has been seen; None: it may."""
+        reason = None if self._stopped() or self._refuse is None else self._refuse(event)
+        if self._stopped():
+            return RuntimeError("the action was stopped before the call was made")
+        return None if reason is None else PermissionError(reason)
+
     def _start_queued(self) -> None:
-        while self._queued and self._running < POOL:
+        while self._queued and self._running < POOL and not self._stopped():
             call, context = self._queued.popleft()
             self._running += 1
             # daemons, not an executor: Python's exit would wait for the pool of concurrent.futures
@@ -178,14 +219,23 @@ class Bridge:
 
     def _work(self, call: Call) -> None:
         call.started = time.monotonic()
-        self._done.put(_perform(call, _call))
+        self._tell(_perform(call, _call))
+
+    def _tell(self, news: Outcome | Event) -> None:
+        """Bring in something from another thread."""
+        self._news.put(news)
         self._client.wake()
+
+    def _new_call(self, number: Any, tool: str, work: Callable[[], Any], pooled: bool, secret: bool = False) -> Call:
+        name = self._next_id()
+        emitted = Emitted(name, self._tell if pooled else self._news.put, self._client.wake)
+        return Call(name, number, tool, work, emitted, pooled, secret)
 
     def _person(self, asked: Asked, number: Any) -> tuple[Call, ToolCalled]:
         if self._ask_person is None:
             raise Refused("nobody is there to answer input(): work with what the task and the tools give", "EOFError")
         ask, prompt, password = self._ask_person, asked.prompt, asked.password
-        call = Call(self._next_id(), number, "input", lambda: ask(prompt, password), pooled=False, secret=password)
+        call = self._new_call(number, "input", lambda: ask(prompt, password), pooled=False, secret=password)
         name = "getpass" if password else "input"
         return call, ToolCalled(
             call=call.id, tool="input", args=[prompt], summary=f"{name}({_argument(prompt)})", blocking=True
@@ -210,7 +260,7 @@ class Bridge:
             kinds = [kind.__name__ for kind in type(error).__mro__]
             raise Refused(f"{error}", *kinds) from None
         pooled = bool(getattr(tool, "threaded", False) or getattr(tool, "is_async", False))
-        call = Call(self._next_id(), request["id"], name, lambda: tool(*args, **kwargs), pooled)
+        call = self._new_call(request["id"], name, lambda: tool(*args, **kwargs), pooled)
         parts = [*map(_argument, args), *(f"{key}={_argument(value)}" for key, value in kwargs.items())]
         summary = _cut(f"{name}({', '.join(parts)})")
         return call, ToolCalled(
@@ -262,9 +312,10 @@ def _call(work: Callable[[], Any]) -> Any:
 def _perform(call: Call, through: Callable[[Callable[[], Any]], Any]) -> Outcome:
     """Make the call; an error becomes part of the outcome."""
     try:
-        value = through(call.work)
-        if inspect.isawaitable(value):
-            value = asyncio.run(_await(value))
+        with listening(call.emitted, call.id):
+            value = through(lambda: _heard(call))
+            if inspect.isawaitable(value):
+                value = coroutines.wait(value, call.begun)
         try:
             encoded = encode(value, limit=RESULT_LIMIT)
         except NotPortable as error:
@@ -275,11 +326,17 @@ def _perform(call: Call, through: Callable[[Callable[[], Any]], Any]) -> Outcome
             raise
         return Outcome(call, error=error)
     except BaseException as error:  # noqa: BLE001 - boundary: a tool can raise anything; the child shall see it
-        return Outcome(call, error=error, summary=_cut(f"{type(error).__name__}: {message(error)}"))
+        return Outcome(call, error=error, summary=_told(error))
 
 
-async def _await(value: Any) -> Any:
-    return await value
+def _heard(call: Call) -> Any:
+    """The work itself, listened to on whichever thread it is done."""
+    with listening(call.emitted, call.id):
+        return call.work()
+
+
+def _told(error: BaseException) -> str:
+    return _cut(f"{type(error).__name__}: {message(error)}")
 
 
 def _failure(kinds: list[str], message: str) -> dict[str, Any]:

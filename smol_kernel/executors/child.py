@@ -1,4 +1,4 @@
-"""What runs inside the child kernel: tool proxies, `final_answer`, `input`, and the account of each action.
+"""What runs inside the child kernel: its shell, `final_answer`, and the report of each action.
 
 The client sends this file as source, with those it imports and `tables`, and calls `install`. It
 needs the standard library and ipykernel alone, and the host never imports it.
@@ -11,13 +11,11 @@ import asyncio
 import builtins
 import contextlib
 import functools
-import inspect
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Generator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,37 +23,19 @@ import IPython
 from ipykernel.zmqshell import ZMQInteractiveShell
 
 if TYPE_CHECKING:
-    from smol_kernel.executors import displays, host_line, streams, tracebacks, values
+    from smol_kernel.executors import account, displays, host_line, proxies, questions, streams, tracebacks, values
 else:  # in the child they have other names
-    displays, host_line, streams, tracebacks, values = (
-        import_module(f"smol_{name}") for name in ("displays", "host_line", "streams", "tracebacks", "values")
+    account, displays, host_line, proxies, questions, streams, tracebacks, values = (
+        import_module(f"smol_{name}")
+        for name in ("account", "displays", "host_line", "proxies", "questions", "streams", "tracebacks", "values")
     )
 
-MEBIBYTE = 1 << 20
-VALUE_LIMIT = 8 * MEBIBYTE
-"""Bytes of the last statement's value, encoded; a larger one stays here."""
-CALL_LIMIT = 64 * MEBIBYTE
-"""Bytes of a call's arguments, and of a final answer, encoded."""
-MAX_TEXT = 100_000
-MAX_MESSAGE = 10_000
-MAX_NAMES = 2_000
 LEAVE_SECONDS = 5.0
 """How long the end of the process waits for the host's word."""
 
 
 class ActionEnded(BaseException):
     """Raised by `final_answer` to end the action."""
-
-
-class Action:
-    """The account of one action."""
-
-    def __init__(self) -> None:
-        self.nodes: list[ast.stmt] = []
-        self.result: Any = None
-        self.completed = 0
-        self.running = 0
-        """How deep statements run: an action may run further cells."""
 
 
 class ActionShell(ZMQInteractiveShell):
@@ -100,7 +80,7 @@ class ActionShell(ZMQInteractiveShell):
         error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
         result = self.smol.action.result
         ends = result is None or error is result.error_in_exec or error is result.error_before_exec
-        if error is not None and not ends and not self.smol.quiet:
+        if error is not None and not ends and not self.smol.account.quiet:
             print(self.smol.tracebacks.text(error), file=sys.stderr)
 
     def showsyntaxerror(self, *args: Any, **kwargs: Any) -> None:
@@ -121,21 +101,25 @@ class Child:
 
     def __init__(self, shell: Any) -> None:
         self.shell, self.kernel = shell, shell.kernel
-        self.action = Action()
+        self.action = account.Action()
         self.answer: list[Any] = []
         """The final answer, encoded and as text, once there is one."""
+        self.final: list[Any] = []
+        """The object itself."""
         self.tracebacks = tracebacks.Tracebacks("<smol_", os.path.dirname(IPython.__file__))
         self.given: dict[str, Any] = {}
-        """Tool proxies by name, and `final_answer`: builtins, so that `del` and `%reset` bring them back."""
+        """Tool proxies by name, `final_answer`, `_logs`: builtins, so that `del` and `%reset` bring them back."""
         self.builtins = dict(vars(builtins))
-        self.quiet = False
-        """True: errors are not printed."""
-        self.displays = displays.Displays()
-        self.streams = [streams.Stream(sys.stdout), streams.Stream(sys.stderr)]
+        self.account = account.Account(shell, self.tracebacks)
+        self.whole = streams.Whole()
+        self.displays = displays.Displays(self.whole.add)
+        self.streams = [streams.Stream(stream, self.whole.add) for stream in (sys.stdout, sys.stderr)]
         self.line = host_line.HostLine(self.kernel)
+        self.proxies = proxies.Proxies(self.line, self.streams)
+        self.questions = questions.Questions(shell.user_ns, self.receive_tools)
         self.kernel.session.pack = host_line.pack
-        self.kernel.raw_input = lambda prompt="": self.read(str(prompt), False)
-        self.kernel.getpass = lambda prompt="Password: ", stream=None, **_: self.read(str(prompt), True)
+        self.kernel.raw_input = lambda prompt="": self.proxies.read(str(prompt), False)
+        self.kernel.getpass = lambda prompt="Password: ", stream=None, **_: self.proxies.read(str(prompt), True)
         os._exit = functools.partial(self.leave, os._exit)
         self.kernel.shell_handlers["smol_request"] = self.serve
         shell.display_pub.register_hook(self.displays.limit)
@@ -145,16 +129,16 @@ class Child:
     # what the host asks
 
     def serve(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
-        """Handle a request of the host between actions: new tools, or variables."""
-        content = parent["content"]
-        try:
-            if "tools" in content:
-                self.receive_tools(content["tools"])
-            for name, data in content.get("variables", {}).items():
-                self.shell.user_ns[name] = values.decode(data, trusted=True)
-            reply = {"status": "ok"}
-        except Exception as error:  # noqa: BLE001 - boundary: unpickling runs anything; the host is told
-            reply = {"status": "error", "error": f"{type(error).__name__}: {error}"}
+        """Handle a request of the host between actions."""
+        checks = "checks" in parent["content"]
+        if checks:
+            self.restore()
+            self.kernel.session.send(self.kernel.iopub_socket, "smol_started", {}, parent)
+        reply = self.questions.answer(parent["content"], self.final)
+        if checks:
+            self.restore()
+            for part in self.streams:
+                part.end()
         self.kernel.session.send(stream, "smol_reply", reply, parent, ident=ident)
 
     def receive_tools(self, specs: list[dict[str, Any]]) -> None:
@@ -162,19 +146,21 @@ class Child:
         for name, proxy in self.given.items():
             if vars(builtins).get(name) is proxy:
                 delattr(builtins, name)
-        proxies = {str(spec["name"]): self.proxy(spec) for spec in specs}
-        self.given = {**proxies, "final_answer": self.final_answer(proxies.get("final_answer"))}
+        tools = {str(spec["name"]): self.proxies.tool(spec) for spec in specs}
+        final_answer = self.final_answer(tools.get("final_answer"))
+        self.given = {**tools, "final_answer": final_answer, "_logs": self.whole.logs}
         builtins.__dict__.update(self.given)
 
     # one action
 
     def begin(self) -> None:
         """Prepare for an action: a new account, and all of ours in its place again."""
-        self.action = Action()
-        self.answer = []
+        self.action = account.Action()
+        self.answer, self.final = [], []
         self.line.parent = (self.kernel._parent_ident["shell"], self.kernel.get_parent("shell"))
         for part in (self.displays, *self.streams):
             part.begin()
+        self.whole.begin(**self.kernel.get_parent("shell")["content"].get("smol", {}))
         self.restore()
         builtins.__dict__.update(self.given)
         self.shell.user_ns.pop("final_answer", None)
@@ -194,13 +180,14 @@ class Child:
             report["value"], report["value_text"] = self.answer
             report["completed"] += isinstance(error, ActionEnded)
         elif error is not None:
-            report["error"] = self.account(error)
+            report["error"] = self.account.error(self.action, error)
         else:
             try:
-                report.update(self.last_value(result))
+                report.update(self.account.last_value(self.action, result))
             except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
                 report.update(value=None, value_text="<a value that cannot be shown>")
-        report["names"] = self.names()
+        report["names"] = self.account.names()
+        report["log"] = self.whole.end()
         if error is not None:
             result.error_before_exec = result.error_in_exec = None
             if not self.answer:
@@ -209,107 +196,7 @@ class Child:
         for stream in self.streams:
             stream.end()
 
-    def account(self, error: BaseException) -> dict[str, str]:
-        """What is told of an error."""
-        kind = type(error).__name__
-        if isinstance(error, SystemExit):
-            hint = "the action called exit(). Code ends by itself; final_answer(...) gives the answer"
-            return {"type": kind, "message": hint, "traceback": ""}
-        message = tracebacks.message(error)
-        if isinstance(error, SyntaxError) and error.filename:
-            if not self.action.nodes:
-                self.tracebacks.files.add(error.filename)  # IPython has named no other file for it yet
-            message = f"{error.msg} (line {error.lineno})"
-        return {
-            "type": kind,
-            "message": tracebacks.shorten(message, MAX_MESSAGE),
-            "traceback": self.tracebacks.text(error),
-        }
-
-    def last_value(self, result: Any) -> dict[str, Any]:
-        """The value of the last statement: of an expression, or what an assignment gave to its names."""
-        if not self.action.nodes:
-            return {"value": None, "value_text": ""}
-        last = self.action.nodes[-1]
-        if isinstance(last, ast.Expr):
-            value, handle = result.result, "_"
-        else:
-            handle, value = self.assigned(last)
-        try:
-            if _size(value) > VALUE_LIMIT:
-                raise values.NotPortable("is too large")
-            encoded = values.encode(value, limit=VALUE_LIMIT)
-        except values.NotPortable:
-            encoded = values.remote(value, handle)
-        return {"value": encoded, "value_text": self.plain_text(value)}
-
-    def assigned(self, node: ast.stmt) -> tuple[str, Any]:
-        """Name and value of an assignment; of one to an attribute or an item neither."""
-        target = node.targets[-1] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if not isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
-            return "", None
-        namespace = self.shell.user_ns
-        if isinstance(target, ast.Name):
-            return target.id, namespace.get(target.id)
-        if isinstance(target, ast.Tuple) and all(isinstance(name, ast.Name) for name in target.elts):
-            names = [name.id for name in target.elts if isinstance(name, ast.Name)]
-            return tracebacks.shorten(", ".join(names), 200), tuple(namespace.get(name) for name in names)
-        return "", None
-
-    def plain_text(self, value: Any) -> str:
-        """The value as IPython shows it; text of several lines as it is."""
-        if value is None:
-            return ""
-        if isinstance(value, str):
-            return tracebacks.shorten(value if "\n" in value else repr(value[: 2 * MAX_TEXT]), MAX_TEXT)
-        self.quiet = True
-        try:
-            text = self.shell.display_formatter.formatters["text/plain"](value)
-        finally:
-            self.quiet = False
-        return tracebacks.shorten(text or f"<{type(value).__name__} that cannot be shown>", MAX_TEXT)
-
-    def names(self) -> list[str]:
-        """Names the action's author would know."""
-        hidden = self.shell.user_ns_hidden
-        names = [name for name in list(self.shell.user_ns) if isinstance(name, str)]
-        return [name for name in names if not name.startswith("_") and name not in hidden][:MAX_NAMES]
-
     # calls
-
-    def call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Future[dict[str, Any]]:
-        """Send a call to the host; the future gives its reply."""
-        try:
-            encoded = values.encode([list(args), dict(kwargs)], limit=CALL_LIMIT)
-        except values.NotPortable as error:
-            raise TypeError(f"{name}(): an argument cannot cross to the host: {error}") from None
-        printed = [stream.flush() for stream in self.streams]
-        return self.line.ask({"tool": name, "args": encoded[0], "kwargs": encoded[1], "printed": any(printed)})
-
-    def outcome(self, reply: dict[str, Any]) -> Any:
-        """The value of a reply; raises what the tool raised."""
-        if reply.get("ok"):
-            return values.decode(reply.get("value"))
-        raise host_line.error_of(reply)
-
-    def proxy(self, spec: dict[str, Any]) -> Callable[..., Any]:
-        """A function that calls a tool of the host; its `aio` gives an awaitable."""
-        name = str(spec["name"])
-
-        def tool(*args: Any, **kwargs: Any) -> Any:
-            return self.outcome(self.call(name, args, kwargs).result())
-
-        async def aio(*args: Any, **kwargs: Any) -> Any:
-            return self.outcome(await asyncio.wrap_future(self.call(name, args, kwargs)))
-
-        for function in (tool, aio):
-            function.__name__ = function.__qualname__ = name
-            function.__module__ = "tools"
-            function.__doc__ = spec.get("doc")
-            with contextlib.suppress(ValueError):
-                function.__signature__ = _signature(spec.get("parameters", []))  # pyright: ignore[reportFunctionMemberAccess]
-        tool.aio = aio  # pyright: ignore[reportFunctionMemberAccess]
-        return tool
 
     def final_answer(self, tool: Callable[..., Any] | None) -> Callable[..., None]:
         """The function that ends the action; `tool` is the user's own, which makes the answer of its arguments."""
@@ -318,22 +205,17 @@ class Child:
             """Give the final answer to the task and end the run."""
             answer = (tool or _answer)(*args, **kwargs)
             try:
-                encoded = values.encode(answer, limit=CALL_LIMIT)
+                encoded = values.encode(answer, limit=proxies.CALL_LIMIT)
             except values.NotPortable as error:
                 raise TypeError(
                     f"final_answer(): {error}. Answer with text, numbers, lists, dicts, arrays, tables or images"
                 ) from None
             if not self.answer:
-                self.answer += [encoded, self.plain_text(answer)]
+                self.answer += [encoded, self.account.plain_text(answer)]
+                self.final.append(answer)
             raise ActionEnded
 
         return final_answer
-
-    def read(self, prompt: str, password: bool) -> str:
-        """`input()` and `getpass()`."""
-        printed = [stream.flush() for stream in self.streams]
-        request = {"input": True, "printed": any(printed)}
-        return str(self.outcome(self.line.ask(request, prompt, password).result()))
 
     def leave(self, leave: Callable[[int], None], status: int) -> None:
         """`os._exit()`: what was printed and flushed before it has left this process when it ends."""
@@ -347,29 +229,6 @@ def _answer(answer: Any = None) -> Any:
 
 
 _answer.__name__ = _answer.__qualname__ = "final_answer"  # for Python's own words on wrong arguments
-
-
-def _size(value: Any) -> int:
-    """Bytes an array or a table holds at least; 0 for other values."""
-    try:
-        if type(value).__name__ == "DataFrame":
-            return int(value.memory_usage().sum())
-        return int(getattr(value, "nbytes", 0))
-    except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
-        return 0
-
-
-def _signature(parameters: list[dict[str, Any]]) -> inspect.Signature:
-    return inspect.Signature(
-        [
-            inspect.Parameter(
-                str(parameter["name"]),
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=None if parameter.get("optional") else inspect.Parameter.empty,
-            )
-            for parameter in sorted(parameters, key=lambda parameter: bool(parameter.get("optional")))
-        ]
-    )
 
 
 def _show_help(shell: Any, data: Any, *_: Any, **__: Any) -> None:

@@ -6,7 +6,7 @@ Everything a child sends is untrusted: what has not the form expected here is dr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +18,20 @@ from smol_kernel.executors.transports import Message, Transport
 
 START_SECONDS = 60.0
 REQUEST_SECONDS = 60.0
+STOP_SECONDS = 1.0
+"""How long a child that is to stop may take to answer: it mostly does at once, and then need not end."""
 MAX_PROMPT = 10_000
 """Characters of what `input()` asks."""
 _CHILD_MODULES = (
     "values",
     "tables",
     "tracebacks",
+    "account",
     "streams",
     "displays",
     "host_line",
+    "proxies",
+    "questions",
     "child",
 )  # child.py, and what it needs before it
 
@@ -60,7 +65,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Replied:
-    """The action ended. `report` is what `child.py` says of it, unchecked; empty if it could not say anything."""
+    """The action ended, or the checks. `report` is what the child says of it, unchecked; empty if it said nothing."""
 
     status: str
     report: dict[str, Any] = field(default_factory=dict)
@@ -122,11 +127,17 @@ class KernelClient:
             raise ExecutorError(f"the child kernel could not be set up: {reply.get('ename')}: {reply.get('evalue')}")
         self._child.connected()
 
-    def execute(self, code: str) -> str:
-        """Run an action; gives the id of the request, for `receive`."""
-        return self._send_code(code, silent=False)
+    def execute(self, code: str, number: int, shown: int) -> str:
+        """Run an action; gives the id of the request, for `receive`. Of its logs the model reads `shown` characters;
+        longer ones the child keeps under this `number`."""
+        return self._send_code(code, silent=False, smol={"action": number, "shown": shown})
 
-    def _send_code(self, code: str, silent: bool) -> str:
+    def check(self, expressions: Sequence[str], answer: Any) -> str:
+        """Try expressions in the child's namespace; `answer` is encoded, for a child that has none of its own. Gives
+        the id of the request, for `receive`."""
+        return self._transport.send("shell", "smol_request", {"checks": list(expressions), "answer": answer})
+
+    def _send_code(self, code: str, silent: bool, smol: Mapping[str, int] | None = None) -> str:
         content = {
             "code": code,
             "silent": silent,
@@ -134,6 +145,7 @@ class KernelClient:
             "user_expressions": {},
             "allow_stdin": True,
             "stop_on_error": False,
+            "smol": smol or {},
         }
         return self._transport.send("shell", "execute_request", content)
 
@@ -170,18 +182,20 @@ class KernelClient:
     ) -> dict[str, Any] | None:
         """Make a request on the shell channel of an idle child; gives the content of the reply, None if none came.
 
-        Raises Stopped once `stopped()` is true (call `wake` then).
+        Once `stopped()` is true (call `wake` then) it has STOP_SECONDS left; Stopped is raised after them.
         """
         request = self._transport.send("shell", type, content)
-        deadline = time.monotonic() + seconds
+        deadline, stopping = time.monotonic() + seconds, False
         while True:
-            if stopped():
-                raise Stopped
-            messages = self._transport.receive(deadline - time.monotonic())
+            if not stopping and stopped():
+                deadline, stopping = min(deadline, time.monotonic() + STOP_SECONDS), True
+            messages = self._transport.receive(max(0.0, deadline - time.monotonic()))
             for message in messages:
                 if message.channel == "shell" and message.parent == request:
                     return message.content
             if not messages and time.monotonic() > deadline:
+                if stopping:
+                    raise Stopped
                 return None
 
     def interrupt(self) -> None:
@@ -231,7 +245,7 @@ def _read(message: Message) -> Reading | None:
             return _displayed("result", content)
         case "iopub", "status" if content.get("execution_state") == "idle":
             return Idle()
-        case "iopub", "execute_input":
+        case "iopub", "execute_input" | "smol_started":
             return Started()
         case "iopub", "smol_leaving":
             return Asked(content, "", password=False, printed=False)
@@ -243,6 +257,8 @@ def _read(message: Message) -> Reading | None:
             )
         case "shell", "execute_reply":
             return _replied(content)
+        case "shell", "smol_reply":
+            return Replied(status=str(content.get("status", ""))[:20], report=content)
         case _:
             return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 MAX_DISPLAYS = 200
@@ -21,10 +22,10 @@ _PLACEHOLDER = re.compile(r"<IPython\.core\.display\.\w+ object>")  # an object 
 
 
 class Displays:
-    """Stands before what the kernel displays."""
+    """Stands before what the kernel displays; `keep` is given the text of what is."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, keep: Callable[[str], None]) -> None:
+        self._count, self._keep = 0, keep
 
     def begin(self) -> None:
         """Count anew."""
@@ -37,6 +38,9 @@ class Displays:
         self._count += 1
         content = message["content"]
         content["data"], content["metadata"] = _forms(content["data"]), {}
+        if message["msg_type"] == "display_data" and self._count <= MAX_DISPLAYS:
+            data = content["data"]
+            self._keep((data.get("text/markdown") or data.get("text/plain") or "[a display]") + "\n")
         return message if content["data"] and self._count <= MAX_DISPLAYS else None
 
 

@@ -9,30 +9,27 @@ import itertools
 import math
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError, NotPortableError
-from smol_kernel.events import ActionFinished, Event
+from smol_kernel.events import ActionFinished, Checked, Event
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
-from smol_kernel.executors.bridge import AskPerson, Bridge, Function, tool_specs
-from smol_kernel.executors.client import KernelClient, Replied, Stopped
-from smol_kernel.executors.lookup import completions, help_text
-from smol_kernel.executors.observation import MAX_PLAIN, Observer, clean
-from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode_input
+from smol_kernel.executors.bridge import AskPerson, Bridge, Function, Refuse, tool_specs
+from smol_kernel.executors.client import KernelClient, Stopped
+from smol_kernel.executors.imports import check_imports
+from smol_kernel.executors.lookup import completions, help_text, variable
+from smol_kernel.executors.observation import Observer, clean
+from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended
+from smol_kernel.executors.state import State
+from smol_kernel.executors.values import NotPortable, encode, encode_input
 
 MAX_PRINT = 20_000
 """Characters of logs the model reads of one action, if not told otherwise."""
-
-
-MAX_ERROR = 100_000
-"""Characters kept of an error's message, and of its traceback."""
-MAX_NAMES = 10_000
-MAX_NAME = 100
-"""Characters of a variable's or a class's name."""
 
 
 def _at_once(function: Callable[[], Any]) -> Any:
@@ -45,7 +42,8 @@ class KernelExecutor(PythonExecutor):
     Parameters: `timeout_seconds` of the child's own time for one action, waiting for tools and people apart (None: no
     limit); `max_print_outputs_length`, characters of logs (None: 20,000); `additional_functions` by name, which run in
     the host as plain tools do; `cwd`, the child's working folder (None: the host's); `python`, its interpreter (None:
-    the host's); `interrupt_grace_seconds` between an interrupt and the kill of a child that does not heed it.
+    the host's); `interrupt_grace_seconds` between an interrupt and the kill of a child that does not heed it;
+    `additional_authorized_imports`, modules that actions may import besides the base ones (None: all, see `imports`).
 
     One thread at a time may use it, save for `interrupt`, `clear_interrupt`, `restart` and `cleanup`.
     """
@@ -60,6 +58,7 @@ class KernelExecutor(PythonExecutor):
         cwd: str | Path | None = None,
         python: str | Path | None = None,
         interrupt_grace_seconds: float = 3.0,
+        additional_authorized_imports: Sequence[str] | None = None,
     ) -> None:
         if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
             raise ConfigError(f"timeout_seconds {timeout_seconds!r}: give seconds above 0, or None for no limit")
@@ -68,16 +67,27 @@ class KernelExecutor(PythonExecutor):
         self.additional_functions = dict(additional_functions or {})
         self.cwd, self.python = cwd, python
         self.interrupt_grace_seconds = interrupt_grace_seconds
+        given = additional_authorized_imports
+        self.additional_authorized_imports = None if given is None else list(given)
         self.call_plain: Callable[[Callable[[], Any]], Any] = _at_once
         """Calls a plain tool; a front replaces it to have tools run on its main thread."""
         self.ask_person: AskPerson | None = None
         """Answers `input()` and `getpass()`, given the prompt and whether it is a password; None: nobody is there."""
+        self.refuse: Refuse | None = None
+        """Asked before each call, once its ToolCalled has been yielded. A reason it gives becomes a PermissionError in
+        the child, and the tool is not called; None lets it be."""
         self._client: KernelClient | None = None
         self._end_child: weakref.finalize[..., Any] | None = None
         self._tools: dict[str, Function] = dict(self.additional_functions)
+        self._given: dict[str, Any] = {}
+        """Variables handed over; `_variables` has their encoded form."""
         self._variables: dict[str, Any] = {}
         self._names: list[str] = []
-        self._call_numbers = itertools.count(1)
+        self._lost: list[str] = []
+        """Names that went with a child, and of which nobody has been told."""
+        self._answered = False
+        """Whether the child holds the answer of the last action."""
+        self._call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
         self._stop = threading.Event()
         self._in_use = threading.Lock()
 
@@ -98,11 +108,9 @@ class KernelExecutor(PythonExecutor):
         for name, value in variables.items():
             if not name.isidentifier():
                 raise ConfigError(f"variable {name!r} cannot be written as a name in Python; rename it")
-            try:
-                encoded[name] = encode_input(value)
-            except NotPortable as error:
-                raise NotPortableError(f"variable {name!r}: {error}") from error
+            encoded[name] = self._encoded(name, value, encode_input)
         with self._alone():
+            self._given.update(variables)
             self._variables.update(encoded)
             self._hand_over(lambda client: self._set_variables(client, encoded))
 
@@ -112,32 +120,50 @@ class KernelExecutor(PythonExecutor):
         Errors of the code, a timeout, a stop and the child's death are told in ActionFinished. Raises ExecutorError if
         the child cannot be started; KeyboardInterrupt, after ActionFinished, if one comes while the action runs.
         """
-        pressed: KeyboardInterrupt | None = None
+        client, pressed = None, None
         with self._alone():
-            try:
-                client = None if self._stop.is_set() else self._ready()
-            except Stopped:
-                client = None
-            except KeyboardInterrupt as error:
-                client, pressed = None, error
-            if client is None:
-                finished = _interrupted("stopped before it began", names=self._names)
+            forbidden = None if self._stop.is_set() else self._forbidden(code)
+            if forbidden is None:
+                client, pressed = self._reach()
+            if forbidden is not None:
+                ended = ActionFinished(status="error", error_type="ImportError", error=forbidden, names=self.names())
+            elif client is None:
+                ended = replace(interrupted("stopped before it began"), names=self.names())
             else:
                 action = self._action(client)
-                try:
-                    yield from action.events(code)
-                except KeyboardInterrupt as error:
-                    pressed = error
-                    yield from action.stop()
-                except GeneratorExit:  # the reader has gone: nothing may be yielded any more
-                    for _ in action.stop():
-                        pass
-                    raise
-                finally:
-                    if action.died is not None or not action.ended:
-                        self._drop()  # nobody knows what it does now
-                finished = self._finished(action)
-        yield finished
+                self._answered = False
+                pressed = yield from self._follow(
+                    action, lambda: client.execute(code, action.number, self.max_print_outputs_length)
+                )
+                ended = finished(action, self.names())
+                if action.died is None:
+                    self._names, self._answered = list(ended.names), ended.final
+            ended, self._lost = replace(ended, lost=self._lost), []
+        yield ended
+        if pressed is not None:
+            raise pressed
+
+    def check(self, expressions: Sequence[str], answer: Any = None) -> Iterator[Event]:
+        """Try each expression in the child; yields a Checked for each, and before them what they put out.
+
+        In them `answer` is the very object that the last action gave to `final_answer`; if it gave none, a copy of
+        `answer`. One is passed if its value is true. Checks leave no names behind and cannot call tools; time limit
+        and stop are those of an action. Raises as `run` does.
+        """
+        told: list[tuple[bool, str]] = []
+        with self._alone():
+            client, pressed = self._reach()
+            why = "stopped before it began"
+            if client is not None:
+                copy = None if self._answered else self._encoded("answer", answer, encode)
+                action = self._action(client)
+                pressed = yield from self._follow(action, lambda: client.check(expressions, copy))
+                report = action.reply.report if action.reply else {}
+                told = verdicts(report)
+                why = why_ended(action) if action.reason or action.died else clean(str(report.get("error"))[:2_000])
+        for place, expression in enumerate(expressions):
+            ok, reason = told[place] if place < len(told) else (False, f"could not be tried to its end: {why}")
+            yield Checked(check=expression, ok=ok, reason=reason)
         if pressed is not None:
             raise pressed
 
@@ -154,12 +180,45 @@ class KernelExecutor(PythonExecutor):
 
     def restart(self) -> None:
         """Begin afresh at the next use: variables are forgotten, tools stay. Ends an action under way."""
-        self._variables = {}
+        self._variables, self._given = {}, {}
         self._end_or_drop()
 
     def cleanup(self) -> None:
         """End the child. A later `run` starts a fresh one."""
         self._end_or_drop()
+
+    # what the child holds
+
+    @property
+    def state(self) -> State:
+        """The variables as a dict, which reads through to the child."""
+        return State(self)
+
+    def names(self) -> list[str]:
+        """Names of variables: those the last action left, and those sent since. Never starts a child."""
+        return list(self._variables if self._client is None else self._names)
+
+    def read(self, name: str) -> Any:
+        """The value of a variable: a copy, or a RemoteValue where it cannot cross or is too large.
+
+        Before the child has started, the very object that was sent. Raises KeyError if there is none of that name,
+        ExecutorError if an action is under way or the child does not answer.
+        """
+        with self._alone():
+            if self._client is None:
+                return self._given[name]
+            reply = self._client.ask("smol_request", {"read": name})
+        return variable(reply, name)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Delete variables; names that are not there are no error."""
+        gone = list(names)
+        with self._alone():
+            for name in gone:
+                self._variables.pop(name, None)
+                self._given.pop(name, None)
+            self._names = [name for name in self._names if name not in gone]
+            self._hand_over(lambda client: self._tell(client, {"forget": gone}, "names to forget"))
 
     def complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
         """Completions in the child's namespace, as the content of a Jupyter `complete_reply`; empty if it is busy."""
@@ -197,14 +256,25 @@ class KernelExecutor(PythonExecutor):
         try:
             client.boot(self._stop.is_set)
             self._tell(client, {"tools": tool_specs(self._tools)}, "tools")
+            self._names = []
             self._set_variables(client, self._variables)
         except BaseException:
             self._drop()
             raise
         return client
 
+    def _reach(self) -> tuple[KernelClient | None, KeyboardInterrupt | None]:
+        """The running child; None if a stop came first, and the KeyboardInterrupt that was it."""
+        try:
+            client = None if self._stop.is_set() else self._ready()
+        except Stopped:
+            return None, None
+        except KeyboardInterrupt as error:
+            return None, error
+        return (None if self._stop.is_set() else client), None
+
     def _hand_over(self, give: Callable[[KernelClient], None]) -> None:
-        """Give the running child something. One that is stopped meanwhile ends; the next one gets it all."""
+        """Give the running child something. One that does not take it before a stop ends; the next one gets it all."""
         if self._client is None:
             return
         try:
@@ -224,18 +294,28 @@ class KernelExecutor(PythonExecutor):
     def _set_variables(self, client: KernelClient, encoded: Mapping[str, Any]) -> None:
         for name, data in encoded.items():
             self._tell(client, {"variables": {name: data}}, f"variable {name!r}")
+            if name not in self._names and not name.startswith("_"):
+                self._names.append(name)
+
+    def _encoded(self, name: str, value: Any, encode: Callable[[Any], Any]) -> Any:
+        try:
+            return encode(value)
+        except NotPortable as error:
+            raise NotPortableError(f"variable {name!r}: {error}") from error
 
     def _end_or_drop(self) -> None:
         if self._in_use.acquire(blocking=False):
             try:
                 self._drop()
-                self._names = []
+                self._lost = []  # it is meant
             finally:
                 self._in_use.release()
         elif (client := self._client) is not None:
             client.kill()  # the thread that uses it notices, and drops it
 
     def _drop(self) -> None:
+        self._lost += [name for name in self._names if name not in self._variables]
+        self._names, self._answered = [], False
         self._client = None
         if self._end_child is not None:
             self._end_child()
@@ -254,6 +334,14 @@ class KernelExecutor(PythonExecutor):
 
     # one action
 
+    def _forbidden(self, code: str) -> str | None:
+        """Why the code may not run for what it imports."""
+        try:
+            check_imports(code, self.additional_authorized_imports)
+        except ImportError as error:
+            return str(error)
+        return None
+
     def _action(self, client: KernelClient) -> Action:
         return Action(
             client,
@@ -262,103 +350,43 @@ class KernelExecutor(PythonExecutor):
                 self._tools,
                 call_plain=self.call_plain,
                 ask_person=self.ask_person,
+                refuse=self.refuse,
                 next_id=lambda: f"c{next(self._call_numbers)}",
                 stopped=action.stopping,
                 standing=action.clock.stand,
             ),
             Observer(self.max_print_outputs_length),
+            number=next(self._action_numbers),
             timeout=self.timeout_seconds,
             grace=self.interrupt_grace_seconds,
             stop_wanted=self._stop.is_set,
         )
 
-    def _finished(self, action: Action) -> ActionFinished:
-        """What became of the action; keeps the names."""
-        common: dict[str, Any] = {"logs": action.observer.logs, "seconds": action.clock.seconds}
-        if action.died is not None:
-            lost = [name for name in self._names if name not in self._variables]
-            self._names = []
-            why = f"{self._why_died(action)}. The next action runs in a fresh one"
-            kind = _KINDS.get(action.reason or "", "ChildDiedError")
-            return ActionFinished(status=action.reason or "died", error_type=kind, error=why, lost=lost, **common)
-        reply = action.reply or Replied(status="error", error="the child kernel gave no account of the action")
-        report = reply.report
-        if "names" in report:
-            self._names = _names(report["names"])
-        completed = report.get("completed")
-        common |= {"names": self._names, "completed": completed if type(completed) is int else 0}
-        if reply.status == "ok" and "error" not in report:
-            final = report.get("final") is True
-            try:
-                value, text = _value(report)
-            except MalformedValue as error:
-                if final:
-                    why = f"the answer that came from the child cannot be read: {error}"
-                    return ActionFinished(status="error", error_type="ValueError", error=why, **common)
-                value, text = None, f"<a value that cannot be read: {error}>"
-            if action.reason == "timeout" and not final:  # it caught the interrupt and went on to its end
-                why = f"{self._why_stopped(action)}; it went on after the interrupt, to its end"
-                return ActionFinished(status="timeout", error_type=_KINDS["timeout"], error=why, **common)
-            return ActionFinished(status="ok", value=value, value_text=text, final=final, **common)
-        if action.reason is not None:
-            kind = _KINDS[action.reason]
-            return ActionFinished(status=action.reason, error_type=kind, error=self._why_stopped(action), **common)
-        told: Any = report.get("error")
-        error = told if isinstance(told, dict) else {"type": reply.error_type or None, "message": reply.error}
-        kind, message, text = (error.get(key) for key in ("type", "message", "traceback"))
-        return ActionFinished(
-            status="error",
-            error_type=next(iter(_names([kind])), "Error"),
-            error=clean(str(message)[:MAX_ERROR]),
-            traceback=clean(str(text or "")[:MAX_ERROR]),
-            **common,
-        )
-
-    def _why_stopped(self, action: Action) -> str:
-        if action.reason == "timeout":
-            return f"stopped after {self.timeout_seconds:g} s, the limit for one action"
-        return "interrupted"
-
-    def _why_died(self, action: Action) -> str:
-        if action.killed:
-            return f"{self._why_stopped(action)}; it did not heed the interrupt, so the child kernel was ended"
-        if action.reason:
-            return f"{self._why_stopped(action)}; the child kernel ended"
-        return str(action.died)
+    def _follow(self, action: Action, send: Callable[[], str]) -> Generator[Event, None, KeyboardInterrupt | None]:
+        """Run it; gives the KeyboardInterrupt that came meanwhile."""
+        try:
+            return (yield from action.run(send))
+        finally:
+            if action.died is not None or not action.ended:
+                self._drop()  # nobody knows what it does now
 
 
 class LocalPythonExecutor(KernelExecutor):
     """The child kernel under the name and with the parameters smolagents' users know.
 
-    `additional_authorized_imports` is taken and not enforced: all that is installed can be imported.
+    `additional_authorized_imports` is added to the base modules, see `imports`; None, or "*" in it, allows all.
     """
 
     def __init__(
         self,
-        additional_authorized_imports: list[str] | None = None,
+        additional_authorized_imports: Sequence[str] | None = None,
         max_print_outputs_length: int | None = None,
         additional_functions: Mapping[str, Function] | None = None,
         timeout_seconds: float | None = 300,
     ) -> None:
-        super().__init__(timeout_seconds, max_print_outputs_length, additional_functions)
-        self.additional_authorized_imports = list(additional_authorized_imports or [])
-
-
-_KINDS = {"timeout": "TimeoutError", "interrupted": "KeyboardInterrupt"}
-
-
-def _interrupted(why: str, names: list[str]) -> ActionFinished:
-    return ActionFinished(status="interrupted", error_type="KeyboardInterrupt", error=why, names=names)
-
-
-def _names(told: Any) -> list[str]:
-    """Those of the names told that can be names."""
-    names = told[:MAX_NAMES] if isinstance(told, list) else []
-    return [name for name in names if isinstance(name, str) and len(name) <= MAX_NAME and name.isidentifier()]
-
-
-def _value(report: dict[str, Any]) -> tuple[Any, str]:
-    """Value and text of a report, which come from the child. Raises MalformedValue."""
-    text = report.get("value_text")
-    decode(report.get("value"))
-    return report.get("value"), clean(text[:MAX_PLAIN]) if isinstance(text, str) else ""
+        super().__init__(
+            timeout_seconds,
+            max_print_outputs_length,
+            additional_functions,
+            additional_authorized_imports=additional_authorized_imports,
+        )

@@ -1,4 +1,4 @@
-"""Completion and inspection in the child's namespace: what the child answers, checked. Used by `kernel`.
+"""Completion, inspection and values in the child's namespace: what the child answers, checked. Used by `kernel`.
 
 The forms are those of https://jupyter-client.readthedocs.io/en/stable/messaging.html; nothing else is passed on.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from smol_kernel.errors import ExecutorError
 from smol_kernel.executors.observation import MAX_PLAIN, clean
+from smol_kernel.executors.values import MalformedValue, decode
 
 MAX_MATCHES = 1_000
 MAX_MATCH = 1_000
@@ -41,6 +43,23 @@ def help_text(reply: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(text, str):
         return {"status": "ok", "found": False, "data": {}, "metadata": {}}
     return {"status": "ok", "found": True, "data": {"text/plain": clean(text[:MAX_PLAIN])}, "metadata": {}}
+
+
+def variable(reply: dict[str, Any] | None, name: str) -> Any:
+    """The value in the reply to a question for a variable. Raises KeyError if there is none of that name, ExecutorError
+    if the reply is none or holds no sound value."""
+    if reply is None:
+        why = "no answer came in time"
+    elif reply.get("status") != "ok":
+        why = clean(str(reply.get("error"))[:MAX_PLAIN])
+    elif reply.get("found") is not True:
+        raise KeyError(name)
+    else:
+        try:
+            return decode(reply.get("value"))
+        except MalformedValue as error:
+            why = str(error)
+    raise ExecutorError(f"variable {name!r} of the child kernel cannot be read: {why}")
 
 
 def _place(place: Any, length: int) -> bool:

@@ -67,11 +67,14 @@ def clean(text: str) -> str:
     return screen.feed(text) + screen.flush()
 
 
-def truncate(text: str, limit: int) -> str:
-    """The text; if longer than `limit` characters, its first and last ones and, between them, how many are left out."""
+def truncate(text: str, limit: int, rest: str = "") -> str:
+    """The text; if longer than `limit` characters, its first and last ones and, between them, how many are left out.
+
+    `rest` is said there besides: where the rest can be found.
+    """
     ends = _Ends(limit // 2, limit - limit // 2)
     ends.add(text)
-    return str(ends)
+    return ends.text(rest)
 
 
 def allowed(data: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
@@ -104,6 +107,7 @@ class Observer:
     """Collects the outputs of one action; `limit` is in characters of `logs`. Its memory is bounded."""
 
     def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._logs = _Ends(limit // 2, limit - limit // 2)
         self._rest = _Ends(0, _REST)
         self._screens = {"stdout": _Screen(), "stderr": _Screen()}
@@ -113,6 +117,8 @@ class Observer:
         self._channel = "stdout"  # where that line is written
         self._printed = self._displays = self._displayed = 0
         self._at_line_start = True
+        self.rest = ""
+        """Where the model finds what is left out of `logs`, as a sentence; empty: nowhere."""
 
     @property
     def logs(self) -> str:
@@ -120,7 +126,7 @@ class Observer:
         logs = copy.deepcopy(self._logs)
         for screen in self._screens.values():
             logs.add(screen.line)
-        return str(logs)
+        return logs.text(self.rest)
 
     def add(self, output: Output) -> Iterator[Output | Progress]:
         """Take in one output; yields what may be passed on by now."""
@@ -141,7 +147,7 @@ class Observer:
             if text := screen.flush():
                 yield from self._print(Output(channel=channel, text=text))
         yield from self.release()
-        if rest := str(self._rest):
+        if rest := self._rest.text():
             self._rest = _Ends(0, _REST)
             yield Output(channel="stdout", text=rest)
 
@@ -217,9 +223,11 @@ class _Ends:
         if self._size > 2 * self._keep:
             self._cut()
 
-    def __str__(self) -> str:
+    def text(self, rest: str = "") -> str:
+        """What is kept, with a note of what is not; `rest` says where that can be found."""
         self._cut()
-        middle = f"\n… {self._left_out:,} characters left out …\n" if self._left_out else ""
+        note = f"{self._left_out:,} characters left out{rest and '; '}{rest}"
+        middle = f"\n… {note} …\n" if self._left_out else ""
         return "".join([*self._head, middle, *self._tail])
 
     def _cut(self) -> None:

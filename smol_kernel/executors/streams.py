@@ -1,4 +1,5 @@
-"""The child's end of an output stream: caps what an action prints before it floods the host, and flushes in earnest.
+"""The child's end of an output stream: caps what an action prints before it floods the host, keeps the
+whole of it here, and flushes in earnest.
 
 Travels into the child as source, for `child.py`; needs the standard library alone.
 """
@@ -6,6 +7,7 @@ Travels into the child as source, for `child.py`; needs the standard library alo
 from __future__ import annotations
 
 import functools
+import io
 import os
 import threading
 from collections import deque
@@ -17,17 +19,53 @@ PASSES = 1 << 20
 TAIL = 64 * 1024
 """Characters kept of the end."""
 FLUSH_SECONDS = 10.0
+MAX_WHOLE = 10_000_000
+"""Characters kept of what one action put out, and of all that are kept together."""
+
+
+class Whole:
+    """All that an action put out. `logs`, where actions can read it, has what the host shows the model shortened: by
+    the number of the action."""
+
+    def __init__(self) -> None:
+        self.logs: dict[int, str] = {}
+        self.begin()
+
+    def begin(self, action: int = 0, shown: int = MAX_WHOLE) -> None:
+        """Start anew, for the action of that number, of whose logs the model reads `shown` characters."""
+        self._action, self._shown = action, shown
+        self._text = io.StringIO()
+        self._size = self._missing = 0
+
+    def add(self, text: str) -> None:
+        """Take in what is put out."""
+        room = max(0, MAX_WHOLE - self._size)
+        self._missing += max(0, len(text) - room)
+        if room:
+            self._size += self._text.write(text[:room])
+
+    def end(self) -> bool:
+        """Keep it, if it is longer than what is shown; tells whether."""
+        if self._size <= self._shown:
+            return False
+        if self._missing:
+            self._text.write(f"\n… {self._missing:,} characters more were not kept")
+        self.logs[self._action] = self._text.getvalue()
+        while len(self.logs) > 1 and sum(map(len, self.logs.values())) > MAX_WHOLE:
+            del self.logs[min(self.logs)]
+        self.begin()
+        return True
 
 
 class Stream:
     """Stands before a stream of ipykernel's: the first part of what an action prints passes, then only the end is kept.
 
     Also `flush` is another: ipykernel's own returns before the text is sent, so that a tool call could overtake it, and
-    takes two changes of thread even when there is nothing to send.
+    takes two changes of thread even when there is nothing to send. `keep` is given all that is written.
     """
 
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
+    def __init__(self, stream: Any, keep: Callable[[str], None]) -> None:
+        self.stream, self._keep = stream, keep
         self._process = os.getpid()
         self._pass: Callable[[str], Any] = functools.partial(type(stream).write, stream)
         self._flush: Callable[[], None] = functools.partial(type(stream).flush, stream)
@@ -44,6 +82,7 @@ class Stream:
         """What the stream's own `write` does, up to the cap."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._keep(text)
         room = max(0, PASSES - self._passed)
         if room:
             self._passed += min(room, len(text))

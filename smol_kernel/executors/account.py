@@ -1,0 +1,122 @@
+"""The child's account of an action: its error, the value of its last statement, the names it leaves.
+
+Travels into the child as source, for `child.py`; needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import ast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smol_kernel.executors import tracebacks, values
+else:  # in the child they have other names
+    tracebacks, values = (import_module(__name__.replace("account", name)) for name in ("tracebacks", "values"))
+
+VALUE_LIMIT = 8 << 20
+"""Bytes of the last statement's value, encoded; a larger one stays here."""
+MAX_TEXT = 100_000
+MAX_MESSAGE = 10_000
+MAX_NAMES = 2_000
+
+
+class Action:
+    """What is noted of one action while it runs."""
+
+    def __init__(self) -> None:
+        self.nodes: list[ast.stmt] = []
+        self.result: Any = None
+        self.completed = 0
+        self.running = 0
+        """How deep statements run: an action may run further cells."""
+
+
+class Account:
+    """Puts into words what an action did. `shell` is IPython's."""
+
+    def __init__(self, shell: Any, tracebacks: tracebacks.Tracebacks) -> None:
+        self._shell, self._tracebacks = shell, tracebacks
+        self.quiet = False
+        """True: errors are not printed."""
+
+    def error(self, action: Action, error: BaseException) -> dict[str, str]:
+        """What is told of an error."""
+        kind = type(error).__name__
+        if isinstance(error, SystemExit):
+            hint = "the action called exit(). Code ends by itself; final_answer(...) gives the answer"
+            return {"type": kind, "message": hint, "traceback": ""}
+        message = tracebacks.message(error)
+        if isinstance(error, SyntaxError) and error.filename:
+            if not action.nodes:
+                self._tracebacks.files.add(error.filename)  # IPython has named no other file for it yet
+            message = f"{error.msg} (line {error.lineno})"
+        return {
+            "type": kind,
+            "message": tracebacks.shorten(message, MAX_MESSAGE),
+            "traceback": self._tracebacks.text(error),
+        }
+
+    def last_value(self, action: Action, result: Any) -> dict[str, Any]:
+        """The value of the last statement: of an expression, or what an assignment gave to its names; and `handle`,
+        the name it has here."""
+        if not action.nodes:
+            return {"value": None, "value_text": ""}
+        last = action.nodes[-1]
+        if isinstance(last, ast.Expr):
+            value, handle = result.result, "_"
+        else:
+            handle, value = self._assigned(last)
+        return {"value": portable(value, handle, VALUE_LIMIT), "value_text": self.plain_text(value), "handle": handle}
+
+    def plain_text(self, value: Any) -> str:
+        """The value as IPython shows it; text of several lines as it is."""
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return tracebacks.shorten(value if "\n" in value else repr(value[: 2 * MAX_TEXT]), MAX_TEXT)
+        self.quiet = True
+        try:
+            text = self._shell.display_formatter.formatters["text/plain"](value)
+        finally:
+            self.quiet = False
+        return tracebacks.shorten(text or f"<{type(value).__name__} that cannot be shown>", MAX_TEXT)
+
+    def names(self) -> list[str]:
+        """Names the action's author would know."""
+        hidden = self._shell.user_ns_hidden
+        names = [name for name in list(self._shell.user_ns) if isinstance(name, str)]
+        return [name for name in names if not name.startswith("_") and name not in hidden][:MAX_NAMES]
+
+    def _assigned(self, node: ast.stmt) -> tuple[str, Any]:
+        """Name and value of an assignment; of one to an attribute or an item neither."""
+        target = node.targets[-1] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if not isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+            return "", None
+        namespace = self._shell.user_ns
+        if isinstance(target, ast.Name):
+            return target.id, namespace.get(target.id)
+        if isinstance(target, ast.Tuple) and all(isinstance(name, ast.Name) for name in target.elts):
+            names = [name.id for name in target.elts if isinstance(name, ast.Name)]
+            return tracebacks.shorten(", ".join(names), 200), tuple(namespace.get(name) for name in names)
+        return "", None
+
+
+def portable(value: Any, handle: str, limit: int) -> Any:
+    """The value encoded; one that cannot cross, or takes more than `limit` bytes, as the RemoteValue of that handle."""
+    try:
+        if _size(value) > limit:
+            raise values.NotPortable("is too large")
+        return values.encode(value, limit=limit)
+    except values.NotPortable:
+        return values.remote(value, handle)
+
+
+def _size(value: Any) -> int:
+    """Bytes an array or a table holds at least; 0 for other values."""
+    try:
+        if type(value).__name__ == "DataFrame":
+            return int(value.memory_usage().sum())
+        return int(getattr(value, "nbytes", 0))
+    except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
+        return 0

@@ -1,0 +1,108 @@
+"""What became of an action: what the child reported of it, checked, as an ActionFinished. `kernel` calls it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smol_kernel.events import ActionFinished
+from smol_kernel.executors.action import Action
+from smol_kernel.executors.client import Replied
+from smol_kernel.executors.observation import MAX_PLAIN, clean, truncate
+from smol_kernel.executors.values import MalformedValue, decode
+
+MAX_ERROR = 100_000
+"""Characters kept of an error's message, and of its traceback."""
+MAX_NAMES = 10_000
+MAX_NAME = 100
+"""Characters of a variable's or a class's name."""
+
+KINDS = {"timeout": "TimeoutError", "interrupted": "KeyboardInterrupt"}
+"""The error's name for each reason to stop an action."""
+
+
+def finished(action: Action, known: list[str]) -> ActionFinished:
+    """What became of it; `known` are the names there were before it. What is `lost` is the caller's to add."""
+    if action.died is not None:
+        why = f"{why_ended(action)}. The next action runs in a fresh one"
+        kind = KINDS.get(action.reason or "", "ChildDiedError")
+        return _told(action, action.reason or "died", error_type=kind, error=why)
+    reply = action.reply or Replied(status="error", error="the child kernel gave no account of the action")
+    report = reply.report
+    if report.get("log") is True:
+        action.observer.rest = f"the whole text is in _logs[{action.number}]"
+    completed = report.get("completed")
+    left = names(report["names"]) if "names" in report else known
+    common = {"names": left, "completed": completed if type(completed) is int else 0}
+    if reply.status == "ok" and "error" not in report:
+        final = report.get("final") is True
+        try:
+            value, text = _value(report, MAX_PLAIN if final else action.observer.limit)
+        except MalformedValue as error:
+            if final:
+                why = f"the answer that came from the child cannot be read: {error}"
+                return _told(action, "error", error_type="ValueError", error=why, **common)
+            value, text = None, f"<a value that cannot be read: {error}>"
+        if action.reason == "timeout" and not final:  # it caught the interrupt and went on to its end
+            why = f"{why_ended(action)}; it went on after the interrupt, to its end"
+            return _told(action, "timeout", error_type=KINDS["timeout"], error=why, **common)
+        return _told(action, "ok", value=value, value_text=text, final=final, **common)
+    if action.reason is not None:
+        why = why_ended(action)
+        return _told(action, action.reason, error_type=KINDS[action.reason], error=why, **common)
+    told: Any = report.get("error")
+    error = told if isinstance(told, dict) else {"type": reply.error_type or None, "message": reply.error}
+    kind, message, text = (error.get(key) for key in ("type", "message", "traceback"))
+    return _told(
+        action,
+        "error",
+        error_type=next(iter(names([kind])), "Error"),
+        error=clean(str(message)[:MAX_ERROR]),
+        traceback=clean(str(text or "")[:MAX_ERROR]),
+        **common,
+    )
+
+
+def why_ended(action: Action) -> str:
+    """Why it was stopped or its child is gone, as a sentence."""
+    timed_out = action.reason == "timeout"
+    stopped = f"stopped after {action.timeout:g} s, the limit for one action" if timed_out else "interrupted"
+    if action.died is None:
+        return stopped
+    if action.killed:
+        return f"{stopped}; it did not heed the interrupt, so the child kernel was ended"
+    return f"{stopped}; the child kernel ended" if action.reason else action.died
+
+
+def interrupted(why: str) -> ActionFinished:
+    """Of an action that never began."""
+    return ActionFinished(status="interrupted", error_type="KeyboardInterrupt", error=why)
+
+
+def names(told: Any) -> list[str]:
+    """Those of the names told that can be names."""
+    found = told[:MAX_NAMES] if isinstance(told, list) else []
+    return [name for name in found if isinstance(name, str) and len(name) <= MAX_NAME and name.isidentifier()]
+
+
+def verdicts(report: dict[str, Any]) -> list[tuple[bool, str]]:
+    """What the child says of the checks, as far as it is sound."""
+    told: Any = report.get("checks")
+    sound: list[tuple[bool, str]] = []
+    for verdict in told if isinstance(told, list) else []:
+        if not (isinstance(verdict, list) and len(verdict) == 2 and isinstance(verdict[1], str)):
+            break
+        sound.append((verdict[0] is True, clean(verdict[1][:MAX_PLAIN])))
+    return sound
+
+
+def _told(action: Action, status: str, **fields: Any) -> ActionFinished:
+    return ActionFinished(status=status, logs=action.observer.logs, seconds=action.clock.seconds, **fields)
+
+
+def _value(report: dict[str, Any], shown: int) -> tuple[Any, str]:
+    """Value and text of a report, which come from the child. Raises MalformedValue."""
+    decode(report.get("value"))
+    text = report.get("value_text")
+    text = clean(text[:MAX_PLAIN]) if isinstance(text, str) else ""
+    name = next(iter(names([report.get("handle")])), "")
+    return report.get("value"), truncate(text, shown, f"the whole value is in {name}" if name else "")

@@ -1,0 +1,87 @@
+"""The functions by which an action calls tools of the host; also `input()` and `getpass()`.
+
+Travels into the child as source, for `child.py`; needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smol_kernel.executors import host_line, streams, values
+else:  # in the child they have other names
+    host_line, streams, values = (
+        import_module(__name__.replace("proxies", name)) for name in ("host_line", "streams", "values")
+    )
+
+CALL_LIMIT = 64 << 20
+"""Bytes of a call's arguments, and of a final answer, encoded."""
+
+
+class Proxies:
+    """Makes the functions; they send what was printed before the call they make."""
+
+    def __init__(self, line: host_line.HostLine, printing: Sequence[streams.Stream]) -> None:
+        self._line, self._streams = line, printing
+
+    def tool(self, spec: dict[str, Any]) -> Callable[..., Any]:
+        """A function that calls a tool of the host; its `aio` gives an awaitable."""
+        name = str(spec["name"])
+
+        def tool(*args: Any, **kwargs: Any) -> Any:
+            return _outcome(self._call(name, args, kwargs).result())
+
+        async def aio(*args: Any, **kwargs: Any) -> Any:
+            return _outcome(await asyncio.wrap_future(self._call(name, args, kwargs)))
+
+        for function in (tool, aio):
+            function.__name__ = function.__qualname__ = name
+            function.__module__ = "tools"
+            function.__doc__ = spec.get("doc")
+            with contextlib.suppress(ValueError):
+                function.__signature__ = _signature(spec.get("parameters", []))  # pyright: ignore[reportFunctionMemberAccess]
+        tool.aio = aio  # pyright: ignore[reportFunctionMemberAccess]
+        return tool
+
+    def read(self, prompt: str, password: bool) -> str:
+        """`input()` and `getpass()`."""
+        request = {"input": True, "printed": self._flush()}
+        return str(_outcome(self._line.ask(request, prompt, password).result()))
+
+    def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Future[dict[str, Any]]:
+        """Send a call to the host; the future gives its reply."""
+        try:
+            encoded = values.encode([list(args), dict(kwargs)], limit=CALL_LIMIT)
+        except values.NotPortable as error:
+            raise TypeError(f"{name}(): an argument cannot cross to the host: {error}") from None
+        return self._line.ask({"tool": name, "args": encoded[0], "kwargs": encoded[1], "printed": self._flush()})
+
+    def _flush(self) -> bool:
+        printed = [stream.flush() for stream in self._streams]
+        return any(printed)
+
+
+def _outcome(reply: dict[str, Any]) -> Any:
+    """The value of a reply; raises what the tool raised."""
+    if reply.get("ok"):
+        return values.decode(reply.get("value"))
+    raise host_line.error_of(reply)
+
+
+def _signature(parameters: list[dict[str, Any]]) -> inspect.Signature:
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                str(parameter["name"]),
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=None if parameter.get("optional") else inspect.Parameter.empty,
+            )
+            for parameter in sorted(parameters, key=lambda parameter: bool(parameter.get("optional")))
+        ]
+    )
