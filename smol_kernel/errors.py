@@ -15,6 +15,7 @@ The tree (a standard type in brackets where one fits as well)::
     ├── ModelError [RuntimeError]      a model cannot be built or reached
     │   └── ContextLengthError         the conversation is longer than the model can read
     ├── ToolError [ValueError]         a tool is defined or called wrongly
+    │   └── ToolTypeError [TypeError]  a value is of the wrong type
     ├── ExecutorError [RuntimeError]   the child kernel cannot be started or reached
     │   └── ChildDiedError             the child kernel ended by itself
     ├── NotPortableError [TypeError]   a value cannot cross between host and child
@@ -93,6 +94,10 @@ class ContextLengthError(ModelError):
 
 class ToolError(SmolError, ValueError):
     """A tool is defined or called wrongly; the message names the place."""
+
+
+class ToolTypeError(ToolError, TypeError):
+    """A tool is defined or called with a value of the wrong type."""
 
 
 class ExecutorError(SmolError, RuntimeError):

@@ -10,14 +10,14 @@ import re
 import threading
 import typing
 from collections.abc import Sequence
-from typing import Any, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 import pytest
 
 from smol_kernel.errors import ToolError
 from smol_kernel.tools.base import FunctionTool, Tool, bind_arguments, tool, validate_tool_arguments
 from smol_kernel.tools.defaults import FinalAnswerTool, UserInputTool
-from smol_kernel.tools.schema import type_schema
+from smol_kernel.tools.hints import type_schema
 
 
 @tool
@@ -44,18 +44,30 @@ def search(query: str, limit: int = 5, *, tags: list[str] | None = None, order: 
 
 def test_a_function_becomes_a_tool():
     assert isinstance(search, Tool)
+    assert search.output_schema is None
     assert (search.name, search.output_type, search.threaded) == ("search", "string", False)
     assert search.description == "Searches the archive.\n\nIt knows the years since 1900."
     assert search.inputs == {
         "query": {"type": "string", "description": "What to look for, in plain words."},
-        "limit": {"type": "integer", "description": "How many hits: at most 50."},
+        "limit": {
+            "type": "integer",
+            "nullable": True,
+            "default": 5,
+            "description": "How many hits: at most 50.",
+        },
         "tags": {
             "type": "array",
             "items": {"type": "string"},
             "nullable": True,
             "description": "Only hits with these tags.",
         },
-        "order": {"type": "string", "enum": ["new", "old"], "description": "Which ones first."},
+        "order": {
+            "type": "string",
+            "enum": ["new", "old"],
+            "nullable": True,
+            "default": "new",
+            "description": "Which ones first.",
+        },
     }
 
 
@@ -257,6 +269,9 @@ def test_things_that_are_no_functions_are_refused():
 # types
 
 
+ARRAY_OF_INT = {"type": "array", "items": {"type": "integer"}}
+
+
 class Color(enum.Enum):
     RED = "red"
     BLUE = "blue"
@@ -278,13 +293,23 @@ def test_an_enum_is_refused_with_the_literal_to_write():
         (Any, {"type": "any"}),
         (object, {"type": "any"}),
         (dict, {"type": "object"}),
-        (dict[str, int], {"type": "object"}),
+        (dict[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
+        (dict[str, Any], {"type": "object"}),
+        (dict[str, list[int]], {"type": "object", "additionalProperties": ARRAY_OF_INT}),
+        (list[list[int]], {"type": "array", "items": ARRAY_OF_INT}),
+        (list[int | None], {"type": "array", "items": {"type": ["integer", "null"]}}),
+        (list[Any], {"type": "array"}),
+        (set[int], ARRAY_OF_INT),
+        (Annotated[int, "in metres"], {"type": "integer"}),
+        (typing.NewType("Id", int), {"type": "integer"}),
+        (list[int] | str, {"type": ["array", "string"], "anyOf": [ARRAY_OF_INT, {"type": "string"}]}),
+        (Literal["a", 1], {"type": ["integer", "string"], "enum": ["a", 1]}),
         (list, {"type": "array"}),
         (list[int], {"type": "array", "items": {"type": "integer"}}),
         (typing.List[str], {"type": "array", "items": {"type": "string"}}),  # noqa: UP006
         (Sequence[float], {"type": "array", "items": {"type": "number"}}),
         (tuple[int, ...], {"type": "array", "items": {"type": "integer"}}),
-        (tuple[int, str], {"type": "array"}),
+        (tuple[int, str], {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]}),
         (Optional[str], {"type": "string", "nullable": True}),  # noqa: UP045
         (str | None, {"type": "string", "nullable": True}),
         (Union[int, str], {"type": ["integer", "string"]}),  # noqa: UP007

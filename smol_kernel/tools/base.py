@@ -1,33 +1,40 @@
-"""The seam for tools: `Tool`, the `@tool` decorator, and the check of a call's arguments.
+"""The seam for tools: `Tool`, and the `@tool` decorator that makes one of a function.
 
 Agents describe tools to the model (`to_code_prompt`); the bridge checks and makes the calls that come from the child.
 """
 
 from __future__ import annotations
 
-import builtins
-import difflib
 import functools
 import inspect
-import keyword
-import numbers
-import reprlib
+import json
 import textwrap
 import threading
 from abc import ABCMeta
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, cast, overload
 
 from smol_kernel.errors import ToolError
-from smol_kernel.tools.schema import AUTHORIZED_TYPES, PYTHON_NAMES, FunctionSchema, read_function
+from smol_kernel.memory.rich_values import handle_agent_input_types, handle_agent_output_types, handle_later
+from smol_kernel.tools import source
+from smol_kernel.tools.checking import bind_arguments as bind_arguments
+from smol_kernel.tools.checking import brief, kinds_of, unpack
+from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
+from smol_kernel.tools.definition import RESERVED_NAMES as RESERVED_NAMES
+from smol_kernel.tools.definition import check_definition, check_name
+from smol_kernel.tools.records import build, holds_record
+from smol_kernel.tools.schema import PYTHON_NAMES, FunctionSchema, read_function
 
-RESERVED_NAMES = {
-    "final_answer": "it ends the run",
-    "input": "it asks the person at the keyboard",
-    "print": "it is how an action shows the model something",
-    "get_ipython": "it is the shell the action runs in",
-}
-"""Names an action needs for something else, and for what."""
+
+class _SetupLock:
+    """Lets one thread at a time set a tool up; a copied tool has its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __deepcopy__(self, memo: Any) -> _SetupLock:
+        return _SetupLock()
 
 
 class _ToolType(ABCMeta):
@@ -35,8 +42,8 @@ class _ToolType(ABCMeta):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         built = super().__call__(*args, **kwargs)
-        built._setup_lock = threading.Lock()
-        built.validate()
+        built._setup_lock = _SetupLock()
+        built.validate_arguments()
         return built
 
 
@@ -61,15 +68,22 @@ class Tool(metaclass=_ToolType):
     name: str
     description: str
     inputs: dict[str, dict[str, Any]]
-    """Parameter → `{"type": …, "description": …}`, and where they apply `nullable`, `enum`, `items`."""
+    """Parameter → `{"type": …, "description": …}`, where a call may leave it out or pass None `"nullable": True`, and
+    where they apply other keys of JSON schema: `enum`, `items`, `properties`, …"""
     output_type: str
     output_schema: dict[str, Any] | None = None
+    """JSON schema of the result; the model reads it and can use the result's fields at once."""
     threaded: bool = False
     """True: calls may run side by side in a pool."""
+    skip_forward_signature_validation: bool = False
+    """True: the parameters of `forward` are not compared with `inputs`."""
 
     is_initialized: bool = False
-    _setup_lock: threading.Lock
+    """True once `setup` has run."""
+    _setup_lock: _SetupLock
     _owns_reserved_name: ClassVar[bool] = False
+    _code: str | None = None
+    """The source the tool was made from by `from_code`."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Do the work. Defined by each tool; may be `async def`."""
@@ -77,15 +91,32 @@ class Tool(metaclass=_ToolType):
 
     def setup(self) -> None:
         """Expensive preparation. Called once, before the first call."""
+        self.is_initialized = True
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the tool as one calls a function; an async tool gives its awaitable."""
+    def __call__(self, *args: Any, sanitize_inputs_outputs: bool = False, **kwargs: Any) -> Any:
+        """Call the tool as one calls a function; an async tool gives its awaitable.
+
+        One dict whose keys are inputs stands for keyword arguments. With `sanitize_inputs_outputs` the tool gets the
+        plain value of each AgentType, and its result becomes one (`handle_agent_output_types`).
+        """
         if not self.is_initialized:
-            with self._setup_lock:
+            with self._setup_lock.lock:
                 if not self.is_initialized:
                     self.setup()
                     self.is_initialized = True
-        return self.forward(*args, **kwargs)
+        positional, named = unpack(self, args, kwargs)
+        if sanitize_inputs_outputs:
+            positional, named = handle_agent_input_types(*positional, **named)
+        positional, named = self._prepared(positional, named)
+        output = self.forward(*positional, **named)
+        if not sanitize_inputs_outputs:
+            return output
+        handle = handle_later if inspect.isawaitable(output) else handle_agent_output_types
+        return handle(output, self.output_type)
+
+    def _prepared(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """The arguments as `forward` wants them."""
+        return args, kwargs
 
     @property
     def is_async(self) -> bool:
@@ -97,7 +128,7 @@ class Tool(metaclass=_ToolType):
         """The call as a line of Python: `search(query: str, limit: int = 5) -> str`."""
         defaults = self._defaults()
         parameters = [
-            f"{name}: {self._type_text(name)}" + (f" = {_short(defaults[name])}" if name in defaults else "")
+            f"{name}: {self._type_text(name)}" + (f" = {brief(defaults[name])}" if name in defaults else "")
             for name in self.inputs
         ]
         return f"{self.name}({', '.join(parameters)}) -> {self._type_text('return')}"
@@ -111,42 +142,61 @@ class Tool(metaclass=_ToolType):
         return set(self._defaults())
 
     def to_code_prompt(self) -> str:
-        """The tool as a model reads it: the head of a function with its docstring."""
+        """The tool as a model that writes code reads it: the head of a function with its docstring."""
         doc = self.description.strip()
         if self.inputs:
-            lines = [f"{name}: {spec['description']}" for name, spec in self.inputs.items()]
+            lines = [f"{name}: {_described(spec)}" for name, spec in self.inputs.items()]
             doc += "\n\nArgs:\n" + textwrap.indent("\n".join(lines), "    ")
         returns = self._returns()
+        if self.output_schema:
+            shape = f"Use its parts at once; it has this JSON schema: {_json(self.output_schema)}"
+            returns = f"{returns}\n{shape}".strip()
         if returns:
             doc += "\n\nReturns:\n" + textwrap.indent(returns, "    ")
         return f'def {self.signature}:\n    """{textwrap.indent(doc, "    ").strip()}\n    """'
 
-    def validate(self) -> None:
-        """Check the definition. Raises ToolError naming what is missing or wrong."""
-        who = f"tool class {type(self).__name__}"
-        for attribute, kind in {"name": str, "description": str, "inputs": dict, "output_type": str}.items():
-            value = getattr(self, attribute, None)
-            if not isinstance(value, kind) or (kind is str and not value):
-                raise ToolError(
-                    f"{who}: attribute {attribute!r} has to be a {kind.__name__}, not {value!r}. "
-                    f"Set it in the class: `{attribute} = {_EXAMPLES[attribute]}`"
-                )
-        _check_name(self.name, self._owns_reserved_name)
-        for name, spec in self.inputs.items():
-            _check_input(self.name, name, spec)
-        if self.output_type not in AUTHORIZED_TYPES:
-            raise ToolError(f"tool {self.name!r}: output_type {self.output_type!r} is not one of {_TYPES_TEXT}")
-        self._check_forward()
+    def to_tool_calling_prompt(self) -> str:
+        """The tool as a model that makes structured calls reads it: name, description, inputs and output."""
+        lines = [f"{self.name}: {self.description.strip()}", f"    Inputs: {_json(self.inputs)}"]
+        lines.append(f"    Output: {_json(self.output_schema) if self.output_schema else self.output_type}")
+        return "\n".join(lines)
 
-    def _check_forward(self) -> None:
-        parameters = inspect.signature(self.forward).parameters
-        if any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values()):
-            return
-        if set(parameters) != set(self.inputs):
+    def validate_arguments(self) -> None:
+        """Check the definition. Raises ToolError naming what is missing or wrong. Called once a tool is built."""
+        check_definition(self, self._owns_reserved_name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tool as source: `name`, `code` (a module that defines it), `requirements` (packages it imports).
+
+        Raises ToolError naming what keeps it from being written down: constructor arguments without a default, names
+        defined outside. What an instance holds is not written.
+        """
+        return source.to_dict(self)
+
+    @classmethod
+    def from_dict(cls, tool_dict: dict[str, Any], **kwargs: Any) -> Tool:
+        """The tool that `to_dict` wrote; `kwargs` go to its constructor. This runs its code: see `from_code`."""
+        if not isinstance(tool_dict.get("code"), str):
             raise ToolError(
-                f"tool {self.name!r}: forward() takes {sorted(parameters)}, but inputs describe "
-                f"{sorted(self.inputs)}. Make them the same"
+                f"a tool is made from a dict with 'code', as to_dict() gives it, not from {brief(tool_dict)}"
             )
+        return cls.from_code(tool_dict["code"], **kwargs)
+
+    def save(self, output_dir: str | Path, tool_file_name: str = "tool", make_gradio_app: bool = True) -> None:
+        """Write the tool into a folder: `tool.py`, `requirements.txt`, and `app.py`, a page to try it on with Gradio.
+
+        `tool_file_name` is the module's name, without ending. Raises ToolError as `to_dict` does.
+        """
+        source.save(self, Path(output_dir), tool_file_name, make_gradio_app)
+
+    @classmethod
+    def from_code(cls, tool_code: str, **kwargs: Any) -> Tool:
+        """The tool a module's source defines, by a class derived from Tool or by `@tool`.
+
+        The source is **run in this process**, with all the rights it has: pass only code you trust, never what a
+        model or a stranger wrote. `kwargs` go to the constructor. Raises ToolError if there is not one tool in it.
+        """
+        return source.from_code(Tool, tool_code, kwargs)
 
     def _defaults(self) -> dict[str, Any]:
         parameters = inspect.signature(self.forward).parameters.values()
@@ -154,28 +204,34 @@ class Tool(metaclass=_ToolType):
 
     def _type_text(self, name: str) -> str:
         if name == "return":
-            return PYTHON_NAMES[self.output_type]
-        spec = self.inputs[name]
-        kinds = [spec["type"]] if isinstance(spec["type"], str) else list(spec["type"])
-        if spec.get("nullable") and "any" not in kinds:
+            return PYTHON_NAMES.get(self.output_type, "Any")
+        kinds = kinds_of(self.inputs[name])
+        if self.inputs[name].get("nullable") and "any" not in kinds:
             kinds.append("null")
-        return " | ".join(PYTHON_NAMES[kind] for kind in kinds)
+        return " | ".join(dict.fromkeys(PYTHON_NAMES.get(kind, "Any") for kind in kinds))
 
     def _returns(self) -> str:
         return ""
 
 
-_EXAMPLES = {
-    "name": '"search"',
-    "description": '"Searches the web."',
-    "inputs": '{"query": {"type": "string", "description": "What to look for."}}',
-    "output_type": '"string"',
-}
-_TYPES_TEXT = ", ".join(AUTHORIZED_TYPES)
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=repr)
+
+
+def _described(spec: Mapping[str, Any]) -> str:
+    """The description of an input, with its shape where a type hint cannot tell it."""
+    shape = {key: part for key, part in spec.items() if key not in ("description", "nullable", "default")}
+    if "properties" not in _json(shape):
+        return str(spec["description"])
+    return f"{spec['description']} JSON schema: {_json(shape)}"
 
 
 class FunctionTool(Tool):
-    """What `@tool` makes of a function: a tool that can still be called as the function it was."""
+    """What `@tool` makes of a function: a tool that can still be called as the function it was.
+
+    A dict for a parameter that is a dataclass or a pydantic model becomes one. None for a parameter that has a default
+    and no None in its type means that it is left out: models write null for that.
+    """
 
     __wrapped__: Callable[..., Any]
     __name__: str
@@ -187,14 +243,28 @@ class FunctionTool(Tool):
         self.description = schema.description
         self.inputs = schema.inputs
         self.output_type = schema.output_type
+        self.output_schema = schema.output_schema
         self.threaded = threaded
         self._schema = schema
+        self._records = {name: hint for name, hint in schema.hints.items() if holds_record(hint)}
 
     def __repr__(self) -> str:
         return f"<tool {self.signature}>"
 
+    def _prepared(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        names = list(self._schema.hints)
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        left_out = {name for name in self._schema.left_out if name in given and given[name] is None}
+        if not (left_out or self._records) or len(given) < len(args) + len(kwargs):  # what is wrong, Python will say
+            return args, kwargs
+        try:
+            built = {name: build(self._records[name], given[name], name) for name in self._records if name in given}
+        except ToolError as error:
+            raise type(error)(f"{self.name}() cannot take {error}. Its signature: {self.signature}") from error
+        return (), {name: value for name, value in {**given, **built}.items() if name not in left_out}
+
     def _type_text(self, name: str) -> str:
-        return self._schema.hints[name]
+        return self._schema.texts.get(name) or super()._type_text(name)
 
     def _returns(self) -> str:
         return self._schema.returns
@@ -220,7 +290,7 @@ def tool(
             \"\"\"
 
     `@tool(threaded=True)` lets calls run side by side in a pool; otherwise they run on the thread that called
-    `run()`. Raises ToolError naming what is missing and the line to add.
+    `run()`. Of an object's method: `tool(obj.method)`. Raises ToolError naming what is missing and the line to add.
     """
     if tool_function is None:
         return functools.partial(_function_tool, threaded=threaded)
@@ -230,129 +300,24 @@ def tool(
 def _function_tool(function: Callable[..., Any], threaded: bool) -> FunctionTool:
     if isinstance(function, FunctionTool):
         function = function.__wrapped__
+    if isinstance(function, staticmethod):
+        function = cast("staticmethod[..., Any]", function).__func__
     if not inspect.isroutine(function):
-        raise ToolError(f"@tool takes a function, not {_short(function)}. For a class, derive from Tool")
-    _check_name(function.__name__)
+        raise ToolError(f"@tool takes a function, not {brief(function)}. For a class, derive from Tool")
+    _check_no_method(function)
+    check_name(function.__name__)
     return FunctionTool(function, read_function(function), threaded=threaded)
 
 
-def _check_name(name: str, owns_reserved_name: bool = False) -> None:
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise ToolError(f"{name!r} cannot be the name of a tool: an action calls it as a Python function. Rename it")
-    if name in RESERVED_NAMES and not owns_reserved_name:
-        raise ToolError(f"{name!r} cannot be the name of a tool: {RESERVED_NAMES[name]}. Rename it")
-    if hasattr(builtins, name):
-        raise ToolError(f"{name!r} cannot be the name of a tool: it is a builtin that other code needs. Rename it")
-
-
-def _check_input(tool_name: str, name: str, spec: Any) -> None:
-    where = f"tool {tool_name!r}: input {name!r}"
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise ToolError(f"{where} cannot be written as a parameter in Python. Rename it")
-    if not isinstance(spec, dict) or not {"type", "description"} <= spec.keys():
-        raise ToolError(f'{where} needs a type and a description: {{"type": "string", "description": "…"}}')
-    kinds = cast("str | list[str]", spec["type"])
-    for kind in [kinds] if isinstance(kinds, str) else kinds:
-        if kind not in AUTHORIZED_TYPES:
-            raise ToolError(f"{where} has the type {kind!r}, which is not one of {_TYPES_TEXT}")
-
-
-def bind_arguments(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, positional ones in the order of `tool.inputs`. Called by the bridge.
-
-    Raises ToolError for too many of them or one given twice. Values are not checked here.
-    """
-    names = list(tool.inputs)
-    if len(args) > len(names):
-        raise ToolError(_teach(tool, f"takes {len(names)} arguments, but {len(args)} were given"))
-    arguments = dict(zip(names, args, strict=False))
-    twice = [name for name in kwargs if name in arguments]
-    if twice:
-        raise ToolError(_teach(tool, f"got {twice[0]!r} twice"))
-    return {**arguments, **kwargs}
-
-
-def validate_tool_arguments(tool: Tool, arguments: Mapping[str, Any]) -> None:
-    """Check the arguments of a call against the tool's schema.
-
-    Raises ToolError for an unknown name, a missing one, or a value of the wrong type. The message is for the model:
-    it names the value and the signature. An int passes for a number; a bool is no int.
-    """
-    for name in arguments:
-        if name not in tool.inputs:
-            close = difflib.get_close_matches(name, tool.inputs, n=1)
-            guess = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ToolError(_teach(tool, f"has no argument {name!r}{guess}"))
-    optional = tool.optional_inputs
-    for name, spec in tool.inputs.items():
-        if name in arguments:
-            problem = _problem(spec, arguments[name], name)
-            if problem:
-                raise ToolError(_teach(tool, problem))
-        elif name not in optional:
-            raise ToolError(_teach(tool, f"needs the argument {name!r}"))
-
-
-def _teach(tool: Tool, problem: str) -> str:
-    return f"{tool.name}() {problem}. Its signature: {tool.signature}"
-
-
-def _problem(spec: Mapping[str, Any], value: Any, path: str) -> str | None:
-    """What is wrong with a value; None if nothing is."""
-    if type(value).__name__ == "RemoteValue":  # by name: the class lives with the executors, above
-        return f"cannot take {path!r}: {_short(value)} stayed in the child; pass plain data instead"
-    kinds: list[str] = [spec["type"]] if isinstance(spec["type"], str) else list(spec["type"])
-    if value is None and spec.get("nullable"):
-        return None
-    if not any(_FITS[kind](value) for kind in kinds):
-        wanted = " or ".join(_WORDS[kind] for kind in kinds)
-        return f"needs {wanted} for {path!r}, not the {type(value).__name__} {_short(value)}"
-    if spec.get("enum") and value not in spec["enum"]:
-        return f"needs one of {', '.join(map(repr, spec['enum']))} for {path!r}, not {_short(value)}"
-    if "items" in spec and isinstance(value, (list, tuple)):
-        problems = (_problem(spec["items"], item, f"{path}[{index}]") for index, item in enumerate(value))
-        return next(filter(None, problems), None)
-    return None
-
-
-def _is_object(value: Any) -> bool:
-    """A dict, or anything that is no plain scalar or list: tables, images, dates."""
-    return value is not None and not isinstance(value, (str, bool, int, float, list, tuple))
-
-
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "__len__") and hasattr(value, "__iter__") and not isinstance(value, (str, bytes, dict))
-
-
-_FITS: dict[str, Callable[[Any], bool]] = {
-    "string": lambda value: isinstance(value, str),
-    "boolean": lambda value: isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"),
-    "integer": lambda value: not isinstance(value, bool) and isinstance(value, numbers.Integral),
-    "number": lambda value: not isinstance(value, bool) and isinstance(value, numbers.Real),
-    "array": _is_array,
-    "object": _is_object,
-    "image": _is_object,
-    "audio": lambda value: _is_object(value) or _is_array(value),
-    "null": lambda value: value is None,
-    "any": lambda value: True,
-}
-_WORDS = {
-    "string": "a string",
-    "boolean": "True or False",
-    "integer": "an integer",
-    "number": "a number",
-    "array": "a list",
-    "object": "a dict or an object",
-    "image": "an image",
-    "audio": "audio data",
-    "null": "None",
-    "any": "any value",
-}
-
-_REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = 80
-
-
-def _short(value: Any) -> str:
-    """The repr of a value as one line of bounded length; never raises."""
-    return " ".join(_REPR.repr(value).split())
+def _check_no_method(function: Callable[..., Any]) -> None:
+    """A function in a class body still lacks its object."""
+    name = getattr(function, "__name__", "it")
+    if isinstance(function, classmethod):
+        raise ToolError(f"@tool cannot stand above @classmethod. Make the tool from the class: tool(TheClass.{name})")
+    within = getattr(function, "__qualname__", name).rpartition(".")[0].rpartition(".")[2]
+    first = next(iter(getattr(getattr(function, "__code__", None), "co_varnames", ())), "")
+    if first == "self" and within not in ("", "<locals>") and not inspect.ismethod(function):
+        raise ToolError(
+            f"@tool cannot stand above the method {within}.{name}(), which needs an object. "
+            f"Make the tool from the object: tool(obj.{name})"
+        )

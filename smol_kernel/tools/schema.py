@@ -6,17 +6,16 @@ their Python spelling for the prompt.
 
 from __future__ import annotations
 
-import collections.abc
-import enum
 import inspect
+import json
 import re
-import types
-import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import Any, cast
 
 from smol_kernel.errors import ToolError
+from smol_kernel.tools.hints import hints_of, is_plain, note, type_schema, type_text
+from smol_kernel.tools.records import holds_record
 
 AUTHORIZED_TYPES = ("string", "boolean", "integer", "number", "image", "audio", "array", "object", "any", "null")
 """Types that `inputs` and `output_type` of a tool may name."""
@@ -35,17 +34,6 @@ PYTHON_NAMES = {
 }
 """How each type is written in a signature, where no type hint says it better."""
 
-_SCALARS: dict[Any, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
-_ARRAYS = (
-    list,
-    tuple,
-    set,
-    frozenset,
-    collections.abc.Sequence,
-    collections.abc.Set,
-    collections.abc.Collection,
-    collections.abc.Iterable,
-)
 _SECTIONS = {
     "Args": "Args",
     "Arguments": "Args",
@@ -56,6 +44,7 @@ _SECTIONS = {
     "Raises": "Raises",
 }
 _SECTION = re.compile(rf"^({'|'.join(_SECTIONS)})\s*:\s*$")
+_CHOICES = re.compile(r"\s*\(choices:\s*(.*?)\)\s*$")
 _ENTRY = re.compile(r"^(\s*)\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
 
 
@@ -67,10 +56,16 @@ class FunctionSchema:
     description: str
     inputs: dict[str, dict[str, Any]]
     output_type: str
+    output_schema: dict[str, Any] | None
+    """The shape of the result, where the return type says it."""
     returns: str
     """The `Returns:` section of the docstring; empty where there is none."""
-    hints: dict[str, str]
+    texts: dict[str, str]
     """Parameter (and "return") → its type hint as text."""
+    hints: dict[str, Any]
+    """Parameter → its type hint."""
+    left_out: frozenset[str]
+    """Parameters for which None means that they are left out: they have another default, and no None in their hint."""
 
 
 def read_function(function: Callable[..., Any]) -> FunctionSchema:
@@ -81,7 +76,7 @@ def read_function(function: Callable[..., Any]) -> FunctionSchema:
     """
     name = function.__name__
     parameters = _parameters(name, function)
-    hints = _type_hints(name, function)
+    hints = hints_of(function, f"tool {name!r}")
     if "return" not in hints:
         raise ToolError(
             f"tool {name!r} has no return type. Write it in the signature: "
@@ -94,31 +89,70 @@ def read_function(function: Callable[..., Any]) -> FunctionSchema:
             f'    """Say in one sentence what {name} does.{_args_example(parameters)}"""'
         )
     inputs: dict[str, dict[str, Any]] = {}
+    left_out: set[str] = set()
     for parameter in parameters.values():
         if parameter.name not in hints:
             raise ToolError(
                 f"tool {name!r}: parameter {parameter.name!r} has no type hint. "
                 f"Write it in the signature: `{parameter.name}: str`"
             )
-        if not described.get(parameter.name):
+        hint = hints[parameter.name]
+        text = described.get(parameter.name) or note(hint)
+        if not text:
             raise ToolError(_undescribed(name, parameter.name, described, parameters))
-        schema = type_schema(hints[parameter.name], f"tool {name!r}: parameter {parameter.name!r}")
-        if parameter.default is None:
-            schema["nullable"] = True
-        inputs[parameter.name] = {
-            "type": schema.pop("type"),
-            "description": described[parameter.name],
-            **schema,
-        }
-    output_type = type_schema(hints["return"], f"tool {name!r}: the return type")["type"]
+        schema = type_schema(hint, f"tool {name!r}: parameter {parameter.name!r}")
+        if parameter.default not in (parameter.empty, None) and not _takes_none(schema):
+            left_out.add(parameter.name)
+        inputs[parameter.name] = _input(schema, text, parameter)
+    shape = type_schema(hints["return"], f"tool {name!r}: the return type")
     return FunctionSchema(
         name=name,
         description=description,
         inputs=inputs,
-        output_type=output_type if isinstance(output_type, str) else "any",
+        output_type=shape["type"] if isinstance(shape["type"], str) else "any",
+        output_schema=_as_json_schema(shape) if holds_record(hints["return"]) else None,
         returns=returns,
-        hints={key: type_text(hint) for key, hint in hints.items()},
+        texts={key: type_text(hint) for key, hint in hints.items()},
+        hints={key: hint for key, hint in hints.items() if key != "return"},
+        left_out=frozenset(left_out),
     )
+
+
+def _input(schema: dict[str, Any], description: str, parameter: inspect.Parameter) -> dict[str, Any]:
+    """An entry of `inputs`. Choices at the end of the description, `(choices: ["a", "b"])`, become its enum."""
+    choices = _CHOICES.search(description)
+    if choices:
+        description = description[: choices.start()]
+        of_items = schema["type"] == "array"
+        values = _choices(choices[1])
+        schema |= {"items": {**schema.get("items", {}), "enum": values}} if of_items else {"enum": values}
+    if parameter.default is not parameter.empty:
+        schema["nullable"] = True
+        if parameter.default is not None and is_plain(parameter.default):
+            schema["default"] = parameter.default
+    return {"type": schema.pop("type"), **schema, "description": description}
+
+
+def _choices(text: str) -> list[Any]:
+    try:
+        values: Any = json.loads(text)
+        if isinstance(values, list):
+            return cast("list[Any]", values)
+    except ValueError:
+        pass
+    return [part.strip().strip("'\"") for part in text.strip("[]").split(",")]
+
+
+def _takes_none(schema: dict[str, Any]) -> bool:
+    return schema.get("nullable", False) or schema["type"] in ("any", "null")
+
+
+def _as_json_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema in JSON schema's own words."""
+    if not schema.pop("nullable", False):
+        return schema
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    return {**schema, "type": [*kinds, "null"]}
 
 
 def _parameters(name: str, function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -136,16 +170,6 @@ def _parameters(name: str, function: Callable[..., Any]) -> dict[str, inspect.Pa
     return parameters
 
 
-def _type_hints(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function)
-    except NameError as error:
-        raise ToolError(
-            f"tool {name!r}: a type hint names {error.name!r}, which is not defined. "
-            f"Import it before the function, or write the hint as Any"
-        ) from error
-
-
 def _args_example(parameters: dict[str, inspect.Parameter]) -> str:
     if not parameters:
         return ""
@@ -159,79 +183,6 @@ def _undescribed(name: str, parameter: str, described: dict[str, str], parameter
         f"tool {name!r}: parameter {parameter!r} is not described{hint}. Add to the docstring:\n"
         f"    Args:\n        {parameter}: What it is."
     )
-
-
-def type_schema(hint: Any, where: str) -> dict[str, Any]:
-    """The schema of a type hint: `type`, and where they apply `nullable`, `enum`, `items`.
-
-    `where` opens the message of the ToolError that an Enum class raises: its members cannot cross from the child.
-    """
-    origin = typing.get_origin(hint) or hint
-    if hint in _SCALARS:
-        return {"type": _SCALARS[hint]}
-    if origin in (Union, types.UnionType):
-        return _union_schema([type_schema(arg, where) for arg in typing.get_args(hint)])
-    if origin is Literal:
-        return _literal_schema(typing.get_args(hint))
-    if hint is Any or hint is object or not isinstance(origin, type):
-        return {"type": "any"}
-    if issubclass(origin, enum.Enum):
-        choices = ", ".join(repr(member.value) for member in origin)
-        raise ToolError(f"{where} is the Enum {origin.__name__}, which an action cannot pass. Use Literal[{choices}]")
-    if origin in _ARRAYS:
-        items = [arg for arg in typing.get_args(hint) if arg is not Ellipsis]
-        schema: dict[str, Any] = {"type": "array"}
-        if len(items) == 1 and not isinstance(items[0], typing.TypeVar):
-            schema["items"] = type_schema(items[0], where)
-        return schema
-    if origin.__module__.startswith("PIL."):
-        return {"type": "image"}
-    return {"type": "object"}
-
-
-def _union_schema(members: list[dict[str, Any]]) -> dict[str, Any]:
-    nullable = any(member["type"] == "null" or member.get("nullable") for member in members)
-    members = [member for member in members if member["type"] != "null"]
-    kinds: list[str] = []
-    for member in members:
-        kinds += [member["type"]] if isinstance(member["type"], str) else member["type"]
-    kinds = list(dict.fromkeys(kinds))
-    if "number" in kinds and "integer" in kinds:
-        kinds.remove("integer")
-    if "any" in kinds:
-        kinds = ["any"]
-    schema: dict[str, Any] = dict(members[0]) if len(members) == 1 else {"type": kinds[0] if len(kinds) == 1 else kinds}
-    if nullable:
-        schema["nullable"] = True
-    return schema
-
-
-def _literal_schema(choices: tuple[Any, ...]) -> dict[str, Any]:
-    values = [choice for choice in choices if choice is not None]
-    kinds = list(dict.fromkeys(_SCALARS.get(type(value), "any") for value in values))
-    schema: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else "any", "enum": values}
-    if len(values) < len(choices):
-        schema["nullable"] = True
-    return schema
-
-
-def type_text(hint: Any) -> str:
-    """A type hint as one writes it: `list[str]`, `int | None`, `DataFrame`."""
-    if isinstance(hint, str):
-        return hint
-    if hint is None or hint is type(None):
-        return "None"
-    if hint is Ellipsis:
-        return "..."
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " | ".join(type_text(arg) for arg in args)
-    if origin is Literal:
-        return f"Literal[{', '.join(map(repr, args))}]"
-    if isinstance(hint, (list, tuple)):  # the parameters within Callable[[...], ...]
-        return f"[{', '.join(map(type_text, hint))}]"
-    name = getattr(origin or hint, "__name__", None) or str(hint).removeprefix("typing.")
-    return f"{name}[{', '.join(map(type_text, args))}]" if args else name
 
 
 def parse_docstring(doc: str) -> tuple[str, dict[str, str], str]:

@@ -1,0 +1,134 @@
+"""Records at the border: a dict from an action becomes the dataclass or pydantic model a function wants, and back.
+
+`@tool` builds arguments with `build`; whoever hands a tool's result on to a child calls `to_plain` first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import typing
+from typing import Any, Union, cast
+
+from smol_kernel.errors import ToolError, ToolTypeError
+from smol_kernel.memory.rich_values import AgentType
+from smol_kernel.tools.hints import ARRAYS, MAPPINGS, bare, is_model, is_record, is_typed_dict
+
+_SIMPLE = (type(None), bool, int, float, str, bytes)
+
+
+def holds_record(hint: Any) -> bool:
+    """True if a value of this hint is, or may contain, a dataclass, a TypedDict or a pydantic model."""
+    hint = bare(hint)
+    return is_record(hint) or is_record(typing.get_origin(hint)) or any(map(holds_record, typing.get_args(hint)))
+
+
+def build(hint: Any, value: Any, path: str) -> Any:
+    """`value` with the dicts in it made the records that the hint names; what is one already stays.
+
+    Raises ToolError, which names the place by `path`, for a dict the record does not take.
+    """
+    hint = bare(hint)
+    if not holds_record(hint):
+        return value
+    origin, args = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if is_record(origin):
+        return _instance(origin, hint, value, path)
+    if origin in (Union, types.UnionType):
+        return _one_of(args, value, path)
+    if origin in ARRAYS and isinstance(value, (list, tuple)):
+        items = cast("list[Any]", value)
+        kinds = args if origin is tuple and Ellipsis not in args else args[:1] * len(items)
+        built = [build(kind, item, f"{path}[{place}]") for place, (kind, item) in enumerate(zip(kinds, items))]  # noqa: B905 - a tuple's length is the schema's business
+        return tuple(built) if origin is tuple else built
+    if origin in MAPPINGS and isinstance(value, dict) and len(args) == 2:
+        pairs = cast("dict[Any, Any]", value).items()
+        return {key: build(args[1], item, f"{path}[{key!r}]") for key, item in pairs}
+    return value
+
+
+def _one_of(members: tuple[Any, ...], value: Any, path: str) -> Any:
+    """The record of the first member that takes the value; if none does, the first complaint."""
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    complaint: ToolError | None = None
+    for member in members:
+        if isinstance(value, _container(bare(member))):
+            try:
+                return build(member, value, path)
+            except ToolError as error:
+                complaint = complaint or error
+    if complaint:
+        raise complaint
+    return cast("Any", value)
+
+
+def _container(hint: Any) -> tuple[type, ...]:
+    """The types of a plain value that can stand for a value of this hint; of a scalar none."""
+    origin = typing.get_origin(hint) or hint
+    if is_record(origin) or origin in MAPPINGS:
+        return (dict,)
+    return (list, tuple) if origin in ARRAYS else ()
+
+
+def _instance(record: Any, hint: Any, value: Any, path: str) -> Any:
+    if not isinstance(value, dict):
+        if not is_typed_dict(record) and isinstance(value, record):
+            return value
+        raise ToolTypeError(f"{path!r}: it needs a dict with the fields of {record.__name__}, not {value!r:.80}")
+    fields = cast("dict[str, Any]", value)
+    try:
+        if is_model(record):
+            return cast("Any", hint).model_validate(fields)
+        kinds = typing.get_type_hints(record, include_extras=True)
+        fields = {key: build(kinds.get(key, Any), item, f"{path}[{key!r}]") for key, item in fields.items()}
+        return fields if is_typed_dict(record) else record(**fields)
+    except ToolError:
+        raise
+    except (TypeError, ValueError) as error:  # what a record's own checks raise
+        raise ToolError(_complaint(error, record.__name__, path)) from error
+
+
+def _complaint(error: Exception, name: str, path: str) -> str:
+    """What is wrong with a record's fields; a pydantic error tells each with its place."""
+    tell = getattr(error, "errors", None)
+    if not callable(tell):
+        return f"{path!r}: {name} refuses it: {error}"
+    places: list[str] = []
+    for problem in cast("list[dict[str, Any]]", tell()):
+        place = path + "".join(f"[{step!r}]" for step in problem.get("loc", ()))
+        places.append(f"{place!r}: {problem.get('msg', error)}")
+    return "; ".join(places)
+
+
+def to_plain(value: Any) -> Any:
+    """A tool's result as data that may cross to a child: records as dicts, Enum members as their values, AgentImage and
+    the like as the value they hold. Anything else stays as it is, and lists and dicts without such values are the same
+    objects as before."""
+    kind = type(value)
+    if kind in _SIMPLE:
+        return value
+    if isinstance(value, AgentType):
+        return value.to_raw()
+    if kind in (list, tuple, set, frozenset):
+        return _plain_items(value)
+    if kind is dict:
+        plain = {key: to_plain(item) for key, item in value.items()}
+        return value if all(plain[key] is item for key, item in value.items()) else plain
+    if isinstance(value, enum.Enum):
+        return value.value
+    if is_model(kind):
+        return to_plain(value.model_dump(by_alias=True))
+    if dataclasses.is_dataclass(kind):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(kind)}
+    return value
+
+
+def _plain_items(value: Any) -> Any:
+    if set(map(type, value)) <= set(_SIMPLE):  # a long list of numbers costs no walk in Python
+        return value
+    plain = [to_plain(item) for item in value]
+    if all(new is old for new, old in zip(plain, value, strict=True)):
+        return value
+    return type(value)(plain)

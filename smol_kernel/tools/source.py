@@ -1,0 +1,240 @@
+"""Tools as source: writing one down as a module that stands alone, and making one from such a module.
+
+What a tool says and does is written; what an instance holds (keys, connections) is not, and a tool that needs that is
+refused by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib.metadata
+import inspect
+import linecache
+import re
+import symtable
+import sys
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from smol_kernel.errors import ToolError
+from smol_kernel.tools.gradio_page import page_for
+
+if TYPE_CHECKING:
+    from smol_kernel.tools.base import Tool
+
+_OURS = "smol_kernel"
+_FOREIGN = re.compile(r"^(\s*)from\s+smolagents(?:\.\w+)*\s+import\s+", re.MULTILINE)
+_MODULE = "smol_tool_source"
+"""Name of the module that a tool's source runs as."""
+
+
+def to_dict(tool: Tool) -> dict[str, Any]:
+    """The tool as `name`, `code` and `requirements`. Raises ToolError naming what keeps it from being written down."""
+    code = tool._code or _code_of(tool)  # pyright: ignore[reportPrivateUsage]
+    return {"name": tool.name, "code": code, "requirements": requirements(code)}
+
+
+def save(tool: Tool, folder: Path, module: str, make_gradio_app: bool) -> None:
+    """Write `MODULE.py`, `requirements.txt` and, if asked, `app.py` into the folder, which is made if it is missing."""
+    if not module.isidentifier():
+        raise ToolError(f"tool_file_name={module!r} cannot be imported as a module; give a name such as 'tool'")
+    written = to_dict(tool)
+    needed = [*written["requirements"], *(["gradio"] if make_gradio_app else [])]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{module}.py").write_text(written["code"], encoding="utf-8")
+    (folder / "requirements.txt").write_text("".join(f"{name}\n" for name in needed), encoding="utf-8")
+    if make_gradio_app:
+        (folder / "app.py").write_text(page_for(tool, written["code"], module), encoding="utf-8")
+
+
+def from_code(base: type[Tool], code: str, kwargs: dict[str, Any]) -> Tool:
+    """Run `code` in this process and give the one tool that it defines. Raises ToolError if there is not one."""
+    code = _FOREIGN.sub(rf"\1from {_OURS} import ", code)
+    module = types.ModuleType(_MODULE)
+    exec(compile(code, f"<{_MODULE}>", "exec"), module.__dict__)
+    found = _tools_in(module.__dict__, base)
+    if len(found) != 1:
+        names = ", ".join(getattr(each, "__name__", "") for each in found) or "none"
+        raise ToolError(f"the code has to define one tool, by a class derived from Tool or by @tool; it has: {names}")
+    made = found[0]
+    if isinstance(made, type):
+        made = made(**kwargs)
+    elif kwargs:
+        raise ToolError(f"tool {made.name!r} is a function and takes no constructor arguments, such as {kwargs!r:.80}")
+    made._code = code  # pyright: ignore[reportPrivateUsage]
+    return made
+
+
+def _tools_in(namespace: dict[str, Any], base: type[Tool]) -> list[Any]:
+    """Tools made by `@tool` in the module, and its classes that no other tool class of it is derived from."""
+    made: list[Any] = [value for value in namespace.values() if isinstance(value, base)]
+    classes = [value for value in namespace.values() if isinstance(value, type) and issubclass(value, base)]
+    own = [kind for kind in classes if kind.__module__ == _MODULE]
+    leaves = [kind for kind in own if not any(kind in other.__mro__[1:] for other in own)]
+    return made if made and not leaves else leaves if not made else [*made, *leaves]
+
+
+def requirements(code: str) -> list[str]:
+    """The packages that a module's imports need, as pip names them, sorted; the standard library's are left out."""
+    roots = {"smol_kernel"}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            roots.add(node.module.partition(".")[0])
+    outside = roots - set(sys.stdlib_module_names) - {_OURS}
+    known = importlib.metadata.packages_distributions() if outside else {}
+    return sorted({"smol-kernel", *(known.get(root, [root])[0] for root in outside)})
+
+
+def _code_of(tool: Tool) -> str:
+    wrapped = getattr(tool, "__wrapped__", None)
+    return _function_code(tool.name, wrapped) if wrapped else _class_code(tool.name, type(tool))
+
+
+def _function_code(name: str, wrapped: Callable[..., Any]) -> str:
+    if inspect.ismethod(wrapped):
+        owner = type(wrapped.__self__).__name__
+        raise ToolError(f"tool {name!r} cannot be written as source: it is a method of a live {owner} object")
+    function = cast("types.FunctionType", inspect.unwrap(wrapped))
+    node, text = _find(name, function, ast.FunctionDef, ast.AsyncFunctionDef)
+    if not any("tool" in ast.unparse(decorator) for decorator in node.decorator_list):
+        text = f"@tool\n{text}"  # it was made by tool(function)
+    return _module(name, text, function, {"tool": f"from {_OURS} import tool"})
+
+
+def _class_code(name: str, kind: type) -> str:
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)][
+        1:
+    ]
+    if needed:
+        raise ToolError(
+            f"tool {name!r} cannot be written as source: {kind.__name__} needs the constructor argument {needed[0]!r}, "
+            f"which stays here. Give it a default, such as None, and read the value where it is needed"
+        )
+    own = [member for member in vars(kind).values() if inspect.isfunction(member)]
+    if not own:
+        raise ToolError(f"tool {name!r} cannot be written as source: {kind.__name__} has no method of its own")
+    _, text = _find(name, own[0], ast.ClassDef)
+    return _module(name, text, own[0], {})
+
+
+def _find(name: str, function: types.FunctionType, *kinds: type[ast.AST]) -> tuple[Any, str]:
+    """The definition of a function, or of the class around it, and its text: by its line, since names come twice."""
+    lines = linecache.getlines(function.__code__.co_filename)
+    try:
+        tree = ast.parse("".join(lines))
+    except SyntaxError:  # a notebook's cell with a magic in it: of one function only
+        lines = inspect.getsource(function).splitlines(keepends=True)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+        lines, first = textwrap.dedent("".join(lines)).splitlines(keepends=True), 1
+    else:
+        first = function.__code__.co_firstlineno
+    for node in ast.walk(tree):
+        members = node.body if isinstance(node, ast.ClassDef) and ast.ClassDef in kinds else [node]
+        if isinstance(node, kinds) and any(_starts_at(member, first) for member in members):
+            start = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])  # pyright: ignore[reportAttributeAccessIssue]
+            return node, textwrap.dedent("".join(lines[start - 1 : node.end_lineno]))  # pyright: ignore
+    raise ToolError(
+        f"tool {name!r} cannot be written as source: the text of its definition is not to be found. "
+        f"Define it in a file or a notebook cell"
+    )
+
+
+def _starts_at(node: ast.AST, line: int) -> bool:
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return False
+    return line == min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
+def _module(name: str, text: str, function: types.FunctionType, imports: dict[str, str]) -> str:
+    """The definition with the imports it needs above it. Raises ToolError for a name that no import gives."""
+    reached = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
+    inside, outside = _names(text)
+    for used in sorted(inside - outside):
+        raise ToolError(
+            f"tool {name!r} cannot be written as source: it uses {used!r}, which is defined outside of it. "
+            f"{_remedy(used, reached.get(used))}"
+        )
+    for used in sorted(outside - imports.keys()):
+        line = _import_line(used, reached.get(used))
+        if line is None:
+            raise ToolError(
+                f"tool {name!r} cannot be written as source: its definition names {used!r}, which is defined outside "
+                f"of it. Use what can be imported from an installed package, or write it out"
+            )
+        imports[used] = line
+    future = "from __future__ import annotations\n\n" if function.__code__.co_flags & 0x1000000 else ""
+    return f"{future}{chr(10).join(sorted(set(imports.values())))}\n\n\n{text.rstrip()}\n"
+
+
+def _remedy(name: str, value: Any) -> str:
+    if isinstance(value, types.ModuleType):
+        line = f"import {value.__name__}" + (f" as {name}" if value.__name__ != name else "")
+        return f"Write `{line}` inside the function that uses it"
+    return "Define or import it inside the function that uses it, or pass it as an argument"
+
+
+def _names(text: str) -> tuple[set[str], set[str]]:
+    """The names from outside that a definition uses: when its functions run, and when it is itself run."""
+    table = symtable.symtable(text, "<tool>", "exec")
+    inside, outside = set(_globals_of(table)), set[str]()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            every = node.args
+            places: list[ast.AST | None] = [*node.decorator_list, node.returns, *every.defaults, *every.kw_defaults]
+            places += [argument.annotation for argument in (*every.posonlyargs, *every.args, *every.kwonlyargs)]
+            places += [star.annotation for star in (every.vararg, every.kwarg) if star]
+        elif isinstance(node, ast.ClassDef):
+            places = [*node.bases, *node.decorator_list, *(keyword.value for keyword in node.keywords)]
+            simple = (ast.Assign, ast.AnnAssign, ast.Expr)
+            places += [statement for statement in node.body if isinstance(statement, simple)]
+        else:
+            continue
+        outside |= {name for place in places if place is not None for name in _read_names(place)}
+    own = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()}
+    own |= {child.get_name() for child in table.get_children()} | set(dir(builtins))
+    for child in table.get_children():  # a class's attributes are at hand in its body
+        own |= {
+            symbol.get_name() for symbol in child.get_symbols() if child.get_type() == "class" and symbol.is_assigned()
+        }
+    return inside - own, outside - own
+
+
+def _globals_of(table: symtable.SymbolTable) -> Iterator[str]:
+    for child in table.get_children():
+        if child.get_type() == "function" and child.get_name() != "__annotate__":
+            yield from (symbol.get_name() for symbol in child.get_symbols() if symbol.is_global())
+        yield from _globals_of(child)
+
+
+def _read_names(node: ast.AST) -> Iterator[str]:
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
+            yield part.id
+
+
+def _import_line(name: str, value: Any) -> str | None:
+    """The import that gives `value` under `name`; None if there is none to rely on."""
+    if isinstance(value, types.ModuleType):
+        module, symbol = value.__name__, ""
+    elif getattr(typing, name, None) is value and value is not None:
+        module, symbol = "typing", name
+    else:
+        module = str(getattr(value, "__module__", ""))
+        symbol = str(getattr(value, "__qualname__", ""))
+        if not symbol or getattr(sys.modules.get(module), symbol, None) is not value:
+            return None
+    root = module.partition(".")[0]
+    if root not in sys.stdlib_module_names and root not in importlib.metadata.packages_distributions():
+        return None
+    if root == _OURS:
+        module = root if symbol in cast("Any", sys.modules[root]).__all__ else module
+    renamed = "" if name == (symbol or module) else f" as {name}"
+    return f"from {module} import {symbol}{renamed}" if symbol else f"import {module}{renamed}"
