@@ -1,0 +1,74 @@
+"""PythonInterpreterTool: the one built-in tool that needs a child kernel. Agents that write no code are given it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from smol_kernel.errors import AgentExecutionError
+from smol_kernel.executors.kernel import LocalPythonExecutor
+from smol_kernel.executors.observation import clean, truncate
+from smol_kernel.executors.values import RemoteValue
+from smol_kernel.tools.base import Tool
+
+FORGET = "get_ipython().reset(new_session=False); get_ipython().compile.reset_compiler_flags()"
+"""Clears the child's namespace; takes a twentieth of the time a fresh child needs."""
+
+
+class PythonInterpreterTool(Tool):
+    """`python_interpreter(code)` runs code in a child kernel of the tool's own, never in the host.
+
+    Each call begins with an empty namespace. The result is what was printed and the value of the last statement. The
+    child starts with the first call and ends with the tool, or by `cleanup()`. Calls from several threads wait for
+    each other.
+
+    Parameters: `authorized_imports`, the modules that import statements may name beside the basic ones of
+    `LocalPythonExecutor` (None: all that is installed); `timeout_seconds` for one call (None: no limit). A call raises
+    AgentExecutionError, whose text begins with what was printed before.
+    """
+
+    name = "python_interpreter"
+    description = "Runs Python code. Returns what it printed and the value of its last statement."
+    output_type = "string"
+
+    def __init__(
+        self,
+        *args: Any,
+        authorized_imports: Sequence[str] | None = None,
+        timeout_seconds: float | None = 30,
+        **kwargs: Any,
+    ) -> None:
+        self.authorized_imports = None if authorized_imports is None else list(authorized_imports)
+        self.timeout_seconds = timeout_seconds
+        self.inputs = {"code": {"type": "string", "description": self._about_code()}}
+        self._executor = LocalPythonExecutor(self.authorized_imports, timeout_seconds=timeout_seconds)
+        self._one_at_a_time = threading.Lock()
+        self._used = False
+        super().__init__(*args, **kwargs)
+
+    def forward(self, code: str) -> str:
+        """What the code printed, and its last value."""
+        with self._one_at_a_time:
+            if self._used:
+                self._forget()
+            self._used = True
+            done = self._executor(code)
+        value = done.output.text if isinstance(done.output, RemoteValue) else str(done.output)
+        value = truncate(clean(value), self._executor.max_print_outputs_length)
+        return f"Stdout:\n{done.logs}\nOutput: {value}"
+
+    def cleanup(self) -> None:
+        """End the child. A later call starts a fresh one."""
+        self._executor.cleanup()
+
+    def _forget(self) -> None:
+        try:
+            self._executor(FORGET)
+        except AgentExecutionError:  # the code before left nothing that could be cleared
+            self._executor.restart()
+
+    def _about_code(self) -> str:
+        modules = self.authorized_imports
+        imports = "" if modules is None or "*" in modules else f" It may import {', '.join(modules)} and basic modules."
+        return f"The code, complete in itself: variables of earlier calls are gone.{imports}"
