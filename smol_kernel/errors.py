@@ -14,6 +14,8 @@ The tree (a standard type in brackets where one fits as well)::
     ├── ModelError [RuntimeError]      a model cannot be built or reached
     │   └── ContextLengthError         the conversation is longer than the model can read
     ├── ToolError [ValueError]         a tool is defined or called wrongly
+    ├── MCPServerError [RuntimeError]  an MCP server cannot be reached, or answers with an error
+    │   └── MCPTimeoutError [TimeoutError]  it did not answer in time
     ├── ExecutorError [RuntimeError]   the child kernel cannot be started or reached
     │   └── ChildDiedError             the child kernel ended by itself
     ├── NotPortableError [TypeError]   a value cannot cross between host and child
@@ -88,6 +90,14 @@ class ContextLengthError(ModelError):
 
 class ToolError(SmolError, ValueError):
     """A tool is defined or called wrongly; the message names the place."""
+
+
+class MCPServerError(SmolError, RuntimeError):
+    """An MCP server cannot be started or reached, or answers with an error; the message names the server."""
+
+
+class MCPTimeoutError(MCPServerError, TimeoutError):
+    """An MCP server did not answer in time."""
 
 
 class ExecutorError(SmolError, RuntimeError):
