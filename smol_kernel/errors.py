@@ -16,6 +16,8 @@ The tree (a standard type in brackets where one fits as well)::
     │   └── ContextLengthError         the conversation is longer than the model can read
     ├── ToolError [ValueError]         a tool is defined or called wrongly
     │   └── ToolTypeError [TypeError]  a value is of the wrong type
+    ├── MCPServerError [RuntimeError]  an MCP server cannot be reached, or answers with an error
+    │   └── MCPTimeoutError [TimeoutError]  it did not answer in time
     ├── ExecutorError [RuntimeError]   the child kernel cannot be started or reached
     │   └── ChildDiedError             the child kernel ended by itself
     ├── NotPortableError [TypeError]   a value cannot cross between host and child
@@ -98,6 +100,14 @@ class ToolError(SmolError, ValueError):
 
 class ToolTypeError(ToolError, TypeError):
     """A tool is defined or called with a value of the wrong type."""
+
+
+class MCPServerError(SmolError, RuntimeError):
+    """An MCP server cannot be started or reached, or answers with an error; the message names the server."""
+
+
+class MCPTimeoutError(MCPServerError, TimeoutError):
+    """An MCP server did not answer in time."""
 
 
 class ExecutorError(SmolError, RuntimeError):

@@ -1,0 +1,41 @@
+"""`ToolCollection`: tools that belong together, for example those of an MCP server."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from typing import Any
+
+from smol_kernel.errors import ConfigError
+from smol_kernel.tools.base import Tool
+
+
+class ToolCollection:
+    """Tools as a whole: `CodeAgent(tools=[*collection.tools], …)`."""
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self.tools: list[Tool] = list(tools)
+
+    @classmethod
+    @contextmanager
+    def from_mcp(
+        cls, server_parameters: Any, trust_remote_code: bool = False, structured_output: bool | None = None
+    ) -> Generator[ToolCollection]:
+        """The tools of MCP servers, for the length of a `with` block.
+
+        Parameters are those of MCPClient. A server is somebody's program: it is started here, or is sent what the
+        agent passes it, and what it answers steers the agent; so it has to be trusted by `trust_remote_code=True`.
+        Raises ConfigError without that, and what MCPClient raises.
+        """
+        if not trust_remote_code:
+            raise ConfigError(
+                "an MCP server runs code of others, on this machine if it is started by a command, and its answers "
+                "steer the agent. If you trust it, pass trust_remote_code=True"
+            )
+        from smol_kernel.tools.mcp import MCPClient
+
+        client = MCPClient(server_parameters, structured_output=structured_output)
+        try:
+            yield cls(client.get_tools())
+        finally:
+            client.disconnect()

@@ -1,0 +1,138 @@
+"""What crosses in a call of an MCP tool: arguments as plain JSON, and the server's result as a Python value."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any, cast
+
+from smol_kernel.errors import MCPServerError, MissingDependencyError, ToolError
+
+MAX_CONTENTS = 1_000
+MAX_RESULT = 64 << 20
+"""Characters of all contents of a result together."""
+MAX_PIXELS = 50_000_000
+IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
+_MAX_NESTING = 64
+
+
+def plain_argument(value: Any, path: str, depth: int = 0) -> Any:
+    """`value` as JSON can say it: tuples, sets and arrays as lists, dates as ISO text, keys as strings.
+
+    Raises ToolError for what it cannot say; `path` names the argument.
+    """
+    if value is None or type(value) in (bool, str, int):
+        return value
+    if depth > _MAX_NESTING:
+        raise ToolError(f"{path} nests deeper than {_MAX_NESTING} levels, or contains itself")
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, numbers.Integral):
+        return bool(value) if type(value).__name__.startswith("bool") else int(value)
+    if isinstance(value, numbers.Real) or type(value).__name__ == "Decimal":
+        number = float(cast("Any", value))
+        if not math.isfinite(number):
+            raise ToolError(f"{path} is {number}, which JSON cannot say. Pass None, or a number")
+        return number
+    if isinstance(value, Mapping):
+        return {str(key): plain_argument(each, f"{path}[{key!r}]", depth + 1) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain_argument(each, f"{path}[{index}]", depth + 1) for index, each in enumerate(value)]
+    kind = type(value)
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if kind.__module__.split(".")[0] == "numpy" and hasattr(value, "tolist"):
+        return plain_argument(value.tolist(), path, depth + 1)
+    if kind.__name__ == "UUID" or hasattr(value, "__fspath__"):
+        return str(value)
+    advice = 'df.to_dict("records")' if hasattr(value, "to_dict") else "text, numbers, lists and dicts"
+    raise ToolError(f"{path} is a {kind.__name__}, which an MCP server cannot take. Pass {advice}")
+
+
+def error_text(result: Any) -> str:
+    """The texts of a result that is an error."""
+    texts = [each.text for each in result.content[:MAX_CONTENTS] if each.type == "text"]
+    return "\n".join(texts).strip() or "the server reported an error and did not say which"
+
+
+def read_result(result: Any, structured: bool, where: str) -> Any:
+    """The value of an SDK's CallToolResult.
+
+    One content gives its value (text as str, an image as PIL image, audio and other data as bytes), several texts
+    give one text, several of different kinds a list, none None. With `structured` the structured content goes before
+    all that, and a text that is JSON is read. `where` opens the message of the MCPServerError for what is too large or
+    broken.
+    """
+    contents = result.content
+    size = sum(len(_raw(each)) for each in contents)
+    if len(contents) > MAX_CONTENTS or size > MAX_RESULT:
+        raise MCPServerError(f"{where} the result is too large: {len(contents)} contents, {size:,} characters")
+    if structured and result.structured_content is not None:
+        return result.structured_content
+    values = [_value(each, where) for each in contents]
+    if not values:
+        return None
+    value = "\n".join(values) if all(isinstance(each, str) for each in values) else values
+    if len(values) == 1:
+        value = values[0]
+    if structured and isinstance(value, str):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _raw(content: Any) -> str:
+    resource = getattr(content, "resource", content)
+    return getattr(resource, "text", None) or getattr(resource, "data", None) or getattr(resource, "blob", None) or ""
+
+
+def _value(content: Any, where: str) -> Any:
+    if content.type == "text":
+        return content.text
+    if content.type == "image":
+        return _image(_bytes(content.data, where), where)
+    if content.type == "audio":
+        return _bytes(content.data, where)
+    if content.type == "resource":
+        resource = content.resource
+        if hasattr(resource, "text"):
+            return resource.text
+        data = _bytes(resource.blob, where)
+        return _image(data, where) if str(resource.mime_type or "").startswith("image/") else data
+    if content.type == "resource_link":
+        return f"{content.title or content.name}: {content.uri}"
+    raise MCPServerError(f"{where} a content of the unknown type {content.type!r}")
+
+
+def _bytes(data: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MCPServerError(f"{where} data that is no base64: {error}") from None
+
+
+def _image(data: bytes, where: str) -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{where} the result is an image, which needs Pillow. Install it: pip install 'smol-kernel[mcp]'"
+        ) from error
+    try:
+        image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise MCPServerError(f"{where} an image of {width} × {height} pixels, more than {MAX_PIXELS:,}")
+        image.load()
+    except MCPServerError:
+        raise
+    except Exception as error:  # noqa: BLE001 - boundary: decoders raise anything on what is broken
+        raise MCPServerError(f"{where} an image that cannot be read: {error}") from None
+    return image

@@ -1,0 +1,286 @@
+"""What an MCP server says of a tool, made a tool's name and inputs: checked, resolved, cut to size.
+
+The schemas are JSON Schema (https://json-schema.org/draft/2020-12); nothing here fails on a strange one: what cannot
+be read becomes "any", and the server has the last word on a call.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import keyword
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+from urllib.parse import unquote
+
+from smol_kernel.tools.base import RESERVED_NAMES
+from smol_kernel.tools.mcp_servers import plain_text
+from smol_kernel.tools.schema import PYTHON_NAMES
+
+MAX_DESCRIPTION = 8_000
+MAX_INPUT_DESCRIPTION = 2_000
+MAX_INPUTS = 100
+MAX_CHOICES = 200
+MAX_DEPTH = 8
+MAX_NODES = 1_000
+"""Schemas within the inputs of one tool; what comes after them is not described."""
+MAX_OUTPUT_SCHEMA = 20_000
+"""Characters of an output schema; a longer one is not shown."""
+
+_KINDS = ("string", "number", "integer", "boolean", "object", "array", "null")
+_COPIED = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "format")
+_RESULTS_OF_ACTIONS = {*RESERVED_NAMES, "self"}
+
+
+def python_name(name: str, fallback: str = "tool") -> str:
+    """`name` as a Python identifier that is no keyword, builtin or reserved name.
+
+    Dashes become underscores, other characters go; a digit in front gets an underscore before it, and a name that
+    is taken one behind it.
+    """
+    name = "".join(c for c in name.replace("-", "_")[:100] if f"_{c}".isidentifier()) or fallback
+    if not name.isidentifier():
+        name = f"_{name}"
+    if keyword.iskeyword(name) or name in _RESULTS_OF_ACTIONS or hasattr(builtins, name):
+        name = f"{name}_"
+    return name
+
+
+def tool_names(tools: Sequence[tuple[str, str]]) -> list[str]:
+    """A name for each tool, given as pairs of server and name.
+
+    What more than one server offers gets the server's name in front; what is still the same gets a number behind.
+    """
+    owners: dict[str, set[str]] = {}
+    for server, name in tools:
+        owners.setdefault(python_name(name), set()).add(server)
+    names: list[str] = []
+    for server, name in tools:
+        plain = python_name(name)
+        names.append(plain if len(owners[plain]) == 1 else python_name(f"{python_name(server, 'server')}_{plain}"))
+    return _numbered(names)
+
+
+def _numbered(names: list[str]) -> list[str]:
+    taken, again = set(names), Counter[str]()
+    unique: list[str] = []
+    for name in names:
+        again[name] += 1
+        candidate = name
+        while again[name] > 1 and candidate in taken:
+            candidate = f"{name}_{again[name]}"
+            again[name] += candidate in taken
+        taken.add(candidate)
+        unique.append(candidate)
+    return unique
+
+
+def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str], set[str]]:
+    """The inputs of a tool from its input schema; with the server's name of each, and those that have to be given.
+
+    Those come first, so that the rest can be left out of a call.
+    """
+    reader = _Reader(schema)
+    whole = reader.resolve(schema, 0)
+    properties = whole.get("properties")
+    found = list(properties.items())[:MAX_INPUTS] if isinstance(properties, dict) else []
+    required = _names(whole.get("required"))
+    found.sort(key=lambda pair: pair[0] not in required)
+    inputs: dict[str, dict[str, Any]] = {}
+    wire: dict[str, str] = {}
+    for given, name in zip((key for key, _ in found), _numbered([_input_name(key) for key, _ in found]), strict=True):
+        spec = reader.read(properties[given], 1)
+        spec.setdefault("type", "any")
+        spec.setdefault("description", "See the tool's description.")
+        keys = _keys_text(spec)
+        if keys:
+            spec["description"] = plain_text(f"{spec['description'].rstrip('.')}. {keys}", MAX_INPUT_DESCRIPTION)
+        if given not in required:
+            spec["nullable"] = True
+        inputs[name], wire[name] = spec, given
+    return inputs, wire, {name for name, given in wire.items() if given in required}
+
+
+def read_output(schema: Any) -> dict[str, Any] | None:
+    """An output schema with its references resolved; None where there is none, or too much of it."""
+    if not isinstance(schema, dict):
+        return None
+    resolved = _Reader(schema).whole(schema, 0)
+    return resolved if len(json.dumps(resolved, default=str)) <= MAX_OUTPUT_SCHEMA else None
+
+
+def read_description(tool: Any, server: str) -> str:
+    """The description of an SDK's Tool."""
+    text = plain_text(tool.description or "", MAX_DESCRIPTION).strip() or plain_text(tool.title or "", 200).strip()
+    return text or f"The tool {plain_text(tool.name, 100)!r} of the MCP server {server}."
+
+
+def type_text(spec: Mapping[str, Any]) -> str:
+    """The type of an input as one writes it in Python: `list[str]`, `Literal['a', 'b']`, `int | None`."""
+    kinds: list[str] = [spec["type"]] if isinstance(spec.get("type"), str) else list(spec.get("type") or ["any"])
+    choices = spec.get("enum")
+    if choices and len(choices) <= 20:
+        words = [f"Literal[{', '.join(map(repr, choices))}]"]
+    elif kinds == ["array"] and "items" in spec:
+        words = [f"list[{type_text(spec['items'])}]"]
+    else:
+        words = [PYTHON_NAMES[kind] for kind in kinds]
+    if spec.get("nullable") and spec.get("default") is None and "Any" not in words:
+        words.append("None")
+    return " | ".join(words)
+
+
+def _input_name(name: str) -> str:
+    clean = "".join(c if f"_{c}".isidentifier() else "_" for c in name[:100]) or "_"
+    clean = clean if clean.isidentifier() else f"_{clean}"
+    return f"{clean}_" if keyword.iskeyword(clean) or clean == "self" else clean
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def _keys_text(spec: Mapping[str, Any]) -> str:
+    """The keys of an object, or of a list's objects, for its description."""
+    inner = spec.get("items", spec) if spec.get("type") == "array" else spec
+    properties = inner.get("properties")
+    if not properties:
+        return ""
+    required = inner.get("required", ())
+    keys = [
+        f"{name} ({type_text(each)}{'' if name in required else ', optional'})" for name, each in properties.items()
+    ]
+    return f"Keys: {', '.join(keys)}."
+
+
+class _Reader:
+    """Reads the schemas of one document, `root`, which their `$ref`s point into."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._nodes = 0
+
+    def resolve(self, schema: Any, depth: int) -> dict[str, Any]:
+        """`schema` with what its `$ref` and `allOf` stand for put in its place."""
+        if not isinstance(schema, dict) or depth > MAX_DEPTH:
+            return {}
+        merged: dict[str, Any] = {}
+        parts = [self._target(schema["$ref"])] if "$ref" in schema else []
+        parts += schema["allOf"][:20] if isinstance(schema.get("allOf"), list) else []
+        for part in parts:
+            for key, value in self.resolve(part, depth + 1).items():
+                if key == "properties" and isinstance(value, dict) and isinstance(merged.get(key), dict):
+                    value = {**merged[key], **value}
+                elif key == "required":
+                    value = [*_names(merged.get(key)), *_names(value)]
+                merged[key] = value
+        own = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
+        return {**merged, **own}
+
+    def read(self, schema: Any, depth: int) -> dict[str, Any]:
+        """A schema in the form of a tool's inputs: `type`, and where they apply `nullable`, `enum`, `items`, …"""
+        self._nodes += 1
+        if depth > MAX_DEPTH or self._nodes > MAX_NODES:
+            return {}
+        given = self.resolve(schema, depth)
+        spec: dict[str, Any] = {}
+        variants = list(self._variants(given, depth))
+        kinds = [kind for kind in _kinds(given) if kind != "null"]
+        nullable = "null" in _kinds(given) or given.get("nullable") is True
+        solid = [each for each in variants if each.get("type") != "null"]
+        if variants:
+            nullable = nullable or len(solid) < len(variants) or any(each.get("nullable") for each in variants)
+            if len(solid) == 1:
+                spec.update(solid[0])
+            elif solid and not kinds:
+                each_kinds = [kind for each in solid for kind in _kinds(each)]
+                kinds = list(dict.fromkeys(each_kinds)) if all(map(_kinds, solid)) else []
+                choices = [choice for each in solid for choice in each.get("enum", ())]
+                if all("enum" in each for each in solid):
+                    spec["enum"] = choices[:MAX_CHOICES]
+        if kinds:
+            spec["type"] = kinds[0] if len(kinds) == 1 else kinds
+        self._choices(given, spec)
+        nullable = nullable or bool(spec.pop("has_null", False))
+        if nullable:
+            spec["nullable"] = True
+        text = given.get("description") or given.get("title")
+        if isinstance(text, str) and text.strip():
+            spec["description"] = plain_text(text, MAX_INPUT_DESCRIPTION).strip()
+        spec.update({key: given[key] for key in _COPIED if isinstance(given.get(key), str | int | float)})
+        default = given.get("default")
+        if default is not None and len(repr(default)) <= 200:
+            spec["default"] = default
+        self._inside(given, spec, depth)
+        return spec
+
+    def whole(self, schema: Any, depth: int) -> Any:
+        """Any JSON Schema with its references resolved, as deep as MAX_DEPTH."""
+        self._nodes += 1
+        if depth > MAX_DEPTH * 2 or self._nodes > MAX_NODES * 5:
+            return {}
+        if isinstance(schema, list):
+            return [self.whole(each, depth + 1) for each in cast("list[Any]", schema)]
+        if not isinstance(schema, dict):
+            return plain_text(schema, MAX_INPUT_DESCRIPTION) if isinstance(schema, str) else schema
+        given = {**self.resolve(schema, 0)} if "$ref" in schema else cast("dict[str, Any]", schema)
+        return {
+            key: self.whole(value, depth + 1) for key, value in given.items() if key not in ("$defs", "definitions")
+        }
+
+    def _target(self, reference: Any) -> Any:
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            return {}  # nothing is fetched
+        found = self._root
+        for part in filter(None, unquote(reference[1:]).split("/")):
+            part = part.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, list) and part.isdigit() and int(part) < len(cast("list[Any]", found)):
+                found = found[int(part)]
+            elif isinstance(found, dict):
+                found = found.get(part, {})
+            else:
+                return {}
+        return found
+
+    def _variants(self, given: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:
+        for key in ("anyOf", "oneOf"):
+            found = given.get(key)
+            for each in found[:50] if isinstance(found, list) else ():
+                whole = self.resolve(each, depth + 1)
+                yield {"type": "null"} if _kinds(whole) == ["null"] else self.read(whole, depth + 1)
+
+    def _choices(self, given: Mapping[str, Any], spec: dict[str, Any]) -> None:
+        choices = [given["const"]] if "const" in given else given.get("enum")
+        if isinstance(choices, list) and choices:
+            kept = [choice for choice in cast("list[Any]", choices) if choice is not None]
+            spec["has_null"] = len(kept) < len(cast("list[Any]", choices))
+            if len(kept) <= MAX_CHOICES:
+                spec["enum"] = kept
+            if "type" not in spec:
+                kinds = list(dict.fromkeys(_kind_of(choice) for choice in kept))
+                spec["type"] = kinds[0] if len(kinds) == 1 else "any"
+
+    def _inside(self, given: Mapping[str, Any], spec: dict[str, Any], depth: int) -> None:
+        properties = given.get("properties")
+        if isinstance(properties, dict):
+            found = list(cast("dict[str, Any]", properties).items())[:MAX_INPUTS]
+            spec["properties"] = {plain_text(name, 100): self.read(each, depth + 1) for name, each in found}
+            spec["required"] = [name for name in _names(given.get("required")) if name in spec["properties"]]
+            spec.setdefault("type", "object")
+        items = self.read(given["items"], depth + 1) if isinstance(given.get("items"), dict) else {}
+        if "type" in items:
+            spec["items"] = items
+        if "items" in given or "prefixItems" in given:
+            spec.setdefault("type", "array")
+
+
+def _kinds(schema: Mapping[str, Any]) -> list[str]:
+    kinds = schema.get("type")
+    listed = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
+    return [kind for kind in cast("list[Any]", listed) if kind in _KINDS]
+
+
+def _kind_of(value: Any) -> str:
+    kinds = {bool: "boolean", str: "string", int: "integer", float: "number", list: "array", dict: "object"}
+    return kinds.get(type(value), "any")

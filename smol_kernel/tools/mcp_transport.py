@@ -1,0 +1,178 @@
+"""The way to an MCP server and back: a process with its stderr, or HTTP with a cap. Used by the portal.
+
+The protocol itself is the SDK's (https://modelcontextprotocol.io/specification).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from smol_kernel.tools.mcp_servers import ServerSpec, plain_text
+
+if TYPE_CHECKING:
+    import httpx2
+
+MAX_ANSWER = 64 << 20
+"""Bytes of one answer over HTTP. (A stdio server is a program of the user's own machine: what it writes is read whole,
+and capped after that.)"""
+STDERR_LINES, STDERR_WIDTH = 20, 500
+
+
+class LastWords:
+    """The last lines a server wrote to stderr, kept for the message when it fails."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=STDERR_LINES)
+        self._reader: threading.Thread | None = None
+
+    @contextmanager
+    def pipe(self) -> Generator[IO[str]]:
+        """A file for the server's stderr; to be left as soon as the server has it."""
+        read, write = os.pipe()
+        self._reader = threading.Thread(target=self._read, args=(read,), name="mcp stderr", daemon=True)
+        self._reader.start()
+        with os.fdopen(write, "w") as file:
+            yield file
+
+    @property
+    def complete(self) -> bool:
+        """True once nothing more can come."""
+        return self._reader is None or not self._reader.is_alive()
+
+    @property
+    def text(self) -> str:
+        """What there is, as an addition to a message; empty if there is none."""
+        lines = [line for line in self._lines if line.strip()]
+        return "\nIt wrote to stderr:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+
+    def _read(self, descriptor: int) -> None:
+        line = b""
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            while chunk := file.read(1 << 16):
+                *ended, line = (line + chunk).split(b"\n")
+                self._lines.extend(_shown(each) for each in ended)
+                line = line[-STDERR_WIDTH * 4 :]
+        if line:
+            self._lines.append(_shown(line))
+
+
+def _shown(line: bytes) -> str:
+    return plain_text(line.decode(errors="replace"), STDERR_WIDTH)
+
+
+@dataclass
+class HttpAnswer:
+    """What HTTP said to a request."""
+
+    status: int = 0
+    session_over: bool = False
+    """True: the server does not know our session any more, and did nothing."""
+
+
+http_answer: ContextVar[HttpAnswer | None] = ContextVar("mcp_http_answer", default=None)
+"""Filled in for the task that sends a request: the SDK carries the sender's context to where the request is sent."""
+
+
+@asynccontextmanager
+async def open_transport(spec: ServerSpec, words: LastWords, ended: Callable[[], None]) -> AsyncGenerator[Any]:
+    """The SDK's streams to a server. `ended` is called when nothing more will come from it."""
+    if spec.transport == "stdio":
+        from mcp import stdio_client
+
+        async with AsyncExitStack() as stack:
+            with words.pipe() as stderr:
+                read, write = await stack.enter_async_context(stdio_client(spec.stdio, errlog=stderr))
+            yield _Watched(read, ended), write
+    elif spec.transport == "sse":
+        from mcp.client.sse import sse_client
+
+        client = sse_client(spec.url, httpx_client_factory=lambda **_: _http_client(spec))
+        async with client as (read, write):
+            yield _Watched(read, ended), write
+    else:
+        from mcp.client.streamable_http import streamable_http_client
+
+        async with (
+            _http_client(spec) as http,
+            streamable_http_client(spec.url, http_client=http, max_sse_event_size=MAX_ANSWER) as (read, write),
+        ):
+            yield _Watched(read, ended), write
+
+
+def _http_client(spec: ServerSpec) -> httpx2.AsyncClient:
+    import httpx2
+
+    class Capped(httpx2.AsyncByteStream):
+        """A body that breaks off where it gets too large."""
+
+        def __init__(self, stream: Any, encoding: str) -> None:
+            self._stream, self._encoding = stream, encoding
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            if self._encoding != "identity":  # its real size could not be known in advance
+                raise httpx2.StreamError(f"the answer is compressed ({self._encoding}), though that was not asked for")
+            size = 0
+            async for chunk in self._stream:
+                size += len(chunk)
+                if size > MAX_ANSWER:
+                    raise httpx2.StreamError(f"the answer is larger than {MAX_ANSWER >> 20} MB")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    async def look(response: httpx2.Response) -> None:
+        answer = http_answer.get()
+        if answer is not None and response.request.method == "POST":
+            answer.status = response.status_code
+            answer.session_over = response.status_code == 404 and "mcp-session-id" in response.request.headers
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            response.stream = Capped(response.stream, response.headers.get("content-encoding", "identity"))
+
+    return httpx2.AsyncClient(
+        headers={"Accept-Encoding": "identity", **spec.headers},
+        auth=spec.auth,
+        timeout=httpx2.Timeout(spec.timeout, read=spec.read_timeout),
+        event_hooks={"response": [look]},
+    )
+
+
+class _Watched:
+    """A transport's incoming stream, which tells when it ends."""
+
+    def __init__(self, stream: Any, ended: Callable[[], None]) -> None:
+        self._stream, self._ended = stream, ended
+
+    @property
+    def last_context(self) -> Any:
+        return getattr(self._stream, "last_context", None)
+
+    async def receive(self) -> Any:
+        return await self._stream.receive()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def __aiter__(self) -> _Watched:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self._stream.__anext__()
+        except StopAsyncIteration:
+            self._ended()
+            raise
+
+    async def __aenter__(self) -> _Watched:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        return await self._stream.__aexit__(*error)
