@@ -116,7 +116,8 @@ def test_text_of_one_stream_is_joined_until_something_else_comes():
 
 
 def test_a_reply_grows_as_it_streams_in():
-    run = Transcript.from_events([ModelDelta(run="r", step=1, text="he"), ModelDelta(run="r", step=1, text="llo")])
+    pieces = [ModelDelta(run="r", step=1, text=text) for text in ("he", "llo")]
+    run = Transcript.from_events([StepStarted(run="r", step=1), *pieces])
     assert (run.steps[0].state, run.steps[0].reply) == ("thinking", "hello")
 
 

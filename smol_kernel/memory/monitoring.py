@@ -1,8 +1,23 @@
-"""How much of a run is told to the person at the terminal."""
+"""What a run tells those who listen from Python: a logger, a monitor of time and tokens, callbacks after each step."""
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable
 from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from smol_kernel.errors import ConfigError
+from smol_kernel.memory.usage import TokenUsage
+
+if TYPE_CHECKING:
+    from smol_kernel.memory.steps import MemoryStep
+
+_STEERS_A_TERMINAL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_WIDTH = 88
 
 
 class LogLevel(IntEnum):
@@ -12,3 +27,164 @@ class LogLevel(IntEnum):
     ERROR = 0
     INFO = 1
     DEBUG = 2
+
+
+class _Lines:
+    """Prints plain text to `stream` (None: whatever `sys.stdout` is at the time)."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    def print(self, *objects: Any, **_options: Any) -> None:
+        """Print `objects`, separated by spaces; options of other consoles mean nothing here."""
+        print(*objects, file=self._stream or sys.stdout)
+
+
+class AgentLogger:
+    """Prints what is logged at a level of at most `level` to `console`.
+
+    `console` is any object with a `print` method (such as a `rich.console.Console`), a text stream, or None for
+    `sys.stdout`. What cannot be printed is dropped: a logger never ends a run.
+    """
+
+    def __init__(self, level: int | LogLevel = LogLevel.INFO, console: Any = None) -> None:
+        self.level = level
+        self.console: Any = console if hasattr(console, "print") else _Lines(console)
+
+    def log(self, *args: Any, level: int | str | LogLevel = LogLevel.INFO, **kwargs: Any) -> None:
+        """Print `args`. `level` is a LogLevel or its name; further options go to the console's `print`."""
+        try:
+            if isinstance(level, str):
+                level = LogLevel.__members__.get(level.upper(), LogLevel.INFO)
+            if level <= self.level:
+                self.console.print(*args, **kwargs)
+        except Exception:  # noqa: BLE001  boundary: a console of the user's
+            return
+
+    def log_error(self, error_message: str) -> None:
+        """Print an error."""
+        self._say(str(error_message), LogLevel.ERROR)
+
+    def log_markdown(
+        self, content: str, title: str | None = None, level: int | LogLevel = LogLevel.INFO, style: str = ""
+    ) -> None:
+        """Print text, under a title if it has one. `style` is accepted and not used."""
+        self._say("\n".join(filter(None, [title, str(content)])), level)
+
+    def log_code(self, title: str, content: str, level: int | LogLevel = LogLevel.INFO) -> None:
+        """Print code under a title, each line marked."""
+        self._say("\n".join([title, *(f"> {line}".rstrip() for line in str(content).split("\n"))]), level)
+
+    def log_rule(self, title: str, level: int | LogLevel = LogLevel.INFO) -> None:
+        """Print a line across the page that holds `title`."""
+        self._say(f"── {title} ".ljust(_WIDTH, "─"), level)
+
+    def log_task(
+        self, content: str, subtitle: str, title: str | None = None, level: int | LogLevel = LogLevel.INFO
+    ) -> None:
+        """Print the task that an agent begins; `title` is the agent's name, `subtitle` a fact such as its model."""
+        lines = filter(None, [f"New task for {title}" if title else "New task", str(content).strip(), subtitle])
+        self._say("\n".join(lines), level)
+
+    def log_messages(self, messages: Iterable[Any] | None, level: int | LogLevel = LogLevel.DEBUG) -> None:
+        """Print messages that a model reads, parts other than text by their type."""
+        self._say("\n".join(map(_message_text, messages or ())), level)
+
+    def visualize_agent_tree(self, agent: Any) -> None:
+        """Print an agent's tree: the text `agent`, or that of an agent, which is asked to `visualize()` itself."""
+        if isinstance(agent, str):
+            self._say(agent, LogLevel.OFF)
+        else:
+            agent.visualize()
+
+    def _say(self, text: str, level: int | LogLevel) -> None:
+        self.log(_STEERS_A_TERMINAL.sub("", text), level=level, **_unstyled(self.console))
+
+
+def _unstyled(console: Any) -> dict[str, bool]:
+    """Options that keep a rich console from reading brackets in the text as its own markup."""
+    try:
+        known = inspect.signature(console.print).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {option: False for option in ("markup", "highlight") if option in known}
+
+
+def _message_text(message: Any) -> str:
+    role, content = (
+        (message.get("role"), message.get("content"))
+        if isinstance(message, dict)
+        else (getattr(message, "role", None), getattr(message, "content", message))
+    )
+    parts = cast("list[Any]", content) if isinstance(content, list) else [content or ""]
+    words = "\n".join(map(_part_text, parts))
+    return f"{getattr(role, 'value', role)}:\n" + textwrap.indent(words, "  ")
+
+
+def _part_text(part: Any) -> str:
+    return str(part.get("text", f"[{part.get('type')}]")) if isinstance(part, dict) else str(part)
+
+
+class Monitor:
+    """Time and tokens of the steps of an agent. `tracked_model` is its model; `logger` is told of each step."""
+
+    def __init__(self, tracked_model: Any, logger: AgentLogger) -> None:
+        self.tracked_model = tracked_model
+        self.logger = logger
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin to count anew."""
+        self.step_durations: list[float] = []
+        self.total_input_token_count = 0
+        self.total_output_token_count = 0
+
+    def get_total_token_counts(self) -> TokenUsage:
+        """Tokens of all steps so far."""
+        return TokenUsage(self.total_input_token_count, self.total_output_token_count)
+
+    def update_metrics(self, step_log: Any) -> None:
+        """Count a step that has ended; usable as a callback. The console tells it at INFO, so this logs at DEBUG."""
+        seconds, usage = step_log.timing.duration or 0.0, step_log.token_usage
+        self.step_durations.append(seconds)
+        facts = f"Step {len(self.step_durations)}: {seconds:.2f} s"
+        if usage is not None:
+            self.total_input_token_count += usage.input_tokens
+            self.total_output_token_count += usage.output_tokens
+            facts += f" · in all {self.total_input_token_count:,} tokens read"
+            facts += f" and {self.total_output_token_count:,} written"
+        self.logger.log(facts, level=LogLevel.DEBUG)
+
+
+class CallbackRegistry:
+    """Functions to call after steps of given classes."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[type, list[Callable[..., Any]]] = {}
+
+    def register(self, step_cls: type[MemoryStep], callback: Callable[..., Any]) -> None:
+        """Have `callback` called with every step of `step_cls` or a subclass. Raises ConfigError for other things."""
+        if not isinstance(cast("Any", step_cls), type):
+            raise ConfigError(f"{step_cls!r} is not a class of steps: register for ActionStep, PlanningStep, …")
+        if not callable(callback):
+            raise ConfigError(f"{callback!r} is not callable: give a function that takes a step")
+        self._callbacks.setdefault(step_cls, []).append(callback)
+
+    def callback(self, memory_step: MemoryStep, **kwargs: Any) -> None:
+        """Call what is registered for the step's class, then what is for its bases.
+
+        A function with one parameter gets the step only; others get those of `kwargs` (such as `agent`) they name.
+        """
+        for step_cls in type(memory_step).__mro__:
+            for callback in list(self._callbacks.get(step_cls, ())):
+                callback(memory_step, **_wanted(callback, kwargs))
+
+
+def _wanted(callback: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        parameters = inspect.signature(callback).parameters.values()
+    except ValueError:  # a builtin that does not tell
+        return {}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return options if len(parameters) > 1 else {}
+    return {parameter.name: options[parameter.name] for parameter in list(parameters)[1:] if parameter.name in options}

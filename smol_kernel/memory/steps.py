@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import json
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, cast
 
-from smol_kernel.errors import AgentError
-from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
+from smol_kernel.errors import AgentError, AgentMaxStepsError
+from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message, text_of
+from smol_kernel.memory.monitoring import AgentLogger, LogLevel
 from smol_kernel.memory.usage import Timing, TokenUsage
+
+_RETRY = "Do it in another way now: the same again would fail again."
+_DEEPEST = 20  # levels of a value that are told as data
 
 
 @dataclass
@@ -19,8 +24,8 @@ class ToolCall:
     id: str
 
     def dict(self) -> dict[str, Any]:
-        """The call in the shape of OpenAI's tool calls."""
-        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+        """The call in the shape of OpenAI's tool calls, its arguments as plain data."""
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": _plain(self.arguments)}}
 
 
 @dataclass
@@ -49,15 +54,26 @@ class SystemPromptStep(MemoryStep):
 
 @dataclass
 class TaskStep(MemoryStep):
-    """A task of the user."""
+    """A task of the user, with the images, sounds and videos given with it."""
 
     task: str
     task_images: list[Any] | None = None
+    task_audio: list[Any] | None = None
+    task_videos: list[Any] | None = None
+
+    def dict(self) -> dict[str, Any]:
+        """The step as plain data; sounds and videos where there are any."""
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if value is not None or name not in ("task_audio", "task_videos")
+        }
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """One user message."""
         content: list[dict[str, Any]] = [{"type": "text", "text": f"Task:\n{self.task}"}]
-        content += [{"type": "image", "image": image} for image in self.task_images or []]
+        for kind, given in (("image", self.task_images), ("audio", self.task_audio), ("video", self.task_videos)):
+            content += [{"type": kind, kind: value} for value in given or []]
         return [ChatMessage(role=MessageRole.USER, content=content)]
 
 
@@ -80,40 +96,45 @@ class ActionStep(MemoryStep):
     is_final_answer: bool = False
 
     def dict(self) -> dict[str, Any]:
-        """The step as plain data; `action_output` stays the value it is."""
+        """The step as plain data: `action_output` as far as JSON goes, images as their pixels."""
         return {
             "step_number": self.step_number,
             "timing": self.timing.dict(),
-            "model_input_messages": [message.dict() for message in self.model_input_messages or []] or None,
+            "model_input_messages": _plain([message.dict() for message in self.model_input_messages or []]) or None,
             "tool_calls": [call.dict() for call in self.tool_calls or []],
             "error": self.error.dict() if self.error else None,
-            "model_output_message": self.model_output_message.dict() if self.model_output_message else None,
+            "model_output_message": _plain(self.model_output_message.dict()) if self.model_output_message else None,
             "model_output": self.model_output,
             "code_action": self.code_action,
             "observations": self.observations,
-            "observations_images": self.observations_images,
-            "action_output": self.action_output,
+            "observations_images": [_pixels(image) for image in self.observations_images or []] or None,
+            "action_output": _plain(self.action_output),
             "token_usage": self.token_usage.dict() if self.token_usage else None,
             "is_final_answer": self.is_final_answer,
         }
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
-        """What the model said (left out in a summary), then what it saw of it: observation and error."""
+        """What the model said (left out in a summary) and called, then what it saw of it.
+
+        Code stands in the reply already; structured calls become a message of their own.
+        """
         messages: list[ChatMessage] = []
-        if self.model_output is not None and not summary_mode:
-            output = self.model_output
-            messages.append(
-                text_message(MessageRole.ASSISTANT, output)
-                if isinstance(output, str)
-                else ChatMessage(role=MessageRole.ASSISTANT, content=output)
-            )
-        seen = [f"Observation:\n{self.observations}"] if self.observations else []
+        called = self.tool_calls if self.code_action is None else None
+        output = self.model_output
+        if output is not None and not summary_mode and (not called or text_of(output).strip()):
+            content: list[dict[str, Any]] = [{"type": "text", "text": output}] if isinstance(output, str) else output
+            messages.append(ChatMessage(role=MessageRole.ASSISTANT, content=content))
+        if called:
+            calls = json.dumps([call.dict() for call in called], ensure_ascii=False)
+            messages.append(text_message(MessageRole.TOOL_CALL, f"Tool calls:\n{calls}"))
+        if self.observations_images:
+            images: list[dict[str, Any]] = [{"type": "image", "image": image} for image in self.observations_images]
+            messages.append(ChatMessage(role=MessageRole.USER, content=images))
+        if self.observations is not None:
+            messages.append(text_message(MessageRole.TOOL_RESPONSE, f"Observation:\n{self.observations}"))
         if self.error is not None:
-            seen.append(f"Error:\n{self.error.message}")
-        content: list[dict[str, Any]] = [{"type": "text", "text": "\n\n".join(seen)}] if seen else []
-        content += [{"type": "image", "image": image} for image in self.observations_images or []]
-        if content:
-            messages.append(ChatMessage(role=MessageRole.TOOL_RESPONSE, content=content))
+            advice = "" if isinstance(self.error, AgentMaxStepsError) else f"\n{_RETRY}"
+            messages.append(text_message(MessageRole.TOOL_RESPONSE, f"Error:\n{self.error.message}{advice}"))
         return messages
 
 
@@ -130,8 +151,8 @@ class PlanningStep(MemoryStep):
     def dict(self) -> dict[str, Any]:
         """The step as plain data."""
         return {
-            "model_input_messages": [message.dict() for message in self.model_input_messages],
-            "model_output_message": self.model_output_message.dict(),
+            "model_input_messages": _plain([message.dict() for message in self.model_input_messages]),
+            "model_output_message": _plain(self.model_output_message.dict()),
             "plan": self.plan,
             "timing": self.timing.dict(),
             "token_usage": self.token_usage.dict() if self.token_usage else None,
@@ -181,3 +202,50 @@ class AgentMemory:
         """The code of all actions, in order."""
         actions = [step.code_action for step in self.steps if isinstance(step, ActionStep)]
         return "\n\n".join(code for code in actions if code)
+
+    def replay(self, logger: AgentLogger, detailed: bool = False) -> None:
+        """Print the steps again through `logger`; `detailed`, with all that the model was sent at each."""
+        logger.log_markdown(self.system_prompt.system_prompt, title="System prompt", level=LogLevel.ERROR)
+        for step in self.steps:
+            _replay(step, logger, detailed)
+
+
+def _replay(step: MemoryStep, logger: AgentLogger, detailed: bool) -> None:
+    level = LogLevel.ERROR  # all but a logger that is off
+    if isinstance(step, TaskStep):
+        logger.log_task(step.task, "", level=level)
+    elif isinstance(step, PlanningStep):
+        logger.log_rule("Plan", level=level)
+        if detailed:
+            logger.log_messages(step.model_input_messages, level=level)
+        logger.log_markdown(step.plan, level=level)
+    elif isinstance(step, ActionStep):
+        logger.log_rule(f"Step {step.step_number}", level=level)
+        if detailed and step.model_input_messages:
+            logger.log_messages(step.model_input_messages, level=level)
+        for message in step.to_messages():
+            logger.log_markdown(message.text, level=level)
+    elif isinstance(step, FinalAnswerStep):
+        logger.log_markdown(str(step.output), title="Answer", level=level)
+
+
+def _pixels(image: Any) -> Any:
+    return image.tobytes() if hasattr(image, "tobytes") else image
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """`value` as data that JSON can hold: what has no words of its own by its attributes, all else as text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if depth > _DEEPEST:
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(item, depth + 1) for key, item in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, depth + 1) for item in cast("list[Any]", value)]
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number of numpy's
+        return _plain(value.item(), depth + 1)
+    speechless = type(value).__repr__ is object.__repr__ and type(value).__str__ is object.__str__
+    if hasattr(value, "__dict__") and (speechless or (is_dataclass(value) and not isinstance(value, type))):
+        return {"_type": type(value).__name__, **_plain(vars(value), depth + 1)}
+    return str(value)

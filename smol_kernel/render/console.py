@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import textwrap
+from functools import partial
 from typing import TextIO
 
 from smol_kernel.events import (
@@ -13,25 +14,38 @@ from smol_kernel.events import (
     ActionProposed,
     Event,
     FinalAnswer,
+    MemoryEdited,
+    ModelDelta,
     Notice,
     Output,
+    PlanMade,
     Progress,
     RunFinished,
     RunStarted,
     StepFinished,
     StepStarted,
     ToolCalled,
+    ToolProgress,
     ToolReturned,
 )
 from smol_kernel.render.plain import counted, one_line, plain, shorten
-from smol_kernel.render.text import call_text, error_text, output_text
-from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcript
+from smol_kernel.render.records import NOTES, PlanRecord, StepRecord
+from smol_kernel.render.text import (
+    call_text,
+    error_text,
+    is_trouble,
+    note_text,
+    output_text,
+    run_name,
+    totals_words,
+)
+from smol_kernel.render.transcript import SCRIPTED, STATES, Transcript
 
 LINES_A_STEP = 60
 """Lines of output shown of one step; the journal has them all."""
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
-_ASCII = str.maketrans({"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-"})
+_ASCII = str.maketrans({"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-", "│": "|"})
 _INDENT = "   "
 
 
@@ -53,9 +67,14 @@ class ConsoleReader:
     def __call__(self, event: Event) -> None:
         """Print what `event` adds."""
         self._transcript.feed(event)
+        if isinstance(event, ModelDelta) and self._waiting:
+            return  # the line that says so stays
         self._clear()
         if self._transcript.run and event.run not in ("", self._transcript.run):
-            self._called_agent(event)
+            run = next((run for run in self._transcript.family() if run.run == event.run), None)
+            if run is not None:
+                self._end_line()
+                self._called_agent(run, event)
         elif isinstance(event, Output):
             self._output(event)
         elif isinstance(event, Progress):
@@ -73,18 +92,25 @@ class ConsoleReader:
             self._wait(f"{event.step}. asking the model…")
         elif isinstance(event, ActionProposed):
             self._proposed(step)
-        elif isinstance(event, ToolCalled) and event.tool != "input":
-            self._wait(f"{_INDENT}▸ {one_line(event.summary or event.tool, self._width() - 8)} …")
+        elif isinstance(event, (ModelDelta, ToolCalled, ToolProgress)):
+            self._wait(self._doing(self._transcript))
+        elif isinstance(event, PlanMade):
+            self._print(self._styled("Plan", "blue"), indent="")
+            self._print(shorten(self._wrapped(event.plan), characters=20_000, lines=LINES_A_STEP), style="dim")
+            self._print()
         elif isinstance(event, ToolReturned):
             call = next((call for call in reversed(step.calls) if call.call == event.call), None)
             if call is not None:
                 self._print(one_line(call_text(call), 400), style="dim" if event.ok else "yellow")
+            self._wait(self._doing(self._transcript))
         elif isinstance(event, ActionFinished):
             self._finished(step)
         elif isinstance(event, StepFinished):
             self._step_finished(step, event)
         elif isinstance(event, Notice):
             self._print(self._wrapped(event.text), style="yellow")
+        elif isinstance(event, NOTES) and not isinstance(event, MemoryEdited):
+            self._print(self._wrapped(note_text(event)), style="yellow" if is_trouble(event) else "dim")
         elif isinstance(event, FinalAnswer):
             self._answer(event)
         elif isinstance(event, RunFinished):
@@ -104,7 +130,10 @@ class ConsoleReader:
         self._print(self._styled(f"{step.number}.", "blue") + f" {self._styled(title.strip(), 'bold')}", indent="")
         if rest:
             self._print("\n".join(rest))
-        self._print("\n".join(f"> {line}".rstrip() for line in plain(step.code).strip("\n").split("\n")), style="dim")
+        if not step.only_calls:  # else each call is told when it returns
+            self._print(
+                "\n".join(f"> {line}".rstrip() for line in plain(step.code).strip("\n").split("\n")), style="dim"
+            )
 
     def _output(self, event: Output) -> None:
         """Whole lines at once; the rest waits for its end, since streams come in pieces."""
@@ -156,17 +185,61 @@ class ConsoleReader:
         word, kind = STATES.get(event.state, (event.state, "warn"))
         if event.error and event.state != "success":
             self._print(self._wrapped(event.error, ""), indent="", style="red" if kind == "bad" else "yellow")
-        totals = self._transcript.totals
-        tokens = [count for count in (totals.input_tokens, totals.output_tokens) if count is not None]
-        facts = [word, counted(len(self._transcript.steps), "step")]
-        facts += [counted(sum(tokens), "token")] if tokens else []
-        self._print(" · ".join([*facts, f"{totals.seconds:.1f} s"]), indent="", style="dim")
+        run = self._transcript
+        facts = [word, counted(len(run.steps), "step"), *totals_words(run), f"{run.totals.seconds:.1f} s"]
+        self._print(" · ".join(facts), indent="", style="dim")
 
-    def _called_agent(self, event: Event) -> None:
+    def _called_agent(self, run: Transcript, event: Event) -> None:
+        """What an agent that was called does, in lines that begin with its name: several may work at once."""
+        say, step = partial(self._say, run), run.steps[-1] if run.steps else StepRecord(0)
         if isinstance(event, RunStarted):
-            self._print(f"▸ {event.name or event.agent}: {one_line(event.task)}", style="dim")
+            say(event.task)
+        elif isinstance(event, PlanMade):
+            say(f"plan: {event.plan}")
+        elif isinstance(event, ActionProposed) and not (step.only_calls and not step.thought):
+            say(f"{step.number}. {step.title}")
+        elif isinstance(event, ToolReturned):
+            call = next((call for call in reversed(step.calls) if call.call == event.call), None)
+            if call is not None:
+                say(f"{_INDENT}{call_text(call)}", "" if event.ok else "yellow")
+        elif isinstance(event, ActionFinished) and step.state != "ok":
+            say(f"{_INDENT}{step.error_line or 'stopped'}", "red" if step.state == "error" else "yellow")
+        elif isinstance(event, StepFinished) and event.error and not step.status:
+            say(f"{step.number}. {step.title}: {step.error_line}", "red")
+        elif isinstance(event, Notice):
+            say(event.text, "yellow")
+        elif isinstance(event, NOTES) and not isinstance(event, MemoryEdited):
+            say(note_text(event), "yellow" if is_trouble(event) else "")
         elif isinstance(event, FinalAnswer):
-            self._print(f"  → {one_line(event.text)}", style="dim")
+            say(f"→ {event.text}")
+        elif isinstance(event, RunFinished) and event.state != "success":
+            say(": ".join(filter(None, [STATES.get(event.state, (event.state,))[0], event.error])), "yellow")
+        self._wait(self._doing(run))
+
+    def _say(self, run: Transcript, text: str, style: str = "") -> None:
+        indent = _INDENT * self._depth(run)
+        name = self._styled(f"{run_name(run)} │", "blue")
+        space = text[: len(text) - len(text.lstrip(" "))]
+        self._print(f"{name} {space}{self._styled(one_line(text), style or 'dim')}", indent=indent)
+
+    def _depth(self, run: Transcript) -> int:
+        parent = next((other for other in self._transcript.family() if other.run == run.parent), None)
+        return 1 if parent is None else 1 + self._depth(parent)
+
+    def _doing(self, run: Transcript) -> str:
+        """What the run does now, in a line; empty where there is nothing to wait for."""
+        last = run.rows[-1] if run.rows else None
+        doing = ""
+        if isinstance(last, PlanRecord) and last.state == "thinking":
+            doing = "making a plan…"
+        elif isinstance(last, StepRecord):
+            calls = [call for call in last.open_calls if call.tool != "input"]
+            doing = f"{call_text(calls[-1])} …" if calls else ""
+            doing = doing or (f"{last.number}. asking the model…" if last.state == "thinking" else "")
+        if not doing:
+            return ""
+        name = f"{run_name(run)} │ " if run is not self._transcript else ""
+        return _INDENT + one_line(name + doing, self._width() - len(_INDENT))
 
     def _wait(self, text: str) -> None:
         """A line on what goes on, gone with the next event; on a terminal only."""

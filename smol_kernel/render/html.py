@@ -13,12 +13,13 @@ from html import escape
 from typing import Any
 
 from smol_kernel.render.plain import counted, fixed, in_columns, plain, shorten
+from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
-from smol_kernel.render.style import BARRED, INDENTED, STYLE
-from smol_kernel.render.text import remark_text
-from smol_kernel.render.transcript import SCRIPTED, STATES, CallRecord, StepRecord, Transcript, model_label
+from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
+from smol_kernel.render.text import is_trouble, note_text, remark_text, run_name
+from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript, model_label
 
-__all__ = ["account_html", "answer_html", "is_open", "step_html"]
+__all__ = ["account_html", "answer_html", "is_open", "row_html", "step_html"]
 
 MAX_CODE = 20_000
 MAX_ENCODED_ANSWER = 4_000_000
@@ -28,15 +29,30 @@ _COLOURS = {"ok": "ok", "error": "bad", "interrupted": "warn", "thinking": "now"
 _IGNORED_BY_MATHJAX = "tex2jax_ignore mathjax_ignore"  # a dollar sign is a dollar sign; classes of MathJax 2 and 3
 
 
+def row_html(row: Row, *, times: bool = True) -> str:
+    """The card of a step, or of what came between two steps."""
+    if isinstance(row, StepRecord):
+        return step_html(row, open=is_open(row), times=times)
+    if isinstance(row, PlanRecord):
+        return _plan(row, times)
+    inner = _run(row, times, brief=False) if isinstance(row, Transcript) else _note(row)
+    return f'<div class="smol-run smol-between {_IGNORED_BY_MATHJAX}" style="{INDENTED}">{inner}</div>'
+
+
 def step_html(step: StepRecord, *, open: bool, times: bool = True) -> str:
     """The card of one step; folded to a line unless `open`. With `times` it tells seconds and tokens as well."""
-    meta = f'<span class="smol-m">{_meta(step)}</span>' if times else ""
-    kind = _COLOURS.get(step.state, "now")
+    meta = _meta(step.seconds, step.input_tokens, step.output_tokens) if times else ""
+    mark = f'{step.number}<i class="smol-bare">.</i>'
+    return _card(mark, f"{_inline(step.title)}{_remark(step)}", step.state, open, meta, "".join(_body(step, times)))
+
+
+def _card(mark: str, title: str, state: str, open: bool, meta: str, body: str) -> str:
+    meta = f'<span class="smol-m">{meta}</span>' if meta else ""
+    kind = _COLOURS.get(state, "now")
     return (
         f'<details class="smol-run smol-step smol-{kind} {_IGNORED_BY_MATHJAX}"{" open" if open else ""}>'
-        f'<summary><span class="smol-n">{step.number}<i class="smol-bare">.</i></span> '
-        f'<span class="smol-t">{_inline(step.title)}{_remark(step)}</span> {meta}</summary>'
-        f'<div class="smol-body" style="{INDENTED}">{"".join(_body(step, times))}</div></details>'
+        f'<summary><span class="smol-n">{mark}</span> <span class="smol-t">{title}</span> {meta}</summary>'
+        f'<div class="smol-body" style="{INDENTED}">{body}</div></details>'
     )
 
 
@@ -49,8 +65,10 @@ def is_open(step: StepRecord) -> bool:
 
 def account_html(transcript: Transcript) -> str:
     """The full account of a run, the same whenever the run takes the same course: no times, costs, ids, addresses."""
-    steps = "".join(step_html(step, open=is_open(step), times=False) for step in transcript.steps)
-    content = f"{STYLE}{_head(transcript)}{steps}{answer_html(transcript)}"
+    rows = "".join(row_html(row, times=False) for row in transcript.rows)
+    plain_steps = all(isinstance(row, StepRecord) and not (row.notes or [*row.all_runs()]) for row in transcript.rows)
+    style = STYLE if plain_steps else STYLE + MORE_STYLE
+    content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}"
     return fixed(f'<div class="smol-run smol {_IGNORED_BY_MATHJAX}">{content}</div>')
 
 
@@ -58,6 +76,10 @@ def answer_html(transcript: Transcript) -> str:
     """The end of the run: its answer, or why there is none; empty while it runs."""
     if transcript.state == "running" and not transcript.answered:
         return ""
+    return f'<div class="smol-final">{_ending(transcript) or "<p>No answer.</p>"}</div>'
+
+
+def _ending(transcript: Transcript) -> str:
     parts: list[str] = []
     if transcript.state == "error":
         parts.append(
@@ -67,7 +89,7 @@ def answer_html(transcript: Transcript) -> str:
         parts.append(f"<p>{_text(transcript.error)}</p>")
     if transcript.answered:
         parts.append(_answer(transcript))
-    return f'<div class="smol-final">{"".join(parts) or "<p>No answer.</p>"}</div>'
+    return "".join(parts)
 
 
 def _head(transcript: Transcript) -> str:
@@ -84,16 +106,61 @@ def _head(transcript: Transcript) -> str:
 
 def _body(step: StepRecord, times: bool) -> Iterator[str]:
     yield _paragraphs(_rest(step))
-    if step.code:
-        yield f'<pre class="smol-code">{_highlighted(shorten(plain(step.code), characters=MAX_CODE))}</pre>'
+    if step.shown_code:
+        yield f'<pre class="smol-code">{_highlighted(shorten(plain(step.shown_code), characters=MAX_CODE))}</pre>'
+    # A card at work is drawn many times a second: of called agents it holds what they do now, not what they did.
+    brief = times and step.state == "running"
     for call in step.calls:
-        yield _call(call, times)
+        yield _call(call, times, brief)
+    for run in step.runs:
+        yield _run(run, times, brief)
     for output in step.outputs:
         yield output_html(output)
     yield text_html(step.progress)
     yield _error(step)
     if step.lost:
         yield f"<p>Lost with the child kernel: {escape(', '.join(map(plain, step.lost)))}</p>"
+    yield from map(_note, step.notes)
+
+
+def _plan(plan: PlanRecord, times: bool) -> str:
+    totals = plan.totals
+    meta = _meta(totals.seconds, totals.input_tokens, totals.output_tokens) if times else ""
+    remark = " <small>stopped</small>" if plan.state == "interrupted" else ""
+    return _card("≡", plan.title + remark, plan.state, plan.state == "thinking", meta, _paragraphs(plan.text))
+
+
+def _note(note: Note) -> str:
+    return f'<p class="smol-aside{" smol-trouble" if is_trouble(note) else ""}">{escape(note_text(note))}</p>'
+
+
+def _run(run: Transcript, times: bool, brief: bool, heading: str = "") -> str:
+    """What a called agent did, folded to a line unless it is at work; `brief` leaves out what its steps hold."""
+    word, kind = STATES.get(run.state, (run.state, "warn"))
+    parts = [run_name(run)] if heading else []
+    parts += [counted(len(run.steps), "step")] if run.steps else []
+    if times:
+        parts += [f"{run.totals.tokens:,} tok"] if run.totals.tokens else []
+        parts += [run.totals.cost_words] if run.totals.cost_words else []
+    chip = f'<span class="smol-state smol-{kind}">{escape(word)}</span>'
+    heading = heading or f"▸ <b>{escape(run_name(run))}</b>"
+    facts = "".join(f" · {escape(part)}" for part in parts)
+    task = f'<p class="smol-task">{escape(shorten(plain(run.task).strip(), characters=2_000))}</p>'
+    rows = "".join(_brief(row) if brief else row_html(row, times=times) for row in run.rows)
+    answer = _ending(run)
+    answer = f'<div class="smol-final">{answer}</div>' if answer else ""
+    return (
+        f'<details class="smol-sub"{" open" if run.state == "running" else ""}>'
+        f'<summary class="smol-call">{heading}{facts} · {chip}</summary>'
+        f'<div class="smol-inner">{task}{rows}{answer}</div></details>'
+    )
+
+
+def _brief(row: Row) -> str:
+    if not isinstance(row, StepRecord) or row.state in ("thinking", "running"):
+        return row_html(row)
+    meta = _meta(row.seconds, row.input_tokens, row.output_tokens)
+    return _card(f"{row.number}", f"{_inline(row.title)}{_remark(row)}", row.state, False, meta, "")
 
 
 def _remark(step: StepRecord) -> str:
@@ -104,9 +171,9 @@ def _remark(step: StepRecord) -> str:
     return f" <small>{escape(remark)}</small>" if remark else ""
 
 
-def _meta(step: StepRecord) -> str:
-    known = [count for count in (step.input_tokens, step.output_tokens) if count is not None]
-    parts = [f"{step.seconds:.1f} s"] if step.seconds else []
+def _meta(seconds: float, *tokens: int | None) -> str:
+    known = [count for count in tokens if count is not None]
+    parts = [f"{seconds:.1f} s"] if seconds else []
     return " · ".join(parts + ([f"{sum(known):,} tok"] if known else []))
 
 
@@ -116,16 +183,17 @@ def _rest(step: StepRecord) -> str:
     return words.removeprefix(step.title).strip() if step.thought else words
 
 
-def _call(call: CallRecord, times: bool) -> str:
-    parts = [f"{call.seconds * 1000:,.0f} ms"] if times and call.ok is not None else []
+def _call(call: CallRecord, times: bool, brief: bool) -> str:
+    parts = [escape(plain(call.progress))] if call.progress else []
+    parts += [f"{call.seconds * 1000:,.0f} ms"] if times and call.ok is not None else []
     if call.blocking:
         parts.append("ran in the notebook" if call.ok is not None else "runs in the notebook")
     came = f" {call.outcome}" if call.outcome else ""
     came += f" <code>{escape(plain(call.result))}</code>" if call.outcome and call.result else ""
-    return (
-        f'<div class="smol-call">▸ <code>{escape(plain(call.summary or call.tool))}</code>{came}'
-        f"{''.join(' · ' + part for part in parts)}</div>"
-    )
+    line = f"▸ <code>{escape(plain(call.summary or call.tool))}</code>{came}{''.join(' · ' + part for part in parts)}"
+    if call.runs:
+        return "".join(_run(run, times, brief, line if index == 0 else "") for index, run in enumerate(call.runs))
+    return f'<div class="smol-call">{line}</div>'
 
 
 def _error(step: StepRecord) -> str:

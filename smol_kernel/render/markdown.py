@@ -6,8 +6,9 @@ import re
 from bisect import bisect_right
 
 from smol_kernel.render.plain import fixed, in_columns, plain, shorten
-from smol_kernel.render.text import call_text, error_text, output_text, remark_text
-from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcript
+from smol_kernel.render.records import Note, PlanRecord, StepRecord
+from smol_kernel.render.text import call_text, error_text, note_text, output_text, remark_text, run_name
+from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript
 
 _ACTIVE = re.compile(
     r"<(?=[A-Za-z/!?])"  # HTML, and links in angle brackets
@@ -84,8 +85,34 @@ def account_markdown(transcript: Transcript) -> str:
     task = " ".join(plain(transcript.task).split())
     blocks = [f"**{safe_markdown(task)}**", safe_markdown(facts)]
     blocks += [SCRIPTED] * transcript.scripted
-    for step in transcript.steps:
-        blocks += _step(step)
+    for row in transcript.rows:
+        blocks += _row(row)
+    return fixed("\n\n".join(blocks + _ending(transcript)))
+
+
+def run_markdown(run: Transcript) -> str:
+    """What a called agent did, as a quotation."""
+    state = STATES.get(run.state, (run.state,))[0]
+    task = " ".join(plain(run.task).split())
+    blocks = [f"**{safe_markdown(run_name(run))}**: {safe_markdown(task)} *({safe_markdown(state)})*"]
+    for row in run.rows:
+        blocks += _row(row)
+    lines = "\n\n".join(blocks + _ending(run)).split("\n")
+    return fixed("\n".join(f"> {line}".rstrip() for line in lines))
+
+
+def plan_markdown(plan: PlanRecord) -> str:
+    """A plan under its title."""
+    return f"**{plan.title}**\n\n{safe_markdown(shorten(plain(plan.text), characters=20_000).strip())}"
+
+
+def note_markdown(note: Note) -> str:
+    """What happened beside the action, in a line."""
+    return f"*{safe_markdown(note_text(note))}*"
+
+
+def _ending(transcript: Transcript) -> list[str]:
+    blocks: list[str] = []
     told = transcript.error if transcript.state not in ("running", "success") else None
     if told:
         blocks.append(safe_markdown(told.strip()))
@@ -93,7 +120,15 @@ def account_markdown(transcript: Transcript) -> str:
         blocks += ["**Answer**", _words(transcript.answer_text or "None")]
     elif transcript.state != "running" and not told:
         blocks.append("No answer.")
-    return fixed("\n\n".join(blocks))
+    return blocks
+
+
+def _row(row: Row) -> list[str]:
+    if isinstance(row, StepRecord):
+        return _step(row)
+    if isinstance(row, PlanRecord):
+        return [plan_markdown(row)]
+    return [run_markdown(row) if isinstance(row, Transcript) else note_markdown(row)]
 
 
 def _step(step: StepRecord) -> list[str]:
@@ -102,11 +137,12 @@ def _step(step: StepRecord) -> list[str]:
         f"**{step.number}.** {safe_markdown(step.thought or step.title)}"
         + (f" *({safe_markdown(remark)})*" if remark else "")
     ]
-    if step.code:
-        blocks.append(fenced(shorten(plain(step.code).strip("\n"), characters=20_000), "python"))
+    if step.shown_code:
+        blocks.append(fenced(shorten(plain(step.shown_code).strip("\n"), characters=20_000), "python"))
     shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
     text = "\n".join(filter(None, [*shown, error_text(step)]))
-    return blocks + ([fenced(text)] if text else [])
+    blocks += [fenced(text)] if text else []
+    return [*blocks, *map(run_markdown, step.all_runs()), *map(note_markdown, step.notes)]
 
 
 def _words(text: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from smol_kernel.executors.observation import clean as plain
 
-__all__ = ["counted", "fixed", "in_columns", "one_line", "plain", "shorten"]
+__all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "shorten"]
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
 
@@ -19,6 +20,12 @@ def fixed(text: str) -> str:
 def counted(count: int, word: str) -> str:
     """`count` of what `word` names, such as "1 step" and "1,200 steps"."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """`words` as people list them: "1, 2 and 3"."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def in_columns(text: str) -> bool:

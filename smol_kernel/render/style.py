@@ -85,3 +85,18 @@ background:none;font-variant-numeric:tabular-nums;white-space:nowrap;max-width:n
 .smol-k{{color:var(--smol-k)}}.smol-s{{color:var(--smol-s)}}.smol-d{{color:var(--smol-d)}}
 .smol-c{{color:var(--smol-c);font-style:normal}}
 </style>"""
+
+MORE_STYLE = """<style>
+.smol-between{border-top:1px solid var(--smol-line)}
+.smol-run .smol-aside{margin:4px 0;font-size:.92em;color:var(--smol-dim)}
+.smol-run .smol-aside.smol-trouble{color:var(--smol-warn)}
+.smol-sub{margin:4px 0}
+.smol-sub>summary{cursor:pointer;margin:0}
+.smol-sub>summary b{font-weight:500;color:var(--jp-content-font-color1,var(--vscode-editor-foreground,currentColor))}
+.smol-state.smol-ok{color:var(--smol-ok)}.smol-state.smol-bad{color:var(--smol-bad)}
+.smol-state.smol-warn{color:var(--smol-warn)}.smol-state.smol-now{color:var(--smol-now)}
+.smol-inner{margin:4px 0 8px;border-left:2px solid var(--smol-line)}
+.smol-inner .smol-task{margin:0;padding:4px 14px 6px;font-weight:400;color:var(--smol-dim)}
+.smol-inner .smol-final{background:none;padding:8px 14px}
+</style>"""
+"""For what most runs have not: plans, called agents, what happened beside the actions."""

@@ -7,9 +7,10 @@ import binascii
 import textwrap
 from collections.abc import Iterator
 
-from smol_kernel.events import Output
-from smol_kernel.render.plain import fixed, one_line, plain, shorten
-from smol_kernel.render.transcript import SCRIPTED, STATES, CallRecord, StepRecord, Transcript
+from smol_kernel.events import Checked, Compacted, HandedOff, ModelFellBack, Output
+from smol_kernel.render.plain import counted, fixed, listed, one_line, plain, shorten
+from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
+from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript
 
 CODE_LINES = 30
 OUTPUT_LINES = 20
@@ -20,7 +21,7 @@ MAX_ERROR_TYPE = 60
 
 def account_text(transcript: Transcript) -> str:
     """The whole run, outputs shortened; the same whenever the run takes the same course."""
-    blocks = [head_text(transcript), *map(step_text, transcript.steps), answer_text(transcript)]
+    blocks = [head_text(transcript), *map(row_text, transcript.rows), answer_text(transcript)]
     return fixed("\n\n".join(filter(None, blocks)))
 
 
@@ -31,15 +32,78 @@ def head_text(transcript: Transcript) -> str:
     return "\n".join(lines + [SCRIPTED] * transcript.scripted)
 
 
+def row_text(row: Row) -> str:
+    """A step, or what came between two."""
+    if isinstance(row, StepRecord):
+        return step_text(row)
+    if isinstance(row, PlanRecord):
+        plan = shorten(plain(row.text).strip(), characters=20_000)
+        return f"{row.title}:\n{textwrap.indent(plan, '   ')}"
+    return run_text(row) if isinstance(row, Transcript) else note_text(row)
+
+
 def step_text(step: StepRecord) -> str:
     """One step: number, thought, code (marked by `>`), calls, outputs and error."""
     rows = [plain(step.title) + (f" [{remark}]" if (remark := remark_text(step)) else "")]
     rows += [f"> {line}".rstrip() for line in _code(step)]
-    rows += [call_text(call) for call in step.calls]
+    for call in step.calls:
+        rows += [call_text(call), *(textwrap.indent(run_text(run), "  ") for run in call.runs)]
+    rows += map(run_text, step.runs)
     rows += filter(None, map(output_text, step.outputs))
     rows += filter(None, [error_text(step)])
+    rows += map(note_text, step.notes)
     number = f"{step.number}. "
     return number + textwrap.indent("\n".join(rows), " " * len(number)).lstrip()
+
+
+def run_text(run: Transcript) -> str:
+    """What a called agent did, each line marked as its."""
+    state = STATES.get(run.state, (run.state,))[0]
+    blocks = [f"{run_name(run)}: {plain(run.task).strip()} [{state}]", *map(row_text, run.rows), answer_text(run)]
+    return "\n".join(f"│ {line}".rstrip() for block in filter(None, blocks) for line in block.split("\n"))
+
+
+def run_name(run: Transcript) -> str:
+    """The name of a called agent in one line."""
+    return one_line(run.label or run.name or run.agent, 60)
+
+
+def note_text(note: Note) -> str:
+    """What happened beside the action, in a line."""
+    if isinstance(note, ModelFellBack):
+        return one_line(f"{note.failed} failed ({note.reason}): {note.model} is asked instead", 400)
+    if isinstance(note, Checked):
+        if note.ok:
+            return one_line(f"check passed: {note.check}", 400)
+        return one_line(f"check failed: {note.check}" + (f": {note.reason}" if note.reason else ""), 400)
+    if isinstance(note, Compacted):
+        return f"too long for the model: it now reads {_steps_in_words(note.steps)} shortened"
+    if isinstance(note, HandedOff):
+        return one_line(f"handed over to {note.agent}" + (f": {note.reason}" if note.reason else ""), 400)
+    return one_line(f"a callback changed what the model reads of an earlier step: {', '.join(note.changes)}", 400)
+
+
+def totals_words(transcript: Transcript) -> list[str]:
+    """Tokens and cost of a run with all that agents it called used, as far as they are known."""
+    whole, own = transcript.whole, transcript.totals.tokens
+    if not whole.tokens:
+        return [whole.cost_words] if whole.cost_words else []
+    words = counted(whole.tokens, "token")
+    if own is not None and own != whole.tokens:
+        words += f" ({own:,} its own)"
+    return [words, *filter(None, [whole.cost_words])]
+
+
+def _steps_in_words(numbers: list[int]) -> str:
+    if len(numbers) < 2:
+        return f"step {numbers[0]}" if numbers else "earlier steps"
+    in_a_row = len(numbers) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    return f"steps {numbers[0]} to {numbers[-1]}" if in_a_row else f"steps {listed(map(str, numbers))}"
+
+
+def is_trouble(note: Note) -> bool:
+    """Whether a person should notice it."""
+    return isinstance(note, ModelFellBack) or (isinstance(note, Checked) and not note.ok)
 
 
 def remark_text(step: StepRecord) -> str:
@@ -53,7 +117,7 @@ def remark_text(step: StepRecord) -> str:
 def call_text(call: CallRecord) -> str:
     """A tool call and its result in one line."""
     line = f"▸ {plain(call.summary or call.tool)}"
-    return " ".join(filter(None, [line, call.outcome, plain(call.result)]))
+    return " ".join(filter(None, [line, call.outcome, plain(call.result), one_line(call.progress)]))
 
 
 def output_text(output: Output) -> str:
@@ -89,7 +153,8 @@ def _ending(transcript: Transcript) -> Iterator[str]:
 
 
 def _code(step: StepRecord) -> list[str]:
-    return shorten(plain(step.code).strip("\n"), characters=20_000, lines=CODE_LINES).split("\n") if step.code else []
+    code = plain(step.shown_code).strip("\n")
+    return shorten(code, characters=20_000, lines=CODE_LINES).split("\n") if code else []
 
 
 def _size(picture: str) -> str:

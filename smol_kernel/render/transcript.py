@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from smol_kernel.events import (
     ActionFinished,
@@ -16,14 +15,17 @@ from smol_kernel.events import (
     ModelReplied,
     Notice,
     Output,
+    PlanMade,
     Progress,
     RunFinished,
     RunStarted,
     StepFinished,
     StepStarted,
     ToolCalled,
+    ToolProgress,
     ToolReturned,
 )
+from smol_kernel.render.records import NOTES, CallRecord, Note, PlanRecord, StepRecord, Totals
 
 STATES = {
     "running": ("running", "now"),
@@ -35,7 +37,6 @@ STATES = {
 }
 """State of a run → its word and its colour."""
 SCRIPTED = "Replies come from a script, not from a model."
-_SENTENCE = re.compile(r"(?<=[^.][.!?])\s+(?=[A-Z])")
 
 
 def model_label(model: str, scripted: bool) -> str:
@@ -43,94 +44,7 @@ def model_label(model: str, scripted: bool) -> str:
     return f"{model} (scripted)" if scripted and model != "scripted" else model
 
 
-@dataclass
-class CallRecord:
-    """A tool call of an action; `ok` is None while it lasts."""
-
-    call: str
-    tool: str
-    summary: str
-    """The call as a line of Python."""
-    result: str = ""
-    """What came back, or the error, in one line; empty for a call that was stopped."""
-    ok: bool | None = None
-    seconds: float = 0.0
-    blocking: bool = False
-
-    @property
-    def outcome(self) -> str:
-        """The word between the call and its result; empty while the call lasts."""
-        if self.ok is None:
-            return ""
-        return "→" if self.ok else "failed:" if self.result else "stopped"
-
-
-@dataclass
-class StepRecord:
-    """One step: what the model thought and did, and what came of it."""
-
-    number: int
-    state: str = "thinking"
-    """"thinking" (the model is asked), "running" (the action is), "ok", "error" or "interrupted"."""
-    reply: str = ""
-    """The model's words so far."""
-    replied: bool = False
-    """True: the reply is whole."""
-    thought: str = ""
-    code: str = ""
-    outputs: list[Output] = field(default_factory=list)
-    """In order; what went to one stream in a row is one output."""
-    progress: str = ""
-    """The line that the action is still writing over."""
-    calls: list[CallRecord] = field(default_factory=list)
-    status: str = ""
-    """How the action ended: the status of ActionFinished, or empty if none ran to an end."""
-    error_type: str | None = None
-    error: str | None = None
-    traceback: str = ""
-    value: Any = None
-    """Encoded, as in ActionFinished."""
-    value_text: str = ""
-    final: bool = False
-    """True: the action called `final_answer`."""
-    completed: int = 0
-    """How many top-level statements ran to their end."""
-    lost: list[str] = field(default_factory=list)
-    observation: str = ""
-    seconds: float = 0.0
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    repaired_in: int | None = None
-    """For a step that failed: number of the next one that did not."""
-
-    @property
-    def title(self) -> str:
-        """The thought's first sentence, or a word on what the step does."""
-        first = next((line.strip() for line in self.thought.splitlines() if line.strip()), "")
-        if first:
-            return _SENTENCE.split(first, maxsplit=1)[0]
-        if self.code:
-            return "Runs code"
-        if self.state == "thinking":
-            return "Asking the model"
-        if self.replied:
-            return "A reply without code"
-        return "An unfinished reply" if self.reply.strip() else "No reply"
-
-    @property
-    def error_line(self) -> str:
-        """The error in one line, as Python begins to write it; empty if there was none."""
-        message = (self.error or "").strip().splitlines()[:1]
-        return ": ".join(filter(None, [self.error_type, *message]))
-
-
-@dataclass
-class Totals:
-    """Sums over the run; tokens are None as long as no model told any."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    seconds: float = 0.0
+Row: TypeAlias = "StepRecord | PlanRecord | Transcript | Note"
 
 
 @dataclass
@@ -156,11 +70,31 @@ class Transcript:
     answer: Any = None
     """Encoded, as in FinalAnswer."""
     answer_text: str = ""
-    steps: list[StepRecord] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    """All there is to tell, in order: steps, and what came between them."""
     notices: list[Notice] = field(default_factory=list)
     totals: Totals = field(default_factory=Totals)
+    """Of this run's own model calls; `whole` counts those of the agents it called as well."""
     children: dict[str, Transcript] = field(default_factory=dict)
-    """Runs of agents that this one called, by id."""
+    """Runs of agents that this one called, by id. Those of a call are in its `runs` too."""
+    label: str = ""
+    """For a run that another one called: its agent's name, with a number from the second run of that name on."""
+
+    @property
+    def steps(self) -> list[StepRecord]:
+        """The steps among the rows."""
+        return [row for row in self.rows if isinstance(row, StepRecord)]
+
+    @property
+    def whole(self) -> Totals:
+        """Sums over this run and all that agents it called did."""
+        return Totals.of_all([self.totals, *(run.totals for run in self.family())], self.totals.seconds)
+
+    def family(self) -> Iterator[Transcript]:
+        """The runs of all agents called below this one, each before those it called."""
+        for child in self.children.values():
+            yield child
+            yield from child.family()
 
     @property
     def isolation_words(self) -> str:
@@ -180,27 +114,49 @@ class Transcript:
         if self.run and event.run not in ("", self.run):
             child = self._of(event.run)
             if child is None and isinstance(event, RunStarted) and (caller := self._of(event.parent or "")):
-                child = caller.children[event.run] = Transcript()
+                label = self._free_label(event.name or event.agent)
+                child = caller._called(event, label)
             if child is not None:
                 child._take(event)
         else:
             self._take(event)
 
+    def step(self, number: int) -> StepRecord:
+        """The record of that step; a new one where there is none yet."""
+        record = self._found(number)
+        if record is None:
+            record = StepRecord(number)
+            self.rows.append(record)
+        return record
+
+    def _found(self, number: int) -> StepRecord | None:
+        steps = (row for row in reversed(self.rows) if isinstance(row, StepRecord))
+        return next((step for step in steps if step.number == number), None)
+
     def _of(self, run: str) -> Transcript | None:
         if run == self.run:
             return self
-        found = (child._of(run) for child in self.children.values())
-        return next((child for child in found if child is not None), None)
+        return next((child for child in self.family() if child.run == run), None)
 
-    def step(self, number: int) -> StepRecord:
-        """The record of that step; a new one where there is none yet."""
-        for record in reversed(self.steps):
-            if record.number == number:
-                return record
-        self.steps.append(StepRecord(number))
-        return self.steps[-1]
+    def _free_label(self, name: str) -> str:
+        taken = sum((run.name or run.agent) == name for run in self.family())
+        return f"{name} #{taken + 1}" if taken else name
+
+    def _called(self, event: RunStarted, label: str) -> Transcript:
+        """The new record of a run that this one called, put where it was called."""
+        child = self.children[event.run] = Transcript(label=label)
+        calls = (call for step in reversed(self.steps) for call in step.calls if call.call == event.call)
+        call = next(calls, None) if event.call else None
+        if call is not None:
+            call.runs.append(child)
+        elif self.steps:
+            self.steps[-1].runs.append(child)
+        else:
+            self.rows.append(child)
+        return child
 
     def _take(self, event: Event) -> None:
+        step = self._found(event.step) if event.step > 0 else None
         if isinstance(event, RunStarted):
             self._begin(event)
         elif isinstance(event, FinalAnswer):
@@ -209,33 +165,74 @@ class Transcript:
             self._end(event)
         elif isinstance(event, Notice):
             self.notices.append(event)
-            if event.step > 0 and not (step := self.step(event.step)).replied:
+            if step is not None and not step.replied:
                 step.reply = ""  # if it is about the reply, that is asked for once more
+        elif isinstance(event, NOTES):
+            (self.rows if step is None else step.notes).append(event)
+        elif isinstance(event, (ModelDelta, ModelReplied, PlanMade)):
+            self._take_words(step, event)
         elif event.step > 0:
-            self._take_step(self.step(event.step), event)
+            self._take_step(step or self.step(event.step), event)
+
+    def _take_words(self, step: StepRecord | None, event: ModelDelta | ModelReplied | PlanMade) -> None:
+        """What the model says: until its step has started it makes a plan, and once it has replied all is said."""
+        purpose = event.purpose if isinstance(event, ModelReplied) else ""
+        if isinstance(event, ModelReplied):
+            self.totals.add(event)
+        if isinstance(event, PlanMade) or purpose == "plan" or (step is None and isinstance(event, ModelDelta)):
+            self._take_plan(step, event)
+        elif isinstance(event, ModelDelta):
+            if step is not None and not step.replied:
+                step.reply += event.text
+        elif purpose == "action":
+            step = step or self.step(event.step)
+            step.reply, step.replied = event.content, True
+            step.only_calls = bool(event.tool_calls)
+            step.input_tokens, step.output_tokens = event.input_tokens, event.output_tokens
+        elif step is not None and not step.replied:
+            step.reply = ""  # what had streamed in belonged to this
+
+    def _take_plan(self, step: StepRecord | None, event: ModelDelta | ModelReplied | PlanMade) -> None:
+        plans = [row for row in self.rows if isinstance(row, PlanRecord)]
+        plan = plans[-1] if plans else None
+        goes_on = plan is not None and (
+            plan.state == "thinking" or (plan.before == event.step and not isinstance(event, ModelDelta))
+        )
+        if plan is None or not goes_on:
+            plan = PlanRecord(event.step, renewed=bool(plans))
+            self.rows.append(plan)
+        if isinstance(event, ModelDelta):
+            plan.text += event.text
+        elif isinstance(event, ModelReplied):
+            plan.text = event.content
+            plan.totals.add(event)
+            plan.totals.seconds = event.seconds
+            if step is not None:
+                step.reply = ""
+        else:
+            plan.text, plan.state = event.plan, "ok"
 
     def _take_step(self, step: StepRecord, event: Event) -> None:
         if isinstance(event, StepStarted):
-            self.steps[self.steps.index(step)] = StepRecord(event.step)  # a step taken again starts afresh
-        elif isinstance(event, ModelDelta):
-            step.reply += event.text
-        elif isinstance(event, ModelReplied):
-            step.reply, step.replied = event.content, True
-            step.input_tokens, step.output_tokens = event.input_tokens, event.output_tokens
-            self.totals.input_tokens = _plus(self.totals.input_tokens, event.input_tokens)
-            self.totals.output_tokens = _plus(self.totals.output_tokens, event.output_tokens)
+            self._settle("interrupted")  # what began before has ended, whether that was told or not
+            self.rows[self.rows.index(step)] = StepRecord(event.step)  # a step taken again starts afresh
         elif isinstance(event, ActionProposed):
             step.state, step.thought, step.code = "running", event.thought.strip(), event.code
+            step.only_calls = step.only_calls or self.agent == "ToolCallingAgent"
         elif isinstance(event, Output):
             _add_output(step.outputs, event)
         elif isinstance(event, Progress):
             step.progress = event.text
         elif isinstance(event, ToolCalled):
             step.calls.append(CallRecord(event.call, event.tool, event.summary, blocking=event.blocking))
+        elif isinstance(event, ToolProgress):
+            for call in step.open_calls[-1:] if not event.call else step.open_calls:
+                if call.call == event.call or (not event.call and call.tool == event.tool):
+                    call.progress = _progress(event)
         elif isinstance(event, ToolReturned):
             for call in step.calls:
                 if call.call == event.call:
-                    call.ok, call.result, call.seconds = event.ok, _result(event), event.seconds
+                    call.ok, call.result, call.seconds, call.progress = event.ok, _result(event), event.seconds, ""
         elif isinstance(event, ActionFinished):
             _finish_action(step, event)
         elif isinstance(event, StepFinished):
@@ -271,10 +268,26 @@ class Transcript:
 
     def _end(self, event: RunFinished) -> None:
         self.state, self.error = event.state, event.error
-        self.totals.seconds = event.seconds or self.totals.seconds
-        for step in self.steps:
-            if step.state in ("thinking", "running"):
-                step.state = "interrupted" if event.state == "interrupted" else "error"
+        totals = self.totals
+        totals.seconds = event.seconds or totals.seconds
+        if event.input_tokens is not None and event.output_tokens is not None:
+            totals.input_tokens, totals.output_tokens = event.input_tokens, event.output_tokens
+            totals.cached_tokens = event.cached_tokens
+        if event.cost is not None:
+            totals.cost, totals.unpriced = event.cost, 0
+        self._settle("interrupted" if event.state == "interrupted" else "error")
+        for child in self.family():
+            if child.state == "running":
+                child.state = "interrupted"
+                child._settle("interrupted")
+
+    def _settle(self, state: str) -> None:
+        """Leave nothing at work."""
+        for row in self.rows:
+            if isinstance(row, PlanRecord) and row.state == "thinking":
+                row.state = "interrupted"
+            elif isinstance(row, StepRecord) and row.state in ("thinking", "running"):
+                row.state = state
 
 
 def _add_output(outputs: list[Output], event: Output) -> None:
@@ -299,9 +312,13 @@ def _finish_action(step: StepRecord, event: ActionFinished) -> None:
     step.value, step.value_text, step.final = event.value, event.value_text, event.final
     step.completed, step.lost = event.completed, list(event.lost)
     for call in step.calls:
+        call.progress = ""
         if call.ok is None:
             call.ok, call.result = False, "no answer: the action had ended"
 
 
-def _plus(total: int | None, more: int | None) -> int | None:
-    return total if more is None else (total or 0) + more
+def _progress(event: ToolProgress) -> str:
+    if event.done is None:
+        return event.text
+    far = f"{event.done:g} of {event.total:g}" if event.total is not None else f"{event.done:g}"
+    return " · ".join(filter(None, [far, event.text]))

@@ -1,0 +1,201 @@
+"""The parts of a run as people read it: steps, plans between them, calls in them. `Transcript` fills them in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from smol_kernel.events import Checked, Compacted, HandedOff, MemoryEdited, ModelFellBack, ModelReplied, Output
+
+if TYPE_CHECKING:
+    from smol_kernel.render.transcript import Transcript
+
+Note: TypeAlias = ModelFellBack | Checked | Compacted | MemoryEdited | HandedOff
+"""What happened beside the action and is told in a line."""
+NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff)
+
+_SENTENCE = re.compile(r"(?<=[^.][.!?])\s+(?=[A-Z])")
+
+
+@dataclass
+class CallRecord:
+    """A tool call of an action; `ok` is None while it lasts."""
+
+    call: str
+    tool: str
+    summary: str
+    """The call as a line of Python."""
+    result: str = ""
+    """What came back, or the error, in one line; empty for a call that was stopped."""
+    ok: bool | None = None
+    seconds: float = 0.0
+    blocking: bool = False
+    progress: str = ""
+    """How far it has come, while it lasts."""
+    runs: list[Transcript] = field(default_factory=list)
+    """What agents that it called did."""
+
+    @property
+    def outcome(self) -> str:
+        """The word between the call and its result; empty while the call lasts."""
+        if self.ok is None:
+            return ""
+        return "→" if self.ok else "failed:" if self.result else "stopped"
+
+
+@dataclass
+class Totals:
+    """Sums over model calls; tokens are None as long as no model told any. `cost` is in USD."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost: float | None = None
+    """Of the calls whose price is known; None: of none."""
+    unpriced: int = 0
+    """How many calls have no known price."""
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int | None:
+        """Read and written together."""
+        known = [count for count in (self.input_tokens, self.output_tokens) if count is not None]
+        return sum(known) if known else None
+
+    @property
+    def cost_words(self) -> str:
+        """What it cost, and that some of it is unknown; empty where nothing is known, or it was free."""
+        if self.cost is None or (self.cost == 0 and not self.unpriced):
+            return ""
+        amount = f"${self.cost:.2f}" if self.cost >= 1 or self.cost == 0 else f"${self.cost:.4f}"
+        return f"{amount} and an unknown cost" if self.unpriced else amount
+
+    def add(self, reply: ModelReplied) -> None:
+        """Add what a reply tells."""
+        self.input_tokens = _plus(self.input_tokens, reply.input_tokens)
+        self.output_tokens = _plus(self.output_tokens, reply.output_tokens)
+        self.cached_tokens = _plus(self.cached_tokens, reply.cached_tokens)
+        self.cost = _plus(self.cost, reply.cost)
+        self.unpriced += reply.cost is None
+
+    @classmethod
+    def of_all(cls, parts: Iterable[Totals], seconds: float) -> Totals:
+        """The sum of `parts`, which took `seconds` together."""
+        whole = cls(seconds=seconds)
+        for part in parts:
+            whole.input_tokens = _plus(whole.input_tokens, part.input_tokens)
+            whole.output_tokens = _plus(whole.output_tokens, part.output_tokens)
+            whole.cached_tokens = _plus(whole.cached_tokens, part.cached_tokens)
+            whole.cost = _plus(whole.cost, part.cost)
+            whole.unpriced += part.unpriced
+        return whole
+
+
+def _plus(total: Any, more: Any) -> Any:
+    return total if more is None else (total or 0) + more
+
+
+@dataclass
+class PlanRecord:
+    """A plan, made before the step of that number."""
+
+    before: int
+    text: str = ""
+    """Its words so far."""
+    state: str = "thinking"
+    """"thinking" (the model is asked), "ok", or "interrupted"."""
+    renewed: bool = False
+    """True: there was one before."""
+    totals: Totals = field(default_factory=Totals)
+
+    @property
+    def title(self) -> str:
+        """What it is, in a word or two."""
+        if self.state == "thinking":
+            return "Making a plan"
+        return "A new plan" if self.renewed else "The plan"
+
+
+@dataclass
+class StepRecord:
+    """One step: what the model thought and did, and what came of it."""
+
+    number: int
+    state: str = "thinking"
+    """"thinking" (the model is asked), "running" (the action is), "ok", "error" or "interrupted"."""
+    reply: str = ""
+    """The model's words so far."""
+    replied: bool = False
+    """True: the reply is whole."""
+    thought: str = ""
+    code: str = ""
+    only_calls: bool = False
+    """True: the agent acts by structured calls, and `code` is those as lines of Python."""
+    outputs: list[Output] = field(default_factory=list)
+    """In order; what went to one stream in a row is one output."""
+    progress: str = ""
+    """The line that the action is still writing over."""
+    calls: list[CallRecord] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    runs: list[Transcript] = field(default_factory=list)
+    """What agents did that were called in another way than by one of `calls`."""
+    status: str = ""
+    """How the action ended: the status of ActionFinished, or empty if none ran to an end."""
+    error_type: str | None = None
+    error: str | None = None
+    traceback: str = ""
+    value: Any = None
+    """Encoded, as in ActionFinished."""
+    value_text: str = ""
+    final: bool = False
+    """True: the action called `final_answer`."""
+    completed: int = 0
+    """How many top-level statements ran to their end."""
+    lost: list[str] = field(default_factory=list)
+    observation: str = ""
+    seconds: float = 0.0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    repaired_in: int | None = None
+    """For a step that failed: number of the next one that did not."""
+
+    @property
+    def title(self) -> str:
+        """The thought's first sentence, or a word on what the step does."""
+        first = next((line.strip() for line in self.thought.splitlines() if line.strip()), "")
+        if first:
+            return _SENTENCE.split(first, maxsplit=1)[0]
+        if self.only_calls and self.calls:
+            return "Calls " + ", ".join(dict.fromkeys(call.tool for call in self.calls))
+        if self.code:
+            return "Runs code"
+        if self.state == "thinking":
+            return "Asking the model"
+        if self.replied:
+            return "A reply without code"
+        return "An unfinished reply" if self.reply.strip() else "No reply"
+
+    @property
+    def shown_code(self) -> str:
+        """The code, unless it says no more than the calls do."""
+        told = self.only_calls and len(self.calls) >= len(self.code.strip().splitlines())
+        return "" if told else self.code
+
+    @property
+    def error_line(self) -> str:
+        """The error in one line, as Python begins to write it; empty if there was none."""
+        message = (self.error or "").strip().splitlines()[:1]
+        return ": ".join(filter(None, [self.error_type, *message]))
+
+    @property
+    def open_calls(self) -> list[CallRecord]:
+        """Those that still last."""
+        return [call for call in self.calls if call.ok is None]
+
+    def all_runs(self) -> Iterator[Transcript]:
+        """What called agents did in this step, in the order of the calls."""
+        for call in self.calls:
+            yield from call.runs
+        yield from self.runs
