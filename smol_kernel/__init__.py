@@ -6,11 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smol_kernel.agents.budget import Budget as Budget
     from smol_kernel.agents.code_agent import CodeAgent as CodeAgent
+    from smol_kernel.agents.managed_agent import AgentRecipe as AgentRecipe
     from smol_kernel.agents.multi_step import MultiStepAgent as MultiStepAgent
+    from smol_kernel.agents.prompts import EMPTY_PROMPT_TEMPLATES as EMPTY_PROMPT_TEMPLATES
     from smol_kernel.agents.prompts import PromptTemplates as PromptTemplates
     from smol_kernel.agents.prompts import populate_template as populate_template
+    from smol_kernel.agents.results import ActionOutput as ActionOutput
     from smol_kernel.agents.results import RunResult as RunResult
+    from smol_kernel.agents.results import ToolOutput as ToolOutput
+    from smol_kernel.agents.tool_calling_agent import ToolCallingAgent as ToolCallingAgent
+    from smol_kernel.errors import AgentBudgetError as AgentBudgetError
     from smol_kernel.errors import AgentError as AgentError
     from smol_kernel.errors import AgentExecutionError as AgentExecutionError
     from smol_kernel.errors import AgentGenerationError as AgentGenerationError
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from smol_kernel.errors import SmolError as SmolError
     from smol_kernel.executors.base import CodeOutput as CodeOutput
     from smol_kernel.executors.base import PythonExecutor as PythonExecutor
+    from smol_kernel.executors.interpreter_tool import PythonInterpreterTool as PythonInterpreterTool
     from smol_kernel.executors.kernel import KernelExecutor as KernelExecutor
     from smol_kernel.executors.kernel import LocalPythonExecutor as LocalPythonExecutor
     from smol_kernel.executors.values import RemoteValue as RemoteValue
@@ -32,7 +40,15 @@ if TYPE_CHECKING:
     from smol_kernel.memory.messages import ChatMessageToolCallStreamDelta as ChatMessageToolCallStreamDelta
     from smol_kernel.memory.messages import MessageRole as MessageRole
     from smol_kernel.memory.messages import agglomerate_stream_deltas as agglomerate_stream_deltas
+    from smol_kernel.memory.monitoring import AgentLogger as AgentLogger
+    from smol_kernel.memory.monitoring import CallbackRegistry as CallbackRegistry
     from smol_kernel.memory.monitoring import LogLevel as LogLevel
+    from smol_kernel.memory.monitoring import Monitor as Monitor
+    from smol_kernel.memory.rich_values import AgentAudio as AgentAudio
+    from smol_kernel.memory.rich_values import AgentImage as AgentImage
+    from smol_kernel.memory.rich_values import AgentText as AgentText
+    from smol_kernel.memory.rich_values import AgentType as AgentType
+    from smol_kernel.memory.rich_values import handle_agent_output_types as handle_agent_output_types
     from smol_kernel.memory.steps import ActionStep as ActionStep
     from smol_kernel.memory.steps import AgentMemory as AgentMemory
     from smol_kernel.memory.steps import FinalAnswerStep as FinalAnswerStep
@@ -49,47 +65,59 @@ if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool as Tool
     from smol_kernel.tools.base import tool as tool
     from smol_kernel.tools.base import validate_tool_arguments as validate_tool_arguments
-    from smol_kernel.tools.defaults.final_answer import FinalAnswerTool as FinalAnswerTool
-    from smol_kernel.tools.defaults.user_input import UserInputTool as UserInputTool
+    from smol_kernel.tools.collection import ToolCollection as ToolCollection
+    from smol_kernel.tools.defaults import ApiWebSearchTool as ApiWebSearchTool
+    from smol_kernel.tools.defaults import DuckDuckGoSearchTool as DuckDuckGoSearchTool
+    from smol_kernel.tools.defaults import FinalAnswerTool as FinalAnswerTool
+    from smol_kernel.tools.defaults import GoogleSearchTool as GoogleSearchTool
+    from smol_kernel.tools.defaults import UserInputTool as UserInputTool
+    from smol_kernel.tools.defaults import VisitWebpageTool as VisitWebpageTool
+    from smol_kernel.tools.defaults import WebSearchTool as WebSearchTool
+    from smol_kernel.tools.defaults import WikipediaSearchTool as WikipediaSearchTool
+    from smol_kernel.tools.mcp import MCPClient as MCPClient
     from smol_kernel.tools.schema import AUTHORIZED_TYPES as AUTHORIZED_TYPES
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "agents.budget": "Budget",
     "agents.code_agent": "CodeAgent",
+    "agents.managed_agent": "AgentRecipe",
     "agents.multi_step": "MultiStepAgent",
-    "agents.prompts": "PromptTemplates populate_template",
-    "agents.results": "RunResult",
-    "errors": "AgentError AgentExecutionError AgentGenerationError AgentMaxStepsError AgentParsingError "
-    "AgentToolCallError AgentToolExecutionError SmolError",
+    "agents.prompts": "EMPTY_PROMPT_TEMPLATES PromptTemplates populate_template",
+    "agents.results": "ActionOutput RunResult ToolOutput",
+    "agents.tool_calling_agent": "ToolCallingAgent",
+    "errors": "AgentBudgetError AgentError AgentExecutionError AgentGenerationError AgentMaxStepsError "
+    "AgentParsingError AgentToolCallError AgentToolExecutionError SmolError",
     "executors.base": "CodeOutput PythonExecutor",
+    "executors.interpreter_tool": "PythonInterpreterTool",
     "executors.kernel": "KernelExecutor LocalPythonExecutor",
     "executors.values": "RemoteValue",
     "journal": "Journal",
     "memory.messages": "ChatMessage ChatMessageStreamDelta ChatMessageToolCall ChatMessageToolCallFunction "
     "ChatMessageToolCallStreamDelta MessageRole agglomerate_stream_deltas",
-    "memory.monitoring": "LogLevel",
+    "memory.monitoring": "AgentLogger CallbackRegistry LogLevel Monitor",
+    "memory.rich_values": "AgentAudio AgentImage AgentText AgentType handle_agent_output_types",
     "memory.steps": "ActionStep AgentMemory FinalAnswerStep MemoryStep PlanningStep SystemPromptStep TaskStep ToolCall",
     "memory.usage": "Timing TokenUsage",
     "models.base": "Model",
     "models.litellm": "LiteLLMModel",
     "models.scripted": "ScriptedModel",
     "tools.base": "Tool tool validate_tool_arguments",
-    "tools.defaults.final_answer": "FinalAnswerTool",
-    "tools.defaults.user_input": "UserInputTool",
+    "tools.collection": "ToolCollection",
+    "tools.defaults": "ApiWebSearchTool DuckDuckGoSearchTool FinalAnswerTool GoogleSearchTool UserInputTool "
+    "VisitWebpageTool WebSearchTool WikipediaSearchTool",
+    "tools.mcp": "MCPClient",
     "tools.schema": "AUTHORIZED_TYPES",
 }
 _PUBLIC = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
 
 _NOT_BUILT_YET = """
-ActionOutput AgentAudio AgentImage AgentLogger AgentText AgentType AmazonBedrockModel AmazonBedrockServerModel
-ApiModel ApiWebSearchTool AzureOpenAIModel AzureOpenAIServerModel BlaxelExecutor Budget CallbackRegistry
-DockerExecutor DuckDuckGoSearchTool E2BExecutor EMPTY_PROMPT_TEMPLATES GatewayExecutor GoogleSearchTool GradioUI
-HfApiModel InferenceClientModel LiteLLMRouterModel MCPClient MLXModel ModalExecutor Monitor OpenAIModel
-OpenAIServerModel PythonInterpreterTool REMOVE_PARAMETER SpeechToTextTool ToolCallingAgent ToolCollection
-ToolOutput TransformersModel VLLMModel VisitWebpageTool WasmExecutor WebSearchTool WikipediaSearchTool
-get_clean_message_list get_tool_call_from_text get_tool_json_schema handle_agent_output_types load_tool
-parse_json_if_needed remove_content_after_stop_sequences stream_to_gradio supports_stop_parameter
+AmazonBedrockModel AmazonBedrockServerModel ApiModel AzureOpenAIModel AzureOpenAIServerModel BlaxelExecutor
+DockerExecutor E2BExecutor GatewayExecutor GradioUI HfApiModel InferenceClientModel LiteLLMRouterModel MLXModel
+ModalExecutor OpenAIModel OpenAIServerModel REMOVE_PARAMETER SpeechToTextTool TransformersModel VLLMModel
+WasmExecutor get_clean_message_list get_tool_call_from_text get_tool_json_schema load_tool parse_json_if_needed
+remove_content_after_stop_sequences stream_to_gradio supports_stop_parameter
 """
 
 __all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,4 +1,4 @@
-"""When an action runs but is wrong: checks of the answer, its declared type, and an agent that goes in circles."""
+"""When an action runs but is wrong: checks of the answer, and an agent that goes in circles."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from smol_kernel.errors import AgentError, ConfigError
+from smol_kernel.errors import ConfigError
 from smol_kernel.events import Checked
 from smol_kernel.memory.steps import ActionStep, AgentMemory
 
-Check = Callable[..., Any]
 REPEATS = 3
 """How often the same action, or the same error, may come in a row before the agent is told."""
 WARNINGS = 2
@@ -31,7 +30,7 @@ def checked(checks: Sequence[Any], *, live: bool) -> list[Any]:
     return list(checks)
 
 
-def look(check: Check, answer: Any, memory: AgentMemory, agent: Any) -> Checked:
+def look(check: Callable[..., Any], answer: Any, memory: AgentMemory, agent: Any) -> Checked:
     """What `check` says of `answer`.
 
     It is called as `check(answer, memory, agent=agent)`, or with as many of these as it takes. It accepts by returning
@@ -50,56 +49,23 @@ def look(check: Check, answer: Any, memory: AgentMemory, agent: Any) -> Checked:
     return Checked(check=name, ok=not reason, reason=reason)
 
 
-class AnswerType:
-    """The type an answer has to have: a builtin or generic type, a dataclass, a pydantic model, or any class."""
-
-    def __init__(self, kind: Any) -> None:
-        from pydantic import ConfigDict, TypeAdapter
-        from pydantic.errors import PydanticUserError
-
-        try:
-            self._adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
-        except PydanticUserError:  # a model has a configuration of its own
-            self._adapter = TypeAdapter(kind)
-        self.name = getattr(kind, "__name__", str(kind)) if not getattr(kind, "__args__", None) else str(kind)
-
-    def words(self) -> str:
-        """The type for the model: its name, and the JSON schema where it has one."""
-        try:
-            schema = self._adapter.json_schema()
-        except Exception:  # noqa: BLE001 - pydantic has no schema for a class it does not know
-            return self.name
-        return f"{self.name} {schema}" if "properties" in schema else self.name
-
-    def convert(self, answer: Any) -> Any:
-        """`answer` as a value of the type. Raises AgentError that says where it does not fit."""
-        from pydantic import ValidationError
-
-        try:
-            return self._adapter.validate_python(answer)
-        except ValidationError as error:
-            places = (f"{'.'.join(map(str, e['loc'])) or 'the answer'}: {e['msg']}" for e in error.errors()[:10])
-            raise AgentError(f"The answer has to be {self.words()}, and is not: {'; '.join(places)}") from error
-
-
 class Repetition:
-    """Notices an agent that goes in circles."""
+    """Notices an agent that goes in circles. `hopeless`: it was told as often as makes sense."""
 
     def __init__(self) -> None:
         self.hopeless = False
-        """True: it was told as often as makes sense."""
         self._warnings = 0
         self._last: dict[str, str] = {}
         self._times: dict[str, int] = {}
 
     def look(self, step: ActionStep) -> Checked | None:
         """A failed check if `step` repeats those before it once too often, else None."""
-        calls = [(call.name, call.arguments) for call in step.tool_calls or []]
         error = step.error.message.strip().splitlines() if step.error else []
-        seen = {"action": step.code_action or (str(calls) if calls else ""), "error": error[-1] if error else ""}
+        calls = [(call.name, call.arguments) for call in step.tool_calls or []]
+        seen = {"action": str(calls) if calls else "", "error": error[-1] if error else ""}
         for what, text in seen.items():
             self._times[what] = self._times.get(what, 0) + 1 if text and text == self._last.get(what) else 1
-            self._last[what] = text
+        self._last = seen
         repeated = [what for what, text in seen.items() if text and self._times[what] >= REPEATS]
         if not repeated:
             return None

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
+from smol_kernel.agents import parsing
 from smol_kernel.agents.multi_step import MultiStepAgent
-from smol_kernel.agents.parsing import (
-    DEFAULT_TAGS,
-    MARKDOWN_TAGS,
-    REPLY_FORMAT,
-    Action,
-    closed,
-    literal_answer,
-    parse_json,
-    parse_reply,
-)
-from smol_kernel.agents.prompts import PromptTemplates
-from smol_kernel.errors import AgentExecutionError, AgentParsingError, ConfigError
+from smol_kernel.agents.prompts import PromptTemplates, template
+from smol_kernel.errors import AgentExecutionError, AgentParsingError
 from smol_kernel.events import ActionFinished, ActionProposed, Event, FinalAnswer, Output
-from smol_kernel.executors.base import PythonExecutor, as_executor, create
+from smol_kernel.executors.base import PythonExecutor, as_executor, create, failure, observation
 from smol_kernel.executors.imports import allowed_modules
 from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.pictures import observed_images
@@ -62,19 +54,14 @@ class CodeAgent(MultiStepAgent):
         code_block_tags: str | tuple[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
-        self.code_block_tags = _tags(code_block_tags)
+        self.code_block_tags = parsing.block_tags(code_block_tags)
         self.additional_authorized_imports = additional_authorized_imports
         self.use_structured_outputs_internally = use_structured_outputs_internally
         self.max_print_outputs_length = max_print_outputs_length
         self.executor_type, self.executor_kwargs = executor_type, dict(executor_kwargs or {})
         self._given_executor = executor
         super().__init__(
-            tools,
-            model,
-            prompt_templates,
-            planning_interval=planning_interval,
-            stream_outputs=stream_outputs,
-            **kwargs,
+            tools, model, prompt_templates, planning_interval=planning_interval, stream_outputs=stream_outputs, **kwargs
         )
 
     def _begin_life(self) -> None:
@@ -137,13 +124,14 @@ class CodeAgent(MultiStepAgent):
     def _request_options(self) -> dict[str, Any]:
         closing = self.code_block_tags[1]
         if self.use_structured_outputs_internally:
-            return {"response_format": REPLY_FORMAT}
+            return {"response_format": json.loads(template("code_agent/reply_format.json"))}
         ends = [] if closing in self.code_block_tags[0] else [closing]
         return {"stop_sequences": ["Observation:", "<end_code>", *ends]}
 
     def _remembered(self, reply: str) -> str:
-        tags = self.code_block_tags
-        return truncate(reply if self.use_structured_outputs_internally else closed(reply, tags), _LONGEST_REPLY)
+        if not self.use_structured_outputs_internally:
+            reply = parsing.closed(reply, self.code_block_tags)
+        return truncate(reply, _LONGEST_REPLY)
 
     def _answer_in(self, reply: str) -> str:
         """The text of a last reply; of one that holds code all the same, its literal answer or what it says before."""
@@ -151,12 +139,12 @@ class CodeAgent(MultiStepAgent):
             action = self._parse(reply)
         except AgentParsingError:
             return reply.strip()
-        return literal_answer(action.code) or action.thought
+        return parsing.literal_answer(action.code) or action.thought
 
-    def _parse(self, reply: str) -> Action:
+    def _parse(self, reply: str) -> parsing.Action:
         if self.use_structured_outputs_internally:
-            return parse_json(reply)
-        return parse_reply(reply, self.code_block_tags)
+            return parsing.parse_json(reply)
+        return parsing.parse_reply(reply, self.code_block_tags)
 
     def _interrupt_action(self) -> None:
         self.python_executor.interrupt()
@@ -190,19 +178,11 @@ class CodeAgent(MultiStepAgent):
                 finished = event
         if finished is None:
             raise AgentExecutionError("The executor ended without saying how the action went.")
-        step.observations_images = observed_images(outputs) or None
-        self._observe(step, finished)
-
-    def _observe(self, step: ActionStep, finished: ActionFinished) -> None:
-        """Put what the action did into words for the model, and take its answer if it gave one."""
         self._finished, step.is_final_answer = finished, finished.final
-        logs = f"Execution logs:\n{finished.logs.rstrip()}".rstrip()
-        if finished.status == "ok":
-            step.action_output = decode(finished.value)
-            step.observations = f"{logs}\nLast output from code snippet:\n{finished.value_text or 'None'}"
-            return
-        step.observations = logs if finished.logs.strip() else None
-        raise AgentExecutionError(_failure(finished))
+        step.observations, step.observations_images = observation(finished) or None, observed_images(outputs) or None
+        if finished.status != "ok":
+            raise AgentExecutionError(failure(finished))
+        step.action_output = decode(finished.value)
 
     def _looks(self, answer: Any) -> Iterator[Event]:
         expressions = [check for check in self.checks if isinstance(check, str)]
@@ -216,23 +196,3 @@ class CodeAgent(MultiStepAgent):
         if not finished.final or self.current_step is None or answer is not self.current_step.action_output:
             return super().told(answer)
         return FinalAnswer(value=finished.value, text=answer if isinstance(answer, str) else finished.value_text)
-
-
-def _failure(finished: ActionFinished) -> str:
-    """What the model reads of a failed action: the traceback, or the sentence, and the names that are gone."""
-    said = finished.traceback.strip() or finished.error or f"The action ended with status {finished.status!r}."
-    if finished.traceback and finished.status != "error" and finished.error:
-        said = f"{said}\n{finished.error}"
-    if finished.lost:
-        said += f"\nThe kernel was restarted. These names are gone: {', '.join(finished.lost)}."
-    return said
-
-
-def _tags(tags: str | tuple[str, str] | None) -> tuple[str, str]:
-    if tags is None:
-        return DEFAULT_TAGS
-    if tags == "markdown":
-        return MARKDOWN_TAGS
-    if isinstance(tags, str) or len(tags) != 2 or not all(tags):
-        raise ConfigError(f"code_block_tags is {tags!r}: give 'markdown' or a pair (opening, closing)")
-    return (tags[0], tags[1])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.agents.prompts import populate_template
 from smol_kernel.errors import AgentError, ConfigError
 from smol_kernel.events import Event, HandedOff, RunFinished, current_call, emit
+from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.tools.base import Tool
 from smol_kernel.tools.defaults import base_tools
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_HAND_OFFS = 10
 """How often a task may be handed on."""
+STOPPED = ("interrupted", "Stopped before there was an answer.")
+"""State of a run that was stopped, and the sentence on it."""
 
 
 class AgentRecipe:
@@ -57,27 +59,30 @@ class ManagedAgentTool(Tool):
 
     def forward(self, task: str, additional_args: dict[str, Any] | None = None, **options: Any) -> str:
         """The agent's report. Raises AgentError if it has no answer."""
-        own = not isinstance(self._agent, AgentRecipe) and self._agent.lent.acquire(blocking=False)
-        made = self._agent.make(**options) if isinstance(self._agent, AgentRecipe) else self._agent
-        agent = made if own or isinstance(self._agent, AgentRecipe) else made.another()
-        end = RunFinished(state="error")
+        lent = False
+        if isinstance(self._agent, AgentRecipe):
+            agent = self._agent.make(**options)
+        else:  # a second call at the same time gets a copy
+            lent = self._agent.lent.acquire(blocking=False)
+            agent = self._agent if lent else self._agent.another()
+        seen = [value for value in (additional_args or {}).values() if _is_image(value)] or None
+        task, end, call = agent.assignment(task), RunFinished(state="error"), current_call()
         self._caller.called.add(agent)
         try:
             for event in agent.events(
-                agent.assignment(task),
-                additional_args=additional_args,
-                images=[value for value in (additional_args or {}).values() if _is_image(value)] or None,
-                caller=self._caller,
-                call=current_call(),
+                task, additional_args=additional_args, images=seen, caller=self._caller, call=call
             ):
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.run_id else end
             if not agent.answered:
                 raise AgentError(f"agent {self.name!r} gave no answer: {end.error or end.state}")
-            return report(agent, agent.answer)
+            return agent.report(agent.answer)
         finally:
             self._caller.called.discard(agent)
-            agent.lent.release() if own else agent.cleanup()
+            if lent:
+                agent.lent.release()
+            else:
+                agent.cleanup()
 
 
 class HandOffTool(Tool):
@@ -88,15 +93,23 @@ class HandOffTool(Tool):
 
     def __init__(self, agent: MultiStepAgent, caller: MultiStepAgent) -> None:
         self.name = f"transfer_to_{agent.name}"
-        self.description = (
-            f"Hands this task on to the agent {agent.name}, which answers in your place: {agent.description}"
-        )
+        self.description = f"Hands this task on to {agent.name}, who answers it in your place: {agent.description}"
         self._agent, self._caller = agent, caller
 
     def forward(self, reason: str) -> str:
         """A sentence on what happens next."""
         self._caller.successor = (self._agent, reason)
         return f"{self._agent.name} takes over after this action."
+
+
+def managed(agent: MultiStepAgent) -> dict[str, Tool]:
+    """The agents that `agent` manages, as tools by their names."""
+    return {name: ManagedAgentTool(other, agent) for name, other in agent.managed_agents.items()}
+
+
+def successors(agent: MultiStepAgent) -> dict[str, Tool]:
+    """The agents that may take over from `agent`, as tools by their names."""
+    return {f"transfer_to_{name}": HandOffTool(other, agent) for name, other in agent.handoffs.items()}
 
 
 def hand_over(
@@ -108,8 +121,9 @@ def hand_over(
     """
     if agent.depth >= MOST_HAND_OFFS:
         raise AgentError(f"the task was handed on {MOST_HAND_OFFS} times without an answer")
-    yield HandedOff(agent=str(other.name), reason=reason).stamped(agent.run_id or "", agent.step_number)
-    successor, end = other.another(), RunFinished(state="error")
+    run, step, end = agent.run_id or "", agent.step_number, RunFinished(state="error")
+    yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
+    successor = other.another()
     successor.take_over(agent)
     agent.called.add(successor)
     try:
@@ -120,18 +134,8 @@ def hand_over(
         agent.called.discard(successor)
     if successor.answered:
         agent.answer, agent.answered = successor.answer, True
-        yield agent.told(successor.answer).stamped(agent.run_id or "", agent.step_number)
+        yield successor.told(successor.answer).stamped(run, step)
     return end.state, end.error
-
-
-def report(agent: MultiStepAgent, answer: Any) -> str:
-    """The answer of a managed agent, as the one that called it reads it."""
-    template = agent.prompt_templates["managed_agent"]["report"]
-    text = populate_template(template, {"name": agent.name, "task": agent.task, "final_answer": answer})
-    if agent.provide_run_summary:
-        steps = "\n\n".join(message.text for message in agent.write_memory_to_messages(summary_mode=True))
-        text += f"\n\nWhat it did:\n{steps}"
-    return text
 
 
 def tools_by_name(tools: Sequence[Any], add_base_tools: bool, *, interpreter: bool) -> dict[str, Tool]:
@@ -146,10 +150,9 @@ def tools_by_name(tools: Sequence[Any], add_base_tools: bool, *, interpreter: bo
         if tool.name in found:
             raise ConfigError(f"two tools are called {tool.name!r}: rename one of them")
         found[tool.name] = tool
-    for tool in base_tools(interpreter=interpreter) if add_base_tools else ():
-        found.setdefault(tool.name, tool)
-    found.setdefault("final_answer", FinalAnswerTool())
-    return found
+    extra = list(base_tools().values()) if add_base_tools else []
+    extra += [PythonInterpreterTool()] if add_base_tools and interpreter else []
+    return {**{tool.name: tool for tool in [*extra, FinalAnswerTool()]}, **found}
 
 
 def agents_by_name(agents: Sequence[Any], tools: Mapping[str, Tool]) -> dict[str, Any]:

@@ -8,27 +8,10 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from smol_kernel.errors import AgentParsingError
+from smol_kernel.errors import AgentParsingError, ConfigError
 
 DEFAULT_TAGS = ("<code>", "</code>")
 MARKDOWN_TAGS = ("```python", "```")
-REPLY_FORMAT = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "ThoughtAndCode",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {
-                "thought": {"type": "string", "description": "What is done next, and why."},
-                "code": {"type": "string", "description": "The Python code that does it."},
-            },
-            "required": ["thought", "code"],
-            "additionalProperties": False,
-        },
-    },
-}
-"""A reply as JSON, as the `response_format` of OpenAI's chat completions API."""
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:\{?(?:i?python3?|py)\}?)?[ \t]*\n", re.IGNORECASE | re.MULTILINE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
@@ -52,6 +35,17 @@ class _Block:
     code: str
 
 
+def block_tags(tags: str | tuple[str, str] | None) -> tuple[str, str]:
+    """The opening and closing tag that a user's `code_block_tags` stand for. Raises ConfigError for what is none."""
+    if tags is None:
+        return DEFAULT_TAGS
+    if tags == "markdown":
+        return MARKDOWN_TAGS
+    if isinstance(tags, str) or len(tags) != 2 or not all(tags):
+        raise ConfigError(f"code_block_tags is {tags!r}: give 'markdown' or a pair (opening, closing)")
+    return (tags[0], tags[1])
+
+
 def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
     """The action in `reply`.
 
@@ -71,7 +65,7 @@ def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
 
 
 def parse_json(reply: str) -> Action:
-    """The action in a reply that was asked for as JSON (`REPLY_FORMAT`). Raises AgentParsingError."""
+    """The action in a reply that was asked for as JSON. Raises AgentParsingError."""
     text = _without_reasoning(reply, DEFAULT_TAGS).strip()
     try:
         told = json.loads(_unfenced(text.replace("```json", "```", 1)) if text.startswith("```") else text)

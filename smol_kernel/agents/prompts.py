@@ -13,60 +13,40 @@ from typing import Any, TypedDict, cast
 from smol_kernel.errors import ConfigError
 
 
-class PlanningPromptTemplate(TypedDict):
-    """How the model is asked for a plan, and for a new one."""
-
-    initial_plan: str
-    update_plan_pre_messages: str
-    update_plan_post_messages: str
-
-
-class ManagedAgentPromptTemplate(TypedDict):
-    """How a managed agent is given its task, and its answer is reported."""
-
-    task: str
-    report: str
-
-
-class FinalAnswerPromptTemplate(TypedDict):
-    """How the model is asked for a last answer when a limit ended the run."""
-
-    pre_messages: str
-    post_messages: str
-
-
 class PromptTemplates(TypedDict):
     """The templates of an agent, in Jinja's syntax. Those that are left out are ours."""
 
     system_prompt: str
-    planning: PlanningPromptTemplate
-    managed_agent: ManagedAgentPromptTemplate
-    final_answer: FinalAnswerPromptTemplate
+    planning: dict[str, str]
+    """How the model is asked for a plan, and for a new one."""
+    managed_agent: dict[str, str]
+    """How a managed agent is given its task, and its answer is reported."""
+    final_answer: dict[str, str]
+    """How the model is asked for a last answer when a limit ended the run."""
 
 
-_FILES = {
-    "planning": {"initial_plan": "initial_plan", "update_plan_pre_messages": "update_plan_pre",
-                 "update_plan_post_messages": "update_plan_post"},
-    "managed_agent": {"task": "managed_task", "report": "managed_report"},
-    "final_answer": {"pre_messages": "final_answer_pre", "post_messages": "final_answer_post"},
-}  # fmt: skip
-EMPTY_PROMPT_TEMPLATES: PromptTemplates = cast(
-    "PromptTemplates", {"system_prompt": "", **{group: dict.fromkeys(names, "") for group, names in _FILES.items()}}
-)
+EMPTY_PROMPT_TEMPLATES: PromptTemplates = {
+    "system_prompt": "",
+    "planning": {"initial_plan": "", "update_plan_pre_messages": "", "update_plan_post_messages": ""},
+    "managed_agent": {"task": "", "report": ""},
+    "final_answer": {"pre_messages": "", "post_messages": ""},
+}
 """All the keys, with nothing in them: a form to fill in."""
 
 
 @cache
-def _template(path: str) -> str:
-    return files("smol_kernel.agents").joinpath(f"templates/{path}.md").read_text("utf-8").strip()
+def template(path: str) -> str:
+    """The text of a file below `templates/`."""
+    return files("smol_kernel.agents").joinpath(f"templates/{path}").read_text("utf-8").strip()
 
 
-def default_templates(agent: str) -> PromptTemplates:
-    """Our templates for `agent` (the folder's name under `templates/`)."""
-    groups = {
-        group: {key: _template(f"shared/{file}") for key, file in named.items()} for group, named in _FILES.items()
-    }
-    return cast("PromptTemplates", {"system_prompt": _template(f"{agent}/system_prompt"), **groups})
+def templates_for(agent: str, given: Mapping[str, Any] | None) -> PromptTemplates:
+    """The templates `given`, and ours for an `agent` (a folder below `templates/`) where they say nothing."""
+    found: dict[str, Any] = {"system_prompt": template(f"{agent}/system_prompt.md"), **(given or {})}
+    for group, names in EMPTY_PROMPT_TEMPLATES.items():
+        if isinstance(names, dict):
+            found[group] = {name: template(f"{group}/{name}.md") for name in names} | (found.get(group) or {})
+    return cast("PromptTemplates", found)
 
 
 def populate_template(template: str, variables: Mapping[str, Any]) -> str:

@@ -6,24 +6,15 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from smol_kernel import events as ev
 from smol_kernel.errors import AgentError
-from smol_kernel.events import (
-    ActionProposed,
-    Event,
-    ModelDelta,
-    ModelReplied,
-    PlanMade,
-    RunFinished,
-    StepFinished,
-    ToolReturned,
-)
 from smol_kernel.memory.messages import ChatMessageStreamDelta
 from smol_kernel.memory.rich_values import handle_agent_output_types
-from smol_kernel.memory.steps import ActionStep, FinalAnswerStep, PlanningStep, ToolCall
+from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, PlanningStep
 from smol_kernel.memory.usage import Timing, TokenUsage
 
 if TYPE_CHECKING:
-    from smol_kernel.agents.multi_step import MultiStepAgent
+    from smol_kernel.agents.running import RunnableAgent
 
 
 @dataclass
@@ -52,56 +43,35 @@ class RunResult:
         return {**self.__dict__, **plain}
 
 
-@dataclass
-class ActionOutput:
-    """What an action gave."""
-
-    output: Any
-    is_final_answer: bool
-
-
-@dataclass
-class ToolOutput:
-    """What a structured tool call gave; `observation` is what the model reads of it."""
-
-    id: str
-    output: Any
-    is_final_answer: bool
-    observation: str
-    tool_call: ToolCall
-
-
-StreamItem = ChatMessageStreamDelta | ToolCall | ToolOutput | ActionOutput | PlanningStep | ActionStep | FinalAnswerStep
-
-
-def stream_of(events: Iterable[Event], agent: MultiStepAgent) -> Generator[StreamItem]:
+def stream_of(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
     """The run of `agent` as the objects that `run(stream=True)` of smolagents yields.
 
-    Runs of agents it calls are left out. Raises AgentError when the run was stopped.
+    ChatMessageStreamDelta, ToolCall, ToolOutput, ActionOutput, PlanningStep, ActionStep and FinalAnswerStep; runs of
+    agents it calls are left out. Raises AgentError when the run was stopped.
     """
     for event in events:
         if event.run not in ("", agent.run_id):
             continue
         step = agent.memory.steps[-1] if agent.memory.steps else None
-        if isinstance(event, ModelDelta):
+        if isinstance(event, ev.ModelDelta):
             yield ChatMessageStreamDelta(content=event.text)
-        elif isinstance(event, ModelReplied) and agent.stream_outputs and event.input_tokens is not None:
+        elif isinstance(event, ev.ModelReplied) and agent.stream_outputs and event.input_tokens is not None:
             usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
             yield ChatMessageStreamDelta(content="", token_usage=usage)
-        elif isinstance(event, PlanMade) and isinstance(step, PlanningStep):
+        elif isinstance(event, ev.PlanMade) and isinstance(step, PlanningStep):
             yield step
-        elif isinstance(event, ActionProposed) and agent.current_step is not None:
+        elif isinstance(event, ev.ActionProposed) and agent.current_step is not None:
             yield from agent.current_step.tool_calls or []
-        elif isinstance(event, ToolReturned) and event.call in agent.outputs:
+        elif isinstance(event, ev.ToolReturned) and event.call in agent.outputs:
             yield agent.outputs[event.call]
-        elif isinstance(event, StepFinished) and isinstance(step, ActionStep):
+        elif isinstance(event, ev.StepFinished) and isinstance(step, ActionStep):
             if step.error is None:
                 yield ActionOutput(step.action_output, step.is_final_answer)
             yield step
-        elif isinstance(event, RunFinished):
+        elif isinstance(event, ev.RunFinished):
             if event.state == "interrupted":
                 raise AgentError("The agent was interrupted.")
-            if event.state in ("max_steps_error", "budget") and isinstance(step, ActionStep):
+            if event.state in ("max_steps_error", "budget"):
                 yield step
             if agent.answered:
-                yield FinalAnswerStep(output=handle_agent_output_types(agent.answer))
+                yield FinalAnswerStep(handle_agent_output_types(agent.answer))

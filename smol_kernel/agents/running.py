@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Generator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.agents.budget import Account
-from smol_kernel.agents.prompts import PromptTemplates
-from smol_kernel.agents.results import RunResult, ToolOutput, stream_of
+from smol_kernel.agents.agent import Agent
+from smol_kernel.agents.results import RunResult, stream_of
 from smol_kernel.errors import AgentError
 from smol_kernel.events import Event, RunFinished, watched
-from smol_kernel.memory.monitoring import AgentLogger, LogLevel
+from smol_kernel.executors.threads import in_thread, stream_in_thread
+from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.memory.rich_values import handle_agent_output_types
-from smol_kernel.memory.steps import ActionStep, AgentMemory
 from smol_kernel.memory.usage import Timing
 
 
@@ -27,24 +24,8 @@ def _above(module: str) -> Any:
     return import_module(f"smol_kernel.{module}")
 
 
-class RunnableAgent(ABC):
+class RunnableAgent(Agent):
     """What a user calls of an agent. The loop itself is `events`."""
-
-    memory: AgentMemory
-    logger: AgentLogger
-    prompt_templates: PromptTemplates
-    name: str | None
-    run_id: str | None
-    account: Account
-    """What the last run used."""
-    answer: Any
-    """The answer of the last run, if it was `answered`."""
-    answered: bool
-    current_step: ActionStep | None
-    outputs: dict[str, ToolOutput]
-    """Of the current step: id of a structured call → what came of it."""
-    return_full_result: bool
-    stream_outputs: bool
 
     @abstractmethod
     def events(self, task: str, **options: Any) -> Generator[Event, None, None]:
@@ -53,6 +34,10 @@ class RunnableAgent(ABC):
     @abstractmethod
     def interrupt(self) -> None:
         """Stop the run. Any thread."""
+
+    def __call__(self, task: str, **kwargs: Any) -> str:
+        """Work on `task` for someone else: `kwargs` are those of `run`; the answer comes as a report in words."""
+        return self.report(self.run(self.assignment(task), **kwargs))
 
     def run(
         self,
@@ -63,21 +48,19 @@ class RunnableAgent(ABC):
         additional_args: Mapping[str, Any] | None = None,
         max_steps: int | None = None,
         return_full_result: bool | None = None,
-        *,
-        audio: list[Any] | None = None,
-        videos: list[Any] | None = None,
+        **media: list[Any] | None,
     ) -> Any:
         """Work on `task` and return the answer, or a RunResult where the full result is asked for.
 
         With `stream` a generator of smolagents' objects instead (see `stream_of`); closing it stops the run.
-        `reset=False` goes on in the same conversation and namespace; `images`, `audio` and `videos` are shown to the
-        model; `additional_args` are variables for the child. Where a limit ends the run the answer is the best there
-        is. Raises AgentGenerationError when the model cannot be reached, ExecutorError when no child can be started,
-        AgentError when the run was interrupted and no full result is asked for, KeyboardInterrupt on Ctrl-C.
+        `reset=False` goes on in the same conversation and namespace; `images`, and with them `audio=` and `videos=`,
+        are shown to the model; `additional_args` are variables for the child. Where a limit ends the run the answer is
+        the best there is. Raises AgentGenerationError when the model cannot be reached, ExecutorError when no child
+        can be started, AgentError when the run was interrupted and no full result is asked for, and KeyboardInterrupt.
         """
         begun, end = time.time(), RunFinished(state="error")
-        media = {"images": images, "audio": audio, "videos": videos}
-        events = self.events(task, reset=reset, additional_args=additional_args, max_steps=max_steps, **media)
+        options = {"reset": reset, "images": images, "additional_args": additional_args, "max_steps": max_steps}
+        events = self.events(task, **options, **media)
         if self.logger.level >= LogLevel.INFO:
             events = watched(events, _above("render.console").ConsoleReader())
         if stream:
@@ -87,52 +70,19 @@ class RunnableAgent(ABC):
                 end = event
         answer = handle_agent_output_types(self.answer)
         if self.return_full_result if return_full_result is None else return_full_result:
-            steps, timing = self.memory.get_full_steps(), Timing(begun, time.time())
-            used, run = self.account.used, self.run_id or ""
-            return RunResult(answer, end.state, steps, self.account.own, timing, run, used, end.error)
+            steps, timing, run = self.memory.get_full_steps(), Timing(begun, time.time()), self.run_id or ""
+            return RunResult(answer, end.state, steps, self.account.own, timing, run, self.account.used, end.error)
         if end.state == "interrupted":
             raise AgentError("The agent was interrupted.")
         return answer
 
-    async def arun(self, task: str, **options: Any) -> Any:
+    async def arun(self, task: str, **kwargs: Any) -> Any:
         """`run` in a thread, for asyncio; when it is cancelled the run is stopped."""
-        work = asyncio.ensure_future(asyncio.to_thread(self.run, task, **options))
-        try:
-            return await asyncio.shield(work)
-        finally:
-            await self._ended(work)
+        return await in_thread(lambda: self.run(task, **kwargs), self.interrupt)
 
-    async def astream(self, task: str, **options: Any) -> AsyncGenerator[Event, None]:
+    def astream(self, task: str, **kwargs: Any) -> AsyncGenerator[Event, None]:
         """`events` for asyncio: the run works in a thread; closing the generator stops it."""
-        arrivals: asyncio.Queue[Any] = asyncio.Queue()
-        put, left = asyncio.get_running_loop().call_soon_threadsafe, threading.Event()
-
-        def work() -> None:
-            end: BaseException | None = None
-            try:
-                for event in self.events(task, **options):
-                    put(arrivals.put_nowait, event)
-                    if left.is_set():
-                        break
-            except BaseException as error:  # noqa: BLE001 - the thread's edge: raised where it is awaited
-                end = error
-            put(arrivals.put_nowait, end)
-
-        thread = asyncio.ensure_future(asyncio.to_thread(work))
-        try:
-            while isinstance(item := await arrivals.get(), Event):
-                yield item
-            if item is not None:
-                raise item
-        finally:
-            left.set()
-            await self._ended(thread)
-
-    async def _ended(self, thread: asyncio.Future[Any]) -> None:
-        """Wait for the end of a run in a thread, which is stopped if it still goes on."""
-        while not thread.done():
-            self.interrupt()
-            await asyncio.wait({thread}, timeout=0.1)
+        return stream_in_thread(self.events(task, **kwargs), self.interrupt)
 
     def replay(self, detailed: bool = False) -> None:
         """Print the steps of the last run again; `detailed` with all that was sent to the model."""

@@ -70,7 +70,7 @@ class PythonExecutor(ABC):
         if finished is None:
             raise AgentExecutionError(f"{type(self).__name__}.run() ended without an ActionFinished event")
         if finished.status != "ok":
-            raise AgentExecutionError(_failure(finished))
+            raise AgentExecutionError("\n".join(filter(None, [finished.logs, failure(finished)])))
         return CodeOutput(decode(finished.value), finished.logs, finished.final)
 
     def check(self, expressions: Sequence[str], answer: Any = None) -> Iterator[Event]:
@@ -104,9 +104,23 @@ class PythonExecutor(ABC):
         """Free what is held; more than once is fine."""
 
 
-def _failure(finished: ActionFinished) -> str:
-    text = finished.traceback or ": ".join(filter(None, (finished.error_type, finished.error))) or finished.status
-    return f"{finished.logs}\n{text}" if finished.logs else text
+def observation(finished: ActionFinished) -> str:
+    """What an action put out and gave, as the model reads it."""
+    logs = f"Execution logs:\n{finished.logs.rstrip()}".rstrip()
+    if finished.status == "ok":
+        return f"{logs}\nLast output from code snippet:\n{finished.value_text or 'None'}"
+    return logs if finished.logs.strip() else ""
+
+
+def failure(finished: ActionFinished) -> str:
+    """Why an action failed, as the model reads it: the traceback, or the sentence, and the names that are gone."""
+    short = ": ".join(filter(None, (finished.error_type, finished.error))) or f"The action ended: {finished.status}."
+    said = finished.traceback.strip() or short
+    if finished.traceback and finished.status != "error" and finished.error:
+        said = f"{said}\n{finished.error}"
+    if finished.lost:
+        said += f"\nThe kernel was restarted. These names are gone: {', '.join(finished.lost)}."
+    return said
 
 
 class Wrapped(PythonExecutor):

@@ -29,6 +29,25 @@ class ToolCall:
 
 
 @dataclass
+class ActionOutput:
+    """What an action gave."""
+
+    output: Any
+    is_final_answer: bool
+
+
+@dataclass
+class ToolOutput:
+    """What a structured tool call gave; `observation` is what the model reads of it."""
+
+    id: str
+    output: Any
+    is_final_answer: bool
+    observation: str
+    tool_call: ToolCall
+
+
+@dataclass
 class MemoryStep:
     """Base of all steps."""
 
@@ -147,6 +166,8 @@ class PlanningStep(MemoryStep):
     plan: str
     timing: Timing
     token_usage: TokenUsage | None = None
+    request: str = ""
+    """The words it was asked for with, where they stay in the conversation."""
 
     def dict(self) -> dict[str, Any]:
         """The step as plain data."""
@@ -162,7 +183,9 @@ class PlanningStep(MemoryStep):
         """The plan, and a word to carry it out; none in a summary, where old plans would mislead."""
         if summary_mode:
             return []
-        return [text_message(MessageRole.ASSISTANT, self.plan), text_message(MessageRole.USER, "Carry out this plan.")]
+        asked = [text_message(MessageRole.USER, self.request)] if self.request else []
+        plan = text_message(MessageRole.ASSISTANT, self.plan)
+        return [*asked, plan, text_message(MessageRole.USER, "Carry out this plan.")]
 
 
 @dataclass
@@ -197,6 +220,12 @@ class AgentMemory:
             {key: value for key, value in step.items() if key != "model_input_messages"}
             for step in self.get_full_steps()
         ]
+
+    def readable(self) -> list[dict[str, Any]]:
+        """What a model reads of each step, as plain text; of images their number."""
+        names = ("task", "plan", "model_output", "observations", "error", "observations_images", "task_images")
+        read = [{name: getattr(step, name, None) for name in names} for step in self.steps]
+        return [{k: len(v) if isinstance(v, list) else str(v or "") for k, v in step.items()} for step in read]
 
     def return_full_code(self) -> str:
         """The code of all actions, in order."""

@@ -1,0 +1,171 @@
+"""An agent at rest: its settings, what the model is told of them, and what is left of its last run."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from abc import ABC
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from smol_kernel.agents import managed_agent as others
+from smol_kernel.agents.checks import checked
+from smol_kernel.agents.prompts import PromptTemplates, populate_template, templates_for
+from smol_kernel.errors import ConfigError
+from smol_kernel.journal import Journal
+from smol_kernel.memory.budget import Account, Budget
+from smol_kernel.memory.messages import ChatMessage
+from smol_kernel.memory.monitoring import AgentLogger, CallbackRegistry, LogLevel, Monitor
+from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep, ToolOutput
+from smol_kernel.models.base import as_model
+from smol_kernel.tools.answer_type import AnswerType
+from smol_kernel.tools.base import Tool
+
+if TYPE_CHECKING:
+    from smol_kernel.agents.multi_step import MultiStepAgent
+
+
+class Agent(ABC):
+    """The settings of an agent, and the state of its last run. MultiStepAgent says what the parameters are."""
+
+    templates: ClassVar[str]
+    """Folder of the system prompt used where the user gave none."""
+    writes_code: ClassVar[bool] = False
+    """True: it acts by code in a child."""
+
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        model: Any,
+        prompt_templates: PromptTemplates | None = None,
+        instructions: str | None = None,
+        max_steps: int = 20,
+        add_base_tools: bool = False,
+        verbosity_level: LogLevel = LogLevel.INFO,
+        managed_agents: Sequence[Any] | None = None,
+        step_callbacks: Sequence[Callable[..., Any]] | Mapping[type[MemoryStep], Any] | None = None,
+        planning_interval: int | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        provide_run_summary: bool = False,
+        final_answer_checks: Sequence[Callable[..., Any]] | None = None,
+        return_full_result: bool = False,
+        logger: AgentLogger | None = None,
+        *,
+        stream_outputs: bool = False,
+        handoffs: Sequence[MultiStepAgent] = (),
+        checks: Sequence[str | Callable[..., Any]] = (),
+        output_type: Any = None,
+        budget: Budget | None = None,
+        journal: Journal | str | Path | bool | None = None,
+    ) -> None:
+        if name is not None and not name.isidentifier():
+            raise ConfigError(f"the agent's name {name!r} cannot be called in Python: use letters, digits and _")
+        self.name, self.description, self.instructions = name, description, instructions
+        self.model = as_model(model)
+        self.tools = others.tools_by_name(tools, add_base_tools, interpreter=not self.writes_code)
+        self.managed_agents = others.agents_by_name(managed_agents or (), self.tools)
+        self.handoffs = others.agents_by_name(handoffs, self.tools)
+        self.prompt_templates = templates_for(self.templates, prompt_templates)
+        self.max_steps = at_least_one("max_steps", max_steps)
+        self.planning_interval = planning_interval and at_least_one("planning_interval", planning_interval)
+        self.provide_run_summary, self.return_full_result = provide_run_summary, return_full_result
+        self.final_answer_checks = checked(final_answer_checks or (), live=False)
+        self.checks = checked(checks, live=self.writes_code)
+        self.answer_type = None if output_type is None else AnswerType(output_type)
+        self.stream_outputs, self.budget, self.journal = stream_outputs, budget, journal
+        self.logger = logger or AgentLogger(level=verbosity_level)
+        self.given_callbacks = step_callbacks or ()
+        self._begin_life()
+
+    def _begin_life(self) -> None:
+        """Set what belongs to this very agent, and not to a copy of it."""
+        self.memory = AgentMemory(self.initialize_system_prompt())
+        self.monitor = Monitor(self.model, self.logger)
+        self.step_callbacks = CallbackRegistry()
+        given = self.given_callbacks
+        by_kind = given.items() if isinstance(given, Mapping) else [(ActionStep, given)]
+        for kind, callbacks in [(ActionStep, self.monitor.update_metrics), *by_kind]:
+            for callback in [callbacks] if callable(callbacks) else callbacks:
+                self.step_callbacks.register(kind, callback)
+        self.run_id: str | None = None
+        self.task: str | None = None
+        self.step_number = self.depth = 0
+        self.account = Account()
+        """What the last run used."""
+        self.answer: Any = None
+        """The answer of the last run, if it was `answered`."""
+        self.answered = False
+        self.current_step: ActionStep | None = None
+        self.outputs: dict[str, ToolOutput] = {}
+        """Of the current step: id of a structured call → what came of it."""
+        self.called: set[MultiStepAgent] = set()
+        """Agents that work for this one now."""
+        self.successor: tuple[MultiStepAgent, str] | None = None
+        """The agent that takes over after this step, and why."""
+        self.lent, self.in_use, self.stop = threading.Lock(), threading.Lock(), threading.Event()
+
+    def another(self) -> Any:
+        """An agent like this one with a memory, and where it acts in a child a child, of its own."""
+        twin = copy.copy(self)
+        twin._begin_life()
+        return twin
+
+    def take_over(self, agent: Agent) -> None:
+        """Begin where `agent` is."""
+        self.memory.steps = list(agent.memory.steps)
+
+    def cleanup(self) -> None:
+        """End what the agents it may call hold. A later run starts afresh."""
+        for agent in self.managed_agents.values():
+            agent.cleanup()
+
+    @property
+    def functions(self) -> dict[str, Tool]:
+        """All that an action may call: tools, agents, and hand-offs to agents."""
+        return {**self.tools, **others.managed(self), **others.successors(self)}
+
+    @property
+    def system_prompt(self) -> str:
+        """The system prompt, as the model gets it."""
+        return self.initialize_system_prompt()
+
+    def initialize_system_prompt(self) -> str:
+        """The system prompt, rendered from the template and the agent's settings."""
+        return populate_template(self.prompt_templates["system_prompt"], self._prompt_variables()).strip()
+
+    def _prompt_variables(self) -> dict[str, Any]:
+        return {
+            # the prompt itself explains final_answer
+            "tools": {name: tool for name, tool in self.tools.items() if name != "final_answer"},
+            "managed_agents": others.managed(self),
+            "handoffs": others.successors(self),
+            "custom_instructions": self.instructions,
+            "answer_type": self.answer_type.words() if self.answer_type else None,
+        }
+
+    def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
+        """All that the model reads: the system prompt and every step so far."""
+        steps: list[MemoryStep] = [self.memory.system_prompt, *self.memory.steps]
+        return [message for step in steps for message in step.to_messages(summary_mode=summary_mode)]
+
+    def assignment(self, task: str) -> str:
+        """The task as this agent reads it when another one gives it."""
+        return populate_template(self.prompt_templates["managed_agent"]["task"], {"name": self.name, "task": task})
+
+    def report(self, answer: Any) -> str:
+        """The answer as one who called this agent reads it."""
+        variables = {"name": self.name, "task": self.task, "final_answer": answer}
+        text = populate_template(self.prompt_templates["managed_agent"]["report"], variables)
+        if not self.provide_run_summary:
+            return text
+        told = "\n\n".join(message.text for message in self.write_memory_to_messages(summary_mode=True))
+        return f"{text}\n\nWhat it did:\n{told}"
+
+
+def at_least_one(name: str, value: int) -> int:
+    """`value`, the setting `name`. Raises ConfigError if it is no whole number above 0."""
+    if type(value) is not int or value < 1:
+        raise ConfigError(f"{name} is {value!r}: give a whole number of at least 1")
+    return value

@@ -1,0 +1,194 @@
+"""Structured tool calls, made in the host: the hands of an agent that writes no code.
+
+Several calls of one reply run side by side; a single one of a plain tool runs on the thread that asks for it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from smol_kernel.errors import AgentToolCallError, AgentToolExecutionError
+from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
+from smol_kernel.executors.coroutines import wait
+from smol_kernel.executors.observation import clean, truncate
+from smol_kernel.executors.values import NotPortable, encode, remote
+from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
+from smol_kernel.memory.steps import ToolCall, ToolOutput
+from smol_kernel.tools.base import Tool, validate_tool_arguments
+
+AT_ONCE = 32
+"""Calls of one reply that run at once, if not told otherwise."""
+LONGEST_RESULT = 20_000
+"""Characters of a result that the model reads."""
+_STOPPED = "the run was stopped"
+
+
+@dataclass
+class _Made:
+    """A call under way."""
+
+    event: ToolCalled
+    call: ToolCall
+    tool: Tool
+    arguments: dict[str, Any]
+    started: float = 0.0
+
+
+class ToolCalls:
+    """Makes the calls of an agent's replies.
+
+    Parameters: `state`, variables that an argument may name, where images and sounds that tools give are kept;
+    `at_once`, calls that run at once (None: 32); `refuse`, asked before each call but `final_answer`, gives the reason
+    why one may not be made; `stopped` tells that the run is being stopped.
+    """
+
+    def __init__(
+        self,
+        state: dict[str, Any],
+        at_once: int | None,
+        refuse: Callable[[], str | None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._state, self._refuse, self._stopped = state, refuse, stopped
+        self._room = threading.Semaphore(at_once or AT_ONCE)
+        self._numbers = itertools.count(1)
+        self._arrivals: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.outputs: dict[str, ToolOutput] = {}
+        """Of the last calls that gave a result, in their order: id of the event → what came."""
+
+    def run(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> Iterator[Event]:
+        """Make `calls` of `tools`; yields what happens as it happens, ActionFinished last.
+
+        Raises AgentToolCallError or AgentToolExecutionError, before any is made, for a call that cannot be.
+        """
+        begun, self.outputs = time.monotonic(), {}
+        made = [self._checked(call, tools) for call in calls]
+        errors = yield from self._make(made)
+        order = [one.event.call for one in made]
+        self.outputs = {call: self.outputs[call] for call in order if call in self.outputs}
+        last = self.outputs.get(order[-1])
+        yield ActionFinished(
+            status="error" if errors else "ok",
+            value=_plain(last.output) if last else None,
+            final=bool(last and last.is_final_answer),
+            logs="\n".join(output.observation for output in self.outputs.values()),
+            error_type="AgentToolExecutionError" if errors else None,
+            error="\n".join(errors) or None,
+            completed=0 if errors else len(made),
+            seconds=time.monotonic() - begun,
+        )
+
+    def interrupt(self) -> None:
+        """Wait for no call any longer. Any thread."""
+        self._arrivals.put(None)
+
+    def _checked(self, call: ToolCall, tools: Mapping[str, Tool]) -> _Made:
+        tool = tools.get(call.name)
+        if tool is None:
+            raise AgentToolExecutionError(f"There is no tool {call.name!r}; there are: {', '.join(tools)}.")
+        given: Any = call.arguments if call.arguments not in (None, "") else {}
+        if not isinstance(given, dict):  # of a tool with one input some models give the value alone
+            given = {next(iter(tool.inputs), "value"): given}
+        arguments = {name: self._state.get(v, v) if isinstance(v, str) else v for name, v in given.items()}
+        try:
+            validate_tool_arguments(tool, arguments)
+        except (ValueError, TypeError) as error:
+            raise AgentToolCallError(str(error)) from error
+        event = ToolCalled(
+            call=f"c{next(self._numbers)}",
+            tool=call.name,
+            kwargs={name: _plain(value) for name, value in arguments.items()},
+            summary=as_python(call, 200),
+            blocking=not (tool.threaded or tool.is_async),
+        )
+        return _Made(event, call, tool, arguments)
+
+    def _make(self, calls: list[_Made]) -> Generator[Event, None, list[str]]:
+        """Start the calls and see them to their end; returns what the errors say."""
+        self._arrivals = arrivals = queue.SimpleQueue[Any]()
+        waiting, errors = dict[str, _Made](), list[str]()
+        for made in calls:
+            alone = len(calls) == 1 and made.event.blocking
+            yield replace(made.event, blocking=alone)
+            waiting[made.event.call] = made
+            refusal = self._refuse() if made.call.name != "final_answer" else None
+            if refusal or self._stopped():
+                arrivals.put((made, None, AgentToolExecutionError(refusal or _STOPPED)))
+            elif alone:
+                self._perform(made, arrivals)
+            else:
+                run = contextvars.copy_context().run
+                threading.Thread(target=run, args=(self._perform, made, arrivals), daemon=True).start()
+        while waiting:
+            item = arrivals.get()
+            if isinstance(item, Event):
+                yield item
+                continue
+            stopped = AgentToolExecutionError(_STOPPED)
+            for made, value, error in [item] if item else [(made, None, stopped) for made in waiting.values()]:
+                del waiting[made.event.call]
+                said = self._keep(made, value) if error is None else f"{type(error).__name__}: {error}"
+                if error is not None:
+                    errors.append(f"Tool {made.call.name!r} failed: {truncate(clean(said), LONGEST_RESULT)}")
+                yield ToolReturned(
+                    call=made.event.call,
+                    tool=made.call.name,
+                    ok=error is None,
+                    value=_plain(value),
+                    error_type=type(error).__name__ if error else None,
+                    error=str(error) if error else None,
+                    summary=said[:200],
+                    seconds=time.monotonic() - (made.started or time.monotonic()),
+                )
+        return errors
+
+    def _perform(self, made: _Made, arrivals: queue.SimpleQueue[Any]) -> None:
+        made.started = time.monotonic()
+        try:
+            with self._room, listening(arrivals.put, made.event.call):
+                value = made.tool(**made.arguments)
+                value = wait(value, lambda _: None) if inspect.isawaitable(value) else value
+        except KeyboardInterrupt as error:
+            if made.event.blocking:
+                raise
+            arrivals.put((made, None, error))
+        except BaseException as error:  # noqa: BLE001 - boundary: a tool can raise anything; the model shall see it
+            arrivals.put((made, None, error))
+        else:
+            arrivals.put((made, value, None))
+
+    def _keep(self, made: _Made, value: Any) -> str:
+        """Keep what a call gave; returns what the model reads: of an image or a sound the name it is kept under."""
+        rich = handle_agent_output_types(value, made.tool.output_type)
+        if isinstance(rich, AgentImage | AgentAudio):
+            name = "image.png" if isinstance(rich, AgentImage) else "audio.mp3"
+            said = name if name not in self._state else f"{len(self._state)}_{name}"
+            self._state[said] = value
+        else:
+            said = truncate(clean(str(value)), LONGEST_RESULT).strip()
+        final = made.call.name == "final_answer"
+        self.outputs[made.event.call] = ToolOutput(made.call.id, value, final, said, made.call)
+        return said
+
+
+def as_python(call: ToolCall, longest: int = 2_000) -> str:
+    """A call as a line of Python, of at most so many characters."""
+    arguments: Any = call.arguments if call.arguments not in (None, "") else {}
+    named = isinstance(arguments, dict)
+    written = ", ".join(f"{name}={value!r}" for name, value in arguments.items()) if named else repr(arguments)
+    return truncate(f"{call.name}({written})", longest)
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return encode(value)
+    except NotPortable:
+        return remote(value, "")

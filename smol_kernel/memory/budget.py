@@ -1,0 +1,104 @@
+"""What a run may use, and the account of what it used. Agents that are called by others share their caller's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from smol_kernel.errors import AgentBudgetError, ConfigError
+from smol_kernel.memory.usage import TokenUsage
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a run and of all the agents it calls, together; None: no limit.
+
+    Parameters: `steps`; `input_tokens` and `output_tokens` of all model calls; `cost` in USD; `seconds` of wall time;
+    `tool_calls`. It is looked at before each model call; time and tool calls also while an action runs. A limit on the
+    cost needs a model whose price is known: otherwise the run ends after its first call. Raises ConfigError for a
+    limit that is no positive number.
+    """
+
+    steps: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
+    tool_calls: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+                raise ConfigError(f"budget: {name} is {value!r}: give a number above 0, or None for no limit")
+
+
+TO_ANSWER = ("input_tokens", "output_tokens", "cost", "seconds")
+"""The limits that also keep a run from being asked for a last answer."""
+
+
+class Account:
+    """What one run has used so far, the agents it called included. All is charged to the caller's account as well.
+
+    `own` are the tokens of the run's own model calls; None as soon as one of them told none.
+    """
+
+    def __init__(self, budget: Budget | None = None, caller: Account | None = None) -> None:
+        self._limits, self._caller = asdict(budget or Budget()), caller
+        self.own: TokenUsage | None = TokenUsage(0, 0, cost=0.0)
+        self._used: dict[str, float | None] = {**dict.fromkeys(self._limits, 0), "cost": 0.0}
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+
+    @property
+    def used(self) -> dict[str, float | None]:
+        """What was used, by the names of the limits; a cost of None is unknown."""
+        return {**self._used, "seconds": time.monotonic() - self._started}
+
+    def count(self, **amounts: float | None) -> None:
+        """Add to what was used, by the names of the limits; an amount of None is unknown, and so is the sum then."""
+        with self._lock:
+            for name, amount in amounts.items():
+                so_far = self._used[name]
+                self._used[name] = None if so_far is None or amount is None else so_far + amount
+        if self._caller:
+            self._caller.count(**amounts)
+
+    def charge(self, usage: TokenUsage | None) -> None:
+        """Count a model call of the run itself."""
+        self.own = self.own + usage if self.own and usage else None
+        told = usage or TokenUsage(0, 0)
+        self.count(input_tokens=told.input_tokens, output_tokens=told.output_tokens, cost=told.cost)
+
+    def check(self, names: tuple[str, ...] | None = None) -> None:
+        """Raises AgentBudgetError if one of the limits `names` (None: any) is reached, here or at a caller's."""
+        for name, used in self.used.items():
+            limit = self._limits[name]
+            if limit is None or (names and name not in names):
+                continue
+            if used is None:
+                raise AgentBudgetError(
+                    f"The budget allows ${limit:g}, but what the model costs is unknown: give its prices "
+                    "(input_cost_per_token=…, output_cost_per_token=…), or no limit on the cost."
+                )
+            if used > limit or (used == limit and name != "tool_calls"):  # a call too many is counted, and refused
+                raise AgentBudgetError(f"The budget is used up: {used:,.6g} of {limit:,g} {name.replace('_', ' ')}.")
+        if self._caller:
+            self._caller.check(names)
+
+    def refuse_call(self) -> str | None:
+        """Count a tool call; why it may not be made any more, or None if it may."""
+        self.count(tool_calls=1)
+        try:
+            return self.check(("tool_calls", "seconds"))
+        except AgentBudgetError as error:
+            return error.message
+
+    def timer(self, expired: Callable[[], None]) -> threading.Timer:
+        """A timer that calls `expired` when the time of this budget is over; it runs if there is such a limit."""
+        timer = threading.Timer(self._limits["seconds"] or 0, expired)
+        timer.daemon = True
+        if self._limits["seconds"] is not None:
+            timer.start()
+        return timer

@@ -1,0 +1,44 @@
+"""The type an answer has to have: a builtin or generic type, a dataclass, a pydantic model, or any class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from smol_kernel.errors import ToolTypeError
+from smol_kernel.tools.hints import type_text
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+class AnswerType:
+    """Checks and converts answers with pydantic (https://docs.pydantic.dev), which LiteLLM brings."""
+
+    def __init__(self, kind: Any) -> None:
+        from pydantic import ConfigDict, TypeAdapter
+        from pydantic.errors import PydanticUserError
+
+        self._name = type_text(kind)
+        self._adapter: TypeAdapter[Any]
+        try:
+            self._adapter = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+        except PydanticUserError:  # a model has a configuration of its own
+            self._adapter = TypeAdapter(kind)
+
+    def words(self) -> str:
+        """The type for the model: its name, and the JSON schema where that says more."""
+        try:
+            schema = self._adapter.json_schema()
+        except Exception:  # noqa: BLE001 - boundary: pydantic has no schema for a class it does not know
+            return self._name
+        return f"{self._name}, a dict of this JSON schema: {schema}" if "properties" in schema else self._name
+
+    def convert(self, answer: Any) -> Any:
+        """`answer` as a value of the type. Raises ToolTypeError that says where it does not fit."""
+        from pydantic import ValidationError
+
+        try:
+            return self._adapter.validate_python(answer)
+        except ValidationError as error:
+            places = [f"{'.'.join(map(str, e['loc'])) or 'the answer'}: {e['msg']}" for e in error.errors()[:10]]
+            raise ToolTypeError(f"The answer has to be {self.words()}. {'; '.join(places)}") from error
