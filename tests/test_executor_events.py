@@ -87,6 +87,16 @@ async def for_ever() -> None:
 
 
 @tool
+async def leaves(how: str) -> None:
+    """Raises what ends a thread.
+
+    Args:
+        how: "exit" or "interrupt".
+    """
+    raise SystemExit("out") if how == "exit" else KeyboardInterrupt("now")
+
+
+@tool
 async def asks_another() -> int:
     """Runs an action with an async tool of its own, and holds up its loop meanwhile."""
     inner = KernelExecutor()
@@ -97,7 +107,7 @@ async def asks_another() -> int:
         inner.cleanup()
 
 
-TOOLS = {t.name: t for t in (plain_steps, watched, flood, pauses, which_loop, for_ever, asks_another)}
+TOOLS = {t.name: t for t in (plain_steps, watched, flood, pauses, which_loop, for_ever, leaves, asks_another)}
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +244,13 @@ def test_async_tools_share_one_event_loop(kernel):
     assert all(event.text == event.call for event in told) and len(told) == 4
     *_, finished = kernel.run("which_loop()")
     assert decode(finished.value) == 1
+
+
+@pytest.mark.parametrize("how", ["exit", "interrupt"])
+def test_an_async_tool_that_would_end_its_thread_does_not_end_the_loop(kernel, how):
+    *events, finished = kernel.run(f"which_loop()\ntry:\n    leaves('{how}')\nexcept Exception: pass\nwhich_loop()")
+    assert decode(finished.value) == 1
+    assert [event.ok for event in events if isinstance(event, ToolReturned)] == [True, False, True]
 
 
 def test_an_async_tool_that_runs_an_agent_does_not_wait_for_itself(kernel):

@@ -1,4 +1,4 @@
-"""What the host reads of a child between actions: variables, `State`, checks on live values; and names that are gone."""
+"""What the host reads of a child between actions: variables, `State`, checks on live values; names that are gone."""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ def test_reading_in_the_midst_of_an_action_is_an_error(fresh):
 
 
 def test_an_answer_that_is_not_sound_is_an_error(fresh):
-    run(fresh, "import smol_values\nkept = smol_values.encode\nsmol_values.encode = lambda *a, **k: {'$': 'pickle', 'v': 1}")
+    run(
+        fresh,
+        "import smol_values\nkept = smol_values.encode\nsmol_values.encode = lambda *a, **k: {'$': 'pickle', 'v': 1}",
+    )
     try:
         with pytest.raises(ExecutorError, match="unknown tag 'pickle'"):
             fresh.read("kept")
@@ -221,7 +224,9 @@ def test_smolagents_programs_use_the_local_executor_directly():
 def test_checks_see_the_very_object_that_was_given_as_answer(fresh):
     run(fresh, "class Rows(list):\n    pass\nrows = Rows([1, 2])\nlimit = 3\nfinal_answer(rows)")
     before = fresh.names()
-    assert checked(fresh, "answer is rows", "all(a < limit for a in answer)", "(new := 5) == 5", "len(answer) == 3") == [
+    assert checked(
+        fresh, "answer is rows", "all(a < limit for a in answer)", "(new := 5) == 5", "len(answer) == 3"
+    ) == [
         ("answer is rows", True, ""),
         ("all(a < limit for a in answer)", True, ""),
         ("(new := 5) == 5", True, ""),
