@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -37,12 +38,18 @@ async def _result(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        with suppress(SystemExit, KeyboardInterrupt):  # a tool raised it, which gets it as well; others go on
+            loop.run_forever()
+
+
 def _loop(depth: int) -> asyncio.AbstractEventLoop:
     """The loop; started at first use, and again in a process forked from this one, where its thread is gone."""
     with _lock:
         if depth not in _loops or not _loops[depth][1].is_alive():
             loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=loop.run_forever, name=f"smol async tools {depth}", daemon=True)
+            thread = threading.Thread(target=_run, args=(loop,), name=f"smol async tools {depth}", daemon=True)
             thread.start()
             _loops[depth] = loop, thread
         return _loops[depth][0]

@@ -138,7 +138,7 @@ class KernelExecutor(PythonExecutor):
                 ended = finished(action, self.names())
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
-            ended, self._lost = replace(ended, lost=self._lost), []
+            ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []
         yield ended
         if pressed is not None:
             raise pressed

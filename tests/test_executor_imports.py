@@ -1,0 +1,98 @@
+"""The policy for imports, and the options of executors."""
+
+from __future__ import annotations
+
+import pytest
+
+from smol_kernel.errors import AgentExecutionError, ConfigError
+from smol_kernel.executors.base import create
+from smol_kernel.executors.imports import BASE_MODULES, allowed_modules, check_imports
+from smol_kernel.executors.kernel import LocalPythonExecutor
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import math, re as regex\nfrom collections import abc\nimport collections.abc",
+        "import numpy as np\nimport numpy.random\nfrom numpy.linalg import norm",
+        "import os.path\nfrom os import path\nfrom os.path import join",
+        "import sklearn.cluster",
+        "from . import anything",
+        "%matplotlib inline\n!ls\nfiles = !ls\nimport math\nmath?",
+        "await something()\nimport math",
+        "this does not parse\nimport subprocess",
+        "name = 'os'\n__import__(name)",
+        "'import subprocess'  # import subprocess",
+        "nul\0",
+    ],
+)
+def test_what_may_be_imported(code):
+    check_imports(code, ["numpy", "os.path", "sklearn.*"])
+
+
+@pytest.mark.parametrize(
+    ("code", "module", "line"),
+    [
+        ("import os", "os", 1),
+        ("import math\nimport os.pathway", "os.pathway", 2),
+        ("from os import system", "os", 1),
+        ("from os import path, system", "os", 1),
+        ("from os import *", "os", 1),
+        ("import numpyx", "numpyx", 1),
+        ("def f():\n    try:\n        import subprocess as s\n    except ImportError:\n        pass", "subprocess", 3),
+        ("import math\nmath.__import__('subprocess')", "subprocess", 2),
+        ("importlib.import_module('subprocess.x')", "subprocess.x", 1),
+        ("%time x = 1\n!ls\nimport subprocess", "subprocess", 3),
+    ],
+)
+def test_what_may_not(code, module, line):
+    with pytest.raises(ImportError) as told:
+        check_imports(code, ["numpy", "os.path", "sklearn.*"])
+    assert f"line {line}: importing {module!r} is not allowed" in str(told.value)
+    assert "collections, datetime" in str(told.value) and "numpy, os.path" in str(told.value)
+
+
+@pytest.mark.parametrize("authorized", [None, ["*"], ["numpy", "*"]])
+def test_everything_may_be_imported_unless_a_list_says_otherwise(authorized):
+    check_imports("import os, subprocess", authorized)
+    assert allowed_modules(authorized) is None
+
+
+def test_a_list_is_added_to_the_base_modules():
+    assert allowed_modules(["pandas.*", "math"]) == sorted([*BASE_MODULES, "pandas"])
+    with pytest.raises(ImportError, match="'pandas'"):
+        check_imports("import pandas", [])
+
+
+def test_an_executor_refuses_the_action_before_anything_of_it_runs():
+    executor = LocalPythonExecutor(["json"])
+    try:
+        assert executor("import json, math\nx = math.floor(1.5)").output == 1
+        [finished] = executor.run("x = 2\nimport os")
+        assert (finished.status, finished.error_type, finished.completed) == ("error", "ImportError", 0)
+        assert finished.names == ["json", "math", "x"]
+        with pytest.raises(AgentExecutionError, match="importing 'os' is not allowed"):
+            executor("import os")
+        assert executor("json.dumps(x)").output == "1"
+    finally:
+        executor.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"box": True}, "box not built yet; the child runs unboxed.*Leave it out"),
+        ({"network": False, "mounts": []}, "network, mounts not built yet.*Leave them out"),
+        ({"timeout": 3}, "do not fit"),
+        ({"timeout_seconds": -1}, "give seconds above 0"),
+    ],
+)
+def test_options_that_cannot_be_had_are_refused(options, words):
+    with pytest.raises(ConfigError, match=words):
+        create("local", **options)
+
+
+def test_options_that_can_be_had():
+    executor = create("local", timeout_seconds=None, additional_authorized_imports=["numpy"])
+    assert executor.additional_authorized_imports == ["numpy"]
+    assert executor.timeout_seconds is None
