@@ -112,7 +112,7 @@ def test_at_max_steps_the_best_answer_is_asked_for(make):
     agent = make([code("x = 1"), code("x = 2"), "About two."], max_steps=2)
     result = agent.run("count", return_full_result=True)
     assert (result.output, result.state) == ("About two.", "max_steps_error")
-    assert "limit of 2 steps" in agent.memory.steps[2].error.message
+    assert "limit of 2 steps" in agent.memory.steps[-1].error.message
     assert "About two." not in agent.system_prompt
 
 
@@ -134,7 +134,7 @@ def test_max_steps_without_a_best_answer_keeps_the_reason(make):
     agent = make([code("x = 1")], max_steps=1)
     result = agent.run("count", return_full_result=True)
     assert result.output is None
-    assert "best answer failed" in list(agent.memory.steps)[1].error.message
+    assert "best answer failed" in list(agent.memory.steps)[-1].error.message
 
 
 def test_the_prompt_only_grows_at_its_end(make):

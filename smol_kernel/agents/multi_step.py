@@ -196,8 +196,10 @@ class MultiStepAgent(RunnableAgent):
             state, reason, failure = "error", str(error), error
         finally:
             timer.cancel()
-        for event in self._ending(state, reason or ""):
+        limit = (errors.AgentBudgetError if state == "budget" else errors.AgentMaxStepsError)(reason or "")
+        for event in self._ending(limit if state in ("max_steps_error", "budget") else None):
             yield event.stamped(run, self.step_number)
+        reason = limit.message or None
         totals = {"steps": self.step_number, "seconds": time.monotonic() - begun, **_counts(self.account.own)}
         yield ev.RunFinished(run=run, state=state, error=reason, **totals)
         if failure is not None:
@@ -290,18 +292,17 @@ class MultiStepAgent(RunnableAgent):
             value = remote(answer, "")
         return ev.FinalAnswer(value=value, text=str(answer))
 
-    def _ending(self, state: str, reason: str) -> Iterator[ev.Event]:
+    def _ending(self, limit: errors.AgentError | None) -> Iterator[ev.Event]:
         """What comes after the last step: where a limit ended the run, the best answer there is."""
-        if state in ("max_steps_error", "budget") and not self.answered:
-            error = (errors.AgentBudgetError if state == "budget" else errors.AgentMaxStepsError)(reason)
-            step = ActionStep(self.step_number + 1, Timing(time.time()), error=error, action_output=self._best)
+        if limit is not None and not self.answered:
+            step = ActionStep(self.step_number + 1, Timing(time.time()), error=limit, action_output=self._best)
             try:
                 message = yield from self._request("answer", self._rendered("final_answer", task=self.task), TO_ANSWER)
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
                     step.action_output = self._typed(self._answer_in(message.text))
             except errors.AgentError as failure:
-                error.message += f" Asking for a best answer failed as well: {failure.message}"
+                limit.message += f" Asking for a best answer failed as well: {failure.message}"
             step.timing.end_time = time.time()
             self.memory.steps.append(step)
             if step.action_output not in (None, ""):
@@ -371,7 +372,8 @@ class MultiStepAgent(RunnableAgent):
             "seconds": time.monotonic() - asked,
             **_counts(message.token_usage),
         }
-        yield ev.ModelReplied(content=message.text, purpose=purpose, tool_calls=calls, **facts)
+        content = self._remembered(message.text) if purpose == "action" else message.text
+        yield ev.ModelReplied(content=content, purpose=purpose, tool_calls=calls, **facts)
         return message
 
     def _call_back(self, step: MemoryStep) -> Iterator[ev.Event]:
