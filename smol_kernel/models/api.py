@@ -271,17 +271,16 @@ class ApiModel(Model):
             close = getattr(getattr(stream, "completion_stream", None), "close", None)
             if close is not None:
                 close()
-        # LiteLLM ends every stream with a finish reason and a usage of its own; what came over the wire it keeps here
-        told = getattr(stream, "received_finish_reason", finished)
-        told = told or getattr(stream, "intermittent_finish_reason", None)
-        if not said_something and not told:
-            raise ModelError(no_completion(target))
-        if not said_something and told == "length":
-            raise ModelError(self._used_up())
-        if told is None:
-            raise ModelError(f"model {self.model_id!r}: the connection broke off (in the middle of the reply)")
-        if hasattr(stream, "chunks"):
+        if type(stream).__name__ == "CustomStreamWrapper":
+            # LiteLLM ends every stream with a finish reason and a usage of its own; here is what came over the wire
+            finished = stream.received_finish_reason or getattr(stream, "intermittent_finish_reason", None)
             usage = next((chunk.usage for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
+        if not said_something and not finished:
+            raise ModelError(no_completion(target))
+        if not said_something and finished == "length":
+            raise ModelError(self._used_up())
+        if finished is None:
+            raise ModelError(f"model {self.model_id!r}: the connection broke off (in the middle of the reply)")
         counted, rest = self._count(usage, stream), scan.rest()
         if counted or rest:
             yield ChatMessageStreamDelta(content=rest or None, token_usage=counted)

@@ -47,6 +47,8 @@ class Model:
 
     scripted: bool = False
     """True: the replies come from a script, and every account of the run says so."""
+    _unsaved: frozenset[str] = frozenset({"self", "client"})
+    """Parameters that `to_dict` leaves out, because they cannot be saved or the class sets them itself."""
 
     def __init__(
         self,
@@ -119,13 +121,11 @@ class Model:
     def to_dict(self) -> dict[str, Any]:
         """The settings that `from_dict` makes a model of. Keys, tokens and headers are left out, at any depth."""
         settings: dict[str, Any] = {**self.kwargs, "model_id": self.model_id}
-        for cls in type(self).__mro__:
-            for name, parameter in inspect.signature(cls.__init__).parameters.items() if cls is not object else ():
-                value = getattr(self, name, parameter.default)
-                plain = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-                if plain and name not in ("self", "client") and name not in settings and value != parameter.default:
-                    settings[name] = value
-        return _without_secrets(settings)
+        for name, parameter in _parameters(type(self)).items():
+            value = getattr(self, name, parameter.default)
+            if value != parameter.default and name not in {*settings, *self._unsaved}:
+                settings[name] = value
+        return {name: value for name, value in _without_secrets(settings).items() if value != {}}
 
     @classmethod
     def from_dict(cls, model_dictionary: dict[str, Any]) -> Model:
@@ -159,6 +159,14 @@ class Model:
             request["tool_choice"] = tool_choice
         request |= {**self.kwargs, **kwargs}
         return {name: value for name, value in request.items() if value is not None and value is not REMOVE_PARAMETER}
+
+
+def _parameters(cls: type[Model]) -> dict[str, inspect.Parameter]:
+    """The named parameters of all constructors of `cls`; where two share a name, those of the subclass."""
+    named: dict[str, inspect.Parameter] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        named.update(inspect.signature(base.__init__).parameters)
+    return {n: p for n, p in named.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def _without_secrets(value: Any) -> Any:

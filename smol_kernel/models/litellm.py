@@ -197,6 +197,8 @@ class LiteLLMModel(ApiModel):
                 request["api_key"] = "none"  # local servers want none, the client library wants one
             elif provider in _ONE_KEY and not (litellm.api_key or getattr(litellm, f"{provider}_key", None)):
                 raise ModelError(no_key(target))
+        if provider == "huggingface":
+            del request["max_retries"], request["num_retries"]  # they would travel to the server
         if "stop" not in (litellm.get_supported_openai_params(name, provider) or ["stop"]):
             request.pop("stop", None)
         require_allowed(target.address, str(self.model_id))

@@ -104,6 +104,7 @@ class AzureOpenAIModel(OpenAIModel):
 
     _prefix = "azure"
     _client_arguments = _AZURE_CLIENT
+    _unsaved = OpenAIModel._unsaved | {"api_base"}
 
     def __init__(
         self,
@@ -145,6 +146,8 @@ class InferenceClientModel(LiteLLMModel):
     server's address in place of a provider; others as in LiteLLMModel.
     """
 
+    _unsaved = LiteLLMModel._unsaved | {"api_base"}
+
     def __init__(
         self,
         model_id: str = "Qwen/Qwen3-Next-80B-A3B-Thinking",
@@ -180,9 +183,10 @@ class InferenceClientModel(LiteLLMModel):
         return f"huggingface/{self.model_id}{chosen}"
 
     def _settings(self) -> dict[str, Any]:
-        settings = {"timeout": self.timeout, **self._mapped}
+        settings: dict[str, Any] = {"timeout": self.timeout, **self._mapped}
         if self.bill_to is not None:
-            settings["extra_headers"] = {**settings.get("extra_headers", {}), "X-HF-Bill-To": self.bill_to}
+            headers: dict[str, str] = settings.get("extra_headers") or {}
+            settings["extra_headers"] = {**headers, "X-HF-Bill-To": self.bill_to}
         if self.api_key is None and self.api_base == HF_ROUTER and self._through_litellm:
             hub: Any = importlib.import_module("huggingface_hub")
             settings["api_key"] = hub.get_token()
