@@ -1,6 +1,6 @@
 """An OpenAI-compatible chat server on this machine, scripted: what LiteLLM talks to in tests.
 
-Each behavior answers one request to `/chat/completions`, in order. `requests` keeps what was asked.
+Each behavior answers one request, whatever its path, in order. `requests` keeps what was asked.
 
     with ModelServer(Text("Hello"), Status(429, retry_after="0"), Text("again")) as server:
         LiteLLMModel("openai/double", api_base=server.url, api_key="none").generate(messages)
@@ -48,12 +48,7 @@ class Text:
     def _usage(self) -> dict[str, Any] | None:
         if not self.usage:
             return None
-        return {
-            "prompt_tokens": 11,
-            "completion_tokens": 7,
-            "total_tokens": 18,
-            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
-        }
+        return {**_USAGE, "prompt_tokens_details": {"cached_tokens": self.cached_tokens}}
 
 
 @dataclass
@@ -61,15 +56,67 @@ class ToolCall:
     """A reply that is one structured tool call."""
 
     name: str
-    arguments: dict[str, Any]
+    arguments: Any
 
     def answer(self, handler: _Handler, request: Request) -> None:
-        function = {"name": self.name, "arguments": json.dumps(self.arguments)}
-        call = {"id": "call_1", "type": "function", "function": function}
-        completion = _completion(None, None)
-        completion["choices"][0]["message"]["tool_calls"] = [call]
+        ToolCalls([(self.name, self.arguments)]).answer(handler, request)
+
+
+@dataclass
+class ToolCalls:
+    """A reply of several structured tool calls, (name, arguments) each; arguments that are text are sent as they are.
+
+    Streamed, each comes in pieces; `index` is what the pieces carry: "each" its own, "same" always 0.
+    """
+
+    calls: list[tuple[str, Any]]
+    text: str | None = None
+    index: str = "each"
+
+    def answer(self, handler: _Handler, request: Request) -> None:
+        calls = [
+            {
+                "index": number,
+                "id": f"call_{number + 1}",
+                "type": "function",
+                "function": {"name": name, "arguments": given if isinstance(given, str) else json.dumps(given)},
+            }
+            for number, (name, given) in enumerate(self.calls)
+        ]
+        if request.body.get("stream"):
+            self._stream(handler, calls)
+            return
+        completion = _completion(self.text, _USAGE)
+        completion["choices"][0]["message"]["tool_calls"] = calls
         completion["choices"][0]["finish_reason"] = "tool_calls"
         handler.send_json(200, completion)
+
+    def _stream(self, handler: _Handler, calls: list[dict[str, Any]]) -> None:
+        handler.start_stream()
+        if self.text:
+            handler.send_event(_chunk({"role": "assistant", "content": self.text}))
+        for call in calls:
+            index = call["index"] if self.index == "each" else 0
+            first = {**call, "index": index, "function": {"name": call["function"]["name"], "arguments": ""}}
+            handler.send_event(_chunk({"tool_calls": [first]}))
+            for piece in _pieces(call["function"]["arguments"]):
+                handler.send_event(_chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}))
+        handler.send_event(_chunk({}, finish_reason="tool_calls"))
+        handler.send_event({**_chunk({}), "choices": [], "usage": _USAGE})
+        handler.end_stream()
+
+
+@dataclass
+class Converse:
+    """A reply as Amazon Bedrock's Converse API gives it."""
+
+    text: str
+
+    def answer(self, handler: _Handler, request: Request) -> None:
+        message = {"role": "assistant", "content": [{"text": self.text}]}
+        usage = {"inputTokens": 11, "outputTokens": 7, "totalTokens": 18}
+        reply = {"output": {"message": message}, "stopReason": "end_turn", "usage": usage, "metrics": {"latencyMs": 1}}
+        handler.send_json(200, reply)
 
 
 @dataclass
@@ -140,7 +187,14 @@ class Hang:
         handler.cut()
 
 
-Behavior = Text | ToolCall | Status | Raw | Cut | Hang
+_USAGE = {
+    "prompt_tokens": 11,
+    "completion_tokens": 7,
+    "total_tokens": 18,
+    "prompt_tokens_details": {"cached_tokens": 0},
+}
+
+Behavior = Text | ToolCall | ToolCalls | Converse | Status | Raw | Cut | Hang
 
 
 class ModelServer:

@@ -19,15 +19,17 @@ from smol_kernel.events import Notice
 from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models import litellm as seam
-from smol_kernel.models.base import (
-    ModelCall,
+from smol_kernel.models.base import ModelCall
+from smol_kernel.models.litellm import LiteLLMModel
+from smol_kernel.models.media import image_url
+from smol_kernel.models.quirks import supports_stop_parameter
+from smol_kernel.models.replies import StopScan, remove_content_after_stop_sequences
+from smol_kernel.models.requests import (
+    REMOVE_PARAMETER,
     get_clean_message_list,
     get_tool_json_schema,
-    image_url,
-    remove_content_after_stop_sequences,
     require_allowed,
 )
-from smol_kernel.models.litellm import REMOVE_PARAMETER, LiteLLMModel, StopScan, supports_stop_parameter
 from smol_kernel.tools import tool
 
 MESSAGES = [ChatMessage(MessageRole.SYSTEM, "Be brief."), ChatMessage(MessageRole.USER, "Say hello.")]
@@ -432,8 +434,7 @@ def test_tool_roles_become_roles_that_providers_know():
 
 def test_neighbors_of_the_same_role_become_one_message():
     messages = [ChatMessage(MessageRole.USER, "a"), ChatMessage(MessageRole.USER, [{"type": "text", "text": "b"}])]
-    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert get_clean_message_list(messages) == [{"role": "user", "content": parts}]
+    assert get_clean_message_list(messages) == [{"role": "user", "content": [{"type": "text", "text": "a\nb"}]}]
     assert get_clean_message_list(messages, flatten_messages_as_text=True) == [{"role": "user", "content": "a\nb"}]
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -43,16 +44,48 @@ class ChatMessageToolCall:
     id: str
     type: str = "function"
 
+    def __str__(self) -> str:
+        return f"{self.function.name}({self.function.arguments}) [{self.id}]"
+
+    def dict(self) -> dict[str, Any]:
+        """The call as plain data, in the shape of OpenAI's API."""
+        function = {"name": self.function.name, "arguments": self.function.arguments}
+        if self.function.description is not None:
+            function["description"] = self.function.description
+        return {"id": self.id, "type": self.type, "function": function}
+
+    @classmethod
+    def read(cls, call: Any) -> ChatMessageToolCall:
+        """A call as a ChatMessageToolCall: one already, a dict, or another library's object of the same shape."""
+        if isinstance(call, ChatMessageToolCall):
+            return call
+        function = _member(call, "function")
+        return cls(
+            ChatMessageToolCallFunction(
+                _member(function, "name") or "", _member(function, "arguments"), _member(function, "description")
+            ),
+            id=str(_member(call, "id") or ""),
+            type=_member(call, "type") or "function",
+        )
+
 
 @dataclass
 class ChatMessage:
-    """One message. `content` is text, or a list of parts such as `{"type": "text", "text": …}`."""
+    """One message. `content` is text, or a list of parts such as `{"type": "text", "text": …}`.
+
+    `tool_calls` may be given as dicts, or as objects of another library, in the shape of OpenAI's API; `raw` is the
+    provider's own reply.
+    """
 
     role: MessageRole
     content: str | list[dict[str, Any]] | None = None
     tool_calls: list[ChatMessageToolCall] | None = None
     raw: Any = None
     token_usage: TokenUsage | None = None
+
+    def __post_init__(self) -> None:
+        if self.tool_calls is not None:
+            self.tool_calls = [ChatMessageToolCall.read(call) for call in self.tool_calls]
 
     @property
     def text(self) -> str:
@@ -61,26 +94,32 @@ class ChatMessage:
 
     def dict(self) -> dict[str, Any]:
         """The message as plain data, without the provider's raw reply."""
+        return {
+            "role": MessageRole(self.role).value,
+            "content": self.content,
+            "tool_calls": [call.dict() for call in self.tool_calls or []] or None,
+            "token_usage": self.token_usage.dict() if self.token_usage is not None else None,
+        }
+
+    def model_dump_json(self) -> str:
+        """`dict()` as JSON. What JSON cannot hold, such as an image, is there as its repr."""
+        return json.dumps(self.dict(), default=repr)
+
+    def render_as_markdown(self) -> str:
+        """The text, then each tool call as a JSON object."""
         calls = [
-            {
-                "id": call.id,
-                "type": call.type,
-                "function": {"name": call.function.name, "arguments": call.function.arguments},
-            }
+            json.dumps({"tool": call.function.name, "arguments": call.function.arguments}, default=repr)
             for call in self.tool_calls or []
         ]
-        return {"role": MessageRole(self.role).value, "content": self.content, "tool_calls": calls or None}
+        return self.text + "\n".join(calls)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> ChatMessage:
-        """The inverse of `dict()`."""
-        calls = [
-            ChatMessageToolCall(
-                function=ChatMessageToolCallFunction(**call["function"]), id=call["id"], type=call["type"]
-            )
-            for call in data.get("tool_calls") or []
-        ]
-        return cls(role=MessageRole(data["role"]), content=data.get("content"), tool_calls=calls or None)
+    def from_dict(cls, data: dict[str, Any], raw: Any = None, token_usage: TokenUsage | None = None) -> ChatMessage:
+        """The inverse of `dict()`, with the provider's `raw` reply and a `token_usage` that goes before the dict's."""
+        counted = data.get("token_usage")
+        if token_usage is None and counted is not None:
+            token_usage = read_usage(counted)
+        return cls(MessageRole(data["role"]), data.get("content"), data.get("tool_calls") or None, raw, token_usage)
 
 
 @dataclass
@@ -102,6 +141,22 @@ class ChatMessageStreamDelta:
     token_usage: TokenUsage | None = None
 
 
+def read_usage(usage: Any) -> TokenUsage:
+    """Counts as a TokenUsage: one already, a dict, or another library's object with the same names."""
+    if isinstance(usage, TokenUsage):
+        return usage
+    return TokenUsage(
+        _member(usage, "input_tokens") or 0,
+        _member(usage, "output_tokens") or 0,
+        _member(usage, "cached_tokens") or 0,
+        _member(usage, "cost"),
+    )
+
+
+def _member(thing: Any, name: str) -> Any:
+    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+
+
 def text_message(role: MessageRole, text: str) -> ChatMessage:
     """A message of one text part."""
     return ChatMessage(role=role, content=[{"type": "text", "text": text}])
@@ -117,30 +172,44 @@ def text_of(content: str | list[dict[str, Any]] | None) -> str:
 
 
 def agglomerate_stream_deltas(
-    deltas: Iterable[ChatMessageStreamDelta], role: MessageRole = MessageRole.ASSISTANT
+    stream_deltas: Iterable[ChatMessageStreamDelta], role: MessageRole = MessageRole.ASSISTANT
 ) -> ChatMessage:
     """The message that a finished stream of pieces amounts to.
 
-    Usage is that of the last piece that carries one: providers send running totals, not differences.
+    Usage is that of the last piece that carries one: providers send running totals, not differences. A piece of a
+    tool call belongs to the last call of its index, where it has one; a new id begins a new call.
     """
     text: list[str] = []
-    calls: dict[int, ChatMessageToolCall] = {}
+    calls: list[tuple[int | None, ChatMessageToolCall]] = []
     usage: TokenUsage | None = None
-    for delta in deltas:
+    for delta in stream_deltas:
         if delta.content:
             text.append(delta.content)
         usage = delta.token_usage or usage
         for piece in delta.tool_calls or []:
-            _add_piece(calls, piece)
-    ordered = [calls[index] for index in sorted(calls)]
-    return ChatMessage(role=role, content="".join(text), tool_calls=ordered or None, token_usage=usage)
+            _add_piece(_call_of(calls, piece), piece)
+    whole = [call for _, call in calls]
+    return ChatMessage(role=role, content="".join(text), tool_calls=whole or None, token_usage=usage)
 
 
-def _add_piece(calls: dict[int, ChatMessageToolCall], piece: ChatMessageToolCallStreamDelta) -> None:
-    index = piece.index if piece.index is not None else max(calls, default=0)
-    call = calls.setdefault(index, ChatMessageToolCall(ChatMessageToolCallFunction(name="", arguments=""), id=""))
+def _call_of(
+    calls: list[tuple[int | None, ChatMessageToolCall]], piece: ChatMessageToolCallStreamDelta
+) -> ChatMessageToolCall:
+    """The call that `piece` goes on with; some providers send no index, or the same one for all calls."""
+    for index, call in reversed(calls):
+        if piece.index in (None, index) and (not piece.id or piece.id == call.id or not call.id):
+            return call
+    call = ChatMessageToolCall(ChatMessageToolCallFunction(name="", arguments=""), id="")
+    calls.append((piece.index, call))
+    return call
+
+
+def _add_piece(call: ChatMessageToolCall, piece: ChatMessageToolCallStreamDelta) -> None:
     call.id = piece.id or call.id
     call.type = piece.type or call.type
     if piece.function is not None:
         call.function.name = piece.function.name or call.function.name
-        call.function.arguments += piece.function.arguments or ""
+        if isinstance(piece.function.arguments, str) and isinstance(call.function.arguments, str):
+            call.function.arguments += piece.function.arguments
+        elif piece.function.arguments is not None:
+            call.function.arguments = piece.function.arguments  # whole already

@@ -1,41 +1,40 @@
-"""The seam for models: `Model`, how messages are made ready for a provider, and `ModelCall`, by which the loop asks.
+"""The seam for models: `Model`, and `ModelCall`, by which the loop asks.
 
 Implementations live beside this file; a user's own class or a plain function is as welcome (`as_model`).
 """
 
 from __future__ import annotations
 
-import base64
 import contextvars
 import inspect
-import io
-import ipaddress
-import os
 import queue
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
-from smol_kernel.errors import ModelError
-from smol_kernel.events import Notice
-from smol_kernel.memory.messages import (
-    ChatMessage,
-    ChatMessageStreamDelta,
-    MessageRole,
-    agglomerate_stream_deltas,
-    text_of,
+from smol_kernel.errors import ModelError, ToolError
+from smol_kernel.events import Event, Notice, emit, listening
+from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole, agglomerate_stream_deltas
+from smol_kernel.models.quirks import Kind, quirk_of, supports_stop_parameter
+from smol_kernel.models.replies import parse_json_if_needed, tool_calls_in
+from smol_kernel.models.requests import (
+    REMOVE_PARAMETER,
+    TOOL_ROLE_CONVERSIONS,
+    get_clean_message_list,
+    get_tool_json_schema,
 )
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
 
-TOOL_ROLE_CONVERSIONS = {MessageRole.TOOL_CALL: MessageRole.ASSISTANT, MessageRole.TOOL_RESPONSE: MessageRole.USER}
-"""Our tool roles as the three roles that every provider knows."""
-
 _current: contextvars.ContextVar[ModelCall | None] = contextvars.ContextVar("current", default=None)
 """The call that the request of this thread belongs to."""
+_SECRET = re.compile(
+    r"api_?key|secret|password|access_key|credential|authorization|headers|(^|(?<!per)_)token($|_prov)"
+)
+"""Names of settings that never leave in `to_dict`."""
 
 
 class Model:
@@ -48,6 +47,8 @@ class Model:
 
     scripted: bool = False
     """True: the replies come from a script, and every account of the run says so."""
+    _unsaved: frozenset[str] = frozenset({"self", "client"})
+    """Parameters that `to_dict` leaves out, because they cannot be saved or the class sets them itself."""
 
     def __init__(
         self,
@@ -63,23 +64,38 @@ class Model:
         self.model_id = model_id
         self.kwargs = kwargs
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model_id!r})"
+
     @property
     def slow_start(self) -> str | None:
         """A sentence for the person watching, where the next request has to load something first; None if not."""
         return None
 
+    @property
+    def supports_stop_parameter(self) -> bool:
+        """Whether stop sequences are sent; where not, they end the reply all the same."""
+        return supports_stop_parameter(self.model_id or "")
+
+    def takes(self, kind: Kind) -> bool | None:
+        """Whether the model takes images, audio, video, structured tool calls, or a JSON schema for its reply.
+
+        None: unknown; it is sent then. May load what the first request needs (see `slow_start`).
+        """
+        return True if kind in quirk_of(self.model_id or "").takes else None
+
     def generate(
         self,
         messages: list[ChatMessage],
         stop_sequences: list[str] | None = None,
-        response_format: dict[str, str] | None = None,
+        response_format: dict[str, Any] | None = None,
         tools_to_call_from: list[Tool] | None = None,
         **kwargs: Any,
     ) -> ChatMessage:
         """The reply to `messages`.
 
         `stop_sequences` end it and are not part of it; `response_format` is OpenAI's parameter of that name; with
-        `tools_to_call_from` the reply is a structured call of one of these. Raises ModelError.
+        `tools_to_call_from` the reply is a structured call of one or several of these. Raises ModelError.
         """
         raise NotImplementedError(f"{type(self).__name__} has to define generate()")
 
@@ -87,40 +103,99 @@ class Model:
         """The same as `generate`."""
         return self.generate(*args, **kwargs)
 
+    def parse_tool_calls(self, message: ChatMessage) -> ChatMessage:
+        """`message` with its tool calls: those that came as such, or those its text holds as JSON; arguments decoded.
 
-class CallableModel(Model):
-    """A plain function as a model. It is given those parameters of `generate` that it names."""
+        Arguments that are no JSON stay text. Raises ToolError, a ValueError, if there is no call to be found; it says
+        what a call looks like.
+        """
+        message.role = MessageRole.ASSISTANT
+        if not message.tool_calls:
+            if not message.text.strip():
+                raise ToolError("the reply is empty: it has neither text nor a tool call")
+            message.tool_calls = tool_calls_in(message.text, self.tool_name_key, self.tool_arguments_key)
+        for call in message.tool_calls:
+            call.function.arguments = parse_json_if_needed(call.function.arguments)
+        return message
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(model_id=getattr(function, "__name__", type(function).__name__))
-        self._function = function
-        parameters = inspect.signature(function).parameters.values()
-        self._takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        self._names = {p.name for p in parameters}
+    def to_dict(self) -> dict[str, Any]:
+        """The settings that `from_dict` makes a model of. Keys, tokens and headers are left out, at any depth."""
+        settings: dict[str, Any] = {**self.kwargs, "model_id": self.model_id}
+        for name, parameter in _parameters(type(self)).items():
+            value = getattr(self, name, parameter.default)
+            if value != parameter.default and name not in {*settings, *self._unsaved}:
+                settings[name] = value
+        return {name: value for name, value in _without_secrets(settings).items() if value != {}}
 
-    def generate(self, messages: list[ChatMessage], *args: Any, **kwargs: Any) -> ChatMessage:
-        """What the function returns: a ChatMessage, or text."""
-        wanted = {name: value for name, value in kwargs.items() if self._takes_all or name in self._names}
-        reply = self._function(messages, *args, **wanted)
-        if isinstance(reply, str):
-            return ChatMessage(role=MessageRole.ASSISTANT, content=reply)
-        if isinstance(reply, ChatMessage):
-            return reply
-        raise ModelError(f"the model {self.model_id} returned {reply!r:.80}; return a ChatMessage or a str")
+    @classmethod
+    def from_dict(cls, model_dictionary: dict[str, Any]) -> Model:
+        """The model of `to_dict`. Keys come from the environment, or are added to the dict by the caller."""
+        return cls(**model_dictionary)
+
+    def _prepare_completion_kwargs(
+        self,
+        messages: Sequence[ChatMessage | dict[str, Any]],
+        stop_sequences: list[str] | None = None,
+        response_format: dict[str, Any] | None = None,
+        tools_to_call_from: list[Tool] | None = None,
+        custom_role_conversions: Mapping[Any, Any] | None = None,
+        convert_images_to_image_urls: bool = False,
+        tool_choice: str | dict[str, Any] | None = "required",
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """A request as keywords of OpenAI's chat completions API. smolagents' models call it by this name."""
+        roles: dict[Any, Any] = dict(TOOL_ROLE_CONVERSIONS)
+        roles.update({MessageRole(old): new for old, new in (custom_role_conversions or {}).items()})
+        flatten = kwargs.pop("flatten_messages_as_text", self.flatten_messages_as_text)
+        request: dict[str, Any] = {
+            "messages": get_clean_message_list(messages, roles, convert_images_to_image_urls, flatten)
+        }
+        if stop_sequences and self.supports_stop_parameter:
+            request["stop"] = stop_sequences
+        if response_format is not None:
+            request["response_format"] = response_format
+        if tools_to_call_from:
+            request["tools"] = [get_tool_json_schema(tool) for tool in tools_to_call_from]
+            request["tool_choice"] = tool_choice
+        request |= {**self.kwargs, **kwargs}
+        return {name: value for name, value in request.items() if value is not None and value is not REMOVE_PARAMETER}
+
+
+def _parameters(cls: type[Model]) -> dict[str, inspect.Parameter]:
+    """The named parameters of all constructors of `cls`; where two share a name, those of the subclass."""
+    named: dict[str, inspect.Parameter] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        named.update(inspect.signature(base.__init__).parameters)
+    return {n: p for n, p in named.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: _without_secrets(inner)
+            for name, inner in value.items()
+            if not (isinstance(name, str) and _SECRET.search(name.lower())) and not callable(inner)
+        }
+    if isinstance(value, list):
+        return [_without_secrets(inner) for inner in value]
+    return re.sub(r"(?<=://)[^/\s@]*@", "", value) if isinstance(value, str) else value
 
 
 def as_model(model: Any) -> Model:
-    """`model` as a Model: itself, or wrapped if it is another object with `generate`, or a plain callable.
+    """`model` as a Model: itself, wrapped if it is another object with `generate` or a plain callable, or a list of
+    such: each is asked when the one before it failed.
 
     Raises ModelError for anything else, such as a model's name.
     """
+    from smol_kernel.models.callables import CallableModel, ForeignModel  # they build on this file
+    from smol_kernel.models.fallback import FallbackModel
+
     if isinstance(model, Model):
         return model
-    generate = getattr(model, "generate", None)
-    if callable(generate):
-        wrapped = CallableModel(generate)
-        wrapped.model_id = getattr(model, "model_id", None) or type(model).__name__
-        return wrapped
+    if isinstance(model, (list, tuple)):
+        return FallbackModel(model)
+    if callable(getattr(model, "generate", None)):
+        return ForeignModel(model)
     if isinstance(model, str):
         raise ModelError(f"{model!r} is the name of a model; pass LiteLLMModel({model!r})")
     if callable(model):
@@ -131,10 +206,10 @@ def as_model(model: Any) -> Model:
 class ModelCall:
     """One request to a model that can be left at any moment, also while it blocks on the network.
 
-    Iterate over it for the pieces of the reply (none if the model does not stream) and what the model tells the person
-    meanwhile (`pause`); then `message` is the reply, or None if `abandon()` was called. What the model raises is raised
-    by the iteration. The request runs in a daemon thread with the caller's context variables; one that was abandoned
-    ends there by itself, unheard.
+    Iterate over it for the pieces of the reply (none if the model does not stream) and the events that the model emits
+    meanwhile (`emit`, `pause`); then `message` is the reply, or None if `abandon()` was called. What the model raises
+    is raised by the iteration. The request runs in a daemon thread with the caller's context variables; one that was
+    abandoned ends there by itself, unheard.
     """
 
     def __init__(self, model: Model, messages: list[ChatMessage], *, stream: bool = False, **options: Any) -> None:
@@ -145,7 +220,7 @@ class ModelCall:
         self._options = options
         self._abandoned = threading.Event()
         self._pieces: list[ChatMessageStreamDelta] = []
-        self._arrivals: queue.SimpleQueue[ChatMessageStreamDelta | Notice | ChatMessage | BaseException | None]
+        self._arrivals: queue.SimpleQueue[ChatMessageStreamDelta | Event | ChatMessage | BaseException | None]
         self._arrivals = queue.SimpleQueue()
 
     def abandon(self) -> None:
@@ -153,8 +228,8 @@ class ModelCall:
         self._abandoned.set()
         self._arrivals.put(None)
 
-    def __iter__(self) -> Iterator[ChatMessageStreamDelta | Notice]:
-        """Start the request and yield the pieces of its reply, and notices."""
+    def __iter__(self) -> Iterator[ChatMessageStreamDelta | Event]:
+        """Start the request and yield the pieces of its reply, and events."""
         if self._abandoned.is_set():
             return
         context = contextvars.copy_context()
@@ -164,7 +239,7 @@ class ModelCall:
                 arrival = self._arrivals.get()
                 if self._abandoned.is_set():
                     return
-                if isinstance(arrival, ChatMessageStreamDelta | Notice):
+                if isinstance(arrival, ChatMessageStreamDelta | Event):
                     yield arrival
                     continue
                 if isinstance(arrival, BaseException):
@@ -174,21 +249,26 @@ class ModelCall:
         finally:
             self._abandoned.set()
 
-    def wait(self, seconds: float, why: str) -> bool:
-        """Tell `why` to the one who iterates, and wait; False as soon as the call is abandoned.
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the reply any more."""
+        return self._abandoned.is_set()
 
-        What came of the reply is forgotten: it is asked for once more.
-        """
-        self._arrivals.put(Notice(text=why))
-        self._pieces.clear()
+    def wait(self, seconds: float) -> bool:
+        """Wait; False as soon as the call is abandoned."""
         return not self._abandoned.wait(seconds)
+
+    def begin_again(self) -> None:
+        """Forget what came of the reply: it is asked for once more."""
+        self._pieces.clear()
 
     def _work(self) -> None:
         _current.set(self)
-        try:
-            self._arrivals.put(self._streamed() if self._stream else self._generated())
-        except BaseException as error:  # noqa: BLE001 - the thread's edge: raised again where it is iterated
-            self._arrivals.put(error)
+        with listening(self._arrivals.put):
+            try:
+                self._arrivals.put(self._streamed() if self._stream else self._generated())
+            except BaseException as error:  # noqa: BLE001 - the thread's edge: raised again where it is iterated
+                self._arrivals.put(error)
 
     def _generated(self) -> ChatMessage:
         return self._model.generate(self._messages, **self._options)
@@ -209,126 +289,28 @@ def can_begin_again() -> bool:
     return _current.get() is not None
 
 
-def pause(seconds: float, why: str) -> None:
-    """Wait between two attempts; the person who watches the run is told `why`.
+def begin_again() -> None:
+    """Take back the pieces of the reply that were given: another reply comes in their place."""
+    call = _current.get()
+    if call is not None:
+        call.begin_again()
+
+
+def was_abandoned() -> bool:
+    """Whether the call that this request belongs to was abandoned, so that no other attempt is of use."""
+    call = _current.get()
+    return call is not None and call.abandoned
+
+
+def pause(seconds: float, why: str | None) -> None:
+    """Wait before a request; the person who watches the run is told `why`.
 
     Raises ModelError at once when the ModelCall it happens in is abandoned.
     """
+    if why is not None:
+        emit(Notice(text=why))
     call = _current.get()
     if call is None:
         time.sleep(seconds)
-    elif not call.wait(seconds, why):
+    elif not call.wait(seconds):
         raise ModelError("the request was abandoned")
-
-
-def get_clean_message_list(
-    message_list: Sequence[ChatMessage | dict[str, Any]],
-    role_conversions: Mapping[MessageRole, MessageRole] | Mapping[str, str] | None = None,
-    convert_images_to_image_urls: bool = False,
-    flatten_messages_as_text: bool | None = False,
-) -> list[dict[str, Any]]:
-    """Messages in the shape of OpenAI's chat completions API; neighbors of the same role become one.
-
-    `flatten_messages_as_text`: True sends each content as a string, without images; None does so only where a
-    message holds nothing but text. Raises ModelError for an unknown role or an image that cannot be read.
-    """
-    conversions = {MessageRole(old).value: MessageRole(new).value for old, new in (role_conversions or {}).items()}
-    cleaned: list[dict[str, Any]] = []
-    for message in message_list:
-        message = ChatMessage.from_dict(message) if isinstance(message, dict) else message
-        role = _role(message.role, conversions)
-        parts = _parts(message.content, convert_images_to_image_urls)
-        if cleaned and cleaned[-1]["role"] == role:
-            cleaned[-1]["content"] += parts
-        else:
-            cleaned.append({"role": role, "content": parts})
-    for entry in cleaned:
-        only_text = all(part["type"] == "text" for part in entry["content"])
-        if flatten_messages_as_text or (flatten_messages_as_text is None and only_text):
-            entry["content"] = text_of(entry["content"])
-    return cleaned
-
-
-def _role(role: MessageRole | str, conversions: Mapping[str, str]) -> str:
-    try:
-        name = str(MessageRole(role).value)
-    except ValueError:
-        raise ModelError(f"unknown role {role!r} of a message; use one of {MessageRole.roles()}") from None
-    return conversions.get(name, name)
-
-
-def _parts(content: str | list[dict[str, Any]] | None, images_as_urls: bool) -> list[dict[str, Any]]:
-    if not content:
-        return []
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    return [
-        {"type": "image_url", "image_url": {"url": image_url(part["image"])}}
-        if part["type"] == "image" and images_as_urls
-        else part
-        for part in content
-    ]
-
-
-def image_url(image: Any) -> str:
-    """An image as a data URL: a PIL image, the bytes of a PNG or JPEG, or a data URL already."""
-    save = getattr(image, "save", None)
-    if isinstance(image, str) and image.startswith("data:image/"):
-        return image
-    if isinstance(image, bytes):
-        mime, data = "image/jpeg" if image.startswith(b"\xff\xd8") else "image/png", image
-    elif callable(save):
-        buffer = io.BytesIO()
-        save(buffer, format="PNG")
-        mime, data = "image/png", buffer.getvalue()
-    else:
-        raise ModelError(f"cannot send {image!r:.80} as an image; pass a PIL image or the bytes of a PNG")
-    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
-
-
-_JSON_TYPES = {"any": {}, "image": {"type": "string"}, "audio": {"type": "string"}}
-
-
-def get_tool_json_schema(tool: Tool) -> dict[str, Any]:
-    """A tool as the `tools` parameter of OpenAI's chat completions API wants it."""
-    properties: dict[str, Any] = {}
-    for name, spec in tool.inputs.items():
-        kind = spec["type"]
-        extra = {key: value for key, value in spec.items() if key not in ("type", "nullable")}
-        properties[name] = {**_JSON_TYPES.get(str(kind), {"type": kind}), **extra}
-    required = [name for name in tool.inputs if name not in tool.optional_inputs]
-    return {
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": {"type": "object", "properties": properties, "required": required},
-        },
-    }
-
-
-def remove_content_after_stop_sequences(content: str, stop_sequences: list[str] | None) -> str:
-    """`content` up to the first stop sequence in it."""
-    ends = [content.find(stop) for stop in stop_sequences or [] if stop in content]
-    return content[: min(ends)] if ends else content
-
-
-def require_allowed(address: str | None, model_id: str) -> None:
-    """Raises ModelError if `SMOL_ALLOW_MODEL_REQUESTS=0` is set and `address` is not on this machine.
-
-    A switch for tests and for machines that must not call out. An unknown address (None) counts as outside.
-    """
-    if os.environ.get("SMOL_ALLOW_MODEL_REQUESTS", "1") != "0" or (address and _is_loopback(address)):
-        return
-    raise ModelError(
-        f"requests to models are switched off by SMOL_ALLOW_MODEL_REQUESTS=0, and {model_id!r} is not on this "
-        f"machine; unset it, or use a local model"
-    )
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,17 +1,38 @@
 """Reads what went wrong with a request to a provider: a sentence for people, and whether to try again.
 
-Called by `litellm.py`. Providers and HTTP libraries each raise their own kinds, so the whole chain of causes is read:
+Called by `api.py`. Providers and HTTP libraries each raise their own kinds, so the whole chain of causes is read:
 for the status that really came over the wire, and for the standard errors at its bottom.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
-_CONTEXT = ("context_length_exceeded", "maximum context length", "context window", "prompt is too long")
+_TOO_LONG = (
+    "context_length_exceeded",  # OpenAI and what imitates it: the code
+    "maximum context length",  # OpenAI, vLLM, OpenRouter
+    "context window",  # OpenAI's Responses, LM Studio, Groq
+    "context length exceeded",
+    "exceeds the model's context",
+    "exceeds the available context size",  # llama.cpp
+    "exceed context limit",  # Anthropic: input and max_tokens together
+    "prompt is too long",  # Anthropic
+    "input is too long for requested model",  # Bedrock
+    "too many input tokens",
+    "exceeds the maximum number of tokens allowed",  # Gemini
+    "exceeds the maximum allowed input length",  # Databricks
+    "inputs tokens + max_new_tokens must be",  # Hugging Face TGI
+    "reduce the length of the messages",
+    "too large for model with",  # Mistral
+    "too many tokens: total tokens",  # Cohere
+    "request_too_large",
+)
+"""What providers say of a conversation that is too long, in lower case."""
 _NO_KEY = ("missing credentials", "api_key client option must be set", "missing anthropic api key", "no api key")
 _BROKEN = ("RemoteProtocolError", "ReadError", "WriteError", "CloseError", "APIConnectionError", "ConnectError")
 _MID_STREAM = "MidStreamFallbackError"  # LiteLLM's own, for all that ends a stream
@@ -44,6 +65,8 @@ class Failure:
     """True for what may pass by itself: 429, 5xx, a broken connection."""
     retry_after: float | None = None
     """Seconds the server asks to wait (RFC 9110, `Retry-After`)."""
+    too_long: bool = False
+    """True: the conversation is longer than the model can read."""
 
 
 def read_failure(error: BaseException, target: Target) -> Failure:
@@ -65,10 +88,11 @@ def read_failure(error: BaseException, target: Target) -> Failure:
         return Failure(no_key(target))
     if any(isinstance(cause, ImportError) for cause in chain):
         return Failure(f"{named}: a package of this provider is missing: {_first_line(text)}")
-    if any(sign in _words(chain) for sign in _CONTEXT) or "ContextWindow" in type(error).__name__:
+    if _is_too_long(chain):
         return Failure(
             f"{named}: the conversation is longer than the model can read. Start a new one, print less, "
-            f"or choose a model with a longer context"
+            f"or choose a model with a longer context",
+            too_long=True,
         )
     if _REPEATS in text:
         return Failure(f"{named}: the model repeated itself without end", retry=True)
@@ -140,14 +164,31 @@ def _status(chain: list[BaseException]) -> int | None:
     return None
 
 
+def _is_too_long(chain: list[BaseException]) -> bool:
+    if "ContextWindow" in type(chain[0]).__name__:
+        return True
+    return _status(chain) != 429 and any(sign in _words(chain) for sign in _TOO_LONG)
+
+
 def _retry_after(chain: list[BaseException]) -> float | None:
     for cause in chain:
         headers: Any = getattr(getattr(cause, "response", None), "headers", None) or {}
-        try:
-            return max(0.0, float(headers["retry-after"]))
-        except (KeyError, ValueError):  # absent, or a date, which providers do not send
-            continue
+        if headers.get("retry-after"):
+            return _seconds(headers["retry-after"], headers.get("date"))
     return None
+
+
+def _seconds(wait: str, date: str | None) -> float | None:
+    """`Retry-After` in seconds: it is a number, or a date, counted from the server's own clock where it tells it."""
+    try:
+        return max(0.0, float(wait))
+    except ValueError:
+        pass
+    try:
+        now = parsedate_to_datetime(date).timestamp() if date else time.time()
+        return max(0.0, parsedate_to_datetime(wait).timestamp() - now)
+    except (ValueError, TypeError):
+        return None
 
 
 def _is_no_reply(text: str) -> bool:

@@ -5,49 +5,26 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import random
-import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smol_kernel.errors import MissingDependencyError, ModelError
-from smol_kernel.memory.messages import (
-    ChatMessage,
-    ChatMessageStreamDelta,
-    ChatMessageToolCall,
-    ChatMessageToolCallFunction,
-    ChatMessageToolCallStreamDelta,
-    MessageRole,
-)
-from smol_kernel.memory.usage import TokenUsage
-from smol_kernel.models.base import (
-    TOOL_ROLE_CONVERSIONS,
-    Model,
-    can_begin_again,
-    get_clean_message_list,
-    get_tool_json_schema,
-    pause,
-    remove_content_after_stop_sequences,
-    require_allowed,
-)
-from smol_kernel.models.failures import Target, no_completion, no_key, read_failure
+from smol_kernel.models.api import ApiModel
+from smol_kernel.models.failures import Target, no_key, read_failure
+from smol_kernel.models.quirks import Kind
+from smol_kernel.models.requests import is_loopback, require_allowed
 
-if TYPE_CHECKING:
-    from smol_kernel.tools.base import Tool
-
-REMOVE_PARAMETER: Any = type("REMOVE_PARAMETER", (), {"__repr__": lambda self: "REMOVE_PARAMETER"})()
-"""Given as the value of a keyword, it keeps that parameter out of the request."""
-
-ATTEMPTS = 4
-"""How often a request is tried."""
-LONGEST_WAIT = 60.0
-"""Seconds between two attempts at most; a server that asks for more ends the request."""
-
-_NO_STOP = re.compile(r"(^|/)(o3|o4|gpt-5|grok-3-mini|grok-4|grok-code)([-.:@]|$)")
 _ONE_KEY = ("openai", "groq", "mistral", "deepseek", "openrouter")  # others take a key from several places
 _IMPORT_SETTINGS = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
+_FACTS: dict[str, str] = {
+    "image": "supports_vision",
+    "audio": "supports_audio_input",
+    "video": "supports_video_input",
+    "tools": "supports_function_calling",
+    "response_schema": "supports_response_schema",
+}
+_PARAMETERS = {"tools": "tools", "response_schema": "response_format"}
 _import_lock = threading.Lock()
 _module: Any = None
 
@@ -97,23 +74,16 @@ def _load_quietly() -> None:
         return
 
 
-def supports_stop_parameter(model_id: str) -> bool:
-    """False for the models known to refuse stop sequences (OpenAI's o3, o4, gpt-5; some of xAI's)."""
-    return not _NO_STOP.search(model_id)
-
-
-class LiteLLMModel(Model):
+class LiteLLMModel(ApiModel):
     """A model of any provider, named as `provider/name`: `openai/gpt-4.1-mini`, `ollama/qwen3`.
 
     Parameters: `api_base`, the server's address (any OpenAI-compatible one with `openai/NAME`); `api_key` (default:
-    the provider's environment variable); `custom_role_conversions`, role → role, over our own;
-    `flatten_messages_as_text`: None sends plain text where a message has no images; `retry_wait`, seconds before the
-    second attempt, doubled before each further one, with jitter; `on_retry(message, seconds)` is called before each
-    wait; other keywords (`temperature`, `timeout`, …) go along with every request.
+    the provider's environment variable); `flatten_messages_as_text`: None sends plain text where a message has no
+    images; `client`: an object with `completion(**request)` in LiteLLM's place (its module, a Router, your own), or a
+    client of the package openai, which LiteLLM then uses; others as in ApiModel.
 
-    A request is tried up to four times: after 429, 5xx or a broken connection, and never once a piece of the reply
-    was handed on. `usage` sums the tokens of all requests. With SMOL_ALLOW_MODEL_REQUESTS=0 in the environment only
-    servers on this machine are asked. Raises ModelError, whose `__cause__` is the provider's error.
+    With SMOL_ALLOW_MODEL_REQUESTS=0 in the environment only servers on this machine are asked; a client of your own
+    in LiteLLM's place is not held back.
     """
 
     def __init__(
@@ -123,255 +93,214 @@ class LiteLLMModel(Model):
         api_key: str | None = None,
         custom_role_conversions: dict[str, str] | None = None,
         flatten_messages_as_text: bool | None = None,
-        *,
-        retry_wait: float = 1.0,
-        on_retry: Callable[[str, float], None] | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(model_id, str) or not model_id.strip():
             raise ModelError(
-                f"LiteLLMModel needs a model_id written as provider/name, not {model_id!r}: "
+                f"{type(self).__name__} needs a model_id, not {model_id!r}; for LiteLLM it is written provider/name: "
                 f"LiteLLMModel('openai/gpt-4.1-mini'), LiteLLMModel('ollama/qwen3')"
             )
-        super().__init__(flatten_messages_as_text, model_id=model_id, **kwargs)
+        super().__init__(model_id, custom_role_conversions, flatten_messages_as_text=flatten_messages_as_text, **kwargs)
         self.api_base = api_base
         self.api_key = api_key
-        self.custom_role_conversions = custom_role_conversions or {}
-        self.retry_wait = retry_wait
-        self.on_retry = on_retry
-        self.usage = TokenUsage(0, 0)
-        self._usage_lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        return f"LiteLLMModel({self.model_id!r})"
+        self._handed: Any = None
+        if self._client is not None and not callable(getattr(self._client, "completion", None)):
+            if not hasattr(getattr(self._client, "chat", None), "completions"):
+                raise ModelError(
+                    f"client has to have completion(**request), as LiteLLM's module does, or be a client of the "
+                    f"package openai, not {self._client!r:.80}"
+                )
+            self._handed, self._client = self._client, None
 
     @property
     def slow_start(self) -> str | None:
         """Says that LiteLLM is still to be loaded; None once it is."""
-        return None if _module is not None else "Loading LiteLLM: this takes some seconds, once."
+        if _module is not None or not self._through_litellm:
+            return None
+        return "Loading LiteLLM: this takes some seconds, once."
 
-    def generate(
-        self,
-        messages: list[ChatMessage],
-        stop_sequences: list[str] | None = None,
-        response_format: dict[str, str] | None = None,
-        tools_to_call_from: list[Tool] | None = None,
-        **kwargs: Any,
-    ) -> ChatMessage:
-        """The whole reply. Parameters as in `Model.generate`. Raises ModelError."""
+    @property
+    def litellm_name(self) -> str:
+        """The model as LiteLLM names it, `provider/name`."""
+        return str(self.model_id)
+
+    @property
+    def _through_litellm(self) -> bool:
+        """False where a client of the user's own is in LiteLLM's place: then nothing is known of where it goes."""
+        kind = getattr(self._client, "__name__", None) or type(self._client).__module__
+        return self._client is None or kind.partition(".")[0] == "litellm"
+
+    def create_client(self) -> Any:
+        """LiteLLM itself."""
+        return load()
+
+    def takes(self, kind: Kind) -> bool | None:
+        """As `Model.takes`: by our own table, then by LiteLLM's, which is loaded for it."""
+        known = super().takes(kind)
+        if known is not None or not self._through_litellm:
+            return known
+        name, provider = _named(self.litellm_name, self.api_base)
+        if kind in _PARAMETERS:
+            accepted = load().get_supported_openai_params(name, provider) if provider else None
+            if accepted is not None and _PARAMETERS[kind] not in accepted:
+                return False
+            return True if _fact(name, provider, _FACTS[kind]) else None
+        return _fact(name, provider, _FACTS[kind])
+
+    def _tool_choice(self, options: dict[str, Any]) -> str | None:
+        if self._through_litellm:
+            name, provider = _named(self.litellm_name, self.api_base)
+            accepted = load().get_supported_openai_params(name, provider) if provider else None
+            if "tool_choice" not in (accepted or ["tool_choice"]):
+                return None
+            if provider and _entry(name, provider).get("supports_tool_choice") is False:
+                return None
+        return super()._tool_choice(options)
+
+    def _route(self, request: dict[str, Any]) -> Target:
+        """Where `request` goes. Completes its address, key and stop sequences; refuses what cannot be asked.
+
+        Retries are ours alone, so LiteLLM and its clients make none.
+        """
+        ours = {"api_base": self.api_base, "api_key": self.api_key, "client": self._handed, **self._settings()}
+        for name, value in ours.items():
+            if value is not None:
+                request.setdefault(name, value)
+        request["model"] = self.litellm_name
+        if not self._through_litellm:
+            return self._target()
+        request |= {"num_retries": 0, "max_retries": 0}
+        if "tools" in request and importlib.util.find_spec("litellm.responses.mcp.chat_completions_handler"):
+            request["_skip_mcp_handler"] = True  # it is for LiteLLM's own MCP gateway, and needs its packages
+        return self._checked(request)
+
+    def _settings(self) -> dict[str, Any]:
+        """What a subclass adds to each request."""
+        return {}
+
+    def _checked(self, request: dict[str, Any]) -> Target:
         litellm = load()
-        request = self._request(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
-        target = self._target(request)
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return self._message(litellm.completion(**request), stop_sequences)
-            except Exception as error:  # noqa: BLE001 - each provider raises its own kinds: read_failure sorts them
-                self._wait_or_raise(error, attempt, target)
-
-    def generate_stream(
-        self,
-        messages: list[ChatMessage],
-        stop_sequences: list[str] | None = None,
-        response_format: dict[str, str] | None = None,
-        tools_to_call_from: list[Tool] | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatMessageStreamDelta]:
-        """The reply piece by piece; the last piece carries the usage. Raises ModelError, also in the middle."""
-        load()
-        request = self._request(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
-        request |= {"stream": True, "stream_options": {"include_usage": True}}
-        target = self._target(request)
-        attempt = 0
-        while True:
-            attempt += 1
-            delivered = False
-            try:
-                for piece in self._pieces(request, stop_sequences, target):
-                    delivered = True
-                    yield piece
-                return
-            except Exception as error:  # noqa: BLE001 - as in generate()
-                self._wait_or_raise(error, attempt, target, delivered and not can_begin_again())
-
-    def _request(
-        self,
-        messages: list[ChatMessage],
-        stop_sequences: list[str] | None,
-        response_format: dict[str, str] | None,
-        tools: list[Tool] | None,
-        options: dict[str, Any],
-    ) -> dict[str, Any]:
-        """The keywords for `litellm.completion`. Retries are ours alone, so LiteLLM and its clients make none."""
-        roles = {**{old.value: new.value for old, new in TOOL_ROLE_CONVERSIONS.items()}, **self.custom_role_conversions}
-        request: dict[str, Any] = {
-            "model": self.model_id,
-            "messages": get_clean_message_list(messages, roles, True, self.flatten_messages_as_text),
-            "api_base": self.api_base,
-            "api_key": self.api_key,
-            "stop": stop_sequences if supports_stop_parameter(str(self.model_id)) else None,
-            "response_format": response_format,
-        }
-        if tools:
-            request |= {"tools": [get_tool_json_schema(tool) for tool in tools], "tool_choice": "required"}
-            if importlib.util.find_spec("litellm.responses.mcp.chat_completions_handler"):
-                request["_skip_mcp_handler"] = True  # it is for LiteLLM's own MCP gateway, and needs its packages
-        request |= {**self.kwargs, **options, "num_retries": 0, "max_retries": 0}
-        return {name: value for name, value in request.items() if value not in (None, REMOVE_PARAMETER)}
-
-    def _target(self, request: dict[str, Any]) -> Target:
-        """Where `request` goes. Completes its key and stop sequences; refuses what cannot or must not be asked."""
-        litellm = load()
-        model_id: str = request["model"]
-        address = request.get("api_base") or request.get("base_url")
+        address = request.get("api_base") or request.get("base_url") or request.get("aws_bedrock_runtime_endpoint")
+        if self._handed is not None:
+            address = str(getattr(self._handed, "base_url", None) or "") or address
+        given = request.get("api_key") or getattr(self._handed, "api_key", None)
         try:
-            name, provider, _, default_address = litellm.get_llm_provider(model_id, api_base=address)
+            name, provider, _, default_address = litellm.get_llm_provider(request["model"], api_base=address)
         except Exception as error:
-            target = Target(model_id, address, "the key")
+            target = Target(str(self.model_id), address, "the key")
             raise ModelError(self._without_keys(read_failure(error, target).message, target)) from error
-        missing: list[str] = litellm.validate_environment(model_id)["missing_keys"]
-        target = Target(model_id, address or default_address, " and ".join(missing) or f"{provider.upper()}_API_KEY")
-        if missing and not request.get("api_key"):
-            if address and provider == "openai":
+        missing: list[str] = litellm.validate_environment(request["model"])["missing_keys"]
+        variable = " and ".join(missing) or f"{provider.upper()}_API_KEY"
+        target = Target(str(self.model_id), address or default_address, variable)
+        if missing and not given:
+            if address and provider in ("openai", "huggingface"):
                 request["api_key"] = "none"  # local servers want none, the client library wants one
             elif provider in _ONE_KEY and not (litellm.api_key or getattr(litellm, f"{provider}_key", None)):
                 raise ModelError(no_key(target))
+        if provider == "huggingface":
+            del request["max_retries"], request["num_retries"]  # they would travel to the server
         if "stop" not in (litellm.get_supported_openai_params(name, provider) or ["stop"]):
             request.pop("stop", None)
-        require_allowed(target.address, model_id)
+        require_allowed(target.address, str(self.model_id))
         return target
 
-    def _wait_or_raise(self, error: Exception, attempt: int, target: Target, delivered: bool = False) -> None:
-        """Wait before the next attempt, or raise ModelError where there is none."""
-        if isinstance(error, ModelError):
-            raise error
-        failure = read_failure(error, target)
-        wait = failure.retry_after
-        if wait is None:
-            wait = self.retry_wait * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
-        message = self._without_keys(failure.message, target)
-        if delivered:
-            message += " (in the middle of the reply)"
-        elif failure.retry and attempt == ATTEMPTS:
-            message += f" (tried {ATTEMPTS} times)"
-        elif failure.retry and wait > LONGEST_WAIT:
-            message += f" (it asks to wait {wait:.0f} seconds)"
-        elif failure.retry:
-            if self.on_retry is not None:
-                self.on_retry(message, wait)
-            pause(wait, f"{message}. Trying again in {max(1, round(wait))} s.")
-            return
-        raise ModelError(message) from error
+    def _cost(self, usage: Any, reply: Any) -> float | None:
+        """As in ApiModel, then by LiteLLM's price list.
 
-    def _without_keys(self, message: str, target: Target) -> str:
-        message = re.sub(r"(?<=://)[^/\s@]*@", "", message)  # user and password in an address
-        for key in (self.api_key, os.environ.get(target.key_variable)):
-            message = message.replace(key, "…") if key and key != "none" else message
-        return message
-
-    def _pieces(
-        self, request: dict[str, Any], stop_sequences: list[str] | None, target: Target
-    ) -> Iterator[ChatMessageStreamDelta]:
-        stream = load().completion(**request)
-        scan = StopScan(stop_sequences)
-        said_something = False
-        try:
-            for chunk in stream:
-                delta = chunk.choices[0].delta if chunk.choices else None
-                text, calls = getattr(delta, "content", None), getattr(delta, "tool_calls", None)
-                said_something = said_something or bool(text or calls)
-                text = scan.feed(text or "")
-                if text or calls:
-                    yield ChatMessageStreamDelta(content=text or None, tool_calls=_call_pieces(calls))
-        finally:
-            close = getattr(getattr(stream, "completion_stream", None), "close", None)
-            if close is not None:
-                close()
-        finish = getattr(stream, "received_finish_reason", "stop") or getattr(
-            stream, "intermittent_finish_reason", None
-        )
-        if not said_something and not finish:
-            raise ModelError(no_completion(target))
-        if not said_something and finish == "length":
-            raise ModelError(self._used_up())
-        if finish is None:
-            raise ModelError(f"model {self.model_id!r}: the connection broke off (in the middle of the reply)")
-        told = [chunk.usage for chunk in getattr(stream, "chunks", []) if getattr(chunk, "usage", None)]
-        usage, rest = self._count(told[-1] if told else None), scan.rest()
-        if usage or rest:
-            yield ChatMessageStreamDelta(content=rest or None, token_usage=usage)
-
-    def _message(self, reply: Any, stop_sequences: list[str] | None) -> ChatMessage:
-        if not reply.choices:
-            raise ModelError(f"model {self.model_id!r} sent a reply without a choice; ask again, or try another model")
-        choice = reply.choices[0]
-        calls = [
-            ChatMessageToolCall(ChatMessageToolCallFunction(call.function.name, call.function.arguments), call.id)
-            for call in choice.message.tool_calls or []
-        ]
-        if not choice.message.content and not calls and choice.finish_reason == "length":
-            raise ModelError(self._used_up())
-        return ChatMessage(
-            role=MessageRole.ASSISTANT,
-            content=remove_content_after_stop_sequences(choice.message.content or "", stop_sequences) or None,
-            tool_calls=calls or None,
-            raw=reply,
-            token_usage=self._count(getattr(reply, "usage", None)),
-        )
-
-    def _used_up(self) -> str:
-        return f"model {self.model_id!r} used up its output tokens before it said anything; raise max_tokens"
-
-    def _count(self, usage: Any) -> TokenUsage | None:
-        """The usage a reply tells, also added to `self.usage`; None if it tells none (LiteLLM then puts zeros)."""
-        if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
+        None for a model it does not know, one it has no price for (it says 0), and a server of the user's own.
+        """
+        known = super()._cost(usage, reply)
+        if known is not None or not self._through_litellm or (self.api_base and is_loopback(self.api_base)):
+            return known
+        name, provider = _named(self._priced_name(reply), self.api_base)
+        if provider is None or (self.api_base and provider == "openai" and "api.openai.com" not in self.api_base):
             return None
-        details = getattr(usage, "prompt_tokens_details", None)
-        cached = getattr(details, "cached_tokens", None) or 0
-        counted = TokenUsage(usage.prompt_tokens or 0, usage.completion_tokens or 0, cached)
-        with self._usage_lock:
-            self.usage = self.usage + counted
-        return counted
+        try:
+            costs = load().cost_per_token(model=name, custom_llm_provider=provider, usage_object=usage)
+        except Exception:  # noqa: BLE001 - LiteLLM raises several kinds for a model it has no price of
+            return None
+        return sum(costs) or None
+
+    def _priced_name(self, reply: Any) -> str:
+        """The model that gave `reply`, as LiteLLM names it."""
+        return self.litellm_name
 
 
-class StopScan:
-    """Lets streamed text through up to the first stop sequence, wherever the pieces happen to be cut."""
-
-    def __init__(self, stop_sequences: list[str] | None) -> None:
-        self._stops = stop_sequences or []
-        self._held = ""
-        self._over = False
-
-    def feed(self, text: str) -> str:
-        """What of the text so far may be shown; the beginning of a possible stop sequence is held back."""
-        if self._over:
-            return ""
-        self._held += text
-        shown = remove_content_after_stop_sequences(self._held, self._stops)
-        self._over = len(shown) < len(self._held)
-        if not self._over:
-            shown = self._held[: len(self._held) - self._suspect()]
-        self._held = self._held[len(shown) :]
-        return shown
-
-    def rest(self) -> str:
-        """What was held back, once the reply is over."""
-        return "" if self._over else self._held
-
-    def _suspect(self) -> int:
-        """Length of the longest end of the held text that begins a stop sequence."""
-        sizes = (size for stop in self._stops for size in range(1, len(stop)) if self._held.endswith(stop[:size]))
-        return max(sizes, default=0)
+def _named(litellm_name: str, api_base: str | None) -> tuple[str, str | None]:
+    """Name and provider as LiteLLM splits them; the provider is None where it knows none."""
+    try:
+        name, provider, _, _ = load().get_llm_provider(litellm_name, api_base=api_base)
+    except Exception:  # noqa: BLE001 - LiteLLM raises several kinds; the request says which
+        return litellm_name, None
+    return name.removeprefix("converse/"), provider
 
 
-def _call_pieces(calls: Any) -> list[ChatMessageToolCallStreamDelta] | None:
-    return [
-        ChatMessageToolCallStreamDelta(
-            index=call.index,
-            id=call.id,
-            type=call.type,
-            function=ChatMessageToolCallFunction(call.function.name or "", call.function.arguments or ""),
-        )
-        for call in calls or []
-    ] or None
+def _entry(name: str, provider: str) -> dict[str, Any]:
+    """LiteLLM's entry for a model; empty where it has none. For Ollama it would ask the server, so there is none."""
+    litellm = load()
+    if provider.startswith("ollama"):
+        return {}
+    try:
+        entry = litellm.get_model_info(name, custom_llm_provider=provider)
+    except Exception:  # noqa: BLE001 - LiteLLM raises several kinds for a model it does not know
+        return {}
+    return dict(entry) if entry.get("key") in litellm.model_cost else {}
+
+
+def _fact(name: str, provider: str | None, fact: str) -> bool | None:
+    entry = _entry(name, provider) if provider else {}
+    return bool(entry.get(fact)) if entry else None
+
+
+class LiteLLMRouterModel(LiteLLMModel):
+    """A group of models behind LiteLLM's Router (https://docs.litellm.ai/docs/routing).
+
+    Parameters: `model_id`, the group's name; `model_list`, the deployments as the Router takes them; `client_kwargs`,
+    further arguments of the Router (`routing_strategy`, …). Its own retries are off unless `num_retries` is among
+    them: each of our attempts may go to another deployment. Others as in LiteLLMModel.
+    """
+
+    def __init__(
+        self,
+        model_id: str,
+        model_list: list[dict[str, Any]],
+        client_kwargs: dict[str, Any] | None = None,
+        custom_role_conversions: dict[str, str] | None = None,
+        flatten_messages_as_text: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.model_list = model_list
+        self.client_kwargs = client_kwargs or {}
+        super().__init__(model_id, None, None, custom_role_conversions, flatten_messages_as_text, **kwargs)
+        if not self._deployments():
+            groups = sorted({str(entry.get("model_name")) for entry in model_list})
+            raise ModelError(f"the model_list has no group {model_id!r}; its groups: {', '.join(groups) or 'none'}")
+
+    def create_client(self) -> Any:
+        """The Router."""
+        load()
+        router: Any = importlib.import_module("litellm.router")
+        return router.Router(**{"num_retries": 0, **self.client_kwargs, "model_list": self.model_list})
+
+    @property
+    def litellm_name(self) -> str:
+        """The first deployment as LiteLLM names it: what it takes, they all are expected to take."""
+        return str(self._deployments()[0].get("model"))
+
+    def _deployments(self) -> list[dict[str, Any]]:
+        entries = [entry for entry in self.model_list if entry.get("model_name") == self.model_id]
+        return [entry.get("litellm_params") or {} for entry in entries]
+
+    def _route(self, request: dict[str, Any]) -> Target:
+        for deployment in self._deployments():
+            _, _, _, address = load().get_llm_provider(deployment["model"], api_base=deployment.get("api_base"))
+            require_allowed(deployment.get("api_base") or address, str(self.model_id))
+        if "num_retries" not in self.client_kwargs:
+            request["num_retries"] = 0
+        return self._target()
+
+    def _priced_name(self, reply: Any) -> str:
+        """The deployment that the Router says it chose."""
+        chosen = (getattr(reply, "_hidden_params", None) or {}).get("model_id")
+        deployment = self.client.get_deployment(chosen) if chosen else None
+        return str(deployment.litellm_params.model) if deployment else self.litellm_name

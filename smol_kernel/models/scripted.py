@@ -15,6 +15,7 @@ from smol_kernel.memory.messages import (
     MessageRole,
 )
 from smol_kernel.models.base import Model
+from smol_kernel.models.quirks import Kind
 
 Reply = str | ChatMessage | BaseException | Callable[[list[ChatMessage]], str | ChatMessage]
 """Text, a message, an exception to raise, or a function of the messages that returns text or a message."""
@@ -38,6 +39,10 @@ class ScriptedModel(Model):
         self.replies = list(replies)
         self.requests: list[list[ChatMessage]] = []
         self._lock = threading.Lock()
+
+    def takes(self, kind: Kind) -> bool:
+        """True: a script reads nothing, so nothing is kept from it."""
+        return True
 
     def generate(self, messages: list[ChatMessage], *args: Any, **kwargs: Any) -> ChatMessage:
         """The next reply, word for word; stop sequences and other parameters change nothing."""

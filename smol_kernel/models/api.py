@@ -1,0 +1,360 @@
+"""`ApiModel`: models behind a chat completions API. Pacing, retries, and what goes out and comes back; the client that
+is asked is chosen by the classes built on it (`litellm.py`, `providers.py`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from smol_kernel.errors import ContextLengthError, ModelError, SmolError
+from smol_kernel.events import Notice, emit
+from smol_kernel.memory.messages import (
+    ChatMessage,
+    ChatMessageStreamDelta,
+    ChatMessageToolCall,
+    ChatMessageToolCallFunction,
+    ChatMessageToolCallStreamDelta,
+    MessageRole,
+)
+from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.models.base import Model, begin_again, can_begin_again, pause
+from smol_kernel.models.failures import Target, no_completion, read_failure
+from smol_kernel.models.media import sendable
+from smol_kernel.models.quirks import Kind, quirk_of
+from smol_kernel.models.replies import StopScan, remove_content_after_stop_sequences
+
+if TYPE_CHECKING:
+    from smol_kernel.tools.base import Tool
+
+ATTEMPTS = 4
+"""How often a request is tried."""
+LONGEST_WAIT = 60.0
+"""Seconds between two attempts at most; a server that asks for more ends the request."""
+TOLD_WAIT = 2.0
+"""A wait for the pace of `requests_per_minute` is told to the person from this many seconds on."""
+
+T = TypeVar("T")
+
+
+class ApiModel(Model):
+    """Base of the models behind an API.
+
+    Parameters: `custom_role_conversions`, role → role, over our own; `client`, an object whose
+    `completion(**request)` is asked, with keywords and replies as OpenAI's chat completions API has them;
+    `requests_per_minute`, at most so many, evenly spaced; `retry=False`, one attempt only; `retry_wait`, seconds
+    before the second attempt, doubled before each further one, with jitter; `on_retry(message, seconds)`, called
+    before each wait; `input_cost_per_token` and `output_cost_per_token`, prices in USD that go before LiteLLM's;
+    `capabilities`, kind → bool, what `takes` shall say. Other keywords (`temperature`, …) go along with every request.
+
+    A request is tried up to four times: after 429, 5xx or a broken connection, and, outside of a run, never once a
+    piece of the reply was handed on. `usage` sums the tokens of all requests. Raises ModelError, whose `__cause__`
+    is the provider's error, and ContextLengthError.
+    """
+
+    def __init__(
+        self,
+        model_id: str,
+        custom_role_conversions: dict[str, str] | None = None,
+        client: Any = None,
+        requests_per_minute: float | None = None,
+        retry: bool = True,
+        *,
+        retry_wait: float = 1.0,
+        on_retry: Callable[[str, float], None] | None = None,
+        input_cost_per_token: float | None = None,
+        output_cost_per_token: float | None = None,
+        capabilities: dict[Kind, bool] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model_id=model_id, **kwargs)
+        self.custom_role_conversions = custom_role_conversions or {}
+        self.requests_per_minute = requests_per_minute
+        self.retry = retry
+        self.retry_wait = retry_wait
+        self.on_retry = on_retry
+        self.input_cost_per_token = input_cost_per_token
+        self.output_cost_per_token = output_cost_per_token
+        self.capabilities = capabilities or {}
+        self.usage = TokenUsage(0, 0)
+        self._client = client
+        self._pace = Pace(requests_per_minute)
+        self._lock = threading.Lock()
+        self._told: set[str] = set()
+
+    @property
+    def client(self) -> Any:
+        """What is asked: the client that was given, or made at the first request."""
+        if self._client is None:
+            self._client = self.create_client()
+        return self._client
+
+    def create_client(self) -> Any:
+        """Makes the client where none was given. Subclasses define it."""
+        raise ModelError(f"{type(self).__name__} needs a client: pass client=…, or define create_client()")
+
+    def takes(self, kind: Kind) -> bool | None:
+        """As `Model.takes`; `capabilities` go first."""
+        return self.capabilities[kind] if kind in self.capabilities else super().takes(kind)
+
+    def generate(
+        self,
+        messages: list[ChatMessage],
+        stop_sequences: list[str] | None = None,
+        response_format: dict[str, Any] | None = None,
+        tools_to_call_from: list[Tool] | None = None,
+        **kwargs: Any,
+    ) -> ChatMessage:
+        """The whole reply. Parameters as in `Model.generate`. Raises ModelError."""
+        request, target = self._ready(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
+
+        def ask() -> ChatMessage:
+            self._apply_rate_limit()
+            return self._message(self.client.completion(**request), stop_sequences, target)
+
+        return self._attempted(ask, target)
+
+    def generate_stream(
+        self,
+        messages: list[ChatMessage],
+        stop_sequences: list[str] | None = None,
+        response_format: dict[str, Any] | None = None,
+        tools_to_call_from: list[Tool] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatMessageStreamDelta]:
+        """The reply piece by piece; the last piece carries the usage. Raises ModelError, also in the middle."""
+        request, target = self._ready(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
+        request |= {"stream": True, "stream_options": {"include_usage": True}}
+        attempt = 0
+        while True:
+            attempt += 1
+            delivered = False
+            try:
+                self._apply_rate_limit()
+                for piece in self._pieces(request, stop_sequences, target):
+                    delivered = True
+                    yield piece
+                return
+            except Exception as error:  # noqa: BLE001 - as in _attempted()
+                self._wait_or_raise(error, attempt, target, delivered and not can_begin_again())
+
+    def retryer(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call `function`, again after trouble that passes; for subclasses with a `generate` of their own."""
+        return self._attempted(lambda: function(*args, **kwargs), self._target())
+
+    def _apply_rate_limit(self) -> None:
+        """Wait until the next request is due."""
+        wait = self._pace.reserve()
+        if wait > 0:
+            told = f"Waiting {wait:.0f} s: {self.model_id!r} may be asked {self.requests_per_minute:g} times a minute."
+            pause(wait, told if wait >= TOLD_WAIT else None)
+
+    def _ready(
+        self,
+        messages: list[ChatMessage],
+        stop_sequences: list[str] | None,
+        response_format: dict[str, Any] | None,
+        tools: list[Tool] | None,
+        options: dict[str, Any],
+    ) -> tuple[dict[str, Any], Target]:
+        """The keywords for `client.completion`, and where they go."""
+        request = {"model": self.model_id} | self._prepare_completion_kwargs(
+            self._sendable(messages),
+            stop_sequences,
+            response_format,
+            tools if tools and self.takes("tools") is not False else None,
+            custom_role_conversions=self._roles(),
+            convert_images_to_image_urls=True,
+            tool_choice=self._tool_choice(options),
+            **options,
+        )
+        return request, self._route(request)
+
+    def _route(self, request: dict[str, Any]) -> Target:
+        """Where `request` goes; subclasses complete it here, and refuse what cannot be asked."""
+        return self._target()
+
+    def _target(self) -> Target:
+        return Target(str(self.model_id), None, "the key")
+
+    def _roles(self) -> dict[str, str]:
+        quirk = quirk_of(self.model_id or "")
+        without_system = {MessageRole.SYSTEM.value: MessageRole.USER.value} if quirk.system is False else {}
+        return {**without_system, **self.custom_role_conversions}
+
+    def _tool_choice(self, options: dict[str, Any]) -> str | None:
+        """ "required" where the model can be told to call; None leaves it the choice."""
+        asked = {**self.kwargs, **options}
+        name = (self.model_id or "").lower()
+        thinks = "claude" in name and bool(asked.get("thinking") or asked.get("reasoning_effort"))
+        return None if thinks or quirk_of(name).forced_tools is False else "required"
+
+    def _sendable(self, messages: list[ChatMessage]) -> list[ChatMessage]:
+        """The messages with their media as the model can take them; the person is told once what it cannot."""
+        ready: list[ChatMessage] = []
+        left_out: set[str] = set()
+        for message in messages:
+            message = ChatMessage.from_dict(message) if isinstance(message, dict) else message
+            content, missing = sendable(message.content, self.takes, str(self.model_id))
+            ready.append(dataclasses.replace(message, content=content))
+            left_out.update(missing)
+        for kind in sorted(left_out - self._told):
+            self._told.add(kind)
+            what = "images" if kind == "image" else kind
+            emit(Notice(text=f"Model {self.model_id!r} takes no {what}: left out of what it reads."))
+        return ready
+
+    def _attempted(self, ask: Callable[[], T], target: Target) -> T:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return ask()
+            except Exception as error:  # noqa: BLE001 - each provider raises its own kinds: read_failure sorts them
+                self._wait_or_raise(error, attempt, target)
+
+    def _wait_or_raise(self, error: Exception, attempt: int, target: Target, delivered: bool = False) -> None:
+        """Wait before the next attempt, or raise ModelError where there is none."""
+        if isinstance(error, SmolError):
+            raise error
+        failure = read_failure(error, target)
+        attempts = ATTEMPTS if self.retry else 1
+        wait = failure.retry_after
+        if wait is None:
+            wait = self.retry_wait * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
+        message = self._without_keys(failure.message, target)
+        if failure.too_long:
+            raise ContextLengthError(message) from error
+        if delivered:
+            message += " (in the middle of the reply)"
+        elif failure.retry and attempt >= attempts:
+            message += f" (tried {attempts} times)" if attempts > 1 else ""
+        elif failure.retry and wait > LONGEST_WAIT:
+            message += f" (it asks to wait {wait:.0f} seconds)"
+        elif failure.retry:
+            if self.on_retry is not None:
+                self.on_retry(message, wait)
+            begin_again()
+            pause(wait, f"{message}. Trying again in {max(1, round(wait))} s.")
+            return
+        raise ModelError(message) from error
+
+    def _without_keys(self, message: str, target: Target) -> str:
+        message = re.sub(r"(?<=://)[^/\s@]*@", "", message)  # user and password in an address
+        for key in (getattr(self, "api_key", None), os.environ.get(target.key_variable)):
+            message = message.replace(key, "…") if key and key != "none" else message
+        return message
+
+    def _pieces(
+        self, request: dict[str, Any], stop_sequences: list[str] | None, target: Target
+    ) -> Iterator[ChatMessageStreamDelta]:
+        stream = self.client.completion(**request)
+        scan = StopScan(stop_sequences)
+        said_something, finished, usage = False, None, None
+        try:
+            for chunk in stream:
+                choice = chunk.choices[0] if chunk.choices else None
+                delta = getattr(choice, "delta", None)
+                text, calls = getattr(delta, "content", None), getattr(delta, "tool_calls", None)
+                said_something = said_something or bool(text or calls)
+                finished = getattr(choice, "finish_reason", None) or finished
+                usage = getattr(chunk, "usage", None) or usage
+                text = scan.feed(text or "")
+                if text or calls:
+                    yield ChatMessageStreamDelta(content=text or None, tool_calls=_call_pieces(calls))
+        finally:
+            close = getattr(getattr(stream, "completion_stream", None), "close", None)
+            if close is not None:
+                close()
+        if type(stream).__name__ == "CustomStreamWrapper":
+            # LiteLLM ends every stream with a finish reason and a usage of its own; here is what came over the wire
+            finished = stream.received_finish_reason or getattr(stream, "intermittent_finish_reason", None)
+            usage = next((chunk.usage for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
+        if not said_something and not finished:
+            raise ModelError(no_completion(target))
+        if not said_something and finished == "length":
+            raise ModelError(self._used_up())
+        if finished is None:
+            raise ModelError(f"model {self.model_id!r}: the connection broke off (in the middle of the reply)")
+        counted, rest = self._count(usage, stream), scan.rest()
+        if counted or rest:
+            yield ChatMessageStreamDelta(content=rest or None, token_usage=counted)
+
+    def _message(self, reply: Any, stop_sequences: list[str] | None, target: Target) -> ChatMessage:
+        if not getattr(reply, "choices", None):
+            raise ModelError(f"model {self.model_id!r} sent a reply without a choice; ask again, or try another model")
+        choice = reply.choices[0]
+        calls = [ChatMessageToolCall.read(call) for call in choice.message.tool_calls or []]
+        if not choice.message.content and not calls and choice.finish_reason == "length":
+            raise ModelError(self._used_up())
+        return ChatMessage(
+            role=MessageRole.ASSISTANT,
+            content=remove_content_after_stop_sequences(choice.message.content or "", stop_sequences) or None,
+            tool_calls=calls or None,
+            raw=reply,
+            token_usage=self._count(getattr(reply, "usage", None), reply),
+        )
+
+    def _used_up(self) -> str:
+        return f"model {self.model_id!r} used up its output tokens before it said anything; raise max_tokens"
+
+    def _count(self, usage: Any, reply: Any) -> TokenUsage | None:
+        """The usage a reply tells, also added to `self.usage`; None if it tells none (LiteLLM then puts zeros)."""
+        if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
+            return None
+        details = getattr(usage, "prompt_tokens_details", None)
+        cached = getattr(details, "cached_tokens", None) or 0
+        counted = TokenUsage(usage.prompt_tokens or 0, usage.completion_tokens or 0, cached)
+        counted.cost = self._cost(usage, reply)
+        with self._lock:
+            first = self.usage.total_tokens == 0
+            self.usage = self.usage + counted
+            self.usage.cost = counted.cost if first else self.usage.cost
+        return counted
+
+    def _cost(self, usage: Any, reply: Any) -> float | None:
+        """What a reply cost in USD: by the prices that were given, or as the provider tells; None: unknown.
+
+        Cached tokens count as others by given prices.
+        """
+        given = (self.input_cost_per_token, self.output_cost_per_token)
+        if given != (None, None):
+            return (usage.prompt_tokens or 0) * (given[0] or 0.0) + (usage.completion_tokens or 0) * (given[1] or 0.0)
+        told = getattr(usage, "cost", None)
+        return float(told) if isinstance(told, (int, float)) and not isinstance(told, bool) else None
+
+
+class Pace:
+    """Spaces requests evenly, for all threads that share a model."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        if per_minute is not None and not per_minute > 0:
+            raise ModelError(f"requests_per_minute has to be above 0, not {per_minute!r}; leave it out for no limit")
+        self._interval = 60 / per_minute if per_minute else 0.0
+        self._due = 0.0
+        self._lock = threading.Lock()
+
+    def reserve(self) -> float:
+        """Take the next free place; returns the seconds until it is due."""
+        with self._lock:
+            now = time.monotonic()
+            due = max(now, self._due)
+            self._due = due + self._interval
+            return due - now
+
+
+def _call_pieces(calls: Any) -> list[ChatMessageToolCallStreamDelta] | None:
+    return [
+        ChatMessageToolCallStreamDelta(
+            index=call.index,
+            id=call.id,
+            type=call.type,
+            function=ChatMessageToolCallFunction(call.function.name or "", call.function.arguments or ""),
+        )
+        for call in calls or []
+    ] or None

@@ -1,0 +1,170 @@
+"""`FallbackModel`: a list of models, each asked when the one before it failed. Made by `as_model` of a list."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from smol_kernel.errors import ContextLengthError, ModelError
+from smol_kernel.events import ModelFellBack, emit
+from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta
+from smol_kernel.models.base import Model, as_model, begin_again, can_begin_again, was_abandoned
+from smol_kernel.models.callables import in_pieces
+from smol_kernel.models.quirks import Kind
+
+if TYPE_CHECKING:
+    from smol_kernel.tools.base import Tool
+
+
+class FallbackModel(Model):
+    """Asks the first of `models`; where it fails, after its own retries, the next, with a ModelFellBack event.
+
+    It stays with the one that answered; `model_id` is that one's. A conversation too long for it is raised at once
+    (ContextLengthError): the agent shortens it, as for any model. When all have failed, ModelError names each reason.
+    A stream that breaks in the middle is begun again by the next model inside a run, where its pieces can be taken
+    back; elsewhere it is raised.
+    """
+
+    def __init__(self, models: Sequence[Any]) -> None:
+        if not models:
+            raise ModelError("FallbackModel needs at least one model: FallbackModel([first, second])")
+        self.models = [as_model(model) for model in models]
+        self._current = 0
+        self._lock = threading.Lock()
+        super().__init__(model_id=self.models[0].model_id)
+
+    def __repr__(self) -> str:
+        return f"FallbackModel({self.models!r})"
+
+    @property
+    def current(self) -> Model:
+        """The model that is asked next."""
+        return self.models[self._current]
+
+    @property
+    def scripted(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether any of them is."""
+        return any(model.scripted for model in self.models)
+
+    @property
+    def slow_start(self) -> str | None:
+        """That of the model asked next."""
+        return self.current.slow_start
+
+    @property
+    def supports_stop_parameter(self) -> bool:
+        """That of the model asked next."""
+        return self.current.supports_stop_parameter
+
+    def takes(self, kind: Kind) -> bool | None:
+        """What the model asked next takes."""
+        return self.current.takes(kind)
+
+    def parse_tool_calls(self, message: ChatMessage) -> ChatMessage:
+        """As the model asked last reads them."""
+        return self.current.parse_tool_calls(message)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings of each: `{"models": [{"class": …, "data": …}]}`."""
+        return {"models": [{"class": type(model).__name__, "data": model.to_dict()} for model in self.models]}
+
+    @classmethod
+    def from_dict(cls, model_dictionary: dict[str, Any]) -> FallbackModel:
+        """The inverse of `to_dict`. Raises ModelError for a class that is none of ours."""
+        from smol_kernel.models.registry import model_from_dict  # it knows this class too
+
+        return cls([model_from_dict(entry["class"], entry["data"]) for entry in model_dictionary["models"]])
+
+    def generate(
+        self,
+        messages: list[ChatMessage],
+        stop_sequences: list[str] | None = None,
+        response_format: dict[str, Any] | None = None,
+        tools_to_call_from: list[Tool] | None = None,
+        **kwargs: Any,
+    ) -> ChatMessage:
+        """The reply of the first model that gives one. Raises ModelError, ContextLengthError."""
+        options = _options(stop_sequences, response_format, tools_to_call_from, kwargs)
+        failures: list[str] = []
+        for place in self._places():
+            try:
+                reply = self.models[place].generate(messages, **options)
+            except Exception as error:  # noqa: BLE001 - a user's own model raises what it likes
+                self._go_on(error, place, failures)
+            else:
+                self._stay_with(place)
+                return reply
+        raise self._all_failed(failures)
+
+    def generate_stream(
+        self,
+        messages: list[ChatMessage],
+        stop_sequences: list[str] | None = None,
+        response_format: dict[str, Any] | None = None,
+        tools_to_call_from: list[Tool] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatMessageStreamDelta]:
+        """The pieces of the first model that gives a whole reply; one that cannot stream gives it in one piece."""
+        options = _options(stop_sequences, response_format, tools_to_call_from, kwargs)
+        failures: list[str] = []
+        for place in self._places():
+            delivered = False
+            try:
+                for piece in _stream(self.models[place], messages, options):
+                    delivered = True
+                    yield piece
+            except Exception as error:
+                if delivered and not can_begin_again():
+                    raise
+                self._go_on(error, place, failures)
+            else:
+                self._stay_with(place)
+                return
+        raise self._all_failed(failures)
+
+    def _places(self) -> list[int]:
+        """The order to ask in: from the one that answered last, to the end, and round."""
+        start, count = self._current, len(self.models)
+        return [(start + step) % count for step in range(count)]
+
+    def _go_on(self, error: Exception, place: int, failures: list[str]) -> None:
+        """Note that a model failed, and that the next is asked; raises where that is of no use."""
+        if isinstance(error, ContextLengthError) or was_abandoned():
+            self._stay_with(place)
+            raise error
+        failures.append(str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}")
+        if len(failures) < len(self.models):
+            following = (place + 1) % len(self.models)
+            begin_again()
+            failed, asked = self.models[place].model_id or "", self.models[following].model_id or ""
+            emit(ModelFellBack(failed=failed, model=asked, reason=failures[-1]))
+
+    def _stay_with(self, place: int) -> None:
+        with self._lock:
+            self._current = place
+            self.model_id = self.models[place].model_id
+
+    def _all_failed(self, failures: list[str]) -> ModelError:
+        return ModelError("no model gave a reply:\n" + "\n".join(f"- {failure}" for failure in failures))
+
+
+def _options(
+    stop_sequences: list[str] | None,
+    response_format: dict[str, Any] | None,
+    tools_to_call_from: list[Tool] | None,
+    kwargs: dict[str, Any],
+) -> dict[str, Any]:
+    options = {
+        "stop_sequences": stop_sequences,
+        "response_format": response_format,
+        "tools_to_call_from": tools_to_call_from,
+    }
+    return {**{name: value for name, value in options.items() if value is not None}, **kwargs}
+
+
+def _stream(model: Any, messages: list[ChatMessage], options: dict[str, Any]) -> Iterator[ChatMessageStreamDelta]:
+    if hasattr(model, "generate_stream"):
+        yield from model.generate_stream(messages, **options)
+    else:
+        yield from in_pieces(model.generate(messages, **options))

@@ -1,0 +1,133 @@
+"""What comes out of a model: where a reply ends, and the tool calls that it writes as text.
+
+Called by the models; public for those that users write.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any, TypeVar
+
+from smol_kernel.errors import ToolError
+from smol_kernel.memory.messages import ChatMessageToolCall, ChatMessageToolCallFunction
+
+Text = TypeVar("Text", str, None)
+
+
+def remove_content_after_stop_sequences(content: Text, stop_sequences: list[str] | None) -> Text:
+    """`content` up to the first stop sequence in it; None stays None."""
+    if content is None:
+        return content
+    ends = [content.find(stop) for stop in stop_sequences or [] if stop in content]
+    return content[: min(ends)] if ends else content
+
+
+class StopScan:
+    """Lets streamed text through up to the first stop sequence, wherever the pieces happen to be cut."""
+
+    def __init__(self, stop_sequences: list[str] | None) -> None:
+        self._stops = stop_sequences or []
+        self._held = ""
+        self._over = False
+
+    def feed(self, text: str) -> str:
+        """What of the text so far may be shown; the beginning of a possible stop sequence is held back."""
+        if self._over:
+            return ""
+        self._held += text
+        shown = remove_content_after_stop_sequences(self._held, self._stops)
+        self._over = len(shown) < len(self._held)
+        if not self._over:
+            shown = self._held[: len(self._held) - self._suspect()]
+        self._held = self._held[len(shown) :]
+        return shown
+
+    def rest(self) -> str:
+        """What was held back, once the reply is over."""
+        return "" if self._over else self._held
+
+    def _suspect(self) -> int:
+        """Length of the longest end of the held text that begins a stop sequence."""
+        sizes = (size for stop in self._stops for size in range(1, len(stop)) if self._held.endswith(stop[:size]))
+        return max(sizes, default=0)
+
+
+def parse_json_if_needed(arguments: Any) -> Any:
+    """Arguments given as JSON text, decoded; what is no text, or no JSON, as it is."""
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
+
+
+def get_tool_call_from_text(text: str, tool_name_key: str, tool_arguments_key: str) -> ChatMessageToolCall:
+    """The first tool call that `text` holds as a JSON object.
+
+    Raises ToolError, a ValueError, which says what a call looks like.
+    """
+    return tool_calls_in(text, tool_name_key, tool_arguments_key)[0]
+
+
+def tool_calls_in(text: str, name_key: str, arguments_key: str) -> list[ChatMessageToolCall]:
+    """All tool calls that `text` holds as JSON objects: by themselves, in fences or tags, in a list, side by side.
+
+    An object with `name_key` is a call; its arguments are under `arguments_key` or "parameters", and may be JSON text
+    themselves. The shape of OpenAI's API (`{"function": {…}}`, `{"tool_calls": […]}`) is understood too. Raises
+    ToolError, a ValueError, which says what a call looks like.
+    """
+    objects, broken = _json_in(text)
+    calls = [call for found in objects for call in _calls_of(found, name_key, arguments_key)]
+    if calls:
+        return calls
+    example = json.dumps({name_key: "the_tool", arguments_key: {"argument": "value"}})
+    found = next((found for found in objects if isinstance(found, dict)), None)
+    if broken is not None and (found is None or f'"{name_key}"' in broken.doc):
+        raise ToolError(
+            f"the reply's tool call is not valid JSON: {broken.msg} at {_near(broken)}. Strings and keys stand in "
+            f"double quotes, with true, false and null. It has to look like {example}"
+        ) from broken
+    if found is not None:
+        raise ToolError(
+            f"the reply's JSON names no tool: it has the keys {list(found)[:8]}, and no {name_key!r}. "
+            f"A tool call looks like {example}"
+        )
+    raise ToolError(f"the reply holds no tool call. Write it as a JSON object: {example}")
+
+
+def _json_in(text: str) -> tuple[list[Any], json.JSONDecodeError | None]:
+    """The objects and lists in `text`, from left to right, and why the first that looks like one is none."""
+    decoder, found, broken, place = json.JSONDecoder(strict=False), [], None, 0
+    while place < len(text):
+        if text[place] not in "{[":
+            place += 1
+            continue
+        try:
+            value, place = decoder.raw_decode(text, place)
+            found.append(value)
+        except json.JSONDecodeError as error:
+            if text[place] == "{" and broken is None:
+                broken = error
+            place += 1
+        except RecursionError:
+            break
+    return found, broken
+
+
+def _calls_of(found: Any, name_key: str, arguments_key: str) -> list[ChatMessageToolCall]:
+    if isinstance(found, list):
+        return [call for item in found for call in _calls_of(item, name_key, arguments_key)]
+    if not isinstance(found, dict):
+        return []
+    if isinstance(found.get(name_key), str):
+        arguments = found.get(arguments_key, found.get("parameters"))
+        function = ChatMessageToolCallFunction(found[name_key], parse_json_if_needed(arguments))
+        return [ChatMessageToolCall(function, id=str(uuid.uuid4()))]
+    inner = found.get("tool_calls") or found.get("function")
+    return _calls_of(inner, name_key, arguments_key) if isinstance(inner, (list, dict)) else []
+
+
+def _near(error: json.JSONDecodeError) -> str:
+    return repr(error.doc[max(0, error.pos - 20) : error.pos + 20])

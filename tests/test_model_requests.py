@@ -1,0 +1,298 @@
+"""What models are sent: messages, media and tools, as functions and over real HTTP."""
+
+from __future__ import annotations
+
+import base64
+import io
+import wave
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from model_server import ModelServer, Text
+from PIL import Image
+
+from smol_kernel.errors import MissingDependencyError, ModelError
+from smol_kernel.events import Notice
+from smol_kernel.memory.messages import ChatMessage, MessageRole
+from smol_kernel.models.base import ModelCall
+from smol_kernel.models.litellm import LiteLLMModel
+from smol_kernel.models.media import audio_bytes, image_url, sendable, video_frames
+from smol_kernel.models.quirks import quirk_of
+from smol_kernel.models.requests import REMOVE_PARAMETER, get_clean_message_list, get_tool_json_schema
+from smol_kernel.tools import Tool, tool
+
+USER = MessageRole.USER
+SOUND = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
+PICTURE = Image.new("RGB", (3, 2), "red")
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaves_this_machine(monkeypatch):
+    monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "0")
+
+
+def text(words):
+    return {"type": "text", "text": words}
+
+
+def sent(content, model_id="openai/double", **options):
+    """The content of the one message that arrives, and the notices on the way."""
+    with ModelServer(Text("x")) as server:
+        call = ModelCall(LiteLLMModel(model_id, api_base=server.url, **options), [ChatMessage(USER, content)])
+        notices = [event.text for event in call if isinstance(event, Notice)]
+    return server.requests[0].body["messages"][0]["content"], notices
+
+
+# Messages
+
+
+@pytest.mark.parametrize(
+    ("contents", "flatten", "expected"),
+    [
+        (["a"], False, "a"),
+        ([[text("a")]], False, [text("a")]),
+        (["a", "b"], False, "a\nb"),
+        (["a", [text("b")]], False, [text("a\nb")]),
+        ([[text("a"), text("c")], [text("b")]], False, [text("a\nc\nb")]),
+        ([[text("a"), text("c")], [text("b")]], True, "a\nc\nb"),
+        ([[text("a")], None], False, [text("a")]),
+        ([None], True, None),
+        (
+            [[text("a"), SOUND]],
+            True,
+            "a\n[input_audio left out: messages go as text]",
+        ),
+        (
+            [[text("a"), SOUND]],
+            None,
+            [text("a"), SOUND],
+        ),
+        ([[{**text("a"), "cache_control": {}}, text("b")]], False, [{**text("a"), "cache_control": {}}, text("b")]),
+    ],
+)
+def test_neighbors_merge_and_their_texts_stand_on_lines(contents, flatten, expected):
+    messages = [{"role": "user", "content": content} for content in contents]
+    assert get_clean_message_list(messages, flatten_messages_as_text=flatten) == [{"role": "user", "content": expected}]
+
+
+def test_images_are_base64_or_urls():
+    messages = [ChatMessage(USER, [{"type": "image", "image": PICTURE}])]
+    [plain] = get_clean_message_list(messages)[0]["content"]
+    [url] = get_clean_message_list(messages, convert_images_to_image_urls=True)[0]["content"]
+    assert Image.open(io.BytesIO(base64.b64decode(plain["image"]))).size == (3, 2)
+    assert url["image_url"]["url"] == f"data:image/png;base64,{plain['image']}"
+
+
+# Media
+
+
+@pytest.mark.parametrize("form", ["PIL", "bytes", "path", "str"])
+def test_an_image_may_come_in_many_forms(form, tmp_path):
+    path = tmp_path / "x.jpg"
+    PICTURE.save(path)
+    image = {"PIL": PICTURE, "bytes": path.read_bytes(), "path": path, "str": str(path)}[form]
+    parts, notices = sent([text("see"), {"type": "image", "image": image}])
+    header, _, data = parts[1]["image_url"]["url"].partition(",")
+    assert header == f"data:image/{'png' if form == 'PIL' else 'jpeg'};base64"
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (3, 2)
+    assert notices == []
+
+
+def test_a_web_address_is_an_image_as_it_is():
+    assert image_url("https://example.com/a.png") == "https://example.com/a.png"
+
+
+def test_what_is_no_image_is_named():
+    for wrong, match in ((5, "cannot send 5 as an image"), ("/no/such.png", "cannot read '/no/such.png'")):
+        with pytest.raises(ModelError, match=match):
+            image_url(wrong)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+@pytest.mark.parametrize("shape", [(160,), (160, 2)])
+def test_audio_of_an_array_becomes_wav(dtype, shape):
+    samples = np.full(shape, 0.5, dtype) if dtype == "float32" else np.full(shape, 16383, dtype)
+    [part], _ = sent([{"type": "audio", "audio": (16_000, samples)}])
+    assert part["input_audio"]["format"] == "wav"
+    with wave.open(io.BytesIO(base64.b64decode(part["input_audio"]["data"]))) as file:
+        assert (file.getframerate(), file.getnframes(), file.getsampwidth()) == (16_000, 160, 2)
+        frames = np.frombuffer(file.readframes(160), "<i2").reshape(shape)
+    assert (frames == 16383).all()
+
+
+def test_audio_of_a_file_keeps_its_format(tmp_path):
+    (tmp_path / "a.mp3").write_bytes(b"ID3 and so on")
+    (tmp_path / "b.m4a").write_bytes(b"????ftyp")
+    content = [{"type": "audio", "audio": tmp_path / name} for name in ("a.mp3", "b.m4a")]
+    parts, _ = sendable(content, lambda kind: None, "m")
+    assert [part["input_audio"]["format"] for part in parts] == ["mp3", "m4a"]
+    with pytest.raises(ModelError, match="cannot tell the format of audio that begins with b'xyz'"):
+        sendable([{"type": "audio", "audio": b"xyz"}], lambda kind: None, "m")
+    with pytest.raises(ModelError, match="cannot send an array of"):
+        audio_bytes((16_000, np.array(["a"])))
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A film of two seconds: one red, one blue."""
+    av = pytest.importorskip("av")
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 1600, 32, "yuv420p"
+        for number in range(20):
+            image = Image.new("RGB", (1600, 32), "red" if number < 10 else "blue")
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_video_is_shown_as_frames(film):
+    parts, notices = sent([text("look"), {"type": "video", "video": film}])
+    pictures = [part for part in parts if part["type"] == "image_url"]
+    assert [part["text"].splitlines()[-1] for part in parts if part["type"] == "text"][:2] == [
+        "[video, frame at 0.0 s]",
+        "[video, frame at 0.3 s]",
+    ]
+    frames = [Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2]))) for part in pictures]
+    colors = ["red" if frame.getpixel((5, 5))[0] > 128 else "blue" for frame in frames]
+    assert colors == ["red"] * 4 + ["blue"] * 4
+    assert frames[0].size == (768, 15) and notices == []
+
+
+def test_a_video_goes_whole_to_a_model_that_takes_videos(film):
+    parts, left_out = sendable([{"type": "video", "video": film}], lambda kind: True, "m")
+    data = base64.b64encode(film.read_bytes()).decode()
+    assert parts == [{"type": "file", "file": {"file_data": f"data:video/mp4;base64,{data}"}}] and left_out == []
+
+
+def test_a_video_that_cannot_be_read_and_a_missing_package(monkeypatch):
+    pytest.importorskip("av")
+    with pytest.raises(ModelError, match="cannot read a video"):
+        video_frames(b"no video")
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'smol-kernel\[media\]'"):
+        video_frames(b"no video")
+
+
+def test_what_a_model_cannot_take_is_named_in_its_place_and_told_once():
+    content = [text("see"), {"type": "image", "image": PICTURE}, {"type": "video", "video": b"?"}]
+    with ModelServer(Text("x"), Text("y")) as server:
+        model = LiteLLMModel("openai/double", api_base=server.url, capabilities={"image": False})
+        told = []
+        for _ in range(2):
+            told += [event.text for event in ModelCall(model, [ChatMessage(USER, content)])]
+    assert told == [
+        "Model 'openai/double' takes no images: left out of what it reads.",
+        "Model 'openai/double' takes no video: left out of what it reads.",
+    ]
+    assert server.requests[1].body["messages"][0]["content"] == (
+        "see\n[image left out: openai/double takes none]\n[video left out: openai/double takes none]"
+    )
+
+
+# What models take
+
+
+@pytest.mark.parametrize(
+    ("model_id", "known"),
+    [
+        ("openai/gpt-4o", {"image": True, "audio": False, "tools": True, "response_schema": True}),
+        ("openai/gpt-3.5-turbo", {"image": False, "tools": True}),
+        ("gemini/gemini-2.5-pro", {"image": True, "audio": True, "video": True}),
+        ("openai/double", {"image": None, "audio": None, "video": None, "tools": None, "response_schema": None}),
+        ("openai/qwen2.5-vl-7b", {"image": True}),
+        ("ollama/llama3", {"image": None, "tools": False}),
+        ("ollama_chat/llama3", {"tools": None}),
+        ("nonsense/x", {"image": None, "tools": None}),
+    ],
+)
+def test_what_models_take_is_known_unknown_or_denied(model_id, known):
+    model = LiteLLMModel(model_id)
+    assert {kind: model.takes(kind) for kind in known} == known
+
+
+def test_models_without_a_system_role_are_spoken_to_as_the_user():
+    messages = [ChatMessage(MessageRole.SYSTEM, "Be brief."), ChatMessage(USER, "Hi.")]
+    with ModelServer(Text("x")) as server:
+        LiteLLMModel("openai/gemma-2-9b-it", api_base=server.url).generate(messages)
+    assert server.requests[0].body["messages"] == [{"role": "user", "content": "Be brief.\nHi."}]
+    names = ("gemma:2b", "google/gemma-7b", "gemma2:9b", "gemma3:4b", "gemma-3n-e4b", "my-gemma")
+    assert [quirk_of(name).system for name in names] == [False, False, False, None, None, None]
+
+
+# Tools
+
+
+@tool
+def weather(city: str, days: int = 1, units: dict[str, list[int]] | None = None) -> str:
+    """Tells the weather.
+
+    Args:
+        city: Where.
+        days: How many.
+        units: Of what.
+    """
+    return city
+
+
+@pytest.mark.parametrize(
+    ("model_id", "options", "choice"),
+    [
+        ("openai/double", {}, "required"),
+        ("openai/double", {"tool_choice": "auto"}, "auto"),
+        ("openai/double", {"tool_choice": REMOVE_PARAMETER}, None),
+        ("openai/deepseek-r1", {}, None),
+        ("openai/kimi-k2", {}, None),
+        ("openai/claude-x", {"reasoning_effort": "low", "allowed_openai_params": ["reasoning_effort"]}, None),
+    ],
+)
+def test_a_call_is_demanded_where_it_can_be(model_id, options, choice):
+    with ModelServer(Text("x")) as server:
+        model = LiteLLMModel(model_id, api_base=server.url, **options)
+        model.generate([ChatMessage(USER, "Hi")], tools_to_call_from=[weather])
+    body = server.requests[0].body
+    assert (body.get("tool_choice"), [entry["function"]["name"] for entry in body["tools"]]) == (choice, ["weather"])
+
+
+def test_a_reply_schema_travels():
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}, "strict": True}}
+    with ModelServer(Text("{}")) as server:
+        LiteLLMModel("openai/double", api_base=server.url).generate([ChatMessage(USER, "Hi")], response_format=schema)
+    assert server.requests[0].body["response_format"] == schema
+
+
+def test_the_schema_of_a_tool_is_plain_json_schema_at_any_depth():
+    class Draw(Tool):
+        name, description, output_type = "draw", "Draws.", "any"
+        inputs: ClassVar = {
+            "what": {"type": "any", "description": "a"},
+            "image": {"type": "image", "description": "b"},
+            "either": {"type": ["string", "audio", "null"], "description": "c"},
+            "shapes": {
+                "type": "array",
+                "description": "d",
+                "items": {"type": "object", "properties": {"fill": {"type": "image"}, "x": {"type": "any"}}},
+            },
+            "size": {"type": "integer", "description": "e", "nullable": True, "default": 3},
+            "kind": {"anyOf": [{"type": "audio"}, {"$ref": "#/$defs/Kind"}], "type": "any", "description": "f"},
+        }
+
+        def forward(self, what, image, either, shapes, size=3, kind=None):
+            return what
+
+    parameters = get_tool_json_schema(Draw())["function"]["parameters"]
+    assert parameters["required"] == ["what", "image", "either", "shapes"]
+    assert parameters["properties"] == {
+        "what": {"description": "a"},
+        "image": {"type": "string", "description": "b"},
+        "either": {"type": ["string", "null"], "description": "c"},
+        "shapes": {
+            "type": "array",
+            "description": "d",
+            "items": {"type": "object", "properties": {"fill": {"type": "string"}, "x": {}}},
+        },
+        "size": {"type": "integer", "description": "e", "nullable": True, "default": 3},
+        "kind": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Kind"}], "description": "f"},
+    }
