@@ -85,6 +85,9 @@ class Tool(metaclass=_ToolType):
     _code: str | None = None
     """The source the tool was made from by `from_code`."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a subclass's own may call it with anything, or not at all."""
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Do the work. Defined by each tool; may be `async def`."""
         raise NotImplementedError(f"{type(self).__name__} has to define forward()")
@@ -164,6 +167,11 @@ class Tool(metaclass=_ToolType):
     def validate_arguments(self) -> None:
         """Check the definition. Raises ToolError naming what is missing or wrong. Called once a tool is built."""
         check_definition(self, self._owns_reserved_name)
+        if getattr(self.forward, "__func__", None) is Tool.forward and not self.skip_forward_signature_validation:
+            named = ", ".join(["self", *self.inputs])
+            raise ToolError(
+                f"tool {self.name!r} has to say what it does. Add to its class: `def forward({named}): ...`"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The tool as source: `name`, `code` (a module that defines it), `requirements` (packages it imports).

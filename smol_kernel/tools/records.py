@@ -61,7 +61,7 @@ def _one_of(members: tuple[Any, ...], value: Any, path: str) -> Any:
                 complaint = complaint or error
     if complaint:
         raise complaint
-    return cast("Any", value)
+    return value
 
 
 def _container(hint: Any) -> tuple[type, ...]:
