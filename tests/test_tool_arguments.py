@@ -130,3 +130,64 @@ def test_positional_arguments_are_bound_by_name():
         bind_arguments(search, [1, 2, 3, 4, 5], {})
     with pytest.raises(ToolError, match="got 'query' twice"):
         bind_arguments(search, ["a"], {"query": "b"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ({"query": 7}, TypeError),
+        ({"query": "a", "limit": "5"}, TypeError),
+        ({"query": "a", "tags": ["x", 1]}, TypeError),
+        (7, TypeError),
+        ({"zzz": 1}, ValueError),
+        ({}, ValueError),
+    ],
+)
+def test_a_wrong_type_is_a_type_error_and_any_refusal_a_value_error(arguments, kind):
+    with pytest.raises(kind) as caught:
+        validate_tool_arguments(search, arguments)
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, TypeError) == (kind is TypeError)
+
+
+def test_a_single_value_stands_for_the_first_input():
+    validate_tool_arguments(search, "a")
+    validate_tool_arguments(convert, 3)
+    with pytest.raises(ToolError, match="needs a number for 'value', not the str 'x'"):
+        validate_tool_arguments(convert, "x")
+    with pytest.raises(ToolError, match="needs the argument 'table'"):
+        validate_tool_arguments(measure, 3)
+
+
+@tool
+def convert(value: float, pair: tuple[int, str] = (1, "m"), names: dict[str, list[int]] | None = None) -> float:
+    """Converts.
+
+    Args:
+        value: a
+        pair: b
+        names: c
+    """
+    return value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"pair": (1, 2)}, "needs a string for 'pair[1]', not the int 2"),
+        ({"pair": [1]}, "needs 2 items in 'pair', not 1"),
+        ({"names": {"a": [1, "x"]}}, "needs an integer for \"names['a'][1]\", not the str 'x'"),
+        ({"names": [1]}, "needs a dict or an object for 'names', not the list [1]"),
+    ],
+)
+def test_parts_are_checked_and_named_by_their_place(arguments, problem):
+    with pytest.raises(ToolError) as caught:
+        validate_tool_arguments(convert, {"value": 1, **arguments})
+    assert problem in str(caught.value)
+
+
+def test_an_unhashable_value_is_no_choice():
+    with pytest.raises(ToolError, match="needs one of 'new', 'old' for 'order'"):
+        validate_tool_arguments(search, {"query": "a", "order": "other"})
+    with pytest.raises(ToolError, match="needs a string for 'order'"):
+        validate_tool_arguments(search, {"query": "a", "order": ["new"]})

@@ -19,7 +19,7 @@ from smol_kernel.errors import ToolError
 from smol_kernel.memory.rich_values import handle_agent_input_types, handle_agent_output_types, handle_later
 from smol_kernel.tools import source
 from smol_kernel.tools.checking import bind_arguments as bind_arguments
-from smol_kernel.tools.checking import brief, kinds_of, unpack
+from smol_kernel.tools.checking import brief, is_nullable, kinds_of, unpack
 from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
 from smol_kernel.tools.definition import RESERVED_NAMES as RESERVED_NAMES
 from smol_kernel.tools.definition import check_definition, check_name
@@ -141,7 +141,7 @@ class Tool(metaclass=_ToolType):
         """Names of the inputs a call may leave out: those with a default, and nullable ones of `forward(**kwargs)`."""
         parameters = inspect.signature(self.forward).parameters.values()
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return {name for name, spec in self.inputs.items() if spec.get("nullable")}
+            return {name for name, spec in self.inputs.items() if is_nullable(spec)}
         return set(self._defaults())
 
     def to_code_prompt(self) -> str:
@@ -214,7 +214,7 @@ class Tool(metaclass=_ToolType):
         if name == "return":
             return PYTHON_NAMES.get(self.output_type, "Any")
         kinds = kinds_of(self.inputs[name])
-        if self.inputs[name].get("nullable") and "any" not in kinds:
+        if is_nullable(self.inputs[name]) and "any" not in kinds:
             kinds.append("null")
         return " | ".join(dict.fromkeys(PYTHON_NAMES.get(kind, "Any") for kind in kinds))
 
