@@ -17,7 +17,6 @@ from typing import Any, ClassVar, cast, overload
 
 from smol_kernel.errors import ToolError
 from smol_kernel.memory.rich_values import handle_agent_input_types, handle_agent_output_types, handle_later
-from smol_kernel.tools import source
 from smol_kernel.tools.checking import bind_arguments as bind_arguments
 from smol_kernel.tools.checking import brief, is_nullable, kinds_of, unpack
 from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
@@ -179,7 +178,9 @@ class Tool(metaclass=_ToolType):
         Raises ToolError naming what keeps it from being written down: constructor arguments without a default, names
         defined outside. What an instance holds is not written.
         """
-        return source.to_dict(self)
+        from smol_kernel.tools.source import to_dict
+
+        return to_dict(self)
 
     @classmethod
     def from_dict(cls, tool_dict: dict[str, Any], **kwargs: Any) -> Tool:
@@ -195,7 +196,9 @@ class Tool(metaclass=_ToolType):
 
         `tool_file_name` is the module's name, without ending. Raises ToolError as `to_dict` does.
         """
-        source.save(self, Path(output_dir), tool_file_name, make_gradio_app)
+        from smol_kernel.tools.source import save
+
+        save(self, Path(output_dir), tool_file_name, make_gradio_app)
 
     @classmethod
     def from_code(cls, tool_code: str, **kwargs: Any) -> Tool:
@@ -204,7 +207,9 @@ class Tool(metaclass=_ToolType):
         The source is **run in this process**, with all the rights it has: pass only code you trust, never what a
         model or a stranger wrote. `kwargs` go to the constructor. Raises ToolError if there is not one tool in it.
         """
-        return source.from_code(Tool, tool_code, kwargs)
+        from smol_kernel.tools.source import from_code
+
+        return from_code(Tool, tool_code, kwargs)
 
     def _defaults(self) -> dict[str, Any]:
         parameters = inspect.signature(self.forward).parameters.values()

@@ -143,7 +143,7 @@ def _find(name: str, function: types.FunctionType, *kinds: type[ast.AST]) -> tup
     for node in ast.walk(ast.parse("".join(lines))):
         members = node.body if isinstance(node, ast.ClassDef) and ast.ClassDef in kinds else [node]
         if isinstance(node, kinds) and any(_defines(member, function) for member in members):
-            last: int = node.end_lineno  # pyright: ignore[reportAttributeAccessIssue]
+            last = getattr(node, "end_lineno", None)
             return node, textwrap.dedent("".join(lines[_first_line(node) - 1 : last]))
     raise ToolError(
         f"tool {name!r} cannot be written as source: the text of its definition is not to be found. "
