@@ -8,9 +8,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-import tempfile
-import uuid
-import wave
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, cast
@@ -260,11 +257,15 @@ def _as_numpy(value: Any) -> Any:
 
 
 def _new_file(ending: str) -> str:
-    return str(Path(tempfile.mkdtemp(prefix="smol_")) / f"{uuid.uuid4().hex}{ending}")
+    import tempfile
+
+    return str(Path(tempfile.mkdtemp(prefix="smol_")) / f"value{ending}")
 
 
 def _write_wav(path: str, samples: Any, samplerate: int) -> None:
     """16 bits a sample (https://docs.python.org/3/library/wave.html)."""
+    import wave
+
     array = _as_numpy(samples)
     if array.ndim not in (1, 2):
         raise ToolError(f"samples of shape {array.shape} are no audio; give (samples,) or (samples, channels)")
@@ -292,6 +293,8 @@ def _read_audio(path: str) -> tuple[Any, int]:
 
 
 def _read_wav(path: str) -> tuple[Any, int]:
+    import wave
+
     numpy = _numpy()
     try:
         with wave.open(path, "rb") as file:

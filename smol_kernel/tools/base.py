@@ -17,9 +17,8 @@ from typing import Any, ClassVar, cast, overload
 
 from smol_kernel.errors import ToolError
 from smol_kernel.memory.rich_values import handle_agent_input_types, handle_agent_output_types, handle_later
-from smol_kernel.tools import source
 from smol_kernel.tools.checking import bind_arguments as bind_arguments
-from smol_kernel.tools.checking import brief, kinds_of, unpack
+from smol_kernel.tools.checking import brief, is_nullable, kinds_of, unpack
 from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
 from smol_kernel.tools.definition import RESERVED_NAMES as RESERVED_NAMES
 from smol_kernel.tools.definition import check_definition, check_name
@@ -85,6 +84,9 @@ class Tool(metaclass=_ToolType):
     _code: str | None = None
     """The source the tool was made from by `from_code`."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a subclass's own may call it with anything, or not at all."""
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Do the work. Defined by each tool; may be `async def`."""
         raise NotImplementedError(f"{type(self).__name__} has to define forward()")
@@ -138,7 +140,7 @@ class Tool(metaclass=_ToolType):
         """Names of the inputs a call may leave out: those with a default, and nullable ones of `forward(**kwargs)`."""
         parameters = inspect.signature(self.forward).parameters.values()
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return {name for name, spec in self.inputs.items() if spec.get("nullable")}
+            return {name for name, spec in self.inputs.items() if is_nullable(spec)}
         return set(self._defaults())
 
     def to_code_prompt(self) -> str:
@@ -164,6 +166,11 @@ class Tool(metaclass=_ToolType):
     def validate_arguments(self) -> None:
         """Check the definition. Raises ToolError naming what is missing or wrong. Called once a tool is built."""
         check_definition(self, self._owns_reserved_name)
+        if getattr(self.forward, "__func__", None) is Tool.forward and not self.skip_forward_signature_validation:
+            named = ", ".join(["self", *self.inputs])
+            raise ToolError(
+                f"tool {self.name!r} has to say what it does. Add to its class: `def forward({named}): ...`"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The tool as source: `name`, `code` (a module that defines it), `requirements` (packages it imports).
@@ -171,7 +178,9 @@ class Tool(metaclass=_ToolType):
         Raises ToolError naming what keeps it from being written down: constructor arguments without a default, names
         defined outside. What an instance holds is not written.
         """
-        return source.to_dict(self)
+        from smol_kernel.tools.source import to_dict
+
+        return to_dict(self)
 
     @classmethod
     def from_dict(cls, tool_dict: dict[str, Any], **kwargs: Any) -> Tool:
@@ -187,7 +196,9 @@ class Tool(metaclass=_ToolType):
 
         `tool_file_name` is the module's name, without ending. Raises ToolError as `to_dict` does.
         """
-        source.save(self, Path(output_dir), tool_file_name, make_gradio_app)
+        from smol_kernel.tools.source import save
+
+        save(self, Path(output_dir), tool_file_name, make_gradio_app)
 
     @classmethod
     def from_code(cls, tool_code: str, **kwargs: Any) -> Tool:
@@ -196,7 +207,9 @@ class Tool(metaclass=_ToolType):
         The source is **run in this process**, with all the rights it has: pass only code you trust, never what a
         model or a stranger wrote. `kwargs` go to the constructor. Raises ToolError if there is not one tool in it.
         """
-        return source.from_code(Tool, tool_code, kwargs)
+        from smol_kernel.tools.source import from_code
+
+        return from_code(Tool, tool_code, kwargs)
 
     def _defaults(self) -> dict[str, Any]:
         parameters = inspect.signature(self.forward).parameters.values()
@@ -206,7 +219,7 @@ class Tool(metaclass=_ToolType):
         if name == "return":
             return PYTHON_NAMES.get(self.output_type, "Any")
         kinds = kinds_of(self.inputs[name])
-        if self.inputs[name].get("nullable") and "any" not in kinds:
+        if is_nullable(self.inputs[name]) and "any" not in kinds:
             kinds.append("null")
         return " | ".join(dict.fromkeys(PYTHON_NAMES.get(kind, "Any") for kind in kinds))
 

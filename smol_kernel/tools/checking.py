@@ -106,6 +106,11 @@ def kinds_of(spec: Any) -> list[str]:
     return [str(kind) for kind in cast("list[Any]", kinds)] if isinstance(kinds, (list, tuple)) else [str(kinds)]
 
 
+def is_nullable(spec: Any) -> bool:
+    """True if the value may be None."""
+    return isinstance(spec, Mapping) and bool(cast("Mapping[str, Any]", spec).get("nullable"))
+
+
 def _problem(spec: Any, value: Any, path: str) -> _Problem | None:
     """What is wrong with a value; None if nothing is."""
     if type(value).__name__ == "RemoteValue":  # by name: the class lives with the executors, above
@@ -113,7 +118,7 @@ def _problem(spec: Any, value: Any, path: str) -> _Problem | None:
     if not isinstance(spec, Mapping):  # true and false are schemas, too
         return None
     spec, kinds = cast("Mapping[str, Any]", spec), kinds_of(cast("Any", spec))
-    if value is None and spec.get("nullable"):
+    if value is None and is_nullable(spec):
         return None
     if not any(_FITS.get(kind, _anything)(value) for kind in kinds) and not ("format" in spec and _is_object(value)):
         return _Problem(f"needs {_wanted(kinds)} for {path!r}, not the {type(value).__name__} {brief(value)}")

@@ -15,7 +15,7 @@ from smol_kernel.errors import ToolError, ToolTypeError
 from smol_kernel.memory.rich_values import AgentType
 from smol_kernel.tools.hints import ARRAYS, MAPPINGS, bare, is_model, is_record, is_typed_dict
 
-_SIMPLE = (type(None), bool, int, float, str, bytes)
+_SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def holds_record(hint: Any) -> bool:
@@ -61,7 +61,7 @@ def _one_of(members: tuple[Any, ...], value: Any, path: str) -> Any:
                 complaint = complaint or error
     if complaint:
         raise complaint
-    return cast("Any", value)
+    return value
 
 
 def _container(hint: Any) -> tuple[type, ...]:
@@ -80,7 +80,7 @@ def _instance(record: Any, hint: Any, value: Any, path: str) -> Any:
     fields = cast("dict[str, Any]", value)
     try:
         if is_model(record):
-            return cast("Any", hint).model_validate(fields)
+            return hint.model_validate(fields)
         kinds = typing.get_type_hints(record, include_extras=True)
         fields = {key: build(kinds.get(key, Any), item, f"{path}[{key!r}]") for key, item in fields.items()}
         return fields if is_typed_dict(record) else record(**fields)
@@ -114,6 +114,8 @@ def to_plain(value: Any) -> Any:
     if kind in (list, tuple, set, frozenset):
         return _plain_items(value)
     if kind is dict:
+        if _SIMPLE.issuperset(map(type, value.values())):
+            return value
         plain = {key: to_plain(item) for key, item in value.items()}
         return value if all(plain[key] is item for key, item in value.items()) else plain
     if isinstance(value, enum.Enum):
@@ -126,7 +128,7 @@ def to_plain(value: Any) -> Any:
 
 
 def _plain_items(value: Any) -> Any:
-    if set(map(type, value)) <= set(_SIMPLE):  # a long list of numbers costs no walk in Python
+    if _SIMPLE.issuperset(map(type, value)):  # a long list of numbers costs no walk in Python
         return value
     plain = [to_plain(item) for item in value]
     if all(new is old for new, old in zip(plain, value, strict=True)):

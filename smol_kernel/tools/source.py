@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import hashlib
 import importlib.metadata
 import inspect
 import linecache
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 _OURS = "smol_kernel"
 _FOREIGN = re.compile(r"^(\s*)from\s+smolagents(?:\.\w+)*\s+import\s+", re.MULTILINE)
-_MODULE = "smol_tool_source"
-"""Name of the module that a tool's source runs as."""
 
 
 def to_dict(tool: Tool) -> dict[str, Any]:
@@ -55,9 +54,7 @@ def save(tool: Tool, folder: Path, module: str, make_gradio_app: bool) -> None:
 def from_code(base: type[Tool], code: str, kwargs: dict[str, Any]) -> Tool:
     """Run `code` in this process and give the one tool that it defines. Raises ToolError if there is not one."""
     code = _FOREIGN.sub(rf"\1from {_OURS} import ", code)
-    module = types.ModuleType(_MODULE)
-    exec(compile(code, f"<{_MODULE}>", "exec"), module.__dict__)
-    found = _tools_in(module.__dict__, base)
+    found = _tools_in(_run(code), base)
     if len(found) != 1:
         names = ", ".join(getattr(each, "__name__", "") for each in found) or "none"
         raise ToolError(f"the code has to define one tool, by a class derived from Tool or by @tool; it has: {names}")
@@ -70,13 +67,28 @@ def from_code(base: type[Tool], code: str, kwargs: dict[str, Any]) -> Tool:
     return made
 
 
-def _tools_in(namespace: dict[str, Any], base: type[Tool]) -> list[Any]:
+def _run(code: str) -> types.ModuleType:
+    """The module whose source is `code`. It is known to Python under a name of its own, for tracebacks and for type
+    hints that are text."""
+    module = types.ModuleType(f"smol_tool_{hashlib.sha256(code.encode()).hexdigest()[:16]}")
+    module.__file__ = f"<{module.__name__}>"
+    linecache.cache[module.__file__] = (len(code), None, code.splitlines(keepends=True), module.__file__)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(code, module.__file__, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[module.__name__]
+        raise
+    return module
+
+
+def _tools_in(module: types.ModuleType, base: type[Tool]) -> list[Any]:
     """Tools made by `@tool` in the module, and its classes that no other tool class of it is derived from."""
-    made: list[Any] = [value for value in namespace.values() if isinstance(value, base)]
-    classes = [value for value in namespace.values() if isinstance(value, type) and issubclass(value, base)]
-    own = [kind for kind in classes if kind.__module__ == _MODULE]
+    values = list(dict.fromkeys(value for value in vars(module).values() if isinstance(value, (type, base))))
+    classes = [value for value in values if isinstance(value, type) and issubclass(value, base)]
+    own = [kind for kind in classes if kind.__module__ == module.__name__]
     leaves = [kind for kind in own if not any(kind in other.__mro__[1:] for other in own)]
-    return made if made and not leaves else leaves if not made else [*made, *leaves]
+    return [*(value for value in values if isinstance(value, base)), *leaves]
 
 
 def requirements(code: str) -> list[str]:
@@ -128,29 +140,25 @@ def _class_code(name: str, kind: type) -> str:
 def _find(name: str, function: types.FunctionType, *kinds: type[ast.AST]) -> tuple[Any, str]:
     """The definition of a function, or of the class around it, and its text: by its line, since names come twice."""
     lines = linecache.getlines(function.__code__.co_filename)
-    try:
-        tree = ast.parse("".join(lines))
-    except SyntaxError:  # a notebook's cell with a magic in it: of one function only
-        lines = inspect.getsource(function).splitlines(keepends=True)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
-        lines, first = textwrap.dedent("".join(lines)).splitlines(keepends=True), 1
-    else:
-        first = function.__code__.co_firstlineno
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse("".join(lines))):
         members = node.body if isinstance(node, ast.ClassDef) and ast.ClassDef in kinds else [node]
-        if isinstance(node, kinds) and any(_starts_at(member, first) for member in members):
-            start = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])  # pyright: ignore[reportAttributeAccessIssue]
-            return node, textwrap.dedent("".join(lines[start - 1 : node.end_lineno]))  # pyright: ignore
+        if isinstance(node, kinds) and any(_defines(member, function) for member in members):
+            last = getattr(node, "end_lineno", None)
+            return node, textwrap.dedent("".join(lines[_first_line(node) - 1 : last]))
     raise ToolError(
         f"tool {name!r} cannot be written as source: the text of its definition is not to be found. "
         f"Define it in a file or a notebook cell"
     )
 
 
-def _starts_at(node: ast.AST, line: int) -> bool:
+def _defines(node: ast.AST, function: types.FunctionType) -> bool:
     if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         return False
-    return line == min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    return node.name == function.__code__.co_name and _first_line(node) == function.__code__.co_firstlineno
+
+
+def _first_line(node: Any) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 
 def _module(name: str, text: str, function: types.FunctionType, imports: dict[str, str]) -> str:
@@ -232,9 +240,9 @@ def _import_line(name: str, value: Any) -> str | None:
         if not symbol or getattr(sys.modules.get(module), symbol, None) is not value:
             return None
     root = module.partition(".")[0]
-    if root not in sys.stdlib_module_names and root not in importlib.metadata.packages_distributions():
-        return None
     if root == _OURS:
         module = root if symbol in cast("Any", sys.modules[root]).__all__ else module
+    elif root not in sys.stdlib_module_names and root not in importlib.metadata.packages_distributions():
+        return None
     renamed = "" if name == (symbol or module) else f" as {name}"
     return f"from {module} import {symbol}{renamed}" if symbol else f"import {module}{renamed}"

@@ -1,0 +1,236 @@
+"""Dataclasses, TypedDicts and pydantic models as parameters and results of `@tool`."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NewType, TypedDict
+
+import pytest
+
+import smol_kernel
+from smol_kernel.errors import ToolError, ToolTypeError
+from smol_kernel.models.base import get_tool_json_schema
+from smol_kernel.tools.base import tool, validate_tool_arguments
+from smol_kernel.tools.hints import type_schema
+from smol_kernel.tools.records import to_plain
+
+pydantic = pytest.importorskip("pydantic")
+
+
+@dataclass
+class Place:
+    """A point on the map."""
+
+    lat: float
+    lon: Annotated[float, "degrees east"]
+    name: str | None = None
+    tags: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        if abs(self.lat) > 90:
+            raise ValueError("lat is at most 90")
+
+
+class Size(TypedDict, total=False):
+    width: int
+    place: Place
+
+
+class Unit(enum.Enum):
+    C = "celsius"
+
+
+class Stop(pydantic.BaseModel):
+    place: Place
+    at: datetime.date
+    nights: int = pydantic.Field(default=1, ge=1, description="how many")
+    unit: Unit = Unit.C
+
+
+class Trip(pydantic.BaseModel):
+    stops: list[Stop]
+    back: Trip | None = None
+
+
+PLACE = {
+    "type": "object",
+    "description": "A point on the map.",
+    "properties": {
+        "lat": {"type": "number"},
+        "lon": {"type": "number", "description": "degrees east"},
+        "name": {"type": ["string", "null"], "default": None},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["lat", "lon"],
+    "additionalProperties": False,
+}
+BERN = {"lat": 46.9, "lon": 7.4}
+
+
+@tool
+def visit(place: Place, others: list[Place] | None = None, by_name: dict[str, Place] | None = None) -> Place:
+    """Visits it.
+
+    Args:
+        place: Where to.
+        others: More of them.
+        by_name: And more.
+    """
+    assert isinstance(place, Place)
+    assert all(isinstance(each, Place) for each in [*(others or []), *(by_name or {}).values()])
+    return place
+
+
+@tool
+def book(trip: Trip) -> list[Stop]:
+    """Books it.
+
+    Args:
+        trip: All of it.
+    """
+    return trip.stops
+
+
+def test_a_dataclass_is_described_by_its_fields():
+    assert type_schema(Place, "it") == PLACE
+    assert visit.inputs["place"] == {**PLACE, "description": "Where to."}
+    assert visit.inputs["others"] == {
+        "type": "array", "items": PLACE, "nullable": True, "description": "More of them."
+    }  # fmt: skip
+    assert (visit.output_type, visit.output_schema) == ("object", PLACE)
+
+
+def test_a_typed_dict_is_described_by_its_keys():
+    assert type_schema(Size, "it") == {"type": "object", "properties": {"width": {"type": "integer"}, "place": PLACE}}
+    assert type_schema(NewType("Big", Size), "it")["properties"]["width"] == {"type": "integer"}
+
+
+def test_a_pydantic_model_is_described_without_references():
+    schema = type_schema(Trip, "it")
+    stop = schema["properties"]["stops"]["items"]
+    assert stop["properties"]["place"]["required"] == ["lat", "lon"]
+    assert stop["properties"]["nights"] == {"type": "integer", "minimum": 1, "default": 1, "description": "how many"}
+    assert stop["properties"]["unit"] == {"type": "string", "const": "celsius", "default": "celsius"} or stop[
+        "properties"
+    ]["unit"] == {"type": "string", "enum": ["celsius"], "default": "celsius"}
+    assert schema["properties"]["back"] == {"anyOf": [{"type": "object"}, {"type": "null"}], "default": None}
+    assert "$" not in json.dumps(schema)
+    assert book.output_schema["items"] == stop
+
+
+def test_what_a_provider_gets_is_json_schema():
+    parameters = get_tool_json_schema(visit)["function"]["parameters"]
+    assert '"any"' not in json.dumps(parameters) and '"nullable"' not in json.dumps(parameters)
+    assert parameters["required"] == ["place"]
+
+
+def test_the_prompt_shows_the_shape():
+    prompt = visit.to_code_prompt()
+    assert prompt.startswith("def visit(place: dict, others: list[dict] | None = None")
+    assert "-> dict:" in prompt
+    assert '        place: Where to. JSON schema: {"type": "object", "properties": {"lat": {"type": "number"}' in prompt
+    assert f"it has this JSON schema: {json.dumps(visit.output_schema)}" in prompt
+
+
+def test_a_dict_becomes_the_record_and_a_record_stays():
+    assert visit(BERN) == visit(place=BERN) == Place(46.9, 7.4)
+    assert visit(Place(1, 2), [BERN, Place(3, 4)], {"a": BERN}) == Place(1, 2)
+    (stop,) = book({"stops": [{"place": BERN, "at": "2026-01-02", "nights": 3}]})
+    assert stop == Stop(place=Place(46.9, 7.4), at=datetime.date(2026, 1, 2), nights=3)
+
+
+@pytest.mark.parametrize(
+    ("called", "arguments", "problem"),
+    [
+        (visit, {"place": {"lat": 1}}, "needs the key 'lon' in 'place' (its keys: 'lat', 'lon', 'name', 'tags')"),
+        (visit, {"place": {**BERN, "nam": "x"}}, "has no key 'nam' in 'place' (did you mean 'name'?)"),
+        (visit, {"place": {"lat": "1", "lon": 2}}, "needs a number for \"place['lat']\", not the str '1'"),
+        (visit, {"place": BERN, "others": [{"lat": 1}]}, "needs the key 'lon' in 'others[0]'"),
+        (visit, {"place": BERN, "by_name": {"a": 1}}, "needs a dict or an object for \"by_name['a']\""),
+        (visit, {"place": {**BERN, "name": 5}}, "needs a string or None for \"place['name']\", not the int 5"),
+        (book, {"trip": {"stops": [{"place": BERN}]}}, "needs the key 'at' in \"trip['stops'][0]\""),
+        (book, {"trip": {"stops": [], "back": 3}}, "needs a dict or an object or None for \"trip['back']\""),
+    ],
+)
+def test_a_wrong_dict_is_refused_with_its_place(called, arguments, problem):
+    with pytest.raises(ToolError) as caught:
+        validate_tool_arguments(called, arguments)
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda: visit({"lat": 100, "lon": 0}), "visit() cannot take 'place': Place refuses it: lat is at most 90."),
+        (lambda: visit("Bern"), "visit() cannot take 'place': it needs a dict with the fields of Place, not 'Bern'."),
+        (lambda: visit(BERN, others=[3]), "visit() cannot take 'others[0]': it needs a dict"),
+        (
+            lambda: book({"stops": [{"place": BERN, "at": "never", "nights": 0}]}),
+            "\"trip['stops'][0]['nights']\": Input should be greater than or equal to 1. Its signature: book(",
+        ),
+    ],
+)
+def test_what_a_record_itself_refuses_is_told(call, problem):
+    with pytest.raises(ToolError) as caught:
+        call()
+    assert problem in str(caught.value)
+
+
+def test_a_date_passes_for_a_text_with_a_format():
+    validate_tool_arguments(book, {"trip": {"stops": [{"place": BERN, "at": datetime.date(2026, 1, 2)}]}})
+
+
+def test_a_union_takes_the_record_that_fits():
+    @tool
+    def either(thing: Size | Place | str) -> Any:
+        """Takes it.
+
+        Args:
+            thing: Any of them.
+        """
+        return thing
+
+    assert either({"width": 1}) == {"width": 1}
+    assert either("text") == "text"
+    validate_tool_arguments(either, {"thing": "text"})
+    with pytest.raises(ToolTypeError, match="needs a dict or an object or a string for 'thing', not the int 3"):
+        validate_tool_arguments(either, {"thing": 3})
+
+
+def test_results_cross_as_plain_data():
+    stop = Stop(place=Place(1, 2), at=datetime.date(2026, 1, 2))
+    place = {"lat": 1, "lon": 2, "name": None, "tags": []}
+    plain = {"place": place, "at": datetime.date(2026, 1, 2), "nights": 1, "unit": "celsius"}
+    assert to_plain(stop) == plain
+    assert to_plain({"a": [stop, 1], "b": (Unit.C,)}) == {"a": [plain, 1], "b": ("celsius",)}
+    same = {"a": [1, 2], "b": object()}
+    assert to_plain(same) is same and to_plain(Place) is Place
+
+
+def test_pydantic_is_not_loaded_by_us():
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(smol_kernel.__file__).parent.parent)!r})
+from dataclasses import dataclass
+from smol_kernel.tools.base import tool
+from smol_kernel.tools.records import to_plain
+@dataclass
+class P:
+    x: int
+@tool
+def f(p: P) -> P:
+    '''Does.
+
+    Args:
+        p: it
+    '''
+    return p
+print(to_plain(f({{"x": 1}})), sorted({{"pydantic", "numpy", "PIL"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "{'x': 1} []\n"
