@@ -6,6 +6,7 @@ HTTP is httpx, which LiteLLM brings along: it hands on a body as it arrives, so 
 from __future__ import annotations
 
 import codecs
+import functools
 import json
 import logging
 import re
@@ -21,6 +22,8 @@ from smol_kernel.tools.base import Tool
 from smol_kernel.tools.defaults.extra import need
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 MAX_REDIRECTS = 10
@@ -111,6 +114,10 @@ class WebTool(Tool):
         """
         import httpx
 
+        sent = {"User-Agent": self.user_agent, "Accept-Encoding": "gzip, deflate", **(headers or {})}
+        for name, value in sent.items():  # the words, and the log, of the libraries below would quote it
+            if not (value.isascii() and value.isprintable()):
+                raise ToolError(f"{place(url)}: the header {name!r} holds characters that cannot be sent")
         hidden = _written(secrets or ())
         _secrets.update(hidden)
         logging.getLogger("httpx").addFilter(_tells_no_secret)
@@ -121,8 +128,10 @@ class WebTool(Tool):
                 raise ToolError(f"{place(url)} was not done after {self.total_timeout:g} s")
 
         try:
+            address = httpx.URL(url)
             with (
                 httpx.Client(
+                    verify=_trusted(),
                     timeout=httpx.Timeout(self.read_timeout, connect=self.connect_timeout),
                     follow_redirects=secrets is None,
                     max_redirects=MAX_REDIRECTS,
@@ -130,10 +139,9 @@ class WebTool(Tool):
                 ) as client,
                 client.stream(
                     method,
-                    url,
-                    params=params,
+                    address.copy_merge_params(params) if params else address,
                     json=body,
-                    headers={"User-Agent": self.user_agent, "Accept-Encoding": "gzip, deflate", **(headers or {})},
+                    headers=sent,
                 ) as answer,
             ):
                 _check(answer, in_time, hidden)
@@ -175,21 +183,26 @@ class WebTool(Tool):
             case httpx.UnsupportedProtocol():
                 return f"{where} leads to an address that is not http or https"
             case httpx.InvalidURL():
-                return f"{where} is, or leads to, an address that cannot be read"
-            case httpx.LocalProtocolError() | UnicodeEncodeError():  # their words quote the header
-                return f"{where}: a header or key holds characters that cannot be sent"
+                return f"{where} is an address that cannot be read"
             case _:
                 return f"{where} gave a broken answer: {_redacted(str(error), secrets) or type(error).__name__}"
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates trusted; reading them takes longer than many a request."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def place(url: str) -> str:
     """The address without what may be secret in it: user, password, query."""
     try:
         parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-        text = f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
     except ValueError:
-        text = "the address"
+        return "the address"
+    text = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return text if len(text) <= 200 else f"{text[:199]}…"
 
 
@@ -229,7 +242,7 @@ def _encoding(told: str | None) -> str | None:
     """The codec of that name, if it is one for pages."""
     try:
         name = codecs.lookup(told or "").name
-        b"".decode(name)
+        b"a".decode(name, errors="replace")
     except (LookupError, ValueError):  # unknown, or not of text
         return None
     return None if name in _NO_ENCODINGS_OF_PAGES else _OTHER_NAMES.get(name, name)
