@@ -1,6 +1,6 @@
 """An MCP server for the tests: `python mcp_server.py stdio [NAME]`, or `http|sse PORT`, which tells its port on stdout.
 
-With port 0 a free one is taken.
+With port 0 a free one is taken. `odd N` serves N tools with odd names and schemas over stdio.
 """
 
 from __future__ import annotations
@@ -186,9 +186,52 @@ def serve_http(app) -> None:
     uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)).run(sockets=[listening])
 
 
+ODD_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "class": {"type": "string", "enum": ["a", "b", None]},
+        "user-id": {"oneOf": [{"type": "integer"}, {"type": "null"}], "default": 0},
+        "tree": {"$ref": "#/$defs/tree"},
+        "far": {"$ref": "https://example.org/schema.json"},
+        "both": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    },
+    "required": ["tree", "class"],
+    "$defs": {
+        "tree": {
+            "type": "object",
+            "description": "A \x1b[31mred\x1b[0m \u202etree.",
+            "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/tree"}}},
+        }
+    },
+}
+ODD_NAMES = ("open", "a-b", "a_b", "1st", "import", "final_answer", "weiß/gut?", "???")
+
+
+async def serve_odd(count: int) -> None:
+    from mcp.server import Server
+    from mcp.server.stdio import stdio_server
+    from mcp_types import CallToolResult, ImageContent, ListToolsResult, Tool
+
+    async def list_tools(ctx, params) -> ListToolsResult:
+        start = int(params.cursor) if params and params.cursor else 0
+        names = [*ODD_NAMES, *(f"tool{number}" for number in range(len(ODD_NAMES), count))][start : start + 100]
+        tools = [Tool(name=name, description="d" * 10_000, input_schema=ODD_SCHEMA) for name in names[: count - start]]
+        return ListToolsResult(tools=tools, next_cursor=str(start + 100) if start + 100 < count else None)
+
+    async def call_tool(ctx, params) -> CallToolResult:
+        said = TextContent(type="text", text=f"{params.name} {sorted((params.arguments or {}).items(), key=str)}")
+        return CallToolResult(content=[said, ImageContent(type="image", data="AAAA", mime_type="image/png")])
+
+    odd = Server("odd", on_list_tools=list_tools, on_call_tool=call_tool)
+    async with stdio_server() as (read, write):
+        await odd.run(read, write, odd.create_initialization_options())
+
+
 logging.disable(logging.CRITICAL)
 if mode == "stdio":
     sys.stderr.write("started\n")
     server.run()
+elif mode == "odd":
+    anyio.run(serve_odd, int(arguments[0]))
 else:
     serve_http(server.sse_app() if mode == "sse" else server.streamable_http_app())

@@ -27,7 +27,7 @@ class Connection:
 
     def __init__(self, spec: ServerSpec) -> None:
         self.spec = spec
-        self.settled, self.over = asyncio.Event(), asyncio.Event()
+        self.settled, self.over, self.ended = asyncio.Event(), asyncio.Event(), False
         self.client: Any = None
         self.name = ""
         self.tools: list[Any] = []
@@ -63,7 +63,7 @@ class Connection:
         except BaseException as error:  # noqa: BLE001 - boundary: told to whoever opened it, or calls next
             self.failure = error
         finally:
-            self.client = None
+            self.client, self.ended = None, True
             self.over.set()
             self.settled.set()
 
@@ -116,15 +116,15 @@ class Connection:
                 'More time: MCPClient(…, adapter_kwargs={"call_timeout": 3600}), or None for no limit'
             ) from None
         except MCPError as error:
+            message = http_reason(answer, error.message) or plain_text(error.message, MAX_ERROR)
             if answer.session_over:
                 self.stop()
-                raise SessionOver from error
+                raise SessionOver(f"{where} {message}") from error
             if error.code == CONNECTION_CLOSED:
-                raise await self._lost(where, error) from error
-            message = http_reason(answer) or plain_text(error.message, MAX_ERROR)
+                raise await self._lost(where) from error
             raise MCPServerError(f"{where} {message}") from error
         except (anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
-            raise await self._lost(where, error) from error
+            raise await self._lost(where) from error
         except (RuntimeError, ValueError) as error:  # a result that the SDK finds to be against the protocol
             raise MCPServerError(f"{where} unusable result: {plain_text(str(error), MAX_ERROR)}") from error
         finally:
@@ -140,19 +140,18 @@ class Connection:
         """Why the connection failed, as the rest of a sentence."""
         return why(self.failure, self.spec, self.answer) + self._noise_text()
 
-    async def _lost(self, where: str, error: BaseException) -> MCPServerError:
-        self.stop()
-        await self._hear_out()
+    async def _lost(self, where: str) -> MCPServerError:
+        await self._hear_out()  # not stop(): over HTTP it can be this one answer that broke off
         reason = f" ({why(self.failure, self.spec, self.answer)})" if self.failure else ""
         return MCPServerError(
-            f"{where} the server went away during the call{reason}; whether the call had its effect is not known. "
+            f"{where} the connection was lost during the call{reason}; whether it had its effect is not known. "
             f"The next call connects again{self.words.text}"
         )
 
     async def _hear_out(self) -> None:
         """Give what the server said last a moment to arrive."""
         for _ in range(50):
-            if self.failure is not None and self.words.complete:
+            if self.ended and self.words.complete:
                 return
             await asyncio.sleep(0.01)
 
@@ -196,16 +195,29 @@ def leaves(error: BaseException | None) -> Iterator[BaseException]:
         yield error
 
 
-def http_reason(answer: HttpAnswer) -> str:
-    """What an HTTP status says; empty where it says nothing."""
+_STAND_INS = ("Server returned an error response", "Not Found", "Session terminated")
+"""What the SDK says where it has nothing but the HTTP status."""
+
+
+def http_reason(answer: HttpAnswer, said: str = "") -> str:
+    """What an HTTP status and the server's own words say; empty where there is no such status."""
     if answer.status in (401, 403):
         return (
             f"HTTP {answer.status}: the server wants credentials, or other ones. "
             'Give them in the dict: {"url": …, "headers": {"Authorization": "Bearer …"}}'
         )
-    if answer.status == 404:
-        return "HTTP 404: there is no MCP server at this path (many are at /mcp, older ones at /sse)"
-    return f"HTTP {answer.status}" if answer.status >= 400 else ""
+    if answer.status < 400:
+        return ""
+    return f"HTTP {answer.status}" + (f": {plain_text(said, MAX_ERROR)}" if said and said not in _STAND_INS else "")
+
+
+_ADVICE = {
+    404: " (there is no MCP server at this path; many are at /mcp, older ones at /sse)",
+    400: ' (is the transport right: "streamable-http", or "sse"?)',
+    405: ' (is the transport right: "streamable-http", or "sse"?)',
+    406: ' (is the transport right: "streamable-http", or "sse"?)',
+}
+"""What a status means where a connection is opened."""
 
 
 def why(failure: BaseException | None, spec: ServerSpec, answer: HttpAnswer) -> str:
@@ -228,9 +240,10 @@ def why(failure: BaseException | None, spec: ServerSpec, answer: HttpAnswer) -> 
             return str(error)
         if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
             return "ended before it answered as an MCP server"
-    if http_reason(answer):
-        return f"refused: {http_reason(answer)}"
     found = next(leaves(failure), None)
+    refusal = http_reason(answer, str(found) if isinstance(found, MCPError) else "")
+    if refusal:
+        return f"refused: {refusal}{_ADVICE.get(answer.status, '')}"
     if found is None:
         return "ended"
     said = _first_line(found)

@@ -181,8 +181,8 @@ class Server:
             return await (await self._connected()).call(tool, arguments, mailbox, self._call_timeout)
         try:
             return await (await self._connected()).call(tool, arguments, mailbox, self._call_timeout)
-        except SessionOver:
-            raise MCPServerError(f"MCP server {self.spec.label} forgot the session twice; nothing was done") from None
+        except SessionOver as error:
+            raise MCPServerError(str(error)) from error
 
     async def _connected(self) -> Connection:
         async with self._opening:

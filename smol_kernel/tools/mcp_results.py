@@ -74,7 +74,7 @@ def read_result(result: Any, structured: bool, where: str) -> Any:
         raise MCPServerError(f"{where} the result is too large: {len(contents)} contents, {size:,} characters")
     if structured and result.structured_content is not None:
         return result.structured_content
-    values = [_value(each, where) for each in contents]
+    values = [_value(each, where) for each in contents] if len(contents) == 1 else [_spared(each) for each in contents]
     if not values:
         return None
     value = "\n".join(values) if all(isinstance(each, str) for each in values) else values
@@ -91,6 +91,14 @@ def read_result(result: Any, structured: bool, where: str) -> Any:
 def _raw(content: Any) -> str:
     resource = getattr(content, "resource", content)
     return getattr(resource, "text", None) or getattr(resource, "data", None) or getattr(resource, "blob", None) or ""
+
+
+def _spared(content: Any) -> Any:
+    """The value of one content of several: a broken one does not cost the others."""
+    try:
+        return _value(content, "left out:")
+    except MCPServerError as error:
+        return f"({error})"
 
 
 def _value(content: Any, where: str) -> Any:

@@ -58,7 +58,7 @@ def tool_names(tools: Sequence[tuple[str, str]]) -> list[str]:
     names: list[str] = []
     for server, name in tools:
         plain = python_name(name)
-        names.append(plain if len(owners[plain]) == 1 else python_name(f"{python_name(server, 'server')}_{plain}"))
+        names.append(plain if len(owners[plain]) == 1 else python_name(f"{_input_name(server)}_{plain}"))
     return _numbered(names)
 
 

@@ -104,7 +104,7 @@ def _stdio_spec(parameters: Any) -> ServerSpec:
         raise ConfigError('the MCP server\'s "command" is empty')
     if parameters.cwd is not None and not os.path.isdir(parameters.cwd):
         raise ConfigError(f'the MCP server\'s "cwd" {str(parameters.cwd)!r} is no folder')
-    subject = next((arg for arg in parameters.args if not arg.startswith("-")), "")
+    subject = next((arg for arg in parameters.args if not arg.startswith("-") and len(arg.split()) == 1), "")
     label = " ".join(filter(None, [os.path.basename(parameters.command), os.path.basename(subject) or subject]))
     return ServerSpec(label=label[:100], transport="stdio", stdio=parameters)
 

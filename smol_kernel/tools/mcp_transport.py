@@ -73,7 +73,8 @@ class HttpAnswer:
 
     status: int = 0
     session_over: bool = False
-    """True: the server does not know our session any more, and did nothing."""
+    """True: the server does not know our session any more, and did nothing. (The protocol asks for 404; many servers
+    say 400. What a tool says comes with 200.)"""
 
 
 http_answer: ContextVar[HttpAnswer | None] = ContextVar("mcp_http_answer", default=None)
@@ -132,7 +133,7 @@ def _http_client(spec: ServerSpec) -> httpx2.AsyncClient:
         answer = http_answer.get()
         if answer is not None and response.request.method == "POST":
             answer.status = response.status_code
-            answer.session_over = response.status_code == 404 and "mcp-session-id" in response.request.headers
+            answer.session_over = response.status_code in (400, 404) and "mcp-session-id" in response.request.headers
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             response.stream = Capped(response.stream, response.headers.get("content-encoding", "identity"))
 

@@ -1,0 +1,394 @@
+"""The MCP client, against real servers: of the Python SDK over stdio, streamable HTTP and SSE, and one from npm."""
+
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from mcp import StdioServerParameters
+from model_server import unused_address
+
+from smol_kernel import CodeAgent, LogLevel, ScriptedModel
+from smol_kernel.errors import ConfigError, MCPServerError, MCPTimeoutError, MissingDependencyError, ToolError
+from smol_kernel.events import ToolProgress, ToolReturned, listening
+from smol_kernel.tools.collection import ToolCollection
+from smol_kernel.tools.mcp import MCPClient
+from smol_kernel.tools.mcp_schema import read_inputs, tool_names
+
+SERVER = Path(__file__).with_name("mcp_server.py")
+EVERYTHING = "@modelcontextprotocol/server-everything@2026.8.31"
+
+
+def stdio(*arguments, **fields):
+    return {"command": sys.executable, "args": [str(SERVER), *(arguments or ["stdio"])], **fields}
+
+
+def by_name(client):
+    return {tool.name: tool for tool in client.get_tools()}
+
+
+class HttpServer:
+    """A server in a process of its own, over HTTP; it can be killed, and started again at the same port."""
+
+    def __init__(self, mode):
+        self.mode, self.port, self.process = mode, 0, None
+        self.start()
+        self.transport = {"http": "streamable-http", "sse": "sse"}[mode]
+        self.url = f"http://127.0.0.1:{self.port}/{'mcp' if mode == 'http' else 'sse'}"
+        self.spec = {"url": self.url, "transport": self.transport}
+
+    def start(self):
+        command = [sys.executable, str(SERVER), self.mode, str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def http():
+    server = HttpServer("http")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def sse():
+    server = HttpServer("sse")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def client():
+    with_env = StdioServerParameters(command=sys.executable, args=[str(SERVER), "stdio"], env={"GIVEN": "yes"})
+    client = MCPClient(with_env)
+    yield client
+    client.disconnect()
+
+
+@pytest.fixture
+def tools(client):
+    return by_name(client)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """The server of the protocol's authors, from npm; where npm is missing this fails."""
+    folder = tmp_path_factory.mktemp("npm")
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.fail("npm is not found: install Node.js, the MCP client is tested with a server from npm")
+    command = [npm, "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder), EVERYTHING]
+    subprocess.run(command, check=True, timeout=150, stdin=subprocess.DEVNULL)
+    return str(folder / "node_modules/@modelcontextprotocol/server-everything/dist/index.js")
+
+
+# What a model reads of the tools, and what it gets
+
+
+def test_a_tool_is_described_by_the_servers_schema(tools):
+    assert tools["get_sum"].signature == (
+        "get_sum(numbers: list[int], unit: Literal['m', 'km'] = 'm', scale: float | None = None) -> Any"
+    )
+    person = tools["register"].inputs["person"]
+    assert person["type"] == "object" and person["required"] == ["name"]
+    assert person["properties"]["age"] == {"type": "integer", "nullable": True, "description": "Age"}
+    assert person["properties"]["addresses"]["items"]["properties"]["city"]["default"] == "Paris"
+    assert "name (str), age (int | None, optional), addresses (list[dict], optional)" in person["description"]
+    assert "city: Name of the city." in tools["weather"].to_code_prompt()
+    assert all(tool.threaded and tool.output_type == "object" for tool in tools.values())
+
+
+def test_arguments_and_texts_cross(tools):
+    assert tools["echo"]("Grüße 🌍") == "Grüße 🌍"
+    assert tools["echo"]({"text": "as in smolagents"}) == "as in smolagents"
+    assert tools["get_sum"]((1, 2), scale=2, unit="km") == "6 km"
+    assert tools["get_sum"](numbers=[1], scale=None) == "1 m"
+    assert tools["register"]({"name": "Ada", "addresses": [{"street": "x"}]}, {"a": 1}) == "Ada None ['Paris'] {'a': 1}"
+    assert tools["texts"]() == "one\ntwo"
+    assert tools["nothing"]() is None
+
+
+def test_contents_of_other_kinds(tools):
+    image = tools["picture"](width=4, height=3)
+    assert image.size == (4, 3)
+    assert tools["sound"]() == b"RIFFdata"
+    assert tools["mixed"]() == ["first", "a memo", b"\x00\x01", "linked: memo://3"]
+
+
+@pytest.mark.parametrize("where", ["http", "sse", "stdio"])
+def test_structured_output(request, where):
+    spec = stdio() if where == "stdio" else request.getfixturevalue(where).spec
+    with MCPClient(spec, structured_output=True) as found:
+        tools = {tool.name: tool for tool in found}
+        assert tools["weather"]("Rome") == {"city": "Rome", "degrees": 21.5}
+        assert tools["weather"].output_schema["properties"]["degrees"]["type"] == "number"
+        assert tools["weather"].signature.endswith("-> dict")
+        assert tools["as_json"]() == {"answer": [42]}
+        assert tools["echo"]("no JSON") == "no JSON"
+        assert tools["picture"]().size == (4, 3)
+
+
+def test_without_structured_output_all_is_text(tools):
+    assert tools["weather"]("Rome").replace(" ", "").split() == ["{", '"city":"Rome",', '"degrees":21.5', "}"]
+    assert tools["as_json"]() == '{"answer": [42]}'
+    assert tools["weather"].output_schema is None
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda t: t["fail"]("the disk is full"), MCPServerError, "mcp_server.py, tool 'fail': .*the disk is full"),
+        (lambda t: t["register"]({"age": 1}), MCPServerError, "Field required"),
+        (lambda t: t["get_sum"]("12"), ToolError, "needs a list for 'numbers', not the str '12'"),
+        (lambda t: t["get_sum"]([1], unit="cm"), ToolError, "needs one of 'm', 'km'"),
+        (lambda t: t["get_sum"](), ToolError, "needs the argument 'numbers'"),
+        (lambda t: t["get_sum"]([1], scale=float("nan")), ToolError, "scale is nan, which JSON cannot say"),
+        (lambda t: t["register"]({"name": {1: object()}}), ToolError, r"person\['name'\]\[1\] is a object"),
+        (lambda t: t["large"](65 << 20), MCPServerError, "too large: 1 contents, 68,157,440 characters"),
+        (lambda t: t["picture"](9_000, 9_000), MCPServerError, "9000 × 9000 pixels, more than 50,000,000"),
+    ],
+)
+def test_what_goes_wrong_in_a_call_is_said(tools, call, error, words):
+    with pytest.raises(error, match=words):
+        call(tools)
+    assert tools["echo"]("still there") == "still there"
+
+
+def test_an_answer_over_http_is_capped_while_it_is_read(http):
+    with MCPClient(http.url) as tools:
+        tools = {tool.name: tool for tool in tools}
+        assert len(tools["large"](3 << 20)) == 3 << 20
+        with pytest.raises(MCPServerError, match="larger than 64 MB"):
+            tools["large"](65 << 20)
+        assert tools["echo"]("still there") == "still there"
+
+
+def test_odd_schemas_and_names_are_made_to_fit():
+    with MCPClient(stdio("odd", "8")) as tools:
+        assert [tool.name for tool in tools] == ["open_", "a_b", "a_b_2", "_1st", "import_", "final_answer_", "weißgut", "tool"]
+        tool = tools[0]
+        assert tool.signature == (
+            "open_(tree: dict, class_: Literal['a', 'b'] | None, user_id: int = 0, far: Any = None, "
+            "both: str | list = None) -> Any"
+        ).replace("both: str | list = None", "both: str | list | None = None")
+        assert tool.inputs["tree"]["description"].startswith("A red tree. Keys: children (list[dict], optional)")
+        assert len(tool.description) == 8_000
+        said, left_out = tool({"children": []}, "a", user_id=7)
+        assert said == "open [('class', 'a'), ('tree', {'children': []}), ('user-id', 7)]"
+        assert "an image that cannot be read" in left_out
+        assert tool(tree={})[0] == "open [('class', None), ('tree', {})]"
+    with pytest.raises(MCPServerError, match="offers more than 500 tools"):
+        MCPClient(stdio("odd", "700"))
+
+
+def test_names_of_several_servers():
+    tools = [("git-hub", "search"), ("jira/x", "search"), ("jira/x", "close"), ("jira/x", "search")]
+    assert tool_names(tools) == ["git_hub_search", "jira_x_search", "close", "jira_x_search_2"]
+
+
+@pytest.mark.parametrize("schema", [None, [], {"properties": [1]}, {"$ref": "#"}, {"properties": {"a": True, "b": None}}])
+def test_a_schema_that_says_nothing_stops_nothing(schema):
+    inputs, _, required = read_inputs(schema)
+    assert not required and all(spec["type"] == "any" for spec in inputs.values())
+
+
+def test_a_stdio_server_gets_no_keys_of_the_host(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    with MCPClient(stdio(env={"GIVEN": "yes"})) as tools:
+        environment = dict(line.split("=", 1) for line in {t.name: t for t in tools}["environment"]().splitlines())
+    assert environment["GIVEN"] == "yes" and "OPENAI_API_KEY" not in environment
+    assert environment.keys() <= {"GIVEN", "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LC_CTYPE"}
+
+
+# Calls under way
+
+
+def test_progress_and_warnings_reach_the_listener_of_the_call(tools):
+    heard = []
+    with listening(heard.append):
+        assert tools["count"](3) == "done"
+    tools["count"](1)
+    assert [(e.tool, e.text, e.done, e.total) for e in heard] == [
+        ("count", "at 1", 1, 3),
+        ("count", "at 2", 2, 3),
+        ("count", "at 3", 3, 3),
+        ("count", "warning: counted", None, None),
+    ]
+
+
+@pytest.mark.parametrize("where", ["http", "stdio"])
+def test_calls_run_side_by_side_through_one_connection(request, where):
+    spec = stdio() if where == "stdio" else request.getfixturevalue(where).spec
+    with MCPClient(spec) as tools, ThreadPoolExecutor(5) as pool:
+        tools = {tool.name: tool for tool in tools}
+        assert list(pool.map(lambda _: tools["meet"](5), range(5))) == ["met"] * 5  # each waits for the others
+        assert len({tools["pid"]() for _ in range(3)}) == 1
+
+
+def test_a_call_that_takes_too_long_is_cancelled_on_the_server(tmp_path):
+    client = MCPClient(stdio(), adapter_kwargs={"call_timeout": 0.5})
+    tools = by_name(client)
+    with pytest.raises(MCPTimeoutError, match=r"tool 'hang': no answer within 0.5 s.*call_timeout"):
+        tools["hang"](str(tmp_path / "cancelled"))
+    assert tools["echo"]("answered after that") == "answered after that"
+    client.disconnect()
+    assert (tmp_path / "cancelled").exists()
+
+
+def test_disconnect_ends_the_calls_under_way(tmp_path):
+    client = MCPClient(stdio())
+    tools, started, errors = by_name(client), threading.Event(), []
+
+    def call():
+        with listening(lambda event: started.set()), pytest.raises(MCPServerError) as caught:
+            tools["hang"]("")
+        errors.append(str(caught.value))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert started.wait(20)
+    client.disconnect()
+    thread.join(20)
+    assert "tool 'hang': disconnected during the call" in errors[0]
+    with pytest.raises(ToolError, match="not connected.*connect"):
+        client.get_tools()
+    with pytest.raises(MCPServerError, match="not connected"):
+        tools["echo"]("x")
+    client.connect()
+    assert tools["echo"]("the same tool, connected again") == "the same tool, connected again"
+    client.disconnect()
+    client.disconnect()
+
+
+# Servers that go away
+
+
+def test_a_server_that_died_is_named_and_started_again(tools):
+    first = tools["pid"]()
+    with pytest.raises(MCPServerError) as caught:
+        tools["die"]()
+    assert "mcp_server.py, tool 'die': the connection was lost during the call" in str(caught.value)
+    assert "the last words" in str(caught.value)
+    assert tools["pid"]() != first
+
+
+@pytest.mark.parametrize("mode", ["http", "sse"])
+def test_an_http_server_that_was_started_again(mode):
+    server = HttpServer(mode)
+    with MCPClient(server.spec) as tools:
+        tools = {tool.name: tool for tool in tools}
+        server.kill()
+        with pytest.raises(MCPServerError, match=f"{server.url} cannot be reached|{server.url}, tool 'echo': .*lost"):
+            tools["echo"]("gone")
+        with pytest.raises(MCPServerError, match="cannot be reached"):
+            tools["echo"]("still gone")
+        server.start()
+        assert tools["echo"]("back") == "back"
+    server.kill()
+
+
+@pytest.mark.parametrize("keep", ["client", "tools", "nothing"])
+def test_the_portal_ends_with_the_interpreter_or_with_its_last_holder(keep):
+    code = f"""
+import gc, os, sys, threading, time
+from smol_kernel.tools.mcp import MCPClient
+client = MCPClient({stdio()!r})
+tools = {{tool.name: tool for tool in client.get_tools()}}
+pid = int(tools["pid"]())
+if {keep!r} == "client": del tools
+if {keep!r} != "client": del client
+if {keep!r} == "nothing":
+    portal = next(t for t in threading.enumerate() if t.name == "mcp portal")
+    del tools
+    gc.collect()
+    portal.join(20)
+    assert not portal.is_alive()
+elif {keep!r} == "tools":
+    gc.collect()
+    assert tools["echo"]("works without its client") == "works without its client"
+print(pid)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == ""
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
+
+
+# Bad parameters
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        (7, "StdioServerParameters, a dict or a URL, not as 7"),
+        ([], "empty list"),
+        ({}, 'either "url".*or "command"'),
+        ({"url": "http://x/mcp", "command": "x"}, 'either "url".*or "command"'),
+        ("127.0.0.1:8000/mcp", "write it in full, as http://"),
+        ("ftp://x/mcp", "write it in full, as http://"),
+        ("http://x:99999/mcp", "Port out of range"),
+        ({"url": "http://x/mcp", "transport": "ws"}, "transport 'ws' is unknown: use 'streamable-http' or 'sse'"),
+        ({"url": "http://x/mcp", "headers": {"a": 1}}, "dict of strings"),
+        ({"command": "x", "token": "secret"}, "no parameter 'token'"),
+        ({"command": "x", "args": "y"}, "args: Input should be a valid list"),
+        ({"command": ""}, '"command" is empty'),
+        ({"command": "x", "cwd": "/no/such/folder"}, "'/no/such/folder' is no folder"),
+    ],
+)
+def test_wrong_parameters_are_named(parameters, words):
+    with pytest.raises(ConfigError, match=words):
+        MCPClient(parameters)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"connect_timeout": "3"}, "connect_timeout has to be a number"), ({"retries": 3}, "no 'retries': there are")],
+)
+def test_wrong_adapter_kwargs_are_named(given, words):
+    with pytest.raises(ConfigError, match=words):
+        MCPClient(stdio(), adapter_kwargs=given)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"command": "no-such-command"}, "the command 'no-such-command' is not found"),
+        ({"command": __file__}, "is not executable"),
+        ({"command": sys.executable, "args": ["-c", "print('hello')"]}, "ended before it answered.*'hello'"),
+        ({"command": sys.executable, "args": ["-c", "raise SystemExit('no config')"]}, "stderr:\n +no config"),
+        ({"command": "cat"}, "MCP server cat did not answer as an MCP server"),
+        (f"http://{unused_address()}/mcp" if False else "http://127.0.0.1:9/mcp", "cannot be reached"),
+    ],
+)
+def test_what_is_no_mcp_server_is_said(parameters, words, capfd):
+    with pytest.raises(MCPServerError, match=f"(?s){words}"):
+        MCPClient([stdio(), parameters])
+    assert capfd.readouterr() == ("", "")  # nothing of the server or the SDK spills into the notebook
+
+
+def test_a_server_that_is_silent_runs_into_the_connect_timeout():
+    silent = {"command": sys.executable, "args": ["-c", "import sys; sys.stdin.read()"]}
+    with pytest.raises(MCPTimeoutError, match="did not answer within 0.5 s.*connect_timeout"):
+        MCPClient(silent, adapter_kwargs={"connect_timeout": 0.5})
+
+
+def test_what_http_refuses_is_said(http, sse):
+    with pytest.raises(MCPServerError, match="HTTP 404.*no MCP server at this path"):
+        MCPClient(http.url + "/wrong?token=secret")
+    with pytest.raises(MCPServerError, match="HTTP 405.*is the transport right"):
+        MCPClient({"url": sse.url})
+
+
+def test_the_sdk_is_needed_in_version_2(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'smol-kernel\[mcp\]'"):
+        MCPClient(stdio())
