@@ -138,7 +138,10 @@ class StepRecord:
     progress: str = ""
     """The line that the action is still writing over."""
     calls: list[CallRecord] = field(default_factory=list)
+    beforehand: list[Note] = field(default_factory=list)
+    """What happened before there was an action."""
     notes: list[Note] = field(default_factory=list)
+    """What happened from then on."""
     runs: list[Transcript] = field(default_factory=list)
     """What agents did that were called in another way than by one of `calls`."""
     status: str = ""
@@ -193,6 +196,11 @@ class StepRecord:
     def open_calls(self) -> list[CallRecord]:
         """Those that still last."""
         return [call for call in self.calls if call.ok is None]
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is anything beside the action."""
+        return bool(self.beforehand or self.notes or any(self.all_runs()))
 
     def all_runs(self) -> Iterator[Transcript]:
         """What called agents did in this step, in the order of the calls."""
