@@ -281,6 +281,22 @@ def test_a_structured_call_that_was_never_made_stands_in_the_code(account):
     assert "add(a=" in re.sub("<.*?>", "", account(fold(structured(ok=False))))
 
 
+@pytest.mark.parametrize(
+    ("events", "title"),
+    [
+        ([], "Asking the model"),
+        ([replied("p", 1, 1, 1, content="", tool_calls=[{}])], "Asking the model"),
+        (
+            [replied("p", 1, 1, 1, content="", tool_calls=[{}]), StepFinished(**ONE, error_type="E")],
+            "A call that could not be made",
+        ),
+        (structured()[2:4], "Calls search, add"),
+    ],
+)
+def test_a_step_of_structured_calls_has_a_title(events, title):
+    assert fold([started("p", "t"), StepStarted(**ONE), *events]).steps[0].title == title
+
+
 def test_structured_calls_on_the_console_and_as_cells():
     text = printed(structured())
     assert text.count("search(query='x')") == 1

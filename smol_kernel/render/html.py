@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from smol_kernel.render.plain import counted, fixed, in_columns, plain, shorten
+from smol_kernel.render.plain import counted, fixed, in_columns, one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
@@ -79,7 +79,7 @@ def answer_html(transcript: Transcript) -> str:
     return f'<div class="smol-final">{_ending(transcript) or "<p>No answer.</p>"}</div>'
 
 
-def _ending(transcript: Transcript) -> str:
+def _ending(transcript: Transcript, brief: bool = False) -> str:
     parts: list[str] = []
     if transcript.state == "error":
         parts.append(
@@ -88,7 +88,7 @@ def _ending(transcript: Transcript) -> str:
     elif transcript.state != "success" and transcript.error:
         parts.append(f"<p>{_text(transcript.error)}</p>")
     if transcript.answered:
-        parts.append(_answer(transcript))
+        parts.append(f"<p>{_text(one_line(transcript.answer_text))}</p>" if brief else _answer(transcript))
     return "".join(parts)
 
 
@@ -148,7 +148,7 @@ def _run(run: Transcript, times: bool, brief: bool, heading: str = "") -> str:
     facts = "".join(f" · {escape(part)}" for part in parts)
     task = f'<p class="smol-task">{escape(shorten(plain(run.task).strip(), characters=2_000))}</p>'
     rows = "".join(_brief(row) if brief else row_html(row, times=times) for row in run.rows)
-    answer = _ending(run)
+    answer = _ending(run, brief)
     answer = f'<div class="smol-final">{answer}</div>' if answer else ""
     return (
         f'<details class="smol-sub"{" open" if run.state == "running" else ""}>'

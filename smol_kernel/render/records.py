@@ -16,6 +16,7 @@ Note: TypeAlias = ModelFellBack | Checked | Compacted | MemoryEdited | HandedOff
 """What happened beside the action and is told in a line."""
 NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff)
 
+_CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[^.][.!?])\s+(?=[A-Z])")
 
 
@@ -170,12 +171,14 @@ class StepRecord:
         first = next((line.strip() for line in self.thought.splitlines() if line.strip()), "")
         if first:
             return _SENTENCE.split(first, maxsplit=1)[0]
-        if self.only_calls and self.calls:
-            return "Calls " + ", ".join(dict.fromkeys(call.tool for call in self.calls))
+        if self.only_calls and (names := dict.fromkeys(_CALLED.findall(self.code))):
+            return f"Calls {', '.join(names)}"
         if self.code:
             return "Runs code"
         if self.state == "thinking":
             return "Asking the model"
+        if self.only_calls:
+            return "A call that could not be made"
         if self.replied:
             return "A reply without code"
         return "An unfinished reply" if self.reply.strip() else "No reply"

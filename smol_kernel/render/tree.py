@@ -39,7 +39,8 @@ def _branches(agent: Any, above: set[int]) -> Iterator[str]:
 
 
 def _tool(tool: Any) -> str:
-    return _with_words(getattr(tool, "signature", None) or str(getattr(tool, "name", tool)), tool.description)
+    head = getattr(tool, "signature", None) or str(getattr(tool, "name", tool))
+    return _with_words(head, getattr(tool, "description", None))
 
 
 def _with_words(head: str, words: Any) -> str:
