@@ -143,7 +143,12 @@ def _step(step: StepRecord) -> list[str]:
     shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
     text = "\n".join(filter(None, [*shown, error_text(step)]))
     blocks += [fenced(text)] if text else []
-    blocks += [run_markdown(run) for call in step.calls for run in call.runs]
+    return blocks + beside_markdown(step)
+
+
+def beside_markdown(step: StepRecord) -> list[str]:
+    """What called agents did in the step, and what else happened from its action on."""
+    blocks = [run_markdown(run) for call in step.calls for run in call.runs]
     return [*blocks, *map(note_markdown, step.notes), *map(run_markdown, step.runs)]
 
 

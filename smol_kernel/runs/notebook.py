@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.events import Output
-from smol_kernel.render.markdown import fenced, note_markdown, plan_markdown, run_markdown, safe_markdown
+from smol_kernel.render.markdown import (
+    beside_markdown,
+    fenced,
+    note_markdown,
+    plan_markdown,
+    run_markdown,
+    safe_markdown,
+)
 from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, shown_html
@@ -114,6 +121,7 @@ def _rows(transcript: Transcript) -> Iterator[NotebookNode]:
             continue
         count += 1
         words = f"**{step.number}.** {safe_markdown(step.thought or step.title)}"
+        words = "\n\n".join([words, *map(note_markdown, step.beforehand)])
         if step.code and step.status in _RAN:
             part = part_of(step) if step.final else None
             if part is not None:
@@ -122,8 +130,7 @@ def _rows(transcript: Transcript) -> Iterator[NotebookNode]:
             yield _code(step, part.text() if isinstance(part, Part) else step.code, count, transcript)
         else:
             yield _markdown(f"step-{step.number}", "\n\n".join([words, *_as_text(step)]), step)
-        if step.has_more:
-            beside = [*map(note_markdown, step.beforehand + step.notes), *map(run_markdown, step.all_runs())]
+        if beside := beside_markdown(step):
             yield _markdown(f"step-{step.number}-beside", "\n\n".join(beside), step)
 
 
