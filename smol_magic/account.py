@@ -21,7 +21,7 @@ def account(transcript: Transcript) -> tuple[dict[str, str], dict[str, Any]]:
         "text/html": account_html(transcript),
         "text/markdown": account_markdown(transcript),
     }
-    totals = transcript.totals
+    totals = transcript.whole  # with what agents it called used
     details = {
         "run": transcript.run,
         "state": transcript.state,
@@ -30,5 +30,6 @@ def account(transcript: Transcript) -> tuple[dict[str, str], dict[str, Any]]:
         "seconds": totals.seconds,
         "input_tokens": totals.input_tokens,
         "output_tokens": totals.output_tokens,
+        "cost": totals.cost,
     }
     return data, {"smol": details}

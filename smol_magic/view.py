@@ -18,13 +18,15 @@ from IPython.display import display, publish_display_data
 
 from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, Notice, ToolCalled
-from smol_kernel.render.html import is_open, step_html
+from smol_kernel.render.html import row_html
 from smol_kernel.render.plain import counted
-from smol_kernel.render.style import STYLE
-from smol_kernel.render.transcript import STATES, model_label
+from smol_kernel.render.records import PlanRecord, StepRecord
+from smol_kernel.render.style import MORE_STYLE, STYLE
+from smol_kernel.render.text import run_name, totals_words
+from smol_kernel.render.transcript import STATES, Transcript, model_label
 
 if TYPE_CHECKING:
-    from smol_kernel.render.transcript import StepRecord, Transcript
+    from smol_kernel.render.transcript import Row
 
 LEAST_SECONDS = 0.1  # between two drawings
 CLOCK_SECONDS = 1.0  # the clock goes on where nothing happens
@@ -147,7 +149,7 @@ class LiveView:
         head = HBox([self._title, self._button])
         head.add_class("smol-view-head")
         self._body = VBox([self._bar, self._steps, self._foot])
-        self._root = VBox([HTML(STYLE + _STYLE), head, self._body])
+        self._root = VBox([HTML(STYLE + MORE_STYLE + _STYLE), head, self._body])
         self._root.add_class("smol-run").add_class("smol").add_class("smol-view")
         self._drawn: dict[int, tuple[Any, ...]] = {}
         self._task, self._notice, self._stopping = "", "", False
@@ -241,13 +243,12 @@ class LiveView:
             logging.getLogger(__name__).exception("the view of a run could not be drawn")
 
     def _draw_steps(self) -> None:
-        steps = self._transcript.steps
         cards = list(self._steps.children)
-        for index, step in enumerate(steps):
-            seen = _fingerprint(step)
+        for index, row in enumerate(self._transcript.rows):
+            seen = _fingerprint(row)
             if self._drawn.get(index) == seen:
                 continue
-            drawn = step_html(step, open=is_open(step))
+            drawn = row_html(row)
             self._drawn[index] = seen
             if index < len(cards):
                 cards[index].value = drawn
@@ -266,14 +267,14 @@ class LiveView:
         transcript, parts = self._transcript, []
         if transcript.steps:
             parts.append(f"step {transcript.steps[-1].number} of {transcript.max_steps}")
-        parts += [*_tokens(transcript), _clock(time.monotonic() - self._started)]
+        parts += [*totals_words(transcript), _clock(time.monotonic() - self._started)]
         if doing := self._doing():
             parts.append(f"<b>{html.escape(doing)}</b>")
         return " · ".join(parts)
 
     def _doing(self) -> str:
-        steps = self._transcript.steps
-        calls = [call for call in steps[-1].calls if call.ok is None] if steps else []
+        runs = [self._transcript, *self._transcript.family()]
+        calls = [call for run in runs for step in run.steps[-1:] for call in step.open_calls]
         held = [call for call in calls if call.blocking]
         if any(call.tool == "input" for call in calls):
             return "the action asks you for input"
@@ -283,18 +284,17 @@ class LiveView:
             return "stopping …"
         if self._notice:
             return self._notice
-        if calls:
-            return "waiting for " + ", ".join(sorted({call.tool for call in calls}))
-        if not steps:
-            return "starting"
-        return {"thinking": "the model is asked", "running": "the action runs"}.get(steps[-1].state, "")
+        called = [run for run in runs[1:] if run.state == "running"]
+        if called:
+            return " · ".join(f"{run_name(run)}: {_doing_alone(run)}" for run in called)
+        return _doing_alone(self._transcript)
 
     def _summary(self, failure: BaseException | None) -> tuple[str, str, list[str]]:
         """The one line that stays: a word for the state, its colour, and the facts."""
         transcript = self._transcript
         state = "interrupted" if isinstance(failure, KeyboardInterrupt) else transcript.state
         word, kind = STATES.get("error" if state == "running" else state, (state, "warn"))
-        facts = [counted(len(transcript.steps), "step"), *_tokens(transcript)]
+        facts = [counted(len(transcript.steps), "step"), *totals_words(transcript)]
         facts.append(_clock(time.monotonic() - self._started))
         return word, kind, facts
 
@@ -308,23 +308,39 @@ def _close(widget: Any) -> None:
             model.close()
 
 
-def _fingerprint(step: StepRecord) -> tuple[Any, ...]:
-    """Changes whenever the card of the step does."""
-    answered = sum(call.ok is not None for call in step.calls)
-    length = sum(len(output.text) for output in step.outputs)
-    parts = (len(step.reply), len(step.outputs), length, len(step.calls), answered, step.seconds)
-    return (step.state, step.code, step.progress, step.repaired_in, step.error, *parts)
+def _doing_alone(run: Transcript) -> str:
+    """What a run does now, apart from the agents it called."""
+    last = run.rows[-1] if run.rows else None
+    if isinstance(last, PlanRecord):
+        return "makes a plan" if last.state == "thinking" else "starts"
+    if not isinstance(last, StepRecord):
+        return "starts" if run.parent else "starting"
+    calls = last.open_calls
+    told = [f"{call.tool} {call.progress}" for call in calls if call.progress]
+    if calls:
+        return "waiting for " + ", ".join(told or sorted({call.tool for call in calls}))
+    return {"thinking": "the model is asked", "running": "the action runs"}.get(last.state, "")
+
+
+def _fingerprint(row: Row) -> tuple[Any, ...]:
+    """Changes whenever the card of the row does."""
+    if isinstance(row, Transcript):
+        return (row.state, row.answered, *map(_fingerprint, row.rows))
+    if isinstance(row, PlanRecord):
+        return (row.state, len(row.text), row.totals.seconds)
+    if not isinstance(row, StepRecord):
+        return ()
+    answered = sum(call.ok is not None for call in row.calls)
+    length = sum(len(output.text) for output in row.outputs)
+    parts = (len(row.reply), len(row.outputs), length, len(row.calls), answered, row.seconds)
+    parts += (len(row.beforehand), len(row.notes))
+    moving = (row.progress, *(call.progress for call in row.open_calls), *map(_fingerprint, row.all_runs()))
+    return (row.state, row.code, row.repaired_in, row.error, *parts, *moving)
 
 
 def _facts(transcript: Transcript) -> list[str]:
     model = model_label(transcript.model, transcript.scripted)
     return [model, transcript.isolation_words]
-
-
-def _tokens(transcript: Transcript) -> list[str]:
-    counts = [transcript.totals.input_tokens, transcript.totals.output_tokens]
-    known = [count for count in counts if count]
-    return [f"{sum(known):,} tokens"] if known else []
 
 
 def _clock(seconds: float) -> str:

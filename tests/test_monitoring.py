@@ -175,7 +175,7 @@ def test_a_builtin_and_an_object_may_be_callbacks():
 
 @pytest.mark.parametrize(("cls", "callback"), [("ActionStep", print), (ActionStep, "print")])
 def test_what_is_no_class_of_steps_or_no_function_is_refused(cls, callback):
-    with pytest.raises(ConfigError, match="'ActionStep'|'print'"):
+    with pytest.raises(ConfigError, match=r"'ActionStep'|'print'"):
         CallbackRegistry().register(cls, callback)
 
 

@@ -30,21 +30,21 @@ class LogLevel(IntEnum):
 
 
 class _Lines:
-    """Prints plain text to `stream` (None: whatever `sys.stdout` is at the time)."""
+    """Prints plain text to `file` (None: whatever `sys.stdout` is at the time)."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream
+    def __init__(self, file: TextIO | None = None) -> None:
+        self.file = file
 
     def print(self, *objects: Any, **_options: Any) -> None:
         """Print `objects`, separated by spaces; options of other consoles mean nothing here."""
-        print(*objects, file=self._stream or sys.stdout)
+        print(*objects, file=self.file or sys.stdout)
 
 
 class AgentLogger:
     """Prints what is logged at a level of at most `level` to `console`.
 
     `console` is any object with a `print` method (such as a `rich.console.Console`), a text stream, or None for
-    `sys.stdout`. What cannot be printed is dropped: a logger never ends a run.
+    `sys.stdout`; `console.file` is the stream behind it. What cannot be printed is dropped: a logger never ends a run.
     """
 
     def __init__(self, level: int | LogLevel = LogLevel.INFO, console: Any = None) -> None:

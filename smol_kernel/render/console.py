@@ -214,7 +214,7 @@ class ConsoleReader:
             say(f"→ {event.text}")
         elif isinstance(event, RunFinished) and event.state != "success":
             say(": ".join(filter(None, [STATES.get(event.state, (event.state,))[0], event.error])), "yellow")
-        self._wait(self._doing(run))
+        self._wait(self._doing(run) or self._doing(self._transcript))
 
     def _say(self, run: Transcript, text: str, style: str = "") -> None:
         indent = _INDENT * self._depth(run)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from smol_kernel.render.plain import counted, fixed, in_columns, plain, shorten
+from smol_kernel.render.plain import counted, fixed, in_columns, one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
@@ -66,7 +66,7 @@ def is_open(step: StepRecord) -> bool:
 def account_html(transcript: Transcript) -> str:
     """The full account of a run, the same whenever the run takes the same course: no times, costs, ids, addresses."""
     rows = "".join(row_html(row, times=False) for row in transcript.rows)
-    plain_steps = all(isinstance(row, StepRecord) and not (row.notes or [*row.all_runs()]) for row in transcript.rows)
+    plain_steps = all(isinstance(row, StepRecord) and not row.has_more for row in transcript.rows)
     style = STYLE if plain_steps else STYLE + MORE_STYLE
     content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}"
     return fixed(f'<div class="smol-run smol {_IGNORED_BY_MATHJAX}">{content}</div>')
@@ -79,7 +79,7 @@ def answer_html(transcript: Transcript) -> str:
     return f'<div class="smol-final">{_ending(transcript) or "<p>No answer.</p>"}</div>'
 
 
-def _ending(transcript: Transcript) -> str:
+def _ending(transcript: Transcript, brief: bool = False) -> str:
     parts: list[str] = []
     if transcript.state == "error":
         parts.append(
@@ -88,7 +88,7 @@ def _ending(transcript: Transcript) -> str:
     elif transcript.state != "success" and transcript.error:
         parts.append(f"<p>{_text(transcript.error)}</p>")
     if transcript.answered:
-        parts.append(_answer(transcript))
+        parts.append(f"<p>{_text(one_line(transcript.answer_text))}</p>" if brief else _answer(transcript))
     return "".join(parts)
 
 
@@ -105,6 +105,7 @@ def _head(transcript: Transcript) -> str:
 
 
 def _body(step: StepRecord, times: bool) -> Iterator[str]:
+    yield from map(_note, step.beforehand)
     yield _paragraphs(_rest(step))
     if step.shown_code:
         yield f'<pre class="smol-code">{_highlighted(shorten(plain(step.shown_code), characters=MAX_CODE))}</pre>'
@@ -112,8 +113,6 @@ def _body(step: StepRecord, times: bool) -> Iterator[str]:
     brief = times and step.state == "running"
     for call in step.calls:
         yield _call(call, times, brief)
-    for run in step.runs:
-        yield _run(run, times, brief)
     for output in step.outputs:
         yield output_html(output)
     yield text_html(step.progress)
@@ -121,6 +120,8 @@ def _body(step: StepRecord, times: bool) -> Iterator[str]:
     if step.lost:
         yield f"<p>Lost with the child kernel: {escape(', '.join(map(plain, step.lost)))}</p>"
     yield from map(_note, step.notes)
+    for run in step.runs:
+        yield _run(run, times, brief)
 
 
 def _plan(plan: PlanRecord, times: bool) -> str:
@@ -137,17 +138,17 @@ def _note(note: Note) -> str:
 def _run(run: Transcript, times: bool, brief: bool, heading: str = "") -> str:
     """What a called agent did, folded to a line unless it is at work; `brief` leaves out what its steps hold."""
     word, kind = STATES.get(run.state, (run.state, "warn"))
-    parts = [run_name(run)] if heading else []
+    parts = [run_name(run)] if heading and run.label != run.name else []
     parts += [counted(len(run.steps), "step")] if run.steps else []
     if times:
         parts += [f"{run.totals.tokens:,} tok"] if run.totals.tokens else []
         parts += [run.totals.cost_words] if run.totals.cost_words else []
     chip = f'<span class="smol-state smol-{kind}">{escape(word)}</span>'
-    heading = heading or f"▸ <b>{escape(run_name(run))}</b>"
+    heading = heading or f"<b>{escape(run_name(run))}</b>"
     facts = "".join(f" · {escape(part)}" for part in parts)
     task = f'<p class="smol-task">{escape(shorten(plain(run.task).strip(), characters=2_000))}</p>'
     rows = "".join(_brief(row) if brief else row_html(row, times=times) for row in run.rows)
-    answer = _ending(run)
+    answer = _ending(run, brief)
     answer = f'<div class="smol-final">{answer}</div>' if answer else ""
     return (
         f'<details class="smol-sub"{" open" if run.state == "running" else ""}>'
@@ -190,10 +191,10 @@ def _call(call: CallRecord, times: bool, brief: bool) -> str:
         parts.append("ran in the notebook" if call.ok is not None else "runs in the notebook")
     came = f" {call.outcome}" if call.outcome else ""
     came += f" <code>{escape(plain(call.result))}</code>" if call.outcome and call.result else ""
-    line = f"▸ <code>{escape(plain(call.summary or call.tool))}</code>{came}{''.join(' · ' + part for part in parts)}"
+    line = f"<code>{escape(plain(call.summary or call.tool))}</code>{came}{''.join(' · ' + part for part in parts)}"
     if call.runs:
-        return "".join(_run(run, times, brief, line if index == 0 else "") for index, run in enumerate(call.runs))
-    return f'<div class="smol-call">{line}</div>'
+        return "".join(_run(run, times, brief, "" if index else line) for index, run in enumerate(call.runs))
+    return f'<div class="smol-call">▸ {line}</div>'
 
 
 def _error(step: StepRecord) -> str:

@@ -137,12 +137,19 @@ def _step(step: StepRecord) -> list[str]:
         f"**{step.number}.** {safe_markdown(step.thought or step.title)}"
         + (f" *({safe_markdown(remark)})*" if remark else "")
     ]
+    blocks += map(note_markdown, step.beforehand)
     if step.shown_code:
         blocks.append(fenced(shorten(plain(step.shown_code).strip("\n"), characters=20_000), "python"))
     shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
     text = "\n".join(filter(None, [*shown, error_text(step)]))
     blocks += [fenced(text)] if text else []
-    return [*blocks, *map(run_markdown, step.all_runs()), *map(note_markdown, step.notes)]
+    return blocks + beside_markdown(step)
+
+
+def beside_markdown(step: StepRecord) -> list[str]:
+    """What called agents did in the step, and what else happened from its action on."""
+    blocks = [run_markdown(run) for call in step.calls for run in call.runs]
+    return [*blocks, *map(note_markdown, step.notes), *map(run_markdown, step.runs)]
 
 
 def _words(text: str) -> str:

@@ -16,6 +16,7 @@ Note: TypeAlias = ModelFellBack | Checked | Compacted | MemoryEdited | HandedOff
 """What happened beside the action and is told in a line."""
 NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff)
 
+_CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[^.][.!?])\s+(?=[A-Z])")
 
 
@@ -138,7 +139,10 @@ class StepRecord:
     progress: str = ""
     """The line that the action is still writing over."""
     calls: list[CallRecord] = field(default_factory=list)
+    beforehand: list[Note] = field(default_factory=list)
+    """What happened before there was an action."""
     notes: list[Note] = field(default_factory=list)
+    """What happened from then on."""
     runs: list[Transcript] = field(default_factory=list)
     """What agents did that were called in another way than by one of `calls`."""
     status: str = ""
@@ -167,12 +171,14 @@ class StepRecord:
         first = next((line.strip() for line in self.thought.splitlines() if line.strip()), "")
         if first:
             return _SENTENCE.split(first, maxsplit=1)[0]
-        if self.only_calls and self.calls:
-            return "Calls " + ", ".join(dict.fromkeys(call.tool for call in self.calls))
+        if self.only_calls and (names := dict.fromkeys(_CALLED.findall(self.code))):
+            return f"Calls {', '.join(names)}"
         if self.code:
             return "Runs code"
         if self.state == "thinking":
             return "Asking the model"
+        if self.only_calls:
+            return "A call that could not be made"
         if self.replied:
             return "A reply without code"
         return "An unfinished reply" if self.reply.strip() else "No reply"
@@ -193,6 +199,11 @@ class StepRecord:
     def open_calls(self) -> list[CallRecord]:
         """Those that still last."""
         return [call for call in self.calls if call.ok is None]
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is anything beside the action."""
+        return bool(self.beforehand or self.notes or any(self.all_runs()))
 
     def all_runs(self) -> Iterator[Transcript]:
         """What called agents did in this step, in the order of the calls."""

@@ -97,6 +97,7 @@ MORE_STYLE = """<style>
 .smol-state.smol-warn{color:var(--smol-warn)}.smol-state.smol-now{color:var(--smol-now)}
 .smol-inner{margin:4px 0 8px;border-left:2px solid var(--smol-line)}
 .smol-inner .smol-task{margin:0;padding:4px 14px 6px;font-weight:400;color:var(--smol-dim)}
+@media (max-width:480px){.smol-inner .smol-body{padding-left:12px!important}}
 .smol-inner .smol-final{background:none;padding:8px 14px}
 </style>"""
 """For what most runs have not: plans, called agents, what happened beside the actions."""

@@ -45,13 +45,13 @@ def row_text(row: Row) -> str:
 def step_text(step: StepRecord) -> str:
     """One step: number, thought, code (marked by `>`), calls, outputs and error."""
     rows = [plain(step.title) + (f" [{remark}]" if (remark := remark_text(step)) else "")]
+    rows += map(note_text, step.beforehand)
     rows += [f"> {line}".rstrip() for line in _code(step)]
     for call in step.calls:
         rows += [call_text(call), *(textwrap.indent(run_text(run), "  ") for run in call.runs)]
-    rows += map(run_text, step.runs)
     rows += filter(None, map(output_text, step.outputs))
     rows += filter(None, [error_text(step)])
-    rows += map(note_text, step.notes)
+    rows += [*map(note_text, step.notes), *map(run_text, step.runs)]
     number = f"{step.number}. "
     return number + textwrap.indent("\n".join(rows), " " * len(number)).lstrip()
 

@@ -168,7 +168,8 @@ class Transcript:
             if step is not None and not step.replied:
                 step.reply = ""  # if it is about the reply, that is asked for once more
         elif isinstance(event, NOTES):
-            (self.rows if step is None else step.notes).append(event)
+            notes = self.rows if step is None else step.beforehand if step.state == "thinking" else step.notes
+            notes.append(event)
         elif isinstance(event, (ModelDelta, ModelReplied, PlanMade)):
             self._take_words(step, event)
         elif event.step > 0:

@@ -18,11 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.events import Output
-from smol_kernel.render.markdown import fenced, safe_markdown
+from smol_kernel.render.markdown import (
+    beside_markdown,
+    fenced,
+    note_markdown,
+    plan_markdown,
+    run_markdown,
+    safe_markdown,
+)
 from smol_kernel.render.plain import plain, shorten
+from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, shown_html
 from smol_kernel.render.text import call_text, error_text, output_text
-from smol_kernel.render.transcript import SCRIPTED, STATES, StepRecord, Transcript
+from smol_kernel.render.transcript import SCRIPTED, STATES, Transcript
 from smol_kernel.runs.answer import defined
 from smol_kernel.runs.script import Part, part_of, read_names, settle_end
 
@@ -40,12 +48,12 @@ def to_notebook(transcript: Transcript) -> NotebookNode:
     """The run as a notebook that is valid, and runs where its inputs and tools are defined.
 
     A step that failed is a cell with its error, tagged `raises-exception` so that a run of the whole goes on; one
-    that was stopped is text. Nothing in it loads anything from elsewhere.
+    that was stopped is text, and so is what called agents did. Nothing in it loads anything from elsewhere.
     """
     from nbformat import validate
     from nbformat.v4 import new_notebook
 
-    cells = [_markdown("task", _opening(transcript)), *_steps(transcript), *_closing(transcript)]
+    cells = [_markdown("task", _opening(transcript)), *_rows(transcript), *_closing(transcript)]
     code = [cell for cell in cells if cell.cell_type == "code"]
     for cell, source in zip(code, defined(cell.source for cell in code), strict=True):
         cell.source = source
@@ -104,18 +112,33 @@ def _needs(transcript: Transcript) -> list[str]:
     return lines + [f"- `{name}`: a tool, a function of yours" for name in tools]
 
 
-def _steps(transcript: Transcript) -> Iterator[NotebookNode]:
+def _rows(transcript: Transcript) -> Iterator[NotebookNode]:
     names = read_names(part for step in transcript.steps if (part := part_of(step)))
-    for count, step in enumerate(transcript.steps, 1):
-        words = safe_markdown(step.thought or step.title)
+    count = 0
+    for place, step in enumerate(transcript.rows, 1):
+        if not isinstance(step, StepRecord):
+            yield _markdown(f"between-{place}", _between(step))
+            continue
+        count += 1
+        words = f"**{step.number}.** {safe_markdown(step.thought or step.title)}"
+        words = "\n\n".join([words, *map(note_markdown, step.beforehand)])
         if step.code and step.status in _RAN:
             part = part_of(step) if step.final else None
             if part is not None:
                 settle_end(part, names, addresses=False)
-            yield _markdown(f"step-{step.number}", f"**{step.number}.** {words}", step)
+            yield _markdown(f"step-{step.number}", words, step)
             yield _code(step, part.text() if isinstance(part, Part) else step.code, count, transcript)
         else:
-            yield _markdown(f"step-{step.number}", "\n\n".join([f"**{step.number}.** {words}", *_as_text(step)]), step)
+            yield _markdown(f"step-{step.number}", "\n\n".join([words, *_as_text(step)]), step)
+        if beside := beside_markdown(step):
+            yield _markdown(f"step-{step.number}-beside", "\n\n".join(beside), step)
+
+
+def _between(row: PlanRecord | Transcript | Note) -> str:
+    """What came between two steps."""
+    if isinstance(row, PlanRecord):
+        return plan_markdown(row)
+    return run_markdown(row) if isinstance(row, Transcript) else note_markdown(row)
 
 
 def _as_text(step: StepRecord) -> Iterator[str]:
@@ -151,6 +174,8 @@ def _code(step: StepRecord, source: str, count: int, transcript: Transcript) -> 
     from nbformat.v4 import new_code_cell, new_output
 
     outputs = [_output(output, count) for output in step.outputs]
+    if step.only_calls and step.calls:  # it put out nothing, but got something back
+        outputs.append(new_output("stream", name="stdout", text="\n".join(map(call_text, step.calls)) + "\n"))
     if step.final and transcript.answered:
         outputs.append(new_output("execute_result", data=_answer(transcript), execution_count=count))
     metadata: dict[str, Any] = {"smol": {"step": step.number}}
@@ -212,7 +237,7 @@ def _metadata(transcript: Transcript) -> dict[str, Any]:
         ours = version("smol-kernel")
     except PackageNotFoundError:
         ours = "unknown"
-    totals = transcript.totals
+    totals = transcript.whole  # with what agents it called used
     return {
         "kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
         "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
