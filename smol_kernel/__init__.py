@@ -6,16 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smol_kernel.agents.budget import Budget as Budget
     from smol_kernel.agents.code_agent import CodeAgent as CodeAgent
     from smol_kernel.agents.managed_agent import AgentRecipe as AgentRecipe
     from smol_kernel.agents.multi_step import MultiStepAgent as MultiStepAgent
     from smol_kernel.agents.prompts import EMPTY_PROMPT_TEMPLATES as EMPTY_PROMPT_TEMPLATES
     from smol_kernel.agents.prompts import PromptTemplates as PromptTemplates
     from smol_kernel.agents.prompts import populate_template as populate_template
-    from smol_kernel.agents.results import ActionOutput as ActionOutput
     from smol_kernel.agents.results import RunResult as RunResult
-    from smol_kernel.agents.results import ToolOutput as ToolOutput
     from smol_kernel.agents.tool_calling_agent import ToolCallingAgent as ToolCallingAgent
     from smol_kernel.errors import AgentBudgetError as AgentBudgetError
     from smol_kernel.errors import AgentError as AgentError
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
     from smol_kernel.executors.kernel import LocalPythonExecutor as LocalPythonExecutor
     from smol_kernel.executors.values import RemoteValue as RemoteValue
     from smol_kernel.journal import Journal as Journal
+    from smol_kernel.memory.budget import Budget as Budget
     from smol_kernel.memory.messages import ChatMessage as ChatMessage
     from smol_kernel.memory.messages import ChatMessageStreamDelta as ChatMessageStreamDelta
     from smol_kernel.memory.messages import ChatMessageToolCall as ChatMessageToolCall
@@ -49,6 +47,7 @@ if TYPE_CHECKING:
     from smol_kernel.memory.rich_values import AgentText as AgentText
     from smol_kernel.memory.rich_values import AgentType as AgentType
     from smol_kernel.memory.rich_values import handle_agent_output_types as handle_agent_output_types
+    from smol_kernel.memory.steps import ActionOutput as ActionOutput
     from smol_kernel.memory.steps import ActionStep as ActionStep
     from smol_kernel.memory.steps import AgentMemory as AgentMemory
     from smol_kernel.memory.steps import FinalAnswerStep as FinalAnswerStep
@@ -57,35 +56,53 @@ if TYPE_CHECKING:
     from smol_kernel.memory.steps import SystemPromptStep as SystemPromptStep
     from smol_kernel.memory.steps import TaskStep as TaskStep
     from smol_kernel.memory.steps import ToolCall as ToolCall
+    from smol_kernel.memory.steps import ToolOutput as ToolOutput
     from smol_kernel.memory.usage import Timing as Timing
     from smol_kernel.memory.usage import TokenUsage as TokenUsage
+    from smol_kernel.models.api import ApiModel as ApiModel
     from smol_kernel.models.base import Model as Model
+    from smol_kernel.models.fallback import FallbackModel as FallbackModel
+    from smol_kernel.models.litellm import REMOVE_PARAMETER as REMOVE_PARAMETER
     from smol_kernel.models.litellm import LiteLLMModel as LiteLLMModel
+    from smol_kernel.models.litellm import LiteLLMRouterModel as LiteLLMRouterModel
+    from smol_kernel.models.providers import AmazonBedrockModel as AmazonBedrockModel
+    from smol_kernel.models.providers import AmazonBedrockServerModel as AmazonBedrockServerModel
+    from smol_kernel.models.providers import AzureOpenAIModel as AzureOpenAIModel
+    from smol_kernel.models.providers import AzureOpenAIServerModel as AzureOpenAIServerModel
+    from smol_kernel.models.providers import HfApiModel as HfApiModel
+    from smol_kernel.models.providers import InferenceClientModel as InferenceClientModel
+    from smol_kernel.models.providers import OpenAIModel as OpenAIModel
+    from smol_kernel.models.providers import OpenAIServerModel as OpenAIServerModel
+    from smol_kernel.models.quirks import supports_stop_parameter as supports_stop_parameter
+    from smol_kernel.models.replies import get_tool_call_from_text as get_tool_call_from_text
+    from smol_kernel.models.replies import parse_json_if_needed as parse_json_if_needed
+    from smol_kernel.models.replies import remove_content_after_stop_sequences as remove_content_after_stop_sequences
+    from smol_kernel.models.requests import get_clean_message_list as get_clean_message_list
+    from smol_kernel.models.requests import get_tool_json_schema as get_tool_json_schema
     from smol_kernel.models.scripted import ScriptedModel as ScriptedModel
     from smol_kernel.tools.base import Tool as Tool
     from smol_kernel.tools.base import tool as tool
-    from smol_kernel.tools.base import validate_tool_arguments as validate_tool_arguments
+    from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
     from smol_kernel.tools.collection import ToolCollection as ToolCollection
-    from smol_kernel.tools.defaults import ApiWebSearchTool as ApiWebSearchTool
-    from smol_kernel.tools.defaults import DuckDuckGoSearchTool as DuckDuckGoSearchTool
-    from smol_kernel.tools.defaults import FinalAnswerTool as FinalAnswerTool
-    from smol_kernel.tools.defaults import GoogleSearchTool as GoogleSearchTool
-    from smol_kernel.tools.defaults import UserInputTool as UserInputTool
-    from smol_kernel.tools.defaults import VisitWebpageTool as VisitWebpageTool
-    from smol_kernel.tools.defaults import WebSearchTool as WebSearchTool
-    from smol_kernel.tools.defaults import WikipediaSearchTool as WikipediaSearchTool
+    from smol_kernel.tools.defaults.api_search import ApiWebSearchTool as ApiWebSearchTool
+    from smol_kernel.tools.defaults.api_search import GoogleSearchTool as GoogleSearchTool
+    from smol_kernel.tools.defaults.duckduckgo_search import DuckDuckGoSearchTool as DuckDuckGoSearchTool
+    from smol_kernel.tools.defaults.final_answer import FinalAnswerTool as FinalAnswerTool
+    from smol_kernel.tools.defaults.user_input import UserInputTool as UserInputTool
+    from smol_kernel.tools.defaults.visit_webpage import VisitWebpageTool as VisitWebpageTool
+    from smol_kernel.tools.defaults.web_search import WebSearchTool as WebSearchTool
+    from smol_kernel.tools.defaults.wikipedia_search import WikipediaSearchTool as WikipediaSearchTool
     from smol_kernel.tools.mcp import MCPClient as MCPClient
     from smol_kernel.tools.schema import AUTHORIZED_TYPES as AUTHORIZED_TYPES
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "agents.budget": "Budget",
     "agents.code_agent": "CodeAgent",
     "agents.managed_agent": "AgentRecipe",
     "agents.multi_step": "MultiStepAgent",
     "agents.prompts": "EMPTY_PROMPT_TEMPLATES PromptTemplates populate_template",
-    "agents.results": "ActionOutput RunResult ToolOutput",
+    "agents.results": "RunResult",
     "agents.tool_calling_agent": "ToolCallingAgent",
     "errors": "AgentBudgetError AgentError AgentExecutionError AgentGenerationError AgentMaxStepsError "
     "AgentParsingError AgentToolCallError AgentToolExecutionError SmolError",
@@ -94,30 +111,42 @@ _HOMES = {
     "executors.kernel": "KernelExecutor LocalPythonExecutor",
     "executors.values": "RemoteValue",
     "journal": "Journal",
+    "memory.budget": "Budget",
     "memory.messages": "ChatMessage ChatMessageStreamDelta ChatMessageToolCall ChatMessageToolCallFunction "
     "ChatMessageToolCallStreamDelta MessageRole agglomerate_stream_deltas",
     "memory.monitoring": "AgentLogger CallbackRegistry LogLevel Monitor",
     "memory.rich_values": "AgentAudio AgentImage AgentText AgentType handle_agent_output_types",
-    "memory.steps": "ActionStep AgentMemory FinalAnswerStep MemoryStep PlanningStep SystemPromptStep TaskStep ToolCall",
+    "memory.steps": "ActionOutput ActionStep AgentMemory FinalAnswerStep MemoryStep PlanningStep "
+    "SystemPromptStep TaskStep ToolCall ToolOutput",
     "memory.usage": "Timing TokenUsage",
     "models.base": "Model",
-    "models.litellm": "LiteLLMModel",
+    "models.api": "ApiModel",
+    "models.fallback": "FallbackModel",
+    "models.litellm": "LiteLLMModel LiteLLMRouterModel REMOVE_PARAMETER",
+    "models.providers": "AmazonBedrockModel AmazonBedrockServerModel AzureOpenAIModel AzureOpenAIServerModel "
+    "HfApiModel InferenceClientModel OpenAIModel OpenAIServerModel",
+    "models.quirks": "supports_stop_parameter",
+    "models.replies": "get_tool_call_from_text parse_json_if_needed remove_content_after_stop_sequences",
+    "models.requests": "get_clean_message_list get_tool_json_schema",
     "models.scripted": "ScriptedModel",
-    "tools.base": "Tool tool validate_tool_arguments",
+    "tools.base": "Tool tool",
+    "tools.checking": "validate_tool_arguments",
     "tools.collection": "ToolCollection",
-    "tools.defaults": "ApiWebSearchTool DuckDuckGoSearchTool FinalAnswerTool GoogleSearchTool UserInputTool "
-    "VisitWebpageTool WebSearchTool WikipediaSearchTool",
+    "tools.defaults.api_search": "ApiWebSearchTool GoogleSearchTool",
+    "tools.defaults.duckduckgo_search": "DuckDuckGoSearchTool",
+    "tools.defaults.final_answer": "FinalAnswerTool",
+    "tools.defaults.user_input": "UserInputTool",
+    "tools.defaults.visit_webpage": "VisitWebpageTool",
+    "tools.defaults.web_search": "WebSearchTool",
+    "tools.defaults.wikipedia_search": "WikipediaSearchTool",
     "tools.mcp": "MCPClient",
     "tools.schema": "AUTHORIZED_TYPES",
 }
 _PUBLIC = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
 
 _NOT_BUILT_YET = """
-AmazonBedrockModel AmazonBedrockServerModel ApiModel AzureOpenAIModel AzureOpenAIServerModel BlaxelExecutor
-DockerExecutor E2BExecutor GatewayExecutor GradioUI HfApiModel InferenceClientModel LiteLLMRouterModel MLXModel
-ModalExecutor OpenAIModel OpenAIServerModel REMOVE_PARAMETER SpeechToTextTool TransformersModel VLLMModel
-WasmExecutor get_clean_message_list get_tool_call_from_text get_tool_json_schema load_tool parse_json_if_needed
-remove_content_after_stop_sequences stream_to_gradio supports_stop_parameter
+BlaxelExecutor DockerExecutor E2BExecutor GatewayExecutor GradioUI MLXModel ModalExecutor SpeechToTextTool
+TransformersModel VLLMModel WasmExecutor load_tool stream_to_gradio
 """
 
 __all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -13,7 +13,7 @@ from smol_kernel.events import ActionFinished, ActionProposed, Event
 from smol_kernel.executors.tool_calls import AT_ONCE, ToolCalls, as_python
 from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.memory.steps import ActionStep, ToolCall
-from smol_kernel.models.base import parse_json_if_needed
+from smol_kernel.models.replies import parse_json_if_needed
 from smol_kernel.tools.base import Tool
 
 MOST_CALLS = 100
