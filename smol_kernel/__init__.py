@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from smol_kernel.models.api import ApiModel as ApiModel
     from smol_kernel.models.base import Model as Model
     from smol_kernel.models.fallback import FallbackModel as FallbackModel
-    from smol_kernel.models.litellm import REMOVE_PARAMETER as REMOVE_PARAMETER
     from smol_kernel.models.litellm import LiteLLMModel as LiteLLMModel
     from smol_kernel.models.litellm import LiteLLMRouterModel as LiteLLMRouterModel
     from smol_kernel.models.providers import AmazonBedrockModel as AmazonBedrockModel
@@ -77,6 +76,7 @@ if TYPE_CHECKING:
     from smol_kernel.models.replies import get_tool_call_from_text as get_tool_call_from_text
     from smol_kernel.models.replies import parse_json_if_needed as parse_json_if_needed
     from smol_kernel.models.replies import remove_content_after_stop_sequences as remove_content_after_stop_sequences
+    from smol_kernel.models.requests import REMOVE_PARAMETER as REMOVE_PARAMETER
     from smol_kernel.models.requests import get_clean_message_list as get_clean_message_list
     from smol_kernel.models.requests import get_tool_json_schema as get_tool_json_schema
     from smol_kernel.models.scripted import ScriptedModel as ScriptedModel
@@ -122,12 +122,12 @@ _HOMES = {
     "models.base": "Model",
     "models.api": "ApiModel",
     "models.fallback": "FallbackModel",
-    "models.litellm": "LiteLLMModel LiteLLMRouterModel REMOVE_PARAMETER",
+    "models.litellm": "LiteLLMModel LiteLLMRouterModel",
     "models.providers": "AmazonBedrockModel AmazonBedrockServerModel AzureOpenAIModel AzureOpenAIServerModel "
     "HfApiModel InferenceClientModel OpenAIModel OpenAIServerModel",
     "models.quirks": "supports_stop_parameter",
     "models.replies": "get_tool_call_from_text parse_json_if_needed remove_content_after_stop_sequences",
-    "models.requests": "get_clean_message_list get_tool_json_schema",
+    "models.requests": "REMOVE_PARAMETER get_clean_message_list get_tool_json_schema",
     "models.scripted": "ScriptedModel",
     "tools.base": "Tool tool",
     "tools.checking": "validate_tool_arguments",

@@ -28,6 +28,7 @@ from smol_kernel.executors.tracebacks import message, shorten
 from smol_kernel.executors.values import MalformedValue, NotPortable, decode, describe, encode
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
+from smol_kernel.tools.records import to_plain
 
 POOL = 32
 """Threaded and async tools of one action that run at once; further calls wait."""
@@ -317,7 +318,7 @@ def _perform(call: Call, through: Callable[[Callable[[], Any]], Any]) -> Outcome
             if inspect.isawaitable(value):
                 value = coroutines.wait(value, call.begun)
         try:
-            encoded = encode(value, limit=RESULT_LIMIT)
+            encoded = encode(to_plain(value), limit=RESULT_LIMIT)
         except NotPortable as error:
             raise TypeError(f"{call.tool}() gave a result that cannot cross to the child: {error}") from error
         return Outcome(call, encoded, _brief(value, 120))

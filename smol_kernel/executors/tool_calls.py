@@ -23,6 +23,7 @@ from smol_kernel.executors.values import NotPortable, encode, remote
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
 from smol_kernel.tools.base import Tool, validate_tool_arguments
+from smol_kernel.tools.records import to_plain
 
 AT_ONCE = 32
 """Calls of one reply that run at once, if not told otherwise."""
@@ -189,6 +190,6 @@ def as_python(call: ToolCall, longest: int = 2_000) -> str:
 
 def _plain(value: Any) -> Any:
     try:
-        return encode(value)
+        return encode(to_plain(value))
     except NotPortable:
         return remote(value, "")
