@@ -1,6 +1,5 @@
 """The MCP client, against real servers: of the Python SDK over stdio, streamable HTTP and SSE, and one from npm."""
 
-import gc
 import os
 import shutil
 import subprocess
@@ -13,10 +12,8 @@ import pytest
 from mcp import StdioServerParameters
 from model_server import unused_address
 
-from smol_kernel import CodeAgent, LogLevel, ScriptedModel
 from smol_kernel.errors import ConfigError, MCPServerError, MCPTimeoutError, MissingDependencyError, ToolError
-from smol_kernel.events import ToolProgress, ToolReturned, listening
-from smol_kernel.tools.collection import ToolCollection
+from smol_kernel.events import listening
 from smol_kernel.tools.mcp import MCPClient
 from smol_kernel.tools.mcp_schema import read_inputs, tool_names
 
@@ -174,7 +171,16 @@ def test_an_answer_over_http_is_capped_while_it_is_read(http):
 
 def test_odd_schemas_and_names_are_made_to_fit():
     with MCPClient(stdio("odd", "8")) as tools:
-        assert [tool.name for tool in tools] == ["open_", "a_b", "a_b_2", "_1st", "import_", "final_answer_", "weißgut", "tool"]
+        assert [tool.name for tool in tools] == [
+            "open_",
+            "a_b",
+            "a_b_2",
+            "_1st",
+            "import_",
+            "final_answer_",
+            "weißgut",
+            "tool",
+        ]
         tool = tools[0]
         assert tool.signature == (
             "open_(tree: dict, class_: Literal['a', 'b'] | None, user_id: int = 0, far: Any = None, "
@@ -195,7 +201,9 @@ def test_names_of_several_servers():
     assert tool_names(tools) == ["git_hub_search", "jira_x_search", "close", "jira_x_search_2"]
 
 
-@pytest.mark.parametrize("schema", [None, [], {"properties": [1]}, {"$ref": "#"}, {"properties": {"a": True, "b": None}}])
+@pytest.mark.parametrize(
+    "schema", [None, [], {"properties": [1]}, {"$ref": "#"}, {"properties": {"a": True, "b": None}}]
+)
 def test_a_schema_that_says_nothing_stops_nothing(schema):
     inputs, _, required = read_inputs(schema)
     assert not required and all(spec["type"] == "any" for spec in inputs.values())
