@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ import venv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -50,6 +52,16 @@ def interpreter_with_smolagents(given: str | None) -> Iterator[str]:
         python = Path(folder) / ("Scripts" if os.name == "nt" else "bin") / "python"
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)
         yield str(python)
+
+
+def functions_of(module: ModuleType) -> list[Callable[..., Any]]:
+    """The functions a module of programs or faults defines for the table, in their order."""
+    found = [value for name, value in vars(module).items() if inspect.isfunction(value) and not name.startswith("_")]
+    return [
+        each
+        for each in found
+        if each.__module__ == module.__name__ and [*inspect.signature(each).parameters] == ["lib"]
+    ]
 
 
 def run(

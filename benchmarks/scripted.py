@@ -14,7 +14,7 @@ def code(text: str, thought: str = "I will run this.") -> str:
     return f"{thought}\n<code>\n{text}\n</code>"
 
 
-def call(name: str, **arguments: Any) -> dict:
+def call(name: str, /, **arguments: Any) -> dict:
     """A structured tool call for a reply of a ToolCallingAgent's model."""
     return {"name": name, "arguments": arguments}
 
@@ -53,9 +53,7 @@ def model_class(lib: Any) -> type:
             self.requests: list[list] = []
             self.options: list[dict] = []
 
-        def generate(
-            self, messages, stop_sequences=None, response_format=None, tools_to_call_from=None, **kwargs
-        ):
+        def generate(self, messages, stop_sequences=None, response_format=None, tools_to_call_from=None, **kwargs):
             self.requests.append(list(messages))
             self.options.append(
                 {

@@ -1,5 +1,6 @@
 """Programs with one CodeAgent: databases, retrieval, tools, values and images in and out."""
 
+# ruff: noqa: RUF012  (tool classes as the documentation writes them)
 from __future__ import annotations
 
 import json
@@ -105,6 +106,7 @@ def structured_outputs_internally(lib: Any) -> Any:
 
 def tool_arguments(lib: Any) -> Any:
     """Optional parameters, defaults, lists and dictionaries: the schema, and calls of each form."""
+
     @lib.tool
     def describe(name: str, size: int = 3, note: Optional[str] = None, extra: Optional[dict] = None) -> str:  # noqa: UP045
         """Describes a thing.
@@ -263,7 +265,11 @@ def image_tool(lib: Any) -> Any:
     reply = code("picture = draw(6)\nprint(width(picture))\nfinal_answer(picture)")
     agent = lib.CodeAgent(tools=[Draw(), Width()], model=prepared(lib, reply), **quiet(lib))
     answer = agent.run("Draw and measure.")
-    return {"type": type(answer).__name__, "size": list(answer.to_raw().size), "logs": "6" in agent.memory.steps[1].observations}
+    return {
+        "type": type(answer).__name__,
+        "size": list(answer.to_raw().size),
+        "logs": "6" in agent.memory.steps[1].observations,
+    }
 
 
 def answer_types(lib: Any) -> Any:
@@ -285,7 +291,14 @@ def several_codes_in_one_reply(lib: Any) -> Any:
 
 def answer_in_a_branch(lib: Any) -> Any:
     """`final_answer` ends the action where it is called, also in a loop or a function."""
-    text = "seen = []\nfor n in range(9):\n    seen.append(n)\n    if n == 3:\n        final_answer(seen)\nprint('not reached')"
+    text = """
+seen = []
+for n in range(9):
+    seen.append(n)
+    if n == 3:
+        final_answer(seen)
+print('not reached')
+"""
     agent = lib.CodeAgent(tools=[], model=prepared(lib, code(text)), **quiet(lib))
     answer = agent.run("Go.")
     return {"answer": answer, "after it": "not reached" in (actions(lib, agent.memory)[-1].observations or "")}

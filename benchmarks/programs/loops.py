@@ -323,9 +323,9 @@ def conversation(lib: Any) -> Any:
 
 
 def agent_is_callable(lib: Any) -> Any:
-    """`agent(task)` is `agent.run(task)`, for an agent without a manager."""
-    agent = lib.CodeAgent(tools=[], model=prepared(lib, code("final_answer(5)")), **quiet(lib))
-    return raised(lib, lambda: agent("Go.")) or "an answer"
+    """`agent(task)` gives the report that a manager would get: text with the answer in it."""
+    report = lib.CodeAgent(tools=[], model=prepared(lib, code("final_answer(5)")), **quiet(lib))("Go.")
+    return [type(report).__name__, "5" in str(report)]
 
 
 def runs_in_threads(lib: Any) -> Any:

@@ -1,5 +1,6 @@
 """Programs that change how an agent is set up: prompts, imports, executors, tags, saving, memory read back."""
 
+# ruff: noqa: RUF012  (tool classes as the documentation writes them)
 from __future__ import annotations
 
 import contextlib
@@ -9,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from scripted import actions, code, kinds, model_class, prepared, public, quiet, raised, streaming, text_of
+from scripted import actions, code, kinds, prepared, public, quiet, raised, streaming, text_of
 
 
 def instructions(lib: Any) -> Any:
@@ -89,7 +90,9 @@ def tools_added_later(lib: Any) -> Any:
 
 def authorized_imports(lib: Any) -> Any:
     """A list of authorized imports is a policy: others are refused, with their name."""
-    model = prepared(lib, code("import math, fractions\nx = math.sqrt(4)"), code("import socket"), code("final_answer(x)"))
+    model = prepared(
+        lib, code("import math, fractions\nx = math.sqrt(4)"), code("import socket"), code("final_answer(x)")
+    )
     agent = lib.CodeAgent(tools=[], model=model, additional_authorized_imports=["fractions"], **quiet(lib))
     answer = agent.run("Go.")
     steps = actions(lib, agent.memory)
@@ -269,11 +272,11 @@ def save_and_load(lib: Any) -> Any:
         def forward(self, name):
             return f"Hello {name}"
 
-    Prepared = model_class(lib)
-    reply = [code("final_answer(greet('Ada'))")]
+    reply = code("final_answer(greet('Ada'))")
+    model = lib.LiteLLMModel(model_id="openai/none", api_base="http://127.0.0.1:9/v1", api_key="none")
     agent = lib.CodeAgent(
         tools=[Greeter()],
-        model=Prepared(reply),
+        model=model,
         max_steps=7,
         name="host",
         description="Greets people.",
@@ -283,14 +286,17 @@ def save_and_load(lib: Any) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         agent.save(folder)
         files = sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
-        loaded = lib.CodeAgent.from_folder(folder, model=Prepared(reply), **quiet(lib))
+        loaded = lib.CodeAgent.from_folder(folder, **quiet(lib))
     as_dict = agent.to_dict()
-    rebuilt = lib.CodeAgent.from_dict(as_dict, model=Prepared(reply), **quiet(lib))
+    rebuilt = lib.CodeAgent.from_dict(as_dict, max_steps=3, **quiet(lib))
+    models = [type(each.model).__name__ for each in (loaded, rebuilt)]
+    loaded.model, rebuilt.model = prepared(lib, reply), prepared(lib, reply)
     return {
         "files": [name for name in ("agent.json", "app.py", "prompts.yaml", "tools/greet.py") if name in files],
         "loaded": [loaded.run("Greet."), loaded.max_steps, loaded.name, sorted(loaded.tools)],
         "dict": [key for key in sorted(as_dict) if key not in ("requirements",)],
         "rebuilt": [rebuilt.run("Greet."), rebuilt.max_steps, rebuilt.description],
+        "models": models,
         "imports": "fractions" in rebuilt.additional_authorized_imports,
     }
 
@@ -307,7 +313,7 @@ def tool_saved_as_code(lib: Any) -> Any:
         def forward(self, x):
             import math
 
-            return int(math.floor(x * 2))
+            return math.floor(x) * 2
 
     tool = Double()
     data = tool.to_dict()
@@ -326,7 +332,9 @@ def tool_saved_as_code(lib: Any) -> Any:
 
 def model_round_trip(lib: Any) -> Any:
     """A Model's `to_dict` and `from_dict`; keys are not in the data."""
-    model = lib.LiteLLMModel(model_id="openai/gpt-x", api_base="http://127.0.0.1:9/v1", api_key="secret", temperature=0.5)
+    model = lib.LiteLLMModel(
+        model_id="openai/gpt-x", api_base="http://127.0.0.1:9/v1", api_key="secret", temperature=0.5
+    )
     data = model.to_dict()
     again = lib.LiteLLMModel.from_dict(data)
     return {
