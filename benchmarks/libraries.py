@@ -88,7 +88,7 @@ def _worker(
     python: str, library: str, functions: Sequence[Callable[..., Any]], seconds: float, verbose: bool
 ) -> Iterator[tuple[str, Any]]:
     """Results as they come, until the process ends or is ended."""
-    names = [f"{function.__module__}:{function.__name__}" for function in functions]
+    names = [f"{_module_name(function)}:{function.__name__}" for function in functions]
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [python, str(HERE / "libraries.py"), library, *names],
@@ -108,6 +108,12 @@ def _worker(
         alarm.cancel()
         process.wait()
         process.stdout.close()
+
+
+def _module_name(function: Callable[..., Any]) -> str:
+    """The name by which the worker imports the function's module, the started script's too."""
+    started = function.__module__ == "__main__"
+    return Path(inspect.getfile(function)).stem if started else function.__module__
 
 
 def _started(timer: threading.Timer) -> threading.Timer:

@@ -19,7 +19,8 @@ LANGUAGE = {
     "generator": "def g():\n    yield 1\n    yield 2\nh = g()\nfinal_answer((next(h), next(h)) == (1, 2))",
     "match": "match (1, 2):\n    case (a, 2):\n        r = a\nfinal_answer(r == 1)",
     "walrus": "if (n := 4) > 3:\n    pass\nfinal_answer(n == 4)",
-    "nonlocal": "def f():\n    n = 0\n    def g():\n        nonlocal n\n        n = 1\n    g()\n    return n\nfinal_answer(f())",
+    "nonlocal": "def f():\n    n = 0\n    def g():\n        nonlocal n\n        n = 1\n    g()\n    return n\n"
+    "final_answer(f())",
     "async": "import asyncio\nasync def f():\n    return 5\nfinal_answer(asyncio.run(f()) == 5)",
     "top-level await": "import asyncio\nawait asyncio.sleep(0)\nfinal_answer(True)",
 }
