@@ -1,6 +1,7 @@
 """Runs every program on smolagents and here, and compares: `python benchmarks/programs --smolagents PYTHON`.
 
-Exit status 1 if answers differ in a way that `differences.py` does not explain, or if what it explains is no longer so.
+With `--save` the answers of smolagents are kept in answers.json, for the tests, which have no smolagents. Exit status 1
+if answers differ in a way that `differences.py` does not explain, or if what it explains is no longer so.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,29 +18,18 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from libraries import OURS, THEIRS, add_arguments, functions_of, interpreter_with_smolagents, run  # noqa: E402
 
-from programs.differences import EXPECTED_DIFFERENCES  # noqa: E402
+from programs import MODULES  # noqa: E402
+from programs.differences import EXPECTED_DIFFERENCES, differences, explained  # noqa: E402
 
-MODULES = ["code_agents", "loops", "settings", "tool_calls", "managed_agents", "web"]
-
-
-def differences(theirs: Any, ours: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two results differ: the place, and what stands there."""
-    if any(isinstance(each, dict) and list(each) == ["raised"] for each in (theirs, ours)):
-        if theirs != ours:
-            yield place, theirs, ours
-    elif isinstance(theirs, dict) and isinstance(ours, dict):
-        for key in [*theirs, *(key for key in ours if key not in theirs)]:
-            yield from differences(theirs.get(key, "absent"), ours.get(key, "absent"), f"{place}.{key}".lstrip("."))
-    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
-        for index, pair in enumerate(zip(theirs, ours, strict=True)):
-            yield from differences(*pair, f"{place}[{index}]")
-    elif theirs != ours or type(theirs) is not type(ours):
-        yield place, theirs, ours
+ANSWERS = Path(__file__).parent / "answers.json"
 
 
-def explained(program: str, place: str) -> str | None:
-    """The key of the expected difference at this place."""
-    return next((key for key in EXPECTED_DIFFERENCES if fnmatchcase(f"{program} {place}".strip(), key)), None)
+def as_lines(answers: dict[str, Any]) -> Iterator[str]:
+    """The answers as JSON, a program a line."""
+    yield "{"
+    for index, name in enumerate(sorted(answers), start=1):
+        yield f"{json.dumps(name)}: {json.dumps(answers[name])}{',' if index < len(answers) else ''}"
+    yield "}"
 
 
 def short(value: Any) -> str:
@@ -51,11 +40,14 @@ def short(value: Any) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="programs", description=__doc__)
     add_arguments(parser)
+    parser.add_argument("--save", action="store_true", help="keep what smolagents answers in answers.json")
     options = parser.parse_args()
     programs = [each for name in MODULES for each in functions_of(import_module(f"programs.{name}"))]
     programs = [each for each in programs if not options.only or each.__name__ in options.only]
     with interpreter_with_smolagents(options.smolagents) as python:
         theirs = run(python, THEIRS, programs, verbose=options.verbose)
+    if options.save:
+        ANSWERS.write_text("".join(f"{line}\n" for line in as_lines(theirs)))
     ours = run(sys.executable, OURS, programs, verbose=options.verbose)
 
     used, unexplained, equal = set(), 0, 0

@@ -275,12 +275,11 @@ def image_tool(lib: Any) -> Any:
 def answer_types(lib: Any) -> Any:
     """Answers of every plain type keep their type."""
     values = ["1", "2.5", "'text'", "None", "[1, [2]]", "(1, 2)", "{1, 2}", "{'a': (1,)}", "b'x'", "1 + 2j", "True"]
-    found = {}
-    for text in values:
-        agent = lib.CodeAgent(tools=[], model=prepared(lib, code(f"final_answer({text})")), **quiet(lib))
-        answer = agent.run("Answer.")
-        found[text] = [type(answer).__name__, repr(answer)]
-    return found
+    agent = lib.CodeAgent(
+        tools=[], model=prepared(lib, *[code(f"final_answer({text})") for text in values]), **quiet(lib)
+    )
+    answers = [agent.run("Answer.", reset=False) for _ in values]
+    return {text: [type(answer).__name__, repr(answer)] for text, answer in zip(values, answers, strict=True)}
 
 
 def several_codes_in_one_reply(lib: Any) -> Any:
