@@ -36,8 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"an interpreter that has {' '.join(REQUIREMENTS)}; without it a temporary environment is made",
     )
     parser.add_argument("--only", metavar="NAME", action="append", help="only what has this name; may be repeated")
-    parser.add_argument("--markdown", action="store_true", help="print Markdown, for the documentation")
+    parser.add_argument("--markdown", action="store_true", help="print a table in Markdown")
     parser.add_argument("--verbose", action="store_true", help="let the libraries print to standard error")
+
+
+def cell(text: str) -> str:
+    """Text fit for a cell of a Markdown table."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def call(name: str, /, **arguments: Any) -> dict:
 
 def public(lib: Any, name: str, module: str) -> Any:
     """A name that smolagents' documentation imports from a module of the package; ours has all in the package."""
-    if hasattr(lib, name):
+    if lib.__name__ != "smolagents" or hasattr(lib, name):
         return getattr(lib, name)
     return getattr(importlib.import_module(f"{lib.__name__}.{module}"), name)
 

@@ -12,13 +12,12 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from libraries import OURS, THEIRS, add_arguments, functions_of, interpreter_with_smolagents, run  # noqa: E402
+from libraries import OURS, THEIRS, add_arguments, cell, functions_of, interpreter_with_smolagents, run  # noqa: E402
 
 
-def cell(result: dict) -> str:
-    """What was seen, fit for a cell of the table."""
-    seen = str(result.get("seen", result.get("raised", ""))).strip()
-    return seen.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>").replace("{", "&#123;")
+def seen(result: dict) -> str:
+    """What was seen of a fault."""
+    return str(result.get("seen", result.get("raised", ""))).strip()
 
 
 def main() -> int:
@@ -30,11 +29,16 @@ def main() -> int:
     with interpreter_with_smolagents(options.smolagents) as python:
         theirs = run(python, THEIRS, faults, seconds=120, verbose=options.verbose)
     ours = run(sys.executable, OURS, faults, seconds=120, verbose=options.verbose)
-    print("| fault | smolagents 1.26 | here |\n|---|---|---|")
+    if options.markdown:
+        print("| fault | smolagents 1.26 | here |\n|---|---|---|")
     surprises = []
     for each in faults:
         name, there, here = each.__name__, theirs[each.__name__], ours[each.__name__]
-        print(f"| {(each.__doc__ or '').strip()} | {cell(there)} | {cell(here)} |")
+        what = (each.__doc__ or "").strip()
+        if options.markdown:
+            print(f"| {cell(what)} | {cell(seen(there))} | {cell(seen(here))} |")
+        else:
+            print(what, f"smolagents: {seen(there)}", f"here:       {seen(here)}", sep="\n    ", end="\n\n")
         if there.get("fault") is not True:
             surprises.append(f"{name}: does not show on smolagents")
         if here.get("fault") is not False:

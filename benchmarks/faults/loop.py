@@ -183,6 +183,12 @@ def streamed_token_counts(lib: Any) -> Any:
     return {"fault": usage.input_tokens != 100, "seen": seen}
 
 
+def cached_tokens(lib: Any) -> Any:
+    """cached tokens are not counted"""
+    names = [name for name in vars(lib.TokenUsage(input_tokens=10, output_tokens=1)) if "cache" in name]
+    return {"fault": not names, "seen": f"fields of TokenUsage for cached tokens: {', '.join(names) or 'none'}"}
+
+
 def interrupt_within_a_step(lib: Any) -> Any:
     """an interrupt works only between steps"""
     agent = lib.CodeAgent(

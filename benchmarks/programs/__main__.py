@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from libraries import OURS, THEIRS, add_arguments, functions_of, interpreter_with_smolagents, run  # noqa: E402
+from libraries import OURS, THEIRS, add_arguments, cell, functions_of, interpreter_with_smolagents, run  # noqa: E402
 
 from programs import MODULES  # noqa: E402
 from programs.differences import EXPECTED_DIFFERENCES, differences, explained  # noqa: E402
@@ -33,7 +33,8 @@ def as_lines(answers: dict[str, Any]) -> Iterator[str]:
 
 
 def short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False).replace("|", "\\|").replace("\n", " ")
+    """The value as JSON, not too long."""
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 160 else text[:157] + "..."
 
 
@@ -51,7 +52,8 @@ def main() -> int:
     ours = run(sys.executable, OURS, programs, verbose=options.verbose)
 
     used, unexplained, equal = set(), 0, 0
-    print("| program | what it does | answers | what differs |\n|---|---|---|---|")
+    if options.markdown:
+        print("| program | what it does | answers | what differs |\n|---|---|---|---|")
     for program in programs:
         name = program.__name__
         found = list(differences(theirs[name], ours[name]))
@@ -59,14 +61,17 @@ def main() -> int:
         used.update(key for key in keys if key)
         equal += not found
         unexplained += None in keys
-        verdict = "equal" if not found else "**differ**" if None in keys else "differ as meant"
+        verdict = "equal" if not found else "DIFFER" if None in keys else "differ as meant"
         reasons = [
             f"{place or 'result'}: {short(left)} there, {short(right)} here"
             + (f" ({EXPECTED_DIFFERENCES[key]})" if key else "")
             for (place, left, right), key in zip(found, keys, strict=True)
         ]
-        says = (program.__doc__ or "").strip().replace("|", "\\|")
-        print(f"| `{name}` | {says} | {verdict} | {'<br>'.join(reasons)} |", flush=True)
+        if options.markdown:
+            what, why = ((program.__doc__ or "").strip(), "<br>".join(reasons))
+            print(f"| `{name}` | {cell(what)} | {verdict} | {cell(why)} |")
+        else:
+            print(f"{verdict:16}{name}", *reasons, sep="\n    ", flush=True)
     stale = [key for key in EXPECTED_DIFFERENCES if key not in used] if not options.only else []
     for key in stale:
         print(f"\nNo longer so: {key} ({EXPECTED_DIFFERENCES[key]})")

@@ -342,3 +342,38 @@ def runs_in_threads(lib: Any) -> Any:
     for thread in threads:
         thread.join()
     return answers
+
+
+def best_answer_by_hand(lib: Any) -> Any:
+    """`provide_final_answer(task)` asks for an answer from what is in the memory; a summary leaves thoughts out."""
+    model = prepared(
+        lib, code("print('the clue')", thought="A long thought."), code("final_answer(1)"), "the best answer"
+    )
+    agent = lib.CodeAgent(tools=[], model=model, **quiet(lib))
+    agent.run("Find it.")
+    message = agent.provide_final_answer("Find it.")
+    asked = "\n".join(text_of(each) for each in model.requests[-1])
+    summary = "\n".join(text_of(each) for each in agent.write_memory_to_messages(summary_mode=True))
+    return {
+        "answer": text_of(message),
+        "asked": ["the clue" in asked, "Find it." in asked],
+        "summary": ["the clue" in summary, "A long thought." in summary, "Find it." in summary],
+    }
+
+
+def run_after_a_failure(lib: Any) -> Any:
+    """An agent whose run failed is used again."""
+    model = prepared(lib, RuntimeError("busy"), code("final_answer('well')"))
+    agent = lib.CodeAgent(tools=[], model=model, **quiet(lib))
+    return [raised(lib, lambda: agent.run("Go.")), agent.run("Go again.")]
+
+
+def stream_left_half_way(lib: Any) -> Any:
+    """A stream that is not read to its end; then the agent is used again."""
+    model = prepared(lib, code("x = 1"), code("final_answer('second run')"))
+    agent = lib.CodeAgent(tools=[], model=model, **quiet(lib))
+    events = agent.run("Go.", stream=True)
+    for event in events:
+        if isinstance(event, lib.ActionStep):
+            break
+    return [type(event).__name__, agent.run("Go again.")]

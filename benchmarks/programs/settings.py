@@ -256,7 +256,9 @@ def token_totals(lib: Any) -> Any:
         )
         result = agent.run("Go.", return_full_result=True)
         total = agent.monitor.get_total_token_counts()
+        monitor = agent.monitor
         found.append([total.input_tokens, total.output_tokens, result.token_usage.total_tokens])
+        found.append([monitor.total_input_token_count, monitor.total_output_token_count, len(monitor.step_durations)])
     return found
 
 

@@ -7,7 +7,7 @@ import json
 import threading
 from typing import Any
 
-from scripted import actions, call, code, kinds, prepared, quiet, raised, text_of
+from scripted import actions, call, code, images_in, kinds, prepared, quiet, raised, text_of
 
 
 def _weather(lib: Any) -> Any:
@@ -220,3 +220,13 @@ def base_tools(lib: Any) -> Any:
         agent = kind(tools=[], model=prepared(lib, code("1")), add_base_tools=True, **quiet(lib))
         found.append(sorted(agent.tools))
     return found
+
+
+def tool_calls_with_plans_and_images(lib: Any) -> Any:
+    """Planning, images and instructions are for a ToolCallingAgent too."""
+    from PIL import Image
+
+    model = prepared(lib, "look, then tell", call("get_weather", location="Bern"), call("final_answer", answer="seen"))
+    agent = lib.ToolCallingAgent(tools=[_weather(lib)], model=model, planning_interval=4, **quiet(lib))
+    answer = agent.run("Look.", images=[Image.new("RGB", (2, 2))])
+    return {"answer": answer, "steps": kinds(agent.memory), "images": images_in(model.requests[1])}
