@@ -35,9 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PYTHON",
         help=f"an interpreter that has {' '.join(REQUIREMENTS)}; without it a temporary environment is made",
     )
+    parser.add_argument("--verbose", action="store_true", help="let the libraries print to standard error")
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of those that print a list of functions: which ones, and how."""
     parser.add_argument("--only", metavar="NAME", action="append", help="only what has this name; may be repeated")
     parser.add_argument("--markdown", action="store_true", help="print a table in Markdown")
-    parser.add_argument("--verbose", action="store_true", help="let the libraries print to standard error")
 
 
 def cell(text: str) -> str:

@@ -12,7 +12,16 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from libraries import OURS, THEIRS, add_arguments, cell, functions_of, interpreter_with_smolagents, run  # noqa: E402
+from libraries import (  # noqa: E402
+    OURS,
+    THEIRS,
+    add_arguments,
+    add_table_arguments,
+    cell,
+    functions_of,
+    interpreter_with_smolagents,
+    run,
+)
 
 
 def seen(result: dict) -> str:
@@ -23,6 +32,7 @@ def seen(result: dict) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
     add_arguments(parser)
+    add_table_arguments(parser)
     options = parser.parse_args()
     faults = [each for name in ("actions", "loop") for each in functions_of(import_module(f"faults.{name}"))]
     faults = [each for each in faults if not options.only or each.__name__ in options.only]
@@ -38,7 +48,9 @@ def main() -> int:
         if options.markdown:
             print(f"| {cell(what)} | {cell(seen(there))} | {cell(seen(here))} |")
         else:
-            print(what, f"smolagents: {seen(there)}", f"here:       {seen(here)}", sep="\n    ", end="\n\n")
+            print(what)
+            for library, result in (("smolagents", there), ("here", here)):
+                print(f"    {library}:", *seen(result).splitlines(), sep="\n        ")
         if there.get("fault") is not True:
             surprises.append(f"{name}: does not show on smolagents")
         if here.get("fault") is not False:

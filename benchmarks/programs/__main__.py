@@ -16,7 +16,16 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from libraries import OURS, THEIRS, add_arguments, cell, functions_of, interpreter_with_smolagents, run  # noqa: E402
+from libraries import (  # noqa: E402
+    OURS,
+    THEIRS,
+    add_arguments,
+    add_table_arguments,
+    cell,
+    functions_of,
+    interpreter_with_smolagents,
+    run,
+)
 
 from programs import MODULES  # noqa: E402
 from programs.differences import EXPECTED_DIFFERENCES, differences, explained  # noqa: E402
@@ -41,6 +50,7 @@ def short(value: Any) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="programs", description=__doc__)
     add_arguments(parser)
+    add_table_arguments(parser)
     parser.add_argument("--save", action="store_true", help="keep what smolagents answers in answers.json")
     options = parser.parse_args()
     programs = [each for name in MODULES for each in functions_of(import_module(f"programs.{name}"))]
