@@ -101,7 +101,7 @@ def _as_markdown(page: Page) -> tuple[str, bool]:
     libxml2 reads the page: Python's own HTML parser takes minutes for some pages of 60 kB that mean ill.
     """
     from bs4 import BeautifulSoup
-    from lxml import etree, html
+    from lxml import etree, html  # pyright: ignore[reportAttributeAccessIssue] - etree is compiled, without stubs
     from markdownify import MarkdownConverter
 
     text = page.text.replace("\0", "")
