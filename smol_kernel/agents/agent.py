@@ -30,6 +30,8 @@ class Agent(ABC):
     """Folder of the system prompt used where the user gave none."""
     writes_code: ClassVar[bool] = False
     """True: it acts by code in a child."""
+    inputs, output_type = others.TASK_INPUTS, "string"
+    """Of the agent as a tool of another one."""
 
     def __init__(
         self,
@@ -108,10 +110,6 @@ class Agent(ABC):
         twin = copy.copy(self)
         twin._begin_life()
         return twin
-
-    def take_over(self, agent: Any) -> None:
-        """Begin where `agent` is."""
-        self.memory.steps = list(agent.memory.steps)
 
     def cleanup(self) -> None:
         """End what the agents it may call hold. A later run starts afresh."""

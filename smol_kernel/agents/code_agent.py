@@ -68,13 +68,7 @@ class CodeAgent(MultiStepAgent):
         super()._begin_life()
         given = self._given_executor
         self.python_executor = self.create_python_executor() if given is None else as_executor(given)
-        self._borrowed, self._finished = False, ActionFinished(status="")
-
-    def take_over(self, agent: Any) -> None:
-        """Begin where `agent` is: in its child, if it has one."""
-        super().take_over(agent)
-        if isinstance(agent, CodeAgent):
-            self.python_executor, self._borrowed = agent.python_executor, True
+        self._finished = ActionFinished(status="")
 
     def create_python_executor(self) -> PythonExecutor:
         """A new executor of the agent's type; its child starts at first use."""
@@ -99,8 +93,7 @@ class CodeAgent(MultiStepAgent):
     def cleanup(self) -> None:
         """End the child, and what the agents it may call hold. A later run starts a fresh one."""
         super().cleanup()
-        if not self._borrowed:
-            self.python_executor.cleanup()
+        self.python_executor.cleanup()
 
     def __enter__(self) -> CodeAgent:
         return self

@@ -84,7 +84,7 @@ class ToolCallingAgent(MultiStepAgent):
                 images = [self.state[output.observation] for output in outputs if "image.png" in output.observation]
                 step.observations_images = images or None
                 step.is_final_answer = event.final
-                step.action_output = outputs[-1].output if outputs else None
+                step.action_output = outputs[-1].output if event.final else None
                 if event.error:
                     raise AgentToolExecutionError(event.error)
 
