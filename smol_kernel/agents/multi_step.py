@@ -21,7 +21,7 @@ from smol_kernel.agents.prompts import populate_template, task_with_inputs
 from smol_kernel.agents.running import RunnableAgent
 from smol_kernel.executors.values import NotPortable, describe, encode, remote
 from smol_kernel.journal import open_journal, record
-from smol_kernel.memory.budget import TO_ANSWER, Account
+from smol_kernel.memory.budget import TO_ASK, Account
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
 from smol_kernel.memory.usage import Timing, TokenUsage
@@ -135,7 +135,8 @@ class MultiStepAgent(RunnableAgent):
             self.stop.clear()
             if caller is not None and caller.stop.is_set():
                 self.stop.set()
-            yield from record(self._run(started, first, reset, variables), self._recorded_in, started.run)
+            with self.account.timer(self.interrupt):
+                yield from record(self._run(started, first, reset, variables), self._recorded_in, started.run)
         except GeneratorExit:
             self.interrupt()
             raise
@@ -163,7 +164,7 @@ class MultiStepAgent(RunnableAgent):
 
     def provide_final_answer(self, task: str) -> ChatMessage:
         """The best answer the model can give from the work so far. Raises AgentGenerationError."""
-        request = self._request("answer", self._rendered("final_answer", task=task), TO_ANSWER)
+        request = self._request("answer", self._rendered("final_answer", task=task))
         while True:
             try:
                 next(request)  # nobody watches these events
@@ -184,7 +185,7 @@ class MultiStepAgent(RunnableAgent):
         self.memory.system_prompt.system_prompt = started.system_prompt
         self.memory.steps.append(first)
         yield started
-        timer, failure = self.account.timer(self.interrupt), None
+        failure = None
         try:
             self._prepare(reset, variables)
             state, reason = yield from self._steps(run, started.max_steps)
@@ -194,8 +195,6 @@ class MultiStepAgent(RunnableAgent):
             (state, reason), failure = others.STOPPED, error
         except Exception as error:  # noqa: BLE001  boundary: the run; raised after its last event
             state, reason, failure = "error", str(error), error
-        finally:
-            timer.cancel()
         limit = (errors.AgentBudgetError if state == "budget" else errors.AgentMaxStepsError)(reason or "")
         for event in self._ending(limit if state in ("max_steps_error", "budget") else None):
             yield event.stamped(run, self._begun)
@@ -207,14 +206,13 @@ class MultiStepAgent(RunnableAgent):
 
     def _steps(self, run: str, limit: int) -> Generator[ev.Event, None, tuple[str, str | None]]:
         """All steps; returns the state in which the run ends, and the reason where it is no success."""
-        while (number := self.step_number) <= limit:
+        while (number := self.step_number) <= limit and not self.stop.is_set():
             self.account.check()
-            if self.planning_interval and (number - 1) % self.planning_interval == 0 and not self.stop.is_set():
+            if self.planning_interval and (number - 1) % self.planning_interval == 0:
                 for event in self._plan(first=number == 1, remaining=limit - number + 1):
                     yield event.stamped(run, number)
             if self.stop.is_set():
-                self.account.check()  # its time may be up
-                return others.STOPPED
+                break
             self._begun = number
             self.account.count(steps=1)
             step = ActionStep(step_number=number, timing=Timing(time.time()))
@@ -227,6 +225,9 @@ class MultiStepAgent(RunnableAgent):
                 return (yield from others.hand_over(self, *self.successor))
             if self._repetition.hopeless:
                 return "max_steps_error", "The run was ended: it did the same again and again."
+        if self.stop.is_set():
+            self.account.check()  # its time may be up
+            return others.STOPPED
         return "max_steps_error", f"Reached the limit of {limit} step{'s' * (limit > 1)} without a final answer."
 
     def _step(self, step: ActionStep) -> Iterator[ev.Event]:
@@ -291,7 +292,7 @@ class MultiStepAgent(RunnableAgent):
         if limit is not None and not self.answered:
             step = ActionStep(self._begun + 1, Timing(time.time()), error=limit, action_output=self._best)
             try:
-                message = yield from self._request("answer", self._rendered("final_answer", task=self.task), TO_ANSWER)
+                message = yield from self._request("answer", self._rendered("final_answer", task=self.task))
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
                     said = self._answer_in(message.text)
@@ -328,7 +329,7 @@ class MultiStepAgent(RunnableAgent):
         return "\n\n".join(filter(None, texts))
 
     def _request(
-        self, purpose: str, last: str = "", limits: tuple[str, ...] | None = None, **options: Any
+        self, purpose: str, last: str = "", **options: Any
     ) -> Generator[ev.Event, None, ChatMessage | None]:
         """The model's reply to the conversation, and to `last` after it; None if the run was stopped meanwhile.
 
@@ -336,7 +337,7 @@ class MultiStepAgent(RunnableAgent):
         AgentGenerationError for a model that gives no reply.
         """
         while True:
-            self.account.check(limits)
+            self.account.check(TO_ASK)
             asked = time.monotonic()
             if self.model.slow_start:
                 yield ev.Notice(text=self.model.slow_start)
