@@ -200,6 +200,12 @@ def test_with_refused_answers_only_the_last_words_or_the_best_answer_count(make)
     assert (result.output, result.state) == (3, "max_steps_error")
 
 
+def test_a_refused_table_is_the_best_answer_where_the_last_words_are_empty(coder):
+    refused = code("import pandas as pd\nfinal_answer(pd.DataFrame({'a': [1, 2]}))")
+    agent = coder([refused, " "], checks=["len(answer) > 2"], max_steps=1)
+    assert list(agent.run("solve", reset=False)["a"]) == [1, 2]
+
+
 def test_what_was_checked_is_in_the_journal(make, tmp_path):
     agent = caller(make, 1, 2, checks=[says])
     agent.run("two")

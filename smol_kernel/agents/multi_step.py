@@ -23,6 +23,7 @@ from smol_kernel.executors.values import NotPortable, describe, encode, remote
 from smol_kernel.journal import open_journal, record
 from smol_kernel.memory.budget import TO_ASK, Account
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
+from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
 from smol_kernel.memory.usage import Timing, TokenUsage
 from smol_kernel.models.base import ModelCall
@@ -233,21 +234,23 @@ class MultiStepAgent(RunnableAgent):
     def _step(self, step: ActionStep) -> Iterator[ev.Event]:
         yield ev.StepStarted()
         try:
-            yield from self._attempt(step)
-            if step.is_final_answer:
-                yield from self._accept(step)
-        except errors.AgentError as error:
-            step.error, step.is_final_answer = error, False
-            if isinstance(error, errors.AgentGenerationError | errors.AgentBudgetError):
-                raise
+            try:
+                yield from self._attempt(step)
+                if step.is_final_answer:
+                    yield from self._accept(step)
+            except errors.AgentError as error:
+                step.error, step.is_final_answer = error, False
+                if isinstance(error, errors.AgentGenerationError | errors.AgentBudgetError):
+                    raise
+            finally:
+                step.timing.end_time = time.time()
+            if (circles := self._repetition.look(step)) is not None:
+                yield circles
+                step.observations = "\n".join(filter(None, [step.observations, circles.reason]))
+            yield from self._call_back(step)
         finally:
-            step.timing.end_time = time.time()
             if step.model_output is not None or step.error is not None:  # else stopped before the model said anything
                 self.memory.steps.append(step)
-        if (circles := self._repetition.look(step)) is not None:
-            yield circles
-            step.observations = "\n".join(filter(None, [step.observations, circles.reason]))
-        yield from self._call_back(step)
         kind, said = (type(step.error).__name__, step.error.message) if step.error else (None, None)
         seconds = step.timing.duration or 0.0
         yield ev.StepFinished(observation=step.observations or "", error_type=kind, error=said, seconds=seconds)
@@ -295,18 +298,18 @@ class MultiStepAgent(RunnableAgent):
                 message = yield from self._request("answer", self._rendered("final_answer", task=self.task))
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
-                    said = self._answer_in(message.text)
+                    said = self._answer_in(message.text) or self._best
                     step.action_output = self.answer_type.convert(said) if self.answer_type else said
             except errors.AgentError as failure:
                 limit.message += f" Asking for a best answer failed as well: {failure.message}"
             step.timing.end_time = time.time()
+            yield from self._call_back(step)
             self.memory.steps.append(step)
-            if step.action_output not in (None, ""):
+            if step.action_output is not None:
                 self.answer, self.answered = step.action_output, True
                 yield self.told(self.answer)
-            yield from self._call_back(step)
         if self.answered:
-            yield from self._call_back(FinalAnswerStep(self.answer))
+            yield from self._call_back(FinalAnswerStep(handle_agent_output_types(self.answer)))
 
     def _plan(self, first: bool, remaining: int) -> Iterator[ev.Event]:
         """Ask the model for a plan, and keep it."""
@@ -318,8 +321,8 @@ class MultiStepAgent(RunnableAgent):
             return
         timing.end_time = time.time()
         step = PlanningStep(self._sent, message, message.text.strip(), timing, message.token_usage, asked)
-        self.memory.steps.append(step)
         yield from self._call_back(step)
+        self.memory.steps.append(step)
         yield ev.PlanMade(plan=step.plan)
 
     def _rendered(self, group: str, *names: str, **variables: Any) -> str:
@@ -328,9 +331,7 @@ class MultiStepAgent(RunnableAgent):
         texts = [populate_template(templates[name], variables).strip() for name in names or templates]
         return "\n\n".join(filter(None, texts))
 
-    def _request(
-        self, purpose: str, last: str = "", **options: Any
-    ) -> Generator[ev.Event, None, ChatMessage | None]:
+    def _request(self, purpose: str, last: str = "", **options: Any) -> Generator[ev.Event, None, ChatMessage | None]:
         """The model's reply to the conversation, and to `last` after it; None if the run was stopped meanwhile.
 
         A conversation that is too long is shortened. Raises AgentBudgetError for a budget that is used up,
@@ -369,13 +370,13 @@ class MultiStepAgent(RunnableAgent):
         return message
 
     def _call_back(self, step: MemoryStep) -> Iterator[ev.Event]:
-        """Call the user's callbacks with `step`. One that raises does not end the run; what they edit is told."""
-        before = self.memory.readable() if self.given_callbacks else []
+        """Call the user's callbacks with `step`, before it is in the memory. What they raise and edit is told."""
+        before = self.memory.readable(step) if len(self.step_callbacks) > 1 else []  # the monitor's edits nothing
         try:
             self.step_callbacks.callback(step, agent=self)
         except Exception as error:  # noqa: BLE001 - boundary: a user's own callback
             yield ev.Notice(text=f"A step callback failed: {type(error).__name__}: {error}")
-        for index, (old, new) in enumerate(zip(before, self.memory.readable() if before else (), strict=False)):
+        for index, (old, new) in enumerate(zip(before, self.memory.readable(step) if before else (), strict=False)):
             if changes := {name: value for name, value in new.items() if old[name] != value}:
                 yield ev.MemoryEdited(index=index, changes=changes)
 
