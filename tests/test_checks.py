@@ -110,7 +110,7 @@ def test_a_check_that_hangs_is_ended_by_a_stop(coder):
 def test_what_is_no_check_is_refused(make, wrong):
     with pytest.raises(ConfigError, match="is not a function of the answer, or a Python expression"):
         make([], checks=[wrong])
-    with pytest.raises(ConfigError, match="is not a function of the answer$"):
+    with pytest.raises(ConfigError, match=r"is not a function of the answer$"):
         make([], kind=ToolCallingAgent, checks=[wrong])
 
 

@@ -177,7 +177,7 @@ class MultiStepAgent(RunnableAgent):
     def _run(
         self, started: ev.RunStarted, first: TaskStep, reset: bool, variables: dict[str, Any]
     ) -> Generator[ev.Event, None, None]:
-        run, begun = started.run, time.monotonic()
+        run, begun, failure = started.run, time.monotonic(), None
         self.task, self.step_number, self.answer, self.answered, self.successor = first.task, 1, None, False, None
         self._repetition, self._best, self._begun = Repetition(), None, 0
         if reset:
@@ -186,7 +186,6 @@ class MultiStepAgent(RunnableAgent):
         self.memory.system_prompt.system_prompt = started.system_prompt
         self.memory.steps.append(first)
         yield started
-        failure = None
         try:
             self._prepare(reset, variables)
             state, reason = yield from self._steps(run, started.max_steps)

@@ -49,9 +49,8 @@ class ToolCallingAgent(MultiStepAgent):
     def _begin_life(self) -> None:
         super()._begin_life()
         self.state: dict[str, Any] = {}
-        self._hands = ToolCalls(
-            self.state, self.max_tool_threads, lambda: self.account.refuse_call(), lambda: self.stop.is_set()
-        )
+        refuse, stopped = lambda: self.account.refuse_call(), self.stop.is_set
+        self._hands = ToolCalls(self.state, self.max_tool_threads, refuse, stopped)
 
     @property
     def tools_and_managed_agents(self) -> list[Any]:

@@ -25,7 +25,6 @@ from smol_kernel.executors.imports import check_imports
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, clean
 from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended
-from smol_kernel.executors.state import State
 from smol_kernel.executors.values import NotPortable, encode, encode_input
 
 MAX_PRINT = 20_000
@@ -188,11 +187,6 @@ class KernelExecutor(PythonExecutor):
         self._end_or_drop()
 
     # what the child holds
-
-    @property
-    def state(self) -> State:
-        """The variables as a dict, which reads through to the child."""
-        return State(self)
 
     def names(self) -> list[str]:
         """Names of variables: those the last action left, and those sent since. Never starts a child."""
