@@ -79,9 +79,8 @@ class MultiStepAgent(RunnableAgent):
 
     def _looks(self, answer: Any) -> Iterator[ev.Event]:
         """What the checks say of the answer."""
-        for check in [*self.checks, *self.final_answer_checks]:
-            if callable(check):
-                yield look(check, answer, self.memory, self)
+        for check in filter(callable, [*self.checks, *self.final_answer_checks]):
+            yield look(check, answer, self.memory, self)
 
     # -- what others call
 
@@ -158,17 +157,18 @@ class MultiStepAgent(RunnableAgent):
 
         Raises AgentError where the model's reply or the action fails.
         """
+        self.stop.clear()
         self._prepare(False, {})
-        for _ in self._attempt(memory_step):
-            pass
+        list(self._attempt(memory_step))  # nobody watches these events
         return ActionOutput(memory_step.action_output, memory_step.is_final_answer)
 
     def provide_final_answer(self, task: str) -> ChatMessage:
         """The best answer the model can give from the work so far. Raises AgentGenerationError."""
+        self.stop.clear()
         request = self._request("answer", self._rendered("final_answer", task=task))
         while True:
             try:
-                next(request)  # nobody watches these events
+                next(request)
             except StopIteration as ended:
                 return ended.value or text_message(MessageRole.ASSISTANT, "")
 

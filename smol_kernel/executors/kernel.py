@@ -101,12 +101,15 @@ class KernelExecutor(PythonExecutor):
     def send_variables(self, variables: Mapping[str, Any]) -> None:
         """Set variables in the child's namespace, now and after each restart.
 
-        Raises NotPortableError for a value that can neither cross nor be pickled, ConfigError for a name that is none.
+        Raises NotPortableError for a value that can neither cross nor be pickled, ConfigError for a name that is none,
+        or a tool's.
         """
         encoded: dict[str, Any] = {}
         for name, value in variables.items():
             if not name.isidentifier():
                 raise ConfigError(f"variable {name!r} cannot be written as a name in Python; rename it")
+            if name in self._tools:
+                raise ConfigError(f"variable {name!r} has the name of a tool, which it would hide; rename it")
             encoded[name] = self._encoded(name, value, encode_input)
         with self._alone():
             self._given.update(variables)
