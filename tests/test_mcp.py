@@ -126,10 +126,9 @@ def test_contents_of_other_kinds(tools):
     assert tools["mixed"]() == ["first", "a memo", b"\x00\x01", "linked: memo://3"]
 
 
-@pytest.mark.parametrize("where", ["http", "sse", "stdio"])
+@pytest.mark.parametrize("where", ["http", "sse"])
 def test_structured_output(request, where):
-    spec = stdio() if where == "stdio" else request.getfixturevalue(where).spec
-    with MCPClient(spec, structured_output=True) as found:
+    with MCPClient(request.getfixturevalue(where).spec, structured_output=True) as found:
         tools = {tool.name: tool for tool in found}
         assert tools["weather"]("Rome") == {"city": "Rome", "degrees": 21.5}
         assert tools["weather"].output_schema["properties"]["degrees"]["type"] == "number"
@@ -249,8 +248,8 @@ def test_a_call_that_takes_too_long_is_cancelled_on_the_server(tmp_path):
     assert (tmp_path / "cancelled").exists()
 
 
-def test_disconnect_ends_the_calls_under_way(tmp_path):
-    client = MCPClient(stdio())
+def test_disconnect_ends_the_calls_under_way(http):
+    client = MCPClient(http.url)
     tools, started, errors = by_name(client), threading.Event(), []
 
     def call():
@@ -287,8 +286,8 @@ def test_a_server_that_died_is_named_and_started_again(tools):
 
 
 @pytest.mark.parametrize("mode", ["http", "sse"])
-def test_an_http_server_that_was_started_again(mode):
-    server = HttpServer(mode)
+def test_an_http_server_that_was_started_again(request, mode):
+    server = request.getfixturevalue(mode)
     with MCPClient(server.spec) as tools:
         tools = {tool.name: tool for tool in tools}
         server.kill()
@@ -298,7 +297,6 @@ def test_an_http_server_that_was_started_again(mode):
             tools["echo"]("still gone")
         server.start()
         assert tools["echo"]("back") == "back"
-    server.kill()
 
 
 def test_the_portal_ends_with_its_last_holder():

@@ -38,7 +38,9 @@ async def open_transport(spec: ServerSpec, words: LastWords, ended: Callable[[],
     elif spec.transport == "sse":
         from mcp.client.sse import sse_client
 
-        client = sse_client(spec.url, httpx_client_factory=lambda **_: _http_client(spec))
+        client = sse_client(
+            spec.url, httpx_client_factory=lambda headers=None, timeout=None, auth=None: _http_client(spec)
+        )
         async with client as (read, write):
             yield _Watched(read, ended), write
     else:
