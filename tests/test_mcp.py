@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,30 @@ def client():
 @pytest.fixture
 def tools(client):
     return by_name(client)
+
+
+class WebSite(BaseHTTPRequestHandler):
+    """No MCP server: pages, for those who have the key."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(401 if self.headers["Authorization"] != "Bearer key" else 200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def web_site():
+    with ThreadingHTTPServer(("127.0.0.1", 0), WebSite) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -389,6 +414,14 @@ def test_what_http_refuses_is_said(http, sse):
         MCPClient({"url": sse.url})
 
 
+def test_a_web_site_is_no_mcp_server(web_site):
+    with pytest.raises(MCPServerError, match=r"/private refused: HTTP 401.*Authorization") as caught:
+        MCPClient({"url": f"{web_site}/private?token=secret", "headers": {"Authorization": "Bearer other"}})
+    assert "secret" not in str(caught.value) and "other" not in str(caught.value).replace("other ones", "")
+    with pytest.raises(MCPServerError, match=r"/private did not answer as an MCP server: .*text/html"):
+        MCPClient({"url": f"{web_site}/private", "headers": {"Authorization": "Bearer key"}})
+
+
 @pytest.mark.parametrize(
     ("version", "words"),
     [(None, "pip install 'smol-kernel[mcp]'"), ("1.9.4", "need version 2 of the package 'mcp', not 1.9.4")],
@@ -450,6 +483,30 @@ def test_a_server_from_npm(everything):
         assert "SHELL" in tools["get_env"]() or "PATH" in tools["get_env"]()
         with pytest.raises(MCPServerError, match=r"MCP server node index\.js, tool 'get-resource-reference'"):
             tools["get_resource_reference"](resourceId=-1)
+
+
+def test_a_session_the_server_forgot_is_opened_again(everything):
+    """This one speaks the older protocol, which has sessions, and tells that one is over by 400."""
+    port = unused_address().split(":")[2].split("/")[0]
+
+    def start():
+        environment = {**os.environ, "PORT": port}
+        process = subprocess.Popen(
+            ["node", everything, "streamableHttp"], env=environment, stderr=subprocess.PIPE, text=True
+        )
+        assert any("listening" in line for line in process.stderr)
+        return process
+
+    process = start()
+    with MCPClient(f"http://127.0.0.1:{port}/mcp") as tools:
+        echo = next(tool for tool in tools if tool.name == "echo")
+        assert echo("first") == "Echo: first"
+        process.kill()
+        process.communicate()
+        process = start()
+        assert echo("second") == "Echo: second"
+    process.kill()
+    process.communicate()
 
 
 def test_a_server_of_others_has_to_be_trusted():
