@@ -78,7 +78,7 @@ class ToolCallingAgent(MultiStepAgent):
         for event in self._hands.run(calls, self.functions):
             self.outputs = self._hands.outputs
             yield event
-            if isinstance(event, ActionFinished):
+            if isinstance(event, ActionFinished) and not event.run:  # else an agent's that was called
                 outputs = list(self.outputs.values())
                 step.observations = event.logs or None
                 images = [self.state[output.observation] for output in outputs if "image.png" in output.observation]
