@@ -1,0 +1,378 @@
+"""An agent as plain data, and made again from it: `to_dict` and `from_dict`, in the shape of smolagents 1.26.
+
+Keys and other secrets are never written. What cannot be written (functions, live objects) is left out with a warning
+that names the parameter by which to pass it again.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import NoneType
+from typing import Any, cast
+
+from smol_kernel.agents.code_agent import CodeAgent
+from smol_kernel.agents.multi_step import MultiStepAgent
+from smol_kernel.agents.prompts import EMPTY_PROMPT_TEMPLATES
+from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.errors import ConfigError, ModelError, ToolError
+from smol_kernel.executors.imports import BASE_MODULES
+from smol_kernel.memory.budget import Budget
+from smol_kernel.memory.monitoring import AgentLogger
+from smol_kernel.models.registry import model_from_dict
+from smol_kernel.runs.saved_parts import model_dict, requirements_of, tool_dict, without_secrets
+from smol_kernel.runs.no_secrets import refuse_secrets
+from smol_kernel.tools.base import Tool
+
+FORMAT_VERSION = 1
+"""Raised by one whenever what is written can no longer be read by older versions; smolagents writes none."""
+OTHERS = ("managed_agents", "handoffs")
+"""The parameters that are agents themselves."""
+
+CLASSES: dict[str, type[MultiStepAgent]] = {"CodeAgent": CodeAgent, "ToolCallingAgent": ToolCallingAgent}
+"""The classes that a saved agent may name."""
+_TEXT, _NUMBER = (str, NoneType), (int, NoneType)
+_SETTINGS: dict[str, tuple[type, ...]] = {
+    "prompt_templates": (dict, NoneType),
+    "instructions": _TEXT,
+    "max_steps": (int,),
+    "verbosity_level": (int,),
+    "planning_interval": _NUMBER,
+    "name": _TEXT,
+    "description": _TEXT,
+    "provide_run_summary": (bool,),
+    "return_full_result": (bool,),
+    "stream_outputs": (bool,),
+    "checks": (list,),
+    "budget": (dict, NoneType),
+    "journal": (bool, NoneType),
+}
+"""Parameter → the types its value has in a dict."""
+_SETTINGS_OF: dict[type[MultiStepAgent], dict[str, tuple[type, ...]]] = {
+    CodeAgent: {
+        "authorized_imports": (list, str, NoneType),
+        "executor_type": (str,),
+        "executor_kwargs": (dict, NoneType),
+        "max_print_outputs_length": _NUMBER,
+        "use_structured_outputs_internally": (bool,),
+        "code_block_tags": (list, tuple, str, NoneType),
+    },
+    ToolCallingAgent: {"max_tool_threads": _NUMBER},
+}
+_ABOUT = {"format_version", "class", "tools", "model", "requirements", "left_out", *OTHERS}
+"""What a dict holds besides settings."""
+_STANDARD_ANSWER = re.compile(r"\bclass FinalAnswerTool\b|\bimport FinalAnswerTool\b")
+
+
+def to_dict(agent: MultiStepAgent) -> dict[str, Any]:
+    """The agent as plain data, fit for JSON: its settings, its tools as source, its model without keys, its agents.
+
+    Warns of what had to be left out (callbacks and other functions, an executor or a model of the user's own) and
+    names it in `left_out`. Raises ToolError for a tool that cannot be written as source, ConfigError where a key
+    stands in a text that would be written.
+    """
+    notes: list[str] = []
+    data = _described(agent, (), notes)
+    refuse_secrets(agent, data)
+    _warn(notes)
+    return data
+
+
+def from_dict(cls: type[MultiStepAgent], agent_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+    """The agent that `to_dict` of this package, or of smolagents 1.26, described.
+
+    `kwargs` are parameters of the agent, in place of what the dict says. The dict names the class; `cls` counts where
+    it is a subclass of that, or has that very name. A `model` given here also serves those of its agents whose own
+    cannot be made again. The tools' code is run in this process. Raises ConfigError, ModelError or ToolError for what
+    cannot be made, and says what to pass.
+    """
+    notes: list[str] = []
+    agent = _made(cls, agent_dict, kwargs, kwargs.get("model"), notes)
+    _warn(notes)
+    return agent
+
+
+def _warn(notes: list[str]) -> None:
+    for note in notes:
+        warnings.warn(note, UserWarning, stacklevel=4)  # the line that called the agent's method
+
+
+def called(data: Mapping[str, Any] | MultiStepAgent) -> str:
+    """How errors name an agent, or the one a dict describes."""
+    name = data.name if isinstance(data, MultiStepAgent) else data.get("name")
+    kind = type(data).__name__ if isinstance(data, MultiStepAgent) else data.get("class", "agent")
+    return f"agent {name!r}" if name else f"the {kind}"
+
+
+# -- to data
+
+
+def _described(agent: MultiStepAgent, above: tuple[MultiStepAgent, ...], notes: list[str]) -> dict[str, Any]:
+    left_out: dict[str, str] = dict(_kept_here(agent))
+    model, unsaved = model_dict(agent.model)
+    if unsaved:
+        left_out["model"] = unsaved
+    data: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "class": type(agent).__name__,
+        "tools": [_written(tool, agent) for tool in agent.tools.values()],
+        "model": model,
+        "managed_agents": _others(agent, "managed_agents", above, notes, left_out),
+        "handoffs": _others(agent, "handoffs", above, notes, left_out),
+        "prompt_templates": copy.deepcopy(dict(agent.prompt_templates)),
+        "instructions": agent.instructions,
+        "max_steps": agent.max_steps,
+        "verbosity_level": int(agent.logger.level),
+        "planning_interval": agent.planning_interval,
+        "name": agent.name,
+        "description": agent.description,
+        "provide_run_summary": agent.provide_run_summary,
+        "return_full_result": agent.return_full_result,
+        "stream_outputs": agent.stream_outputs,
+        "checks": [check for check in agent.checks if isinstance(check, str)],
+        "budget": asdict(agent.budget) if agent.budget else None,
+        "journal": False if agent.journal is False else None,
+        "requirements": [],
+    }
+    if isinstance(agent, CodeAgent):
+        data |= _code_settings(agent, left_out)
+    elif isinstance(agent, ToolCallingAgent):
+        data["max_tool_threads"] = agent.max_tool_threads
+    data["requirements"] = requirements_of(data)
+    if left_out:
+        data["left_out"] = left_out
+        notes.insert(0, _without(agent, left_out, nested=bool(above)))
+    return data
+
+
+def _kept_here(agent: MultiStepAgent) -> Iterator[tuple[str, str]]:
+    """Parameters of the agent that are functions or live objects, each with what it is."""
+    if agent.given_callbacks:
+        yield "step_callbacks", "functions"
+    if agent.final_answer_checks:
+        yield "final_answer_checks", "functions"
+    if functions := [check for check in agent.checks if callable(check)]:
+        yield "checks", "functions: " + ", ".join(getattr(f, "__name__", type(f).__name__) for f in functions)
+    if agent.answer_type is not None:
+        yield "output_type", "a type"
+    if type(agent.logger) is not AgentLogger:
+        yield "logger", f"a {type(agent.logger).__name__}"
+    if not isinstance(agent.journal, bool | NoneType):
+        yield "journal", "a place on this machine" if isinstance(agent.journal, str | Path) else "a live object"
+    if isinstance(agent, CodeAgent) and agent._given_executor is not None:  # pyright: ignore[reportPrivateUsage]
+        yield "executor", f"a {type(agent._given_executor).__name__}"  # pyright: ignore[reportPrivateUsage]
+
+
+def _code_settings(agent: CodeAgent, left_out: dict[str, str]) -> dict[str, Any]:
+    authorized = agent.additional_authorized_imports
+    options, lost = without_secrets(agent.executor_kwargs)
+    if lost:
+        left_out["executor_kwargs"] = ", ".join(lost)
+    return {
+        "authorized_imports": ["*"] if authorized is None else sorted({*BASE_MODULES, *authorized}),
+        "executor_type": agent.executor_type,
+        "executor_kwargs": options,
+        "max_print_outputs_length": agent.max_print_outputs_length,
+        "use_structured_outputs_internally": agent.use_structured_outputs_internally,
+        "code_block_tags": list(agent.code_block_tags),
+    }
+
+
+def _written(tool: Tool, agent: MultiStepAgent) -> dict[str, Any]:
+    try:
+        return tool_dict(tool)
+    except ToolError as error:
+        raise ToolError(
+            f"{called(agent)} cannot be written: {error}. Or take the tool out before (del agent.tools[{tool.name!r}]) "
+            f"and put it into the tools of the agent that is loaded"
+        ) from error
+
+
+def _others(
+    agent: MultiStepAgent,
+    parameter: str,
+    above: tuple[MultiStepAgent, ...],
+    notes: list[str],
+    left_out: dict[str, str],
+) -> list[dict[str, Any]]:
+    """The agents that `agent` may call, described; recipes, and agents that this is a part of, are left out."""
+    found: list[dict[str, Any]] = []
+    lost: list[str] = []
+    for name, other in getattr(agent, parameter).items():
+        if isinstance(other, MultiStepAgent) and other not in (*above, agent):
+            found.append(_described(other, (*above, agent), notes))
+        else:
+            lost.append(f"{name!r}, a {type(other).__name__}")
+    if lost:
+        left_out[parameter] = "; ".join(lost)
+    return found
+
+
+def _without(agent: MultiStepAgent, left_out: dict[str, str], *, nested: bool) -> str:
+    what = ", ".join(f"{name} ({why})" for name, why in left_out.items())
+    where = " of its own folder, and pass the agent on to the one that calls it" if nested else ""
+    again = ", ".join(f"{name}=" for name in left_out)
+    return f"{called(agent)} is written without {what}. Pass {again} to from_dict or from_folder{where}"
+
+
+# -- from data
+
+
+def _made(
+    cls: type[MultiStepAgent], data: Any, given: Mapping[str, Any], model: Any, notes: list[str]
+) -> MultiStepAgent:
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"an agent is made from a dict, as to_dict() gives it, not from {data!r:.80}")
+    check_version(data)
+    kind = class_for(cls, data)
+    who = called(data)
+    settings = _settings(kind, data, given, who, notes)
+    if "tools" not in given:
+        settings["tools"] = _tools(data.get("tools", []), who)
+    if "model" not in given:
+        settings["model"] = _model(data.get("model"), model, who)
+    for parameter in OTHERS:
+        if parameter not in given and data.get(parameter):
+            agents = _list(data, parameter, who)
+            settings[parameter] = [_made(MultiStepAgent, other, {}, model, notes) for other in agents]
+    left_out = data.get("left_out") or {}
+    if isinstance(left_out, Mapping):
+        missing = [name for name in left_out if name not in given and not (name == "model" and model is not None)]
+        if missing:
+            again = ", ".join(f"{name}=" for name in missing)
+            notes.append(f"{who} was saved without {', '.join(missing)}: pass {again}")
+    return kind(**{**settings, **given})
+
+
+def check_version(data: Mapping[str, Any]) -> None:
+    """Raises ConfigError if `data` was written in a format that this version cannot read."""
+    version = data.get("format_version", FORMAT_VERSION)
+    if type(version) is not int or version < 1:
+        raise ConfigError(f"{called(data)} has the format_version {version!r}: it is no agent that was saved")
+    if version > FORMAT_VERSION:
+        raise ConfigError(
+            f"{called(data)} was written by a newer version of smol-kernel (format {version}; this one reads up to "
+            f"{FORMAT_VERSION}): pip install --upgrade smol-kernel"
+        )
+
+
+def class_for(cls: type[MultiStepAgent], data: Mapping[str, Any]) -> type[MultiStepAgent]:
+    """The class of the agent that `data` describes, if `from_dict` of `cls` was called. Raises ConfigError."""
+    name = data.get("class", cls.__name__)
+    if name == cls.__name__ and not inspect.isabstract(cls):
+        return cls
+    if not isinstance(name, str) or name not in CLASSES:
+        raise ConfigError(
+            f"{called(data)} is of the class {name!r}, which is none of {', '.join(CLASSES)}: make it by "
+            f"from_dict or from_folder of its own class, and pass it on if another agent calls it"
+        )
+    return cls if issubclass(cls, CLASSES[name]) else CLASSES[name]
+
+
+def _settings(
+    kind: type[MultiStepAgent], data: Mapping[str, Any], given: Mapping[str, Any], who: str, notes: list[str]
+) -> dict[str, Any]:
+    """The parameters for `kind` in `data`, save those that are objects."""
+    known = dict(_SETTINGS)
+    for base, more in _SETTINGS_OF.items():
+        known |= more if issubclass(kind, base) else {}
+    found: dict[str, Any] = {}
+    unknown: list[str] = []
+    for name, value in data.items():
+        if name in known:
+            if not isinstance(value, known[name]):
+                wanted = " or ".join("null" if t is NoneType else t.__name__ for t in known[name])
+                raise ConfigError(f"{who}: {name} is {value!r:.80}, not {wanted}")
+            found[name] = value
+        elif name not in _ABOUT:
+            unknown.append(name)
+    if unknown:
+        notes.append(f"{who}: nothing is known of {', '.join(map(repr, unknown))}, which is left aside")
+    for name, read in _READ.items():
+        if name in found and name not in given:
+            found[name] = read(found[name], who)
+    if "authorized_imports" in found:
+        found["additional_authorized_imports"] = found.pop("authorized_imports")
+    return found
+
+
+def _imports(value: Any, who: str) -> list[str] | None:
+    if isinstance(value, list) and not all(isinstance(name, str) for name in value):
+        raise ConfigError(f"{who}: authorized_imports has to be a list of names of modules, not {value!r:.80}")
+    return None if value is None or "*" in value else [value] if isinstance(value, str) else value
+
+
+def _budget(value: Any, who: str) -> Budget | None:
+    try:
+        return None if value is None else Budget(**value)
+    except TypeError as error:
+        raise ConfigError(f"{who}: budget {value!r:.80} does not fit: {error}") from error
+
+
+def _tags(value: Any, who: str) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _templates(value: Any, who: str) -> Any:
+    for name, form in EMPTY_PROMPT_TEMPLATES.items():
+        part = (value or {}).get(name) or form
+        texts = part.values() if isinstance(part, dict) and isinstance(form, dict) else [part]
+        if isinstance(part, dict) != isinstance(form, dict) or not all(isinstance(text, str) for text in texts):
+            need = "text" if isinstance(form, str) else f"texts by the names {', '.join(cast('Any', form))}"
+            raise ConfigError(f"{who}: prompt template {name!r} is {part!r:.80}, not {need}")
+    return value
+
+
+_READ: dict[str, Callable[[Any, str], Any]] = {
+    "authorized_imports": _imports,
+    "budget": _budget,
+    "code_block_tags": _tags,
+    "prompt_templates": _templates,
+}
+"""Parameter → what makes its value of what is in a dict."""
+
+
+def _list(data: Mapping[str, Any], name: str, who: str) -> list[Any]:
+    value = data[name]
+    if not isinstance(value, list):
+        raise ConfigError(f"{who}: {name} has to be a list of dicts, as to_dict() gives it, not {value!r:.80}")
+    return value
+
+
+def _tools(written: Any, who: str) -> list[Tool]:
+    """The tools, save `final_answer` as it comes with this package and with smolagents: every agent has that."""
+    tools: list[Tool] = []
+    for each in _list({"tools": written}, "tools", who):
+        code = each.get("code") if isinstance(each, Mapping) else None
+        name = each.get("name") if isinstance(each, Mapping) else each
+        if name == "final_answer" and isinstance(code, str) and _STANDARD_ANSWER.search(code):
+            continue
+        try:
+            tools.append(Tool.from_dict(each if isinstance(each, dict) else {"name": each}))
+        except Exception as error:  # boundary: the code of a tool does anything
+            hint = "; install what its requirements.txt names" if isinstance(error, ImportError) else ""
+            said = str(error) if isinstance(error, ToolError) else f"{type(error).__name__}: {error}"
+            raise ToolError(f"{who}: tool {name!r} cannot be made: {said}{hint}") from error
+    return tools
+
+
+def _model(written: Any, other: Any, who: str) -> Any:
+    """The model that was written down, or `other`, if any, where that cannot be made."""
+    if not isinstance(written, Mapping) or not isinstance(written.get("class"), str):
+        if other is not None:
+            return other
+        raise ConfigError(f"{who} was written without a model: pass model=")
+    data = written.get("data") or {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{who}: the settings of its model are {data!r:.80}, not a dict")
+    try:
+        return model_from_dict(written["class"], data)
+    except (ModelError, TypeError, KeyError) as error:
+        if other is not None:
+            return other
+        raise ConfigError(f"{who}: its model cannot be made again: {error}. Pass model=") from error
