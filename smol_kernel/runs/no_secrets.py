@@ -18,7 +18,9 @@ def refuse_secrets(agent: Any, data: Mapping[str, Any]) -> None:
     Raises ConfigError that says where one stands, and whose it is.
     """
     known = dict(_known_to(agent))
-    known |= {value: f"the environment variable {name}" for name, value in os.environ.items() if _is_secret_name(name)}
+    for name, value in os.environ.items():
+        if (is_secret(name) or name.lower().endswith(("_key", "_passwd"))) and not value.isalpha():  # no plain word
+            known[value] = f"the environment variable {name}"
     for place, text in _texts(data):
         for value, owner in known.items():
             if len(value) >= _SHORTEST and value in text:
@@ -26,10 +28,6 @@ def refuse_secrets(agent: Any, data: Mapping[str, Any]) -> None:
                     f"{place} holds the value of {owner}, and would be written down with it. Read it where it is "
                     f"needed, such as by os.environ, in place of writing it out"
                 )
-
-
-def _is_secret_name(name: str) -> bool:
-    return is_secret(name) or name.lower().endswith(("_key", "_passwd"))
 
 
 def _known_to(agent: Any) -> Iterator[tuple[str, str]]:
@@ -47,7 +45,7 @@ def _known_to(agent: Any) -> Iterator[tuple[str, str]]:
             models += getattr(model, "models", [])
             yield from _secrets_in(getattr(model, "__dict__", {}), f"of the model {model!r}")
         for tool in getattr(one, "tools", {}).values():
-            yield from _secrets_in(vars(tool), f"of the tool {tool.name!r}")
+            yield from _secrets_in({**vars(type(tool)), **vars(tool)}, f"of the tool {tool.name!r}")
         yield from _secrets_in(getattr(one, "executor_kwargs", {}), "in executor_kwargs")
 
 

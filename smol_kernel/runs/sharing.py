@@ -14,15 +14,15 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.errors import ConfigError, MissingDependencyError
-from smol_kernel.runs.agent_dict import CLASSES, OTHERS, called, check_version
-from smol_kernel.runs.agent_dict import from_dict as from_dict
-from smol_kernel.runs.agent_dict import to_dict as to_dict
+from smol_kernel.runs.agent_from_dict import CLASSES, check_version, make
+from smol_kernel.runs.agent_to_dict import OTHERS, describe, name_of
 
 _APP = '''"""Runs this agent on a task: python app.py "the task"."""
 
@@ -38,6 +38,31 @@ if __name__ == "__main__":
 '''
 
 
+def to_dict(agent: MultiStepAgent) -> dict[str, Any]:
+    """The agent as plain data, fit for JSON: its settings, its tools as source, its model without keys, its agents.
+
+    Warns of what had to be left out (callbacks and other functions, an executor or a model of the user's own) and
+    names it in `left_out`. Raises ToolError for a tool that cannot be written as source, ConfigError where a key
+    stands in a text that would be written.
+    """
+    data, notes = describe(agent)
+    _warn(notes)
+    return data
+
+
+def from_dict(cls: type[MultiStepAgent], agent_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+    """The agent that `to_dict` of this package, or of smolagents 1.26, described.
+
+    `kwargs` are parameters of the agent, in place of what the dict says. The dict names the class; `cls` counts where
+    it is a subclass of that, or has that very name. A `model` given here also serves those of its agents whose own
+    cannot be made again. The tools' code is run in this process. Raises ConfigError, ModelError or ToolError for what
+    cannot be made, and says what to pass.
+    """
+    agent, notes = make(cls, agent_dict, kwargs)
+    _warn(notes)
+    return agent
+
+
 def save(agent: MultiStepAgent, output_dir: str | Path, relative_path: str | None = None) -> None:
     """Write the agent into the folder `output_dir`, which is made if it is missing; other files in it stay.
 
@@ -45,7 +70,8 @@ def save(agent: MultiStepAgent, output_dir: str | Path, relative_path: str | Non
     what is written here finds its files by itself. Raises as `to_dict` does, and ConfigError where the folder cannot be
     written.
     """
-    files = dict(_files(to_dict(agent), PurePosixPath()))
+    data, notes = describe(agent)
+    files = dict(_files(data, PurePosixPath()))
     folder = Path(output_dir).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +87,8 @@ def save(agent: MultiStepAgent, output_dir: str | Path, relative_path: str | Non
         finally:
             shutil.rmtree(ready, ignore_errors=True)
     except OSError as error:
-        raise ConfigError(f"{called(agent)} cannot be written to {str(output_dir)!r}: {error}") from error
+        raise ConfigError(f"{name_of(agent)} cannot be written to {str(output_dir)!r}: {error}") from error
+    _warn(notes)
 
 
 def from_folder(cls: type[MultiStepAgent], folder: str | Path, **kwargs: Any) -> Any:
@@ -70,7 +97,14 @@ def from_folder(cls: type[MultiStepAgent], folder: str | Path, **kwargs: Any) ->
     The prompts are those of `prompts.yaml` where it is there. The tools' code is run in this process: load what you
     trust. Raises as `from_dict` does, and ConfigError for a file that is missing or cannot be read.
     """
-    return from_dict(cls, _read(Path(folder), kwargs), **kwargs)
+    agent, notes = make(cls, _read(Path(folder), kwargs), kwargs)
+    _warn(notes)
+    return agent
+
+
+def _warn(notes: list[str]) -> None:
+    for note in notes:
+        warnings.warn(note, UserWarning, stacklevel=4)  # the line that called the agent's method
 
 
 # -- to files

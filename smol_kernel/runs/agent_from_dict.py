@@ -1,18 +1,10 @@
-"""An agent as plain data, and made again from it: `to_dict` and `from_dict`, in the shape of smolagents 1.26.
-
-Keys and other secrets are never written. What cannot be written (functions, live objects) is left out with a warning
-that names the parameter by which to pass it again.
-"""
+"""An agent made from plain data: what `agent_to_dict` wrote, or smolagents 1.26. For `sharing`."""
 
 from __future__ import annotations
 
-import copy
 import inspect
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Any, cast
 
@@ -21,18 +13,10 @@ from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import EMPTY_PROMPT_TEMPLATES
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError, ModelError, ToolError
-from smol_kernel.executors.imports import BASE_MODULES
 from smol_kernel.memory.budget import Budget
-from smol_kernel.memory.monitoring import AgentLogger
 from smol_kernel.models.registry import model_from_dict
-from smol_kernel.runs.saved_parts import model_dict, requirements_of, tool_dict, without_secrets
-from smol_kernel.runs.no_secrets import refuse_secrets
+from smol_kernel.runs.agent_to_dict import FORMAT_VERSION, OTHERS
 from smol_kernel.tools.base import Tool
-
-FORMAT_VERSION = 1
-"""Raised by one whenever what is written can no longer be read by older versions; smolagents writes none."""
-OTHERS = ("managed_agents", "handoffs")
-"""The parameters that are agents themselves."""
 
 CLASSES: dict[str, type[MultiStepAgent]] = {"CodeAgent": CodeAgent, "ToolCallingAgent": ToolCallingAgent}
 """The classes that a saved agent may name."""
@@ -69,158 +53,13 @@ _ABOUT = {"format_version", "class", "tools", "model", "requirements", "left_out
 _STANDARD_ANSWER = re.compile(r"\bclass FinalAnswerTool\b|\bimport FinalAnswerTool\b")
 
 
-def to_dict(agent: MultiStepAgent) -> dict[str, Any]:
-    """The agent as plain data, fit for JSON: its settings, its tools as source, its model without keys, its agents.
+def make(cls: type[MultiStepAgent], data: Any, given: Mapping[str, Any]) -> tuple[MultiStepAgent, list[str]]:
+    """The agent that `data` describes, with the parameters `given` in place of what it says; and what to tell the user.
 
-    Warns of what had to be left out (callbacks and other functions, an executor or a model of the user's own) and
-    names it in `left_out`. Raises ToolError for a tool that cannot be written as source, ConfigError where a key
-    stands in a text that would be written.
+    Raises ConfigError, ModelError or ToolError for what cannot be made, and says what to pass.
     """
     notes: list[str] = []
-    data = _described(agent, (), notes)
-    refuse_secrets(agent, data)
-    _warn(notes)
-    return data
-
-
-def from_dict(cls: type[MultiStepAgent], agent_dict: Mapping[str, Any], **kwargs: Any) -> Any:
-    """The agent that `to_dict` of this package, or of smolagents 1.26, described.
-
-    `kwargs` are parameters of the agent, in place of what the dict says. The dict names the class; `cls` counts where
-    it is a subclass of that, or has that very name. A `model` given here also serves those of its agents whose own
-    cannot be made again. The tools' code is run in this process. Raises ConfigError, ModelError or ToolError for what
-    cannot be made, and says what to pass.
-    """
-    notes: list[str] = []
-    agent = _made(cls, agent_dict, kwargs, kwargs.get("model"), notes)
-    _warn(notes)
-    return agent
-
-
-def _warn(notes: list[str]) -> None:
-    for note in notes:
-        warnings.warn(note, UserWarning, stacklevel=4)  # the line that called the agent's method
-
-
-def called(data: Mapping[str, Any] | MultiStepAgent) -> str:
-    """How errors name an agent, or the one a dict describes."""
-    name = data.name if isinstance(data, MultiStepAgent) else data.get("name")
-    kind = type(data).__name__ if isinstance(data, MultiStepAgent) else data.get("class", "agent")
-    return f"agent {name!r}" if name else f"the {kind}"
-
-
-# -- to data
-
-
-def _described(agent: MultiStepAgent, above: tuple[MultiStepAgent, ...], notes: list[str]) -> dict[str, Any]:
-    left_out: dict[str, str] = dict(_kept_here(agent))
-    model, unsaved = model_dict(agent.model)
-    if unsaved:
-        left_out["model"] = unsaved
-    data: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
-        "class": type(agent).__name__,
-        "tools": [_written(tool, agent) for tool in agent.tools.values()],
-        "model": model,
-        "managed_agents": _others(agent, "managed_agents", above, notes, left_out),
-        "handoffs": _others(agent, "handoffs", above, notes, left_out),
-        "prompt_templates": copy.deepcopy(dict(agent.prompt_templates)),
-        "instructions": agent.instructions,
-        "max_steps": agent.max_steps,
-        "verbosity_level": int(agent.logger.level),
-        "planning_interval": agent.planning_interval,
-        "name": agent.name,
-        "description": agent.description,
-        "provide_run_summary": agent.provide_run_summary,
-        "return_full_result": agent.return_full_result,
-        "stream_outputs": agent.stream_outputs,
-        "checks": [check for check in agent.checks if isinstance(check, str)],
-        "budget": asdict(agent.budget) if agent.budget else None,
-        "journal": False if agent.journal is False else None,
-        "requirements": [],
-    }
-    if isinstance(agent, CodeAgent):
-        data |= _code_settings(agent, left_out)
-    elif isinstance(agent, ToolCallingAgent):
-        data["max_tool_threads"] = agent.max_tool_threads
-    data["requirements"] = requirements_of(data)
-    if left_out:
-        data["left_out"] = left_out
-        notes.insert(0, _without(agent, left_out, nested=bool(above)))
-    return data
-
-
-def _kept_here(agent: MultiStepAgent) -> Iterator[tuple[str, str]]:
-    """Parameters of the agent that are functions or live objects, each with what it is."""
-    if agent.given_callbacks:
-        yield "step_callbacks", "functions"
-    if agent.final_answer_checks:
-        yield "final_answer_checks", "functions"
-    if functions := [check for check in agent.checks if callable(check)]:
-        yield "checks", "functions: " + ", ".join(getattr(f, "__name__", type(f).__name__) for f in functions)
-    if agent.answer_type is not None:
-        yield "output_type", "a type"
-    if type(agent.logger) is not AgentLogger:
-        yield "logger", f"a {type(agent.logger).__name__}"
-    if not isinstance(agent.journal, bool | NoneType):
-        yield "journal", "a place on this machine" if isinstance(agent.journal, str | Path) else "a live object"
-    if isinstance(agent, CodeAgent) and agent._given_executor is not None:  # pyright: ignore[reportPrivateUsage]
-        yield "executor", f"a {type(agent._given_executor).__name__}"  # pyright: ignore[reportPrivateUsage]
-
-
-def _code_settings(agent: CodeAgent, left_out: dict[str, str]) -> dict[str, Any]:
-    authorized = agent.additional_authorized_imports
-    options, lost = without_secrets(agent.executor_kwargs)
-    if lost:
-        left_out["executor_kwargs"] = ", ".join(lost)
-    return {
-        "authorized_imports": ["*"] if authorized is None else sorted({*BASE_MODULES, *authorized}),
-        "executor_type": agent.executor_type,
-        "executor_kwargs": options,
-        "max_print_outputs_length": agent.max_print_outputs_length,
-        "use_structured_outputs_internally": agent.use_structured_outputs_internally,
-        "code_block_tags": list(agent.code_block_tags),
-    }
-
-
-def _written(tool: Tool, agent: MultiStepAgent) -> dict[str, Any]:
-    try:
-        return tool_dict(tool)
-    except ToolError as error:
-        raise ToolError(
-            f"{called(agent)} cannot be written: {error}. Or take the tool out before (del agent.tools[{tool.name!r}]) "
-            f"and put it into the tools of the agent that is loaded"
-        ) from error
-
-
-def _others(
-    agent: MultiStepAgent,
-    parameter: str,
-    above: tuple[MultiStepAgent, ...],
-    notes: list[str],
-    left_out: dict[str, str],
-) -> list[dict[str, Any]]:
-    """The agents that `agent` may call, described; recipes, and agents that this is a part of, are left out."""
-    found: list[dict[str, Any]] = []
-    lost: list[str] = []
-    for name, other in getattr(agent, parameter).items():
-        if isinstance(other, MultiStepAgent) and other not in (*above, agent):
-            found.append(_described(other, (*above, agent), notes))
-        else:
-            lost.append(f"{name!r}, a {type(other).__name__}")
-    if lost:
-        left_out[parameter] = "; ".join(lost)
-    return found
-
-
-def _without(agent: MultiStepAgent, left_out: dict[str, str], *, nested: bool) -> str:
-    what = ", ".join(f"{name} ({why})" for name, why in left_out.items())
-    where = " of its own folder, and pass the agent on to the one that calls it" if nested else ""
-    again = ", ".join(f"{name}=" for name in left_out)
-    return f"{called(agent)} is written without {what}. Pass {again} to from_dict or from_folder{where}"
-
-
-# -- from data
+    return _made(cls, data, given, given.get("model"), notes), notes
 
 
 def _made(
@@ -229,8 +68,8 @@ def _made(
     if not isinstance(data, Mapping):
         raise ConfigError(f"an agent is made from a dict, as to_dict() gives it, not from {data!r:.80}")
     check_version(data)
-    kind = class_for(cls, data)
-    who = called(data)
+    kind = _class_for(cls, data)
+    who = _called(data)
     settings = _settings(kind, data, given, who, notes)
     if "tools" not in given:
         settings["tools"] = _tools(data.get("tools", []), who)
@@ -253,25 +92,30 @@ def check_version(data: Mapping[str, Any]) -> None:
     """Raises ConfigError if `data` was written in a format that this version cannot read."""
     version = data.get("format_version", FORMAT_VERSION)
     if type(version) is not int or version < 1:
-        raise ConfigError(f"{called(data)} has the format_version {version!r}: it is no agent that was saved")
+        raise ConfigError(f"{_called(data)} has the format_version {version!r}: it is no agent that was saved")
     if version > FORMAT_VERSION:
         raise ConfigError(
-            f"{called(data)} was written by a newer version of smol-kernel (format {version}; this one reads up to "
+            f"{_called(data)} was written by a newer version of smol-kernel (format {version}; this one reads up to "
             f"{FORMAT_VERSION}): pip install --upgrade smol-kernel"
         )
 
 
-def class_for(cls: type[MultiStepAgent], data: Mapping[str, Any]) -> type[MultiStepAgent]:
+def _class_for(cls: type[MultiStepAgent], data: Mapping[str, Any]) -> type[MultiStepAgent]:
     """The class of the agent that `data` describes, if `from_dict` of `cls` was called. Raises ConfigError."""
     name = data.get("class", cls.__name__)
     if name == cls.__name__ and not inspect.isabstract(cls):
         return cls
     if not isinstance(name, str) or name not in CLASSES:
         raise ConfigError(
-            f"{called(data)} is of the class {name!r}, which is none of {', '.join(CLASSES)}: make it by "
+            f"{_called(data)} is of the class {name!r}, which is none of {', '.join(CLASSES)}: make it by "
             f"from_dict or from_folder of its own class, and pass it on if another agent calls it"
         )
     return cls if issubclass(cls, CLASSES[name]) else CLASSES[name]
+
+
+def _called(data: Mapping[str, Any]) -> str:
+    """The agent as errors name it."""
+    return f"agent {data['name']!r}" if data.get("name") else f"the {data.get('class', 'agent')}"
 
 
 def _settings(
@@ -375,4 +219,4 @@ def _model(written: Any, other: Any, who: str) -> Any:
     except (ModelError, TypeError, KeyError) as error:
         if other is not None:
             return other
-        raise ConfigError(f"{who}: its model cannot be made again: {error}. Pass model=") from error
+        raise ConfigError(f"{who}: its model cannot be made again (pass model=): {error}") from error
