@@ -29,6 +29,7 @@ from smol_kernel import (
     tool,
 )
 from smol_kernel.errors import ConfigError, ToolError
+from smol_kernel.render.tree import agent_tree
 
 
 @tool
@@ -83,7 +84,7 @@ def boss(**options) -> CodeAgent:
         "max_steps": 7,
         "verbosity_level": -1,
         "planning_interval": 4,
-        "additional_authorized_imports": ["json", "PIL.*"],
+        "additional_authorized_imports": ["json", "email.*"],
         "executor_kwargs": {"timeout_seconds": 20},
         "code_block_tags": "markdown",
         "max_print_outputs_length": 5000,
@@ -112,8 +113,8 @@ def test_a_dict_has_the_keys_of_smolagents_and_ours():
     assert [other["name"] for other in data["managed_agents"]] == ["helper"]
     assert data["managed_agents"][0]["class"] == "ToolCallingAgent"
     assert data["prompt_templates"].keys() == {"system_prompt", "planning", "managed_agent", "final_answer"}
-    assert {"json", "PIL.*", "math"} <= set(data["authorized_imports"])
-    assert data["requirements"] == ["pillow", "smol-kernel[tools]"]
+    assert {"json", "email.*", "math"} <= set(data["authorized_imports"])
+    assert data["requirements"] == ["smol-kernel[tools]"]
     expected = {
         "max_steps": 7,
         "verbosity_level": -1,
@@ -160,13 +161,13 @@ def test_the_folder_is_laid_out_as_that_of_smolagents(tmp_path):
     assert settings["tools"] == ["final_answer", "add", "user_input", "web_search"]
     assert settings["managed_agents"] == {"helper": "ToolCallingAgent"}
     assert yaml.safe_load(files["prompts.yaml"]) == settings["prompt_templates"]
-    assert files["requirements.txt"] == "pillow\nsmol-kernel[tools]\n"
+    assert files["requirements.txt"] == "smol-kernel[tools]\n"
 
 
 def test_a_loaded_team_works(tmp_path):
     script = ["First, a plan.", code("final_answer(helper('greet Ada') + f' {add(2, 3)}')")]
     ask = [call("greeter", who="Ada"), call("final_answer", answer="greeted")]
-    boss(checks=[], code_block_tags=None).save(tmp_path)
+    boss(checks=[], code_block_tags=None, budget=None).save(tmp_path)
     helper = ToolCallingAgent.from_folder(tmp_path / "managed_agents" / "helper", model=ScriptedModel(ask))
     with CodeAgent.from_folder(tmp_path, model=ScriptedModel(script), managed_agents=[helper]) as agent:
         answer = agent.run("greet, then add")
@@ -194,6 +195,19 @@ def test_what_is_not_set_is_written_and_read_as_not_set():
     assert again.to_dict() == data
     assert again.authorized_imports == "*"
     assert [each.model_id for each in again.model.models] == ["some-model"] * 2
+
+
+def test_the_packages_of_authorized_imports_are_required():
+    agent = CodeAgent([add], model(), additional_authorized_imports=["PIL.*", "json", "*"])
+    assert agent.to_dict()["requirements"] == ["pillow", "smol-kernel"]
+
+
+def test_the_tree_shows_agents_it_calls_and_hands_over_to():
+    lines = agent_tree(boss()).splitlines()
+    assert lines[0] == "boss: CodeAgent · some-model — Leads."
+    assert "├─ helper: ToolCallingAgent · some-model — Greets people." in lines
+    assert "│  └─ greeter(who: str) -> str — Greets." in lines
+    assert "└─ hands over to last: ToolCallingAgent · some-model — Has the last word." in lines
 
 
 class Reviewer(CodeAgent):
@@ -229,14 +243,14 @@ def test_what_is_left_out_is_said_when_saving_and_when_loading(tmp_path):
         managed_agents=[lending, AgentRecipe("maker", "Made.", make=lambda: lending)],
         executor_kwargs={"timeout_seconds": 9, "additional_functions": {"now": print}},
     )
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="is written without") as told:
         agent.save(tmp_path / "saved")
     first, second = (str(each.message) for each in told)
-    for part in ("step_callbacks (functions)", "checks (functions: positive)", "output_type", "'maker', a AgentRecipe"):
+    for part in ("step_callbacks (functions)", "checks (functions: positive)", "output_type", "AgentRecipe 'maker'"):
         assert part in first
     assert "Pass step_callbacks=, checks=, output_type=, managed_agents=, executor_kwargs= to" in first
-    assert "agent 'lender' is written without journal (a place on this machine), model (a ScriptedModel)" in second
-    assert {each.filename for each in told} >= {__file__}
+    assert "agent 'lender' is written without journal (a place on this machine), model (ScriptedModel)" in second
+    assert {each.filename for each in told} == {__file__}
 
     with pytest.raises(ConfigError, match=r"agent 'lender': its model cannot be made again \(pass model=\)"):
         CodeAgent.from_folder(tmp_path / "saved")
@@ -289,7 +303,7 @@ def test_other_files_of_the_folder_stay_and_saving_again_replaces(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="the CodeAgent cannot be written to .*file"):
+    with pytest.raises(ConfigError, match=r"the CodeAgent cannot be written to .*file"):
         CodeAgent([], model()).save(tmp_path / "file" / "below")
 
 
@@ -311,7 +325,6 @@ def test_keys_are_never_written(tmp_path, monkeypatch):
         [Greeter(api_key=planted[5]), ApiWebSearchTool(headers={"X": planted[6]})],
         [keyed, model()],
         managed_agents=[helper],
-        executor_kwargs={"timeout_seconds": 5, "api_key": planted[6]} if False else {"timeout_seconds": 5},
     )
     agent.save(tmp_path)
     for text in [*written(tmp_path).values(), json.dumps(agent.to_dict())]:
@@ -412,17 +425,17 @@ class FinalAnswerTool(Tool):
 """
 
 
-def their_folder(folder: Path, kind: str, name: str, **settings) -> None:
+def their_folder(folder: Path, kind: str, name: str, prompts: dict, **settings) -> None:
     (folder / "tools").mkdir(parents=True)
     (folder / "tools" / "double.py").write_text(THEIR_TOOL)
     (folder / "tools" / "final_answer.py").write_text(THEIR_ANSWER)
-    (folder / "prompts.yaml").write_text(yaml.safe_dump(THEIR_PROMPTS, default_style="|"))
+    (folder / "prompts.yaml").write_text(yaml.safe_dump(prompts, default_style="|"))
     data = {
         "class": kind,
         "tools": ["double", "final_answer"],
         "model": {"class": "LiteLLMModel", "data": {"temperature": 0.1, "model_id": "openai/x", "api_base": None}},
         "managed_agents": {},
-        "prompt_templates": THEIR_PROMPTS,
+        "prompt_templates": prompts,
         "max_steps": 5,
         "verbosity_level": -1,
         "planning_interval": None,
@@ -441,9 +454,9 @@ def test_a_folder_that_smolagents_wrote_is_loaded_and_works(tmp_path):
         "max_print_outputs_length": None,
     }
     managed = {"managed_agents": {"helper": "ToolCallingAgent"}}
-    their_folder(tmp_path, "CodeAgent", "chief", planning_interval=1, **managed, **more)
+    their_folder(tmp_path, "CodeAgent", "chief", THEIR_PROMPTS, planning_interval=1, **managed, **more)
     prompts = {**THEIR_PROMPTS, "system_prompt": "Call tools."}
-    their_folder(tmp_path / "managed_agents" / "helper", "ToolCallingAgent", "helper", prompt_templates=prompts)
+    their_folder(tmp_path / "managed_agents" / "helper", "ToolCallingAgent", "helper", prompts)
     script = ScriptedModel(
         ["The plan.", code("import json\nhelper('go')"), "New plan.", code("final_answer(double(4))")]
     )

@@ -90,11 +90,11 @@ def _kept_here(agent: MultiStepAgent) -> Iterator[tuple[str, str]]:
     if agent.answer_type is not None:
         yield "output_type", "a type"
     if type(agent.logger) is not AgentLogger:
-        yield "logger", f"a {type(agent.logger).__name__}"
+        yield "logger", type(agent.logger).__name__
     if not isinstance(agent.journal, bool | NoneType):
         yield "journal", "a place on this machine" if isinstance(agent.journal, str | Path) else "a live object"
     if isinstance(agent, CodeAgent) and agent._given_executor is not None:  # pyright: ignore[reportPrivateUsage]
-        yield "executor", f"a {type(agent._given_executor).__name__}"  # pyright: ignore[reportPrivateUsage]
+        yield "executor", type(agent._given_executor).__name__  # pyright: ignore[reportPrivateUsage]
 
 
 def _code_settings(agent: CodeAgent, left_out: dict[str, str]) -> dict[str, Any]:
@@ -136,9 +136,9 @@ def _others(
         if isinstance(other, MultiStepAgent) and other not in (*above, agent):
             found.append(_described(other, (*above, agent), notes))
         else:
-            lost.append(f"{name!r}, a {type(other).__name__}")
+            lost.append(f"{type(other).__name__} {name!r}")
     if lost:
-        left_out[parameter] = "; ".join(lost)
+        left_out[parameter] = ", ".join(lost)
     return found
 
 

@@ -43,7 +43,7 @@ def model_dict(model: Model) -> tuple[dict[str, Any], str]:
     """The model as `class` and `data`, without keys; and what of it cannot be made again from that ("": nothing)."""
     kind = type(model).__name__
     if not _can_be_made_again(model):
-        return {"class": kind, "data": {"model_id": model.model_id}}, f"a {kind}"
+        return {"class": kind, "data": {"model_id": model.model_id}}, kind
     data, lost = without_secrets(model.to_dict())
     return {"class": kind, "data": data}, f"its {', '.join(lost)}" if lost else ""
 

@@ -86,7 +86,7 @@ def save(agent: MultiStepAgent, output_dir: str | Path, relative_path: str | Non
                     os.replace(ready / str(number), target)
         finally:
             shutil.rmtree(ready, ignore_errors=True)
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:
         raise ConfigError(f"{name_of(agent)} cannot be written to {str(output_dir)!r}: {error}") from error
     _warn(notes)
 
