@@ -7,7 +7,7 @@ import threading
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.checks import checked
@@ -22,9 +22,6 @@ from smol_kernel.models.base import as_model
 from smol_kernel.tools.answer_type import AnswerType
 from smol_kernel.tools.base import Tool
 
-if TYPE_CHECKING:
-    from smol_kernel.agents.multi_step import MultiStepAgent
-
 
 class Agent(ABC):
     """The settings of an agent, and the state of its last run. MultiStepAgent says what the parameters are."""
@@ -33,6 +30,8 @@ class Agent(ABC):
     """Folder of the system prompt used where the user gave none."""
     writes_code: ClassVar[bool] = False
     """True: it acts by code in a child."""
+    inputs, output_type = others.TASK_INPUTS, "string"
+    """Of the agent as a tool of another one."""
 
     def __init__(
         self,
@@ -54,7 +53,7 @@ class Agent(ABC):
         logger: AgentLogger | None = None,
         *,
         stream_outputs: bool = False,
-        handoffs: Sequence[MultiStepAgent] = (),
+        handoffs: Sequence[Any] = (),
         checks: Sequence[str | Callable[..., Any]] = (),
         output_type: Any = None,
         budget: Budget | None = None,
@@ -100,9 +99,9 @@ class Agent(ABC):
         self.current_step: ActionStep | None = None
         self.outputs: dict[str, ToolOutput] = {}
         """Of the current step: id of a structured call → what came of it."""
-        self.called: set[MultiStepAgent] = set()
+        self.called: set[Any] = set()
         """Agents that work for this one now."""
-        self.successor: tuple[MultiStepAgent, str] | None = None
+        self.successor: tuple[Any, str] | None = None
         """The agent that takes over after this step, and why."""
         self.lent, self.in_use, self.stop = threading.Lock(), threading.Lock(), threading.Event()
 
@@ -111,10 +110,6 @@ class Agent(ABC):
         twin = copy.copy(self)
         twin._begin_life()
         return twin
-
-    def take_over(self, agent: Agent) -> None:
-        """Begin where `agent` is."""
-        self.memory.steps = list(agent.memory.steps)
 
     def cleanup(self) -> None:
         """End what the agents it may call hold. A later run starts afresh."""

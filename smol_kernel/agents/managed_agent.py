@@ -21,6 +21,14 @@ STOPPED = ("interrupted", "Stopped before there was an answer.")
 """State of a run that was stopped, and the sentence on it."""
 
 
+_TASK = "All that the agent has to know: it sees nothing of this conversation."
+TASK_INPUTS: dict[str, Any] = {
+    "task": {"type": "string", "description": _TASK},
+    "additional_args": {"type": "object", "description": "Variables for it, by name.", "nullable": True},
+}
+"""What an agent is called with, in the form of `Tool.inputs`."""
+
+
 class AgentRecipe:
     """How to make an agent when an action calls it, for `managed_agents`.
 
@@ -49,12 +57,7 @@ class ManagedAgentTool(Tool):
 
     def __init__(self, agent: MultiStepAgent | AgentRecipe, caller: MultiStepAgent) -> None:
         self.name, self.description = str(agent.name), str(agent.description)
-        task = "All that the agent has to know: it sees nothing of this conversation."
-        self.inputs = {
-            "task": {"type": "string", "description": task},
-            "additional_args": {"type": "object", "description": "Variables for it, by name.", "nullable": True},
-            **(agent.inputs if isinstance(agent, AgentRecipe) else {}),
-        }
+        self.inputs = {**TASK_INPUTS, **agent.inputs}
         self._agent, self._caller = agent, caller
 
     def forward(self, task: str, additional_args: dict[str, Any] | None = None, **options: Any) -> str:
@@ -102,19 +105,17 @@ class HandOffTool(Tool):
         return f"{self._agent.name} takes over after this action."
 
 
-def managed(agent: MultiStepAgent) -> dict[str, Tool]:
+def managed(agent: Any) -> dict[str, Tool]:
     """The agents that `agent` manages, as tools by their names."""
     return {name: ManagedAgentTool(other, agent) for name, other in agent.managed_agents.items()}
 
 
-def successors(agent: MultiStepAgent) -> dict[str, Tool]:
+def successors(agent: Any) -> dict[str, Tool]:
     """The agents that may take over from `agent`, as tools by their names."""
     return {f"transfer_to_{name}": HandOffTool(other, agent) for name, other in agent.handoffs.items()}
 
 
-def hand_over(
-    agent: MultiStepAgent, other: MultiStepAgent, reason: str
-) -> Generator[Event, None, tuple[str, str | None]]:
+def hand_over(agent: Any, other: MultiStepAgent, reason: str) -> Generator[Event, None, tuple[str, str | None]]:
     """Have `other` go on in the conversation, and the child, of `agent`; returns the state in which that ends, and why.
 
     Raises AgentError where the task has been handed on too often.
@@ -123,8 +124,10 @@ def hand_over(
         raise AgentError(f"the task was handed on {MOST_HAND_OFFS} times without an answer")
     run, step, end = agent.run_id or "", agent.step_number, RunFinished(state="error")
     yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
-    successor = other.another()
-    successor.take_over(agent)
+    successor: Any = other.another()
+    successor.memory.steps = list(agent.memory.steps)
+    if agent.writes_code and successor.writes_code:  # in the same child: what is spoken of is still there
+        successor.python_executor = agent.python_executor
     agent.called.add(successor)
     try:
         for event in successor.events(agent.task or "", reset=False, caller=agent):

@@ -62,7 +62,7 @@ class MultiStepAgent(RunnableAgent):
         """What goes along with a request for an action."""
         return {"stop_sequences": ["Observation:"]}
 
-    def _remembered(self, reply: str) -> str:
+    def _remembered(self, reply: str, purpose: str = "action") -> str:
         """The reply as it is remembered."""
         return reply
 
@@ -84,7 +84,7 @@ class MultiStepAgent(RunnableAgent):
 
     # -- what others call
 
-    def events(
+    def events(  # pyright: ignore[reportIncompatibleMethodOverride] - it says which options there are
         self,
         task: str,
         *,
@@ -176,8 +176,8 @@ class MultiStepAgent(RunnableAgent):
         self, started: ev.RunStarted, first: TaskStep, reset: bool, variables: dict[str, Any]
     ) -> Generator[ev.Event, None, None]:
         run, begun = started.run, time.monotonic()
-        self.task, self.step_number, self.answer, self.answered, self.successor = first.task, 0, None, False, None
-        self._repetition, self._best = Repetition(), None
+        self.task, self.step_number, self.answer, self.answered, self.successor = first.task, 1, None, False, None
+        self._repetition, self._best, self._begun = Repetition(), None, 0
         if reset:
             self.memory.reset()
             self.monitor.reset()
@@ -198,29 +198,29 @@ class MultiStepAgent(RunnableAgent):
             timer.cancel()
         limit = (errors.AgentBudgetError if state == "budget" else errors.AgentMaxStepsError)(reason or "")
         for event in self._ending(limit if state in ("max_steps_error", "budget") else None):
-            yield event.stamped(run, self.step_number)
+            yield event.stamped(run, self._begun)
         reason = limit.message or None
-        totals = {"steps": self.step_number, "seconds": time.monotonic() - begun, **_counts(self.account.own)}
-        yield ev.RunFinished(run=run, state=state, error=reason, **totals)
+        totals, seconds = _counts(self.account.own), time.monotonic() - begun
+        yield ev.RunFinished(run=run, state=state, error=reason, steps=self._begun, seconds=seconds, **totals)
         if failure is not None:
             raise failure
 
     def _steps(self, run: str, limit: int) -> Generator[ev.Event, None, tuple[str, str | None]]:
         """All steps; returns the state in which the run ends, and the reason where it is no success."""
-        while self.step_number < limit:
+        while (number := self.step_number) <= limit:
             self.account.check()
-            number = self.step_number + 1
             if self.planning_interval and (number - 1) % self.planning_interval == 0 and not self.stop.is_set():
                 for event in self._plan(first=number == 1, remaining=limit - number + 1):
                     yield event.stamped(run, number)
             if self.stop.is_set():
                 self.account.check()  # its time may be up
                 return others.STOPPED
-            self.step_number = number
+            self._begun = number
             self.account.count(steps=1)
             step = ActionStep(step_number=number, timing=Timing(time.time()))
             for event in self._step(step):
                 yield event.stamped(run, number)
+            self.step_number = number + 1
             if step.is_final_answer:  # also when a stop came too late to keep it from being given
                 return "success", None
             if self.successor is not None:
@@ -247,8 +247,8 @@ class MultiStepAgent(RunnableAgent):
             yield circles
             step.observations = "\n".join(filter(None, [step.observations, circles.reason]))
         yield from self._call_back(step)
-        error, seconds = step.error, step.timing.duration or 0.0
-        kind, said = (type(error).__name__, error.message) if error else (None, None)
+        kind, said = (type(step.error).__name__, step.error.message) if step.error else (None, None)
+        seconds = step.timing.duration or 0.0
         yield ev.StepFinished(observation=step.observations or "", error_type=kind, error=said, seconds=seconds)
 
     def _attempt(self, step: ActionStep) -> Iterator[ev.Event]:
@@ -270,19 +270,13 @@ class MultiStepAgent(RunnableAgent):
         """Take the answer of `step` if the checks let it pass. Raises AgentError with the reason if not."""
         self._best = step.action_output
         told = self.told(step.action_output)
-        step.action_output = self._typed(step.action_output)
+        step.action_output = self.answer_type.convert(step.action_output) if self.answer_type else step.action_output
         for seen in self._looks(step.action_output):
             yield seen
             if isinstance(seen, ev.Checked) and not seen.ok:
                 raise errors.AgentError(f"The answer was not accepted. {seen.check}: {seen.reason}")
         self.answer, self.answered = step.action_output, True
         yield told
-
-    def _typed(self, answer: Any) -> Any:
-        try:
-            return answer if self.answer_type is None else self.answer_type.convert(answer)
-        except errors.ToolError as error:
-            raise errors.AgentError(str(error)) from error
 
     def told(self, answer: Any) -> ev.FinalAnswer:
         """The answer as an event."""
@@ -295,12 +289,13 @@ class MultiStepAgent(RunnableAgent):
     def _ending(self, limit: errors.AgentError | None) -> Iterator[ev.Event]:
         """What comes after the last step: where a limit ended the run, the best answer there is."""
         if limit is not None and not self.answered:
-            step = ActionStep(self.step_number + 1, Timing(time.time()), error=limit, action_output=self._best)
+            step = ActionStep(self._begun + 1, Timing(time.time()), error=limit, action_output=self._best)
             try:
                 message = yield from self._request("answer", self._rendered("final_answer", task=self.task), TO_ANSWER)
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
-                    step.action_output = self._typed(self._answer_in(message.text))
+                    said = self._answer_in(message.text)
+                    step.action_output = self.answer_type.convert(said) if self.answer_type else said
             except errors.AgentError as failure:
                 limit.message += f" Asking for a best answer failed as well: {failure.message}"
             step.timing.end_time = time.time()
@@ -366,14 +361,10 @@ class MultiStepAgent(RunnableAgent):
         if message is None or self.stop.is_set():
             return None
         self.account.charge(message.token_usage)
+        facts: dict[str, Any] = {"model": self.model.model_id or "", **_counts(message.token_usage)}
         calls: list[dict[str, Any]] = message.dict()["tool_calls"] or []
-        facts = {
-            "model": self.model.model_id or "",
-            "seconds": time.monotonic() - asked,
-            **_counts(message.token_usage),
-        }
-        content = self._remembered(message.text) if purpose == "action" else message.text
-        yield ev.ModelReplied(content=content, purpose=purpose, tool_calls=calls, **facts)
+        content, seconds = self._remembered(message.text, purpose), time.monotonic() - asked
+        yield ev.ModelReplied(content=content, purpose=purpose, tool_calls=calls, seconds=seconds, **facts)
         return message
 
     def _call_back(self, step: MemoryStep) -> Iterator[ev.Event]:

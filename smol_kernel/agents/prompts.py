@@ -66,7 +66,5 @@ def populate_template(template: str, variables: Mapping[str, Any]) -> str:
 
 def task_with_inputs(task: str, inputs: Mapping[str, str]) -> str:
     """The task as the model reads it: followed by the variables it was given, each with a one-line summary."""
-    if not inputs:
-        return task
     listed = "\n".join(f"- `{name}`: {summary}" for name, summary in inputs.items())
-    return f"{task}\n\nThese variables are defined already:\n{listed}"
+    return f"{task}\n\nThese variables are defined already:\n{listed}" if inputs else task

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ def _above(module: str) -> Any:
 
 class RunnableAgent(Agent):
     """What a user calls of an agent. The loop itself is `events`."""
+
+    _left: tuple[int, Callable[[], Any]] = (0, lambda: None)
+    """The thread of the last stream, and how to find it if it is still there."""
 
     @abstractmethod
     def events(self, task: str, **options: Any) -> Generator[Event, None, None]:
@@ -59,12 +64,16 @@ class RunnableAgent(Agent):
         can be started, AgentError when the run was interrupted and no full result is asked for, and KeyboardInterrupt.
         """
         begun, end = time.time(), RunFinished(state="error")
+        thread, left = self._left
+        if thread == threading.get_ident() and (stale := left()) is not None and not stale.gi_running:
+            stale.close()  # a stream that its reader left half-way
         options = {"reset": reset, "images": images, "additional_args": additional_args, "max_steps": max_steps}
         events = self.events(task, **options, **media)
         if self.logger.level >= LogLevel.INFO:
-            events = watched(events, _above("render.console").ConsoleReader())
+            events = watched(events, _above("render.console").ConsoleReader(getattr(self.logger.console, "file", None)))
         if stream:
-            return stream_of(events, self)
+            self._left = threading.get_ident(), weakref.ref(streamed := stream_of(events, self))
+            return streamed
         for event in events:
             if isinstance(event, RunFinished) and event.run == self.run_id:
                 end = event

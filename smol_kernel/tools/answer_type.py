@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.errors import ToolTypeError
+from smol_kernel.errors import AgentError
 from smol_kernel.tools.hints import type_text
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class AnswerType:
         return f"{self._name}, a dict of this JSON schema: {schema}" if "properties" in schema else self._name
 
     def convert(self, answer: Any) -> Any:
-        """`answer` as a value of the type. Raises ToolTypeError that says where it does not fit."""
+        """`answer` as a value of the type. Raises AgentError that says where it does not fit."""
         from pydantic import ValidationError
 
         try:
             return self._adapter.validate_python(answer)
         except ValidationError as error:
             places = [f"{'.'.join(map(str, e['loc'])) or 'the answer'}: {e['msg']}" for e in error.errors()[:10]]
-            raise ToolTypeError(f"The answer has to be {self.words()}. {'; '.join(places)}") from error
+            raise AgentError(f"The answer has to be {self.words()}. {'; '.join(places)}") from error

@@ -166,8 +166,4 @@ class MCPClient:
 
 
 async def _open_all(servers: list[Server], portal: Portal) -> list[list[Any]]:
-    opened = await asyncio.gather(*(server.open(portal) for server in servers), return_exceptions=True)
-    for each in opened:
-        if isinstance(each, BaseException):
-            raise each
-    return [each for each in opened if not isinstance(each, BaseException)]
+    return list(await asyncio.gather(*(server.open(portal) for server in servers)))

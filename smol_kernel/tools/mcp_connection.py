@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from smol_kernel.errors import MCPServerError, MCPTimeoutError
+from smol_kernel.tools.mcp_process import LastWords
 from smol_kernel.tools.mcp_servers import ServerSpec, plain_text
-from smol_kernel.tools.mcp_transport import HttpAnswer, LastWords, http_answer, open_transport
+from smol_kernel.tools.mcp_transport import HttpAnswer, http_answer, open_transport
 
 MAX_TOOLS = 500
 MAX_ERROR = 10_000
@@ -116,7 +117,7 @@ class Connection:
                 'More time: MCPClient(…, adapter_kwargs={"call_timeout": 3600}), or None for no limit'
             ) from None
         except MCPError as error:
-            message = http_reason(answer, error.message) or plain_text(error.message, MAX_ERROR)
+            message = http_reason(answer) or plain_text(error.message, MAX_ERROR)
             if answer.session_over:
                 self.stop()
                 raise SessionOver(f"{where} {message}") from error
@@ -151,7 +152,7 @@ class Connection:
     async def _hear_out(self) -> None:
         """Give what the server said last a moment to arrive."""
         for _ in range(50):
-            if self.ended and self.words.complete:
+            if self.ended:
                 return
             await asyncio.sleep(0.01)
 
@@ -170,7 +171,7 @@ class Connection:
     async def _on_message(self, message: Any) -> None:
         if isinstance(message, Exception) and not self.noise:
             shown = getattr(message, "errors", list)()
-            self.noise = repr(plain_text(str(shown[0].get("input", "")) if shown else str(message), 100))
+            self.noise = repr(plain_text(str(shown[0].get("input", "")) if shown else str(message), 100).strip())
 
     async def _on_log(self, params: Any) -> None:
         if params.level in LOG_LEVELS:
@@ -195,12 +196,8 @@ def leaves(error: BaseException | None) -> Iterator[BaseException]:
         yield error
 
 
-_STAND_INS = ("Server returned an error response", "Not Found", "Session terminated")
-"""What the SDK says where it has nothing but the HTTP status."""
-
-
-def http_reason(answer: HttpAnswer, said: str = "") -> str:
-    """What an HTTP status and the server's own words say; empty where there is no such status."""
+def http_reason(answer: HttpAnswer) -> str:
+    """What an HTTP status and the body that came with it say; empty where there is no such status."""
     if answer.status in (401, 403):
         return (
             f"HTTP {answer.status}: the server wants credentials, or other ones. "
@@ -208,7 +205,7 @@ def http_reason(answer: HttpAnswer, said: str = "") -> str:
         )
     if answer.status < 400:
         return ""
-    return f"HTTP {answer.status}" + (f": {plain_text(said, MAX_ERROR)}" if said and said not in _STAND_INS else "")
+    return f"HTTP {answer.status}: {answer.said}" if answer.said else f"HTTP {answer.status}"
 
 
 _ADVICE = {
@@ -241,7 +238,7 @@ def why(failure: BaseException | None, spec: ServerSpec, answer: HttpAnswer) -> 
         if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
             return "ended before it answered as an MCP server"
     found = next(leaves(failure), None)
-    refusal = http_reason(answer, str(found) if isinstance(found, MCPError) else "")
+    refusal = http_reason(answer)
     if refusal:
         return f"refused: {refusal}{_ADVICE.get(answer.status, '')}"
     if found is None:

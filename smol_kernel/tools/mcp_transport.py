@@ -1,70 +1,22 @@
-"""The way to an MCP server and back: a process with its stderr, or HTTP with a cap. Used by the portal.
-
-The protocol itself is the SDK's (https://modelcontextprotocol.io/specification).
-"""
+"""The way to an MCP server and back: a process, or the SDK's HTTP with a cap on answers. Used by connections."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from smol_kernel.tools.mcp_process import MAX_ANSWER, LastWords, open_process
 from smol_kernel.tools.mcp_servers import ServerSpec, plain_text
 
 if TYPE_CHECKING:
     import httpx2
 
-MAX_ANSWER = 64 << 20
-"""Bytes of one answer over HTTP. (A stdio server is a program of the user's own machine: what it writes is read whole,
-and capped after that.)"""
-STDERR_LINES, STDERR_WIDTH = 20, 500
-
-
-class LastWords:
-    """The last lines a server wrote to stderr, kept for the message when it fails."""
-
-    def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=STDERR_LINES)
-        self._reader: threading.Thread | None = None
-
-    @contextmanager
-    def pipe(self) -> Generator[IO[str]]:
-        """A file for the server's stderr; to be left as soon as the server has it."""
-        read, write = os.pipe()
-        self._reader = threading.Thread(target=self._read, args=(read,), name="mcp stderr", daemon=True)
-        self._reader.start()
-        with os.fdopen(write, "w") as file:
-            yield file
-
-    @property
-    def complete(self) -> bool:
-        """True once nothing more can come."""
-        return self._reader is None or not self._reader.is_alive()
-
-    @property
-    def text(self) -> str:
-        """What there is, as an addition to a message; empty if there is none."""
-        lines = [line for line in self._lines if line.strip()]
-        return "\nIt wrote to stderr:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
-
-    def _read(self, descriptor: int) -> None:
-        line = b""
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            while chunk := file.read(1 << 16):
-                *ended, line = (line + chunk).split(b"\n")
-                self._lines.extend(_shown(each) for each in ended)
-                line = line[-STDERR_WIDTH * 4 :]
-        if line:
-            self._lines.append(_shown(line))
-
-
-def _shown(line: bytes) -> str:
-    return plain_text(line.decode(errors="replace"), STDERR_WIDTH)
+MAX_REASON = 500
+"""Characters of what a refusal over HTTP says."""
 
 
 @dataclass
@@ -72,9 +24,19 @@ class HttpAnswer:
     """What HTTP said to a request."""
 
     status: int = 0
-    session_over: bool = False
-    """True: the server does not know our session any more, and did nothing. (The protocol asks for 404; many servers
-    say 400. What a tool says comes with 200.)"""
+    in_session: bool = False
+    """True: the request named a session, which the server had opened before."""
+
+    said: str = ""
+    """What the body of a refusal says."""
+
+    @property
+    def session_over(self) -> bool:
+        """True if the server does not know the session any more, and so did nothing.
+
+        The protocol asks for 404 then; servers made after the TypeScript SDK's examples say 400 and why.
+        """
+        return self.in_session and (self.status == 404 or (self.status == 400 and "session" in self.said.lower()))
 
 
 http_answer: ContextVar[HttpAnswer | None] = ContextVar("mcp_http_answer", default=None)
@@ -85,16 +47,14 @@ http_answer: ContextVar[HttpAnswer | None] = ContextVar("mcp_http_answer", defau
 async def open_transport(spec: ServerSpec, words: LastWords, ended: Callable[[], None]) -> AsyncGenerator[Any]:
     """The SDK's streams to a server. `ended` is called when nothing more will come from it."""
     if spec.transport == "stdio":
-        from mcp import stdio_client
-
-        async with AsyncExitStack() as stack:
-            with words.pipe() as stderr:
-                read, write = await stack.enter_async_context(stdio_client(spec.stdio, errlog=stderr))
-            yield _Watched(read, ended), write
+        async with open_process(spec.stdio, words, ended) as streams:
+            yield streams
     elif spec.transport == "sse":
         from mcp.client.sse import sse_client
 
-        client = sse_client(spec.url, httpx_client_factory=lambda **_: _http_client(spec))
+        client = sse_client(
+            spec.url, httpx_client_factory=lambda headers=None, timeout=None, auth=None: _http_client(spec)
+        )
         async with client as (read, write):
             yield _Watched(read, ended), write
     else:
@@ -133,9 +93,14 @@ def _http_client(spec: ServerSpec) -> httpx2.AsyncClient:
         answer = http_answer.get()
         if answer is not None and response.request.method == "POST":
             answer.status = response.status_code
-            answer.session_over = response.status_code in (400, 404) and "mcp-session-id" in response.request.headers
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            answer.in_session = "mcp-session-id" in response.request.headers
+        kind = response.headers.get("content-type", "")
+        if not kind.startswith("text/event-stream"):
             response.stream = Capped(response.stream, response.headers.get("content-encoding", "identity"))
+        if answer is not None and response.status_code >= 400 and kind.startswith(("application/json", "text/plain")):
+            with suppress(httpx2.StreamError):
+                await response.aread()
+                answer.said = _words(response.text)
 
     return httpx2.AsyncClient(
         headers={"Accept-Encoding": "identity", **spec.headers},
@@ -143,6 +108,15 @@ def _http_client(spec: ServerSpec) -> httpx2.AsyncClient:
         timeout=httpx2.Timeout(spec.timeout, read=spec.read_timeout),
         event_hooks={"response": [look]},
     )
+
+
+def _words(body: str) -> str:
+    """The message of an error in JSON, else the beginning of the text."""
+    try:
+        error = json.loads(body)["error"]
+        return plain_text(str(error["message"] if isinstance(error, dict) else error), MAX_REASON)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return plain_text(body, MAX_REASON).strip()
 
 
 class _Watched:

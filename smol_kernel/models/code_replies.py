@@ -1,4 +1,4 @@
-"""From a model's reply to an action: finds the code, or says in words that repair what is wrong with the reply."""
+"""What a reply holds for an agent that writes code: the thought and the code, or words that repair what is wrong."""
 
 from __future__ import annotations
 
@@ -69,11 +69,13 @@ def parse_json(reply: str) -> Action:
     text = _without_reasoning(reply, DEFAULT_TAGS).strip()
     try:
         told = json.loads(_unfenced(text.replace("```json", "```", 1)) if text.startswith("```") else text)
-        return Action(thought=str(told.get("thought", "")), code=str(told["code"]))
+        thought, code = str(told.get("thought", "")), str(told["code"])
     except (ValueError, KeyError, TypeError, AttributeError):
         form = '{"thought": "what you do next, and why", "code": "the Python code"}'
         fault = "was empty" if not text else "is no JSON object with the keys thought and code"
         raise AgentParsingError(f"Your reply {fault}, so nothing ran. Reply in this form alone:\n{form}") from None
+    blocks = _tagged_blocks(code, *DEFAULT_TAGS) or _fenced_blocks(code)  # some models put the marks there as well
+    return Action(thought=thought, code="\n\n".join(block.code.strip("\n") for block in blocks) or code)
 
 
 def closed(reply: str, tags: tuple[str, str]) -> str:
