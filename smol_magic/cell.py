@@ -91,8 +91,6 @@ class AgentCell:
             self._agent = self._session.agent_for(options, model, namespace.tools(variables))
         except SmolError as error:
             raise CellError(str(error)) from None
-        self._agent.python_executor.call_plain = thread.call  # type: ignore[attr-defined]
-        self._agent.python_executor.ask_person = thread.ask  # type: ignore[attr-defined]
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
 
     def show(self, *, buttons: bool) -> None:

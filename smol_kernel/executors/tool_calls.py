@@ -1,6 +1,7 @@
 """Structured tool calls, made in the host: the hands of an agent that writes no code.
 
-Several calls of one reply run side by side; a single one of a plain tool runs on the thread that asks for it.
+Several calls of one reply run side by side; a single one of a plain tool runs on the thread that asks for it, or where
+`tool_thread` says.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from smol_kernel.errors import AgentToolCallError, AgentToolExecutionError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.observation import clean, truncate
+from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
 from smol_kernel.executors.values import NotPortable, encode, remote
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
@@ -41,6 +43,7 @@ class _Made:
     tool: Tool
     arguments: dict[str, Any]
     started: float = 0.0
+    ended: bool = False
 
 
 class ToolCalls:
@@ -72,7 +75,12 @@ class ToolCalls:
         """
         begun, self.outputs = time.monotonic(), {}
         made = [self._checked(call, tools) for call in calls]
-        errors = yield from self._make(made)
+        self._arrivals = arrivals = queue.SimpleQueue[Any]()
+        here = PollingToolThread(lambda: arrivals.put(here))
+        try:
+            errors = yield from self._make(made, arrivals, here)
+        finally:
+            here.close()
         order = [one.event.call for one in made]
         self.outputs = {call: self.outputs[call] for call in order if call in self.outputs}
         last = self.outputs.get(order[-1])
@@ -112,30 +120,42 @@ class ToolCalls:
         )
         return _Made(event, call, tool, arguments)
 
-    def _make(self, calls: list[_Made]) -> Generator[Event, None, list[str]]:
+    def _make(
+        self, calls: list[_Made], arrivals: queue.SimpleQueue[Any], here: PollingToolThread
+    ) -> Generator[Event, None, list[str]]:
         """Start the calls and see them to their end; returns what the errors say."""
-        self._arrivals = arrivals = queue.SimpleQueue[Any]()
         waiting, errors = dict[str, _Made](), list[str]()
+        elsewhere = tool_thread()
         for made in calls:
             alone = len(calls) == 1 and made.event.blocking
-            yield replace(made.event, blocking=alone)
+            made.event = replace(made.event, blocking=alone)
+            yield made.event
             waiting[made.event.call] = made
             refusal = self._refuse() if made.call.name != "final_answer" else None
             if refusal or self._stopped():
                 arrivals.put((made, None, AgentToolExecutionError(refusal or _STOPPED)))
+            elif alone and elsewhere is not None:
+                self._submit(made, arrivals, elsewhere)
             elif alone:
                 self._perform(made, arrivals)
             else:
-                run = contextvars.copy_context().run
+                with tools_on(elsewhere or here):
+                    run = contextvars.copy_context().run
                 threading.Thread(target=run, args=(self._perform, made, arrivals), daemon=True).start()
         while waiting:
             item = arrivals.get()
             if isinstance(item, Event):
                 yield item
                 continue
+            if item is here:
+                here.serve()
+                continue
             stopped = AgentToolExecutionError(_STOPPED)
             for made, value, error in [item] if item else [(made, None, stopped) for made in waiting.values()]:
+                if isinstance(error, KeyboardInterrupt) and made.event.blocking:
+                    raise error
                 del waiting[made.event.call]
+                made.ended = True
                 said = self._keep(made, value) if error is None else f"{type(error).__name__}: {error}"
                 if error is not None:
                     errors.append(f"Tool {made.call.name!r} failed: {truncate(clean(said), LONGEST_RESULT)}")
@@ -150,6 +170,20 @@ class ToolCalls:
                     seconds=time.monotonic() - (made.started or time.monotonic()),
                 )
         return errors
+
+    def _submit(self, made: _Made, arrivals: queue.SimpleQueue[Any], thread: ToolThread) -> None:
+        """Have `thread` make the call."""
+
+        def work() -> None:
+            if made.ended or self._stopped():
+                raise AgentToolExecutionError(_STOPPED)
+            self._perform(made, arrivals)
+
+        def done(_: object, error: BaseException | None) -> None:
+            if error is not None:
+                arrivals.put((made, None, error))
+
+        thread.submit(Job(work, done))
 
     def _perform(self, made: _Made, arrivals: queue.SimpleQueue[Any]) -> None:
         made.started = time.monotonic()
