@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -195,6 +196,16 @@ def test_what_is_not_set_is_written_and_read_as_not_set():
     assert again.to_dict() == data
     assert again.authorized_imports == "*"
     assert [each.model_id for each in again.model.models] == ["some-model"] * 2
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_no_parameter_of_an_agent_is_forgotten(kind):
+    parameters = {name for cls in kind.__mro__[:-2] for name in inspect.signature(cls.__init__).parameters}
+    never = {"step_callbacks", "final_answer_checks", "output_type", "logger", "executor"}  # left out, with a warning
+    within_tools = {"add_base_tools"}
+    other_name = {"additional_authorized_imports"}
+    data = kind([], model()).to_dict()
+    assert parameters - {"self", "args", "kwargs"} - never - within_tools - other_name <= data.keys()
 
 
 def test_the_packages_of_authorized_imports_are_required():
