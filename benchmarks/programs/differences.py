@@ -16,6 +16,8 @@ EXPECTED_DIFFERENCES: dict[str, str] = {
     "prompt_templates last request*": "the last request goes on from the conversation, so that a provider's cache applies",
     "prompt_templates incomplete": "templates that are left out are ours",
     "visit_webpage link": "links of a page are made absolute",
+    "save_and_load *": "more settings are kept: instructions, tags, checks, budget, hand-offs",
+    "tool_saved_as_code files": "requirements.txt is written as well",
     "schema_of_a_tool *": "an input of any type has no type in the schema; 1.26 says string",
 }
 """Program and place in its result, with `*` for any text: the reason."""

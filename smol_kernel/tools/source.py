@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import hashlib
 import importlib.metadata
 import inspect
@@ -102,8 +103,14 @@ def requirements(code: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             roots.add(node.module.partition(".")[0])
     outside = roots - set(sys.stdlib_module_names) - {_OURS}
-    known = importlib.metadata.packages_distributions() if outside else {}
+    known = _packages() if outside else {}
     return sorted({"smol-kernel", *(known.get(root, [root])[0] for root in outside)})
+
+
+@functools.cache
+def _packages() -> Mapping[str, list[str]]:
+    """Name to import → distributions that have it. It takes seconds to find out."""
+    return importlib.metadata.packages_distributions()
 
 
 def _code_of(tool: Tool) -> str:
@@ -267,7 +274,7 @@ def _import_line(name: str, value: Any) -> str | None:
     root = module.partition(".")[0]
     if root == _OURS:
         module = root if symbol in cast("Any", sys.modules[root]).__all__ else module
-    elif root not in sys.stdlib_module_names and root not in importlib.metadata.packages_distributions():
+    elif root not in sys.stdlib_module_names and root not in _packages():
         return None
     renamed = "" if name == (symbol or module) else f" as {name}"
     return f"from {module} import {symbol}{renamed}" if symbol else f"import {module}{renamed}"
