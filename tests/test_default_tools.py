@@ -246,6 +246,24 @@ def test_a_long_page_is_cut_and_says_so(web):
     assert tool(web.url("/endless")).endswith("wor\n\n[Only the first 600 bytes of the page were read.]")
 
 
+@pytest.mark.parametrize(
+    "piece", ["<a ", "<!--", "<![CDATA[", "<div>", "<b>x", "<p>x</p>", "<table><tr><td>x", "x ", "<blockquote>x", "&#"]
+)
+def test_a_page_that_means_ill_is_done_with_in_seconds(web, piece):
+    web["/x"] = Answer(piece * (2_000_000 // len(piece)))
+    tool = VisitWebpageTool()
+    told = tool(web.url("/x"))
+    assert len(told) < 41_000
+    assert ("x" in told) == ("x" in piece) or "shows no text" in told
+
+
+def test_of_a_long_page_the_beginning_is_read(web):
+    web["/x"] = Answer("<main><p>first</p>" + "<i>n</i>" * 30_000 + "<p>last</p></main><p>after</p>")
+    told = VisitWebpageTool(max_output_length=1_000_000)(web.url("/x"))
+    assert told.startswith("first") and "last" not in told and "after" not in told
+    assert told.endswith("[The page goes on; the rest is more than this tool reads.]")
+
+
 def test_a_page_nested_deeper_than_the_stack_is_read(web):
     web["/x"] = Answer("<div>" * 5_000 + "at the bottom")
     assert VisitWebpageTool()(web.url("/x")) == "at the bottom"
@@ -259,6 +277,8 @@ def test_a_page_nested_deeper_than_the_stack_is_read(web):
         (Answer("<feed/>", "application/atom+xml"), "<feed/>"),
         (Answer("<b>x</b>", None), "**x**"),
         (Answer("just words", None), "just words"),
+        (Answer("<meta charset='shift_jis'><p>日本</p>".encode("shift_jis")), "日本"),
+        (Answer('<?xml version="1.0" encoding="latin-1"?><html><p>Grüße</p></html>'), "Grüße"),
     ],
 )
 def test_other_texts(web, answer, text):

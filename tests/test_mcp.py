@@ -14,8 +14,8 @@ from mcp import StdioServerParameters
 from model_server import unused_address
 
 from smol_kernel import CodeAgent, LogLevel, ScriptedModel
-from smol_kernel.errors import ConfigError, MCPServerError, MCPTimeoutError, MissingDependencyError, ToolError
-from smol_kernel.events import ToolProgress, ToolReturned, listening
+from smol_kernel.errors import ConfigError, MCPServerError, MCPTimeoutError, ToolError
+from smol_kernel.events import ToolReturned, listening
 from smol_kernel.tools.collection import ToolCollection
 from smol_kernel.tools.mcp import MCPClient
 from smol_kernel.tools.mcp_schema import read_inputs, tool_names
@@ -68,8 +68,10 @@ def sse():
 
 @pytest.fixture(scope="module")
 def client():
-    with_env = StdioServerParameters(command=sys.executable, args=[str(SERVER), "stdio"], env={"GIVEN": "yes"})
-    client = MCPClient(with_env)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", "secret")
+        with_env = StdioServerParameters(command=sys.executable, args=[str(SERVER), "stdio"], env={"GIVEN": "yes"})
+        client = MCPClient(with_env)
     yield client
     client.disconnect()
 
@@ -153,7 +155,7 @@ def test_without_structured_output_all_is_text(tools):
         (lambda t: t["get_sum"](), ToolError, "needs the argument 'numbers'"),
         (lambda t: t["get_sum"]([1], scale=float("nan")), ToolError, "scale is nan, which JSON cannot say"),
         (lambda t: t["register"]({"name": {1: object()}}), ToolError, r"person\['name'\]\[1\] is a object"),
-        (lambda t: t["large"](65 << 20), MCPServerError, "too large: 1 contents, 68,157,440 characters"),
+        (lambda t: t["large"](65 << 20), MCPServerError, "It wrote a message of more than 64 MB"),
         (lambda t: t["picture"](9_000, 9_000), MCPServerError, "9000 × 9000 pixels, more than 50,000,000"),
     ],
 )
@@ -174,18 +176,19 @@ def test_an_answer_over_http_is_capped_while_it_is_read(http):
 
 def test_odd_schemas_and_names_are_made_to_fit():
     with MCPClient(stdio("odd", "8")) as tools:
-        assert [tool.name for tool in tools] == ["open_", "a_b", "a_b_2", "_1st", "import_", "final_answer_", "weißgut", "tool"]
+        names = [tool.name for tool in tools]
+        assert names == ["open_", "a_b", "a_b_2", "_1st", "import_", "final_answer_", "weißgut", "tool"]
         tool = tools[0]
         assert tool.signature == (
-            "open_(tree: dict, class_: Literal['a', 'b'] | None, user_id: int = 0, far: Any = None, "
-            "both: str | list = None) -> Any"
-        ).replace("both: str | list = None", "both: str | list | None = None")
+            "open_(class_: Literal['a', 'b'] | None, tree: dict, user_id: int = 0, far: Any = None, "
+            "both: str | list | None = None) -> Any"
+        )
         assert tool.inputs["tree"]["description"].startswith("A red tree. Keys: children (list[dict], optional)")
         assert len(tool.description) == 8_000
-        said, left_out = tool({"children": []}, "a", user_id=7)
+        said, left_out = tool("a", {"children": []}, user_id=7).splitlines()
         assert said == "open [('class', 'a'), ('tree', {'children': []}), ('user-id', 7)]"
-        assert "an image that cannot be read" in left_out
-        assert tool(tree={})[0] == "open [('class', None), ('tree', {})]"
+        assert "left out: an image that cannot be read" in left_out
+        assert tool(tree={}).startswith("open [('class', None), ('tree', {})]")
     with pytest.raises(MCPServerError, match="offers more than 500 tools"):
         MCPClient(stdio("odd", "700"))
 
@@ -195,16 +198,16 @@ def test_names_of_several_servers():
     assert tool_names(tools) == ["git_hub_search", "jira_x_search", "close", "jira_x_search_2"]
 
 
-@pytest.mark.parametrize("schema", [None, [], {"properties": [1]}, {"$ref": "#"}, {"properties": {"a": True, "b": None}}])
+@pytest.mark.parametrize(
+    "schema", [None, [], {"properties": [1]}, {"$ref": "#"}, {"properties": {"a": True, "b": None}}]
+)
 def test_a_schema_that_says_nothing_stops_nothing(schema):
     inputs, _, required = read_inputs(schema)
     assert not required and all(spec["type"] == "any" for spec in inputs.values())
 
 
-def test_a_stdio_server_gets_no_keys_of_the_host(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    with MCPClient(stdio(env={"GIVEN": "yes"})) as tools:
-        environment = dict(line.split("=", 1) for line in {t.name: t for t in tools}["environment"]().splitlines())
+def test_a_stdio_server_gets_no_keys_of_the_host(tools):
+    environment = dict(line.split("=", 1) for line in tools["environment"]().splitlines())
     assert environment["GIVEN"] == "yes" and "OPENAI_API_KEY" not in environment
     assert environment.keys() <= {"GIVEN", "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LC_CTYPE"}
 
@@ -226,12 +229,14 @@ def test_progress_and_warnings_reach_the_listener_of_the_call(tools):
 
 
 @pytest.mark.parametrize("where", ["http", "stdio"])
-def test_calls_run_side_by_side_through_one_connection(request, where):
-    spec = stdio() if where == "stdio" else request.getfixturevalue(where).spec
-    with MCPClient(spec) as tools, ThreadPoolExecutor(5) as pool:
-        tools = {tool.name: tool for tool in tools}
+def test_calls_run_side_by_side_through_one_connection(request, tools, where):
+    remote = MCPClient(request.getfixturevalue("http").url) if where == "http" else None
+    tools = by_name(remote) if remote else tools
+    with ThreadPoolExecutor(5) as pool:
         assert list(pool.map(lambda _: tools["meet"](5), range(5))) == ["met"] * 5  # each waits for the others
-        assert len({tools["pid"]() for _ in range(3)}) == 1
+    assert len({tools["pid"]() for _ in range(3)}) == 1
+    if remote:
+        remote.disconnect()
 
 
 def test_a_call_that_takes_too_long_is_cancelled_on_the_server(tmp_path):
@@ -259,7 +264,7 @@ def test_disconnect_ends_the_calls_under_way(tmp_path):
     client.disconnect()
     thread.join(20)
     assert "tool 'hang': disconnected during the call" in errors[0]
-    with pytest.raises(ToolError, match="not connected.*connect"):
+    with pytest.raises(ToolError, match=r"not connected.*connect"):
         client.get_tools()
     with pytest.raises(MCPServerError, match="not connected"):
         tools["echo"]("x")
@@ -296,28 +301,26 @@ def test_an_http_server_that_was_started_again(mode):
     server.kill()
 
 
-@pytest.mark.parametrize("keep", ["client", "tools", "nothing"])
-def test_the_portal_ends_with_the_interpreter_or_with_its_last_holder(keep):
-    code = f"""
-import gc, os, sys, threading, time
-from smol_kernel.tools.mcp import MCPClient
-client = MCPClient({stdio()!r})
-tools = {{tool.name: tool for tool in client.get_tools()}}
-pid = int(tools["pid"]())
-if {keep!r} == "client": del tools
-if {keep!r} != "client": del client
-if {keep!r} == "nothing":
-    portal = next(t for t in threading.enumerate() if t.name == "mcp portal")
+def test_the_portal_ends_with_its_last_holder():
+    tools = by_name(MCPClient(stdio()))
+    gc.collect()
+    pid, portals = int(tools["pid"]()), [t for t in threading.enumerate() if t.name == "mcp portal"]
+    assert tools["echo"]("works without its client") == "works without its client"
     del tools
     gc.collect()
-    portal.join(20)
-    assert not portal.is_alive()
-elif {keep!r} == "tools":
-    gc.collect()
-    assert tools["echo"]("works without its client") == "works without its client"
-print(pid)
+    portals[-1].join(30)
+    assert not portals[-1].is_alive()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_the_portal_ends_with_the_interpreter():
+    code = f"""
+from smol_kernel.tools.mcp import MCPClient
+client = MCPClient({stdio()!r})
+print({{tool.name: tool for tool in client.get_tools()}}["pid"]())
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=90)
     assert done.returncode == 0 and done.stderr == ""
     with pytest.raises(ProcessLookupError):
         os.kill(int(done.stdout), 0)
@@ -366,29 +369,91 @@ def test_wrong_adapter_kwargs_are_named(given, words):
         ({"command": sys.executable, "args": ["-c", "print('hello')"]}, "ended before it answered.*'hello'"),
         ({"command": sys.executable, "args": ["-c", "raise SystemExit('no config')"]}, "stderr:\n +no config"),
         ({"command": "cat"}, "MCP server cat did not answer as an MCP server"),
-        (f"http://{unused_address()}/mcp" if False else "http://127.0.0.1:9/mcp", "cannot be reached"),
+        (unused_address(), "cannot be reached"),
     ],
 )
 def test_what_is_no_mcp_server_is_said(parameters, words, capfd):
     with pytest.raises(MCPServerError, match=f"(?s){words}"):
-        MCPClient([stdio(), parameters])
+        MCPClient(parameters)
     assert capfd.readouterr() == ("", "")  # nothing of the server or the SDK spills into the notebook
 
 
 def test_a_server_that_is_silent_runs_into_the_connect_timeout():
     silent = {"command": sys.executable, "args": ["-c", "import sys; sys.stdin.read()"]}
-    with pytest.raises(MCPTimeoutError, match="did not answer within 0.5 s.*connect_timeout"):
+    with pytest.raises(MCPTimeoutError, match=r"did not answer within 0.5 s.*connect_timeout"):
         MCPClient(silent, adapter_kwargs={"connect_timeout": 0.5})
 
 
 def test_what_http_refuses_is_said(http, sse):
-    with pytest.raises(MCPServerError, match="HTTP 404.*no MCP server at this path"):
+    with pytest.raises(MCPServerError, match=r"HTTP 404.*no MCP server at this path"):
         MCPClient(http.url + "/wrong?token=secret")
-    with pytest.raises(MCPServerError, match="HTTP 405.*is the transport right"):
+    with pytest.raises(MCPServerError, match=r"HTTP 405.*is the transport right"):
         MCPClient({"url": sse.url})
 
 
-def test_the_sdk_is_needed_in_version_2(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "mcp", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'smol-kernel\[mcp\]'"):
-        MCPClient(stdio())
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [(None, "pip install 'smol-kernel[mcp]'"), ("1.9.4", "need version 2 of the package 'mcp', not 1.9.4")],
+)
+def test_the_sdk_is_needed_in_version_2(tmp_path, version, words):
+    package = tmp_path / "mcp"
+    package.mkdir()
+    (package / "__init__.py").write_text("" if version else "raise ModuleNotFoundError('No module named mcp')")
+    (tmp_path / "mcp-1.9.4.dist-info").mkdir()
+    (tmp_path / "mcp-1.9.4.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: mcp\nVersion: 1.9.4\n")
+    code = "from smol_kernel.tools.mcp import MCPClient; MCPClient('http://127.0.0.1:9/mcp')"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert "MissingDependencyError" in done.stderr and words in done.stderr
+
+
+# In an agent
+
+
+def test_an_action_uses_two_servers(everything, client, tmp_path):
+    npm = {"command": "node", "args": [everything, "stdio"]}
+    action = """
+import asyncio
+sums = await asyncio.gather(*(mcp_servers_everything_get_sum.aio(a=n, b=1) for n in range(3)))
+try:
+    fail("no paper")
+except RuntimeError as error:
+    caught = str(error)
+picture(width=8, height=2)
+count(2)
+final_answer([sums, testing_get_sum([1, 2]), caught, picture(width=8, height=2).size, weather("Rome")])
+"""
+    with ToolCollection.from_mcp([npm, stdio()], trust_remote_code=True, structured_output=True) as collection:
+        model = ScriptedModel([f"Next.\n<code>\n{action}\n</code>"])
+        with CodeAgent(
+            tools=[*collection.tools], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "journal.sqlite"
+        ) as agent:
+            events = list(agent.events("Use both."))
+    answer = agent.memory.steps[-1].output
+    assert answer[0] == [f"The sum of {n} and 1 is {n + 1}." for n in range(3)]
+    assert answer[1] == "3 m" and answer[2].endswith("no paper") and answer[3] == (8, 2)
+    assert answer[4] == {"city": "Rome", "degrees": 21.5}
+    returned = {event.tool: event for event in events if isinstance(event, ToolReturned) and not event.ok}
+    assert returned["fail"].error_type == "MCPServerError"
+
+
+def test_a_server_from_npm(everything):
+    with MCPClient({"command": "node", "args": [everything, "stdio"]}, structured_output=True) as tools:
+        tools = {tool.name: tool for tool in tools}
+        heard = []
+        with listening(heard.append):
+            tools["trigger_long_running_operation"](duration=0.2, steps=2)
+        assert [(event.done, event.total) for event in heard if event.done] == [(1, 2), (2, 2)]
+        weather = tools["get_structured_content"]("Chicago")
+        assert weather.keys() == tools["get_structured_content"].output_schema["properties"].keys()
+        assert "resource" in tools["get_resource_links"](count=2)
+        assert "SHELL" in tools["get_env"]() or "PATH" in tools["get_env"]()
+        with pytest.raises(MCPServerError, match=r"MCP server node index\.js, tool 'get-resource-reference'"):
+            tools["get_resource_reference"](resourceId=-1)
+
+
+def test_a_server_of_others_has_to_be_trusted():
+    with pytest.raises(ConfigError, match="trust_remote_code=True"), ToolCollection.from_mcp(stdio()):
+        pass

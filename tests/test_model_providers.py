@@ -139,6 +139,7 @@ def test_the_router_asks_a_deployment_of_the_group(stream):
         deployments = [{"model_name": "group", "litellm_params": deployment}]
         reply = ask(LiteLLMRouterModel("group", deployments, {"routing_strategy": "simple-shuffle"}), stream)
     assert (reply.text, reply.token_usage) == ("hello", TokenUsage(11, 7))
+    assert LiteLLMModel("openai/double").takes("image") is None  # the Router made an entry for it
     with pytest.raises(ModelError, match="no group 'other'; its groups: group"):
         LiteLLMRouterModel("other", deployments)
 

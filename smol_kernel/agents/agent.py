@@ -7,7 +7,7 @@ import threading
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.checks import checked
@@ -21,9 +21,6 @@ from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep, ToolOu
 from smol_kernel.models.base import as_model
 from smol_kernel.tools.answer_type import AnswerType
 from smol_kernel.tools.base import Tool
-
-if TYPE_CHECKING:
-    from smol_kernel.agents.multi_step import MultiStepAgent
 
 
 class Agent(ABC):
@@ -54,7 +51,7 @@ class Agent(ABC):
         logger: AgentLogger | None = None,
         *,
         stream_outputs: bool = False,
-        handoffs: Sequence[MultiStepAgent] = (),
+        handoffs: Sequence[Any] = (),
         checks: Sequence[str | Callable[..., Any]] = (),
         output_type: Any = None,
         budget: Budget | None = None,
@@ -100,9 +97,9 @@ class Agent(ABC):
         self.current_step: ActionStep | None = None
         self.outputs: dict[str, ToolOutput] = {}
         """Of the current step: id of a structured call → what came of it."""
-        self.called: set[MultiStepAgent] = set()
+        self.called: set[Any] = set()
         """Agents that work for this one now."""
-        self.successor: tuple[MultiStepAgent, str] | None = None
+        self.successor: tuple[Any, str] | None = None
         """The agent that takes over after this step, and why."""
         self.lent, self.in_use, self.stop = threading.Lock(), threading.Lock(), threading.Event()
 

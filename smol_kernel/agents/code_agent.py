@@ -6,7 +6,6 @@ import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
-from smol_kernel.agents import parsing
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates, template
 from smol_kernel.errors import AgentExecutionError, AgentParsingError
@@ -18,6 +17,7 @@ from smol_kernel.executors.pictures import observed_images
 from smol_kernel.executors.state import State
 from smol_kernel.executors.values import decode
 from smol_kernel.memory.steps import ActionStep, ToolCall
+from smol_kernel.models import code_replies
 from smol_kernel.tools.base import Tool
 
 _LONGEST_REPLY = 100_000  # characters of a reply that are remembered
@@ -54,7 +54,7 @@ class CodeAgent(MultiStepAgent):
         code_block_tags: str | tuple[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
-        self.code_block_tags = parsing.block_tags(code_block_tags)
+        self.code_block_tags = code_replies.block_tags(code_block_tags)
         self.additional_authorized_imports = additional_authorized_imports
         self.use_structured_outputs_internally = use_structured_outputs_internally
         self.max_print_outputs_length = max_print_outputs_length
@@ -78,11 +78,8 @@ class CodeAgent(MultiStepAgent):
 
     def create_python_executor(self) -> PythonExecutor:
         """A new executor of the agent's type; its child starts at first use."""
-        options = {
-            "max_print_outputs_length": self.max_print_outputs_length,
-            "additional_authorized_imports": self.additional_authorized_imports,
-        }
-        return create(self.executor_type, **{**options, **self.executor_kwargs})
+        names = ("max_print_outputs_length", "additional_authorized_imports")
+        return create(self.executor_type, **{**{name: getattr(self, name) for name in names}, **self.executor_kwargs})
 
     @property
     def state(self) -> State:
@@ -130,7 +127,7 @@ class CodeAgent(MultiStepAgent):
 
     def _remembered(self, reply: str) -> str:
         if not self.use_structured_outputs_internally:
-            reply = parsing.closed(reply, self.code_block_tags)
+            reply = code_replies.closed(reply, self.code_block_tags)
         return truncate(reply, _LONGEST_REPLY)
 
     def _answer_in(self, reply: str) -> str:
@@ -139,12 +136,12 @@ class CodeAgent(MultiStepAgent):
             action = self._parse(reply)
         except AgentParsingError:
             return reply.strip()
-        return parsing.literal_answer(action.code) or action.thought
+        return code_replies.literal_answer(action.code) or action.thought
 
-    def _parse(self, reply: str) -> parsing.Action:
+    def _parse(self, reply: str) -> code_replies.Action:
         if self.use_structured_outputs_internally:
-            return parsing.parse_json(reply)
-        return parsing.parse_reply(reply, self.code_block_tags)
+            return code_replies.parse_json(reply)
+        return code_replies.parse_reply(reply, self.code_block_tags)
 
     def _interrupt_action(self) -> None:
         self.python_executor.interrupt()
@@ -152,7 +149,7 @@ class CodeAgent(MultiStepAgent):
     def _prepare(self, reset: bool, variables: Mapping[str, Any]) -> None:
         executor: Any = self.python_executor
         executor.clear_interrupt()
-        executor.refuse = lambda call: self.account.refuse_call()
+        executor.refuse = lambda call: None if call.tool == "input" else self.account.refuse_call()
         if reset:
             executor.restart()
         executor.send_tools(self.functions)
@@ -168,16 +165,13 @@ class CodeAgent(MultiStepAgent):
         step.code_action = action.code
         step.tool_calls = [ToolCall(name="python_interpreter", arguments=action.code, id=f"call_{step.step_number}")]
         yield ActionProposed(thought=action.thought, code=action.code)
-        outputs: list[Event] = []
-        finished: ActionFinished | None = None
+        outputs, finished = list[Event](), ActionFinished(status="no account of the action")
         for event in self.python_executor.run(action.code):
             yield event
             if isinstance(event, Output) and event.data:
                 outputs.append(event)
             elif isinstance(event, ActionFinished):
                 finished = event
-        if finished is None:
-            raise AgentExecutionError("The executor ended without saying how the action went.")
         self._finished, step.is_final_answer = finished, finished.final
         step.observations, step.observations_images = observation(finished) or None, observed_images(outputs) or None
         if finished.status != "ok":

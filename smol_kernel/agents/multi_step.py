@@ -247,9 +247,9 @@ class MultiStepAgent(RunnableAgent):
             yield circles
             step.observations = "\n".join(filter(None, [step.observations, circles.reason]))
         yield from self._call_back(step)
-        error, seconds = step.error, step.timing.duration or 0.0
-        kind, said = (type(error).__name__, error.message) if error else (None, None)
-        yield ev.StepFinished(observation=step.observations or "", error_type=kind, error=said, seconds=seconds)
+        kind, said = (type(step.error).__name__, step.error.message) if step.error else (None, None)
+        facts = {"observation": step.observations or "", "seconds": step.timing.duration or 0.0}
+        yield ev.StepFinished(error_type=kind, error=said, **facts)
 
     def _attempt(self, step: ActionStep) -> Iterator[ev.Event]:
         """Ask the model for the next action, and run it."""

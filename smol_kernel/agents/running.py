@@ -62,7 +62,7 @@ class RunnableAgent(Agent):
         options = {"reset": reset, "images": images, "additional_args": additional_args, "max_steps": max_steps}
         events = self.events(task, **options, **media)
         if self.logger.level >= LogLevel.INFO:
-            events = watched(events, _above("render.console").ConsoleReader())
+            events = watched(events, _above("render.console").ConsoleReader(getattr(self.logger.console, "file", None)))
         if stream:
             return stream_of(events, self)
         for event in events:

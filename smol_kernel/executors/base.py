@@ -108,7 +108,7 @@ def observation(finished: ActionFinished) -> str:
     """What an action put out and gave, as the model reads it."""
     logs = f"Execution logs:\n{finished.logs.rstrip()}".rstrip()
     if finished.status == "ok":
-        return f"{logs}\nLast output from code snippet:\n{finished.value_text or 'None'}"
+        return f"{logs}\nLast output from code snippet:\n{finished.value_text or 'None'}{_lost(finished)}"
     return logs if finished.logs.strip() else ""
 
 
@@ -118,9 +118,11 @@ def failure(finished: ActionFinished) -> str:
     said = finished.traceback.strip() or short
     if finished.traceback and finished.status != "error" and finished.error:
         said = f"{said}\n{finished.error}"
-    if finished.lost:
-        said += f"\nThe kernel was restarted. These names are gone: {', '.join(finished.lost)}."
-    return said
+    return said + _lost(finished)
+
+
+def _lost(finished: ActionFinished) -> str:
+    return f"\nThe kernel was restarted. These names are gone: {', '.join(finished.lost)}." if finished.lost else ""
 
 
 class Wrapped(PythonExecutor):

@@ -244,7 +244,8 @@ def _entry(name: str, provider: str) -> dict[str, Any]:
         entry = litellm.get_model_info(name, custom_llm_provider=provider)
     except Exception:  # noqa: BLE001 - LiteLLM raises several kinds for a model it does not know
         return {}
-    return dict(entry) if entry.get("key") in litellm.model_cost else {}
+    listed: dict[str, Any] = litellm.model_cost.get(entry.get("key")) or {}
+    return dict(entry) if listed.get("mode") else {}  # without one, LiteLLM or its Router made it up
 
 
 def _fact(name: str, provider: str | None, fact: str) -> bool | None:

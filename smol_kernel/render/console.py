@@ -84,7 +84,7 @@ class ConsoleReader:
             self._event(event)
 
     def _event(self, event: Event) -> None:
-        step = self._transcript.steps[-1] if self._transcript.steps else StepRecord(0)
+        step = self._transcript.last_step or StepRecord(0)
         if isinstance(event, RunStarted):
             self._begin()
         elif isinstance(event, StepStarted):
@@ -191,7 +191,7 @@ class ConsoleReader:
 
     def _called_agent(self, run: Transcript, event: Event) -> None:
         """What an agent that was called does, in lines that begin with its name: several may work at once."""
-        say, step = partial(self._say, run), run.steps[-1] if run.steps else StepRecord(0)
+        say, step = partial(self._say, run), run.last_step or StepRecord(0)
         if isinstance(event, RunStarted):
             say(event.task)
         elif isinstance(event, PlanMade):

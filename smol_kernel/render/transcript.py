@@ -130,8 +130,16 @@ class Transcript:
         return record
 
     def _found(self, number: int) -> StepRecord | None:
-        steps = (row for row in reversed(self.rows) if isinstance(row, StepRecord))
-        return next((step for step in steps if step.number == number), None)
+        """The record of that step, if there is one. As steps are counted upward, long runs are not searched through."""
+        for row in reversed(self.rows):
+            if isinstance(row, StepRecord) and row.number <= number:
+                return row if row.number == number else None
+        return None
+
+    @property
+    def last_step(self) -> StepRecord | None:
+        """The newest step."""
+        return next((row for row in reversed(self.rows) if isinstance(row, StepRecord)), None)
 
     def _of(self, run: str) -> Transcript | None:
         if run == self.run:
@@ -145,12 +153,12 @@ class Transcript:
     def _called(self, event: RunStarted, label: str) -> Transcript:
         """The new record of a run that this one called, put where it was called."""
         child = self.children[event.run] = Transcript(label=label)
-        calls = (call for step in reversed(self.steps) for call in step.calls if call.call == event.call)
-        call = next(calls, None) if event.call else None
+        steps = (row for row in reversed(self.rows) if isinstance(row, StepRecord)) if event.call else ()
+        call = next((call for step in steps for call in step.calls if call.call == event.call), None)
         if call is not None:
             call.runs.append(child)
-        elif self.steps:
-            self.steps[-1].runs.append(child)
+        elif (step := self.last_step) is not None:
+            step.runs.append(child)
         else:
             self.rows.append(child)
         return child
@@ -216,7 +224,7 @@ class Transcript:
     def _take_step(self, step: StepRecord, event: Event) -> None:
         if isinstance(event, StepStarted):
             self._settle("interrupted")  # what began before has ended, whether that was told or not
-            self.rows[self.rows.index(step)] = StepRecord(event.step)  # a step taken again starts afresh
+            self.rows = [StepRecord(event.step) if row is step else row for row in self.rows]  # taken again: afresh
         elif isinstance(event, ActionProposed):
             step.state, step.thought, step.code = "running", event.thought.strip(), event.code
             step.only_calls = step.only_calls or self.agent == "ToolCallingAgent"
@@ -261,11 +269,18 @@ class Transcript:
         elif step.state != "interrupted":
             step.state = "error" if step.error_type else "ok"
         if step.state == "ok":
-            for earlier in self.steps[: self.steps.index(step)]:
-                if earlier.state == "error" and earlier.repaired_in is None:
-                    earlier.repaired_in = step.number
+            self._repair(step)
         if not step.thought and not step.code:
             step.thought = step.reply.strip()
+
+    def _repair(self, step: StepRecord) -> None:
+        """Note on the failed steps before `step`, up to the last that went well, where they were repaired."""
+        for row in reversed(self.rows):
+            if isinstance(row, StepRecord) and row.number < step.number:
+                if row.state == "ok":
+                    break
+                if row.state == "error" and row.repaired_in is None:
+                    row.repaired_in = step.number
 
     def _end(self, event: RunFinished) -> None:
         self.state, self.error = event.state, event.error
@@ -284,10 +299,12 @@ class Transcript:
 
     def _settle(self, state: str) -> None:
         """Leave nothing at work."""
-        for row in self.rows:
+        for row in reversed(self.rows):
             if isinstance(row, PlanRecord) and row.state == "thinking":
                 row.state = "interrupted"
-            elif isinstance(row, StepRecord) and row.state in ("thinking", "running"):
+            elif isinstance(row, StepRecord):
+                if row.state not in ("thinking", "running"):
+                    break  # all before it have ended too
                 row.state = state
 
 

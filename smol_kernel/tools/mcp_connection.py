@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from smol_kernel.errors import MCPServerError, MCPTimeoutError
+from smol_kernel.tools.mcp_process import LastWords
 from smol_kernel.tools.mcp_servers import ServerSpec, plain_text
-from smol_kernel.tools.mcp_transport import HttpAnswer, LastWords, http_answer, open_transport
+from smol_kernel.tools.mcp_transport import HttpAnswer, http_answer, open_transport
 
 MAX_TOOLS = 500
 MAX_ERROR = 10_000
@@ -151,7 +152,7 @@ class Connection:
     async def _hear_out(self) -> None:
         """Give what the server said last a moment to arrive."""
         for _ in range(50):
-            if self.ended and self.words.complete:
+            if self.ended:
                 return
             await asyncio.sleep(0.01)
 
@@ -170,7 +171,7 @@ class Connection:
     async def _on_message(self, message: Any) -> None:
         if isinstance(message, Exception) and not self.noise:
             shown = getattr(message, "errors", list)()
-            self.noise = repr(plain_text(str(shown[0].get("input", "")) if shown else str(message), 100))
+            self.noise = repr(plain_text(str(shown[0].get("input", "")) if shown else str(message), 100).strip())
 
     async def _on_log(self, params: Any) -> None:
         if params.level in LOG_LEVELS:

@@ -1,70 +1,18 @@
-"""The way to an MCP server and back: a process with its stderr, or HTTP with a cap. Used by the portal.
-
-The protocol itself is the SDK's (https://modelcontextprotocol.io/specification).
-"""
+"""The way to an MCP server and back: a process, or the SDK's HTTP with a cap on answers. Used by connections."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from smol_kernel.tools.mcp_servers import ServerSpec, plain_text
+from smol_kernel.tools.mcp_process import MAX_ANSWER, LastWords, open_process
+from smol_kernel.tools.mcp_servers import ServerSpec
 
 if TYPE_CHECKING:
     import httpx2
-
-MAX_ANSWER = 64 << 20
-"""Bytes of one answer over HTTP. (A stdio server is a program of the user's own machine: what it writes is read whole,
-and capped after that.)"""
-STDERR_LINES, STDERR_WIDTH = 20, 500
-
-
-class LastWords:
-    """The last lines a server wrote to stderr, kept for the message when it fails."""
-
-    def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=STDERR_LINES)
-        self._reader: threading.Thread | None = None
-
-    @contextmanager
-    def pipe(self) -> Generator[IO[str]]:
-        """A file for the server's stderr; to be left as soon as the server has it."""
-        read, write = os.pipe()
-        self._reader = threading.Thread(target=self._read, args=(read,), name="mcp stderr", daemon=True)
-        self._reader.start()
-        with os.fdopen(write, "w") as file:
-            yield file
-
-    @property
-    def complete(self) -> bool:
-        """True once nothing more can come."""
-        return self._reader is None or not self._reader.is_alive()
-
-    @property
-    def text(self) -> str:
-        """What there is, as an addition to a message; empty if there is none."""
-        lines = [line for line in self._lines if line.strip()]
-        return "\nIt wrote to stderr:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
-
-    def _read(self, descriptor: int) -> None:
-        line = b""
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            while chunk := file.read(1 << 16):
-                *ended, line = (line + chunk).split(b"\n")
-                self._lines.extend(_shown(each) for each in ended)
-                line = line[-STDERR_WIDTH * 4 :]
-        if line:
-            self._lines.append(_shown(line))
-
-
-def _shown(line: bytes) -> str:
-    return plain_text(line.decode(errors="replace"), STDERR_WIDTH)
 
 
 @dataclass
@@ -85,12 +33,8 @@ http_answer: ContextVar[HttpAnswer | None] = ContextVar("mcp_http_answer", defau
 async def open_transport(spec: ServerSpec, words: LastWords, ended: Callable[[], None]) -> AsyncGenerator[Any]:
     """The SDK's streams to a server. `ended` is called when nothing more will come from it."""
     if spec.transport == "stdio":
-        from mcp import stdio_client
-
-        async with AsyncExitStack() as stack:
-            with words.pipe() as stderr:
-                read, write = await stack.enter_async_context(stdio_client(spec.stdio, errlog=stderr))
-            yield _Watched(read, ended), write
+        async with open_process(spec.stdio, words, ended) as streams:
+            yield streams
     elif spec.transport == "sse":
         from mcp.client.sse import sse_client
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from html.parser import HTMLParser
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
 from smol_kernel.errors import ConfigError, ToolError
+from smol_kernel.tools.defaults.extra import need
 from smol_kernel.tools.defaults.search_results import found, listed, nothing_found, result
 from smol_kernel.tools.defaults.web_tool import WebTool, place
 
@@ -33,6 +34,7 @@ class WebSearchTool(WebTool):
 
     def __init__(self, max_results: int = 10, engine: str = "duckduckgo") -> None:
         super().__init__()
+        need("WebSearchTool", "lxml")
         if max_results < 1:
             raise ConfigError(f"max_results {max_results!r}: give a number above 0")
         if engine not in ("duckduckgo", "bing", "exa"):
@@ -59,15 +61,13 @@ class WebSearchTool(WebTool):
     def search_duckduckgo(self, query: str) -> list[dict[str, str]]:
         """Results from the page DuckDuckGo has for browsers without scripts."""
         page = self.fetch(self.duckduckgo_url, params={"q": query})
-        reader = _LitePage()
-        reader.feed(page.text)
-        reader.close()
-        if not reader.results and re.search(r"anomaly|challenge-form", page.text):
+        results = found((result(*each) for each in _lite_results(page.text)), self.max_results)
+        if not results and re.search(r"anomaly|challenge-form", page.text):
             raise ToolError(
                 f"{place(self.duckduckgo_url)} takes this for a robot and gives no results now. Try again later, or "
                 f'use another engine: DuckDuckGoSearchTool(), or WebSearchTool(engine="bing")'
             )
-        return found((result(*each) for each in reader.results), self.max_results)
+        return results
 
     def search_bing(self, query: str) -> list[dict[str, str]]:
         """Results from Bing's RSS feed."""
@@ -101,31 +101,26 @@ def _exa_result(data: dict[str, Any]) -> dict[str, str] | None:
     return result(data.get("title"), data.get("url"), description)
 
 
-class _LitePage(HTMLParser):
-    """Reads DuckDuckGo's page: `results` are title, link and description, one after the other in rows of a table."""
+def _lite_results(text: str) -> Iterator[tuple[str, str, str]]:
+    """Title, link and description of each result on DuckDuckGo's page: they stand in rows, one below the other."""
+    from lxml import etree, html
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.results: list[list[str]] = []
-        self._into: int | None = None
-        self._until = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = {name: value or "" for name, value in attrs}
-        kinds = told.get("class", "").split()
+    try:
+        root = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8"))
+    except etree.ParserError:  # there is nothing in it
+        return
+    title, link = "", ""
+    for element in root.iter("a", "td"):
+        kinds = element.get("class", "").split()
         if "result-link" in kinds:
-            self.results.append(["", _real_address(told.get("href", "")), ""])
-            self._into, self._until = 0, tag
-        elif "result-snippet" in kinds and self.results:
-            self._into, self._until = 2, tag
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self._until:
-            self._into = None
-
-    def handle_data(self, data: str) -> None:
-        if self._into is not None:
-            self.results[-1][self._into] += data
+            if link:
+                yield title, link, ""
+            title, link = element.text_content(), _real_address(element.get("href", ""))
+        elif "result-snippet" in kinds and link:
+            yield title, link, element.text_content()
+            link = ""
+    if link:
+        yield title, link, ""
 
 
 def _real_address(href: str) -> str:

@@ -1,4 +1,4 @@
-"""From a model's reply to an action: finds the code, or says in words that repair what is wrong with the reply."""
+"""What a reply holds for an agent that writes code: the thought and the code, or words that repair what is wrong."""
 
 from __future__ import annotations
 

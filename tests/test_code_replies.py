@@ -2,8 +2,8 @@
 
 import pytest
 
-from smol_kernel.agents.parsing import MARKDOWN_TAGS, closed, parse_reply
 from smol_kernel.errors import AgentParsingError
+from smol_kernel.models.code_replies import MARKDOWN_TAGS, closed, parse_reply
 
 
 def test_a_tagged_block_and_its_thought():
