@@ -125,8 +125,8 @@ class CodeAgent(MultiStepAgent):
         ends = [] if closing in self.code_block_tags[0] else [closing]
         return {"stop_sequences": ["Observation:", "<end_code>", *ends]}
 
-    def _remembered(self, reply: str) -> str:
-        if not self.use_structured_outputs_internally:
+    def _remembered(self, reply: str, purpose: str = "action") -> str:
+        if purpose == "action" and not self.use_structured_outputs_internally:
             reply = code_replies.closed(reply, self.code_block_tags)
         return truncate(reply, _LONGEST_REPLY)
 

@@ -62,7 +62,7 @@ class MultiStepAgent(RunnableAgent):
         """What goes along with a request for an action."""
         return {"stop_sequences": ["Observation:"]}
 
-    def _remembered(self, reply: str) -> str:
+    def _remembered(self, reply: str, purpose: str = "action") -> str:
         """The reply as it is remembered."""
         return reply
 
@@ -248,8 +248,8 @@ class MultiStepAgent(RunnableAgent):
             step.observations = "\n".join(filter(None, [step.observations, circles.reason]))
         yield from self._call_back(step)
         kind, said = (type(step.error).__name__, step.error.message) if step.error else (None, None)
-        facts = {"observation": step.observations or "", "seconds": step.timing.duration or 0.0}
-        yield ev.StepFinished(error_type=kind, error=said, **facts)
+        seconds = step.timing.duration or 0.0
+        yield ev.StepFinished(observation=step.observations or "", error_type=kind, error=said, seconds=seconds)
 
     def _attempt(self, step: ActionStep) -> Iterator[ev.Event]:
         """Ask the model for the next action, and run it."""
@@ -366,14 +366,10 @@ class MultiStepAgent(RunnableAgent):
         if message is None or self.stop.is_set():
             return None
         self.account.charge(message.token_usage)
+        facts: dict[str, Any] = {"model": self.model.model_id or "", **_counts(message.token_usage)}
         calls: list[dict[str, Any]] = message.dict()["tool_calls"] or []
-        facts = {
-            "model": self.model.model_id or "",
-            "seconds": time.monotonic() - asked,
-            **_counts(message.token_usage),
-        }
-        content = self._remembered(message.text) if purpose == "action" else message.text
-        yield ev.ModelReplied(content=content, purpose=purpose, tool_calls=calls, **facts)
+        content, seconds = self._remembered(message.text, purpose), time.monotonic() - asked
+        yield ev.ModelReplied(content=content, purpose=purpose, tool_calls=calls, seconds=seconds, **facts)
         return message
 
     def _call_back(self, step: MemoryStep) -> Iterator[ev.Event]:

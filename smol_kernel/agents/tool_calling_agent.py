@@ -11,7 +11,7 @@ from smol_kernel.agents.prompts import PromptTemplates
 from smol_kernel.errors import AgentExecutionError, AgentParsingError, AgentToolExecutionError
 from smol_kernel.events import ActionFinished, ActionProposed, Event
 from smol_kernel.executors.tool_calls import AT_ONCE, ToolCalls, as_python
-from smol_kernel.memory.messages import ChatMessage
+from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.steps import ActionStep, ToolCall
 from smol_kernel.models.replies import parse_json_if_needed
 from smol_kernel.tools.base import Tool
@@ -70,9 +70,9 @@ class ToolCallingAgent(MultiStepAgent):
         self._hands.interrupt()
 
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:
-        message = step.model_output_message
+        message = step.model_output_message or ChatMessage(MessageRole.ASSISTANT)
         step.tool_calls = calls = self._read_calls(message)
-        yield ActionProposed(thought=message.text.strip() if message else "", code="\n".join(map(as_python, calls)))
+        yield ActionProposed(thought=message.text.strip(), code="\n".join(map(as_python, calls)))
         if len(calls) > 1 and any(call.name == "final_answer" for call in calls):
             raise AgentExecutionError("Call final_answer alone, in a reply of its own, when you have all results.")
         for event in self._hands.run(calls, self.functions):
@@ -88,10 +88,10 @@ class ToolCallingAgent(MultiStepAgent):
                 if event.error:
                     raise AgentToolExecutionError(event.error)
 
-    def _read_calls(self, message: ChatMessage | None) -> list[ToolCall]:
+    def _read_calls(self, message: ChatMessage) -> list[ToolCall]:
         """The calls in a reply: structured ones, else one that is written as JSON."""
         try:
-            found = (message and message.tool_calls) or self.model.parse_tool_calls(message).tool_calls or []
+            found = message.tool_calls or self.model.parse_tool_calls(message).tool_calls or []
         except Exception as error:  # boundary: a user's own model reads it
             raise AgentParsingError(f"Your reply holds no call of a tool that can be read: {error}") from error
         if not 0 < len(found) <= MOST_CALLS:

@@ -1,0 +1,1 @@
+"""Reproductions of smolagents' known faults, one function a row, run on both libraries; `python benchmarks/faults`."""
