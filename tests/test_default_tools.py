@@ -246,9 +246,7 @@ def test_a_long_page_is_cut_and_says_so(web):
     assert tool(web.url("/endless")).endswith("wor\n\n[Only the first 600 bytes of the page were read.]")
 
 
-@pytest.mark.parametrize(
-    "piece", ["<a ", "<!--", "<![CDATA[", "<div>", "<b>x", "<p>x</p>", "<table><tr><td>x", "x ", "<blockquote>x", "&#"]
-)
+@pytest.mark.parametrize("piece", ["<a ", "<!--", "<![CDATA[", "<div>", "<b>x", "<table><tr><td>x", "x ", "&#"])
 def test_a_page_that_means_ill_is_done_with_in_seconds(web, piece):
     web["/x"] = Answer(piece * (2_000_000 // len(piece)))
     tool = VisitWebpageTool()
@@ -257,15 +255,22 @@ def test_a_page_that_means_ill_is_done_with_in_seconds(web, piece):
     assert ("x" in told) == ("x" in piece) or "shows no text" in told
 
 
+@pytest.mark.parametrize("tag", ["<blockquote>", "<ul><li>"])
+def test_deep_quotations_and_lists_do_not_multiply_a_page(web, tag):
+    web["/x"] = Answer(tag * 100 + "<p>line</p>" * 1_000)
+    told = VisitWebpageTool(max_output_length=10_000_000)(web.url("/x"))
+    assert told.count("line") == 1_000 and len(told) < 100_000
+
+
 def test_of_a_long_page_the_beginning_is_read(web):
-    web["/x"] = Answer("<main><p>first</p>" + "<i>n</i>" * 30_000 + "<p>last</p></main><p>after</p>")
+    web["/x"] = Answer("<main><p>first</p>" + "<i>n</i>" * 21_000 + "<p>last</p></main><p>after</p>")
     told = VisitWebpageTool(max_output_length=1_000_000)(web.url("/x"))
     assert told.startswith("first") and "last" not in told and "after" not in told
     assert told.endswith("[The page goes on; the rest is more than this tool reads.]")
 
 
 def test_a_page_nested_deeper_than_the_stack_is_read(web):
-    web["/x"] = Answer("<div>" * 5_000 + "at the bottom")
+    web["/x"] = Answer("<div>" * 1_500 + "at the bottom")
     assert VisitWebpageTool()(web.url("/x")) == "at the bottom"
 
 

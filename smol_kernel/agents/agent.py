@@ -109,7 +109,7 @@ class Agent(ABC):
         twin._begin_life()
         return twin
 
-    def take_over(self, agent: Agent) -> None:
+    def take_over(self, agent: Any) -> None:
         """Begin where `agent` is."""
         self.memory.steps = list(agent.memory.steps)
 

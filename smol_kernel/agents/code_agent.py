@@ -70,7 +70,7 @@ class CodeAgent(MultiStepAgent):
         self.python_executor = self.create_python_executor() if given is None else as_executor(given)
         self._borrowed, self._finished = False, ActionFinished(status="")
 
-    def take_over(self, agent: MultiStepAgent) -> None:
+    def take_over(self, agent: Any) -> None:
         """Begin where `agent` is: in its child, if it has one."""
         super().take_over(agent)
         if isinstance(agent, CodeAgent):

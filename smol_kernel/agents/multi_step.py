@@ -84,7 +84,7 @@ class MultiStepAgent(RunnableAgent):
 
     # -- what others call
 
-    def events(
+    def events(  # pyright: ignore[reportIncompatibleMethodOverride] - it says which options there are
         self,
         task: str,
         *,
@@ -200,8 +200,8 @@ class MultiStepAgent(RunnableAgent):
         for event in self._ending(limit if state in ("max_steps_error", "budget") else None):
             yield event.stamped(run, self.step_number)
         reason = limit.message or None
-        totals = {"steps": self.step_number, "seconds": time.monotonic() - begun, **_counts(self.account.own)}
-        yield ev.RunFinished(run=run, state=state, error=reason, **totals)
+        totals, seconds = _counts(self.account.own), time.monotonic() - begun
+        yield ev.RunFinished(run=run, state=state, error=reason, steps=self.step_number, seconds=seconds, **totals)
         if failure is not None:
             raise failure
 

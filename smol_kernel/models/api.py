@@ -170,7 +170,7 @@ class ApiModel(Model):
             tools if tools and self.takes("tools") is not False else None,
             custom_role_conversions=self._roles(),
             convert_images_to_image_urls=True,
-            tool_choice=self._tool_choice(options),
+            tool_choice=self._tool_choice(options) if tools else None,
             **options,
         )
         return request, self._route(request)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
 
 RESERVED_NAMES = {
-    "final_answer": "it ends the run",
     "input": "it asks the person at the keyboard",
     "print": "it is how an action shows the model something",
     "get_ipython": "it is the shell the action runs in",

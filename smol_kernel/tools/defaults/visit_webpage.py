@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -14,6 +15,8 @@ MAX_ELEMENTS = 20_000
 MAX_TEXT = 1_000_000
 """Elements and characters of a page that are turned into Markdown: enough for a book, and done in seconds."""
 MAX_ADDRESS = 2_000
+MAX_INDENTS = 20
+_INDENTING = ("blockquote", "ul", "ol", "li", "dl", "dd", "pre")
 _NOT_READ = ["script", "style", "template", "svg", "iframe", "object", "embed", "canvas"]
 _PAGES = ("text/html", "application/xhtml+xml")
 _TEXTS = re.compile(r"text/.*|application/(.*\+)?(json|xml|yaml|x-yaml|toml|javascript|x-ndjson|sql)")
@@ -54,13 +57,15 @@ class VisitWebpageTool(WebTool):
             return f"The page could not be read: {error}."
         if page.is_binary:
             return f"The page could not be read: {_unreadable(url, 'application/octet-stream')}."
-        text = _as_markdown(page) if _is_html(page) else page.text.strip()
+        text, all_read = _as_markdown(page) if _is_html(page) else (page.text.strip(), True)
         if not text:
             return (
                 f"{place(page.url)} shows no text. Its content may be drawn by scripts, which this tool does not run."
             )
         text = self._truncate_content(text, self.max_output_length)
-        return text if page.whole else f"{text}\n\n[Only the first {self.max_bytes:,} bytes of the page were read.]"
+        if not page.whole:
+            return f"{text}\n\n[Only the first {self.max_bytes:,} bytes of the page were read.]"
+        return text if all_read else f"{text}\n\n[The page goes on; the rest is more than this tool reads.]"
 
     def _truncate_content(self, content: str, max_length: int) -> str:
         if len(content) <= max_length:
@@ -90,30 +95,30 @@ def _is_html(page: Page) -> bool:
     return page.content_type in _PAGES or (not page.content_type and b"<" in page.body[:1_000])
 
 
-def _as_markdown(page: Page) -> str:
-    """The page's beginning, as far as the limits go, as Markdown.
+def _as_markdown(page: Page) -> tuple[str, bool]:
+    """The page's beginning, as far as the limits go, as Markdown; and whether that is all of it.
 
     libxml2 reads the page: Python's own HTML parser takes minutes for some pages of 60 kB that mean ill.
     """
     from bs4 import BeautifulSoup
-    from lxml import etree, html
+    from lxml import etree, html  # pyright: ignore[reportAttributeAccessIssue] - etree is compiled, without stubs
     from markdownify import MarkdownConverter
 
     text = page.text.replace("\0", "")
     try:
         root = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8", huge_tree=True))
     except etree.ParserError:  # there is nothing in it
-        return ""
+        return "", True
     etree.strip_elements(root, *_NOT_READ, with_tail=False)
     whole = _cut(root)
+    _flatten(root)
     _complete(root, page.url)
     soup = BeautifulSoup(html.tostring(root, encoding="unicode"), "lxml")
     try:
         text = MarkdownConverter().convert_soup(soup)
     except RecursionError:  # nested deeper than Python's stack
         text = soup.get_text("\n", strip=True)
-    text = re.sub(r"\n{3,}", "\n\n", text).strip()
-    return text if whole else f"{text}\n\n[The page goes on; the rest is more than this tool reads.]"
+    return re.sub(r"\n{3,}", "\n\n", text).strip(), whole
 
 
 def _cut(root: Any) -> bool:
@@ -131,6 +136,13 @@ def _cut(root: Any) -> bool:
             element = parent
         return False
     return True
+
+
+def _flatten(root: Any) -> None:
+    """Make no quotation or list of what is deep inside others: each one indents every line within."""
+    for element in list(root.iter(*_INDENTING)):
+        if len(list(itertools.islice(element.iterancestors(*_INDENTING), MAX_INDENTS))) == MAX_INDENTS:
+            element.tag = "div"
 
 
 def _complete(root: Any, address: str) -> None:

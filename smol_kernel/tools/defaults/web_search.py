@@ -103,7 +103,7 @@ def _exa_result(data: dict[str, Any]) -> dict[str, str] | None:
 
 def _lite_results(text: str) -> Iterator[tuple[str, str, str]]:
     """Title, link and description of each result on DuckDuckGo's page: they stand in rows, one below the other."""
-    from lxml import etree, html
+    from lxml import etree, html  # pyright: ignore[reportAttributeAccessIssue] - etree is compiled, without stubs
 
     try:
         root = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8"))
