@@ -1,4 +1,4 @@
-"""Builds the notebooks from their sources: scripts/notebooks/NAME.md becomes notebooks/NAME.ipynb, executed.
+"""Builds the notebooks from their sources: scripts/notebook_sources/NAME.md becomes notebooks/NAME.ipynb, executed.
 
 In a source each block that begins with ```python is a code cell, and the text between two of them a Markdown cell.
 
@@ -15,7 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-SOURCES = Path(__file__).with_name("notebooks")
+SOURCES = Path(__file__).with_name("notebook_sources")
 TARGETS = Path(__file__).parents[1] / "notebooks"
 CODE = re.compile(r"^```python\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
