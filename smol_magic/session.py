@@ -85,7 +85,7 @@ class Session:
             self.end_child()
             self._executor = getattr(fresh, "python_executor", None)
         elif known is not None:
-            fresh.take_over(known)
+            fresh.memory.steps = list(known.memory.steps)
             fresh.run_id = known.run_id
             if type(known) is type(fresh) and not fresh.writes_code:
                 fresh.state.update(known.state)
