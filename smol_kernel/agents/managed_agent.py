@@ -155,7 +155,9 @@ def tools_by_name(tools: Sequence[Any], add_base_tools: bool, *, interpreter: bo
         found[tool.name] = tool
     extra = list(base_tools().values()) if add_base_tools else []
     extra += [PythonInterpreterTool()] if add_base_tools and interpreter else []
-    return {**{tool.name: tool for tool in [*extra, FinalAnswerTool()]}, **found}
+    for tool in [*extra, FinalAnswerTool()]:
+        found.setdefault(tool.name, tool)
+    return found
 
 
 def agents_by_name(agents: Sequence[Any], tools: Mapping[str, Tool]) -> dict[str, Any]:

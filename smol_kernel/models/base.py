@@ -122,8 +122,10 @@ class Model:
         """The settings that `from_dict` makes a model of. Keys, tokens and headers are left out, at any depth."""
         settings: dict[str, Any] = {**self.kwargs, "model_id": self.model_id}
         for name, parameter in _parameters(type(self)).items():
+            if name in {*settings, *self._unsaved}:
+                continue
             value = getattr(self, name, parameter.default)
-            if value != parameter.default and name not in {*settings, *self._unsaved}:
+            if value != parameter.default:
                 settings[name] = value
         return {name: value for name, value in _without_secrets(settings).items() if value != {}}
 
