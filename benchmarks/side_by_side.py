@@ -123,7 +123,9 @@ def memory(lib: Any) -> Any:
     getattr(lib, "CodeAgent")  # noqa: B009  the names are loaded when they are first looked up
     gc.collect()
     imported = _resident(os.getpid())
-    agent = lib.CodeAgent(tools=[], model=prepared(lib, *(code(f"x = {n}") for n in range(4)), code("final_answer(1)")), **quiet(lib))
+    agent = lib.CodeAgent(
+        tools=[], model=prepared(lib, *(code(f"x = {n}") for n in range(4)), code("final_answer(1)")), **quiet(lib)
+    )
     agent.run("Go.")
     children = sum(map(_resident, _children()))
     return {"import": imported, "run": _resident(os.getpid()), "child": children}
