@@ -23,7 +23,7 @@ from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model, as_model
-from smol_kernel.tools.base import Tool
+from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
 MODEL_VARIABLE = "SMOL_MODEL"
 API_BASE_VARIABLE = "SMOL_API_BASE"
@@ -35,6 +35,8 @@ NO_MODEL = f"""No model is set, so nothing was run. Set one of:
   {MODEL_VARIABLE}=openai/gpt-4.1-mini       in the environment
 Without a key or a network: --model demo plays shipped tasks from a script."""
 
+TAKEN_NAMES = {**RESERVED_NAMES, "final_answer": "it ends the run"}
+"""Names that no input may have, and for what actions need them."""
 TYPES = {"code": CodeAgent, "tool-calling": ToolCallingAgent}
 """What `--type` may be."""
 LIMITS = {

@@ -27,12 +27,12 @@ def variables(namespace: Mapping[str, Any]) -> list[str]:
 
 def inputs(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The variables called `names`. Raises CellError for one that is not there or cannot be handed in."""
-    from smol_kernel.tools.base import RESERVED_NAMES
+    from smol_kernel.config import TAKEN_NAMES
 
     found = {}
     for name in dict.fromkeys(names):
-        if name in RESERVED_NAMES:
-            why = f"actions need this name for something else ({RESERVED_NAMES[name]})"
+        if name in TAKEN_NAMES:
+            why = f"actions need this name for something else ({TAKEN_NAMES[name]})"
             raise CellError(f"--in {name}: {why}. Give the variable another name.")
         found[name] = _variable(name, namespace, f"--in {name}")
         _check_crosses(name, found[name])

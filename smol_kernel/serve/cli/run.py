@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.code_agent import CodeAgent
-from smol_kernel.config import add_options, connect, make_agent, make_model, read_image, read_options
+from smol_kernel.config import TAKEN_NAMES, add_options, connect, make_agent, make_model, read_image, read_options
 from smol_kernel.errors import ConfigError, MissingDependencyError, ModelError, SmolError
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
-from smol_kernel.tools.base import RESERVED_NAMES, Tool
+from smol_kernel.tools.base import Tool
 
 if TYPE_CHECKING:
     from smol_kernel.agents.multi_step import MultiStepAgent
@@ -113,8 +113,8 @@ def read_inputs(given: Sequence[str]) -> dict[str, Any]:
         name, separator, file = each.partition("=")
         if not separator or not name.isidentifier() or keyword.iskeyword(name):
             raise ConfigError(f"--in {each}: write NAME=FILE, for instance --in df=sales.csv")
-        if name in RESERVED_NAMES:
-            raise ConfigError(f"--in {each}: actions need {name!r} for something else ({RESERVED_NAMES[name]})")
+        if name in TAKEN_NAMES:
+            raise ConfigError(f"--in {each}: actions need {name!r} for something else ({TAKEN_NAMES[name]})")
         values[name] = _read(Path(file).expanduser(), each)
     return values
 
