@@ -392,10 +392,12 @@ def test_wrong_adapter_kwargs_are_named(given, words):
         ({"command": sys.executable, "args": ["-c", "print('hello')"]}, "ended before it answered.*'hello'"),
         ({"command": sys.executable, "args": ["-c", "raise SystemExit('no config')"]}, "stderr:\n +no config"),
         ({"command": "cat"}, "MCP server cat did not answer as an MCP server"),
-        (unused_address(), "cannot be reached"),
+        (unused_address, "cannot be reached"),
     ],
+    ids=["missing", "not executable", "no server", "fails", "no protocol", "nobody there"],
 )
 def test_what_is_no_mcp_server_is_said(parameters, words, capfd):
+    parameters = parameters() if callable(parameters) else parameters
     with pytest.raises(MCPServerError, match=f"(?s){words}"):
         MCPClient(parameters)
     assert capfd.readouterr() == ("", "")  # nothing of the server or the SDK spills into the notebook
