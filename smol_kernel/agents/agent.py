@@ -73,6 +73,8 @@ class Agent(ABC):
         self.final_answer_checks = checked(final_answer_checks or (), live=False)
         self.checks = checked(checks, live=self.writes_code)
         self.answer_type = None if output_type is None else AnswerType(output_type)
+        if not isinstance(budget, Budget | None):
+            raise ConfigError(f"budget is {budget!r}: give a Budget, such as Budget(steps=10, seconds=60)")
         self.stream_outputs, self.budget, self.journal = stream_outputs, budget, journal
         self.logger = logger or AgentLogger(level=verbosity_level)
         self.given_callbacks = step_callbacks or ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from smol_kernel.errors import ConfigError
@@ -16,9 +16,10 @@ WARNINGS = 2
 """How often it is told before the run is ended."""
 
 
-def checked(checks: Sequence[Any], *, live: bool) -> list[Any]:
-    """`checks` themselves. Raises ConfigError for what is neither a function nor, where there is a child to look at the
-    `live` answer, an expression."""
+def checked(checks: Any, *, live: bool) -> list[Any]:
+    """`checks`, or a single one, as a list. Raises ConfigError for what is neither a function nor, where there is a
+    child to look at the `live` answer, an expression."""
+    checks = [checks] if callable(checks) or isinstance(checks, str) else list(checks)
     for check in checks:
         try:
             usable = callable(check) or (live and isinstance(check, str) and bool(compile(check, "check", "eval")))
@@ -27,7 +28,7 @@ def checked(checks: Sequence[Any], *, live: bool) -> list[Any]:
         if not usable:
             need = "a function of the answer" + (", or a Python expression in which `answer` is the answer" * live)
             raise ConfigError(f"check {check!r} is not {need}")
-    return list(checks)
+    return checks
 
 
 def look(check: Callable[..., Any], answer: Any, memory: AgentMemory, agent: Any) -> Checked:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from smol_kernel.errors import AgentBudgetError, ConfigError
@@ -34,8 +35,8 @@ class Budget:
                 raise ConfigError(f"budget: {name} is {value!r}: give a number above 0, or None for no limit")
 
 
-TO_ANSWER = ("input_tokens", "output_tokens", "cost", "seconds")
-"""The limits that also keep a run from being asked for a last answer."""
+TO_ASK = ("input_tokens", "output_tokens", "cost", "seconds")
+"""The limits that keep a model from being asked, a last answer included."""
 
 
 class Account:
@@ -95,10 +96,14 @@ class Account:
         except AgentBudgetError as error:
             return error.message
 
-    def timer(self, expired: Callable[[], None]) -> threading.Timer:
-        """A timer that calls `expired` when the time of this budget is over; it runs if there is such a limit."""
+    @contextmanager
+    def timer(self, expired: Callable[[], None]) -> Generator[None]:
+        """Meanwhile, call `expired` when the time of this budget is over, if there is such a limit."""
         timer = threading.Timer(self._limits["seconds"] or 0, expired)
         timer.daemon = True
         if self._limits["seconds"] is not None:
             timer.start()
-        return timer
+        try:
+            yield
+        finally:
+            timer.cancel()

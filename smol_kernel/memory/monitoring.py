@@ -162,6 +162,10 @@ class CallbackRegistry:
     def __init__(self) -> None:
         self._callbacks: dict[type, list[Callable[..., Any]]] = {}
 
+    def __len__(self) -> int:
+        """How many are registered."""
+        return sum(map(len, self._callbacks.values()))
+
     def register(self, step_cls: type[MemoryStep], callback: Callable[..., Any]) -> None:
         """Have `callback` called with every step of `step_cls` or a subclass. Raises ConfigError for other things."""
         if not isinstance(cast("Any", step_cls), type):
@@ -174,10 +178,17 @@ class CallbackRegistry:
         """Call what is registered for the step's class, then what is for its bases.
 
         A function with one parameter gets the step only; others get those of `kwargs` (such as `agent`) they name.
+        The first error that one of them raises is raised when all have been called.
         """
+        failure: Exception | None = None
         for step_cls in type(memory_step).__mro__:
             for callback in list(self._callbacks.get(step_cls, ())):
-                callback(memory_step, **_wanted(callback, kwargs))
+                try:
+                    callback(memory_step, **_wanted(callback, kwargs))
+                except Exception as error:  # noqa: BLE001  boundary: a user's own callback
+                    failure = failure or error
+        if failure is not None:
+            raise failure
 
 
 def _wanted(callback: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -221,10 +221,10 @@ class AgentMemory:
             for step in self.get_full_steps()
         ]
 
-    def readable(self) -> list[dict[str, Any]]:
-        """What a model reads of each step, as plain text; of images their number."""
+    def readable(self, *more: MemoryStep) -> list[dict[str, Any]]:
+        """What a model reads of each step, and of `more` after them, as plain text; of images their number."""
         names = ("task", "plan", "model_output", "observations", "error", "observations_images", "task_images")
-        read = [{name: getattr(step, name, None) for name in names} for step in self.steps]
+        read = [{name: getattr(step, name, None) for name in names} for step in [*self.steps, *more]]
         return [{k: len(v) if isinstance(v, list) else str(v or "") for k, v in step.items()} for step in read]
 
     def return_full_code(self) -> str:
