@@ -81,8 +81,7 @@ class ToolCallingAgent(MultiStepAgent):
             if isinstance(event, ActionFinished) and not event.run:  # else an agent's that was called
                 outputs = list(self.outputs.values())
                 step.observations = event.logs or None
-                images = [self.state[output.observation] for output in outputs if "image.png" in output.observation]
-                step.observations_images = images or None
+                step.observations_images = self._hands.images or None
                 step.is_final_answer = event.final
                 step.action_output = outputs[-1].output if event.final else None
                 if event.error:

@@ -273,7 +273,10 @@ class ModelCall:
                 self._arrivals.put(error)
 
     def _generated(self) -> ChatMessage:
-        return self._model.generate(self._messages, **self._options)
+        reply: Any = self._model.generate(self._messages, **self._options)
+        if not isinstance(reply, ChatMessage):
+            raise ModelError(f"{self._model!r} returned {reply!r:.80}; generate() has to return a ChatMessage")
+        return reply
 
     def _streamed(self) -> ChatMessage:
         stream = cast("Any", self._model).generate_stream(self._messages, **self._options)
