@@ -69,7 +69,7 @@ class ManagedAgentTool(Tool):
             lent = self._agent.lent.acquire(blocking=False)
             agent = self._agent if lent else self._agent.another()
         seen = [value for value in (additional_args or {}).values() if _is_image(value)] or None
-        task, end, call = agent.assignment(task), RunFinished(state="error"), current_call()
+        end, call = RunFinished(state="error"), current_call()
         self._caller.called.add(agent)
         try:
             for event in agent.events(

@@ -28,7 +28,6 @@ from smol_kernel.executors.values import encode, remote
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
 from smol_kernel.tools.base import Tool, validate_tool_arguments
-from smol_kernel.tools.records import to_plain
 
 AT_ONCE = 32
 """Calls of one reply that run at once, if not told otherwise."""
@@ -114,7 +113,7 @@ class ToolCalls:
         last = self.outputs.get(order[-1])
         yield ActionFinished(
             status="error" if errors else "ok",
-            value=_plain(last.output) if last else None,
+            value=plain(last.output) if last else None,
             final=bool(last and last.is_final_answer),
             logs="\n".join(output.observation for output in self.outputs.values()),
             error_type="AgentToolExecutionError" if errors else None,
@@ -144,7 +143,7 @@ class ToolCalls:
         event = ToolCalled(
             call=f"c{next(self._numbers)}",
             tool=call.name,
-            kwargs={name: _plain(value) for name, value in arguments.items()},
+            kwargs={name: plain(value) for name, value in arguments.items()},
             summary=as_python(call, 200),
             blocking=not (tool.threaded or tool.is_async),
         )
@@ -203,7 +202,7 @@ class ToolCalls:
                     call=made.event.call,
                     tool=made.call.name,
                     ok=error is None,
-                    value=_plain(value) if error is None else None,
+                    value=plain(value) if error is None else None,
                     error_type=type(error).__name__ if error else None,
                     error=message(error) if error else None,
                     summary=said[:200],
@@ -270,8 +269,9 @@ def as_python(call: ToolCall, longest: int = 2_000) -> str:
     return truncate(f"{call.name}({written})", longest)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """`value` in its encoded form; of one that cannot cross, a description."""
     try:
-        return encode(to_plain(value))
+        return encode(toplain(value))
     except Exception:  # noqa: BLE001 - boundary: not portable, or its own methods raise
         return remote(value, "")

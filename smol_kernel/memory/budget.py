@@ -75,7 +75,7 @@ class Account:
     def check(self, names: tuple[str, ...] | None = None) -> None:
         """Raises AgentBudgetError if one of the limits `names` (None: any) is reached, here or at a caller's."""
         for name, used in self.used.items():
-            limit = self._limits[name]
+            limit, words = self._limits[name], name.replace("_", " ")
             if limit is None or (names and name not in names):
                 continue
             if used is None:
@@ -84,7 +84,8 @@ class Account:
                     "(input_cost_per_token=…, output_cost_per_token=…), or no limit on the cost."
                 )
             if used > limit or (used == limit and name != "tool_calls"):  # a call too many is counted, and refused
-                raise AgentBudgetError(f"The budget is used up: {used:,.6g} of {limit:,g} {name.replace('_', ' ')}.")
+                amounts = f"${used:,.4g} of ${limit:,g}" if name == "cost" else f"{used:,.6g} of {limit:,g} {words}"
+                raise AgentBudgetError(f"The budget is used up: {amounts}.")
         if self._caller:
             self._caller.check(names)
 
