@@ -272,6 +272,6 @@ def as_python(call: ToolCall, longest: int = 2_000) -> str:
 def plain(value: Any) -> Any:
     """`value` in its encoded form; of one that cannot cross, a description."""
     try:
-        return encode(toplain(value))
+        return encode(to_plain(value))
     except Exception:  # noqa: BLE001 - boundary: not portable, or its own methods raise
         return remote(value, "")
