@@ -13,7 +13,7 @@ from PIL import Image
 from scripted_replies import calls, final, images, of, read
 
 from smol_kernel.agents.tool_calling_agent import MOST_CALLS, ToolCallingAgent
-from smol_kernel.errors import AgentError, AgentGenerationError, ConfigError
+from smol_kernel.errors import AgentGenerationError, ConfigError
 from smol_kernel.events import (
     ActionFinished,
     ModelDelta,
