@@ -108,8 +108,9 @@ class Agent(ABC):
         self.lent, self.in_use, self.stop = threading.Lock(), threading.Lock(), threading.Event()
 
     def another(self) -> Any:
-        """An agent like this one with a memory, and where it acts in a child a child, of its own."""
+        """An agent like this one with a memory, agents to call, and where it acts in a child a child, of its own."""
         twin = copy.copy(self)
+        twin.managed_agents = {name: other.another() for name, other in self.managed_agents.items()}
         twin._begin_life()
         return twin
 

@@ -149,8 +149,8 @@ class MultiStepAgent(RunnableAgent):
     def interrupt(self) -> None:
         """Stop the run: at once while the model is asked, within moments while an action runs. Any thread."""
         self.stop.set()
-        if self._call is not None:
-            self._call.abandon()
+        if (call := self._call) is not None:
+            call.abandon()
         self._interrupt_action()
         for agent in list(self.called):
             agent.interrupt()

@@ -49,9 +49,7 @@ class ToolCallingAgent(MultiStepAgent):
     def _begin_life(self) -> None:
         super()._begin_life()
         self.state: dict[str, Any] = {}
-        self._hands = ToolCalls(
-            self.state, self.max_tool_threads, lambda: self.account.refuse_call(), lambda: self.stop.is_set()
-        )
+        self._hands = ToolCalls(self.state, self.max_tool_threads, lambda: self.account.refuse_call(), self.stop.is_set)
 
     @property
     def tools_and_managed_agents(self) -> list[Any]:
@@ -79,11 +77,10 @@ class ToolCallingAgent(MultiStepAgent):
             self.outputs = self._hands.outputs
             yield event
             if isinstance(event, ActionFinished) and not event.run:  # else an agent's that was called
-                outputs = list(self.outputs.values())
                 step.observations = event.logs or None
                 step.observations_images = self._hands.images or None
                 step.is_final_answer = event.final
-                step.action_output = outputs[-1].output if event.final else None
+                step.action_output = list(self.outputs.values())[-1].output if event.final else None
                 if event.error:
                     raise AgentToolExecutionError(event.error)
 

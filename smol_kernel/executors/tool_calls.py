@@ -28,13 +28,14 @@ from smol_kernel.executors.values import encode, remote
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
 from smol_kernel.tools.base import Tool, validate_tool_arguments
+from smol_kernel.tools.records import to_plain
 
 AT_ONCE = 32
 """Calls of one reply that run at once, if not told otherwise."""
 LONGEST_RESULT = 20_000
 """Characters of a result that the model reads."""
 _STOPPED = "the run was stopped"
-_WAKE = object()
+_WAKE: Any = object()
 """Arrives when a call holds progress back."""
 
 
@@ -135,7 +136,7 @@ class ToolCalls:
         given: Any = call.arguments if call.arguments not in (None, "") else {}
         if not isinstance(given, dict):  # of a tool with one input some models give the value alone
             given = {next(iter(tool.inputs), "value"): given}
-        arguments = {name: self._state.get(v, v) if isinstance(v, str) else v for name, v in given.items()}
+        arguments = {name: self._meant(name, value) for name, value in given.items()}
         try:
             validate_tool_arguments(tool, arguments)
         except (ValueError, TypeError) as error:
@@ -149,6 +150,12 @@ class ToolCalls:
         )
         emitted = Emitted(event.call, arrivals.put, lambda: arrivals.put(_WAKE))
         return _Made(event, call, tool, arguments, emitted, room)
+
+    def _meant(self, name: str, given: Any) -> Any:
+        """What an argument stands for: the variable it names; so does each of the variables for an agent."""
+        if name == "additional_args" and isinstance(given, dict):
+            return {key: self._meant("", value) for key, value in cast("dict[str, Any]", given).items()}
+        return self._state.get(given, given) if isinstance(given, str) else given
 
     def _make(
         self, calls: list[_Made], arrivals: queue.SimpleQueue[Any], here: PollingToolThread
