@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from smol_kernel.errors import AgentBudgetError, ConfigError
 from smol_kernel.memory.usage import TokenUsage
@@ -37,6 +38,13 @@ class Budget:
 
 TO_ASK = ("input_tokens", "output_tokens", "cost", "seconds")
 """The limits that keep a model from being asked, a last answer included."""
+
+
+def usable(budget: Any) -> Budget | None:
+    """`budget` itself. Raises ConfigError for what is neither a Budget nor None."""
+    if isinstance(budget, Budget) or budget is None:
+        return budget
+    raise ConfigError(f"budget is {budget!r}: give a Budget, such as Budget(steps=10, seconds=60)")
 
 
 class Account:
