@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from notebooks import as_saved_without_widgets, execute
 from smol_kernel.journal import Journal
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.script import script_cells
@@ -62,30 +62,12 @@ def build() -> nbformat.NotebookNode:
     return notebook
 
 
-def execute(notebook: nbformat.NotebookNode) -> None:
-    """Run all cells, as a person would from the menu."""
-    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
-
-
-def as_saved_without_widgets(notebook: nbformat.NotebookNode) -> None:
-    """Leave out what a reopened notebook cannot show: widget state and views, the times of cells, their ids."""
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
-    for number, cell in enumerate(notebook.cells):
-        cell.id = f"quickstart-{number}"
-        cell.metadata.pop("execution", None)
-        if "smol" in cell.metadata:
-            cell.metadata["smol"]["cell"] = "quickstart-5"
-        for output in cell.get("outputs", []):
-            if "data" in output:
-                output["metadata"] = new_output("display_data").metadata
-
-
 if __name__ == "__main__":
     executed = build()
-    as_saved_without_widgets(executed)
+    as_saved_without_widgets(executed, "quickstart")
+    for written in executed.cells:
+        if "smol" in written.metadata:
+            written.metadata["smol"]["cell"] = "quickstart-5"
     nbformat.validate(executed)
     TARGET.parent.mkdir(exist_ok=True)
     nbformat.write(executed, TARGET)

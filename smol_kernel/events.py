@@ -360,14 +360,19 @@ def from_dict(data: dict[str, Any]) -> Event:
 def watched(events: Iterable[Event], reader: Callable[[Event], object]) -> Iterator[Event]:
     """Pass `events` on, each shown to `reader` first.
 
-    A reader that raises is left out from then on, with a RuntimeWarning: it never ends a run.
+    A reader that raises is left out from then on, with a RuntimeWarning: it never ends a run. KeyboardInterrupt in it
+    does, and so does closing this iterator: `events` are closed then.
     """
     broken = False
-    for event in events:
-        if not broken:
-            try:
-                reader(event)
-            except Exception as error:  # noqa: BLE001  boundary: a reader of events
-                broken = True
-                warnings.warn(f"{reader!r} cannot show this run any more: {error!r}", RuntimeWarning, stacklevel=2)
-        yield event
+    try:
+        for event in events:
+            if not broken:
+                try:
+                    reader(event)
+                except Exception as error:  # noqa: BLE001  boundary: a reader of events
+                    broken = True
+                    warnings.warn(f"{reader!r} cannot show this run any more: {error!r}", RuntimeWarning, stacklevel=2)
+            yield event
+    finally:
+        if isinstance(events, Generator):
+            events.close()

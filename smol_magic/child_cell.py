@@ -56,8 +56,6 @@ class ChildCell:
         self._finished: ActionFinished | None = None
         self._progress = Progress(channel="stdout", text="")
         self._executor = magics.session.executor(magics.timeout or None)
-        self._executor.call_plain = thread.call  # type: ignore[attr-defined]
-        self._executor.ask_person = thread.ask  # type: ignore[attr-defined]
         self._executor.clear_interrupt()
         self._tools = {tool.name: tool for tool in namespace.tools(self._shell.user_ns)}
 

@@ -8,20 +8,19 @@ cell magic, where the thread can only wait. Used by `cell` and `child_cell`.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextvars
 import getpass
 import queue
 import signal
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
+from smol_kernel.executors.tool_thread import Job, ToolThread, tools_on
 
 BEAT_SECONDS = 0.2
 """How long a wait lasts at most where an interrupt cannot end it (a subshell has no signals; Windows' locks)."""
@@ -36,12 +35,11 @@ QUIET_SECONDS = 0.3
 of the cell, which then loses the reply."""
 
 
-class CellThread(ABC):
-    """The thread that executes the cell, as the thread of the run sees it."""
+class CellThread(ToolThread):
+    """The thread that executes the cell, as the thread of the run sees it: plain tools of all its agents run here."""
 
     def __init__(self) -> None:
         self._in_tool = False
-        self._ident = threading.get_ident()
         self._interrupted_at = float("-inf")
 
     @property
@@ -57,42 +55,34 @@ class CellThread(ABC):
     def _post(self, callback: Callable[[], None], context: contextvars.Context | None = None) -> None:
         """Have the cell's thread call `callback` soon. Safe in a signal handler and from any thread."""
 
-    def call(self, function: Callable[[], T]) -> T:
-        """Call `function` on the cell's thread and wait for its value. Called on the run's thread.
-
-        Raises what it raises; KeyboardInterrupt when the person interrupts it.
-        """
-        if threading.get_ident() == self._ident:
-            return function()
-        answer: concurrent.futures.Future[tuple[T | None, BaseException | None]] = concurrent.futures.Future()
+    def submit(self, job: Job) -> None:
+        """Have `job` done on the cell's thread, where an interrupt by the person ends it."""
+        if self.closed:
+            job.refuse()
+            return
         began = time.monotonic()
 
         def serve() -> None:
-            value, error = None, None
             try:
                 try:
                     self._in_tool = True
-                    value = function()
+                    job.run()
                 finally:
                     self._in_tool = False
             # boundary: the run gets it. A KeyboardInterrupt that left a callback of the loop would end the kernel.
             except BaseException as raised:  # noqa: BLE001
-                error = raised
-            self._settle(lambda: answer.set_result((value, error)), held=time.monotonic() - began)
+                job.error = raised
+            self._settle(job.tell, held=time.monotonic() - began)
 
         self._post(serve, contextvars.copy_context())  # with it, what a tool prints stays in this cell
-        value, error = answer.result()
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]
 
-    def ask(self, prompt: str, password: bool = False) -> str:
+    def ask_person(self, prompt: str, password: bool) -> str:
         """What the person types in answer to an action's `input()`. Raises EOFError where nobody can be asked.
 
         On the cell's thread `input` and `getpass` are those of the page: IPython's kernel replaces them.
         """
         try:
-            return self.call(lambda: getpass.getpass(prompt) if password else input(prompt))
+            return getpass.getpass(prompt) if password else input(prompt)
         except NotImplementedError:  # ipykernel's StdinNotImplementedError: nbclient, nbval, papermill
             raise EOFError("input() has nobody to ask: this notebook is run without a person") from None
 
@@ -126,9 +116,11 @@ class CellThread(ABC):
         def run() -> None:
             failure = None
             try:
-                work()
+                with tools_on(self):
+                    work()
             except BaseException as error:  # noqa: BLE001  boundary: the thread; the cell decides what to show
                 failure = error
+            self.closed = True
             with suppress(RuntimeError):  # the loop is closed: the kernel is going down
                 self._post(lambda: done(failure))
 

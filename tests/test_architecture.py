@@ -164,7 +164,7 @@ def test_modules_are_looked_up_by_name_in_known_places_only():
     """A module looked up at run time escapes the arrows."""
     known = [
         "smol_kernel",  # the lazy public names
-        "smol_kernel.agents.multi_step",  # the loop's one look-up, of what draws a run
+        "smol_kernel.agents.running",  # the loop's one look-up, of what draws a run
         "smol_kernel.executors.account",  # these find each other under the names they have in the child
         "smol_kernel.executors.child",
         "smol_kernel.executors.proxies",

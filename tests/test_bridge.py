@@ -129,12 +129,11 @@ def other():
 @pytest.fixture
 def used(other):
     """An executor that tests may stop and change; its child lives on."""
-    call_plain = other.call_plain
     other.timeout_seconds = 60
     other.send_tools(TOOLS)
     yield other
     other.clear_interrupt()
-    other.call_plain, other.ask_person = call_plain, None
+    other.ask_person = None
 
 
 def run(executor, code):
@@ -216,19 +215,6 @@ def test_a_database_opened_by_the_user_works_in_a_plain_tool(used):
     code += "    rows = list(pool.map(query, ['select n from t'] * 4))\nrows"
     assert value(used, code) == [[(42,)]] * 4
     base.close()
-
-
-def test_call_plain_is_where_plain_tools_run(used):
-    passed = []
-
-    def through(function):
-        passed.append(True)
-        return function()
-
-    used.call_plain = through
-    assert value(used, "fetch_unit('a')") == "ppm"
-    assert value(used, "where_threaded()").startswith("tool ")
-    assert passed == [True]
 
 
 def test_a_line_that_is_written_over_is_told_before_each_call(used):

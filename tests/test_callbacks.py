@@ -208,7 +208,9 @@ def test_what_is_no_callback_is_refused(caller):
 
 def test_the_monitor_counts_and_a_copy_has_callbacks_of_its_own(make, caller):
     seen = []
-    worker = caller(looks("a"), name="worker", description="Works.", step_callbacks=[lambda s, agent: seen.append(agent)])
+    worker = caller(
+        looks("a"), name="worker", description="Works.", step_callbacks=[lambda s, agent: seen.append(agent)]
+    )
     worker.model.replies *= 2
     text = "import asyncio\nfinal_answer(len(await asyncio.gather(worker.aio('a'), worker.aio('b'))))"
     boss = make([code(text)], managed_agents=[worker])

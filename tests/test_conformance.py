@@ -296,7 +296,7 @@ def subclass(**attributes) -> type[Tool]:
         {"output_type": None},
         {"forward": lambda self, x=None: x},  # it may be left out, and the schema does not say so
     ],
-    ids=str,
+    ids=lambda attributes: "_".join([*attributes, str(attributes.get("name", ""))]),
 )
 def test_a_subclass_that_is_wrong_is_refused(attributes):
     assert subclass()().name == "thing"

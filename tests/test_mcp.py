@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,30 @@ def tools(client):
     return by_name(client)
 
 
+class WebSite(BaseHTTPRequestHandler):
+    """No MCP server: pages, for those who have the key."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(401 if self.headers["Authorization"] != "Bearer key" else 200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def web_site():
+    with ThreadingHTTPServer(("127.0.0.1", 0), WebSite) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
     """The server of the protocol's authors, from npm; where npm is missing this fails."""
@@ -126,10 +151,9 @@ def test_contents_of_other_kinds(tools):
     assert tools["mixed"]() == ["first", "a memo", b"\x00\x01", "linked: memo://3"]
 
 
-@pytest.mark.parametrize("where", ["http", "sse", "stdio"])
+@pytest.mark.parametrize("where", ["http", "sse"])
 def test_structured_output(request, where):
-    spec = stdio() if where == "stdio" else request.getfixturevalue(where).spec
-    with MCPClient(spec, structured_output=True) as found:
+    with MCPClient(request.getfixturevalue(where).spec, structured_output=True) as found:
         tools = {tool.name: tool for tool in found}
         assert tools["weather"]("Rome") == {"city": "Rome", "degrees": 21.5}
         assert tools["weather"].output_schema["properties"]["degrees"]["type"] == "number"
@@ -249,8 +273,8 @@ def test_a_call_that_takes_too_long_is_cancelled_on_the_server(tmp_path):
     assert (tmp_path / "cancelled").exists()
 
 
-def test_disconnect_ends_the_calls_under_way(tmp_path):
-    client = MCPClient(stdio())
+def test_disconnect_ends_the_calls_under_way(http):
+    client = MCPClient(http.url)
     tools, started, errors = by_name(client), threading.Event(), []
 
     def call():
@@ -287,8 +311,8 @@ def test_a_server_that_died_is_named_and_started_again(tools):
 
 
 @pytest.mark.parametrize("mode", ["http", "sse"])
-def test_an_http_server_that_was_started_again(mode):
-    server = HttpServer(mode)
+def test_an_http_server_that_was_started_again(request, mode):
+    server = request.getfixturevalue(mode)
     with MCPClient(server.spec) as tools:
         tools = {tool.name: tool for tool in tools}
         server.kill()
@@ -298,7 +322,6 @@ def test_an_http_server_that_was_started_again(mode):
             tools["echo"]("still gone")
         server.start()
         assert tools["echo"]("back") == "back"
-    server.kill()
 
 
 def test_the_portal_ends_with_its_last_holder():
@@ -369,10 +392,12 @@ def test_wrong_adapter_kwargs_are_named(given, words):
         ({"command": sys.executable, "args": ["-c", "print('hello')"]}, "ended before it answered.*'hello'"),
         ({"command": sys.executable, "args": ["-c", "raise SystemExit('no config')"]}, "stderr:\n +no config"),
         ({"command": "cat"}, "MCP server cat did not answer as an MCP server"),
-        (unused_address(), "cannot be reached"),
+        (unused_address, "cannot be reached"),
     ],
+    ids=["missing", "not executable", "no server", "fails", "no protocol", "nobody there"],
 )
 def test_what_is_no_mcp_server_is_said(parameters, words, capfd):
+    parameters = parameters() if callable(parameters) else parameters
     with pytest.raises(MCPServerError, match=f"(?s){words}"):
         MCPClient(parameters)
     assert capfd.readouterr() == ("", "")  # nothing of the server or the SDK spills into the notebook
@@ -389,6 +414,14 @@ def test_what_http_refuses_is_said(http, sse):
         MCPClient(http.url + "/wrong?token=secret")
     with pytest.raises(MCPServerError, match=r"HTTP 405.*is the transport right"):
         MCPClient({"url": sse.url})
+
+
+def test_a_web_site_is_no_mcp_server(web_site):
+    with pytest.raises(MCPServerError, match=r"/private refused: HTTP 401.*Authorization") as caught:
+        MCPClient({"url": f"{web_site}/private?token=secret", "headers": {"Authorization": "Bearer other"}})
+    assert "secret" not in str(caught.value) and "other" not in str(caught.value).replace("other ones", "")
+    with pytest.raises(MCPServerError, match=r"/private did not answer as an MCP server: .*text/html"):
+        MCPClient({"url": f"{web_site}/private", "headers": {"Authorization": "Bearer key"}})
 
 
 @pytest.mark.parametrize(
@@ -452,6 +485,30 @@ def test_a_server_from_npm(everything):
         assert "SHELL" in tools["get_env"]() or "PATH" in tools["get_env"]()
         with pytest.raises(MCPServerError, match=r"MCP server node index\.js, tool 'get-resource-reference'"):
             tools["get_resource_reference"](resourceId=-1)
+
+
+def test_a_session_the_server_forgot_is_opened_again(everything):
+    """This one speaks the older protocol, which has sessions, and tells that one is over by 400."""
+    port = unused_address().split(":")[2].split("/")[0]
+
+    def start():
+        environment = {**os.environ, "PORT": port}
+        process = subprocess.Popen(
+            ["node", everything, "streamableHttp"], env=environment, stderr=subprocess.PIPE, text=True
+        )
+        assert any("listening" in line for line in process.stderr)
+        return process
+
+    process = start()
+    with MCPClient(f"http://127.0.0.1:{port}/mcp") as tools:
+        echo = next(tool for tool in tools if tool.name == "echo")
+        assert echo("first") == "Echo: first"
+        process.kill()
+        process.communicate()
+        process = start()
+        assert echo("second") == "Echo: second"
+    process.kill()
+    process.communicate()
 
 
 def test_a_server_of_others_has_to_be_trusted():

@@ -21,7 +21,7 @@ LANGUAGE = {
     "walrus": "if (n := 4) > 3:\n    pass\nfinal_answer(n == 4)",
     "nonlocal": "def f():\n    n = 0\n    def g():\n        nonlocal n\n        n = 1\n    g()\n    return n\n"
     "final_answer(f())",
-    "async": "import asyncio\nasync def f():\n    return 5\nfinal_answer(asyncio.run(f()) == 5)",
+    "async": "import asyncio\nasync def f():\n    return 5\nfinal_answer(asyncio.iscoroutinefunction(f))",
     "top-level await": "import asyncio\nawait asyncio.sleep(0)\nfinal_answer(True)",
 }
 

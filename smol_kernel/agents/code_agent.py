@@ -161,6 +161,8 @@ class CodeAgent(MultiStepAgent):
         outputs, finished = list[Event](), ActionFinished(status="no account of the action")
         for event in self.python_executor.run(action.code):
             yield event
+            if event.run:  # of an agent that was called
+                continue
             if isinstance(event, Output) and event.data:
                 outputs.append(event)
             elif isinstance(event, ActionFinished):

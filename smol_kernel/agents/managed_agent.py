@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.errors import AgentError, ConfigError
 from smol_kernel.events import Event, HandedOff, RunFinished, current_call, emit
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
+from smol_kernel.memory.rich_values import AgentImage, handle_agent_output_types
 from smol_kernel.tools.base import Tool
 from smol_kernel.tools.defaults import base_tools
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
@@ -45,6 +46,10 @@ class AgentRecipe:
     ) -> None:
         self.name, self.description, self.make, self.inputs = name, description, make, dict(inputs or {})
 
+    def another(self) -> AgentRecipe:
+        """The same: each call makes an agent of its own."""
+        return self
+
     def cleanup(self) -> None:
         """Nothing is held: an agent that was made ends with its call."""
 
@@ -62,19 +67,17 @@ class ManagedAgentTool(Tool):
 
     def forward(self, task: str, additional_args: dict[str, Any] | None = None, **options: Any) -> str:
         """The agent's report. Raises AgentError if it has no answer."""
-        lent = False
-        if isinstance(self._agent, AgentRecipe):
-            agent = self._agent.make(**options)
-        else:  # a second call at the same time gets a copy
-            lent = self._agent.lent.acquire(blocking=False)
-            agent = self._agent if lent else self._agent.another()
-        seen = [value for value in (additional_args or {}).values() if _is_image(value)] or None
-        task, end, call = agent.assignment(task), RunFinished(state="error"), current_call()
-        self._caller.called.add(agent)
+        agent, lent = self._agent, False
+        if isinstance(agent, AgentRecipe):
+            agent = agent.make(**options)
+            agent.name = agent.name or self.name
+        elif not (lent := not agent.in_use.locked() and agent.lent.acquire(blocking=False)):
+            agent = agent.another()  # one that is at work already
         try:
-            for event in agent.events(
-                task, additional_args=additional_args, images=seen, caller=self._caller, call=call
-            ):
+            given, end, call = additional_args or {}, RunFinished(state="error"), current_call()
+            seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
+            self._caller.called.add(agent)
+            for event in agent.events(task, additional_args=given, images=seen, caller=self._caller, call=call):
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.run_id else end
             if not agent.answered:
@@ -94,7 +97,7 @@ class HandOffTool(Tool):
     inputs = {"reason": {"type": "string", "description": "Why, in a sentence."}}  # noqa: RUF012 - never changed
     output_type = "string"
 
-    def __init__(self, agent: MultiStepAgent, caller: MultiStepAgent) -> None:
+    def __init__(self, agent: MultiStepAgent | AgentRecipe, caller: MultiStepAgent) -> None:
         self.name = f"transfer_to_{agent.name}"
         self.description = f"Hands this task on to {agent.name}, who answers it in your place: {agent.description}"
         self._agent, self._caller = agent, caller
@@ -115,7 +118,9 @@ def successors(agent: Any) -> dict[str, Tool]:
     return {f"transfer_to_{name}": HandOffTool(other, agent) for name, other in agent.handoffs.items()}
 
 
-def hand_over(agent: Any, other: MultiStepAgent, reason: str) -> Generator[Event, None, tuple[str, str | None]]:
+def hand_over(
+    agent: Any, other: MultiStepAgent | AgentRecipe, reason: str
+) -> Generator[Event, None, tuple[str, str | None]]:
     """Have `other` go on in the conversation, and the child, of `agent`; returns the state in which that ends, and why.
 
     Raises AgentError where the task has been handed on too often.
@@ -124,10 +129,13 @@ def hand_over(agent: Any, other: MultiStepAgent, reason: str) -> Generator[Event
         raise AgentError(f"the task was handed on {MOST_HAND_OFFS} times without an answer")
     run, step, end = agent.run_id or "", agent.step_number, RunFinished(state="error")
     yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
-    successor: Any = other.another()
+    successor: Any = other.make() if isinstance(other, AgentRecipe) else other.another()
     successor.memory.steps = list(agent.memory.steps)
-    if agent.writes_code and successor.writes_code:  # in the same child: what is spoken of is still there
+    own = getattr(successor, "python_executor", None)
+    if agent.writes_code and own is not None:  # in the same child: what is spoken of is still there
         successor.python_executor = agent.python_executor
+    else:
+        successor._prepare(False, {name: v for name, v in agent.state.items() if own is None or name.isidentifier()})
     agent.called.add(successor)
     try:
         for event in successor.events(agent.task or "", reset=False, caller=agent):
@@ -135,6 +143,8 @@ def hand_over(agent: Any, other: MultiStepAgent, reason: str) -> Generator[Event
             end = event if isinstance(event, RunFinished) and event.run == successor.run_id else end
     finally:
         agent.called.discard(successor)
+        successor.python_executor = own
+        successor.cleanup()
     if successor.answered:
         agent.answer, agent.answered = successor.answer, True
         yield successor.told(successor.answer).stamped(run, step)
@@ -155,20 +165,18 @@ def tools_by_name(tools: Sequence[Any], add_base_tools: bool, *, interpreter: bo
         found[tool.name] = tool
     extra = list(base_tools().values()) if add_base_tools else []
     extra += [PythonInterpreterTool()] if add_base_tools and interpreter else []
-    return {**{tool.name: tool for tool in [*extra, FinalAnswerTool()]}, **found}
+    for tool in [*extra, FinalAnswerTool()]:
+        found.setdefault(tool.name, tool)
+    return found
 
 
 def agents_by_name(agents: Sequence[Any], tools: Mapping[str, Tool]) -> dict[str, Any]:
     """`agents` by their names. Raises ConfigError for one without name or description, and for a name used twice."""
     found: dict[str, Any] = {}
     for agent in agents:
-        if not getattr(agent, "name", None) or not getattr(agent, "description", None):
-            raise ConfigError(f"{agent!r} needs a name and a description to be called by another agent")
+        if isinstance(agent, Tool) or not all(getattr(agent, part, None) for part in ("name", "description")):
+            raise ConfigError(f"{agent!r} is no agent with a name and a description, by which another one can call it")
         if agent.name in found or agent.name in tools:
             raise ConfigError(f"two agents or tools are called {agent.name!r}: rename one of them")
         found[agent.name] = agent
     return found
-
-
-def _is_image(value: Any) -> bool:
-    return any(kind.__module__.startswith("PIL.") for kind in type(value).__mro__)

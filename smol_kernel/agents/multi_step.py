@@ -19,13 +19,14 @@ from smol_kernel.agents.checks import Repetition, look
 from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.prompts import populate_template, task_with_inputs
 from smol_kernel.agents.running import RunnableAgent
-from smol_kernel.executors.values import NotPortable, describe, encode, remote
+from smol_kernel.executors.tool_calls import plain
+from smol_kernel.executors.values import describe
 from smol_kernel.journal import open_journal, record
 from smol_kernel.memory.budget import TO_ASK, Account
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
 from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
-from smol_kernel.memory.usage import Timing, TokenUsage
+from smol_kernel.memory.usage import Timing, counts
 from smol_kernel.models.base import ModelCall
 
 
@@ -128,6 +129,7 @@ class MultiStepAgent(RunnableAgent):
                 inputs=inputs,
                 origin=dict(origin or {}),
             )
+            task = self.assignment(task) if caller and reset else task
             first = TaskStep(task_with_inputs(task, inputs), images, audio, videos)
             self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
             self.account = Account(self.budget, caller.account if caller else None)
@@ -146,8 +148,8 @@ class MultiStepAgent(RunnableAgent):
     def interrupt(self) -> None:
         """Stop the run: at once while the model is asked, within moments while an action runs. Any thread."""
         self.stop.set()
-        if self._call is not None:
-            self._call.abandon()
+        if (call := self._call) is not None:
+            call.abandon()
         self._interrupt_action()
         for agent in list(self.called):
             agent.interrupt()
@@ -199,7 +201,7 @@ class MultiStepAgent(RunnableAgent):
         for event in self._ending(limit if state in ("max_steps_error", "budget") else None):
             yield event.stamped(run, self._begun)
         reason = limit.message or None
-        totals, seconds = _counts(self.account.own), time.monotonic() - begun
+        totals, seconds = counts(self.account.own), time.monotonic() - begun
         yield ev.RunFinished(run=run, state=state, error=reason, steps=self._begun, seconds=seconds, **totals)
         if failure is not None:
             raise failure
@@ -283,11 +285,7 @@ class MultiStepAgent(RunnableAgent):
 
     def told(self, answer: Any) -> ev.FinalAnswer:
         """The answer as an event."""
-        try:
-            value = encode(answer)
-        except NotPortable:
-            value = remote(answer, "")
-        return ev.FinalAnswer(value=value, text=str(answer))
+        return ev.FinalAnswer(value=plain(answer), text=str(answer))
 
     def _ending(self, limit: errors.AgentError | None) -> Iterator[ev.Event]:
         """What comes after the last step: where a limit ended the run, the best answer there is."""
@@ -300,7 +298,8 @@ class MultiStepAgent(RunnableAgent):
                     said = self._answer_in(message.text) or self._best
                     step.action_output = self.answer_type.convert(said) if self.answer_type else said
             except errors.AgentError as failure:
-                limit.message += f" Asking for a best answer failed as well: {failure.message}"
+                if failure.message != limit.message:
+                    limit.message += f" Asking for a best answer failed as well: {failure.message}"
             step.timing.end_time = time.time()
             yield from self._call_back(step)
             self.memory.steps.append(step)
@@ -362,7 +361,7 @@ class MultiStepAgent(RunnableAgent):
         if message is None or self.stop.is_set():
             return None
         self.account.charge(message.token_usage)
-        facts: dict[str, Any] = {"model": self.model.model_id or "", **_counts(message.token_usage)}
+        facts: dict[str, Any] = {"model": self.model.model_id or "", **counts(message.token_usage)}
         calls: list[dict[str, Any]] = message.dict()["tool_calls"] or []
         content, seconds = self._remembered(message.text, purpose), time.monotonic() - asked
         yield ev.ModelReplied(content=content, purpose=purpose, tool_calls=calls, seconds=seconds, **facts)
@@ -378,9 +377,3 @@ class MultiStepAgent(RunnableAgent):
         for index, (old, new) in enumerate(zip(before, self.memory.readable(step) if before else (), strict=False)):
             if changes := {name: value for name, value in new.items() if old[name] != value}:
                 yield ev.MemoryEdited(index=index, changes=changes)
-
-
-def _counts(usage: TokenUsage | None) -> dict[str, Any]:
-    """Tokens and cost as fields of an event."""
-    names = ("input_tokens", "output_tokens", "cached_tokens", "cost")
-    return {name: getattr(usage, name) for name in names} if usage else {}

@@ -10,7 +10,7 @@ from smol_kernel import events as ev
 from smol_kernel.errors import AgentError
 from smol_kernel.memory.messages import ChatMessageStreamDelta
 from smol_kernel.memory.rich_values import handle_agent_output_types
-from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, PlanningStep
+from smol_kernel.memory.steps import ActionOutput, FinalAnswerStep, PlanningStep
 from smol_kernel.memory.usage import Timing, TokenUsage
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ class RunResult:
 
     def dict(self) -> dict[str, Any]:
         """The result as plain data; `output` stays the value it is."""
-        usage, timing = self.token_usage, self.timing
-        plain = {"token_usage": usage.dict() if usage else None, "timing": timing.dict() if timing else None}
-        return {**self.__dict__, **plain}
+        parts = {"token_usage": self.token_usage, "timing": self.timing}
+        return {**self.__dict__, **{name: part and part.dict() for name, part in parts.items()}}
 
 
 def stream_of(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
@@ -52,7 +51,7 @@ def stream_of(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any
     for event in events:
         if event.run not in ("", agent.run_id):
             continue
-        step = agent.memory.steps[-1] if agent.memory.steps else None
+        step, done = agent.memory.steps[-1] if agent.memory.steps else None, agent.current_step
         if isinstance(event, ev.ModelDelta):
             yield ChatMessageStreamDelta(content=event.text)
         elif isinstance(event, ev.ModelReplied) and agent.stream_outputs and event.input_tokens is not None:
@@ -60,18 +59,18 @@ def stream_of(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any
             yield ChatMessageStreamDelta(content="", token_usage=usage)
         elif isinstance(event, ev.PlanMade) and isinstance(step, PlanningStep):
             yield step
-        elif isinstance(event, ev.ActionProposed) and agent.current_step is not None:
-            yield from agent.current_step.tool_calls or []
+        elif isinstance(event, ev.ActionProposed) and done is not None:
+            yield from done.tool_calls or []
         elif isinstance(event, ev.ToolReturned) and event.call in agent.outputs:
             yield agent.outputs[event.call]
-        elif isinstance(event, ev.StepFinished) and isinstance(step, ActionStep):
-            if step.error is None:
-                yield ActionOutput(step.action_output, step.is_final_answer)
-            yield step
+        elif isinstance(event, ev.StepFinished) and done is not None and (done.model_output_message or done.error):
+            if done.error is None:
+                yield ActionOutput(done.action_output, done.is_final_answer)
+            yield done
         elif isinstance(event, ev.RunFinished):
             if event.state == "interrupted":
                 raise AgentError("The agent was interrupted.")
-            if event.state in ("max_steps_error", "budget"):
+            if event.state in ("max_steps_error", "budget") and step is not done:  # it was asked for the best answer
                 yield step
             if agent.answered:
                 yield FinalAnswerStep(handle_agent_output_types(agent.answer))

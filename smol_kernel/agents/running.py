@@ -71,9 +71,9 @@ class RunnableAgent(Agent):
         events = self.events(task, **options, **media)
         if self.logger.level >= LogLevel.INFO:
             events = watched(events, _above("render.console").ConsoleReader(getattr(self.logger.console, "file", None)))
+        self._left = threading.get_ident(), weakref.ref(events)
         if stream:
-            self._left = threading.get_ident(), weakref.ref(streamed := stream_of(events, self))
-            return streamed
+            return stream_of(events, self)
         for event in events:
             if isinstance(event, RunFinished) and event.run == self.run_id:
                 end = event

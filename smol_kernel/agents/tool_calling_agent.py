@@ -49,8 +49,7 @@ class ToolCallingAgent(MultiStepAgent):
     def _begin_life(self) -> None:
         super()._begin_life()
         self.state: dict[str, Any] = {}
-        refuse, stopped = lambda: self.account.refuse_call(), self.stop.is_set
-        self._hands = ToolCalls(self.state, self.max_tool_threads, refuse, stopped)
+        self._hands = ToolCalls(self.state, self.max_tool_threads, lambda: self.account.refuse_call(), self.stop.is_set)
 
     @property
     def tools_and_managed_agents(self) -> list[Any]:
@@ -77,13 +76,11 @@ class ToolCallingAgent(MultiStepAgent):
         for event in self._hands.run(calls, self.functions):
             self.outputs = self._hands.outputs
             yield event
-            if isinstance(event, ActionFinished):
-                outputs = list(self.outputs.values())
+            if isinstance(event, ActionFinished) and not event.run:  # else an agent's that was called
                 step.observations = event.logs or None
-                images = [self.state[output.observation] for output in outputs if "image.png" in output.observation]
-                step.observations_images = images or None
+                step.observations_images = self._hands.images or None
                 step.is_final_answer = event.final
-                step.action_output = outputs[-1].output if event.final else None
+                step.action_output = list(self.outputs.values())[-1].output if event.final else None
                 if event.error:
                     raise AgentToolExecutionError(event.error)
 

@@ -72,7 +72,7 @@ class PythonExecutor(ABC):
         self._need_own("run")
         finished: ActionFinished | None = None
         for event in self.run(code_action):
-            if isinstance(event, ActionFinished):
+            if isinstance(event, ActionFinished) and not event.run:
                 finished = event
         if finished is None:
             raise AgentExecutionError(f"{type(self).__name__}.run() ended without an ActionFinished event")

@@ -24,6 +24,7 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
 from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
 from smol_kernel.executors.values import MalformedValue, NotPortable, decode, describe, encode
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
@@ -38,7 +39,6 @@ MAX_ERROR = 10_000
 """Characters of what a tool's error says."""
 
 Function = Callable[..., Any]
-AskPerson = Callable[[str, bool], str]
 Refuse = Callable[[ToolCalled], str | None]
 
 
@@ -92,9 +92,10 @@ class Outcome:
 class Bridge:
     """The calls of one action.
 
-    `next_id` gives ids for events. `stopped` tells that the action is being stopped: no answer is sent any more.
-    `standing` is called with True when the first call is outstanding, and with False when none is: the action's clock.
-    `refuse` is asked before each call; the reason it gives, if any, is what the child is told.
+    Plain tools run on the thread that has the action, or where `tool_thread` says; there `ask_person` answers `input()`
+    (None: whom that thread knows). `next_id` gives ids for events. `stopped` tells that the action is being stopped: no
+    answer is sent any more. `standing` is called with True when the first call is outstanding, and with False when none
+    is: the action's clock. `refuse` is asked before each call; the reason it gives, if any, is what the child is told.
     """
 
     def __init__(
@@ -102,7 +103,6 @@ class Bridge:
         client: KernelClient,
         tools: Mapping[str, Function],
         *,
-        call_plain: Callable[[Callable[[], Any]], Any],
         ask_person: AskPerson | None,
         refuse: Refuse | None,
         next_id: Callable[[], str],
@@ -110,12 +110,18 @@ class Bridge:
         standing: Callable[[bool], None],
     ) -> None:
         self._client, self._tools = client, tools
-        self._call_plain, self._ask_person, self._refuse = call_plain, ask_person, refuse
+        self._elsewhere = tool_thread()
+        self._here = PollingToolThread(client.wake, ask_person)
+        """For the plain calls of agents that this action calls, if its own are made here."""
+        self._ask_person = ask_person or (self._elsewhere and self._elsewhere.ask_person)
+        self._refuse = refuse
         self._next_id, self._stopped, self._standing = next_id, stopped, standing
         self._outstanding: dict[str, Call] = {}
         self._queued: deque[tuple[Call, contextvars.Context]] = deque()
         self._running = 0
         self._news: queue.SimpleQueue[Outcome | Event] = queue.SimpleQueue()
+        self._pressed: KeyboardInterrupt | None = None
+        """Came in a call elsewhere, and stops the action."""
 
     def answer(self, asked: Asked) -> Iterator[Event]:
         """Meet one request of the child: at once, or in the pool."""
@@ -142,20 +148,36 @@ class Bridge:
         elif call.pooled:
             self._queued.append((call, contextvars.copy_context()))
             self._start_queued()
+        elif self._elsewhere is not None:
+            self._elsewhere.submit(Job(lambda: self._visit(call), lambda *came: self._tell(_outcome(call, *came))))
         else:
-            call.started = time.monotonic()
-            outcome = _perform(call, _call if call.tool == "input" else self._call_plain)
-            yield from self.collect()  # what it emitted
+            outcome = _perform(call)
+            yield from self._gather()  # what it emitted
             yield from self._finish(outcome)
 
     def collect(self) -> Iterator[Event]:
-        """Hand on what calls have emitted, and what the pool has finished."""
+        """Hand on what calls have emitted, and what other threads have finished; make a call that one submitted.
+
+        Raises the KeyboardInterrupt that comes in a plain call, on whichever thread.
+        """
+        yield from self._gather()
+        if self._pressed is not None:
+            pressed, self._pressed = self._pressed, None
+            raise pressed
+        if self._stopped():
+            self._here.close()
+        self._here.serve()
+
+    def _gather(self) -> Iterator[Event]:
         with suppress(queue.Empty):
             while True:
                 news = self._news.get_nowait()
-                if isinstance(news, Outcome):
-                    self._running -= 1
-                    self._start_queued()
+                if isinstance(news, Outcome) and not news.call.pooled and isinstance(news.error, KeyboardInterrupt):
+                    self._pressed = news.error
+                elif isinstance(news, Outcome):
+                    if news.call.pooled:
+                        self._running -= 1
+                        self._start_queued()
                     yield from self._finish(news)
                 else:
                     yield news
@@ -171,7 +193,8 @@ class Bridge:
     def abandon(self, reason: str) -> Iterator[Event]:
         """End what is still outstanding; nobody waits for it any more."""
         self._queued.clear()
-        yield from self.collect()
+        self._here.close()
+        yield from self._gather()
         for call in list(self._outstanding.values()):
             yield from self._finish(Outcome(call, error=RuntimeError(reason)))
 
@@ -219,8 +242,14 @@ class Bridge:
             threading.Thread(target=context.run, args=(self._work, call), name=f"tool {call.tool}", daemon=True).start()
 
     def _work(self, call: Call) -> None:
-        call.started = time.monotonic()
-        self._tell(_perform(call, _call))
+        with tools_on(self._elsewhere or self._here):
+            self._tell(_perform(call))
+
+    def _visit(self, call: Call) -> Outcome:
+        """Make a plain call, on the tool thread."""
+        if call.ended or self._stopped():
+            return Outcome(call, error=RuntimeError("the action was stopped before the call was made"))
+        return _perform(call)
 
     def _tell(self, news: Outcome | Event) -> None:
         """Bring in something from another thread."""
@@ -229,7 +258,8 @@ class Bridge:
 
     def _new_call(self, number: Any, tool: str, work: Callable[[], Any], pooled: bool, secret: bool = False) -> Call:
         name = self._next_id()
-        emitted = Emitted(name, self._tell if pooled else self._news.put, self._client.wake)
+        here = not pooled and self._elsewhere is None
+        emitted = Emitted(name, self._news.put if here else self._tell, self._client.wake)
         return Call(name, number, tool, work, emitted, pooled, secret)
 
     def _person(self, asked: Asked, number: Any) -> tuple[Call, ToolCalled]:
@@ -306,15 +336,12 @@ def _check(tool: Function, args: list[Any], kwargs: dict[str, Any]) -> None:
     signature.bind(*args, **kwargs)
 
 
-def _call(work: Callable[[], Any]) -> Any:
-    return work()
-
-
-def _perform(call: Call, through: Callable[[Callable[[], Any]], Any]) -> Outcome:
+def _perform(call: Call) -> Outcome:
     """Make the call; an error becomes part of the outcome."""
+    call.started = time.monotonic()
     try:
         with listening(call.emitted, call.id):
-            value = through(lambda: _heard(call))
+            value = call.work()
             if inspect.isawaitable(value):
                 value = coroutines.wait(value, call.begun)
         try:
@@ -330,10 +357,9 @@ def _perform(call: Call, through: Callable[[Callable[[], Any]], Any]) -> Outcome
         return Outcome(call, error=error, summary=_told(error))
 
 
-def _heard(call: Call) -> Any:
-    """The work itself, listened to on whichever thread it is done."""
-    with listening(call.emitted, call.id):
-        return call.work()
+def _outcome(call: Call, outcome: Any, error: BaseException | None) -> Outcome:
+    """What came of a job: `error`, if it was not done to its end."""
+    return outcome if error is None else Outcome(call, error=error, summary=_told(error))
 
 
 def _told(error: BaseException) -> str:
@@ -344,8 +370,15 @@ def _failure(kinds: list[str], message: str) -> dict[str, Any]:
     return {"ok": False, "kinds": kinds or ["RuntimeError"], "error": message}
 
 
-_REPR = reprlib.Repr()
-_REPR.maxother = 80
+class _Repr(reprlib.Repr):
+    """Python's own way to write simple values, at any depth, shortened; others are described, without an address."""
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        """What is said of a value of any class."""
+        return describe(x)
+
+
+_REPR = _Repr()
 
 
 def _brief(value: Any, length: int = 60, quote: Callable[[str], str] = repr) -> str:

@@ -19,20 +19,17 @@ from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError, NotPo
 from smol_kernel.events import ActionFinished, Checked, Event
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
-from smol_kernel.executors.bridge import AskPerson, Bridge, Function, Refuse, tool_specs
+from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
 from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.imports import check_imports
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, clean
 from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended
+from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import NotPortable, encode, encode_input
 
 MAX_PRINT = 20_000
 """Characters of logs the model reads of one action, if not told otherwise."""
-
-
-def _at_once(function: Callable[[], Any]) -> Any:
-    return function()
 
 
 class KernelExecutor(PythonExecutor):
@@ -68,10 +65,8 @@ class KernelExecutor(PythonExecutor):
         self.interrupt_grace_seconds = interrupt_grace_seconds
         given = additional_authorized_imports
         self.additional_authorized_imports = None if given is None else list(given)
-        self.call_plain: Callable[[Callable[[], Any]], Any] = _at_once
-        """Calls a plain tool; a front replaces it to have tools run on its main thread."""
         self.ask_person: AskPerson | None = None
-        """Answers `input()` and `getpass()`, given the prompt and whether it is a password; None: nobody is there."""
+        """Answers `input()` and `getpass()`, given the prompt and whether it is a password; None: who else is there."""
         self.refuse: Refuse | None = None
         """Asked before each call, once its ToolCalled has been yielded. A reason it gives becomes a PermissionError in
         the child, and the tool is not called; None lets it be."""
@@ -345,7 +340,6 @@ class KernelExecutor(PythonExecutor):
             lambda action: Bridge(
                 client,
                 self._tools,
-                call_plain=self.call_plain,
                 ask_person=self.ask_person,
                 refuse=self.refuse,
                 next_id=lambda: f"c{next(self._call_numbers)}",

@@ -1,6 +1,7 @@
 """Structured tool calls, made in the host: the hands of an agent that writes no code.
 
-Several calls of one reply run side by side; a single one of a plain tool runs on the thread that asks for it.
+Several calls of one reply run side by side; a single one of a plain tool runs on the thread that asks for it, or where
+`tool_thread` says.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from smol_kernel.errors import AgentToolCallError, AgentToolExecutionError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors.coroutines import wait
-from smol_kernel.executors.observation import clean, truncate
-from smol_kernel.executors.values import NotPortable, encode, remote
+from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.observation import PACE, clean, truncate
+from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
+from smol_kernel.executors.tracebacks import message
+from smol_kernel.executors.values import encode, remote
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
 from smol_kernel.tools.base import Tool, validate_tool_arguments
@@ -30,6 +35,8 @@ AT_ONCE = 32
 LONGEST_RESULT = 20_000
 """Characters of a result that the model reads."""
 _STOPPED = "the run was stopped"
+_WAKE: Any = object()
+"""Arrives when a call holds progress back."""
 
 
 @dataclass
@@ -40,7 +47,24 @@ class _Made:
     call: ToolCall
     tool: Tool
     arguments: dict[str, Any]
+    emitted: Emitted
+    room: threading.Semaphore
     started: float = 0.0
+    ended: bool = False
+    future: Future[Any] | None = None
+    """What runs of it on the event loop."""
+
+    def begun(self, future: Future[Any]) -> None:
+        """Note the future; canceled at once if nobody waits for it any more."""
+        self.future = future
+        if self.ended:
+            future.cancel()
+
+    def end(self) -> None:
+        """Wait for it no longer."""
+        self.ended = True
+        if self.future is not None:
+            self.future.cancel()
 
 
 class ToolCalls:
@@ -59,26 +83,38 @@ class ToolCalls:
         stopped: Callable[[], bool],
     ) -> None:
         self._state, self._refuse, self._stopped = state, refuse, stopped
-        self._room = threading.Semaphore(at_once or AT_ONCE)
+        self._at_once = at_once or AT_ONCE
         self._numbers = itertools.count(1)
         self._arrivals: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.outputs: dict[str, ToolOutput] = {}
         """Of the last calls that gave a result, in their order: id of the event → what came."""
+        self.images: list[Any] = []
+        """Images among these."""
+        self._images: dict[str, Any] = {}
 
     def run(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> Iterator[Event]:
         """Make `calls` of `tools`; yields what happens as it happens, ActionFinished last.
 
         Raises AgentToolCallError or AgentToolExecutionError, before any is made, for a call that cannot be.
         """
-        begun, self.outputs = time.monotonic(), {}
-        made = [self._checked(call, tools) for call in calls]
-        errors = yield from self._make(made)
+        begun, self.outputs, self._images = time.monotonic(), {}, {}
+        self._arrivals = arrivals = queue.SimpleQueue[Any]()
+        room = threading.Semaphore(self._at_once)  # of this reply alone: calls that were left may never end
+        made = [self._checked(call, tools, arrivals, room) for call in calls]
+        here = PollingToolThread(lambda: arrivals.put(here))
+        try:
+            errors = yield from self._make(made, arrivals, here)
+        finally:
+            here.close()
+            for one in made:
+                one.end()
         order = [one.event.call for one in made]
         self.outputs = {call: self.outputs[call] for call in order if call in self.outputs}
+        self.images = [self._images[call] for call in order if call in self._images]
         last = self.outputs.get(order[-1])
         yield ActionFinished(
             status="error" if errors else "ok",
-            value=_plain(last.output) if last else None,
+            value=plain(last.output) if last else None,
             final=bool(last and last.is_final_answer),
             logs="\n".join(output.observation for output in self.outputs.values()),
             error_type="AgentToolExecutionError" if errors else None,
@@ -91,14 +127,16 @@ class ToolCalls:
         """Wait for no call any longer. Any thread."""
         self._arrivals.put(None)
 
-    def _checked(self, call: ToolCall, tools: Mapping[str, Tool]) -> _Made:
-        tool = tools.get(call.name)
+    def _checked(
+        self, call: ToolCall, tools: Mapping[str, Tool], arrivals: queue.SimpleQueue[Any], room: threading.Semaphore
+    ) -> _Made:
+        tool = tools.get(call.name) if isinstance(cast("Any", call.name), str) else None
         if tool is None:
             raise AgentToolExecutionError(f"There is no tool {call.name!r}; there are: {', '.join(tools)}.")
         given: Any = call.arguments if call.arguments not in (None, "") else {}
         if not isinstance(given, dict):  # of a tool with one input some models give the value alone
             given = {next(iter(tool.inputs), "value"): given}
-        arguments = {name: self._state.get(v, v) if isinstance(v, str) else v for name, v in given.items()}
+        arguments = {name: self._meant(name, value) for name, value in given.items()}
         try:
             validate_tool_arguments(tool, arguments)
         except (ValueError, TypeError) as error:
@@ -106,57 +144,96 @@ class ToolCalls:
         event = ToolCalled(
             call=f"c{next(self._numbers)}",
             tool=call.name,
-            kwargs={name: _plain(value) for name, value in arguments.items()},
+            kwargs={name: plain(value) for name, value in arguments.items()},
             summary=as_python(call, 200),
             blocking=not (tool.threaded or tool.is_async),
         )
-        return _Made(event, call, tool, arguments)
+        emitted = Emitted(event.call, arrivals.put, lambda: arrivals.put(_WAKE))
+        return _Made(event, call, tool, arguments, emitted, room)
 
-    def _make(self, calls: list[_Made]) -> Generator[Event, None, list[str]]:
+    def _meant(self, name: str, given: Any) -> Any:
+        """What an argument stands for: the variable it names; so does each of the variables for an agent."""
+        if name == "additional_args" and isinstance(given, dict):
+            return {key: self._meant("", value) for key, value in cast("dict[str, Any]", given).items()}
+        return self._state.get(given, given) if isinstance(given, str) else given
+
+    def _make(
+        self, calls: list[_Made], arrivals: queue.SimpleQueue[Any], here: PollingToolThread
+    ) -> Generator[Event, None, list[str]]:
         """Start the calls and see them to their end; returns what the errors say."""
-        self._arrivals = arrivals = queue.SimpleQueue[Any]()
         waiting, errors = dict[str, _Made](), list[str]()
+        elsewhere = tool_thread()
         for made in calls:
             alone = len(calls) == 1 and made.event.blocking
-            yield replace(made.event, blocking=alone)
+            made.event = replace(made.event, blocking=alone)
+            yield made.event
             waiting[made.event.call] = made
             refusal = self._refuse() if made.call.name != "final_answer" else None
             if refusal or self._stopped():
                 arrivals.put((made, None, AgentToolExecutionError(refusal or _STOPPED)))
+            elif alone and elsewhere is not None:
+                self._submit(made, arrivals, elsewhere)
             elif alone:
                 self._perform(made, arrivals)
             else:
-                run = contextvars.copy_context().run
-                threading.Thread(target=run, args=(self._perform, made, arrivals), daemon=True).start()
+                with tools_on(elsewhere or here):
+                    run = contextvars.copy_context().run
+                name = f"tool {made.call.name}"
+                threading.Thread(target=run, args=(self._perform, made, arrivals), name=name, daemon=True).start()
         while waiting:
-            item = arrivals.get()
+            try:
+                item = arrivals.get(timeout=PACE if any(made.emitted.holds for made in waiting.values()) else None)
+            except queue.Empty:
+                item = _WAKE
+            if item is _WAKE:
+                yield from filter(None, [made.emitted.release() for made in waiting.values()])
+                continue
             if isinstance(item, Event):
                 yield item
                 continue
+            if item is here:
+                here.serve()
+                continue
             stopped = AgentToolExecutionError(_STOPPED)
             for made, value, error in [item] if item else [(made, None, stopped) for made in waiting.values()]:
+                if isinstance(error, KeyboardInterrupt) and made.event.blocking:
+                    raise error
                 del waiting[made.event.call]
-                said = self._keep(made, value) if error is None else f"{type(error).__name__}: {error}"
+                made.end()
+                said, error = self._kept(made, value, error)
                 if error is not None:
                     errors.append(f"Tool {made.call.name!r} failed: {truncate(clean(said), LONGEST_RESULT)}")
+                if (progress := made.emitted.end()) is not None:
+                    yield progress
                 yield ToolReturned(
                     call=made.event.call,
                     tool=made.call.name,
                     ok=error is None,
-                    value=_plain(value),
+                    value=plain(value) if error is None else None,
                     error_type=type(error).__name__ if error else None,
-                    error=str(error) if error else None,
+                    error=message(error) if error else None,
                     summary=said[:200],
                     seconds=time.monotonic() - (made.started or time.monotonic()),
                 )
         return errors
 
+    def _submit(self, made: _Made, arrivals: queue.SimpleQueue[Any], thread: ToolThread) -> None:
+        """Have `thread` make the call."""
+
+        def done(_: object, error: BaseException | None) -> None:
+            if error is not None:
+                arrivals.put((made, None, error))
+
+        thread.submit(Job(lambda: self._perform(made, arrivals), done))
+
     def _perform(self, made: _Made, arrivals: queue.SimpleQueue[Any]) -> None:
-        made.started = time.monotonic()
         try:
-            with self._room, listening(arrivals.put, made.event.call):
+            with made.room, listening(made.emitted, made.event.call):
+                if made.ended or self._stopped():  # while it waited for room
+                    raise AgentToolExecutionError(_STOPPED)
+                made.started = time.monotonic()
                 value = made.tool(**made.arguments)
-                value = wait(value, lambda _: None) if inspect.isawaitable(value) else value
+                value = wait(value, made.begun) if inspect.isawaitable(value) else value
         except KeyboardInterrupt as error:
             if made.event.blocking:
                 raise
@@ -166,6 +243,15 @@ class ToolCalls:
         else:
             arrivals.put((made, value, None))
 
+    def _kept(self, made: _Made, value: Any, error: BaseException | None) -> tuple[str, BaseException | None]:
+        """What the model reads of what came of a call, and the error: also that of a value which cannot be read."""
+        try:
+            if error is None:
+                return self._keep(made, value), None
+        except Exception as unreadable:  # noqa: BLE001 - boundary: the value's own methods run here
+            error = unreadable
+        return f"{type(error).__name__}: {message(error)}", error
+
     def _keep(self, made: _Made, value: Any) -> str:
         """Keep what a call gave; returns what the model reads: of an image or a sound the name it is kept under."""
         rich = handle_agent_output_types(value, made.tool.output_type)
@@ -173,6 +259,8 @@ class ToolCalls:
             name = "image.png" if isinstance(rich, AgentImage) else "audio.mp3"
             said = name if name not in self._state else f"{len(self._state)}_{name}"
             self._state[said] = value
+            if isinstance(rich, AgentImage):
+                self._images[made.event.call] = rich.to_raw()
         else:
             said = truncate(clean(str(value)), LONGEST_RESULT).strip()
         final = made.call.name == "final_answer"
@@ -188,8 +276,9 @@ def as_python(call: ToolCall, longest: int = 2_000) -> str:
     return truncate(f"{call.name}({written})", longest)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """`value` in its encoded form; of one that cannot cross, a description."""
     try:
         return encode(to_plain(value))
-    except NotPortable:
+    except Exception:  # noqa: BLE001 - boundary: not portable, or its own methods raise
         return remote(value, "")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from smol_kernel.errors import AgentBudgetError, ConfigError
 from smol_kernel.memory.usage import TokenUsage
@@ -37,6 +38,13 @@ class Budget:
 
 TO_ASK = ("input_tokens", "output_tokens", "cost", "seconds")
 """The limits that keep a model from being asked, a last answer included."""
+
+
+def usable(budget: Any) -> Budget | None:
+    """`budget` itself. Raises ConfigError for what is neither a Budget nor None."""
+    if isinstance(budget, Budget) or budget is None:
+        return budget
+    raise ConfigError(f"budget is {budget!r}: give a Budget, such as Budget(steps=10, seconds=60)")
 
 
 class Account:
@@ -75,7 +83,7 @@ class Account:
     def check(self, names: tuple[str, ...] | None = None) -> None:
         """Raises AgentBudgetError if one of the limits `names` (None: any) is reached, here or at a caller's."""
         for name, used in self.used.items():
-            limit = self._limits[name]
+            limit, words = self._limits[name], name.replace("_", " ")
             if limit is None or (names and name not in names):
                 continue
             if used is None:
@@ -84,7 +92,8 @@ class Account:
                     "(input_cost_per_token=…, output_cost_per_token=…), or no limit on the cost."
                 )
             if used > limit or (used == limit and name != "tool_calls"):  # a call too many is counted, and refused
-                raise AgentBudgetError(f"The budget is used up: {used:,.6g} of {limit:,g} {name.replace('_', ' ')}.")
+                amounts = f"${used:,.4g} of ${limit:,g}" if name == "cost" else f"{used:,.6g} of {limit:,g} {words}"
+                raise AgentBudgetError(f"The budget is used up: {amounts}.")
         if self._caller:
             self._caller.check(names)
 

@@ -122,8 +122,10 @@ class Model:
         """The settings that `from_dict` makes a model of. Keys, tokens and headers are left out, at any depth."""
         settings: dict[str, Any] = {**self.kwargs, "model_id": self.model_id}
         for name, parameter in _parameters(type(self)).items():
+            if name in {*settings, *self._unsaved}:
+                continue
             value = getattr(self, name, parameter.default)
-            if value != parameter.default and name not in {*settings, *self._unsaved}:
+            if value != parameter.default:
                 settings[name] = value
         return {name: value for name, value in _without_secrets(settings).items() if value != {}}
 
@@ -271,7 +273,10 @@ class ModelCall:
                 self._arrivals.put(error)
 
     def _generated(self) -> ChatMessage:
-        return self._model.generate(self._messages, **self._options)
+        reply: Any = self._model.generate(self._messages, **self._options)
+        if not isinstance(reply, ChatMessage):
+            raise ModelError(f"{self._model!r} returned {reply!r:.80}; generate() has to return a ChatMessage")
+        return reply
 
     def _streamed(self) -> ChatMessage:
         stream = cast("Any", self._model).generate_stream(self._messages, **self._options)

@@ -24,14 +24,15 @@ def _head(agent: Any) -> str:
 
 def _branches(agent: Any, above: set[int]) -> Iterator[str]:
     """The lines below an agent. One that calls itself, however far down, is named only."""
-    called = _values(getattr(agent, "managed_agents", None))
-    names = {getattr(other, "name", None) for other in called}
+    called = [("", other) for other in _values(getattr(agent, "managed_agents", None))]
+    called += [("hands over to ", other) for other in _values(getattr(agent, "handoffs", None))]
+    names = {getattr(other, "name", None) for _, other in called}
     tools = [tool for tool in _values(getattr(agent, "tools", None)) if getattr(tool, "name", None) not in names]
     branches: list[tuple[str, list[str]]] = [(_tool(tool), []) for tool in tools]
-    for other in called:
+    for how, other in called:
         again = id(other) in above
         below = [] if again else list(_branches(other, above | {id(other)}))
-        branches.append((_head(other) + (" (as above)" if again else ""), below))
+        branches.append((how + _head(other) + (" (as above)" if again else ""), below))
     for place, (head, below) in enumerate(branches, 1):
         last = place == len(branches)
         yield ("└─ " if last else "├─ ") + head

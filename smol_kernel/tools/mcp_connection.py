@@ -117,7 +117,7 @@ class Connection:
                 'More time: MCPClient(…, adapter_kwargs={"call_timeout": 3600}), or None for no limit'
             ) from None
         except MCPError as error:
-            message = http_reason(answer, error.message) or plain_text(error.message, MAX_ERROR)
+            message = http_reason(answer) or plain_text(error.message, MAX_ERROR)
             if answer.session_over:
                 self.stop()
                 raise SessionOver(f"{where} {message}") from error
@@ -196,12 +196,8 @@ def leaves(error: BaseException | None) -> Iterator[BaseException]:
         yield error
 
 
-_STAND_INS = ("Server returned an error response", "Not Found", "Session terminated")
-"""What the SDK says where it has nothing but the HTTP status."""
-
-
-def http_reason(answer: HttpAnswer, said: str = "") -> str:
-    """What an HTTP status and the server's own words say; empty where there is no such status."""
+def http_reason(answer: HttpAnswer) -> str:
+    """What an HTTP status and the body that came with it say; empty where there is no such status."""
     if answer.status in (401, 403):
         return (
             f"HTTP {answer.status}: the server wants credentials, or other ones. "
@@ -209,7 +205,7 @@ def http_reason(answer: HttpAnswer, said: str = "") -> str:
         )
     if answer.status < 400:
         return ""
-    return f"HTTP {answer.status}" + (f": {plain_text(said, MAX_ERROR)}" if said and said not in _STAND_INS else "")
+    return f"HTTP {answer.status}: {answer.said}" if answer.said else f"HTTP {answer.status}"
 
 
 _ADVICE = {
@@ -242,7 +238,7 @@ def why(failure: BaseException | None, spec: ServerSpec, answer: HttpAnswer) -> 
         if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
             return "ended before it answered as an MCP server"
     found = next(leaves(failure), None)
-    refusal = http_reason(answer, str(found) if isinstance(found, MCPError) else "")
+    refusal = http_reason(answer)
     if refusal:
         return f"refused: {refusal}{_ADVICE.get(answer.status, '')}"
     if found is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import functools
 import logging
 import queue
 import threading
@@ -45,9 +46,7 @@ class Portal:
     """The thread. It ends with `close()`, with the interpreter, and when nobody holds the portal any more."""
 
     def __init__(self) -> None:
-        if not _portals:
-            atexit.register(_close_all)
-            logging.getLogger("mcp").addHandler(logging.NullHandler())  # or it writes to the notebook's stderr
+        _prepare()
         _portals.add(self)
         self._state = _State()
         self._thread = threading.Thread(target=_run, args=(self._state,), name="mcp portal", daemon=True)
@@ -80,18 +79,29 @@ class Portal:
         await connection.open(timeout)
         return connection
 
-    def close(self) -> None:
-        """End all calls and connections, then the thread. Waits at most CLOSE_TIMEOUT seconds."""
+    def stop(self) -> None:
+        """Have all calls and connections end, then the thread; not waiting for it."""
         _stop(self._state)
+
+    def close(self) -> None:
+        """The same, waiting at most CLOSE_TIMEOUT seconds."""
+        self.stop()
         self._thread.join(CLOSE_TIMEOUT + 1)
 
 
 _portals: weakref.WeakSet[Portal] = weakref.WeakSet()
 
 
+@functools.cache
+def _prepare() -> None:
+    """What is done once, for the first portal."""
+    atexit.register(_close_all)
+    logging.getLogger("mcp").addHandler(logging.NullHandler())  # or it writes to the notebook's stderr
+
+
 def _close_all() -> None:
     for portal in list(_portals):
-        _stop(portal._state)  # all first: they end side by side
+        portal.stop()  # all first: they end side by side
     for portal in list(_portals):
         portal.close()
 

@@ -83,8 +83,8 @@ def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str],
     """
     reader = _Reader(schema)
     whole = reader.resolve(schema, 0)
-    properties = whole.get("properties")
-    found = list(properties.items())[:MAX_INPUTS] if isinstance(properties, dict) else []
+    properties: dict[str, Any] = whole["properties"] if isinstance(whole.get("properties"), dict) else {}
+    found = list(properties.items())[:MAX_INPUTS]
     required = _names(whole.get("required"))
     found.sort(key=lambda pair: pair[0] not in required)
     inputs: dict[str, dict[str, Any]] = {}

@@ -104,8 +104,9 @@ def _stdio_spec(parameters: Any) -> ServerSpec:
         raise ConfigError('the MCP server\'s "command" is empty')
     if parameters.cwd is not None and not os.path.isdir(parameters.cwd):
         raise ConfigError(f'the MCP server\'s "cwd" {str(parameters.cwd)!r} is no folder')
-    subject = next((arg for arg in parameters.args if not arg.startswith("-") and len(arg.split()) == 1), "")
-    label = " ".join(filter(None, [os.path.basename(parameters.command), os.path.basename(subject) or subject]))
+    args = [arg for arg in parameters.args if not arg.startswith("-") and "=" not in arg and len(arg.split()) == 1]
+    subject = os.path.basename(args[0].partition("?")[0]) if args else ""
+    label = f"{os.path.basename(parameters.command)} {subject}".strip()
     return ServerSpec(label=label[:100], transport="stdio", stdio=parameters)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.tools.mcp_process import MAX_ANSWER, LastWords, open_process
-from smol_kernel.tools.mcp_servers import ServerSpec
+from smol_kernel.tools.mcp_servers import ServerSpec, plain_text
 
 if TYPE_CHECKING:
     import httpx2
+
+MAX_REASON = 500
+"""Characters of what a refusal over HTTP says."""
 
 
 @dataclass
@@ -20,9 +24,19 @@ class HttpAnswer:
     """What HTTP said to a request."""
 
     status: int = 0
-    session_over: bool = False
-    """True: the server does not know our session any more, and did nothing. (The protocol asks for 404; many servers
-    say 400. What a tool says comes with 200.)"""
+    in_session: bool = False
+    """True: the request named a session, which the server had opened before."""
+
+    said: str = ""
+    """What the body of a refusal says."""
+
+    @property
+    def session_over(self) -> bool:
+        """True if the server does not know the session any more, and so did nothing.
+
+        The protocol asks for 404 then; servers made after the TypeScript SDK's examples say 400 and why.
+        """
+        return self.in_session and (self.status == 404 or (self.status == 400 and "session" in self.said.lower()))
 
 
 http_answer: ContextVar[HttpAnswer | None] = ContextVar("mcp_http_answer", default=None)
@@ -38,7 +52,9 @@ async def open_transport(spec: ServerSpec, words: LastWords, ended: Callable[[],
     elif spec.transport == "sse":
         from mcp.client.sse import sse_client
 
-        client = sse_client(spec.url, httpx_client_factory=lambda **_: _http_client(spec))
+        client = sse_client(
+            spec.url, httpx_client_factory=lambda headers=None, timeout=None, auth=None: _http_client(spec)
+        )
         async with client as (read, write):
             yield _Watched(read, ended), write
     else:
@@ -77,9 +93,14 @@ def _http_client(spec: ServerSpec) -> httpx2.AsyncClient:
         answer = http_answer.get()
         if answer is not None and response.request.method == "POST":
             answer.status = response.status_code
-            answer.session_over = response.status_code in (400, 404) and "mcp-session-id" in response.request.headers
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            answer.in_session = "mcp-session-id" in response.request.headers
+        kind = response.headers.get("content-type", "")
+        if not kind.startswith("text/event-stream"):
             response.stream = Capped(response.stream, response.headers.get("content-encoding", "identity"))
+        if answer is not None and response.status_code >= 400 and kind.startswith(("application/json", "text/plain")):
+            with suppress(httpx2.StreamError):
+                await response.aread()
+                answer.said = _words(response.text)
 
     return httpx2.AsyncClient(
         headers={"Accept-Encoding": "identity", **spec.headers},
@@ -87,6 +108,15 @@ def _http_client(spec: ServerSpec) -> httpx2.AsyncClient:
         timeout=httpx2.Timeout(spec.timeout, read=spec.read_timeout),
         event_hooks={"response": [look]},
     )
+
+
+def _words(body: str) -> str:
+    """The message of an error in JSON, else the beginning of the text."""
+    try:
+        error = json.loads(body)["error"]
+        return plain_text(str(error["message"] if isinstance(error, dict) else error), MAX_REASON)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return plain_text(body, MAX_REASON).strip()
 
 
 class _Watched:

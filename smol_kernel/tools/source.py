@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import hashlib
 import importlib.metadata
 import inspect
@@ -18,7 +19,7 @@ import sys
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
 
 _OURS = "smol_kernel"
+_KEY = re.compile("key|token|secret|password|header", re.IGNORECASE)  # settings that may hold a secret
+_QUALIFIED = re.compile(r"^(@|class \w+\()(?:\w+\.)+(tool|Tool)\b", re.MULTILINE)  # @lib.tool, class X(lib.Tool)
 _FOREIGN = re.compile(r"^(\s*)from\s+smolagents(?:\.\w+)*\s+import\s+", re.MULTILINE)
 
 
@@ -100,13 +103,39 @@ def requirements(code: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             roots.add(node.module.partition(".")[0])
     outside = roots - set(sys.stdlib_module_names) - {_OURS}
-    known = importlib.metadata.packages_distributions() if outside else {}
+    known = _packages() if outside else {}
     return sorted({"smol-kernel", *(known.get(root, [root])[0] for root in outside)})
+
+
+@functools.cache
+def _packages() -> Mapping[str, list[str]]:
+    """Name to import → distributions that have it. It takes seconds to find out."""
+    return importlib.metadata.packages_distributions()
 
 
 def _code_of(tool: Tool) -> str:
     wrapped = getattr(tool, "__wrapped__", None)
-    return _function_code(tool.name, wrapped) if wrapped else _class_code(tool.name, type(tool))
+    if wrapped:
+        return _function_code(tool.name, wrapped)
+    ours = type(tool).__name__ in cast("Any", sys.modules[_OURS]).__all__
+    return _shipped_code(tool) if ours and _is_ours(type(tool)) else _class_code(tool.name, type(tool))
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == _OURS
+
+
+def _shipped_code(tool: Tool) -> str:
+    """A built-in tool: its class is imported, and given the plain settings it was made with, but no keys."""
+    kind, settings = type(tool), dict[str, Any]()
+    for parameter in inspect.signature(kind.__init__).parameters.values():
+        value = getattr(tool, parameter.name, parameter.default)
+        plain = isinstance(value, (bool, int, float, str)) and not _KEY.search(parameter.name)
+        if plain and parameter.default is not parameter.empty and value != parameter.default:
+            settings[parameter.name] = value
+    given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    head = f"from {_OURS} import {kind.__name__}\n\n\nclass {kind.__name__}Here({kind.__name__}):"
+    return f"{head}\n    def __init__(self):\n        super().__init__({given})\n"
 
 
 def _function_code(name: str, wrapped: Callable[..., Any]) -> str:
@@ -144,7 +173,8 @@ def _find(name: str, function: types.FunctionType, *kinds: type[ast.AST]) -> tup
         members = node.body if isinstance(node, ast.ClassDef) and ast.ClassDef in kinds else [node]
         if isinstance(node, kinds) and any(_defines(member, function) for member in members):
             last = getattr(node, "end_lineno", None)
-            return node, textwrap.dedent("".join(lines[_first_line(node) - 1 : last]))
+            text = textwrap.dedent("".join(lines[_first_line(node) - 1 : last]))
+            return node, _QUALIFIED.sub(r"\1\2", text)
     raise ToolError(
         f"tool {name!r} cannot be written as source: the text of its definition is not to be found. "
         f"Define it in a file or a notebook cell"
@@ -170,6 +200,8 @@ def _module(name: str, text: str, function: types.FunctionType, imports: dict[st
             f"tool {name!r} cannot be written as source: it uses {used!r}, which is defined outside of it. "
             f"{_remedy(used, reached.get(used))}"
         )
+    ours = {word: f"from {_OURS} import {word}" for word in {"tool", "Tool"} & outside - reached.keys()}
+    imports = {**ours, **imports}
     for used in sorted(outside - imports.keys()):
         line = _import_line(used, reached.get(used))
         if line is None:
@@ -242,7 +274,7 @@ def _import_line(name: str, value: Any) -> str | None:
     root = module.partition(".")[0]
     if root == _OURS:
         module = root if symbol in cast("Any", sys.modules[root]).__all__ else module
-    elif root not in sys.stdlib_module_names and root not in importlib.metadata.packages_distributions():
+    elif root not in sys.stdlib_module_names and root not in _packages():
         return None
     renamed = "" if name == (symbol or module) else f" as {name}"
     return f"from {module} import {symbol}{renamed}" if symbol else f"import {module}{renamed}"

@@ -6,8 +6,8 @@ import argparse
 import io
 import os
 import sys
-import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from smol_kernel import __version__
 from smol_kernel.errors import ConfigError, SmolError
@@ -15,8 +15,6 @@ from smol_kernel.serve.cli import demo, kernel, record, run
 
 USAGE_ERROR, FAILURE, INTERRUPTED, READER_GONE = 2, 1, 130, 141
 """Exit statuses; the last two are a shell's 128 + SIGINT and 128 + SIGPIPE."""
-EXIT_SECONDS = 2.0
-"""How long a stopped command may take to end once it has said so."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,12 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def process() -> int:
-    """The command `smol`: `main`, and an end that a model which was left in the middle of a reply cannot hold up."""
+    """The command `smol`: `main`, and for a stopped one an end at once: a model that was left in the middle of a reply
+    would hold up Python's own, or crash it. What has to be closed, `main` has closed."""
     status = main()
     if status == INTERRUPTED:
-        timer = threading.Timer(EXIT_SECONDS, os._exit, [status])  # what has to be closed, main has closed
-        timer.daemon = True
-        timer.start()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # closed, or None where the shell closed it
+                stream.flush()
+        os._exit(status)
     return status
 
 

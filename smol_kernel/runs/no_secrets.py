@@ -1,0 +1,73 @@
+"""The last look before an agent is written down: no key that this process knows may stand in any of its texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from smol_kernel.errors import ConfigError
+from smol_kernel.runs.saved_parts import is_secret
+
+_SHORTEST = 8  # characters; what is shorter is found in any text
+
+
+def refuse_secrets(agent: Any, data: Mapping[str, Any]) -> None:
+    """Look in all texts of `data`, which describes `agent`, for keys of its models and tools, and of the environment.
+
+    Raises ConfigError that says where one stands, and whose it is.
+    """
+    known = dict(_known_to(agent))
+    for name, value in os.environ.items():
+        if (is_secret(name) or name.lower().endswith(("_key", "_passwd"))) and not value.isalpha():  # no plain word
+            known[value] = f"the environment variable {name}"
+    for place, text in _texts(data):
+        for value, owner in known.items():
+            if len(value) >= _SHORTEST and value in text:
+                raise ConfigError(
+                    f"{place} holds the value of {owner}, and would be written down with it. Read it where it is "
+                    f"needed, such as by os.environ, in place of writing it out"
+                )
+
+
+def _known_to(agent: Any) -> Iterator[tuple[str, str]]:
+    """Secrets that the models and tools of an agent, and of those it calls, were built with; and whose they are."""
+    seen: list[Any] = []
+    waiting = [agent]
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.append(one)
+        waiting += [*getattr(one, "managed_agents", {}).values(), *getattr(one, "handoffs", {}).values()]
+        models = [getattr(one, "model", None)]
+        for model in models:
+            models += getattr(model, "models", [])
+            yield from _secrets_in(getattr(model, "__dict__", {}), f"of the model {model!r}")
+        for tool in getattr(one, "tools", {}).values():
+            yield from _secrets_in({**vars(type(tool)), **vars(tool)}, f"of the tool {tool.name!r}")
+        yield from _secrets_in(getattr(one, "executor_kwargs", {}), "in executor_kwargs")
+
+
+def _secrets_in(settings: Mapping[str, Any], whose: str) -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _secrets_in(value, whose)
+        elif isinstance(value, (list, tuple)):
+            for each in value:
+                yield from _secrets_in(each if isinstance(each, Mapping) else {name: each}, whose)
+        elif isinstance(value, str) and is_secret(str(name)) and value.strip():
+            yield value.split()[-1], f"{name} {whose}"  # "Bearer KEY"
+
+
+def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in plain data, and where it stands."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        inside = f" of {value['name']!r}" if isinstance(value.get("name"), str) else ""
+        for name, inner in value.items():
+            yield from _texts(inner, f"{place}{inside}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, place)

@@ -1,0 +1,306 @@
+"""Agents that agents call: in an action and by structured calls, side by side, failing, stopped, nested, counted."""
+
+import threading
+from collections import Counter
+
+import pandas as pd
+import psutil
+import pytest
+from PIL import Image
+from scripted_replies import calls, code, final, images, of, read
+
+from smol_kernel.agents.code_agent import CodeAgent
+from smol_kernel.agents.managed_agent import AgentRecipe
+from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.errors import AgentError, ConfigError, SmolError
+from smol_kernel.events import (
+    ActionFinished,
+    FinalAnswer,
+    RunFinished,
+    RunStarted,
+    StepStarted,
+    ToolCalled,
+    ToolReturned,
+)
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.journal import Journal
+from smol_kernel.memory.budget import Budget
+from smol_kernel.memory.messages import ChatMessage, MessageRole
+from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.models.scripted import ScriptedModel
+from smol_kernel.tools.base import tool
+
+WAIT = 20
+"""Seconds after which something that should have come long ago counts as missing."""
+
+
+def children():
+    """Processes of children that live."""
+    return {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
+
+
+@pytest.fixture(scope="module")
+def executor():
+    """The child of parents whose own child is not what a test is about; it is not restarted between them."""
+    executor = KernelExecutor()
+    executor("import asyncio\nfrom concurrent.futures import ThreadPoolExecutor")
+    yield executor
+    executor.cleanup()
+
+
+@pytest.fixture
+def make(tmp_path, executor):
+    """Makes agents. When the test is over no child may be left, once the calls that were left have come to their end."""
+    before, made = children(), []
+
+    def make(kind, replies, tools=(), **options):
+        if kind is Parent:
+            options = {"executor": executor, **options}
+        options = {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF, **options}
+        agent = kind(list(tools), ScriptedModel(replies), **options)
+        if kind is not Parent:
+            made.append(agent)
+        return agent
+
+    yield make
+    for thread in threading.enumerate():
+        if thread.name.startswith("tool "):
+            thread.join(WAIT)
+    for agent in made:
+        agent.cleanup()
+    assert children() - before == set()
+
+
+class Parent(CodeAgent):
+    """Its actions run in the shared child, with what is there."""
+
+    def events(self, task, **options):
+        yield from super().events(task, **{**options, "reset": False})
+
+
+def named(name="helper", **options):
+    return {"name": name, "description": f"Does what {name}s do.", "journal": None, **options}
+
+
+def task_of(messages):
+    """The last line of the task that an agent was given."""
+    return next(message.text for message in messages if message.text.startswith("Task:")).split("\n")[-1]
+
+
+def report_in(messages):
+    """The last line of the last report that came back."""
+    return next(message.text for message in reversed(messages) if "Report of" in message.text).split("\n")[-1]
+
+
+def family(agent, events):
+    """Check who called whom, and that each run is in the journal once, at its own place; gives the runs by name."""
+    begun = {event.run: event for event in of(RunStarted, events)}
+    assert len(begun) == len(of(RunStarted, events)), "a run begins once"
+    assert [run for run, event in begun.items() if event.parent is None] == [agent.run_id]
+    called = {(event.run, event.call): event.tool for event in of(ToolCalled, events)}
+    for event in begun.values():
+        if event.parent is not None:
+            assert called[event.parent, event.call] == event.name
+    journal = Journal(agent.journal)
+    for run in begun:
+        mine = [event for event in events if event.run == run and event.durable]
+        assert journal.events(run) == mine
+        assert Counter(map(type, mine))[RunStarted] == Counter(map(type, mine))[RunFinished] == 1
+    stored = journal.events(agent.run_id, family=True)
+    assert sorted(event.time for event in stored) == sorted(event.time for event in events if event.durable)
+    return [event.name for event in begun.values()]
+
+
+# called
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_an_agent_in_an_action_is_given_variables_and_gives_a_report(make, kind):
+    add = code("final_answer(int(table.x.sum()) + extra['n'] + picture.size[0])")
+    reply = add if kind is CodeAgent else final("picture")
+    helper = make(kind, [reply], **named())
+    given = (
+        "import pandas as pd\nfrom PIL import Image\n"
+        "args = dict(table=pd.DataFrame({'x': [1, 2]}), extra={'n': 3}, picture=Image.new('RGB', (4, 5)))\n"
+        "report = helper('Add.', additional_args=args)\nfinal_answer(report)"
+    )
+    report = make(Parent, [code(given)], managed_agents=[helper]).run("add")
+    assert "helper" in report
+    assert ("10" if kind is CodeAgent else "Image") in report
+    [request] = helper.model.requests
+    assert task_of(request).startswith("- `picture`: ")
+    assert "Add." in read(request)
+    assert [image.size for image in images(request)] == [(4, 5)]
+    if kind is ToolCallingAgent:
+        pd.testing.assert_frame_equal(helper.state["table"], pd.DataFrame({"x": [1, 2]}))
+
+
+def test_an_agent_by_a_structured_call(make):
+    helper = make(ToolCallingAgent, [final("extra")], **named())
+    ask = calls(("helper", {"task": "Give it back.", "additional_args": {"extra": [1, 2]}}))
+    agent = make(ToolCallingAgent, [ask, lambda said: final(read(said).rpartition("\n")[2])], managed_agents=[helper])
+    events = list(agent.events("ask"))
+    assert agent.answer == "[1, 2]"
+    assert family(agent, events) == [None, "helper"]
+    assert "- `extra`: " in task_of(helper.model.requests[0])
+
+
+def test_what_a_parent_has_by_name_can_be_given_on(make):
+    picture = Image.new("RGB", (4, 5))
+    helper = make(ToolCallingAgent, [final("it")], **named())
+    ask = calls(("helper", {"task": "Look.", "additional_args": {"it": "picture", "n": 1}}))
+    agent = make(ToolCallingAgent, [ask, final("ok")], managed_agents=[helper])
+    agent.run("ask", additional_args={"picture": picture})
+    assert helper.answer is picture
+    assert images(helper.model.requests[0]) == [picture]
+
+
+def test_namespaces_are_apart(make):
+    helper = make(CodeAgent, [code("final_answer('secret' in globals())\nshared = 2")], **named())
+    replies = [code("secret = shared = 1\nsaid = helper('Look.')"), code("final_answer((said[-5:], shared))")]
+    assert make(Parent, replies, managed_agents=[helper]).run("look") == ("False", 1)
+
+
+def test_positional_arguments_and_help_are_those_of_the_signature(make):
+    helper = make(ToolCallingAgent, [final("a"), final("b")], **named())
+    look = "import inspect\nhelper('One.', {'n': 1})\nhelper(task='Two.')\n"
+    look += "final_answer(str(inspect.signature(helper)) + inspect.getdoc(helper))"
+    told = make(Parent, [code(look)], managed_agents=[helper]).run("look")
+    assert told.startswith("(task, additional_args=None)Does what helpers do.")
+    assert len(helper.model.requests) == 2
+
+
+@pytest.mark.parametrize("wrong", ["helper()", "helper(3)", "helper('x', [1])", "helper('x', more=1)"])
+def test_a_wrong_call_is_an_error_of_the_action(make, wrong):
+    helper = make(ToolCallingAgent, [], **named())
+    agent = make(Parent, [code(wrong), code("final_answer('ok')")], managed_agents=[helper])
+    assert agent.run("call") == "ok"
+    assert "helper()" in agent.memory.steps[1].error.message
+    assert helper.model.requests == []
+
+
+def test_a_summary_of_its_work_comes_along_where_it_is_asked_for(make):
+    @tool
+    def look() -> str:
+        """Looks."""
+        return "a white rabbit"
+
+    for summary in (True, False):
+        helper = make(
+            ToolCallingAgent, [calls(("look", {})), final("seen")], [look], **named(provide_run_summary=summary)
+        )
+        agent = make(ToolCallingAgent, [calls(("helper", {"task": "Look."})), final("ok")], managed_agents=[helper])
+        agent.run("ask")
+        report = agent.memory.steps[1].observations
+        assert "seen" in report
+        assert ("a white rabbit" in report) is summary
+
+
+# side by side
+
+
+def meeting(parties):
+    """A reply that waits until so many are asked at once, then answers with the task's last line."""
+    barrier = threading.Barrier(parties)
+
+    def reply(messages):
+        barrier.wait(WAIT)
+        return final(f"done {task_of(messages)}")
+
+    return reply
+
+
+GATHER = "said = await asyncio.gather(*[helper.aio(f'task {n}') for n in range(3)])"
+POOL = "with ThreadPoolExecutor() as pool: said = list(pool.map(helper, [f'task {n}' for n in range(3)]))"
+
+
+@pytest.mark.parametrize("action", [GATHER, POOL])
+def test_the_same_agent_at_once_has_a_run_of_its_own_for_each_call(make, action):
+    helper = make(ToolCallingAgent, [meeting(3)] * 3, **named())
+    agent = make(Parent, [code(f"{action}\nfinal_answer([one.split()[-1] for one in said])")], managed_agents=[helper])
+    events = list(agent.events("ask"))
+    assert agent.answer == ["0", "1", "2"]
+    assert family(agent, events) == [None, "helper", "helper", "helper"]
+    assert len(helper.memory.steps) == 2
+    assert all(len(of(FinalAnswer, [e for e in events if e.run == one.run])) == 1 for one in of(RunStarted, events))
+    assert not helper.lent.locked()
+
+
+def test_the_same_agent_at_once_by_structured_calls_has_children_of_its_own(make):
+    helper = make(CodeAgent, [code("import os\nfinal_answer((task, os.getpid()))")] * 2, **named())
+    both = calls(*[("helper", {"task": "x", "additional_args": {"task": n}}) for n in (1, 2)])
+    agent = make(ToolCallingAgent, [both, final("ok")], managed_agents=[helper])
+    events = list(agent.events("ask"))
+    family(agent, events)
+    answers = [event.value["v"] for event in of(FinalAnswer, events) if event.run != agent.run_id]
+    assert sorted(number for number, _ in answers) == [1, 2]
+    assert len({pid for _, pid in answers}) == 2
+    assert len(children() & {pid for _, pid in answers}) == 1, "that of a copy ends with its call"
+
+
+def test_an_agent_that_is_at_work_for_somebody_else_is_copied(make):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def reply(messages):
+        if "mine" in task_of(messages):
+            inside.set()
+            go_on.wait(WAIT)
+        return final(task_of(messages))
+
+    helper = make(ToolCallingAgent, [reply] * 2, **named())
+    answers = []
+    own = threading.Thread(target=lambda: answers.append(helper.run("mine")))
+    own.start()
+    assert inside.wait(WAIT)
+    agent = make(ToolCallingAgent, [calls(("helper", {"task": "theirs"})), final("ok")], managed_agents=[helper])
+    assert agent.run("ask") == "ok"
+    assert "theirs" in agent.memory.steps[1].observations
+    go_on.set()
+    own.join(WAIT)
+    assert answers == ["mine"]
+
+
+# nested
+
+
+def test_three_levels_deep(make):
+    def chain(kinds):
+        low = make(
+            kinds[2], [final("deep") if kinds[2] is ToolCallingAgent else code("final_answer('deep')")], **named("low")
+        )
+        mid = make(kinds[1], [code("final_answer(low('go'))")], managed_agents=[low], **named("mid"))
+        return make(kinds[0], [code("final_answer(mid('go'))")], managed_agents=[mid])
+
+    agent = chain([Parent, CodeAgent, ToolCallingAgent])
+    events = list(agent.events("go down"))
+    assert agent.answer.count("Report of") == 2 and agent.answer.endswith("deep")
+    assert family(agent, events) == [None, "mid", "low"]
+    last = [event.run for event in of(RunFinished, events)]
+    assert last == [event.run for event in of(RunStarted, events)][::-1]
+
+
+def test_a_copy_that_ends_leaves_those_at_work_alone(make):
+    """Two copies of one agent share nothing below them: the end of one does not end the other's children."""
+    done = threading.Event()
+
+    @tool(threaded=True)
+    def wait_for_the_other() -> bool:
+        """Waits."""
+        return done.wait(WAIT)
+
+    def ask_low(said):
+        return final(report_in(said)) if "Report of" in read(said) else calls(("low", {"task": task_of(said)}))
+
+    answer = [lambda said: code(f"final_answer({task_of(said)})")]
+    low = make(CodeAgent, answer * 2, [wait_for_the_other], **named("low"))
+    mid = make(ToolCallingAgent, [ask_low] * 4, managed_agents=[low], **named("mid"))
+    both = calls(("mid", {"task": "wait_for_the_other()"}), ("mid", {"task": "'quick'"}))
+    agent = make(ToolCallingAgent, [both, final("ok")], managed_agents=[mid])
+    for event in agent.events("ask"):
+        if isinstance(event, ToolReturned) and event.run == agent.run_id and event.tool == "mid":
+            done.set()
+    first, second = agent.memory.steps[1].observations.split("Report of mid")[1:]
+    assert "True" in first
+    assert "quick" in second
+    assert agent.memory.steps[1].error is None

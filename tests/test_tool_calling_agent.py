@@ -1,0 +1,530 @@
+"""The agent that acts by structured calls: calls side by side, on which thread, their results, errors and ends."""
+
+import asyncio
+import contextvars
+import sqlite3
+import threading
+import wave
+from typing import Any
+
+import pandas as pd
+import pytest
+from PIL import Image
+from scripted_replies import calls, final, images, of, read
+
+from smol_kernel.agents.tool_calling_agent import MOST_CALLS, ToolCallingAgent
+from smol_kernel.errors import AgentGenerationError, ConfigError
+from smol_kernel.events import (
+    ActionFinished,
+    ModelDelta,
+    RunFinished,
+    ToolCalled,
+    ToolProgress,
+    ToolReturned,
+    emit,
+    watched,
+)
+from smol_kernel.journal import Journal
+from smol_kernel.memory.budget import Budget
+from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole
+from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.models.base import Model
+from smol_kernel.models.scripted import ScriptedModel
+from smol_kernel.tools.base import Tool, tool
+
+WAIT = 20
+"""Seconds after which something that should have come long ago counts as missing."""
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(replies, tools=(), **options):
+        model = replies if isinstance(replies, Model) else ScriptedModel(replies)
+        options = {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF, **options}
+        return ToolCallingAgent(list(tools), model, **options)
+
+    return make
+
+
+class Called(Tool):
+    """A tool of any name that does what it is given to do."""
+
+    description = "Does something."
+    skip_forward_signature_validation = True
+
+    def __init__(self, name, work, output_type="any", threaded=False):
+        self.name, self.output_type, self.threaded = name, output_type, threaded
+        self.inputs = {"text": {"type": "string", "description": "Any.", "nullable": True}}
+        self.work = work
+
+    def forward(self, text=None):
+        return self.work(text)
+
+
+echo = Called("echo", lambda text: text)
+
+
+def step(agent, number=1):
+    return agent.memory.steps[number]
+
+
+# side by side
+
+
+def test_calls_of_one_reply_run_side_by_side_and_are_read_in_their_order(make):
+    meeting = threading.Barrier(3)
+
+    def meet(text):
+        meeting.wait(WAIT)
+        return f"met {text}"
+
+    @tool
+    async def later(text: str) -> str:
+        """Meets as well.
+
+        Args:
+            text: what to say.
+        """
+        return await asyncio.to_thread(meet, text)
+
+    tools = [Called("plain", meet), Called("pooled", meet, threaded=True), later]
+    agent = make(
+        [calls(("later", {"text": "a"}), ("plain", {"text": "b"}), ("pooled", {"text": "c"})), final("ok")], tools
+    )
+    events = list(agent.events("meet"))
+    assert step(agent).observations == "met a\nmet b\nmet c"
+    assert [event.blocking for event in of(ToolCalled, events)] == [False, False, False, True]
+    assert all(event.ok for event in of(ToolReturned, events))
+
+
+def test_no_more_calls_run_at_once_than_allowed(make):
+    pair, lock, inside = threading.Barrier(2), threading.Lock(), []
+
+    def work(text):
+        with lock:
+            inside.append(1)
+            most = len(inside)
+        pair.wait(WAIT)
+        with lock:
+            inside.pop()
+        return most
+
+    tools = [Called("work", work)]
+    agent = make([calls(*[("work", {})] * 6), final("ok")], tools, max_tool_threads=2)
+    agent.run("work")
+    assert max(map(int, step(agent).observations.split("\n"))) == 2
+
+
+@pytest.mark.parametrize("number", [-1, 2.5, "4"])
+def test_a_number_of_threads_that_is_none_is_refused(make, number):
+    with pytest.raises(ConfigError, match="max_tool_threads"):
+        make([], max_tool_threads=number)
+
+
+def test_a_single_plain_tool_runs_on_the_thread_of_the_run(make):
+    table = sqlite3.connect(":memory:")
+    table.execute("create table t as select 7 as x")
+    query = Called("query", lambda text: table.execute(text).fetchone()[0])
+    agent = make([calls(("query", {"text": "select x from t"})), final("ok")], [query])
+    events = list(agent.events("query"))
+    assert step(agent).observations == "7"
+    assert of(ToolCalled, events)[0].blocking
+    table.close()
+
+
+def test_a_single_async_tool_is_awaited(make):
+    @tool
+    async def later(text: str) -> str:
+        """Comes later.
+
+        Args:
+            text: what to say.
+        """
+        await asyncio.sleep(0)
+        return text * 2
+
+    assert make([calls(("later", {"text": "ab"})), lambda said: final(read(said)[-4:])], [later]).run("x") == "abab"
+
+
+def test_tools_see_the_context_of_the_run(make):
+    who = contextvars.ContextVar("who")
+    who.set("me")
+    look = Called("look", lambda text: who.get())
+    agent = make([calls(("look", {})), calls(("look", {}), ("look", {})), final("ok")], [look])
+    agent.run("look")
+    assert (step(agent, 1).observations, step(agent, 2).observations) == ("me", "me\nme")
+
+
+def test_calls_with_the_same_id_are_different_calls(make):
+    replies = [calls(("echo", {"text": "a"}), ("echo", {"text": "b"}), ids=["same", "same"]), final("ok")]
+    agent = make(replies, [echo])
+    events = list(agent.events("twice"))
+    assert step(agent).observations == "a\nb"
+    assert len({event.call for event in of(ToolCalled, events)}) == 3
+
+
+# errors
+
+
+def test_of_several_calls_one_fails_and_the_results_of_the_others_are_kept(make):
+    def fail(text):
+        raise LookupError("no such page")
+
+    replies = [calls(("echo", {"text": "a"}), ("fail", {}), ("echo", {"text": "b"})), final("ok")]
+    agent = make(replies, [echo, Called("fail", fail)])
+    events = list(agent.events("try"))
+    assert step(agent).observations == "a\nb"
+    assert type(step(agent).error).__name__ == "AgentToolExecutionError"
+    for told in ("'fail'", "LookupError: no such page", "a\nb"):
+        assert told in read(agent.model.requests[-1])
+    assert sorted(event.ok for event in of(ToolReturned, events)) == [False, True, True, True]
+    assert agent.answer == "ok"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("ekko", {}), "There is no tool 'ekko'; there are: echo"),
+        (("echo", {"txt": "a"}), "did you mean 'text'"),
+        (("echo", {"text": 3}), "a string for 'text'"),
+        (("echo", {3: "a"}), "no argument 3"),
+        (("echo", [1]), "a string for 'text'"),
+        (("final_answer", {}), "needs the argument 'answer'"),
+        ((None, {}), "There is no tool None"),
+        ((["echo"], {}), "There is no tool ['echo']"),
+        (({}, None), "There is no tool {}"),
+    ],
+)
+def test_a_call_that_cannot_be_made_is_told_and_none_beside_it_is_made(make, wrong, said):
+    agent = make([calls(wrong), calls(("echo", {"text": "a"}), wrong), final("ok")], [echo])
+    events = list(agent.events("try"))
+    assert said in read(agent.model.requests[1])
+    assert [event.tool for event in of(ToolCalled, events)] == ["final_answer"]
+    assert agent.answer == "ok"
+
+
+@pytest.mark.parametrize("beside", [[("echo", {"text": "a"})], [("final_answer", {"answer": 1})]])
+def test_final_answer_beside_other_calls_is_no_answer(make, beside):
+    agent = make([calls(("final_answer", {"answer": 2}), *beside), final("ok")], [echo])
+    events = list(agent.events("answer"))
+    assert agent.answer == "ok"
+    assert "alone" in step(agent).error.message
+    assert len(of(ToolCalled, events)) == 1
+
+
+@pytest.mark.parametrize("number", [0, MOST_CALLS + 1])
+def test_a_reply_holds_a_sensible_number_of_calls(make, number):
+    agent = make([calls(*[("echo", {})] * number, text="[]"), final("ok")], [echo])
+    assert len(of(ToolCalled, agent.events("many"))) == 1
+    assert type(step(agent).error).__name__ == "AgentParsingError"
+
+
+class Unreadable:
+    def __repr__(self):
+        raise RuntimeError("nothing to see")
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("cannot say")
+
+
+def unspeakable(text):
+    raise Unspeakable
+
+
+def test_what_cannot_be_encoded_is_kept_as_it_is(make):
+    lock = threading.Lock()
+    agent = make([calls(("give", {})), final("ok")], [Called("give", lambda text: lock)])
+    events = list(agent.events("give"))
+    assert step(agent).observations == str(lock)
+    assert of(ToolReturned, events)[0].value["$"] == "remote"
+    assert Journal(agent.journal).events(agent.run_id) == [event for event in events if event.durable]
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (Called("bad", lambda text: Unreadable()), "nothing to see"),
+        (Called("bad", unspeakable), "Unspeakable"),
+        (Called("bad", lambda text: 3, "image"), "AgentImage takes"),
+        (Called("bad", lambda text: "/no/such/picture.png", "image"), "No such file"),
+    ],
+)
+def test_a_result_that_cannot_be_read_is_an_error_of_its_tool(make, bad, said):
+    agent = make([calls(("bad", {})), calls(("echo", {"text": "a"}), ("bad", {})), final("ok")], [echo, bad])
+    events = list(agent.events("try"))
+    assert agent.answer == "ok"
+    assert said in step(agent, 1).error.message
+    assert step(agent, 2).observations == "a"
+    assert not [event for event in of(ToolReturned, events) if event.tool == "bad" and event.ok]
+
+
+# replies
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"name": "echo", "arguments": {"text": "hi"}}',
+        'I call it.\n```json\n{"name": "echo", "arguments": "{\\"text\\": \\"hi\\"}"}\n```',
+        ChatMessage(MessageRole.ASSISTANT, [{"type": "text", "text": '{"name": "echo", "arguments": "hi"}'}]),
+        calls(("echo", '{"text": "hi"}')),
+        calls(("echo", "hi")),
+        calls(("echo", {"text": "hi"}), ids=[None]),
+    ],
+)
+def test_a_call_is_read_in_whatever_form_it_comes(make, reply):
+    agent = make([reply, final("ok")], [echo])
+    agent.run("say hi")
+    assert step(agent).observations == "hi"
+
+
+@pytest.mark.parametrize("reply", ["", "Hello.", '{"name": "echo", "argum', ChatMessage(MessageRole.ASSISTANT, None)])
+def test_a_reply_without_a_call_is_answered_with_the_form(make, reply):
+    agent = make([reply, final("ok")], [echo])
+    assert agent.run("say hi") == "ok"
+    assert type(step(agent).error).__name__ == "AgentParsingError"
+
+
+@pytest.mark.parametrize("reply", [None, 3, ["a"], {"role": "assistant"}])
+def test_a_model_that_returns_no_message_ends_the_run_with_its_reason(make, reply):
+    agent = make([lambda said: reply])
+    with pytest.raises(AgentGenerationError, match="has to return a ChatMessage"):
+        agent.run("ask")
+
+
+class Halving(Model):
+    """Streams the beginning of a reply, then breaks."""
+
+    def generate_stream(self, messages, **options):
+        yield ChatMessageStreamDelta(content='{"name": "echo", ')
+        raise ConnectionError("gone")
+
+
+def test_half_a_reply_is_no_reply(make):
+    agent, events = make(Halving(), [echo], stream_outputs=True), []
+    with pytest.raises(AgentGenerationError, match="gone"):
+        list(watched(agent.events("ask"), events.append))
+    assert [event.text for event in of(ModelDelta, events)] == ['{"name": "echo", ']
+    stored = Journal(agent.journal).events(agent.run_id)
+    assert (stored[-1].state, of(ToolCalled, stored)) == ("error", [])
+
+
+# what is kept
+
+
+def picture(text):
+    return Image.new("RGB", (4, 3), text)
+
+
+def test_an_image_is_shown_kept_and_named(make):
+    seen = []
+
+    @tool
+    def size(of: Any) -> list:
+        """Tells the size.
+
+        Args:
+            of: of which image.
+        """
+        seen.append(of)
+        return list(of.size)
+
+    replies = [
+        calls(("draw", {"text": "red"})),
+        calls(("draw", {"text": "blue"}), ("echo", {"text": "x"}), ("draw", {"text": "green"})),
+        lambda said: calls(("size", {"of": name})) if (name := read(said).split("\n")[-1]) else None,
+        final("image.png"),
+    ]
+    agent = make(replies, [Called("draw", picture, "image"), size, echo])
+    answer = agent.run("draw")
+    pixels = [image.getpixel((0, 0)) for image in images(agent.model.requests[2])]
+    assert pixels == [(255, 0, 0), (0, 0, 255), (0, 128, 0)]
+    names = [*step(agent, 1).observations.split("\n"), *step(agent, 2).observations.split("\n")]
+    assert names[0] == "image.png" and names[2] == "x" and len(set(names)) == 4
+    assert seen[0].getpixel((0, 0)) == (0, 128, 0)
+    assert step(agent, 3).observations == "[4, 3]"
+    assert answer.getpixel((0, 0)) == (255, 0, 0)
+    assert agent.state["image.png"].size == (4, 3)
+
+
+@pytest.mark.parametrize("text", ["Saved to image.png", "image.png", "1_image.png"])
+def test_text_that_names_an_image_is_text(make, text):
+    agent = make([calls(("echo", {"text": text})), final("ok")], [echo])
+    assert agent.run("save") == "ok"
+    assert (step(agent).observations, step(agent).observations_images) == (text, None)
+
+
+def test_an_image_by_its_path_is_shown(make, tmp_path):
+    path = str(tmp_path / "picture.png")
+    picture("red").save(path)
+    agent = make([calls(("draw", {})), final("ok")], [Called("draw", lambda text: path, "image")])
+    agent.run("draw")
+    assert images(agent.model.requests[1])[0].size == (4, 3)
+
+
+def test_a_sound_is_kept_under_a_name(make, tmp_path):
+    path = str(tmp_path / "sound.wav")
+    with wave.open(path, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(b"\0\0" * 10)
+    heard = []
+    tools = [Called("record", lambda text: path, "audio"), Called("hear", heard.append)]
+    agent = make([calls(("record", {})), calls(("hear", {"text": "audio.mp3"})), final("ok")], tools)
+    agent.run("listen")
+    assert (step(agent).observations, step(agent).observations_images) == ("audio.mp3", None)
+    assert heard == [path]
+
+
+def test_variables_are_passed_by_name_and_last_as_long_as_the_conversation(make):
+    table = pd.DataFrame({"x": [1, 2]})
+
+    @tool
+    def rows(of: Any) -> int:
+        """Counts rows.
+
+        Args:
+            of: of what.
+        """
+        return len(of)
+
+    count = calls(("rows", {"of": "table"}))
+    agent = make([count, final("a"), count, final("b"), count, final("c")], [rows])
+    agent.run("count", additional_args={"table": table})
+    assert agent.state["table"] is table
+    agent.run("again", reset=False)
+    assert [agent.memory.steps[at].observations for at in (1, 4)] == ["2", "2"]
+    agent.run("afresh")
+    assert (agent.state, step(agent).observations) == ({}, "5")  # of the word itself
+
+
+# limits and stops
+
+
+def test_a_budget_of_calls_holds_for_calls_side_by_side(make):
+    made = []
+    agent = make([calls(*[("note", {})] * 4), "two"], [Called("note", made.append)], budget=Budget(tool_calls=2))
+    result = agent.run("note", return_full_result=True)
+    assert (len(made), result.state, result.output) == (2, "budget", "two")
+
+
+@pytest.mark.parametrize("beside", [[], [("echo", {"text": "a"})]])
+def test_keyboard_interrupt_in_a_tool(make, beside):
+    def press(text):
+        raise KeyboardInterrupt
+
+    agent = make([calls(("press", {}), *beside), final("ok")], [Called("press", press), echo])
+    if beside:  # in a thread of the pool nobody has pressed anything
+        assert agent.run("press") == "ok"
+        assert "KeyboardInterrupt" in step(agent).error.message
+        return
+    with pytest.raises(KeyboardInterrupt):
+        agent.run("press")
+    assert Journal(agent.journal).events(agent.run_id)[-1].state == "interrupted"
+    assert agent.run("again") == "ok"
+
+
+def hanging(go_on, made):
+    """A tool that says that it has begun, and hangs."""
+
+    def hang(text):
+        made.append(text)
+        emit(ToolProgress(tool="hang", text="begun"))
+        go_on.wait(WAIT)
+        return "too late"
+
+    return Called("hang", hang)
+
+
+def left(tool_name):
+    """Threads in which a call goes on though nobody waits for it."""
+    return [thread for thread in threading.enumerate() if thread.name == f"tool {tool_name}"]
+
+
+def test_an_interrupt_waits_for_no_call_and_those_that_wait_for_room_are_not_made(make):
+    go_on, made = threading.Event(), []
+    replies = [calls(*[("hang", {})] * 5), calls(("echo", {"text": "a"}), ("echo", {"text": "b"})), final("ok")]
+    agent = make(replies, [hanging(go_on, made), echo], max_tool_threads=1)
+    events = []
+    for event in agent.events("hang"):
+        events.append(event)
+        if isinstance(event, ToolProgress):  # all five have been started
+            agent.interrupt()
+    assert (events[-1].state, len(of(ToolReturned, events))) == ("interrupted", 5)
+    others = left("hang")
+    assert len(others) == 5
+    assert agent.run("again") == "ok"  # while the first still hangs
+    assert step(agent).observations == "a\nb"
+    go_on.set()
+    for thread in others:
+        thread.join(WAIT)
+    assert len(made) == 1
+
+
+def test_an_interrupt_cancels_async_tools(make):
+    canceled = threading.Event()
+
+    @tool
+    async def hang() -> str:
+        """Hangs."""
+        emit(ToolProgress(tool="hang", text="begun"))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            canceled.set()
+
+    agent = make([calls(("hang", {}))], [hang])
+    for event in agent.events("hang"):
+        if isinstance(event, ToolProgress):
+            agent.interrupt()
+    assert event.state == "interrupted"
+    assert canceled.wait(WAIT)
+
+
+def test_a_reader_that_leaves_stops_the_calls(make):
+    go_on, made = threading.Event(), []
+    replies = [calls(("hang", {}), ("hang", {})), final("ok")]
+    agent = make(replies, [hanging(go_on, made)], max_tool_threads=1)
+    stream = agent.events("hang")
+    next(event for event in stream if isinstance(event, ToolProgress))
+    stream.close()
+    others = left("hang")
+    assert len(others) == 2
+    go_on.set()
+    for thread in others:
+        thread.join(WAIT)
+    assert len(made) == 1
+    assert agent.run("again") == "ok"
+
+
+# events
+
+
+def test_progress_tells_its_call_and_a_flood_of_it_is_thinned_out(make):
+    def work(text):
+        for number in range(1000):
+            emit(ToolProgress(tool="work", done=number, total=1000))
+        return text
+
+    agent = make([calls(("work", {"text": "a"}), ("work", {"text": "b"})), final("ok")], [Called("work", work)])
+    events = list(agent.events("work"))
+    told = of(ToolProgress, events)
+    assert {event.call for event in told} == {event.call for event in of(ToolCalled, events)[:2]}
+    assert len(told) < 500
+    assert all(event.run == agent.run_id for event in told)
+    for call in {event.call for event in told}:
+        assert [event.done for event in told if event.call == call][-1] == 999
+
+
+def test_a_step_is_told_in_order(make):
+    agent = make([calls(("echo", {"text": "a"}), text="I ask."), final(["x", {"y": 1}])], [echo])
+    events = list(agent.events("ask"))
+    kinds = [event.kind for event in events if event.step == 1]
+    assert kinds == [
+        "step_started", "model_replied", "action_proposed", "tool_called", "tool_returned", "action_finished",
+        "step_finished",
+    ]  # fmt: skip
+    last = of(ActionFinished, events)[-1]
+    assert (last.final, last.value) == (True, ["x", {"y": 1}])
+    assert of(RunFinished, events)[-1].state == "success"

@@ -1,0 +1,340 @@
+"""Plain tools run on the thread of the outermost action, whichever agent calls them: with real children, a real sqlite3
+connection of that thread, and real interrupts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import signal
+import sqlite3
+import threading
+
+import pytest
+
+from smol_kernel import ChatMessage, CodeAgent, ScriptedModel, ToolCallingAgent, tool
+from smol_kernel.events import ActionFinished, RunFinished, RunStarted, ToolCalled, ToolReturned
+from smol_kernel.executors.tool_thread import ToolThread, tools_on
+
+
+@pytest.fixture
+def base():
+    base = sqlite3.connect(":memory:")
+    base.execute("create table t (n)")
+    base.execute("insert into t values (42)")
+    yield base
+    base.close()
+
+
+@pytest.fixture
+def query(base):
+    @tool
+    def query(sql: str) -> list:
+        """Rows of the base.
+
+        Args:
+            sql: A statement.
+        """
+        return [list(row) for row in base.execute(sql)]
+
+    return query
+
+
+@pytest.fixture
+def made():
+    """Makes agents; their children end with the test."""
+    agents = []
+
+    def make(kind, *replies, name=None, **options):
+        agent = kind(
+            options.pop("tools", []),
+            ScriptedModel(list(replies)),
+            name=name,
+            description=f"the agent {name}",
+            journal=options.pop("journal", False),
+            verbosity_level=0,
+            **options,
+        )
+        agents.append(agent)
+        return agent
+
+    yield make
+    for agent in agents:
+        agent.cleanup()
+
+
+def code(source):
+    return f"```python\n{source}\n```"
+
+
+def calls(*wanted):
+    """A reply with structured calls, each a pair of name and arguments."""
+    made = [
+        {"id": f"id{number}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for number, (name, arguments) in enumerate(wanted)
+    ]
+    return ChatMessage.from_dict({"role": "assistant", "content": "", "tool_calls": made})
+
+
+SQL = {"sql": "select n from t"}
+
+
+def asks_the_base(made, kind, query, name):
+    """An agent that answers with what `query` gave."""
+    if kind is CodeAgent:
+        return made(kind, code("final_answer(query('select n from t')[0][0])"), name=name, tools=[query])
+    replies = calls(("query", SQL)), lambda messages: calls(("final_answer", {"answer": messages[-1].text}))
+    return made(kind, *replies, name=name, tools=[query])
+
+
+@pytest.mark.parametrize("called", [CodeAgent, ToolCallingAgent])
+@pytest.mark.parametrize("caller", [CodeAgent, ToolCallingAgent])
+def test_a_connection_of_this_thread_works_in_a_called_agent(made, query, caller, called):
+    reader = asks_the_base(made, called, query, "reader")
+    if caller is CodeAgent:
+        boss = made(caller, code("final_answer(reader('read it'))"), managed_agents=[reader])
+    else:
+        told = lambda messages: calls(("final_answer", {"answer": messages[-1].text}))  # noqa: E731
+        boss = made(caller, calls(("reader", {"task": "read it"})), told, managed_agents=[reader])
+    assert "42" in boss.run("what is in the base?")
+
+
+def test_agents_at_work_side_by_side_take_turns_and_their_callers_go_on(made, base, query):
+    inside = threading.Lock()
+
+    @tool
+    def count(who: str) -> int:
+        """Counts a call.
+
+        Args:
+            who: The caller.
+        """
+        assert inside.acquire(blocking=False), "two plain tools at once"
+        with base:
+            base.execute("insert into t values (?)", [who])
+        inside.release()
+        return 1
+
+    source = "final_answer(sum(count('{0}') for _ in range(5)))"
+    one, two = (made(CodeAgent, code(source.format(name)), name=name, tools=[count]) for name in ("one", "two"))
+    gathered = "import asyncio\nmine = [count.aio('boss') for _ in range(5)]\n"
+    gathered += "final_answer(await asyncio.gather(one.aio('x'), two.aio('x'), *mine))"
+    boss = made(CodeAgent, code(gathered), managed_agents=[one, two], tools=[count])
+    first, second, *rest = boss.run("count")
+    assert ("5" in first, "5" in second, rest) == (True, True, [1] * 5)
+    assert base.execute("select n, count(*) from t where n != 42 group by n order by n").fetchall() == [
+        ("boss", 5),
+        ("one", 5),
+        ("two", 5),
+    ]
+
+
+def test_a_call_two_agents_down_comes_straight_to_this_thread(made, query):
+    reader = asks_the_base(made, CodeAgent, query, "reader")
+    between = made(CodeAgent, code("final_answer(reader('x'))"), name="between", managed_agents=[reader])
+    boss = made(CodeAgent, code("final_answer(between('x'))"), managed_agents=[between])
+    assert "42" in boss.run("go")
+
+
+def test_an_agent_run_by_a_plain_tool_waits_for_no_thread_that_is_busy(made, query):
+    inner = made(CodeAgent, code("final_answer(here())"), tools=[here_or_not()])
+
+    @tool
+    def awaited() -> bool:
+        """Has an agent work, in a thread of its own, while this one waits."""
+        return asyncio.run(inner.arun("where?"))
+
+    called = made(CodeAgent, code("final_answer(awaited())"), name="called", tools=[awaited])
+    boss = made(CodeAgent, code("final_answer(called('x'))"), managed_agents=[called])
+    assert boss.run("go").endswith("False")
+
+
+def here_or_not():
+    this = threading.get_ident()
+
+    @tool
+    def here() -> bool:
+        """Whether this is the thread of the test."""
+        return threading.get_ident() == this
+
+    return here
+
+
+def test_a_person_is_asked_on_this_thread_by_called_agents_too(made):
+    asked, this = [], threading.get_ident()
+
+    def ask(prompt, password):
+        asked.append((prompt, threading.get_ident() == this))
+        return "Ada"
+
+    called = made(CodeAgent, code("final_answer(input('Name? '))"), name="called")
+    boss = made(CodeAgent, code("final_answer(called('x'))"), managed_agents=[called])
+    boss.python_executor.ask_person = ask
+    assert "Ada" in boss.run("go")
+    assert asked == [("Name? ", True)]
+
+
+def test_nobody_to_ask_is_an_error_in_a_called_agent(made):
+    asks = "try:\n    input('Name? ')\nexcept EOFError as error:\n    final_answer(str(error))"
+    called = made(CodeAgent, code(asks), name="called")
+    boss = made(CodeAgent, code("final_answer(called('x'))"), managed_agents=[called])
+    assert "nobody" in boss.run("go")
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_an_interrupt_in_a_called_agents_tool_stops_both_runs(made, kind):
+    @tool
+    def press() -> None:
+        """Presses Ctrl-C."""
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait()
+
+    reply = code("press()") if kind is CodeAgent else calls(("press", {}))
+    called = made(kind, reply, name="called", tools=[press])
+    ended = end_of(called)
+    replies = code("kept = 7\ncalled('x')"), code("final_answer(kept)")
+    boss = made(CodeAgent, *replies, managed_agents=[called])
+    with pytest.raises(KeyboardInterrupt):
+        boss.run("go")
+    assert ended.get(timeout=60).state == "interrupted"
+    assert boss.run("go on", reset=False) == 7  # its child lives on
+
+
+def test_a_stop_is_heard_by_an_agent_whose_call_waits_its_turn(made):
+    boss_inside, release, called = threading.Event(), threading.Event(), []
+
+    @tool
+    def hold() -> None:
+        """Holds the thread."""
+        boss_inside.set()
+        release.wait(60)
+
+    @tool
+    def waiting() -> None:
+        """Is never called."""
+        called.append(True)
+
+    worker = made(CodeAgent, code("waiting()"), name="worker", tools=[waiting])
+    source = "import asyncio\nwork = asyncio.ensure_future(worker.aio('x'))\n"
+    source += "ready()\nawait asyncio.gather(work, hold.aio())"
+
+    @tool
+    def ready() -> None:
+        """Nothing."""
+
+    boss = made(CodeAgent, code(source), tools=[hold, ready], managed_agents=[worker])
+    ended = end_of(worker)
+
+    def stop():
+        boss_inside.wait(60)
+        boss.interrupt()
+        assert ended.get(timeout=60).state == "interrupted"
+        release.set()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    *_, last = boss.events("go")
+    stopper.join()
+    assert not called
+    assert last.state == "interrupted"
+
+
+def end_of(agent):
+    """A queue that gets the last event of the agent's next run."""
+    events, ended = agent.events, queue.SimpleQueue()
+
+    def watched(*args, **kwargs):
+        for event in events(*args, **kwargs):
+            if isinstance(event, RunFinished):
+                ended.put(event)
+            yield event
+
+    agent.events = watched
+    return ended
+
+
+class Front(ToolThread):
+    """A thread of its own for plain tools, as a front has one."""
+
+    def __init__(self):
+        self.jobs = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self.work)
+        self.thread.start()
+
+    def work(self):
+        while (job := self.jobs.get()) is not None:
+            try:
+                job.run()
+            except BaseException as error:
+                job.error = error
+            job.tell()
+
+    def submit(self, job):
+        self.jobs.put(job)
+
+    def ask_person(self, prompt, password):
+        return threading.current_thread().name
+
+    def close(self):
+        self.jobs.put(None)
+        self.thread.join()
+
+
+@pytest.fixture
+def front():
+    front = Front()
+    front.thread.name = "front"
+    yield front
+    front.close()
+
+
+@tool
+def where() -> str:
+    """The thread that this runs on."""
+    return threading.current_thread().name
+
+
+@tool
+def fail() -> None:
+    """Fails."""
+    raise LookupError("no such thing")
+
+
+def test_a_front_has_the_tools_of_all_agents_on_its_thread(made, front):
+    called = made(CodeAgent, code("final_answer(where() + ' ' + input('?'))"), name="called", tools=[where])
+    boss = made(
+        CodeAgent, code("final_answer((where(), input('?'), called('x')))"), tools=[where], managed_agents=[called]
+    )
+    with tools_on(front):
+        mine, asked, theirs = boss.run("go")
+    assert (mine, asked, theirs.split()[-2:]) == ("front", "front", ["front", "front"])
+
+
+def test_a_call_on_the_fronts_thread_is_told_in_order_and_its_error_reaches_the_action(made, front):
+    source = "try:\n    fail()\nexcept LookupError as error:\n    final_answer(str(error))"
+    agent = made(CodeAgent, code(source), tools=[fail])
+    with tools_on(front):
+        events = list(agent.events("go"))
+    told = [event for event in events if isinstance(event, ToolCalled | ToolReturned | ActionFinished)]
+    assert [type(event).__name__ for event in told] == ["ToolCalled", "ToolReturned", "ActionFinished"]
+    assert (told[0].blocking, told[1].ok, told[1].error_type) == (True, False, "LookupError")
+    assert agent.answer == "no such thing"
+
+
+def test_a_single_structured_call_runs_on_the_fronts_thread(made, front):
+    agent = made(
+        ToolCallingAgent, calls(("where", {})), lambda m: calls(("final_answer", {"answer": m[-1].text})), tools=[where]
+    )
+    with tools_on(front):
+        assert "front" in agent.run("where?")
+
+
+def test_every_run_has_its_beginning_and_end(made, query):
+    reader = asks_the_base(made, CodeAgent, query, "reader")
+    boss = made(CodeAgent, code("final_answer(reader('x'))"), managed_agents=[reader])
+    events = list(boss.events("go"))
+    runs = [event.run for event in events if isinstance(event, RunStarted)]
+    assert runs == [event.run for event in events if isinstance(event, RunFinished)][::-1]
+    [called] = [event for event in events if isinstance(event, ToolCalled) and event.tool == "query"]
+    assert called.run == runs[1]
