@@ -89,7 +89,7 @@ def test_steps_are_counted_over_the_whole_run(caller):
     [
         ({"input_tokens": 15}, "20 of 15 input tokens"),
         ({"output_tokens": 10}, "10 of 10 output tokens"),
-        ({"cost": 0.03}, "0.04 of 0.03 cost"),
+        ({"cost": 0.03}, "$0.04 of $0.03"),
     ],
 )
 def test_where_tokens_or_money_are_used_up_the_model_is_not_asked_again(caller, limit, said):

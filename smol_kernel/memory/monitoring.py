@@ -66,7 +66,7 @@ class AgentLogger:
         self._say(str(error_message), LogLevel.ERROR)
 
     def log_markdown(
-        self, content: str, title: str | None = None, level: int | LogLevel = LogLevel.INFO, style: str = ""
+        self, content: str, title: str | None = None, level: int | LogLevel = LogLevel.INFO, style: str = "#d4b702"
     ) -> None:
         """Print text, under a title if it has one. `style` is accepted and not used."""
         self._say("\n".join(filter(None, [title, str(content)])), level)
