@@ -79,7 +79,14 @@ def test_inputs_are_whole_in_the_child_and_a_line_each_in_the_prompt(make, child
         executor=child,
     )
     answer = agent.run("look", reset=False, additional_args=given)
-    assert [tuple(x) if isinstance(x, tuple) else x for x in answer] == [3000, (1000, 2), (300, 300), (64, 48), 25000, 3]
+    assert [tuple(x) if isinstance(x, tuple) else x for x in answer] == [
+        3000,
+        (1000, 2),
+        (300, 300),
+        (64, 48),
+        25000,
+        3,
+    ]
     task = request(agent).partition("Task:\n")[2]
     assert len(task) < 1500
     lines = [line for line in task.splitlines() if line.startswith("- `")]
@@ -222,7 +229,9 @@ class Own:
         if "fail" in code_action:
             raise ValueError("it failed")
         final = code_action.startswith("final_answer")
-        return CodeOutput(eval(code_action, {"final_answer": lambda x: x, **self.tools, **self.variables}), "log", final)
+        return CodeOutput(
+            eval(code_action, {"final_answer": lambda x: x, **self.tools, **self.variables}), "log", final
+        )
 
 
 class OwnOfOurs(Own, PythonExecutor):
@@ -329,7 +338,12 @@ def test_tools_may_change_between_runs_and_under_one(make, child):
         agent.tools["found"] = found
         agent.tools.pop("look", None)
 
-    replies = [call("look", place="a"), call("look", place="a"), call("found", place="a"), call("final_answer", answer=1)]
+    replies = [
+        call("look", place="a"),
+        call("look", place="a"),
+        call("found", place="a"),
+        call("final_answer", answer=1),
+    ]
     agent = make(replies, [look], kind=ToolCallingAgent, step_callbacks=[give])
     assert agent.run("search") == 1
     assert "nothing at a" in request(agent, 1)

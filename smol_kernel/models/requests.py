@@ -142,7 +142,7 @@ def _json_schema(spec: Mapping[str, Any]) -> dict[str, Any]:
             schema[key] = _json_schema(value)
         elif key in ("anyOf", "oneOf", "allOf", "prefixItems") and isinstance(value, list):
             schema[key] = [_json_schema(inner) if isinstance(inner, Mapping) else inner for inner in value]
-        elif key not in ("type", "nullable"):  # what may be null may be left out, which is said by `required`
+        elif key != "type":
             schema[key] = value
     return schema
 
