@@ -7,7 +7,7 @@ import numpy
 import pandas
 import pytest
 from PIL import Image
-from replies import call, code, only, request
+from scripted_replies import call, code, of, request
 
 import smol_kernel
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
@@ -79,14 +79,7 @@ def test_inputs_are_whole_in_the_child_and_a_line_each_in_the_prompt(make, child
         executor=child,
     )
     answer = agent.run("look", reset=False, additional_args=given)
-    assert [tuple(x) if isinstance(x, tuple) else x for x in answer] == [
-        3000,
-        (1000, 2),
-        (300, 300),
-        (64, 48),
-        25000,
-        3,
-    ]
+    assert answer == [3000, (1000, 2), (300, 300), (64, 48), 25000, 3]
     task = request(agent).partition("Task:\n")[2]
     assert len(task) < 1500
     lines = [line for line in task.splitlines() if line.startswith("- `")]
@@ -163,9 +156,9 @@ def test_figures_of_an_action_come_back_as_pictures(make, child):
 
 def test_without_reset_conversation_namespace_and_numbers_go_on(make, child):
     agent = make([code("n = 1\nfinal_answer(n)"), code("final_answer(n + 1)")], executor=child)
-    first = list(agent.events("one", reset=False))[0].run
+    first, *_ = agent.events("one", reset=False)
     events = list(agent.events("two", reset=False))
-    assert (agent.answer, events[0].continues) == (2, first)
+    assert (agent.answer, events[0].continues) == (2, first.run)
     assert [type(step).__name__ for step in agent.memory.steps] == ["TaskStep", "ActionStep"] * 2
     assert len(agent.monitor.step_durations) == 2
 
@@ -228,10 +221,8 @@ class Own:
     def __call__(self, code_action):
         if "fail" in code_action:
             raise ValueError("it failed")
-        final = code_action.startswith("final_answer")
-        return CodeOutput(
-            eval(code_action, {"final_answer": lambda x: x, **self.tools, **self.variables}), "log", final
-        )
+        names = {"final_answer": lambda x: x, **self.tools, **self.variables}
+        return CodeOutput(eval(code_action, names), "log", code_action.startswith("final_answer"))
 
 
 class OwnOfOurs(Own, PythonExecutor):
@@ -338,13 +329,8 @@ def test_tools_may_change_between_runs_and_under_one(make, child):
         agent.tools["found"] = found
         agent.tools.pop("look", None)
 
-    replies = [
-        call("look", place="a"),
-        call("look", place="a"),
-        call("found", place="a"),
-        call("final_answer", answer=1),
-    ]
-    agent = make(replies, [look], kind=ToolCallingAgent, step_callbacks=[give])
+    looks = [call(name, place="a") for name in ("look", "look", "found")]
+    agent = make([*looks, call("final_answer", answer=1)], [look], kind=ToolCallingAgent, step_callbacks=[give])
     assert agent.run("search") == 1
     assert "nothing at a" in request(agent, 1)
     assert "There is no tool 'look'" in request(agent, 2)
@@ -356,9 +342,9 @@ def test_names_that_clash_are_refused(make, kind):
     worker = make([], name="look", description="Looks.")
     twin = make([], name="twin", description="Looks.")
     for options in ({"tools": [look, look]}, {"managed_agents": [worker]}, {"managed_agents": [twin, twin]}):
-        with pytest.raises(ConfigError, match="called '(look|twin)'"):
+        with pytest.raises(ConfigError, match=r"called '(look|twin)'"):
             make([], kind=kind, **{"tools": [look], **options})
-    with pytest.raises(ConfigError, match="needs a name and a description"):
+    with pytest.raises(ConfigError, match="with a name and a description"):
         make([], kind=kind, managed_agents=[make([])])
 
 
@@ -385,11 +371,11 @@ def test_a_list_of_models_is_a_fallback_told_in_events(make, tmp_path, stream):
     sound = ScriptedModel([call("look", place="a"), call("final_answer", answer=1)], model_id="second")
     agent = make([], [look], model=[broken, sound], kind=ToolCallingAgent, stream_outputs=stream)
     events = list(agent.events("search"))
-    (fell,) = only(events, ModelFellBack)
+    (fell,) = of(ModelFellBack, events)
     assert (fell.failed, fell.model, fell.step) == ("first", "second", 1)
     assert "down" in fell.reason
     assert events[-1].state == "success"
-    assert only(Journal(tmp_path / "journal.sqlite").events(agent.run_id), ModelFellBack) == [fell]
+    assert of(ModelFellBack, Journal(tmp_path / "journal.sqlite").events(agent.run_id)) == [fell]
 
 
 @pytest.mark.parametrize("wrong", ["gpt", None, 3, []])
@@ -472,8 +458,8 @@ def test_a_run_in_another_thread_ends_there(make, child):
     thread.start()
     thread.join(60)
     assert not thread.is_alive()
-    assert (seen[-1].state, only(seen, ActionFinished)[0].status, result) == ("interrupted", "interrupted", [])
-    assert only(seen, RunStarted)[0].max_steps == 20
+    assert (seen[-1].state, of(ActionFinished, seen)[0].status, result) == ("interrupted", "interrupted", [])
+    assert of(RunStarted, seen)[0].max_steps == 20
 
 
 def test_a_stop_before_the_run_does_not_keep_it_from_running(make):

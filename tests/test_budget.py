@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from model_server import ModelServer, Text
-from replies import call, code, counted, only, request
+from scripted_replies import call, code, counted, of, request
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError
@@ -56,7 +56,7 @@ def test_what_only_looks_like_a_number_is_refused(wrong):
 
 
 def test_a_budget_of_another_kind_is_refused_when_the_agent_is_made(caller):
-    with pytest.raises(ConfigError, match="budget is {'steps': 3}"):
+    with pytest.raises(ConfigError, match="budget is"):
         caller([], budget={"steps": 3})
 
 
@@ -100,7 +100,7 @@ def test_where_tokens_or_money_are_used_up_the_model_is_not_asked_again(caller, 
     assert (finished.state, finished.steps) == ("budget", 2)
     assert said in finished.error
     assert len(agent.model.requests) == 2
-    assert len(only(events, ToolReturned)) == 2  # what was paid for is still run
+    assert len(of(ToolReturned, events)) == 2  # what was paid for is still run
 
 
 def test_of_an_unknown_price_nothing_is_guessed(caller):
@@ -124,7 +124,7 @@ def test_of_unknown_token_counts_the_sum_is_unknown(caller):
 def test_a_plan_and_a_last_answer_are_looked_at_too(caller):
     agent = caller([counted("1. Look.", 30)], budget=Budget(input_tokens=20), planning_interval=1)
     events = list(agent.events("plan"))
-    assert [event.purpose for event in only(events, ModelReplied)] == ["plan"]
+    assert [event.purpose for event in of(ModelReplied, events)] == ["plan"]
     assert (events[-1].state, events[-1].steps) == ("budget", 1)
     agent = caller([counted(call("look", place="a"), 30)], budget=Budget(input_tokens=20), max_steps=1)
     result = agent.run("look", return_full_result=True)
@@ -144,8 +144,8 @@ def test_the_call_too_many_is_refused_in_the_child_and_ends_the_run(make):
     text += "        print(type(error).__name__, error)"
     agent = make([code(text), "Nothing."], [look], budget=Budget(tool_calls=2))
     events = list(agent.events("look"))
-    assert [event.ok for event in only(events, ToolReturned)] == [True, True, False]
-    logs = only(events, ActionFinished)[0].logs
+    assert [event.ok for event in of(ToolReturned, events)] == [True, True, False]
+    logs = of(ActionFinished, events)[0].logs
     assert "nothing at b" in logs
     assert "PermissionError The budget is used up: 3 of 2 tool calls." in logs
     assert (events[-1].state, agent.answer) == ("budget", "Nothing.")
@@ -154,7 +154,7 @@ def test_the_call_too_many_is_refused_in_the_child_and_ends_the_run(make):
 def test_the_structured_call_too_many_is_refused(caller):
     agent = caller([call("look", place="a"), call("look", place="b"), "Nothing."], budget=Budget(tool_calls=1))
     events = list(agent.events("look"))
-    assert [event.ok for event in only(events, ToolReturned)] == [True, False]
+    assert [event.ok for event in of(ToolReturned, events)] == [True, False]
     assert (events[-1].state, agent.answer) == ("budget", "Nothing.")
     assert "2 of 1 tool calls" in events[-1].error
 
@@ -204,7 +204,7 @@ def test_time_ends_a_hanging_tool(make, caller, never, kind):
         agent = make([code("hang()")], [hang], budget=Budget(seconds=3))
     events = list(agent.events("hang"))
     assert events[-1].state == "budget"
-    assert [event.ok for event in only(events, ToolReturned)] == [False]
+    assert [event.ok for event in of(ToolReturned, events)] == [False]
 
 
 def test_time_that_is_over_after_the_answer_does_no_harm(caller):
@@ -222,7 +222,7 @@ def test_a_stream_is_counted_once_and_cached_tokens_apart(caller):
         events = list(agent.events("look"))
     finished = events[-1]
     assert (finished.input_tokens, finished.output_tokens, finished.cached_tokens) == (33, 21, 12)
-    replied = only(events, ModelReplied)
+    replied = of(ModelReplied, events)
     assert [event.cached_tokens for event in replied] == [4, 4, 4]
     assert finished.cost == pytest.approx(sum(event.cost for event in replied))
     assert finished.cost > 0
@@ -237,8 +237,8 @@ def test_what_a_managed_agent_uses_is_its_callers_too(make, caller):
     boss = make([counted(code("worker('look')")), "not asked for"], managed_agents=[worker])
     boss.budget = Budget(input_tokens=100)
     events = list(boss.events("look"))
-    runs = {event.run: event.name for event in only(events, RunStarted)}
-    assert [(runs[event.run], event.state) for event in only(events, RunFinished)] == [
+    runs = {event.run: event.name for event in of(RunStarted, events)}
+    assert [(runs[event.run], event.state) for event in of(RunFinished, events)] == [
         ("worker", "budget"),
         (None, "budget"),
     ]

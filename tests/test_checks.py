@@ -7,7 +7,7 @@ import pandas
 import pydantic
 import pytest
 from PIL import Image
-from replies import call, code, only, request
+from scripted_replies import call, code, of, request
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError
@@ -64,10 +64,10 @@ def test_an_expression_sees_the_live_value(coder, check, wrong, right):
     setup = "import numpy as np, pandas as pd\nlimit = 7\ntable = pd.DataFrame({'a': [1]})\n"
     agent = coder([code(f"{setup}final_answer({wrong})"), *answers(right)], checks=[check])
     events = run(agent)
-    assert [(event.check, event.ok) for event in only(events, Checked)] == [(check, False), (check, True)]
+    assert [(event.check, event.ok) for event in of(Checked, events)] == [(check, False), (check, True)]
     assert events[-1].state == "success"
     assert f"The answer was not accepted. {check}: " in request(agent)
-    assert len(only(events, FinalAnswer)) == 1
+    assert len(of(FinalAnswer, events)) == 1
 
 
 def test_a_check_leaves_nothing_behind_and_can_fail_in_any_way(coder):
@@ -76,7 +76,7 @@ def test_a_check_leaves_nothing_behind_and_can_fail_in_any_way(coder):
     agent.max_steps = 2
     agent.model.replies = [*answers(1, 2), "None."]
     events = run(agent)
-    assert all("AttributeError" in event.reason for event in only(events, Checked))
+    assert all("AttributeError" in event.reason for event in of(Checked, events))
     agent = coder([code("final_answer([4])"), code("final_answer('answer' in globals() or [5])")], checks=checks[2:])
     agent.run("look", reset=False)
     agent.run("look", reset=False)
@@ -85,14 +85,14 @@ def test_a_check_leaves_nothing_behind_and_can_fail_in_any_way(coder):
 
 def test_what_a_check_prints_is_an_output_of_the_step(coder):
     events = run(coder(answers(1), checks=["print('seen', answer) is None"]))
-    assert [event.text for event in only(events, Output)] == ["seen 1\n"]
+    assert [event.text for event in of(Output, events)] == ["seen 1\n"]
 
 
 def test_the_first_check_that_fails_is_the_reason(coder):
     agent = coder(answers(5, 15), checks=["answer > 10", "answer < 0", lambda answer: "never asked"], max_steps=1)
     agent.model.replies[1] = "Fifteen."
     events = run(agent)
-    assert [event.check for event in only(events, Checked)] == ["answer > 10"]
+    assert [event.check for event in of(Checked, events)] == ["answer > 10"]
 
 
 def test_a_check_that_hangs_is_ended_by_a_stop(coder):
@@ -102,8 +102,8 @@ def test_a_check_that_hangs_is_ended_by_a_stop(coder):
         events.append(event)
         if isinstance(event, Output):
             agent.interrupt()
-    assert (events[-1].state, only(events, Checked)[0].ok) == ("interrupted", False)
-    assert not only(events, FinalAnswer)
+    assert (events[-1].state, of(Checked, events)[0].ok) == ("interrupted", False)
+    assert not of(FinalAnswer, events)
 
 
 @pytest.mark.parametrize("wrong", ["answer >", "x = 1", 3, None])
@@ -178,8 +178,8 @@ def raises(answer):
 def test_a_function_says_why(make, check, reason):
     agent = caller(make, 1, 2, final_answer_checks=[check])
     events = list(agent.events("two"))
-    assert [event.reason for event in only(events, Checked)] == [reason, ""]
-    assert reason in only(events, StepFinished)[0].error
+    assert [event.reason for event in of(Checked, events)] == [reason, ""]
+    assert reason in of(StepFinished, events)[0].error
     assert reason in request(agent)
 
 
@@ -209,7 +209,7 @@ def test_a_refused_table_is_the_best_answer_where_the_last_words_are_empty(coder
 def test_what_was_checked_is_in_the_journal(make, tmp_path):
     agent = caller(make, 1, 2, checks=[says])
     agent.run("two")
-    stored = only(Journal(tmp_path / "journal.sqlite").events(agent.run_id), Checked)
+    stored = of(Checked, Journal(tmp_path / "journal.sqlite").events(agent.run_id))
     assert [(event.check, event.ok, event.step) for event in stored] == [("says", False, 1), ("says", True, 2)]
 
 
@@ -266,7 +266,7 @@ def test_checks_see_the_answer_as_it_is_typed(make):
     agent = caller(make, "1", "2", output_type=int, checks=[lambda answer: answer == 2])
     events = list(agent.events("two"))
     assert agent.answer == 2
-    assert only(events, FinalAnswer)[0].text == "2"
+    assert of(FinalAnswer, events)[0].text == "2"
 
 
 def test_a_last_answer_in_words_is_typed_too(make):
@@ -289,7 +289,7 @@ def test_the_same_action_again_and_again_is_told_then_ended(make):
     replies = [call("final_answer", answer=1)] * 9
     agent = make([*replies, "Nothing else."], kind=ToolCallingAgent, checks=[lambda answer: False], max_steps=30)
     events = list(agent.events("solve"))
-    told = [event for event in only(events, Checked) if event.check == "repetition"]
+    told = [event for event in of(Checked, events) if event.check == "repetition"]
     assert [event.step for event in told] == [3, 6, 9]
     assert "the same action 3 times in a row" in request(agent, 3)
     assert "in a row" not in request(agent, 2)
@@ -300,7 +300,7 @@ def test_the_same_action_again_and_again_is_told_then_ended(make):
 def test_the_same_error_again_and_again_is_told(coder):
     agent = coder([*(code(f"x{n} = 1\n1 / 0") for n in range(3)), *answers(1)])
     events = run(agent)
-    told = [event for event in only(events, Checked) if event.check == "repetition"]
+    told = [event for event in of(Checked, events) if event.check == "repetition"]
     assert [(event.step, event.ok) for event in told] == [(3, False)]
     assert "the same error 3 times in a row" in request(agent)
     assert events[-1].state == "success"
@@ -310,7 +310,7 @@ def test_replies_that_hold_no_action_are_an_error_like_any_other(make):
     agent = make([*(["What shall I do?"] * 9), "Nothing."], max_steps=30)
     events = list(agent.events("solve"))
     assert (events[-1].steps, agent.answer) == (9, "Nothing.")
-    assert not only(events, Notice)
+    assert not of(Notice, events)
 
 
 def test_what_differs_is_no_repetition(make):

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 from model_server import ModelServer, Status, Text, ToolCall
-from replies import code, only
+from scripted_replies import code, of
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentGenerationError
@@ -122,8 +122,8 @@ def test_each_request_extends_the_last_one_byte_for_byte(make, child, kind, stre
         events = list(agent.events("Find it.", reset=False, additional_args={"given": [1, 2]}))
     assert (events[-1].state, agent.answer) == ("max_steps_error", "Nothing.")
     assert len(server.requests) == len(behaviors)
-    assert [event.purpose for event in only(events, ModelReplied)].count("plan") == 4
-    assert sum(event.error is not None for event in only(events, StepFinished)) >= 4
+    assert [event.purpose for event in of(ModelReplied, events)].count("plan") == 4
+    assert sum(event.error is not None for event in of(StepFinished, events)) >= 4
     assert not breaks(sent(server))
 
 
@@ -142,7 +142,7 @@ def test_a_conversation_that_is_too_long_is_shortened_and_its_values_stay(make, 
         events = list(agent.events("Print it.", reset=False))
     assert (events[-1].state, agent.answer) == ("success", 12_000)
     assert server.refused
-    compacted = only(events, Compacted)
+    compacted = of(Compacted, events)
     assert compacted[0].steps[0] == 1
     texts = sent(server)
     assert len(breaks(texts)) == len(compacted)
@@ -150,7 +150,7 @@ def test_a_conversation_that_is_too_long_is_shortened_and_its_values_stay(make, 
     assert "0" * 3000 not in texts[-1]
     assert "0" * 100 in texts[-1]
     assert "3" * 3000 in texts[-1]  # the newest is whole
-    assert only(Journal(tmp_path / "journal.sqlite").events(agent.run_id), Compacted) == compacted
+    assert of(Compacted, Journal(tmp_path / "journal.sqlite").events(agent.run_id)) == compacted
 
 
 def test_structured_calls_are_shortened_too(make):
@@ -159,8 +159,8 @@ def test_structured_calls_are_shortened_too(make):
         agent = make([], [look], model=model(server), kind=ToolCallingAgent, planning_interval=9)
         events = list(agent.events("Look."))
     assert events[-1].state == "success"
-    assert len(only(events, PlanMade)) == 1
-    assert [number for event in only(events, Compacted) for number in event.steps] == [1, 2, 3]
+    assert len(of(PlanMade, events)) == 1
+    assert [number for event in of(Compacted, events) for number in event.steps] == [1, 2, 3]
 
 
 def test_a_last_answer_is_asked_for_in_a_shorter_conversation(make):
@@ -169,7 +169,7 @@ def test_a_last_answer_is_asked_for_in_a_shorter_conversation(make):
         agent = make([], [look], model=model(server), kind=ToolCallingAgent, max_steps=2)
         events = list(agent.events("Look."))
     assert (events[-1].state, agent.answer) == ("max_steps_error", "Much.")
-    assert only(events, Compacted)
+    assert of(Compacted, events)
 
 
 def test_pictures_go_first(make, child):
@@ -178,7 +178,7 @@ def test_pictures_go_first(make, child):
         agent = make([], model=model(server), executor=child)
         events = list(agent.events("Draw.", reset=False))
     assert events[-1].state == "success"
-    assert only(events, Compacted)
+    assert of(Compacted, events)
     assert [text.count("data:image/png") for text in sent(server)] == [0, 1, 2, 1]
 
 

@@ -1,7 +1,7 @@
 """Plans: when they are made, where they are kept, what callbacks may do with them."""
 
 import pytest
-from replies import call, code, counted, only, request
+from scripted_replies import call, code, counted, of, request
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentError, AgentGenerationError
@@ -42,12 +42,12 @@ def test_a_plan_comes_before_every_so_many_steps(planner, tmp_path):
     assert events[-1].state == "success"
     order = [type(event) for event in events if isinstance(event, PlanMade | StepStarted)]
     assert order == [PlanMade, StepStarted, StepStarted, PlanMade, StepStarted, StepStarted]
-    assert [(event.plan, event.step) for event in only(events, PlanMade)] == [("1. Look.", 1), ("2. Look again.", 3)]
+    assert [(event.plan, event.step) for event in of(PlanMade, events)] == [("1. Look.", 1), ("2. Look again.", 3)]
     purposes = ["plan", "action", "action", "plan", "action", "action"]
-    assert [event.purpose for event in only(events, ModelReplied)] == purposes
+    assert [event.purpose for event in of(ModelReplied, events)] == purposes
     kinds = [TaskStep, PlanningStep, ActionStep, ActionStep, PlanningStep, ActionStep, ActionStep]
     assert [type(step) for step in agent.memory.steps] == kinds
-    assert only(Journal(tmp_path / "journal.sqlite").events(agent.run_id), PlanMade) == only(events, PlanMade)
+    assert of(PlanMade, Journal(tmp_path / "journal.sqlite").events(agent.run_id)) == of(PlanMade, events)
 
 
 def test_the_first_plan_is_asked_for_otherwise_than_later_ones_and_tells_the_steps_left(planner):
@@ -100,8 +100,8 @@ def test_a_plan_that_a_callback_rewrites_is_what_the_model_reads(planner):
     agent = planner(SCRIPT, step_callbacks={PlanningStep: rewrite})
     events = list(agent.events("search"))
     assert "1. Look.\n2. Ask the people." in request(agent, 1)
-    assert only(events, PlanMade)[0].plan == "1. Look.\n2. Ask the people."
-    assert only(events, MemoryEdited)[0].changes == {"plan": "1. Look.\n2. Ask the people."}
+    assert of(PlanMade, events)[0].plan == "1. Look.\n2. Ask the people."
+    assert of(MemoryEdited, events)[0].changes == {"plan": "1. Look.\n2. Ask the people."}
 
 
 def test_a_callback_may_stop_the_run_at_its_plan_and_it_can_go_on(planner):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from replies import call, code, request
+from scripted_replies import call, code, request
 
 import smol_kernel
 from smol_kernel.agents.prompts import EMPTY_PROMPT_TEMPLATES, populate_template
@@ -258,7 +258,7 @@ def test_a_best_answer_of_an_agent_that_replies_in_json(make, child):
 def test_a_model_of_the_users_own_gets_the_options_it_knows(make):
     class Plain(Model):
         def generate(self, messages, stop_sequences=None, tools_to_call_from=None, **kwargs):
-            asked.append((stop_sequences, [tool.name for tool in tools_to_call_from], kwargs))
+            asked.append((stop_sequences, sorted(tool.name for tool in tools_to_call_from), kwargs))
             return call("final_answer", answer=1)
 
     asked = []
