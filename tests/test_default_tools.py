@@ -164,6 +164,7 @@ def test_encodings(web, body, content_type, text):
 def test_a_secret_goes_nowhere_else(web, caplog):
     secret = "s3cret/key+"
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")  # LiteLLM silences it
     web["/x"] = Json({"error": f"bad key {secret}"}, 403)
     told = error_of(web.url("/x"), params={"key": secret}, headers={"X-Key": secret}, secrets=[secret])
     assert told.endswith('answered 403 Forbidden: {"error": "bad key (key)"}')

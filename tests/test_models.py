@@ -157,7 +157,7 @@ def test_tools_are_offered_and_a_call_comes_back():
         "type": "object",
         "properties": {
             "query": {"type": "string", "description": "What for."},
-            "limit": {"type": "integer", "description": "How many."},
+            "limit": {"type": "integer", "nullable": True, "default": 5, "description": "How many."},
         },
         "required": ["query"],
     }

@@ -217,7 +217,7 @@ def test_the_tree_shows_agents_it_calls_and_hands_over_to():
     lines = agent_tree(boss()).splitlines()
     assert lines[0] == "boss: CodeAgent · some-model — Leads."
     assert "├─ helper: ToolCallingAgent · some-model — Greets people." in lines
-    assert "│  └─ greeter(who: str) -> str — Greets." in lines
+    assert "│  ├─ greeter(who: str) -> str — Greets." in lines
     assert "└─ hands over to last: ToolCallingAgent · some-model — Has the last word." in lines
 
 
