@@ -10,24 +10,17 @@ from PIL import Image
 from scripted_replies import calls, code, final, images, of, read
 
 from smol_kernel.agents.code_agent import CodeAgent
-from smol_kernel.agents.managed_agent import AgentRecipe
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
-from smol_kernel.errors import AgentError, ConfigError, SmolError
 from smol_kernel.events import (
-    ActionFinished,
     FinalAnswer,
     RunFinished,
     RunStarted,
-    StepStarted,
     ToolCalled,
     ToolReturned,
 )
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
-from smol_kernel.memory.budget import Budget
-from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.monitoring import LogLevel
-from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import Checked
+from smol_kernel.memory.monitoring import called_with
 from smol_kernel.memory.steps import ActionStep, AgentMemory
 
 REPEATS = 3
@@ -39,11 +39,7 @@ def look(check: Callable[..., Any], answer: Any, memory: AgentMemory, agent: Any
     """
     name = getattr(check, "__name__", type(check).__name__)
     try:
-        parameters = inspect.signature(check).parameters.values()
-        places = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "agent" for p in parameters)
-        anything = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        takes_agent = any(p.name == "agent" or p.kind is p.VAR_KEYWORD for p in parameters)
-        told = check(*(answer, memory)[: 2 if anything else places], **({"agent": agent} if takes_agent else {}))
+        told = called_with(check, answer, memory, agent=agent)
         reason = told if isinstance(told, str) else "" if told is None or told else "it is not fulfilled"
     except Exception as error:  # noqa: BLE001 - boundary: a user's own check
         reason = str(error) or type(error).__name__

@@ -17,7 +17,7 @@ from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.agent import at_least_one
 from smol_kernel.agents.checks import Repetition, look
 from smol_kernel.agents.compaction import compact
-from smol_kernel.agents.prompts import populate_template, task_with_inputs
+from smol_kernel.agents.prompts import populate_template
 from smol_kernel.agents.running import RunnableAgent
 from smol_kernel.executors.tool_calls import plain
 from smol_kernel.executors.values import describe
@@ -130,7 +130,7 @@ class MultiStepAgent(RunnableAgent):
                 origin=dict(origin or {}),
             )
             task = self.assignment(task) if caller and reset else task
-            first = TaskStep(task_with_inputs(task, inputs), images, audio, videos)
+            first = TaskStep.with_inputs(task, inputs, images, audio, videos)
             self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
             self.account = Account(self.budget, caller.account if caller else None)
             self.run_id, self.depth = started.run, caller.depth + 1 if caller else 0

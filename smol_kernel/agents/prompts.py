@@ -67,9 +67,3 @@ def populate_template(template: str, variables: Mapping[str, Any]) -> str:
         return SandboxedEnvironment(undefined=StrictUndefined).from_string(template).render(**variables)
     except Exception as error:  # boundary: a user's own template
         raise ConfigError(f"cannot render the prompt template {template[:60]!r}: {error}") from error
-
-
-def task_with_inputs(task: str, inputs: Mapping[str, str]) -> str:
-    """The task as the model reads it: followed by the variables it was given, each with a one-line summary."""
-    listed = "\n".join(f"- `{name}`: {summary}" for name, summary in inputs.items())
-    return f"{task}\n\nThese variables are defined already:\n{listed}" if inputs else task

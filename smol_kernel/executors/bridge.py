@@ -375,7 +375,7 @@ class _Repr(reprlib.Repr):
 
     def repr_instance(self, x: Any, level: int) -> str:
         """What is said of a value of any class."""
-        return describe(x)
+        return repr(x) if isinstance(x, bool | float | complex) else describe(x)
 
 
 _REPR = _Repr()

@@ -182,7 +182,7 @@ class ToolCalls:
                 threading.Thread(target=run, args=(self._perform, made, arrivals), name=name, daemon=True).start()
         while waiting:
             try:
-                item = arrivals.get(timeout=PACE if any(made.emitted.holds for made in waiting.values()) else None)
+                item: Any = arrivals.get(timeout=PACE if any(made.emitted.holds for made in waiting.values()) else None)
             except queue.Empty:
                 item = _WAKE
             if item is _WAKE:
