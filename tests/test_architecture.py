@@ -122,6 +122,8 @@ def imports(module: str, tree: ast.AST, functions: bool = True) -> Iterator[str]
             for alias in node.names:
                 whole = f"{source}.{alias.name}"
                 yield whole if whole in FILES else source
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (name.value for name in node.args if isinstance(name, ast.Constant))
 
 
 def part_of(module: str) -> str | None:
