@@ -9,6 +9,7 @@ from scripted_replies import call, code, counted, of, request
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import ActionFinished, ModelReplied, RunFinished, RunStarted, ToolReturned
+from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.models.litellm import LiteLLMModel
@@ -32,6 +33,15 @@ def look(place: str) -> str:
 def caller(make):
     """Makes agents that call tools; these need no child."""
     return lambda replies, tools=(look,), **options: make(replies, tools, kind=ToolCallingAgent, **options)
+
+
+@pytest.fixture(scope="module")
+def child():
+    """A child that runs already, so that no time of a budget goes by until it does."""
+    executor = KernelExecutor()
+    executor("x = 0")
+    yield executor
+    executor.cleanup()
 
 
 @pytest.fixture
@@ -168,11 +178,12 @@ def test_a_final_answer_is_no_call_of_a_tool(make, caller):
 
 
 @pytest.mark.parametrize("max_steps", [1, 5])
-def test_time_ends_a_hanging_action(make, max_steps):
-    agent = make([code("x = 1\nwhile True: pass")], budget=Budget(seconds=3), max_steps=max_steps)
-    result = agent.run("hang", return_full_result=True)
+def test_time_ends_a_hanging_action(make, child, max_steps):
+    hang = code("x = 1\nwhile True: pass")
+    agent = make([hang], budget=Budget(seconds=SOON), max_steps=max_steps, executor=child)
+    result = agent.run("hang", reset=False, return_full_result=True)
     assert result.state == "budget"
-    assert "of 3 seconds" in result.error
+    assert f"of {SOON} seconds" in result.error
     assert agent.state["x"] == 1
 
 
@@ -186,12 +197,13 @@ def test_time_ends_a_hanging_model(caller, never, max_steps):
 
 def test_time_ends_a_model_that_hangs_at_the_last_answer(caller, never):
     replies = [call("look", place="a"), lambda messages: never.wait()]
-    agent = caller(replies, budget=Budget(seconds=SOON), max_steps=1)
+    agent = caller(replies, budget=Budget(seconds=2 * SOON), max_steps=1)
     assert agent.run("hang", return_full_result=True).state == "max_steps_error"
+    assert len(agent.model.requests) == 2
 
 
 @pytest.mark.parametrize("kind", ["code", "call"])
-def test_time_ends_a_hanging_tool(make, caller, never, kind):
+def test_time_ends_a_hanging_tool(make, caller, child, never, kind):
     @tool(threaded=True)
     def hang() -> str:
         """Hangs."""
@@ -201,8 +213,8 @@ def test_time_ends_a_hanging_tool(make, caller, never, kind):
     if kind == "call":
         agent = caller([call("hang")], [hang], budget=Budget(seconds=SOON))
     else:
-        agent = make([code("hang()")], [hang], budget=Budget(seconds=3))
-    events = list(agent.events("hang"))
+        agent = make([code("hang()")], [hang], budget=Budget(seconds=SOON), executor=child)
+    events = list(agent.events("hang", reset=False))
     assert events[-1].state == "budget"
     assert [event.ok for event in of(ToolReturned, events)] == [False]
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 from model_server import Cut, ModelServer, Status, Text, unused_address
+from scripted_replies import code, request
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.errors import AgentError, AgentGenerationError, ConfigError
@@ -24,33 +25,8 @@ from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.memory.steps import ActionStep
 from smol_kernel.models.litellm import LiteLLMModel
-from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.tools.base import tool
-
-
-def code(text, thought="Next."):
-    return f"{thought}\n<code>\n{text}\n</code>"
-
-
-@pytest.fixture
-def make(tmp_path):
-    made = []
-
-    def make(replies, tools=(), **options):
-        agent = CodeAgent(
-            tools=list(tools),
-            model=ScriptedModel(replies),
-            verbosity_level=LogLevel.OFF,
-            journal=tmp_path / "journal.sqlite",
-            **options,
-        )
-        made.append(agent)
-        return agent
-
-    yield make
-    for agent in made:
-        agent.cleanup()
 
 
 @tool
@@ -61,10 +37,6 @@ def double(number: int) -> int:
         number: what to double.
     """
     return 2 * number
-
-
-def last_request(agent):
-    return "\n".join(message.text for message in agent.model.requests[-1])
 
 
 def test_steps_share_one_namespace_and_the_answer_comes_back(make):
@@ -89,15 +61,14 @@ def test_a_run_is_told_in_events_in_order(make, tmp_path):
 def test_the_model_reads_prints_and_the_last_value(make):
     agent = make([code("print('hello')\ny = 3"), code("final_answer(y)")])
     agent.run("look")
-    assert "Execution logs:\nhello\nLast output from code snippet:\n3" in last_request(agent)
+    assert "Execution logs:\nhello\nLast output from code snippet:\n3" in request(agent)
 
 
 def test_an_error_becomes_the_next_observation_and_completed_statements_keep_their_effect(make):
     agent = make([code("a = 1\nprint('before')\nb = undefined"), code("final_answer(a)")])
     assert agent.run("err") == 1
-    request = last_request(agent)
-    assert "before" in request
-    assert "NameError: name 'undefined' is not defined" in request
+    assert "before" in request(agent)
+    assert "NameError: name 'undefined' is not defined" in request(agent)
     step = agent.memory.steps[1]
     assert isinstance(step, ActionStep) and step.error is not None
 
@@ -105,7 +76,7 @@ def test_an_error_becomes_the_next_observation_and_completed_statements_keep_the
 def test_a_reply_without_code_is_answered_with_the_form(make):
     agent = make(["It is 42.", code("final_answer(42)")])
     assert agent.run("ask") == 42
-    assert "no code block" in last_request(agent)
+    assert "no code block" in request(agent)
 
 
 def test_at_max_steps_the_best_answer_is_asked_for(make):
@@ -151,16 +122,16 @@ def test_reset_starts_afresh_and_without_it_the_conversation_goes_on(make):
     agent = make(script)
     assert agent.run("one") == 5
     assert agent.run("two", reset=False) == 6
-    assert "Task:\none" in last_request(agent)
+    assert "Task:\none" in request(agent)
     assert agent.run("three") is False
-    assert "Task:\none" not in last_request(agent)
+    assert "Task:\none" not in request(agent)
 
 
 def test_additional_args_are_summarised_in_the_prompt_and_whole_in_the_namespace(make):
     agent = make([code("final_answer(len(numbers))")])
     assert agent.run("count", additional_args={"numbers": list(range(3000))}) == 3000
-    assert "`numbers`" in last_request(agent)
-    assert len(last_request(agent)) < len(agent.system_prompt) + 500
+    assert "`numbers`" in request(agent)
+    assert len(request(agent)) < len(agent.system_prompt) + 500
 
 
 def test_a_fresh_run_knows_nothing_of_the_last_ones_variables(make):
@@ -200,6 +171,16 @@ def test_stop_in_the_middle_of_an_action(make):
     assert finished.status == "interrupted"
     assert events[-1].state == "interrupted"
     assert "go" in finished.logs
+
+
+def test_a_stop_in_the_last_step_is_no_limit_of_steps(make):
+    agent = make([code("print('go', flush=True)\nwhile True: pass"), "not asked for"], max_steps=1)
+    events = []
+    for event in agent.events("loop"):
+        events.append(event)
+        if getattr(event, "channel", "") == "stdout":
+            agent.interrupt()
+    assert (events[-1].state, len(agent.model.requests)) == ("interrupted", 1)
 
 
 def test_a_stop_that_comes_after_the_answer_does_not_lose_it(make):
