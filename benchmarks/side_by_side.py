@@ -69,7 +69,7 @@ def _times(lib: Any, **options: Any) -> dict[str, float]:
 
     def reply(messages: list) -> str:
         asked.append(time.perf_counter())
-        return code("x = 1" if len(asked) <= max(STEPS) else "final_answer(1)")
+        return code(f"x = {len(asked)}" if len(asked) <= max(STEPS) else "final_answer(1)")
 
     steps = max(STEPS) + 1
     model = model_class(lib)([reply] * steps)
@@ -123,7 +123,9 @@ def memory(lib: Any) -> Any:
     getattr(lib, "CodeAgent")  # noqa: B009  the names are loaded when they are first looked up
     gc.collect()
     imported = _resident(os.getpid())
-    agent = lib.CodeAgent(tools=[], model=prepared(lib, *[code("x = 1")] * 4, code("final_answer(1)")), **quiet(lib))
+    agent = lib.CodeAgent(
+        tools=[], model=prepared(lib, *(code(f"x = {n}") for n in range(4)), code("final_answer(1)")), **quiet(lib)
+    )
     agent.run("Go.")
     children = sum(map(_resident, _children()))
     return {"import": imported, "run": _resident(os.getpid()), "child": children}
@@ -189,7 +191,7 @@ def rows(theirs: dict, ours: dict, imports: tuple[float, float]) -> Iterator[tup
                 f"step {number}, {what}",
                 *pair(function, str(number)),
                 "ms",
-                "median from request to request around that step, action `x = 1`, nothing printed",
+                "median from request to request around that step, action `x = N`, nothing printed",
             )
     yield "import CodeAgent", *imports, "ms", "`from … import CodeAgent` in a fresh process, median"
     yield "memory after the import", *pair("memory", "import"), "MB", "resident, of the process"

@@ -1,4 +1,4 @@
-"""Merges options, settings and environment, and builds the model and the agent from them.
+"""Merges options, settings and environment, and builds the model, the tools and the agent from them.
 
 The notebook magics and the command line share the options defined here, under the same names.
 """
@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.agents.code_agent import CodeAgent
+from smol_kernel.agents.multi_step import MultiStepAgent
+from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.values import a_name
 from smol_kernel.journal import Journal
+from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
-from smol_kernel.models.base import Model
-from smol_kernel.tools.base import Tool
+from smol_kernel.models.base import Model, as_model
+from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
 MODEL_VARIABLE = "SMOL_MODEL"
 API_BASE_VARIABLE = "SMOL_API_BASE"
@@ -31,21 +35,48 @@ NO_MODEL = f"""No model is set, so nothing was run. Set one of:
   {MODEL_VARIABLE}=openai/gpt-4.1-mini       in the environment
 Without a key or a network: --model demo plays shipped tasks from a script."""
 
+TAKEN_NAMES = {**RESERVED_NAMES, "final_answer": "it ends the run"}
+"""Names that no input may have, and for what actions need them."""
+TYPES = {"code": CodeAgent, "tool-calling": ToolCallingAgent}
+"""What `--type` may be."""
+LIMITS = {
+    "max_cost": ("cost", float, "USD", "USD that model calls may cost"),
+    "max_input_tokens": ("input_tokens", int, "N", "tokens that the model may read in all"),
+    "max_output_tokens": ("output_tokens", int, "N", "tokens that the model may write in all"),
+    "max_seconds": ("seconds", float, "SECONDS", "wall time of the run"),
+    "max_tool_calls": ("tool_calls", int, "N", "calls of tools and agents"),
+}
+"""Options of the budget: name → field of Budget, type, placeholder, help."""
+_IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")  # PNG, JPEG, GIF, WebP
+LARGEST_IMAGE = 20 << 20
+"""Bytes of a file that is given as an image; providers take less."""
+
 
 @dataclass
 class RunOptions:
     """The options of one run, as `%%agent` and `smol run` take them.
 
-    `inputs` are the names (on the command line NAME=FILE) handed to the child; `output` is the name (or file)
-    that receives the answer; `timeout` is the child's own time per action in seconds, None for no limit.
+    `models` are names, each asked when the one before it failed; `inputs` are the names (on the command line NAME=FILE)
+    handed to the agent; `images` are names or files shown to the model; `output` is the name (or file) that receives
+    the answer; `tools` are names of built-in tools, `mcp` MCP servers, `agents` names of agents that it may call;
+    `timeout` is the child's own time per action in seconds, None for no limit; `checks` are expressions of the answer.
     """
 
-    model: str | None = None
+    models: list[str] = field(default_factory=list)
     api_base: str | None = None
+    type: str = "code"
+    instructions: str | None = None
+    inputs: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    output: str | None = None
+    tools: list[str] = field(default_factory=list)
+    mcp: list[str] = field(default_factory=list)
+    agents: list[str] = field(default_factory=list)
     max_steps: int = 20
     timeout: float | None = 300.0
-    inputs: list[str] = field(default_factory=list)
-    output: str | None = None
+    budget: Budget | None = None
+    plan: int | None = None
+    checks: list[str] = field(default_factory=list)
     write: bool = True
     continued: bool = False
 
@@ -56,61 +87,129 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     Without `notebook` those are left out that only a notebook can follow, and names stand for files.
     """
     known = defaults or RunOptions()
-    given, given_help, answer = "NAME", "hand this variable to the agent; may be repeated, or a,b,c", "NAME"
-    if not notebook:
-        given, given_help, answer = "NAME=FILE", "hand this file to the agent as NAME; may be repeated", "FILE"
-    parser.add_argument("--model", "-m", default=known.model, metavar="NAME", help="LiteLLM name, or demo")
-    parser.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of an own model server")
-    parser.add_argument("--in", "-i", dest="inputs", action="append", default=[], metavar=given, help=given_help)
-    parser.add_argument("-o", "--out", dest="output", default=None, metavar=answer, help="put the answer here")
-    parser.add_argument("--max-steps", type=int, default=known.max_steps, metavar="N", help="give up after N steps")
-    parser.add_argument("--timeout", type=float, default=known.timeout, metavar="SECONDS",
-                        help="the kernel's own time for one action; 0 for no limit")  # fmt: skip
-    parser.set_defaults(write=True, continued=False)
-    if not notebook:
-        return
-    parser.add_argument("--no-write", dest="write", action="store_false", default=True,
-                        help="do not write the finished work back")  # fmt: skip
-    parser.add_argument("--continue", dest="continued", action="store_true", default=False,
-                        help="go on in the last conversation and its kernel")  # fmt: skip
+    parser.set_defaults(agents=[], write=True, continued=False, default_models=known.models)
+
+    def several(group: Any, *flags: str, dest: str, metavar: str, help: str) -> None:
+        group.add_argument(*flags, dest=dest, action="append", default=[], metavar=metavar, help=help)
+
+    name, file = ("NAME", "NAME") if notebook else ("NAME=FILE", "FILE")
+    task = parser.add_argument_group("task and answer")
+    given = "hand this variable to the agent; may be repeated, or a,b,c"
+    several(task, "--in", "-i", dest="inputs", metavar=name,
+            help=given if notebook else "hand this file to the agent as NAME; may be repeated")  # fmt: skip
+    several(task, "--image", dest="images", metavar=file, help="show this image to the model; may be repeated")
+    task.add_argument("-o", "--out", dest="output", metavar=file, help="put the answer here")
+    task.add_argument("--instructions", metavar="TEXT", help="added to the system prompt")
+    several(task, "--check", dest="checks", metavar="EXPR",
+            help="accept no answer for which this is false: --check 'answer > 0'; may be repeated")  # fmt: skip
+    if notebook:
+        task.add_argument("--no-write", dest="write", action="store_false", default=True,
+                          help="do not write the finished work back")  # fmt: skip
+        task.add_argument("--continue", dest="continued", action="store_true", default=False,
+                          help="go on in the last conversation and its kernel")  # fmt: skip
+
+    agent = parser.add_argument_group("agent")
+    several(agent, "--model", "-m", dest="models", metavar="NAME",
+            help="LiteLLM name, or demo; of several, or a,b, each is asked when the one before it failed")  # fmt: skip
+    agent.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of an own model server")
+    agent.add_argument("--type", choices=list(TYPES), default="code", help="how it acts (default: code)")
+    agent.add_argument("--plan", type=int, metavar="N", help="make a plan first, and anew every N steps")
+    agent.add_argument("--timeout", type=float, default=known.timeout, metavar="SECONDS",
+                       help="the kernel's own time for one action; 0 for no limit")  # fmt: skip
+    several(agent, "--tool", dest="tools", metavar="NAME", help=f"built-in tool, may be repeated: {', '.join(TOOLS)}")
+    several(agent, "--mcp", dest="mcp", metavar="SERVER",
+            help="tools of this MCP server, a URL or a command; may be repeated. The server is code you trust: a "
+            "command runs on this machine with your rights, and what a server answers steers the agent")  # fmt: skip
+    if notebook:
+        several(agent, "--agent", dest="agents", metavar="NAME",
+                help="variable that holds an agent it may call; may be repeated")  # fmt: skip
+
+    limits = parser.add_argument_group("limits", "At one of them the run ends, with the best answer so far.")
+    limits.add_argument("--max-steps", type=int, default=known.max_steps, metavar="N", help="steps of the run")
+    for dest, (_, kind, metavar, help) in LIMITS.items():
+        limits.add_argument(f"--{dest.replace('_', '-')}", type=kind, metavar=metavar, help=help)
 
 
 def read_options(parsed: Any) -> RunOptions:
     """The RunOptions in what a parser with `add_options` returned. Raises ConfigError for values out of range."""
     if parsed.max_steps < 1:
         raise ConfigError(f"--max-steps is {parsed.max_steps}: give a whole number of at least 1")
+    if parsed.plan is not None and parsed.plan < 1:
+        raise ConfigError(f"--plan is {parsed.plan}: give a whole number of at least 1")
     if parsed.timeout is not None and not 0 <= parsed.timeout < math.inf:
         raise ConfigError(f"--timeout is {parsed.timeout:g}: give seconds, or 0 for no limit")
+    for name in parsed.tools:
+        if name not in TOOLS:
+            raise ConfigError(f"--tool {name}: there is no such built-in tool; there are {', '.join(TOOLS)}")
+    for check in parsed.checks:
+        _read_check(check, parsed.type)
     return RunOptions(
-        model=parsed.model,
+        models=_names(parsed.models) or parsed.default_models,
         api_base=parsed.api_base,
+        type=parsed.type,
+        instructions=parsed.instructions,
+        inputs=_names(parsed.inputs),
+        images=parsed.images,
+        output=parsed.output,
+        tools=list(dict.fromkeys(parsed.tools)),
+        mcp=parsed.mcp,
+        agents=_names(parsed.agents),
         max_steps=parsed.max_steps,
         timeout=parsed.timeout or None,
-        inputs=[name for given in parsed.inputs for name in _names(given)],
-        output=parsed.output,
+        budget=_read_budget(parsed),
+        plan=parsed.plan,
+        checks=parsed.checks,
         write=parsed.write,
         continued=parsed.continued,
     )
 
 
-def _names(given: str) -> list[str]:
-    """The names in one `--in`; NAME=FILE is one, whatever the file is called."""
-    return [given] if "=" in given else [name.strip() for name in given.split(",") if name.strip()]
+def _names(given: Sequence[str]) -> list[str]:
+    """The names in all values of one option; NAME=FILE is one, whatever the file is called."""
+    parts = [part for each in given for part in ([each] if "=" in each else each.split(","))]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _read_check(check: str, type: str) -> None:
+    """Raises ConfigError for what is no expression, and where there is no kernel to try it in."""
+    if type != "code":
+        raise ConfigError(f"--check {check}: checks are tried in the agent's kernel, which needs --type code")
+    try:
+        compile(check.strip(), "check", "eval")
+    except (SyntaxError, ValueError) as error:
+        raise ConfigError(f"--check {check}: this is no Python expression ({error.args[0]})") from None
+
+
+def _read_budget(parsed: Any) -> Budget | None:
+    limits: dict[str, Any] = {}
+    for dest, (limit, *_) in LIMITS.items():
+        value = getattr(parsed, dest)
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"--{dest.replace('_', '-')} is {value:g}: give a number above 0")
+        limits[limit] = value
+    return Budget(**limits) if any(value is not None for value in limits.values()) else None
 
 
 def make_model(
-    name: str | Model | None, api_base: str | None = None, variables: Mapping[str, Any] | None = None
+    name: str | Model | Sequence[str] | None, api_base: str | None = None, variables: Mapping[str, Any] | None = None
 ) -> Model:
     """The model that `name` stands for: a Model itself, one in `variables`, "demo", or a LiteLLM name.
 
-    Without a name the environment's SMOL_MODEL is taken. Raises ConfigError when nothing is set.
+    Of several names (a list, or a,b) each is asked when the one before it failed. Without a name the environment's
+    SMOL_MODEL is taken. Raises ConfigError when nothing is set.
     """
     if isinstance(name, Model):
         return name
-    name = (name or os.environ.get(MODEL_VARIABLE, "")).strip()
-    if not name:
+    names = _names([name] if isinstance(name, str) else name or [])
+    names = names or _names([os.environ.get(MODEL_VARIABLE, "")])
+    if not names:
         raise ConfigError(NO_MODEL)
-    if name in (variables := variables or {}):
+    models = [_make_model(each, api_base, variables or {}) for each in names]
+    return models[0] if len(models) == 1 else as_model(models)
+
+
+def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -> Model:
+    if name in variables:
         named = variables[name]
         if isinstance(named, Model):
             return named
@@ -124,21 +223,92 @@ def make_model(
     return LiteLLMModel(name, api_base=api_base or os.environ.get(API_BASE_VARIABLE) or None)
 
 
+def _interpreter() -> Tool:
+    from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
+
+    return PythonInterpreterTool()
+
+
+def _builtin(kind: str) -> Callable[[], Tool]:
+    def make() -> Tool:
+        from smol_kernel.tools import defaults
+
+        return getattr(defaults, kind)()
+
+    return make
+
+
+TOOLS: dict[str, Callable[[], Tool]] = {
+    "web_search": _builtin("DuckDuckGoSearchTool"),
+    "visit_webpage": _builtin("VisitWebpageTool"),
+    "wikipedia_search": _builtin("WikipediaSearchTool"),
+    "user_input": _builtin("UserInputTool"),
+    "python_interpreter": _interpreter,
+}
+"""Built-in tools by the names that `--tool` takes, each made when it is asked for."""
+
+
+def connect(servers: Sequence[str]) -> Any:
+    """The MCPClient of the servers that `--mcp` names, connected; its `disconnect()` is the caller's to call.
+
+    Raises ConfigError for one that is neither a URL nor a command, and what MCPClient raises.
+    """
+    from smol_kernel.tools.mcp import MCPClient
+
+    return MCPClient([_read_server(server) for server in servers])
+
+
+def _read_server(server: str) -> str | dict[str, Any]:
+    if "://" in server.strip().partition(" ")[0]:
+        return server.strip()
+    try:
+        words = shlex.split(server)
+    except ValueError as error:
+        raise ConfigError(f"--mcp {server}: the command cannot be read ({error})") from None
+    if not words:
+        raise ConfigError("--mcp is empty: give the URL of an MCP server, or the command that starts one")
+    return {"command": words[0], "args": words[1:]}
+
+
+def read_image(path: Path, option: str) -> bytes:
+    """The image in the file `path`, as it is there. Raises ConfigError, which names the `option`, for any other."""
+    try:
+        if path.stat().st_size > LARGEST_IMAGE:
+            raise ConfigError(f"{option}: the file is larger than {LARGEST_IMAGE >> 20} MB; models take smaller images")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{option}: {error.strerror}") from None
+    if not data.startswith(_IMAGES):
+        raise ConfigError(f"{option}: the file is no image; there are PNG, JPEG, GIF and WebP")
+    return data
+
+
 def make_agent(
     options: RunOptions,
     model: Model,
     tools: Sequence[Tool] = (),
     *,
+    agents: Sequence[Any] = (),
     journal: Journal | str | Path | bool | None = None,
-    **executor: Any,
-) -> CodeAgent:
-    """A silent agent for a front that draws the events itself; `executor` are further executor options."""
-    return CodeAgent(
-        tools=tools,
+) -> MultiStepAgent:
+    """A silent agent for a front that draws the events itself, with the built-in tools that the options name besides
+    `tools`, of which one of the same name goes first. Raises SmolError for what cannot be used together."""
+    there = {tool.name for tool in tools}
+    kind = TYPES[options.type]
+    if kind is ToolCallingAgent and model.model_id == "demo":
+        raise ConfigError("--type tool-calling: the demo's replies are code; leave --type out")
+    own: dict[str, Any] = {"executor_kwargs": {"timeout_seconds": options.timeout}} if kind is CodeAgent else {}
+    return kind(
+        tools=[*tools, *(make() for name, make in TOOLS.items() if name in options.tools and name not in there)],
         model=model,
+        managed_agents=agents,
+        instructions=options.instructions,
         max_steps=options.max_steps,
-        executor_kwargs={"timeout_seconds": options.timeout, **executor},
+        planning_interval=options.plan,
+        checks=options.checks,
+        budget=options.budget,
         stream_outputs=True,
         verbosity_level=LogLevel.OFF,
         journal=journal,
+        **own,
     )

@@ -30,8 +30,8 @@ from smol_magic.writeback import Place, as_one_cell, notebook_cells, write
 if TYPE_CHECKING:
     from smol_magic.magics import SmolMagic
 
-ANSWERED = ("success", "max_steps_error")
-"""States of a run that may have an answer; the second: the best one the model could give when its steps ran out."""
+AT_LIMIT = ("max_steps_error", "budget")
+"""States of a run that a limit ended; its answer, if there is one, is the best the model could give."""
 
 
 async def agent_cell(magics: SmolMagic, line: str, body: str) -> None:
@@ -81,14 +81,17 @@ class AgentCell:
         self._in_agent_kernel = front(self._shell) == "agent-kernel"
         variables = self._shell.user_ns
         self._inputs = namespace.inputs(options.inputs, variables)
+        agents = namespace.agents(options.agents, variables)
+        self._images = namespace.images(options.images, variables)
         self._answer_name = namespace.answer_name(options.output, options.inputs)
         self._transcript = Transcript()
         self._stopping = False
         magics.tell_unseen(self._place)
         try:
-            model = make_model(options.model, options.api_base, variables)
+            model = make_model(options.models, options.api_base, variables)
             _refuse_unknown_demo(model, self._task)
-            self._agent = self._session.agent_for(options, model, namespace.tools(variables))
+            tools = [*namespace.tools(variables), *self._session.mcp_tools(options.mcp)]
+            self._agent = self._session.agent_for(options, model, tools, agents)
         except SmolError as error:
             raise CellError(str(error)) from None
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
@@ -108,6 +111,7 @@ class AgentCell:
         events = self._agent.events(
             self._task,
             reset=not self._options.continued,
+            images=self._images or None,
             additional_args=self._inputs,
             max_steps=self._options.max_steps,
             origin=origin(self._shell, self._place),
@@ -128,7 +132,7 @@ class AgentCell:
         if transcript.run and not failed_at_once and self._view.leaves_account:
             data, metadata = account(transcript)
             display(data, metadata=metadata, raw=True)
-        if self._answer_name and transcript.answered and transcript.state in ANSWERED:
+        if self._answer_name and transcript.answered and transcript.state in ("success", *AT_LIMIT):
             self._shell.user_ns[self._answer_name] = decode(transcript.answer)
 
     async def write_back(self) -> None:
@@ -164,7 +168,7 @@ class AgentCell:
             raise CellError(str(failure)) from None
         if failure is not None:
             raise failure
-        if state == "error" or (state == "max_steps_error" and not answered):
+        if state == "error" or (state in AT_LIMIT and not answered):
             raise CellError(self._transcript.error or "The run ended with an error.")
 
     def _script(self) -> list[ScriptCell]:

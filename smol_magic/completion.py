@@ -1,4 +1,4 @@
-"""Completes what stands in the first line: commands of `%agent`, options of `%%agent`, variables after `--in`.
+"""Completes what stands in the first line: commands of `%agent`, options of `%%agent` and what may follow each.
 
 Registered by `magics` with IPython's completer, whose own guesses are of no use there.
 """
@@ -54,15 +54,49 @@ def _offered(words: list[str], commands: Sequence[str], namespace: dict[str, Any
         return list(commands)
     if words[0] == "%agent":
         return _models(namespace) if words[-1] == "model" else []
-    if words[-1] in ("--in", "-i"):
-        return variables(namespace)
-    return _models(namespace) if words[-1] in ("--model", "-m") else _options()
+    return _VALUES[words[-1]](namespace) if words[-1] in _VALUES else _options()
 
 
 def _models(namespace: dict[str, Any]) -> list[str]:
     from smol_kernel.models.base import Model
 
-    return ["demo", *(name for name, value in namespace.items() if isinstance(value, Model) and name[0] != "_")]
+    return ["demo", *_of_kind(Model, namespace)]
+
+
+def _agents(namespace: dict[str, Any]) -> list[str]:
+    from smol_kernel.agents.managed_agent import AgentRecipe
+    from smol_kernel.agents.multi_step import MultiStepAgent
+
+    return _of_kind((MultiStepAgent, AgentRecipe), namespace)
+
+
+def _of_kind(kind: Any, namespace: dict[str, Any]) -> list[str]:
+    return [name for name in variables(namespace) if isinstance(namespace[name], kind)]
+
+
+def _tools(_: dict[str, Any]) -> list[str]:
+    from smol_kernel.config import TOOLS
+
+    return list(TOOLS)
+
+
+def _types(_: dict[str, Any]) -> list[str]:
+    from smol_kernel.config import TYPES
+
+    return list(TYPES)
+
+
+_VALUES = {
+    "--in": variables,
+    "-i": variables,
+    "--image": variables,
+    "--model": _models,
+    "-m": _models,
+    "--agent": _agents,
+    "--tool": _tools,
+    "--type": _types,
+}
+"""Option → what may follow it."""
 
 
 def _options() -> list[str]:

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from smol_magic.writeback import Place
 
 COMMANDS = {
-    "model": ("%agent model NAME", "use this model from now on: a LiteLLM name, a variable, or demo"),
+    "model": ("%agent model NAME", "use this model from now on: a LiteLLM name, a variable, or demo; or a,b"),
     "show": ("%agent show [RUN]", "the account of a run, the last one if none is named"),
     "runs": ("%agent runs [WORD]", "the latest runs in the journal (with this word in them)"),
     "export": ("%agent export FILE.ipynb [RUN]", "write a run as a notebook"),
-    "stop": ("%agent stop", "end the agent's conversation and its child kernel"),
+    "stop": ("%agent stop", "end the agent's conversation, its child kernel and MCP connections"),
     "help": ("%agent help", "this text"),
 }
 """Command of `%agent` → how it is written, and what it does."""
@@ -111,7 +111,7 @@ class SmolMagic(Magics):
 
         parser = _Parser(prog="%%agent", add_help=False, allow_abbrev=False)
         known = RunOptions(
-            model=self.model or None,
+            models=[self.model] if self.model else [],
             api_base=self.api_base or None,
             max_steps=self.max_steps,
             timeout=self.timeout or None,
@@ -163,6 +163,7 @@ class SmolMagic(Magics):
     def _state(self) -> None:
         from smol_kernel.config import MODEL_VARIABLE, NO_MODEL
         from smol_kernel.render.plain import counted
+        from smol_kernel.render.text import facts_line
 
         model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
         print(f"model: {model}" if model else NO_MODEL.replace(", so nothing was run", ""))
@@ -172,10 +173,7 @@ class SmolMagic(Magics):
         if last is None:
             print("no run in this notebook yet")
         else:
-            tokens = (last.totals.input_tokens or 0) + (last.totals.output_tokens or 0)
-            spent = f", {tokens:,} tokens" if tokens else ""
-            steps = counted(len(last.steps), "step")
-            print(f"last run: {last.run}, {last.state}, {steps}, {last.totals.seconds:.1f} s{spent}")
+            print(f"last run: {last.run} · {facts_line(last)}")
         print("%agent help lists the commands, %%agent --help the options")
 
     def _model(self, name: str = "") -> None:
@@ -195,15 +193,20 @@ class SmolMagic(Magics):
         if self.session.running:
             raise CellError(f"{self.session.running} in this notebook: ■ stops it")
         self.session.close()
-        print("The agent's conversation and its child kernel have ended; the next %%agent starts anew.")
+        print(
+            "The agent's conversation, its child kernel and MCP connections have ended; the next %%agent starts anew."
+        )
 
     def _show(self, run: str = "") -> None:
         from IPython.display import display
 
+        from smol_kernel.render.text import facts_line
         from smol_magic.account import account
 
-        data, metadata = account(self._transcript(run))
+        transcript = self._transcript(run)
+        data, metadata = account(transcript)
         display(data, metadata=metadata, raw=True)
+        print(facts_line(transcript))
 
     def _runs(self, *words: str) -> None:
         runs = self.session.journal.runs(limit=20, search=" ".join(words) or None)

@@ -1,4 +1,4 @@
-"""The notebook's variables as an agent sees them: inputs it is handed, tools it may call, the name of its answer.
+"""The notebook's variables as an agent sees them: inputs it is handed, images, tools and agents, the answer's name.
 
 Called by `cell`, on the cell's own thread.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import keyword
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_magic.endings import CellError
@@ -26,20 +27,65 @@ def variables(namespace: Mapping[str, Any]) -> list[str]:
 
 def inputs(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The variables called `names`. Raises CellError for one that is not there or cannot be handed in."""
-    from smol_kernel.tools.base import RESERVED_NAMES
+    from smol_kernel.config import TAKEN_NAMES
 
     found = {}
-    for name in names:
-        if name in RESERVED_NAMES:
-            why = f"actions need this name for something else ({RESERVED_NAMES[name]})"
+    for name in dict.fromkeys(names):
+        if name in TAKEN_NAMES:
+            why = f"actions need this name for something else ({TAKEN_NAMES[name]})"
             raise CellError(f"--in {name}: {why}. Give the variable another name.")
-        if name not in namespace:
-            close = difflib.get_close_matches(name, variables(namespace), n=3)
-            guess = f" Did you mean {' or '.join(close)}?" if close else ""
-            raise CellError(f"--in {name}: there is no variable {name!r} in this notebook.{guess}")
-        found[name] = namespace[name]
+        found[name] = _variable(name, namespace, f"--in {name}")
         _check_crosses(name, found[name])
     return found
+
+
+def images(names: Iterable[str], namespace: Mapping[str, Any]) -> list[Any]:
+    """The images that `names` are: variables, else files. Raises CellError for one that is neither."""
+    return [_image(name, namespace) for name in names]
+
+
+def _image(name: str, namespace: Mapping[str, Any]) -> Any:
+    from smol_kernel.config import read_image
+    from smol_kernel.errors import SmolError
+    from smol_kernel.executors.values import a_name
+    from smol_kernel.memory.rich_values import AgentImage
+
+    try:
+        if name not in namespace:
+            return read_image(Path(name).expanduser(), f"--image {name}")
+        value = namespace[name]
+        if isinstance(value, str | Path):
+            return read_image(Path(value).expanduser(), f"--image {name}")
+        if not isinstance(value, bytes) and not hasattr(value, "__array_interface__"):  # PIL's images have it too
+            raise CellError(f"--image {name}: variable {name!r} is {a_name(type(value))}, not an image or its file")
+        return AgentImage(value).to_raw()
+    except SmolError as error:
+        raise CellError(str(error)) from None
+    except OSError as error:  # Pillow's, for bytes that are no image
+        raise CellError(f"--image {name}: {error}") from None
+
+
+def agents(names: Iterable[str], namespace: Mapping[str, Any]) -> list[Any]:
+    """The agents in the variables called `names`. Raises CellError for one that holds none."""
+    from smol_kernel.agents.managed_agent import AgentRecipe
+    from smol_kernel.agents.multi_step import MultiStepAgent
+    from smol_kernel.executors.values import a_name
+
+    found = []
+    for name in dict.fromkeys(names):
+        value = _variable(name, namespace, f"--agent {name}")
+        if not isinstance(value, MultiStepAgent | AgentRecipe):
+            raise CellError(f"--agent {name}: variable {name!r} is {a_name(type(value))}, not an agent")
+        found.append(value)
+    return found
+
+
+def _variable(name: str, namespace: Mapping[str, Any], option: str) -> Any:
+    if name not in namespace:
+        close = difflib.get_close_matches(name, variables(namespace), n=3)
+        guess = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise CellError(f"{option}: there is no variable {name!r} in this notebook.{guess}")
+    return namespace[name]
 
 
 def _check_crosses(name: str, value: Any) -> None:

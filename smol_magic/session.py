@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from smol_magic.endings import CellError
 
 if TYPE_CHECKING:
-    from smol_kernel.agents.code_agent import CodeAgent
+    from smol_kernel.agents.multi_step import MultiStepAgent
     from smol_kernel.config import RunOptions
     from smol_kernel.executors.base import PythonExecutor
     from smol_kernel.journal import Journal, RunSummary
@@ -29,11 +29,14 @@ class Session:
     """The conversation of one shell and the child kernel it works in."""
 
     def __init__(self) -> None:
-        self.agent: CodeAgent | None = None
+        self.agent: MultiStepAgent | None = None
         self.last: Transcript | None = None
         self.running: str | None = None
         """What the cell that runs now is doing, in words; None: nothing runs."""
         self._executor: PythonExecutor | None = None
+        self._mcp: Any = None
+        """The MCPClient of the servers that were last asked for, which are `_servers`."""
+        self._servers: list[str] = []
         self._journal: Journal | None = None
         self._lock = threading.Lock()
         atexit.register(self.close)
@@ -67,37 +70,60 @@ class Session:
             self._executor = create("local", timeout_seconds=timeout)
         return self._executor
 
-    def agent_for(self, options: RunOptions, model: Model, tools: Sequence[Tool]) -> CodeAgent:
-        """The agent for the next run: the one of the conversation if that is continued, else a fresh one.
+    def agent_for(
+        self, options: RunOptions, model: Model, tools: Sequence[Tool], agents: Sequence[Any] = ()
+    ) -> MultiStepAgent:
+        """The agent for the next run. It goes on where the last one is if the conversation is continued, in its child.
 
-        Raises SmolError where model or tools do not serve.
+        Raises SmolError where the options do not serve.
         """
         from smol_kernel.config import make_agent
 
-        fresh = make_agent(options, model, tools, journal=self.journal)
+        fresh: Any = make_agent(options, model, tools, agents=agents, journal=self.journal)
+        known: Any = self.agent
         if not options.continued:
             self.end_child()
-        elif self.agent is None:  # there may be a child already, started by %%py
+            self._executor = getattr(fresh, "python_executor", None)
+        elif known is not None:
+            fresh.memory.steps = list(known.memory.steps)
+            fresh.run_id = known.run_id
+            if type(known) is type(fresh) and not fresh.writes_code:
+                fresh.state.update(known.state)
+        if options.continued and fresh.writes_code:  # there may be a child without an agent, started by %%py
             fresh.python_executor = self.executor(options.timeout)
-        else:
-            known, self.agent.model = self.agent, model
-            known.tools, known.max_steps = fresh.tools, fresh.max_steps
-            known.python_executor.timeout_seconds = options.timeout  # type: ignore[attr-defined]
-            known.memory.system_prompt.system_prompt = known.initialize_system_prompt()
-            fresh = known
-        self.agent, self._executor = fresh, fresh.python_executor
+            fresh.python_executor.timeout_seconds = options.timeout
+        self.agent = fresh
         return fresh
 
+    def mcp_tools(self, servers: Sequence[str]) -> list[Tool]:
+        """The tools of these MCP servers, which stay connected until others are asked for. Raises SmolError."""
+        from smol_kernel.config import connect
+
+        if not servers:
+            return []
+        if list(servers) != self._servers:
+            self._disconnect()
+            self._mcp, self._servers = connect(servers), list(servers)
+        return self._mcp.get_tools()
+
+    def _disconnect(self) -> None:
+        client, self._mcp, self._servers = self._mcp, None, []
+        if client is not None:
+            client.disconnect()
+
     def end_child(self) -> None:
-        """End the child kernel of the conversation; safe to repeat."""
+        """End the child kernel of the conversation, and those of agents that it could call; safe to repeat."""
         executor, self._executor = self._executor, None
+        agent, self.agent = self.agent, None
+        if agent is not None:
+            agent.cleanup()
         if executor is not None:
             executor.cleanup()
 
     def close(self) -> None:
-        """End the conversation and its child; at exit too. The next cell starts anew."""
-        self.agent = None
+        """End the conversation, its child and its MCP servers; at exit too. The next cell starts anew."""
         self.end_child()
+        self._disconnect()
 
     def complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
         """Completions in the child's namespace, as the content of a `complete_reply`."""

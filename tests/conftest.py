@@ -2,6 +2,10 @@
 
 import pytest
 
+from smol_kernel.agents.code_agent import CodeAgent
+from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.models.scripted import ScriptedModel
+
 
 @pytest.fixture(autouse=True)
 def apart(monkeypatch, tmp_path):
@@ -9,3 +13,20 @@ def apart(monkeypatch, tmp_path):
     monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "default-journal.sqlite"))
     monkeypatch.delenv("SMOL_MODEL", raising=False)
     monkeypatch.delenv("SMOL_API_BASE", raising=False)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes agents that play a script of replies, and ends their children afterwards."""
+    made = []
+
+    def make(replies, tools=(), kind=CodeAgent, **options):
+        defaults = {"verbosity_level": LogLevel.OFF, "journal": tmp_path / "journal.sqlite"}
+        model = options.pop("model", None) or ScriptedModel(replies)
+        agent = kind(tools=list(tools), model=model, **{**defaults, **options})
+        made.append(agent)
+        return agent
+
+    yield make
+    for agent in made:
+        agent.cleanup()

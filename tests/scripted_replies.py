@@ -10,6 +10,7 @@ from smol_kernel.memory.messages import (
     ChatMessageToolCallFunction,
     MessageRole,
 )
+from smol_kernel.memory.usage import TokenUsage
 
 
 def code(text: str, thought: str = "Next.") -> str:
@@ -25,6 +26,18 @@ def calls(*made: tuple[Any, Any], ids: list[Any] | None = None, text: str | None
     return ChatMessage(MessageRole.ASSISTANT, text, structured)
 
 
+def call(tool: str, /, **arguments: Any) -> ChatMessage:
+    """A reply that makes one call."""
+    return calls((tool, arguments))
+
+
+def counted(reply: str | ChatMessage, read: int = 10, written: int = 5, **counts: Any) -> ChatMessage:
+    """The reply with its token counts."""
+    message = ChatMessage(MessageRole.ASSISTANT, reply) if isinstance(reply, str) else reply
+    message.token_usage = TokenUsage(read, written, **counts)
+    return message
+
+
 def final(answer: Any) -> ChatMessage:
     """A reply that gives the answer by a call."""
     return calls(("final_answer", {"answer": answer}))
@@ -33,6 +46,11 @@ def final(answer: Any) -> ChatMessage:
 def read(messages: list[ChatMessage]) -> str:
     """The text of a request."""
     return "\n".join(message.text for message in messages)
+
+
+def request(agent: Any, number: int = -1) -> str:
+    """The text of a request that the agent's scripted model got; the last one if not told otherwise."""
+    return read(agent.model.requests[number])
 
 
 def images(messages: list[ChatMessage]) -> list[Any]:

@@ -298,7 +298,7 @@ def test_an_uncaught_error_of_a_tool_ends_the_action(kernel):
 @pytest.mark.parametrize(
     ("code", "kind", "says"),
     [
-        ("fetch_unit(3)", "ToolError", "not the int 3"),
+        ("fetch_unit(3)", "ToolTypeError", "not the int 3"),
         ("fetch_unit()", "ToolError", "needs the argument 'series'"),
         ("fetch_unit('a', serie='b')", "ToolError", "'series'"),
         ("fetch_unit('a', False, 3)", "ToolError", "2 arguments"),

@@ -30,6 +30,16 @@ def model(kernel, *actions):
     kernel.run(f"m = scripted({', '.join(f'code({action!r})' for action in actions)})").must_be_ok()
 
 
+def model_of_a_called_agent(kernel, *actions, tools="[]"):
+    """The same, but the actions are those of an agent `helper` that the model's agent calls."""
+    model(kernel, *actions)
+    kernel.run(
+        "from smol_kernel import CodeAgent\n"
+        f"helper = CodeAgent({tools}, m, name='helper', description='Helps.')\n"
+        "m = scripted(code('final_answer(helper(\"do it\").split()[-1])'))"
+    ).must_be_ok()
+
+
 def test_a_run_is_one_widget_and_one_account_of_it(kernel):
     model(kernel, "print('looking')", "final_answer(42)")
     cell = kernel.run("%%agent --model m -o answer\nthink").must_be_ok()
@@ -97,6 +107,15 @@ def test_input_of_an_action_is_asked_of_the_person(kernel):
     assert kernel.value("answer") == "Ada"
 
 
+def test_input_of_a_called_agents_action_is_asked_of_the_person(kernel):
+    model_of_a_called_agent(kernel, "final_answer(input('your name? '))")
+    cell = kernel.start("%%agent --model m -o answer --agent helper\nask", stdin=True)
+    assert kernel.client.get_stdin_msg(timeout=60)["content"]["prompt"] == "your name? "
+    kernel.client.input("Ada")
+    cell.finish().must_be_ok()
+    assert kernel.value("answer") == "Ada"
+
+
 def test_where_nobody_can_be_asked_the_action_is_told_so(kernel):
     model(kernel, "try:\n    input('? ')\nexcept EOFError as error:\n    final_answer(str(error))")
     kernel.run("%%agent --model m -o answer\nask").must_be_ok()
@@ -122,12 +141,16 @@ def test_an_interrupt_stops_the_action(kernel):
     stopped_by_the_person(kernel, cell)
 
 
-def test_an_interrupt_stops_a_plain_tool_on_the_notebooks_thread(kernel):
+@pytest.mark.parametrize("called", [False, True], ids=["its own", "of a called agent"])
+def test_an_interrupt_stops_a_plain_tool_on_the_notebooks_thread(kernel, called):
     kernel.run(
         "@tool\ndef hold() -> int:\n    '''Holds the thread.'''\n    print('tool be' + 'gun')\n    while True: pass"
     ).must_be_ok()
-    model(kernel, "hold()")
-    cell = kernel.start("%%agent --model m\nhold")
+    if called:
+        model_of_a_called_agent(kernel, "hold()", tools="[hold]")
+    else:
+        model(kernel, "hold()")
+    cell = kernel.start(f"%%agent --model m {'--agent helper' * called}\nhold")
     cell.until_shown("tool begun")
     assert "hold runs in this notebook" in cell.traits  # said before it was called
     stopped_by_the_person(kernel, cell)

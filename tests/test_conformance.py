@@ -242,7 +242,7 @@ def test_a_tool_is_called_in_every_way():
 
 def test_a_tool_is_told_to_models_as_code_and_as_text():
     as_code, as_text = sample.to_code_prompt(), sample.to_tool_calling_prompt()
-    assert as_code.startswith("def sample(text: string, count: integer")
+    assert as_code.startswith("def sample(text: str, count: int")
     assert "-> object:" in as_code and "What to use." in as_code
     assert as_text.startswith("sample: Does a thing with text.") and "object" in as_text
 

@@ -19,8 +19,9 @@ import smol_kernel
 
 TABLE = json.loads((Path(__file__).parent / "signatures_1_26.json").read_text())
 AGENTS = ("MultiStepAgent", "CodeAgent", "ToolCallingAgent")
-OTHER_DEFAULTS = {  # meant: our own limit for an action
+OTHER_DEFAULTS = {  # meant: our own limit for an action; no default that could be changed in place
     ("LocalPythonExecutor", "timeout_seconds"): 300,
+    ("get_clean_message_list", "role_conversions"): None,
 }
 CALLS = [(name, None) for name in TABLE if "call" in TABLE[name]]
 CALLS += [(name, method) for name in TABLE for method in TABLE[name].get("methods", ())]

@@ -32,12 +32,15 @@ def tool():
         ("class A:\n    def __repr__(self): return 'an A'\nA()", "Stdout:\n\nOutput: an A"),
         ("'\\x1b[31mred\\x1b[0m'", "Stdout:\n\nOutput: red"),
         ("final_answer(6 * 7)", "Stdout:\n\nOutput: 42"),
-        ("import os; os.getpid() != " + str(os.getpid()), "Stdout:\n\nOutput: True"),
     ],
 )
 def test_what_is_printed_and_the_last_value(tool, code, told):
     assert tool(code) == told
     assert tool(code=code) == told
+
+
+def test_it_runs_in_another_process(tool):
+    assert tool(f"import os; os.getpid() != {os.getpid()}") == "Stdout:\n\nOutput: True"
 
 
 def test_each_call_begins_anew(tool):

@@ -9,7 +9,7 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
-from smol_kernel import ScriptedModel, tool
+from smol_kernel import AgentRecipe, CodeAgent, ScriptedModel, tool
 from smol_kernel.journal import Journal
 from smol_magic.endings import CellError, Stopped
 
@@ -309,7 +309,9 @@ def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):
     run = Journal().find("last").run
     assert run in listed and "add one and one" in listed
     assert error_of(shell, f"%agent show {run[:5]}") is None
-    assert "add one and one" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "add one and one" in shown
+    assert shown.splitlines()[-1].startswith("done · 1 step · ")
     assert error_of(shell, "%agent export out.ipynb") is None
     exported = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     nbformat.validate(exported)
@@ -318,7 +320,7 @@ def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):
     assert "out.ipynb: the file exists: choose another name, or delete it" in str(again)
     capsys.readouterr()
     assert error_of(shell, "%agent") is None
-    assert f"{run}, success, 1 step, " in capsys.readouterr().out
+    assert f"last run: {run} · done · 1 step · " in capsys.readouterr().out
 
 
 def test_the_open_notebook_is_never_overwritten(shell, monkeypatch, tmp_path):
@@ -392,7 +394,11 @@ def test_loading_the_extension_loads_nothing_heavy():
         ("%agent ex", {"export"}),
         ("%agent model ", {"demo", "m"}),
         ("%%agent --mo", {"--model"}),
-        ("%%agent --m", {"--model", "--max-steps"}),
+        ("%%agent --max-s", {"--max-steps", "--max-seconds"}),
+        ("%%agent --type ", {"code", "tool-calling"}),
+        ("%%agent --tool vi", {"visit_webpage"}),
+        ("%%agent --agent ", {"reader"}),
+        ("%%agent --image pri", {"prices"}),
         ("%%agent --model m --in pri", {"prices"}),
         ("%%agent --model ", {"demo", "m"}),
     ],
@@ -400,6 +406,7 @@ def test_loading_the_extension_loads_nothing_heavy():
 def test_the_first_line_is_completed_with_what_fits_alone(shell, line, offers):
     shell.user_ns["m"] = ScriptedModel([])
     shell.user_ns["prices"] = [1]
+    shell.user_ns["reader"] = AgentRecipe("reader", "Reads.", CodeAgent)
     with provisionalcompleter():  # as the kernel asks
         found = {line[: item.start] + item.text for item in shell.Completer.completions(line, len(line))}
     before = line.rpartition(" ")[0]

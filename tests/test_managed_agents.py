@@ -7,7 +7,7 @@ import pandas as pd
 import psutil
 import pytest
 from PIL import Image
-from scripted_replies import calls, code, final, images, of, read
+from scripted_replies import calls, code, counted, final, images, of, read
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.managed_agent import AgentRecipe
@@ -27,9 +27,7 @@ from smol_kernel.events import (
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
-from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.monitoring import LogLevel
-from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
 
@@ -335,11 +333,10 @@ KILL = code("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
             "AgentError: agent 'helper' gave no answer: The budget is used up",
         ),
         ([KILL, code("final_answer('alive')")], {}, "Report of helper:\nalive"),
-        ([code("final_answer(open)")], {}, "Report of helper:\n<builtin"),
     ],
 )
 def test_a_failure_of_an_agent_can_be_caught_in_the_action(make, replies, options, said):
-    helper = make(CodeAgent, [spending(one) if isinstance(one, str) else one for one in replies], **named(**options))
+    helper = make(CodeAgent, [counted(one) if isinstance(one, str) else one for one in replies], **named(**options))
     ask = "try:\n    said = helper('Try.')\nexcept Exception as error:\n    said = f'{type(error).__name__}: {error}'\n"
     agent = make(Parent, [code(f"{ask}final_answer(said)")], managed_agents=[helper])
     events = list(agent.events("ask"))
@@ -411,13 +408,13 @@ STOPS = {
 def test_a_stop_reaches_the_agents_at_work(make, where, by):
     kind, reply = STOPS[where]
     before = children()
-    helper = make(kind, [reply] * 2, [hang], **named())
+    helper = make(kind, [reply] * 8, [hang], **named())
     both = code("import asyncio\nsaid = await asyncio.gather(helper.aio('a'), helper.aio('b'))")
     agent = make(CodeAgent, [both, code("final_answer('over')")], managed_agents=[helper])
     stream, seen = agent.events("ask"), []
     for event in stream:
         seen.append(event)
-        if sum(getattr(one, "text", "").strip() == "go" for one in seen) == 2:
+        if len({one.run for one in seen if getattr(one, "text", "").strip() == "go"}) == 2:
             break
     if by == "close":
         stream.close()
@@ -459,22 +456,18 @@ def test_calls_that_an_action_leaves_behind_are_stopped(make):
 # budgets
 
 
-def spending(text):
-    return ChatMessage(MessageRole.ASSISTANT, text, token_usage=TokenUsage(10, 1))
-
-
 def asking(name):
-    return spending(f'{{"name": "{name}", "arguments": {{"task": "x"}}}}')
+    return counted(f'{{"name": "{name}", "arguments": {{"task": "x"}}}}')
 
 
 def test_a_budget_is_shared_and_charged_once(make):
-    answer = spending('{"name": "final_answer", "arguments": "here"}')
+    answer = counted('{"name": "final_answer", "arguments": "here"}')
     low = make(ToolCallingAgent, [answer], **named("low"))
     mid = make(ToolCallingAgent, [asking("low"), answer], managed_agents=[low], **named("mid"))
-    agent = make(Parent, [spending(code("final_answer(mid('x'))"))], managed_agents=[mid], budget=Budget(steps=10))
+    agent = make(Parent, [counted(code("final_answer(mid('x'))"))], managed_agents=[mid], budget=Budget(steps=10))
     result = agent.run("ask", return_full_result=True)
     used = result.used
-    assert (used["input_tokens"], used["output_tokens"], used["steps"], used["tool_calls"]) == (40, 4, 4, 2)
+    assert (used["input_tokens"], used["output_tokens"], used["steps"], used["tool_calls"]) == (40, 20, 4, 2)
     assert (result.state, result.token_usage.input_tokens) == ("success", 10)
     assert (mid.account.used["input_tokens"], mid.account.own.input_tokens) == (30, 20)
     assert low.account.used["steps"] == 1
@@ -486,7 +479,7 @@ def test_a_budget_is_shared_and_charged_once(make):
 )
 def test_the_caller_s_budget_holds_an_agent_that_finds_no_end(make, limit, output):
     def go_on(messages):
-        return spending("So far 3." if "Give the best answer" in messages[-1].text else '{"name": "look"}')
+        return counted("So far 3." if "Give the best answer" in messages[-1].text else '{"name": "look"}')
 
     @tool
     def look() -> int:
@@ -518,11 +511,13 @@ def test_time_that_is_up_stops_the_agents_below(make):
 def test_a_recipe_makes_an_agent_for_each_call(make):
     made = []
 
+    reply = meeting(2)
+
     def translator(language):
-        reply = meeting(2) if language in ("fr", "de") else code("final_answer('x')")
-        made.append(make(CodeAgent if language == "xx" else ToolCallingAgent, [reply], journal=None))
-        made[-1].instructions = language
-        return made[-1]
+        kind = CodeAgent if language == "xx" else ToolCallingAgent
+        agent = make(kind, [code("final_answer('x')") if language == "xx" else reply], journal=None)
+        made.append(agent)
+        return agent
 
     inputs = {"language": {"type": "string", "description": "Which."}}
     recipe = AgentRecipe("translator", "Translates.", translator, inputs)

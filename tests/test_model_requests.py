@@ -276,8 +276,9 @@ def test_the_schema_of_a_tool_is_plain_json_schema_at_any_depth():
                 "items": {"type": "object", "properties": {"fill": {"type": "image"}, "x": {"type": "any"}}},
             },
             "size": {"type": "integer", "description": "e", "nullable": True, "default": 3},
-            "kind": {"anyOf": [{"type": "audio"}, {"$ref": "#/$defs/Kind"}], "type": "any", "description": "f"},
-        }
+            "kind": {"anyOf": [{"type": "audio"}, {"$ref": "#/$defs/Kind"}], "type": "any", "description": "f",
+                     "nullable": True},
+        }  # fmt: skip
 
         def forward(self, what, image, either, shapes, size=3, kind=None):
             return what
@@ -294,5 +295,5 @@ def test_the_schema_of_a_tool_is_plain_json_schema_at_any_depth():
             "items": {"type": "object", "properties": {"fill": {"type": "string"}, "x": {}}},
         },
         "size": {"type": "integer", "description": "e", "nullable": True, "default": 3},
-        "kind": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Kind"}], "description": "f"},
+        "kind": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Kind"}], "description": "f", "nullable": True},
     }

@@ -159,7 +159,7 @@ def test_the_folder_is_laid_out_as_that_of_smolagents(tmp_path):
     assert expected <= files.keys()
     assert not [name for name in files if "saving" in name]
     settings = json.loads(files["agent.json"])
-    assert settings["tools"] == ["final_answer", "add", "user_input", "web_search"]
+    assert settings["tools"] == ["add", "user_input", "web_search", "final_answer"]
     assert settings["managed_agents"] == {"helper": "ToolCallingAgent"}
     assert yaml.safe_load(files["prompts.yaml"]) == settings["prompt_templates"]
     assert files["requirements.txt"] == "smol-kernel[tools]\n"
@@ -308,7 +308,7 @@ def test_other_files_of_the_folder_stay_and_saving_again_replaces(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert (tmp_path / "__init__.py").read_text() == "x = 1\n"
     again = CodeAgent.from_folder(str(tmp_path))
-    assert list(again.tools) == ["final_answer", "greeter"]
+    assert list(again.tools) == ["greeter", "final_answer"]
     assert again.max_steps == 4
 
 

@@ -251,7 +251,7 @@ def test_a_type_hint_that_is_not_defined_is_named():
     assert "names 'DataFram', which is not defined" in describe(f)
 
 
-@pytest.mark.parametrize("name", ["final_answer", "input", "print", "get_ipython", "len", "range"])
+@pytest.mark.parametrize("name", ["input", "print", "get_ipython", "len", "range"])
 def test_reserved_names_are_refused(name):
     def f() -> str:
         """Does it."""
@@ -381,7 +381,7 @@ def test_a_tool_class_has_a_prompt_from_its_inputs():
         ({"output_type": "text"}, "output_type 'text' is not one of string, boolean"),
         ({"name": "two words"}, "'two words' cannot be the name of a tool"),
         ({"name": "class"}, "'class' cannot be the name of a tool"),
-        ({"name": "final_answer"}, "it ends the run"),
+        ({"name": "input"}, "it asks the person"),
         ({"inputs": {"city": {"type": "string"}}}, "input 'city' needs a type and a description"),
         ({"inputs": {"city": {"type": "str", "description": "x"}}}, "input 'city' has the type 'str'"),
         ({"inputs": {"a b": {"type": "string", "description": "x"}}}, "input 'a b' cannot be written"),

@@ -14,7 +14,7 @@ from smol_kernel.agents.checks import checked
 from smol_kernel.agents.prompts import PromptTemplates, populate_template, templates_for
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
-from smol_kernel.memory.budget import Account, Budget
+from smol_kernel.memory.budget import Account, Budget, usable
 from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.memory.monitoring import AgentLogger, CallbackRegistry, LogLevel, Monitor
 from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep, ToolOutput
@@ -73,7 +73,7 @@ class Agent(ABC):
         self.final_answer_checks = checked(final_answer_checks or (), live=False)
         self.checks = checked(checks, live=self.writes_code)
         self.answer_type = None if output_type is None else AnswerType(output_type)
-        self.stream_outputs, self.budget, self.journal = stream_outputs, budget, journal
+        self.stream_outputs, self.budget, self.journal = stream_outputs, usable(budget), journal
         self.logger = logger or AgentLogger(level=verbosity_level)
         self.given_callbacks = step_callbacks or ()
         self._begin_life()

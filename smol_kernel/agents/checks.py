@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import Checked
+from smol_kernel.memory.monitoring import called_with
 from smol_kernel.memory.steps import ActionStep, AgentMemory
 
 REPEATS = 3
@@ -16,9 +16,10 @@ WARNINGS = 2
 """How often it is told before the run is ended."""
 
 
-def checked(checks: Sequence[Any], *, live: bool) -> list[Any]:
-    """`checks` themselves. Raises ConfigError for what is neither a function nor, where there is a child to look at the
-    `live` answer, an expression."""
+def checked(checks: Any, *, live: bool) -> list[Any]:
+    """`checks`, or a single one, as a list. Raises ConfigError for what is neither a function nor, where there is a
+    child to look at the `live` answer, an expression."""
+    checks = [checks] if callable(checks) or isinstance(checks, str) else list(checks)
     for check in checks:
         try:
             usable = callable(check) or (live and isinstance(check, str) and bool(compile(check, "check", "eval")))
@@ -27,7 +28,7 @@ def checked(checks: Sequence[Any], *, live: bool) -> list[Any]:
         if not usable:
             need = "a function of the answer" + (", or a Python expression in which `answer` is the answer" * live)
             raise ConfigError(f"check {check!r} is not {need}")
-    return list(checks)
+    return checks
 
 
 def look(check: Callable[..., Any], answer: Any, memory: AgentMemory, agent: Any) -> Checked:
@@ -38,11 +39,7 @@ def look(check: Callable[..., Any], answer: Any, memory: AgentMemory, agent: Any
     """
     name = getattr(check, "__name__", type(check).__name__)
     try:
-        parameters = inspect.signature(check).parameters.values()
-        places = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "agent" for p in parameters)
-        anything = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        takes_agent = any(p.name == "agent" or p.kind is p.VAR_KEYWORD for p in parameters)
-        told = check(*(answer, memory)[: 2 if anything else places], **({"agent": agent} if takes_agent else {}))
+        told = called_with(check, answer, memory, agent=agent)
         reason = told if isinstance(told, str) else "" if told is None or told else "it is not fulfilled"
     except Exception as error:  # noqa: BLE001 - boundary: a user's own check
         reason = str(error) or type(error).__name__

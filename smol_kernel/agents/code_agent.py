@@ -78,7 +78,7 @@ class CodeAgent(MultiStepAgent):
     @property
     def state(self) -> State:
         """The variables of the child as a dict, read when asked for; a RemoteValue where one cannot cross."""
-        return State(self.python_executor)
+        return self.python_executor.state
 
     @property
     def authorized_imports(self) -> list[str] | str:

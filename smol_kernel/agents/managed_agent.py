@@ -10,6 +10,7 @@ from smol_kernel.events import Event, HandedOff, RunFinished, current_call, emit
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.memory.rich_values import AgentImage, handle_agent_output_types
 from smol_kernel.tools.base import Tool
+from smol_kernel.tools.collection import by_name
 from smol_kernel.tools.defaults import base_tools
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
 
@@ -76,7 +77,6 @@ class ManagedAgentTool(Tool):
         try:
             given, end, call = additional_args or {}, RunFinished(state="error"), current_call()
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
-            task = agent.assignment(task)
             self._caller.called.add(agent)
             for event in agent.events(task, additional_args=given, images=seen, caller=self._caller, call=call):
                 emit(event)
@@ -151,17 +151,8 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
 
 
 def tools_by_name(tools: Sequence[Any], add_base_tools: bool, *, interpreter: bool) -> dict[str, Tool]:
-    """`tools` by their names, with `final_answer`; with `add_base_tools` the built-in ones too.
-
-    Raises ConfigError for what is no tool, and for two of one name.
-    """
-    found: dict[str, Tool] = {}
-    for tool in tools:
-        if not isinstance(tool, Tool):
-            raise ConfigError(f"{tool!r} is not a tool: decorate the function with @tool, or subclass Tool")
-        if tool.name in found:
-            raise ConfigError(f"two tools are called {tool.name!r}: rename one of them")
-        found[tool.name] = tool
+    """`tools` by their names, with `final_answer`; with `add_base_tools` the built-in ones too. Raises ConfigError."""
+    found = by_name(tools)
     extra = list(base_tools().values()) if add_base_tools else []
     extra += [PythonInterpreterTool()] if add_base_tools and interpreter else []
     for tool in [*extra, FinalAnswerTool()]:

@@ -17,14 +17,16 @@ from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.agent import at_least_one
 from smol_kernel.agents.checks import Repetition, look
 from smol_kernel.agents.compaction import compact
-from smol_kernel.agents.prompts import populate_template, task_with_inputs
+from smol_kernel.agents.prompts import populate_template
 from smol_kernel.agents.running import RunnableAgent
-from smol_kernel.executors.values import NotPortable, describe, encode, remote
+from smol_kernel.executors.tool_calls import plain
+from smol_kernel.executors.values import describe
 from smol_kernel.journal import open_journal, record
-from smol_kernel.memory.budget import TO_ANSWER, Account
+from smol_kernel.memory.budget import TO_ASK, Account
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
+from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
-from smol_kernel.memory.usage import Timing, TokenUsage
+from smol_kernel.memory.usage import Timing, counts
 from smol_kernel.models.base import ModelCall
 
 
@@ -78,9 +80,8 @@ class MultiStepAgent(RunnableAgent):
 
     def _looks(self, answer: Any) -> Iterator[ev.Event]:
         """What the checks say of the answer."""
-        for check in [*self.checks, *self.final_answer_checks]:
-            if callable(check):
-                yield look(check, answer, self.memory, self)
+        for check in filter(callable, [*self.checks, *self.final_answer_checks]):
+            yield look(check, answer, self.memory, self)
 
     # -- what others call
 
@@ -128,14 +129,16 @@ class MultiStepAgent(RunnableAgent):
                 inputs=inputs,
                 origin=dict(origin or {}),
             )
-            first = TaskStep(task_with_inputs(task, inputs), images, audio, videos)
+            task = self.assignment(task) if caller and reset else task
+            first = TaskStep.with_inputs(task, inputs, images, audio, videos)
             self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
             self.account = Account(self.budget, caller.account if caller else None)
             self.run_id, self.depth = started.run, caller.depth + 1 if caller else 0
             self.stop.clear()
             if caller is not None and caller.stop.is_set():
                 self.stop.set()
-            yield from record(self._run(started, first, reset, variables), self._recorded_in, started.run)
+            with self.account.timer(self.interrupt):
+                yield from record(self._run(started, first, reset, variables), self._recorded_in, started.run)
         except GeneratorExit:
             self.interrupt()
             raise
@@ -156,17 +159,18 @@ class MultiStepAgent(RunnableAgent):
 
         Raises AgentError where the model's reply or the action fails.
         """
+        self.stop.clear()
         self._prepare(False, {})
-        for _ in self._attempt(memory_step):
-            pass
+        list(self._attempt(memory_step))  # nobody watches these events
         return ActionOutput(memory_step.action_output, memory_step.is_final_answer)
 
     def provide_final_answer(self, task: str) -> ChatMessage:
         """The best answer the model can give from the work so far. Raises AgentGenerationError."""
-        request = self._request("answer", self._rendered("final_answer", task=task), TO_ANSWER)
+        self.stop.clear()
+        request = self._request("answer", self._rendered("final_answer", task=task))
         while True:
             try:
-                next(request)  # nobody watches these events
+                next(request)
             except StopIteration as ended:
                 return ended.value or text_message(MessageRole.ASSISTANT, "")
 
@@ -175,7 +179,7 @@ class MultiStepAgent(RunnableAgent):
     def _run(
         self, started: ev.RunStarted, first: TaskStep, reset: bool, variables: dict[str, Any]
     ) -> Generator[ev.Event, None, None]:
-        run, begun = started.run, time.monotonic()
+        run, begun, failure = started.run, time.monotonic(), None
         self.task, self.step_number, self.answer, self.answered, self.successor = first.task, 1, None, False, None
         self._repetition, self._best, self._begun = Repetition(), None, 0
         if reset:
@@ -184,7 +188,6 @@ class MultiStepAgent(RunnableAgent):
         self.memory.system_prompt.system_prompt = started.system_prompt
         self.memory.steps.append(first)
         yield started
-        timer, failure = self.account.timer(self.interrupt), None
         try:
             self._prepare(reset, variables)
             state, reason = yield from self._steps(run, started.max_steps)
@@ -194,27 +197,24 @@ class MultiStepAgent(RunnableAgent):
             (state, reason), failure = others.STOPPED, error
         except Exception as error:  # noqa: BLE001  boundary: the run; raised after its last event
             state, reason, failure = "error", str(error), error
-        finally:
-            timer.cancel()
         limit = (errors.AgentBudgetError if state == "budget" else errors.AgentMaxStepsError)(reason or "")
         for event in self._ending(limit if state in ("max_steps_error", "budget") else None):
             yield event.stamped(run, self._begun)
         reason = limit.message or None
-        totals, seconds = _counts(self.account.own), time.monotonic() - begun
+        totals, seconds = counts(self.account.own), time.monotonic() - begun
         yield ev.RunFinished(run=run, state=state, error=reason, steps=self._begun, seconds=seconds, **totals)
         if failure is not None:
             raise failure
 
     def _steps(self, run: str, limit: int) -> Generator[ev.Event, None, tuple[str, str | None]]:
         """All steps; returns the state in which the run ends, and the reason where it is no success."""
-        while (number := self.step_number) <= limit:
+        while (number := self.step_number) <= limit and not self.stop.is_set():
             self.account.check()
-            if self.planning_interval and (number - 1) % self.planning_interval == 0 and not self.stop.is_set():
+            if self.planning_interval and (number - 1) % self.planning_interval == 0:
                 for event in self._plan(first=number == 1, remaining=limit - number + 1):
                     yield event.stamped(run, number)
             if self.stop.is_set():
-                self.account.check()  # its time may be up
-                return others.STOPPED
+                break
             self._begun = number
             self.account.count(steps=1)
             step = ActionStep(step_number=number, timing=Timing(time.time()))
@@ -227,26 +227,31 @@ class MultiStepAgent(RunnableAgent):
                 return (yield from others.hand_over(self, *self.successor))
             if self._repetition.hopeless:
                 return "max_steps_error", "The run was ended: it did the same again and again."
+        if self.stop.is_set():
+            self.account.check()  # its time may be up
+            return others.STOPPED
         return "max_steps_error", f"Reached the limit of {limit} step{'s' * (limit > 1)} without a final answer."
 
     def _step(self, step: ActionStep) -> Iterator[ev.Event]:
         yield ev.StepStarted()
         try:
-            yield from self._attempt(step)
-            if step.is_final_answer:
-                yield from self._accept(step)
-        except errors.AgentError as error:
-            step.error, step.is_final_answer = error, False
-            if isinstance(error, errors.AgentGenerationError | errors.AgentBudgetError):
-                raise
+            try:
+                yield from self._attempt(step)
+                if step.is_final_answer:
+                    yield from self._accept(step)
+            except errors.AgentError as error:
+                step.error, step.is_final_answer = error, False
+                if isinstance(error, errors.AgentGenerationError | errors.AgentBudgetError):
+                    raise
+            finally:
+                step.timing.end_time = time.time()
+            if (circles := self._repetition.look(step)) is not None:
+                yield circles
+                step.observations = "\n".join(filter(None, [step.observations, circles.reason]))
+            yield from self._call_back(step)
         finally:
-            step.timing.end_time = time.time()
             if step.model_output is not None or step.error is not None:  # else stopped before the model said anything
                 self.memory.steps.append(step)
-        if (circles := self._repetition.look(step)) is not None:
-            yield circles
-            step.observations = "\n".join(filter(None, [step.observations, circles.reason]))
-        yield from self._call_back(step)
         kind, said = (type(step.error).__name__, step.error.message) if step.error else (None, None)
         seconds = step.timing.duration or 0.0
         yield ev.StepFinished(observation=step.observations or "", error_type=kind, error=said, seconds=seconds)
@@ -280,32 +285,29 @@ class MultiStepAgent(RunnableAgent):
 
     def told(self, answer: Any) -> ev.FinalAnswer:
         """The answer as an event."""
-        try:
-            value = encode(answer)
-        except NotPortable:
-            value = remote(answer, "")
-        return ev.FinalAnswer(value=value, text=str(answer))
+        return ev.FinalAnswer(value=plain(answer), text=str(answer))
 
     def _ending(self, limit: errors.AgentError | None) -> Iterator[ev.Event]:
         """What comes after the last step: where a limit ended the run, the best answer there is."""
         if limit is not None and not self.answered:
             step = ActionStep(self._begun + 1, Timing(time.time()), error=limit, action_output=self._best)
             try:
-                message = yield from self._request("answer", self._rendered("final_answer", task=self.task), TO_ANSWER)
+                message = yield from self._request("answer", self._rendered("final_answer", task=self.task))
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
-                    said = self._answer_in(message.text)
+                    said = self._answer_in(message.text) or self._best
                     step.action_output = self.answer_type.convert(said) if self.answer_type else said
             except errors.AgentError as failure:
-                limit.message += f" Asking for a best answer failed as well: {failure.message}"
+                if failure.message != limit.message:
+                    limit.message += f" Asking for a best answer failed as well: {failure.message}"
             step.timing.end_time = time.time()
+            yield from self._call_back(step)
             self.memory.steps.append(step)
-            if step.action_output not in (None, ""):
+            if step.action_output is not None:
                 self.answer, self.answered = step.action_output, True
                 yield self.told(self.answer)
-            yield from self._call_back(step)
         if self.answered:
-            yield from self._call_back(FinalAnswerStep(self.answer))
+            yield from self._call_back(FinalAnswerStep(handle_agent_output_types(self.answer)))
 
     def _plan(self, first: bool, remaining: int) -> Iterator[ev.Event]:
         """Ask the model for a plan, and keep it."""
@@ -317,8 +319,8 @@ class MultiStepAgent(RunnableAgent):
             return
         timing.end_time = time.time()
         step = PlanningStep(self._sent, message, message.text.strip(), timing, message.token_usage, asked)
-        self.memory.steps.append(step)
         yield from self._call_back(step)
+        self.memory.steps.append(step)
         yield ev.PlanMade(plan=step.plan)
 
     def _rendered(self, group: str, *names: str, **variables: Any) -> str:
@@ -327,16 +329,14 @@ class MultiStepAgent(RunnableAgent):
         texts = [populate_template(templates[name], variables).strip() for name in names or templates]
         return "\n\n".join(filter(None, texts))
 
-    def _request(
-        self, purpose: str, last: str = "", limits: tuple[str, ...] | None = None, **options: Any
-    ) -> Generator[ev.Event, None, ChatMessage | None]:
+    def _request(self, purpose: str, last: str = "", **options: Any) -> Generator[ev.Event, None, ChatMessage | None]:
         """The model's reply to the conversation, and to `last` after it; None if the run was stopped meanwhile.
 
         A conversation that is too long is shortened. Raises AgentBudgetError for a budget that is used up,
         AgentGenerationError for a model that gives no reply.
         """
         while True:
-            self.account.check(limits)
+            self.account.check(TO_ASK)
             asked = time.monotonic()
             if self.model.slow_start:
                 yield ev.Notice(text=self.model.slow_start)
@@ -361,25 +361,19 @@ class MultiStepAgent(RunnableAgent):
         if message is None or self.stop.is_set():
             return None
         self.account.charge(message.token_usage)
-        facts: dict[str, Any] = {"model": self.model.model_id or "", **_counts(message.token_usage)}
+        facts: dict[str, Any] = {"model": self.model.model_id or "", **counts(message.token_usage)}
         calls: list[dict[str, Any]] = message.dict()["tool_calls"] or []
         content, seconds = self._remembered(message.text, purpose), time.monotonic() - asked
         yield ev.ModelReplied(content=content, purpose=purpose, tool_calls=calls, seconds=seconds, **facts)
         return message
 
     def _call_back(self, step: MemoryStep) -> Iterator[ev.Event]:
-        """Call the user's callbacks with `step`. One that raises does not end the run; what they edit is told."""
-        before = self.memory.readable() if self.given_callbacks else []
+        """Call the user's callbacks with `step`, before it is in the memory. What they raise and edit is told."""
+        before = self.memory.readable(step) if len(self.step_callbacks) > 1 else []  # the monitor's edits nothing
         try:
             self.step_callbacks.callback(step, agent=self)
         except Exception as error:  # noqa: BLE001 - boundary: a user's own callback
             yield ev.Notice(text=f"A step callback failed: {type(error).__name__}: {error}")
-        for index, (old, new) in enumerate(zip(before, self.memory.readable() if before else (), strict=False)):
+        for index, (old, new) in enumerate(zip(before, self.memory.readable(step) if before else (), strict=False)):
             if changes := {name: value for name, value in new.items() if old[name] != value}:
                 yield ev.MemoryEdited(index=index, changes=changes)
-
-
-def _counts(usage: TokenUsage | None) -> dict[str, Any]:
-    """Tokens and cost as fields of an event."""
-    names = ("input_tokens", "output_tokens", "cached_tokens", "cost")
-    return {name: getattr(usage, name) for name in names} if usage else {}

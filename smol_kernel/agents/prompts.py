@@ -41,11 +41,17 @@ def template(path: str) -> str:
 
 
 def templates_for(agent: str, given: Mapping[str, Any] | None) -> PromptTemplates:
-    """The templates `given`, and ours for an `agent` (a folder below `templates/`) where they say nothing."""
-    found: dict[str, Any] = {"system_prompt": template(f"{agent}/system_prompt.md"), **(given or {})}
-    for group, names in EMPTY_PROMPT_TEMPLATES.items():
-        if isinstance(names, dict):
-            found[group] = {name: template(f"{group}/{name}.md") for name in names} | (found.get(group) or {})
+    """The templates `given`, and ours for an `agent` (a folder below `templates/`) where they say nothing.
+
+    Raises ConfigError for templates of another shape.
+    """
+    try:
+        found: dict[str, Any] = {"system_prompt": template(f"{agent}/system_prompt.md"), **(given or {})}
+        for group, names in EMPTY_PROMPT_TEMPLATES.items():
+            if isinstance(names, dict):
+                found[group] = {name: template(f"{group}/{name}.md") for name in names} | (found.get(group) or {})
+    except TypeError:
+        raise ConfigError(f"prompt_templates are {given!r:.80}: give a dict as EMPTY_PROMPT_TEMPLATES is") from None
     return cast("PromptTemplates", found)
 
 
@@ -54,17 +60,10 @@ def populate_template(template: str, variables: Mapping[str, Any]) -> str:
 
     Raises ConfigError when the template is wrong or names a variable that is not there.
     """
-    from jinja2 import StrictUndefined, TemplateError
+    from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
     try:
-        environment = SandboxedEnvironment(undefined=StrictUndefined)
-        return environment.from_string(template).render(**variables)
-    except TemplateError as error:
+        return SandboxedEnvironment(undefined=StrictUndefined).from_string(template).render(**variables)
+    except Exception as error:  # boundary: a user's own template
         raise ConfigError(f"cannot render the prompt template {template[:60]!r}: {error}") from error
-
-
-def task_with_inputs(task: str, inputs: Mapping[str, str]) -> str:
-    """The task as the model reads it: followed by the variables it was given, each with a one-line summary."""
-    listed = "\n".join(f"- `{name}`: {summary}" for name, summary in inputs.items())
-    return f"{task}\n\nThese variables are defined already:\n{listed}" if inputs else task

@@ -56,6 +56,20 @@ class ToolCallingAgent(MultiStepAgent):
         """All that a reply may call: tools, and the agents this one manages."""
         return [*self.tools.values(), *self.managed_agents.values()]
 
+    def execute_tool_call(self, tool_name: str, arguments: dict[str, Any] | str) -> Any:
+        """What one call gives. Raises AgentToolCallError or AgentToolExecutionError."""
+        for event in self._hands.run([ToolCall(tool_name, arguments, "call")], self.functions):
+            if isinstance(event, ActionFinished) and event.error and not event.run:
+                raise AgentToolExecutionError(event.error)
+        return next(iter(self._hands.outputs.values())).output
+
+    def process_tool_calls(self, chat_message: ChatMessage, memory_step: ActionStep) -> Generator[Any]:
+        """Make the calls of a reply, for a step of one's own: yields the ToolCalls, then a ToolOutput for each."""
+        memory_step.model_output_message = chat_message
+        for _ in self._act(memory_step):
+            pass
+        yield from [*(memory_step.tool_calls or []), *self.outputs.values()]
+
     def _request_options(self) -> dict[str, Any]:
         return {**super()._request_options(), "tools_to_call_from": list(self.functions.values())}
 

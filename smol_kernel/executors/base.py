@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from smol_kernel.errors import AgentExecutionError, ConfigError
 from smol_kernel.events import ActionFinished, Checked, Event
 from smol_kernel.executors.observation import truncate
+from smol_kernel.executors.state import State
 from smol_kernel.executors.values import NotPortable, decode, encode, remote
 
 _NOT_BUILT_YET = ("box", "network", "allow_hosts", "mounts", "limits")
@@ -35,6 +37,11 @@ class PythonExecutor(ABC):
 
     isolation: str = "none"
     """How the place is boxed; "none" means not at all."""
+
+    @cached_property
+    def state(self) -> State:
+        """The variables as a dict; of a place that cannot be read, those that were set through it."""
+        return State(self)
 
     @abstractmethod
     def send_tools(self, tools: Mapping[str, Callable[..., Any]]) -> None:

@@ -370,8 +370,15 @@ def _failure(kinds: list[str], message: str) -> dict[str, Any]:
     return {"ok": False, "kinds": kinds or ["RuntimeError"], "error": message}
 
 
-_REPR = reprlib.Repr()
-_REPR.maxother = 80
+class _Repr(reprlib.Repr):
+    """Python's own way to write simple values, at any depth, shortened; others are described, without an address."""
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        """What is said of a value of any class."""
+        return repr(x) if isinstance(x, bool | float | complex) else describe(x)
+
+
+_REPR = _Repr()
 
 
 def _brief(value: Any, length: int = 60, quote: Callable[[str], str] = repr) -> str:

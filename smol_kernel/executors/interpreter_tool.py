@@ -30,6 +30,7 @@ class PythonInterpreterTool(Tool):
 
     name = "python_interpreter"
     description = "Runs Python code. Returns what it printed and the value of its last statement."
+    inputs = {"code": {"type": "string", "description": "The code to run."}}  # noqa: RUF012 - as users write it
     output_type = "string"
 
     def __init__(

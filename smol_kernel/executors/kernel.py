@@ -25,7 +25,6 @@ from smol_kernel.executors.imports import check_imports
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, clean
 from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended
-from smol_kernel.executors.state import State
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import NotPortable, encode, encode_input
 
@@ -97,12 +96,15 @@ class KernelExecutor(PythonExecutor):
     def send_variables(self, variables: Mapping[str, Any]) -> None:
         """Set variables in the child's namespace, now and after each restart.
 
-        Raises NotPortableError for a value that can neither cross nor be pickled, ConfigError for a name that is none.
+        Raises NotPortableError for a value that can neither cross nor be pickled, ConfigError for a name that is none,
+        or a tool's.
         """
         encoded: dict[str, Any] = {}
         for name, value in variables.items():
             if not name.isidentifier():
                 raise ConfigError(f"variable {name!r} cannot be written as a name in Python; rename it")
+            if name in self._tools:
+                raise ConfigError(f"variable {name!r} has the name of a tool, which it would hide; rename it")
             encoded[name] = self._encoded(name, value, encode_input)
         with self._alone():
             self._given.update(variables)
@@ -183,11 +185,6 @@ class KernelExecutor(PythonExecutor):
         self._end_or_drop()
 
     # what the child holds
-
-    @property
-    def state(self) -> State:
-        """The variables as a dict, which reads through to the child."""
-        return State(self)
 
     def names(self) -> list[str]:
         """Names of variables: those the last action left, and those sent since. Never starts a child."""

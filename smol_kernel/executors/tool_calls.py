@@ -114,7 +114,7 @@ class ToolCalls:
         last = self.outputs.get(order[-1])
         yield ActionFinished(
             status="error" if errors else "ok",
-            value=_plain(last.output) if last else None,
+            value=plain(last.output) if last else None,
             final=bool(last and last.is_final_answer),
             logs="\n".join(output.observation for output in self.outputs.values()),
             error_type="AgentToolExecutionError" if errors else None,
@@ -144,7 +144,7 @@ class ToolCalls:
         event = ToolCalled(
             call=f"c{next(self._numbers)}",
             tool=call.name,
-            kwargs={name: _plain(value) for name, value in arguments.items()},
+            kwargs={name: plain(value) for name, value in arguments.items()},
             summary=as_python(call, 200),
             blocking=not (tool.threaded or tool.is_async),
         )
@@ -182,7 +182,7 @@ class ToolCalls:
                 threading.Thread(target=run, args=(self._perform, made, arrivals), name=name, daemon=True).start()
         while waiting:
             try:
-                item = arrivals.get(timeout=PACE if any(made.emitted.holds for made in waiting.values()) else None)
+                item: Any = arrivals.get(timeout=PACE if any(made.emitted.holds for made in waiting.values()) else None)
             except queue.Empty:
                 item = _WAKE
             if item is _WAKE:
@@ -209,7 +209,7 @@ class ToolCalls:
                     call=made.event.call,
                     tool=made.call.name,
                     ok=error is None,
-                    value=_plain(value) if error is None else None,
+                    value=plain(value) if error is None else None,
                     error_type=type(error).__name__ if error else None,
                     error=message(error) if error else None,
                     summary=said[:200],
@@ -276,7 +276,8 @@ def as_python(call: ToolCall, longest: int = 2_000) -> str:
     return truncate(f"{call.name}({written})", longest)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """`value` in its encoded form; of one that cannot cross, a description."""
     try:
         return encode(to_plain(value))
     except Exception:  # noqa: BLE001 - boundary: not portable, or its own methods raise

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from smol_kernel.errors import AgentBudgetError, ConfigError
 from smol_kernel.memory.usage import TokenUsage
@@ -34,8 +36,15 @@ class Budget:
                 raise ConfigError(f"budget: {name} is {value!r}: give a number above 0, or None for no limit")
 
 
-TO_ANSWER = ("input_tokens", "output_tokens", "cost", "seconds")
-"""The limits that also keep a run from being asked for a last answer."""
+TO_ASK = ("input_tokens", "output_tokens", "cost", "seconds")
+"""The limits that keep a model from being asked, a last answer included."""
+
+
+def usable(budget: Any) -> Budget | None:
+    """`budget` itself. Raises ConfigError for what is neither a Budget nor None."""
+    if isinstance(budget, Budget) or budget is None:
+        return budget
+    raise ConfigError(f"budget is {budget!r}: give a Budget, such as Budget(steps=10, seconds=60)")
 
 
 class Account:
@@ -74,7 +83,7 @@ class Account:
     def check(self, names: tuple[str, ...] | None = None) -> None:
         """Raises AgentBudgetError if one of the limits `names` (None: any) is reached, here or at a caller's."""
         for name, used in self.used.items():
-            limit = self._limits[name]
+            limit, words = self._limits[name], name.replace("_", " ")
             if limit is None or (names and name not in names):
                 continue
             if used is None:
@@ -83,7 +92,8 @@ class Account:
                     "(input_cost_per_token=…, output_cost_per_token=…), or no limit on the cost."
                 )
             if used > limit or (used == limit and name != "tool_calls"):  # a call too many is counted, and refused
-                raise AgentBudgetError(f"The budget is used up: {used:,.6g} of {limit:,g} {name.replace('_', ' ')}.")
+                amounts = f"${used:,.4g} of ${limit:,g}" if name == "cost" else f"{used:,.6g} of {limit:,g} {words}"
+                raise AgentBudgetError(f"The budget is used up: {amounts}.")
         if self._caller:
             self._caller.check(names)
 
@@ -95,10 +105,14 @@ class Account:
         except AgentBudgetError as error:
             return error.message
 
-    def timer(self, expired: Callable[[], None]) -> threading.Timer:
-        """A timer that calls `expired` when the time of this budget is over; it runs if there is such a limit."""
+    @contextmanager
+    def timer(self, expired: Callable[[], None]) -> Generator[None]:
+        """Meanwhile, call `expired` when the time of this budget is over, if there is such a limit."""
         timer = threading.Timer(self._limits["seconds"] or 0, expired)
         timer.daemon = True
         if self._limits["seconds"] is not None:
             timer.start()
-        return timer
+        try:
+            yield
+        finally:
+            timer.cancel()

@@ -66,7 +66,7 @@ class AgentLogger:
         self._say(str(error_message), LogLevel.ERROR)
 
     def log_markdown(
-        self, content: str, title: str | None = None, level: int | LogLevel = LogLevel.INFO, style: str = ""
+        self, content: str, title: str | None = None, level: int | LogLevel = LogLevel.INFO, style: str = "#d4b702"
     ) -> None:
         """Print text, under a title if it has one. `style` is accepted and not used."""
         self._say("\n".join(filter(None, [title, str(content)])), level)
@@ -162,6 +162,10 @@ class CallbackRegistry:
     def __init__(self) -> None:
         self._callbacks: dict[type, list[Callable[..., Any]]] = {}
 
+    def __len__(self) -> int:
+        """How many are registered."""
+        return sum(map(len, self._callbacks.values()))
+
     def register(self, step_cls: type[MemoryStep], callback: Callable[..., Any]) -> None:
         """Have `callback` called with every step of `step_cls` or a subclass. Raises ConfigError for other things."""
         if not isinstance(cast("Any", step_cls), type):
@@ -174,17 +178,32 @@ class CallbackRegistry:
         """Call what is registered for the step's class, then what is for its bases.
 
         A function with one parameter gets the step only; others get those of `kwargs` (such as `agent`) they name.
+        The first error that one of them raises is raised when all have been called.
         """
+        failure: Exception | None = None
         for step_cls in type(memory_step).__mro__:
             for callback in list(self._callbacks.get(step_cls, ())):
-                callback(memory_step, **_wanted(callback, kwargs))
+                try:
+                    called_with(callback, memory_step, **kwargs)
+                except Exception as error:  # noqa: BLE001  boundary: a user's own callback
+                    failure = failure or error
+        if failure is not None:
+            raise failure
 
 
-def _wanted(callback: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+def called_with(function: Callable[..., Any], *given: Any, **options: Any) -> Any:
+    """What a user's `function` returns: it gets as many of `given` as it has places for, and the `options` it names.
+
+    Whatever the function raises is raised.
+    """
     try:
-        parameters = inspect.signature(callback).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())
     except ValueError:  # a builtin that does not tell
-        return {}
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return options if len(parameters) > 1 else {}
-    return {parameter.name: options[parameter.name] for parameter in list(parameters)[1:] if parameter.name in options}
+        return function(*given)
+    free = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    places = [parameter for parameter in parameters if parameter.kind in free and parameter.name not in options]
+    any_place = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    taken = {name for name in options if any_name or any(parameter.name == name for parameter in parameters)}
+    passed = given if any_place else given[: max(len(places), 1)]
+    return function(*passed, **{name: options[name] for name in taken})

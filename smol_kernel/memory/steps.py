@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, cast
 
@@ -79,6 +80,12 @@ class TaskStep(MemoryStep):
     task_images: list[Any] | None = None
     task_audio: list[Any] | None = None
     task_videos: list[Any] | None = None
+
+    @classmethod
+    def with_inputs(cls, task: str, inputs: Mapping[str, str], *media: list[Any] | None) -> TaskStep:
+        """The step of a task that was given variables: the model reads a one-line summary of each."""
+        listed = "\n".join(f"- `{name}`: {summary}" for name, summary in inputs.items())
+        return cls(f"{task}\n\nThese variables are defined already:\n{listed}" if inputs else task, *media)
 
     def dict(self) -> dict[str, Any]:
         """The step as plain data; sounds and videos where there are any."""
@@ -221,10 +228,10 @@ class AgentMemory:
             for step in self.get_full_steps()
         ]
 
-    def readable(self) -> list[dict[str, Any]]:
-        """What a model reads of each step, as plain text; of images their number."""
+    def readable(self, *more: MemoryStep) -> list[dict[str, Any]]:
+        """What a model reads of each step, and of `more` after them, as plain text; of images their number."""
         names = ("task", "plan", "model_output", "observations", "error", "observations_images", "task_images")
-        read = [{name: getattr(step, name, None) for name in names} for step in self.steps]
+        read = [{name: getattr(step, name, None) for name in names} for step in [*self.steps, *more]]
         return [{k: len(v) if isinstance(v, list) else str(v or "") for k, v in step.items()} for step in read]
 
     def return_full_code(self) -> str:

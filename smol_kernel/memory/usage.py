@@ -61,3 +61,9 @@ class Timing:
     def dict(self) -> dict[str, Any]:
         """Start, end and duration as plain data."""
         return {"start_time": self.start_time, "end_time": self.end_time, "duration": self.duration}
+
+
+def counts(usage: TokenUsage | None) -> dict[str, Any]:
+    """Tokens and cost by their names, as the fields of an event; nothing where they are unknown."""
+    names = ("input_tokens", "output_tokens", "cached_tokens", "cost")
+    return {name: getattr(usage, name) for name in names} if usage else {}

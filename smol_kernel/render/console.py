@@ -33,11 +33,11 @@ from smol_kernel.render.records import NOTES, PlanRecord, StepRecord
 from smol_kernel.render.text import (
     call_text,
     error_text,
+    facts_line,
     is_trouble,
     note_text,
     output_text,
     run_name,
-    totals_words,
 )
 from smol_kernel.render.transcript import SCRIPTED, STATES, Transcript
 
@@ -63,6 +63,7 @@ class ConsoleReader:
         self._waiting = ""
         self._line = ""  # the unfinished last line of a stream
         self._lines = 0
+        self._in_step = self._answer_shown = False
 
     def __call__(self, event: Event) -> None:
         """Print what `event` adds."""
@@ -88,7 +89,7 @@ class ConsoleReader:
         if isinstance(event, RunStarted):
             self._begin()
         elif isinstance(event, StepStarted):
-            self._lines = 0
+            self._lines, self._in_step = 0, True
             self._wait(f"{event.step}. asking the model…")
         elif isinstance(event, ActionProposed):
             self._proposed(step)
@@ -111,8 +112,8 @@ class ConsoleReader:
             self._print(self._wrapped(event.text), style="yellow")
         elif isinstance(event, NOTES) and not isinstance(event, MemoryEdited):
             self._print(self._wrapped(note_text(event)), style="yellow" if is_trouble(event) else "dim")
-        elif isinstance(event, FinalAnswer):
-            self._answer(event)
+        elif isinstance(event, FinalAnswer) and self._in_step:
+            self._answer()
         elif isinstance(event, RunFinished):
             self._end(event)
 
@@ -167,6 +168,7 @@ class ConsoleReader:
         self._print(error_text(step) or "stopped", style="red" if step.state == "error" else "yellow")
 
     def _step_finished(self, step: StepRecord, event: StepFinished) -> None:
+        self._in_step = False
         if event.error and not step.status:  # no action ran: the reply was of no use, or the model gave none
             self._print(self._styled(f"{step.number}.", "blue") + f" {step.title}", indent="")
             self._print(error_text(step), style="red")
@@ -175,19 +177,21 @@ class ConsoleReader:
         self._print(" · ".join(facts), style="dim")
         self._print()
 
-    def _answer(self, event: FinalAnswer) -> None:
-        self._print("Answer", indent="", style="green")
-        text = shorten(plain(event.text).strip("\n"), characters=20_000) or "None"
+    def _answer(self) -> None:
+        run, self._answer_shown = self._transcript, True
+        self._print(run.answer_label, indent="", style="green" if run.answer_label == "Answer" else "yellow")
+        text = shorten(plain(run.answer_text).strip("\n"), characters=20_000) or "None"
         self._print(text if "  " in text else self._wrapped(text), style="bold")
         self._print()
 
     def _end(self, event: RunFinished) -> None:
-        word, kind = STATES.get(event.state, (event.state, "warn"))
+        kind = STATES.get(event.state, (event.state, "warn"))[1]
         if event.error and event.state != "success":
             self._print(self._wrapped(event.error, ""), indent="", style="red" if kind == "bad" else "yellow")
         run = self._transcript
-        facts = [word, counted(len(run.steps), "step"), *totals_words(run), f"{run.totals.seconds:.1f} s"]
-        self._print(" · ".join(facts), indent="", style="dim")
+        if run.answered and not self._answer_shown:  # what it is was not known before
+            self._answer()
+        self._print(facts_line(run), indent="", style="dim")
 
     def _called_agent(self, run: Transcript, event: Event) -> None:
         """What an agent that was called does, in lines that begin with its name: several may work at once."""

@@ -88,6 +88,7 @@ def _ending(transcript: Transcript, brief: bool = False) -> str:
     elif transcript.state != "success" and transcript.error:
         parts.append(f"<p>{_text(transcript.error)}</p>")
     if transcript.answered:
+        parts += [f"<p><small>{transcript.answer_label}</small></p>"] if transcript.answer_label != "Answer" else []
         parts.append(f"<p>{_text(one_line(transcript.answer_text))}</p>" if brief else _answer(transcript))
     return "".join(parts)
 

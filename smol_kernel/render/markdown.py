@@ -117,7 +117,7 @@ def _ending(transcript: Transcript) -> list[str]:
     if told:
         blocks.append(safe_markdown(told.strip()))
     if transcript.answered:
-        blocks += ["**Answer**", _words(transcript.answer_text or "None")]
+        blocks += [f"**{transcript.answer_label}**", _words(transcript.answer_text or "None")]
     elif transcript.state != "running" and not told:
         blocks.append("No answer.")
     return blocks

@@ -136,6 +136,15 @@ def error_text(step: StepRecord) -> str:
     return shorten("\n".join(lines), characters=OUTPUT_CHARACTERS)
 
 
+def facts_line(transcript: Transcript) -> str:
+    """How the run ended and what it used, in a line. Unlike the account it differs from run to run."""
+    word, steps = STATES.get(transcript.state, (transcript.state,))[0], transcript.steps
+    notes = [note for step in steps for note in (*step.beforehand, *step.notes)]
+    failed = sum(isinstance(note, Checked) and not note.ok for note in notes)
+    facts = [word, counted(len(steps), "step"), *([counted(failed, "failed check")] if failed else [])]
+    return " · ".join([*facts, *totals_words(transcript), f"{transcript.totals.seconds:.1f} s"])
+
+
 def answer_text(transcript: Transcript) -> str:
     """The end of the run: why it ended, if not by success, and its answer."""
     return "\n".join(_ending(transcript))
@@ -147,7 +156,8 @@ def _ending(transcript: Transcript) -> Iterator[str]:
         yield plain(told).strip()
     if transcript.answered:
         text = shorten(plain(transcript.answer_text), characters=20_000).strip("\n")
-        yield f"Answer:\n{textwrap.indent(text, '  ')}" if "\n" in text else f"Answer: {text or 'None'}"
+        label = transcript.answer_label
+        yield f"{label}:\n{textwrap.indent(text, '  ')}" if "\n" in text else f"{label}: {text or 'None'}"
     elif transcript.state != "running" and not told:
         yield "No answer."
 

@@ -81,6 +81,11 @@ class Transcript:
     """For a run that another one called: its agent's name, with a number from the second run of that name on."""
 
     @property
+    def answer_label(self) -> str:
+        """What the answer is: one that was given, or the best there was when a limit ended the run."""
+        return "Best answer" if self.state in ("max_steps_error", "budget") else "Answer"
+
+    @property
     def steps(self) -> list[StepRecord]:
         """The steps among the rows."""
         return [row for row in self.rows if isinstance(row, StepRecord)]

@@ -158,7 +158,7 @@ def _closing(transcript: Transcript) -> Iterator[NotebookNode]:
     shown = any(step.final for step in transcript.steps)
     if transcript.answered and (not shown or isinstance(transcript.answer, str)):
         text = shorten(plain(transcript.answer_text).strip("\n"), characters=100_000) or "None"
-        blocks.append("**Answer**\n\n" + safe_markdown(text))
+        blocks.append(f"**{transcript.answer_label}**\n\n" + safe_markdown(text))
     if blocks:
         yield _markdown("answer", "\n\n".join(blocks))
 

@@ -18,7 +18,7 @@ class AnswerType:
         from pydantic import ConfigDict, TypeAdapter
         from pydantic.errors import PydanticUserError
 
-        self._name = type_text(kind)
+        self._name = kind.__name__ if isinstance(kind, type) else type_text(kind)
         self._adapter: TypeAdapter[Any]
         try:
             self._adapter = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
@@ -31,7 +31,7 @@ class AnswerType:
             schema = self._adapter.json_schema()
         except Exception:  # noqa: BLE001 - boundary: pydantic has no schema for a class it does not know
             return self._name
-        return f"{self._name}, a dict of this JSON schema: {schema}" if "properties" in schema else self._name
+        return f"{self._name}, given as a dict of {_untitled(schema)}" if "properties" in schema else self._name
 
     def convert(self, answer: Any) -> Any:
         """`answer` as a value of the type. Raises AgentError that says where it does not fit."""
@@ -42,3 +42,12 @@ class AnswerType:
         except ValidationError as error:
             places = [f"{'.'.join(map(str, e['loc'])) or 'the answer'}: {e['msg']}" for e in error.errors()[:10]]
             raise AgentError(f"The answer has to be {self.words()}. {'; '.join(places)}") from error
+
+
+def _untitled(schema: Any) -> Any:
+    """A JSON schema without the titles that pydantic makes of the names."""
+    if isinstance(schema, list):
+        return [_untitled(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _untitled(value) for key, value in schema.items() if key != "title" or not isinstance(value, str)}

@@ -39,3 +39,15 @@ class ToolCollection:
             yield cls(client.get_tools())
         finally:
             client.disconnect()
+
+
+def by_name(tools: Iterable[Any]) -> dict[str, Tool]:
+    """`tools` by their names. Raises ConfigError for what is no tool, and for two of one name."""
+    found: dict[str, Tool] = {}
+    for tool in tools:
+        if not isinstance(tool, Tool):
+            raise ConfigError(f"{tool!r} is not a tool: decorate the function with @tool, or subclass Tool")
+        if tool.name in found:
+            raise ConfigError(f"two tools are called {tool.name!r}: rename one of them")
+        found[tool.name] = tool
+    return found

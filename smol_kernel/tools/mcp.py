@@ -6,7 +6,10 @@ Needs the package `mcp` (2.x), which is loaded when a client is made.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +24,11 @@ CONNECT_TIMEOUT, CALL_TIMEOUT = 30.0, 300.0
 MAX_ERROR = 10_000
 """Characters of what a failed call says."""
 _ADAPTER_KWARGS = {"connect_timeout", "call_timeout", "client_session_timeout_seconds"}
+
+
+def _load_validator() -> None:
+    with suppress(ImportError):  # the first call will tell
+        import_module("jsonschema")
 
 
 class MCPTool(Tool):
@@ -133,6 +141,9 @@ class MCPClient:
             portal.close()
             raise
         self._portal = portal
+        if any(tool.output_schema for tool in self._tools):
+            # the SDK imports it at the first structured result, on the loop that all calls share, for seconds
+            threading.Thread(target=_load_validator, name="smol-load-jsonschema", daemon=True).start()
 
     def disconnect(
         self,

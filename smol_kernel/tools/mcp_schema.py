@@ -30,7 +30,7 @@ MAX_OUTPUT_SCHEMA = 20_000
 
 _KINDS = ("string", "number", "integer", "boolean", "object", "array", "null")
 _COPIED = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "format")
-_RESULTS_OF_ACTIONS = {*RESERVED_NAMES, "self"}
+_RESULTS_OF_ACTIONS = {*RESERVED_NAMES, "final_answer", "self"}
 
 
 def python_name(name: str, fallback: str = "tool") -> str:

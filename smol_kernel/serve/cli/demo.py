@@ -64,8 +64,11 @@ def command(arguments: argparse.Namespace) -> int:
     """Carry out `smol demo`; 0 when the answer was given, else 1."""
     inputs = demo_inputs(DEMO_TASKS[0].task)
     print(BEFORE)
-    with make_agent(RunOptions(), DemoModel(), [tool(fetch_unit)]) as agent:
+    agent = make_agent(RunOptions(), DemoModel(), [tool(fetch_unit)])
+    try:
         transcript = show(agent, DEMO_TASKS[0].task, inputs)
+    finally:
+        agent.cleanup()
     print(AFTER.format(notebook=_write(transcript), run=transcript.run))
     return 0 if transcript.state == "success" else 1
 

@@ -46,9 +46,10 @@ def list_runs(arguments: argparse.Namespace) -> int:
 
 def show_run(arguments: argparse.Namespace) -> int:
     """Carry out `smol show`."""
-    from smol_kernel.render.text import account_text
+    from smol_kernel.render.text import account_text, facts_line
 
-    print(account_text(_transcript(arguments.run)))
+    transcript = _transcript(arguments.run)
+    print(f"{account_text(transcript)}\n\n{facts_line(transcript)}")
     return 0
 
 

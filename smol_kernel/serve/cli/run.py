@@ -8,20 +8,23 @@ import keyword
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.config import add_options, make_agent, make_model, read_options
+from smol_kernel.agents.code_agent import CodeAgent
+from smol_kernel.config import TAKEN_NAMES, add_options, connect, make_agent, make_model, read_image, read_options
 from smol_kernel.errors import ConfigError, MissingDependencyError, ModelError, SmolError
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
-from smol_kernel.tools.base import RESERVED_NAMES
+from smol_kernel.tools.base import Tool
 
 if TYPE_CHECKING:
-    from smol_kernel.agents.code_agent import CodeAgent
+    from smol_kernel.agents.multi_step import MultiStepAgent
 
+STATUSES = {"success": 0, "budget": 3}
+"""Exit statuses of a run by its state; 1 for any other."""
 READABLE = (".csv", ".tsv", ".parquet", ".json")
 
 
@@ -32,7 +35,9 @@ def add_commands(commands: Any) -> None:
         help="work on one task",
         description="Let an agent work on TASK. Its code runs on this machine in a kernel of its own, not isolated.",
         epilog="--in df=sales.csv gives the agent the table as df (.csv, .tsv, .parquet; .json as plain values). "
-        "-o FILE writes the answer there, as JSON if FILE ends in .json, else as text.",
+        "-o FILE writes the answer there, as JSON if FILE ends in .json, else as text. "
+        "Exit status: 0 the agent answered; 3 a limit of the budget (--max-cost and the like, not --max-steps) was "
+        "reached, and the answer, if there is one, is the best so far; 1 any other end; 2 wrong options; 130 Ctrl-C.",
     )
     parser.add_argument("task", metavar="TASK", help="what to do, in plain words; - reads it from standard input")
     add_options(parser, notebook=False)
@@ -41,7 +46,7 @@ def add_commands(commands: Any) -> None:
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Carry out `smol run`; 0 when the agent answered of its own, else 1."""
+    """Carry out `smol run`; 0 when the agent answered of its own, 3 when the budget was used up, else 1."""
     options = read_options(arguments)
     task = arguments.task.strip()
     if task == "-":
@@ -50,15 +55,23 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
     if options.output:
         check_writable(Path(options.output))
-    model = make_model(options.model, options.api_base)
+    model = make_model(options.models, options.api_base)
     inputs = read_inputs(options.inputs)
+    images = [read_image(Path(file).expanduser(), f"--image {file}") for file in options.images]
     if isinstance(model, DemoModel):
         inputs = {**demo_inputs(task), **inputs}
-    with make_agent(options, model, journal=None if arguments.journal else False) as agent:
-        transcript = show(agent, task, inputs)
+    with ExitStack() as held:
+        tools: list[Tool] = []
+        if options.mcp:
+            client = connect(options.mcp)
+            held.callback(client.disconnect)
+            tools += client.get_tools()
+        agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
+        held.callback(agent.cleanup)
+        transcript = show(agent, task, inputs, images)
     if transcript.answered and options.output:
         write_answer(transcript, Path(options.output))
-    return 0 if transcript.state == "success" else 1
+    return STATUSES.get(transcript.state, 1)
 
 
 def demo_inputs(task: str) -> dict[str, Any]:
@@ -69,12 +82,13 @@ def demo_inputs(task: str) -> dict[str, Any]:
     raise ModelError(refusal(task))
 
 
-def show(agent: CodeAgent, task: str, inputs: Mapping[str, Any]) -> Transcript:
+def show(agent: MultiStepAgent, task: str, inputs: Mapping[str, Any], images: Sequence[Any] = ()) -> Transcript:
     """Run `task`, draw each event on the screen as it happens, and return the whole."""
-    if sys.stdin is not None and sys.stdin.isatty():
+    if isinstance(agent, CodeAgent) and sys.stdin is not None and sys.stdin.isatty():
         agent.python_executor.ask_person = ask_person  # pyright: ignore[reportAttributeAccessIssue]
     console, transcript = ConsoleReader(), Transcript()
-    with closing(agent.events(task, additional_args=inputs, origin={"front": "cli"})) as events:
+    seen = list(images) or None
+    with closing(agent.events(task, images=seen, additional_args=inputs, origin={"front": "cli"})) as events:
         try:
             for event in events:
                 transcript.feed(event)
@@ -99,8 +113,8 @@ def read_inputs(given: Sequence[str]) -> dict[str, Any]:
         name, separator, file = each.partition("=")
         if not separator or not name.isidentifier() or keyword.iskeyword(name):
             raise ConfigError(f"--in {each}: write NAME=FILE, for instance --in df=sales.csv")
-        if name in RESERVED_NAMES:
-            raise ConfigError(f"--in {each}: actions need {name!r} for something else ({RESERVED_NAMES[name]})")
+        if name in TAKEN_NAMES:
+            raise ConfigError(f"--in {each}: actions need {name!r} for something else ({TAKEN_NAMES[name]})")
         values[name] = _read(Path(file).expanduser(), each)
     return values
 
@@ -140,4 +154,4 @@ def write_answer(transcript: Transcript, path: Path) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"the answer could not be written to {str(path)!r}: {error.strerror}") from None
-    print(f"The answer is in {path}.")
+    print(f"The {transcript.answer_label.lower()} is in {path}.")

@@ -1,0 +1,219 @@
+"""What a user's functions see of each step, and may change."""
+
+import pytest
+from PIL import Image
+from scripted_replies import call, code, of, request
+
+from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.errors import AgentError, ConfigError
+from smol_kernel.events import MemoryEdited, Notice
+from smol_kernel.journal import Journal
+from smol_kernel.memory.rich_values import AgentText
+from smol_kernel.memory.steps import ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
+from smol_kernel.tools.base import tool
+
+
+@tool
+def look(place: str) -> str:
+    """Looks somewhere.
+
+    Args:
+        place: where.
+    """
+    return f"nothing at {place}"
+
+
+@tool
+def draw(size: int) -> object:
+    """Draws.
+
+    Args:
+        size: how large.
+    """
+    return Image.new("RGB", (size, size))
+
+
+def looks(*places):
+    return [*(call("look", place=place) for place in places), call("final_answer", answer="nothing")]
+
+
+@pytest.fixture
+def caller(make):
+    return lambda replies, **options: make(replies, [look], kind=ToolCallingAgent, **options)
+
+
+def test_functions_of_one_or_two_parameters_are_called_in_order(caller):
+    seen = []
+    callbacks = [
+        lambda step: seen.append(("one", step.step_number)),
+        lambda step, agent: seen.append(("two", step.observations, agent.step_number)),
+        lambda step, agent=None: seen.append(("default", agent is not None)),
+        lambda step, **named: seen.append(("all", sorted(named))),
+    ]
+    agent = caller(looks("a"), step_callbacks=callbacks)
+    agent.run("search")
+    assert seen[:4] == [("one", 1), ("two", "nothing at a", 1), ("default", True), ("all", ["agent"])]
+    assert len(seen) == 8  # FinalAnswerStep and TaskStep are not among the actions
+
+
+def test_functions_by_class_of_step(caller):
+    seen = []
+
+    def note(step):
+        seen.append(type(step))
+
+    callbacks = {PlanningStep: note, ActionStep: [note, note], FinalAnswerStep: note, MemoryStep: note}
+    caller(["1. Look.", *looks("a")], step_callbacks=callbacks, planning_interval=5).run("search")
+    assert seen == [PlanningStep] * 2 + [ActionStep] * 6 + [FinalAnswerStep] * 2
+
+
+def test_the_answer_comes_as_run_gives_it(caller):
+    seen = []
+    answer = caller(looks(), step_callbacks={FinalAnswerStep: lambda step: seen.append(step.output)}).run("search")
+    assert seen == ["nothing"]
+    assert [type(value) for value in (*seen, answer)] == [AgentText, AgentText]
+
+
+def test_a_step_that_failed_and_one_that_a_limit_made_are_shown_too(caller):
+    seen = []
+    agent = caller([call("nowhere"), "Nothing."], step_callbacks=[seen.append], max_steps=1)
+    agent.run("search")
+    assert [type(step.error).__name__ for step in seen] == ["AgentToolExecutionError", "AgentMaxStepsError"]
+    assert all(step.timing.duration is not None for step in seen)
+    assert seen == agent.memory.steps[1:]
+
+
+def test_what_a_callback_edits_of_earlier_steps_the_next_request_shows(caller, tmp_path):
+    def shorten(step, agent):
+        for earlier in agent.memory.steps:
+            if isinstance(earlier, ActionStep):
+                earlier.observations = "(looked)"
+            elif isinstance(earlier, TaskStep):
+                earlier.task = "search well"
+
+    agent = caller(looks("a", "b"), step_callbacks=[shorten])
+    events = list(agent.events("search"))
+    assert "nothing at a" in request(agent, 1)
+    assert "nothing at a" not in request(agent, 2)
+    assert "(looked)" in request(agent, 2)
+    assert "Task:\nsearch well" in request(agent, 1)
+    edits = of(MemoryEdited, events)
+    assert [(edit.step, edit.index, edit.changes) for edit in edits] == [
+        (1, 0, {"task": "search well"}),
+        (2, 1, {"observations": "(looked)"}),
+        (3, 2, {"observations": "(looked)"}),
+    ]
+    assert of(MemoryEdited, Journal(tmp_path / "journal.sqlite").events(agent.run_id)) == edits
+
+
+def test_pictures_may_be_dropped(make):
+    def forget(step, agent):
+        for earlier in agent.memory.steps:
+            if isinstance(earlier, ActionStep) and earlier.step_number <= step.step_number - 1:
+                earlier.observations_images = None
+
+    replies = [call("draw", size=2), call("draw", size=3), call("final_answer", answer=1)]
+    agent = make(replies, [draw], kind=ToolCallingAgent, step_callbacks=[forget])
+    events = list(agent.events("draw"))
+
+    def sizes(number):
+        parts = [part for message in agent.model.requests[number] for part in message.content]
+        return [part["image"].size for part in parts if part["type"] == "image"]
+
+    assert [sizes(1), sizes(2)] == [[(2, 2)], [(3, 3)]]
+    first, *_ = of(MemoryEdited, events)
+    assert (first.index, first.changes) == (1, {"observations_images": ""})
+
+
+def test_the_memory_holds_the_steps_before_the_one_shown(caller):
+    seen = []
+    callbacks = {MemoryStep: lambda step, agent: seen.append(step in agent.memory.steps or len(agent.memory.steps))}
+    agent = caller(["1. Look.", *looks("a")], step_callbacks=callbacks, planning_interval=5)
+    agent.run("search")
+    assert seen == [1, 2, 3, 4]
+    assert len(agent.memory.steps) == 4
+
+
+def test_a_callback_may_show_the_model_a_picture(caller):
+    def show(step, agent):
+        step.observations_images = [Image.new("RGB", (4, 4))]
+
+    agent = caller(looks("a"), step_callbacks=[show])
+    events = list(agent.events("search"))
+    kinds = [part["type"] for message in agent.model.requests[-1] for part in message.content]
+    assert kinds.count("image") == 1
+    assert of(MemoryEdited, events)[0].changes == {"observations_images": 1}
+
+
+def test_a_callback_that_is_registered_later_is_told_as_well(caller):
+    agent = caller(looks("a"))
+    agent.step_callbacks.register(ActionStep, lambda step: setattr(step, "observations", "edited"))
+    events = list(agent.events("search"))
+    assert "edited" in request(agent)
+    assert of(MemoryEdited, events)[0].changes == {"observations": "edited"}
+
+
+def test_a_callback_that_raises_is_told_and_the_run_goes_on(caller):
+    seen = []
+
+    def breaks(step):
+        raise KeyError("gone")
+
+    agent = caller(looks("a"), step_callbacks=[breaks, seen.append])
+    events = list(agent.events("search"))
+    notices = [event.text for event in of(Notice, events)]
+    assert len(notices) == 2
+    assert notices[0] == "A step callback failed: KeyError: 'gone'"
+    assert events[-1].state == "success"
+    assert len(seen) == 2  # those after it are called
+    assert agent.monitor.step_durations
+
+
+def test_a_callback_may_stop_the_run(caller):
+    def stop(step, agent):
+        agent.interrupt()
+
+    agent = caller(looks("a"), step_callbacks=[stop])
+    with pytest.raises(AgentError, match="interrupted"):
+        agent.run("search")
+    agent.model.replies = [*agent.model.requests, *looks("b")]
+    result = agent.run("search", return_full_result=True)
+    assert (result.state, result.output) == ("interrupted", None)
+
+
+@pytest.mark.parametrize("max_steps", [1, 2])
+def test_a_stop_in_the_last_step_is_a_stop(caller, max_steps):
+    agent = caller(looks("a", "b"), step_callbacks=[lambda step, agent: agent.interrupt()], max_steps=max_steps)
+    assert agent.run("search", return_full_result=True).state == "interrupted"
+    assert len(agent.model.requests) == 1
+
+
+def test_ctrl_c_in_a_callback_ends_the_run(caller, tmp_path):
+    def pressed(step):
+        raise KeyboardInterrupt
+
+    agent = caller(looks("a"), step_callbacks=[pressed])
+    with pytest.raises(KeyboardInterrupt):
+        agent.run("search")
+    assert Journal(tmp_path / "journal.sqlite").events(agent.run_id)[-1].state == "interrupted"
+
+
+def test_what_is_no_callback_is_refused(caller):
+    with pytest.raises(ConfigError, match="'print' is not callable"):
+        caller([], step_callbacks=["print"])
+    with pytest.raises(ConfigError, match="'ActionStep' is not a class of steps"):
+        caller([], step_callbacks={"ActionStep": print})
+
+
+def test_the_monitor_counts_and_a_copy_has_callbacks_of_its_own(make, caller):
+    seen = []
+    worker = caller(
+        looks("a"), name="worker", description="Works.", step_callbacks=[lambda s, agent: seen.append(agent)]
+    )
+    worker.model.replies *= 2
+    text = "import asyncio\nfinal_answer(len(await asyncio.gather(worker.aio('a'), worker.aio('b'))))"
+    boss = make([code(text)], managed_agents=[worker])
+    assert boss.run("search") == 2
+    assert len(seen) == 4
+    assert len(set(map(id, seen))) == 2
+    assert len(boss.monitor.step_durations) == 1

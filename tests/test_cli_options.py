@@ -1,0 +1,165 @@
+"""What the options of `smol run` do: each against a model server, with a real kernel and a real MCP server."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from model_server import ModelServer, Status, Text, ToolCall
+
+from smol_kernel.config import make_model
+from smol_kernel.journal import Journal
+from smol_kernel.models.demo import DEMO_TASKS
+from smol_kernel.models.fallback import FallbackModel
+from smol_kernel.serve.cli import main
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+MCP_SERVER = f"{sys.executable} {Path(__file__).with_name('mcp_server.py')} stdio"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty folder, a journal of its own, and no model set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.delenv("SMOL_MODEL", raising=False)
+    monkeypatch.delenv("SMOL_API_BASE", raising=False)
+    return tmp_path
+
+
+def code(text):
+    return Text(f"I write code.\n```python\n{text}\n```")
+
+
+def run(server, *options, model="openai/double"):
+    return main(["run", "the task", "--model", model, "--api-base", server.url, *options])
+
+
+def messages(server, number=-1):
+    return str(server.requests[number].body["messages"])
+
+
+def test_an_answer_that_fails_a_check_is_not_accepted(capsys):
+    with ModelServer(code("final_answer(-1)"), code("final_answer(5)")) as server:
+        assert run(server, "--check", "answer > 0", "--check", "answer < 9") == 0
+    shown = capsys.readouterr().out
+    assert "check failed: answer > 0" in shown
+    assert "done · 2 steps · 1 failed check · " in shown
+    main(["show", "last"])
+    shown = capsys.readouterr().out
+    assert "check failed: answer > 0" in shown and "1 failed check" in shown and "Answer: 5" in shown
+
+
+def test_a_budget_that_is_used_up_gives_the_best_answer_and_status_3(here, capsys):
+    action = "for n in range(2):\n    visit_webpage('nowhere')"
+    with ModelServer(code(action), Text("The best I have is 7.")) as server:
+        assert run(server, "--tool", "visit_webpage", "--max-tool-calls", "1", "-o", "a.txt") == 3
+    shown = capsys.readouterr().out
+    assert "Best answer\n   The best I have is 7." in shown and "out of budget · 1 step" in shown
+    assert (here / "a.txt").read_text() == "The best I have is 7.\n"
+
+
+def test_where_no_tokens_are_left_to_ask_for_it_there_is_no_answer(here, capsys):
+    with ModelServer(code("1 + 1"), Text("The best I have is 7.")) as server:
+        assert run(server, "--max-output-tokens", "7", "-o", "a.txt") == 3
+    assert "Best answer" not in capsys.readouterr().out
+    assert not (here / "a.txt").exists()
+    assert len(server.requests) == 1
+
+
+def test_the_best_answer_is_called_so_everywhere(here, capsys):
+    with ModelServer(code("1 + 1"), Text("Perhaps 2.")) as server:
+        assert run(server, "--max-steps", "1", "-o", "a.txt") == 1
+    shown = capsys.readouterr().out
+    assert "Best answer\n" in shown and "The best answer is in a.txt." in shown and "out of steps · 1 step" in shown
+    assert (here / "a.txt").read_text() == "Perhaps 2.\n"
+    main(["show", "last"])
+    assert "Best answer: Perhaps 2." in capsys.readouterr().out
+
+
+def test_a_limit_on_the_cost_ends_a_run_whose_price_is_unknown(capsys):
+    with ModelServer(code("1 + 1"), code("final_answer(2)")) as server:
+        assert run(server, "--max-cost", "0.5") == 3
+    assert "what the model costs is unknown" in capsys.readouterr().out
+
+
+def test_an_agent_of_structured_calls_with_a_servers_tools(capsys):
+    calls = ToolCall("echo", {"text": "from the server"}), ToolCall("final_answer", {"answer": "done it"})
+    with ModelServer(*calls) as server:
+        assert run(server, "--type", "tool-calling", "--mcp", MCP_SERVER) == 0
+    assert "from the server" in messages(server)
+    assert "done it" in capsys.readouterr().out
+
+
+def test_an_mcp_server_that_was_started_ends_with_the_run(here):
+    with ModelServer(code("final_answer(pid())")) as server:
+        assert run(server, "--mcp", MCP_SERVER, "-o", "pid.txt") == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((here / "pid.txt").read_text()), 0)
+
+
+def test_the_next_model_is_asked_when_one_fails(capsys):
+    with ModelServer(Status(401), code("final_answer(1)")) as server:
+        assert run(server, "--model", "openai/third", model="openai/first,openai/second") == 0
+    assert [request.body["model"] for request in server.requests] == ["first", "second"]
+    assert "openai/first failed" in capsys.readouterr().out
+
+
+def test_several_models_can_be_named_in_the_environment(monkeypatch):
+    monkeypatch.setenv("SMOL_MODEL", "openai/a, demo")
+    model = make_model(None)
+    assert isinstance(model, FallbackModel)
+    assert [each.model_id for each in model.models] == ["openai/a", "demo"]
+
+
+def test_images_instructions_and_tools_reach_the_model(here):
+    (here / "dot.png").write_bytes(PIXEL)
+    with ModelServer(code("final_answer(1)")) as server:
+        assert run(server, "--image", "dot.png", "--instructions", "Speak Latin.", "--tool", "visit_webpage") == 0
+    system, task = server.requests[0].body["messages"]
+    assert "Speak Latin." in str(system) and "visit_webpage" in str(system)
+    assert f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}" in str(task)
+
+
+def test_a_plan_is_made_every_so_many_steps(capsys):
+    steps = Text("The first plan."), code("x = 1"), Text("The second plan."), code("final_answer(x)")
+    with ModelServer(*steps) as server:
+        assert run(server, "--plan", "1") == 0
+    shown = capsys.readouterr().out
+    assert "The first plan." in shown and "The second plan." in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--max-cost", "0"], 2, "--max-cost is 0: give a number above 0"),
+        (["--max-input-tokens", "-5"], 2, "--max-input-tokens is -5"),
+        (["--max-seconds", "inf"], 2, "--max-seconds is inf"),
+        (["--plan", "0"], 2, "--plan is 0"),
+        (["--check", "answer ="], 2, "--check answer =: this is no Python expression"),
+        (["--check", "answer", "--type", "tool-calling"], 2, "needs --type code"),
+        (["--tool", "websearch"], 2, "--tool websearch: there is no such built-in tool; there are web_search"),
+        (["--image", "gone.png"], 2, "--image gone.png: No such file"),
+        (["--image", "text.png"], 2, "--image text.png: the file is no image"),
+        (["--mcp", " "], 2, "--mcp is empty"),
+        (["--mcp", "npx 'server"], 2, "--mcp npx 'server: the command cannot be read"),
+        (["--mcp", "ftp://127.0.0.1/mcp"], 2, "write it in full"),
+        (["--mcp", "/no/such/server"], 1, "/no/such/server"),
+        (["--type", "tool-calling"], 2, "leave --type out"),
+    ],
+)
+def test_a_bad_value_is_named_before_anything_runs(here, options, status, said, capsys):
+    (here / "text.png").write_text("no image")
+    task = DEMO_TASKS[0].task if options[0] == "--type" else "the task"
+    assert main(["run", task, "--model", "demo" if options[0] == "--type" else "openai/none", *options]) == status
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.err.count("\n") == 1 and not shown.out
+    assert not Journal().runs()
