@@ -7,25 +7,35 @@ import pandas as pd
 import psutil
 import pytest
 from PIL import Image
-from scripted_replies import calls, code, final, images, of, read
+from scripted_replies import calls, code, counted, final, images, of, read
 
 from smol_kernel.agents.code_agent import CodeAgent
+from smol_kernel.agents.managed_agent import AgentRecipe
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.errors import SmolError
 from smol_kernel.events import (
+    ActionFinished,
     FinalAnswer,
+    Notice,
     RunFinished,
     RunStarted,
     ToolCalled,
+    ToolProgress,
     ToolReturned,
+    emit,
 )
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
+from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
 
 WAIT = 20
 """Seconds after which something that should have come long ago counts as missing."""
+
+THE_END = threading.Event()
+"""Of the test: what hangs, hangs until then."""
 
 
 def children():
@@ -44,8 +54,9 @@ def executor():
 
 @pytest.fixture
 def make(tmp_path, executor):
-    """Makes agents. When the test is over no child may be left, once the calls that were left have come to their end."""
+    """Makes agents. When the test is over no child may be left, once all that was left alone has come to its end."""
     before, made = children(), []
+    THE_END.clear()
 
     def make(kind, replies, tools=(), **options):
         if kind is Parent:
@@ -57,6 +68,7 @@ def make(tmp_path, executor):
         return agent
 
     yield make
+    THE_END.set()
     for thread in threading.enumerate():
         if thread.name.startswith("tool "):
             thread.join(WAIT)
@@ -297,3 +309,256 @@ def test_a_copy_that_ends_leaves_those_at_work_alone(make):
     assert "True" in first
     assert "quick" in second
     assert agent.memory.steps[1].error is None
+
+
+# what goes wrong
+
+
+def boom(messages):
+    raise ConnectionError("no line to the model")
+
+
+KILL = code("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+
+
+@pytest.mark.parametrize(
+    ("replies", "options", "said"),
+    [
+        ([boom], {}, "AgentGenerationError: The model gave no reply: no line"),
+        (["Hm."] * 2, {"max_steps": 1}, "Report of helper:\nHm."),
+        (["Hm.", boom], {"max_steps": 1}, "AgentError: agent 'helper' gave no answer: Reached the limit of 1 step"),
+        (
+            ["Hm."],
+            {"budget": Budget(input_tokens=1)},
+            "AgentError: agent 'helper' gave no answer: The budget is used up",
+        ),
+        ([KILL, code("final_answer('alive')")], {}, "Report of helper:\nalive"),
+    ],
+)
+def test_a_failure_of_an_agent_can_be_caught_in_the_action(make, replies, options, said):
+    helper = make(CodeAgent, [counted(one) if isinstance(one, str) else one for one in replies], **named(**options))
+    ask = "try:\n    said = helper('Try.')\nexcept Exception as error:\n    said = f'{type(error).__name__}: {error}'\n"
+    agent = make(Parent, [code(f"{ask}final_answer(said)")], managed_agents=[helper])
+    events = list(agent.events("ask"))
+    assert said in agent.answer
+    family(agent, events)
+
+
+def test_an_agent_that_is_stopped_by_itself_is_an_error_of_its_call(make):
+    def stop(messages):
+        helper.interrupt()
+        return final("late")
+
+    helper = make(ToolCallingAgent, [stop], **named())
+    agent = make(ToolCallingAgent, [calls(("helper", {"task": "x"})), final("ok")], managed_agents=[helper])
+    assert agent.run("ask") == "ok"
+    assert "agent 'helper' gave no answer: Stopped" in agent.memory.steps[1].error.message
+
+
+def test_keyboard_interrupt_in_a_called_agent_does_not_end_the_caller_s_thread(make):
+    def press(messages):
+        raise KeyboardInterrupt
+
+    helper = make(ToolCallingAgent, [press], **named())
+    agent = make(ToolCallingAgent, [calls(("helper", {"task": "x"})), final("ok")], managed_agents=[helper])
+    assert agent.run("ask") == "ok"
+    assert "KeyboardInterrupt" in agent.memory.steps[1].error.message
+
+
+def test_a_template_that_fails_leaves_the_agent_free(make):
+    helper = make(ToolCallingAgent, [final("fine")], **named())
+    good, helper.prompt_templates["managed_agent"]["task"] = (
+        helper.prompt_templates["managed_agent"]["task"],
+        "{{ no }}",
+    )
+    ask = calls(("helper", {"task": "x"}))
+    agent = make(ToolCallingAgent, [ask, ask, final("ok")], managed_agents=[helper])
+    for event in agent.events("ask"):
+        if isinstance(event, ActionFinished):
+            helper.prompt_templates["managed_agent"]["task"] = good
+    assert "prompt template" in agent.memory.steps[1].error.message
+    assert (helper.answer, helper.lent.locked()) == ("fine", False)
+
+
+# stopped
+
+
+def go_in_a_model(messages):
+    emit(Notice(text="go"))
+    THE_END.wait()
+
+
+@tool(threaded=True)
+def hang() -> None:
+    """Hangs."""
+    emit(ToolProgress(tool="hang", text="go"))
+    THE_END.wait()
+
+
+STOPS = {
+    "in a model": (ToolCallingAgent, go_in_a_model),
+    "in code": (CodeAgent, code("print('go', flush=True)\nwhile True: pass")),
+    "in a tool": (CodeAgent, code("hang()")),
+    "in a structured call": (ToolCallingAgent, calls(("hang", {}), ("hang", {}))),
+}
+
+
+@pytest.mark.parametrize("by", ["interrupt", "close", "cleanup"])
+@pytest.mark.parametrize("where", STOPS)
+def test_a_stop_reaches_the_agents_at_work(make, where, by):
+    kind, reply = STOPS[where]
+    before = children()
+    helper = make(kind, [reply] * 8, [hang], **named())
+    both = code("import asyncio\nsaid = await asyncio.gather(helper.aio('a'), helper.aio('b'))")
+    agent = make(CodeAgent, [both, code("final_answer('over')")], managed_agents=[helper])
+    stream, seen = agent.events("ask"), []
+    for event in stream:
+        seen.append(event)
+        if len({one.run for one in seen if getattr(one, "text", "").strip() == "go"}) == 2:
+            break
+    if by == "close":
+        stream.close()
+    else:
+        getattr(agent, by)()
+        assert list(stream)[-1].state == {"interrupt": "interrupted", "cleanup": "success"}[by]
+    for thread in threading.enumerate():
+        if thread.name == "tool helper":
+            thread.join(WAIT)
+            assert not thread.is_alive()
+    journal, runs = Journal(agent.journal), {event.run for event in of(RunStarted, seen)}
+    assert len(runs) == 3
+    assert {journal.events(run)[-1].state for run in runs - {agent.run_id}} == {"interrupted"}
+    assert len(children() - before) <= (2 if kind is CodeAgent else 1), "the copy's has ended"
+
+
+def test_calls_that_an_action_leaves_behind_are_stopped(make):
+    helper = make(ToolCallingAgent, [go_in_a_model, final("late")], **named())
+    leave = "import threading\nthreading.Thread(target=helper, args=('x',)).start()\nprint(look())"
+    inside = threading.Event()
+
+    @tool
+    def look() -> bool:
+        """Waits until the other is at work."""
+        return inside.wait(WAIT)
+
+    helper.model.replies[0] = lambda messages: (inside.set(), go_in_a_model(messages))
+    agent = make(Parent, [code(leave), code("final_answer('ok')")], [look], managed_agents=[helper])
+    events = list(agent.events("ask"))
+    assert agent.answer == "ok"
+    child = of(RunStarted, events)[1].run
+    for thread in threading.enumerate():
+        if thread.name == "tool helper":
+            thread.join(WAIT)
+    assert Journal(agent.journal).events(child)[-1].state == "interrupted"
+    assert len(helper.model.requests) == 1
+
+
+# budgets
+
+
+def asking(name):
+    return counted(f'{{"name": "{name}", "arguments": {{"task": "x"}}}}')
+
+
+def test_a_budget_is_shared_and_charged_once(make):
+    answer = counted('{"name": "final_answer", "arguments": "here"}')
+    low = make(ToolCallingAgent, [answer], **named("low"))
+    mid = make(ToolCallingAgent, [asking("low"), answer], managed_agents=[low], **named("mid"))
+    agent = make(Parent, [counted(code("final_answer(mid('x'))"))], managed_agents=[mid], budget=Budget(steps=10))
+    result = agent.run("ask", return_full_result=True)
+    used = result.used
+    assert (used["input_tokens"], used["output_tokens"], used["steps"], used["tool_calls"]) == (40, 20, 4, 2)
+    assert (result.state, result.token_usage.input_tokens) == ("success", 10)
+    assert (mid.account.used["input_tokens"], mid.account.own.input_tokens) == (30, 20)
+    assert low.account.used["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "output"),
+    [("steps", "In short: 3."), ("input_tokens", None), ("tool_calls", "In short: 3.")],
+)
+def test_the_caller_s_budget_holds_an_agent_that_finds_no_end(make, limit, output):
+    def go_on(messages):
+        return counted("So far 3." if "Give the best answer" in messages[-1].text else '{"name": "look"}')
+
+    @tool
+    def look() -> int:
+        """Looks."""
+        return 3
+
+    helper = make(ToolCallingAgent, [go_on] * 20, [look], **named())
+    limits = Budget(**{limit: {"input_tokens": 35}.get(limit, 4)})
+    agent = make(ToolCallingAgent, [asking("helper"), "In short: 3."], managed_agents=[helper], budget=limits)
+    result = agent.run("ask", return_full_result=True)
+    assert (result.state, result.output) == ("budget", output)
+    assert limit.replace("_", " ") in result.error
+    said = agent.memory.steps[1].observations or agent.memory.steps[1].error.message
+    assert ("So far 3." if output else "gave no answer: The budget is used up") in said
+    assert len(helper.model.requests) <= 5
+
+
+def test_time_that_is_up_stops_the_agents_below(make):
+    helper = make(ToolCallingAgent, [go_in_a_model], **named())
+    ask = calls(("helper", {"task": "x"}), ("helper", {"task": "x"}))
+    agent = make(ToolCallingAgent, [ask], managed_agents=[helper], budget=Budget(seconds=0.3))
+    result = agent.run("ask", return_full_result=True)
+    assert (result.state, result.output) == ("budget", None)
+
+
+# recipes, names
+
+
+def test_a_recipe_makes_an_agent_for_each_call(make):
+    made = []
+
+    reply = meeting(2)
+
+    def translator(language):
+        kind = CodeAgent if language == "xx" else ToolCallingAgent
+        agent = make(kind, [code("final_answer('x')") if language == "xx" else reply], journal=None)
+        made.append(agent)
+        return agent
+
+    inputs = {"language": {"type": "string", "description": "Which."}}
+    recipe = AgentRecipe("translator", "Translates.", translator, inputs)
+    ask = "said = await asyncio.gather(*[translator.aio(f'to {n}', language=n) for n in ('fr', 'de')])\n"
+    ask += "final_answer(said + [translator('to', language='xx')])"
+    agent = make(Parent, [code(ask)], managed_agents=[recipe])
+    before = children()
+    events = list(agent.events("ask"))
+    assert [one.rpartition(" ")[2] for one in agent.answer[:2]] == ["fr", "de"]
+    assert "Report of translator:" in agent.answer[2]
+    assert children() == before
+    assert family(agent, events) == [None, "translator", "translator", "translator"]
+    assert "language" in agent.system_prompt
+
+
+def test_a_recipe_that_fails_is_an_error_of_its_call(make):
+    recipe = AgentRecipe("broken", "Breaks.", lambda: CodeAgent([], model="no such thing"))
+    agent = make(ToolCallingAgent, [calls(("broken", {"task": "x"})), final("ok")], managed_agents=[recipe])
+    assert agent.run("ask") == "ok"
+    assert "'no such thing' is the name of a model" in agent.memory.steps[1].error.message
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (["a", "a"], "two agents or tools are called 'a'"),
+        (["final_answer"], "two agents or tools are called 'final_answer'"),
+        (["hang"], "two agents or tools are called 'hang'"),
+        (["print"], "'print' cannot be the name"),
+        (["class"], "'class' cannot be the name"),
+        (["a b"], "cannot be called in Python"),
+        ([None], "name and a description"),
+        ([hang], "name and a description"),
+        (["a", hang], "name and a description"),
+    ],
+)
+def test_agents_that_could_not_be_called_by_name_are_refused(make, others, said):
+    with pytest.raises(SmolError, match=said):
+        make(
+            ToolCallingAgent,
+            [],
+            [hang],
+            managed_agents=[one if one is hang else make(ToolCallingAgent, [], **named(one)) for one in others],
+        )

@@ -119,9 +119,7 @@ def successors(agent: Any) -> dict[str, Tool]:
     return {f"transfer_to_{name}": HandOffTool(other, agent) for name, other in agent.handoffs.items()}
 
 
-def hand_over(
-    agent: Any, other: MultiStepAgent | AgentRecipe, reason: str
-) -> Generator[Event, None, tuple[str, str | None]]:
+def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tuple[str, str | None]]:
     """Have `other` go on in the conversation, and the child, of `agent`; returns the state in which that ends, and why.
 
     Raises AgentError where the task has been handed on too often.
@@ -130,7 +128,7 @@ def hand_over(
         raise AgentError(f"the task was handed on {MOST_HAND_OFFS} times without an answer")
     run, step, end = agent.run_id or "", agent.step_number, RunFinished(state="error")
     yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
-    successor: Any = other.make() if isinstance(other, AgentRecipe) else other.another()
+    successor = other.make() if isinstance(other, AgentRecipe) else other.another()
     successor.memory.steps = list(agent.memory.steps)
     own = getattr(successor, "python_executor", None)
     if agent.writes_code and own is not None:  # in the same child: what is spoken of is still there
