@@ -68,7 +68,7 @@ def schema_of_a_tool(lib: Any) -> Any:
         "types": {name: entry["type"] for name, entry in parameters["properties"].items()},
         "enum": parameters["properties"]["board"].get("enum"),
         "required": parameters["required"],
-        "any": of_any["function"]["parameters"]["properties"]["answer"]["type"],
+        "any": of_any["function"]["parameters"]["properties"]["answer"].get("type"),
     }
 
 

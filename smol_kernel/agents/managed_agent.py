@@ -128,7 +128,7 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
         raise AgentError(f"the task was handed on {MOST_HAND_OFFS} times without an answer")
     run, step, end = agent.run_id or "", agent.step_number, RunFinished(state="error")
     yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
-    successor = other.make() if isinstance(other, AgentRecipe) else other.another()
+    successor: Any = other.make() if isinstance(other, AgentRecipe) else other.another()
     successor.memory.steps = list(agent.memory.steps)
     own = getattr(successor, "python_executor", None)
     if agent.writes_code and own is not None:  # in the same child: what is spoken of is still there
