@@ -179,6 +179,7 @@ def test_a_final_answer_is_no_call_of_a_tool(make, caller):
 
 @pytest.mark.parametrize("max_steps", [1, 5])
 def test_time_ends_a_hanging_action(make, child, max_steps):
+    child.clear_interrupt()
     child("x = 0")  # it has started when the time begins
     hang = code("x = 1\nwhile True: pass")
     agent = make([hang], budget=Budget(seconds=SOON), max_steps=max_steps, executor=child)
@@ -214,6 +215,7 @@ def test_time_ends_a_hanging_tool(make, caller, child, never, kind):
     if kind == "call":
         agent = caller([call("hang")], [hang], budget=Budget(seconds=SOON))
     else:
+        child.clear_interrupt()
         child("x = 0")  # it has started when the time begins
         agent = make([code("hang()")], [hang], budget=Budget(seconds=SOON), executor=child)
     events = list(agent.events("hang", reset=False))
