@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from smol_kernel.errors import AgentError
 from smol_kernel.tools.hints import type_text
@@ -18,7 +18,7 @@ class AnswerType:
         from pydantic import ConfigDict, TypeAdapter
         from pydantic.errors import PydanticUserError
 
-        self._name = kind.__name__ if isinstance(kind, type) else type_text(kind)
+        self._name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else type_text(kind)
         self._adapter: TypeAdapter[Any]
         try:
             self._adapter = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
