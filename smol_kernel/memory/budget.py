@@ -19,8 +19,8 @@ class Budget:
 
     Parameters: `steps`; `input_tokens` and `output_tokens` of all model calls; `cost` in USD; `seconds` of wall time;
     `tool_calls`. It is looked at before each model call; time and tool calls also while an action runs, save for a
-    plain tool that hangs: that has the thread of `run()` to itself. A limit on the cost needs a model whose price is known: otherwise the run ends after its first call. Raises ConfigError for a
-    limit that is no positive number.
+    plain tool that hangs: that has the thread of `run()` to itself. A limit on the cost needs a model whose price is
+    known: otherwise the run ends after its first call. Raises ConfigError for a limit that is no positive number.
     """
 
     steps: int | None = None
