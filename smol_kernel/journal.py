@@ -255,6 +255,8 @@ def _connect(path: Path) -> sqlite3.Connection:
                 f"the journal {path} has schema {version}, written by a newer version (this one knows {SCHEMA_VERSION})"
                 ": upgrade smol-kernel, or set SMOL_JOURNAL to another file"
             )
+        with suppress(sqlite3.OperationalError):  # SQLite does not wait for others here; a later connection does it
+            db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         db.close()
@@ -265,15 +267,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _create(db: sqlite3.Connection) -> int:
     if db.execute("SELECT 1 FROM sqlite_master").fetchone() and not db.execute("PRAGMA user_version").fetchone()[0]:
         raise sqlite3.DatabaseError("a file of another program is not a database of ours")
-    db.execute("PRAGMA journal_mode = WAL")
     with _transaction(db):
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:  # another process may have been faster
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            version = SCHEMA_VERSION
-    return version
+    return version or SCHEMA_VERSION
 
 
 @contextmanager

@@ -1,116 +1,399 @@
-"""Runs for asyncio: awaited, streamed, cancelled."""
-
-from __future__ import annotations
+"""`arun` and `astream`: runs in a thread of their own, awaited, cancelled, several at once."""
 
 import asyncio
 import contextvars
 import threading
+from contextlib import aclosing
 
 import pytest
-from scripted_replies import call, code, final
+from scripted_replies import call, calls, code, final, of
 
-from smol_kernel import CodeAgent, LogLevel, ScriptedModel, ToolCallingAgent, tool
-from smol_kernel.errors import AgentGenerationError
-from smol_kernel.events import ActionProposed, FinalAnswer, RunFinished, RunStarted
+from smol_kernel.agents.code_agent import CodeAgent
+from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.errors import AgentError, AgentGenerationError, ConfigError
+from smol_kernel.events import ModelDelta, Notice, Output, RunFinished, RunStarted, ToolProgress, emit
+from smol_kernel.journal import Journal
+from smol_kernel.memory.messages import ChatMessageStreamDelta
+from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.models.scripted import ScriptedModel
+from smol_kernel.tools.base import tool
 
-NAME = contextvars.ContextVar("NAME", default="nobody")
+WAIT = 20
+"""Seconds after which something that should have come long ago counts as missing."""
 
 
-def caller(replies, tools=(), **options):
-    return ToolCallingAgent(list(tools), ScriptedModel(replies), journal=False, verbosity_level=LogLevel.OFF, **options)
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def make(replies, tools=(), kind=ToolCallingAgent, **options):
+        options = {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF, **options}
+        made.append(kind(list(tools), ScriptedModel(replies), **options))
+        return made[-1]
+
+    yield make
+    for agent in made:
+        agent.cleanup()
 
 
 @tool
-def who() -> str:
-    """Tells who asks."""
-    return NAME.get()
+def hang() -> None:
+    """Tells that it has begun, and hangs."""
+    emit(ToolProgress(tool="hang", text="go"))
+    threading.Event().wait()
 
 
-def test_a_run_is_awaited_with_the_context_of_the_caller():
+def never(messages):
+    threading.Event().wait()
+
+
+def hanging_model(inside):
+    """A reply that never comes; `inside` is set when it is asked for."""
+
+    def reply(messages):
+        inside.set()
+        never(messages)
+
+    return reply
+
+
+def state(agent):
+    return Journal(agent.journal).events(agent.run_id)[-1].state
+
+
+class Reports:
+    """What the event loop's handler is told: errors that nobody has awaited."""
+
+    def __init__(self):
+        self.told = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: self.told.append(context))
+
+
+# arun
+
+
+def test_a_run_is_awaited(make):
+    agent = make([final(41), final(42)])
+
     async def main():
-        NAME.set("Ada")
-        return await caller([call("who"), final("done")], [who]).arun("ask", return_full_result=True)
+        full = await agent.arun("ask", return_full_result=True)
+        return full, await agent.arun("ask", reset=False)
 
-    result = asyncio.run(main())
-    assert (result.output, result.state) == ("done", "success")
-    assert result.steps[1]["observations"] == "Ada"
+    full, answer = asyncio.run(main())
+    assert (full.output, full.state, answer, agent.run_id) == (
+        41,
+        "success",
+        42,
+        Journal(agent.journal).find("last").run,
+    )
 
 
-def test_runs_go_on_side_by_side():
-    gate = threading.Barrier(3, timeout=60)
+def test_the_loop_goes_on_while_runs_work_side_by_side(make):
+    meeting, here = threading.Barrier(3), threading.Event()
+
+    def meet(number):
+        def reply(messages):
+            meeting.wait(WAIT)
+            return final(number) if here.wait(WAIT) else "nobody is here"
+
+        return reply
+
+    agents = [make([meet(number)]) for number in range(2)]
+
+    async def main():
+        runs = asyncio.gather(*[agent.arun("ask") for agent in agents])
+        await asyncio.to_thread(meeting.wait, WAIT)
+        here.set()  # by the loop, while both wait
+        return await runs
+
+    assert asyncio.run(main()) == [0, 1]
+
+
+def test_the_context_of_the_caller_is_that_of_its_tools(make):
+    who = contextvars.ContextVar("who")
 
     @tool
-    def meet() -> bool:
-        """Waits for the others."""
-        return gate.wait() >= 0
+    def look() -> str:
+        """Looks who calls."""
+        return who.get()
+
+    agents = [
+        make([calls(("look", {}), ("look", {})), lambda said: final(said[-1].text.split()[1:])], [look]) for _ in "ab"
+    ]
+
+    async def one(agent, name):
+        who.set(name)
+        return await agent.arun("look")
 
     async def main():
-        return await asyncio.gather(*(caller([call("meet"), final(n)], [meet]).arun("meet") for n in range(3)))
+        return await asyncio.gather(*[one(agent, name) for agent, name in zip(agents, "ab", strict=True)])
 
-    assert asyncio.run(main()) == [0, 1, 2]
-
-
-def test_events_are_streamed_in_their_order():
-    async def main():
-        return [event async for event in caller([call("who"), final(1)], [who]).astream("ask")]
-
-    events = asyncio.run(main())
-    assert isinstance(events[0], RunStarted) and isinstance(events[-1], RunFinished)
-    assert [event.value for event in events if isinstance(event, FinalAnswer)] == [1]
+    assert asyncio.run(main()) == [["a", "a"], ["b", "b"]]
 
 
 @pytest.mark.parametrize("way", ["arun", "astream"])
-def test_what_a_run_raises_is_raised_where_it_is_awaited(way):
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (ValueError("no such model"), AgentGenerationError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (None, ConfigError),
+    ],
+)
+def test_what_a_run_raises_is_raised_where_it_is_awaited(make, way, reply, error):
+    agent = make([reply, final("ok")])
+    caught = []
+
     async def main():
-        agent = caller([RuntimeError("no credit")])
-        if way == "arun":
-            await agent.arun("ask")
-        async for _ in agent.astream("ask"):
-            pass
+        reports = Reports()
+        try:
+            await one(agent, way, "" if reply is None else "ask")
+        except error as caught_here:  # in the coroutine: never by way of a task of ours, which would end the loop
+            caught.append(caught_here)
+        await asyncio.sleep(0)
+        return reports.told
 
-    with pytest.raises(AgentGenerationError, match="no credit"):
-        asyncio.run(main())
-
-
-@pytest.mark.parametrize("pressed", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_in_the_thread_is_raised_where_it_is_awaited(pressed):
-    async def main():
-        events = caller([pressed()]).astream("ask")
-        with pytest.raises((pressed, AgentGenerationError)):
-            async for _ in events:
-                pass
-
-    asyncio.run(main())
+    assert asyncio.run(main()) == []
+    assert type(caught[0]) is error
+    agent.model.replies = [final("ok")] * 3
+    assert agent.run("again") == "ok"
 
 
-def test_a_cancelled_run_is_stopped_and_the_agent_free_again():
-    begun = threading.Event()
+async def one(agent, way, task="ask"):
+    """A whole run, one way or the other."""
+    if way == "arun":
+        return await agent.arun(task)
+    return [event async for event in agent.astream(task)]
 
-    def reply(messages):
-        begun.set()
+
+HANGS = {
+    "in a model": (ToolCallingAgent, None),
+    "in a tool": (ToolCallingAgent, calls(("hang", {}), ("hang", {}))),
+    "in an action": (CodeAgent, code("look()\nwhile True: pass")),
+}
+
+
+@pytest.mark.parametrize("way", ["arun", "astream"])
+@pytest.mark.parametrize("where", HANGS)
+def test_canceled_it_stops_and_the_agent_can_be_used_again(make, where, way):
+    kind, reply = HANGS[where]
+    inside = threading.Event()
+
+    @tool(threaded=True)
+    def hang() -> None:
+        """Hangs."""
+        look()
         threading.Event().wait()
 
+    @tool
+    def look() -> None:
+        """Tells that it was called."""
+        inside.set()
+
+    last = code("final_answer('ok')") if kind is CodeAgent else final("ok")
+    agent = make([reply or hanging_model(inside), last], [hang, look], kind)
+
     async def main():
-        agent = caller([reply, final("second")])
-        work = asyncio.ensure_future(agent.arun("hang"))
-        await asyncio.to_thread(begun.wait)
-        work.cancel()
+        reports = Reports()
+        run = asyncio.ensure_future(one(agent, way))
+        await asyncio.to_thread(inside.wait, WAIT)
+        run.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await work
+            await run
+        assert state(agent) == "interrupted"
+        assert not agent.in_use.locked()
+        return await agent.arun("again"), reports.told
+
+    assert asyncio.run(main()) == ("ok", [])
+
+
+@pytest.mark.parametrize("way", ["arun", "astream"])
+@pytest.mark.parametrize("turns", range(4))
+def test_canceled_before_it_has_well_begun(make, turns, way):
+    """Also a stop that comes before the thread has begun, or before the run has, stops it."""
+    inside = threading.Event()
+    agent = make([hanging_model(inside), final("ok")])
+
+    async def main():
+        run = asyncio.ensure_future(one(agent, way))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(main())
+    agent.model.replies = [final("ok")] * 2
+    assert agent.run("again") == "ok"
+
+
+def test_time_out(make):
+    agent = make([never, final("ok")])
+
+    async def main():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(agent.arun("ask"), 0.05)
         return await agent.arun("again")
 
-    assert asyncio.run(main()) == "second"
+    assert asyncio.run(main()) == "ok"
 
 
-def test_a_stream_closed_half_way_stops_the_action(tmp_path):
+@pytest.mark.parametrize("way", ["arun", "astream"])
+def test_a_second_run_of_the_same_agent_is_refused_and_leaves_the_first_alone(make, way):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def reply(messages):
+        inside.set()
+        return final("first") if go_on.wait(WAIT) else ""
+
+    agent = make([reply])
+
     async def main():
-        model = ScriptedModel([code("import time\ntime.sleep(600)"), code("final_answer(2)")])
-        with CodeAgent([], model, journal=False, verbosity_level=LogLevel.OFF) as agent:
-            events = agent.astream("hang")
-            async for event in events:
-                if isinstance(event, ActionProposed):
-                    break
-            await events.aclose()
-            return await agent.arun("again")
+        first = asyncio.ensure_future(agent.arun("first"))
+        await asyncio.to_thread(inside.wait, WAIT)
+        with pytest.raises(AgentError, match="at work on another task"):
+            await one(agent, way, "second")
+        go_on.set()
+        return await first
 
-    assert asyncio.run(main()) == 2
+    assert asyncio.run(main()) == "first"
+
+
+def test_interrupt_from_the_loop(make):
+    inside = threading.Event()
+    agent = make([hanging_model(inside)])
+
+    async def main():
+        run = asyncio.ensure_future(agent.arun("ask"))
+        await asyncio.to_thread(inside.wait, WAIT)
+        agent.interrupt()
+        with pytest.raises(AgentError, match="interrupted"):
+            await run
+
+    asyncio.run(main())
+    assert state(agent) == "interrupted"
+
+
+def test_an_async_tool_runs_another_agent(make):
+    helper = make([call("twice", text="ab"), lambda said: final(said[-1].text[-4:])], [twice])
+
+    @tool
+    async def ask(task: str) -> str:
+        """Asks another.
+
+        Args:
+            task: what.
+        """
+        return await helper.arun(task)
+
+    agent = make([call("ask", task="x"), lambda said: final(said[-1].text[-4:])], [ask])
+    assert asyncio.run(agent.arun("ask")) == "abab"
+
+
+@tool
+async def twice(text: str) -> str:
+    """Says it twice.
+
+    Args:
+        text: what.
+    """
+    await asyncio.sleep(0)
+    return text * 2
+
+
+# astream
+
+
+def test_events_come_as_they_happen_and_are_those_of_the_journal(make):
+    seen, agent = [], make([call("twice", text="ab"), final("ok")], [twice], stream_outputs=True)
+
+    async def main():
+        async for event in agent.astream("ask"):
+            seen.append(event)
+
+    asyncio.run(main())
+    assert type(seen[0]) is RunStarted
+    assert seen[-1].state == "success"
+    assert Journal(agent.journal).events(agent.run_id) == [event for event in seen if event.durable]
+
+
+def test_an_event_comes_before_the_run_goes_on(make):
+    told, went_on = threading.Event(), []
+
+    def reply(messages):
+        emit(Notice(text="look"))
+        went_on.append(told.wait(WAIT))
+        return final("ok")
+
+    agent = make([reply])
+
+    async def main():
+        async for event in agent.astream("ask"):
+            if isinstance(event, Notice):
+                told.set()
+
+    asyncio.run(main())
+    assert went_on == [True]
+
+
+class Half(ScriptedModel):
+    """Streams half a reply, and hangs."""
+
+    def generate_stream(self, messages, **options):
+        yield ChatMessageStreamDelta(content="Half")
+        never(messages)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply", "last", "ended"),
+    [
+        (ToolCallingAgent, never, RunStarted, "interrupted"),
+        (ToolCallingAgent, None, ModelDelta, "interrupted"),
+        (ToolCallingAgent, calls(("hang", {}), ("hang", {})), ToolProgress, "interrupted"),
+        (CodeAgent, code("print('go', flush=True)\nwhile True: pass"), Output, "interrupted"),
+        (ToolCallingAgent, final("late"), RunFinished, "success"),
+    ],
+)
+def test_closed_half_way_it_stops(make, kind, reply, last, ended):
+    agent = make([reply], [hang], kind, stream_outputs=reply is None)
+    if reply is None:
+        agent.model = Half([])
+
+    async def main():
+        reports = Reports()
+        async with aclosing(agent.astream("ask")) as stream:
+            async for event in stream:
+                if isinstance(event, last):
+                    break
+        assert not agent.in_use.locked()
+        assert state(agent) == ended
+        agent.model = ScriptedModel([code("final_answer('ok')") if kind is CodeAgent else final("ok")])
+        return await agent.arun("again"), reports.told
+
+    assert asyncio.run(main()) == ("ok", [])
+
+
+def test_a_stream_that_was_never_begun_is_no_run(make):
+    agent = make([final("ok")])
+
+    async def main():
+        await agent.astream("never").aclose()
+        return await agent.arun("ask")
+
+    assert asyncio.run(main()) == "ok"
+    assert len(Journal(agent.journal).runs()) == 1
+
+
+def test_a_stream_that_is_dropped_half_way_ends_with_the_loop(make):
+    agent = make([final("late"), final("ok")])
+
+    async def main():
+        async for event in agent.astream("ask"):
+            if isinstance(event, RunStarted):
+                break
+
+    asyncio.run(main())
+    assert not agent.in_use.locked()
+    agent.model.replies = [final("ok")] * 3
+    assert agent.run("again") == "ok"
+    assert len(of(RunFinished, Journal(agent.journal).events(agent.run_id))) == 1

@@ -1,72 +1,305 @@
-"""An agent hands its task on: conversation and child go along, and the other's answer is the run's."""
+"""Hand-offs: another agent takes over the task, the conversation and the variables, and its answer is the run's."""
 
-from __future__ import annotations
+import threading
+from itertools import pairwise
 
+import psutil
 import pytest
-from scripted_replies import call, code, read
+from PIL import Image
+from scripted_replies import call, calls, code, counted, final, images, of, read, request
 
-from smol_kernel import AgentError, CodeAgent, Journal, LogLevel, ScriptedModel, ToolCallingAgent
-from smol_kernel.events import FinalAnswer, HandedOff, RunFinished, RunStarted
+from smol_kernel.agents.code_agent import CodeAgent
+from smol_kernel.agents.managed_agent import MOST_HAND_OFFS, AgentRecipe
+from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.errors import AgentError, AgentGenerationError, SmolError
+from smol_kernel.events import FinalAnswer, HandedOff, Output, RunFinished, RunStarted, ToolProgress, emit, watched
+from smol_kernel.journal import Journal
+from smol_kernel.memory.budget import Budget
+from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.memory.steps import ActionStep, FinalAnswerStep
+from smol_kernel.models.scripted import ScriptedModel
+from smol_kernel.tools.base import tool
+
+
+def children():
+    """Processes of children that live."""
+    return {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
 
 
 @pytest.fixture
 def make(tmp_path):
-    made = []
+    """Makes agents; no child may be left of those that took over."""
+    before, made = children(), []
 
-    def make(kind, replies, **options):
-        agent = kind([], ScriptedModel(replies), journal=tmp_path / "j.sqlite", verbosity_level=LogLevel.OFF, **options)
-        made.append(agent)
+    def make(kind, replies, tools=(), name=None, **options):
+        options = {"journal": None if name else tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF, **options}
+        about = {"name": name, "description": f"Knows about {name}."} if name else {}
+        agent = kind(list(tools), ScriptedModel(replies), **about, **options)
+        if name is None:
+            made.append(agent)
         return agent
 
     yield make
     for agent in made:
         agent.cleanup()
+    assert children() - before == set()
 
 
-def test_conversation_and_variables_go_along_and_the_answer_is_the_run_s(make, tmp_path):
-    expert = make(CodeAgent, [code("final_answer(found * 2)")], name="expert", description="Doubles.")
-    first = make(CodeAgent, [code("found = 21\ntransfer_to_expert(reason='it doubles')")], handoffs=[expert])
-    events = list(first.events("double what you find"))
-    assert (first.answer, events[-1].state) == (42, "success")
-    (handed,) = [event for event in events if isinstance(event, HandedOff)]
-    assert (handed.agent, handed.reason, handed.run) == ("expert", "it doubles", first.run_id)
-    started = [event for event in events if isinstance(event, RunStarted)]
-    assert (started[1].parent, started[1].name) == (first.run_id, "expert")
-    assert "found = 21" in read(expert.model.requests[0])
-    answers = [event.run for event in events if isinstance(event, FinalAnswer)]
-    assert sorted(answers) == sorted([first.run_id, started[1].run])
-    stored = Journal(tmp_path / "j.sqlite").events(first.run_id, family=True)
-    assert [event for event in stored if isinstance(event, RunStarted)] == started
+def over(name, reason="It knows more."):
+    """A reply that hands over, for either kind of agent."""
+    return calls((f"transfer_to_{name}", {"reason": reason}))
 
 
-def test_code_hands_on_to_structured_calls_and_back(make):
-    last = make(CodeAgent, [code("final_answer(n + 1)")], name="last", description="Ends.")
-    caller = make(
-        ToolCallingAgent,
-        [call("transfer_to_last", reason="sums")],
-        name="caller",
-        description="Calls.",
-        handoffs=[last],
+def family(agent, events):
+    """Check that each run is in the journal once, in its own place; gives their names, the first to begin first."""
+    begun = of(RunStarted, events)
+    assert len({event.run for event in begun}) == len(begun)
+    journal = Journal(agent.journal)
+    for event in begun:
+        mine = [one for one in events if one.run == event.run and one.durable]
+        assert journal.events(event.run) == mine
+        assert len(of(RunFinished, mine)) == 1
+    assert journal.events(agent.run_id, family=True) == [event for event in events if event.durable]
+    for caller, event in pairwise(begun):
+        assert (event.parent, event.call) == (caller.run, None)
+    return [event.name for event in begun]
+
+
+def test_the_other_agent_answers_in_the_same_child_and_conversation(make):
+    writer = make(CodeAgent, [code("y = x + 1\nfinal_answer(y)")], name="writer")
+    agent = make(
+        CodeAgent,
+        [code("x = 41\nprint('see: forty-one')"), code("print(transfer_to_writer('It writes better.'))")],
+        handoffs=[writer],
     )
-    first = make(CodeAgent, [code("n = 1\ntransfer_to_caller(reason='calls')")], handoffs=[caller])
-    assert first.run("count") == 2
+    events = list(agent.events("write", additional_args={"given": [1, 2]}))
+    assert (agent.answer, agent.answered, events[-1].state) == (42, True, "success")
+    assert family(agent, events) == [None, "writer"]
+    [handed] = of(HandedOff, events)
+    assert (handed.agent, handed.reason, handed.run, handed.step) == ("writer", "It writes better.", agent.run_id, 2)
+    [said] = writer.model.requests
+    for told in ("write", "`given`", "see: forty-one", "takes over after this action"):
+        assert told in read(said)
+    assert [event.run for event in of(FinalAnswer, events)] == [of(RunStarted, events)[1].run, agent.run_id]
+    assert "transfer_to_writer" in agent.system_prompt
+    assert "transfer_to" not in writer.system_prompt
+    assert agent.state["y"] == 42
 
 
-def test_a_task_that_is_handed_on_for_ever_is_ended(make):
-    ping = make(CodeAgent, [code("transfer_to_pong(reason='you')")] * 20, name="ping", description="Pings.")
-    pong = make(CodeAgent, [code("transfer_to_ping(reason='no, you')")] * 20, name="pong", description="Pongs.")
-    ping.handoffs, pong.handoffs = {"pong": pong}, {"ping": ping}
-    with pytest.raises(AgentError, match="handed on 10 times"):
-        ping.run("play")
+@pytest.mark.parametrize("first", [CodeAgent, ToolCallingAgent])
+def test_from_one_kind_to_the_other_variables_are_known_by_name(make, first):
+    picture = Image.new("RGB", (4, 3))
+    if first is CodeAgent:
+        other = make(ToolCallingAgent, [call("look", of="picture"), final("made")], [look], name="other")
+        replies = [code("made = given * 2\ntransfer_to_other('Call tools.')")]
+    else:
+        other = make(CodeAgent, [code("final_answer(look(picture) + str(given * 2))")], [look], name="other")
+        replies = [over("other")]
+    agent = make(first, replies, handoffs=[other])
+    answer = agent.run("look", additional_args={"given": 21, "picture": picture})
+    if first is CodeAgent:
+        assert answer == 42
+        assert "(4, 3)" in request(other)
+    else:
+        assert answer == "(4, 3)42"
 
 
-def test_a_stop_reaches_the_agent_that_took_over(make):
-    slow = make(CodeAgent, [code("import time\nprint('in')\ntime.sleep(600)")], name="slow", description="Waits.")
-    first = make(CodeAgent, [code("transfer_to_slow(reason='it waits')")], handoffs=[slow])
-    states = []
-    for event in first.events("wait"):
-        if getattr(event, "text", "") == "in\n":
-            first.interrupt()
-        if isinstance(event, RunFinished):
-            states.append(event.state)
-    assert states == ["interrupted", "interrupted"]
+@tool
+def look(of: object) -> str:
+    """Tells the size.
+
+    Args:
+        of: which image.
+    """
+    return str(of.size)
+
+
+def test_images_that_tools_gave_are_known_to_the_next(make):
+    @tool
+    def draw() -> object:
+        """Draws."""
+        return Image.new("RGB", (5, 6))
+
+    other = make(
+        ToolCallingAgent, [call("look", of="image.png"), lambda said: final(said[-1].text[-6:])], [look], name="other"
+    )
+    agent = make(ToolCallingAgent, [call("draw"), over("other")], [draw], handoffs=[other])
+    assert agent.run("draw") == "(5, 6)"
+    assert images(other.model.requests[0])[0].size == (5, 6)
+    writer = make(CodeAgent, [code("final_answer('ok')")], name="writer")
+    agent = make(ToolCallingAgent, [call("draw"), over("writer")], [draw], handoffs=[writer])
+    assert agent.run("draw") == "ok"  # in code it has no name
+
+
+def test_there_and_back_the_child_is_the_same(make):
+    """A ToolCallingAgent between two that write code knows the first one's variables, and hands them on."""
+    last = make(CodeAgent, [code("final_answer(x + 1)")], name="last")
+    mid = make(ToolCallingAgent, [over("last")], name="mid", handoffs=[last])
+    agent = make(CodeAgent, [code("x = 1\ntransfer_to_mid('Go on.')")], handoffs=[mid])
+    events = list(agent.events("count"))
+    assert agent.answer == 2
+    assert family(agent, events) == [None, "mid", "last"]
+    assert [(event.run, event.agent) for event in of(HandedOff, events)] == [
+        (begun.run, name) for begun, name in zip(of(RunStarted, events), ["mid", "last"], strict=False)
+    ]
+
+
+def test_the_ball_goes_to_and_fro_but_not_for_ever(make):
+    ping = make(ToolCallingAgent, [over("pong")] * 20, name="ping")
+    pong = make(ToolCallingAgent, [over("ping")] * 20, name="pong", handoffs=[ping])
+    ping.handoffs["pong"] = pong
+    agent = make(ToolCallingAgent, [over("ping")], handoffs=[ping])
+    events = []
+    with pytest.raises(AgentError, match=f"handed on {MOST_HAND_OFFS} times"):
+        list(watched(agent.events("play"), events.append))
+    assert len(of(RunStarted, events)) == MOST_HAND_OFFS + 1
+    assert {event.state for event in of(RunFinished, events)} == {"error"}
+    family(agent, events)
+
+
+def test_to_and_fro_with_an_answer(make):
+    pong = make(ToolCallingAgent, [over("ping")], name="pong")
+    ping = make(ToolCallingAgent, [over("pong"), final("point")], name="ping", handoffs=[pong])
+    pong.handoffs["ping"] = ping
+    agent = make(ToolCallingAgent, [over("ping")], handoffs=[ping])
+    assert agent.run("play") == "point"
+    assert len(agent.memory.steps) == 2
+
+
+def test_a_recipe_may_take_over(make):
+    recipe = AgentRecipe("fresh", "Is made when needed.", lambda: make(ToolCallingAgent, [final("made")], name="fresh"))
+    agent = make(ToolCallingAgent, [over("fresh")], handoffs=[recipe])
+    assert agent.run("make") == "made"
+
+
+# what is the run's
+
+
+def test_limits_and_checks_of_the_run(make):
+    def counts(answer, memory):
+        return answer == "right" or "It is wrong."
+
+    wrong = make(ToolCallingAgent, [final("wrong"), final("right")], name="other", final_answer_checks=[counts])
+    agent = make(ToolCallingAgent, [counted(over("other"))], handoffs=[wrong], budget=Budget(steps=3))
+    ended = []
+    agent.step_callbacks.register(FinalAnswerStep, lambda step: ended.append(step.output))
+    result = agent.run("ask", return_full_result=True)
+    assert (result.output, result.state, result.used["steps"], ended) == ("right", "success", 3, ["right"])
+
+
+@pytest.mark.parametrize(
+    ("replies", "options", "state", "output", "said"),
+    [
+        (["Hm.", "Best."], {"max_steps": 1}, "max_steps_error", "Best.", "limit of 1 step"),
+        ([counted("Hm.")] * 3, {"budget": Budget(input_tokens=5)}, "budget", "All.", "input tokens"),
+    ],
+)
+def test_where_the_other_finds_no_answer_the_run_ends_so(make, replies, options, state, output, said):
+    other = make(ToolCallingAgent, replies, name="other", **options)
+    agent = make(ToolCallingAgent, [over("other"), "All."], handoffs=[other])
+    stream = list(agent.run("ask", stream=True))
+    steps = of(ActionStep, stream)
+    assert len({id(step) for step in steps}) == len(steps)
+    assert stream[-1].output == output
+    agent.model = ScriptedModel([over("other"), "All."])
+    other.model = ScriptedModel(replies)
+    result = agent.run("ask", return_full_result=True)
+    assert (result.state, result.output) == (state, output)
+    assert said in result.error
+
+
+def test_a_model_that_fails_after_the_hand_off_fails_the_run(make):
+    other = make(ToolCallingAgent, [ValueError("gone")], name="other")
+    agent = make(ToolCallingAgent, [over("other"), final("next")], handoffs=[other])
+    with pytest.raises(AgentGenerationError, match="gone"):
+        agent.run("ask")
+    assert Journal(agent.journal).events(agent.run_id)[-1].state == "error"
+    assert agent.run("again") == "next"
+
+
+def test_an_answer_beside_the_hand_off_counts(make):
+    other = make(CodeAgent, [], name="other")
+    agent = make(CodeAgent, [code("transfer_to_other('x')\nfinal_answer(3)")], handoffs=[other])
+    assert agent.run("ask") == 3
+    assert other.model.requests == []
+
+
+def test_an_action_that_fails_after_the_hand_off_still_hands_over(make):
+    other = make(CodeAgent, [code("final_answer(before)")], name="other")
+    agent = make(CodeAgent, [code("before = 1\ntransfer_to_other('x')\n1/0")], handoffs=[other])
+    assert agent.run("ask") == 1
+    assert "ZeroDivisionError" in request(other)
+
+
+def test_a_called_agent_may_hand_over(make):
+    expert = make(ToolCallingAgent, [final("expert's")], name="expert")
+    clerk = make(ToolCallingAgent, [over("expert")], name="clerk", handoffs=[expert])
+    agent = make(ToolCallingAgent, [call("clerk", task="x"), lambda said: final(said[-1].text)], managed_agents=[clerk])
+    assert "Report of clerk" in agent.run("ask")
+    assert agent.answer.endswith("expert's")
+    runs = {event.run: event for event in of(RunStarted, Journal(agent.journal).events(agent.run_id, family=True))}
+    names = [(event.name, event.parent and runs[event.parent].name) for event in runs.values()]
+    assert names == [(None, None), ("clerk", None), ("expert", "clerk")]
+
+
+def test_the_conversation_can_go_on(make):
+    other = make(CodeAgent, [code("y = x + 1\nfinal_answer(y)")], name="other")
+    agent = make(CodeAgent, [code("x = 1\ntransfer_to_other('x')"), code("final_answer(y)")], handoffs=[other])
+    assert agent.run("ask") == 2
+    assert agent.run("and now?", reset=False) == 2
+    assert list(agent.functions) == ["final_answer", "transfer_to_other"]
+
+
+# stopped
+
+
+def go_in_a_model(messages):
+    emit(ToolProgress(tool="model", text="go"))
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("by", ["interrupt", "close"])
+@pytest.mark.parametrize("where", ["in a model", "in code"])
+def test_a_stop_reaches_the_one_at_work(make, where, by):
+    kind = CodeAgent if where == "in code" else ToolCallingAgent
+    reply = code("print('go', flush=True)\nwhile True: pass") if where == "in code" else go_in_a_model
+    other = make(kind, [reply], name="other")
+    agent = make(ToolCallingAgent, [over("other"), final("ok")], handoffs=[other])
+    stream, seen = agent.events("ask"), []
+    for event in stream:
+        seen.append(event)
+        if isinstance(event, Output | ToolProgress):
+            if by == "close":
+                break
+            agent.interrupt()
+    stream.close()
+    journal = Journal(agent.journal)
+    assert [journal.events(event.run)[-1].state for event in of(RunStarted, seen)] == ["interrupted"] * 2
+    assert agent.run("again") == "ok"
+
+
+def test_a_stop_between_two_agents_begins_nothing(make):
+    other = make(ToolCallingAgent, [final("late")], name="other")
+    agent = make(ToolCallingAgent, [over("other")], handoffs=[other])
+    for event in agent.events("ask"):
+        if isinstance(event, HandedOff):
+            agent.interrupt()
+    assert event.state == "interrupted"
+    assert other.model.requests == []
+
+
+@pytest.mark.parametrize(
+    ("handoffs", "said"),
+    [
+        (["other", "other"], "two agents or tools"),
+        ([None], "name and a description"),
+        ([look], "name and a description"),
+    ],
+)
+def test_agents_that_could_not_be_called_by_name_are_refused(make, handoffs, said):
+    with pytest.raises(SmolError, match=said):
+        make(
+            ToolCallingAgent,
+            [],
+            handoffs=[one if one is look else make(ToolCallingAgent, [], name=one) for one in handoffs],
+        )

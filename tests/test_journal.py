@@ -185,6 +185,21 @@ def test_threads_and_processes_share_one_file(journal):
         assert sorted(event.step for event in journal.events(run)) == list(range(40))
 
 
+def test_first_runs_that_begin_at_once_wait_for_each_other(tmp_path):
+    for place in range(60):
+        path, together = tmp_path / f"{place}.sqlite", threading.Barrier(4)
+
+        def begin(run, path=path, together=together):
+            together.wait()
+            with closing(Journal(path)) as journal:
+                journal.append(started(run))
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(begin, "abcd")) == [None] * 4
+        with closing(sqlite3.connect(path)) as db:
+            assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_the_file_is_private(journal):
     journal.append(started())
     assert stat.S_IMODE(journal.path.stat().st_mode) == 0o600

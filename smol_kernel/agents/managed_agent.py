@@ -126,7 +126,7 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
     """
     if agent.depth >= MOST_HAND_OFFS:
         raise AgentError(f"the task was handed on {MOST_HAND_OFFS} times without an answer")
-    run, step, end = agent.run_id or "", agent.step_number, RunFinished(state="error")
+    run, step, end = agent.run_id or "", agent.step_number - 1, RunFinished(state="error")
     yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
     successor: Any = other.make() if isinstance(other, AgentRecipe) else other.another()
     successor.memory.steps = list(agent.memory.steps)

@@ -15,12 +15,28 @@ BEAT = 0.1
 
 
 async def in_thread(work: Callable[[], Any], stop: Callable[[], object]) -> Any:
-    """What `work` returns, run in a thread with the caller's context. Cancelled, it calls `stop` until `work` ends."""
-    thread = asyncio.ensure_future(asyncio.to_thread(work))
+    """What `work` returns, run in a thread with the caller's context. Cancelled, it calls `stop` until `work` ends.
+
+    What it raises is raised here, KeyboardInterrupt too, and never leaves the thread: a task that raises that one ends
+    the event loop.
+    """
+    came: list[Any] = []
+
+    def kept() -> BaseException | None:
+        try:
+            came.append(work())
+        except BaseException as error:  # noqa: BLE001 - the thread's edge: raised where it is awaited
+            return error
+        return None
+
+    thread = asyncio.ensure_future(asyncio.to_thread(kept))
     try:
-        return await asyncio.shield(thread)
+        error = await asyncio.shield(thread)
     finally:
         await _ended(thread, stop)
+    if error is not None:
+        raise error
+    return came[0]
 
 
 async def stream_in_thread(
@@ -49,6 +65,7 @@ async def stream_in_thread(
     try:
         while isinstance(item := await arrivals.get(), Event):
             yield item
+        await asyncio.wait({thread})  # it ends by itself: nothing is to be stopped, least of all another run
         if item is not None:
             raise item
     finally:
