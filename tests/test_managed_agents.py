@@ -266,6 +266,17 @@ def test_an_agent_that_is_at_work_for_somebody_else_is_copied(make):
     assert answers == ["mine"]
 
 
+def test_calls_of_an_agent_whose_executor_was_given_wait_for_each_other(make):
+    helper = make(
+        CodeAgent, [lambda said: code(f"final_answer({task_of(said)!r})")] * 3, executor=KernelExecutor(), **named()
+    )
+    three = calls(*[("helper", {"task": f"task {number}"}) for number in range(3)])
+    agent = make(ToolCallingAgent, [three, final("ok")], managed_agents=[helper])
+    events = list(agent.events("ask"))
+    assert agent.memory.steps[1].error is None
+    assert sorted(event.value for event in of(FinalAnswer, events)) == ["ok", "task 0", "task 1", "task 2"]
+
+
 # nested
 
 

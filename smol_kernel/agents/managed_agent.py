@@ -72,8 +72,10 @@ class ManagedAgentTool(Tool):
         if isinstance(agent, AgentRecipe):
             agent = agent.make(**options)
             agent.name = agent.name or self.name
-        elif not (lent := not agent.in_use.locked() and agent.lent.acquire(blocking=False)):
-            agent = agent.another()  # one that is at work already
+        else:
+            alone = getattr(agent, "_given_executor", None) is not None  # there is one place for it: calls wait
+            lent = (alone or not agent.in_use.locked()) and agent.lent.acquire(blocking=alone)
+            agent = agent if lent else agent.another()
         try:
             given, end, call = additional_args or {}, RunFinished(state="error"), current_call()
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
