@@ -200,13 +200,11 @@ class SmolMagic(Magics):
     def _show(self, run: str = "") -> None:
         from IPython.display import display
 
-        from smol_kernel.render.text import facts_line
         from smol_magic.account import account
 
         transcript = self._transcript(run)
         data, metadata = account(transcript)
-        display(data, metadata=metadata, raw=True)
-        print(facts_line(transcript))
+        display(data, metadata=metadata, raw=True)  # times and cost are not part of it: `%agent` tells them
 
     def _runs(self, *words: str) -> None:
         runs = self.session.journal.runs(limit=20, search=" ".join(words) or None)
