@@ -446,13 +446,13 @@ def test_an_interrupt_waits_for_no_call_and_those_that_wait_for_room_are_not_mad
     go_on, made = threading.Event(), []
     replies = [calls(*[("hang", {})] * 5), calls(("echo", {"text": "a"}), ("echo", {"text": "b"})), final("ok")]
     agent = make(replies, [hanging(go_on, made), echo], max_tool_threads=1)
-    events = []
+    events, before = [], left("hang")  # of tests that ran before
     for event in agent.events("hang"):
         events.append(event)
         if isinstance(event, ToolProgress):  # all five have been started
             agent.interrupt()
     assert (events[-1].state, len(of(ToolReturned, events))) == ("interrupted", 5)
-    others = left("hang")
+    others = [thread for thread in left("hang") if thread not in before]
     assert len(others) == 5
     assert agent.run("again") == "ok"  # while the first still hangs
     assert step(agent).observations == "a\nb"
@@ -486,10 +486,11 @@ def test_a_reader_that_leaves_stops_the_calls(make):
     go_on, made = threading.Event(), []
     replies = [calls(("hang", {}), ("hang", {})), final("ok")]
     agent = make(replies, [hanging(go_on, made)], max_tool_threads=1)
+    before = left("hang")
     stream = agent.events("hang")
     next(event for event in stream if isinstance(event, ToolProgress))
     stream.close()
-    others = left("hang")
+    others = [thread for thread in left("hang") if thread not in before]
     assert len(others) == 2
     go_on.set()
     for thread in others:
