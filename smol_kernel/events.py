@@ -233,6 +233,19 @@ class ActionFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FilesMade(Event):
+    """What the box's overlay holds after an action: files that were made or changed, each time all of them.
+
+    They are not in the user's folder; `executor.save_files` puts them there.
+    """
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """`path` below the working folder, `bytes`, and `change`: "made", "changed" or "removed"."""
+    more: int = 0
+    """How many others there are that are not listed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checked(Event):
     """A check looked at the answer, or at how the run goes. `reason` is what the model is told where it failed."""
 
