@@ -146,7 +146,7 @@ class KernelExecutor(PythonExecutor):
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
             ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []
-        yield ended
+        yield from self.made_files.news(ended)
         if pressed is not None:
             raise pressed
 
@@ -251,6 +251,7 @@ class KernelExecutor(PythonExecutor):
         from smol_kernel.executors.transports.zmq import ZmqTransport
 
         child = launch(self.python, self.cwd, self._settings)
+        self.made_files.begin(child, self.cwd)
         client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
@@ -310,6 +311,7 @@ class KernelExecutor(PythonExecutor):
             try:
                 self._drop()
                 self._lost = []  # it is meant
+                self.made_files.begin_afresh()
             finally:
                 self._in_use.release()
         elif (client := self._client) is not None:
@@ -322,6 +324,7 @@ class KernelExecutor(PythonExecutor):
         if self._end_child is not None:
             self._end_child()
             self._end_child = None
+            self.made_files.child_ended()
 
     def _look_up(self, type: str, content: dict[str, Any]) -> dict[str, Any] | None:
         """Ask an idle child; None if there is none, or no answer."""

@@ -28,6 +28,7 @@ from smol_kernel.events import (
     ToolProgress,
     ToolReturned,
 )
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, one_line, plain, shorten
 from smol_kernel.render.records import NOTES, PlanRecord, StepRecord
 from smol_kernel.render.text import (
@@ -47,6 +48,8 @@ LINES_A_STEP = 60
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _ASCII = str.maketrans({"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-", "│": "|"})
 _INDENT = "   "
+_HOW_TO_SAVE = {"": "agent.python_executor.save_files()", "terminal": "%agent files save"}
+"""Front → what keeps the files that a run made. `smol run` says it itself."""
 
 
 class ConsoleReader:
@@ -191,6 +194,9 @@ class ConsoleReader:
         run = self._transcript
         if run.answered and not self._answer_shown:  # what it is was not known before
             self._answer()
+        run.how_to_save = _HOW_TO_SAVE.get(run.origin.get("front", ""), "")
+        if files := files_text(run):
+            self._print(self._wrapped(files, ""), indent="", style="yellow" if run.how_to_save else "")
         self._print(facts_line(run), indent="", style="dim")
 
     def _called_agent(self, run: Transcript, event: Event) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, fixed, in_columns, one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
@@ -68,7 +69,7 @@ def account_html(transcript: Transcript) -> str:
     rows = "".join(row_html(row, times=False) for row in transcript.rows)
     plain_steps = all(isinstance(row, StepRecord) and not row.has_more for row in transcript.rows)
     style = STYLE if plain_steps else STYLE + MORE_STYLE
-    content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}"
+    content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}{_files(transcript)}"
     return fixed(f'<div class="smol-run smol {_IGNORED_BY_MATHJAX}">{content}</div>')
 
 
@@ -77,6 +78,14 @@ def answer_html(transcript: Transcript) -> str:
     if transcript.state == "running" and not transcript.answered:
         return ""
     return f'<div class="smol-final">{_ending(transcript) or "<p>No answer.</p>"}</div>'
+
+
+def _files(transcript: Transcript) -> str:
+    def code(text: str) -> str:
+        return f"<code>{escape(text)}</code>"
+
+    told = files_text(transcript, name=code, command=code)
+    return f'<div class="smol-final"><p><small>{told}</small></p></div>' if told else ""
 
 
 def _ending(transcript: Transcript, brief: bool = False) -> str:
@@ -150,7 +159,7 @@ def _run(run: Transcript, times: bool, brief: bool, heading: str = "") -> str:
     task = f'<p class="smol-task">{escape(shorten(plain(run.task).strip(), characters=2_000))}</p>'
     rows = "".join(_brief(row) if brief else row_html(row, times=times) for row in run.rows)
     answer = _ending(run, brief)
-    answer = f'<div class="smol-final">{answer}</div>' if answer else ""
+    answer = (f'<div class="smol-final">{answer}</div>' if answer else "") + _files(run)
     return (
         f'<details class="smol-sub"{" open" if run.state == "running" else ""}>'
         f'<summary class="smol-call">{heading}{facts} · {chip}</summary>'

@@ -10,6 +10,7 @@ from smol_kernel.events import (
     ActionFinished,
     ActionProposed,
     Event,
+    FilesMade,
     FinalAnswer,
     ModelDelta,
     ModelReplied,
@@ -73,6 +74,12 @@ class Transcript:
     rows: list[Row] = field(default_factory=list)
     """All there is to tell, in order: steps, and what came between them."""
     notices: list[Notice] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """What was made in the box and is not in the user's folder, as FilesMade has it."""
+    more_files: int = 0
+    """How many others there are."""
+    how_to_save: str = ""
+    """What keeps those files, in the words of the front that still holds them; empty: they are not held, or not here."""
     totals: Totals = field(default_factory=Totals)
     """Of this run's own model calls; `whole` counts those of the agents it called as well."""
     children: dict[str, Transcript] = field(default_factory=dict)
@@ -180,6 +187,8 @@ class Transcript:
             self.notices.append(event)
             if step is not None and not step.replied:
                 step.reply = ""  # if it is about the reply, that is asked for once more
+        elif isinstance(event, FilesMade):
+            self.files, self.more_files = event.files, event.more
         elif isinstance(event, NOTES):
             notes = self.rows if step is None else step.beforehand if step.state == "thinking" else step.notes
             notes.append(event)

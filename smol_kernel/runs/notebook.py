@@ -21,6 +21,7 @@ from smol_kernel.events import Output
 from smol_kernel.render.markdown import (
     beside_markdown,
     fenced,
+    files_markdown,
     note_markdown,
     plan_markdown,
     run_markdown,
@@ -159,6 +160,7 @@ def _closing(transcript: Transcript) -> Iterator[NotebookNode]:
     if transcript.answered and (not shown or isinstance(transcript.answer, str)):
         text = shorten(plain(transcript.answer_text).strip("\n"), characters=100_000) or "None"
         blocks.append(f"**{transcript.answer_label}**\n\n" + safe_markdown(text))
+    blocks += files_markdown(transcript)
     if blocks:
         yield _markdown("answer", "\n\n".join(blocks))
 
