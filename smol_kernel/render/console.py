@@ -48,8 +48,8 @@ LINES_A_STEP = 60
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _ASCII = str.maketrans({"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-", "│": "|"})
 _INDENT = "   "
-_HOW_TO_SAVE = {"": "agent.python_executor.save_files()", "terminal": "%agent files save"}
-"""Front → what keeps the files that a run made. `smol run` says it itself."""
+_HOW_TO_SAVE = {"python": "agent.python_executor.save_files()", "cli": ""}
+"""Front → what saves the files that a run made, where it is not the notebook's command. `smol run` says it itself."""
 
 
 class ConsoleReader:
@@ -194,7 +194,7 @@ class ConsoleReader:
         run = self._transcript
         if run.answered and not self._answer_shown:  # what it is was not known before
             self._answer()
-        run.how_to_save = _HOW_TO_SAVE.get(run.origin.get("front", ""), "")
+        run.how_to_save = _HOW_TO_SAVE.get(run.origin.get("front", "python"), "%agent files save")
         if files := files_text(run):
             self._print(self._wrapped(files, ""), indent="", style="yellow" if run.how_to_save else "")
         self._print(facts_line(run), indent="", style="dim")

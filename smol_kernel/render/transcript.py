@@ -79,7 +79,7 @@ class Transcript:
     more_files: int = 0
     """How many others there are."""
     how_to_save: str = ""
-    """What keeps those files, in the words of the front that still holds them; empty: they are not held, or not here."""
+    """What saves those files, in the words of the front that holds them; empty: nobody does, or it is not known."""
     totals: Totals = field(default_factory=Totals)
     """Of this run's own model calls; `whole` counts those of the agents it called as well."""
     children: dict[str, Transcript] = field(default_factory=dict)

@@ -78,11 +78,11 @@ def command(arguments: argparse.Namespace) -> int:
             tools += client.get_tools()
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
         held.callback(agent.cleanup)
-        transcript = show(agent, task, inputs, images)
         if arguments.save_files is not None:
-            save_files(agent, transcript, arguments.save_files)
-        elif transcript.files or transcript.more_files:
-            print("They are gone with the box; --save-files after the task keeps them.", file=sys.stderr)
+            held.callback(save_files, agent, arguments.save_files)  # also of a run that was stopped
+        transcript = show(agent, task, inputs, images)
+        if arguments.save_files is None and transcript.files:
+            print("These files are gone with the box; --save-files after the task keeps them.", file=sys.stderr)
     if transcript.answered and options.output:
         write_answer(transcript, Path(options.output))
     return STATUSES.get(transcript.state, 1)
@@ -160,12 +160,13 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"-o {path}: it cannot be written (no permission)")
 
 
-def save_files(agent: Any, transcript: Transcript, folder: str) -> None:
+def save_files(agent: Any, folder: str) -> None:
     """Save what the run made into `folder` (empty: the working folder), and tell what was and what was not."""
-    if not transcript.files and not transcript.more_files:
-        print("No files to save: the run made none in a box.")
+    executor = getattr(agent, "python_executor", None)
+    if executor is None or not executor.files().files:
+        print("There are no files to save: the run made none in a box.")
         return
-    saved = agent.python_executor.save_files(folder=folder or None)
+    saved = executor.save_files(folder=folder or None)
     for path in saved:
         print(f"Saved: {path}")
     for name, why in saved.refused.items():
