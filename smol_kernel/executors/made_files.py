@@ -17,6 +17,7 @@ from smol_kernel.events import ActionFinished, Event, FilesMade, Notice
 from smol_kernel.executors.overlay import MAX_TOLD, Layer, Made
 from smol_kernel.executors.saved_files import SavedFiles, Saver
 
+_UNLISTED = "({:,} more) cannot be listed: too many, too deep, or closed to you; name those you want"
 _NOTHING = (
     "there is nothing to save: no child of this executor works in a box that keeps its files (without a box they are "
     "in the folder itself), or they are gone with it"
@@ -99,7 +100,7 @@ class MadeFiles:
                     for layer, made in found:
                         self._save(saver, layer, made, None)
                     if more:
-                        saver.refuse("…", f"{more:,} others are too many to list; name them, or a folder")
+                        saver.refuse("…", _UNLISTED.format(more))
                 for name in [names] if isinstance(names, str) else dict.fromkeys(names or ()):
                     self._save_named(saver, name)
             return saver.saved
@@ -117,7 +118,7 @@ class MadeFiles:
                 for made in listing.files:
                     self._save(saver, layer, made, path)
                 if listing.more:
-                    saver.refuse(f"{name}/…", f"{listing.more:,} others are too many to list; name them")
+                    saver.refuse(f"{path}/…", _UNLISTED.format(listing.more))
             elif kind:
                 self._save(saver, layer, Made(path, "made", type=kind), path)
             if kind:
