@@ -207,7 +207,7 @@ class _ChunkedBody:
                 self._part = "data" if self._left else "after data"
                 continue
             line, end, rest = self._held.partition(b"\r\n")
-            if len(line) > 1024:
+            if len(line) > 1024 or b"\n" in line:
                 raise Refusal(400, "a chunk of the request's body cannot be read")
             if not end:
                 break

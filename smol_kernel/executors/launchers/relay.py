@@ -15,9 +15,9 @@ PIECE = 64 * 1024
 class Flow:
     """One direction. It holds one piece at most and reads on only when that is sent.
 
-    Parameters: `transform`, what is passed on of a piece (None: all of it); `first`, bytes to send before; `half_close`,
-    whether the sink is told when the source ends; `optional`, whether a sink that takes no more is no error (a host may
-    answer a request without reading all of it).
+    Parameters: `transform`, what is passed on of a piece (None: all of it); `first`, bytes to send before;
+    `half_close`, whether the sink is told when the source ends; `optional`, whether a sink that takes no more is no
+    error (a host may answer a request without reading all of it).
     """
 
     def __init__(
