@@ -225,7 +225,7 @@ def test_a_proxy_of_the_user_that_cannot_be_used_is_told_at_once(monkeypatch, ur
 # A network namespace of its own, as a box has one
 
 NAMESPACE = """
-import ctypes, fcntl, os, socket, struct, sys, threading, urllib.request
+import ctypes, fcntl, os, socket, struct, sys, urllib.request
 if ctypes.CDLL(None).unshare(0x40000000 | (0x10000000 if os.getuid() else 0)):  # a network, and as a user a user one
     sys.exit("no namespaces here")
 def set_up(name, address=None):
@@ -237,13 +237,15 @@ set_up(b"lo")
 """
 
 
-def in_namespace(code: str, **options):
+def in_namespace(code: str, *arguments: str, **options):
     """That code in a Python of its own, in a network namespace of its own with nothing but a loopback in it."""
-    return subprocess.Popen([sys.executable, "-c", NAMESPACE + code], stdout=-1, stderr=-1, text=True, **options)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", NAMESPACE + code, *arguments], **pipes, **options)
 
 
-def ended(process) -> str:
-    out, err = process.communicate()
+def ended(process, said: str = "") -> str:
+    """What it printed, after it was told `said`."""
+    out, err = process.communicate(said)
     if "no namespaces here" in err:
         pytest.skip("this machine gives no network namespaces")
     assert not process.returncode, err
@@ -267,10 +269,7 @@ except OSError as error:
     with WebServer() as web, contextlib.ExitStack() as stack:
         web["/"] = Answer("out")
         ours, theirs = (stack.enter_context(each) for each in socket.socketpair())
-        descriptor = str(theirs.fileno())
-        command = [sys.executable, "-c", NAMESPACE + code, descriptor]
-        process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True, pass_fds=[theirs.fileno()])
-        stack.enter_context(process)
+        process = stack.enter_context(in_namespace(code, str(theirs.fileno()), pass_fds=[theirs.fileno()]))
         theirs.close()
         _, received, _, _ = socket.recv_fds(ours, 1, 1)
         if not received:
@@ -278,9 +277,7 @@ except OSError as error:
         proxy = AllowProxy(socket.socket(fileno=received[0]), [web.url().split("/")[2]])
         stack.callback(proxy.close)
         proxy.start()
-        process.stdin.write(web.url() + "\n")
-        process.stdin.flush()
-        assert ended(process) == "b'out'\nConnection refused\n"
+        assert ended(process, web.url() + "\n") == "b'out'\nConnection refused\n"
 
 
 def test_a_public_address_that_is_this_machines_own_is_refused():
