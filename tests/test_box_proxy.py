@@ -64,31 +64,49 @@ def test_no_other_virtual_host_and_no_header_of_one_hop_gets_through():
         assert (web.requests[0].path, web.requests[0].query) == ("/", {"q": "2"})
 
 
-def test_a_chunked_body_is_written_anew_and_a_second_request_is_dropped():
+BODIES = {
+    "sized": ("Content-Length: 5\r\n", "hello", "Connection: close\r\n\r\nhello"),
+    "chunked": (
+        "Transfer-Encoding: CHUNKED\r\nTrailer: X\r\n",
+        "5;ext=1\r\nhello\r\n00B \r\n, world 12 \r\n0\r\nX: trailer\r\n\r\n",
+        "Connection: close\r\n\r\n5\r\nhello\r\nb\r\n, world 12 \r\n0\r\n\r\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_body_passes_alone_and_a_second_request_is_dropped(kind, waits):
+    headers, body, passed = BODIES[kind]
     got = []
 
     def serve(connection):
         read = b""
-        while not read.endswith(b"0\r\n\r\n"):
+        while b"\r\n\r\n" not in read:
             read += connection.recv(65536)
-        connection.sendall(
-            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nKeep-Alive: 5\r\n a: b\r\nX: 1\r\n\r\nbody"
-        )
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while not read.endswith(passed[-5:].encode()):
+            read += connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nKeep-Alive: 5\r\n a: b\r\nX: 1\r\n\r\nbody")
+        ended.wait()
         connection.shutdown(socket.SHUT_WR)
-        got.append(read + everything(connection))
+        got.append((read + everything(connection)).decode())
 
+    ended = threading.Event()
     with raw_server(serve) as port, proxied(f"127.0.0.1:{port}") as proxy, connected(proxy) as client:
-        request = (
-            f"POST http://127.0.0.1:{port}/ HTTP/1.1\r\nTransfer-Encoding: CHUNKED\r\nTrailer: X\r\n\r\n"
-            "5;ext=1\r\nhello\r\n00B \r\n, world 12 \r\n0\r\nX: trailer\r\n\r\n"
-            f"GET http://evil.example/ HTTP/1.1\r\n\r\n"
-        )
-        for byte in request.encode():  # whatever the pieces are in which it comes
+        head = f"POST http://127.0.0.1:{port}/ HTTP/1.1\r\n{headers}\r\n"
+        interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+        for byte in head.encode():
             client.sendall(bytes([byte]))
+        if waits:
+            assert client.recv(len(interim), socket.MSG_WAITALL) == interim
+        for byte in f"{body}GET http://evil.example/ HTTP/1.1\r\n\r\n".encode():  # in whatever pieces it comes
+            client.sendall(bytes([byte]))
+        ended.set()
         answer = everything(client)
-    assert answer == b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX: 1\r\nConnection: close\r\n\r\nbody"
-    host = f"Host: 127.0.0.1:{port}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    assert got == [f"POST / HTTP/1.1\r\n{host}5\r\nhello\r\nb\r\n, world 12 \r\n0\r\n\r\n".encode()]
+    assert answer == interim * (not waits) + b"HTTP/1.1 200 OK\r\nX: 1\r\nConnection: close\r\n\r\nbody"
+    assert got[0].startswith(f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n") and got[0].endswith(passed)
+    assert "evil" not in got[0] and len(got) == 1
 
 
 @pytest.mark.parametrize(
@@ -210,10 +228,11 @@ def test_an_answer_before_the_request_was_read_arrives():
         connection.sendall(b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n")
 
     with raw_server(serve) as port, proxied(f"127.0.0.1:{port}") as proxy:
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/", data=PIECE * 256)
-        with pytest.raises(urllib.error.HTTPError, match="413") as raised:
-            by_urllib(proxy).open(request)
-        raised.value.close()
+        for _ in range(20):
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/", data=PIECE * 64)
+            with pytest.raises(urllib.error.HTTPError, match="413") as raised:
+                by_urllib(proxy).open(request)
+            raised.value.close()
 
 
 def test_a_refusal_is_read_by_a_client_that_is_still_sending():
@@ -328,17 +347,25 @@ def test_close_before_start_closes_the_listener():
 
 
 def test_more_connections_than_it_takes_at_once_wait_their_turn():
-    with WebServer() as web:
-        web["/"] = Answer("hello")
-        with proxied(web.url().split("/")[2], connections=4) as proxy:
-            answers = []
+    more_than_allowed = threading.Barrier(5)
+    met = []
 
-            def ask():
-                answers.append(say(proxy, f"GET {web.url()} HTTP/1.1\r\n\r\n").rpartition("\r\n")[2])
+    def serve(connection):
+        connection.recv(65536)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            met.append(more_than_allowed.wait(0.3))
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nhello")
 
-            threads = [threading.Thread(target=ask) for _ in range(120)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert answers == ["hello"] * 120
+    with raw_server(serve) as port, proxied(f"127.0.0.1:{port}", connections=4) as proxy:
+        answers = []
+
+        def ask():
+            answers.append(say(proxy, f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\n\r\n").rpartition("\r\n")[2])
+
+        threads = [threading.Thread(target=ask) for _ in range(120)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == ["hello"] * 120
+    assert not met

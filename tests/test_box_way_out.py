@@ -283,13 +283,13 @@ except OSError as error:
 def test_a_public_address_that_is_this_machines_own_is_refused():
     """Else a name could lead past the firewall to services that only this machine reaches."""
     code = """
-from smol_kernel.executors.launchers.proxy import AllowProxy
+from smol_kernel.executors.launchers.proxy import AllowProxy, ProxyLimits
 set_up(b"lo:1", "93.184.215.14")
 server = socket.create_server(("93.184.215.14", 80))
 listener = socket.create_server(("127.0.0.1", 0))
 address = listener.getsockname()
 socket.getaddrinfo = lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 80))]
-proxy = AllowProxy(listener, ["host.example"])
+proxy = AllowProxy(listener, ["host.example"], limits=ProxyLimits(idle_seconds=1))
 proxy.start()
 client = socket.socket()
 client.connect(address)

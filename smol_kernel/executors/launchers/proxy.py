@@ -208,8 +208,6 @@ class AllowProxy:
         inward = Flow(host, client, AnswerHead())
         try:
             relay((outward, inward), any, self._limits.idle_seconds)
-            if not inward.sent and not outward.finished:
-                raise Refusal(502, f"{request.authority} closed the connection without an answer")
         except Refusal:
             if inward.sent:  # the client has part of an answer already
                 raise ConnectionAbortedError("refused in mid-answer") from None
@@ -218,6 +216,10 @@ class AllowProxy:
             if inward.sent:
                 raise
             raise Refusal(504, f"{request.authority} did not answer in time") from None
+        except ConnectionError:
+            pass  # the host closes without reading all of the request: what it answered is to arrive
+        if not inward.sent and not outward.finished:
+            raise Refusal(502, f"{request.authority} closed the connection without an answer")
 
     def _say_farewell(self, client: socket.socket) -> None:
         """Let the client read the answer: closed at once while it sends, the system would throw the answer away."""
