@@ -11,7 +11,18 @@ import sys
 
 import httpx
 import pytest
-from proxy_ends import by_urllib, connected, echo, everything, no_proxy_of_the_machine, proxied, raw_server, say, tunnel
+from proxy_ends import (
+    by_urllib,
+    connected,
+    echo,
+    everything,
+    no_proxy_of_the_machine,
+    proxied,
+    raw_server,
+    read_until,
+    say,
+    tunnel,
+)
 from web_server import Answer, WebServer
 
 from smol_kernel.errors import ConfigError
@@ -170,9 +181,7 @@ def test_the_users_own_proxy_carries_what_is_on_the_list(monkeypatch):
     got = []
 
     def serve(connection):
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += connection.recv(1)
+        head = read_until(connection, b"\r\n\r\n")
         got.append(head.decode())
         if head.startswith(b"CONNECT"):
             connection.sendall(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nfirst ")
