@@ -364,8 +364,11 @@ class BoxedChild:
             if self._first is not None:
                 select.select([self._first], [], [])  # pid 1 ends after all others of its namespace
             if self._process is not None:
-                self._process.kill()
-                self._process.wait()
+                try:
+                    self._process.wait(5)  # it reaps the first one, and ends
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
             if self._proxy is not None:
                 self._proxy.close()
             for descriptor in self._open:
