@@ -102,12 +102,20 @@ def test_what_is_skipped_stays_and_only_the_way_to_it_is_open(tmp_path):
     }
 
 
+def test_a_link_that_is_skipped_stays(tmp_path):
+    write(tmp_path, ".venv/pyvenv.cfg", ".venv/x")
+    (tmp_path / ".venv/python").symlink_to("/usr/bin/python3")
+    (tmp_path / "way").symlink_to(tmp_path)
+    assert told(tmp_path, skip=[f"{tmp_path}/way/.venv/python"]).keys() == {".venv/pyvenv.cfg", ".venv/x"}
+
+
 def test_beyond_the_budget_folders_are_hidden_whole(tmp_path):
     write(tmp_path, *(f"{number}.csv" for number in range(20)), ".env")
     write(tmp_path, "a/1.csv", "a/deep/2.csv", "b/.env", "b/way/python", "b/way/.x")
     all_of_it = {".env": ("file", "hidden"), "b/.env": ("file", "hidden")}
     assert told(tmp_path) == {**all_of_it, "b/way/.x": ("file", "hidden")}
     few = told(tmp_path, budget=5)
+    assert {each.path for each in masked(tmp_path, budget=5) if each.unseen} == {"a", "b"}
     assert few == {".env": ("file", "hidden"), "a": ("folder", "budget"), "b": ("folder", "budget")}
     kept = told(tmp_path, budget=5, skip=[str(tmp_path / "b/way")])
     assert kept == {**all_of_it, "a": ("folder", "budget")}

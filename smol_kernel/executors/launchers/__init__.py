@@ -19,6 +19,11 @@ class Child(Protocol):
         """A file descriptor that is readable once the process has ended; None where the system has none."""
         ...
 
+    @property
+    def reconnect(self) -> bool:
+        """Whether the client may dial again after a connection failed."""
+        ...
+
     def alive(self) -> bool:
         """Whether the process still runs."""
         ...

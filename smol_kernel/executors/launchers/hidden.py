@@ -1,5 +1,5 @@
 """What of a folder a boxed child must not see: hidden files, private keys and credentials by their names, and what is
-no file at all. The box's launchers call it, also where nothing of ours can be imported: it needs `os` alone.
+no file at all. The box's launchers call it. It needs `os` alone, so that it can run anywhere.
 
 It judges by names (the contents of one kind of file apart): a secret under an ordinary name is seen.
 """
@@ -75,6 +75,11 @@ class Masked:
     def __init__(self, path: str, kind: str, why: str) -> None:
         self.path, self.kind, self.why = path, kind, why
 
+    @property
+    def unseen(self) -> bool:
+        """Whether it is hidden because there was too much to look at."""
+        return self.why == "budget"
+
     def __repr__(self) -> str:
         return f"Masked({self.path!r}, {self.kind!r}, {self.why!r})"
 
@@ -82,8 +87,8 @@ class Masked:
 def masked(folder: str | os.PathLike[str], skip: Iterable[str] = (), budget: int = BUDGET) -> list[Masked]:
     """What is to be hidden of a folder; what lies below something hidden is not listed.
 
-    Links are not followed. `skip` are absolute paths that stay as they are, such as the interpreter's; in a hidden
-    folder on the way to one all else is hidden. After `budget` entries those folders are hidden whole that were not
+    Links are not followed. `skip` are absolute paths that stay as they are, such as the interpreter's (of a link: the
+    link itself); in a hidden folder on the way to one all else is hidden. After `budget` entries those folders are hidden whole that were not
     looked at, which are the deepest. Never raises for what it finds: a folder that cannot be read is hidden, "." if it
     is the folder itself.
     """
@@ -103,8 +108,9 @@ class _Walk:
         self._kept: set[str] = set()
         self._ways = {""}
         """Folders that have something kept in them: looked at in any case."""
-        for path in map(os.path.realpath, skip):
-            relative = os.path.relpath(path, root)
+        for path in skip:
+            above, name = os.path.split(path.rstrip("/"))
+            relative = os.path.relpath(os.path.join(os.path.realpath(above), name), root)
             if relative != "." and relative.split("/")[0] != "..":
                 self._kept.add(relative)
                 while relative := os.path.dirname(relative):

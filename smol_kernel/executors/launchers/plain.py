@@ -65,7 +65,7 @@ _SECRET = re.compile(
 _HARMLESS = ("PWD", "OLDPWD")
 _PASSWORD_IN_URL = re.compile(r"://[^/\s]*:[^/\s]*@")
 _NOT_INHERITED = re.compile(r"JPY_|JUPYTERHUB_|PYTEST_|PYTHONSTARTUP$|PYTHONINSPECT$")
-_CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _MAX_SOCKET_PATH = 100
 
 
@@ -76,19 +76,22 @@ class PlainChild:
     if one of them is not there.
     """
 
+    reconnect = True
+    """Whether the client may dial again: the sockets appear while the child boots."""
+
     def __init__(self, python: str | Path | None = None, cwd: str | Path | None = None) -> None:
         if not hasattr(os, "killpg"):
             raise ExecutorError("the child kernel needs unix sockets and process groups: on Windows, use WSL")
         self._lock = threading.Lock()
         self._ended = False
-        self._folder = _short_folder()
+        self._folder = short_folder()
         try:
             self.connection = _connection(self._folder)
             self._start(str(python or sys.executable), None if cwd is None else str(cwd))
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
-        self.descriptor = _pid_descriptor(self._process.pid)
+        self.descriptor = pid_descriptor(self._process.pid)
 
     def _start(self, python: str, cwd: str | None) -> None:
         file = self._folder / "connection.json"
@@ -176,7 +179,7 @@ def child_environment(environment: dict[str, str], folder: Path) -> dict[str, st
 
 
 def _connection(folder: Path) -> dict[str, Any]:
-    ports = {f"{channel}_port": number for number, channel in enumerate(_CHANNELS, 1)}
+    ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
     return {
         "transport": "ipc",
         "ip": str(folder / "k"),
@@ -186,7 +189,7 @@ def _connection(folder: Path) -> dict[str, Any]:
     }
 
 
-def _short_folder() -> Path:
+def short_folder() -> Path:
     """A new folder of mode 0700. The path of a unix socket is limited to some 100 bytes."""
     folder = tempfile.mkdtemp(prefix="smol-")
     if len(os.fsencode(folder)) + len("/k-1") > _MAX_SOCKET_PATH:
@@ -195,7 +198,8 @@ def _short_folder() -> Path:
     return Path(folder)
 
 
-def _pid_descriptor(pid: int) -> int | None:
+def pid_descriptor(pid: int) -> int | None:
+    """A descriptor that is readable once the process has ended; None where the system has none."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):  # not Linux, an old kernel, or forbidden
