@@ -163,7 +163,13 @@ def test_what_is_not_there_is_hidden(tmp_path):
 
 def test_it_runs_where_nothing_can_be_imported(tmp_path):
     write(tmp_path, ".env", "a/id_rsa")
-    command = [sys.executable, "-I", "-S", "-c", SCRIPT + "\nassert not {'re', 'typing', 'dataclasses'} & set(sys.modules)"]
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        SCRIPT + "\nassert not {'re', 'typing', 'dataclasses'} & set(sys.modules)",
+    ]
     done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines() == ["Masked('.env', 'file', 'hidden')", "Masked('a/id_rsa', 'file', 'key')"]
 

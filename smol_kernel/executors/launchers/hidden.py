@@ -9,20 +9,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 BUDGET = 100_000
 """Entries to look at."""
 
-ENDINGS = frozenset(
+ENDINGS = _words(
     "pem key p12 pfx p8 pk8 jks jceks bks keystore keytab kdb kdbx ppk ovpn psafe3 1pux agekey keychain keychain-db env"
-    " tfstate tfvars kubeconfig htpasswd netrc pgpass pypirc dockercfg".split()
+    " tfstate tfvars kubeconfig htpasswd netrc pgpass pypirc dockercfg"
 )
 """What the names of keys and credentials end with, after a dot."""
-BACKUPS = frozenset("bak old orig save backup".split())
+BACKUPS = _words("bak old orig save backup")
 """Endings of a copy that somebody put aside; so are numbers and "~"."""
-NAMES = frozenset(
+NAMES = _words(
     "netrc _netrc pgpass.conf htpasswd kubeconfig pypirc dockercfg dockerconfig.json kaggle.json rclone.conf wallet.dat"
     " cookies.sqlite cookies.txt logins.json key3.db key4.db secring.gpg jupyter_cookie_secret wg0.conf"
-    " credentials.py creds.py api_key.py api_keys.py apikey.py apikeys.py".split()
+    " credentials.py creds.py api_key.py api_keys.py apikey.py apikeys.py"
 )
 """Whole names."""
 FOLDERS = frozenset(("secrets",))
@@ -30,7 +35,7 @@ FOLDERS = frozenset(("secrets",))
 BEGINNINGS = ("secrets.", "jpserver-", "nbserver-")
 """What names begin with; the last two are the records of running Jupyter servers, with their tokens."""
 
-CONFIGURATION = frozenset("json yaml yml toml ini cfg conf xml properties".split())
+CONFIGURATION = _words("json yaml yml toml ini cfg conf xml properties")
 """Endings under which programs keep their settings."""
 TEXTS = frozenset(("", "txt"))
 TOKEN_STORES = frozenset(("json", "pickle"))
@@ -88,9 +93,9 @@ def masked(folder: str | os.PathLike[str], skip: Iterable[str] = (), budget: int
     """What is to be hidden of a folder; what lies below something hidden is not listed.
 
     Links are not followed. `skip` are absolute paths that stay as they are, such as the interpreter's (of a link: the
-    link itself); in a hidden folder on the way to one all else is hidden. After `budget` entries those folders are hidden whole that were not
-    looked at, which are the deepest. Never raises for what it finds: a folder that cannot be read is hidden, "." if it
-    is the folder itself.
+    link itself); in a hidden folder on the way to one all else is hidden. After `budget` entries those folders are
+    hidden whole that were not looked at, which are the deepest. Never raises for what it finds: a folder that cannot be
+    read is hidden, "." if it is the folder itself.
     """
     walk = _Walk(os.path.realpath(folder), skip, budget)
     level = [("", False)]
