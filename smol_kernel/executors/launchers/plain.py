@@ -101,12 +101,12 @@ class PlainChild:
         with open(self._folder / "stderr", "wb") as errors:
             try:
                 self._process = subprocess.Popen(
-                    [python, "-c", PRELUDE, str(read_end), "-f", str(file), *OPTIONS],
+                    self._command(python, [str(read_end), "-f", str(file), *OPTIONS]),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                     cwd=cwd,
-                    env=child_environment(dict(os.environ), self._folder),
+                    env=self._environment(),
                     pass_fds=(read_end,),
                     start_new_session=True,
                 )
@@ -117,6 +117,13 @@ class PlainChild:
                 raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
             finally:
                 os.close(read_end)
+
+    def _command(self, python: str, arguments: list[str]) -> list[str]:
+        """What to start: the interpreter with PRELUDE, which takes the arguments."""
+        return [python, "-c", PRELUDE, *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return child_environment(dict(os.environ), self._folder)
 
     @property
     def pid(self) -> int:
@@ -201,12 +208,12 @@ def _connection(folder: Path) -> dict[str, Any]:
 
 
 def short_folder() -> Path:
-    """A new folder of mode 0700. The path of a unix socket is limited to some 100 bytes."""
+    """A new folder of mode 0700, its path without links. That of a unix socket is limited to some 100 bytes."""
     folder = tempfile.mkdtemp(prefix="smol-")
-    if len(os.fsencode(folder)) + len("/k-1") > _MAX_SOCKET_PATH:
+    if len(os.path.realpath(os.fsencode(folder))) + len("/k-1") > _MAX_SOCKET_PATH:
         os.rmdir(folder)
         folder = tempfile.mkdtemp(prefix="smol-", dir="/tmp")
-    return Path(folder)
+    return Path(os.path.realpath(folder))
 
 
 def ending(code: int) -> str:
