@@ -142,7 +142,8 @@ class PlainChild:
         with contextlib.suppress(ChildProcessError):
             ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             if ended is not None:
-                return ending(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+                code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                return f" ({ending(code)})"
         return ""
 
     def connected(self) -> None:
@@ -221,8 +222,7 @@ def ending(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     with contextlib.suppress(ValueError):
-        name = signal.Signals(-code).name
-        return f"{name}: its memory may have run out" if name == "SIGKILL" else name
+        return signal.Signals(-code).name
     return f"signal {-code}"
 
 

@@ -23,9 +23,9 @@ from typing import Any
 
 from smol_kernel.errors import BoxUnavailableError, ConfigError
 from smol_kernel.executors.launchers import hidden
-from smol_kernel.executors.launchers.box import box_environment, host_user, interpreter, resource_limits
 from smol_kernel.executors.launchers.plain import PRELUDE, PlainChild
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
+from smol_kernel.executors.launchers.view import box_environment, host_user, interpreter, resource_limits
 
 SANDBOX_EXEC = "/usr/bin/sandbox-exec"
 

@@ -149,9 +149,11 @@ def _own_packages(facts: dict[str, Any], home: str, binds: list[tuple[str, str]]
 
 
 def _masks(folder: str, skip: list[str], notices: list[str]) -> list[str]:
-    """Paths below `folder` that the child must not see."""
+    """Paths below `folder` that the child must not see. Raises ConfigError if it is the folder itself."""
     found = masked(folder, skip=skip)
     for each in found:
+        if each.path == ".":
+            raise ConfigError(f"folder {folder} cannot be read; work in another one")
         if each.unseen:
             notices.append(f"{folder}/{each.path} holds too many files to look through: it is not shown to the child.")
     return [each.path for each in found]
