@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,14 @@ class PlainChild:
     reconnect = True
     """Whether the client may dial again: the sockets appear while the child boots."""
 
-    def __init__(self, python: str | Path | None = None, cwd: str | Path | None = None) -> None:
+    def __init__(
+        self, python: str | Path | None = None, cwd: str | Path | None = None, notices: Sequence[str] = ()
+    ) -> None:
+        self.notices = list(notices)
         if not hasattr(os, "killpg"):
             raise ExecutorError("the child kernel needs unix sockets and process groups: on Windows, use WSL")
         self._lock = threading.Lock()
         self._ended = False
-        self.notices: list[str] = []
         self._folder = short_folder()
         try:
             self.connection = _connection(self._folder)

@@ -71,7 +71,7 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
     home, user = host_home(), host_user()
     mounts = [(mount.path, mount.writable) for mount in settings.mounts]
     mounted = any(path == cwd for path, _ in mounts)
-    shown = cwd if may_show(cwd) and not mounted else None
+    shown = cwd if may_show(cwd) and not mounted and not (cwd != home and _holds(cwd, home)) else None
     notices: list[str] = []
     if shown is None and not mounted:
         notices.append(f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}.")
