@@ -226,9 +226,10 @@ def test_the_users_own_proxy_is_not_asked_for_this_machine_nor_for_no_proxy(monk
 )
 def test_a_proxy_of_the_user_that_cannot_be_used_is_told_at_once(monkeypatch, url):
     monkeypatch.setenv("HTTPS_PROXY", url)
-    with socket.socket() as listener, pytest.raises(ConfigError, match="HTTPS_PROXY") as raised:
+    listener = socket.socket()
+    with pytest.raises(ConfigError, match="HTTPS_PROXY") as raised:
         AllowProxy(listener, ["example.org"])
-    assert "secret" not in str(raised.value)
+    assert "secret" not in str(raised.value) and listener.fileno() == -1
 
 
 # A network namespace of its own, as a box has one
