@@ -135,8 +135,7 @@ class KernelExecutor(PythonExecutor):
             forbidden = None if self._stop.is_set() else self._forbidden(code)
             if forbidden is None:
                 client, pressed = self._reach()
-            while self._notices:
-                yield Notice(text=self._notices.pop(0))
+            yield from self._tell_notices()
             if forbidden is not None:
                 ended = ActionFinished(status="error", error_type="ImportError", error=forbidden, names=self.names())
             elif client is None:
@@ -150,6 +149,7 @@ class KernelExecutor(PythonExecutor):
                 ended = with_hint(finished(action, self.names()), self._settings, str(self.cwd or os.getcwd()))
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
+            yield from self._tell_notices()
             ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []
         yield ended
         if pressed is not None:
@@ -256,7 +256,7 @@ class KernelExecutor(PythonExecutor):
         from smol_kernel.executors.transports.zmq import ZmqTransport
 
         child = launch(self.python, self.cwd, self._settings)
-        self._notices = list(child.notices)
+        self._notices = child.notices
         client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
@@ -341,6 +341,10 @@ class KernelExecutor(PythonExecutor):
             self._in_use.release()
 
     # one action
+
+    def _tell_notices(self) -> Iterator[Event]:
+        while self._notices:
+            yield Notice(text=self._notices.pop(0))
 
     def _forbidden(self, code: str) -> str | None:
         """Why the code may not run for what it imports."""
