@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError, NotPortableError
-from smol_kernel.events import ActionFinished, Checked, Event
+from smol_kernel.events import ActionFinished, Checked, Event, Notice
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
@@ -25,7 +26,7 @@ from smol_kernel.executors.imports import check_imports
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, clean
-from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended
+from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import NotPortable, encode, encode_input
 
@@ -87,6 +88,8 @@ class KernelExecutor(PythonExecutor):
         """Variables handed over; `_variables` has their encoded form."""
         self._variables: dict[str, Any] = {}
         self._names: list[str] = []
+        self._notices: list[str] = []
+        """What the person watching has to know of the child, told with the next action."""
         self._lost: list[str] = []
         """Names that went with a child, and of which nobody has been told."""
         self._answered = False
@@ -132,6 +135,7 @@ class KernelExecutor(PythonExecutor):
             forbidden = None if self._stop.is_set() else self._forbidden(code)
             if forbidden is None:
                 client, pressed = self._reach()
+            yield from self._tell_notices()
             if forbidden is not None:
                 ended = ActionFinished(status="error", error_type="ImportError", error=forbidden, names=self.names())
             elif client is None:
@@ -142,9 +146,10 @@ class KernelExecutor(PythonExecutor):
                 pressed = yield from self._follow(
                     action, lambda: client.execute(code, action.number, self.max_print_outputs_length)
                 )
-                ended = finished(action, self.names())
+                ended = with_hint(finished(action, self.names()), self._settings, str(self.cwd or os.getcwd()))
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
+            yield from self._tell_notices()
             ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []
         yield from self.made_files.news(ended)
         if pressed is not None:
@@ -252,6 +257,7 @@ class KernelExecutor(PythonExecutor):
 
         child = launch(self.python, self.cwd, self._settings)
         self.made_files.begin(child, self.cwd)
+        self._notices = child.notices
         client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
@@ -339,6 +345,10 @@ class KernelExecutor(PythonExecutor):
 
     # one action
 
+    def _tell_notices(self) -> Iterator[Event]:
+        while self._notices:
+            yield Notice(text=self._notices.pop(0))
+
     def _forbidden(self, code: str) -> str | None:
         """Why the code may not run for what it imports."""
         try:
@@ -373,24 +383,3 @@ class KernelExecutor(PythonExecutor):
         finally:
             if action.died is not None or not action.ended:
                 self._drop()  # nobody knows what it does now
-
-
-class LocalPythonExecutor(KernelExecutor):
-    """The child kernel under the name and with the parameters smolagents' users know.
-
-    `additional_authorized_imports` is added to the base modules, see `imports`; None, or "*" in it, allows all.
-    """
-
-    def __init__(
-        self,
-        additional_authorized_imports: Sequence[str] | None = None,
-        max_print_outputs_length: int | None = None,
-        additional_functions: Mapping[str, Function] | None = None,
-        timeout_seconds: float | None = 300,
-    ) -> None:
-        super().__init__(
-            timeout_seconds,
-            max_print_outputs_length,
-            additional_functions,
-            additional_authorized_imports=additional_authorized_imports,
-        )
