@@ -64,8 +64,8 @@ class KernelExecutor(PythonExecutor):
         mounts: Sequence[str | Path | Mount] = (),
         limits: Mapping[str, Any] | Limits | None = None,
     ) -> None:
-        self._settings = settings_for(box, network, allow_hosts, mounts, limits)
-        self.isolation = self._settings.words if self._settings else "none"
+        self.settings = settings_for(box, network, allow_hosts, mounts, limits)
+        """Those of the box; None: no box."""
         if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
             raise ConfigError(f"timeout_seconds {timeout_seconds!r}: give seconds above 0, or None for no limit")
         self.timeout_seconds = timeout_seconds
@@ -94,6 +94,11 @@ class KernelExecutor(PythonExecutor):
         self._call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
         self._stop = threading.Event()
         self._in_use = threading.Lock()
+
+    @property
+    def isolation(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - the settings say it
+        """How the child is boxed; "none" means not at all."""
+        return self.settings.words if self.settings else "none"
 
     # what the loop uses
 
@@ -250,7 +255,7 @@ class KernelExecutor(PythonExecutor):
         from smol_kernel.executors.launchers.choose import launch
         from smol_kernel.executors.transports.zmq import ZmqTransport
 
-        child = launch(self.python, self.cwd, self._settings)
+        child = launch(self.python, self.cwd, self.settings)
         client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
