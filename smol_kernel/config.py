@@ -148,7 +148,7 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     several(box, "--allow-host", dest="allow_hosts", metavar="HOST",
             help="let it reach this host: example.org, *.example.org or NAME:PORT; may be repeated")  # fmt: skip
     several(box, "--mount", dest="mounts", metavar="PATH[:rw]",
-            help="show it this file or folder as well, read-only or, with :rw, to write in; may be repeated")  # fmt: skip
+            help="show it this file or folder as well, read-only or, with :rw, writable; may be repeated")  # fmt: skip
     several(box, "--box-limit", dest="limits", metavar="NAME=VALUE",
             help=f"what it may use at most, as in memory=8GB: {', '.join(BOX_LIMITS)}; may be repeated")  # fmt: skip
 
@@ -201,8 +201,10 @@ def _read_box(parsed: Any) -> dict[str, Any]:
              "--box-limit": parsed.limits}  # fmt: skip
     told = [option for option, value in given.items() if value]
     if told and parsed.type != "code" and "python_interpreter" not in parsed.tools:
-        raise ConfigError(f"{told[0]}: an agent of --type {parsed.type} runs no code of its own, and its tools run here, "
-                          "outside any box; leave it out, or give it --tool python_interpreter")  # fmt: skip
+        raise ConfigError(
+            f"{told[0]}: an agent of --type {parsed.type} runs no code, and its tools run here, outside any box; "
+            "leave it out, or give the agent --tool python_interpreter"
+        )
     box = known.box if parsed.box is None else parsed.box == "on"
     boxed = wants_box(box)
     if not boxed and (useless := [each for each in told if each != "--box" and given[each] != "full"]):

@@ -27,8 +27,8 @@ class PythonInterpreterTool(Tool):
 
     Parameters: `authorized_imports`, the modules that import statements may name beside the basic ones of
     `LocalPythonExecutor` (None: all that is installed); `timeout_seconds` for one call (None: no limit);
-    `executor_kwargs`, further ones of KernelExecutor, such as `{"box": False}`. A call raises AgentExecutionError, whose
-    text begins with what was printed before, or BoxUnavailableError.
+    `executor_kwargs`, further ones of KernelExecutor, such as `{"box": False}`. A call raises AgentExecutionError,
+    whose text begins with what was printed before, or BoxUnavailableError.
     """
 
     name = "python_interpreter"
