@@ -38,7 +38,7 @@ def test_a_box_holds_everything_that_is_tried(boxed):
 def test_the_same_without_a_box_gets_everywhere(unboxed):
     """Otherwise the attempts would show nothing."""
     held = {attempt.name for attempt in unboxed.attempts if attempt.held}
-    assert ORDINARY <= held
+    assert held >= ORDINARY
     assert held <= ORDINARY | {"library"}  # not every user may change the Python
     assert unboxed.isolation == "none" and not unboxed.held
 
@@ -56,8 +56,8 @@ def test_it_explains_a_box_that_stands(capsys, monkeypatch, tmp_path):
     monkeypatch.delenv("SMOL_BOX", raising=False)
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
-    for words in ("✓ the agent's code can be boxed here", "✓ reads no file of your home", "✓ has no shell", "GiB",
-                  "faults of the kernel", sys.executable, "ipykernel", f"✓ journal: {tmp_path}", "openai/some"):  # fmt: skip
+    told = ["✓ the agent's code can be boxed here", "✓ reads no file of your home", "✓ has no shell", "GiB"]
+    for words in (*told, "faults of the kernel", sys.executable, "ipykernel", f"✓ journal: {tmp_path}", "openai/some"):
         assert words in shown
     assert "✗" not in shown.partition("This system")[0]
     assert not (tmp_path / "there").exists(), "it makes nothing"
