@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError, NotPortableError
-from smol_kernel.events import ActionFinished, Checked, Event
+from smol_kernel.events import ActionFinished, Checked, Event, Notice
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
@@ -87,6 +87,8 @@ class KernelExecutor(PythonExecutor):
         """Variables handed over; `_variables` has their encoded form."""
         self._variables: dict[str, Any] = {}
         self._names: list[str] = []
+        self._notices: list[str] = []
+        """What the person watching has to know of the child, told with the next action."""
         self._lost: list[str] = []
         """Names that went with a child, and of which nobody has been told."""
         self._answered = False
@@ -137,6 +139,8 @@ class KernelExecutor(PythonExecutor):
             forbidden = None if self._stop.is_set() else self._forbidden(code)
             if forbidden is None:
                 client, pressed = self._reach()
+            while self._notices:
+                yield Notice(text=self._notices.pop(0))
             if forbidden is not None:
                 ended = ActionFinished(status="error", error_type="ImportError", error=forbidden, names=self.names())
             elif client is None:
@@ -256,6 +260,7 @@ class KernelExecutor(PythonExecutor):
         from smol_kernel.executors.transports.zmq import ZmqTransport
 
         child = launch(self.python, self.cwd, self.settings)
+        self._notices = list(child.notices)
         client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
@@ -375,24 +380,3 @@ class KernelExecutor(PythonExecutor):
         finally:
             if action.died is not None or not action.ended:
                 self._drop()  # nobody knows what it does now
-
-
-class LocalPythonExecutor(KernelExecutor):
-    """The child kernel under the name and with the parameters smolagents' users know.
-
-    `additional_authorized_imports` is added to the base modules, see `imports`; None, or "*" in it, allows all.
-    """
-
-    def __init__(
-        self,
-        additional_authorized_imports: Sequence[str] | None = None,
-        max_print_outputs_length: int | None = None,
-        additional_functions: Mapping[str, Function] | None = None,
-        timeout_seconds: float | None = 300,
-    ) -> None:
-        super().__init__(
-            timeout_seconds,
-            max_print_outputs_length,
-            additional_functions,
-            additional_authorized_imports=additional_authorized_imports,
-        )

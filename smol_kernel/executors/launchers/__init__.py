@@ -24,6 +24,15 @@ class Child(Protocol):
         """Whether the client may dial again after a connection failed."""
         ...
 
+    @property
+    def notices(self) -> list[str]:
+        """What the person watching has to know of this child, in sentences."""
+        ...
+
+    def ending(self) -> str:
+        """How the process ended, in few words for the end of a sentence; empty if nobody knows."""
+        ...
+
     def alive(self) -> bool:
         """Whether the process still runs."""
         ...

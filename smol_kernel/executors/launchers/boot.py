@@ -5,9 +5,9 @@ Its settings come as JSON on standard input (see `box`). Three processes come of
 process inside is the box's pid 1: it builds the file system, gives up every right, and from then on only reaps. The
 *kernel* is its child, in a Python started afresh.
 
-The order matters, see namespaces(7), user_namespaces(7) and pid_namespaces(7): an ordinary user makes the user namespace
-first, for without it nothing else is allowed; root makes it last, after it has become a user that nobody else is, so
-that even a process with all rights in that namespace has none over the mounts.
+The order matters, see namespaces(7), user_namespaces(7) and pid_namespaces(7): an ordinary user makes the user
+namespace first, for without it nothing else is allowed; root makes it last, after it has become a user that nobody else
+is, so that even a process with all rights in that namespace has none over the mounts.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ class PlainChild:
             raise ExecutorError("the child kernel needs unix sockets and process groups: on Windows, use WSL")
         self._lock = threading.Lock()
         self._ended = False
+        self.notices: list[str] = []
         self._folder = short_folder()
         try:
             self.connection = _connection(self._folder)
@@ -126,6 +127,16 @@ class PlainChild:
         """Whether the process still runs."""
         with self._lock:
             return not self._ended and _running(self._process)
+
+    def ending(self) -> str:
+        """How the process ended."""
+        if not hasattr(os, "waitid"):
+            return ""
+        with contextlib.suppress(ChildProcessError):
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if ended is not None:
+                return ending(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+        return ""
 
     def connected(self) -> None:
         """Remove the folder: open sockets do without, and nobody else can connect any more."""
@@ -196,6 +207,16 @@ def short_folder() -> Path:
         os.rmdir(folder)
         folder = tempfile.mkdtemp(prefix="smol-", dir="/tmp")
     return Path(folder)
+
+
+def ending(code: int) -> str:
+    """How a process ended whose exit code is this; below 0 the number of a signal."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        name = signal.Signals(-code).name
+        return f"{name}: its memory may have run out" if name == "SIGKILL" else name
+    return f"signal {-code}"
 
 
 def pid_descriptor(pid: int) -> int | None:
