@@ -10,7 +10,7 @@ import secrets
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +122,7 @@ def probe(box: bool = True) -> Probe:
 
 
 @contextmanager
-def _planted(token: str) -> Iterator[dict[str, Any]]:
+def _planted(token: str) -> Generator[dict[str, Any]]:
     """Things of the host for the child to reach for, each of which holds the token."""
     home = Path.home() if os.access(Path.home(), os.W_OK) else Path(tempfile.gettempdir())
     with ExitStack() as held:
