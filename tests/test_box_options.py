@@ -20,6 +20,7 @@ from smol_kernel.render.transcript import UNBOXED, Transcript
 from smol_kernel.serve.cli import main
 from smol_magic.account import account
 from smol_magic.endings import CellError
+from smol_magic.view import LiveView
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box of Linux")
 
@@ -241,6 +242,16 @@ def test_an_agent_that_was_called_without_a_box_marks_the_whole_run():
     assert all(UNBOXED in shown for shown in data.values())
     assert "⚠ not isolated: helper" in data["text/html"]
     assert metadata["smol"]["unboxed"] is True
+
+
+def test_the_live_view_shows_the_mark_from_the_start_to_the_one_line_that_stays():
+    transcript = Transcript()
+    view = LiveView(transcript, lambda: None)
+    view.show("t", buttons=False)
+    view.feed(started("a", "none"))
+    view.fold(None)
+    assert "⚠ not isolated" in view._title.value
+    assert '<span class="smol-chip smol-bad">⚠ not isolated</span>' in view._head()
 
 
 # -- where no box can be had

@@ -1,4 +1,4 @@
-"""Tries the box: starts a child as a run does, and has it reach for what it must not get. `smol doctor` shows the result.
+"""Tries the box: starts a child as a run does, and has it reach for what it must not get. `smol doctor` shows it.
 
 What is planted for it is made for the occasion and removed afterwards. Nothing outside this machine is contacted.
 """
@@ -50,7 +50,8 @@ def run(*command):
     return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
 
 def status():
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in read("/proc/self/status").split("\\n"))}
+    lines = (line.partition(":") for line in read("/proc/self/status").split("\\n"))
+    return {name: value.strip() for name, _, value in lines}
 
 found = {
     "folder": tried(read, planted["folder"]),

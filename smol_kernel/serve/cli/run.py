@@ -35,13 +35,13 @@ def add_commands(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="work on one task",
-        description="Let an agent work on TASK. Its code runs on this machine in a kernel of its own, in a box: it sees "
-        "this folder, writes to a copy in memory, and has no network unless allowed. `smol doctor` tells what holds here.",
+        description="Let an agent work on TASK. Its code runs on this machine in a kernel of its own, in a box: it "
+        "sees this folder, writes to a copy in memory, and has no network unless allowed. `smol doctor` tells more.",
         epilog="--in df=sales.csv gives the agent the table as df (.csv, .tsv, .parquet; .json as plain values). "
         "-o FILE writes the answer there, as JSON if FILE ends in .json, else as text. "
         "Exit status: 0 the agent answered; 3 a limit of the budget (--max-cost and the like, not --max-steps) was "
-        "reached, and the answer, if there is one, is the best so far; 4 no box can be had here, so no code was run; 1 any "
-        "other end; 2 wrong options; 130 Ctrl-C.",
+        "reached, and the answer, if there is one, is the best so far; 4 no box can be had here, so no code was run; "
+        "1 any other end; 2 wrong options; 130 Ctrl-C.",
     )
     parser.add_argument("task", metavar="TASK", help="what to do, in plain words; - reads it from standard input")
     add_options(parser, notebook=False)
