@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from smol_kernel.executors.imports import check_imports
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, clean
-from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended
+from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import NotPortable, encode, encode_input
 
@@ -151,7 +152,7 @@ class KernelExecutor(PythonExecutor):
                 pressed = yield from self._follow(
                     action, lambda: client.execute(code, action.number, self.max_print_outputs_length)
                 )
-                ended = finished(action, self.names())
+                ended = with_hint(finished(action, self.names()), self._settings, str(self.cwd or os.getcwd()))
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
             ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []

@@ -71,7 +71,7 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
     home, user = host_home(), host_user()
     mounts = [(mount.path, mount.writable) for mount in settings.mounts]
     mounted = any(path == cwd for path, _ in mounts)
-    shown = cwd if may_show(cwd) and not mounted else None
+    shown = cwd if may_show(cwd) and not mounted and not (cwd != home and _holds(cwd, home)) else None
     notices: list[str] = []
     if shown is None and not mounted:
         notices.append(f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}.")
@@ -149,9 +149,11 @@ def _own_packages(facts: dict[str, Any], home: str, binds: list[tuple[str, str]]
 
 
 def _masks(folder: str, skip: list[str], notices: list[str]) -> list[str]:
-    """Paths below `folder` that the child must not see."""
+    """Paths below `folder` that the child must not see. Raises ConfigError if it is the folder itself."""
     found = masked(folder, skip=skip)
     for each in found:
+        if each.path == ".":
+            raise ConfigError(f"folder {folder} cannot be read; work in another one")
         if each.unseen:
             notices.append(f"{folder}/{each.path} holds too many files to look through: it is not shown to the child.")
     return [each.path for each in found]
