@@ -152,7 +152,7 @@ class KernelExecutor(PythonExecutor):
                 pressed = yield from self._follow(
                     action, lambda: client.execute(code, action.number, self.max_print_outputs_length)
                 )
-                ended = with_hint(finished(action, self.names()), self._settings, str(self.cwd or os.getcwd()))
+                ended = with_hint(finished(action, self.names()), self.settings, str(self.cwd or os.getcwd()))
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
             ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []

@@ -19,7 +19,7 @@ from smol_kernel.journal import default_path
 from smol_kernel.render.plain import one_line
 
 MECHANISMS = {
-    "linux": "namespaces, an overlay, seccomp and limits of the Linux kernel; it needs neither root nor another program",
+    "linux": "namespaces, an overlay, seccomp and limits of the Linux kernel; neither root nor another program",
     "darwin": "a sandbox-exec profile",
 }
 """What a box is made of, by `sys.platform`."""
