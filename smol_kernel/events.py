@@ -72,7 +72,7 @@ class RunStarted(Event):
     continues: str | None = None
     """Run id of the previous run of the same conversation."""
     isolation: str
-    """How the child is boxed; "none" means not at all."""
+    """How the child is boxed; "none" means not at all, "tools" that what the model writes is not run as code."""
     max_steps: int
     system_prompt: str
     tools: list[str] = field(default_factory=list)

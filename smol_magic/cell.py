@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from IPython.display import display
 
 from smol_kernel.config import RunOptions, make_model
-from smol_kernel.errors import ConfigError, SmolError
+from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
 from smol_kernel.events import RunStarted
 from smol_kernel.executors.values import decode
 from smol_kernel.models.base import Model
@@ -166,6 +166,8 @@ class AgentCell:
         if isinstance(failure, KeyboardInterrupt) or state == "interrupted":
             how = "The next cell" if self._in_agent_kernel else "%%agent --continue"
             raise Stopped(f"The agent was stopped. {how} goes on from here.")
+        if isinstance(failure, BoxUnavailableError):
+            self._session.drop_executor()
         if isinstance(failure, SmolError):
             raise CellError(str(failure)) from None
         if failure is not None:

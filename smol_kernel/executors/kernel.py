@@ -65,8 +65,8 @@ class KernelExecutor(PythonExecutor):
         mounts: Sequence[str | Path | Mount] = (),
         limits: Mapping[str, Any] | Limits | None = None,
     ) -> None:
-        self._settings = settings_for(box, network, allow_hosts, mounts, limits)
-        self.isolation = self._settings.words if self._settings else "none"
+        self.settings = settings_for(box, network, allow_hosts, mounts, limits)
+        """Those of the box; None: no box."""
         if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
             raise ConfigError(f"timeout_seconds {timeout_seconds!r}: give seconds above 0, or None for no limit")
         self.timeout_seconds = timeout_seconds
@@ -97,6 +97,11 @@ class KernelExecutor(PythonExecutor):
         self._call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
         self._stop = threading.Event()
         self._in_use = threading.Lock()
+
+    @property
+    def isolation(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - the settings say it
+        """How the child is boxed; "none" means not at all."""
+        return self.settings.words if self.settings else "none"
 
     # what the loop uses
 
@@ -146,7 +151,7 @@ class KernelExecutor(PythonExecutor):
                 pressed = yield from self._follow(
                     action, lambda: client.execute(code, action.number, self.max_print_outputs_length)
                 )
-                ended = with_hint(finished(action, self.names()), self._settings, str(self.cwd or os.getcwd()))
+                ended = with_hint(finished(action, self.names()), self.settings, str(self.cwd or os.getcwd()))
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
             yield from self._tell_notices()
@@ -255,7 +260,7 @@ class KernelExecutor(PythonExecutor):
         from smol_kernel.executors.launchers.choose import launch
         from smol_kernel.executors.transports.zmq import ZmqTransport
 
-        child = launch(self.python, self.cwd, self._settings)
+        child = launch(self.python, self.cwd, self.settings)
         self.made_files.begin(child, self.cwd)
         self._notices = child.notices
         client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))

@@ -40,7 +40,7 @@ from smol_kernel.render.text import (
     output_text,
     run_name,
 )
-from smol_kernel.render.transcript import SCRIPTED, STATES, Transcript
+from smol_kernel.render.transcript import STATES, UNBOXED, Transcript
 
 LINES_A_STEP = 60
 """Lines of output shown of one step; the journal has them all."""
@@ -125,8 +125,8 @@ class ConsoleReader:
         self._print(self._wrapped(run.task, ""), indent="", style="bold")
         facts = [one_line(run.model), run.isolation_words, f"at most {counted(run.max_steps, 'step')}"]
         self._print(" · ".join(filter(None, facts)), indent="", style="dim")
-        if run.scripted:
-            self._print(SCRIPTED, indent="", style="dim")
+        for mark in run.marks:
+            self._print(self._wrapped(mark, ""), indent="", style="yellow" if mark == UNBOXED else "dim")
         self._print()
 
     def _proposed(self, step: StepRecord) -> None:
@@ -204,6 +204,8 @@ class ConsoleReader:
         say, step = partial(self._say, run), run.last_step or StepRecord(0)
         if isinstance(event, RunStarted):
             say(event.task)
+            for _ in range(run.isolation == "none"):
+                say(UNBOXED, "yellow")
         elif isinstance(event, PlanMade):
             say(f"plan: {event.plan}")
         elif isinstance(event, ActionProposed) and not (step.only_calls and not step.thought):

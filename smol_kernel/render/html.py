@@ -18,7 +18,7 @@ from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
 from smol_kernel.render.text import is_trouble, note_text, remark_text, run_name
-from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript, model_label
+from smol_kernel.render.transcript import STATES, UNBOXED, Row, Transcript, model_label
 
 __all__ = ["account_html", "answer_html", "is_open", "row_html", "step_html"]
 
@@ -106,12 +106,17 @@ def _head(transcript: Transcript) -> str:
     word, kind = STATES.get(transcript.state, (transcript.state, "warn"))
     model = model_label(transcript.model, transcript.scripted)
     chips = "".join(
-        f'<i class="smol-bare"> · </i><span class="smol-chip{kind}">{escape(chip)}</span>'
-        for chip, kind in ((plain(model), ""), (transcript.isolation_words, ""), (word, f" smol-{kind}"))
+        f'<i class="smol-bare"> · </i><span class="smol-chip{f" smol-{kind}" if kind else ""}">{escape(chip)}</span>'
+        for chip, kind in ((plain(model), ""), isolation_chip(transcript), (word, kind))
     )
-    note = f'<p class="smol-note">{SCRIPTED}</p>' if transcript.scripted else ""
+    note = "".join(f'<p class="smol-note{" smol-mark" * (mark == UNBOXED)}">{mark}</p>' for mark in transcript.marks)
     task = escape(shorten(plain(transcript.task).strip(), characters=2_000))
     return f'<div class="smol-head"><strong class="smol-task">{task}</strong>{chips}</div>{note}'
+
+
+def isolation_chip(transcript: Transcript) -> tuple[str, str]:
+    """How the run is boxed in words, and the colour they are drawn in."""
+    return f"{'⚠ ' * transcript.unboxed}{transcript.isolation_words}", "bad" * transcript.unboxed
 
 
 def _body(step: StepRecord, times: bool) -> Iterator[str]:

@@ -9,7 +9,7 @@ from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import fixed, in_columns, plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.text import call_text, error_text, note_text, output_text, remark_text, run_name
-from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript
+from smol_kernel.render.transcript import STATES, Row, Transcript
 
 _ACTIVE = re.compile(
     r"<(?=[A-Za-z/!?])"  # HTML, and links in angle brackets
@@ -84,8 +84,7 @@ def account_markdown(transcript: Transcript) -> str:
     state = STATES.get(transcript.state, (transcript.state,))[0]
     facts = " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state]))
     task = " ".join(plain(transcript.task).split())
-    blocks = [f"**{safe_markdown(task)}**", safe_markdown(facts)]
-    blocks += [SCRIPTED] * transcript.scripted
+    blocks = [f"**{safe_markdown(task)}**", safe_markdown(facts), *transcript.marks]
     for row in transcript.rows:
         blocks += _row(row)
     return fixed("\n\n".join(blocks + _ending(transcript)))

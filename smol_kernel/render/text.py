@@ -11,7 +11,7 @@ from smol_kernel.events import Checked, Compacted, HandedOff, ModelFellBack, Out
 from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, fixed, listed, one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
-from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript
+from smol_kernel.render.transcript import STATES, Row, Transcript
 
 CODE_LINES = 30
 OUTPUT_LINES = 20
@@ -27,10 +27,10 @@ def account_text(transcript: Transcript) -> str:
 
 
 def head_text(transcript: Transcript) -> str:
-    """Task, model, isolation and state, and that the replies are a script's if they are."""
+    """Task, model, isolation and state, and what has to be said of the run as a whole."""
     facts = [plain(transcript.model), transcript.isolation_words, STATES.get(transcript.state, (transcript.state,))[0]]
     lines = [plain(transcript.task).strip(), " · ".join(filter(None, facts))]
-    return "\n".join(lines + [SCRIPTED] * transcript.scripted)
+    return "\n".join(lines + transcript.marks)
 
 
 def row_text(row: Row) -> str:
@@ -143,7 +143,8 @@ def facts_line(transcript: Transcript) -> str:
     word, steps = STATES.get(transcript.state, (transcript.state,))[0], transcript.steps
     notes = [note for step in steps for note in (*step.beforehand, *step.notes)]
     failed = sum(isinstance(note, Checked) and not note.ok for note in notes)
-    facts = [word, counted(len(steps), "step"), *([counted(failed, "failed check")] if failed else [])]
+    facts = [word, *["not isolated"] * transcript.unboxed, counted(len(steps), "step")]
+    facts += [counted(failed, "failed check")] if failed else []
     return " · ".join([*facts, *totals_words(transcript), f"{transcript.totals.seconds:.1f} s"])
 
 

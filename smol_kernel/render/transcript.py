@@ -26,6 +26,7 @@ from smol_kernel.events import (
     ToolProgress,
     ToolReturned,
 )
+from smol_kernel.render.plain import plain
 from smol_kernel.render.records import NOTES, CallRecord, Note, PlanRecord, StepRecord, Totals
 
 STATES = {
@@ -38,11 +39,20 @@ STATES = {
 }
 """State of a run → its word and its colour."""
 SCRIPTED = "Replies come from a script, not from a model."
+UNBOXED = "NOT ISOLATED: code of this run could read this user's files and use the network."
+"""The mark of a run whose code ran outside a box."""
 
 
 def model_label(model: str, scripted: bool) -> str:
     """The model as people read it; one whose replies are a script's says so."""
     return f"{model} (scripted)" if scripted and model != "scripted" else model
+
+
+def isolation_words(isolation: str) -> str:
+    """How a child is boxed, in words: the `isolation` of an executor or a run."""
+    if isolation == "tools":
+        return "only tools are run"
+    return "not isolated" if isolation in ("", "none") else f"isolated: {isolation}"
 
 
 Row: TypeAlias = "StepRecord | PlanRecord | Transcript | Note"
@@ -110,8 +120,21 @@ class Transcript:
 
     @property
     def isolation_words(self) -> str:
-        """How the child is boxed, in words."""
-        return "not isolated" if self.isolation in ("", "none") else f"isolated: {self.isolation}"
+        """How the child is boxed, in words; where that of an agent it called is not at all, that one's name."""
+        if self.isolation in ("", "none") or not self.unboxed:
+            return isolation_words(self.isolation)
+        names = dict.fromkeys(plain(run.name or run.agent) for run in self.family() if run.isolation in ("", "none"))
+        return f"not isolated: {', '.join(names)}"
+
+    @property
+    def unboxed(self) -> bool:
+        """Whether code of this run, or of one it called, ran outside a box."""
+        return any(run.run and run.isolation in ("", "none") for run in (self, *self.family()))
+
+    @property
+    def marks(self) -> list[str]:
+        """What has to be said of the run as a whole, a sentence each."""
+        return [SCRIPTED] * self.scripted + [UNBOXED] * self.unboxed
 
     @classmethod
     def from_events(cls, events: Iterable[Event]) -> Transcript:

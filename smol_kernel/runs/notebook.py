@@ -31,7 +31,7 @@ from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, shown_html
 from smol_kernel.render.text import call_text, error_text, output_text
-from smol_kernel.render.transcript import SCRIPTED, STATES, Transcript
+from smol_kernel.render.transcript import STATES, Transcript
 from smol_kernel.runs.answer import defined
 from smol_kernel.runs.script import Part, part_of, read_names, settle_end
 
@@ -97,7 +97,7 @@ def _opening(transcript: Transcript) -> str:
     state = STATES.get(transcript.state, (transcript.state,))[0]
     facts = " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state]))
     blocks = [f"# {safe_markdown(title)}", safe_markdown(rest.strip()), f"A run of an agent: {safe_markdown(facts)}."]
-    blocks += [SCRIPTED] * transcript.scripted
+    blocks += transcript.marks
     needs = _needs(transcript)
     if needs:
         blocks.append("To run this notebook again, first define what the run was given:\n\n" + "\n".join(needs))
@@ -249,6 +249,7 @@ def _metadata(transcript: Transcript) -> dict[str, Any]:
             "model": transcript.model,
             "scripted": transcript.scripted,
             "isolation": transcript.isolation,
+            "unboxed": transcript.unboxed,
             "state": transcript.state,
             "seconds": totals.seconds,
             "input_tokens": totals.input_tokens,
