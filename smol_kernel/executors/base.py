@@ -14,8 +14,6 @@ from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.state import State
 from smol_kernel.executors.values import NotPortable, decode, encode, remote
 
-_NOT_BUILT_YET = ("box", "network", "allow_hosts", "mounts", "limits")
-
 
 @dataclass
 class CodeOutput:
@@ -185,11 +183,6 @@ def create(name: str, **kwargs: Any) -> PythonExecutor:
     """
     if name != "local":
         raise ConfigError(f'executor_type {name!r} is not built yet; use "local", the child Jupyter kernel')
-    if planned := [option for option in _NOT_BUILT_YET if option in kwargs]:
-        raise ConfigError(
-            f"executor_kwargs: {', '.join(planned)} not built yet; the child runs unboxed, with your own rights. "
-            f"Leave {'it' if len(planned) == 1 else 'them'} out"
-        )
     from smol_kernel.executors.kernel import KernelExecutor
 
     try:

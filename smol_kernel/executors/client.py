@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from smol_kernel.errors import ExecutorError
+from smol_kernel.errors import ChildDiedError, ExecutorError
 from smol_kernel.executors.launchers import Child
 from smol_kernel.executors.observation import clean
 from smol_kernel.executors.transports import Message, Transport
@@ -152,7 +152,7 @@ class KernelClient:
     def receive(self, request: str, timeout: float | None) -> list[Reading]:
         """What came of `request` within `timeout` seconds; may be nothing. Raises ChildDiedError."""
         readings: list[Reading] = []
-        for message in self._transport.receive(timeout):
+        for message in self._messages(timeout):
             if message.parent == request:
                 reading = _read(message)
                 if reading is not None:
@@ -160,6 +160,13 @@ class KernelClient:
             elif message.type == "input_request":
                 self.refuse_stale(message.content)
         return readings
+
+    def _messages(self, timeout: float | None) -> list[Message]:
+        try:
+            return self._transport.receive(timeout)
+        except ChildDiedError as error:
+            how = self._child.ending()
+            raise ChildDiedError(f"{error} ({how})" if how else str(error)) from None
 
     def refuse_stale(self, content: dict[str, Any]) -> None:
         """Answer a call of a thread that an earlier action left behind."""
@@ -189,7 +196,7 @@ class KernelClient:
         while True:
             if not stopping and stopped():
                 deadline, stopping = min(deadline, time.monotonic() + STOP_SECONDS), True
-            messages = self._transport.receive(max(0.0, deadline - time.monotonic()))
+            messages = self._messages(max(0.0, deadline - time.monotonic()))
             for message in messages:
                 if message.channel == "shell" and message.parent == request:
                     return message.content

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smol_kernel.errors import AgentExecutionError
-from smol_kernel.executors.kernel import LocalPythonExecutor
+from smol_kernel.executors.local import LocalPythonExecutor
 from smol_kernel.executors.observation import clean, truncate
 from smol_kernel.executors.values import RemoteValue
 from smol_kernel.tools.base import Tool

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError, NotPortableError
-from smol_kernel.events import ActionFinished, Checked, Event
+from smol_kernel.events import ActionFinished, Checked, Event, Notice
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
 from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.imports import check_imports
+from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, clean
 from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended
@@ -41,10 +42,12 @@ class KernelExecutor(PythonExecutor):
     the host's); `interrupt_grace_seconds` between an interrupt and the kill of a child that does not heed it;
     `additional_authorized_imports`, modules that actions may import besides the base ones (None: all, see `imports`).
 
+    The child is boxed by the operating system unless `box` is False (None: as SMOL_BOX says, else boxed). Of a box:
+    `network`, "none" or "full"; `allow_hosts`, names of hosts it may reach through a proxy of ours; `mounts`, files and
+    folders shown besides the working folder, PATH or PATH:rw; `limits`, see `launchers.settings.Limits`.
+
     One thread at a time may use it, save for `interrupt`, `clear_interrupt`, `restart` and `cleanup`.
     """
-
-    isolation = "none"
 
     def __init__(
         self,
@@ -55,7 +58,14 @@ class KernelExecutor(PythonExecutor):
         python: str | Path | None = None,
         interrupt_grace_seconds: float = 3.0,
         additional_authorized_imports: Sequence[str] | None = None,
+        box: bool | None = None,
+        network: str = "none",
+        allow_hosts: Sequence[str] = (),
+        mounts: Sequence[str | Path | Mount] = (),
+        limits: Mapping[str, Any] | Limits | None = None,
     ) -> None:
+        self._settings = settings_for(box, network, allow_hosts, mounts, limits)
+        self.isolation = self._settings.words if self._settings else "none"
         if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
             raise ConfigError(f"timeout_seconds {timeout_seconds!r}: give seconds above 0, or None for no limit")
         self.timeout_seconds = timeout_seconds
@@ -77,6 +87,8 @@ class KernelExecutor(PythonExecutor):
         """Variables handed over; `_variables` has their encoded form."""
         self._variables: dict[str, Any] = {}
         self._names: list[str] = []
+        self._notices: list[str] = []
+        """What the person watching has to know of the child, told with the next action."""
         self._lost: list[str] = []
         """Names that went with a child, and of which nobody has been told."""
         self._answered = False
@@ -122,6 +134,8 @@ class KernelExecutor(PythonExecutor):
             forbidden = None if self._stop.is_set() else self._forbidden(code)
             if forbidden is None:
                 client, pressed = self._reach()
+            while self._notices:
+                yield Notice(text=self._notices.pop(0))
             if forbidden is not None:
                 ended = ActionFinished(status="error", error_type="ImportError", error=forbidden, names=self.names())
             elif client is None:
@@ -237,11 +251,12 @@ class KernelExecutor(PythonExecutor):
         """The running child; started, and given tools and variables, if there is none."""
         if self._client is not None:
             return self._client
-        from smol_kernel.executors.launchers.plain import PlainChild
+        from smol_kernel.executors.launchers.choose import launch
         from smol_kernel.executors.transports.zmq import ZmqTransport
 
-        child = PlainChild(self.python, self.cwd)
-        client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive))
+        child = launch(self.python, self.cwd, self._settings)
+        self._notices = list(child.notices)
+        client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
         self._client = client
@@ -360,24 +375,3 @@ class KernelExecutor(PythonExecutor):
         finally:
             if action.died is not None or not action.ended:
                 self._drop()  # nobody knows what it does now
-
-
-class LocalPythonExecutor(KernelExecutor):
-    """The child kernel under the name and with the parameters smolagents' users know.
-
-    `additional_authorized_imports` is added to the base modules, see `imports`; None, or "*" in it, allows all.
-    """
-
-    def __init__(
-        self,
-        additional_authorized_imports: Sequence[str] | None = None,
-        max_print_outputs_length: int | None = None,
-        additional_functions: Mapping[str, Function] | None = None,
-        timeout_seconds: float | None = 300,
-    ) -> None:
-        super().__init__(
-            timeout_seconds,
-            max_print_outputs_length,
-            additional_functions,
-            additional_authorized_imports=additional_authorized_imports,
-        )

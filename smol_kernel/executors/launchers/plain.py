@@ -65,7 +65,7 @@ _SECRET = re.compile(
 _HARMLESS = ("PWD", "OLDPWD")
 _PASSWORD_IN_URL = re.compile(r"://[^/\s]*:[^/\s]*@")
 _NOT_INHERITED = re.compile(r"JPY_|JUPYTERHUB_|PYTEST_|PYTHONSTARTUP$|PYTHONINSPECT$")
-_CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _MAX_SOCKET_PATH = 100
 
 
@@ -76,19 +76,23 @@ class PlainChild:
     if one of them is not there.
     """
 
+    reconnect = True
+    """Whether the client may dial again: the sockets appear while the child boots."""
+
     def __init__(self, python: str | Path | None = None, cwd: str | Path | None = None) -> None:
         if not hasattr(os, "killpg"):
             raise ExecutorError("the child kernel needs unix sockets and process groups: on Windows, use WSL")
         self._lock = threading.Lock()
         self._ended = False
-        self._folder = _short_folder()
+        self.notices: list[str] = []
+        self._folder = short_folder()
         try:
             self.connection = _connection(self._folder)
             self._start(str(python or sys.executable), None if cwd is None else str(cwd))
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
-        self.descriptor = _pid_descriptor(self._process.pid)
+        self.descriptor = pid_descriptor(self._process.pid)
 
     def _start(self, python: str, cwd: str | None) -> None:
         file = self._folder / "connection.json"
@@ -97,12 +101,12 @@ class PlainChild:
         with open(self._folder / "stderr", "wb") as errors:
             try:
                 self._process = subprocess.Popen(
-                    [python, "-c", PRELUDE, str(read_end), "-f", str(file), *OPTIONS],
+                    self._command(python, [str(read_end), "-f", str(file), *OPTIONS]),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                     cwd=cwd,
-                    env=child_environment(dict(os.environ), self._folder),
+                    env=self._environment(),
                     pass_fds=(read_end,),
                     start_new_session=True,
                 )
@@ -114,6 +118,13 @@ class PlainChild:
             finally:
                 os.close(read_end)
 
+    def _command(self, python: str, arguments: list[str]) -> list[str]:
+        """What to start: the interpreter with PRELUDE, which takes the arguments."""
+        return [python, "-c", PRELUDE, *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return child_environment(dict(os.environ), self._folder)
+
     @property
     def pid(self) -> int:
         """Process id, which is also the id of the child's process group."""
@@ -123,6 +134,16 @@ class PlainChild:
         """Whether the process still runs."""
         with self._lock:
             return not self._ended and _running(self._process)
+
+    def ending(self) -> str:
+        """How the process ended."""
+        if not hasattr(os, "waitid"):
+            return ""
+        with contextlib.suppress(ChildProcessError):
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if ended is not None:
+                return ending(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+        return ""
 
     def connected(self) -> None:
         """Remove the folder: open sockets do without, and nobody else can connect any more."""
@@ -176,7 +197,7 @@ def child_environment(environment: dict[str, str], folder: Path) -> dict[str, st
 
 
 def _connection(folder: Path) -> dict[str, Any]:
-    ports = {f"{channel}_port": number for number, channel in enumerate(_CHANNELS, 1)}
+    ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
     return {
         "transport": "ipc",
         "ip": str(folder / "k"),
@@ -186,16 +207,27 @@ def _connection(folder: Path) -> dict[str, Any]:
     }
 
 
-def _short_folder() -> Path:
-    """A new folder of mode 0700. The path of a unix socket is limited to some 100 bytes."""
+def short_folder() -> Path:
+    """A new folder of mode 0700, its path without links. That of a unix socket is limited to some 100 bytes."""
     folder = tempfile.mkdtemp(prefix="smol-")
-    if len(os.fsencode(folder)) + len("/k-1") > _MAX_SOCKET_PATH:
+    if len(os.path.realpath(os.fsencode(folder))) + len("/k-1") > _MAX_SOCKET_PATH:
         os.rmdir(folder)
         folder = tempfile.mkdtemp(prefix="smol-", dir="/tmp")
-    return Path(folder)
+    return Path(os.path.realpath(folder))
 
 
-def _pid_descriptor(pid: int) -> int | None:
+def ending(code: int) -> str:
+    """How a process ended whose exit code is this; below 0 the number of a signal."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        name = signal.Signals(-code).name
+        return f"{name}: its memory may have run out" if name == "SIGKILL" else name
+    return f"signal {-code}"
+
+
+def pid_descriptor(pid: int) -> int | None:
+    """A descriptor that is readable once the process has ended; None where the system has none."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):  # not Linux, an old kernel, or forbidden

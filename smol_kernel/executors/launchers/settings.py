@@ -13,6 +13,15 @@ from smol_kernel.errors import ConfigError
 
 Network = Literal["none", "full"]
 
+VARIABLE = "SMOL_BOX"
+_OFF, _ON = ("off", "0", "false", "no"), ("", "on", "1", "true", "yes")
+
+OPT_OUT = (
+    "to run without one, with your own rights: --box off, executor_kwargs={'box': False}, or SMOL_BOX=off. Code that a "
+    "model writes can then read your files and use the network"
+)
+"""How to do without a box, for messages."""
+
 MEBIBYTE = 1 << 20
 GIBIBYTE = 1 << 30
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": MEBIBYTE, "gi": GIBIBYTE}
@@ -73,6 +82,34 @@ class BoxSettings:
         if self.network == "full":
             return "box, with the network"
         return f"box, with {', '.join(self.allow_hosts)}" if self.allow_hosts else "box"
+
+
+def wants_box(box: bool | None) -> bool:
+    """Whether to box: as told, else as the environment variable SMOL_BOX says, else yes. Raises ConfigError."""
+    if box is not None:
+        if type(box) is not bool:
+            raise ConfigError(f"box {box!r}: give True, or False to run without a boundary")
+        return box
+    said = os.environ.get(VARIABLE, "")
+    if said.strip().lower() not in (*_OFF, *_ON):
+        raise ConfigError(f"{VARIABLE} is {said!r}: set it to off to run without a boundary, or unset it")
+    return said.strip().lower() not in _OFF
+
+
+def settings_for(
+    box: bool | None,
+    network: str = "none",
+    allow_hosts: Sequence[str] = (),
+    mounts: Sequence[str | Path | Mount] = (),
+    limits: Mapping[str, Any] | Limits | None = None,
+) -> BoxSettings | None:
+    """The settings of the box that is wanted, None if none is. Raises ConfigError."""
+    if wants_box(box):
+        return read_settings(network, allow_hosts, mounts, limits)
+    given = {"allow_hosts": allow_hosts, "mounts": mounts, "limits": limits}
+    if useless := [name for name, value in given.items() if value]:
+        raise ConfigError(f"{', '.join(useless)}: only a box can hold to it, and box is off. Leave one of the two out")
+    return None
 
 
 def read_settings(

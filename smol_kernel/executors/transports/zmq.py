@@ -28,6 +28,8 @@ MAX_MESSAGE: dict[Channel, int] = {
 receive; of a message in many parts the sum is known only when all are here."""
 MAX_QUEUE = 10_000
 """Messages of output kept while the host is busy elsewhere; more are lost."""
+HANDSHAKE = 120_000
+"""Milliseconds for a child to take up the connection."""
 BATCH = 200
 """Messages read from a socket at once, so that a flood leaves time to notice a stop."""
 LATE = 0.5
@@ -40,11 +42,18 @@ class ZmqTransport:
     """A connection to one kernel.
 
     `connection` is in the form of a connection file; `descriptor`, if the system has one, is readable once the child
-    has ended; else `alive` is asked.
+    has ended; else `alive` is asked. `reconnect` says whether to dial again while the child boots.
     """
 
-    def __init__(self, connection: dict[str, Any], descriptor: int | None, alive: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        connection: dict[str, Any],
+        descriptor: int | None,
+        alive: Callable[[], bool],
+        reconnect: bool = True,
+    ) -> None:
         self._descriptor, self._alive = descriptor, alive
+        self._reconnect = reconnect
         key, scheme = connection["key"].encode(), connection["signature_scheme"]
         self._session = Session(key=key, signature_scheme=scheme, pack=pack)
         self._context = zmq.Context()
@@ -66,7 +75,8 @@ class ZmqTransport:
         socket = self._context.socket(zmq.SUB if channel == "iopub" else zmq.DEALER)
         socket.linger = 0
         socket.maxmsgsize = MAX_MESSAGE[channel]
-        socket.reconnect_ivl = 5  # the child binds while we wait
+        socket.reconnect_ivl = 5 if self._reconnect else -1
+        socket.handshake_ivl = HANDSHAKE  # a child that boots says nothing yet
         if channel == "iopub":
             socket.rcvhwm = MAX_QUEUE
             socket.subscribe(b"")
