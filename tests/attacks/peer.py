@@ -61,6 +61,9 @@ class Peer:
     def connected(self) -> None:
         pass
 
+    def ending(self) -> str:
+        return ""
+
     def last_words(self) -> str:
         return ""
 
