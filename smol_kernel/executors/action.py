@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Literal
 
 from smol_kernel.errors import ChildDiedError
 from smol_kernel.events import Event, Output
 from smol_kernel.executors.bridge import Bridge
-from smol_kernel.executors.client import Asked, Displayed, Idle, KernelClient, Printed, Replied, Started
+from smol_kernel.executors.client import Asked, Displayed, Idle, KernelClient, Printed, Reading, Replied, Started
 from smol_kernel.executors.observation import PACE, Observer
 
 OTHER_HALF = 1.0
@@ -20,6 +21,9 @@ OTHER_HALF = 1.0
 
 ANOTHER_CHANNEL = 0.02
 """Seconds to wait for what was printed before a call: it may come a moment after the call."""
+
+MANY = 200
+"""Readings that wait, above which nothing is waited for."""
 
 Reason = Literal["interrupted", "timeout"]
 
@@ -73,6 +77,8 @@ class Action:
         self.clock = Clock()
         self._bridge = make_bridge(self)
         self._request = ""
+        self._readings: deque[Reading] = deque()
+        """Read, and not taken yet."""
         self._heard = False  # something printed, since the last call
         self._started = self._idle = self._quiet = self._ended = False
         self._half_at = self._interrupts_at = 0.0
@@ -120,8 +126,9 @@ class Action:
                 self._quiet = not readings
                 if self._quiet:
                     yield from self.observer.release()
-                for reading in readings:
-                    yield from self._take(reading)
+                self._readings.extend(readings)
+                while self._readings:
+                    yield from self._take(self._readings.popleft())
                 yield from self._bridge.collect()
             self._ended = True
         except ChildDiedError as error:
@@ -140,9 +147,8 @@ class Action:
             case Displayed(channel, data):
                 yield from self.observer.add(Output(channel=channel, text=data.get("text/plain", ""), data=data))
             case Asked():
-                if reading.printed and not self._heard:
-                    for late in self._client.receive(self._request, ANOTHER_CHANNEL):
-                        yield from self._take(late)
+                if reading.printed and not self._heard and len(self._readings) < MANY:
+                    yield from self._hear()
                 self._heard = False
                 yield from self.observer.release()  # what was printed before the call is shown before it
                 yield from self._bridge.answer(reading)
@@ -156,6 +162,14 @@ class Action:
                 self._half_at = self._half_at or time.monotonic()
             case _:
                 pass
+
+    def _hear(self) -> Iterator[Event]:
+        """Take what was printed, should it come now; what else comes waits for its turn."""
+        for late in self._client.receive(self._request, ANOTHER_CHANNEL):
+            if isinstance(late, Printed):
+                yield from self._take(late)
+            else:
+                self._readings.append(late)
 
     def _over(self) -> bool:
         if self.reply is not None and self._idle:

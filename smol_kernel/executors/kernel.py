@@ -25,7 +25,7 @@ from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.imports import check_imports
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
-from smol_kernel.executors.observation import Observer, clean
+from smol_kernel.executors.observation import Observer, told
 from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import NotPortable, encode, encode_input
@@ -177,7 +177,7 @@ class KernelExecutor(PythonExecutor):
                 pressed = yield from self._follow(action, lambda: client.check(expressions, copy))
                 report = action.reply.report if action.reply else {}
                 told = verdicts(report)
-                why = why_ended(action) if action.reason or action.died else clean(str(report.get("error"))[:2_000])
+                why = why_ended(action) if action.reason or action.died else told(report, "error", 2_000)
         for place, expression in enumerate(expressions):
             ok, reason = told[place] if place < len(told) else (False, f"could not be tried to its end: {why}")
             yield Checked(check=expression, ok=ok, reason=reason)
@@ -303,7 +303,7 @@ class KernelExecutor(PythonExecutor):
         if reply is None:
             raise ExecutorError(f"the child kernel did not take the {what} in time; restart() gives a fresh one")
         if reply.get("status") != "ok":
-            raise ExecutorError(f"the child kernel could not take the {what}: {reply.get('error')}"[:2_000])
+            raise ExecutorError(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
 
     def _set_variables(self, client: KernelClient, encoded: Mapping[str, Any]) -> None:
         for name, data in encoded.items():
