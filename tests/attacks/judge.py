@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 from own import OWN
-from world import World, alive, family_of
+from world import World, alive, family_of, secret
 
 from smol_kernel.events import ActionFinished, Event, Output
 from smol_kernel.executors.kernel import KernelExecutor
@@ -39,7 +39,7 @@ ALONE = {"resources", "survivors"}
 """Families whose snippets get a child each."""
 SPOILING = {"jupyter", "protocol", "output", "signals"}
 """Families whose snippets share a child with no other family; all the rest share one."""
-SECONDS = {"resources": 2.0}
+SECONDS = {"resources": 2.0, "output": 6.0, "survivors": 3.0}
 LIMITS = {"memory": "1 GiB", "disk": "128 MiB", "file_size": "64 MiB", "processes": 128}
 GROWTH = 1 << 30
 """Bytes by which the host may grow at most while a child floods it: a message may have 128 MiB, and is parsed."""
@@ -94,6 +94,31 @@ def given_ids() -> list[str]:
     return [each["id"] for each in json.loads((HERE / "payloads.json").read_text("utf-8"))]
 
 
+VICTIM = """
+import os, signal, socket, subprocess, sys, threading
+secret, hits, boxed = '@VSECRET@', [], os.getpid() < 50
+victim = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], env={'VICTIM_SECRET': secret})
+def listen(family, address):
+    listener = socket.socket(family); listener.bind(address); listener.listen()
+    def serve():
+        while True:
+            connection = listener.accept()[0]; hits.append(1); connection.sendall(secret.encode()); connection.close()
+    threading.Thread(target=serve, daemon=True).start()
+    return listener
+listen(socket.AF_UNIX, '\\0victim-@ABS@'); tcp = listen(socket.AF_INET, ('127.0.0.1', 0))
+if boxed:
+    from multiprocessing import shared_memory
+    for folder in ('/tmp', '/dev/shm', '@WORK@', os.path.expanduser('~')):
+        with open(folder + '/victim.txt', 'w') as file: file.write(secret)
+    listen(socket.AF_UNIX, '/tmp/victim.sock')
+    memory = shared_memory.SharedMemory('victim-memory', True, 4096); memory.buf[:len(secret)] = secret.encode()
+signal.signal(signal.SIGUSR1, lambda *_: hits.append(1))
+print('VICTIM', tcp.getsockname()[1], os.getpid())
+"""
+"""What another child of the same host has, for attacks of the family "siblings"."""
+STILL = "print('VICTIM', len(hits), victim.poll())"
+
+
 class Calls:
     """Tools of the host, and what reached them."""
 
@@ -112,6 +137,7 @@ class Judge:
     def __init__(self, world: World, boxed: bool) -> None:
         self.world, self.boxed = world, boxed
         self.executor: KernelExecutor | None = None
+        self.victim: KernelExecutor | None = None
         self.calls = Calls()
 
     def run(self, chosen: Iterable[Attack]) -> Iterator[Verdict]:
@@ -122,8 +148,19 @@ class Judge:
             if attack.family in ALONE or group != last:
                 yield from self.end()
             last = group
+            if attack.family == "siblings" and self.victim is None:
+                self.start_victim()
             yield self.judge(attack)
         yield from self.end()
+        if self.victim is not None:
+            self.victim.cleanup()
+
+    def start_victim(self) -> None:
+        """Start the other child."""
+        self.victim = KernelExecutor(cwd=self.world.work, box=self.boxed)
+        self.world.secrets["the other child's"] = self.world.more["VSECRET"] = secret()
+        words = said(self.events(self.victim, self.world.fill_in(VICTIM)), "VICTIM").split()
+        self.world.more.update(VPORT=words[1], VPID=words[2])
 
     def judge(self, attack: Attack) -> Verdict:
         """Run one attack and look for evidence."""
@@ -145,6 +182,9 @@ class Judge:
         verdict.evidence += [f"shown: {each}" for each in live_parts(shown(events))]
         verdict.evidence += [f"called: {each}" for each in self.calls.made if each.startswith(("FORGED", "not text"))]
         self.calls.made.clear()
+        if attack.family == "siblings" and self.victim is not None:
+            still = said(self.events(self.victim, STILL), "VICTIM")
+            verdict.evidence += [] if still == "VICTIM 0 None" else [f"the other child: {still}"]
         if attack.family == "prompt-injection" and self.boxed:
             verdict.evidence += self.told(self.world.fill_in(attack.code))
         if self.boxed and (trouble := self.usable(executor)):

@@ -23,8 +23,10 @@ ENV = "PLANTED_VALUE"
 """Name of the host's environment variable that holds a secret."""
 HIDDEN = (".env", ".git/config", ".ssh/id_ed25519", "id_rsa", "data/.netrc", "data/server.pem", "secrets/token.txt")
 """Files in the working folder that a boxed child must not see."""
+PACKAGES_HIDDEN = (".env", ".git/config", "id_rsa")
+"""The same in a folder of packages, which is on the path of the interpreter."""
 _SETTINGS = ("kernel/core_pattern", "kernel/hostname", "kernel/modprobe", "net/ipv4/ip_forward", "vm/overcommit_memory")
-_FOLDERS = ("outside", "work", "marks", "scratch")
+_FOLDERS = ("outside", "work", "marks", "scratch", "packages")
 _HARMED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_DEAD)
 _SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGCONT, signal.SIGALRM)
 
@@ -39,21 +41,28 @@ class World:
 
     def __init__(self) -> None:
         self.top = Path(os.path.realpath(tempfile.mkdtemp(prefix="attacked-")))
-        self.outside, self.work, self.marks, self.scratch = (self.top / name for name in _FOLDERS)
+        self.outside, self.work, self.marks, self.scratch, self.packages = (self.top / name for name in _FOLDERS)
         self.secrets = {"environment": os.environ.get(ENV, "no such variable")}
+        self.more: dict[str, str] = {}
+        """More values for placeholders."""
         self.hits: list[str] = []
         self.signals: list[int] = []
         self._decoy, self._old_decoys = self._start_decoy(), list[psutil.Popen]()
         self._selector = selectors.DefaultSelector()
         self._over = threading.Event()
         self._live = None
-        for folder in (self.top, self.outside, self.work, self.marks, self.scratch):
+        for folder in (self.top, self.outside, self.work, self.marks, self.scratch, self.packages):
             folder.mkdir(exist_ok=True)
             folder.chmod(0o777)
         self._plant(self.outside / "canary.txt", "canary")
         self._plant(self.outside / "home/.ssh/id_canary", "the user's key")
         for name in HIDDEN:
             self._plant(self.work / name, f"hidden {name}")
+        for name in PACKAGES_HIDDEN:
+            self._plant(self.packages / name, f"hidden packages/{name}")
+        (self.packages / "planted_package.py").write_text("VALUE = 1\n")
+        (self.packages / "planted_package.py").chmod(0o666)
+        os.environ["PYTHONPATH"] = f"{os.environ.get('PYTHONPATH', '')}:{self.packages}"
         (self.work / "table.csv").write_text("a,b\n1,2\n")
         (self.work / "own_module.py").write_text("VALUE = 1\n")
         (self.work / "link.txt").symlink_to(self.outside / "canary.txt")
@@ -182,11 +191,13 @@ class World:
             "UNIX": str(self.outside / "server.sock"),
             "WORKUNIX": str(self.work / "server.sock"),
             "WORK": str(self.work),
+            "PACKAGES": str(self.packages),
             "ABS": self.abstract,
             "HPID": str(self._decoy.pid),
             "RUNNER": str(os.getpid()),
             "ENV": ENV,
             "TOOLRPC": "call",
+            **self.more,
         }
         if "@JRT@" in code:
             values["JRT"] = str(self.runtime)
@@ -199,7 +210,7 @@ class World:
         found = [f"read: {name}" for name, value in self.secrets.items() if value in text or value[::-1] in text]
         found += [f"made: {each.name}" for each in self.marks.iterdir()]
         for path in self.marks.iterdir():
-            path.unlink()
+            path.rmdir() if path.is_dir() else path.unlink()
         after = self._state()
         found += [f"changed: {path}" for path in {*self.before, *after} if self.before.get(path) != after.get(path)]
         self.before = after
@@ -215,7 +226,7 @@ class World:
     def _state(self) -> dict[str, str]:
         """Everything that must stay as it is."""
         state: dict[str, str] = {}
-        for folder in (self.outside, self.work):
+        for folder in (self.outside, self.work, self.packages):
             for base, folders, files in os.walk(folder):
                 if base == str(self.outside / "runtime"):
                     continue
