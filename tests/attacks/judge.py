@@ -27,6 +27,8 @@ from world import World, alive, family_of, secret
 from smol_kernel.events import ActionFinished, Event, Output
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.render.sanitize import output_html
+from smol_kernel.tools.base import Tool
+from smol_kernel.tools.base import tool
 
 HERE = Path(__file__).parent
 NEVER_UNBOXED = {"resources", "output", "survivors"}
@@ -67,6 +69,8 @@ class Verdict:
     evidence: list[str] = field(default_factory=list)
     """What shows that it got through."""
     seconds: float = 0.0
+    grown: int = 0
+    """MiB by which the host grew."""
 
     @property
     def through(self) -> bool:
@@ -125,10 +129,26 @@ class Calls:
     def __init__(self) -> None:
         self.made: list[str] = []
 
-    def echo(self, text: str) -> str:
-        """Give the text back."""
-        self.made.append(text if type(text) is str else f"not text: {type(text)}")
-        return text
+    @property
+    def echo(self) -> Tool:
+        """A tool that gives its text back."""
+
+        @tool
+        def echo(text: str) -> str:
+            """Give the text back.
+
+            Args:
+                text: What to give back.
+            """
+            self.made.append(text if type(text) is str else f"not text: {type(text)}")
+            return text
+
+        return echo
+
+
+def slow() -> None:
+    """A tool that keeps the host busy."""
+    threading.Event().wait(3)
 
 
 class Judge:
@@ -175,8 +195,9 @@ class Judge:
         text += executor.isolation + repr(executor.names())
         verdict.said = said(events)
         verdict.evidence = self.world.evidence(text)
+        verdict.grown = memory.grown >> 20
         if memory.grown > GROWTH:
-            verdict.evidence.append(f"the host grew by {memory.grown >> 20} MiB")
+            verdict.evidence.append(f"the host grew by {verdict.grown} MiB")
         if not isinstance(events[-1], ActionFinished):
             verdict.evidence.append(f"the last event is {events[-1].kind}")
         verdict.evidence += [f"shown: {each}" for each in live_parts(shown(events))]
@@ -204,7 +225,7 @@ class Judge:
                 interrupt_grace_seconds=1.0,
                 limits=LIMITS if self.boxed else None,
             )
-            self.executor.send_tools({"echo": self.calls.echo})
+            self.executor.send_tools({"echo": self.calls.echo, "slow": slow})
         return self.executor
 
     def events(self, executor: KernelExecutor, code: str) -> list[Event]:

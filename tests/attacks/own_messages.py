@@ -155,6 +155,13 @@ MESSAGES = [
             except OSError: continue
         print('sent', sent)
     """, family="output"),
+    _protocol("own-flood-while-busy", "what comes while the host is busy is bounded", """
+        def flood():
+            for _ in range(100): put('iopub', 'display_data', {'data': {'text/html': 'x' * (24 << 20)}, 'metadata': {}})
+        threading.Thread(target=flood, daemon=True).start()
+        import builtins
+        builtins.slow()
+    """, family="output"),
     _protocol("own-garbage", "what is not ZeroMQ's protocol ends the child at most", """
         if os.getpid() > 50: return
         for fd in range(3, 256):
