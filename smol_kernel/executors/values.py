@@ -118,7 +118,7 @@ class _Encoder:
         kind = type(value)
         if kind is list or kind is dict:
             return self.container(value)
-        plain = value is None or kind is bool
+        plain = kind is bool or kind is type(None)
         if kind is str:
             plain = _is_text(value)
         elif kind is float:
@@ -196,10 +196,8 @@ class _Encoder:
 
 
 class Decoder:
-    """One walk down encoded data. It may come from an enemy: everything in it is checked.
-
-    `trusted` allows pickles as well and is for the child alone. `weight` is in the end what MAX_WEIGHT limits.
-    """
+    """One walk down encoded data, in which everything is checked. `trusted` allows pickles as well and is for the child
+    alone. `weight` is in the end what MAX_WEIGHT limits."""
 
     def __init__(self, trusted: bool = False) -> None:
         self.trusted, self.weight, self.depth = trusted, 0, 0
@@ -214,6 +212,7 @@ class Decoder:
             raise MalformedValue(f"{type(error).__name__}: {error}"[:500]) from error
 
     def __call__(self, data: Any) -> Any:
+        """Any value."""
         kind = type(data)
         if data is None or kind is bool or kind is int:
             return data
@@ -236,6 +235,7 @@ class Decoder:
         return value
 
     def tagged(self, data: dict[str, Any]) -> Any:
+        """The value of a tag and what goes with it."""
         if len(data) != 2 or "v" not in data:
             return refuse('a tagged value has "$" and "v" and nothing else')
         tag = need(data["$"], str)
