@@ -10,7 +10,7 @@ _JS = "(top.__pwn=top.__pwn||[]).push('NAME'),fetch('URL',{mode:'no-cors'})"  # 
 # Loads of HTML elements and attributes.
 _LOADS = {
     "img": "<img src=URL>",
-    "img-unquoted": "<IMG/SRC=URL/x=1>",
+    "img-unquoted": "<IMG/SRC=URL>",
     "img-no-scheme": '<img src="//HOST/NAME">',
     "img-tab": '<img src="ht\ttp://HOST/NAME">',
     "img-entity": '<img src="&#104;ttp://HOST/NAME">',

@@ -30,7 +30,7 @@ LOOK = """parts => {
   const handlers = inside('*').filter(one => one.getAttributeNames().some(name => name.startsWith('on')));
   const live = inside('script,iframe,frame,object,embed,link,meta,base,form,video,audio,source,math,svg,' +
                       'mjx-container,.MathJax,.jp-RenderedMermaid,[srcset],[background],[data-commandlinker-command]');
-  const loading = inside('img').filter(one => !/^data:image\\/(png|jpeg);base64,/.test(one.getAttribute('src') || ''));
+  const loading = inside('[src]').filter(one => !/^data:image\\/(png|jpeg);base64,/.test(one.getAttribute('src')));
   const styled = inside('[style]').filter(one => /url|image-set/.test(one.getAttribute('style')));
   const sheets = inside('style').filter(one => /url\\(|@import/.test(one.textContent));
   const links = inside('a[href]').filter(one => !one.getAttribute('href').startsWith('#') && !one.closest('pre'));
@@ -43,6 +43,7 @@ LOOK = """parts => {
 
 SENTINEL = """async ([base, name]) => {
   // By the same ways, and later: in a frame, then as an image. What comes before it has set out by then.
+  document.querySelectorAll('.jp-TrimmedOutputs-button').forEach(one => one.click());
   document.querySelectorAll('details').forEach(one => { one.open = true });
   const frame = document.createElement('iframe');
   const loaded = new Promise(resolve => { frame.onload = resolve });
@@ -122,13 +123,13 @@ def replies(all_pieces):
         (words, f"'''{json.dumps(every)}'''\nprint(*pieces.values(), sep='\\n')\n{comments}"),
         (every[0], SHOW + "\ngate()"),
         ("It goes on.", OTHER + "\nimport sys\nprint(*pieces.values(), file=sys.stderr)\nevery"),
-        (words, "class Evil(Exception): pass\nEvil.__name__ = every[:90]\nraise Evil(every)"),
+        (every[0], "class Evil(Exception): pass\nEvil.__name__ = every[:90]\nraise Evil(every)"),
         ("It calls.", "for piece in pieces.values():\n    say(piece=piece)\n    try: complain(piece=piece)\n"
                       "    except Exception as error: print(error)\n" + comments),
         ("It fails.", f"complain(piece=every)  # {every[0]}"),
-        (words, f"def f():\n    {every!r}\n    raise KeyError(*pieces.values())\nf()"),
-        (words, "import pandas as pd\n"
-                "final_answer(pd.DataFrame({piece: [piece] for piece in [*pieces.values()][:40]}, index=[every]))"),
+        (every[1], f"def f():\n    {every!r}\n    raise KeyError(*pieces.values())\nf()"),
+        (every[2], "import pandas as pd\n"
+                "final_answer(pd.DataFrame({piece: [piece] for piece in [*pieces.values()][:40]}, index=[every[:300]]))"),
         (words, f"final_answer({words!r})"),
     ]  # fmt: skip
     return [f"{thought}\n<code>\n{code}\n</code>" for thought, code in actions]
@@ -188,19 +189,21 @@ def listener():
 def test_raw_in_a_trusted_notebook_the_pieces_do_get_out(lab, context, listener):
     """The control: what the other test finds harmless would be heard of."""
     loads, markdown = pieces(listener.base, "loads", "scripts"), pieces(listener.base, "markdown")
-    out = [nbformat.v4.new_output("display_data", data={"text/html": piece}) for piece in loads.values()]
-    cells = [nbformat.v4.new_code_cell("raw", outputs=out), *map(nbformat.v4.new_markdown_cell, markdown.values())]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), lab.notebooks / "raw.ipynb")
+    outputs = [nbformat.v4.new_output("display_data", data={"text/html": piece}) for piece in loads.values()]
+    cells = [nbformat.v4.new_code_cell("raw", outputs=[output]) for output in outputs]
+    cells += map(nbformat.v4.new_markdown_cell, markdown.values())
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    raw = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(raw, lab.notebooks / "raw.ipynb")
     tab = NotebookPage(context, lab, "raw.ipynb")
     dialogs = []
     tab.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     trust(tab)
     Watched(context, listener).settle(tab.page)
     asked, seen = set(listener.asked), tab.page.evaluate(LOOK, PARTS)
-    print(sorted(set(loads) - asked), sorted(set(markdown) - asked))
-    assert len(asked & set(loads)) > 45
-    assert len(asked & set(markdown)) > 12
-    assert len(seen["pwned"]) > 8
+    assert len(asked & set(loads)) > 55
+    assert len(asked & set(markdown)) > 14
+    assert len(seen["pwned"]) > 15
     assert len(seen["found"]) > 100
     assert dialogs == ["alert"]
 
@@ -228,11 +231,12 @@ def test_nothing_that_model_or_child_wrote_loads_or_runs(lab, context, listener,
     gate.touch()
     tab.wait_for_end(1)
     watched.assert_harmless(tab.page)
-    assert any("smol" in cell["metadata"] and cell["cell_type"] == "markdown" for cell in tab.cells())
     for source in ("%%agent --model m --in pieces\nOnce more.", "%%py", "%agent export"):
         (index,) = [number for number, text in enumerate(tab.sources()) if text.startswith(source)]
         tab.run(index)
         assert not [output for output in tab.cells()[index]["outputs"] if output["output_type"] == "error"]
+    written = [cell["source"] for cell in tab.cells() if "smol" in cell["metadata"] and cell["cell_type"] == "markdown"]
+    assert len(max(written, key=len)) > 10_000
     watched.assert_harmless(tab.page)
     tab.scroll_to(1)
     screenshot(tab.page, "hostile-finished")
