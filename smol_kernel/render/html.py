@@ -15,7 +15,7 @@ from typing import Any
 from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, fixed, in_columns, one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
-from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
+from smol_kernel.render.sanitize import NO_FORMULAS, clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
 from smol_kernel.render.text import is_trouble, note_text, remark_text, run_name
 from smol_kernel.render.transcript import STATES, UNBOXED, Row, Transcript, model_label
@@ -27,7 +27,8 @@ MAX_ENCODED_ANSWER = 4_000_000
 """Size of an encoded table or picture, in characters, up to which an answer is drawn; a larger one stays text."""
 
 _COLOURS = {"ok": "ok", "error": "bad", "interrupted": "warn", "thinking": "now", "running": "now"}
-_IGNORED_BY_MATHJAX = "tex2jax_ignore mathjax_ignore"  # a dollar sign is a dollar sign; classes of MathJax 2 and 3
+
+_MARKED = re.compile(r"`([^`\n]+)`|\*\*([^*\n]+)\*\*")
 
 
 def row_html(row: Row, *, times: bool = True) -> str:
@@ -37,7 +38,7 @@ def row_html(row: Row, *, times: bool = True) -> str:
     if isinstance(row, PlanRecord):
         return _plan(row, times)
     inner = _run(row, times, brief=False) if isinstance(row, Transcript) else _note(row)
-    return f'<div class="smol-run smol-between {_IGNORED_BY_MATHJAX}" style="{INDENTED}">{inner}</div>'
+    return f'<div class="smol-run smol-between {NO_FORMULAS}" style="{INDENTED}">{inner}</div>'
 
 
 def step_html(step: StepRecord, *, open: bool, times: bool = True) -> str:
@@ -51,7 +52,7 @@ def _card(mark: str, title: str, state: str, open: bool, meta: str, body: str) -
     meta = f'<span class="smol-m">{meta}</span>' if meta else ""
     kind = _COLOURS.get(state, "now")
     return (
-        f'<details class="smol-run smol-step smol-{kind} {_IGNORED_BY_MATHJAX}"{" open" if open else ""}>'
+        f'<details class="smol-run smol-step smol-{kind} {NO_FORMULAS}"{" open" if open else ""}>'
         f'<summary><span class="smol-n">{mark}</span> <span class="smol-t">{title}</span> {meta}</summary>'
         f'<div class="smol-body" style="{INDENTED}">{body}</div></details>'
     )
@@ -70,7 +71,7 @@ def account_html(transcript: Transcript) -> str:
     plain_steps = all(isinstance(row, StepRecord) and not row.has_more for row in transcript.rows)
     style = STYLE if plain_steps else STYLE + MORE_STYLE
     content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}{_files(transcript)}"
-    return fixed(f'<div class="smol-run smol {_IGNORED_BY_MATHJAX}">{content}</div>')
+    return fixed(f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>')
 
 
 def answer_html(transcript: Transcript) -> str:
@@ -261,9 +262,13 @@ def _text(text: str) -> str:
 
 def _inline(text: str) -> str:
     """Escaped text in which backticks and double asterisks mean what people mean by them."""
-    shown = escape(plain(text))
-    shown = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", shown)
-    return re.sub(r"\*\*([^*\n]+)\*\*", r"<strong>\1</strong>", shown)
+    return _MARKED.sub(_marked, escape(plain(text)))
+
+
+def _marked(match: re.Match[str]) -> str:
+    """Elements that end inside each other, whatever stood between the marks."""
+    code, strong = match.groups()
+    return f"<code>{code}</code>" if code else f"<strong>{_MARKED.sub(_marked, strong)}</strong>"
 
 
 def _paragraphs(text: str) -> str:
