@@ -227,7 +227,7 @@ def test_the_account_keeps_the_metadata_it_had():
     data, metadata = account(Transcript.from_events(a_run(FILES)))
     assert SENTENCE in data["text/plain"]
     assert set(metadata["smol"]) == {
-        *("run", "state", "model", "isolation", "seconds", "input_tokens", "output_tokens", "cost"),
+        *("run", "state", "model", "isolation", "unboxed", "seconds", "input_tokens", "output_tokens", "cost"),
     }
 
 

@@ -39,7 +39,7 @@ STATES = {
 }
 """State of a run → its word and its colour."""
 SCRIPTED = "Replies come from a script, not from a model."
-UNBOXED = "NOT ISOLATED: code of this run could read this user's files and use the network."
+UNBOXED = "NOT ISOLATED: this run's code could read your files and use the network."
 """The mark of a run whose code ran outside a box."""
 
 
