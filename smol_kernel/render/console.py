@@ -204,7 +204,7 @@ class ConsoleReader:
         say, step = partial(self._say, run), run.last_step or StepRecord(0)
         if isinstance(event, RunStarted):
             say(event.task)
-            for _ in range(run.isolation == "none"):
+            if run.isolation == "none" and not self._transcript.unboxed:  # said already of the whole run
                 say(UNBOXED, "yellow")
         elif isinstance(event, PlanMade):
             say(f"plan: {event.plan}")
