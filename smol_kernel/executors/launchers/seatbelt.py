@@ -227,10 +227,10 @@ class SeatbeltChild(PlainChild):
         notices: list[str] = []
         self._proxy: Any = None
         self._proxy_port: int | None = None
-        self._facts = interpreter(str(python or sys.executable), os.environ.get("PYTHONPATH", ""))
         self._cwd = os.path.realpath(cwd or os.getcwd())
         self._home = os.path.realpath(os.path.expanduser("~"))
         try:
+            self._facts = interpreter(str(python or sys.executable), os.environ.get("PYTHONPATH", ""))
             if self._cwd != self._home and _holds(self._cwd, self._home):
                 notices.append(
                     f"The working folder {self._cwd} is not shown to the child kernel, which has an empty one."
