@@ -107,7 +107,7 @@ def system() -> dict[str, Any]:
 
 
 def control_group() -> dict[str, Any]:
-    """Whether cgroup v2 is there, and whether a group of our own, with limits, can be made in it: one is, and removed."""
+    """Whether cgroup v2 is there, and whether we can have a group with limits in it: one is made, and removed."""
     from smol_kernel.executors.launchers.cgroup import delegated
 
     group = delegated(Limits())
