@@ -240,7 +240,8 @@ class FilesMade(Event):
     """
 
     files: list[dict[str, Any]] = field(default_factory=list)
-    """`path` below the working folder, `bytes`, and `change`: "made", "changed" or "removed"."""
+    """`path` below the working folder, fit to show; `bytes`; `change`: "made", "changed" or "removed"; and for what is
+    no regular file `type`: "link", "pipe", "socket" or "device"."""
     more: int = 0
     """How many others there are that are not listed."""
 

@@ -22,6 +22,7 @@ from smol_kernel.runs.script import ScriptCell, script_cells
 from smol_magic import namespace
 from smol_magic.account import account
 from smol_magic.endings import CellError, Stopped
+from smol_magic.files import SAVE_FILES
 from smol_magic.session import front, origin
 from smol_magic.thread import Awaiting, Blocking, CellThread
 from smol_magic.view import make_view
@@ -127,6 +128,7 @@ class AgentCell:
         self._view.fold(failure)
         if transcript.run:
             self._session.last = transcript
+            transcript.how_to_save = SAVE_FILES
         # Where a run failed before the model said anything, the line that the cell ends with tells it all.
         failed_at_once = transcript.state == "error" and not any(step.reply for step in transcript.steps)
         if transcript.run and not failed_at_once and self._view.leaves_account:

@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
-from smol_kernel.events import ActionFinished, Output, Progress
+from smol_kernel.events import ActionFinished, FilesMade, Notice, Output, Progress
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.sanitize import shown_html
 from smol_magic import namespace
 from smol_magic.endings import CellError, ChildError, Stopped
+from smol_magic.files import files_line
 from smol_magic.thread import Awaiting, Blocking, CellThread
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class ChildCell:
         self._session = magics.session
         self._count = self._shell.displayhook.prompt_count
         self._finished: ActionFinished | None = None
+        self._files: FilesMade | None = None
         self._progress = Progress(channel="stdout", text="")
         try:
             self._executor = self._session.executor(magics.settings())
@@ -75,12 +77,18 @@ class ChildCell:
                 self._show(event)
             elif isinstance(event, Progress):
                 self._write_over(event)
+            elif isinstance(event, Notice):
+                print(event.text, file=sys.stderr)
+            elif isinstance(event, FilesMade):
+                self._files = event
             elif isinstance(event, ActionFinished):
                 self._finished = event
 
     def conclude(self, failure: BaseException | None) -> None:
         """Raise what the cell shall end with, if it did not end well."""
         finished = self._finished
+        if self._files is not None and (told := files_line(self._files)):
+            print(told)
         if isinstance(failure, KeyboardInterrupt) or (finished and finished.status == "interrupted"):
             raise Stopped("Stopped." + _lost(finished))
         if isinstance(failure, BoxUnavailableError):

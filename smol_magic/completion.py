@@ -54,6 +54,8 @@ def _offered(words: list[str], commands: Sequence[str], namespace: dict[str, Any
     if words == ["%agent"]:
         return list(commands)
     if words[0] == "%agent":
+        if words[1:2] == ["files"]:
+            return ["--to", "--overwrite"] if "save" in words else ["save"]
         return _models(namespace) if words[-1] == "model" else []
     return _VALUES[words[-1]](namespace) if words[-1] in _VALUES else _options()
 

@@ -34,6 +34,10 @@ COMMANDS = {
     "show": ("%agent show [RUN]", "the account of a run, the last one if none is named"),
     "runs": ("%agent runs [WORD]", "the latest runs in the journal (with this word in them)"),
     "export": ("%agent export FILE.ipynb [RUN]", "write a run as a notebook"),
+    "files": (
+        "%agent files [save …]",
+        "what the agent made in its box; save [NAME …] [--to DIR] [--overwrite] keeps it",
+    ),
     "stop": ("%agent stop", "end the agent's conversation, its child kernel and MCP connections"),
     "help": ("%agent help", "this text"),
 }
@@ -224,6 +228,11 @@ class SmolMagic(Magics):
         print(
             "The agent's conversation, its child kernel and MCP connections have ended; the next %%agent starts anew."
         )
+
+    def _files(self, *words: str) -> None:
+        from smol_magic.files import files_command
+
+        files_command(self.session, words)
 
     def _show(self, run: str = "") -> None:
         from IPython.display import display

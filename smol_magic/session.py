@@ -143,6 +143,11 @@ class Session:
         self.end_child()
         self._disconnect()
 
+    @property
+    def child(self) -> PythonExecutor | None:
+        """Where the actions of the conversation run, if there is such a place."""
+        return self._executor
+
     def complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
         """Completions in the child's namespace, as the content of a `complete_reply`."""
         if hasattr(self._executor, "complete"):

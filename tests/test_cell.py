@@ -302,7 +302,8 @@ def test_py_passes_on_no_other_types_than_text_pictures_and_cleaned_html(kernel)
     bundle |= {"text/html": "<b>h</b>", "image/png": PIXEL}
     cell = kernel.run(f"%%py\nfrom IPython.display import display\ndisplay({bundle}, raw=True)").must_be_ok()
     (shown,) = cell.displays
-    assert shown["data"] == {"text/plain": "as text/plain", "text/html": "<b>h</b>", "image/png": PIXEL}
+    html = '<div class="tex2jax_ignore mathjax_ignore"><b>h</b></div>'
+    assert shown["data"] == {"text/plain": "as text/plain", "text/html": html, "image/png": PIXEL}
 
 
 def test_an_error_in_py_fails_the_cell_with_the_childs_traceback(kernel):

@@ -7,10 +7,10 @@ import io
 import random
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import mistune
 import pytest
+from harmless import Page, assert_harmless
 
 from smol_kernel.events import (
     ActionFinished,
@@ -177,43 +177,6 @@ def test_long_text_loses_its_middle_and_says_how_much():
 
 
 # HTML
-
-
-class Page(HTMLParser):
-    """What a browser would find in a piece of HTML."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.words, self.stack = set(), [], "", []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in ("img", "br", "hr", "wbr", "col"):
-            self.stack.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data):
-        if "style" not in self.stack:
-            self.words += data
-
-
-def assert_harmless(html):
-    page = Page(html)
-    assert page.stack == []
-    assert not page.tags & {"script", "a", "link", "iframe", "form", "object", "meta", "base", "svg", "video", "input"}
-    for _tag, name, value in page.attributes:
-        assert name in {"class", "src", "alt", "open", "title", "style", "colspan", "rowspan", "width", "height"}
-        if name == "src":
-            assert re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]*", value)
-        assert "url(" not in value
-    assert "url(" not in html.replace(page.words, "")
-    assert "@import" not in html
-    return page
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.imports import check_imports
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
-from smol_kernel.executors.observation import Observer, clean
+from smol_kernel.executors.observation import Observer, told
 from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import NotPortable, encode, encode_input
@@ -140,8 +140,7 @@ class KernelExecutor(PythonExecutor):
             forbidden = None if self._stop.is_set() else self._forbidden(code)
             if forbidden is None:
                 client, pressed = self._reach()
-            while self._notices:
-                yield Notice(text=self._notices.pop(0))
+            yield from self._tell_notices()
             if forbidden is not None:
                 ended = ActionFinished(status="error", error_type="ImportError", error=forbidden, names=self.names())
             elif client is None:
@@ -155,8 +154,9 @@ class KernelExecutor(PythonExecutor):
                 ended = with_hint(finished(action, self.names()), self.settings, str(self.cwd or os.getcwd()))
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
+            yield from self._tell_notices()
             ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []
-        yield ended
+        yield from self.made_files.news(ended)
         if pressed is not None:
             raise pressed
 
@@ -167,7 +167,7 @@ class KernelExecutor(PythonExecutor):
         `answer`. One is passed if its value is true. Checks leave no names behind and cannot call tools; time limit
         and stop are those of an action. Raises as `run` does.
         """
-        told: list[tuple[bool, str]] = []
+        seen: list[tuple[bool, str]] = []
         with self._alone():
             client, pressed = self._reach()
             why = "stopped before it began"
@@ -176,10 +176,10 @@ class KernelExecutor(PythonExecutor):
                 action = self._action(client)
                 pressed = yield from self._follow(action, lambda: client.check(expressions, copy))
                 report = action.reply.report if action.reply else {}
-                told = verdicts(report)
-                why = why_ended(action) if action.reason or action.died else clean(str(report.get("error"))[:2_000])
+                seen = verdicts(report)
+                why = why_ended(action) if action.reason or action.died else told(report, "error", 2_000)
         for place, expression in enumerate(expressions):
-            ok, reason = told[place] if place < len(told) else (False, f"could not be tried to its end: {why}")
+            ok, reason = seen[place] if place < len(seen) else (False, f"could not be tried to its end: {why}")
             yield Checked(check=expression, ok=ok, reason=reason)
         if pressed is not None:
             raise pressed
@@ -261,7 +261,8 @@ class KernelExecutor(PythonExecutor):
         from smol_kernel.executors.transports.zmq import ZmqTransport
 
         child = launch(self.python, self.cwd, self.settings)
-        self._notices = list(child.notices)
+        self.made_files.begin(child, self.cwd)
+        self._notices = child.notices
         client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
@@ -302,7 +303,7 @@ class KernelExecutor(PythonExecutor):
         if reply is None:
             raise ExecutorError(f"the child kernel did not take the {what} in time; restart() gives a fresh one")
         if reply.get("status") != "ok":
-            raise ExecutorError(f"the child kernel could not take the {what}: {reply.get('error')}"[:2_000])
+            raise ExecutorError(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
 
     def _set_variables(self, client: KernelClient, encoded: Mapping[str, Any]) -> None:
         for name, data in encoded.items():
@@ -321,6 +322,7 @@ class KernelExecutor(PythonExecutor):
             try:
                 self._drop()
                 self._lost = []  # it is meant
+                self.made_files.begin_afresh()
             finally:
                 self._in_use.release()
         elif (client := self._client) is not None:
@@ -333,6 +335,7 @@ class KernelExecutor(PythonExecutor):
         if self._end_child is not None:
             self._end_child()
             self._end_child = None
+            self.made_files.child_ended()
 
     def _look_up(self, type: str, content: dict[str, Any]) -> dict[str, Any] | None:
         """Ask an idle child; None if there is none, or no answer."""
@@ -346,6 +349,10 @@ class KernelExecutor(PythonExecutor):
             self._in_use.release()
 
     # one action
+
+    def _tell_notices(self) -> Iterator[Event]:
+        while self._notices:
+            yield Notice(text=self._notices.pop(0))
 
     def _forbidden(self, code: str) -> str | None:
         """Why the code may not run for what it imports."""

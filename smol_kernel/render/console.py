@@ -28,6 +28,7 @@ from smol_kernel.events import (
     ToolProgress,
     ToolReturned,
 )
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, one_line, plain, shorten
 from smol_kernel.render.records import NOTES, PlanRecord, StepRecord
 from smol_kernel.render.text import (
@@ -47,6 +48,8 @@ LINES_A_STEP = 60
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _ASCII = str.maketrans({"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-", "│": "|"})
 _INDENT = "   "
+_HOW_TO_SAVE = {"python": "agent.python_executor.save_files()", "cli": ""}
+"""Front → what saves the files that a run made, where it is not the notebook's command. `smol run` says it itself."""
 
 
 class ConsoleReader:
@@ -191,6 +194,9 @@ class ConsoleReader:
         run = self._transcript
         if run.answered and not self._answer_shown:  # what it is was not known before
             self._answer()
+        run.how_to_save = _HOW_TO_SAVE.get(run.origin.get("front", "python"), "%agent files save")
+        if files := files_text(run):
+            self._print(self._wrapped(files, ""), indent="", style="yellow" if run.how_to_save else "")
         self._print(facts_line(run), indent="", style="dim")
 
     def _called_agent(self, run: Transcript, event: Event) -> None:
@@ -198,7 +204,7 @@ class ConsoleReader:
         say, step = partial(self._say, run), run.last_step or StepRecord(0)
         if isinstance(event, RunStarted):
             say(event.task)
-            for _ in range(run.isolation == "none"):
+            if run.isolation == "none" and not self._transcript.unboxed:  # said already of the whole run
                 say(UNBOXED, "yellow")
         elif isinstance(event, PlanMade):
             say(f"plan: {event.plan}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import fixed, in_columns, plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.text import call_text, error_text, note_text, output_text, remark_text, run_name
@@ -119,7 +120,17 @@ def _ending(transcript: Transcript) -> list[str]:
         blocks += [f"**{transcript.answer_label}**", _words(transcript.answer_text or "None")]
     elif transcript.state != "running" and not told:
         blocks.append("No answer.")
-    return blocks
+    return [*blocks, *files_markdown(transcript)]
+
+
+def files_markdown(transcript: Transcript) -> list[str]:
+    """The files of a run as a paragraph; none without files."""
+    told = files_text(transcript, name=_span, command=_span)
+    return [told] if told else []
+
+
+def _span(text: str) -> str:
+    return safe_markdown(text) if "`" in text else f"`{text}`"
 
 
 def _row(row: Row) -> list[str]:

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator
 
 from smol_kernel.events import Checked, Compacted, HandedOff, ModelFellBack, Output
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, fixed, listed, one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.transcript import STATES, Row, Transcript
@@ -21,7 +22,7 @@ MAX_ERROR_TYPE = 60
 
 def account_text(transcript: Transcript) -> str:
     """The whole run, outputs shortened; the same whenever the run takes the same course."""
-    blocks = [head_text(transcript), *map(row_text, transcript.rows), answer_text(transcript)]
+    blocks = [head_text(transcript), *map(row_text, transcript.rows), answer_text(transcript), _files(transcript)]
     return fixed("\n\n".join(filter(None, blocks)))
 
 
@@ -60,6 +61,7 @@ def run_text(run: Transcript) -> str:
     """What a called agent did, each line marked as its."""
     state = STATES.get(run.state, (run.state,))[0]
     blocks = [f"{run_name(run)}: {plain(run.task).strip()} [{state}]", *map(row_text, run.rows), answer_text(run)]
+    blocks.append(_files(run))
     return "\n".join(f"│ {line}".rstrip() for block in filter(None, blocks) for line in block.split("\n"))
 
 
@@ -161,6 +163,10 @@ def _ending(transcript: Transcript) -> Iterator[str]:
         yield f"{label}:\n{textwrap.indent(text, '  ')}" if "\n" in text else f"{label}: {text or 'None'}"
     elif transcript.state != "running" and not told:
         yield "No answer."
+
+
+def _files(transcript: Transcript) -> str:
+    return files_text(transcript, command=lambda words: f"`{words}`")
 
 
 def _code(step: StepRecord) -> list[str]:

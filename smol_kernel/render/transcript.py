@@ -10,6 +10,7 @@ from smol_kernel.events import (
     ActionFinished,
     ActionProposed,
     Event,
+    FilesMade,
     FinalAnswer,
     ModelDelta,
     ModelReplied,
@@ -38,7 +39,7 @@ STATES = {
 }
 """State of a run → its word and its colour."""
 SCRIPTED = "Replies come from a script, not from a model."
-UNBOXED = "NOT ISOLATED: code of this run could read this user's files and use the network."
+UNBOXED = "NOT ISOLATED: this run's code could read your files and use the network."
 """The mark of a run whose code ran outside a box."""
 
 
@@ -83,6 +84,12 @@ class Transcript:
     rows: list[Row] = field(default_factory=list)
     """All there is to tell, in order: steps, and what came between them."""
     notices: list[Notice] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """What was made in the box and is not in the user's folder, as FilesMade has it."""
+    more_files: int = 0
+    """How many others there are."""
+    how_to_save: str = ""
+    """What saves those files, in the words of the front that holds them; empty: nobody does, or it is not known."""
     totals: Totals = field(default_factory=Totals)
     """Of this run's own model calls; `whole` counts those of the agents it called as well."""
     children: dict[str, Transcript] = field(default_factory=dict)
@@ -203,6 +210,8 @@ class Transcript:
             self.notices.append(event)
             if step is not None and not step.replied:
                 step.reply = ""  # if it is about the reply, that is asked for once more
+        elif isinstance(event, FilesMade):
+            self.files, self.more_files = event.files, event.more
         elif isinstance(event, NOTES):
             notes = self.rows if step is None else step.beforehand if step.state == "thinking" else step.notes
             notes.append(event)

@@ -21,6 +21,7 @@ from smol_kernel.events import Output
 from smol_kernel.render.markdown import (
     beside_markdown,
     fenced,
+    files_markdown,
     note_markdown,
     plan_markdown,
     run_markdown,
@@ -28,7 +29,7 @@ from smol_kernel.render.markdown import (
 )
 from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
-from smol_kernel.render.sanitize import clean_html, shown_html
+from smol_kernel.render.sanitize import clean_html, is_base64, shown_html, without_formulas
 from smol_kernel.render.text import call_text, error_text, output_text
 from smol_kernel.render.transcript import STATES, Transcript
 from smol_kernel.runs.answer import defined
@@ -159,6 +160,7 @@ def _closing(transcript: Transcript) -> Iterator[NotebookNode]:
     if transcript.answered and (not shown or isinstance(transcript.answer, str)):
         text = shorten(plain(transcript.answer_text).strip("\n"), characters=100_000) or "None"
         blocks.append(f"**{transcript.answer_label}**\n\n" + safe_markdown(text))
+    blocks += files_markdown(transcript)
     if blocks:
         yield _markdown("answer", "\n\n".join(blocks))
 
@@ -200,7 +202,7 @@ def _output(output: Output, count: int) -> NotebookNode:
     if output.channel in ("stdout", "stderr"):
         return new_output("stream", name=output.channel, text=plain(output.text))
     data = {"text/plain": plain(output.data.get("text/plain") or output.text)}
-    data |= {kind: output.data[kind] for kind in _PICTURES if kind in output.data}
+    data |= {kind: data for kind in _PICTURES if (data := output.data.get(kind)) and is_base64(data)}
     if html := shown_html(output):
         data["text/html"] = html
     if output.channel == "result":
@@ -226,7 +228,7 @@ def _answer(transcript: Transcript) -> dict[str, str]:
     shown: dict[str, Any] = DisplayFormatter().format(value, include={"text/plain", "text/html", "image/png"})[0]
     data = {"text/plain": plain(shown.get("text/plain", text))}
     if html := clean_html(shown.get("text/html", "")):
-        data["text/html"] = html
+        data["text/html"] = without_formulas(html)
     if picture := shown.get("image/png"):
         data["image/png"] = picture
     return data

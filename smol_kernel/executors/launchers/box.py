@@ -202,7 +202,11 @@ class BoxedChild:
         from smol_kernel.executors.launchers.proxy import AllowProxy
 
         self._open.remove(listener)
-        self._proxy = AllowProxy(socket.socket(fileno=listener), self.settings.allow_hosts)
+        self._proxy = AllowProxy(
+            socket.socket(fileno=listener),
+            self.settings.allow_hosts,
+            lambda host: self.notices.append(f"The child kernel asked for {host}, which is not an allowed host."),
+        )
         self._proxy.start()
 
     # the Child protocol

@@ -46,6 +46,14 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("task", metavar="TASK", help="what to do, in plain words; - reads it from standard input")
     add_options(parser, notebook=False)
     parser.add_argument("--no-journal", dest="journal", action="store_false", help="do not record the run")
+    parser.add_argument(
+        "--save-files",
+        metavar="DIR",
+        nargs="?",
+        const="",
+        help="after the run, save the files that it made in its box into DIR (none: the working folder); give it after "
+        "TASK. Files that are there are kept",
+    )
     parser.set_defaults(command=command)
 
 
@@ -60,6 +68,8 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
     if options.output:
         check_writable(Path(options.output))
+    if arguments.save_files and Path(arguments.save_files).exists() and not Path(arguments.save_files).is_dir():
+        raise ConfigError(f"--save-files {arguments.save_files}: it is a file; name a folder")
     model = make_model(options.models, options.api_base)
     inputs = read_inputs(options.inputs)
     images = [read_image(Path(file).expanduser(), f"--image {file}") for file in options.images]
@@ -73,7 +83,11 @@ def command(arguments: argparse.Namespace) -> int:
             tools += client.get_tools()
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
         held.callback(agent.cleanup)
+        if arguments.save_files is not None:
+            held.callback(save_files, agent, arguments.save_files)  # also of a run that was stopped
         transcript, status = show(agent, task, inputs, images)
+        if arguments.save_files is None and transcript.files:
+            print("These files are gone with the box; --save-files after the task keeps them.", file=sys.stderr)
     if transcript.answered and options.output:
         write_answer(transcript, Path(options.output))
     return status
@@ -152,6 +166,19 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"-o {path}: {what}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"-o {path}: it cannot be written (no permission)")
+
+
+def save_files(agent: Any, folder: str) -> None:
+    """Save what the run made into `folder` (empty: the working folder), and tell what was and what was not."""
+    executor = getattr(agent, "python_executor", None)
+    if executor is None or not executor.files().files:
+        print("There are no files to save: the run made none in a box.")
+        return
+    saved = executor.save_files(folder=folder or None)
+    for path in saved:
+        print(f"Saved: {path}")
+    for name, why in saved.refused.items():
+        print(f"Not saved: {name} {why}", file=sys.stderr)
 
 
 def write_answer(transcript: Transcript, path: Path) -> None:
