@@ -14,7 +14,7 @@ from typing import Any
 
 from smol_kernel.config import API_BASE_VARIABLE, MODEL_VARIABLE
 from smol_kernel.errors import BoxUnavailableError
-from smol_kernel.executors.launchers.settings import VARIABLE, wants_box
+from smol_kernel.executors.launchers.settings import VARIABLE, Limits, wants_box
 from smol_kernel.journal import default_path
 from smol_kernel.render.plain import one_line
 
@@ -107,12 +107,14 @@ def system() -> dict[str, Any]:
 
 
 def control_group() -> dict[str, Any]:
-    """Whether cgroup v2 is there, and a part of it delegated to us with the memory controller."""
-    own = next((line[3:] for line in _read("/proc/self/cgroup").splitlines() if line.startswith("0::")), None)
-    folder = Path("/sys/fs/cgroup", (own or "/").lstrip("/"))
-    v2 = own is not None and (folder / "cgroup.controllers").exists()
-    memory = "memory" in _read(folder / "cgroup.controllers").split()
-    return {"v2": v2, "delegated": v2 and memory and os.access(folder, os.W_OK)}
+    """Whether cgroup v2 is there, and whether we can have a group with limits in it: one is made, and removed."""
+    from smol_kernel.executors.launchers.cgroup import delegated
+
+    group = delegated(Limits())
+    if group is not None:
+        group.close()
+    v2 = any(line.startswith("0::") for line in _read("/proc/self/cgroup").splitlines())
+    return {"v2": v2 and "cgroup2" in _read("/proc/self/mounts"), "delegated": group is not None}
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
