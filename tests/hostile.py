@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+
 _JS = "(top.__pwn=top.__pwn||[]).push('NAME'),fetch('URL',{mode:'no-cors'})"  # no space: attributes need no quotes
 
 # Loads of HTML elements and attributes.
@@ -162,3 +165,18 @@ def pieces(base: str, *kinds: str) -> dict[str, str]:
         for kind in kinds or all_kinds
         for name, piece in all_kinds[kind].items()
     }
+
+
+_SNIPPETS = r"""
+` `` ``` ~~~ $ $5 $x$ $$ \ \( \) \[ \] \\[ \\] \begin{a} \end{a} \ref{x} { } @@0@@ &#36; &dollar; | |-|-| > - ! ] [
+[a](//e) ![x](//e) <img/src=//e> <a/href=//e> <!-- --> <pre> www.e.org http://e.org a `\[` `\begin{a}` `![x](//e)`
+# * 1.
+""".split()  # noqa: SIM905 - as a list it is a page long
+_SNIPPETS += [" at 0x1234", "\n", "\n\n", " ", "    ", "\t", "[b]: //e", "\n```\n", "\n```python\n", "\n````\n", "\n> "]
+
+
+def puzzles(seed: int, count: int) -> Iterator[str]:
+    """Texts that confuse readers of Markdown about what is code, what a formula, and what neither."""
+    chance = random.Random(seed)
+    for _ in range(count):
+        yield "".join(chance.choices(_SNIPPETS, k=chance.randrange(2, 25)))

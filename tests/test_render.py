@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import random
 import re
 from dataclasses import replace
 
@@ -365,7 +364,7 @@ def test_markdown_of_a_model_loads_nothing_and_leads_nowhere(text):
     "piece", ["~~~a\n", "```" + "a" * 1_000, "`a`$", "<", "](", "$a", "www", "```\n", "\n", "- > ```a\n"]
 )
 def test_long_markdown_takes_no_time_that_grows_with_its_square(piece):
-    assert safe_markdown(piece * (1_000_000 // len(piece)))
+    assert safe_markdown(piece * (1_000_000 // len(piece)) + "x")
 
 
 @pytest.mark.parametrize("html", ["<div>", "<dd><li>", "<div><!--</div>-->", "<b><p>", "<table>", "<td><tr>"])
@@ -374,48 +373,15 @@ def test_html_that_stands_in_itself_too_deep_is_not_parsed(html):
     assert "deep" in shown or "x" in shown
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_whatever_pieces_a_model_puts_together_load_nothing(seed):
-    chance = random.Random(seed)
-    pieces = [
-        "`",
-        "``",
-        "```",
-        "~~~",
-        "$",
-        "$5",
-        "$x$",
-        "$$",
-        "\\",
-        "\\(",
-        "|",
-        "|-|-|",
-        ">",
-        "-",
-        "!",
-        "]",
-        "[",
-        "[a](//e)",
-        "![x](//e)",
-        "<img/src=//e>",
-        "<a/href=//e>",
-        "a",
-    ]
-    pieces += ["\n", "\n\n", " ", "    ", "[b]: //e", "<!--", "-->", "<pre>", "www.e.org", "http://e.org"]
-    render = mistune.create_markdown(escape=False, plugins=["table", "url", "footnotes", "task_lists"])
-    for _ in range(200):
-        text = "".join(chance.choices(pieces, k=chance.randrange(2, 25)))
-        assert not re.findall(r"<(?:img|a)\b", render(safe_markdown(text))), text
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("It fell from $5 to $4.50.", "It fell from `$5` to `$4.50.`"),
         ("With $a^2 + b$ and more", "With `$a^2 + b$` and more"),
-        ("Only $5", "Only $5"),
+        ("Only $5", "Only &#36;5"),
         ("`$a` and `$b`", "`$a` and `$b`"),
-        ("\\\\(x\\\\)", "`\\\\(`x\\\\)"),
+        ("\\\\(x\\\\)", "\\\\\u2060(x\\\\\u2060)"),
+        ("`$$` and `\\\\[`", "`$\u2060$` and `\\\\\u2060[`"),
         ("`df[df.a<b]` is <b>", "`df[df.a<b]` is &#60;b>"),
     ],
 )

@@ -22,6 +22,7 @@ from smol_kernel.render.markdown import (
     beside_markdown,
     fenced,
     files_markdown,
+    in_words,
     note_markdown,
     plan_markdown,
     run_markdown,
@@ -121,7 +122,7 @@ def _rows(transcript: Transcript) -> Iterator[NotebookNode]:
             yield _markdown(f"between-{place}", _between(step))
             continue
         count += 1
-        words = f"**{step.number}.** {safe_markdown(step.thought or step.title)}"
+        words = in_words(f"**{step.number}.**", safe_markdown(step.thought or step.title))
         words = "\n\n".join([words, *map(note_markdown, step.beforehand)])
         if step.code and step.status in _RAN:
             part = part_of(step) if step.final else None

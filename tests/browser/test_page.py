@@ -11,11 +11,16 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from hostile import pieces
+from hostile import pieces, puzzles
 from lab import WAIT_MS, NotebookPage
 from listener import Listener
 from nbconvert import HTMLExporter
 from playwright.sync_api import expect
+
+from smol_kernel.events import Output
+from smol_kernel.render.markdown import run_markdown, safe_markdown
+from smol_kernel.render.records import StepRecord
+from smol_kernel.render.transcript import Transcript
 
 pytestmark = pytest.mark.browser
 
@@ -39,6 +44,24 @@ LOOK = """parts => {
     found: [...handlers, ...live, ...loading, ...styled, ...sheets, ...links].map(one => one.outerHTML.slice(0, 200)),
     shown: inside('*').length,
   };
+}"""
+
+RENDER = """async (panel, texts) => {
+  // As a cell of Markdown is; formulas are set once it is on the page.
+  const rendermime = panel.content.rendermime, page = document.createElement('div'), found = [];
+  document.body.append(page);
+  for (const text of texts) {
+    const renderer = rendermime.createRenderer('text/markdown');
+    await renderer.renderModel(rendermime.createModel({ data: { 'text/markdown': text } }));
+    page.replaceChildren(renderer.node);
+    await rendermime.latexTypesetter.typeset(renderer.node);
+    found.push([...renderer.node.querySelectorAll('*')]
+      .filter(part => part.matches('img,mjx-container,script,iframe,.jp-RenderedMermaid')
+                      || (part.matches('a[href]') && !/^(#|mailto:)/.test(part.getAttribute('href'))))
+      .map(part => part.outerHTML.slice(0, 200)));
+  }
+  page.remove();
+  return found;
 }"""
 
 SENTINEL = """async ([base, name]) => {
@@ -128,8 +151,8 @@ def replies(all_pieces):
                       "    except Exception as error: print(error)\n" + comments),
         ("It fails.", f"complain(piece=every)  # {every[0]}"),
         (every[1], f"def f():\n    {every!r}\n    raise KeyError(*pieces.values())\nf()"),
-        (every[2], "import pandas as pd\n"
-                "final_answer(pd.DataFrame({piece: [piece] for piece in [*pieces.values()][:40]}, index=[every[:300]]))"),
+        (every[2], "import pandas as pd\ntable = {piece: [piece] for piece in list(pieces.values())[:40]}\n"
+                   "final_answer(pd.DataFrame(table, index=[every[:300]]))"),
         (words, f"final_answer({words!r})"),
     ]  # fmt: skip
     return [f"{thought}\n<code>\n{code}\n</code>" for thought, code in actions]
@@ -208,6 +231,25 @@ def test_raw_in_a_trusted_notebook_the_pieces_do_get_out(lab, context, listener)
     assert dialogs == ["alert"]
 
 
+def test_jupyterlab_reads_markdown_as_we_do(lab, context):
+    lab.write("markdown.ipynb", [""])
+    tab = NotebookPage(context, lab, "markdown.ipynb")
+    texts = [*pieces("http://127.0.0.1:9").values(), *puzzles(1, 400)]
+    safe = list(map(safe_markdown, texts))
+    safe += [run_markdown(Transcript(task="t", rows=[a_step(number), a_step(number + 1)])) for number in range(200)]
+    assert [(text, found) for text, found in zip(safe, tab.ask(RENDER, safe), strict=True) if found] == []
+    raw = "".join(tab.ask(RENDER, ["\n\n".join(text for text in texts if text.startswith(("!", "$")))])[0])
+    assert "<img" in raw
+    assert "mjx-container" in raw
+
+
+def a_step(seed):
+    """A step with puzzles in all its words."""
+    thought, code, error, text = puzzles(seed, 4)
+    output = Output(channel="stdout", text=text)
+    return StepRecord(1, thought=thought, code=code * (seed % 2), error_type="E", error=error, outputs=[output])
+
+
 def test_nothing_that_model_or_child_wrote_loads_or_runs(lab, context, listener, screenshot, tmp_path):
     all_pieces, gate = pieces(listener.base), lab.notebooks / "hostile-gate"
     given = {"pieces": all_pieces, "replies": replies(all_pieces)}
@@ -245,7 +287,7 @@ def test_nothing_that_model_or_child_wrote_loads_or_runs(lab, context, listener,
 
     for name in ("hostile.ipynb", "hostile-export.ipynb"):
         lab.end_sessions()
-        again = NotebookPage(context, lab, name, workspace=name)
+        again = NotebookPage(context, lab, name, workspace=name.partition(".")[0])
         watched.assert_harmless(again.page)
         trust(again)
         watched.assert_harmless(again.page)
