@@ -147,7 +147,7 @@ def replies(all_pieces):
         (every[0], SHOW + "\ngate()"),
         ("It goes on.", OTHER + "\nimport sys\nprint(*pieces.values(), file=sys.stderr)\nevery"),
         (every[0], "class Evil(Exception): pass\nEvil.__name__ = every[:90]\nraise Evil(every)"),
-        ("It calls.", "for piece in pieces.values():\n    say(piece=piece)\n    try: complain(piece=piece)\n"
+        ("It calls.", "for piece in [*pieces.values()][::3]:\n    say(piece=piece)\n    try: complain(piece=piece)\n"
                       "    except Exception as error: print(error)\n" + comments),
         ("It fails.", f"complain(piece=every)  # {every[0]}"),
         (every[1], f"def f():\n    {every!r}\n    raise KeyError(*pieces.values())\nf()"),
@@ -250,6 +250,7 @@ def a_step(seed):
     return StepRecord(1, thought=thought, code=code * (seed % 2), error_type="E", error=error, outputs=[output])
 
 
+@pytest.mark.timeout(400)
 def test_nothing_that_model_or_child_wrote_loads_or_runs(lab, context, listener, screenshot, tmp_path):
     all_pieces, gate = pieces(listener.base), lab.notebooks / "hostile-gate"
     given = {"pieces": all_pieces, "replies": replies(all_pieces)}
@@ -257,9 +258,10 @@ def test_nothing_that_model_or_child_wrote_loads_or_runs(lab, context, listener,
     lab.write("hostile.ipynb", [
         HOSTILE.replace("GATE", str(gate)),
         "%%agent --model m --in pieces\n" + "\n".join(all_pieces.values()),
+        "%agent export first.ipynb",
         "%%agent --model m --in pieces\nOnce more.",
+        "%agent export second.ipynb",
         "%%py\n" + f"pieces = {all_pieces!r}\n{SHOW}{OTHER}",
-        "%agent export hostile-export.ipynb",
     ])  # fmt: skip
     tab = NotebookPage(context, lab, "hostile.ipynb")
     watched = Watched(context, listener)
@@ -267,37 +269,38 @@ def test_nothing_that_model_or_child_wrote_loads_or_runs(lab, context, listener,
     tab.run(0)
 
     tab.start(1)
-    expect(tab.cell(1).locator(".smol-view")).to_contain_text("waiting for gate")
+    view = tab.cell(1).locator(".smol-view")
+    expect(view).to_contain_text("waiting for gate")
     watched.assert_harmless(tab.page)  # while it runs
+    view.evaluate("view => view.scrollIntoView()")
     screenshot(tab.page, "hostile-running")
     gate.touch()
     tab.wait_for_end(1)
     watched.assert_harmless(tab.page)
-    for source in ("%%agent --model m --in pieces\nOnce more.", "%%py", "%agent export"):
+    for source in ("%agent export first", "%%agent --model m --in pieces\nOnce more.", "%agent export second", "%%py"):
         (index,) = [number for number, text in enumerate(tab.sources()) if text.startswith(source)]
         tab.run(index)
         assert not [output for output in tab.cells()[index]["outputs"] if output["output_type"] == "error"]
     written = [cell["source"] for cell in tab.cells() if "smol" in cell["metadata"] and cell["cell_type"] == "markdown"]
     assert len(max(written, key=len)) > 10_000
     watched.assert_harmless(tab.page)
-    tab.scroll_to(1)
-    screenshot(tab.page, "hostile-finished")
+    tab.output(1).last.evaluate("output => output.scrollIntoView()")
+    screenshot(tab.page, "hostile-account")
     tab.save()
     tab.page.close()
 
-    for name in ("hostile.ipynb", "hostile-export.ipynb"):
+    for name in ("hostile", "first"):
         lab.end_sessions()
-        again = NotebookPage(context, lab, name, workspace=name.partition(".")[0])
+        again = NotebookPage(context, lab, f"{name}.ipynb", workspace=name)
         watched.assert_harmless(again.page)
         trust(again)
         watched.assert_harmless(again.page)
-        screenshot(again.page, f"{name}-trusted")
+        screenshot(again.page, f"hostile-{name}-trusted")
         again.page.close()
-
+    for name in ("hostile", "first", "second"):
         page = context.new_page()
-        html = HTMLExporter().from_filename(str(lab.notebooks / name))[0]
-        (tmp_path / "page.html").write_text(html)
+        (tmp_path / "page.html").write_text(HTMLExporter().from_filename(str(lab.notebooks / f"{name}.ipynb"))[0])
         page.goto(f"file://{tmp_path / 'page.html'}")
         watched.assert_harmless(page)
-        screenshot(page, f"{name}-page")
+        screenshot(page, f"hostile-{name}-page")
         page.close()
