@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from smol_kernel.errors import ConfigError, MissingDependencyError
+from smol_kernel.memory.untrusted import inert
 
 HTTP_TIMEOUT = 30.0
 """Seconds to connect, and to send."""
@@ -158,7 +159,8 @@ def seconds(value: Any, name: str) -> float | None:
 
 
 def plain_text(text: str, limit: int) -> str:
-    """Text of a server without escape sequences, control and bidi characters, cut to `limit` characters."""
+    """Text of a server without escape sequences, control and bidi characters and marks of speakers, cut to `limit`
+    characters."""
     text = _ANSI.sub("", text[: limit * 2])
-    text = "".join(c for c in text if c.isprintable() or c in "\n\t")
+    text = inert("".join(c for c in text if c.isprintable() or c in "\n\t"))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
