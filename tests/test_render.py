@@ -451,7 +451,7 @@ def test_a_run_is_printed_as_it_happens():
     places = [text.index(words) for words in (
         "Which decade?", "m/1 · not isolated · at most 5 steps", SCRIPTED, "1. Look first.", "> print(df.shape)",
         "(3, 2)", "1.0 s · 1,204 tokens", "2. Yearly means", "KeyError: 'date'", "3. By the index",
-        "▸ unit('co2') → 'ppm'", "[plot, 640 x 480]", "Answer", "1980s", "done · 3 steps",
+        "▸ unit('co2') → 'ppm'", "[plot, 640 x 480]", "Answer", "1980s", "done · not isolated · 3 steps",
     )]  # fmt: skip
     assert places == sorted(places)
     assert "\x1b" not in text

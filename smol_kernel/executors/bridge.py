@@ -1,7 +1,6 @@
 """The host end of tool calls: checks what the child asks for, makes the call, yields its events, answers.
 
-An action (`action.py`) has one bridge. Nothing the child sends is trusted: a request is decoded strictly, and checked
-against the tool's schema, before anything happens.
+An action has one bridge. A request is decoded strictly and checked against the schema before anything happens.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class Call:
     """A call under way."""
 
     id: str
-    number: Any
+    number: int | None
     """The child's own id of the request."""
     tool: str
     work: Callable[[], Any]
@@ -125,18 +124,18 @@ class Bridge:
 
     def answer(self, asked: Asked) -> Iterator[Event]:
         """Meet one request of the child: at once, or in the pool."""
-        request: Any = asked.request
-        number = request.get("id") if isinstance(request, dict) else None
-        if number is not None and "leaving" in request:  # the child ends as soon as all that it put out has arrived
+        request, number = asked.request, asked.number
+        ours = isinstance(request, dict)  # a genuine input() of the kernel's own says nothing of us
+        if ours and (number is None or "leaving" in request):  # the child ends once all that it put out has arrived
             self._client.reply(number, {"ok": True})
             return
         try:
             if self._stopped():
                 raise Refused("the action is being stopped", "RuntimeError")
             if number is None or "input" in request:
-                call, event = self._person(asked, number)
+                call, event = self._person(asked)
             else:
-                call, event = self._tool(request)
+                call, event = self._tool(number, request)
         except Refused as refusal:
             self._client.reply(number, _failure(list(refusal.kinds), str(refusal)))
             return
@@ -256,23 +255,25 @@ class Bridge:
         self._news.put(news)
         self._client.wake()
 
-    def _new_call(self, number: Any, tool: str, work: Callable[[], Any], pooled: bool, secret: bool = False) -> Call:
+    def _new_call(
+        self, number: int | None, tool: str, work: Callable[[], Any], pooled: bool, secret: bool = False
+    ) -> Call:
         name = self._next_id()
         here = not pooled and self._elsewhere is None
         emitted = Emitted(name, self._news.put if here else self._tell, self._client.wake)
         return Call(name, number, tool, work, emitted, pooled, secret)
 
-    def _person(self, asked: Asked, number: Any) -> tuple[Call, ToolCalled]:
+    def _person(self, asked: Asked) -> tuple[Call, ToolCalled]:
         if self._ask_person is None:
             raise Refused("nobody is there to answer input(): work with what the task and the tools give", "EOFError")
         ask, prompt, password = self._ask_person, asked.prompt, asked.password
-        call = self._new_call(number, "input", lambda: ask(prompt, password), pooled=False, secret=password)
+        call = self._new_call(asked.number, "input", lambda: ask(prompt, password), pooled=False, secret=password)
         name = "getpass" if password else "input"
         return call, ToolCalled(
             call=call.id, tool="input", args=[prompt], summary=f"{name}({_argument(prompt)})", blocking=True
         )
 
-    def _tool(self, request: dict[str, Any]) -> tuple[Call, ToolCalled]:
+    def _tool(self, number: int, request: dict[str, Any]) -> tuple[Call, ToolCalled]:
         name, raw_args, raw_kwargs = (request.get(key) for key in ("tool", "args", "kwargs"))
         if not isinstance(name, str) or not isinstance(raw_args, list) or not isinstance(raw_kwargs, dict):
             raise Refused("a malformed request", "RuntimeError")
@@ -287,11 +288,10 @@ class Bridge:
             if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
                 raise MalformedValue("keyword arguments are a dict")
             _check(tool, args, kwargs)
-        except (MalformedValue, TypeError, ValueError) as error:
-            kinds = [kind.__name__ for kind in type(error).__mro__]
-            raise Refused(f"{error}", *kinds) from None
+        except Exception as error:  # noqa: BLE001 - boundary: values of many types, whose own methods run
+            raise Refused(f"{error}", *(kind.__name__ for kind in type(error).__mro__)) from None
         pooled = bool(getattr(tool, "threaded", False) or getattr(tool, "is_async", False))
-        call = self._new_call(request["id"], name, lambda: tool(*args, **kwargs), pooled)
+        call = self._new_call(number, name, lambda: tool(*args, **kwargs), pooled)
         parts = [*map(_argument, args), *(f"{key}={_argument(value)}" for key, value in kwargs.items())]
         summary = _cut(f"{name}({', '.join(parts)})")
         return call, ToolCalled(

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, fixed, in_columns, one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import NO_FORMULAS, clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
 from smol_kernel.render.text import is_trouble, note_text, remark_text, run_name
-from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript, model_label
+from smol_kernel.render.transcript import STATES, UNBOXED, Row, Transcript, model_label
 
 __all__ = ["account_html", "answer_html", "is_open", "row_html", "step_html"]
 
@@ -69,7 +70,7 @@ def account_html(transcript: Transcript) -> str:
     rows = "".join(row_html(row, times=False) for row in transcript.rows)
     plain_steps = all(isinstance(row, StepRecord) and not row.has_more for row in transcript.rows)
     style = STYLE if plain_steps else STYLE + MORE_STYLE
-    content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}"
+    content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}{_files(transcript)}"
     return fixed(f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>')
 
 
@@ -78,6 +79,14 @@ def answer_html(transcript: Transcript) -> str:
     if transcript.state == "running" and not transcript.answered:
         return ""
     return f'<div class="smol-final">{_ending(transcript) or "<p>No answer.</p>"}</div>'
+
+
+def _files(transcript: Transcript) -> str:
+    def code(text: str) -> str:
+        return f"<code>{escape(text)}</code>"
+
+    told = files_text(transcript, name=code, command=code)
+    return f'<div class="smol-final"><p><small>{told}</small></p></div>' if told else ""
 
 
 def _ending(transcript: Transcript, brief: bool = False) -> str:
@@ -98,12 +107,17 @@ def _head(transcript: Transcript) -> str:
     word, kind = STATES.get(transcript.state, (transcript.state, "warn"))
     model = model_label(transcript.model, transcript.scripted)
     chips = "".join(
-        f'<i class="smol-bare"> · </i><span class="smol-chip{kind}">{escape(chip)}</span>'
-        for chip, kind in ((plain(model), ""), (transcript.isolation_words, ""), (word, f" smol-{kind}"))
+        f'<i class="smol-bare"> · </i><span class="smol-chip{f" smol-{kind}" if kind else ""}">{escape(chip)}</span>'
+        for chip, kind in ((plain(model), ""), isolation_chip(transcript), (word, kind))
     )
-    note = f'<p class="smol-note">{SCRIPTED}</p>' if transcript.scripted else ""
+    note = "".join(f'<p class="smol-note{" smol-mark" * (mark == UNBOXED)}">{mark}</p>' for mark in transcript.marks)
     task = escape(shorten(plain(transcript.task).strip(), characters=2_000))
     return f'<div class="smol-head"><strong class="smol-task">{task}</strong>{chips}</div>{note}'
+
+
+def isolation_chip(transcript: Transcript) -> tuple[str, str]:
+    """How the run is boxed in words, and the colour they are drawn in."""
+    return f"{'⚠ ' * transcript.unboxed}{transcript.isolation_words}", "bad" * transcript.unboxed
 
 
 def _body(step: StepRecord, times: bool) -> Iterator[str]:
@@ -151,7 +165,7 @@ def _run(run: Transcript, times: bool, brief: bool, heading: str = "") -> str:
     task = f'<p class="smol-task">{escape(shorten(plain(run.task).strip(), characters=2_000))}</p>'
     rows = "".join(_brief(row) if brief else row_html(row, times=times) for row in run.rows)
     answer = _ending(run, brief)
-    answer = f'<div class="smol-final">{answer}</div>' if answer else ""
+    answer = (f'<div class="smol-final">{answer}</div>' if answer else "") + _files(run)
     return (
         f'<details class="smol-sub"{" open" if run.state == "running" else ""}>'
         f'<summary class="smol-call">{heading}{facts} · {chip}</summary>'

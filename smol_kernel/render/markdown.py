@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import fixed, in_columns, plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.text import call_text, error_text, note_text, output_text, remark_text, run_name
-from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript
+from smol_kernel.render.transcript import STATES, Row, Transcript
 
 _ACTIVE = re.compile(
     r"<(?=[A-Za-z/!?])"  # HTML, and links in angle brackets
@@ -98,8 +99,7 @@ def account_markdown(transcript: Transcript) -> str:
     state = STATES.get(transcript.state, (transcript.state,))[0]
     facts = " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state]))
     task = " ".join(plain(transcript.task).split())
-    blocks = [f"**{safe_markdown(task)}**", safe_markdown(facts)]
-    blocks += [SCRIPTED] * transcript.scripted
+    blocks = [f"**{safe_markdown(task)}**", safe_markdown(facts), *transcript.marks]
     for row in transcript.rows:
         blocks += _row(row)
     return "\n\n".join(blocks + _ending(transcript))
@@ -146,7 +146,17 @@ def _ending(transcript: Transcript) -> list[str]:
         blocks += [f"**{transcript.answer_label}**", _words(transcript.answer_text or "None")]
     elif transcript.state != "running" and not told:
         blocks.append("No answer.")
-    return blocks
+    return [*blocks, *files_markdown(transcript)]
+
+
+def files_markdown(transcript: Transcript) -> list[str]:
+    """The files of a run as a paragraph; none without files."""
+    told = files_text(transcript, name=_span, command=_span)
+    return [told] if told else []
+
+
+def _span(text: str) -> str:
+    return safe_markdown(text) if "`" in text else f"`{text}`"
 
 
 def _row(row: Row) -> list[str]:

@@ -21,6 +21,7 @@ from smol_kernel.events import Output
 from smol_kernel.render.markdown import (
     beside_markdown,
     fenced,
+    files_markdown,
     in_words,
     note_markdown,
     plan_markdown,
@@ -31,7 +32,7 @@ from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, is_base64, shown_html, without_formulas
 from smol_kernel.render.text import call_text, error_text, output_text
-from smol_kernel.render.transcript import SCRIPTED, STATES, Transcript
+from smol_kernel.render.transcript import STATES, Transcript
 from smol_kernel.runs.answer import defined
 from smol_kernel.runs.script import Part, part_of, read_names, settle_end
 
@@ -97,7 +98,7 @@ def _opening(transcript: Transcript) -> str:
     state = STATES.get(transcript.state, (transcript.state,))[0]
     facts = " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state]))
     blocks = [f"# {safe_markdown(title)}", safe_markdown(rest.strip()), f"A run of an agent: {safe_markdown(facts)}."]
-    blocks += [SCRIPTED] * transcript.scripted
+    blocks += transcript.marks
     needs = _needs(transcript)
     if needs:
         blocks.append("To run this notebook again, first define what the run was given:\n\n" + "\n".join(needs))
@@ -160,6 +161,7 @@ def _closing(transcript: Transcript) -> Iterator[NotebookNode]:
     if transcript.answered and (not shown or isinstance(transcript.answer, str)):
         text = shorten(plain(transcript.answer_text).strip("\n"), characters=100_000) or "None"
         blocks.append(f"**{transcript.answer_label}**\n\n" + safe_markdown(text))
+    blocks += files_markdown(transcript)
     if blocks:
         yield _markdown("answer", "\n\n".join(blocks))
 
@@ -248,6 +250,7 @@ def _metadata(transcript: Transcript) -> dict[str, Any]:
             "model": transcript.model,
             "scripted": transcript.scripted,
             "isolation": transcript.isolation,
+            "unboxed": transcript.unboxed,
             "state": transcript.state,
             "seconds": totals.seconds,
             "input_tokens": totals.input_tokens,

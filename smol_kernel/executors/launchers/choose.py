@@ -20,4 +20,8 @@ def launch(python: str | Path | None, cwd: str | Path | None, settings: BoxSetti
         from smol_kernel.executors.launchers.box import BoxedChild
 
         return BoxedChild(python, cwd, settings)
+    if sys.platform == "darwin":
+        from smol_kernel.executors.launchers.seatbelt import SeatbeltChild
+
+        return SeatbeltChild(python, cwd, settings)
     raise BoxUnavailableError(f"no box can be built on {sys.platform}: {OPT_OUT}")

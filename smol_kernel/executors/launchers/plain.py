@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,10 @@ class PlainChild:
     reconnect = True
     """Whether the client may dial again: the sockets appear while the child boots."""
 
-    def __init__(self, python: str | Path | None = None, cwd: str | Path | None = None) -> None:
+    def __init__(
+        self, python: str | Path | None = None, cwd: str | Path | None = None, notices: Sequence[str] = ()
+    ) -> None:
+        self.notices = list(notices)
         if not hasattr(os, "killpg"):
             raise ExecutorError("the child kernel needs unix sockets and process groups: on Windows, use WSL")
         self._lock = threading.Lock()
@@ -100,12 +104,12 @@ class PlainChild:
         with open(self._folder / "stderr", "wb") as errors:
             try:
                 self._process = subprocess.Popen(
-                    [python, "-c", PRELUDE, str(read_end), "-f", str(file), *OPTIONS],
+                    self._command(python, [str(read_end), "-f", str(file), *OPTIONS]),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                     cwd=cwd,
-                    env=child_environment(dict(os.environ), self._folder),
+                    env=self._environment(),
                     pass_fds=(read_end,),
                     start_new_session=True,
                 )
@@ -117,6 +121,13 @@ class PlainChild:
             finally:
                 os.close(read_end)
 
+    def _command(self, python: str, arguments: list[str]) -> list[str]:
+        """What to start: the interpreter with PRELUDE, which takes the arguments."""
+        return [python, "-c", PRELUDE, *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return child_environment(dict(os.environ), self._folder)
+
     @property
     def pid(self) -> int:
         """Process id, which is also the id of the child's process group."""
@@ -126,6 +137,17 @@ class PlainChild:
         """Whether the process still runs."""
         with self._lock:
             return not self._ended and _running(self._process)
+
+    def ending(self) -> str:
+        """How the process ended."""
+        if not hasattr(os, "waitid"):
+            return ""
+        with contextlib.suppress(ChildProcessError):
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if ended is not None:
+                code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                return f" ({ending(code)})"
+        return ""
 
     def connected(self) -> None:
         """Remove the folder: open sockets do without, and nobody else can connect any more."""
@@ -190,12 +212,21 @@ def _connection(folder: Path) -> dict[str, Any]:
 
 
 def short_folder() -> Path:
-    """A new folder of mode 0700. The path of a unix socket is limited to some 100 bytes."""
+    """A new folder of mode 0700, its path without links. That of a unix socket is limited to some 100 bytes."""
     folder = tempfile.mkdtemp(prefix="smol-")
-    if len(os.fsencode(folder)) + len("/k-1") > _MAX_SOCKET_PATH:
+    if len(os.path.realpath(os.fsencode(folder))) + len("/k-1") > _MAX_SOCKET_PATH:
         os.rmdir(folder)
         folder = tempfile.mkdtemp(prefix="smol-", dir="/tmp")
-    return Path(folder)
+    return Path(os.path.realpath(folder))
+
+
+def ending(code: int) -> str:
+    """How a process ended whose exit code is this; below 0 the number of a signal."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
 
 
 def pid_descriptor(pid: int) -> int | None:
