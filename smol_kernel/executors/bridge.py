@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-import json
 import queue
-import reprlib
 import threading
 import time
 from collections import deque
@@ -23,9 +21,11 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
 from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.one_line import argument, brief, cut
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
-from smol_kernel.executors.values import MalformedValue, NotPortable, decode, describe, encode
+from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode
+from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
 from smol_kernel.tools.records import to_plain
@@ -85,7 +85,7 @@ class Outcome:
     @property
     def words(self) -> str:
         """What the error says."""
-        return shorten(message(self.error), MAX_ERROR) if self.error else ""
+        return shorten(redacted(message(self.error)), MAX_ERROR) if self.error else ""
 
 
 class Bridge:
@@ -270,7 +270,7 @@ class Bridge:
         call = self._new_call(asked.number, "input", lambda: ask(prompt, password), pooled=False, secret=password)
         name = "getpass" if password else "input"
         return call, ToolCalled(
-            call=call.id, tool="input", args=[prompt], summary=f"{name}({_argument(prompt)})", blocking=True
+            call=call.id, tool="input", args=[prompt], summary=f"{name}({argument(prompt)})", blocking=True
         )
 
     def _tool(self, number: int, request: dict[str, Any]) -> tuple[Call, ToolCalled]:
@@ -292,8 +292,8 @@ class Bridge:
             raise Refused(f"{error}", *(kind.__name__ for kind in type(error).__mro__)) from None
         pooled = bool(getattr(tool, "threaded", False) or getattr(tool, "is_async", False))
         call = self._new_call(number, name, lambda: tool(*args, **kwargs), pooled)
-        parts = [*map(_argument, args), *(f"{key}={_argument(value)}" for key, value in kwargs.items())]
-        summary = _cut(f"{name}({', '.join(parts)})")
+        parts = [*map(argument, args), *(f"{key}={argument(value)}" for key, value in kwargs.items())]
+        summary = cut(f"{name}({', '.join(parts)})")
         return call, ToolCalled(
             call=call.id, tool=name, args=raw_args, kwargs=raw_kwargs, summary=summary, blocking=not pooled
         )
@@ -344,11 +344,12 @@ def _perform(call: Call) -> Outcome:
             value = call.work()
             if inspect.isawaitable(value):
                 value = coroutines.wait(value, call.begun)
+        value = redacted(value)
         try:
             encoded = encode(to_plain(value), limit=RESULT_LIMIT)
         except NotPortable as error:
             raise TypeError(f"{call.tool}() gave a result that cannot cross to the child: {error}") from error
-        return Outcome(call, encoded, _brief(value, 120))
+        return Outcome(call, encoded, brief(value, 120))
     except KeyboardInterrupt as error:
         if not call.pooled:
             raise
@@ -363,38 +364,8 @@ def _outcome(call: Call, outcome: Any, error: BaseException | None) -> Outcome:
 
 
 def _told(error: BaseException) -> str:
-    return _cut(f"{type(error).__name__}: {message(error)}")
+    return cut(redacted(f"{type(error).__name__}: {message(error)}"))
 
 
 def _failure(kinds: list[str], message: str) -> dict[str, Any]:
     return {"ok": False, "kinds": kinds or ["RuntimeError"], "error": message}
-
-
-class _Repr(reprlib.Repr):
-    """Python's own way to write simple values, at any depth, shortened; others are described, without an address."""
-
-    def repr_instance(self, x: Any, level: int) -> str:
-        """What is said of a value of any class."""
-        return repr(x) if isinstance(x, bool | float | complex) else describe(x)
-
-
-_REPR = _Repr()
-
-
-def _brief(value: Any, length: int = 60, quote: Callable[[str], str] = repr) -> str:
-    """A value in one line: as Python writes it if it is simple, else described."""
-    if isinstance(value, str):
-        return quote(value if len(value) <= length else f"{value[: length - 1]}…")
-    if value is None or isinstance(value, bool | int | float | list | tuple | dict | set):
-        with suppress(Exception):  # any class's own methods run here; an int can be too long to write down
-            return _cut(_REPR.repr(value), length)
-    return _cut(describe(value), length)
-
-
-def _argument(value: Any) -> str:
-    return _brief(value, quote=lambda text: json.dumps(text, ensure_ascii=False))
-
-
-def _cut(text: str, length: int = 200) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from smol_kernel.errors import ModelError
+from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.models.media import image_bytes, image_url
 
@@ -115,7 +116,7 @@ def get_tool_json_schema(tool: Tool) -> dict[str, Any]:
     type, `image` and `audio` are strings. What may be left out is not among the required.
     """
     required = [name for name in tool.inputs if name not in tool.optional_inputs]
-    properties = {name: _json_schema(spec) for name, spec in tool.inputs.items()}
+    properties = {name: _json_schema(redacted(spec)) for name, spec in tool.inputs.items()}
     return {
         "type": "function",
         "function": {

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from smol_kernel.errors import ConfigError, MissingDependencyError
+from smol_kernel.memory.known_secrets import keep_secret
 from smol_kernel.memory.untrusted import inert
 
 HTTP_TIMEOUT = 30.0
@@ -108,6 +109,7 @@ def _stdio_spec(parameters: Any) -> ServerSpec:
     args = [arg for arg in parameters.args if not arg.startswith("-") and "=" not in arg and len(arg.split()) == 1]
     subject = os.path.basename(args[0].partition("?")[0]) if args else ""
     label = f"{os.path.basename(parameters.command)} {subject}".strip()
+    keep_secret(parameters.env or {})
     return ServerSpec(label=label[:100], transport="stdio", stdio=parameters)
 
 
@@ -128,6 +130,7 @@ def _http_spec(given: Mapping[str, Any]) -> ServerSpec:
     headers = given.get("headers") or {}
     if not isinstance(headers, Mapping) or not all(isinstance(each, str) for pair in headers.items() for each in pair):
         raise ConfigError('the MCP server\'s "headers" have to be a dict of strings')
+    keep_secret({"headers": headers, **{f"{name}_KEY": value for name, value in parse_qsl(parts.query)}})
     shown_host = f"[{host}]" if ":" in host else host
     label = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{parts.path}"
     return ServerSpec(

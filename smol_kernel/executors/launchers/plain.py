@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, ExecutorError
+from smol_kernel.memory.known_secrets import SECRET_NAME
 
 PRELUDE = """\
 import os, signal, sys
@@ -57,11 +58,6 @@ OPTIONS = (
     "--Completer.use_jedi=False",
     "--IPKernelApp.log_level=CRITICAL",
     "--InteractiveShellApp.exec_PYTHONSTARTUP=False",
-)
-_SECRET = re.compile(
-    r"PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|KEY\d*$|_KEY_|AUTH(?!OR)|CREDENTIAL|COOKIE|BEARER|SIGNATURE|SESSION_?ID"
-    r"|(^|_)(PASS|PWD?|PAT|PEM|DSN|JWT|SK)\d*$|WEBHOOK|CONNECTION_STRING",
-    re.IGNORECASE,
 )
 _HARMLESS = ("PWD", "OLDPWD")
 _PASSWORD_IN_URL = re.compile(r"://[^/\s]*:[^/\s]*@")
@@ -189,7 +185,7 @@ def child_environment(environment: dict[str, str], folder: Path) -> dict[str, st
     kept = {
         name: value
         for name, value in environment.items()
-        if name in _HARMLESS or not (_SECRET.search(name) or _PASSWORD_IN_URL.search(value))
+        if name in _HARMLESS or not (SECRET_NAME.search(name) or _PASSWORD_IN_URL.search(value))
         if not _NOT_INHERITED.match(name)
     }
     return {
