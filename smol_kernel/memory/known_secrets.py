@@ -7,9 +7,12 @@ would pass; a tool that wants to tell a key can.
 
 from __future__ import annotations
 
+import itertools
+import operator
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 SECRET_NAME = re.compile(
@@ -22,6 +25,7 @@ SHORTEST = 12
 """Characters; what is shorter may stand in any text by chance."""
 INSTEAD = "(a secret of the host)"
 _IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
+_HOLDING = frozenset({str, dict, list, tuple})  # what is looked into
 _MOST_PARTS = 10_000  # of a value that is looked through
 _OPEN_HEADERS = (
     "accept",
@@ -63,27 +67,31 @@ def redacted(value: Any) -> Any:
 
 def _known() -> Iterable[str]:
     for name, value in os.environ.items():
-        _given.update(_IN_URL.findall(value))
-        if SECRET_NAME.search(name) and not value.startswith(("/", "~", ".")):  # PWD, and where a key lies, are none
-            _given.add(value)
+        _given.update(_in_variable(name, value))
     return {secret for secret in _given if len(secret) >= SHORTEST}
+
+
+@lru_cache(maxsize=1_000)  # they are looked at with each call of a tool
+def _in_variable(name: str, value: str) -> tuple[str, ...]:
+    found = tuple(_IN_URL.findall(value))
+    is_secret = SECRET_NAME.search(name) and not value.startswith(
+        ("/", "~", ".")
+    )  # PWD, and where a key lies, are none
+    return (value, *found) if is_secret else found
 
 
 def _walk(value: Any, secrets: list[str], room: list[int]) -> Any:
     """`value` without the secrets; the same object where it holds none."""
-    if type(value) is str:
+    kind = type(value)
+    if kind is str:
         for secret in secrets:
             value = value.replace(secret, INSTEAD)
         return value
-    if type(value) not in (dict, list, tuple) or room[0] <= 0:
+    if kind not in _HOLDING or room[0] <= 0:
         return value
     room[0] -= len(value)
-    if type(value) is dict:
-        flat = [each for item in cast("dict[Any, Any]", value).items() for each in item]
-        changed = [_walk(each, secrets, room) for each in flat]
-        made: Any = dict(zip(changed[::2], changed[1::2], strict=True))
-    else:
-        flat = list(cast("list[Any]", value))
-        changed = [_walk(each, secrets, room) for each in flat]
-        made = type(value)(changed)
-    return value if all(new is old for new, old in zip(changed, flat, strict=True)) else made
+    flat = list(itertools.chain.from_iterable(value.items()) if kind is dict else value)
+    changed = [_walk(each, secrets, room) if type(each) in _HOLDING else each for each in flat]
+    if all(map(operator.is_, changed, flat)):
+        return value
+    return dict(zip(changed[::2], changed[1::2], strict=True)) if kind is dict else kind(changed)
