@@ -74,7 +74,7 @@ def test_structured_calls_can_be_read_in_the_history():
         {"name": "add", "arguments": {"a": 1}},
     ]
     assert '"é"' in call.text
-    assert seen.text == "Observation:\nfound\n</observation>"
+    assert seen.text == "Observation:\nfound"
 
 
 def test_an_error_asks_for_another_way_unless_there_is_no_step_left():
@@ -90,7 +90,7 @@ def test_what_a_callback_edits_is_what_the_next_request_shows():
     step.observations, step.observations_images = "a table", None
     assert [message.text for message in step.to_messages()] == [
         CODE["model_output"],
-        "Observation:\na table\n</observation>",
+        "Observation:\na table",
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from smol_kernel.errors import AgentError, AgentExecutionError, AgentMaxStepsError
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message, text_of
 from smol_kernel.memory.monitoring import AgentLogger, LogLevel
-from smol_kernel.memory.untrusted import END, inert
+from smol_kernel.memory.untrusted import Outside, inert
 from smol_kernel.memory.usage import Timing, TokenUsage
 
 _RETRY = "Do it in another way now: the same again would fail again."
@@ -158,11 +158,12 @@ class ActionStep(MemoryStep):
             images: list[dict[str, Any]] = [{"type": "image", "image": image} for image in self.observations_images]
             messages.append(ChatMessage(role=MessageRole.USER, content=images))
         if self.observations is not None:
-            messages.append(_from_outside("Observation", self.observations))
+            messages.append(_told(Outside(f"Observation:\n{inert(self.observations)}")))
         if self.error is not None:
-            advice = "" if isinstance(self.error, AgentMaxStepsError) else _RETRY
-            ours = not isinstance(self.error, AgentExecutionError)  # says what is wrong with the reply, and is heeded
-            messages.append(_from_outside("Error", self.error.message, advice, "" if ours else END))
+            said = f"Error:\n{inert(self.error.message)}"
+            # what is wrong with a reply we say ourselves, and it is to be heeded
+            said = Outside(said) if isinstance(self.error, AgentExecutionError) else said
+            messages.append(_told(said, "" if isinstance(self.error, AgentMaxStepsError) else _RETRY))
         return messages
 
 
@@ -248,10 +249,8 @@ class AgentMemory:
             _replay(step, logger, detailed)
 
 
-def _from_outside(head: str, text: str, advice: str = "", end: str = END) -> ChatMessage:
-    """A message that holds `text`, the mark that ends it, and `advice` behind that: each a part of its own."""
-    texts = [f"{head}:\n{inert(text)}", *filter(None, (end, advice))]
-    return ChatMessage(MessageRole.TOOL_RESPONSE, [{"type": "text", "text": part} for part in texts])
+def _told(*texts: str) -> ChatMessage:
+    return ChatMessage(MessageRole.TOOL_RESPONSE, [{"type": "text", "text": text} for text in filter(None, texts)])
 
 
 def _replay(step: MemoryStep, logger: AgentLogger, detailed: bool) -> None:

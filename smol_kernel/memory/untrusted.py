@@ -10,7 +10,14 @@ import re
 from functools import lru_cache
 
 END = "</observation>"
-"""Stands behind such text, on a line of its own."""
+"""Stands behind such text in a request, on a line of its own."""
+
+
+class Outside(str):
+    """Text of a message that is from outside, with its head: what is made of it for a request ends with `END`."""
+
+    __slots__ = ()
+
 
 _MARK = re.compile(
     r"<(?=\s{0,9}/?\s{0,9}(?i:observation)\b"

@@ -29,7 +29,6 @@ _DOLLARS = re.compile(  # with the backslashes before them: behind one, a backti
     rf"\\*\$(?:{_JOINER}\$)?(?=\S)[^$`\n]*(?<=\S)\$(?:{_JOINER}\$)?(?!\d)"  # as pandoc tells a formula from two prices
     rf"|\\*\$[\d.,{_JOINER}]*"
 )
-_LONE = re.compile(r"\\*\$")
 
 
 def safe_markdown(text: str) -> str:
@@ -69,7 +68,7 @@ def _inactive(lines: list[str]) -> str:
     for place in range(0, len(parts), 2):
         part = _ACTIVE.sub(lambda match: "".join(f"&#{ord(character)};" for character in match[0]), parts[place])
         part = part if has_spans else part.replace("`", "&#96;")
-        parts[place] = _LONE.sub("&#36;", part) if alone else _DOLLARS.sub(lambda match: f"`{match[0]}`", part)
+        parts[place] = part if alone else _DOLLARS.sub(lambda match: f"`{match[0]}`", part)
     return "".join(parts)
 
 
