@@ -88,10 +88,7 @@ def test_an_error_asks_for_another_way_unless_there_is_no_step_left():
 def test_what_a_callback_edits_is_what_the_next_request_shows():
     step = action(**CODE, observations="a very long table", observations_images=["i"])
     step.observations, step.observations_images = "a table", None
-    assert [message.text for message in step.to_messages()] == [
-        CODE["model_output"],
-        "Observation:\na table",
-    ]
+    assert [message.text for message in step.to_messages()] == [CODE["model_output"], "Observation:\na table"]
 
 
 def test_a_task_brings_what_was_given_with_it():

@@ -68,7 +68,7 @@ def redacted(value: Any) -> Any:
 def _known() -> Iterable[str]:
     for name, value in os.environ.items():
         _given.update(_in_variable(name, value))
-    return {secret for secret in _given if len(secret) >= SHORTEST}
+    return {secret for secret in _given.copy() if len(secret) >= SHORTEST}  # other threads may add to it
 
 
 @lru_cache(maxsize=1_000)  # they are looked at with each call of a tool
