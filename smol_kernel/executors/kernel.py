@@ -161,7 +161,7 @@ class KernelExecutor(PythonExecutor):
         `answer`. One is passed if its value is true. Checks leave no names behind and cannot call tools; time limit
         and stop are those of an action. Raises as `run` does.
         """
-        told: list[tuple[bool, str]] = []
+        found: list[tuple[bool, str]] = []
         with self._alone():
             client, pressed = self._reach()
             why = "stopped before it began"
@@ -170,10 +170,10 @@ class KernelExecutor(PythonExecutor):
                 action = self._action(client)
                 pressed = yield from self._follow(action, lambda: client.check(expressions, copy))
                 report = action.reply.report if action.reply else {}
-                told = verdicts(report)
+                found = verdicts(report)
                 why = why_ended(action) if action.reason or action.died else told(report, "error", 2_000)
         for place, expression in enumerate(expressions):
-            ok, reason = told[place] if place < len(told) else (False, f"could not be tried to its end: {why}")
+            ok, reason = found[place] if place < len(found) else (False, f"could not be tried to its end: {why}")
             yield Checked(check=expression, ok=ok, reason=reason)
         if pressed is not None:
             raise pressed

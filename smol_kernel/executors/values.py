@@ -118,13 +118,12 @@ class _Encoder:
         kind = type(value)
         if kind is list or kind is dict:
             return self.container(value)
-        plain = value is None or kind is bool
         if kind is str:
             plain = _is_text(value)
         elif kind is float:
             plain = math.isfinite(value)
-        elif kind is int:
-            plain = value.bit_length() < 64
+        else:
+            plain = value.bit_length() < 64 if kind is int else value is None or kind is bool
         if plain:
             self.spend(len(value.encode()) + 2 if isinstance(value, str) else len(repr(value)))
         return value if plain else self.tagged(value)

@@ -1,4 +1,4 @@
-"""ZeroMQ, as local kernels speak it: four connections and one selector, which sees the child end and a wake-up call too."""
+"""ZeroMQ, as local kernels speak it: four connections and one selector, which also sees the child end and a wake-up."""
 
 from __future__ import annotations
 

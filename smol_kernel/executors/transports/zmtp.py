@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 CHUNK = 1 << 16
 """Bytes to read at once."""
+MAX_READ = 8 << 20
+"""Bytes to read before something else is looked at; as much is read as there is, for the sake of the order."""
 MAX_PARTS = 64
 """Parts of a message."""
 MAX_UNSENT = 256 << 20
@@ -109,18 +111,24 @@ class Wire:
 
     def read(self) -> list[list[bytes]]:
         """The messages of which the end has come, each its parts. Raises Broken; sets `ended` once no more can come."""
+        messages: list[list[bytes]] = []
+        done = 0
+        while done < MAX_READ and self._receive():
+            done += self._held.counts[-1]
+            if sum(self._held.counts) >= self._held.need:
+                complete, self._held = self._parsed(self._held)
+                messages += complete
+        self.flush()  # what had to wait for the peer's greeting
+        return messages
+
+    def _receive(self) -> bool:
+        """Fill the buffer a little more; tells whether something came."""
         held = self._held
         filled = sum(held.counts)
         held.counts[:] = [filled]
         if filled == len(held.buffer):
             held.buffer = held.buffer + bytes(max(CHUNK, min(filled, held.need - filled)))
-        if not self._transfer(held.counts, "recv_into", memoryview(held.buffer)[filled:]):
-            return []
-        if sum(held.counts) < held.need:
-            return []
-        messages, self._held = self._parsed(held)
-        self.flush()  # what had to wait for the peer's greeting
-        return messages
+        return self._transfer(held.counts, "recv_into", memoryview(held.buffer)[filled:])
 
     def close(self) -> None:
         """Close it; more than once is fine."""
@@ -175,7 +183,7 @@ class Wire:
         return messages, _Held(bytearray(rest) + bytes(CHUNK), [len(rest)], need, parts, size)
 
     def _greet(self, data: memoryview) -> int:
-        if data[0] != 0xFF or data[9] != 0x7F or data[10] < 3 or data[12:32] != _GREETING[12:32]:
+        if data[0] != 0xFF or data[9] != 0x7F or data[10] < 3 or bytes(data[12:32]) != _GREETING[12:32]:
             raise Broken("it does not speak ZMTP 3")
         self._greeted = True
         return len(_GREETING)
