@@ -72,7 +72,7 @@ class RunStarted(Event):
     continues: str | None = None
     """Run id of the previous run of the same conversation."""
     isolation: str
-    """How the child is boxed; "none" means not at all."""
+    """How the child is boxed; "none" means not at all, "tools" that what the model writes is not run as code."""
     max_steps: int
     system_prompt: str
     tools: list[str] = field(default_factory=list)
@@ -240,7 +240,8 @@ class FilesMade(Event):
     """
 
     files: list[dict[str, Any]] = field(default_factory=list)
-    """`path` below the working folder, `bytes`, and `change`: "made", "changed" or "removed"."""
+    """`path` below the working folder, fit to show; `bytes`; `change`: "made", "changed" or "removed"; and for what is
+    no regular file `type`: "link", "pipe", "socket" or "device"."""
     more: int = 0
     """How many others there are that are not listed."""
 

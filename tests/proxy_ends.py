@@ -78,6 +78,16 @@ def everything(connection) -> bytes:
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
+def read_until(connection, end: bytes) -> bytes:
+    """What comes until it ends so."""
+    read = b""
+    while not read.endswith(end):
+        if not (byte := connection.recv(1)):
+            raise ConnectionError(f"ended after {read!r}")
+        read += byte
+    return read
+
+
 def say(proxy, request: str | bytes) -> str:
     """What the proxy answers to these bytes, until it closes."""
     with connected(proxy) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import struct
 import threading
 import tracemalloc
 import urllib.error
@@ -21,6 +22,7 @@ from proxy_ends import (
     no_proxy_of_the_machine,
     proxied,
     raw_server,
+    read_until,
     say,
     tunnel,
 )
@@ -81,12 +83,9 @@ def test_a_body_passes_alone_and_a_second_request_is_dropped(kind, waits):
     got = []
 
     def serve(connection):
-        read = b""
-        while b"\r\n\r\n" not in read:
-            read += connection.recv(65536)
+        read = read_until(connection, b"\r\n\r\n")
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while not read.endswith(passed[-5:].encode()):
-            read += connection.recv(65536)
+        read += read_until(connection, passed[-5:].encode())
         connection.sendall(b"HTTP/1.1 200 OK\r\nKeep-Alive: 5\r\n a: b\r\nX: 1\r\n\r\nbody")
         ended.wait()
         connection.shutdown(socket.SHUT_WR)
@@ -209,6 +208,13 @@ def test_a_host_that_does_not_answer():
         with proxied(web.url().split("/")[2]) as proxy:
             assert say(proxy, f"GET {web.url('/cut')} HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 502 ")
 
+    def reset(connection):
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with raw_server(reset) as port, proxied(f"127.0.0.1:{port}") as proxy:
+        assert say(proxy, f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 502 ")
+
 
 @pytest.mark.parametrize(
     "answer", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + PIECE * 2]
@@ -271,9 +277,7 @@ def test_a_tunnel_carries_both_ways_with_bounded_memory():
 
 def test_bodies_stream_both_ways_with_bounded_memory():
     def serve(connection):
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += connection.recv(1)
+        read_until(connection, b"\r\n\r\n")
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         left = MEBIBYTES << 20
         while left:

@@ -11,7 +11,18 @@ import sys
 
 import httpx
 import pytest
-from proxy_ends import by_urllib, connected, echo, everything, no_proxy_of_the_machine, proxied, raw_server, say, tunnel
+from proxy_ends import (
+    by_urllib,
+    connected,
+    echo,
+    everything,
+    no_proxy_of_the_machine,
+    proxied,
+    raw_server,
+    read_until,
+    say,
+    tunnel,
+)
 from web_server import Answer, WebServer
 
 from smol_kernel.errors import ConfigError
@@ -170,9 +181,7 @@ def test_the_users_own_proxy_carries_what_is_on_the_list(monkeypatch):
     got = []
 
     def serve(connection):
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += connection.recv(1)
+        head = read_until(connection, b"\r\n\r\n")
         got.append(head.decode())
         if head.startswith(b"CONNECT"):
             connection.sendall(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nfirst ")
@@ -217,9 +226,10 @@ def test_the_users_own_proxy_is_not_asked_for_this_machine_nor_for_no_proxy(monk
 )
 def test_a_proxy_of_the_user_that_cannot_be_used_is_told_at_once(monkeypatch, url):
     monkeypatch.setenv("HTTPS_PROXY", url)
-    with socket.socket() as listener, pytest.raises(ConfigError, match="HTTPS_PROXY") as raised:
+    listener = socket.socket()
+    with pytest.raises(ConfigError, match="HTTPS_PROXY") as raised:
         AllowProxy(listener, ["example.org"])
-    assert "secret" not in str(raised.value)
+    assert "secret" not in str(raised.value) and listener.fileno() == -1
 
 
 # A network namespace of its own, as a box has one

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 from functools import cache
 
 import pytest
@@ -325,6 +326,15 @@ def test_the_launcher(stand_in, monkeypatch, tmp_path):
     assert reads(text, os.__file__) and reads(text, pytest.__file__)
     literals = {condition[1] for form in named(text, "process-exec") for condition in form[2:]}
     assert {python, os.path.realpath(python)} <= literals
+
+
+def test_an_interpreter_that_is_not_there_leaves_nothing_behind(stand_in, monkeypatch, tmp_path):
+    places = tmp_path / "places"
+    places.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(places))
+    with pytest.raises(ConfigError, match="nowhere"):
+        SeatbeltChild(python=tmp_path / "nowhere", settings=BoxSettings())
+    assert list(places.iterdir()) == []
 
 
 def test_a_working_folder_that_holds_the_home_is_not_shown(stand_in, monkeypatch, tmp_path):

@@ -24,6 +24,9 @@ ANOTHER_CHANNEL = 0.02
 
 MANY = 200
 """Readings that wait, above which nothing is waited for."""
+BACKLOG = 15_000
+"""Messages of a child that may wait unread, more than the queues hold. One that has sent as many since its time was up
+is still at it."""
 
 Reason = Literal["interrupted", "timeout"]
 
@@ -82,6 +85,7 @@ class Action:
         self._heard = False  # something printed, since the last call
         self._started = self._idle = self._quiet = self._ended = False
         self._half_at = self._interrupts_at = 0.0
+        self._since_timeout = 0  # messages read since its time was up
         self._interrupts = 0
         self.reply: Replied | None = None
         self.died: str | None = None
@@ -124,6 +128,8 @@ class Action:
                 self._mind()
                 readings = self._client.receive(self._request, self._patience())
                 self._quiet = not readings
+                if self._late:
+                    self._since_timeout += len(readings)
                 if self._quiet:
                     yield from self.observer.release()
                 self._readings.extend(readings)
@@ -176,12 +182,17 @@ class Action:
             return True
         return bool(self._half_at) and self._quiet and time.monotonic() - self._half_at > OTHER_HALF
 
+    @property
+    def _late(self) -> bool:
+        return self.timeout is not None and self.clock.seconds >= self.timeout
+
     def _mind(self) -> None:
-        """Interrupt or kill, if it is time. A timeout counts once nothing the child sent is left to read."""
+        """Interrupt or kill, if it is time. A timeout counts once nothing is left to read of what the child sent in its
+        time."""
         if self.reason is None:
             if self._stop_wanted():
                 self.reason = "interrupted"
-            elif self.timeout is not None and self._quiet and self.clock.seconds >= self.timeout:
+            elif self._late and (self._quiet or self._since_timeout > BACKLOG):
                 self.reason = "timeout"
         if self.reason is None or not (self._started or self.clock.seconds > OTHER_HALF):
             return  # an interrupt that comes before the action has begun is lost

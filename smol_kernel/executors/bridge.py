@@ -1,7 +1,6 @@
 """The host end of tool calls: checks what the child asks for, makes the call, yields its events, answers.
 
-An action (`action.py`) has one bridge. Nothing the child sends is trusted: a request is decoded strictly, and checked
-against the tool's schema, before anything happens.
+An action has one bridge. A request is decoded strictly and checked against the schema before anything happens.
 """
 
 from __future__ import annotations

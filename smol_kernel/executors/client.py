@@ -177,8 +177,7 @@ class KernelClient:
         try:
             return self._transport.receive(timeout)
         except ChildDiedError as error:
-            how = self._child.ending()
-            raise ChildDiedError(f"{error} ({how})" if how else str(error)) from None
+            raise ChildDiedError(f"{error}{self._child.ending()}") from None
 
     def refuse_stale(self, asked: Asked) -> None:
         """Answer a call of a thread that an earlier action left behind."""

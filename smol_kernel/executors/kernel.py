@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from smol_kernel.executors.imports import check_imports
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, told
-from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended
+from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import NotPortable, encode, encode_input
 
@@ -64,8 +65,8 @@ class KernelExecutor(PythonExecutor):
         mounts: Sequence[str | Path | Mount] = (),
         limits: Mapping[str, Any] | Limits | None = None,
     ) -> None:
-        self._settings = settings_for(box, network, allow_hosts, mounts, limits)
-        self.isolation = self._settings.words if self._settings else "none"
+        self.settings = settings_for(box, network, allow_hosts, mounts, limits)
+        """Those of the box; None: no box."""
         if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
             raise ConfigError(f"timeout_seconds {timeout_seconds!r}: give seconds above 0, or None for no limit")
         self.timeout_seconds = timeout_seconds
@@ -96,6 +97,11 @@ class KernelExecutor(PythonExecutor):
         self._call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
         self._stop = threading.Event()
         self._in_use = threading.Lock()
+
+    @property
+    def isolation(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - the settings say it
+        """How the child is boxed; "none" means not at all."""
+        return self.settings.words if self.settings else "none"
 
     # what the loop uses
 
@@ -134,8 +140,7 @@ class KernelExecutor(PythonExecutor):
             forbidden = None if self._stop.is_set() else self._forbidden(code)
             if forbidden is None:
                 client, pressed = self._reach()
-            while self._notices:
-                yield Notice(text=self._notices.pop(0))
+            yield from self._tell_notices()
             if forbidden is not None:
                 ended = ActionFinished(status="error", error_type="ImportError", error=forbidden, names=self.names())
             elif client is None:
@@ -146,11 +151,12 @@ class KernelExecutor(PythonExecutor):
                 pressed = yield from self._follow(
                     action, lambda: client.execute(code, action.number, self.max_print_outputs_length)
                 )
-                ended = finished(action, self.names())
+                ended = with_hint(finished(action, self.names()), self.settings, str(self.cwd or os.getcwd()))
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
+            yield from self._tell_notices()
             ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []
-        yield ended
+        yield from self.made_files.news(ended)
         if pressed is not None:
             raise pressed
 
@@ -161,7 +167,7 @@ class KernelExecutor(PythonExecutor):
         `answer`. One is passed if its value is true. Checks leave no names behind and cannot call tools; time limit
         and stop are those of an action. Raises as `run` does.
         """
-        found: list[tuple[bool, str]] = []
+        seen: list[tuple[bool, str]] = []
         with self._alone():
             client, pressed = self._reach()
             why = "stopped before it began"
@@ -170,10 +176,10 @@ class KernelExecutor(PythonExecutor):
                 action = self._action(client)
                 pressed = yield from self._follow(action, lambda: client.check(expressions, copy))
                 report = action.reply.report if action.reply else {}
-                found = verdicts(report)
+                seen = verdicts(report)
                 why = why_ended(action) if action.reason or action.died else told(report, "error", 2_000)
         for place, expression in enumerate(expressions):
-            ok, reason = found[place] if place < len(found) else (False, f"could not be tried to its end: {why}")
+            ok, reason = seen[place] if place < len(seen) else (False, f"could not be tried to its end: {why}")
             yield Checked(check=expression, ok=ok, reason=reason)
         if pressed is not None:
             raise pressed
@@ -254,8 +260,9 @@ class KernelExecutor(PythonExecutor):
         from smol_kernel.executors.launchers.choose import launch
         from smol_kernel.executors.transports.zmq import ZmqTransport
 
-        child = launch(self.python, self.cwd, self._settings)
-        self._notices = list(child.notices)
+        child = launch(self.python, self.cwd, self.settings)
+        self.made_files.begin(child, self.cwd)
+        self._notices = child.notices
         client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
@@ -315,6 +322,7 @@ class KernelExecutor(PythonExecutor):
             try:
                 self._drop()
                 self._lost = []  # it is meant
+                self.made_files.begin_afresh()
             finally:
                 self._in_use.release()
         elif (client := self._client) is not None:
@@ -327,6 +335,7 @@ class KernelExecutor(PythonExecutor):
         if self._end_child is not None:
             self._end_child()
             self._end_child = None
+            self.made_files.child_ended()
 
     def _look_up(self, type: str, content: dict[str, Any]) -> dict[str, Any] | None:
         """Ask an idle child; None if there is none, or no answer."""
@@ -340,6 +349,10 @@ class KernelExecutor(PythonExecutor):
             self._in_use.release()
 
     # one action
+
+    def _tell_notices(self) -> Iterator[Event]:
+        while self._notices:
+            yield Notice(text=self._notices.pop(0))
 
     def _forbidden(self, code: str) -> str | None:
         """Why the code may not run for what it imports."""

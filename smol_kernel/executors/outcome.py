@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.client import Replied
+from smol_kernel.executors.launchers.hints import hint
+from smol_kernel.executors.launchers.settings import BoxSettings
 from smol_kernel.executors.observation import MAX_PLAIN, clean, told, truncate
 from smol_kernel.executors.values import MalformedValue, decode
 
@@ -61,6 +64,18 @@ def finished(action: Action, known: list[str]) -> ActionFinished:
         traceback=told(error, "traceback", MAX_ERROR),
         **common,
     )
+
+
+def with_hint(ended: ActionFinished, settings: BoxSettings | None, cwd: str | None) -> ActionFinished:
+    """The same, and where the box may have caused the error a sentence on that. Without a box nothing is added."""
+    if settings is None or ended.status != "error":
+        return ended
+    said = hint(ended.error_type, ended.error, settings, cwd)
+    if said is None:
+        return ended
+    if ended.traceback:
+        return replace(ended, traceback=f"{ended.traceback}\n{said}")
+    return replace(ended, error=f"{ended.error}\n{said}")
 
 
 def why_ended(action: Action) -> str:

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from smol_kernel.errors import AgentToolCallError, AgentToolExecutionError
+from smol_kernel.errors import AgentToolCallError, AgentToolExecutionError, BoxUnavailableError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
@@ -95,7 +95,8 @@ class ToolCalls:
     def run(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> Iterator[Event]:
         """Make `calls` of `tools`; yields what happens as it happens, ActionFinished last.
 
-        Raises AgentToolCallError or AgentToolExecutionError, before any is made, for a call that cannot be.
+        Raises AgentToolCallError or AgentToolExecutionError, before any is made, for a call that cannot be, and
+        BoxUnavailableError if a tool found that no box can be had: that does not get better by trying.
         """
         begun, self.outputs, self._images = time.monotonic(), {}, {}
         self._arrivals = arrivals = queue.SimpleQueue[Any]()
@@ -215,6 +216,8 @@ class ToolCalls:
                     summary=said[:200],
                     seconds=time.monotonic() - (made.started or time.monotonic()),
                 )
+                if isinstance(error, BoxUnavailableError):
+                    raise error
         return errors
 
     def _submit(self, made: _Made, arrivals: queue.SimpleQueue[Any], thread: ToolThread) -> None:

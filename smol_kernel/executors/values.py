@@ -195,10 +195,8 @@ class _Encoder:
 
 
 class Decoder:
-    """One walk down encoded data. It may come from an enemy: everything in it is checked.
-
-    `trusted` allows pickles as well and is for the child alone. `weight` is in the end what MAX_WEIGHT limits.
-    """
+    """One walk down encoded data, in which everything is checked. `trusted` allows pickles as well and is for the child
+    alone. `weight` is in the end what MAX_WEIGHT limits."""
 
     def __init__(self, trusted: bool = False) -> None:
         self.trusted, self.weight, self.depth = trusted, 0, 0

@@ -25,16 +25,81 @@ from PIL import Image
 
 from smol_kernel.executors.values import encode
 
-TAGS = (
-    "int float complex bytes str tuple set frozenset dict datetime time date timedelta Decimal UUID Path PurePath "
-    "remote ndarray scalar image DataFrame Series Timestamp Timedelta NA Table pickle object os.system"
-).split()
-DTYPES = (
-    "<f8 <i8 >i4 |b1 <U3 |S4 <U0 |O |V8 <f3 <c16 M8[ns] <M8[25s] <m8[D] <M8[generic] int64 Int64 float64 bool boolean "
-    "string str object category complex128 datetime64[ns] datetime64[ns,UTC] timedelta64[ns] Sparse[object] period[D] "
-    "int64[pyarrow] string[pyarrow] list<item:int64>[pyarrow] dictionary<values=string,indices=int32>[pyarrow] "
-    "timestamp[ns,tz=UTC][pyarrow] extension<x>[pyarrow] decimal128(5,2)[pyarrow] interval[int64]"
-).split() + ["datetime64[ns, Europe/Berlin]", "datetime64[ns, dateutil//etc/passwd]", "datetime64[s, ../../etc/passwd]"]
+TAGS = [
+    "int",
+    "float",
+    "complex",
+    "bytes",
+    "str",
+    "tuple",
+    "set",
+    "frozenset",
+    "dict",
+    "datetime",
+    "time",
+    "date",
+    "timedelta",
+    "Decimal",
+    "UUID",
+    "Path",
+    "PurePath",
+    "remote",
+    "ndarray",
+    "scalar",
+    "image",
+    "DataFrame",
+    "Series",
+    "Timestamp",
+    "Timedelta",
+    "NA",
+    "Table",
+    "pickle",
+    "object",
+    "os.system",
+]
+DTYPES = [
+    "<f8",
+    "<i8",
+    ">i4",
+    "|b1",
+    "<U3",
+    "|S4",
+    "<U0",
+    "|O",
+    "|V8",
+    "<f3",
+    "<c16",
+    "M8[ns]",
+    "<M8[25s]",
+    "<m8[D]",
+    "<M8[generic]",
+    "int64",
+    "Int64",
+    "float64",
+    "bool",
+    "boolean",
+    "string",
+    "str",
+    "object",
+    "category",
+    "complex128",
+    "datetime64[ns]",
+    "datetime64[ns,UTC]",
+    "timedelta64[ns]",
+    "Sparse[object]",
+    "period[D]",
+    "int64[pyarrow]",
+    "string[pyarrow]",
+    "list<item:int64>[pyarrow]",
+    "dictionary<values=string,indices=int32>[pyarrow]",
+    "timestamp[ns,tz=UTC][pyarrow]",
+    "extension<x>[pyarrow]",
+    "decimal128(5,2)[pyarrow]",
+    "interval[int64]",
+    "datetime64[ns, Europe/Berlin]",
+    "datetime64[ns, dateutil//etc/passwd]",
+    "datetime64[s, ../../etc/passwd]",
+]
 WORDS = [
     *("", "a", "$", "v", "x" * 3000, "\0", "\ud800", "\udfff\ud800", "\U0001f388", "é" * 50, "../../etc/passwd"),
     *("UTC", "Europe/Berlin", "Europe", "dateutil//etc/passwd", "tzlocal()", "Etc/GMT+99", "posixrules", "localtime"),

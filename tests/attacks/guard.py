@@ -86,7 +86,7 @@ sys.addaudithook(_hook)
 
 
 class Peak:
-    """The most memory that the process had since `begin`, in bytes above what it had then; 0 where it cannot be told."""
+    """The most memory that the process had since `begin`, in bytes above what it had then; 0 if it cannot be told."""
 
     def begin(self) -> None:
         """Count anew (https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html)."""

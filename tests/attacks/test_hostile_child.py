@@ -1,26 +1,19 @@
-"""A child that speaks the protocol to harm its host: what random data (`test_fuzz`) found, and what it would not find."""
+"""A child that speaks the protocol to harm its host: what random data (`test_fuzz`) found, and what it would not."""
 
 from __future__ import annotations
 
 import json
-import random
-import struct
 import threading
-import zlib
 from collections import Counter
 
-import fuzz
-import guard
 import pytest
 from peer import DONE, IDLE, Peer, message
 
-from smol_kernel.errors import ChildDiedError
-from smol_kernel.events import Output, ToolCalled, ToolReturned
+from smol_kernel.events import ToolCalled, ToolReturned
 from smol_kernel.executors import outcome
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.bridge import Bridge
 from smol_kernel.executors.observation import Observer
-from smol_kernel.executors.values import MalformedValue, decode
 from smol_kernel.tools import Tool, tool
 
 MEBIBYTE = 1 << 20

@@ -30,7 +30,7 @@ class Child(Protocol):
         ...
 
     def ending(self) -> str:
-        """How the process ended, in few words for the end of a sentence; empty if nobody knows."""
+        """How the process ended and why that may be, to follow "it ended by itself"; empty if nobody knows."""
         ...
 
     def alive(self) -> bool:

@@ -64,9 +64,9 @@ def outside(settings: dict[str, Any], control: socket.socket) -> None:
     user, group = os.getuid(), os.getgid()
     owner = None
     os.umask(0o022)
-    if user == 0:
-        owner = unused_user()
-    else:
+    if user == 0 and (ranges := user_ranges()) != [(0, 1)]:
+        owner = unused_user(ranges)
+    else:  # or as root of a user namespace that has no other user
         begin("user namespace")
         calls.unshare(calls.NEWUSER)
         calls.map_user(settings["ids"], user, group)
@@ -117,6 +117,7 @@ def first(settings: dict[str, Any], control: socket.socket, owner: int | None, w
             os.setresgid(owner, owner, owner)
             os.setresuid(owner, owner, owner)
             calls.set_dumpable(True)  # else the maps below are not ours to write
+            begin("user namespace")
             calls.unshare(calls.NEWUSER)
             calls.map_user(settings["ids"], owner, owner)
         die_with_outside(waiting)
@@ -169,11 +170,15 @@ def die_with_outside(waiting: int) -> None:
         os._exit(FAILED)
 
 
-def unused_user() -> int:
-    """A user id that nobody has, of those that exist in this user namespace."""
+def user_ranges() -> list[tuple[int, int]]:
+    """The user ids that exist in this user namespace: the first of each range, and how many."""
     with open("/proc/self/uid_map") as lines:
-        ranges = [[int(word) for word in line.split()] for line in lines]
-    start, _, count = max(ranges, key=lambda each: each[2])
+        return [(int(start), int(count)) for start, _, count in (line.split() for line in lines)]
+
+
+def unused_user(ranges: list[tuple[int, int]]) -> int:
+    """A user id that nobody has, of those that exist."""
+    start, count = max(ranges, key=lambda each: each[1])
     low, high = (1 << 30, (1 << 31) - 2) if count > 1 << 31 else (start + count // 2, start + count - 1)
     return low + int.from_bytes(os.urandom(4), "big") % max(1, high - low)
 

@@ -126,13 +126,8 @@ class Root:
         self.mapped(path, lower)
         mode = stat.S_IMODE(os.stat(lower).st_mode) | 0o700
         mask = self.own(f"mask{self.overlays}", mode)
-        shown = [each for each, *_ in (*self.settings["binds"], *self.settings["mounts"])]
-        covered: list[str] = []
         for name in masks:
-            if any(each.startswith(f"{path}/{name}/") for each in shown):
-                covered.append(name)  # something below it is shown
-            elif f"{path}/{name}" not in shown:
-                self.mask(lower, mask, name)
+            self.mask(lower, mask, name)
         layers = [os.open(each, os.O_PATH | os.O_DIRECTORY) for each in (mask, lower)]
         options = "lowerdir=/proc/self/fd/{}:/proc/self/fd/{}"
         if writable:
@@ -144,8 +139,6 @@ class Root:
             made = None
         options = options.format(*layers) + ",redirect_dir=nofollow" + ("" if whole_system() else ",userxattr")
         calls.mount("overlay", folder(target), "overlay", SAFE | (0 if writable else calls.RDONLY), options)
-        for number, name in enumerate(covered):
-            calls.mount(self.own(f"cover{self.overlays}-{number}"), f"{target}/{name}", None, calls.BIND)
         for layer in layers:
             os.close(layer)
         return made

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import BoxUnavailableError, ConfigError, ExecutorError
+from smol_kernel.executors.launchers.cgroup import Cgroup, delegated
+from smol_kernel.executors.launchers.hints import hint_of_death
 from smol_kernel.executors.launchers.plain import CHANNELS, OPTIONS, ending, pid_descriptor, short_folder
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
 from smol_kernel.executors.launchers.view import CONNECTION_FILE, view
@@ -60,8 +62,9 @@ file system leads to them. There is no debugger, whose socket dials the shell's,
 
 REMEDIES = {
     "user namespace": "This system lets ordinary users make no user namespaces. On Ubuntu 23.10 and later: "
-    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for this Python with `userns,`. On Debian: "
-    "sudo sysctl -w kernel.unprivileged_userns_clone=1. Elsewhere: sudo sysctl -w user.max_user_namespaces=10000",
+    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for this Python with "
+    "`userns,`. On Debian: sudo sysctl -w kernel.unprivileged_userns_clone=1. Elsewhere: "
+    "sudo sysctl -w user.max_user_namespaces=10000",
     "namespaces": "In a container, its runtime has to allow namespaces: for Docker --security-opt seccomp=unconfined "
     "--security-opt apparmor=unconfined --cap-add SYS_ADMIN, or run as an ordinary user under rootless Podman",
     "mounts: /proc": "The container masks parts of /proc, which keeps a fresh one from being mounted: for Docker "
@@ -95,6 +98,7 @@ class BoxedChild:
         self.notices: list[str] = []
         """What the user should know of this box."""
         self._proxy: Any = None
+        self._cgroup: Cgroup | None = None
         self._first: int | None = None
         """Descriptor of the box's first process, with which all others end."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -156,6 +160,9 @@ class BoxedChild:
             there.close()
             os.close(life)
         self.descriptor = pid_descriptor(self._process.pid)
+        self._cgroup = delegated(self.settings.limits)
+        if self._cgroup is not None:  # while it still waits for its settings
+            self._cgroup.add(self._process.pid)
         try:
             assert self._process.stdin is not None
             with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
@@ -195,7 +202,11 @@ class BoxedChild:
         from smol_kernel.executors.launchers.proxy import AllowProxy
 
         self._open.remove(listener)
-        self._proxy = AllowProxy(socket.socket(fileno=listener), self.settings.allow_hosts)
+        self._proxy = AllowProxy(
+            socket.socket(fileno=listener),
+            self.settings.allow_hosts,
+            lambda host: self.notices.append(f"The child kernel asked for {host}, which is not an allowed host."),
+        )
         self._proxy.start()
 
     # the Child protocol
@@ -219,7 +230,10 @@ class BoxedChild:
                 code = self._process.wait(1)
             except subprocess.TimeoutExpired:
                 return ""  # it has closed its sockets, and runs on
-        return ending(128 - code if code > 128 else code)
+            full = self._cgroup is not None and self._cgroup.oom_killed()
+        how = f" ({ending(128 - code if code > 128 else code)})"
+        why = hint_of_death(code, self.settings, full)
+        return f"{how}. {why.rstrip('.')}" if why else how
 
     def connected(self) -> None:
         """Remove the folder: open sockets do without, and nobody else can connect any more."""
@@ -262,6 +276,8 @@ class BoxedChild:
                     self._process.wait()
             if self._proxy is not None:
                 self._proxy.close()
+            if self._cgroup is not None:
+                self._cgroup.close()
             for descriptor in self._open:
                 os.close(descriptor)
             self._open, self.upper = [], None

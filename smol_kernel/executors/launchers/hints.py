@@ -205,9 +205,12 @@ def hint(error_type: str | None, message: str | None, settings: BoxSettings, cwd
 def hint_of_death(exit_code: int | None, settings: BoxSettings, out_of_memory: bool = False) -> str | None:
     """Why a boxed child may have died; None if nothing of the box is known to end one so.
 
-    `exit_code` is as a shell tells it, 128 and the number of the signal (None: not known); `out_of_memory` says that
-    the system killed a process of the box's control group because all of it together had reached its limit.
+    `exit_code` is as a shell tells it, 128 and the number of the signal, or as `subprocess` does, below 0 (None: not
+    known); `out_of_memory` says that the system killed a process of the box's control group because all of it together
+    had reached its limit.
     """
+    if exit_code is not None and exit_code < 0:
+        exit_code = 128 - exit_code
     box, limits = _Box(settings, None), settings.limits
     if out_of_memory:
         return (

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,14 @@ class PlainChild:
     reconnect = True
     """Whether the client may dial again: the sockets appear while the child boots."""
 
-    def __init__(self, python: str | Path | None = None, cwd: str | Path | None = None) -> None:
+    def __init__(
+        self, python: str | Path | None = None, cwd: str | Path | None = None, notices: Sequence[str] = ()
+    ) -> None:
+        self.notices = list(notices)
         if not hasattr(os, "killpg"):
             raise ExecutorError("the child kernel needs unix sockets and process groups: on Windows, use WSL")
         self._lock = threading.Lock()
         self._ended = False
-        self.notices: list[str] = []
         self._folder = short_folder()
         try:
             self.connection = _connection(self._folder)
@@ -142,7 +145,8 @@ class PlainChild:
         with contextlib.suppress(ChildProcessError):
             ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             if ended is not None:
-                return ending(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+                code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                return f" ({ending(code)})"
         return ""
 
     def connected(self) -> None:
@@ -221,8 +225,7 @@ def ending(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     with contextlib.suppress(ValueError):
-        name = signal.Signals(-code).name
-        return f"{name}: its memory may have run out" if name == "SIGKILL" else name
+        return signal.Signals(-code).name
     return f"signal {-code}"
 
 

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
+from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers.allow_list import AllowList
 from smol_kernel.executors.launchers.http_messages import AnswerHead, Refusal, Request, read_head, read_request
 from smol_kernel.executors.launchers.relay import PIECE, Flow, relay
@@ -64,10 +65,14 @@ class AllowProxy:
         limits: ProxyLimits | None = None,
     ) -> None:
         self._limits = limits or ProxyLimits()
-        self._way_out = WayOut(AllowList(allow_hosts), self._limits.connect_seconds)
         self._listener = listener
+        try:
+            self._way_out = WayOut(AllowList(allow_hosts), self._limits.connect_seconds)
+        except ConfigError:
+            listener.close()
+            raise
         self._listener.set_inheritable(False)
-        self._listener.settimeout(None)
+        self._listener.settimeout(0.5)  # where its shutdown wakes nobody (macOS), close() is noticed so
         self._told = refused
         self._refused: dict[str, int] = {}
         self._more_refused = 0
@@ -124,6 +129,9 @@ class AllowProxy:
                 return
             try:
                 client, _ = self._listener.accept()
+            except TimeoutError:
+                self._free.release()
+                continue
             except OSError:
                 self._free.release()
                 self._closing.wait(0.1)  # no descriptors left, say: the next may find some

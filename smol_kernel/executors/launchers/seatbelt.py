@@ -23,9 +23,9 @@ from typing import Any
 
 from smol_kernel.errors import BoxUnavailableError, ConfigError
 from smol_kernel.executors.launchers import hidden
-from smol_kernel.executors.launchers.box import box_environment, host_user, interpreter, resource_limits
 from smol_kernel.executors.launchers.plain import PRELUDE, PlainChild
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
+from smol_kernel.executors.launchers.view import box_environment, host_user, interpreter, resource_limits
 
 SANDBOX_EXEC = "/usr/bin/sandbox-exec"
 
@@ -224,20 +224,21 @@ class SeatbeltChild(PlainChild):
         self.work_folder = os.path.realpath(tempfile.mkdtemp(prefix="smol-"))
         self.upper: int | None = None
         """As of `box.BoxedChild`: there is no overlay."""
-        self.notices: list[str] = []
-        """What the user should know of this box."""
+        notices: list[str] = []
         self._proxy: Any = None
         self._proxy_port: int | None = None
-        self._facts = interpreter(str(python or sys.executable), os.environ.get("PYTHONPATH", ""))
         self._cwd = os.path.realpath(cwd or os.getcwd())
         self._home = os.path.realpath(os.path.expanduser("~"))
         try:
+            self._facts = interpreter(str(python or sys.executable), os.environ.get("PYTHONPATH", ""))
             if self._cwd != self._home and _holds(self._cwd, self._home):
-                self.notices.append(f"the working folder {self._cwd} is not shown to the child, which has an empty one")
+                notices.append(
+                    f"The working folder {self._cwd} is not shown to the child kernel, which has an empty one."
+                )
                 self._cwd = self.work_folder
             if self.settings.allow_hosts:
                 self._answer_hosts()
-            super().__init__(python, self._cwd)
+            super().__init__(python, self._cwd, notices)
         except BaseException:
             self._let_go()
             raise

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smol_kernel.errors import ConfigError
+from smol_kernel.executors.launchers.allow_list import split_authority
 
 Network = Literal["none", "full"]
 
@@ -26,7 +27,6 @@ MEBIBYTE = 1 << 20
 GIBIBYTE = 1 << 30
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": MEBIBYTE, "gi": GIBIBYTE}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", re.IGNORECASE)
-_HOST = re.compile(r"(\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*(:\d{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,12 @@ def read_settings(
 def read_host(text: str) -> str:
     """The host to allow: a name, NAME:PORT, or *.NAME for those below a name. Raises ConfigError."""
     host = text.strip().lower().rstrip(".")
-    if not _HOST.fullmatch(host):
-        raise ConfigError(f"allow_hosts {text!r}: give the name of a host, such as example.org or *.example.org:8443")
+    try:
+        split_authority(host.removeprefix("*."))
+    except ValueError:
+        raise ConfigError(
+            f"allow_hosts {text!r}: give the name of a host, such as example.org or *.example.org:8443"
+        ) from None
     return host
 
 

@@ -12,6 +12,7 @@ import getpass
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,16 @@ SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish", "tcsh", "csh", "busybox")
 NEVER_SHOWN = ("/", "/tmp", "/var", "/home", "/usr", "/opt", "/mnt", "/media", "/srv", "/var/tmp")
 NEVER_BELOW = ("/proc", "/sys", "/dev", "/run", "/boot", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/usr/bin",
                "/usr/sbin", "/usr/lib")  # fmt: skip
+
+ASK = """\
+import json, os, sys
+from importlib.util import cache_from_source, find_spec
+kernel = find_spec("ipykernel")
+if kernel and kernel.origin and not sys.dont_write_bytecode and not os.path.exists(cache_from_source(kernel.origin)):
+    import ipykernel.kernelapp, ipykernel.ipkernel, ipykernel.zmqshell
+print(json.dumps([sys.prefix, sys.base_prefix, sys.exec_prefix, sys.executable, sys.path]))
+"""
+"""What an interpreter is asked."""
 
 KEPT_VARIABLES = {
     "LANG", "LANGUAGE", "TZ", "COLUMNS", "LINES", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT", "JOBLIB_START_METHOD",
@@ -71,7 +82,7 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
     home, user = host_home(), host_user()
     mounts = [(mount.path, mount.writable) for mount in settings.mounts]
     mounted = any(path == cwd for path, _ in mounts)
-    shown = cwd if may_show(cwd) and not mounted else None
+    shown = cwd if may_show(cwd) and not mounted and not (cwd != home and _holds(cwd, home)) else None
     notices: list[str] = []
     if shown is None and not mounted:
         notices.append(f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}.")
@@ -149,9 +160,11 @@ def _own_packages(facts: dict[str, Any], home: str, binds: list[tuple[str, str]]
 
 
 def _masks(folder: str, skip: list[str], notices: list[str]) -> list[str]:
-    """Paths below `folder` that the child must not see."""
+    """Paths below `folder` that the child must not see. Raises ConfigError if it is the folder itself."""
     found = masked(folder, skip=skip)
     for each in found:
+        if each.path == ".":
+            raise ConfigError(f"folder {folder} cannot be read; work in another one")
         if each.unseen:
             notices.append(f"{folder}/{each.path} holds too many files to look through: it is not shown to the child.")
     return [each.path for each in found]
@@ -165,7 +178,9 @@ def box_environment(environment: dict[str, str], settings: BoxSettings) -> dict[
     if settings.allow_hosts:
         address = f"http://127.0.0.1:{PROXY_PORT}"
         kept |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), address)
-        kept |= dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1")
+        allowed = {host.partition(":")[0] for host in settings.allow_hosts}
+        own = ",".join(name for name in ("localhost", "127.0.0.1") if name not in allowed)
+        kept |= dict.fromkeys(("no_proxy", "NO_PROXY"), own)
     return kept
 
 
@@ -220,13 +235,15 @@ def font_cache() -> dict[str, str]:
 
 @cache
 def interpreter(python: str, python_path: str) -> dict[str, Any]:
-    """Where an interpreter's files are. Raises ConfigError for one that cannot be run."""
-    ask = (
-        "import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.exec_prefix, sys.executable, sys.path]))"
-    )
+    """Where an interpreter's files are. Raises ConfigError for one that cannot be run.
+
+    Installers such as uv leave out the byte code, which a child in a box cannot write: what a kernel imports is
+    imported here once, outside, where that is missing.
+    """
     home = {"HOME": os.path.expanduser("~"), **({"PYTHONPATH": python_path} if python_path else {})}
+    home |= {"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}
     try:
-        done = subprocess.run([python, "-c", ask], capture_output=True, env=home, cwd="/", timeout=60, check=True)
+        done = subprocess.run([python, "-c", ASK], capture_output=True, env=home, cwd="/", timeout=60, check=True)
         prefix, base_prefix, exec_prefix, executable, path = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         said = getattr(error, "strerror", None) or error
