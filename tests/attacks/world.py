@@ -12,6 +12,7 @@ import selectors
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -83,7 +84,8 @@ class World:
 
     def _start_decoy(self) -> psutil.Popen:
         """A process of the host's with the host's environment, which may be attacked in the host's stead."""
-        return psutil.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+        wait = "import os; os.read(0, 1)"  # ends with this process
+        return psutil.Popen([sys.executable, "-c", wait], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
     def _decoy_harmed(self) -> list[str]:
         """What was done to that process."""
@@ -107,6 +109,7 @@ class World:
         for decoy in (self._decoy, *self._old_decoys):
             decoy.kill()
             decoy.wait()
+            decoy.stdin.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if self._live is not None:
