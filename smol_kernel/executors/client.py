@@ -103,6 +103,8 @@ class KernelClient:
 
     def __init__(self, child: Child, transport: Transport) -> None:
         self._child, self._transport = child, transport
+        self.came = 0
+        """Messages that came at the last look, whatever request they are of."""
 
     def boot(self, stopped: Callable[[], bool]) -> None:
         """Wait for the kernel and make it a child of ours.
@@ -173,7 +175,9 @@ class KernelClient:
 
     def _messages(self, timeout: float | None) -> list[Message]:
         try:
-            return self._transport.receive(timeout)
+            messages = self._transport.receive(timeout)
+            self.came = len(messages)
+            return messages
         except ChildDiedError as error:
             raise ChildDiedError(f"{error}{self._child.ending()}") from None
 

@@ -5,6 +5,7 @@ Everything planted can be read and written by any user, so that nothing but the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -46,6 +47,7 @@ class World:
         self.secrets = {"environment": os.environ.get(ENV, "no such variable")}
         self.more: dict[str, str] = {}
         """More values for placeholders."""
+        self._planted: dict[Path, str] = {}
         self.hits: list[str] = []
         self.signals: list[int] = []
         self._decoy, self._old_decoys = self._start_decoy(), list[psutil.Popen]()
@@ -79,7 +81,8 @@ class World:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o777)
         self.secrets[name] = secret()
-        path.write_text(f"{self.secrets[name]}\n")
+        self._planted[path] = f"{self.secrets[name]}\n"
+        path.write_text(self._planted[path])
         path.chmod(0o666)
 
     def _start_decoy(self) -> psutil.Popen:
@@ -216,7 +219,12 @@ class World:
             path.rmdir() if path.is_dir() else path.unlink()
         after = self._state()
         found += [f"changed: {path}" for path in {*self.before, *after} if self.before.get(path) != after.get(path)]
-        self.before = after
+        if after != self.before:  # for those that follow
+            for path, words in self._planted.items():
+                with contextlib.suppress(OSError):
+                    path.chmod(0o666)
+                    path.write_text(words)
+        self.before = self._state()
         hits, self.hits = self.hits, []
         signals, self.signals = self.signals, []
         return [
@@ -249,7 +257,9 @@ def _digest(path: str) -> str:
     if os.path.islink(path):
         return os.readlink(path)
     mode = oct(os.stat(path).st_mode)
-    return mode if os.path.isdir(path) else mode + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+        return mode
+    return mode + hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def family_of(pid: int) -> list[psutil.Process]:
