@@ -258,12 +258,12 @@ class KernelExecutor(PythonExecutor):
         if self._client is not None:
             return self._client
         from smol_kernel.executors.launchers.choose import launch
-        from smol_kernel.executors.transports.choose import connect
+        from smol_kernel.executors.transports.zmq import ZmqTransport
 
         child = launch(self.python, self.cwd, self.settings)
         self.made_files.begin(child, self.cwd)
         self._notices = child.notices
-        client = KernelClient(child, connect(child))
+        client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
         self._client = client

@@ -36,14 +36,13 @@ LATE = 0.5
 """Seconds to wait at most for the last messages of a child that ended: a process it left may hold its sockets open."""
 CHECK = 0.5
 """Seconds between looks at the child where the system cannot tell that it ended."""
-TOO_LARGE = "the child kernel sent a message of a size that none of ours has"
 
 
 class ZmqTransport:
     """A connection to one kernel.
 
     `connection` is in the form of a connection file; `descriptor`, if the system has one, is readable once the child
-    has ended; else `alive` is asked.
+    has ended; else `alive` is asked. `reconnect` says whether to dial again while the child boots.
     """
 
     def __init__(
@@ -51,8 +50,10 @@ class ZmqTransport:
         connection: dict[str, Any],
         descriptor: int | None,
         alive: Callable[[], bool],
+        reconnect: bool = True,
     ) -> None:
         self._descriptor, self._alive = descriptor, alive
+        self._reconnect = reconnect
         key, scheme = connection["key"].encode(), connection["signature_scheme"]
         self._session = Session(key=key, signature_scheme=scheme, pack=pack)
         self._context = zmq.Context()
@@ -74,7 +75,7 @@ class ZmqTransport:
         socket = self._context.socket(zmq.SUB if channel == "iopub" else zmq.DEALER)
         socket.linger = 0
         socket.maxmsgsize = MAX_MESSAGE[channel]
-        socket.reconnect_ivl = 5
+        socket.reconnect_ivl = 5 if self._reconnect else -1
         socket.handshake_ivl = HANDSHAKE  # a child that boots says nothing yet
         if channel == "iopub":
             socket.rcvhwm = MAX_QUEUE
@@ -145,9 +146,20 @@ class ZmqTransport:
                 except zmq.Again:
                     break
                 if sum(map(len, frames)) > MAX_MESSAGE[channel]:
-                    raise ChildDiedError(TOO_LARGE)
-                messages.append(parsed(self._session, channel, frames))
+                    raise ChildDiedError("the child kernel sent a message of a size that none of ours has")
+                messages.append(self._parse(channel, frames))
         return messages
+
+    def _parse(self, channel: Channel, frames: list[bytes]) -> Message:
+        try:
+            message = self._session.deserialize(self._session.feed_identities(frames)[1])
+            parent = message["parent_header"].get("msg_id", "")
+            content = message["content"]
+            if not isinstance(parent, str) or not isinstance(content, dict):
+                raise TypeError("not in the form of a Jupyter message")
+            return Message(channel, str(message["header"]["msg_type"]), parent, content)
+        except Exception as error:  # noqa: BLE001 - boundary: a child can send anything
+            raise ChildDiedError(f"the child kernel sent a message that cannot be trusted ({error})"[:300]) from None
 
     def wake(self) -> None:
         """Let `receive` return; does nothing after `close`."""
@@ -169,16 +181,3 @@ class ZmqTransport:
             monitor.close(linger=0)
             socket.close(linger=0)
         self._context.term()
-
-
-def parsed(session: Session, channel: Channel, frames: list[bytes]) -> Message:
-    """The message in these parts, its signature checked. Raises ChildDiedError for what is none."""
-    try:
-        message = session.deserialize(session.feed_identities(frames)[1])
-        parent = message["parent_header"].get("msg_id", "")
-        content = message["content"]
-        if not isinstance(parent, str) or not isinstance(content, dict):
-            raise TypeError("not in the form of a Jupyter message")
-        return Message(channel, str(message["header"]["msg_type"]), parent, content)
-    except Exception as error:  # noqa: BLE001 - boundary: a child can send anything
-        raise ChildDiedError(f"the child kernel sent a message that cannot be trusted ({error})"[:300]) from None
