@@ -63,6 +63,8 @@ class Asked:
     password: bool
     printed: bool
     """Whether the action printed something just before: that comes by another channel, maybe a moment later."""
+    size: int = 0
+    """Bytes of the message it came in."""
 
     @property
     def number(self) -> int | None:
@@ -270,7 +272,8 @@ def _read(message: Message) -> Reading | None:
         case "stdin", "input_request":
             request = content.get("smol")
             printed = isinstance(request, dict) and request.get("printed") is True
-            return Asked(request, told(content, "prompt", MAX_PROMPT), content.get("password") is True, printed)
+            prompt, password = told(content, "prompt", MAX_PROMPT), content.get("password") is True
+            return Asked(request, prompt, password, printed, message.size)
         case "shell", "execute_reply":
             return _replied(content)
         case "shell", "smol_reply":
