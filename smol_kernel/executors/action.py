@@ -17,7 +17,8 @@ from smol_kernel.executors.client import Asked, Displayed, Idle, KernelClient, P
 from smol_kernel.executors.observation import PACE, Observer
 
 OTHER_HALF = 1.0
-"""Seconds to wait for the reply or the end of output once the other has come: an interrupt can cost us one of them."""
+"""Seconds without a message to wait for the reply or the end of output once the other has come: an interrupt can cost
+us one of them."""
 
 ANOTHER_CHANNEL = 0.02
 """Seconds to wait for what was printed before a call: it may come a moment after the call."""
@@ -127,9 +128,11 @@ class Action:
             while not self._over():
                 self._mind()
                 readings = self._client.receive(self._request, self._patience())
-                self._quiet = not readings
+                self._quiet = not self._client.came
+                if self._half_at and not self._quiet:  # the other half comes behind what came now
+                    self._half_at = time.monotonic()
                 if self._late:
-                    self._since_timeout += len(readings)
+                    self._since_timeout += self._client.came
                 if self._quiet:
                     yield from self.observer.release()
                 self._readings.extend(readings)

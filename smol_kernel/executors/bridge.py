@@ -21,10 +21,10 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
 from smol_kernel.executors.emitted import Emitted
-from smol_kernel.executors.one_line import argument, brief, cut
+from smol_kernel.executors.summaries import argument, brief, cut, error_line
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
-from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode
+from smol_kernel.executors.values import Decoder, MalformedValue, NotPortable, encode
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
@@ -34,6 +34,10 @@ POOL = 32
 """Threaded and async tools of one action that run at once; further calls wait."""
 RESULT_LIMIT = 64 << 20
 """Bytes of a tool's result, encoded."""
+MAX_CALLS = 1_000
+"""Calls that may be outstanding; the child's own code has half as many."""
+MAX_HELD = 512 << 20
+"""Bytes of the arguments of outstanding calls, above which only one is taken."""
 MAX_ERROR = 10_000
 """Characters of what a tool's error says."""
 
@@ -61,6 +65,8 @@ class Call:
     emitted: Emitted
     pooled: bool
     secret: bool = False
+    weight: int = 0
+    """Bytes of its arguments."""
     started: float = field(default_factory=time.monotonic)
     ended: bool = False
     future: Future[Any] | None = None
@@ -116,6 +122,7 @@ class Bridge:
         self._refuse = refuse
         self._next_id, self._stopped, self._standing = next_id, stopped, standing
         self._outstanding: dict[str, Call] = {}
+        self._held = 0
         self._queued: deque[tuple[Call, contextvars.Context]] = deque()
         self._running = 0
         self._news: queue.SimpleQueue[Outcome | Event] = queue.SimpleQueue()
@@ -132,18 +139,21 @@ class Bridge:
         try:
             if self._stopped():
                 raise Refused("the action is being stopped", "RuntimeError")
+            if len(self._outstanding) >= MAX_CALLS:
+                raise Refused(f"more than {MAX_CALLS:,} calls at once; wait for some of them", "RuntimeError")
             if number is None or "input" in request:
                 call, event = self._person(asked)
             else:
-                call, event = self._tool(number, request)
+                call, event = self._tool(number, asked)
         except Refused as refusal:
             self._client.reply(number, _failure(list(refusal.kinds), str(refusal)))
             return
         self._outstanding[call.id] = call
+        self._held += call.weight
         self._standing(True)
         yield event
         if hindrance := self._hindrance(event):
-            yield from self._finish(Outcome(call, error=hindrance, summary=_told(hindrance)))
+            yield from self._finish(Outcome(call, error=hindrance, summary=error_line(hindrance)))
         elif call.pooled:
             self._queued.append((call, contextvars.copy_context()))
             self._start_queued()
@@ -201,6 +211,7 @@ class Bridge:
         call, error = outcome.call, outcome.error
         if self._outstanding.pop(call.id, None) is None:
             return
+        self._held -= call.weight
         call.ended = True
         if call.future is not None:
             call.future.cancel()
@@ -255,13 +266,11 @@ class Bridge:
         self._news.put(news)
         self._client.wake()
 
-    def _new_call(
-        self, number: int | None, tool: str, work: Callable[[], Any], pooled: bool, secret: bool = False
-    ) -> Call:
+    def _new_call(self, number: int | None, tool: str, work: Callable[[], Any], pooled: bool, **more: Any) -> Call:
         name = self._next_id()
         here = not pooled and self._elsewhere is None
         emitted = Emitted(name, self._news.put if here else self._tell, self._client.wake)
-        return Call(name, number, tool, work, emitted, pooled, secret)
+        return Call(name, number, tool, work, emitted, pooled, **more)
 
     def _person(self, asked: Asked) -> tuple[Call, ToolCalled]:
         if self._ask_person is None:
@@ -273,8 +282,8 @@ class Bridge:
             call=call.id, tool="input", args=[prompt], summary=f"{name}({argument(prompt)})", blocking=True
         )
 
-    def _tool(self, number: int, request: dict[str, Any]) -> tuple[Call, ToolCalled]:
-        name, raw_args, raw_kwargs = (request.get(key) for key in ("tool", "args", "kwargs"))
+    def _tool(self, number: int, asked: Asked) -> tuple[Call, ToolCalled]:
+        name, raw_args, raw_kwargs = (asked.request.get(key) for key in ("tool", "args", "kwargs"))
         if not isinstance(name, str) or not isinstance(raw_args, list) or not isinstance(raw_kwargs, dict):
             raise Refused("a malformed request", "RuntimeError")
         tool = self._tools.get(name)
@@ -283,15 +292,18 @@ class Bridge:
                 f"there is no tool {name[:100]!r}; there are: {', '.join(self._tools) or 'none'}", "NameError"
             )
         try:
-            args: Any = decode(raw_args)
-            kwargs: Any = decode(raw_kwargs)
+            decoder = Decoder()
+            args, kwargs = decoder.decode(raw_args), decoder.decode(raw_kwargs)
             if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
                 raise MalformedValue("keyword arguments are a dict")
             _check(tool, args, kwargs)
         except Exception as error:  # noqa: BLE001 - boundary: values of many types, whose own methods run
             raise Refused(f"{error}", *(kind.__name__ for kind in type(error).__mro__)) from None
+        weight = asked.size + decoder.weight
+        if self._outstanding and self._held + weight > MAX_HELD:
+            raise Refused("the arguments of calls under way are too large together; wait for some", "RuntimeError")
         pooled = bool(getattr(tool, "threaded", False) or getattr(tool, "is_async", False))
-        call = self._new_call(number, name, lambda: tool(*args, **kwargs), pooled)
+        call = self._new_call(number, name, lambda: tool(*args, **kwargs), pooled, weight=weight)
         parts = [*map(argument, args), *(f"{key}={argument(value)}" for key, value in kwargs.items())]
         summary = cut(f"{name}({', '.join(parts)})")
         return call, ToolCalled(
@@ -355,16 +367,12 @@ def _perform(call: Call) -> Outcome:
             raise
         return Outcome(call, error=error)
     except BaseException as error:  # noqa: BLE001 - boundary: a tool can raise anything; the child shall see it
-        return Outcome(call, error=error, summary=_told(error))
+        return Outcome(call, error=error, summary=error_line(error))
 
 
 def _outcome(call: Call, outcome: Any, error: BaseException | None) -> Outcome:
     """What came of a job: `error`, if it was not done to its end."""
-    return outcome if error is None else Outcome(call, error=error, summary=_told(error))
-
-
-def _told(error: BaseException) -> str:
-    return cut(redacted(f"{type(error).__name__}: {message(error)}"))
+    return outcome if error is None else Outcome(call, error=error, summary=error_line(error))
 
 
 def _failure(kinds: list[str], message: str) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class Asked:
     password: bool
     printed: bool
     """Whether the action printed something just before: that comes by another channel, maybe a moment later."""
+    size: int = 0
+    """Bytes of the message it came in."""
 
     @property
     def number(self) -> int | None:
@@ -103,6 +105,8 @@ class KernelClient:
 
     def __init__(self, child: Child, transport: Transport) -> None:
         self._child, self._transport = child, transport
+        self.came = 0
+        """Messages that came at the last look, whatever request they are of."""
 
     def boot(self, stopped: Callable[[], bool]) -> None:
         """Wait for the kernel and make it a child of ours.
@@ -173,7 +177,9 @@ class KernelClient:
 
     def _messages(self, timeout: float | None) -> list[Message]:
         try:
-            return self._transport.receive(timeout)
+            messages = self._transport.receive(timeout)
+            self.came = len(messages)
+            return messages
         except ChildDiedError as error:
             raise ChildDiedError(f"{error}{self._child.ending()}") from None
 
@@ -266,7 +272,8 @@ def _read(message: Message) -> Reading | None:
         case "stdin", "input_request":
             request = content.get("smol")
             printed = isinstance(request, dict) and request.get("printed") is True
-            return Asked(request, told(content, "prompt", MAX_PROMPT), content.get("password") is True, printed)
+            prompt, password = told(content, "prompt", MAX_PROMPT), content.get("password") is True
+            return Asked(request, prompt, password, printed, message.size)
         case "shell", "execute_reply":
             return _replied(content)
         case "shell", "smol_reply":

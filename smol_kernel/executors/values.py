@@ -118,13 +118,12 @@ class _Encoder:
         kind = type(value)
         if kind is list or kind is dict:
             return self.container(value)
-        plain = kind is bool or kind is type(None)
         if kind is str:
             plain = _is_text(value)
         elif kind is float:
             plain = math.isfinite(value)
-        elif kind is int:
-            plain = value.bit_length() < 64
+        else:
+            plain = value.bit_length() < 64 if kind is int else value is None or kind is bool
         if plain:
             self.spend(len(value.encode()) + 2 if isinstance(value, str) else len(repr(value)))
         return value if plain else self.tagged(value)
@@ -205,14 +204,13 @@ class Decoder:
     def decode(self, data: Any) -> Any:
         """The value whose encoded form is `data`. Raises MalformedValue and nothing else."""
         try:
-            return self(data)
+            return self._read(data)
         except MalformedValue:
             raise
         except Exception as error:  # boundary: whatever the libraries raise on hostile data
             raise MalformedValue(f"{type(error).__name__}: {error}"[:500]) from error
 
-    def __call__(self, data: Any) -> Any:
-        """Any value."""
+    def _read(self, data: Any) -> Any:
         kind = type(data)
         if data is None or kind is bool or kind is int:
             return data
@@ -226,25 +224,24 @@ class Decoder:
         if self.depth > 4 * MAX_DEPTH:  # the parts of a tagged value take up to three levels of their own
             return refuse("nested too deeply")
         if kind is list:
-            value = [self(item) for item in data]
+            value = [self._read(item) for item in data]
         elif "$" in data:
-            value = self.tagged(data)
+            value = self._tagged(data)
         else:
-            value = {need(self(key), str): self(item) for key, item in data.items()}
+            value = {need(self._read(key), str): self._read(item) for key, item in data.items()}
         self.depth -= 1
         return value
 
-    def tagged(self, data: dict[str, Any]) -> Any:
-        """The value of a tag and what goes with it."""
+    def _tagged(self, data: dict[str, Any]) -> Any:
         if len(data) != 2 or "v" not in data:
             return refuse('a tagged value has "$" and "v" and nothing else')
         tag = need(data["$"], str)
         if tag == "pickle" and self.trusted:
-            return import_module("pickle").loads(need(self(data["v"]), bytes))
+            return import_module("pickle").loads(need(self._read(data["v"]), bytes))
         if tag not in _BUILDS:
             _tables()
         takes, build = _BUILDS.get(tag) or refuse(f"unknown tag {tag[:40]!r}")
-        parts = need(self(data["v"]), takes)
+        parts = need(self._read(data["v"]), takes)
         if tag in ("image", "DataFrame", "Series"):
             self.weight += _tables().weight(parts)
             if self.weight > MAX_WEIGHT:

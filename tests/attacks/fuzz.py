@@ -462,10 +462,17 @@ NUMBERS_OF_REQUESTS: list[Any] = [
 ]
 
 
-def request(rng: random.Random, tools: list[str]) -> Any:
+Tools = dict[str, list[Any]]
+"""Names of tools, and arguments that each of them takes."""
+
+
+def request(rng: random.Random, tools: Tools) -> Any:
     """What stands under "smol" in an input request: a call of a tool, mostly wrong in some way."""
+    if rng.random() < 0.25:
+        name = rng.choice(list(tools))
+        return {"id": rng.randrange(1, 10**6), "tool": name, "args": copied(tools[name]), "kwargs": {}}
     if rng.random() < 0.1:
-        return pick(rng, leaf, [], deep, "tool", {}, {"tool": tools[0]})
+        return pick(rng, leaf, [], deep, "tool", {}, {"tool": next(iter(tools))})
     names = [*tools, *tools, *(f"{name}{rng.choice(('_', ' ', '.', chr(0)))}" for name in tools), *WORDS, "__class__"]
     names += [name.upper() for name in tools]
     good = [1, 2.5, "text", True, None, [1, 2], {"a": 1}]
@@ -504,9 +511,9 @@ def report(rng: random.Random) -> dict[str, Any]:
         "source": "smol",
         "status": pick(rng, "ok", "ok", "error", "aborted", leaf),
         "value": pick(rng, None, value, sound),
-        "value_text": pick(rng, "1", "x" * 200_000, leaf),
+        "value_text": pick(rng, "1", "x" * 120_000, leaf),
         "final": pick(rng, True, False, 1, leaf),
-        "names": pick(rng, ["a", "b"], ["a"] * 20_000, [leaf, "x.y", "ünï", "1a", ["a"]], leaf),
+        "names": pick(rng, ["a", "b"], ["a"] * 11_000, [leaf, "x.y", "ünï", "1a", ["a"]], leaf),
         "completed": pick(rng, 1, 0, -1, True, 2**4000, leaf),
         "handle": pick(rng, "x", "a b", "x" * 500, leaf),
         "log": pick(rng, True, False, leaf),
@@ -532,12 +539,12 @@ def lookup(rng: random.Random) -> dict[str, Any]:
     kind = {"start": 0, "end": place, "text": "x", "type": pick(rng, "function", leaf), "signature": leaf(rng)}
     made = {
         "status": "ok",
-        "matches": pick(rng, ["abc", leaf, "\x1b[31m", "x" * 5000], ["a"] * 5000, leaf, deep),
+        "matches": pick(rng, ["abc", leaf, "\x1b[31m", "x" * 5000], ["a"] * 2000, leaf, deep),
         "cursor_start": rng.choice((0, place)),
         "cursor_end": place,
-        "metadata": pick(rng, {"_jupyter_types_experimental": [kind] * rng.choice((1, 3000))}, leaf),
+        "metadata": pick(rng, {"_jupyter_types_experimental": [kind] * rng.choice((1, 1, 2000))}, leaf),
         "found": True,
-        "data": rng.choice(({"text/plain": pick(rng, "help", "x" * 300_000, leaf), "text/html": "<b>"}, leaf(rng))),
+        "data": rng.choice(({"text/plain": pick(rng, "help", "x" * 120_000, leaf), "text/html": "<b>"}, leaf(rng))),
     }
     return mutated(rng, made, times=rng.randrange(3))
 
@@ -559,7 +566,7 @@ def display(rng: random.Random) -> Any:
         lambda: rng.choice(WORDS),
         lambda: base64.b64encode(png(rng)).decode(),
         lambda: base64.b64encode(flipped(rng, b"\xff\xd8\xff\xc0\0\x11\x08\0\x10\0\x10" + b"\xff" * 40)).decode(),
-        lambda: "<script>alert(1)</script>" * rng.choice((1, 60_000)),
+        lambda: "<script>alert(1)</script>" * rng.choice((1, 1, 1, 60_000)),
         lambda: leaf(rng),
     )
     return {rng.choice(kinds): rng.choice(contents)() for _ in range(rng.randrange(4))}
@@ -599,7 +606,7 @@ def printed(rng: random.Random) -> Any:
 # messages
 
 
-def content(rng: random.Random, tools: list[str]) -> tuple[str, str, Any]:
+def content(rng: random.Random, tools: Tools) -> tuple[str, str, Any]:
     """Channel, type and content of a message from the child, in the right form outside and hostile inside."""
     kind = rng.random()
     if kind < 0.25:

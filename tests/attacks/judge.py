@@ -233,7 +233,7 @@ class Judge:
 
     def usable(self, executor: KernelExecutor) -> str:
         """What is wrong with what follows; empty if the same child or a fresh one goes on as usual."""
-        for _ in range(2):  # a child that has been broken may end now, and the next one is whole
+        for _ in range(8):  # a child that has been broken may end now, and the next one is whole
             events = self.events(executor, "print('AL' + 'IVE')")
             if "ALIVE" in said(events, ""):
                 return ""

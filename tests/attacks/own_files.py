@@ -214,7 +214,7 @@ FILES = [
     """, unboxed=False),
     attack("own-proc-mount-covers", "mounts", "what covers parts of /proc stays", """
         return [p for p in ('kcore', 'keys', 'kmsg', 'kallsyms', 'sysrq-trigger', 'timer_list') if len(read('/proc/' + p)) > 0]
-    """),
+    """, unboxed=False),
     attack("own-proc-mount-shown", "mounts", "the host's files can be read through no mount", """
         return [read(p + '@CANARY@') for p in ('', '/proc/self/cwd', '/dev/fd/../root', '/tmp/..', '//') if read(p + '@CANARY@')]
     """),

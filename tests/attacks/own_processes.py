@@ -21,7 +21,7 @@ PROCESSES = [
         for number in (310, 311):
             if call(number, 1, struct.pack('PQ', ctypes.addressof(buffer), 64), 1, struct.pack('PQ', 0x400000, 64), 1, 0) > 0: got.append(number)
         return got or call(312, os.getpid(), 1, 0, 0, 0) >= 0
-    """),
+    """, unboxed=False),
     attack("own-child-traced", "ptrace", "no tracing at all, not even of an own child", """
         pid = os.fork()
         if pid == 0: time.sleep(5); os._exit(0)
@@ -143,7 +143,7 @@ PROCESSES = [
     """),
     attack("own-root-disk", "resources", "nothing can be written but in the folders for it", """
         got = []
-        for base in ('/', '/run', '/etc', '/dev', '/usr', '/proc', '/lib', os.path.dirname('@WORK@'), sys.prefix):
+        for base in ('/', '/run', '/etc', '/dev', '/usr', '/proc', '/lib', '/usr/lib', '/etc/ssl', os.path.dirname(json.__file__)):
             try: open(base + '/own-file', 'w').close(); got.append(base)
             except OSError: pass
         return got

@@ -46,8 +46,9 @@ class Peer:
             self.sockets[channel] = socket
         self.transport = ZmqTransport(self.connection, None, self.alive)
         self.client = KernelClient(self, self.transport)
-        self.sockets["iopub"].recv()  # its subscription
         self.client.check([], None)
+        while not (self.sockets["shell"].poll(10) and self.sockets["iopub"].poll(10)):  # here its subscription comes
+            self.transport.receive(0.01)
         self._ended, self._answers = threading.Event(), list[dict[str, Any]]()
         self._identity = self.sockets["shell"].recv_multipart()[0]
 

@@ -5,6 +5,7 @@ Everything planted can be read and written by any user, so that nothing but the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -12,6 +13,7 @@ import selectors
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -45,6 +47,7 @@ class World:
         self.secrets = {"environment": os.environ.get(ENV, "no such variable")}
         self.more: dict[str, str] = {}
         """More values for placeholders."""
+        self._planted: dict[Path, str] = {}
         self.hits: list[str] = []
         self.signals: list[int] = []
         self._decoy, self._old_decoys = self._start_decoy(), list[psutil.Popen]()
@@ -78,12 +81,14 @@ class World:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o777)
         self.secrets[name] = secret()
-        path.write_text(f"{self.secrets[name]}\n")
+        self._planted[path] = f"{self.secrets[name]}\n"
+        path.write_text(self._planted[path])
         path.chmod(0o666)
 
     def _start_decoy(self) -> psutil.Popen:
         """A process of the host's with the host's environment, which may be attacked in the host's stead."""
-        return psutil.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+        wait = "import os; os.read(0, 1)"  # ends with this process
+        return psutil.Popen([sys.executable, "-c", wait], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
     def _decoy_harmed(self) -> list[str]:
         """What was done to that process."""
@@ -107,6 +112,7 @@ class World:
         for decoy in (self._decoy, *self._old_decoys):
             decoy.kill()
             decoy.wait()
+            decoy.stdin.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if self._live is not None:
@@ -213,7 +219,12 @@ class World:
             path.rmdir() if path.is_dir() else path.unlink()
         after = self._state()
         found += [f"changed: {path}" for path in {*self.before, *after} if self.before.get(path) != after.get(path)]
-        self.before = after
+        if after != self.before:  # for those that follow
+            for path, words in self._planted.items():
+                with contextlib.suppress(OSError):
+                    path.chmod(0o666)
+                    path.write_text(words)
+        self.before = self._state()
         hits, self.hits = self.hits, []
         signals, self.signals = self.signals, []
         return [
@@ -246,7 +257,9 @@ def _digest(path: str) -> str:
     if os.path.islink(path):
         return os.readlink(path)
     mode = oct(os.stat(path).st_mode)
-    return mode if os.path.isdir(path) else mode + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+        return mode
+    return mode + hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def family_of(pid: int) -> list[psutil.Process]:

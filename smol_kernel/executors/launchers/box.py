@@ -44,6 +44,7 @@ from ipykernel.kernelapp import IPKernelApp
 class BoxedKernel(IPKernelApp):
     def _try_bind_socket(self, socket, port):
         socket.setsockopt(zmq.USE_FD, sockets[port - 1])
+        socket.sndhwm = 10_000  # what is put out while the host is busy waits here
         return super()._try_bind_socket(socket, port)
     def init_control(self, context):
         super().init_control(context)

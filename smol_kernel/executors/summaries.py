@@ -1,4 +1,4 @@
-"""Values in a line, for the summary of a tool call and of what came back."""
+"""Calls, results and errors in one line, as events tell them. `bridge` writes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from smol_kernel.executors.tracebacks import message
 from smol_kernel.executors.values import describe
+from smol_kernel.memory.known_secrets import redacted
+
+
+def error_line(error: BaseException) -> str:
+    """Type and message of an error, known secrets left out."""
+    return cut(redacted(f"{type(error).__name__}: {message(error)}"))
 
 
 class _Repr(reprlib.Repr):
@@ -33,11 +40,11 @@ def brief(value: Any, length: int = 60, quote: Callable[[str], str] = repr) -> s
 
 
 def argument(value: Any) -> str:
-    """A value as an argument of a call, its text in double quotes."""
+    """An argument, as it is written in a call."""
     return brief(value, quote=lambda text: json.dumps(text, ensure_ascii=False))
 
 
 def cut(text: str, length: int = 200) -> str:
-    """`text` on one line, of at most so many characters."""
+    """The text as one line of at most so many characters."""
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[: length - 1]}…"
