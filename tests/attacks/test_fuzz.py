@@ -1,6 +1,6 @@
 """Hostile data, made at random, for all that reads what a child sends: no crash, no growth, no execution.
 
-`SMOL_ATTACKS=full` tries a hundred times as many cases. `SMOL_FUZZ_SEED` gives the seed, which is random otherwise;
+`SMOL_ATTACKS=full` tries twenty times as many cases. `SMOL_FUZZ_SEED` gives the seed, which is random otherwise;
 with `SEED:NUMBER` it is that case alone. What fails names both.
 """
 
@@ -35,7 +35,8 @@ from smol_kernel.executors.values import MalformedValue, decode
 from smol_kernel.tools import Tool, tool
 
 SEED, _, ONLY = (os.environ.get("SMOL_FUZZ_SEED") or str(random.SystemRandom().randrange(10**9))).partition(":")
-FULL = os.environ.get("SMOL_ATTACKS") == "full"
+FULL, TIMES = os.environ.get("SMOL_ATTACKS") == "full", 20
+pytestmark = pytest.mark.timeout(1_800 if FULL else 180)
 ROOM, FACTOR = 48 << 20, 40
 """Bytes that reading anything may take at its peak, and how many more for each byte of it."""
 BOMB = 450 << 20
@@ -43,9 +44,9 @@ BOMB = 450 << 20
 
 
 def cases(name: str, sample: int) -> Iterator[tuple[int, random.Random]]:
-    """So many cases (in the full tier a hundred times as many), each with its own source of randomness."""
+    """So many cases (in the full tier TIMES as many), each with its own source of randomness."""
     assert importlib.resources  # loaded beforehand: time zones need it
-    for number in [int(ONLY)] if ONLY else range(sample * (100 if FULL else 1)):
+    for number in [int(ONLY)] if ONLY else range(sample * (TIMES if FULL else 1)):
         yield number, random.Random(f"{SEED}:{name}:{number}")
 
 
