@@ -1,5 +1,7 @@
 """What a user's functions see of each step, and may change."""
 
+import threading
+
 import pytest
 from PIL import Image
 from scripted_replies import call, code, of, request
@@ -206,11 +208,14 @@ def test_what_is_no_callback_is_refused(caller):
 
 
 def test_the_monitor_counts_and_a_copy_has_callbacks_of_its_own(make, caller):
-    seen = []
-    worker = caller(
-        looks("a"), name="worker", description="Works.", step_callbacks=[lambda s, agent: seen.append(agent)]
-    )
-    worker.model.replies *= 2
+    seen, both = [], threading.Barrier(2)  # each waits for the other's step: they are at work at the same time
+
+    def note(step, agent):
+        seen.append(agent)
+        both.wait(60)
+
+    first, last = looks("a")
+    worker = caller([first, first, last, last], name="worker", description="Works.", step_callbacks=[note])
     text = "import asyncio\nfinal_answer(len(await asyncio.gather(worker.aio('a'), worker.aio('b'))))"
     boss = make([code(text)], managed_agents=[worker])
     assert boss.run("search") == 2
