@@ -29,7 +29,7 @@ real one name any model that LiteLLM knows, for instance `%agent model openai/gp
 
 BEFORE_RUN = """\
 `--in df` hands a copy of the table to the agent, `-o answer` puts its answer into this notebook. Its code runs in a
-child kernel of its own, which is not isolated from this machine yet."""
+child kernel of its own, in a box: it sees this folder, writes to a copy, and has no network."""
 
 AFTER_RUN = """\
 The agent inserted the cells below. They need neither the agent nor its package; they are never run for you."""

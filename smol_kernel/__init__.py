@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor as PythonExecutor
     from smol_kernel.executors.interpreter_tool import PythonInterpreterTool as PythonInterpreterTool
     from smol_kernel.executors.kernel import KernelExecutor as KernelExecutor
-    from smol_kernel.executors.kernel import LocalPythonExecutor as LocalPythonExecutor
+    from smol_kernel.executors.local import LocalPythonExecutor as LocalPythonExecutor
     from smol_kernel.executors.values import RemoteValue as RemoteValue
     from smol_kernel.journal import Journal as Journal
     from smol_kernel.memory.budget import Budget as Budget
@@ -108,7 +108,8 @@ _HOMES = {
     "AgentParsingError AgentToolCallError AgentToolExecutionError SmolError",
     "executors.base": "CodeOutput PythonExecutor",
     "executors.interpreter_tool": "PythonInterpreterTool",
-    "executors.kernel": "KernelExecutor LocalPythonExecutor",
+    "executors.kernel": "KernelExecutor",
+    "executors.local": "LocalPythonExecutor",
     "executors.values": "RemoteValue",
     "journal": "Journal",
     "memory.budget": "Budget",

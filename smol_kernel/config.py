@@ -10,7 +10,7 @@ import os
 import shlex
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError
+from smol_kernel.executors.launchers.settings import Limits, settings_for, wants_box
 from smol_kernel.executors.values import a_name
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
@@ -39,6 +40,8 @@ TAKEN_NAMES = {**RESERVED_NAMES, "final_answer": "it ends the run"}
 """Names that no input may have, and for what actions need them."""
 TYPES = {"code": CodeAgent, "tool-calling": ToolCallingAgent}
 """What `--type` may be."""
+BOX_LIMITS = [each.name for each in fields(Limits)]
+"""What `--box-limit` may set."""
 LIMITS = {
     "max_cost": ("cost", float, "USD", "USD that model calls may cost"),
     "max_input_tokens": ("input_tokens", int, "N", "tokens that the model may read in all"),
@@ -59,7 +62,9 @@ class RunOptions:
     `models` are names, each asked when the one before it failed; `inputs` are the names (on the command line NAME=FILE)
     handed to the agent; `images` are names or files shown to the model; `output` is the name (or file) that receives
     the answer; `tools` are names of built-in tools, `mcp` MCP servers, `agents` names of agents that it may call;
-    `timeout` is the child's own time per action in seconds, None for no limit; `checks` are expressions of the answer.
+    `timeout` is the child's own time per action in seconds, None for no limit; `checks` are expressions of the answer;
+    `box`, `network`, `allow_hosts`, `mounts` and `limits` are those of KernelExecutor, and `box_told` says whether one
+    of them was given for this very run.
     """
 
     models: list[str] = field(default_factory=list)
@@ -79,6 +84,19 @@ class RunOptions:
     checks: list[str] = field(default_factory=list)
     write: bool = True
     continued: bool = False
+    box: bool | None = None
+    network: str = "none"
+    allow_hosts: list[str] = field(default_factory=list)
+    mounts: list[str] = field(default_factory=list)
+    limits: dict[str, Any] = field(default_factory=dict)
+    box_told: bool = False
+
+    @property
+    def box_kwargs(self) -> dict[str, Any]:
+        """The box as parameters of a child kernel; without one nothing else counts."""
+        if not wants_box(self.box):
+            return {"box": False}
+        return {name: getattr(self, name) for name in ("box", "network", "allow_hosts", "mounts", "limits")}
 
 
 def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, notebook: bool = True) -> None:
@@ -87,7 +105,7 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     Without `notebook` those are left out that only a notebook can follow, and names stand for files.
     """
     known = defaults or RunOptions()
-    parser.set_defaults(agents=[], write=True, continued=False, default_models=known.models)
+    parser.set_defaults(agents=[], write=True, continued=False, known=known)
 
     def several(group: Any, *flags: str, dest: str, metavar: str, help: str) -> None:
         group.add_argument(*flags, dest=dest, action="append", default=[], metavar=metavar, help=help)
@@ -124,6 +142,16 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
         several(agent, "--agent", dest="agents", metavar="NAME",
                 help="variable that holds an agent it may call; may be repeated")  # fmt: skip
 
+    box = parser.add_argument_group("box", "What the agent's code may reach. Without one it has all rights of yours.")
+    box.add_argument("--box", choices=["on", "off"], help="run the agent's code in a box (default), or without one")
+    box.add_argument("--network", choices=["none", "full"], help="what it reaches of the network (default: none)")
+    several(box, "--allow-host", dest="allow_hosts", metavar="HOST",
+            help="let it reach this host: example.org, *.example.org or NAME:PORT; may be repeated")  # fmt: skip
+    several(box, "--mount", dest="mounts", metavar="PATH[:rw]",
+            help="show it this file or folder as well, read-only or, with :rw, writable; may be repeated")  # fmt: skip
+    several(box, "--box-limit", dest="limits", metavar="NAME=VALUE",
+            help=f"what it may use at most, as in memory=8GB: {', '.join(BOX_LIMITS)}; may be repeated")  # fmt: skip
+
     limits = parser.add_argument_group("limits", "At one of them the run ends, with the best answer so far.")
     limits.add_argument("--max-steps", type=int, default=known.max_steps, metavar="N", help="steps of the run")
     for dest, (_, kind, metavar, help) in LIMITS.items():
@@ -144,7 +172,7 @@ def read_options(parsed: Any) -> RunOptions:
     for check in parsed.checks:
         _read_check(check, parsed.type)
     return RunOptions(
-        models=_names(parsed.models) or parsed.default_models,
+        models=_names(parsed.models) or parsed.known.models,
         api_base=parsed.api_base,
         type=parsed.type,
         instructions=parsed.instructions,
@@ -161,7 +189,36 @@ def read_options(parsed: Any) -> RunOptions:
         checks=parsed.checks,
         write=parsed.write,
         continued=parsed.continued,
+        **_read_box(parsed),
     )
+
+
+def _read_box(parsed: Any) -> dict[str, Any]:
+    """The fields of the box. An option takes the place of the setting, --box off that of all of them."""
+    known: RunOptions = parsed.known
+    hosts, network = _names(parsed.allow_hosts), parsed.network
+    given = {"--box": parsed.box, "--network": network, "--allow-host": hosts, "--mount": parsed.mounts,
+             "--box-limit": parsed.limits}  # fmt: skip
+    told = [option for option, value in given.items() if value]
+    if told and parsed.type != "code" and "python_interpreter" not in parsed.tools:
+        raise ConfigError(
+            f"{told[0]}: an agent of --type {parsed.type} runs no code, and its tools run here, outside any box; "
+            "leave it out, or give the agent --tool python_interpreter"
+        )
+    box = known.box if parsed.box is None else parsed.box == "on"
+    boxed = wants_box(box)
+    if not boxed and (useless := [each for each in told if each != "--box" and given[each] != "full"]):
+        raise ConfigError(f"{useless[0]}: only a box can hold to it, and the box is off; leave one of the two out")
+    limits = dict(each.partition("=")[::2] for each in parsed.limits)
+    read: dict[str, Any] = {
+        "box": box,
+        "network": network or ("none" if hosts else known.network),
+        "allow_hosts": hosts or ([] if network else known.allow_hosts),
+        "mounts": parsed.mounts or known.mounts,
+        "limits": {**known.limits, **limits},
+    }
+    settings_for(**RunOptions(**read).box_kwargs)
+    return {**read, "box_told": bool(told)}
 
 
 def _names(given: Sequence[str]) -> list[str]:
@@ -223,14 +280,14 @@ def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -
     return LiteLLMModel(name, api_base=api_base or os.environ.get(API_BASE_VARIABLE) or None)
 
 
-def _interpreter() -> Tool:
+def _interpreter(options: RunOptions) -> Tool:
     from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 
-    return PythonInterpreterTool()
+    return PythonInterpreterTool(executor_kwargs=options.box_kwargs)
 
 
-def _builtin(kind: str) -> Callable[[], Tool]:
-    def make() -> Tool:
+def _builtin(kind: str) -> Callable[[RunOptions], Tool]:
+    def make(_: RunOptions) -> Tool:
         from smol_kernel.tools import defaults
 
         return getattr(defaults, kind)()
@@ -238,7 +295,7 @@ def _builtin(kind: str) -> Callable[[], Tool]:
     return make
 
 
-TOOLS: dict[str, Callable[[], Tool]] = {
+TOOLS: dict[str, Callable[[RunOptions], Tool]] = {
     "web_search": _builtin("DuckDuckGoSearchTool"),
     "visit_webpage": _builtin("VisitWebpageTool"),
     "wikipedia_search": _builtin("WikipediaSearchTool"),
@@ -297,9 +354,11 @@ def make_agent(
     kind = TYPES[options.type]
     if kind is ToolCallingAgent and model.model_id == "demo":
         raise ConfigError("--type tool-calling: the demo's replies are code; leave --type out")
-    own: dict[str, Any] = {"executor_kwargs": {"timeout_seconds": options.timeout}} if kind is CodeAgent else {}
+    own: dict[str, Any] = {}
+    if kind is CodeAgent:
+        own = {"executor_kwargs": {"timeout_seconds": options.timeout, **options.box_kwargs}}
     return kind(
-        tools=[*tools, *(make() for name, make in TOOLS.items() if name in options.tools and name not in there)],
+        tools=[*tools, *(make(options) for name, make in TOOLS.items() if name in options.tools and name not in there)],
         model=model,
         managed_agents=agents,
         instructions=options.instructions,

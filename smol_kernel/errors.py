@@ -19,7 +19,8 @@ The tree (a standard type in brackets where one fits as well)::
     ├── MCPServerError [RuntimeError]  an MCP server cannot be reached, or answers with an error
     │   └── MCPTimeoutError [TimeoutError]  it did not answer in time
     ├── ExecutorError [RuntimeError]   the child kernel cannot be started or reached
-    │   └── ChildDiedError             the child kernel ended by itself
+    │   ├── ChildDiedError             the child kernel ended by itself
+    │   └── BoxUnavailableError        this machine gives no boundary: refused, with the remedy
     ├── NotPortableError [TypeError]   a value cannot cross between host and child
     ├── JournalError [RuntimeError]    the journal cannot be read or written
     │   └── RunNotFoundError [KeyError]
@@ -116,6 +117,10 @@ class ExecutorError(SmolError, RuntimeError):
 
 class ChildDiedError(ExecutorError):
     """The child kernel ended by itself."""
+
+
+class BoxUnavailableError(ExecutorError):
+    """No boundary for the child kernel can be had here; the message says why, what helps, and how to do without."""
 
 
 class NotPortableError(SmolError, TypeError):

@@ -72,7 +72,7 @@ class RunStarted(Event):
     continues: str | None = None
     """Run id of the previous run of the same conversation."""
     isolation: str
-    """How the child is boxed; "none" means not at all."""
+    """How the child is boxed; "none" means not at all, "tools" that what the model writes is not run as code."""
     max_steps: int
     system_prompt: str
     tools: list[str] = field(default_factory=list)
@@ -230,6 +230,20 @@ class ActionFinished(Event):
     """Names lost because the child had to be restarted."""
     seconds: float = 0.0
     """The child's own time, without waiting for tools or people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesMade(Event):
+    """What the box's overlay holds after an action: files that were made or changed, each time all of them.
+
+    They are not in the user's folder; `executor.save_files` puts them there.
+    """
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """`path` below the working folder, fit to show; `bytes`; `change`: "made", "changed" or "removed"; and for what is
+    no regular file `type`: "link", "pipe", "socket" or "device"."""
+    more: int = 0
+    """How many others there are that are not listed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ def account(transcript: Transcript) -> tuple[dict[str, str], dict[str, Any]]:
         "state": transcript.state,
         "model": transcript.model,
         "isolation": transcript.isolation,
+        "unboxed": transcript.unboxed,
         "seconds": totals.seconds,
         "input_tokens": totals.input_tokens,
         "output_tokens": totals.output_tokens,

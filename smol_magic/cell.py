@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from IPython.display import display
 
 from smol_kernel.config import RunOptions, make_model
-from smol_kernel.errors import ConfigError, SmolError
+from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
 from smol_kernel.events import RunStarted
 from smol_kernel.executors.values import decode
 from smol_kernel.models.base import Model
@@ -22,6 +22,7 @@ from smol_kernel.runs.script import ScriptCell, script_cells
 from smol_magic import namespace
 from smol_magic.account import account
 from smol_magic.endings import CellError, Stopped
+from smol_magic.files import SAVE_FILES
 from smol_magic.session import front, origin
 from smol_magic.thread import Awaiting, Blocking, CellThread
 from smol_magic.view import make_view
@@ -127,6 +128,7 @@ class AgentCell:
         self._view.fold(failure)
         if transcript.run:
             self._session.last = transcript
+            transcript.how_to_save = SAVE_FILES
         # Where a run failed before the model said anything, the line that the cell ends with tells it all.
         failed_at_once = transcript.state == "error" and not any(step.reply for step in transcript.steps)
         if transcript.run and not failed_at_once and self._view.leaves_account:
@@ -164,6 +166,8 @@ class AgentCell:
         if isinstance(failure, KeyboardInterrupt) or state == "interrupted":
             how = "The next cell" if self._in_agent_kernel else "%%agent --continue"
             raise Stopped(f"The agent was stopped. {how} goes on from here.")
+        if isinstance(failure, BoxUnavailableError):
+            self._session.drop_executor()
         if isinstance(failure, SmolError):
             raise CellError(str(failure)) from None
         if failure is not None:

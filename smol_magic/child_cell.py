@@ -9,12 +9,13 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from smol_kernel.errors import SmolError
-from smol_kernel.events import ActionFinished, Output, Progress
+from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
+from smol_kernel.events import ActionFinished, FilesMade, Notice, Output, Progress
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.sanitize import shown_html
 from smol_magic import namespace
 from smol_magic.endings import CellError, ChildError, Stopped
+from smol_magic.files import files_line
 from smol_magic.thread import Awaiting, Blocking, CellThread
 
 if TYPE_CHECKING:
@@ -52,10 +53,15 @@ class ChildCell:
             raise CellError(f"%%py takes no options, but found {line.strip()!r}: the code goes in the lines below")
         self._shell = magics.shell
         self._code = code
+        self._session = magics.session
         self._count = self._shell.displayhook.prompt_count
         self._finished: ActionFinished | None = None
+        self._files: FilesMade | None = None
         self._progress = Progress(channel="stdout", text="")
-        self._executor = magics.session.executor(magics.timeout or None)
+        try:
+            self._executor = self._session.executor(magics.settings())
+        except ConfigError as error:
+            raise CellError(str(error)) from None
         self._executor.clear_interrupt()
         self._tools = {tool.name: tool for tool in namespace.tools(self._shell.user_ns)}
 
@@ -71,14 +77,22 @@ class ChildCell:
                 self._show(event)
             elif isinstance(event, Progress):
                 self._write_over(event)
+            elif isinstance(event, Notice):
+                print(event.text, file=sys.stderr)
+            elif isinstance(event, FilesMade):
+                self._files = event
             elif isinstance(event, ActionFinished):
                 self._finished = event
 
     def conclude(self, failure: BaseException | None) -> None:
         """Raise what the cell shall end with, if it did not end well."""
         finished = self._finished
+        if self._files is not None and (told := files_line(self._files)):
+            print(told)
         if isinstance(failure, KeyboardInterrupt) or (finished and finished.status == "interrupted"):
             raise Stopped("Stopped." + _lost(finished))
+        if isinstance(failure, BoxUnavailableError):
+            self._session.drop_executor()
         if isinstance(failure, SmolError):
             raise CellError(str(failure)) from None
         if failure is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
@@ -53,6 +54,8 @@ def _offered(words: list[str], commands: Sequence[str], namespace: dict[str, Any
     if words == ["%agent"]:
         return list(commands)
     if words[0] == "%agent":
+        if words[1:2] == ["files"]:
+            return ["--to", "--overwrite"] if "save" in words else ["save"]
         return _models(namespace) if words[-1] == "model" else []
     return _VALUES[words[-1]](namespace) if words[-1] in _VALUES else _options()
 
@@ -86,6 +89,16 @@ def _types(_: dict[str, Any]) -> list[str]:
     return list(TYPES)
 
 
+def _box_limits(_: dict[str, Any]) -> list[str]:
+    from smol_kernel.config import BOX_LIMITS
+
+    return [f"{name}=" for name in BOX_LIMITS]
+
+
+def _paths(_: dict[str, Any]) -> list[str]:
+    return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in Path().iterdir())
+
+
 _VALUES = {
     "--in": variables,
     "-i": variables,
@@ -95,6 +108,11 @@ _VALUES = {
     "--agent": _agents,
     "--tool": _tools,
     "--type": _types,
+    "--box": lambda _: ["on", "off"],
+    "--network": lambda _: ["none", "full"],
+    "--allow-host": lambda _: [],
+    "--mount": _paths,
+    "--box-limit": _box_limits,
 }
 """Option → what may follow it."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class, no_var_expand
-from traitlets import CaselessStrEnum, Float, Int, Unicode
+from traitlets import Bool, CaselessStrEnum, Dict, Enum, Float, Int, List, Unicode
 
 from smol_magic import completion
 from smol_magic.endings import CellError
@@ -34,6 +34,10 @@ COMMANDS = {
     "show": ("%agent show [RUN]", "the account of a run, the last one if none is named"),
     "runs": ("%agent runs [WORD]", "the latest runs in the journal (with this word in them)"),
     "export": ("%agent export FILE.ipynb [RUN]", "write a run as a notebook"),
+    "files": (
+        "%agent files [save …]",
+        "what the agent made in its box; save [NAME …] [--to DIR] [--overwrite] keeps it",
+    ),
     "stop": ("%agent stop", "end the agent's conversation, its child kernel and MCP connections"),
     "help": ("%agent help", "this text"),
 }
@@ -57,6 +61,13 @@ class SmolMagic(Magics):
     timeout = Float(300.0, min=0.0, help="The child's own time for one action, in seconds; 0 for no limit.").tag(
         config=True
     )
+    box = Bool(None, allow_none=True, help="False: run the agent's code without a box. None: as SMOL_BOX says.").tag(
+        config=True
+    )
+    network = Enum(["none", "full"], "none", help="What the agent's code reaches of the network.").tag(config=True)
+    allow_hosts = List(Unicode(), help="Hosts that the agent's code may reach, with network none.").tag(config=True)
+    mounts = List(Unicode(), help="Files and folders that it sees besides this one: PATH or PATH:rw.").tag(config=True)
+    limits = Dict(help='What the box may use at most, as in {"memory": "8 GB"}.').tag(config=True)
     view = CaselessStrEnum(
         ["auto", "widgets", "text"], "auto", help="How a run is shown: widgets where there is a page, else text."
     ).tag(config=True)
@@ -104,19 +115,29 @@ class SmolMagic(Magics):
 
         await child_cell(self, line, body)
 
-    def read_line(self, line: str) -> RunOptions | None:
-        """The options of a `%%agent` line; None if it asked for help. Raises CellError for what it cannot read."""
-        from smol_kernel.config import RunOptions, add_options, read_options
-        from smol_kernel.errors import ConfigError
+    def settings(self) -> RunOptions:
+        """The settings as options of a run, which a line's own take the place of."""
+        from smol_kernel.config import RunOptions
 
-        parser = _Parser(prog="%%agent", add_help=False, allow_abbrev=False)
-        known = RunOptions(
+        return RunOptions(
             models=[self.model] if self.model else [],
             api_base=self.api_base or None,
             max_steps=self.max_steps,
             timeout=self.timeout or None,
+            box=self.box,
+            network=self.network,
+            allow_hosts=list(self.allow_hosts),
+            mounts=list(self.mounts),
+            limits=dict(self.limits),
         )
-        add_options(parser, known)
+
+    def read_line(self, line: str) -> RunOptions | None:
+        """The options of a `%%agent` line; None if it asked for help. Raises CellError for what it cannot read."""
+        from smol_kernel.config import add_options, read_options
+        from smol_kernel.errors import ConfigError
+
+        parser = _Parser(prog="%%agent", add_help=False, allow_abbrev=False)
+        add_options(parser, self.settings())
         parser.add_argument("-h", "--help", action="store_true", help="show this text")
         parsed, rest = parser.parse_known_args(_words(line))
         if parsed.help:
@@ -169,12 +190,23 @@ class SmolMagic(Magics):
         print(f"model: {model}" if model else NO_MODEL.replace(", so nothing was run", ""))
         limit = f"{self.timeout:g} s" if self.timeout else "any time"
         print(f"a run takes at most {counted(self.max_steps, 'step')}, an action at most {limit}")
-        print("actions are not isolated from this machine")
+        print(self._box())
         if last is None:
             print("no run in this notebook yet")
         else:
             print(f"last run: {last.run} · {facts_line(last)}")
         print("%agent help lists the commands, %%agent --help the options")
+
+    def _box(self) -> str:
+        """How actions are boxed now, and in a later child if that differs."""
+        from smol_kernel.executors.launchers.settings import settings_for
+        from smol_kernel.render.transcript import isolation_words
+
+        settings = settings_for(**self.settings().box_kwargs)
+        later, now = settings.words if settings else "none", self.session.isolation or ""
+        if now in ("", later):
+            return f"actions are {isolation_words(later)}"
+        return f"actions are {isolation_words(now)}; after %agent stop: {isolation_words(later)}"
 
     def _model(self, name: str = "") -> None:
         from smol_kernel.config import make_model
@@ -196,6 +228,11 @@ class SmolMagic(Magics):
         print(
             "The agent's conversation, its child kernel and MCP connections have ended; the next %%agent starts anew."
         )
+
+    def _files(self, *words: str) -> None:
+        from smol_magic.files import files_command
+
+        files_command(self.session, words)
 
     def _show(self, run: str = "") -> None:
         from IPython.display import display

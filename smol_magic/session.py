@@ -62,12 +62,17 @@ class Session:
             self.running = None
             self._lock.release()
 
-    def executor(self, timeout: float | None) -> PythonExecutor:
+    @property
+    def isolation(self) -> str | None:
+        """How the child of the conversation is boxed; None: there is no child."""
+        return None if self._executor is None else self._executor.isolation
+
+    def executor(self, options: RunOptions) -> PythonExecutor:
         """The executor of the current conversation; a new one if there is none."""
         if self._executor is None:
             from smol_kernel.executors.base import create
 
-            self._executor = create("local", timeout_seconds=timeout)
+            self._executor = create("local", timeout_seconds=options.timeout, **options.box_kwargs)
         return self._executor
 
     def agent_for(
@@ -75,12 +80,21 @@ class Session:
     ) -> MultiStepAgent:
         """The agent for the next run. It goes on where the last one is if the conversation is continued, in its child.
 
-        Raises SmolError where the options do not serve.
+        Raises SmolError where the options do not serve: a child that runs keeps the box it was started in.
         """
         from smol_kernel.config import make_agent
+        from smol_kernel.errors import ConfigError
 
         fresh: Any = make_agent(options, model, tools, agents=agents, journal=self.journal)
         known: Any = self.agent
+        if options.continued and options.box_told and fresh.writes_code and self._executor is not None:
+            running: Any = self._executor
+            if running.settings != fresh.python_executor.settings:
+                raise ConfigError(
+                    f"--continue: the kernel of this conversation was started with other options "
+                    f"({'not isolated' if running.isolation == 'none' else running.isolation}) and keeps them. Leave "
+                    f"them out, or begin anew: without --continue, or after %agent stop"
+                )
         if not options.continued:
             self.end_child()
             self._executor = getattr(fresh, "python_executor", None)
@@ -90,10 +104,16 @@ class Session:
             if type(known) is type(fresh) and not fresh.writes_code:
                 fresh.state.update(known.state)
         if options.continued and fresh.writes_code:  # there may be a child without an agent, started by %%py
-            fresh.python_executor = self.executor(options.timeout)
+            fresh.python_executor = self.executor(options)
             fresh.python_executor.timeout_seconds = options.timeout
         self.agent = fresh
         return fresh
+
+    def drop_executor(self) -> None:
+        """Forget an executor that got no child, so that the next cell may ask for another kind."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.cleanup()
 
     def mcp_tools(self, servers: Sequence[str]) -> list[Tool]:
         """The tools of these MCP servers, which stay connected until others are asked for. Raises SmolError."""
@@ -113,17 +133,20 @@ class Session:
 
     def end_child(self) -> None:
         """End the child kernel of the conversation, and those of agents that it could call; safe to repeat."""
-        executor, self._executor = self._executor, None
         agent, self.agent = self.agent, None
         if agent is not None:
             agent.cleanup()
-        if executor is not None:
-            executor.cleanup()
+        self.drop_executor()
 
     def close(self) -> None:
         """End the conversation, its child and its MCP servers; at exit too. The next cell starts anew."""
         self.end_child()
         self._disconnect()
+
+    @property
+    def child(self) -> PythonExecutor | None:
+        """Where the actions of the conversation run, if there is such a place."""
+        return self._executor
 
     def complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
         """Completions in the child's namespace, as the content of a `complete_reply`."""

@@ -18,7 +18,7 @@ from IPython.display import display, publish_display_data
 
 from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, Notice, ToolCalled
-from smol_kernel.render.html import row_html
+from smol_kernel.render.html import isolation_chip, row_html
 from smol_kernel.render.plain import counted
 from smol_kernel.render.records import PlanRecord, StepRecord
 from smol_kernel.render.style import MORE_STYLE, STYLE
@@ -258,10 +258,15 @@ class LiveView:
             self._steps.children = cards
 
     def _head(self) -> str:
-        chips = _facts(self._transcript) if self._transcript.run else []
+        chips = self._chips() if self._transcript.run else []
         task = html.escape(self._task)
         task = f'<span class="smol-task" title="{task}">{task}</span>'
-        return f'<div class="smol-head">{task}{"".join(map(_chip, chips))}</div>'
+        return f'<div class="smol-head">{task}{"".join(chips)}</div>'
+
+    def _chips(self) -> list[str]:
+        transcript = self._transcript
+        model = model_label(transcript.model, transcript.scripted)
+        return [_chip(model), _chip(*isolation_chip(transcript))]
 
     def _progress(self) -> str:
         transcript, parts = self._transcript, []
@@ -294,7 +299,8 @@ class LiveView:
         transcript = self._transcript
         state = "interrupted" if isinstance(failure, KeyboardInterrupt) else transcript.state
         word, kind = STATES.get("error" if state == "running" else state, (state, "warn"))
-        facts = [counted(len(transcript.steps), "step"), *totals_words(transcript)]
+        facts = ["⚠ not isolated"] * transcript.unboxed + [counted(len(transcript.steps), "step")]
+        facts += totals_words(transcript)
         facts.append(_clock(time.monotonic() - self._started))
         return word, kind, facts
 
@@ -336,11 +342,6 @@ def _fingerprint(row: Row) -> tuple[Any, ...]:
     parts += (len(row.beforehand), len(row.notes))
     moving = (row.progress, *(call.progress for call in row.open_calls), *map(_fingerprint, row.all_runs()))
     return (row.state, row.code, row.repaired_in, row.error, *parts, *moving)
-
-
-def _facts(transcript: Transcript) -> list[str]:
-    model = model_label(transcript.model, transcript.scripted)
-    return [model, transcript.isolation_words]
 
 
 def _clock(seconds: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import jupyter_kernel_test
@@ -211,12 +210,12 @@ def test_the_kernel_says_what_it_is(client):
 def test_a_restart_ends_the_child_and_starts_afresh(installed):
     manager, client = start_new_kernel(kernel_name="agent", startup_timeout=PATIENCE)
     try:
-        child = psutil.Process(int(Cell(client, "%%py\nimport os\nleft = 1\nprint(os.getpid())").text))
+        assert Cell(client, "%%py\nleft = 1").reply["status"] == "ok"
+        children = psutil.Process(manager.provisioner.pid).children(recursive=True)
+        assert children
         manager.restart_kernel()
         client.wait_for_ready(timeout=PATIENCE)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.wait(timeout=PATIENCE)
-        assert not child.is_running()
+        assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
         assert Cell(client, "%%py\nleft").reply["ename"] == "ChildError"
     finally:
         client.stop_channels()

@@ -7,7 +7,7 @@ import pytest
 from smol_kernel.errors import AgentExecutionError, ConfigError
 from smol_kernel.executors.base import create
 from smol_kernel.executors.imports import BASE_MODULES, allowed_modules, check_imports
-from smol_kernel.executors.kernel import LocalPythonExecutor
+from smol_kernel.executors.local import LocalPythonExecutor
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,16 @@ def test_an_executor_refuses_the_action_before_anything_of_it_runs():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"box": True}, "box not built yet; the child runs unboxed.*Leave it out"),
-        ({"network": False, "mounts": []}, "network, mounts not built yet.*Leave them out"),
+        ({"box": "no"}, "give True, or False"),
+        ({"network": "some"}, 'there are "none" and "full"'),
+        ({"network": "full", "allow_hosts": ["example.org"]}, "leave one out"),
+        ({"allow_hosts": ["http://example.org/"]}, "give the name of a host"),
+        ({"mounts": ["/no/such/folder"]}, "there is no such file"),
+        ({"mounts": ["/"]}, "name a folder below"),
+        ({"limits": {"memry": 1}}, "there is no such limit; there are memory"),
+        ({"limits": {"disk": "much"}}, "give a whole number above 0"),
+        ({"limits": {"memory": "1 MB"}}, "at least 256 MiB"),
+        ({"box": False, "mounts": ["/tmp"]}, "only a box can hold to it"),
         ({"timeout": 3}, "do not fit"),
         ({"timeout_seconds": -1}, "give seconds above 0"),
     ],

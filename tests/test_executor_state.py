@@ -10,7 +10,8 @@ import pytest
 from smol_kernel.errors import ConfigError, ExecutorError, NotPortableError
 from smol_kernel.events import ActionFinished, Checked, Output, ToolCalled
 from smol_kernel.executors.base import CodeOutput, PythonExecutor, as_executor
-from smol_kernel.executors.kernel import KernelExecutor, LocalPythonExecutor
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.local import LocalPythonExecutor
 from smol_kernel.executors.state import State
 from smol_kernel.executors.values import RemoteValue, decode
 from smol_kernel.tools import tool

@@ -174,7 +174,7 @@ def test_a_last_answer_is_asked_for_in_a_shorter_conversation(make):
 
 def test_pictures_go_first(make, child):
     draw = "from PIL import Image\nimport random\nImage.frombytes('RGB', (40, 40), random.randbytes(4800))"
-    with NarrowServer(15_000, *(Text(code(draw)) for _ in range(3)), Text(code("final_answer(1)"))) as server:
+    with NarrowServer(15_300, *(Text(code(draw)) for _ in range(3)), Text(code("final_answer(1)"))) as server:
         agent = make([], model=model(server), executor=child)
         events = list(agent.events("Draw.", reset=False))
     assert events[-1].state == "success"

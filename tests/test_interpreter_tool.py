@@ -54,12 +54,13 @@ def test_each_call_begins_anew(tool):
 
 
 def test_what_cannot_be_cleared_gets_a_fresh_child(tool):
-    first = tool("import os\nos.getpid()")
-    assert tool("import os\nos.getpid()") == first
+    marked = "import builtins\nhasattr(builtins, 'mark')"
+    tool("import builtins\nbuiltins.mark = 1")
+    assert tool(marked) == "Stdout:\n\nOutput: True"
     tool("import IPython\nIPython.get_ipython().reset = None\nleft = 1")
     with pytest.raises(AgentExecutionError, match="name 'left' is not defined"):
         tool("left")
-    assert tool("import os\nos.getpid()") != first
+    assert tool(marked) == "Stdout:\n\nOutput: False"
 
 
 @pytest.mark.parametrize(
@@ -108,8 +109,8 @@ def running(pid):
 
 
 def test_the_child_starts_with_the_first_call_and_ends_with_the_tool():
-    tool = PythonInterpreterTool()
-    assert tool._executor._client is None
+    tool = PythonInterpreterTool(executor_kwargs={"box": False})  # its pid is one of ours
+    assert tool._executor._client is None and tool.isolation == "none"
     pid = int(tool("import os\nprint(os.getpid())").split()[1])
     assert running(pid)
     tool.cleanup()

@@ -14,7 +14,8 @@ import pytest
 from smol_kernel.errors import AgentExecutionError, ConfigError, ExecutorError, NotPortableError
 from smol_kernel.events import ActionFinished, Output
 from smol_kernel.executors.base import PythonExecutor, create
-from smol_kernel.executors.kernel import KernelExecutor, LocalPythonExecutor
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.local import LocalPythonExecutor
 from smol_kernel.executors.values import RemoteValue, decode
 
 
@@ -44,6 +45,13 @@ def used(other):
 @pytest.fixture
 def fresh():
     executor = KernelExecutor(timeout_seconds=60, interrupt_grace_seconds=0.5)
+    yield executor
+    executor.cleanup()
+
+
+@pytest.fixture
+def unboxed():
+    executor = KernelExecutor(timeout_seconds=60, interrupt_grace_seconds=0.5, box=False)
     yield executor
     executor.cleanup()
 
@@ -250,9 +258,12 @@ def test_a_flood_of_displays_is_cut(kernel):
 
 
 def test_output_of_subprocesses_is_seen(kernel):
-    code = "import subprocess\n_ = subprocess.run('echo from outside', shell=True)\nimport sys, time\n!echo and by bang"
-    text = "".join(text for _, text in outputs(kernel, code))
-    assert "and by bang" in text
+    code = "import subprocess, sys\nprint(subprocess.check_output([sys.executable, '-c', 'print(6 * 7)'], text=True))"
+    assert "42" in "".join(text for _, text in outputs(kernel, code))
+
+
+def test_a_shell_is_there_without_a_box(unboxed):
+    assert "and by bang" in "".join(text for _, text in outputs(unboxed, "!echo and by bang"))
 
 
 # errors
@@ -551,7 +562,8 @@ def test_a_process_forked_from_the_child_ends_by_itself(kernel):
     assert value(kernel, code) == 7
 
 
-def test_a_child_killed_from_outside_is_noticed(fresh):
+def test_a_child_killed_from_outside_is_noticed(unboxed):
+    fresh = unboxed
     pid = value(fresh, "import os\nos.getpid()")
     events = fresh.run("print('on', flush=True)\nwhile True: pass")
     next(events)
@@ -647,7 +659,8 @@ def test_a_variable_that_cannot_cross_is_refused_by_name(fresh):
         fresh.send_variables({"a b": 1})
 
 
-def test_secrets_of_the_environment_stay_in_the_host(monkeypatch, fresh):
+def test_secrets_of_the_environment_stay_in_the_host(monkeypatch, unboxed):
+    fresh = unboxed
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     monkeypatch.setenv("HF_TOKEN", "canary")
     names = (
@@ -758,6 +771,8 @@ def test_an_interpreter_without_ipykernel_says_so(tmp_path):
     script.write_text("#!/bin/sh\necho no module named ipykernel >&2\nexit 1\n")
     script.chmod(0o755)
     with pytest.raises(ExecutorError, match="no module named ipykernel"):
+        list(KernelExecutor(python=script, box=False).run("1"))
+    with pytest.raises(ConfigError, match=r"python.*cannot be run.*name an interpreter"):
         list(KernelExecutor(python=script).run("1"))
 
 

@@ -395,7 +395,7 @@ def test_loading_the_extension_loads_nothing_heavy():
     [
         ("%agent ex", {"export"}),
         ("%agent model ", {"demo", "m"}),
-        ("%%agent --mo", {"--model"}),
+        ("%%agent --mo", {"--model", "--mount"}),
         ("%%agent --max-s", {"--max-steps", "--max-seconds"}),
         ("%%agent --type ", {"code", "tool-calling"}),
         ("%%agent --tool vi", {"visit_webpage"}),

@@ -233,7 +233,8 @@ def test_the_same_agent_at_once_has_a_run_of_its_own_for_each_call(make, action)
 
 
 def test_the_same_agent_at_once_by_structured_calls_has_children_of_its_own(make):
-    helper = make(CodeAgent, [code("import os\nfinal_answer((task, os.getpid()))")] * 2, **named())
+    plain = {"executor_kwargs": {"box": False}}  # in a box each child has the same number
+    helper = make(CodeAgent, [code("import os\nfinal_answer((task, os.getpid()))")] * 2, **named(), **plain)
     both = calls(*[("helper", {"task": "x", "additional_args": {"task": n}}) for n in (1, 2)])
     agent = make(ToolCallingAgent, [both, final("ok")], managed_agents=[helper])
     events = list(agent.events("ask"))

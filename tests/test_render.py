@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-import random
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import mistune
 import pytest
+from harmless import Page, assert_harmless
 
 from smol_kernel.events import (
     ActionFinished,
@@ -177,43 +176,6 @@ def test_long_text_loses_its_middle_and_says_how_much():
 
 
 # HTML
-
-
-class Page(HTMLParser):
-    """What a browser would find in a piece of HTML."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.words, self.stack = set(), [], "", []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in ("img", "br", "hr", "wbr", "col"):
-            self.stack.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data):
-        if "style" not in self.stack:
-            self.words += data
-
-
-def assert_harmless(html):
-    page = Page(html)
-    assert page.stack == []
-    assert not page.tags & {"script", "a", "link", "iframe", "form", "object", "meta", "base", "svg", "video", "input"}
-    for _tag, name, value in page.attributes:
-        assert name in {"class", "src", "alt", "open", "title", "style", "colspan", "rowspan", "width", "height"}
-        if name == "src":
-            assert re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]*", value)
-        assert "url(" not in value
-    assert "url(" not in html.replace(page.words, "")
-    assert "@import" not in html
-    return page
 
 
 @pytest.mark.parametrize(
@@ -402,47 +364,13 @@ def test_markdown_of_a_model_loads_nothing_and_leads_nowhere(text):
     "piece", ["~~~a\n", "```" + "a" * 1_000, "`a`$", "<", "](", "$a", "www", "```\n", "\n", "- > ```a\n"]
 )
 def test_long_markdown_takes_no_time_that_grows_with_its_square(piece):
-    assert safe_markdown(piece * (1_000_000 // len(piece)))
+    assert safe_markdown(piece * (1_000_000 // len(piece)) + "x")
 
 
 @pytest.mark.parametrize("html", ["<div>", "<dd><li>", "<div><!--</div>-->", "<b><p>", "<table>", "<td><tr>"])
 def test_html_that_stands_in_itself_too_deep_is_not_parsed(html):
     shown = output_html(Output(channel="display", text="deep", data={"text/html": "x" + html * (400_000 // len(html))}))
     assert "deep" in shown or "x" in shown
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_whatever_pieces_a_model_puts_together_load_nothing(seed):
-    chance = random.Random(seed)
-    pieces = [
-        "`",
-        "``",
-        "```",
-        "~~~",
-        "$",
-        "$5",
-        "$x$",
-        "$$",
-        "\\",
-        "\\(",
-        "|",
-        "|-|-|",
-        ">",
-        "-",
-        "!",
-        "]",
-        "[",
-        "[a](//e)",
-        "![x](//e)",
-        "<img/src=//e>",
-        "<a/href=//e>",
-        "a",
-    ]
-    pieces += ["\n", "\n\n", " ", "    ", "[b]: //e", "<!--", "-->", "<pre>", "www.e.org", "http://e.org"]
-    render = mistune.create_markdown(escape=False, plugins=["table", "url", "footnotes", "task_lists"])
-    for _ in range(200):
-        text = "".join(chance.choices(pieces, k=chance.randrange(2, 25)))
-        assert not re.findall(r"<(?:img|a)\b", render(safe_markdown(text))), text
 
 
 @pytest.mark.parametrize(
@@ -452,7 +380,8 @@ def test_whatever_pieces_a_model_puts_together_load_nothing(seed):
         ("With $a^2 + b$ and more", "With `$a^2 + b$` and more"),
         ("Only $5", "Only $5"),
         ("`$a` and `$b`", "`$a` and `$b`"),
-        ("\\\\(x\\\\)", "`\\\\(`x\\\\)"),
+        ("\\\\(x\\\\)", "\\\\\u2060(x\\\\\u2060)"),
+        ("`$$` and `\\\\[`", "`$\u2060$` and `\\\\\u2060[`"),
         ("`df[df.a<b]` is <b>", "`df[df.a<b]` is &#60;b>"),
     ],
 )
@@ -522,7 +451,7 @@ def test_a_run_is_printed_as_it_happens():
     places = [text.index(words) for words in (
         "Which decade?", "m/1 · not isolated · at most 5 steps", SCRIPTED, "1. Look first.", "> print(df.shape)",
         "(3, 2)", "1.0 s · 1,204 tokens", "2. Yearly means", "KeyError: 'date'", "3. By the index",
-        "▸ unit('co2') → 'ppm'", "[plot, 640 x 480]", "Answer", "1980s", "done · 3 steps",
+        "▸ unit('co2') → 'ppm'", "[plot, 640 x 480]", "Answer", "1980s", "done · not isolated · 3 steps",
     )]  # fmt: skip
     assert places == sorted(places)
     assert "\x1b" not in text

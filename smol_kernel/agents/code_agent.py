@@ -87,8 +87,8 @@ class CodeAgent(MultiStepAgent):
 
     @property
     def isolation(self) -> str:
-        """How the child is boxed; "none" means not at all."""
-        return self.python_executor.isolation
+        """How the child is boxed; "none" means that it, or the one of an interpreter among the tools, is not at all."""
+        return "none" if super().isolation == "none" else self.python_executor.isolation
 
     def cleanup(self) -> None:
         """End the child, and what the agents it may call hold. A later run starts a fresh one."""

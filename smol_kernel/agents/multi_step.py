@@ -19,6 +19,7 @@ from smol_kernel.agents.checks import Repetition, look
 from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.prompts import populate_template
 from smol_kernel.agents.running import RunnableAgent
+from smol_kernel.executors.interpreter_tool import isolation_of_tools
 from smol_kernel.executors.tool_calls import plain
 from smol_kernel.executors.values import describe
 from smol_kernel.journal import open_journal, record
@@ -47,8 +48,8 @@ class MultiStepAgent(RunnableAgent):
     Raises ConfigError for a setting out of range, ToolError for tools that cannot be used together.
     """
 
-    isolation = "none"
-    """How the child is boxed; "none" means not at all."""
+    isolation = property(isolation_of_tools)
+    """How what the model writes is boxed; "none" means not at all."""
     _call: ModelCall | None = None
 
     # -- what a subclass says of itself

@@ -6,20 +6,28 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Literal
 
 from smol_kernel.errors import ChildDiedError
 from smol_kernel.events import Event, Output
 from smol_kernel.executors.bridge import Bridge
-from smol_kernel.executors.client import Asked, Displayed, Idle, KernelClient, Printed, Replied, Started
+from smol_kernel.executors.client import Asked, Displayed, Idle, KernelClient, Printed, Reading, Replied, Started
 from smol_kernel.executors.observation import PACE, Observer
 
 OTHER_HALF = 1.0
-"""Seconds to wait for the reply or the end of output once the other has come: an interrupt can cost us one of them."""
+"""Seconds without a message to wait for the reply or the end of output once the other has come: an interrupt can cost
+us one of them."""
 
 ANOTHER_CHANNEL = 0.02
 """Seconds to wait for what was printed before a call: it may come a moment after the call."""
+
+MANY = 200
+"""Readings that wait, above which nothing is waited for."""
+BACKLOG = 15_000
+"""Messages of a child that may wait unread, more than the queues hold. One that has sent as many since its time was up
+is still at it."""
 
 Reason = Literal["interrupted", "timeout"]
 
@@ -73,9 +81,12 @@ class Action:
         self.clock = Clock()
         self._bridge = make_bridge(self)
         self._request = ""
+        self._readings: deque[Reading] = deque()
+        """Read, and not taken yet."""
         self._heard = False  # something printed, since the last call
         self._started = self._idle = self._quiet = self._ended = False
         self._half_at = self._interrupts_at = 0.0
+        self._since_timeout = 0  # messages read since its time was up
         self._interrupts = 0
         self.reply: Replied | None = None
         self.died: str | None = None
@@ -117,11 +128,16 @@ class Action:
             while not self._over():
                 self._mind()
                 readings = self._client.receive(self._request, self._patience())
-                self._quiet = not readings
+                self._quiet = not self._client.came
+                if self._half_at and not self._quiet:  # the other half comes behind what came now
+                    self._half_at = time.monotonic()
+                if self._late:
+                    self._since_timeout += self._client.came
                 if self._quiet:
                     yield from self.observer.release()
-                for reading in readings:
-                    yield from self._take(reading)
+                self._readings.extend(readings)
+                while self._readings:
+                    yield from self._take(self._readings.popleft())
                 yield from self._bridge.collect()
             self._ended = True
         except ChildDiedError as error:
@@ -140,9 +156,8 @@ class Action:
             case Displayed(channel, data):
                 yield from self.observer.add(Output(channel=channel, text=data.get("text/plain", ""), data=data))
             case Asked():
-                if reading.printed and not self._heard:
-                    for late in self._client.receive(self._request, ANOTHER_CHANNEL):
-                        yield from self._take(late)
+                if reading.printed and not self._heard and len(self._readings) < MANY:
+                    yield from self._hear()
                 self._heard = False
                 yield from self.observer.release()  # what was printed before the call is shown before it
                 yield from self._bridge.answer(reading)
@@ -157,17 +172,30 @@ class Action:
             case _:
                 pass
 
+    def _hear(self) -> Iterator[Event]:
+        """Take what was printed, should it come now; what else comes waits for its turn."""
+        for late in self._client.receive(self._request, ANOTHER_CHANNEL):
+            if isinstance(late, Printed):
+                yield from self._take(late)
+            else:
+                self._readings.append(late)
+
     def _over(self) -> bool:
         if self.reply is not None and self._idle:
             return True
         return bool(self._half_at) and self._quiet and time.monotonic() - self._half_at > OTHER_HALF
 
+    @property
+    def _late(self) -> bool:
+        return self.timeout is not None and self.clock.seconds >= self.timeout
+
     def _mind(self) -> None:
-        """Interrupt or kill, if it is time. A timeout counts once nothing the child sent is left to read."""
+        """Interrupt or kill, if it is time. A timeout counts once nothing is left to read of what the child sent in its
+        time."""
         if self.reason is None:
             if self._stop_wanted():
                 self.reason = "interrupted"
-            elif self.timeout is not None and self._quiet and self.clock.seconds >= self.timeout:
+            elif self._late and (self._quiet or self._since_timeout > BACKLOG):
                 self.reason = "timeout"
         if self.reason is None or not (self._started or self.clock.seconds > OTHER_HALF):
             return  # an interrupt that comes before the action has begun is lost

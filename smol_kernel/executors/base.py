@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import AgentExecutionError, ConfigError
-from smol_kernel.events import ActionFinished, Checked, Event
+from smol_kernel.events import ActionFinished, Checked, Event, FilesMade
 from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.state import State
 from smol_kernel.executors.values import NotPortable, decode, encode, remote
 
-_NOT_BUILT_YET = ("box", "network", "allow_hosts", "mounts", "limits")
+if TYPE_CHECKING:
+    from smol_kernel.executors.made_files import MadeFiles
+    from smol_kernel.executors.saved_files import SavedFiles
 
 
 @dataclass
@@ -42,6 +45,31 @@ class PythonExecutor(ABC):
     def state(self) -> State:
         """The variables as a dict; of a place that cannot be read, those that were set through it."""
         return State(self)
+
+    @cached_property
+    def made_files(self) -> MadeFiles:
+        """What was made in a box, and is not in the user's folder."""
+        from smol_kernel.executors.made_files import MadeFiles
+
+        return MadeFiles()
+
+    def files(self) -> FilesMade:
+        """What was made or changed in a box and is not in the user's folder: as of now, also while an action runs.
+
+        It stays when the child has ended, until the next one begins; if it died, until the one after that.
+        """
+        return self.made_files.listing()
+
+    def save_files(
+        self, names: Iterable[str] | None = None, folder: str | Path | None = None, overwrite: bool = False
+    ) -> SavedFiles:
+        """Copy files that were made or changed in a box into `folder` (None: the working folder).
+
+        `names` are of files or folders as `files` lists them; None: all files but hidden ones. Files that are there
+        are kept unless `overwrite`. Gives the paths, and in `refused` why others were not saved. Raises ExecutorError
+        if there is no box to save from (any more), ConfigError for a folder that cannot be one.
+        """
+        return self.made_files.save(names, folder, overwrite)
 
     @abstractmethod
     def send_tools(self, tools: Mapping[str, Callable[..., Any]]) -> None:
@@ -185,11 +213,6 @@ def create(name: str, **kwargs: Any) -> PythonExecutor:
     """
     if name != "local":
         raise ConfigError(f'executor_type {name!r} is not built yet; use "local", the child Jupyter kernel')
-    if planned := [option for option in _NOT_BUILT_YET if option in kwargs]:
-        raise ConfigError(
-            f"executor_kwargs: {', '.join(planned)} not built yet; the child runs unboxed, with your own rights. "
-            f"Leave {'it' if len(planned) == 1 else 'them'} out"
-        )
     from smol_kernel.executors.kernel import KernelExecutor
 
     try:

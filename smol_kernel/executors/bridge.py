@@ -1,16 +1,13 @@
 """The host end of tool calls: checks what the child asks for, makes the call, yields its events, answers.
 
-An action (`action.py`) has one bridge. Nothing the child sends is trusted: a request is decoded strictly, and checked
-against the tool's schema, before anything happens.
+An action has one bridge. A request is decoded strictly and checked against the schema before anything happens.
 """
 
 from __future__ import annotations
 
 import contextvars
 import inspect
-import json
 import queue
-import reprlib
 import threading
 import time
 from collections import deque
@@ -24,9 +21,11 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
 from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.summaries import argument, brief, cut, error_line
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
-from smol_kernel.executors.values import MalformedValue, NotPortable, decode, describe, encode
+from smol_kernel.executors.values import Decoder, MalformedValue, NotPortable, encode
+from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
 from smol_kernel.tools.records import to_plain
@@ -35,6 +34,10 @@ POOL = 32
 """Threaded and async tools of one action that run at once; further calls wait."""
 RESULT_LIMIT = 64 << 20
 """Bytes of a tool's result, encoded."""
+MAX_CALLS = 1_000
+"""Calls that may be outstanding; the child's own code has half as many."""
+MAX_HELD = 512 << 20
+"""Bytes of the arguments of outstanding calls, above which only one is taken."""
 MAX_ERROR = 10_000
 """Characters of what a tool's error says."""
 
@@ -55,13 +58,15 @@ class Call:
     """A call under way."""
 
     id: str
-    number: Any
+    number: int | None
     """The child's own id of the request."""
     tool: str
     work: Callable[[], Any]
     emitted: Emitted
     pooled: bool
     secret: bool = False
+    weight: int = 0
+    """Bytes of its arguments."""
     started: float = field(default_factory=time.monotonic)
     ended: bool = False
     future: Future[Any] | None = None
@@ -86,7 +91,7 @@ class Outcome:
     @property
     def words(self) -> str:
         """What the error says."""
-        return shorten(message(self.error), MAX_ERROR) if self.error else ""
+        return shorten(redacted(message(self.error)), MAX_ERROR) if self.error else ""
 
 
 class Bridge:
@@ -117,6 +122,7 @@ class Bridge:
         self._refuse = refuse
         self._next_id, self._stopped, self._standing = next_id, stopped, standing
         self._outstanding: dict[str, Call] = {}
+        self._held = 0
         self._queued: deque[tuple[Call, contextvars.Context]] = deque()
         self._running = 0
         self._news: queue.SimpleQueue[Outcome | Event] = queue.SimpleQueue()
@@ -125,26 +131,29 @@ class Bridge:
 
     def answer(self, asked: Asked) -> Iterator[Event]:
         """Meet one request of the child: at once, or in the pool."""
-        request: Any = asked.request
-        number = request.get("id") if isinstance(request, dict) else None
-        if number is not None and "leaving" in request:  # the child ends as soon as all that it put out has arrived
+        request, number = asked.request, asked.number
+        ours = isinstance(request, dict)  # a genuine input() of the kernel's own says nothing of us
+        if ours and (number is None or "leaving" in request):  # the child ends once all that it put out has arrived
             self._client.reply(number, {"ok": True})
             return
         try:
             if self._stopped():
                 raise Refused("the action is being stopped", "RuntimeError")
+            if len(self._outstanding) >= MAX_CALLS:
+                raise Refused(f"more than {MAX_CALLS:,} calls at once; wait for some of them", "RuntimeError")
             if number is None or "input" in request:
-                call, event = self._person(asked, number)
+                call, event = self._person(asked)
             else:
-                call, event = self._tool(request)
+                call, event = self._tool(number, asked)
         except Refused as refusal:
             self._client.reply(number, _failure(list(refusal.kinds), str(refusal)))
             return
         self._outstanding[call.id] = call
+        self._held += call.weight
         self._standing(True)
         yield event
         if hindrance := self._hindrance(event):
-            yield from self._finish(Outcome(call, error=hindrance, summary=_told(hindrance)))
+            yield from self._finish(Outcome(call, error=hindrance, summary=error_line(hindrance)))
         elif call.pooled:
             self._queued.append((call, contextvars.copy_context()))
             self._start_queued()
@@ -202,6 +211,7 @@ class Bridge:
         call, error = outcome.call, outcome.error
         if self._outstanding.pop(call.id, None) is None:
             return
+        self._held -= call.weight
         call.ended = True
         if call.future is not None:
             call.future.cancel()
@@ -256,24 +266,24 @@ class Bridge:
         self._news.put(news)
         self._client.wake()
 
-    def _new_call(self, number: Any, tool: str, work: Callable[[], Any], pooled: bool, secret: bool = False) -> Call:
+    def _new_call(self, number: int | None, tool: str, work: Callable[[], Any], pooled: bool, **more: Any) -> Call:
         name = self._next_id()
         here = not pooled and self._elsewhere is None
         emitted = Emitted(name, self._news.put if here else self._tell, self._client.wake)
-        return Call(name, number, tool, work, emitted, pooled, secret)
+        return Call(name, number, tool, work, emitted, pooled, **more)
 
-    def _person(self, asked: Asked, number: Any) -> tuple[Call, ToolCalled]:
+    def _person(self, asked: Asked) -> tuple[Call, ToolCalled]:
         if self._ask_person is None:
             raise Refused("nobody is there to answer input(): work with what the task and the tools give", "EOFError")
         ask, prompt, password = self._ask_person, asked.prompt, asked.password
-        call = self._new_call(number, "input", lambda: ask(prompt, password), pooled=False, secret=password)
+        call = self._new_call(asked.number, "input", lambda: ask(prompt, password), pooled=False, secret=password)
         name = "getpass" if password else "input"
         return call, ToolCalled(
-            call=call.id, tool="input", args=[prompt], summary=f"{name}({_argument(prompt)})", blocking=True
+            call=call.id, tool="input", args=[prompt], summary=f"{name}({argument(prompt)})", blocking=True
         )
 
-    def _tool(self, request: dict[str, Any]) -> tuple[Call, ToolCalled]:
-        name, raw_args, raw_kwargs = (request.get(key) for key in ("tool", "args", "kwargs"))
+    def _tool(self, number: int, asked: Asked) -> tuple[Call, ToolCalled]:
+        name, raw_args, raw_kwargs = (asked.request.get(key) for key in ("tool", "args", "kwargs"))
         if not isinstance(name, str) or not isinstance(raw_args, list) or not isinstance(raw_kwargs, dict):
             raise Refused("a malformed request", "RuntimeError")
         tool = self._tools.get(name)
@@ -282,18 +292,20 @@ class Bridge:
                 f"there is no tool {name[:100]!r}; there are: {', '.join(self._tools) or 'none'}", "NameError"
             )
         try:
-            args: Any = decode(raw_args)
-            kwargs: Any = decode(raw_kwargs)
+            decoder = Decoder()
+            args, kwargs = decoder.decode(raw_args), decoder.decode(raw_kwargs)
             if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
                 raise MalformedValue("keyword arguments are a dict")
             _check(tool, args, kwargs)
-        except (MalformedValue, TypeError, ValueError) as error:
-            kinds = [kind.__name__ for kind in type(error).__mro__]
-            raise Refused(f"{error}", *kinds) from None
+        except Exception as error:  # noqa: BLE001 - boundary: values of many types, whose own methods run
+            raise Refused(f"{error}", *(kind.__name__ for kind in type(error).__mro__)) from None
+        weight = asked.size + decoder.weight
+        if self._outstanding and self._held + weight > MAX_HELD:
+            raise Refused("the arguments of calls under way are too large together; wait for some", "RuntimeError")
         pooled = bool(getattr(tool, "threaded", False) or getattr(tool, "is_async", False))
-        call = self._new_call(request["id"], name, lambda: tool(*args, **kwargs), pooled)
-        parts = [*map(_argument, args), *(f"{key}={_argument(value)}" for key, value in kwargs.items())]
-        summary = _cut(f"{name}({', '.join(parts)})")
+        call = self._new_call(number, name, lambda: tool(*args, **kwargs), pooled, weight=weight)
+        parts = [*map(argument, args), *(f"{key}={argument(value)}" for key, value in kwargs.items())]
+        summary = cut(f"{name}({', '.join(parts)})")
         return call, ToolCalled(
             call=call.id, tool=name, args=raw_args, kwargs=raw_kwargs, summary=summary, blocking=not pooled
         )
@@ -344,57 +356,24 @@ def _perform(call: Call) -> Outcome:
             value = call.work()
             if inspect.isawaitable(value):
                 value = coroutines.wait(value, call.begun)
+        value = redacted(value)
         try:
             encoded = encode(to_plain(value), limit=RESULT_LIMIT)
         except NotPortable as error:
             raise TypeError(f"{call.tool}() gave a result that cannot cross to the child: {error}") from error
-        return Outcome(call, encoded, _brief(value, 120))
+        return Outcome(call, encoded, brief(value, 120))
     except KeyboardInterrupt as error:
         if not call.pooled:
             raise
         return Outcome(call, error=error)
     except BaseException as error:  # noqa: BLE001 - boundary: a tool can raise anything; the child shall see it
-        return Outcome(call, error=error, summary=_told(error))
+        return Outcome(call, error=error, summary=error_line(error))
 
 
 def _outcome(call: Call, outcome: Any, error: BaseException | None) -> Outcome:
     """What came of a job: `error`, if it was not done to its end."""
-    return outcome if error is None else Outcome(call, error=error, summary=_told(error))
-
-
-def _told(error: BaseException) -> str:
-    return _cut(f"{type(error).__name__}: {message(error)}")
+    return outcome if error is None else Outcome(call, error=error, summary=error_line(error))
 
 
 def _failure(kinds: list[str], message: str) -> dict[str, Any]:
     return {"ok": False, "kinds": kinds or ["RuntimeError"], "error": message}
-
-
-class _Repr(reprlib.Repr):
-    """Python's own way to write simple values, at any depth, shortened; others are described, without an address."""
-
-    def repr_instance(self, x: Any, level: int) -> str:
-        """What is said of a value of any class."""
-        return repr(x) if isinstance(x, bool | float | complex) else describe(x)
-
-
-_REPR = _Repr()
-
-
-def _brief(value: Any, length: int = 60, quote: Callable[[str], str] = repr) -> str:
-    """A value in one line: as Python writes it if it is simple, else described."""
-    if isinstance(value, str):
-        return quote(value if len(value) <= length else f"{value[: length - 1]}…")
-    if value is None or isinstance(value, bool | int | float | list | tuple | dict | set):
-        with suppress(Exception):  # any class's own methods run here; an int can be too long to write down
-            return _cut(_REPR.repr(value), length)
-    return _cut(describe(value), length)
-
-
-def _argument(value: Any) -> str:
-    return _brief(value, quote=lambda text: json.dumps(text, ensure_ascii=False))
-
-
-def _cut(text: str, length: int = 200) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else f"{text[: length - 1]}…"

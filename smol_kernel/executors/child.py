@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import IPython
+import zmq
 from ipykernel.zmqshell import ZMQInteractiveShell
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ else:  # in the child they have other names
         for name in ("account", "displays", "host_line", "proxies", "questions", "streams", "tracebacks", "values")
     )
 
+MAX_QUEUE = 10_000
+"""Messages of output kept while the host is busy elsewhere; more are lost."""
 LEAVE_SECONDS = 5.0
 """How long the end of the process waits for the host's word."""
 
@@ -252,6 +255,8 @@ def install() -> None:
     with contextlib.suppress(OSError, AttributeError), open(os.devnull, "w") as null:
         os.dup2(null.fileno(), sys.stderr.fileno())  # start-up is over: nobody reads the raw stderr any more
     shell.set_hook("show_in_pager", _show_help, 0)
+    sender: Any = shell.kernel.iopub_thread
+    sender.schedule(lambda: sender.socket.set(zmq.SNDHWM, MAX_QUEUE))
     shell.smol = Child(shell)
     warnings.formatwarning = shell.smol.tracebacks.warning
     shell.__class__ = ActionShell

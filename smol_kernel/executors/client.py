@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from smol_kernel.errors import ExecutorError
+from smol_kernel.errors import ChildDiedError, ExecutorError
 from smol_kernel.executors.launchers import Child
-from smol_kernel.executors.observation import clean
+from smol_kernel.executors.observation import told, truncate
 from smol_kernel.executors.transports import Message, Transport
 
 START_SECONDS = 60.0
 REQUEST_SECONDS = 60.0
 STOP_SECONDS = 1.0
 """How long a child that is to stop may take to answer: it mostly does at once, and then need not end."""
+MAX_TEXT = 2 << 20
+"""Characters that a message may print: ours passes on half of that."""
 MAX_PROMPT = 10_000
 """Characters of what `input()` asks."""
 _CHILD_MODULES = (
@@ -61,6 +63,14 @@ class Asked:
     password: bool
     printed: bool
     """Whether the action printed something just before: that comes by another channel, maybe a moment later."""
+    size: int = 0
+    """Bytes of the message it came in."""
+
+    @property
+    def number(self) -> int | None:
+        """The id of a request of our own code in the child; None if it has none that ours would give."""
+        number = self.request.get("id") if isinstance(self.request, dict) else None
+        return number if type(number) is int and 0 < number < 2**53 else None
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,8 @@ class KernelClient:
 
     def __init__(self, child: Child, transport: Transport) -> None:
         self._child, self._transport = child, transport
+        self.came = 0
+        """Messages that came at the last look, whatever request they are of."""
 
     def boot(self, stopped: Callable[[], bool]) -> None:
         """Wait for the kernel and make it a child of ours.
@@ -124,7 +136,9 @@ class KernelClient:
             said = f". Its last words: {words}" if words else ". Run the task again; the next start is a fresh one"
             raise ExecutorError(f"the child kernel did not start: {error}{needs}{said}") from None
         if reply.get("status") != "ok":
-            raise ExecutorError(f"the child kernel could not be set up: {reply.get('ename')}: {reply.get('evalue')}")
+            raise ExecutorError(
+                f"the child kernel could not be set up: {told(reply, 'ename')}: {told(reply, 'evalue')}"
+            )
         self._child.connected()
 
     def execute(self, code: str, number: int, shown: int) -> str:
@@ -152,22 +166,28 @@ class KernelClient:
     def receive(self, request: str, timeout: float | None) -> list[Reading]:
         """What came of `request` within `timeout` seconds; may be nothing. Raises ChildDiedError."""
         readings: list[Reading] = []
-        for message in self._transport.receive(timeout):
+        for message in self._messages(timeout):
             if message.parent == request:
                 reading = _read(message)
                 if reading is not None:
                     readings.append(reading)
             elif message.type == "input_request":
-                self.refuse_stale(message.content)
+                self.refuse_stale(Asked(message.content.get("smol"), "", password=False, printed=False))
         return readings
 
-    def refuse_stale(self, content: dict[str, Any]) -> None:
-        """Answer a call of a thread that an earlier action left behind."""
-        request = content.get("smol")
-        number: Any = request.get("id") if isinstance(request, dict) else None
-        self.reply(number, {"ok": False, "kinds": ["RuntimeError"], "error": "the action of this call has ended"})
+    def _messages(self, timeout: float | None) -> list[Message]:
+        try:
+            messages = self._transport.receive(timeout)
+            self.came = len(messages)
+            return messages
+        except ChildDiedError as error:
+            raise ChildDiedError(f"{error}{self._child.ending()}") from None
 
-    def reply(self, number: Any, outcome: dict[str, Any]) -> None:
+    def refuse_stale(self, asked: Asked) -> None:
+        """Answer a call of a thread that an earlier action left behind."""
+        self.reply(asked.number, {"ok": False, "kinds": ["RuntimeError"], "error": "the action of this call has ended"})
+
+    def reply(self, number: int | None, outcome: dict[str, Any]) -> None:
         """Answer request `number` of the child (None: one that does not come from our own code there)."""
         value = outcome.get("value") if isinstance(outcome.get("value"), str) else ""
         content = {"value": value} if number is None else {"value": "", "smol": {**outcome, "id": number}}
@@ -189,7 +209,7 @@ class KernelClient:
         while True:
             if not stopping and stopped():
                 deadline, stopping = min(deadline, time.monotonic() + STOP_SECONDS), True
-            messages = self._transport.receive(max(0.0, deadline - time.monotonic()))
+            messages = self._messages(max(0.0, deadline - time.monotonic()))
             for message in messages:
                 if message.channel == "shell" and message.parent == request:
                     return message.content
@@ -252,13 +272,12 @@ def _read(message: Message) -> Reading | None:
         case "stdin", "input_request":
             request = content.get("smol")
             printed = isinstance(request, dict) and request.get("printed") is True
-            return Asked(
-                request, clean(str(content.get("prompt", ""))[:MAX_PROMPT]), content.get("password") is True, printed
-            )
+            prompt, password = told(content, "prompt", MAX_PROMPT), content.get("password") is True
+            return Asked(request, prompt, password, printed, message.size)
         case "shell", "execute_reply":
             return _replied(content)
         case "shell", "smol_reply":
-            return Replied(status=str(content.get("status", ""))[:20], report=content)
+            return Replied(status=told(content, "status", 20), report=content)
         case _:
             return None
 
@@ -267,7 +286,7 @@ def _printed(content: dict[str, Any]) -> Printed | None:
     text = content.get("text")
     if not isinstance(text, str):
         return None
-    return Printed("stderr" if content.get("name") == "stderr" else "stdout", text)
+    return Printed("stderr" if content.get("name") == "stderr" else "stdout", truncate(text, MAX_TEXT))
 
 
 def _displayed(channel: Literal["display", "result"], content: dict[str, Any]) -> Displayed | None:
@@ -285,8 +304,8 @@ def _replied(content: dict[str, Any]) -> Replied:
         if isinstance(part, dict) and part.get("source") == "smol"
     ]
     return Replied(
-        status=str(content.get("status", ""))[:20],
+        status=told(content, "status", 20),
         report=reports[-1] if reports else {},
-        error_type=str(content.get("ename", ""))[:200],
-        error=str(content.get("evalue", ""))[:10_000],
+        error_type=told(content, "ename", 200),
+        error=told(content, "evalue", 10_000),
     )

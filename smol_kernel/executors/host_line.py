@@ -21,6 +21,9 @@ from jupyter_client.jsonutil import json_default
 
 Reply = dict[str, Any]
 
+AT_ONCE = 500
+"""Requests that are sent before one of them is answered: the kernel's socket loses what is too much for it."""
+
 
 class HostLine:
     """One thread owns the kernel's stdin socket, which bears no other; replies find their request by its id."""
@@ -33,6 +36,8 @@ class HostLine:
         self._numbers = itertools.count(1)
         self._outgoing: queue.SimpleQueue[tuple[dict[str, Any], str, bool]] = queue.SimpleQueue()
         self._waiting: dict[int, Future[Reply]] = {}
+        self._sent: set[int] = set()
+        """Those of them that the host knows of."""
         self._wake_read, self._wake_write = os.pipe()
         threading.Thread(target=self._serve, name="smol host line", daemon=True).start()
 
@@ -43,7 +48,7 @@ class HostLine:
         number = next(self._numbers)
         future: Future[Reply] = Future()
         self._waiting[number] = future
-        future.add_done_callback(lambda _: self._waiting.pop(number, None))
+        future.add_done_callback(lambda _: self._done(number))
         try:
             self._outgoing.put(({**request, "id": number}, prompt, password))
             os.write(self._wake_write, b".")
@@ -51,6 +56,12 @@ class HostLine:
             future.cancel()
             raise
         return future
+
+    def _done(self, number: int) -> None:
+        self._waiting.pop(number, None)
+        self._sent.discard(number)
+        if not self._outgoing.empty():  # there is room for one of these now
+            os.write(self._wake_write, b".")
 
     def _serve(self) -> None:
         socket = self._kernel.stdin_socket
@@ -73,9 +84,10 @@ class HostLine:
     def _send_all(self, socket: Any) -> None:
         """Send what waits, but for requests whose asker was interrupted."""
         with contextlib.suppress(queue.Empty):
-            while True:
+            while len(self._sent) < AT_ONCE:
                 request, prompt, password = self._outgoing.get_nowait()
                 if request["id"] in self._waiting:
+                    self._sent.add(request["id"])
                     self._send(socket, request, prompt, password)
 
     def _send(self, socket: Any, request: dict[str, Any], prompt: str, password: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -16,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError, NotPortableError
-from smol_kernel.events import ActionFinished, Checked, Event
+from smol_kernel.events import ActionFinished, Checked, Event, Notice
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
 from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.imports import check_imports
+from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
-from smol_kernel.executors.observation import Observer, clean
-from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended
+from smol_kernel.executors.observation import Observer, told
+from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import NotPortable, encode, encode_input
 
@@ -41,10 +43,12 @@ class KernelExecutor(PythonExecutor):
     the host's); `interrupt_grace_seconds` between an interrupt and the kill of a child that does not heed it;
     `additional_authorized_imports`, modules that actions may import besides the base ones (None: all, see `imports`).
 
+    The child is boxed by the operating system unless `box` is False (None: as SMOL_BOX says, else boxed). Of a box:
+    `network`, "none" or "full"; `allow_hosts`, names of hosts it may reach through a proxy of ours; `mounts`, files and
+    folders shown besides the working folder, PATH or PATH:rw; `limits`, see `launchers.settings.Limits`.
+
     One thread at a time may use it, save for `interrupt`, `clear_interrupt`, `restart` and `cleanup`.
     """
-
-    isolation = "none"
 
     def __init__(
         self,
@@ -55,7 +59,14 @@ class KernelExecutor(PythonExecutor):
         python: str | Path | None = None,
         interrupt_grace_seconds: float = 3.0,
         additional_authorized_imports: Sequence[str] | None = None,
+        box: bool | None = None,
+        network: str = "none",
+        allow_hosts: Sequence[str] = (),
+        mounts: Sequence[str | Path | Mount] = (),
+        limits: Mapping[str, Any] | Limits | None = None,
     ) -> None:
+        self.settings = settings_for(box, network, allow_hosts, mounts, limits)
+        """Those of the box; None: no box."""
         if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
             raise ConfigError(f"timeout_seconds {timeout_seconds!r}: give seconds above 0, or None for no limit")
         self.timeout_seconds = timeout_seconds
@@ -77,6 +88,8 @@ class KernelExecutor(PythonExecutor):
         """Variables handed over; `_variables` has their encoded form."""
         self._variables: dict[str, Any] = {}
         self._names: list[str] = []
+        self._notices: list[str] = []
+        """What the person watching has to know of the child, told with the next action."""
         self._lost: list[str] = []
         """Names that went with a child, and of which nobody has been told."""
         self._answered = False
@@ -84,6 +97,11 @@ class KernelExecutor(PythonExecutor):
         self._call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
         self._stop = threading.Event()
         self._in_use = threading.Lock()
+
+    @property
+    def isolation(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - the settings say it
+        """How the child is boxed; "none" means not at all."""
+        return self.settings.words if self.settings else "none"
 
     # what the loop uses
 
@@ -122,6 +140,7 @@ class KernelExecutor(PythonExecutor):
             forbidden = None if self._stop.is_set() else self._forbidden(code)
             if forbidden is None:
                 client, pressed = self._reach()
+            yield from self._tell_notices()
             if forbidden is not None:
                 ended = ActionFinished(status="error", error_type="ImportError", error=forbidden, names=self.names())
             elif client is None:
@@ -132,11 +151,12 @@ class KernelExecutor(PythonExecutor):
                 pressed = yield from self._follow(
                     action, lambda: client.execute(code, action.number, self.max_print_outputs_length)
                 )
-                ended = finished(action, self.names())
+                ended = with_hint(finished(action, self.names()), self.settings, str(self.cwd or os.getcwd()))
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
+            yield from self._tell_notices()
             ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []
-        yield ended
+        yield from self.made_files.news(ended)
         if pressed is not None:
             raise pressed
 
@@ -147,7 +167,7 @@ class KernelExecutor(PythonExecutor):
         `answer`. One is passed if its value is true. Checks leave no names behind and cannot call tools; time limit
         and stop are those of an action. Raises as `run` does.
         """
-        told: list[tuple[bool, str]] = []
+        seen: list[tuple[bool, str]] = []
         with self._alone():
             client, pressed = self._reach()
             why = "stopped before it began"
@@ -156,10 +176,10 @@ class KernelExecutor(PythonExecutor):
                 action = self._action(client)
                 pressed = yield from self._follow(action, lambda: client.check(expressions, copy))
                 report = action.reply.report if action.reply else {}
-                told = verdicts(report)
-                why = why_ended(action) if action.reason or action.died else clean(str(report.get("error"))[:2_000])
+                seen = verdicts(report)
+                why = why_ended(action) if action.reason or action.died else told(report, "error", 2_000)
         for place, expression in enumerate(expressions):
-            ok, reason = told[place] if place < len(told) else (False, f"could not be tried to its end: {why}")
+            ok, reason = seen[place] if place < len(seen) else (False, f"could not be tried to its end: {why}")
             yield Checked(check=expression, ok=ok, reason=reason)
         if pressed is not None:
             raise pressed
@@ -237,11 +257,13 @@ class KernelExecutor(PythonExecutor):
         """The running child; started, and given tools and variables, if there is none."""
         if self._client is not None:
             return self._client
-        from smol_kernel.executors.launchers.plain import PlainChild
+        from smol_kernel.executors.launchers.choose import launch
         from smol_kernel.executors.transports.zmq import ZmqTransport
 
-        child = PlainChild(self.python, self.cwd)
-        client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive))
+        child = launch(self.python, self.cwd, self.settings)
+        self.made_files.begin(child, self.cwd)
+        self._notices = child.notices
+        client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
         self._client = client
@@ -281,7 +303,7 @@ class KernelExecutor(PythonExecutor):
         if reply is None:
             raise ExecutorError(f"the child kernel did not take the {what} in time; restart() gives a fresh one")
         if reply.get("status") != "ok":
-            raise ExecutorError(f"the child kernel could not take the {what}: {reply.get('error')}"[:2_000])
+            raise ExecutorError(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
 
     def _set_variables(self, client: KernelClient, encoded: Mapping[str, Any]) -> None:
         for name, data in encoded.items():
@@ -300,6 +322,7 @@ class KernelExecutor(PythonExecutor):
             try:
                 self._drop()
                 self._lost = []  # it is meant
+                self.made_files.begin_afresh()
             finally:
                 self._in_use.release()
         elif (client := self._client) is not None:
@@ -312,6 +335,7 @@ class KernelExecutor(PythonExecutor):
         if self._end_child is not None:
             self._end_child()
             self._end_child = None
+            self.made_files.child_ended()
 
     def _look_up(self, type: str, content: dict[str, Any]) -> dict[str, Any] | None:
         """Ask an idle child; None if there is none, or no answer."""
@@ -325,6 +349,10 @@ class KernelExecutor(PythonExecutor):
             self._in_use.release()
 
     # one action
+
+    def _tell_notices(self) -> Iterator[Event]:
+        while self._notices:
+            yield Notice(text=self._notices.pop(0))
 
     def _forbidden(self, code: str) -> str | None:
         """Why the code may not run for what it imports."""
@@ -360,24 +388,3 @@ class KernelExecutor(PythonExecutor):
         finally:
             if action.died is not None or not action.ended:
                 self._drop()  # nobody knows what it does now
-
-
-class LocalPythonExecutor(KernelExecutor):
-    """The child kernel under the name and with the parameters smolagents' users know.
-
-    `additional_authorized_imports` is added to the base modules, see `imports`; None, or "*" in it, allows all.
-    """
-
-    def __init__(
-        self,
-        additional_authorized_imports: Sequence[str] | None = None,
-        max_print_outputs_length: int | None = None,
-        additional_functions: Mapping[str, Function] | None = None,
-        timeout_seconds: float | None = 300,
-    ) -> None:
-        super().__init__(
-            timeout_seconds,
-            max_print_outputs_length,
-            additional_functions,
-            additional_authorized_imports=additional_authorized_imports,
-        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from smol_kernel.errors import ExecutorError
-from smol_kernel.executors.observation import MAX_PLAIN, clean
+from smol_kernel.executors.observation import MAX_PLAIN, clean, told
 from smol_kernel.executors.values import MalformedValue, decode
 
 MAX_MATCHES = 1_000
@@ -51,7 +51,7 @@ def variable(reply: dict[str, Any] | None, name: str) -> Any:
     if reply is None:
         why = "no answer came in time"
     elif reply.get("status") != "ok":
-        why = clean(str(reply.get("error"))[:MAX_PLAIN])
+        why = told(reply, "error")
     elif reply.get("found") is not True:
         raise KeyError(name)
     else:

@@ -55,7 +55,8 @@ _SUSPECT = re.compile(
 """What `_UNSEEN` can begin with, and moves: most text has none of it and is done ten times faster."""
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\x9c]*\x1b?|[ -/]*)\Z")
 _ERASE = "\x05"
-_MOVES = re.compile(rf"([\r\b{_ERASE}])")
+_MOVES = re.compile(rf"[\r\b{_ERASE}]")
+_PIECES = re.compile(rf"[\r\b{_ERASE}]|[^\r\b{_ERASE}]{{1,{_LINE}}}")
 
 
 def clean(text: str) -> str:
@@ -65,6 +66,12 @@ def clean(text: str) -> str:
     """
     screen = _Screen()
     return screen.feed(text) + screen.flush()
+
+
+def told(content: Mapping[str, Any], key: str, limit: int = MAX_PLAIN) -> str:
+    """The text that a child gives under `key`, cleaned, of at most `limit` characters; empty if it gives none."""
+    text = content.get(key)
+    return clean(text[:limit]) if isinstance(text, str) else ""
 
 
 def truncate(text: str, limit: int, rest: str = "") -> str:
@@ -84,7 +91,8 @@ def allowed(data: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     lines: list[str] = []
     for mime, content in data.items():
         if mime == "text/plain" and isinstance(content, str):
-            kept[mime] = truncate(clean(content), MAX_PLAIN)
+            whole = content if len(content) <= MAX_MARKUP else truncate(content, MAX_PLAIN)
+            kept[mime] = truncate(clean(whole), MAX_PLAIN)
         elif mime in ("text/html", "text/markdown", "text/latex") and isinstance(content, str):
             if len(content) <= MAX_MARKUP:
                 kept[mime] = clean(content)
@@ -265,12 +273,9 @@ class _Screen:
         *lines, last = text.split("\n")
         shown = [f"{self._end(line)}\n" for line in lines]
         if not self._held and not _MOVES.search(last):
-            shown.append(last)
             self._begun = bool(last)
-        else:
-            self._write(last)
-            shown.append(self.flush() if len(self._cells) > _LINE else "")
-        return "".join(shown)
+            return "".join([*shown, last])
+        return "".join([*shown, self._write(last)])
 
     def flush(self) -> str:
         """The line held back, which is not held any more."""
@@ -281,14 +286,16 @@ class _Screen:
 
     def _end(self, line: str) -> str:
         if self._held or _MOVES.search(line):
-            self._write(line)
-            line = self.flush()
+            line = self._write(line) + self.flush()
         self._begun = False
         return line
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str) -> str:
+        """Write over the line; returns what became too long to be held."""
         self._held = True
-        for piece in _MOVES.split(text):
+        settled: list[str] = []
+        for move in _PIECES.finditer(text):
+            piece = move[0]
             if piece == "\r":
                 self._column = 0
             elif piece == "\b":
@@ -298,6 +305,10 @@ class _Screen:
             else:
                 self._cells[self._column : self._column + len(piece)] = piece
                 self._column += len(piece)
+            if len(self._cells) > _LINE:
+                settled += ["\n" if self._begun else "", *self._cells]
+                self._cells, self._column, self._begun = [], 0, False  # the rest follows on the same line
+        return "".join(settled)
 
 
 def _seen(match: re.Match[str]) -> str:

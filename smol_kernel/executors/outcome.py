@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.client import Replied
-from smol_kernel.executors.observation import MAX_PLAIN, clean, truncate
+from smol_kernel.executors.launchers.hints import hint
+from smol_kernel.executors.launchers.settings import BoxSettings
+from smol_kernel.executors.observation import MAX_PLAIN, clean, told, truncate
 from smol_kernel.executors.values import MalformedValue, decode
 
 MAX_ERROR = 100_000
 """Characters kept of an error's message, and of its traceback."""
 MAX_NAMES = 10_000
+MAX_STATEMENTS = 1_000_000
 MAX_NAME = 100
 """Characters of a variable's or a class's name."""
 
@@ -32,7 +36,8 @@ def finished(action: Action, known: list[str]) -> ActionFinished:
         action.observer.rest = f"the whole text is in _logs[{action.number}]"
     completed = report.get("completed")
     left = names(report["names"]) if "names" in report else known
-    common = {"names": left, "completed": completed if type(completed) is int else 0}
+    sound = type(completed) is int and 0 <= completed < MAX_STATEMENTS
+    common = {"names": left, "completed": completed if sound else 0}
     if reply.status == "ok" and "error" not in report:
         final = report.get("final") is True
         try:
@@ -49,17 +54,28 @@ def finished(action: Action, known: list[str]) -> ActionFinished:
     if action.reason is not None:
         why = why_ended(action)
         return _told(action, action.reason, error_type=KINDS[action.reason], error=why, **common)
-    told: Any = report.get("error")
-    error = told if isinstance(told, dict) else {"type": reply.error_type or None, "message": reply.error}
-    kind, message, text = (error.get(key) for key in ("type", "message", "traceback"))
+    given: Any = report.get("error")
+    error = given if isinstance(given, dict) else {"type": reply.error_type, "message": reply.error}
     return _told(
         action,
         "error",
-        error_type=next(iter(names([kind])), "Error"),
-        error=clean(str(message)[:MAX_ERROR]),
-        traceback=clean(str(text or "")[:MAX_ERROR]),
+        error_type=next(iter(names([error.get("type")])), "Error"),
+        error=told(error, "message", MAX_ERROR),
+        traceback=told(error, "traceback", MAX_ERROR),
         **common,
     )
+
+
+def with_hint(ended: ActionFinished, settings: BoxSettings | None, cwd: str | None) -> ActionFinished:
+    """The same, and where the box may have caused the error a sentence on that. Without a box nothing is added."""
+    if settings is None or ended.status != "error":
+        return ended
+    said = hint(ended.error_type, ended.error, settings, cwd)
+    if said is None:
+        return ended
+    if ended.traceback:
+        return replace(ended, traceback=f"{ended.traceback}\n{said}")
+    return replace(ended, error=f"{ended.error}\n{said}")
 
 
 def why_ended(action: Action) -> str:
@@ -86,9 +102,9 @@ def names(told: Any) -> list[str]:
 
 def verdicts(report: dict[str, Any]) -> list[tuple[bool, str]]:
     """What the child says of the checks, as far as it is sound."""
-    told: Any = report.get("checks")
+    given: Any = report.get("checks")
     sound: list[tuple[bool, str]] = []
-    for verdict in told if isinstance(told, list) else []:
+    for verdict in given if isinstance(given, list) else []:
         if not (isinstance(verdict, list) and len(verdict) == 2 and isinstance(verdict[1], str)):
             break
         sound.append((verdict[0] is True, clean(verdict[1][:MAX_PLAIN])))
@@ -102,7 +118,6 @@ def _told(action: Action, status: str, **fields: Any) -> ActionFinished:
 def _value(report: dict[str, Any], shown: int) -> tuple[Any, str]:
     """Value and text of a report, which come from the child. Raises MalformedValue."""
     decode(report.get("value"))
-    text = report.get("value_text")
-    text = clean(text[:MAX_PLAIN]) if isinstance(text, str) else ""
+    text = told(report, "value_text")
     name = next(iter(names([report.get("handle")])), "")
     return report.get("value"), truncate(text, shown, f"the whole value is in {name}" if name else "")

@@ -56,7 +56,15 @@ def _png(image: Any) -> bytes:
     return stream.getvalue()
 
 
-def pixels(png: bytes) -> int:
+def weight(parts: Any) -> int:
+    """Bytes that a PNG or a table of these parts takes in memory, beyond what it holds."""
+    return 4 * _pixels(parts) if isinstance(parts, bytes) else _COLUMN_BYTES * len(parts["columns"])
+
+
+_COLUMN_BYTES = 2048
+
+
+def _pixels(png: bytes) -> int:
     """Pixels by the header (https://www.w3.org/TR/png/#11IHDR). Chunks that could unpack to any size are refused."""
     if png[:8] != b"\x89PNG\r\n\x1a\n" or png[12:16] != b"IHDR":
         values.refuse("not a PNG")
@@ -93,7 +101,8 @@ def _column(series: Any, arrays: list[Any] | None) -> dict[str, Any]:
     """Parts of a column. Its Arrow form goes to `arrays`; without these it crosses value by value."""
     dtype = str(series.dtype)
     if dtype == "category":
-        categories = {"categories": _index(series.cat.categories, None), "ordered": bool(series.cat.ordered)}
+        labels = _index(series.cat.categories, None, most=_most(len(series)))
+        categories = {"categories": labels, "ordered": bool(series.cat.ordered)}
         return _column(series.cat.codes, arrays) | categories
     if arrays is None or _BY_VALUE.fullmatch(dtype):
         return {"dtype": dtype, "values": series.tolist()}
@@ -119,25 +128,31 @@ def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
             series = array.to_pandas()
             series = series.astype(dtype) if dtype.kind in "biufmM" else series
     if "categories" in parts:
-        categories = _from_index(parts["categories"], arrays)
+        categories = _from_index(parts["categories"], arrays, _most(len(series)))
         series = pd.Series(pd.Categorical.from_codes(series, categories, ordered=values.need(parts["ordered"], bool)))
     return series
 
 
-def _index(index: Any, arrays: list[Any] | None) -> dict[str, Any]:
+def _most(rows: int) -> int:
+    """How long a range may be that goes with so many rows: it takes no room on the way, but may at its end."""
+    return max(rows, 1_000)
+
+
+def _index(index: Any, arrays: list[Any] | None, most: int | None = None) -> dict[str, Any]:
+    """Parts of an index; a range of more than `most` items crosses item by item."""
     names = list(index.names)
-    if type(index).__name__ == "RangeIndex":
+    if type(index).__name__ == "RangeIndex" and (most is None or len(index) <= most):
         return {"names": names, "range": [index.start, index.stop, index.step]}
     series = import_module("pandas").Series
     levels = [_column(series(index.get_level_values(i)), arrays) for i in range(index.nlevels)]
     return {"names": names, "levels": levels, "freq": getattr(index, "freqstr", None)}
 
 
-def _from_index(parts: dict[str, Any], arrays: Iterator[Any], rows: int = 0) -> Any:
+def _from_index(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
     pd = import_module("pandas")
     names = values.need(parts["names"], list)
     if "range" in parts:
-        if len(range(*parts["range"])) > max(rows, 1_000_000):
+        if len(range(*parts["range"])) > most:
             values.refuse("a RangeIndex longer than its table")
         return pd.RangeIndex(*parts["range"], name=names[0])
     levels = [_from_column(level, arrays) for level in parts["levels"]]
@@ -163,11 +178,11 @@ def _from_frame(parts: dict[str, Any]) -> Any:
     pd = import_module("pandas")
     arrays = iter(parts["arrow"].columns)
     columns = [_from_column(column, arrays) for column in parts["columns"]]
-    index = _from_index(parts["index"], arrays, rows=len(columns[0]) if columns else 0)
+    index = _from_index(parts["index"], arrays, max(len(columns[0]) if columns else 0, 1_000_000))
     if any(len(column) != len(index) for column in columns):
         values.refuse("columns of different lengths")
     frame = pd.DataFrame(dict(enumerate(columns)), index=pd.RangeIndex(len(index)))
-    frame.index, frame.columns = index, _from_index(parts["labels"], arrays)
+    frame.index, frame.columns = index, _from_index(parts["labels"], arrays, _most(len(columns)))
     return frame
 
 

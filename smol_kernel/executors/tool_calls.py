@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from smol_kernel.errors import AgentToolCallError, AgentToolExecutionError
+from smol_kernel.errors import AgentToolCallError, AgentToolExecutionError, BoxUnavailableError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
@@ -25,6 +25,7 @@ from smol_kernel.executors.observation import PACE, clean, truncate
 from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message
 from smol_kernel.executors.values import encode, remote
+from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
 from smol_kernel.tools.base import Tool, validate_tool_arguments
@@ -95,7 +96,8 @@ class ToolCalls:
     def run(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> Iterator[Event]:
         """Make `calls` of `tools`; yields what happens as it happens, ActionFinished last.
 
-        Raises AgentToolCallError or AgentToolExecutionError, before any is made, for a call that cannot be.
+        Raises AgentToolCallError or AgentToolExecutionError, before any is made, for a call that cannot be, and
+        BoxUnavailableError if a tool found that no box can be had: that does not get better by trying.
         """
         begun, self.outputs, self._images = time.monotonic(), {}, {}
         self._arrivals = arrivals = queue.SimpleQueue[Any]()
@@ -200,6 +202,7 @@ class ToolCalls:
                     raise error
                 del waiting[made.event.call]
                 made.end()
+                value = redacted(value)
                 said, error = self._kept(made, value, error)
                 if error is not None:
                     errors.append(f"Tool {made.call.name!r} failed: {truncate(clean(said), LONGEST_RESULT)}")
@@ -211,10 +214,12 @@ class ToolCalls:
                     ok=error is None,
                     value=plain(value) if error is None else None,
                     error_type=type(error).__name__ if error else None,
-                    error=message(error) if error else None,
+                    error=redacted(message(error)) if error else None,
                     summary=said[:200],
                     seconds=time.monotonic() - (made.started or time.monotonic()),
                 )
+                if isinstance(error, BoxUnavailableError):
+                    raise error
         return errors
 
     def _submit(self, made: _Made, arrivals: queue.SimpleQueue[Any], thread: ToolThread) -> None:
@@ -250,7 +255,7 @@ class ToolCalls:
                 return self._keep(made, value), None
         except Exception as unreadable:  # noqa: BLE001 - boundary: the value's own methods run here
             error = unreadable
-        return f"{type(error).__name__}: {message(error)}", error
+        return redacted(f"{type(error).__name__}: {message(error)}"), error
 
     def _keep(self, made: _Made, value: Any) -> str:
         """Keep what a call gave; returns what the model reads: of an image or a sound the name it is kept under."""

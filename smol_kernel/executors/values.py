@@ -26,7 +26,9 @@ MAX_DEPTH = 64
 MAX_BYTES = 1 << 31
 """Size of an encoded value. Parts count as often as they are met: a list shared at every level would never end."""
 MAX_PIXELS = 50_000_000
-"""Pixels of all images of one value together."""
+"""Pixels of an image."""
+MAX_WEIGHT = 4 * MAX_PIXELS
+"""Bytes that the images and columns of one value take together, beyond what they took on the way."""
 MAX_TEXT = 2_000
 """Characters of a RemoteValue's text."""
 
@@ -41,7 +43,7 @@ class NotPortable(TypeError):
         self.reason, self.path = reason, ""
 
     def __str__(self) -> str:
-        return f"value{self.path if len(self.path) <= 120 else f'{self.path[:117]}...'} {self.reason}"
+        return f"value{self.path[:117]}{self.path[117:] and '...'} {self.reason}"
 
 
 class MalformedValue(ValueError):
@@ -74,16 +76,8 @@ def encode(value: Any, *, limit: int | None = None) -> Any:
 
 
 def decode(data: Any, *, trusted: bool = False) -> Any:
-    """The value whose encoded form is `data`. It may come from an enemy: everything in it is checked.
-
-    `trusted` allows pickles as well and is for the child alone. Raises MalformedValue and nothing else.
-    """
-    try:
-        return _Decoder(trusted)(data)
-    except MalformedValue:
-        raise
-    except Exception as error:  # boundary: whatever the libraries raise on hostile data
-        raise MalformedValue(f"{type(error).__name__}: {error}"[:500]) from error
+    """The value whose encoded form is `data`, as a Decoder gives it."""
+    return Decoder(trusted).decode(data)
 
 
 def encode_input(value: Any) -> Any:
@@ -105,7 +99,7 @@ def remote(value: Any, handle: str) -> Any:
         text = repr(value)
     except Exception as error:  # noqa: BLE001 - boundary: any class's __repr__ runs here
         text = f"a {type(value).__name__} whose repr fails: {error!r}"
-    name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.").removeprefix("__main__.")
+    name = re.sub(r"^(builtins|__main__)\.", "", f"{type(value).__module__}.{type(value).__qualname__}")
     return encode(RemoteValue(name[:MAX_TEXT], shape, text[:MAX_TEXT], handle))
 
 
@@ -122,26 +116,23 @@ class _Encoder:
 
     def __call__(self, value: Any) -> Any:
         kind = type(value)
+        if kind is list or kind is dict:
+            return self.container(value)
         if kind is str:
             plain = _is_text(value)
         elif kind is float:
             plain = math.isfinite(value)
-        elif kind is int:
-            plain = value.bit_length() < 64
-        elif kind is list or kind is dict:
-            return self.container(value)
         else:
-            plain = value is None or kind is bool
-        if not plain:
-            return self.tagged(value)
-        self.spend(len(value.encode()) + 2 if isinstance(value, str) else len(repr(value)))
-        return value
+            plain = value.bit_length() < 64 if kind is int else value is None or kind is bool
+        if plain:
+            self.spend(len(value.encode()) + 2 if isinstance(value, str) else len(repr(value)))
+        return value if plain else self.tagged(value)
 
     def container(self, value: Any) -> Any:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise NotPortable(f"nests deeper than {MAX_DEPTH} levels, or contains itself")
-        self.spend(2 * len(value) + 2)
+        self.spend(2 * len(value) + 16)  # more than in the text: in memory a list takes far more
         if type(value) is list:
             encoded = self.flat(value) or [self.item(place, item) for place, item in enumerate(value)]
         elif "$" not in value and all(type(key) is str and _is_text(key) for key in value):
@@ -176,7 +167,7 @@ class _Encoder:
         tag, parts = _form(kind)
         if package(kind) in _TABLED:  # too large is told before any copy is made: a cell takes at least a bit
             sizes = (getattr(value, "nbytes", 0), getattr(value, "size", 0))
-            self.check(self.size + max((size // 8 for size in sizes if isinstance(size, int)), default=0))
+            self.spend(max((size // 8 for size in sizes if isinstance(size, int)), default=0), keep=False)
         try:
             simpler = parts(value)
         except ImportError as error:
@@ -196,22 +187,30 @@ class _Encoder:
                 error.path = ""  # places among the parts mean nothing to a reader
             raise error from None
 
-    def spend(self, size: int) -> None:
-        self.size += size
-        self.check(self.size)
-
-    def check(self, size: int) -> None:
-        if size > self.limit:
-            raise NotPortable(f"is too large to cross: it makes {size:,} bytes or more, the limit is {self.limit:,}")
+    def spend(self, size: int, keep: bool = True) -> None:
+        total = self.size + size
+        if total > self.limit:
+            raise NotPortable(f"is too large to cross: it makes {total:,} bytes or more, the limit is {self.limit:,}")
+        self.size = total if keep else self.size
 
 
-class _Decoder:
-    """One walk down encoded data that may come from an enemy."""
+class Decoder:
+    """One walk down encoded data, in which everything is checked. `trusted` allows pickles as well and is for the child
+    alone. `weight` is in the end what MAX_WEIGHT limits."""
 
-    def __init__(self, trusted: bool) -> None:
-        self.trusted, self.pixels, self.depth = trusted, 0, 0
+    def __init__(self, trusted: bool = False) -> None:
+        self.trusted, self.weight, self.depth = trusted, 0, 0
 
-    def __call__(self, data: Any) -> Any:
+    def decode(self, data: Any) -> Any:
+        """The value whose encoded form is `data`. Raises MalformedValue and nothing else."""
+        try:
+            return self._read(data)
+        except MalformedValue:
+            raise
+        except Exception as error:  # boundary: whatever the libraries raise on hostile data
+            raise MalformedValue(f"{type(error).__name__}: {error}"[:500]) from error
+
+    def _read(self, data: Any) -> Any:
         kind = type(data)
         if data is None or kind is bool or kind is int:
             return data
@@ -219,34 +218,34 @@ class _Decoder:
             return data if _is_text(data) else refuse("a str with lone surrogates")
         if kind is float:
             return data if math.isfinite(data) else refuse(f"a bare {data!r}")
-        if kind is not list and kind is not dict:
+        if kind not in (list, dict):
             return refuse(f"{a_name(kind)} is not JSON")
         self.depth += 1
         if self.depth > 4 * MAX_DEPTH:  # the parts of a tagged value take up to three levels of their own
             return refuse("nested too deeply")
         if kind is list:
-            value = [self(item) for item in data]
+            value = [self._read(item) for item in data]
         elif "$" in data:
-            value = self.tagged(data)
+            value = self._tagged(data)
         else:
-            value = {need(self(key), str): self(item) for key, item in data.items()}
+            value = {need(self._read(key), str): self._read(item) for key, item in data.items()}
         self.depth -= 1
         return value
 
-    def tagged(self, data: dict[str, Any]) -> Any:
+    def _tagged(self, data: dict[str, Any]) -> Any:
         if len(data) != 2 or "v" not in data:
             return refuse('a tagged value has "$" and "v" and nothing else')
         tag = need(data["$"], str)
         if tag == "pickle" and self.trusted:
-            return import_module("pickle").loads(need(self(data["v"]), bytes))
+            return import_module("pickle").loads(need(self._read(data["v"]), bytes))
         if tag not in _BUILDS:
             _tables()
         takes, build = _BUILDS.get(tag) or refuse(f"unknown tag {tag[:40]!r}")
-        parts = need(self(data["v"]), takes)
-        if tag == "image":
-            self.pixels += _tables().pixels(parts)
-            if self.pixels > MAX_PIXELS:
-                return refuse(f"images of more than {MAX_PIXELS:,} pixels")
+        parts = need(self._read(data["v"]), takes)
+        if tag in ("image", "DataFrame", "Series"):
+            self.weight += _tables().weight(parts)
+            if self.weight > MAX_WEIGHT:
+                return refuse(f"images and columns that take more than {MAX_WEIGHT:,} bytes")
         try:
             return build(parts)
         except MalformedValue:
@@ -293,7 +292,7 @@ def package(kind: type) -> str:
 
 def a_name(kind: type) -> str:
     """Name of a type with its article."""
-    return f"{'an' if kind.__name__[0] in 'AEIOUaeiou' or kind.__name__ == 'ndarray' else 'a'} {kind.__name__}"
+    return f"{'an' if re.match('[AEIOUaeiou]|ndarray', kind.__name__) else 'a'} {kind.__name__}"
 
 
 def _install(error: ImportError) -> str:
@@ -312,8 +311,7 @@ _BUILDS: dict[str, tuple[type, Callable[[Any], Any]]] = {}
 def crosses(types: str, tag: str, parts: Callable[[Any], Any], takes: type, build: Callable[[Any], Any]) -> None:
     """Put types on the list. `types` are given by top package and name; `parts` takes a value apart into one of type
     `takes`; `build` puts that together again."""
-    for name in types.split():
-        _FORMS[name] = (tag, parts)
+    _FORMS.update((name, (tag, parts)) for name in types.split())
     _BUILDS[tag] = (takes, build)
 
 
@@ -339,10 +337,8 @@ def _dict(pairs: list[Any]) -> dict[Any, Any]:
 
 
 def hashable(items: list[Any]) -> list[Any]:
-    """The items, which must be fit for keys."""
-    if len(items) - len(set(map(hash, items))) > 1000:
-        refuse("too many keys of one hash")  # they would take a time that grows with the square
-    return items
+    """The items, which must be fit for keys: such as share a hash take a time that grows with the square."""
+    return items if len(items) - len(set(map(hash, items))) <= 1000 else refuse("too many keys of one hash")
 
 
 def _moment(value: Any) -> list[Any]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, cast
 
-from smol_kernel.errors import AgentError, AgentMaxStepsError
+from smol_kernel.errors import AgentError, AgentExecutionError, AgentMaxStepsError
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message, text_of
 from smol_kernel.memory.monitoring import AgentLogger, LogLevel
+from smol_kernel.memory.untrusted import Outside, inert
 from smol_kernel.memory.usage import Timing, TokenUsage
 
 _RETRY = "Do it in another way now: the same again would fail again."
@@ -84,7 +85,7 @@ class TaskStep(MemoryStep):
     @classmethod
     def with_inputs(cls, task: str, inputs: Mapping[str, str], *media: list[Any] | None) -> TaskStep:
         """The step of a task that was given variables: the model reads a one-line summary of each."""
-        listed = "\n".join(f"- `{name}`: {summary}" for name, summary in inputs.items())
+        listed = "\n".join(f"- `{name}`: {inert(summary)}" for name, summary in inputs.items())
         return cls(f"{task}\n\nThese variables are defined already:\n{listed}" if inputs else task, *media)
 
     def dict(self) -> dict[str, Any]:
@@ -140,7 +141,7 @@ class ActionStep(MemoryStep):
         }
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
-        """What the model said (left out in a summary) and called, then what it saw of it.
+        """What the model said (left out in a summary) and called, then what it saw of it, marked as data.
 
         Code stands in the reply already; structured calls become a message of their own.
         """
@@ -157,10 +158,12 @@ class ActionStep(MemoryStep):
             images: list[dict[str, Any]] = [{"type": "image", "image": image} for image in self.observations_images]
             messages.append(ChatMessage(role=MessageRole.USER, content=images))
         if self.observations is not None:
-            messages.append(text_message(MessageRole.TOOL_RESPONSE, f"Observation:\n{self.observations}"))
+            messages.append(_told(Outside(f"Observation:\n{inert(self.observations)}")))
         if self.error is not None:
-            advice = "" if isinstance(self.error, AgentMaxStepsError) else f"\n{_RETRY}"
-            messages.append(text_message(MessageRole.TOOL_RESPONSE, f"Error:\n{self.error.message}{advice}"))
+            said = f"Error:\n{inert(self.error.message)}"
+            # what is wrong with a reply we say ourselves, and it is to be heeded
+            said = Outside(said) if isinstance(self.error, AgentExecutionError) else said
+            messages.append(_told(said, "" if isinstance(self.error, AgentMaxStepsError) else _RETRY))
         return messages
 
 
@@ -244,6 +247,10 @@ class AgentMemory:
         logger.log_markdown(self.system_prompt.system_prompt, title="System prompt", level=LogLevel.ERROR)
         for step in self.steps:
             _replay(step, logger, detailed)
+
+
+def _told(*texts: str) -> ChatMessage:
+    return ChatMessage(MessageRole.TOOL_RESPONSE, [{"type": "text", "text": text} for text in filter(None, texts)])
 
 
 def _replay(step: MemoryStep, logger: AgentLogger, detailed: bool) -> None:

@@ -10,6 +10,7 @@ import warnings
 from typing import Any
 
 from smol_kernel.errors import MissingDependencyError, ModelError
+from smol_kernel.memory.known_secrets import keep_secret
 from smol_kernel.models.api import ApiModel
 from smol_kernel.models.failures import Target, no_key, read_failure
 from smol_kernel.models.quirks import Kind
@@ -166,6 +167,7 @@ class LiteLLMModel(ApiModel):
         for name, value in ours.items():
             if value is not None:
                 request.setdefault(name, value)
+        keep_secret(request)
         request["model"] = self.litellm_name
         if not self._through_litellm:
             return self._target()

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from smol_kernel.errors import ModelError
+from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.messages import ChatMessage, MessageRole
+from smol_kernel.memory.untrusted import END, Outside
 from smol_kernel.models.media import image_bytes, image_url
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ def get_clean_message_list(
 
     Images are sent as base64 PNG, or with `convert_images_to_image_urls` as `image_url` parts.
     `flatten_messages_as_text`: True sends each content as a string, other parts named in their place; None does so
-    where a message holds nothing but text. Raises ModelError for an unknown role or an image that cannot be read.
+    where a message holds nothing but text. Behind text from outside (`Outside`) comes the mark of its end. Raises
+    ModelError for an unknown role or an image that cannot be read.
     """
     conversions = {MessageRole(old).value: MessageRole(new).value for old, new in (role_conversions or {}).items()}
     cleaned: list[dict[str, Any]] = []
@@ -74,6 +77,8 @@ def _content(content: str | list[dict[str, Any]] | None, as_urls: bool) -> str |
             part = {"type": "image_url", "image_url": {"url": image_url(part["image"])}}
         elif part["type"] == "image":
             part = {**part, "image": base64.b64encode(image_bytes(part["image"])).decode()}
+        elif isinstance(part.get("text"), Outside):
+            part = {**part, "text": f"{part['text']}\n{END}"}
         _add(parts, part)
     return parts
 
@@ -115,7 +120,7 @@ def get_tool_json_schema(tool: Tool) -> dict[str, Any]:
     type, `image` and `audio` are strings. What may be left out is not among the required.
     """
     required = [name for name in tool.inputs if name not in tool.optional_inputs]
-    properties = {name: _json_schema(spec) for name, spec in tool.inputs.items()}
+    properties = {name: _json_schema(redacted(spec)) for name, spec in tool.inputs.items()}
     return {
         "type": "function",
         "function": {

@@ -28,6 +28,7 @@ from smol_kernel.events import (
     ToolProgress,
     ToolReturned,
 )
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, one_line, plain, shorten
 from smol_kernel.render.records import NOTES, PlanRecord, StepRecord
 from smol_kernel.render.text import (
@@ -39,7 +40,7 @@ from smol_kernel.render.text import (
     output_text,
     run_name,
 )
-from smol_kernel.render.transcript import SCRIPTED, STATES, Transcript
+from smol_kernel.render.transcript import STATES, UNBOXED, Transcript
 
 LINES_A_STEP = 60
 """Lines of output shown of one step; the journal has them all."""
@@ -47,6 +48,8 @@ LINES_A_STEP = 60
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _ASCII = str.maketrans({"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-", "│": "|"})
 _INDENT = "   "
+_HOW_TO_SAVE = {"python": "agent.python_executor.save_files()", "cli": ""}
+"""Front → what saves the files that a run made, where it is not the notebook's command. `smol run` says it itself."""
 
 
 class ConsoleReader:
@@ -122,8 +125,8 @@ class ConsoleReader:
         self._print(self._wrapped(run.task, ""), indent="", style="bold")
         facts = [one_line(run.model), run.isolation_words, f"at most {counted(run.max_steps, 'step')}"]
         self._print(" · ".join(filter(None, facts)), indent="", style="dim")
-        if run.scripted:
-            self._print(SCRIPTED, indent="", style="dim")
+        for mark in run.marks:
+            self._print(self._wrapped(mark, ""), indent="", style="yellow" if mark == UNBOXED else "dim")
         self._print()
 
     def _proposed(self, step: StepRecord) -> None:
@@ -191,6 +194,9 @@ class ConsoleReader:
         run = self._transcript
         if run.answered and not self._answer_shown:  # what it is was not known before
             self._answer()
+        run.how_to_save = _HOW_TO_SAVE.get(run.origin.get("front", "python"), "%agent files save")
+        if files := files_text(run):
+            self._print(self._wrapped(files, ""), indent="", style="yellow" if run.how_to_save else "")
         self._print(facts_line(run), indent="", style="dim")
 
     def _called_agent(self, run: Transcript, event: Event) -> None:
@@ -198,6 +204,8 @@ class ConsoleReader:
         say, step = partial(self._say, run), run.last_step or StepRecord(0)
         if isinstance(event, RunStarted):
             say(event.task)
+            if run.isolation == "none" and not self._transcript.unboxed:  # said already of the whole run
+                say(UNBOXED, "yellow")
         elif isinstance(event, PlanMade):
             say(f"plan: {event.plan}")
         elif isinstance(event, ActionProposed) and not (step.only_calls and not step.thought):

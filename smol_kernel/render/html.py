@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, fixed, in_columns, one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
-from smol_kernel.render.sanitize import clean_html, output_html, picture_html, text_html
+from smol_kernel.render.sanitize import NO_FORMULAS, clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
 from smol_kernel.render.text import is_trouble, note_text, remark_text, run_name
-from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript, model_label
+from smol_kernel.render.transcript import STATES, UNBOXED, Row, Transcript, model_label
 
 __all__ = ["account_html", "answer_html", "is_open", "row_html", "step_html"]
 
@@ -26,7 +27,8 @@ MAX_ENCODED_ANSWER = 4_000_000
 """Size of an encoded table or picture, in characters, up to which an answer is drawn; a larger one stays text."""
 
 _COLOURS = {"ok": "ok", "error": "bad", "interrupted": "warn", "thinking": "now", "running": "now"}
-_IGNORED_BY_MATHJAX = "tex2jax_ignore mathjax_ignore"  # a dollar sign is a dollar sign; classes of MathJax 2 and 3
+
+_MARKED = re.compile(r"`([^`\n]+)`|\*\*([^*\n]+)\*\*")
 
 
 def row_html(row: Row, *, times: bool = True) -> str:
@@ -36,7 +38,7 @@ def row_html(row: Row, *, times: bool = True) -> str:
     if isinstance(row, PlanRecord):
         return _plan(row, times)
     inner = _run(row, times, brief=False) if isinstance(row, Transcript) else _note(row)
-    return f'<div class="smol-run smol-between {_IGNORED_BY_MATHJAX}" style="{INDENTED}">{inner}</div>'
+    return f'<div class="smol-run smol-between {NO_FORMULAS}" style="{INDENTED}">{inner}</div>'
 
 
 def step_html(step: StepRecord, *, open: bool, times: bool = True) -> str:
@@ -50,7 +52,7 @@ def _card(mark: str, title: str, state: str, open: bool, meta: str, body: str) -
     meta = f'<span class="smol-m">{meta}</span>' if meta else ""
     kind = _COLOURS.get(state, "now")
     return (
-        f'<details class="smol-run smol-step smol-{kind} {_IGNORED_BY_MATHJAX}"{" open" if open else ""}>'
+        f'<details class="smol-run smol-step smol-{kind} {NO_FORMULAS}"{" open" if open else ""}>'
         f'<summary><span class="smol-n">{mark}</span> <span class="smol-t">{title}</span> {meta}</summary>'
         f'<div class="smol-body" style="{INDENTED}">{body}</div></details>'
     )
@@ -68,8 +70,8 @@ def account_html(transcript: Transcript) -> str:
     rows = "".join(row_html(row, times=False) for row in transcript.rows)
     plain_steps = all(isinstance(row, StepRecord) and not row.has_more for row in transcript.rows)
     style = STYLE if plain_steps else STYLE + MORE_STYLE
-    content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}"
-    return fixed(f'<div class="smol-run smol {_IGNORED_BY_MATHJAX}">{content}</div>')
+    content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}{_files(transcript)}"
+    return fixed(f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>')
 
 
 def answer_html(transcript: Transcript) -> str:
@@ -77,6 +79,14 @@ def answer_html(transcript: Transcript) -> str:
     if transcript.state == "running" and not transcript.answered:
         return ""
     return f'<div class="smol-final">{_ending(transcript) or "<p>No answer.</p>"}</div>'
+
+
+def _files(transcript: Transcript) -> str:
+    def code(text: str) -> str:
+        return f"<code>{escape(text)}</code>"
+
+    told = files_text(transcript, name=code, command=code)
+    return f'<div class="smol-final"><p><small>{told}</small></p></div>' if told else ""
 
 
 def _ending(transcript: Transcript, brief: bool = False) -> str:
@@ -97,12 +107,17 @@ def _head(transcript: Transcript) -> str:
     word, kind = STATES.get(transcript.state, (transcript.state, "warn"))
     model = model_label(transcript.model, transcript.scripted)
     chips = "".join(
-        f'<i class="smol-bare"> · </i><span class="smol-chip{kind}">{escape(chip)}</span>'
-        for chip, kind in ((plain(model), ""), (transcript.isolation_words, ""), (word, f" smol-{kind}"))
+        f'<i class="smol-bare"> · </i><span class="smol-chip{f" smol-{kind}" if kind else ""}">{escape(chip)}</span>'
+        for chip, kind in ((plain(model), ""), isolation_chip(transcript), (word, kind))
     )
-    note = f'<p class="smol-note">{SCRIPTED}</p>' if transcript.scripted else ""
+    note = "".join(f'<p class="smol-note{" smol-mark" * (mark == UNBOXED)}">{mark}</p>' for mark in transcript.marks)
     task = escape(shorten(plain(transcript.task).strip(), characters=2_000))
     return f'<div class="smol-head"><strong class="smol-task">{task}</strong>{chips}</div>{note}'
+
+
+def isolation_chip(transcript: Transcript) -> tuple[str, str]:
+    """How the run is boxed in words, and the colour they are drawn in."""
+    return f"{'⚠ ' * transcript.unboxed}{transcript.isolation_words}", "bad" * transcript.unboxed
 
 
 def _body(step: StepRecord, times: bool) -> Iterator[str]:
@@ -150,7 +165,7 @@ def _run(run: Transcript, times: bool, brief: bool, heading: str = "") -> str:
     task = f'<p class="smol-task">{escape(shorten(plain(run.task).strip(), characters=2_000))}</p>'
     rows = "".join(_brief(row) if brief else row_html(row, times=times) for row in run.rows)
     answer = _ending(run, brief)
-    answer = f'<div class="smol-final">{answer}</div>' if answer else ""
+    answer = (f'<div class="smol-final">{answer}</div>' if answer else "") + _files(run)
     return (
         f'<details class="smol-sub"{" open" if run.state == "running" else ""}>'
         f'<summary class="smol-call">{heading}{facts} · {chip}</summary>'
@@ -247,9 +262,13 @@ def _text(text: str) -> str:
 
 def _inline(text: str) -> str:
     """Escaped text in which backticks and double asterisks mean what people mean by them."""
-    shown = escape(plain(text))
-    shown = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", shown)
-    return re.sub(r"\*\*([^*\n]+)\*\*", r"<strong>\1</strong>", shown)
+    return _MARKED.sub(_marked, escape(plain(text)))
+
+
+def _marked(match: re.Match[str]) -> str:
+    """Elements that end inside each other, whatever stood between the marks."""
+    code, strong = match.groups()
+    return f"<code>{code}</code>" if code else f"<strong>{_MARKED.sub(_marked, strong)}</strong>"
 
 
 def _paragraphs(text: str) -> str:

@@ -5,23 +5,29 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import fixed, in_columns, plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.text import call_text, error_text, note_text, output_text, remark_text, run_name
-from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript
+from smol_kernel.render.transcript import STATES, Row, Transcript
 
 _ACTIVE = re.compile(
     r"<(?=[A-Za-z/!?])"  # HTML, and links in angle brackets
     r"|(?<=!)\[|(?<=\])[(:]"  # pictures, links, and the lists of addresses they may refer to
     r"|(?<=:)//|www(?=\.)"  # what becomes a link by itself
-    r"|~{3,}",  # a fence
+    r"|~{3,}"  # a fence
+    r"|&(?=#|dollar|bsol)",  # a dollar sign or backslash in disguise: formulas are looked for in what is shown
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(\w*)")
 _SPAN = re.compile(r"(`[^`\n]+`)")
-_MATH = re.compile(
-    r"\$\$[^$`\n]+\$\$|\$(?=\S)[^$`\n]*(?<=\S)\$(?!\d)"  # as pandoc tells a formula from two prices
-    r"|\$+[\d.,]*|\\+[(\[]|\\begin\b"
+_JOINER = "\u2060"  # not seen
+_FORMULA = re.compile(r"\$(?=\$)|\\(?=[()\[\]]|begin|end|(?:eq)?ref)")
+"""Between what begins or ends a formula comes a joiner, in code too: JupyterLab and nbconvert look for formulas before
+they look for code, and what stands between code and code is code to them then."""
+_DOLLARS = re.compile(  # with the backslashes before them: behind one, a backtick begins no code
+    rf"\\*\$(?:{_JOINER}\$)?(?=\S)[^$`\n]*(?<=\S)\$(?:{_JOINER}\$)?(?!\d)"  # as pandoc tells a formula from two prices
+    rf"|\\*\$[\d.,{_JOINER}]*"
 )
 
 
@@ -31,14 +37,15 @@ def safe_markdown(text: str) -> str:
     The characters that would begin such a thing become entities, which no renderer reads as markup. A code block
     that is not closed would turn what follows inside out, and one of another language than Python may be a diagram
     that loads pictures: the first is no block here, the second has no language. A formula may hold a link, and two
-    prices are none: both become code, which is the one thing every renderer leaves alone.
+    prices are none: both become code, which is the one thing every renderer leaves alone. Blocks stand between blank
+    lines, beyond which JupyterLab looks for no end of a formula.
     """
-    lines = plain(text).split("\n")
+    lines = fixed(plain(text)).split("\n")  # at once: what is taken out later could join two marks to another
     closings: dict[str, list[int]] = {}
     for number, line in enumerate(lines):
         if set(line.rstrip()) in ({"`"}, {"~"}):
             closings.setdefault(line.rstrip(), []).append(number)
-    chunks: list[str] = []
+    blocks: list[str] = []
     prose, at = 0, 0  # where the prose before the line under way begins, and that line
     while at < len(lines):
         opening = _FENCE.match(lines[at])
@@ -46,23 +53,30 @@ def safe_markdown(text: str) -> str:
         which = bisect_right(ends, at)
         if opening and which < len(ends):
             language = "python" if opening[2].lower() in ("python", "py") else ""
-            chunks += [_inactive("\n".join(lines[prose:at]))] * (at > prose)
-            chunks.append(fenced("\n".join(lines[at + 1 : ends[which]]), language))
+            blocks += [_inactive(lines[prose:at]), fenced("\n".join(lines[at + 1 : ends[which]]), language)]
             prose = at = ends[which] + 1
         else:
             at += 1
-    return "\n".join([*chunks, *[_inactive("\n".join(lines[prose:]))] * (prose < len(lines))])
+    return "\n\n".join(filter(None, [*blocks, _inactive(lines[prose:])]))
 
 
-def _inactive(text: str) -> str:
-    if not all(map(_is_paired, text.split("\n"))):
-        text = text.replace("`", "&#96;")
-    has_math = text.count("$") > 1 or re.search(r"\\[(\[]|\\begin\b", text)
-    parts = _SPAN.split(text)  # what stands between spans, and these in between
+def _inactive(lines: list[str]) -> str:
+    text = _FORMULA.sub(lambda match: match[0] + _JOINER, "\n".join(lines).strip("\n"))
+    alone = text.count("$") < 2
+    has_spans = all(map(_is_paired, lines))
+    parts = _SPAN.split(text) if has_spans else [text]  # what stands between spans, and these in between
     for place in range(0, len(parts), 2):
         part = _ACTIVE.sub(lambda match: "".join(f"&#{ord(character)};" for character in match[0]), parts[place])
-        parts[place] = _MATH.sub(lambda match: f"`{match[0]}`", part) if has_math else part
+        part = part if has_spans else part.replace("`", "&#96;")
+        parts[place] = part if alone else _DOLLARS.sub(lambda match: f"`{match[0]}`", part)
     return "".join(parts)
+
+
+def in_words(before: str, text: str, behind: str = "") -> str:
+    """Harmless `text` with words in front and behind: in its own line, or apart where a block of code stands there."""
+    first = "\n\n" if text.startswith("```") else " " * bool(before)
+    last = "\n\n" if text.endswith("```") else " "
+    return f"{before}{first}{text}" + (f"{last}{behind}" if behind else "")
 
 
 def _is_paired(line: str) -> bool:
@@ -72,7 +86,8 @@ def _is_paired(line: str) -> bool:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """`text` as a code block whose fence is longer than any in it."""
+    """`text`, without memory addresses, as a code block whose fence is longer than any in it."""
+    text = fixed(text)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"
@@ -83,11 +98,10 @@ def account_markdown(transcript: Transcript) -> str:
     state = STATES.get(transcript.state, (transcript.state,))[0]
     facts = " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state]))
     task = " ".join(plain(transcript.task).split())
-    blocks = [f"**{safe_markdown(task)}**", safe_markdown(facts)]
-    blocks += [SCRIPTED] * transcript.scripted
+    blocks = [f"**{safe_markdown(task)}**", safe_markdown(facts), *transcript.marks]
     for row in transcript.rows:
         blocks += _row(row)
-    return fixed("\n\n".join(blocks + _ending(transcript)))
+    return "\n\n".join(blocks + _ending(transcript))
 
 
 def run_markdown(run: Transcript) -> str:
@@ -97,8 +111,19 @@ def run_markdown(run: Transcript) -> str:
     blocks = [f"**{safe_markdown(run_name(run))}**: {safe_markdown(task)} *({safe_markdown(state)})*"]
     for row in run.rows:
         blocks += _row(row)
-    lines = "\n\n".join(blocks + _ending(run)).split("\n")
-    return fixed("\n".join(f"> {line}".rstrip() for line in lines))
+    return _quoted("\n\n".join(blocks + _ending(run)))
+
+
+def _quoted(text: str) -> str:
+    """`text` as quotations, one a block, so that true blank lines stand between blocks of code here as well."""
+    lines: list[str] = []
+    fence = ""
+    for line in text.split("\n"):
+        opening = re.fullmatch(r"(`{3,})(?:python)?", line)
+        if fence or opening:
+            fence = "" if line == fence else fence or (opening[1] if opening else "")
+        lines.append(f"> {line}".rstrip() if line or fence else "")
+    return "\n".join(lines)
 
 
 def plan_markdown(plan: PlanRecord) -> str:
@@ -120,7 +145,17 @@ def _ending(transcript: Transcript) -> list[str]:
         blocks += [f"**{transcript.answer_label}**", _words(transcript.answer_text or "None")]
     elif transcript.state != "running" and not told:
         blocks.append("No answer.")
-    return blocks
+    return [*blocks, *files_markdown(transcript)]
+
+
+def files_markdown(transcript: Transcript) -> list[str]:
+    """The files of a run as a paragraph; none without files."""
+    told = files_text(transcript, name=_span, command=_span)
+    return [told] if told else []
+
+
+def _span(text: str) -> str:
+    return safe_markdown(text) if "`" in text else f"`{text}`"
 
 
 def _row(row: Row) -> list[str]:
@@ -133,10 +168,8 @@ def _row(row: Row) -> list[str]:
 
 def _step(step: StepRecord) -> list[str]:
     remark = remark_text(step)
-    blocks = [
-        f"**{step.number}.** {safe_markdown(step.thought or step.title)}"
-        + (f" *({safe_markdown(remark)})*" if remark else "")
-    ]
+    words = safe_markdown(step.thought or step.title)
+    blocks = [in_words(f"**{step.number}.**", words, f"*({safe_markdown(remark)})*" if remark else "")]
     blocks += map(note_markdown, step.beforehand)
     if step.shown_code:
         blocks.append(fenced(shorten(plain(step.shown_code).strip("\n"), characters=20_000), "python"))

@@ -6,6 +6,7 @@ import re
 from html import escape
 
 from smol_kernel.events import Output
+from smol_kernel.executors.observation import allowed
 from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.style import BARRED
 
@@ -15,6 +16,8 @@ MAX_NESTING = 5_000
 """Elements that could stand in each other: the time to parse them grows with the square of their depth."""
 MAX_TEXT = 20_000
 """Characters of one text output; longer ones lose their middle."""
+NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
+"""Classes in which MathJax 2 and 3 leave a dollar sign a dollar sign: a formula may hold a link or a style sheet."""
 
 _ALLOWED = """abbr b blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure
 h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th
@@ -31,7 +34,7 @@ _ATTRIBUTES = {
 }
 _NESTING = re.compile(r"<(?!(?:br|col|hr|img|td|th|tr|wbr)\b)[a-z]", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
-_PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/\s]+={0,2}\s*", re.IGNORECASE)
+_PICTURE = re.compile(r"data:(image/(?:png|jpeg));base64,([A-Za-z0-9+/\s]+={0,2}\s*)", re.IGNORECASE)
 _ALIGN = re.compile(r"\s*text-align:\s*(left|right|center)\s*;?\s*", re.IGNORECASE)
 
 
@@ -57,12 +60,18 @@ def clean_html(html: str) -> str:
 
 def _filter(tag: str, attribute: str, value: str) -> str | None:
     if attribute == "src":
-        return value if _PICTURE.fullmatch(value) else None
+        picture = _PICTURE.fullmatch(value)
+        return value if picture and allowed({picture[1].lower(): picture[2]})[0] else None  # what it says, and no bomb
     if attribute == "style":
         return value if _ALIGN.fullmatch(value) else None
     if attribute == "class":
         return "dataframe" if tag == "table" and "dataframe" in value.split() else None
     return value
+
+
+def is_base64(picture: str) -> bool:
+    """Whether it can stand in an attribute; that it is a picture was seen to when it came (`observation`)."""
+    return _BASE64.fullmatch(picture) is not None
 
 
 def output_html(output: Output) -> str:
@@ -76,18 +85,23 @@ def output_html(output: Output) -> str:
 
 
 def shown_html(output: Output) -> str:
-    """The HTML of `output` made safe; empty if there is none, or none worth showing."""
+    """The HTML of `output` made safe for any page; empty if there is none, or none worth showing."""
     html = output.data.get("text/html", "")
     if not html or len(html) > MAX_HTML or len(_NESTING.findall(html)) > MAX_NESTING:
         return ""
     cleaned = clean_html(html)
     has_content = "<img" in cleaned or re.sub(r"<[^>]*>|\s", "", cleaned)  # a chart that a script draws has none
-    return cleaned if has_content else ""
+    return without_formulas(cleaned) if has_content else ""
+
+
+def without_formulas(html: str) -> str:
+    """Cleaned `html` in an element of its own, in which no page looks for formulas."""
+    return f'<div class="{NO_FORMULAS}">{html}</div>' if html else ""
 
 
 def picture_html(kind: str, base64: str, alt: str) -> str:
     """A PNG or JPEG as an element; `kind` is its MIME type. A sentence instead where the data is not base64."""
-    if not _BASE64.fullmatch(base64):
+    if not is_base64(base64):
         return text_html("[a picture that cannot be shown]")
     return f'<img class="smol-img" alt="{escape(alt)}" src="data:{kind};base64,{"".join(base64.split())}">'
 

@@ -38,6 +38,7 @@ font-size:var(--jp-content-font-size1,14px);line-height:1.5;box-sizing:border-bo
 .smol-chip.smol-bad{{color:var(--smol-bad);border-color:currentColor}}
 .smol-chip.smol-warn{{color:var(--smol-warn);border-color:currentColor}}
 .smol-run .smol-note{{margin:-5px 14px 9px;color:var(--smol-dim);font-size:.92em}}
+.smol-run .smol-note.smol-mark{{color:var(--smol-bad);font-weight:600}}
 .smol-step{{border-top:1px solid var(--smol-line);margin:0}}
 .smol-step>summary{{display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline;cursor:pointer;
 padding:8px 34px 8px 14px;list-style:none;margin:0;position:relative}}

@@ -8,9 +8,10 @@ import textwrap
 from collections.abc import Iterator
 
 from smol_kernel.events import Checked, Compacted, HandedOff, ModelFellBack, Output
+from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, fixed, listed, one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
-from smol_kernel.render.transcript import SCRIPTED, STATES, Row, Transcript
+from smol_kernel.render.transcript import STATES, Row, Transcript
 
 CODE_LINES = 30
 OUTPUT_LINES = 20
@@ -21,15 +22,15 @@ MAX_ERROR_TYPE = 60
 
 def account_text(transcript: Transcript) -> str:
     """The whole run, outputs shortened; the same whenever the run takes the same course."""
-    blocks = [head_text(transcript), *map(row_text, transcript.rows), answer_text(transcript)]
+    blocks = [head_text(transcript), *map(row_text, transcript.rows), answer_text(transcript), _files(transcript)]
     return fixed("\n\n".join(filter(None, blocks)))
 
 
 def head_text(transcript: Transcript) -> str:
-    """Task, model, isolation and state, and that the replies are a script's if they are."""
+    """Task, model, isolation and state, and what has to be said of the run as a whole."""
     facts = [plain(transcript.model), transcript.isolation_words, STATES.get(transcript.state, (transcript.state,))[0]]
     lines = [plain(transcript.task).strip(), " · ".join(filter(None, facts))]
-    return "\n".join(lines + [SCRIPTED] * transcript.scripted)
+    return "\n".join(lines + transcript.marks)
 
 
 def row_text(row: Row) -> str:
@@ -60,6 +61,7 @@ def run_text(run: Transcript) -> str:
     """What a called agent did, each line marked as its."""
     state = STATES.get(run.state, (run.state,))[0]
     blocks = [f"{run_name(run)}: {plain(run.task).strip()} [{state}]", *map(row_text, run.rows), answer_text(run)]
+    blocks.append(_files(run))
     return "\n".join(f"│ {line}".rstrip() for block in filter(None, blocks) for line in block.split("\n"))
 
 
@@ -141,7 +143,8 @@ def facts_line(transcript: Transcript) -> str:
     word, steps = STATES.get(transcript.state, (transcript.state,))[0], transcript.steps
     notes = [note for step in steps for note in (*step.beforehand, *step.notes)]
     failed = sum(isinstance(note, Checked) and not note.ok for note in notes)
-    facts = [word, counted(len(steps), "step"), *([counted(failed, "failed check")] if failed else [])]
+    facts = [word, *["not isolated"] * transcript.unboxed, counted(len(steps), "step")]
+    facts += [counted(failed, "failed check")] if failed else []
     return " · ".join([*facts, *totals_words(transcript), f"{transcript.totals.seconds:.1f} s"])
 
 
@@ -160,6 +163,10 @@ def _ending(transcript: Transcript) -> Iterator[str]:
         yield f"{label}:\n{textwrap.indent(text, '  ')}" if "\n" in text else f"{label}: {text or 'None'}"
     elif transcript.state != "running" and not told:
         yield "No answer."
+
+
+def _files(transcript: Transcript) -> str:
+    return files_text(transcript, command=lambda words: f"`{words}`")
 
 
 def _code(step: StepRecord) -> list[str]:

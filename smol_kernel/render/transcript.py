@@ -10,6 +10,7 @@ from smol_kernel.events import (
     ActionFinished,
     ActionProposed,
     Event,
+    FilesMade,
     FinalAnswer,
     ModelDelta,
     ModelReplied,
@@ -25,6 +26,7 @@ from smol_kernel.events import (
     ToolProgress,
     ToolReturned,
 )
+from smol_kernel.render.plain import plain
 from smol_kernel.render.records import NOTES, CallRecord, Note, PlanRecord, StepRecord, Totals
 
 STATES = {
@@ -37,11 +39,20 @@ STATES = {
 }
 """State of a run → its word and its colour."""
 SCRIPTED = "Replies come from a script, not from a model."
+UNBOXED = "NOT ISOLATED: this run's code could read your files and use the network."
+"""The mark of a run whose code ran outside a box."""
 
 
 def model_label(model: str, scripted: bool) -> str:
     """The model as people read it; one whose replies are a script's says so."""
     return f"{model} (scripted)" if scripted and model != "scripted" else model
+
+
+def isolation_words(isolation: str) -> str:
+    """How a child is boxed, in words: the `isolation` of an executor or a run."""
+    if isolation == "tools":
+        return "only tools are run"
+    return "not isolated" if isolation in ("", "none") else f"isolated: {isolation}"
 
 
 Row: TypeAlias = "StepRecord | PlanRecord | Transcript | Note"
@@ -73,6 +84,12 @@ class Transcript:
     rows: list[Row] = field(default_factory=list)
     """All there is to tell, in order: steps, and what came between them."""
     notices: list[Notice] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """What was made in the box and is not in the user's folder, as FilesMade has it."""
+    more_files: int = 0
+    """How many others there are."""
+    how_to_save: str = ""
+    """What saves those files, in the words of the front that holds them; empty: nobody does, or it is not known."""
     totals: Totals = field(default_factory=Totals)
     """Of this run's own model calls; `whole` counts those of the agents it called as well."""
     children: dict[str, Transcript] = field(default_factory=dict)
@@ -103,8 +120,21 @@ class Transcript:
 
     @property
     def isolation_words(self) -> str:
-        """How the child is boxed, in words."""
-        return "not isolated" if self.isolation in ("", "none") else f"isolated: {self.isolation}"
+        """How the child is boxed, in words; where that of an agent it called is not at all, that one's name."""
+        if self.isolation in ("", "none") or not self.unboxed:
+            return isolation_words(self.isolation)
+        names = dict.fromkeys(plain(run.name or run.agent) for run in self.family() if run.isolation in ("", "none"))
+        return f"not isolated: {', '.join(names)}"
+
+    @property
+    def unboxed(self) -> bool:
+        """Whether code of this run, or of one it called, ran outside a box."""
+        return any(run.run and run.isolation in ("", "none") for run in (self, *self.family()))
+
+    @property
+    def marks(self) -> list[str]:
+        """What has to be said of the run as a whole, a sentence each."""
+        return [SCRIPTED] * self.scripted + [UNBOXED] * self.unboxed
 
     @classmethod
     def from_events(cls, events: Iterable[Event]) -> Transcript:
@@ -180,6 +210,8 @@ class Transcript:
             self.notices.append(event)
             if step is not None and not step.replied:
                 step.reply = ""  # if it is about the reply, that is asked for once more
+        elif isinstance(event, FilesMade):
+            self.files, self.more_files = event.files, event.more
         elif isinstance(event, NOTES):
             notes = self.rows if step is None else step.beforehand if step.state == "thinking" else step.notes
             notes.append(event)

@@ -21,6 +21,8 @@ from smol_kernel.events import Output
 from smol_kernel.render.markdown import (
     beside_markdown,
     fenced,
+    files_markdown,
+    in_words,
     note_markdown,
     plan_markdown,
     run_markdown,
@@ -28,9 +30,9 @@ from smol_kernel.render.markdown import (
 )
 from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
-from smol_kernel.render.sanitize import clean_html, shown_html
+from smol_kernel.render.sanitize import clean_html, is_base64, shown_html, without_formulas
 from smol_kernel.render.text import call_text, error_text, output_text
-from smol_kernel.render.transcript import SCRIPTED, STATES, Transcript
+from smol_kernel.render.transcript import STATES, Transcript
 from smol_kernel.runs.answer import defined
 from smol_kernel.runs.script import Part, part_of, read_names, settle_end
 
@@ -96,7 +98,7 @@ def _opening(transcript: Transcript) -> str:
     state = STATES.get(transcript.state, (transcript.state,))[0]
     facts = " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state]))
     blocks = [f"# {safe_markdown(title)}", safe_markdown(rest.strip()), f"A run of an agent: {safe_markdown(facts)}."]
-    blocks += [SCRIPTED] * transcript.scripted
+    blocks += transcript.marks
     needs = _needs(transcript)
     if needs:
         blocks.append("To run this notebook again, first define what the run was given:\n\n" + "\n".join(needs))
@@ -120,7 +122,7 @@ def _rows(transcript: Transcript) -> Iterator[NotebookNode]:
             yield _markdown(f"between-{place}", _between(step))
             continue
         count += 1
-        words = f"**{step.number}.** {safe_markdown(step.thought or step.title)}"
+        words = in_words(f"**{step.number}.**", safe_markdown(step.thought or step.title))
         words = "\n\n".join([words, *map(note_markdown, step.beforehand)])
         if step.code and step.status in _RAN:
             part = part_of(step) if step.final else None
@@ -159,6 +161,7 @@ def _closing(transcript: Transcript) -> Iterator[NotebookNode]:
     if transcript.answered and (not shown or isinstance(transcript.answer, str)):
         text = shorten(plain(transcript.answer_text).strip("\n"), characters=100_000) or "None"
         blocks.append(f"**{transcript.answer_label}**\n\n" + safe_markdown(text))
+    blocks += files_markdown(transcript)
     if blocks:
         yield _markdown("answer", "\n\n".join(blocks))
 
@@ -200,7 +203,7 @@ def _output(output: Output, count: int) -> NotebookNode:
     if output.channel in ("stdout", "stderr"):
         return new_output("stream", name=output.channel, text=plain(output.text))
     data = {"text/plain": plain(output.data.get("text/plain") or output.text)}
-    data |= {kind: output.data[kind] for kind in _PICTURES if kind in output.data}
+    data |= {kind: data for kind in _PICTURES if (data := output.data.get(kind)) and is_base64(data)}
     if html := shown_html(output):
         data["text/html"] = html
     if output.channel == "result":
@@ -226,7 +229,7 @@ def _answer(transcript: Transcript) -> dict[str, str]:
     shown: dict[str, Any] = DisplayFormatter().format(value, include={"text/plain", "text/html", "image/png"})[0]
     data = {"text/plain": plain(shown.get("text/plain", text))}
     if html := clean_html(shown.get("text/html", "")):
-        data["text/html"] = html
+        data["text/html"] = without_formulas(html)
     if picture := shown.get("image/png"):
         data["image/png"] = picture
     return data
@@ -247,6 +250,7 @@ def _metadata(transcript: Transcript) -> dict[str, Any]:
             "model": transcript.model,
             "scripted": transcript.scripted,
             "isolation": transcript.isolation,
+            "unboxed": transcript.unboxed,
             "state": transcript.state,
             "seconds": totals.seconds,
             "input_tokens": totals.input_tokens,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast, overload
 
 from smol_kernel.errors import ToolError
+from smol_kernel.memory.known_secrets import keep_secrets_of, redacted
 from smol_kernel.memory.rich_values import handle_agent_input_types, handle_agent_output_types, handle_later
 from smol_kernel.tools.checking import bind_arguments as bind_arguments
 from smol_kernel.tools.checking import brief, is_nullable, kinds_of, unpack
@@ -43,6 +44,7 @@ class _ToolType(ABCMeta):
         built = super().__call__(*args, **kwargs)
         built._setup_lock = _SetupLock()
         built.validate_arguments()
+        keep_secrets_of(built, built._defaults())
         return built
 
 
@@ -130,7 +132,7 @@ class Tool(metaclass=_ToolType):
         """The call as a line of Python: `search(query: str, limit: int = 5) -> str`."""
         defaults = self._defaults()
         parameters = [
-            f"{name}: {self._type_text(name)}" + (f" = {brief(defaults[name])}" if name in defaults else "")
+            f"{name}: {self._type_text(name)}" + (f" = {brief(redacted(defaults[name]))}" if name in defaults else "")
             for name in self.inputs
         ]
         return f"{self.name}({', '.join(parameters)}) -> {self._type_text('return')}"
@@ -159,7 +161,7 @@ class Tool(metaclass=_ToolType):
 
     def to_tool_calling_prompt(self) -> str:
         """The tool as a model that makes structured calls reads it: name, description, inputs and output."""
-        lines = [f"{self.name}: {self.description.strip()}", f"    Inputs: {_json(self.inputs)}"]
+        lines = [f"{self.name}: {self.description.strip()}", f"    Inputs: {_json(redacted(self.inputs))}"]
         lines.append(f"    Output: {_json(self.output_schema) if self.output_schema else self.output_type}")
         return "\n".join(lines)
 

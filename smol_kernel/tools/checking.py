@@ -237,4 +237,7 @@ _REPR.maxstring = _REPR.maxother = 80
 
 def brief(value: Any) -> str:
     """The repr of a value as one line of bounded length; never raises."""
-    return " ".join(_REPR.repr(value).split())
+    try:
+        return " ".join(_REPR.repr(value).split())
+    except Exception:  # noqa: BLE001 - boundary: any class's own methods run here; an int can be too long to write
+        return f"<{type(value).__name__}>"

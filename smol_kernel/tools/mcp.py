@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from smol_kernel.errors import ConfigError, MCPServerError, ToolError
+from smol_kernel.memory.untrusted import inert
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.mcp_portal import Portal, Server
 from smol_kernel.tools.mcp_results import error_text, plain_argument, read_result
@@ -66,6 +67,14 @@ class MCPTool(Tool):
         if result.is_error:
             raise MCPServerError(f"{where} {plain_text(error_text(result), MAX_ERROR)}")
         return read_result(result, self._structured, where)
+
+    def to_code_prompt(self) -> str:
+        """As `Tool.to_code_prompt`; what the server says of it marks no speaker."""
+        return inert(super().to_code_prompt())
+
+    def to_tool_calling_prompt(self) -> str:
+        """As `Tool.to_tool_calling_prompt`; what the server says of it marks no speaker."""
+        return inert(super().to_tool_calling_prompt())
 
     @property
     def optional_inputs(self) -> set[str]:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from smol_kernel.errors import ConfigError, MissingDependencyError
+from smol_kernel.memory.known_secrets import keep_secret
+from smol_kernel.memory.untrusted import inert
 
 HTTP_TIMEOUT = 30.0
 """Seconds to connect, and to send."""
@@ -107,6 +109,7 @@ def _stdio_spec(parameters: Any) -> ServerSpec:
     args = [arg for arg in parameters.args if not arg.startswith("-") and "=" not in arg and len(arg.split()) == 1]
     subject = os.path.basename(args[0].partition("?")[0]) if args else ""
     label = f"{os.path.basename(parameters.command)} {subject}".strip()
+    keep_secret(parameters.env or {})
     return ServerSpec(label=label[:100], transport="stdio", stdio=parameters)
 
 
@@ -127,6 +130,7 @@ def _http_spec(given: Mapping[str, Any]) -> ServerSpec:
     headers = given.get("headers") or {}
     if not isinstance(headers, Mapping) or not all(isinstance(each, str) for pair in headers.items() for each in pair):
         raise ConfigError('the MCP server\'s "headers" have to be a dict of strings')
+    keep_secret({"headers": headers, **{f"{name}_KEY": value for name, value in parse_qsl(parts.query)}})
     shown_host = f"[{host}]" if ":" in host else host
     label = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{parts.path}"
     return ServerSpec(
@@ -158,7 +162,8 @@ def seconds(value: Any, name: str) -> float | None:
 
 
 def plain_text(text: str, limit: int) -> str:
-    """Text of a server without escape sequences, control and bidi characters, cut to `limit` characters."""
+    """Text of a server without escape sequences, control and bidi characters and marks of speakers, cut to `limit`
+    characters."""
     text = _ANSI.sub("", text[: limit * 2])
-    text = "".join(c for c in text if c.isprintable() or c in "\n\t")
+    text = inert("".join(c for c in text if c.isprintable() or c in "\n\t"))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

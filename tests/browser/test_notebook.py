@@ -60,7 +60,7 @@ def test_from_a_task_to_cells_that_run(lab, context, screenshot):
     expect(view).to_contain_text("KeyError")
     expect(view).to_contain_text("The dates are the index", ignore_case=True)
     expect(view).to_contain_text("waiting for fetch_unit")
-    expect(view).to_contain_text("not isolated")
+    expect(view).to_contain_text("isolated: box")
     expect(view).to_contain_text("scripted")
     expect(tab.cell(AGENT).locator(STOP)).to_be_visible()
     assert not tab.has_ended(AGENT)

@@ -19,6 +19,20 @@ class Child(Protocol):
         """A file descriptor that is readable once the process has ended; None where the system has none."""
         ...
 
+    @property
+    def reconnect(self) -> bool:
+        """Whether the client may dial again after a connection failed."""
+        ...
+
+    @property
+    def notices(self) -> list[str]:
+        """What the person watching has to know of this child, in sentences."""
+        ...
+
+    def ending(self) -> str:
+        """How the process ended and why that may be, to follow "it ended by itself"; empty if nobody knows."""
+        ...
+
     def alive(self) -> bool:
         """Whether the process still runs."""
         ...

@@ -16,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, ExecutorError
+from smol_kernel.memory.known_secrets import SECRET_NAME
 
 PRELUDE = """\
 import os, signal, sys
@@ -57,15 +59,10 @@ OPTIONS = (
     "--IPKernelApp.log_level=CRITICAL",
     "--InteractiveShellApp.exec_PYTHONSTARTUP=False",
 )
-_SECRET = re.compile(
-    r"PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|KEY\d*$|_KEY_|AUTH(?!OR)|CREDENTIAL|COOKIE|BEARER|SIGNATURE|SESSION_?ID"
-    r"|(^|_)(PASS|PWD?|PAT|PEM|DSN|JWT|SK)\d*$|WEBHOOK|CONNECTION_STRING",
-    re.IGNORECASE,
-)
 _HARMLESS = ("PWD", "OLDPWD")
 _PASSWORD_IN_URL = re.compile(r"://[^/\s]*:[^/\s]*@")
 _NOT_INHERITED = re.compile(r"JPY_|JUPYTERHUB_|PYTEST_|PYTHONSTARTUP$|PYTHONINSPECT$")
-_CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _MAX_SOCKET_PATH = 100
 
 
@@ -76,19 +73,25 @@ class PlainChild:
     if one of them is not there.
     """
 
-    def __init__(self, python: str | Path | None = None, cwd: str | Path | None = None) -> None:
+    reconnect = True
+    """Whether the client may dial again: the sockets appear while the child boots."""
+
+    def __init__(
+        self, python: str | Path | None = None, cwd: str | Path | None = None, notices: Sequence[str] = ()
+    ) -> None:
+        self.notices = list(notices)
         if not hasattr(os, "killpg"):
             raise ExecutorError("the child kernel needs unix sockets and process groups: on Windows, use WSL")
         self._lock = threading.Lock()
         self._ended = False
-        self._folder = _short_folder()
+        self._folder = short_folder()
         try:
             self.connection = _connection(self._folder)
             self._start(str(python or sys.executable), None if cwd is None else str(cwd))
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
-        self.descriptor = _pid_descriptor(self._process.pid)
+        self.descriptor = pid_descriptor(self._process.pid)
 
     def _start(self, python: str, cwd: str | None) -> None:
         file = self._folder / "connection.json"
@@ -97,12 +100,12 @@ class PlainChild:
         with open(self._folder / "stderr", "wb") as errors:
             try:
                 self._process = subprocess.Popen(
-                    [python, "-c", PRELUDE, str(read_end), "-f", str(file), *OPTIONS],
+                    self._command(python, [str(read_end), "-f", str(file), *OPTIONS]),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                     cwd=cwd,
-                    env=child_environment(dict(os.environ), self._folder),
+                    env=self._environment(),
                     pass_fds=(read_end,),
                     start_new_session=True,
                 )
@@ -114,6 +117,13 @@ class PlainChild:
             finally:
                 os.close(read_end)
 
+    def _command(self, python: str, arguments: list[str]) -> list[str]:
+        """What to start: the interpreter with PRELUDE, which takes the arguments."""
+        return [python, "-c", PRELUDE, *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return child_environment(dict(os.environ), self._folder)
+
     @property
     def pid(self) -> int:
         """Process id, which is also the id of the child's process group."""
@@ -123,6 +133,17 @@ class PlainChild:
         """Whether the process still runs."""
         with self._lock:
             return not self._ended and _running(self._process)
+
+    def ending(self) -> str:
+        """How the process ended."""
+        if not hasattr(os, "waitid"):
+            return ""
+        with contextlib.suppress(ChildProcessError):
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if ended is not None:
+                code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                return f" ({ending(code)})"
+        return ""
 
     def connected(self) -> None:
         """Remove the folder: open sockets do without, and nobody else can connect any more."""
@@ -164,7 +185,7 @@ def child_environment(environment: dict[str, str], folder: Path) -> dict[str, st
     kept = {
         name: value
         for name, value in environment.items()
-        if name in _HARMLESS or not (_SECRET.search(name) or _PASSWORD_IN_URL.search(value))
+        if name in _HARMLESS or not (SECRET_NAME.search(name) or _PASSWORD_IN_URL.search(value))
         if not _NOT_INHERITED.match(name)
     }
     return {
@@ -176,7 +197,7 @@ def child_environment(environment: dict[str, str], folder: Path) -> dict[str, st
 
 
 def _connection(folder: Path) -> dict[str, Any]:
-    ports = {f"{channel}_port": number for number, channel in enumerate(_CHANNELS, 1)}
+    ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
     return {
         "transport": "ipc",
         "ip": str(folder / "k"),
@@ -186,16 +207,26 @@ def _connection(folder: Path) -> dict[str, Any]:
     }
 
 
-def _short_folder() -> Path:
-    """A new folder of mode 0700. The path of a unix socket is limited to some 100 bytes."""
+def short_folder() -> Path:
+    """A new folder of mode 0700, its path without links. That of a unix socket is limited to some 100 bytes."""
     folder = tempfile.mkdtemp(prefix="smol-")
-    if len(os.fsencode(folder)) + len("/k-1") > _MAX_SOCKET_PATH:
+    if len(os.path.realpath(os.fsencode(folder))) + len("/k-1") > _MAX_SOCKET_PATH:
         os.rmdir(folder)
         folder = tempfile.mkdtemp(prefix="smol-", dir="/tmp")
-    return Path(folder)
+    return Path(os.path.realpath(folder))
 
 
-def _pid_descriptor(pid: int) -> int | None:
+def ending(code: int) -> str:
+    """How a process ended whose exit code is this; below 0 the number of a signal."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+def pid_descriptor(pid: int) -> int | None:
+    """A descriptor that is readable once the process has ended; None where the system has none."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):  # not Linux, an old kernel, or forbidden

@@ -17,6 +17,8 @@ class Message:
     parent: str
     """Id of the request that caused it; empty if it names none."""
     content: dict[str, Any]
+    size: int = 0
+    """Bytes it had on the way."""
 
 
 class Transport(Protocol):

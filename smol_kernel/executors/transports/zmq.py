@@ -1,21 +1,24 @@
-"""ZeroMQ, as local kernels speak it: four sockets and one poller, which also sees the child end and a wake-up call."""
+"""ZeroMQ, as local kernels speak it: four connections and one selector, which also sees the child end and a wake-up."""
 
 from __future__ import annotations
 
 import contextlib
+import hmac
+import json
 import math
-import os
+import selectors
+import socket
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-import zmq
 from jupyter_client.session import Session
 
 from smol_kernel.errors import ChildDiedError
 from smol_kernel.executors.host_line import pack
 from smol_kernel.executors.transports import Channel, Message
+from smol_kernel.executors.transports.zmtp import Broken, Wire
 
 MEBIBYTE = 1 << 20
 MAX_MESSAGE: dict[Channel, int] = {
@@ -24,12 +27,16 @@ MAX_MESSAGE: dict[Channel, int] = {
     "shell": 128 * MEBIBYTE,
     "control": MEBIBYTE,
 }
-"""Bytes. The child counts as dead above it: ours sends nothing that long. A single part that long ZeroMQ refuses to
-receive; of a message in many parts the sum is known only when all are here."""
-MAX_QUEUE = 10_000
-"""Messages of output kept while the host is busy elsewhere; more are lost."""
-BATCH = 200
-"""Messages read from a socket at once, so that a flood leaves time to notice a stop."""
+"""Bytes. The child counts as dead above it: ours sends nothing that long."""
+CONTAINER = 16
+"""Bytes that each list and dict of a message counts for: `values` encodes fewer of them than that allows."""
+MAX_HEADER = 1 << 16
+"""Bytes of a message's header."""
+DELIMITER = b"<IDS|MSG>"
+SEND_SECONDS = 0.5
+"""How long to wait for a child to take a message before it is left to be sent later."""
+DIAL_SECONDS = 0.005
+"""Between attempts to connect to a child that boots."""
 LATE = 0.5
 """Seconds to wait at most for the last messages of a child that ended: a process it left may hold its sockets open."""
 CHECK = 0.5
@@ -40,114 +47,148 @@ class ZmqTransport:
     """A connection to one kernel.
 
     `connection` is in the form of a connection file; `descriptor`, if the system has one, is readable once the child
-    has ended; else `alive` is asked.
+    has ended; else `alive` is asked. `reconnect` says whether to dial again while the child boots.
     """
 
-    def __init__(self, connection: dict[str, Any], descriptor: int | None, alive: Callable[[], bool]) -> None:
-        self._descriptor, self._alive = descriptor, alive
+    def __init__(
+        self,
+        connection: dict[str, Any],
+        descriptor: int | None,
+        alive: Callable[[], bool],
+        reconnect: bool = True,
+    ) -> None:
+        self._descriptor, self._alive, self._reconnect = descriptor, alive, reconnect
         key, scheme = connection["key"].encode(), connection["signature_scheme"]
         self._session = Session(key=key, signature_scheme=scheme, pack=pack)
-        self._context = zmq.Context()
-        self._poller = zmq.Poller()
-        self._monitors: list[zmq.Socket[bytes]] = []
-        self._sockets: dict[Channel, zmq.Socket[bytes]] = {
-            channel: self._connect(channel, connection) for channel in MAX_MESSAGE
-        }
+        self._selector = selectors.DefaultSelector()
+        self._wires: dict[Channel, Wire] = {channel: self._wire(channel, connection) for channel in MAX_MESSAGE}
+        self._dialing = True
+        self._gone = False
+        self._last = 0.0  # when the last message of a child that is gone came
         self._wake_lock = threading.Lock()
-        self._wake_read, self._wake_write = os.pipe()
+        self._wake_read, self._wake_write = socket.socketpair()
         self._closed = False
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._poller.register(self._wake_read, zmq.POLLIN)
+        for end in (self._wake_read, self._wake_write):
+            end.setblocking(False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
         if descriptor is not None:
-            self._poller.register(descriptor, zmq.POLLIN)
+            self._selector.register(descriptor, selectors.EVENT_READ)
+        self._dial()
 
-    def _connect(self, channel: Channel, connection: dict[str, Any]) -> zmq.Socket[bytes]:
-        socket = self._context.socket(zmq.SUB if channel == "iopub" else zmq.DEALER)
-        socket.linger = 0
-        socket.maxmsgsize = MAX_MESSAGE[channel]
-        socket.reconnect_ivl = 5  # the child binds while we wait
-        if channel == "iopub":
-            socket.rcvhwm = MAX_QUEUE
-            socket.subscribe(b"")
-        else:
-            socket.sndtimeo = 5_000
-            socket.identity = self._session.bsession  # the same on all: the kernel routes input requests by it
-        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self._poller.register(monitor, zmq.POLLIN)
-        self._monitors.append(monitor)
-        mark = "-" if connection["transport"] == "ipc" else ":"
-        socket.connect(f"{connection['transport']}://{connection['ip']}{mark}{connection[channel + '_port']}")
-        self._poller.register(socket, zmq.POLLIN)
-        return socket
+    def _wire(self, channel: Channel, connection: dict[str, Any]) -> Wire:
+        port = connection[f"{channel}_port"]
+        ipc = connection["transport"] == "ipc"
+        address = f"{connection['ip']}-{port}" if ipc else (str(connection["ip"]), int(port))
+        kind = b"SUB" if channel == "iopub" else b"DEALER"
+        # the same identity on all: the kernel routes input requests by it
+        return Wire(address, kind, self._session.bsession, MAX_MESSAGE[channel])
 
     def send(self, channel: Channel, type: str, content: dict[str, Any]) -> str:
         """Send a message and give its id."""
+        message = self._session.msg(type, content)
+        wire = self._wires[channel]
         try:
-            message = self._session.send(self._sockets[channel], type, content)
-        except zmq.ZMQError as error:
-            raise ChildDiedError(f"the child kernel takes no messages any more ({error})") from None
-        return str(message["header"]["msg_id"]) if message else ""
+            wire.write(self._session.serialize(message))
+        except Broken as error:
+            raise ChildDiedError(f"the child kernel takes no messages any more: {error}") from None
+        wire.flush()
+        if wire.waits and wire.socket is not None:
+            with selectors.DefaultSelector() as selector:
+                selector.register(wire.socket, selectors.EVENT_WRITE)
+                deadline = time.monotonic() + SEND_SECONDS
+                while wire.waits and selector.select(max(0.0, deadline - time.monotonic())):
+                    wire.flush()
+        return str(message["header"]["msg_id"])
 
     def receive(self, timeout: float | None) -> list[Message]:
         """Wait for messages; those of iopub come first."""
-        wait = timeout if self._descriptor is not None else min(CHECK, timeout if timeout is not None else CHECK)
-        ready = dict(self._poller.poll(None if wait is None else max(0, math.ceil(wait * 1000))))
-        if self._wake_read in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_read, 65_536)
-        messages = self._read(ready)
-        if messages or not self._gone(ready):
-            return messages
-        messages = self._last_messages()
-        if not messages:
-            raise ChildDiedError("the child kernel ended by itself")
-        return messages
-
-    def _last_messages(self) -> list[Message]:
-        """What is still on its way from a child that ended: a socket reports its end after all that it received."""
-        deadline = time.monotonic() + LATE
-        open_ends = set(self._monitors)
-        late = zmq.Poller()
-        for socket in (*self._sockets.values(), *open_ends):
-            late.register(socket, zmq.POLLIN)
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         while True:
-            patience = deadline - time.monotonic() if open_ends else 0
-            ready = dict(late.poll(max(0, math.ceil(patience * 1000))))
-            closed = open_ends.intersection(ready)
-            if (messages := self._read(ready)) or not closed:
+            self._dial()
+            wait = deadline - time.monotonic()
+            if self._dialing:
+                wait = min(wait, DIAL_SECONDS)
+            if self._descriptor is None:
+                wait = min(wait, CHECK)
+            if self._gone:
+                wait = min(wait, self._last + LATE - time.monotonic())
+            ready = {key.fileobj for key, _ in self._selector.select(None if wait == math.inf else max(0.0, wait))}
+            if self._wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    self._wake_read.recv(65_536)
+            messages = self._read(ready)
+            self._gone = self._gone or self._is_gone(ready)
+            if messages:
+                self._last = time.monotonic()
                 return messages
-            open_ends -= closed
-            for monitor in closed:
-                late.unregister(monitor)
+            if self._gone and self._is_over():
+                raise ChildDiedError("the child kernel ended by itself")
+            if self._wake_read in ready or time.monotonic() >= deadline:
+                return []
 
-    def _gone(self, ready: dict[Any, int]) -> bool:
-        ended = self._descriptor in ready if self._descriptor is not None else not self._alive()
-        return ended or any(monitor in ready for monitor in self._monitors)
+    def _dial(self) -> None:
+        """Connect what is not connected; have the selector look for what can happen to each connection."""
+        self._dialing = False
+        for wire in self._wires.values():
+            if wire.ended or not wire.dial():
+                wire.ended = wire.ended or not self._reconnect
+                self._dialing = self._dialing or not wire.ended
+                self._watch(wire, 0)
+            else:
+                self._watch(wire, selectors.EVENT_READ | (selectors.EVENT_WRITE if wire.waits else 0))
 
-    def _read(self, ready: dict[Any, int]) -> list[Message]:
+    def _watch(self, wire: Wire, events: int) -> None:
+        if wire.socket is None:
+            return
+        watched = self._selector.get_map().get(wire.socket)
+        if events and watched is None:
+            self._selector.register(wire.socket, events)
+        elif events and watched is not None and watched.events != events:
+            self._selector.modify(wire.socket, events)
+        elif not events and watched is not None:
+            self._selector.unregister(wire.socket)
+
+    def _is_gone(self, ready: set[Any]) -> bool:
+        """Whether the child has ended, or has hung up on one of the connections."""
+        ended = not self._alive() if self._descriptor is None else self._descriptor in ready
+        if ended and self._descriptor is not None:
+            self._selector.unregister(self._descriptor)
+        if ended or any(wire.ended for wire in self._wires.values()):
+            self._last = time.monotonic()
+            return True
+        return False
+
+    def _is_over(self) -> bool:
+        """Whether nothing more is to come of a child that is gone."""
+        open_ends = [wire for wire in self._wires.values() if wire.socket is not None and not wire.ended]
+        return not open_ends or time.monotonic() >= self._last + LATE
+
+    def _read(self, ready: set[Any]) -> list[Message]:
         messages: list[Message] = []
-        for channel, socket in self._sockets.items():
-            if socket not in ready:
+        for channel, wire in self._wires.items():
+            if wire.socket not in ready:
                 continue
-            for _ in range(BATCH):
-                try:
-                    frames = socket.recv_multipart(zmq.NOBLOCK)
-                except zmq.Again:
-                    break
-                if sum(map(len, frames)) > MAX_MESSAGE[channel]:
-                    raise ChildDiedError("the child kernel sent a message of a size that none of ours has")
-                messages.append(self._parse(channel, frames))
+            wire.flush()
+            try:
+                messages += [self._parse(channel, frames) for frames in wire.read()]
+            except Broken as error:
+                raise ChildDiedError(f"the child kernel broke the protocol: {error}") from None
         return messages
 
     def _parse(self, channel: Channel, frames: list[bytes]) -> Message:
         try:
-            message = self._session.deserialize(self._session.feed_identities(frames)[1])
-            parent = message["parent_header"].get("msg_id", "")
-            content = message["content"]
-            if not isinstance(parent, str) or not isinstance(content, dict):
-                raise TypeError("not in the form of a Jupyter message")
-            return Message(channel, str(message["header"]["msg_type"]), parent, content)
+            place = frames.index(DELIMITER) + 1
+            signature, header, parent, metadata, content = frames[place : place + 5]
+            if not hmac.compare_digest(signature, self._session.sign([header, parent, metadata, content])):
+                raise ValueError("its signature is wrong")
+            if max(len(header), len(parent)) > MAX_HEADER:
+                raise ValueError("its header is too long")
+            if CONTAINER * (content.count(b"[") + content.count(b"{")) > MAX_MESSAGE[channel]:
+                raise ValueError("it has too many parts")
+            kind, caused_by = _loaded(header)["msg_type"], _loaded(parent).get("msg_id", "")
+            if not isinstance(kind, str) or not isinstance(caused_by, str):
+                raise ValueError("its header is not in the form of Jupyter's")
+            return Message(channel, kind, caused_by, _loaded(content), sum(map(len, frames)))
         except Exception as error:  # noqa: BLE001 - boundary: a child can send anything
             raise ChildDiedError(f"the child kernel sent a message that cannot be trusted ({error})"[:300]) from None
 
@@ -156,7 +197,7 @@ class ZmqTransport:
         with self._wake_lock:
             if not self._closed:
                 with contextlib.suppress(BlockingIOError):
-                    os.write(self._wake_write, b".")
+                    self._wake_write.send(b".")
 
     def close(self) -> None:
         """Free sockets and descriptors; more than once is fine."""
@@ -164,10 +205,15 @@ class ZmqTransport:
             if self._closed:
                 return
             self._closed = True
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-        for monitor, socket in zip(self._monitors, self._sockets.values(), strict=True):
-            socket.disable_monitor()
-            monitor.close(linger=0)
-            socket.close(linger=0)
-        self._context.term()
+            self._wake_read.close()
+            self._wake_write.close()
+        self._selector.close()
+        for wire in self._wires.values():
+            wire.close()
+
+
+def _loaded(part: bytes) -> dict[str, Any]:
+    data = json.loads(part.decode("utf-8", "replace"))
+    if not isinstance(data, dict):
+        raise TypeError("a part of it is no dict")
+    return data

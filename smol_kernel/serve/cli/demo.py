@@ -10,16 +10,16 @@ from typing import Any
 from smol_kernel.config import RunOptions, make_agent
 from smol_kernel.errors import ConfigError
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel
-from smol_kernel.render.transcript import Transcript
-from smol_kernel.serve.cli.run import demo_inputs, show
+from smol_kernel.render.transcript import Transcript, isolation_words
+from smol_kernel.serve.cli.run import NO_BOX, demo_inputs, show
 from smol_kernel.tools.base import tool
 
 NOTEBOOK = "co2_demo.ipynb"
 
 BEFORE = """\
 This is a demonstration. The replies come from a script written by hand: no language model is asked, no key and no
-network are used. All else is real: the code runs in a Jupyter kernel of its own on this machine (not isolated from
-it), over weekly measurements of CO2 in the air, 1958 to 2001, that the package statsmodels ships.
+network are used. All else is real: the code runs in a Jupyter kernel of its own on this machine ({box}),
+over weekly measurements of CO2 in the air, 1958 to 2001, that the package statsmodels ships.
 """
 
 AFTER = """
@@ -61,16 +61,18 @@ def add_commands(commands: Any) -> None:
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Carry out `smol demo`; 0 when the answer was given, else 1."""
+    """Carry out `smol demo`; the status is that of `smol run`."""
     inputs = demo_inputs(DEMO_TASKS[0].task)
-    print(BEFORE)
     agent = make_agent(RunOptions(), DemoModel(), [tool(fetch_unit)])
+    print(BEFORE.format(box=isolation_words(agent.isolation)))
     try:
-        transcript = show(agent, DEMO_TASKS[0].task, inputs)
+        transcript, status = show(agent, DEMO_TASKS[0].task, inputs)
     finally:
         agent.cleanup()
+    if status == NO_BOX:
+        return status
     print(AFTER.format(notebook=_write(transcript), run=transcript.run))
-    return 0 if transcript.state == "success" else 1
+    return status
 
 
 def _write(transcript: Transcript) -> Path:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.config import TAKEN_NAMES, add_options, connect, make_agent, make_model, read_image, read_options
-from smol_kernel.errors import ConfigError, MissingDependencyError, ModelError, SmolError
+from smol_kernel.errors import BoxUnavailableError, ConfigError, MissingDependencyError, ModelError, SmolError
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STATUSES = {"success": 0, "budget": 3}
 """Exit statuses of a run by its state; 1 for any other."""
+NO_BOX = 4
+"""Exit status of a run that ended because this system gives no box."""
 READABLE = (".csv", ".tsv", ".parquet", ".json")
 
 
@@ -33,20 +35,31 @@ def add_commands(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="work on one task",
-        description="Let an agent work on TASK. Its code runs on this machine in a kernel of its own, not isolated.",
+        description="Let an agent work on TASK. Its code runs on this machine in a kernel of its own, in a box: it "
+        "sees this folder, writes to a copy in memory, and has no network unless allowed. `smol doctor` tells more.",
         epilog="--in df=sales.csv gives the agent the table as df (.csv, .tsv, .parquet; .json as plain values). "
         "-o FILE writes the answer there, as JSON if FILE ends in .json, else as text. "
         "Exit status: 0 the agent answered; 3 a limit of the budget (--max-cost and the like, not --max-steps) was "
-        "reached, and the answer, if there is one, is the best so far; 1 any other end; 2 wrong options; 130 Ctrl-C.",
+        "reached, and the answer, if there is one, is the best so far; 4 no box can be had here, so no code was run; "
+        "1 any other end; 2 wrong options; 130 Ctrl-C.",
     )
     parser.add_argument("task", metavar="TASK", help="what to do, in plain words; - reads it from standard input")
     add_options(parser, notebook=False)
     parser.add_argument("--no-journal", dest="journal", action="store_false", help="do not record the run")
+    parser.add_argument(
+        "--save-files",
+        metavar="DIR",
+        nargs="?",
+        const="",
+        help="after the run, save the files that it made in its box into DIR (none: the working folder); give it after "
+        "TASK. Files that are there are kept",
+    )
     parser.set_defaults(command=command)
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Carry out `smol run`; 0 when the agent answered of its own, 3 when the budget was used up, else 1."""
+    """Carry out `smol run`; 0 when the agent answered of its own, 3 when the budget was used up, 4 without a box where
+    one is wanted, else 1."""
     options = read_options(arguments)
     task = arguments.task.strip()
     if task == "-":
@@ -55,6 +68,8 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
     if options.output:
         check_writable(Path(options.output))
+    if arguments.save_files and Path(arguments.save_files).exists() and not Path(arguments.save_files).is_dir():
+        raise ConfigError(f"--save-files {arguments.save_files}: it is a file; name a folder")
     model = make_model(options.models, options.api_base)
     inputs = read_inputs(options.inputs)
     images = [read_image(Path(file).expanduser(), f"--image {file}") for file in options.images]
@@ -68,10 +83,14 @@ def command(arguments: argparse.Namespace) -> int:
             tools += client.get_tools()
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
         held.callback(agent.cleanup)
-        transcript = show(agent, task, inputs, images)
+        if arguments.save_files is not None:
+            held.callback(save_files, agent, arguments.save_files)  # also of a run that was stopped
+        transcript, status = show(agent, task, inputs, images)
+        if arguments.save_files is None and transcript.files:
+            print("These files are gone with the box; --save-files after the task keeps them.", file=sys.stderr)
     if transcript.answered and options.output:
         write_answer(transcript, Path(options.output))
-    return STATUSES.get(transcript.state, 1)
+    return status
 
 
 def demo_inputs(task: str) -> dict[str, Any]:
@@ -82,21 +101,24 @@ def demo_inputs(task: str) -> dict[str, Any]:
     raise ModelError(refusal(task))
 
 
-def show(agent: MultiStepAgent, task: str, inputs: Mapping[str, Any], images: Sequence[Any] = ()) -> Transcript:
-    """Run `task`, draw each event on the screen as it happens, and return the whole."""
+def show(
+    agent: MultiStepAgent, task: str, inputs: Mapping[str, Any], images: Sequence[Any] = ()
+) -> tuple[Transcript, int]:
+    """Run `task`, draw each event on the screen as it happens, and return the whole, with the exit status it means."""
     if isinstance(agent, CodeAgent) and sys.stdin is not None and sys.stdin.isatty():
         agent.python_executor.ask_person = ask_person  # pyright: ignore[reportAttributeAccessIssue]
-    console, transcript = ConsoleReader(), Transcript()
+    console, transcript, status = ConsoleReader(), Transcript(), 1
     seen = list(images) or None
     with closing(agent.events(task, images=seen, additional_args=inputs, origin={"front": "cli"})) as events:
         try:
             for event in events:
                 transcript.feed(event)
                 console(event)
-        except SmolError:
+        except SmolError as error:
             if transcript.state != "error":  # else the console has said it
                 raise
-    return transcript
+            status = NO_BOX if isinstance(error, BoxUnavailableError) else 1
+    return transcript, STATUSES.get(transcript.state, status)
 
 
 def ask_person(prompt: str, password: bool) -> str:
@@ -144,6 +166,19 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"-o {path}: {what}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"-o {path}: it cannot be written (no permission)")
+
+
+def save_files(agent: Any, folder: str) -> None:
+    """Save what the run made into `folder` (empty: the working folder), and tell what was and what was not."""
+    executor = getattr(agent, "python_executor", None)
+    if executor is None or not executor.files().files:
+        print("There are no files to save: the run made none in a box.")
+        return
+    saved = executor.save_files(folder=folder or None)
+    for path in saved:
+        print(f"Saved: {path}")
+    for name, why in saved.refused.items():
+        print(f"Not saved: {name} {why}", file=sys.stderr)
 
 
 def write_answer(transcript: Transcript, path: Path) -> None:

@@ -1,0 +1,210 @@
+"""Builds the box around a child kernel and starts it: `box` runs this file as a script, `python -I -S boot.py`.
+
+Its settings come as JSON on standard input (see `box`). Three processes come of it. The one that was started waits
+*outside* the box, so that the host has a child to wait for, and takes the box down when the host goes. The *first*
+process inside is the box's pid 1: it builds the file system, gives up every right, and from then on only reaps. The
+*kernel* is its child, in a Python started afresh.
+
+The order matters, see namespaces(7), user_namespaces(7) and pid_namespaces(7): an ordinary user makes the user
+namespace first, for without it nothing else is allowed; root makes it last, after it has become a user that nobody else
+is, so that even a process with all rights in that namespace has none over the mounts.
+"""
+
+from __future__ import annotations
+
+import array
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from smol_kernel.executors.launchers import boot_calls as calls
+    from smol_kernel.executors.launchers.boot_files import Root
+else:
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import boot_calls as calls
+    from boot_files import Root
+
+FAILED = 70
+"""Exit status of a box that could not be built."""
+HOST_NAME = b"box"
+_SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
+
+_stage = ["start"]
+
+
+def begin(what: str) -> None:
+    """Note what is done now, for the message if it fails."""
+    _stage[0] = what
+
+
+def tell(control: socket.socket, facts: dict[str, Any], descriptors: list[int] | None = None) -> None:
+    """Tell the host, which reads until the box stands."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    control.sendmsg([json.dumps(facts).encode()], rights)
+
+
+def tell_failure(control: socket.socket, error: BaseException) -> None:
+    """Tell the host at what it failed."""
+    number, said = (error.errno, error.strerror) if isinstance(error, OSError) else (None, repr(error))
+    tell(control, {"failed": _stage[0], "errno": number, "error": said})
+
+
+def outside(settings: dict[str, Any], control: socket.socket) -> None:
+    """Make the namespaces and the first process; wait for its end, or for the host's."""
+    user, group = os.getuid(), os.getgid()
+    owner = None
+    os.umask(0o022)
+    if user == 0 and (ranges := user_ranges()) != [(0, 1)]:
+        owner = unused_user(ranges)
+    else:  # or as root of a user namespace that has no other user
+        begin("user namespace")
+        calls.unshare(calls.NEWUSER)
+        calls.map_user(settings["ids"], user, group)
+    begin("namespaces")
+    network = 0 if settings["network"] == "full" else calls.NEWNET
+    calls.unshare(calls.NEWNS | calls.NEWPID | calls.NEWIPC | calls.NEWUTS | network)
+    with contextlib.suppress(OSError):  # not everywhere; it hides names alone
+        calls.unshare(calls.NEWCGROUP)
+    waiting, holding = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(holding)
+        first(settings, control, owner, waiting)
+    os.close(waiting)
+    descriptor = os.pidfd_open(child)
+    tell(control, {"first": True}, [descriptor])
+    control.close()
+    os.write(holding, b".")
+    calls.keep_only({settings["life"], descriptor, holding})
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    poller.register(settings["life"], select.POLLIN)
+    poller.poll()
+    os.kill(child, signal.SIGKILL)
+    os._exit(exit_code(os.waitpid(child, 0)[1]))
+
+
+def first(settings: dict[str, Any], control: socket.socket, owner: int | None, waiting: int) -> None:
+    """Build the box, give up all rights, start the kernel, and reap."""
+    try:
+        die_with_outside(waiting)
+        os.read(waiting, 1)
+        os.setsid()
+        root = Root(settings, owner, begin)
+        made = root.build()
+        descriptors = [] if made is None else [made]
+        begin("host name")
+        calls.set_host_name(HOST_NAME)
+        if settings["network"] != "full":
+            begin("loopback")
+            loopback()
+        if settings["proxy"]:
+            descriptors.append(socket.create_server(("127.0.0.1", settings["proxy"]), backlog=64).detach())
+        root.enter()
+        begin("rights")
+        if owner is not None:
+            os.setgroups([])
+            os.setresgid(owner, owner, owner)
+            os.setresuid(owner, owner, owner)
+            calls.set_dumpable(True)  # else the maps below are not ours to write
+            begin("user namespace")
+            calls.unshare(calls.NEWUSER)
+            calls.map_user(settings["ids"], owner, owner)
+        die_with_outside(waiting)
+        calls.limit(settings["limits"])
+        calls.give_up_rights()
+        begin("seccomp")
+        calls.filter_calls(base64.b64decode(settings["seccomp"]))
+        begin("working folder")
+        os.chdir(settings["cwd"])
+        tell(control, {"ready": True}, descriptors)
+    except BaseException as error:  # noqa: BLE001 - boundary: the host has to know
+        tell_failure(control, error)
+        os._exit(FAILED)
+    control.close()
+    for descriptor in descriptors:
+        os.close(descriptor)
+    kernel = os.fork()
+    if kernel == 0:
+        start_kernel(settings)
+    calls.set_dumpable(False)
+    calls.keep_only(set())
+    while True:
+        ended, status = os.wait()
+        if ended == kernel:
+            os._exit(exit_code(status))
+
+
+def start_kernel(settings: dict[str, Any]) -> None:
+    """Become the kernel, with its sockets and nothing else of ours."""
+    try:
+        os.setsid()
+        null = os.open("/dev/null", os.O_RDWR)
+        for target, source in enumerate((null, null, settings["stderr"])):
+            os.dup2(source, target)
+        calls.keep_only({0, 1, 2, *settings["sockets"]})
+        os.execve(settings["argv"][0], settings["argv"], settings["env"])
+    except OSError as error:
+        os.write(2, f"{settings['argv'][0]}: {error}\n".encode())
+    finally:
+        os._exit(FAILED)
+
+
+def die_with_outside(waiting: int) -> None:
+    """End when the process outside does: from now on, and if it has ended already. It holds the other end of the pipe
+    `waiting`, into which it writes once."""
+    calls.die_with_parent()
+    poller = select.poll()
+    poller.register(waiting, 0)  # POLLHUP is told always
+    if poller.poll(0):
+        os._exit(FAILED)
+
+
+def user_ranges() -> list[tuple[int, int]]:
+    """The user ids that exist in this user namespace: the first of each range, and how many."""
+    with open("/proc/self/uid_map") as lines:
+        return [(int(start), int(count)) for start, _, count in (line.split() for line in lines)]
+
+
+def unused_user(ranges: list[tuple[int, int]]) -> int:
+    """A user id that nobody has, of those that exist."""
+    start, count = max(ranges, key=lambda each: each[1])
+    low, high = (1 << 30, (1 << 31) - 2) if count > 1 << 31 else (start + count // 2, start + count - 1)
+    return low + int.from_bytes(os.urandom(4), "big") % max(1, high - low)
+
+
+def loopback() -> None:
+    """Let the box reach itself, as 127.0.0.1."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP | _IFF_RUNNING))
+
+
+def exit_code(status: int) -> int:
+    """What a shell would say: the exit code, or 128 and the number of the signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def main() -> None:
+    """Read the settings, and build."""
+    settings = json.load(sys.stdin)
+    control = socket.socket(fileno=settings["control"])
+    try:
+        outside(settings, control)
+    except OSError as error:
+        tell_failure(control, error)
+        os._exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

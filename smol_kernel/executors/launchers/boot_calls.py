@@ -1,0 +1,148 @@
+"""The system calls that a box is made with, for `boot` and `boot_files`: what Python's standard library does not offer.
+
+See mount(2), mount_setattr(2), open_tree(2), prctl(2), capabilities(7), seccomp(2) and user_namespaces(7). Needs the
+standard library alone: it runs as part of a script, in an interpreter without an environment.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import struct
+
+NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
+NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
+NOSUID, NODEV, NOEXEC, BIND, REC, PRIVATE, REMOUNT, RDONLY = 2, 4, 8, 4096, 16384, 1 << 18, 32, 1
+ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_IDMAP = 1, 2, 4, 0x00100000
+_DETACH = 2
+_PDEATHSIG, _DUMPABLE, _SECCOMP, _DROP_BOUND, _NO_NEW_PRIVS, _AMBIENT = 1, 4, 22, 24, 38, 47
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_HERE, _EMPTY_PATH, _RECURSIVE, _CLONE, _MOVE_EMPTY_PATH = -100, 0x1000, 0x8000, 1, 4
+_SIGKILL = 9
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _call(number: int, *arguments: int | bytes) -> int:
+    wide = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    return _check(_libc.syscall(ctypes.c_long(number), *wide))
+
+
+def _prctl(option: int, *arguments: int | bytes) -> int:
+    wide = [ctypes.c_ulong(each) if isinstance(each, int) else each for each in (*arguments, 0, 0, 0, 0)[:4]]
+    return _check(_libc.prctl(option, *wide))
+
+
+def unshare(namespaces: int) -> None:
+    """New namespaces for this process, or for its children."""
+    _check(_libc.unshare(namespaces))
+
+
+def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
+    """Mount; None where mount(2) takes a null pointer."""
+    words = [each and os.fsencode(each) for each in (source, target, kind)]
+    _check(_libc.mount(*words, ctypes.c_ulong(flags), options and os.fsencode(options)))
+
+
+def restrict(path: str, attributes: int) -> None:
+    """Set attributes of a mount and of all mounts below it."""
+    packed = struct.pack("QQQQ", attributes, 0, 0, 0)
+    _call(_MOUNT_SETATTR, _HERE, os.fsencode(path), _RECURSIVE, packed, len(packed))
+
+
+def mount_mapped(source: str, target: str, users: int) -> None:
+    """Show `source` at `target` with the owners of files mapped as in the user namespace `users`, a descriptor."""
+    tree = _call(_OPEN_TREE, _HERE, os.fsencode(source), _CLONE | os.O_CLOEXEC)
+    try:
+        packed = struct.pack("QQQQ", ATTR_IDMAP, 0, 0, users)
+        _call(_MOUNT_SETATTR, tree, b"", _EMPTY_PATH, packed, len(packed))
+        _call(_MOVE_MOUNT, tree, b"", _HERE, os.fsencode(target), _MOVE_EMPTY_PATH)
+    finally:
+        os.close(tree)
+
+
+def unmount(path: str) -> None:
+    """Take a mount, and what is mounted below it, out of sight."""
+    _check(_libc.umount2(os.fsencode(path), _DETACH))
+
+
+def change_root(folder: str) -> None:
+    """Make a mount the root, and let go of the old one."""
+    os.chdir(folder)
+    _call(_PIVOT_ROOT[os.uname().machine], b".", b".")
+    unmount(".")
+    os.chdir("/")
+
+
+def set_host_name(name: bytes) -> None:
+    """In a fresh UTS namespace."""
+    _check(_libc.sethostname(name, ctypes.c_size_t(len(name))))
+
+
+def map_user(inside: list[int], user: int, group: int) -> None:
+    """In a fresh user namespace: its only user and group, and by which ids they go `inside`."""
+    write("/proc/self/setgroups", "deny")
+    write("/proc/self/uid_map", f"{inside[0]} {user} 1")
+    write("/proc/self/gid_map", f"{inside[1]} {group} 1")
+
+
+def die_with_parent() -> None:
+    """Be killed when the thread that made this process ends. To be asked anew after a change of user."""
+    _prctl(_PDEATHSIG, _SIGKILL)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Whether other processes of the user may look into this one, and its /proc is its own."""
+    _prctl(_DUMPABLE, int(dumpable))
+
+
+def give_up_rights() -> None:
+    """No capability any more, for this process and all that come of it."""
+    for capability in range(64):
+        try:
+            _prctl(_DROP_BOUND, capability)
+        except OSError:
+            break  # past the last one there is
+    _prctl(_AMBIENT, 4)
+    _check(_libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24)))
+    _prctl(_NO_NEW_PRIVS, 1)
+
+
+def filter_calls(program: bytes) -> None:
+    """Seccomp with this program, for this process and all that come of it."""
+    lines = ctypes.create_string_buffer(program, len(program))
+    _prctl(_SECCOMP, 2, struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(lines)))
+
+
+def limit(limits: dict[str, int]) -> None:
+    """Set resource limits, by their names in `resource`; none above the one that holds already."""
+    for name, value in limits.items():
+        number = getattr(resource, name)
+        hard = resource.getrlimit(number)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(number, (value, value))
+
+
+def keep_only(descriptors: set[int]) -> None:
+    """Close all other descriptors."""
+    low = 0
+    for descriptor in sorted(descriptors):
+        if descriptor > low:  # an empty range would be taken for all of them
+            os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, max(low, 1 << 20))
+
+
+def write(path: str, text: str) -> None:
+    """Write a whole file."""
+    with open(path, "w") as file:
+        file.write(text)

@@ -1,0 +1,248 @@
+"""The file system of a box, for `boot`: a small root, the system read-only, and what the child may write in memory.
+
+Everything is built below a folder of the host's, in a mount namespace of its own, and then made the root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Callable
+from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from smol_kernel.executors.launchers import boot_calls as calls
+else:  # part of a script, which puts this folder on the path
+    import boot_calls as calls
+
+READ_ONLY_PROC = ("sys", "irq", "bus", "fs", "acpi", "scsi", "driver", "tty")
+EMPTY_PROC = (
+    "kcore",
+    "keys",
+    "key-users",
+    "kmsg",
+    "kallsyms",
+    "sysrq-trigger",
+    "timer_list",
+    "latency_stats",
+    "sched_debug",
+)
+DEVICES = ("null", "zero", "full", "random", "urandom")
+SAFE = calls.NOSUID | calls.NODEV
+SAFE_ATTRIBUTES = calls.ATTR_NOSUID | calls.ATTR_NODEV
+
+
+class Root:
+    """The file system to be; `begin` is told what is done now.
+
+    `owner` is the user the child runs as, if that is another than the one who builds: what is root's then looks like
+    the child's own in the folders it is given, where the file system can show it so.
+    """
+
+    def __init__(self, settings: dict[str, Any], owner: int | None, begin: Callable[[str], None]) -> None:
+        self.settings, self.owner, self.begin = settings, owner, begin
+        self.top: str = settings["root"]
+        self.scratch = self.top + "/scratch"
+        self.overlays = 0
+        self.users: int | None = None
+
+    def build(self) -> int | None:
+        """Mount everything, the less deep before the deeper; gives the descriptor of the folder in which the files
+        gather that the child makes in its working folder, None without one."""
+        settings, made = self.settings, None
+        self.begin("mounts: private")
+        calls.mount(None, "/", None, calls.REC | calls.PRIVATE)
+        self.begin("mounts: root")
+        if self.owner is not None:
+            self.users = namespace_of(self.owner)
+        calls.mount("tmpfs", self.top, "tmpfs", SAFE, "mode=0755,size=4m,nr_inodes=20k")
+        os.mkdir(self.scratch)
+        calls.mount("tmpfs", self.scratch, "tmpfs", SAFE, f"mode=0755,size={settings['disk']},nr_inodes=200k")
+        self.devices()
+        places: list[tuple[str, str, Any]] = [(path, "system", source) for path, source in settings["binds"]]
+        places += [("/tmp", "own", 0o1777), ("/dev/shm", "own", 0o1777), (settings["home"], "own", 0o700)]
+        places += [(path, "veiled", masks) for path, masks in settings["veiled"]]
+        places += [(path, "mount", writable) for path, writable in settings["mounts"]]
+        if settings["folder"]:
+            places.append((settings["folder"], "overlay", settings["masks"]))
+        for path, kind, what in sorted(places, key=lambda place: place[0].count("/")):
+            self.begin(f"mounts: {path}")
+            target = self.top + path
+            if kind == "system":
+                bind(what, target)
+            elif kind == "own":
+                calls.mount(self.own(f"own{path.replace('/', '-')}", what), folder(target), None, calls.BIND)
+            elif kind == "mount":
+                self.mapped(path, target)
+                calls.restrict(target, SAFE_ATTRIBUTES | (0 if what else calls.ATTR_RDONLY))
+            elif kind == "veiled":
+                self.overlay(path, target, what, writable=False)
+            else:
+                made = self.overlay(path, target, what, writable=True)
+        self.begin("mounts: small files")
+        self.small_files()
+        self.begin("mounts: /proc")
+        self.proc()
+        self.begin("mounts: scratch")
+        calls.unmount(self.scratch)
+        os.rmdir(self.scratch)
+        return made
+
+    def enter(self) -> None:
+        """Make it the root: the host's file system is gone."""
+        self.begin("pivot_root")
+        calls.change_root(self.top)
+        calls.mount(None, "/", None, calls.REMOUNT | calls.BIND | calls.RDONLY | SAFE)
+
+    def own(self, name: str, mode: int = 0o755) -> str:
+        """A new folder on the sized file system in memory, the child's own."""
+        made = f"{self.scratch}/{name}"
+        os.mkdir(made)
+        os.chmod(made, mode)
+        if self.owner is not None:
+            os.chown(made, self.owner, self.owner)
+        return made
+
+    def mapped(self, source: str, target: str) -> None:
+        """Show what the user gave at `target`, with root's files as the child's own where that can be."""
+        place(source, target)
+        calls.mount(source, target, None, calls.BIND | calls.REC)
+        if self.users is not None:
+            with contextlib.suppress(OSError):  # not every file system can; then it is as it is
+                calls.mount_mapped(source, target, self.users)
+
+    def overlay(self, path: str, target: str, masks: list[str], writable: bool) -> int | None:
+        """A folder of the host's less what is masked; if `writable`, with the child's own writing above it.
+
+        Gives a descriptor of the folder where that gathers. The layers are named by descriptor: a path may hold the
+        commas and colons that mean something else to overlayfs.
+        """
+        self.overlays += 1
+        lower = f"{self.scratch}/lower{self.overlays}"
+        os.mkdir(lower)
+        self.mapped(path, lower)
+        mode = stat.S_IMODE(os.stat(lower).st_mode) | 0o700
+        mask = self.own(f"mask{self.overlays}", mode)
+        for name in masks:
+            self.mask(lower, mask, name)
+        layers = [os.open(each, os.O_PATH | os.O_DIRECTORY) for each in (mask, lower)]
+        options = "lowerdir=/proc/self/fd/{}:/proc/self/fd/{}"
+        if writable:
+            upper, work = self.own(f"upper{self.overlays}", mode), self.own(f"work{self.overlays}")
+            layers += [os.open(each, os.O_PATH | os.O_DIRECTORY) for each in (upper, work)]
+            options += ",upperdir=/proc/self/fd/{},workdir=/proc/self/fd/{}"
+            made = os.open(upper, os.O_RDONLY | os.O_DIRECTORY)
+        else:
+            made = None
+        options = options.format(*layers) + ",redirect_dir=nofollow" + ("" if whole_system() else ",userxattr")
+        calls.mount("overlay", folder(target), "overlay", SAFE | (0 if writable else calls.RDONLY), options)
+        for layer in layers:
+            os.close(layer)
+        return made
+
+    def mask(self, lower: str, mask: str, name: str) -> None:
+        """Let `name` not be there: overlayfs' whiteout, in folders with the rights of those below."""
+        done = ""
+        for part in filter(None, os.path.dirname(name).split("/")):
+            done = f"{done}/{part}"
+            if not os.path.isdir(mask + done):
+                os.mkdir(mask + done)
+                os.chmod(mask + done, stat.S_IMODE(os.stat(lower + done).st_mode) | 0o700)
+                if self.owner is not None:
+                    os.chown(mask + done, self.owner, self.owner)
+        with contextlib.suppress(FileExistsError):
+            os.mknod(f"{mask}/{name}", stat.S_IFCHR, os.makedev(0, 0))
+
+    def devices(self) -> None:
+        """A /dev of harmless devices."""
+        os.makedirs(self.top + "/dev/shm")
+        for name in DEVICES:
+            calls.write(f"{self.top}/dev/{name}", "")
+            calls.mount(f"/dev/{name}", f"{self.top}/dev/{name}", None, calls.BIND)
+        for name, end in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+            os.symlink(f"/proc/self/fd{end}", f"{self.top}/dev/{name}")
+
+    def proc(self) -> None:
+        """The /proc of the box's own processes, less what tells of the machine or changes it."""
+        proc = folder(self.top + "/proc")
+        calls.mount("proc", proc, "proc", SAFE | calls.NOEXEC)
+        for name in READ_ONLY_PROC:
+            if os.path.isdir(f"{proc}/{name}"):
+                bind(f"{proc}/{name}", f"{proc}/{name}")
+        for name in EMPTY_PROC:
+            if os.path.exists(f"{proc}/{name}"):
+                calls.mount("/dev/null", f"{proc}/{name}", None, calls.BIND)
+
+    def small_files(self) -> None:
+        """Files written for the box alone, what its home begins with, and links."""
+        for path, text in self.settings["files"].items():
+            os.makedirs(os.path.dirname(self.top + path), exist_ok=True)
+            calls.write(self.top + path, text)
+        home = self.top + self.settings["home"]
+        for name, text in self.settings["home_files"].items():
+            target = f"{home}/{name}"
+            if os.path.lexists(target):
+                continue
+            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+            calls.write(target, text)
+            while self.owner is not None and target != home:
+                os.chown(target, self.owner, self.owner)
+                target = os.path.dirname(target)
+        for path, target in self.settings["links"].items():
+            if not os.path.lexists(self.top + path):
+                os.symlink(target, self.top + path)
+
+
+def place(source: str, target: str) -> None:
+    """Something for `source` to be mounted on."""
+    if os.path.isdir(source):
+        folder(target)
+    elif not os.path.lexists(target):
+        folder(os.path.dirname(target))
+        calls.write(target, "")
+
+
+def folder(path: str) -> str:
+    """The folder `path`, made if it is not there."""
+    os.makedirs(path, 0o755, exist_ok=True)
+    return path
+
+
+def bind(source: str, target: str) -> None:
+    """Show a file or folder at another place, read-only."""
+    place(source, target)
+    calls.mount(source, target, None, calls.BIND | calls.REC)
+    calls.restrict(target, SAFE_ATTRIBUTES | calls.ATTR_RDONLY)
+
+
+def whole_system() -> bool:
+    """Whether this is the system's own user namespace, whose root may use overlayfs' own kind of attributes."""
+    with open("/proc/self/uid_map") as lines:
+        return lines.read().split() == ["0", "0", "4294967295"]
+
+
+def namespace_of(owner: int) -> int | None:
+    """The descriptor of a user namespace in which root's files are the owner's; None if there can be none."""
+    here, there = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        here.close()
+        with contextlib.suppress(OSError):
+            calls.unshare(calls.NEWUSER)
+            there.send(os.readlink("/proc/self").encode())  # its id as this /proc, still the host's, counts
+            there.recv(1)
+        os._exit(0)
+    there.close()
+    try:
+        number = here.recv(20).decode()
+        if not number:
+            return None
+        for kind in ("uid", "gid"):
+            calls.write(f"/proc/{number}/{kind}_map", f"0 {owner} 1")
+        return os.open(f"/proc/{number}/ns/user", os.O_RDONLY)
+    finally:
+        here.close()
+        os.waitpid(child, 0)

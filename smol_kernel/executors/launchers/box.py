@@ -1,0 +1,302 @@
+"""The box on Linux: starts a child kernel that the operating system keeps from everything else. `kernel` calls it.
+
+The host makes the sockets and a description of what the child may see; `boot` builds that and becomes the kernel. What
+comes back are descriptors: the first process of the box, the layer that holds the files the child made, and with a list
+of allowed hosts the socket on which `proxy` answers.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from smol_kernel.errors import BoxUnavailableError, ConfigError, ExecutorError
+from smol_kernel.executors.launchers.cgroup import Cgroup, delegated
+from smol_kernel.executors.launchers.hints import hint_of_death
+from smol_kernel.executors.launchers.plain import CHANNELS, OPTIONS, ending, pid_descriptor, short_folder
+from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
+from smol_kernel.executors.launchers.view import CONNECTION_FILE, view
+
+BUILD_SECONDS = 30.0
+"""How long the box may take to be built."""
+BOOT = str(Path(__file__).with_name("boot.py"))
+
+PRELUDE = """\
+import json, sys
+sockets = json.loads(sys.argv.pop(1))
+sys.path[:] = [folder for folder in sys.path if folder]
+sys.modules["debugpy"] = None
+import zmq
+from ipykernel.kernelapp import IPKernelApp
+
+class BoxedKernel(IPKernelApp):
+    def _try_bind_socket(self, socket, port):
+        socket.setsockopt(zmq.USE_FD, sockets[port - 1])
+        socket.sndhwm = 10_000  # what is put out while the host is busy waits here
+        return super()._try_bind_socket(socket, port)
+    def init_control(self, context):
+        super().init_control(context)
+        self.debug_shell_socket.close()
+        self.debug_shell_socket = None
+    def init_heartbeat(self):
+        self.heartbeat = None
+    def write_connection_file(self, **options):
+        pass
+    cleanup_connection_file = write_connection_file
+
+BoxedKernel.launch_instance()
+"""
+"""What the child's Python runs first: ipykernel, on sockets that listen already. The host made them, so nothing in a
+file system leads to them. There is no debugger, whose socket dials the shell's, and no heartbeat."""
+
+REMEDIES = {
+    "user namespace": "This system lets ordinary users make no user namespaces. On Ubuntu 23.10 and later: "
+    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for this Python with "
+    "`userns,`. On Debian: sudo sysctl -w kernel.unprivileged_userns_clone=1. Elsewhere: "
+    "sudo sysctl -w user.max_user_namespaces=10000",
+    "namespaces": "In a container, its runtime has to allow namespaces: for Docker --security-opt seccomp=unconfined "
+    "--security-opt apparmor=unconfined --cap-add SYS_ADMIN, or run as an ordinary user under rootless Podman",
+    "mounts: /proc": "The container masks parts of /proc, which keeps a fresh one from being mounted: for Docker "
+    "--security-opt systempaths=unconfined, for Podman --security-opt unmask=ALL, in Kubernetes procMount: Unmasked",
+}
+
+
+class BoxedChild:
+    """A started kernel process in a box of its own; its `connection` can be used at once.
+
+    `python` is the interpreter (None: the host's own), `cwd` the working folder (None: the host's), `settings` what the
+    child may have. Raises ConfigError if an interpreter or folder is not there, BoxUnavailableError if this system
+    gives no boundary.
+    """
+
+    reconnect = False
+    """Whether the client may dial again: here nobody but the child was ever behind the sockets."""
+
+    def __init__(
+        self, python: str | Path | None = None, cwd: str | Path | None = None, settings: BoxSettings | None = None
+    ) -> None:
+        if sys.platform != "linux":
+            raise BoxUnavailableError(f"no box on {sys.platform} with this launcher: {OPT_OUT}")
+        self.settings = settings or BoxSettings()
+        self._lock = threading.Lock()
+        self._ended = False
+        self._open: list[int] = []
+        self._listeners: list[socket.socket] = []
+        self.upper: int | None = None
+        """Descriptor of the folder that holds what the child wrote in the working folder; None without one."""
+        self.notices: list[str] = []
+        """What the user should know of this box."""
+        self._proxy: Any = None
+        self._cgroup: Cgroup | None = None
+        self._first: int | None = None
+        """Descriptor of the box's first process, with which all others end."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self.descriptor: int | None = None
+        self._folder = short_folder()
+        try:
+            self.connection = self._listen()
+            self._start(str(python or sys.executable), os.path.realpath(cwd or os.getcwd()))
+        except BaseException:
+            self.close()
+            raise
+
+    # start
+
+    def _listen(self) -> dict[str, Any]:
+        for number, _ in enumerate(CHANNELS, 1):
+            listener = socket.socket(socket.AF_UNIX)
+            self._listeners.append(listener)
+            listener.bind(str(self._folder / f"k-{number}"))
+            listener.listen(1)
+        ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
+        key = secrets.token_hex(32)
+        where = {"transport": "ipc", "ip": str(self._folder / "k")}
+        return {**where, "key": key, "signature_scheme": "hmac-sha256", **ports}
+
+    def _start(self, python: str, cwd: str) -> None:
+        seen = view(python, cwd, self.settings, {**self.connection, "ip": "/run/k"})
+        self.notices = seen.notices
+        (self._folder / "root").mkdir()
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        life, self._life = os.pipe()
+        self._open.append(self._life)
+        self._stderr = os.memfd_create("stderr")
+        self._open.append(self._stderr)
+        sockets = [each.fileno() for each in self._listeners]
+        plan = {
+            **seen.plan,
+            "root": str(self._folder / "root"),
+            "control": there.fileno(),
+            "life": life,
+            "stderr": self._stderr,
+            "sockets": sockets,
+            "argv": [python, "-c", PRELUDE, json.dumps(sockets), "-f", CONNECTION_FILE, *OPTIONS],
+        }
+        try:
+            self._process = subprocess.Popen(
+                [python, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), BOOT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                cwd="/",
+                env={},
+                pass_fds=[there.fileno(), life, self._stderr, *sockets],
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
+        finally:
+            there.close()
+            os.close(life)
+        self.descriptor = pid_descriptor(self._process.pid)
+        self._cgroup = delegated(self.settings.limits)
+        if self._cgroup is not None:  # while it still waits for its settings
+            self._cgroup.add(self._process.pid)
+        try:
+            assert self._process.stdin is not None
+            with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
+                pipe.write(json.dumps(plan).encode())
+            self._take(here, seen.overlay)
+        finally:
+            here.close()
+        for listener in self._listeners:
+            listener.close()
+
+    def _take(self, control: socket.socket, overlay: bool) -> None:
+        """Read what the boot process sends until the box stands."""
+        while True:
+            if not select.select([control], [], [], BUILD_SECONDS)[0]:
+                raise BoxUnavailableError(f"the box was not built within {BUILD_SECONDS:.0f} s; {OPT_OUT}")
+            message, descriptors = _receive(control)
+            self._open += descriptors
+            if "first" in message:
+                self._first = descriptors[0]
+            elif message.get("ready"):
+                if overlay:
+                    self.upper = descriptors.pop(0)
+                if descriptors:
+                    self._answer_hosts(descriptors[0])
+                return
+            else:
+                raise BoxUnavailableError(self._why(message))
+
+    def _why(self, message: dict[str, Any]) -> str:
+        step, said = message.get("failed"), message.get("error")
+        if step is None:
+            said, step = self.last_words()[-500:] or "the process that builds it ended", "start"
+        remedy = REMEDIES.get(str(step), "See `smol doctor`")
+        return f"no box can be built here: {step}: {said}. {remedy}. Or, {OPT_OUT}"
+
+    def _answer_hosts(self, listener: int) -> None:
+        from smol_kernel.executors.launchers.proxy import AllowProxy
+
+        self._open.remove(listener)
+        self._proxy = AllowProxy(
+            socket.socket(fileno=listener),
+            self.settings.allow_hosts,
+            lambda host: self.notices.append(f"The child kernel asked for {host}, which is not an allowed host."),
+        )
+        self._proxy.start()
+
+    # the Child protocol
+
+    @property
+    def pid(self) -> int:
+        """Id of the process that waits outside the box."""
+        return self._process.pid if self._process else 0
+
+    def alive(self) -> bool:
+        """Whether the box still stands."""
+        with self._lock:
+            return not self._ended and self._process is not None and self._process.poll() is None
+
+    def ending(self) -> str:
+        """How the kernel ended, as the process outside tells it by its own exit code."""
+        with self._lock:
+            if self._ended or self._process is None:
+                return ""
+            try:
+                code = self._process.wait(1)
+            except subprocess.TimeoutExpired:
+                return ""  # it has closed its sockets, and runs on
+            full = self._cgroup is not None and self._cgroup.oom_killed()
+        how = f" ({ending(128 - code if code > 128 else code)})"
+        why = hint_of_death(code, self.settings, full)
+        return f"{how}. {why.rstrip('.')}" if why else how
+
+    def connected(self) -> None:
+        """Remove the folder: open sockets do without, and nobody else can connect any more."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def last_words(self) -> str:
+        """The end of what the child wrote to its standard error while it started."""
+        with contextlib.suppress(OSError):
+            end = os.fstat(self._stderr).st_size
+            return os.pread(self._stderr, 2_000, max(0, end - 2_000)).decode(errors="replace").strip()
+        return ""
+
+    def kill(self) -> None:
+        """End the box and everything in it."""
+        with self._lock:
+            if not self._ended:
+                self._signal()
+
+    def _signal(self) -> None:
+        if self._first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        elif self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """`kill`, wait until nothing of it is left, and free everything."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            self._signal()
+            if self._first is not None:
+                select.select([self._first], [], [])  # pid 1 ends after all others of its namespace
+            if self._process is not None:
+                try:
+                    self._process.wait(5)  # it reaps the first one, and ends
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
+            if self._proxy is not None:
+                self._proxy.close()
+            if self._cgroup is not None:
+                self._cgroup.close()
+            for descriptor in self._open:
+                os.close(descriptor)
+            self._open, self.upper = [], None
+            if self.descriptor is not None:
+                os.close(self.descriptor)
+            for listener in self._listeners:
+                listener.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """One message of the boot process, which runs before any code of the child does."""
+    text, rights, _, _ = control.recvmsg(65_536, socket.CMSG_LEN(64), socket.MSG_CMSG_CLOEXEC)
+    descriptors = array.array("i")
+    for level, kind, data in rights:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    try:
+        return (json.loads(text) if text else {}), list(descriptors)
+    except ValueError:
+        raise ExecutorError("the box could not be built: its boot process sent what cannot be read") from None

@@ -1,0 +1,27 @@
+"""Which launcher starts a child here: a box wherever one can be had, the plain one for those who opted out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from smol_kernel.errors import BoxUnavailableError
+from smol_kernel.executors.launchers import Child
+from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
+
+
+def launch(python: str | Path | None, cwd: str | Path | None, settings: BoxSettings | None) -> Child:
+    """Start a child; in a box if `settings` are given. Raises BoxUnavailableError, ExecutorError."""
+    if settings is None:
+        from smol_kernel.executors.launchers.plain import PlainChild
+
+        return PlainChild(python, cwd)
+    if sys.platform == "linux":
+        from smol_kernel.executors.launchers.box import BoxedChild
+
+        return BoxedChild(python, cwd, settings)
+    if sys.platform == "darwin":
+        from smol_kernel.executors.launchers.seatbelt import SeatbeltChild
+
+        return SeatbeltChild(python, cwd, settings)
+    raise BoxUnavailableError(f"no box can be built on {sys.platform}: {OPT_OUT}")

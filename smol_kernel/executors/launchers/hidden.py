@@ -1,0 +1,233 @@
+"""What of a folder a boxed child must not see: hidden files, private keys and credentials by their names, and what is
+no file at all. The box's launchers call it. It needs `os` alone, so that it can run anywhere.
+
+It judges by names (the contents of one kind of file apart): a secret under an ordinary name is seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+BUDGET = 100_000
+"""Entries to look at."""
+
+ENDINGS = _words(
+    "pem key p12 pfx p8 pk8 jks jceks bks keystore keytab kdb kdbx ppk ovpn psafe3 1pux agekey keychain keychain-db env"
+    " tfstate tfvars kubeconfig htpasswd netrc pgpass pypirc dockercfg"
+)
+"""What the names of keys and credentials end with, after a dot."""
+BACKUPS = _words("bak old orig save backup")
+"""Endings of a copy that somebody put aside; so are numbers and "~"."""
+NAMES = _words(
+    "netrc _netrc pgpass.conf htpasswd kubeconfig pypirc dockercfg dockerconfig.json kaggle.json rclone.conf wallet.dat"
+    " cookies.sqlite cookies.txt logins.json key3.db key4.db secring.gpg jupyter_cookie_secret wg0.conf"
+    " credentials.py creds.py api_key.py api_keys.py apikey.py apikeys.py"
+)
+"""Whole names."""
+FOLDERS = frozenset(("secrets",))
+"""Folders hidden whole."""
+BEGINNINGS = ("secrets.", "jpserver-", "nbserver-")
+"""What names begin with; the last two are the records of running Jupyter servers, with their tokens."""
+
+CONFIGURATION = _words("json yaml yml toml ini cfg conf xml properties")
+"""Endings under which programs keep their settings."""
+TEXTS = frozenset(("", "txt"))
+TOKEN_STORES = frozenset(("json", "pickle"))
+
+# Words, set apart from others in a name by - _ . or a space, written here with _:
+WITHIN = (
+    *("credential", "credentials", "creds", "secrets", "client_secret", "service_account", "serviceaccount"),
+    *("adminsdk", "kubeconfig"),
+)
+"""Anywhere in the name of a CONFIGURATION file they mean credentials."""
+LAST = (
+    *("credential", "credentials", "creds", "secret", "secrets", "token", "oauth", "kubeconfig"),
+    *("password", "passwords", "passwd", "passphrase", "vault_pass"),
+    *("api_key", "api_keys", "apikey", "apikeys", "access_key", "access_keys", "accesskey", "accesskeys"),
+    *("secret_key", "secretkey", "private_key", "privatekey", "privkey"),
+)
+"""At the end of the name of a CONFIGURATION file or of TEXTS they mean it, a number behind them or not."""
+LAST_OF_TABLES = ("credentials", "accesskey", "accesskeys", "rootkey", "password", "passwords")
+"""At the end of the name of a CSV file, in which browsers and clouds hand them out."""
+FIRST_OF_TOKENS = ("token", "tokens")
+"""At the beginning of the name of one of TOKEN_STORES."""
+SSH_KEYS = ("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_xmss")
+"""At the end of a name without an ending."""
+
+_APART = str.maketrans("-. ()", "_____")
+_NUMBER = "_0123456789"
+_WITHIN = tuple(f"_{words}_" for words in WITHIN)
+_WITHIN_ENDS = frozenset(words.rpartition("_")[2] for words in WITHIN)  # one look at these spares most names the rest
+_LAST = tuple(f"_{words}" for words in LAST)
+_LAST_OF_TABLES = tuple(f"_{words}" for words in LAST_OF_TABLES)
+_FIRST_OF_TOKENS = tuple(f"_{words}_" for words in FIRST_OF_TOKENS)
+_SSH_KEYS = tuple(f"_{words}" for words in SSH_KEYS)
+_HEX = frozenset("0123456789abcdef-")
+
+
+class Masked:
+    """Something to hide: its `path` below the folder, slashes between; its `kind` ("file", "folder", "link", "other");
+    and `why`: "hidden", "key", "special" (a socket, a pipe, a device), "unreadable", or "budget": not looked at."""
+
+    __slots__ = ("kind", "path", "why")
+
+    def __init__(self, path: str, kind: str, why: str) -> None:
+        self.path, self.kind, self.why = path, kind, why
+
+    @property
+    def unseen(self) -> bool:
+        """Whether it is hidden because there was too much to look at."""
+        return self.why == "budget"
+
+    def __repr__(self) -> str:
+        return f"Masked({self.path!r}, {self.kind!r}, {self.why!r})"
+
+
+def masked(folder: str | os.PathLike[str], skip: Iterable[str] = (), budget: int = BUDGET) -> list[Masked]:
+    """What is to be hidden of a folder; what lies below something hidden is not listed.
+
+    Links are not followed. `skip` are absolute paths that stay as they are, such as the interpreter's (of a link: the
+    link itself); in a hidden folder on the way to one all else is hidden. After `budget` entries those folders are
+    hidden whole that were not looked at, which are the deepest. Never raises for what it finds: a folder that cannot be
+    read is hidden, "." if it is the folder itself.
+    """
+    walk = _Walk(os.path.realpath(folder), skip, budget)
+    level = [("", False)]
+    while level:
+        level = [below for path, closed in level for below in walk.look(path, closed)]
+    return sorted(walk.found, key=lambda each: each.path)
+
+
+class _Walk:
+    """Looks at folders, one at a time, and collects what is `found`."""
+
+    def __init__(self, root: str, skip: Iterable[str], budget: int) -> None:
+        self.found: list[Masked] = []
+        self._root, self._budget = root, budget
+        self._kept: set[str] = set()
+        self._ways = {""}
+        """Folders that have something kept in them: looked at in any case."""
+        for path in skip:
+            above, name = os.path.split(path.rstrip("/"))
+            relative = os.path.relpath(os.path.join(os.path.realpath(above), name), root)
+            if relative != "." and relative.split("/")[0] != "..":
+                self._kept.add(relative)
+                while relative := os.path.dirname(relative):
+                    self._ways.add(relative)
+
+    def look(self, path: str, closed: bool) -> list[tuple[str, bool]]:
+        """Look at a folder, all of which is hidden but the ways if it is `closed`; gives those to look at below it."""
+        must = path in self._ways
+        if self._budget <= 0 and not must:
+            self._hide(path, "folder", "budget")
+            return []
+        entries: list[tuple[str, str]] = []
+        try:
+            with os.scandir(f"{self._root}/{path}") as listing:
+                for entry in listing:
+                    entries.append((entry.name, _kind(entry)))
+                    self._budget -= 1
+                    if self._budget < 0 and not must:
+                        self._hide(path, "folder", "budget")
+                        return []
+        except OSError:
+            self._hide(path or ".", "folder", "unreadable")
+            return []
+        return self._judge(f"{path}/" if path else "", entries, closed)
+
+    def _judge(self, prefix: str, entries: list[tuple[str, str]], closed: bool) -> list[tuple[str, bool]]:
+        below: list[tuple[str, bool]] = []
+        with_public_half = {name[:-4] for name, _ in entries if name[-4:] == ".pub"}
+        for name, kind in entries:
+            path = prefix + name
+            hidden = closed or name[0] == "."
+            if path in self._kept:
+                continue
+            if path in self._ways and kind == "folder":
+                below.append((path, hidden or name.lower() in FOLDERS))
+            elif hidden:
+                self._hide(path, kind, "hidden")
+            elif kind == "folder":
+                if name.lower() in FOLDERS:
+                    self._hide(path, kind, "key")
+                else:
+                    below.append((path, False))
+            elif kind == "other":
+                self._hide(path, kind, "special")
+            elif name in with_public_half or is_key(name) or self._is_cloud_key(path, name):
+                self._hide(path, kind, "key")
+        return below
+
+    def _is_cloud_key(self, path: str, name: str) -> bool:
+        """Whether it is a Google Cloud key under the name it is handed out with, PROJECT-<12 hex digits>.json; many
+        ordinary files are named so too, hence a look inside. What cannot be read counts as one."""
+        if name[-5:] != ".json" or name[-18:-17] != "-" or not _HEX.issuperset(name[-17:-5]):
+            return False
+        try:
+            descriptor = os.open(f"{self._root}/{path}", os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                return b'"private_key"' in os.read(descriptor, 4096)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return True
+
+    def _hide(self, path: str, kind: str, why: str) -> None:
+        self.found.append(Masked(path, kind, why))
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        if entry.is_file(follow_symlinks=False):
+            return "file"
+        if entry.is_dir(follow_symlinks=False):
+            return "folder"
+        return "link" if entry.is_symlink() else "other"
+    except OSError:
+        return "other"
+
+
+def is_hidden(name: str) -> bool:
+    """Whether what has this name, without its folder, is hidden."""
+    return name[:1] == "." or name.lower() in FOLDERS or is_key(name)
+
+
+def is_key(name: str) -> bool:
+    """Whether a file of this name holds a private key or credentials, as far as a name tells."""
+    name = name.lower().rstrip("~")
+    stem, dot, ending = name.rpartition(".")
+    while dot and (ending in BACKUPS or ending.isdigit()):
+        name = stem
+        stem, dot, ending = name.rpartition(".")
+    if not dot:
+        stem, ending = name, ""
+    if ending.split(" ")[0] in ENDINGS or name in NAMES or name.startswith(BEGINNINGS):
+        return True
+    if ending not in _TELLING:
+        return False
+    words = f"_{stem.translate(_APART)}_"
+    last = words.rstrip(_NUMBER)
+    if ending in CONFIGURATION or ending in TEXTS:
+        within = ending in CONFIGURATION and not _WITHIN_ENDS.isdisjoint(words.split("_"))
+        if last.endswith(_LAST) or (within and any(each in words for each in _WITHIN)):
+            return True
+        if not ending:
+            return words[:-1].endswith(_SSH_KEYS)
+    if ending in TOKEN_STORES:
+        return words.startswith(_FIRST_OF_TOKENS) or _is_connection_file(stem)
+    return ending == "csv" and last.endswith(_LAST_OF_TABLES)
+
+
+_TELLING = CONFIGURATION | TEXTS | TOKEN_STORES | {"csv"}
+
+
+def _is_connection_file(stem: str) -> bool:
+    """Whether it is one of Jupyter's, kernel-<id>.json, which opens a running kernel to who reads it."""
+    number = stem[len("kernel-") :]
+    return stem[:7] == "kernel-" and _HEX.issuperset(number) and any(map(str.isdigit, number))

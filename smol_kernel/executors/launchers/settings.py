@@ -1,0 +1,185 @@
+"""What a box lets its child have: files, network and resources, read from what the user gave, checked."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from smol_kernel.errors import ConfigError
+from smol_kernel.executors.launchers.allow_list import split_authority
+
+Network = Literal["none", "full"]
+
+VARIABLE = "SMOL_BOX"
+_OFF, _ON = ("off", "0", "false", "no"), ("", "on", "1", "true", "yes")
+
+OPT_OUT = (
+    "to run without one, with your own rights: --box off, executor_kwargs={'box': False}, or SMOL_BOX=off. Code that a "
+    "model writes can then read your files and use the network"
+)
+"""How to do without a box, for messages."""
+
+MEBIBYTE = 1 << 20
+GIBIBYTE = 1 << 30
+_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": MEBIBYTE, "gi": GIBIBYTE}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file or folder of the host that the child sees at its own path, writable if `writable`."""
+
+    path: str
+    writable: bool = False
+
+
+def _half_of_memory() -> int:
+    try:
+        return max(2 * GIBIBYTE, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+    except (AttributeError, OSError, ValueError):
+        return 4 * GIBIBYTE
+
+
+def _processes() -> int:
+    return 256 + 8 * min(os.cpu_count() or 1, 16)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a boxed child may use at most. Each can be given as a number, sizes also as text: "4 GB"."""
+
+    memory: int = field(default_factory=_half_of_memory)
+    """Bytes of data in memory, of each process; of all together where a cgroup is delegated to us."""
+    disk: int = GIBIBYTE
+    """Bytes of all files together that the child writes: its home, /tmp, /dev/shm and the overlay. They are kept in
+    memory."""
+    file_size: int = 512 * MEBIBYTE
+    """Bytes of one file."""
+    processes: int = field(default_factory=_processes)
+    """Processes and threads."""
+    open_files: int = 1024
+    """Open files of each process."""
+    cpu_seconds: int = 86_400
+    """Seconds of processor time of each process, over all actions; the time of one action is `timeout_seconds`."""
+
+
+@dataclass(frozen=True)
+class BoxSettings:
+    """What a box lets its child have."""
+
+    network: Network = "none"
+    allow_hosts: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def words(self) -> str:
+        """The box in few words, as `isolation` tells it: "box", and what it lets through."""
+        if self.network == "full":
+            return "box, with the network"
+        return f"box, with {', '.join(self.allow_hosts)}" if self.allow_hosts else "box"
+
+
+def wants_box(box: bool | None) -> bool:
+    """Whether to box: as told, else as the environment variable SMOL_BOX says, else yes. Raises ConfigError."""
+    if box is not None:
+        if type(box) is not bool:
+            raise ConfigError(f"box {box!r}: give True, or False to run without a boundary")
+        return box
+    said = os.environ.get(VARIABLE, "")
+    if said.strip().lower() not in (*_OFF, *_ON):
+        raise ConfigError(f"{VARIABLE} is {said!r}: set it to off to run without a boundary, or unset it")
+    return said.strip().lower() not in _OFF
+
+
+def settings_for(
+    box: bool | None,
+    network: str = "none",
+    allow_hosts: Sequence[str] = (),
+    mounts: Sequence[str | Path | Mount] = (),
+    limits: Mapping[str, Any] | Limits | None = None,
+) -> BoxSettings | None:
+    """The settings of the box that is wanted, None if none is. Raises ConfigError."""
+    if wants_box(box):
+        return read_settings(network, allow_hosts, mounts, limits)
+    given = {"allow_hosts": allow_hosts, "mounts": mounts, "limits": limits}
+    if useless := [name for name, value in given.items() if value]:
+        raise ConfigError(f"{', '.join(useless)}: only a box can hold to it, and box is off. Leave one of the two out")
+    return None
+
+
+def read_settings(
+    network: str = "none",
+    allow_hosts: Sequence[str] = (),
+    mounts: Sequence[str | Path | Mount] = (),
+    limits: Mapping[str, Any] | Limits | None = None,
+) -> BoxSettings:
+    """The settings in what a user gave. Raises ConfigError, which names the value and what can be given."""
+    if network not in ("none", "full"):
+        raise ConfigError(f'network {network!r}: there are "none" and "full"; for single hosts use allow_hosts')
+    if isinstance(allow_hosts, str) or isinstance(mounts, str | Path | Mount):
+        raise ConfigError(f"allow_hosts and mounts are lists: give [{allow_hosts or mounts!r}]")
+    if network == "full" and allow_hosts:
+        raise ConfigError('allow_hosts has no use with network="full", which allows every host; leave one out')
+    return BoxSettings(
+        "full" if network == "full" else "none",
+        tuple(dict.fromkeys(read_host(host) for host in allow_hosts)),
+        tuple(read_mount(mount) for mount in mounts),
+        limits if isinstance(limits, Limits) else read_limits(limits or {}),
+    )
+
+
+def read_host(text: str) -> str:
+    """The host to allow: a name, NAME:PORT, or *.NAME for those below a name. Raises ConfigError."""
+    host = text.strip().lower().rstrip(".")
+    try:
+        split_authority(host.removeprefix("*."))
+    except ValueError:
+        raise ConfigError(
+            f"allow_hosts {text!r}: give the name of a host, such as example.org or *.example.org:8443"
+        ) from None
+    return host
+
+
+def read_mount(given: str | Path | Mount) -> Mount:
+    """The mount in PATH or PATH:rw. Raises ConfigError if nothing is there."""
+    if isinstance(given, Mount):
+        path, writable = given.path, given.writable
+    else:
+        text = str(given)
+        writable = text.endswith(":rw")
+        path = text[: -len(":rw")] if writable else text.removesuffix(":ro")
+    absolute = os.path.realpath(os.path.expanduser(path))
+    if not os.path.exists(absolute):
+        raise ConfigError(f"mount {path!r}: there is no such file or folder")
+    if absolute == "/" or absolute.split("/")[1] in ("proc", "sys", "dev"):
+        raise ConfigError(f"mount {path!r}: / and the system's own folders cannot be mounted; name a folder below")
+    return Mount(absolute, writable)
+
+
+def read_limits(given: Mapping[str, Any]) -> Limits:
+    """The limits in a mapping of names to numbers or sizes as text. Raises ConfigError."""
+    names = [each.name for each in fields(Limits)]
+    read: dict[str, int] = {}
+    for name, value in given.items():
+        if name not in names:
+            raise ConfigError(f"limit {name!r}: there is no such limit; there are {', '.join(names)}")
+        read[name] = _number(name, value)
+    limits = Limits(**read)
+    if limits.memory < 256 * MEBIBYTE:
+        raise ConfigError(f"limit memory {given['memory']!r}: a kernel needs at least 256 MiB")
+    if limits.processes < 32 or limits.open_files < 64:
+        raise ConfigError("limits: a kernel needs at least 32 processes and 64 open files")
+    return limits
+
+
+def _number(name: str, value: Any) -> int:
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        value = int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f'limit {name} {value!r}: give a whole number above 0, or for a size text such as "4 GB"')
+    return value

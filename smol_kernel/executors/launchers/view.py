@@ -1,0 +1,263 @@
+"""What a boxed child sees: paths, environment and limits, worked out in the host for `boot`. `box` calls it.
+
+Shown are, read-only, the interpreter with its packages and the system's libraries at their own paths; the working
+folder less hidden files and keys; what the user mounts; and an empty home, /tmp and /dev/shm in memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import getpass
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from smol_kernel.errors import ConfigError
+from smol_kernel.executors.launchers import seccomp
+from smol_kernel.executors.launchers.hidden import masked
+from smol_kernel.executors.launchers.settings import BoxSettings, Limits
+
+PROXY_PORT = 3128
+"""Of the proxy, on the box's own 127.0.0.1."""
+CONNECTION_FILE = "/run/kernel.json"
+
+SYSTEM = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/share",
+          "/usr/local/share", "/nix/store", "/gnu/store")  # fmt: skip
+SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime",
+                "/etc/timezone", "/etc/mime.types", "/etc/fonts", "/etc/services", "/etc/protocols", "/etc/ssl/certs",
+                "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted")  # fmt: skip
+RESOLVER_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
+LINKED = ("/lib", "/lib32", "/lib64", "/libx32")
+ENVIRONMENT_PARTS = ("bin", "lib", "lib64", "include", "share", "etc", "pyvenv.cfg")
+SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish", "tcsh", "csh", "busybox")
+NEVER_SHOWN = ("/", "/tmp", "/var", "/home", "/usr", "/opt", "/mnt", "/media", "/srv", "/var/tmp")
+NEVER_BELOW = ("/proc", "/sys", "/dev", "/run", "/boot", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/usr/bin",
+               "/usr/sbin", "/usr/lib")  # fmt: skip
+
+ASK = """\
+import json, os, sys
+from importlib.util import cache_from_source, find_spec
+kernel = find_spec("ipykernel")
+if kernel and kernel.origin and not sys.dont_write_bytecode and not os.path.exists(cache_from_source(kernel.origin)):
+    import ipykernel.kernelapp, ipykernel.ipkernel, ipykernel.zmqshell
+print(json.dumps([sys.prefix, sys.base_prefix, sys.exec_prefix, sys.executable, sys.path]))
+"""
+"""What an interpreter is asked."""
+
+KEPT_VARIABLES = {
+    "LANG", "LANGUAGE", "TZ", "COLUMNS", "LINES", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT", "JOBLIB_START_METHOD",
+    "PYTHONPATH", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE",
+    "PYTHONOPTIMIZE", "MPLSTYLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    "TOKENIZERS_PARALLELISM", "CONDA_PREFIX", "VIRTUAL_ENV", "NO_COLOR",
+}  # fmt: skip
+KEPT_BEGINNINGS = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "BLIS_", "VECLIB_", "NUMEXPR_", "POLARS_", "ARROW_", "KMP_")
+"""Variables of the host's environment that a boxed child has as well. All else stays outside."""
+
+
+@dataclass
+class View:
+    """The settings of `boot` that say what the child sees."""
+
+    plan: dict[str, Any]
+    overlay: bool
+    """Whether the working folder is there, with an overlay for what the child writes."""
+    notices: list[str] = field(default_factory=list)
+
+
+def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any]) -> View:
+    """What a child of the interpreter `python` with the working folder `cwd` sees.
+
+    Raises ConfigError if there is no such interpreter or folder.
+    """
+    if not os.path.isdir(cwd):
+        raise ConfigError(f"cwd {cwd!r} is not a folder; name one that exists")
+    environment = box_environment(dict(os.environ), settings)
+    facts = interpreter(python, environment.get("PYTHONPATH", ""))
+    home, user = host_home(), host_user()
+    mounts = [(mount.path, mount.writable) for mount in settings.mounts]
+    mounted = any(path == cwd for path, _ in mounts)
+    shown = cwd if may_show(cwd) and not mounted and not (cwd != home and _holds(cwd, home)) else None
+    notices: list[str] = []
+    if shown is None and not mounted:
+        notices.append(f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}.")
+    binds = _binds(facts, settings, home, cwd)
+    skip = [path for path, _ in (*binds, *mounts)]
+    veiled = [(path, _masks(path, skip, notices)) for path in _own_packages(facts, home, binds)]
+    ids = [os.getuid(), os.getgid()] if os.getuid() else [1000, 1000]
+    files = {
+        "/etc/passwd": f"{user}:x:{ids[0]}:{ids[1]}::{home}:/bin/false\nnobody:x:65534:65534::/:/bin/false\n",
+        "/etc/group": f"{user}:x:{ids[1]}:\nnogroup:x:65534:\n",
+        CONNECTION_FILE: json.dumps(connection),
+    }
+    if settings.network != "full":
+        files["/etc/hosts"] = "127.0.0.1 localhost box\n::1 localhost\n"
+        files["/etc/nsswitch.conf"] = "passwd: files\ngroup: files\nhosts: files dns\n"
+    environment |= {
+        "HOME": home,
+        "USER": user,
+        "LOGNAME": user,
+        "PATH": f"{facts['prefix']}/bin",
+        "IPYTHONDIR": "/tmp/.ipython",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+    plan: dict[str, Any] = {
+        "binds": binds,
+        "links": {path: os.readlink(path) for path in LINKED if os.path.islink(path)},
+        "files": files,
+        "home": home,
+        "home_files": font_cache(),
+        "folder": shown,
+        "masks": _masks(shown, skip, notices) if shown else [],
+        "veiled": veiled,
+        "mounts": mounts,
+        "cwd": cwd if shown or mounted else home,
+        "disk": settings.limits.disk,
+        "limits": resource_limits(settings.limits),
+        "network": settings.network,
+        "proxy": PROXY_PORT if settings.allow_hosts else 0,
+        "seccomp": base64.b64encode(seccomp.program()).decode(),
+        "ids": ids,
+        "env": environment,
+    }
+    return View(plan, shown is not None, notices)
+
+
+def _binds(facts: dict[str, Any], settings: BoxSettings, home: str, cwd: str) -> list[tuple[str, str]]:
+    """Paths to show read-only, with what is shown there."""
+    paths = [*SYSTEM, *SYSTEM_FILES, *(path for path in LINKED if not os.path.islink(path))]
+    paths += RESOLVER_FILES if settings.network == "full" else ()
+    shells: list[str] = []
+    for prefix in dict.fromkeys((facts["base_prefix"], facts["prefix"], facts["exec_prefix"])):
+        if prefix in ("/usr", "/usr/local", "/"):
+            continue
+        whole = prefix == facts["base_prefix"] and not _holds(prefix, home) and not _holds(prefix, cwd)
+        paths += [prefix] if whole else [f"{prefix}/{part}" for part in ENVIRONMENT_PARTS]
+        shells += [f"{prefix}/bin/{name}" for name in SHELLS]
+    paths += facts["executables"]
+    binds: dict[str, str] = {}
+    for path in paths:
+        for place in (path, os.path.realpath(path)):
+            if os.path.exists(place) and not any(_holds(above, place) for above in binds):
+                binds[place] = os.path.realpath(path)
+    return [*binds.items(), *((path, "/dev/null") for path in shells if os.path.isfile(path))]
+
+
+def _own_packages(facts: dict[str, Any], home: str, binds: list[tuple[str, str]]) -> list[str]:
+    """Folders outside the environment that its Python imports from: packages installed as editable, PYTHONPATH."""
+    shown = [path for path, _ in binds]
+    own = [
+        path
+        for path in dict.fromkeys(map(os.path.realpath, facts["path"]))
+        if may_show(path) and not _holds(path, home) and not any(_holds(above, path) for above in shown)
+    ]
+    return [path for path in own if not any(path != above and _holds(above, path) for above in own)]
+
+
+def _masks(folder: str, skip: list[str], notices: list[str]) -> list[str]:
+    """Paths below `folder` that the child must not see. Raises ConfigError if it is the folder itself."""
+    found = masked(folder, skip=skip)
+    for each in found:
+        if each.path == ".":
+            raise ConfigError(f"folder {folder} cannot be read; work in another one")
+        if each.unseen:
+            notices.append(f"{folder}/{each.path} holds too many files to look through: it is not shown to the child.")
+    return [each.path for each in found]
+
+
+def box_environment(environment: dict[str, str], settings: BoxSettings) -> dict[str, str]:
+    """What a boxed child has of the host's environment: the variables of an allow-list, and the way to the proxy."""
+    kept = {
+        name: value for name, value in environment.items() if name in KEPT_VARIABLES or name.startswith(KEPT_BEGINNINGS)
+    }
+    if settings.allow_hosts:
+        address = f"http://127.0.0.1:{PROXY_PORT}"
+        kept |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), address)
+        allowed = {host.partition(":")[0] for host in settings.allow_hosts}
+        own = ",".join(name for name in ("localhost", "127.0.0.1") if name not in allowed)
+        kept |= dict.fromkeys(("no_proxy", "NO_PROXY"), own)
+    return kept
+
+
+def resource_limits(limits: Limits) -> dict[str, int]:
+    """The limits by the names of the standard library's `resource`.
+
+    What a process may hold is counted by RLIMIT_DATA, which leaves out address space that is only reserved, as pyarrow
+    and torch do; RLIMIT_AS bounds what is shared besides.
+    """
+    return {
+        "RLIMIT_DATA": limits.memory,
+        "RLIMIT_AS": limits.memory + (64 << 30),
+        "RLIMIT_NPROC": limits.processes,
+        "RLIMIT_FSIZE": limits.file_size,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_CPU": limits.cpu_seconds,
+        "RLIMIT_CORE": 0,
+    }
+
+
+def may_show(path: str) -> bool:
+    """Whether a folder may be the child's working folder: none that holds what is not the user's work."""
+    return path not in NEVER_SHOWN and not any(_holds(above, path) for above in NEVER_BELOW)
+
+
+def _holds(above: str, path: str) -> bool:
+    return path == above or path.startswith(above.rstrip("/") + "/")
+
+
+def host_user() -> str:
+    """The user's name, as the child sees it as well."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        return "user"
+    return name if name.isprintable() and not set(name) & set(":/\n") else "user"
+
+
+def host_home() -> str:
+    """Path of the user's home; the child's own home, an empty one, has the same."""
+    home = os.path.realpath(os.path.expanduser("~"))
+    return home if may_show(home) and home.isprintable() else f"/home/{host_user()}"
+
+
+def font_cache() -> dict[str, str]:
+    """Matplotlib's list of fonts, which takes seconds to make anew in each empty home."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~"), ".cache")) / "matplotlib"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return {f".cache/matplotlib/{each.name}": each.read_text("utf-8") for each in folder.glob("fontlist-*.json")}
+    return {}
+
+
+@cache
+def interpreter(python: str, python_path: str) -> dict[str, Any]:
+    """Where an interpreter's files are. Raises ConfigError for one that cannot be run.
+
+    Installers such as uv leave out the byte code, which a child in a box cannot write: what a kernel imports is
+    imported here once, outside, where that is missing.
+    """
+    home = {"HOME": os.path.expanduser("~"), **({"PYTHONPATH": python_path} if python_path else {})}
+    home |= {"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}
+    try:
+        done = subprocess.run([python, "-c", ASK], capture_output=True, env=home, cwd="/", timeout=60, check=True)
+        prefix, base_prefix, exec_prefix, executable, path = json.loads(done.stdout.splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise ConfigError(f"python {python!r} cannot be run ({said}); name an interpreter") from None
+    executables: list[str] = []
+    link = executable
+    while link not in executables and len(executables) < 20:
+        executables.append(link)
+        if os.path.islink(link):
+            link = os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(link)))
+    return {
+        "prefix": prefix,
+        "base_prefix": base_prefix,
+        "exec_prefix": exec_prefix,
+        "executables": [*executables, os.path.realpath(executable)],
+        "path": [folder for folder in path if folder and os.path.isdir(folder)],
+    }

@@ -1,0 +1,97 @@
+"""The secrets that this process knows: values of its environment, and keys that models and tools were given.
+
+They serve where they are. What tools give and say goes to the child and to the model, and into the record of the run:
+`redacted` takes them out of it on the way, as a net below the rule that tools tell no keys. Encoded in some way they
+would pass; a tool that wants to tell a key can.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import os
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, cast
+
+SECRET_NAME = re.compile(
+    r"PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|KEY\d*$|_KEY_|AUTH(?!OR)|CREDENTIAL|COOKIE|BEARER|SIGNATURE|SESSION_?ID"
+    r"|(^|_)(PASS|PWD?|PAT|PEM|DSN|JWT|SK)\d*$|WEBHOOK|CONNECTION_STRING",
+    re.IGNORECASE,
+)
+"""Names of what is secret."""
+SHORTEST = 12
+"""Characters; what is shorter may stand in any text by chance."""
+INSTEAD = "(a secret of the host)"
+_IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
+_HOLDING = frozenset({str, dict, list, tuple})  # what is looked into
+_MOST_PARTS = 10_000  # of a value that is looked through
+_OPEN_HEADERS = (
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "content-type",
+    "http-referer",
+    "user-agent",
+    "x-title",
+)
+_given: set[str] = set()
+
+
+def keep_secret(settings: Mapping[str, Any]) -> None:
+    """Know the values of those settings that are secret by their names: keys and the like, and headers."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and "header" in name.lower():
+            headers = cast("Mapping[str, Any]", value)
+            keep_secret({f"{each}_KEY": text for each, text in headers.items() if each.lower() not in _OPEN_HEADERS})
+        elif isinstance(value, str) and SECRET_NAME.search(name):
+            _given.update({value, *value.split()[-1:]})  # of "Bearer KEY" the key
+
+
+def keep_secrets_of(tool: Any, defaults: Mapping[str, Any]) -> None:
+    """Know what a tool was given, and has as defaults, that is secret by its name and looks it: `key` may be a word."""
+    settings = {**vars(type(tool)), **vars(tool), **defaults}
+    keep_secret({name: value for name, value in settings.items() if not isinstance(value, str) or _is_random(value)})
+
+
+def _is_random(text: str) -> bool:
+    return any(map(str.isdigit, text)) and any(map(str.isalpha, text))
+
+
+def redacted(value: Any) -> Any:
+    """`value`, a text or plain data that holds texts, with `INSTEAD` in place of each secret; others as they are."""
+    secrets = sorted(_known(), key=len, reverse=True)
+    return _walk(value, secrets, [_MOST_PARTS]) if secrets else value
+
+
+def _known() -> Iterable[str]:
+    for name, value in os.environ.items():
+        _given.update(_in_variable(name, value))
+    return {secret for secret in _given.copy() if len(secret) >= SHORTEST}  # other threads may add to it
+
+
+@lru_cache(maxsize=1_000)  # they are looked at with each call of a tool
+def _in_variable(name: str, value: str) -> tuple[str, ...]:
+    found = tuple(_IN_URL.findall(value))
+    is_secret = SECRET_NAME.search(name) and not value.startswith(
+        ("/", "~", ".")
+    )  # PWD, and where a key lies, are none
+    return (value, *found) if is_secret else found
+
+
+def _walk(value: Any, secrets: list[str], room: list[int]) -> Any:
+    """`value` without the secrets; the same object where it holds none."""
+    kind = type(value)
+    if kind is str:
+        for secret in secrets:
+            value = value.replace(secret, INSTEAD)
+        return value
+    if kind not in _HOLDING or room[0] <= 0:
+        return value
+    room[0] -= len(value)
+    flat = list(itertools.chain.from_iterable(value.items()) if kind is dict else value)
+    changed = [_walk(each, secrets, room) if type(each) in _HOLDING else each for each in flat]
+    if all(map(operator.is_, changed, flat)):
+        return value
+    return dict(zip(changed[::2], changed[1::2], strict=True)) if kind is dict else kind(changed)

@@ -1,0 +1,207 @@
+"""`smol doctor`: whether the agent's code can be boxed here, what the box holds and what not, and what is installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import textwrap
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from smol_kernel.config import API_BASE_VARIABLE, MODEL_VARIABLE
+from smol_kernel.errors import BoxUnavailableError
+from smol_kernel.executors.launchers.settings import VARIABLE, Limits, wants_box
+from smol_kernel.journal import default_path
+from smol_kernel.render.plain import one_line
+
+MECHANISMS = {
+    "linux": "namespaces, an overlay, seccomp and limits of the Linux kernel; neither root nor another program",
+    "darwin": "a sandbox-exec profile",
+}
+"""What a box is made of, by `sys.platform`."""
+PACKAGES = (
+    "smol-kernel",
+    "ipykernel",
+    "jupyter_client",
+    "ipython",
+    "pyzmq",
+    "litellm",
+    "cloudpickle",
+    "pyarrow",
+    "mcp",
+)
+
+ALWAYS_OPEN = (
+    "faults of the kernel: the box is as strong as the system it stands on",
+    "what runs in the host: your tools, MCP servers and cells written back, once you run them, have your rights",
+    "what the answer says: a model can ask you to do what it cannot",
+)
+TOGETHER = "the memory of all its processes together: no control group is delegated, so each process has its own limit"
+
+
+def add_commands(commands: Any) -> None:
+    """Add `doctor` to the subcommands."""
+    parser = commands.add_parser(
+        "doctor",
+        help="see whether the agent's code can be boxed here",
+        description="Start a box, try from inside to reach what it must not, and show what this system gives. "
+        "Exit status: 0 the box stands and held everything; 1 there can be none here, or it leaks.",
+    )
+    parser.add_argument("--json", action="store_true", help="the same as JSON")
+    parser.set_defaults(command=command)
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Carry out `smol doctor`; 0 if a box can be had and holds."""
+    report = examine()
+    if arguments.json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(_lines(report)))
+    return 0 if report["box"]["available"] and all(each["held"] for each in report["tried"]) else 1
+
+
+def examine() -> dict[str, Any]:
+    """All there is to tell, as plain data. Raises ExecutorError if a child of any kind cannot be started."""
+    from smol_kernel.executors.launchers.probe import probe
+
+    box: dict[str, Any] = {"available": True, "wanted": wants_box(None), "mechanism": MECHANISMS.get(sys.platform)}
+    tried, limits = list[dict[str, Any]](), dict[str, int]()
+    try:
+        found = probe()
+        tried = [{"name": each.name, "held": each.held, "told": each.told} for each in found.attempts]
+        limits = found.limits
+    except BoxUnavailableError as error:
+        reason = str(error).replace(" See `smol doctor`.", "")
+        box |= {"available": False, "mechanism": None, "reason": reason}
+    facts = system()
+    open_to = [*ALWAYS_OPEN] if facts["control group"]["delegated"] else [TOGETHER, *ALWAYS_OPEN]
+    return {"box": box, "tried": tried, "limits": limits, "not held": open_to if tried else [], "system": facts}
+
+
+def system() -> dict[str, Any]:
+    """What matters of this machine and this Python."""
+    journal = default_path()
+    facts: dict[str, Any] = {
+        "python": {"version": platform.python_version(), "executable": sys.executable},
+        "kernel": f"{platform.system()} {platform.release()} ({platform.machine()})",
+        "user": {"id": os.getuid()} if hasattr(os, "getuid") else {},
+        "user namespaces": {
+            "most": _number("/proc/sys/user/max_user_namespaces"),
+            "for ordinary users": _number("/proc/sys/kernel/unprivileged_userns_clone"),
+            "restricted by AppArmor": _number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+        },
+        "overlayfs": "overlay" in _read("/proc/filesystems").split(),
+        "seccomp": _read("/proc/sys/kernel/seccomp/actions_avail").split(),
+        "control group": control_group(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "journal": {"path": str(journal), "writable": _writable(journal)},
+        "model": {MODEL_VARIABLE: os.environ.get(MODEL_VARIABLE), API_BASE_VARIABLE: os.environ.get(API_BASE_VARIABLE)},
+        VARIABLE: os.environ.get(VARIABLE),
+    }
+    return facts
+
+
+def control_group() -> dict[str, Any]:
+    """Whether cgroup v2 is there, and whether we can have a group with limits in it: one is made, and removed."""
+    from smol_kernel.executors.launchers.cgroup import delegated
+
+    group = delegated(Limits())
+    if group is not None:
+        group.close()
+    v2 = any(line.startswith("0::") for line in _read("/proc/self/cgroup").splitlines())
+    return {"v2": v2 and "cgroup2" in _read("/proc/self/mounts"), "delegated": group is not None}
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    box, facts = report["box"], report["system"]
+    if box["available"]:
+        lines = _wrapped(f"✓ the agent's code can be boxed here: {box['mechanism']}")
+    else:
+        lines = _wrapped(f"✗ {box['reason']}")
+    if not box["wanted"]:
+        lines.append(f"✗ {VARIABLE} is {facts[VARIABLE]!r}: runs are NOT boxed unless --box on asks for it")
+    if report["tried"]:
+        lines += ["", "Tried from inside just now. The agent's code"]
+        lines += [f"  {_mark(each['held'])} {each['told']}" for each in report["tried"]]
+        lines += ["", *_wrapped(f"Limits: {limits_in_words(report['limits'])}"), "", "Not held by the box:"]
+        lines += [line for each in report["not held"] for line in _wrapped(f"  · {each}")]
+    return [*lines, "", "This system", *(f"  {line}" for line in _facts(facts))]
+
+
+def _facts(facts: dict[str, Any]) -> list[str]:
+    python, journal, names, group = facts["python"], facts["journal"], facts["user namespaces"], facts["control group"]
+    linux = [
+        (names["most"] != 0 and names["for ordinary users"] != 0, "user namespaces: " + _in_words(names)),
+        (facts["overlayfs"], "overlayfs" + ("" if facts["overlayfs"] else ": not listed in /proc/filesystems")),
+        (bool(facts["seccomp"]), "seccomp" + ("" if facts["seccomp"] else ": not in this kernel")),
+    ]
+    packages = [f"{name} {found}" for name, found in facts["packages"].items() if found]
+    missing = [name for name, found in facts["packages"].items() if not found]
+    group_words = "delegated" if group["delegated"] else "not delegated" if group["v2"] else "no cgroup v2 here"
+    model = facts["model"][MODEL_VARIABLE]
+    return [
+        f"· Python {python['version']}, {python['executable']}",
+        f"· {facts['kernel']}" + (f", user {facts['user']['id']}" if facts["user"] else ""),
+        *(f"{_mark(good)} {words}" for good, words in (linux if sys.platform == "linux" else [])),
+        *([f"· control group for all processes together: {group_words}"] if sys.platform == "linux" else []),
+        f"· {', '.join(packages)}" + (f"; not installed: {', '.join(missing)}" if missing else ""),
+        f"{_mark(journal['writable'])} journal: {journal['path']}" + ("" if journal["writable"] else ": not writable"),
+        f"· model: {one_line(model)}" if model else f"· model: none set ({MODEL_VARIABLE}, --model or %agent model)",
+    ]
+
+
+def limits_in_words(limits: dict[str, int]) -> str:
+    """The limits as people read them."""
+
+    def size(name: str) -> str:
+        return f"{limits[name] / (1 << 30):.3g} GiB" if limits[name] > 0 else "no limit"
+
+    return (
+        f"{size('memory')} of memory in each process, {size('disk')} of files, {size('file_size')} in one, "
+        f"{limits['processes']} processes and threads, {limits['open_files']} open files, "
+        f"{limits['cpu_seconds']:,} s of processor time"
+    )
+
+
+def _wrapped(text: str) -> list[str]:
+    indent = "    " if text.startswith(" ") else "  "
+    return textwrap.wrap(text, 110, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _mark(good: bool) -> str:
+    return "✓" if good else "✗"
+
+
+def _in_words(names: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in names.items() if value is not None) or "nothing known"
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _number(path: str) -> int | None:
+    text = _read(path)
+    return int(text) if text.isdigit() else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _writable(path: Path) -> bool:
+    """Whether the file can be written, or made; nothing is made."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return os.access(path, os.W_OK)

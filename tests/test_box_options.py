@@ -1,0 +1,338 @@
+"""The box in the fronts: options, settings, the mark of a run without one, and what happens where none can be had."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import nbformat
+import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+from model_server import ModelServer, Text
+from no_namespaces import COMMAND, run_without_namespaces
+
+from smol_kernel import ScriptedModel, ToolCallingAgent
+from smol_kernel.events import RunStarted
+from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
+from smol_kernel.journal import Journal
+from smol_kernel.render.transcript import UNBOXED, Transcript
+from smol_kernel.serve.cli import main
+from smol_magic.account import account
+from smol_magic.endings import CellError
+from smol_magic.view import LiveView
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box of Linux")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A folder to work in, and one beside it that is not shown to a box."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "note.txt").write_text("seen")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.delenv("SMOL_BOX", raising=False)
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    shell = InteractiveShell.instance()
+    shell.history_manager.enabled = False
+    shell.run_line_magic("load_ext", "smol_magic")
+    yield shell
+    shell.run_line_magic("unload_ext", "smol_magic")
+    shell.reset()
+    InteractiveShell.clear_instance()
+
+
+def code(source):
+    return f"I do it.\n```python\n{source}\n```"
+
+
+LOOK = "import os\nfinal_answer(os.path.exists('../beside/note.txt'))"
+
+
+def smol_run(*options, action=LOOK):
+    with ModelServer(Text(code(action))) as server:
+        return main(["run", "the task", "--model", "openai/double", "--api-base", server.url, *options])
+
+
+def cell(shell, line, *actions):
+    """What a cell with this line ended with; the answer is `answer`."""
+    shell.user_ns["m"] = ScriptedModel([code(action) for action in actions])
+    return shell.run_cell(f"%%agent --model m -o answer {line}\nthe task").error_in_exec
+
+
+# -- on the command line
+
+
+@pytest.mark.parametrize(
+    ("options", "seen", "words"),
+    [
+        ([], False, "isolated: box ·"),
+        (["--mount", "../beside"], True, "isolated: box ·"),
+        (["--box", "off"], True, "not isolated ·"),
+    ],
+)
+def test_options_of_the_box_do_what_they_say(here, capsys, options, seen, words):
+    assert smol_run("-o", "answer.json", *options) == 0
+    assert json.loads((here / "answer.json").read_text()) is seen
+    shown = capsys.readouterr().out
+    assert words in shown
+    assert (UNBOXED in shown) is (words == "not isolated ·")
+    main(["show", "last"])
+    shown = capsys.readouterr().out
+    assert words in shown and (UNBOXED in shown) is (words == "not isolated ·")
+
+
+def test_what_is_mounted_to_write_in_keeps_what_is_written(here):
+    write = "open('../beside/made.txt', 'w').write('x')\nfinal_answer(1)"
+    assert smol_run("--mount", "../beside:rw", action=write) == 0
+    assert (here.parent / "beside" / "made.txt").read_text() == "x"
+
+
+def test_the_network_is_there_when_it_is_asked_for(here, capsys):
+    count = "import socket\nfinal_answer(len(socket.if_nameindex()) > 1 or [*socket.if_nameindex()])"
+    assert smol_run("--network", "full", "-o", "a.json", action=count) == 0
+    assert "isolated: box, with the network" in capsys.readouterr().out
+    assert (here / "a.json").read_text().strip() == "true"
+
+
+def test_a_limit_of_the_box_is_set(here):
+    ask = "import resource\nfinal_answer(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    assert smol_run("--box-limit", "open_files=100", "--box-limit", "memory=2GB", "-o", "a.json", action=ask) == 0
+    assert (here / "a.json").read_text().strip() == "100"
+
+
+def test_a_run_without_a_box_is_marked_in_its_notebook(here, capsys):
+    for options, unboxed in ([], False), (["--box", "off"], True):
+        assert smol_run(*options) == 0
+        assert main(["export", "last", "--to", "run.ipynb", "--force"]) == 0
+        notebook = nbformat.read(here / "run.ipynb", as_version=4)
+        assert (UNBOXED in notebook.cells[0].source) is unboxed
+        assert notebook.metadata["smol"]["unboxed"] is unboxed
+        assert notebook.metadata["smol"]["isolation"] == ("none" if unboxed else "box")
+
+
+TOOLS_ALONE = ["--type", "tool-calling"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--allow-host", "http://example.org"], "'http://example.org': give the name of a host"),
+        (["--mount", "gone"], "mount 'gone': there is no such file or folder"),
+        (["--mount", "/proc"], "cannot be mounted"),
+        (["--network", "full", "--allow-host", "example.org"], 'no use with network="full"'),
+        (["--box", "off", "--allow-host", "example.org"], "--allow-host: only a box can hold to it"),
+        (["--box", "off", "--mount", "."], "--mount: only a box can hold to it"),
+        (["--box", "off", "--network", "none"], "--network: only a box can hold to it"),
+        (["--box-limit", "memroy=1GB"], "limit 'memroy': there is no such limit; there are memory"),
+        (["--box-limit", "memory=much"], "limit memory 'much': give a whole number"),
+        ([*TOOLS_ALONE, "--allow-host", "example.org"], "--allow-host: an agent of --type tool-calling runs no code"),
+        ([*TOOLS_ALONE, "--box", "on"], "--box: an agent of --type tool-calling runs no code"),
+    ],
+)
+def test_what_no_box_can_be_made_of_is_named_before_anything_runs(options, said, capsys):
+    assert main(["run", "the task", "--model", "openai/none", *options]) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.err.count("\n") == 1 and not shown.out
+    assert not Journal().runs()
+
+
+# -- in the notebook
+
+
+def test_settings_hold_and_the_line_takes_their_place(shell, here, capsys):
+    shell.run_cell("%config SmolMagic.mounts = ['../beside']")
+    assert cell(shell, "", LOOK) is None
+    assert shell.user_ns["answer"] is True
+    assert cell(shell, "--mount .", LOOK) is None
+    assert shell.user_ns["answer"] is False
+    shell.run_cell("%config SmolMagic.box = False")
+    capsys.readouterr()
+    assert cell(shell, "", LOOK) is None
+    assert shell.user_ns["answer"] is True
+    assert UNBOXED in capsys.readouterr().out
+    assert cell(shell, "--box on", LOOK) is None
+    assert UNBOXED not in capsys.readouterr().out
+
+
+def test_py_cells_work_in_the_box_of_the_settings(shell, capsys):
+    shell.run_cell("%config SmolMagic.mounts = ['../beside']")
+    assert shell.run_cell("%%py\nprint(open('../beside/note.txt').read())").error_in_exec is None
+    assert "seen" in capsys.readouterr().out
+    shell.run_line_magic("agent", "stop")
+    shell.run_cell("%config SmolMagic.mounts = ['../gone']")
+    assert "no such file" in str(shell.run_cell("%%py\n1").error_in_exec)
+
+
+def test_a_conversation_keeps_the_box_it_began_in(shell, capsys):
+    assert cell(shell, "--mount ../beside", "kept = 1\nfinal_answer(1)") is None
+    assert cell(shell, "--continue", f"kept\n{LOOK}") is None
+    assert shell.user_ns["answer"] is True
+    assert cell(shell, "--continue --mount ../beside", "final_answer(kept)") is None
+    error = cell(shell, "--continue --box off", LOOK)
+    assert isinstance(error, CellError)
+    assert "was started with other options (box)" in str(error) and "%agent stop" in str(error)
+    assert cell(shell, "--continue", "final_answer(kept)") is None, "nothing is lost by that"
+
+
+def test_the_state_says_how_actions_are_boxed(shell, monkeypatch, capsys):
+    def state():
+        capsys.readouterr()
+        shell.run_line_magic("agent", "")
+        return capsys.readouterr().out
+
+    assert "actions are isolated: box\n" in state()
+    shell.run_cell("%config SmolMagic.allow_hosts = ['example.org']")
+    assert "actions are isolated: box, with example.org\n" in state()
+    monkeypatch.setenv("SMOL_BOX", "off")
+    assert "actions are not isolated\n" in state()
+    assert cell(shell, "", "final_answer(1)") is None
+    assert "last run: " in state() and "not isolated" in state().partition("last run: ")[2]
+    monkeypatch.delenv("SMOL_BOX")
+    assert "actions are not isolated; after %agent stop: isolated: box, with example.org" in state()
+
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("%%agent --box ", {"on", "off"}),
+        ("%%agent --network f", {"full"}),
+        ("%%agent --box-limit mem", {"memory="}),
+        ("%%agent --allow", {"--allow-host"}),
+        ("%%agent --mount da", {"data/"}),
+    ],
+)
+def test_the_options_are_completed(shell, here, line, offers):
+    (here / "data").mkdir()
+    with provisionalcompleter():
+        found = {line[: item.start] + item.text for item in shell.Completer.completions(line, len(line))}
+    assert {text.split()[-1] for text in found} == offers
+
+
+# -- marks
+
+
+def test_agents_of_tools_are_boxed_as_their_interpreter(make):
+    assert make([], kind=ToolCallingAgent).isolation == "tools"
+    assert make([], kind=ToolCallingAgent, tools=[PythonInterpreterTool()]).isolation == "box"
+    unboxed = PythonInterpreterTool(executor_kwargs={"box": False})
+    assert make([], kind=ToolCallingAgent, tools=[unboxed]).isolation == "none"
+    assert make([], tools=[unboxed]).isolation == "none"
+
+
+def started(run, isolation, **fields):
+    facts = {"agent": "CodeAgent", "model": "m", "max_steps": 5, "system_prompt": "", "task": "t", **fields}
+    return RunStarted(run=run, isolation=isolation, **facts)
+
+
+def test_an_agent_that_was_called_without_a_box_marks_the_whole_run():
+    transcript = Transcript.from_events([started("a", "box")])
+    assert (transcript.isolation_words, transcript.marks) == ("isolated: box", [])
+    transcript.feed(started("b", "none", parent="a", name="helper"))
+    assert (transcript.isolation_words, transcript.marks) == ("not isolated: helper", [UNBOXED])
+    data, metadata = account(transcript)
+    assert all(UNBOXED in shown for shown in data.values())
+    assert "⚠ not isolated: helper" in data["text/html"]
+    assert metadata["smol"]["unboxed"] is True
+
+
+def test_the_live_view_shows_the_mark_from_the_start_to_the_one_line_that_stays():
+    transcript = Transcript()
+    view = LiveView(transcript, lambda: None)
+    view.show("t", buttons=False)
+    view.feed(started("a", "none"))
+    view.fold(None)
+    assert "⚠ not isolated" in view._title.value
+    assert '<span class="smol-chip smol-bad">⚠ not isolated</span>' in view._head()
+
+
+# -- where no box can be had
+
+PROGRAM = """
+import json
+from smol_kernel import CodeAgent, ScriptedModel, ToolCallingAgent, PythonInterpreterTool
+from smol_kernel.errors import BoxUnavailableError
+from scripted_replies import call, code
+
+def ended(agent):
+    with_requests = agent.model
+    states = []
+    try:
+        for event in agent.events("the task"):
+            states += [[event.state, event.error]] if type(event).__name__ == "RunFinished" else []
+    except BoxUnavailableError as error:
+        return [len(with_requests.requests), states, str(error)]
+
+options = {"verbosity_level": 0}
+actor = CodeAgent([], ScriptedModel([code("1")] * 20), **options)
+caller = ToolCallingAgent(
+    [PythonInterpreterTool()], ScriptedModel([call("python_interpreter", code="1")] * 20), **options
+)
+free = CodeAgent([], ScriptedModel([code("final_answer(2)")]), executor_kwargs={"box": False}, **options)
+print(json.dumps([ended(actor), ended(caller), free.run("the task")]))
+free.cleanup()
+"""
+
+
+def test_a_run_ends_at_once_with_the_reason_and_the_remedy(here):
+    done = run_without_namespaces("-c", PROGRAM, folder=here)
+    assert done.returncode == 0, done.stderr
+    *refused, answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer == 2
+    for requests, ends, said in refused:
+        assert requests == 1, "another try does not help"
+        assert ends == [["error", said]]
+        assert "user namespace" in said and "max_user_namespaces=10000" in said and "--box off" in said
+    assert [run.state for run in Journal().runs()] == ["success", "error", "error"]
+
+
+def test_on_the_command_line_it_has_a_status_of_its_own(here):
+    with ModelServer(*[Text(code("final_answer(7)"))] * 2) as server:
+        line = ("run", "the task", "--model", "openai/double", "--api-base", server.url)
+        variables = {"SMOL_ALLOW_MODEL_REQUESTS": "1"}
+        refused = run_without_namespaces(*COMMAND, *line, folder=here, **variables)
+        assert len(server.requests) == 1
+        free = run_without_namespaces(*COMMAND, *line, "--box", "off", folder=here, **variables)
+    assert refused.returncode == 4, refused.stderr
+    assert "--box off" in refused.stdout and "max_user_namespaces=10000" in refused.stdout.replace("\n", " ")
+    assert "Traceback" not in refused.stdout + refused.stderr
+    assert free.returncode == 0, free.stderr
+    assert UNBOXED in free.stdout and "7" in free.stdout
+
+
+CELLS = """
+from IPython.core.interactiveshell import InteractiveShell
+from smol_kernel import ScriptedModel
+from scripted_replies import code
+shell = InteractiveShell.instance()
+shell.history_manager.enabled = False
+shell.run_line_magic("load_ext", "smol_magic")
+shell.user_ns["m"] = ScriptedModel([code("final_answer(1)"), code("final_answer(2)"), code("final_answer(3)")])
+for cell in ("%%agent --model m -o answer\\nthe task", "%%py\\n1",
+             "%%agent --model m -o answer --continue --box off\\ngo on",
+             "%config SmolMagic.box = False", "%%py\\nprint('plain', 6 * 7)"):
+    print("CELL", cell.split()[0])
+    print("ENDED", type(shell.run_cell(cell).error_in_exec).__name__, shell.user_ns.get("answer"))
+print("REQUESTS", len(shell.user_ns["m"].requests[-1]))
+"""
+
+
+def test_in_a_notebook_it_is_a_message_and_one_option_goes_on(here):
+    done = run_without_namespaces("-c", CELLS, folder=here, IPYTHONDIR=str(here / "ipython"))
+    assert done.returncode == 0, done.stderr
+    first, py, again, _, plain = done.stdout.split("CELL")[1:]
+    for shown in (first, py):
+        assert "ENDED CellError None" in shown
+        assert "--box off" in shown and "max_user_namespaces=10000" in shown.replace("\n", " ")
+    assert "ENDED NoneType 2" in again and UNBOXED in again
+    assert "plain 42" in plain
+    assert "Traceback" not in done.stdout + done.stderr
+    assert int(done.stdout.split("REQUESTS")[1]) > 2, "the conversation went on"

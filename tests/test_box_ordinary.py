@@ -1,0 +1,172 @@
+"""What works in any kernel works in the box: each case is run boxed and plain, with the same result."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.values import decode
+
+CASES = {
+    "relative read_csv": "import pandas as pd\nint(pd.read_csv('data/sales.csv')['amount'].sum())",
+    "absolute path of the folder": "import os\nos.getcwd()",
+    "writes and reads back": "open('out.txt', 'w').write('x' * 10)\nopen('out.txt').read()",
+    "appends to a file that is there": "open('notes.txt', 'a').write('more')\nopen('notes.txt').read()",
+    "removes and renames": "import os\nos.remove('old.txt')\nos.rename('notes.txt', 'n.txt')\nsorted(os.listdir('.'))",
+    "makes folders": "import os\nos.makedirs('a/b/c')\nopen('a/b/c/f', 'w').close()\nos.path.exists('a/b/c/f')",
+    "user": "import getpass\ngetpass.getuser()",
+    "home": "import os\n(os.path.expanduser('~'), os.access(os.path.expanduser('~'), os.W_OK))",
+    "temporary files": "import tempfile\nwith tempfile.NamedTemporaryFile() as f: _ = f.write(b'abc')\nTrue",
+    "pool of processes": (
+        "import multiprocessing as mp\nwith mp.get_context('fork').Pool(2) as p: r = p.map(abs, [-1, 2])\nr"
+    ),
+    "spawned pool": (
+        "from concurrent.futures import ProcessPoolExecutor\nimport multiprocessing as mp\n"
+        "with ProcessPoolExecutor(2, mp_context=mp.get_context('spawn')) as p: r = list(p.map(abs, [-1, 2]))\nr"
+    ),
+    "shared memory": (
+        "from multiprocessing import shared_memory\ns = shared_memory.SharedMemory(create=True, size=100)\n"
+        "s.buf[0] = 7\nv = s.buf[0]\ns.close(); s.unlink()\nv"
+    ),
+    "queue and lock": "import multiprocessing as mp\nq = mp.Queue()\nq.put(3)\nr = q.get()\nwith mp.Lock(): pass\nr",
+    "pool of threads": (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(8) as p: r = sum(p.map(abs, range(99)))\nr"
+    ),
+    "BLAS": "import numpy as np\na = np.ones((400, 400))\nfloat((a @ a).sum())",
+    "plot": (
+        "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\n_ = ax.plot([1, 2])\nfig.savefig('p.png')\n"
+        "plt.close()\nimport os\nos.path.getsize('p.png') > 1000"
+    ),
+    "arrow": (
+        "import pandas as pd\npd.DataFrame({'a': range(1000)}).to_parquet('t.parquet')\n"
+        "int(pd.read_parquet('t.parquet')['a'].sum())"
+    ),
+    "sqlite": (
+        "import sqlite3\ndb = sqlite3.connect('db.sqlite')\n_ = db.execute('create table t (n)')\n"
+        "_ = db.execute('insert into t values (5)')\ndb.commit()\ndb.execute('select n from t').fetchone()[0]"
+    ),
+    "the interpreter itself": (
+        "import subprocess, sys\n"
+        "subprocess.run([sys.executable, '-c', 'import numpy; print(6 * 7)'], capture_output=True, text=True).stdout"
+    ),
+    "module beside the notebook": "import own_module\nown_module.VALUE",
+    "asyncio": "import asyncio\nasync def f():\n    await asyncio.sleep(0)\n    return 5\nawait f()",
+    "a server of its own": (
+        "import http.server, threading, urllib.request\n"
+        "s = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n"
+        "t = threading.Thread(target=s.serve_forever); t.start()\n"
+        "r = urllib.request.urlopen(f'http://127.0.0.1:{s.server_port}/data/sales.csv').status\n"
+        "s.shutdown(); t.join(); s.server_close()\nr"
+    ),
+    "time zone": (
+        "import datetime, zoneinfo\nstr(datetime.datetime(2024, 7, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Paris')))"
+    ),
+    "random numbers": "import random, secrets\n0 <= random.random() < 1 and len(secrets.token_bytes(8)) == 8",
+    "memory map": (
+        "import mmap\nwith open('m.bin', 'w+b') as f:\n    _ = f.write(b'0' * 4096); f.flush()\n"
+        "    with mmap.mmap(f.fileno(), 0) as m: m[0:1] = b'1'\nopen('m.bin', 'rb').read(1)"
+    ),
+    "zip": (
+        "import os, shutil\n_ = shutil.make_archive('z', 'zip', 'data')\n"
+        "shutil.unpack_archive('z.zip', 'unzipped')\nos.listdir('unzipped')"
+    ),
+    "processor count": "import os\nos.cpu_count(), len(os.sched_getaffinity(0))",
+    "memory seen": "import psutil\npsutil.virtual_memory().total",
+    "named pipe": "import os\nos.mkfifo('pipe')\nimport stat\nstat.S_ISFIFO(os.stat('pipe').st_mode)",
+    "processes of joblib": (
+        "from joblib import Parallel, delayed\nParallel(n_jobs=2)(delayed(abs)(n) for n in (-1, -2))"
+    ),
+    "a file only its owner may read": "open('private.csv').read()",
+    "tables that are assigned to": "import pandas as pd\ndf.iloc[0, 0] = 9\ndf['a'].tolist()",
+    "magics": "%timeit -n1 -r1 -q -o pass\n_ = get_ipython().run_line_magic('pwd', '')\n_",
+    "locale": "import locale, sys\n(sys.getfilesystemencoding(), locale.getpreferredencoding())",
+}
+
+
+def run(executor, code):
+    last = list(executor.run(code))[-1]
+    assert last.status == "ok", f"{last.error_type}: {last.error}\n{last.logs}\n{last.traceback}"
+    return decode(last.value)
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    work = tmp_path_factory.mktemp("work")
+    (work / "data").mkdir(parents=True)
+    (work / "data" / "sales.csv").write_text("amount\n1\n2\n")
+    (work / "notes.txt").write_text("some ")
+    (work / "old.txt").write_text("old")
+    (work / "private.csv").write_text("a\n1\n")
+    (work / "private.csv").chmod(0o600)
+    (work / "own_module.py").write_text("VALUE = 11\n")
+    return work
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    """What each case gave boxed, and then plain, in the same folder: the box leaves it as it was."""
+    before = files(folder)
+    told = []
+    for box in (True, False):
+        executor = KernelExecutor(timeout_seconds=120, cwd=folder, box=box)
+        executor.send_variables({"df": pd.DataFrame({"a": [1, 2, 3]})})
+        told.append({name: list(executor.run(code))[-1] for name, code in CASES.items()})
+        executor.cleanup()
+        if box:
+            assert files(folder) == before  # the overlay has what was written
+    return told
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_ordinary_is_the_same_in_the_box(name, results):
+    boxed, plain = (each[name] for each in results)
+    assert (boxed.status, boxed.error, boxed.traceback) == ("ok", None, "")
+    assert decode(boxed.value) == decode(plain.value)
+
+
+def test_a_writable_mount_is_written_through(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    executor = KernelExecutor(cwd=tmp_path, mounts=[f"{out}:rw"])
+    last = list(executor.run(f"open({str(out / 'f.txt')!r}, 'w').write('kept')"))[-1]
+    executor.cleanup()
+    assert last.status == "ok", last.error
+    assert (out / "f.txt").read_text() == "kept"
+    assert (out / "f.txt").stat().st_uid == os.getuid()
+
+
+def test_a_mount_is_read_only_unless_told(tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "in.txt").write_text("seen")
+    executor = KernelExecutor(cwd=tmp_path, mounts=[other])
+    assert decode(list(executor.run(f"open({str(other / 'in.txt')!r}).read()"))[-1].value) == "seen"
+    assert "Read-only" in list(executor.run(f"open({str(other / 'new')!r}, 'w')"))[-1].error
+    executor.cleanup()
+
+
+def test_a_package_installed_as_editable_is_there(tmp_path):
+    package = tmp_path / "project" / "mine"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("WORD = 'editable'\n")
+    (tmp_path / "project" / ".env").write_text("SECRET")
+    python = tmp_path / "environment" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", python.parents[1]], check=True)
+    (packages,) = python.parents[1].glob("lib/*/site-packages")
+    (packages / "mine.pth").write_text(f"{package.parent}\n{os.path.dirname(os.path.dirname(pd.__file__))}\n")
+    executor = KernelExecutor(python=python, cwd=tmp_path / "environment")
+    assert run(executor, "import mine, os\nmine.WORD, os.listdir(os.path.dirname(os.path.dirname(mine.__file__)))") == (
+        "editable",
+        ["mine"],
+    )
+    executor.cleanup()

@@ -1,0 +1,87 @@
+"""`smol doctor`: what it finds of a box that stands, of a child without one, and where there can be none."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from no_namespaces import COMMAND, run_without_namespaces
+
+from smol_kernel.executors.launchers.probe import probe
+from smol_kernel.journal import Journal
+from smol_kernel.serve.cli import main
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box of Linux")
+
+ORDINARY = {"folder", "python"}
+"""What has to work in a box and outside."""
+
+
+@pytest.fixture(scope="module")
+def boxed():
+    return probe()
+
+
+@pytest.fixture(scope="module")
+def unboxed():
+    return probe(box=False)
+
+
+def test_a_box_holds_everything_that_is_tried(boxed):
+    assert [attempt.told for attempt in boxed.attempts if not attempt.held] == []
+    assert len(boxed.attempts) >= 12
+    assert boxed.isolation == "box" and boxed.held
+    assert all(limit > 0 for limit in boxed.limits.values()), boxed.limits
+
+
+def test_the_same_without_a_box_gets_everywhere(unboxed):
+    """Otherwise the attempts would show nothing."""
+    held = {attempt.name for attempt in unboxed.attempts if attempt.held}
+    assert held >= ORDINARY
+    assert held <= ORDINARY | {"library"}  # not every user may change the Python
+    assert unboxed.isolation == "none" and not unboxed.held
+
+
+def test_nothing_of_it_stays(boxed, unboxed, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    probe(box=False)
+    assert [path.name for path in tmp_path.rglob("smol-doctor*")] == []
+
+
+def test_it_explains_a_box_that_stands(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "there" / "journal.sqlite"))
+    monkeypatch.setenv("SMOL_MODEL", "openai/some")
+    monkeypatch.delenv("SMOL_BOX", raising=False)
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    told = ["✓ the agent's code can be boxed here", "✓ reads no file of your home", "✓ has no shell", "GiB"]
+    for words in (*told, "faults of the kernel", sys.executable, "ipykernel", f"✓ journal: {tmp_path}", "openai/some"):
+        assert words in shown
+    assert "✗" not in shown.partition("This system")[0]
+    assert not (tmp_path / "there").exists(), "it makes nothing"
+
+
+def test_it_says_where_runs_are_not_boxed_though_they_could_be(capsys, monkeypatch):
+    monkeypatch.setenv("SMOL_BOX", "off")
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["box"]["available"] and not report["box"]["wanted"]
+    assert all(each["held"] for each in report["tried"])
+    main(["doctor"])
+    assert "runs are NOT boxed" in capsys.readouterr().out
+
+
+def test_without_namespaces_it_says_why_and_what_helps(tmp_path):
+    done = run_without_namespaces(*COMMAND, "doctor", folder=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "✗ no box can be built here: user namespace" in done.stdout
+    for words in ("max_user_namespaces=10000", "--box off", "✗ user namespaces: most: 0", "Python"):
+        assert words in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    done = run_without_namespaces(*COMMAND, "doctor", "--json", folder=tmp_path)
+    report = json.loads(done.stdout)
+    assert report["box"]["available"] is False and report["tried"] == []
+    assert "max_user_namespaces" in report["box"]["reason"]
+    assert Journal().runs() == []

@@ -1,0 +1,192 @@
+"""What an error says of the box: on the errors of a real boxed child, and on those of libraries that are not there."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import pytest
+
+from smol_kernel.errors import BoxUnavailableError
+from smol_kernel.events import ActionFinished
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers.hints import hint, hint_of_death
+from smol_kernel.executors.launchers.settings import BoxSettings, Limits, Mount
+
+LIMITS = {
+    "memory": "700 MiB",
+    "disk": "64 MiB",
+    "file_size": "32 MiB",
+    "processes": 100,
+    "open_files": 256,
+    "cpu_seconds": 3_600,
+}
+BOX = BoxSettings(limits=Limits(700 << 20, 64 << 20, 32 << 20, 100, 256, 3_600))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    (folder / ".env").write_text("KEY=1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def child(folder):
+    executor = KernelExecutor(cwd=folder, box=True, limits=LIMITS)
+    try:
+        list(executor.run("import os, socket, subprocess, threading"))
+    except BoxUnavailableError as error:
+        pytest.skip(str(error))
+    yield executor
+    executor.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("b = bytearray(1 << 30)", "at most 700 MiB of data in memory"),
+        ("open('/tmp/one', 'wb').write(bytes(40 << 20))", "a file may have at most 32 MiB"),
+        ("for n in range(4): open(f'/tmp/{n}', 'wb').write(bytes(20 << 20))", "may take 64 MiB together"),
+        ("held = [socket.socketpair() for _ in range(300)]", "at most 256 open files"),
+        (
+            "done = threading.Event()\ntry:\n    for _ in range(200): threading.Thread(target=done.wait).start()\n"
+            "finally:\n    done.set()",
+            "at most 100 processes and threads",
+        ),
+        ("open('/usr/lib/new', 'w')", "the working folder, the home folder, /tmp"),
+        ("socket.create_connection(('192.0.2.1', 80))", "no network"),
+        ("socket.getaddrinfo('example.org', 80)", "--allow-host NAME"),
+        ("socket.create_connection(('127.0.0.1', 9))", "127.0.0.1 is the box itself"),
+        ("os.chroot('/tmp')", "refuses some system calls"),
+        ("subprocess.run('ls', shell=True)", "no shell and no program but Python"),
+        ("subprocess.run(['git', 'status'])", "no shell and no program but Python"),
+        ("open('.env')", "Hidden files"),
+        ("open('../other.csv')", "--mount PATH"),
+        ("open('/srv/data/big.csv')", "--mount PATH"),
+        ("open('nothing.csv')", None),
+        ("1 / 0", None),
+    ],
+)
+def test_errors_of_a_boxed_child(child, folder, code, told):
+    try:
+        ended = [event for event in child.run(code) if isinstance(event, ActionFinished)][-1]
+        assert ended.status == "error"
+        found = hint(ended.error_type, ended.error, BOX, str(folder))
+        assert told in found if told else found is None
+    finally:
+        list(
+            child.run(
+                "held = b = None\nfor name in os.listdir('/tmp'):\n    if name[0] != '.': os.unlink('/tmp/' + name)"
+            )
+        )
+
+
+NO_NAME = "Failed to resolve 'a.example' ([Errno -3] Temporary failure in name resolution)"
+TUNNEL = "HTTPSConnectionPool(host='a.example', port=443): ... OSError('Tunnel connection failed: 403 Forbidden')"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "told"),
+    [
+        ("_ArrayMemoryError", "Unable to allocate 2.24 GiB for an array", "limit memory"),
+        ("RuntimeError", "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...", "limit memory"),
+        ("OSError", "[Errno 12] Cannot allocate memory", "limit memory"),
+        (
+            "TerminatedWorkerError",
+            "A worker process managed by the executor was unexpectedly terminated.",
+            "limit memory",
+        ),
+        ("BlockingIOError", "[Errno 11] Resource temporarily unavailable", "If a process or thread was to be started"),
+        ("BlockingIOError", "the stream has nothing", None),
+        ("OperationalError", "disk I/O error", "limit file_size"),
+        ("ConnectionError", NO_NAME, "no network"),
+        ("URLError", "<urlopen error [Errno 101] Network is unreachable>", "no network"),
+        ("ClientConnectorError", "Cannot connect to host 127.0.0.1:8 [Connection refused]", "the box itself"),
+        ("OSError", "[Errno 97] Address family not supported by protocol", "system calls"),
+        ("ComputeError", "No such file or directory (os error 2): /data/x.parquet", "--mount PATH"),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: 'keys/id_rsa'", "Hidden files"),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: '/work/sub/x.csv'", None),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: 'sub/../x.csv' -> 'y'", None),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: './out/plot.png'", None),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: '/bin/sh'", "no shell"),
+        ("FileNotFoundError", None, None),
+        ("KeyError", "'disk'", None),
+        ("ValueError", "could not convert string to float", None),
+        ("PermissionError", "[Errno 13] Permission denied: 'x'", None),
+        ("TimeoutError", "timed out", None),
+        (None, None, None),
+    ],
+)
+def test_messages(kind, message, told):
+    found = hint(kind, message, BOX, "/work")
+    assert told in found if told else found is None
+
+
+def test_what_is_allowed_is_told():
+    some = BoxSettings(allow_hosts=("pypi.org", "*.example.org"), mounts=(Mount("/data/out", True), Mount("/data/in")))
+    for kind, message in (("ConnectionError", NO_NAME), ("ProxyError", TUNNEL), ("ProxyError", "403 Forbidden")):
+        found = hint(kind, message, some)
+        assert "only pypi.org, *.example.org can be reached" in found and "a.example" not in found
+    read_only = hint("OSError", "[Errno 30] Read-only file system: '/data/in/x'", some)
+    assert "can be written: /data/out, the working folder" in read_only and "/data/in" not in read_only
+    assert hint("FileNotFoundError", "[Errno 2] No such file or directory: '/data/in/x'", some, "/work") is None
+
+
+def test_with_the_network_its_errors_are_not_the_box_s():
+    full = BoxSettings(network="full")
+    for message in (NO_NAME, "[Errno 101] Network is unreachable", "[Errno 111] Connection refused"):
+        assert hint("ConnectionError", message, full) is None
+
+
+def test_nothing_of_the_message_is_repeated():
+    forged = "<b>ignore</b>"
+    for text in (
+        "No such file or directory: '{}'",
+        "No such file or directory: '/{}/.env'",
+        "Read-only file system: {}",
+    ):
+        assert forged not in (hint("OSError", text.format(forged), BOX, "/work") or "")
+
+
+def test_a_long_message_is_no_burden():
+    for text in (
+        "No such file or directory " * 100_000,
+        "No such file or directory: '" + "a/" * 1_000_000,
+        ":" * 10**6,
+    ):
+        assert hint("Error", text, BOX, "/work") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (128 + signal.SIGXCPU, "3,600 s of processor time"),
+        (128 + signal.SIGKILL, "may have used up"),
+        (-signal.SIGKILL, "may have used up"),
+        (128 + signal.SIGBUS, "64 MiB together"),
+        (128 + signal.SIGABRT, "700 MiB"),
+        (128 + signal.SIGSYS, "system call"),
+        (128 + signal.SIGSEGV, None),
+        (0, None),
+        (3, None),
+        (None, None),
+    ],
+)
+def test_deaths(code, told):
+    found = hint_of_death(code, BOX)
+    assert told in found if told else found is None
+
+
+def test_a_death_for_the_memory_of_all():
+    found = hint_of_death(128 + signal.SIGKILL, BOX, out_of_memory=True)
+    assert "All processes of the box together" in found and "700 MiB" in found
+
+
+def test_sentences_are_sentences():
+    told = {
+        hint(kind, message, BOX, "/work")
+        for kind, message in (("MemoryError", ""), ("OSError", "No space left on device"), ("E", "File too large"))
+    }
+    for text in told:
+        assert re.fullmatch(r"[A-Z].*\.", text) and "{" not in text.replace("limits={", "")
