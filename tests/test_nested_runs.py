@@ -333,7 +333,8 @@ def test_lines_of_agents_at_work_side_by_side_say_whose_they_are():
         "   One of two.",
         "   Two of two.",
         "   writer │ → 1 ppm more",
-        "done · not isolated · 1 step · 1 failed check · 6,345 tokens (3,220 its own) · $0.0114 and an unknown cost · 3.0 s",
+        "done · not isolated · 1 step · 1 failed check"
+        " · 6,345 tokens (3,220 its own) · $0.0114 and an unknown cost · 3.0 s",
     )]  # fmt: skip
     assert places == sorted(places)
     assert not any("callback" in line for line in lines)

@@ -87,12 +87,13 @@ class ZmqTransport:
         """Send a message and give its id."""
         message = self._session.msg(type, content)
         wire = self._wires[channel]
+        was_behind = wire.waits  # who does not read is waited for once, not with each message
         try:
             wire.write(self._session.serialize(message))
         except Broken as error:
             raise ChildDiedError(f"the child kernel takes no messages any more: {error}") from None
         wire.flush()
-        if wire.waits and wire.socket is not None:
+        if wire.waits and not was_behind and wire.socket is not None:
             with selectors.DefaultSelector() as selector:
                 selector.register(wire.socket, selectors.EVENT_WRITE)
                 deadline = time.monotonic() + SEND_SECONDS
