@@ -7,7 +7,6 @@ import signal
 
 import pytest
 
-from smol_kernel.errors import BoxUnavailableError
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers.hints import hint, hint_of_death
@@ -34,10 +33,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def child(folder):
     executor = KernelExecutor(cwd=folder, box=True, limits=LIMITS)
-    try:
-        list(executor.run("import os, socket, subprocess, threading"))
-    except BoxUnavailableError as error:
-        pytest.skip(str(error))
+    list(executor.run("import os, socket, subprocess, threading"))
     yield executor
     executor.cleanup()
 
@@ -176,6 +172,18 @@ def test_a_long_message_is_no_burden():
 def test_deaths(code, told):
     found = hint_of_death(code, BOX)
     assert told in found if told else found is None
+
+
+def test_who_used_up_the_processor_time_is_followed_by_a_fresh_child():
+    executor = KernelExecutor(box=True, limits={"cpu_seconds": 4})
+    try:
+        ended = list(executor.run("kept = 1\nwhile True: pass"))[-1]
+        assert isinstance(ended, ActionFinished)
+        assert ended.status == "died"
+        assert "4 s of processor time" in (ended.error or "")
+        assert executor("'fresh', 'kept' in globals()").output == ("fresh", False)
+    finally:
+        executor.cleanup()
 
 
 def test_a_death_for_the_memory_of_all():

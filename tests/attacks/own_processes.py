@@ -114,6 +114,12 @@ PROCESSES = [
             return n >= 20
         return len(held)
     """),
+    attack("own-memory-that-no-limit-counts", "resources", "no memory outside the limits of processes and files", """
+        got = [call(number, *arguments) for number, *arguments in
+               {'x86_64': [(319, b'x', 0), (29, 0, 1 << 30, 0o1600)],
+                'aarch64': [(279, b'x', 0), (194, 0, 1 << 30, 0o1600)]}[os.uname().machine]]
+        return [each for each in got if each >= 0] or read('/proc/self/oom_score_adj').strip() != '1000'
+    """),
     attack("own-threads", "resources", "threads are bounded", """
         over = threading.Event(); made = []
         try:

@@ -64,6 +64,8 @@ def outside(settings: dict[str, Any], control: socket.socket) -> None:
     user, group = os.getuid(), os.getgid()
     owner = None
     os.umask(0o022)
+    with contextlib.suppress(OSError):
+        calls.write("/proc/self/oom_score_adj", "1000")  # where memory is short, the box goes first
     if user == 0 and (ranges := user_ranges()) != [(0, 1)]:
         owner = unused_user(ranges)
     else:  # or as root of a user namespace that has no other user

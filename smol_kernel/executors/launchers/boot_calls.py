@@ -124,12 +124,18 @@ def filter_calls(program: bytes) -> None:
 
 
 def limit(limits: dict[str, int]) -> None:
-    """Set resource limits, by their names in `resource`; none above the one that holds already."""
+    """Set resource limits, by their names in `resource`; none above the one that holds already.
+
+    That of processor time ends a process by a signal of its own, and five seconds later by force.
+    """
     for name, value in limits.items():
         number = getattr(resource, name)
-        hard = resource.getrlimit(number)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(number, (value, value))
+        most = resource.getrlimit(number)[1]
+        soft, hard = (
+            each if most == resource.RLIM_INFINITY else min(each, most)
+            for each in (value, value + 5 if name == "RLIMIT_CPU" else value)
+        )
+        resource.setrlimit(number, (soft, hard))
 
 
 def keep_only(descriptors: set[int]) -> None:

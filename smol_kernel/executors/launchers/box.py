@@ -162,8 +162,9 @@ class BoxedChild:
             os.close(life)
         self.descriptor = pid_descriptor(self._process.pid)
         self._cgroup = delegated(self.settings.limits)
-        if self._cgroup is not None:  # while it still waits for its settings
-            self._cgroup.add(self._process.pid)
+        if self._cgroup is not None and not self._cgroup.add(self._process.pid):  # it still waits for its settings
+            self._cgroup.close()
+            self._cgroup = None
         try:
             assert self._process.stdin is not None
             with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:

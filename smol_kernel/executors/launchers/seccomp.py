@@ -1,7 +1,8 @@
 """The system calls a boxed child may not make, as a seccomp filter program. `box` hands it to the boot process.
 
 A deny-list, but one that is closed at its end: calls newer than those known here do not exist for the child. The
-namespaces, not this filter, keep the child from the host; it takes away what has often been the way through them.
+namespaces, not this filter, keep the child from the host; it takes away what has often been the way through them, and
+memory that no limit of a process counts (memfd_create, shmget).
 Format: classic BPF, see seccomp(2) and Linux' include/uapi/linux/{filter,seccomp,audit}.h.
 """
 
@@ -69,6 +70,7 @@ _ARCHITECTURES = {
         denied={
             "ptrace": 101,
             "syslog": 103,
+            "shmget": 29,
             "uselib": 134,
             "personality": 135,
             "ustat": 136,
@@ -115,6 +117,7 @@ _ARCHITECTURES = {
             "process_vm_writev": 311,
             "kcmp": 312,
             "finit_module": 313,
+            "memfd_create": 319,
             "kexec_file_load": 320,
             "bpf": 321,
             "userfaultfd": 323,
@@ -150,6 +153,7 @@ _ARCHITECTURES = {
             "setdomainname": 162,
             "settimeofday": 170,
             "adjtimex": 171,
+            "shmget": 194,
             "add_key": 217,
             "request_key": 218,
             "keyctl": 219,
@@ -169,6 +173,7 @@ _ARCHITECTURES = {
             "process_vm_writev": 271,
             "kcmp": 272,
             "finit_module": 273,
+            "memfd_create": 279,
             "bpf": 280,
             "userfaultfd": 282,
             "kexec_file_load": 294,
