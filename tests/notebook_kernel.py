@@ -67,6 +67,8 @@ class Cell:
             self.messages.append(message)
             if condition(message):
                 return message
+            if message["content"].get("execution_state") == "idle":
+                raise AssertionError(f"the cell has ended; it came to: {self.errors or self.messages}")
 
     def until_shown(self, text: str) -> Message:
         """Until `text` is in an output or in a widget."""

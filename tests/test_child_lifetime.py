@@ -94,6 +94,16 @@ def test_nothing_is_left_when_the_host_is_killed(busy_with):
         assert all_gone(pids)
 
 
+def test_nothing_is_left_when_the_host_is_killed_with_all_of_them_stopped():
+    """Stopped processes can do nothing for their end: the system has to."""
+    with host_running(FAMILY + "while True: pass") as (host, pids):
+        assert len(pids) >= 3
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        host.kill()
+        assert all_gone(pids, 5.0)
+
+
 def test_nothing_is_left_when_the_host_ends_in_order():
     with host_running(FAMILY + "while True: pass", "leave") as (host, pids):
         assert len(pids) >= 3

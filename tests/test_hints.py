@@ -158,8 +158,8 @@ def test_a_long_message_is_no_burden():
     ("code", "told"),
     [
         (128 + signal.SIGXCPU, "3,600 s of processor time"),
-        (128 + signal.SIGKILL, "may have used up"),
-        (-signal.SIGKILL, "may have used up"),
+        (128 + signal.SIGKILL, "memory of this machine"),
+        (-signal.SIGKILL, "memory of this machine"),
         (128 + signal.SIGBUS, "64 MiB together"),
         (128 + signal.SIGABRT, "700 MiB"),
         (128 + signal.SIGSYS, "system call"),

@@ -271,6 +271,8 @@ class BoxedChild:
             if self._first is not None:
                 select.select([self._first], [], [])  # pid 1 ends after all others of its namespace
             if self._process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.send_signal(signal.SIGCONT)  # somebody may have stopped it
                 try:
                     self._process.wait(5)  # it reaps the first one, and ends
                 except subprocess.TimeoutExpired:

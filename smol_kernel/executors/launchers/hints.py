@@ -221,7 +221,7 @@ def hint_of_death(exit_code: int | None, settings: BoxSettings, out_of_memory: b
     if exit_code == 128 + signal.SIGXCPU:
         return f"It had used up its {time}; a fresh child begins anew."
     if exit_code == 128 + signal.SIGKILL:
-        return f"It was killed. It may have used up its {time}, or the memory of this machine."
+        return "It was killed: by its own code, from outside, or because the memory of this machine ran out."
     if exit_code == 128 + signal.SIGBUS:
         return f"It may have written to a mapped file when there was no space left: {box.disk()}"
     if exit_code == 128 + signal.SIGABRT:
