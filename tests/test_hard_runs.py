@@ -1,4 +1,4 @@
-"""Runs whose child is killed, stopped, filled up or floods: they go on, and the notebook hears its user all the while."""
+"""A child that is killed, stopped, filled up or floods: the run goes on, and the notebook hears its user meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def scripted(*actions):
 """
 BY_ITSELF = {
     "stops itself": "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
-    "fills its memory": "held = []\nwhile True:\n    try: held.append(bytearray(1 << 24))\n    except MemoryError: pass",
+    "fills its memory": "held = []\nwhile True:\n    try: held.append(bytearray(1 << 24))\n"
+    "    except MemoryError: pass",
     "fills its files": "n = 0\nwhile True:\n    n += 1\n    try: open(f'/tmp/{n}', 'wb').write(bytes(1 << 24))\n"
     "    except OSError: pass",
     "floods the output": "while True: print('x' * 1000)",
