@@ -72,6 +72,10 @@ CASES = {
         "import mmap\nwith open('m.bin', 'w+b') as f:\n    _ = f.write(b'0' * 4096); f.flush()\n"
         "    with mmap.mmap(f.fileno(), 0) as m: m[0:1] = b'1'\nopen('m.bin', 'rb').read(1)"
     ),
+    "address space that is only reserved": (
+        "import mmap\nprivate = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE\n"
+        "with mmap.mmap(-1, 32 << 30, flags=private, prot=mmap.PROT_READ) as m: r = len(m)\nr"
+    ),
     "zip": (
         "import os, shutil\n_ = shutil.make_archive('z', 'zip', 'data')\n"
         "shutil.unpack_archive('z.zip', 'unzipped')\nos.listdir('unzipped')"
@@ -170,3 +174,45 @@ def test_a_package_installed_as_editable_is_there(tmp_path):
         ["mine"],
     )
     executor.cleanup()
+
+
+def replace(path, text):
+    """Write a file anew, as editors do."""
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").rename(path)
+
+
+@pytest.mark.parametrize("box", [True, False], ids=["boxed", "plain"])
+def test_what_is_changed_in_the_folder_meanwhile_is_seen(tmp_path, box):
+    """By the user between two actions, and by a tool in the middle of one: overlayfs would not notice by itself."""
+    folder = tmp_path / "work"
+    (folder / "sub").mkdir(parents=True)
+
+    def change(times: int) -> None:
+        replace(folder / "data.csv", f"new {times}")
+        replace(folder / "sub" / "deep.csv", f"deep {times}")
+        (folder / f"made {times}").write_text("")
+        (folder / "gone").unlink()
+
+    look = (
+        "def look(): return (open('data.csv').read(), open('sub/deep.csv').read(), os.path.exists('made 1'), "
+        "os.path.exists('made 2'), os.path.exists('gone'))"
+    )
+    (folder / "data.csv").write_text("old")
+    (folder / "sub" / "deep.csv").write_text("old")
+    (folder / "gone").write_text("")
+    executor = KernelExecutor(cwd=folder, box=box)
+    executor.send_tools({"change": change})
+    try:
+        assert run(executor, f"import os\n{look}\nlook()") == ("old", "old", False, False, True)
+        change(1)
+        assert run(executor, "look()") == ("new 1", "deep 1", True, False, False)
+        (folder / "gone").write_text("")
+        assert run(executor, "os.path.exists('gone')") is True
+        assert run(executor, "change(2)\nlook()") == ("new 2", "deep 2", True, True, False)
+        if box:
+            assert run(executor, "open('data.csv', 'w').write('the child\\'s')") == 11
+            replace(folder / "data.csv", "newest")
+            assert run(executor, "open('data.csv').read()") == "the child's"  # its own changes stay above
+    finally:
+        executor.cleanup()

@@ -144,11 +144,13 @@ class KernelClient:
     def execute(self, code: str, number: int, shown: int) -> str:
         """Run an action; gives the id of the request, for `receive`. Of its logs the model reads `shown` characters;
         longer ones the child keeps under this `number`."""
+        self._child.refresh()
         return self._send_code(code, silent=False, smol={"action": number, "shown": shown})
 
     def check(self, expressions: Sequence[str], answer: Any) -> str:
         """Try expressions in the child's namespace; `answer` is encoded, for a child that has none of its own. Gives
         the id of the request, for `receive`."""
+        self._child.refresh()
         return self._transport.send("shell", "smol_request", {"checks": list(expressions), "answer": answer})
 
     def _send_code(self, code: str, silent: bool, smol: Mapping[str, int] | None = None) -> str:
@@ -189,6 +191,8 @@ class KernelClient:
 
     def reply(self, number: int | None, outcome: dict[str, Any]) -> None:
         """Answer request `number` of the child (None: one that does not come from our own code there)."""
+        if "value" in outcome:
+            self._child.refresh()  # a tool may have written a file there
         value = outcome.get("value") if isinstance(outcome.get("value"), str) else ""
         content = {"value": value} if number is None else {"value": "", "smol": {**outcome, "id": number}}
         self._transport.send("stdin", "input_reply", content)

@@ -41,6 +41,10 @@ class Child(Protocol):
         """Called once the client is connected: what was needed for that alone may go."""
         ...
 
+    def refresh(self) -> None:
+        """Let it see the working folder as it is now, whatever it saw there before. By the thread that runs actions."""
+        ...
+
     def last_words(self) -> str:
         """The end of what the process wrote to its standard error before it was connected."""
         ...

@@ -1,7 +1,8 @@
 """Builds the box around a child kernel and starts it: `box` runs this file as a script, `python -I -S boot.py`.
 
 Its settings come as JSON on standard input (see `box`). Three processes come of it. The one that was started waits
-*outside* the box, so that the host has a child to wait for, and takes the box down when the host goes. The *first*
+*outside* the box, so that the host has a child to wait for, takes the box down when the host goes, and on the host's
+word has the overlay look anew. The *first*
 process inside is the box's pid 1: it builds the file system, gives up every right, and from then on only reaps. The
 *kernel* is its child, in a Python started afresh.
 
@@ -28,11 +29,11 @@ from typing import Any
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from smol_kernel.executors.launchers import boot_calls as calls
-    from smol_kernel.executors.launchers.boot_files import Root
+    from smol_kernel.executors.launchers.boot_files import Root, refresh
 else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import boot_calls as calls
-    from boot_files import Root
+    from boot_files import Root, refresh
 
 FAILED = 70
 """Exit status of a box that could not be built."""
@@ -86,13 +87,14 @@ def outside(settings: dict[str, Any], control: socket.socket) -> None:
     os.close(waiting)
     descriptor = os.pidfd_open(child)
     tell(control, {"first": True}, [descriptor])
-    control.close()
     os.write(holding, b".")
-    calls.keep_only({settings["life"], descriptor, holding})
+    calls.keep_only({settings["life"], descriptor, holding, control.fileno()})
     poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    poller.register(settings["life"], select.POLLIN)
-    poller.poll()
+    for each in (descriptor, settings["life"], control.fileno()):
+        poller.register(each, select.POLLIN)
+    while [control.fileno()] == [each for each, _ in poller.poll()] and control.recv(100):
+        refresh(settings)
+        control.send(b"refreshed")
     os.kill(child, signal.SIGKILL)
     os._exit(exit_code(os.waitpid(child, 0)[1]))
 

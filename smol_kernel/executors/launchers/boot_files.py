@@ -196,6 +196,18 @@ class Root:
                 os.symlink(target, self.top + path)
 
 
+def refresh(settings: dict[str, Any]) -> None:
+    """Have the overlays forget the names they know, as a remount does.
+
+    What is changed in the folders below them, by the user or a tool, they do not notice by themselves ("Changes to
+    underlying filesystems", https://docs.kernel.org/filesystems/overlayfs.html).
+    """
+    for path in filter(None, [settings["folder"], *(path for path, _ in settings["veiled"])]):
+        read_only = 0 if path == settings["folder"] else calls.RDONLY
+        with contextlib.suppress(OSError):
+            calls.mount(None, path, None, calls.REMOUNT | SAFE | read_only)
+
+
 def place(source: str, target: str) -> None:
     """Something for `source` to be mounted on."""
     if os.path.isdir(source):

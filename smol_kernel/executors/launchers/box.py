@@ -31,6 +31,8 @@ from smol_kernel.executors.launchers.view import CONNECTION_FILE, view
 
 BUILD_SECONDS = 30.0
 """How long the box may take to be built."""
+REFRESH_SECONDS = 1.0
+"""How long a box may take to forget what it knows of the working folder."""
 BOOT = str(Path(__file__).with_name("boot.py"))
 
 PRELUDE = """\
@@ -103,6 +105,8 @@ class BoxedChild:
         self._first: int | None = None
         """Descriptor of the box's first process, with which all others end."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        """To the process that waits outside the box."""
         self.descriptor: int | None = None
         self._folder = short_folder()
         try:
@@ -129,7 +133,7 @@ class BoxedChild:
         seen = view(python, cwd, self.settings, {**self.connection, "ip": "/run/k"})
         self.notices = seen.notices
         (self._folder / "root").mkdir()
-        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         life, self._life = os.pipe()
         self._open.append(self._life)
         self._stderr = os.memfd_create("stderr")
@@ -165,13 +169,10 @@ class BoxedChild:
         if self._cgroup is not None and not self._cgroup.add(self._process.pid):  # it still waits for its settings
             self._cgroup.close()
             self._cgroup = None
-        try:
-            assert self._process.stdin is not None
-            with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
-                pipe.write(json.dumps(plan).encode())
-            self._take(here, seen.overlay)
-        finally:
-            here.close()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
+            pipe.write(json.dumps(plan).encode())
+        self._take(self._control, seen.overlay)
         for listener in self._listeners:
             listener.close()
 
@@ -241,6 +242,19 @@ class BoxedChild:
         """Remove the folder: open sockets do without, and nobody else can connect any more."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def refresh(self) -> None:
+        """Have the overlay forget the names it knows: it does not notice what is changed in the folder below it."""
+        if self._control is None or self.upper is None:
+            return
+        try:
+            self._control.send(b"refresh")
+            if select.select([self._control], [], [], REFRESH_SECONDS)[0] and self._control.recv(100):
+                return
+        except OSError:
+            pass
+        self._control.close()  # the box has ended, or is stopped: no answer is to be taken for another
+        self._control = None
+
     def last_words(self) -> str:
         """The end of what the child wrote to its standard error while it started."""
         with contextlib.suppress(OSError):
@@ -278,6 +292,8 @@ class BoxedChild:
                 except subprocess.TimeoutExpired:
                     self._process.kill()
                     self._process.wait()
+            if self._control is not None:
+                self._control.close()
             if self._proxy is not None:
                 self._proxy.close()
             if self._cgroup is not None:

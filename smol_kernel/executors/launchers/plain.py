@@ -149,6 +149,9 @@ class PlainChild:
         """Remove the folder: open sockets do without, and nobody else can connect any more."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def refresh(self) -> None:
+        """Nothing to do: it sees the working folder itself."""
+
     def last_words(self) -> str:
         """The end of what the process wrote to its standard error while it started."""
         with contextlib.suppress(OSError):
