@@ -62,6 +62,9 @@ class Peer:
     def connected(self) -> None:
         pass
 
+    def refresh(self) -> None:
+        pass
+
     def ending(self) -> str:
         return ""
 
