@@ -19,6 +19,7 @@ _READABLE = (
     "/usr/share/zoneinfo",
     "/usr/lib",
     "/etc/localtime",
+    *([os.path.realpath(sys.pycache_prefix)] if sys.pycache_prefix else []),  # byte code kept in one place
     "/proc/self",
     "/usr/share/lib",
     "/dev/null",
