@@ -201,8 +201,12 @@ def test_what_is_changed_in_the_folder_meanwhile_is_seen(tmp_path, box):
     (folder / "data.csv").write_text("old")
     (folder / "sub" / "deep.csv").write_text("old")
     (folder / "gone").write_text("")
+    def change_and_fail() -> None:
+        replace(folder / "data.csv", "written by one that failed")
+        raise ValueError("too late")
+
     executor = KernelExecutor(cwd=folder, box=box)
-    executor.send_tools({"change": change})
+    executor.send_tools({"change": change, "change_and_fail": change_and_fail})
     try:
         assert run(executor, f"import os\n{look}\nlook()") == ("old", "old", False, False, True)
         change(1)
@@ -210,6 +214,8 @@ def test_what_is_changed_in_the_folder_meanwhile_is_seen(tmp_path, box):
         (folder / "gone").write_text("")
         assert run(executor, "os.path.exists('gone')") is True
         assert run(executor, "change(2)\nlook()") == ("new 2", "deep 2", True, True, False)
+        failing = "open('data.csv').read()\ntry: change_and_fail()\nexcept ValueError: pass\nopen('data.csv').read()"
+        assert run(executor, failing) == "written by one that failed"
         if box:
             assert run(executor, "open('data.csv', 'w').write('the child\\'s')") == 11
             replace(folder / "data.csv", "newest")

@@ -228,6 +228,7 @@ class Bridge:
             seconds=time.monotonic() - call.started,
         )
         if not self._stopped():
+            self._client.refresh()
             if error:
                 self._client.reply(
                     call.number, _failure([kind.__name__ for kind in type(error).__mro__], outcome.words)

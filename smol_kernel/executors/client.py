@@ -153,6 +153,10 @@ class KernelClient:
         self._child.refresh()
         return self._transport.send("shell", "smol_request", {"checks": list(expressions), "answer": answer})
 
+    def refresh(self) -> None:
+        """Let the child see the working folder as it is now: a tool may have written there. For before a reply."""
+        self._child.refresh()
+
     def _send_code(self, code: str, silent: bool, smol: Mapping[str, int] | None = None) -> str:
         content = {
             "code": code,
@@ -191,8 +195,6 @@ class KernelClient:
 
     def reply(self, number: int | None, outcome: dict[str, Any]) -> None:
         """Answer request `number` of the child (None: one that does not come from our own code there)."""
-        if "value" in outcome:
-            self._child.refresh()  # a tool may have written a file there
         value = outcome.get("value") if isinstance(outcome.get("value"), str) else ""
         content = {"value": value} if number is None else {"value": "", "smol": {**outcome, "id": number}}
         self._transport.send("stdin", "input_reply", content)
