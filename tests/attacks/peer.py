@@ -9,12 +9,17 @@ import json
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import zmq
 
+from smol_kernel.executors.action import Action
+from smol_kernel.executors.bridge import Bridge
 from smol_kernel.executors.client import KernelClient
+from smol_kernel.executors.observation import Observer
+from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.transports.zmq import ZmqTransport
 
 KEY = b"the key, which every child has"
@@ -76,6 +81,27 @@ class Peer:
 
     def close(self) -> None:
         pass
+
+    def action(self, tools: Mapping[str, Callable[..., Any]], ask_person: AskPerson | None) -> Action:
+        """An action of the host's that this child is to run."""
+        names = itertools.count()
+        return Action(
+            self.client,
+            lambda action: Bridge(
+                self.client,
+                tools,
+                ask_person=ask_person,
+                refuse=None,
+                next_id=lambda: f"c{next(names)}",
+                stopped=action.stopping,
+                standing=action.clock.stand,
+            ),
+            Observer(20_000),
+            number=1,
+            timeout=60,
+            grace=3,
+            stop_wanted=lambda: False,
+        )
 
     # what an enemy does
 

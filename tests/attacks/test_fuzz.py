@@ -27,8 +27,6 @@ from smol_kernel.errors import ChildDiedError, ExecutorError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned
 from smol_kernel.executors import client, lookup, outcome
 from smol_kernel.executors.action import Action
-from smol_kernel.executors.bridge import Bridge
-from smol_kernel.executors.observation import Observer
 from smol_kernel.executors.pictures import observed_images
 from smol_kernel.executors.transports import Message
 from smol_kernel.executors.values import MalformedValue, decode
@@ -280,29 +278,13 @@ FITTING: fuzz.Tools = {"plain": [1, "x"], "threaded": [[1, 2]], "flagged": [True
 
 def act(peer: Peer, send: Callable[[], str]) -> tuple[Action, list[Event]]:
     """One action: `send` gives the id of its request."""
-    names = iter(range(10**9))
-    action = Action(
-        peer.client,
-        lambda action: Bridge(
-            peer.client,
-            TOOLS,
-            ask_person=lambda prompt, password: "an answer",
-            refuse=None,
-            next_id=lambda: f"c{next(names)}",
-            stopped=action.stopping,
-            standing=action.clock.stand,
-        ),
-        Observer(20_000),
-        number=1,
-        timeout=60,
-        grace=3,
-        stop_wanted=lambda: False,
-    )
+    action = peer.action(TOOLS, lambda prompt, password: "an answer")
     return action, list(action.run(send))
 
 
 def test_actions(peers):
     asked = answered = 0
+    others = set(threading.enumerate())  # of tests before this one, in the same process
     for number, rng in cases("actions", 100):
         peer = peers.now
         messages = [fuzz.content(rng, FITTING) for _ in range(rng.choice((1, 5, 30)))]
@@ -338,7 +320,7 @@ def test_actions(peers):
         if action.died:
             peers.fresh()
         assert not wrong, (SEED, number, wrong)
-        assert threading.active_count() < 60
+        assert len(set(threading.enumerate()) - others) < 60
     assert answered <= asked
     assert ONLY or set(made) == set(TOOLS), made  # each was called in its right form, too
 

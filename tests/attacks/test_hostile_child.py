@@ -11,9 +11,6 @@ from peer import DONE, IDLE, Peer, message
 
 from smol_kernel.events import ToolCalled, ToolReturned
 from smol_kernel.executors import outcome
-from smol_kernel.executors.action import Action
-from smol_kernel.executors.bridge import Bridge
-from smol_kernel.executors.observation import Observer
 from smol_kernel.tools import Tool, tool
 
 MEBIBYTE = 1 << 20
@@ -69,7 +66,6 @@ def peer():
 def act(peer, *messages, ask_person=None, each=lambda event: None):
     """The events of an action whose child sends these, each (channel, type, content), the last two when the host has
     read the others. Its outcome last."""
-    names = iter(range(10**9))
 
     def send():
         peer.request = peer.client.execute("code", 1, 20_000)
@@ -77,23 +73,7 @@ def act(peer, *messages, ask_person=None, each=lambda event: None):
         peer.play(peer.request, whole[:-2], whole[-2:])
         return peer.request
 
-    action = Action(
-        peer.client,
-        lambda action: Bridge(
-            peer.client,
-            TOOLS,
-            ask_person=ask_person,
-            refuse=None,
-            next_id=lambda: f"c{next(names)}",
-            stopped=action.stopping,
-            standing=action.clock.stand,
-        ),
-        Observer(20_000),
-        number=1,
-        timeout=60,
-        grace=3,
-        stop_wanted=lambda: False,
-    )
+    action = peer.action(TOOLS, ask_person)
     events = []
     for event in action.run(send):
         events.append(event)
