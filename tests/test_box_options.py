@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 from IPython.core.completer import provisionalcompleter
-from IPython.core.interactiveshell import InteractiveShell
+from loaded_shell import loaded_shell
 from model_server import ModelServer, Text
 from no_namespaces import COMMAND, run_without_namespaces
 
@@ -40,13 +40,8 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def shell(monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    shell = InteractiveShell.instance()
-    shell.history_manager.enabled = False
-    shell.run_line_magic("load_ext", "smol_magic")
-    yield shell
-    shell.run_line_magic("unload_ext", "smol_magic")
-    shell.reset()
-    InteractiveShell.clear_instance()
+    with loaded_shell() as shell:
+        yield shell
 
 
 def code(source):

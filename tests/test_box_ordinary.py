@@ -201,6 +201,7 @@ def test_what_is_changed_in_the_folder_meanwhile_is_seen(tmp_path, box):
     (folder / "data.csv").write_text("old")
     (folder / "sub" / "deep.csv").write_text("old")
     (folder / "gone").write_text("")
+
     def change_and_fail() -> None:
         replace(folder / "data.csv", "written by one that failed")
         raise ValueError("too late")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
+from loaded_shell import loaded_shell
 
 from smol_kernel import ChatMessage, CodeAgent, ScriptedModel, ToolCallingAgent, tool
 from smol_kernel.journal import Journal
@@ -29,13 +29,8 @@ def shell(tmp_path, monkeypatch):
     monkeypatch.delenv("SMOL_MODEL", raising=False)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     monkeypatch.chdir(tmp_path)
-    shell = InteractiveShell.instance()
-    shell.history_manager.enabled = False
-    shell.run_line_magic("load_ext", "smol_magic")
-    yield shell
-    shell.run_line_magic("unload_ext", "smol_magic")
-    shell.reset()
-    InteractiveShell.clear_instance()
+    with loaded_shell() as shell:
+        yield shell
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import mistune
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
+from loaded_shell import loaded_shell
 from notebook_kernel import NotebookKernel
 
 from smol_kernel.events import FilesMade, FinalAnswer, RunFinished, RunStarted, from_dict
@@ -209,13 +209,8 @@ def test_a_cell_of_python_tells_what_it_made(kernel):
 @pytest.fixture
 def shell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    shell = InteractiveShell.instance()
-    shell.history_manager.enabled = False
-    shell.run_line_magic("load_ext", "smol_magic")
-    yield shell
-    shell.run_line_magic("unload_ext", "smol_magic")
-    shell.reset()
-    InteractiveShell.clear_instance()
+    with loaded_shell() as shell:
+        yield shell
 
 
 @pytest.mark.parametrize("line", ["%agent files keep", "%agent files save --all", "%agent files save"])

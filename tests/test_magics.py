@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
+from loaded_shell import loaded_shell
 
 from smol_kernel import AgentRecipe, CodeAgent, ScriptedModel, tool
 from smol_kernel.journal import Journal
@@ -22,13 +23,8 @@ def shell(tmp_path, monkeypatch):
     monkeypatch.delenv("SMOL_MODEL", raising=False)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     monkeypatch.chdir(tmp_path)
-    shell = InteractiveShell.instance()
-    shell.history_manager.enabled = False
-    shell.run_line_magic("load_ext", "smol_magic")
-    yield shell
-    shell.run_line_magic("unload_ext", "smol_magic")
-    shell.reset()
-    InteractiveShell.clear_instance()
+    with loaded_shell() as shell:
+        yield shell
 
 
 def error_of(shell: InteractiveShell, cell: str) -> BaseException | None:
