@@ -265,7 +265,11 @@ class Judge:
 
         model = ScriptedModel([f"<code>\n{code}\n</code>", "<code>\nfinal_answer('done')\n</code>"])
         agent = CodeAgent(
-            tools=[], model=model, verbosity_level=-1, executor_kwargs={"box": True, "cwd": self.world.work}
+            tools=[],
+            model=model,
+            verbosity_level=-1,
+            executor_kwargs={"box": True, "cwd": self.world.work},
+            journal=self.world.top / "journal.sqlite",
         )
         try:
             answer = agent.run("Go on.")

@@ -48,7 +48,8 @@ def run(user: str, kind: str, ids: list[str]) -> list[dict]:
     if user != "root" and ROOT:
         shown = {sys.prefix, sys.base_prefix, str(here), str(project)}
         command = [sys.executable, str(here / "ordinary_user.py"), *sorted(shown), "--", *command]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SMOL_", "PYTEST_", "TMPDIR"))}
+    own = ("SMOL_", "PYTEST_", "TMPDIR", "JUPYTER_", "IPYTHONDIR")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     environment = {**kept, world.ENV: world.secret(), "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL

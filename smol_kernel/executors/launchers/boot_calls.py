@@ -47,6 +47,11 @@ def unshare(namespaces: int) -> None:
     _check(_libc.unshare(namespaces))
 
 
+def join(namespace: int, kind: int) -> None:
+    """Enter a namespace that is there already, by its descriptor."""
+    _check(_libc.setns(namespace, kind))
+
+
 def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
     """Mount; None where mount(2) takes a null pointer."""
     words = [each and os.fsencode(each) for each in (source, target, kind)]
