@@ -38,6 +38,8 @@ else:
 FAILED = 70
 """Exit status of a box that could not be built."""
 HOST_NAME = b"box"
+HOLD = "import os; print(os.getpid(), flush=True); os.read(0, 1)"
+"""A program that tells its process id, and waits."""
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
 
 _stage = ["start"]
@@ -63,7 +65,7 @@ def tell_failure(control: socket.socket, error: BaseException) -> None:
 def outside(settings: dict[str, Any], control: socket.socket) -> None:
     """Make the namespaces and the first process; wait for its end, or for the host's."""
     user, group = os.getuid(), os.getgid()
-    owner = None
+    owner, by = None, "nobody"
     os.umask(0o022)
     end_with_host(settings["life"])
     with contextlib.suppress(OSError):
@@ -72,8 +74,7 @@ def outside(settings: dict[str, Any], control: socket.socket) -> None:
         owner = unused_user(ranges)
     else:  # or as root of a user namespace that has no other user
         begin("user namespace")
-        calls.unshare(calls.NEWUSER)
-        calls.map_user(settings["ids"], user, group)
+        by = enter_user_namespace(settings, user, group)
     begin("namespaces")
     network = 0 if settings["network"] == "full" else calls.NEWNET
     calls.unshare(calls.NEWNS | calls.NEWPID | calls.NEWIPC | calls.NEWUTS | network)
@@ -86,7 +87,7 @@ def outside(settings: dict[str, Any], control: socket.socket) -> None:
         first(settings, control, owner, waiting)
     os.close(waiting)
     descriptor = os.pidfd_open(child)
-    tell(control, {"first": True}, [descriptor])
+    tell(control, {"first": True, "user namespace by": by}, [descriptor])
     os.write(holding, b".")
     calls.keep_only({settings["life"], descriptor, holding, control.fileno()})
     poller = select.poll()
@@ -97,6 +98,52 @@ def outside(settings: dict[str, Any], control: socket.socket) -> None:
         control.send(b"refreshed")
     os.kill(child, signal.SIGKILL)
     os._exit(exit_code(os.waitpid(child, 0)[1]))
+
+
+def enter_user_namespace(settings: dict[str, Any], user: int, group: int) -> str:
+    """Be the only user of a fresh user namespace, with all rights in it; says who made it.
+
+    Where bubblewrap is installed it is asked first: some systems let it make one, and Python not (AppArmor's
+    restriction of unprivileged user namespaces, for one).
+    """
+    if settings["bubblewrap"]:
+        with contextlib.suppress(OSError, ValueError):
+            join_one_of_bubblewrap(settings["bubblewrap"], settings["ids"], user, group)
+            return "bubblewrap"
+    calls.unshare(calls.NEWUSER)
+    calls.map_user(settings["ids"], user, group)
+    return "unshare"
+
+
+def join_one_of_bubblewrap(program: str, ids: list[int], user: int, group: int) -> None:
+    """Have bubblewrap, see bwrap(1), make a user namespace; enter it, see setns(2); let bubblewrap end.
+
+    Raises OSError or ValueError, and has changed nothing then, if it makes none or another one than was asked for.
+    """
+    words = [program, "--unshare-user", "--uid", str(ids[0]), "--gid", str(ids[1]), "--dev-bind", "/", "/", "--"]
+    words += [sys.executable, "-I", "-S", "-c", HOLD]
+    waiting, holding = os.pipe()
+    answer, answering = os.pipe()
+    null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+    actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate((waiting, answering, null))]
+    maker = None
+    try:
+        maker = os.posix_spawn(program, words, {}, file_actions=actions)
+        for each in (waiting, answering, null):
+            os.close(each)
+        holder = int(os.read(answer, 20))
+        for kind, there, here in (("uid", ids[0], user), ("gid", ids[1], group)):
+            with open(f"/proc/{holder}/{kind}_map") as lines:
+                if lines.read().split() != [str(there), str(here), "1"]:
+                    raise ValueError(f"{kind} is mapped in another way")
+        namespace = os.open(f"/proc/{holder}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        calls.join(namespace, calls.NEWUSER)
+        os.close(namespace)
+    finally:
+        os.close(holding)
+        os.close(answer)
+        if maker is not None:
+            os.waitpid(maker, 0)
 
 
 def first(settings: dict[str, Any], control: socket.socket, owner: int | None, waiting: int) -> None:

@@ -65,8 +65,8 @@ file system leads to them. There is no debugger, whose socket dials the shell's,
 
 REMEDIES = {
     "user namespace": "This system lets ordinary users make no user namespaces. On Ubuntu 23.10 and later: "
-    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for this Python with "
-    "`userns,`. On Debian: sudo sysctl -w kernel.unprivileged_userns_clone=1. Elsewhere: "
+    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns,` for this Python "
+    "or for an installed bubblewrap. On Debian: sudo sysctl -w kernel.unprivileged_userns_clone=1. Elsewhere: "
     "sudo sysctl -w user.max_user_namespaces=10000",
     "namespaces": "In a container, its runtime has to allow namespaces: for Docker --security-opt seccomp=unconfined "
     "--security-opt apparmor=unconfined --cap-add SYS_ADMIN, or run as an ordinary user under rootless Podman",
@@ -98,6 +98,8 @@ class BoxedChild:
         self._listeners: list[socket.socket] = []
         self.upper: int | None = None
         """Descriptor of the folder that holds what the child wrote in the working folder; None without one."""
+        self.user_namespace_by = ""
+        """Who made it: "bubblewrap", "unshare", or "nobody" where the box was built by root."""
         self.notices: list[str] = []
         """What the user should know of this box."""
         self._proxy: Any = None
@@ -146,6 +148,7 @@ class BoxedChild:
             "life": life,
             "stderr": self._stderr,
             "sockets": sockets,
+            "bubblewrap": shutil.which("bwrap"),
             "argv": [python, "-c", PRELUDE, json.dumps(sockets), "-f", CONNECTION_FILE, *OPTIONS],
         }
         try:
@@ -185,6 +188,7 @@ class BoxedChild:
             self._open += descriptors
             if "first" in message:
                 self._first = descriptors[0]
+                self.user_namespace_by = str(message["user namespace by"])
             elif message.get("ready"):
                 if overlay:
                     self.upper = descriptors.pop(0)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import sys
 import textwrap
 from importlib.metadata import PackageNotFoundError, version
@@ -95,6 +96,7 @@ def system() -> dict[str, Any]:
             "for ordinary users": _number("/proc/sys/kernel/unprivileged_userns_clone"),
             "restricted by AppArmor": _number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
         },
+        "bubblewrap": shutil.which("bwrap"),
         "overlayfs": "overlay" in _read("/proc/filesystems").split(),
         "seccomp": _read("/proc/sys/kernel/seccomp/actions_avail").split(),
         "control group": control_group(),
@@ -144,10 +146,14 @@ def _facts(facts: dict[str, Any]) -> list[str]:
     missing = [name for name, found in facts["packages"].items() if not found]
     group_words = "delegated" if group["delegated"] else "not delegated" if group["v2"] else "no cgroup v2 here"
     model = facts["model"][MODEL_VARIABLE]
+    bubblewrap = "not installed, and not needed where Python may make user namespaces"
+    if facts["bubblewrap"]:
+        bubblewrap = f"{facts['bubblewrap']}, which makes the user namespace, unless for root"
     return [
         f"· Python {python['version']}, {python['executable']}",
         f"· {facts['kernel']}" + (f", user {facts['user']['id']}" if facts["user"] else ""),
         *(f"{_mark(good)} {words}" for good, words in (linux if sys.platform == "linux" else [])),
+        *([f"· bubblewrap: {bubblewrap}"] if sys.platform == "linux" else []),
         *([f"· control group for all processes together: {group_words}"] if sys.platform == "linux" else []),
         f"· {', '.join(packages)}" + (f"; not installed: {', '.join(missing)}" if missing else ""),
         f"{_mark(journal['writable'])} journal: {journal['path']}" + ("" if journal["writable"] else ": not writable"),
