@@ -65,8 +65,8 @@ file system leads to them. There is no debugger, whose socket dials the shell's,
 
 REMEDIES = {
     "user namespace": "This system lets ordinary users make no user namespaces. On Ubuntu 23.10 and later: "
-    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns,` for this Python "
-    "or for an installed bubblewrap. On Debian: sudo sysctl -w kernel.unprivileged_userns_clone=1. Elsewhere: "
+    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns,` for this "
+    "Python or for an installed bubblewrap. On Debian: sudo sysctl -w kernel.unprivileged_userns_clone=1. Elsewhere: "
     "sudo sysctl -w user.max_user_namespaces=10000",
     "namespaces": "In a container, its runtime has to allow namespaces: for Docker --security-opt seccomp=unconfined "
     "--security-opt apparmor=unconfined --cap-add SYS_ADMIN, or run as an ordinary user under rootless Podman",
