@@ -42,7 +42,7 @@ CREATE INDEX runs_by_start ON runs (started);
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One line of the list of runs. Times are in seconds since the epoch."""
+    """One line of the list of runs. Times are in seconds since the epoch; `isolation` as in RunStarted."""
 
     run: str
     parent: str | None
@@ -60,6 +60,7 @@ class RunSummary:
     origin: dict[str, Any] = field(default_factory=dict)
     offered: bool = False
     """True: its account has been shown to the person, or offered."""
+    isolation: str = ""
 
 
 def default_path() -> Path:
@@ -171,7 +172,8 @@ class Journal:
 
     def _summaries(self, where: str, value: str | None, *, limit: int) -> list[RunSummary]:
         query = f"""SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
-            origin, offered FROM runs WHERE {where} ORDER BY started DESC, rowid DESC LIMIT ?2"""
+            origin, offered, (SELECT json_extract(body, '$.isolation') FROM events WHERE events.run = runs.run
+            ORDER BY id LIMIT 1) FROM runs WHERE {where} ORDER BY started DESC, rowid DESC LIMIT ?2"""
         with self._connection() as db:
             return [_summary(row) for row in db.execute(query, (value, limit))]
 
@@ -317,13 +319,11 @@ def _summarise(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _summary(row: tuple[Any, ...]) -> RunSummary:
-    run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer, origin, offered = row
+    *first, scripted, state, process, started, finished, steps, answer, origin, offered, isolation = row
     if state is None:
         state = "running" if process and process == _process(int(process.split(" ")[0])) else "unfinished"
-    return RunSummary(
-        run, parent, task, agent, model, bool(scripted), state, started, finished, steps, answer, json.loads(origin),
-        bool(offered),
-    )  # fmt: skip
+    rest = (state, started, finished, steps, answer, json.loads(origin), bool(offered), isolation or "")
+    return RunSummary(*first, bool(scripted), *rest)
 
 
 def _process(pid: int) -> str:

@@ -244,12 +244,14 @@ class SmolMagic(Magics):
         display(data, metadata=metadata, raw=True)  # times and cost are not part of it: `%agent` tells them
 
     def _runs(self, *words: str) -> None:
+        from smol_kernel.render.plain import one_line
+
         runs = self.session.journal.runs(limit=20, search=" ".join(words) or None)
         if not runs:
             print("No runs in the journal yet." if not words else f"No run with {' '.join(words)!r} in it.")
         for run in runs:
-            task = " ".join(run.task.split())
-            print(f"{run.run}  {run.state:<15}  {run.model:<24}  {task[:60]}")
+            boxed = "not isolated  " if run.isolation == "none" else ""
+            print(f"{run.run}  {run.state:<15}  {one_line(run.model):<24}  {boxed}{one_line(run.task, 60)}")
 
     def _export(self, file: str, run: str = "") -> None:
         from smol_kernel.runs.notebook import write_notebook

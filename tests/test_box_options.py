@@ -103,6 +103,14 @@ def test_a_limit_of_the_box_is_set(here):
     assert (here / "a.json").read_text().strip() == "100"
 
 
+def test_a_run_without_a_box_is_marked_in_the_list_of_runs(here, capsys):
+    for options, unboxed in ([], False), (["--box", "off"], True):
+        assert smol_run(*options) == 0
+        capsys.readouterr()
+        assert main(["runs", "-n", "1"]) == 0
+        assert ("not isolated" in capsys.readouterr().out) is unboxed
+
+
 def test_a_run_without_a_box_is_marked_in_its_notebook(here, capsys):
     for options, unboxed in ([], False), (["--box", "off"], True):
         assert smol_run(*options) == 0

@@ -294,6 +294,15 @@ def test_help_is_printed_and_nothing_is_run(shell, capsys):
     assert not Journal().runs()
 
 
+def test_a_run_without_a_box_is_marked_in_the_list(shell, capsys):
+    for options in ("", " --box off"):
+        shell.user_ns["m"] = ScriptedModel([ADDS])
+        assert error_of(shell, f"%%agent --model m{options}\nadd one and one") is None
+    capsys.readouterr()
+    assert error_of(shell, "%agent runs") is None
+    assert [("not isolated" in line) for line in capsys.readouterr().out.splitlines()] == [True, False]
+
+
 def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):
     import nbformat
 
@@ -303,7 +312,8 @@ def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):
     assert error_of(shell, "%agent runs") is None
     listed = capsys.readouterr().out
     run = Journal().find("last").run
-    assert run in listed and "add one and one" in listed
+    assert run in listed and "add one and one" in listed and "not isolated" not in listed
+    assert error_of(shell, f"%agent show {run}") is None
     assert error_of(shell, f"%agent show {run[:5]}") is None
     shown = capsys.readouterr().out
     assert "add one and one" in shown

@@ -80,4 +80,5 @@ def _line(run: RunSummary) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
     task, model = one_line(run.task, _TASK_LENGTH), one_line(model_label(run.model, run.scripted))
     steps = counted(run.steps, "step")
-    return f"{run.run[:_ID_LENGTH]:{_ID_LENGTH}}  {when}  {run.state:11}  {steps:>8}  {model}  {task}"
+    boxed = "  not isolated" if run.isolation == "none" else ""
+    return f"{run.run[:_ID_LENGTH]:{_ID_LENGTH}}  {when}  {run.state:11}  {steps:>8}  {model}{boxed}  {task}"
