@@ -322,8 +322,8 @@ def _summary(row: tuple[Any, ...]) -> RunSummary:
     *first, scripted, state, process, started, finished, steps, answer, origin, offered, isolation = row
     if state is None:
         state = "running" if process and process == _process(int(process.split(" ")[0])) else "unfinished"
-    rest = (state, started, finished, steps, answer, json.loads(origin), bool(offered), isolation or "")
-    return RunSummary(*first, bool(scripted), *rest)
+    kept: list[Any] = [*first, bool(scripted), state, started, finished, steps, answer, json.loads(origin)]
+    return RunSummary(*kept, offered=bool(offered), isolation=isolation or "")
 
 
 def _process(pid: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -223,3 +224,62 @@ def test_what_is_changed_in_the_folder_meanwhile_is_seen(tmp_path, box):
             assert run(executor, "open('data.csv').read()") == "the child's"  # its own changes stay above
     finally:
         executor.cleanup()
+
+
+@pytest.fixture
+def looking(tmp_path):
+    """A boxed child that has looked through its folder, in which there are an open one and one that is hidden."""
+    folder = tmp_path / "work"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "table.csv").touch()
+    (folder / ".hidden").mkdir()
+    executor = KernelExecutor(60, cwd=folder, box=True)
+    executor.send_tools({"leave_key": lambda: (folder / "id_rsa").write_text("secret")})
+    seen = "sorted(os.path.join(base, name) for base, _, names in os.walk('.') for name in names)"
+    run(executor, f"import os\ndef seen(): return {seen}\nseen()")
+    yield folder, executor
+    executor.cleanup()
+
+
+def test_what_is_to_be_hidden_is_so_when_it_came_later(looking):
+    folder, executor = looking
+    (folder / "new" / "deep").mkdir(parents=True)
+    names = [".env", "sub/key.pem", "new/.netrc", "new/deep/credentials.json", ".hidden/more", "secrets/plain.txt"]
+    (folder / "secrets").mkdir()
+    for name in [*names, "seen.csv", "new/deep/seen.csv"]:
+        (folder / name).write_text("secret")
+    ordinary = ["./new/deep/seen.csv", "./seen.csv", "./sub/table.csv"]
+    assert run(executor, "seen()") == ordinary
+    assert run(executor, f"[name for name in {names} if os.path.exists(name)]") == []
+    assert run(executor, "leave_key()\nseen()") == ordinary
+    (folder / "hidden").mkdir()
+    (folder / "hidden" / ".env").write_text("secret")  # in a folder that has become another kind of thing
+    (folder / ".env").unlink()
+    (folder / ".env").mkdir()
+    (folder / ".env" / "id_rsa").write_text("secret")
+    assert run(executor, "seen()") == ordinary
+
+
+def test_what_is_to_be_hidden_in_a_folder_that_the_child_is_in_is_empty(looking):
+    """Such a folder keeps its names for the child; what they name is covered."""
+    folder, executor = looking
+    assert run(executor, "os.chdir('sub')\nheld = os.open('.', os.O_RDONLY)\nos.listdir(held)") == ["table.csv"]
+    (folder / "sub" / ".env").write_text("secret")
+    (folder / "sub" / "secrets").mkdir()
+    (folder / "sub" / "secrets" / "plain.txt").write_text("secret")
+    (folder / "sub" / "table.csv").write_text("new")
+    assert run(executor, "[open('.env').read(), os.listdir('secrets'), open('table.csv').read()]") == ["", [], "new"]
+    assert run(executor, "os.read(os.open('.env', os.O_RDONLY, dir_fd=held), 100)") == b""
+
+
+def test_a_child_from_which_nothing_can_be_hidden_any_more_is_ended(looking):
+    """It has used up all the names of its file system, which the layer that hides needs as well."""
+    folder, executor = looking
+    forever = "for n in range(10**6): os.symlink('x', f'/tmp/{n}')"
+    fill = f"try:\n    {forever}\nexcept OSError as error:\n    why = error.errno\nwhy"
+    assert run(executor, fill) == errno.ENOSPC
+    (folder / ".env").write_text("secret")
+    events = list(executor.run("open('.env').read()"))
+    assert events[-1].status == "died" and "secret" not in str(events)
+    assert "could not be hidden from it: No space left on device" in events[-1].error
+    assert run(executor, "import os\nos.path.exists('.env')") is False

@@ -93,9 +93,8 @@ def outside(settings: dict[str, Any], control: socket.socket) -> None:
     poller = select.poll()
     for each in (descriptor, settings["life"], control.fileno()):
         poller.register(each, select.POLLIN)
-    while [control.fileno()] == [each for each, _ in poller.poll()] and control.recv(100):
-        refresh(settings)
-        control.send(b"refreshed")
+    while [control.fileno()] == [each for each, _ in poller.poll()] and (names := control.recv(1 << 18)):
+        control.send(b"refreshed" if refresh(settings, json.loads(names)) else b"failed")
     os.kill(child, signal.SIGKILL)
     os._exit(exit_code(os.waitpid(child, 0)[1]))
 
@@ -153,8 +152,7 @@ def first(settings: dict[str, Any], control: socket.socket, owner: int | None, w
         os.read(waiting, 1)
         os.setsid()
         root = Root(settings, owner, begin)
-        made = root.build()
-        descriptors = [] if made is None else [made]
+        descriptors = root.build()
         begin("host name")
         calls.set_host_name(HOST_NAME)
         if settings["network"] != "full":

@@ -49,10 +49,10 @@ class Root:
         self.overlays = 0
         self.users: int | None = None
 
-    def build(self) -> int | None:
-        """Mount everything, the less deep before the deeper; gives the descriptor of the folder in which the files
-        gather that the child makes in its working folder, None without one."""
-        settings, made = self.settings, None
+    def build(self) -> list[int]:
+        """Mount everything, the less deep before the deeper; gives descriptors of the two layers that the host goes on
+        with, none without a working folder: what the child makes there, and what it does not see of it."""
+        settings, kept = self.settings, list[int]()
         self.begin("mounts: private")
         calls.mount(None, "/", None, calls.REC | calls.PRIVATE)
         self.begin("mounts: root")
@@ -81,7 +81,7 @@ class Root:
             elif kind == "veiled":
                 self.overlay(path, target, what, writable=False)
             else:
-                made = self.overlay(path, target, what, writable=True)
+                kept = self.overlay(path, target, what, writable=True)
         self.begin("mounts: small files")
         self.small_files()
         self.begin("mounts: /proc")
@@ -89,7 +89,7 @@ class Root:
         self.begin("mounts: scratch")
         calls.unmount(self.scratch)
         os.rmdir(self.scratch)
-        return made
+        return kept
 
     def enter(self) -> None:
         """Make it the root: the host's file system is gone."""
@@ -114,11 +114,11 @@ class Root:
             with contextlib.suppress(OSError):  # not every file system can; then it is as it is
                 calls.mount_mapped(source, target, self.users)
 
-    def overlay(self, path: str, target: str, masks: list[str], writable: bool) -> int | None:
+    def overlay(self, path: str, target: str, masks: list[str], writable: bool) -> list[int]:
         """A folder of the host's less what is masked; if `writable`, with the child's own writing above it.
 
-        Gives a descriptor of the folder where that gathers. The layers are named by descriptor: a path may hold the
-        commas and colons that mean something else to overlayfs.
+        Gives descriptors of the layer where that gathers and of the one that masks. The layers are named by descriptor:
+        a path may hold the commas and colons that mean something else to overlayfs.
         """
         self.overlays += 1
         lower = f"{self.scratch}/lower{self.overlays}"
@@ -128,20 +128,19 @@ class Root:
         mask = self.own(f"mask{self.overlays}", mode)
         for name in masks:
             self.mask(lower, mask, name)
+        kept = list[int]()
         layers = [os.open(each, os.O_PATH | os.O_DIRECTORY) for each in (mask, lower)]
         options = "lowerdir=/proc/self/fd/{}:/proc/self/fd/{}"
         if writable:
             upper, work = self.own(f"upper{self.overlays}", mode), self.own(f"work{self.overlays}")
             layers += [os.open(each, os.O_PATH | os.O_DIRECTORY) for each in (upper, work)]
             options += ",upperdir=/proc/self/fd/{},workdir=/proc/self/fd/{}"
-            made = os.open(upper, os.O_RDONLY | os.O_DIRECTORY)
-        else:
-            made = None
+            kept = [os.open(each, os.O_RDONLY | os.O_DIRECTORY) for each in (upper, mask)]
         options = options.format(*layers) + ",redirect_dir=nofollow" + ("" if whole_system() else ",userxattr")
         calls.mount("overlay", folder(target), "overlay", SAFE | (0 if writable else calls.RDONLY), options)
         for layer in layers:
             os.close(layer)
-        return made
+        return kept
 
     def mask(self, lower: str, mask: str, name: str) -> None:
         """Let `name` not be there: overlayfs' whiteout, in folders with the rights of those below."""
@@ -196,8 +195,9 @@ class Root:
                 os.symlink(target, self.top + path)
 
 
-def refresh(settings: dict[str, Any]) -> None:
-    """Have the overlays forget the names they know, as a remount does.
+def refresh(settings: dict[str, Any], hidden: list[str]) -> bool:
+    """Have the overlays forget the names they know, as a remount does. Gives whether what has just been `hidden`, paths
+    below the working folder, is.
 
     What is changed in the folders below them, by the user or a tool, they do not notice by themselves ("Changes to
     underlying filesystems", https://docs.kernel.org/filesystems/overlayfs.html).
@@ -206,6 +206,22 @@ def refresh(settings: dict[str, Any]) -> None:
         read_only = 0 if path == settings["folder"] else calls.RDONLY
         with contextlib.suppress(OSError):
             calls.mount(None, path, None, calls.REMOUNT | SAFE | read_only)
+    try:
+        for name in hidden:
+            cover(f"{settings['folder']}/{name}")
+    except OSError:
+        return False
+    return True
+
+
+def cover(path: str) -> None:
+    """Put something empty over what is still seen: a folder that somebody is in, or holds open, keeps what it had."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        kind = os.lstat(path).st_mode
+        if stat.S_ISDIR(kind):
+            calls.mount("tmpfs", path, "tmpfs", SAFE | calls.RDONLY, "mode=0555,size=4k,nr_inodes=1")
+        elif not stat.S_ISLNK(kind):  # what a link leads to is judged by its own name
+            calls.mount("/dev/null", path, None, calls.BIND)
 
 
 def place(source: str, target: str) -> None:

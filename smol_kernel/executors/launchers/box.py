@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -25,6 +26,7 @@ from typing import Any
 from smol_kernel.errors import BoxUnavailableError, ConfigError, ExecutorError
 from smol_kernel.executors.launchers.cgroup import Cgroup, delegated
 from smol_kernel.executors.launchers.hints import hint_of_death
+from smol_kernel.executors.launchers.mask_layer import MaskLayer
 from smol_kernel.executors.launchers.plain import CHANNELS, OPTIONS, ending, pid_descriptor, short_folder
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
 from smol_kernel.executors.launchers.view import CONNECTION_FILE, view
@@ -33,6 +35,8 @@ BUILD_SECONDS = 30.0
 """How long the box may take to be built."""
 REFRESH_SECONDS = 1.0
 """How long a box may take to forget what it knows of the working folder."""
+HIDDEN_AT_ONCE = 50
+"""Paths, of 4 KiB at most, that one message tells."""
 BOOT = str(Path(__file__).with_name("boot.py"))
 
 PRELUDE = """\
@@ -102,6 +106,8 @@ class BoxedChild:
         """Who made it: "bubblewrap", "unshare", or "nobody" where the box was built by root."""
         self.notices: list[str] = []
         """What the user should know of this box."""
+        self._masks: MaskLayer | None = None
+        self._ended_for = ""
         self._proxy: Any = None
         self._cgroup: Cgroup | None = None
         self._first: int | None = None
@@ -175,12 +181,15 @@ class BoxedChild:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
             pipe.write(json.dumps(plan).encode())
-        self._take(self._control, seen.overlay)
+        mask = self._take(self._control, seen.overlay)
+        if mask is not None:
+            self._masks = MaskLayer(mask, seen.plan["folder"], seen.skip, seen.plan["masks"])
         for listener in self._listeners:
             listener.close()
 
-    def _take(self, control: socket.socket, overlay: bool) -> None:
-        """Read what the boot process sends until the box stands."""
+    def _take(self, control: socket.socket, overlay: bool) -> int | None:
+        """Read what the boot process sends until the box stands; gives the descriptor of the layer that masks."""
+        mask = None
         while True:
             if not select.select([control], [], [], BUILD_SECONDS)[0]:
                 raise BoxUnavailableError(f"the box was not built within {BUILD_SECONDS:.0f} s; {OPT_OUT}")
@@ -191,10 +200,10 @@ class BoxedChild:
                 self.user_namespace_by = str(message["user namespace by"])
             elif message.get("ready"):
                 if overlay:
-                    self.upper = descriptors.pop(0)
+                    self.upper, mask = descriptors.pop(0), descriptors.pop(0)
                 if descriptors:
                     self._answer_hosts(descriptors[0])
-                return
+                return mask
             else:
                 raise BoxUnavailableError(self._why(message))
 
@@ -239,7 +248,7 @@ class BoxedChild:
                 return ""  # it has closed its sockets, and runs on
             full = self._cgroup is not None and self._cgroup.oom_killed()
         how = f" ({ending(128 - code if code > 128 else code)})"
-        why = hint_of_death(code, self.settings, full)
+        why = self._ended_for or hint_of_death(code, self.settings, full)
         return f"{how}. {why.rstrip('.')}" if why else how
 
     def connected(self) -> None:
@@ -247,17 +256,32 @@ class BoxedChild:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def refresh(self) -> None:
-        """Have the overlay forget the names it knows: it does not notice what is changed in the folder below it."""
-        if self._control is None or self.upper is None:
+        """Have the overlay forget the names it knows: it does not notice what is changed in the folder below it. What
+        is to be hidden and was not yet is; the box is ended if that fails."""
+        if self._masks is None:
             return
         try:
-            self._control.send(b"refresh")
-            if select.select([self._control], [], [], REFRESH_SECONDS)[0] and self._control.recv(100):
-                return
-        except OSError:
-            pass
+            hidden = self._masks.renew()
+            for start in range(0, max(1, len(hidden)), HIDDEN_AT_ONCE):
+                done = self._refreshed(hidden[start : start + HIDDEN_AT_ONCE])
+                if hidden and not done:
+                    raise OSError(errno.EBUSY, "the box does not answer, or could not cover it")
+        except OSError as error:
+            if self.alive():
+                self._ended_for = f"A file that it must not see could not be hidden from it: {error.strerror}"
+                self.kill()
+
+    def _refreshed(self, hidden: list[str]) -> bool:
+        """Ask the process outside the box; whether it answers in time that it was done."""
+        if self._control is None:
+            return False
+        with contextlib.suppress(ConnectionError):
+            self._control.send(json.dumps(hidden).encode())
+            if select.select([self._control], [], [], REFRESH_SECONDS)[0] and (answer := self._control.recv(100)):
+                return answer == b"refreshed"
         self._control.close()  # the box has ended, or is stopped: no answer is to be taken for another
         self._control = None
+        return False
 
     def last_words(self) -> str:
         """The end of what the child wrote to its standard error while it started."""
@@ -304,7 +328,7 @@ class BoxedChild:
                 self._cgroup.close()
             for descriptor in self._open:
                 os.close(descriptor)
-            self._open, self.upper = [], None
+            self._open, self.upper, self._masks = [], None, None
             if self.descriptor is not None:
                 os.close(self.descriptor)
             for listener in self._listeners:

@@ -67,6 +67,8 @@ class View:
     plan: dict[str, Any]
     overlay: bool
     """Whether the working folder is there, with an overlay for what the child writes."""
+    skip: list[str]
+    """Paths that are seen in any case, also below the working folder."""
     notices: list[str] = field(default_factory=list)
 
 
@@ -125,7 +127,7 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
         "ids": ids,
         "env": environment,
     }
-    return View(plan, shown is not None, notices)
+    return View(plan, shown is not None, skip, notices)
 
 
 def _binds(facts: dict[str, Any], settings: BoxSettings, home: str, cwd: str) -> list[tuple[str, str]]:
