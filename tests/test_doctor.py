@@ -57,7 +57,15 @@ def test_it_explains_a_box_that_stands(capsys, monkeypatch, tmp_path):
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
     told = ["✓ the agent's code can be boxed here", "✓ reads no file of your home", "✓ has no shell", "GiB"]
-    for words in (*told, "faults of the kernel", sys.executable, "ipykernel", f"✓ journal: {tmp_path}", "openai/some"):
+    for words in (
+        *told,
+        "faults of the kernel",
+        "bubblewrap: ",
+        sys.executable,
+        "ipykernel",
+        f"✓ journal: {tmp_path}",
+        "openai/some",
+    ):
         assert words in shown
     assert "✗" not in shown.partition("This system")[0]
     assert not (tmp_path / "there").exists(), "it makes nothing"
