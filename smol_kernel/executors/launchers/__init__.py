@@ -42,7 +42,8 @@ class Child(Protocol):
         ...
 
     def refresh(self) -> None:
-        """Let it see the working folder as it is now, whatever it saw there before. By the thread that runs actions."""
+        """Let it see the working folder as it is now, whatever it saw there before, less what is to be hidden. By the
+        thread that runs actions."""
         ...
 
     def last_words(self) -> str:

@@ -35,8 +35,8 @@ BUILD_SECONDS = 30.0
 """How long the box may take to be built."""
 REFRESH_SECONDS = 1.0
 """How long a box may take to forget what it knows of the working folder."""
-HIDDEN_AT_ONCE = 50
-"""Paths, of 4 KiB at most, that one message tells."""
+HIDDEN_AT_ONCE = 8
+"""Paths that one message tells: of 4 KiB each, and 24 as JSON at worst, where a message holds 200."""
 BOOT = str(Path(__file__).with_name("boot.py"))
 
 PRELUDE = """\
