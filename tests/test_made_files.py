@@ -294,13 +294,14 @@ def test_what_is_replaced_while_it_is_read_leads_nowhere(upper, layer, tmp_path)
         (secret / name).write_text(SECRET)
     ended = threading.Event()
 
+    (upper / "l").symlink_to(secret)
+    (upper / "lf").symlink_to(secret / "file")
+    (upper / "d").mkdir()
+    (upper / "d" / "inner").write_text("own")
+    (upper / "file").write_text("own")
+
     def swap():
         """Each name is a file or folder of the child's at one time, and a link to the secret one at another."""
-        (upper / "l").symlink_to(secret)
-        (upper / "lf").symlink_to(secret / "file")
-        (upper / "d").mkdir()
-        (upper / "d" / "inner").write_text("own")
-        (upper / "file").write_text("own")
         while not ended.is_set():
             for one, other in (("d", "l"), ("file", "lf")):
                 os.rename(upper / one, upper / "t")

@@ -50,11 +50,13 @@ class Guard:
         self.deeds: list[str] = []
 
     def __enter__(self) -> Guard:
+        self._byte_code, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a library may load more of itself
         _state.guard = self
         return self
 
     def __exit__(self, *_: object) -> None:
         _state.guard = None
+        sys.dont_write_bytecode = self._byte_code
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
