@@ -58,8 +58,7 @@ class RunSummary:
     answer: str | None
     """The answer as text; None: no answer (yet)."""
     origin: dict[str, Any] = field(default_factory=dict)
-    offered: bool = False
-    """True: its account has been shown to the person, or offered."""
+    offered: bool = False  # its account has been shown to the person, or offered
     isolation: str = ""
 
 
@@ -172,8 +171,9 @@ class Journal:
 
     def _summaries(self, where: str, value: str | None, *, limit: int) -> list[RunSummary]:
         query = f"""SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
-            origin, offered, (SELECT json_extract(body, '$.isolation') FROM events WHERE events.run = runs.run
-            ORDER BY id LIMIT 1) FROM runs WHERE {where} ORDER BY started DESC, rowid DESC LIMIT ?2"""
+            origin, offered, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
+            WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM runs
+            WHERE {where} ORDER BY started DESC, rowid DESC LIMIT ?2"""
         with self._connection() as db:
             return [_summary(row) for row in db.execute(query, (value, limit))]
 

@@ -252,6 +252,15 @@ def test_a_database_of_another_program_is_left_alone(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_damaged_row_does_not_keep_the_runs_from_being_listed(journal):
+    for name in ("r1", "r2"):
+        for event in a_run(name, isolation="none"):
+            journal.append(event)
+    with closing(sqlite3.connect(journal.path)) as db, db:
+        db.execute("UPDATE events SET body = '{' WHERE run = 'r1'")
+    assert {run.run: run.isolation for run in journal.runs()} == {"r1": "", "r2": "none"}
+
+
 def test_a_damaged_row_is_told_in_a_sentence(journal):
     journal.append(started())
     with closing(sqlite3.connect(journal.path)) as db:
