@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import textwrap
 
 import pandas as pd
 import pytest
@@ -260,6 +261,16 @@ def test_what_is_to_be_hidden_is_so_when_it_came_later(looking):
     assert run(executor, "seen()") == ordinary
 
 
+def test_what_is_to_be_hidden_is_so_with_the_next_action_where_looking_takes_long(looking):
+    folder, executor = looking
+    (folder / "many").mkdir()
+    for number in range(20_000):
+        (folder / "many" / str(number)).touch()
+    assert run(executor, "len(os.listdir('many'))") == 20_000
+    (folder / ".env").write_text("secret")
+    assert run(executor, "os.path.exists('.env')") is False
+
+
 def test_what_is_to_be_hidden_in_a_folder_that_the_child_is_in_is_empty(looking):
     """Such a folder keeps its names for the child; what they name is covered."""
     folder, executor = looking
@@ -275,11 +286,24 @@ def test_what_is_to_be_hidden_in_a_folder_that_the_child_is_in_is_empty(looking)
 def test_a_child_from_which_nothing_can_be_hidden_any_more_is_ended(looking):
     """It has used up all the names of its file system, which the layer that hides needs as well."""
     folder, executor = looking
-    forever = "for n in range(10**6): os.symlink('x', f'/tmp/{n}')"
-    fill = f"try:\n    {forever}\nexcept OSError as error:\n    why = error.errno\nwhy"
-    assert run(executor, fill) == errno.ENOSPC
+    filling = """
+    import itertools, threading
+    def fill():
+        for n in itertools.count():
+            try:
+                os.symlink("x", f"/tmp/{n}")
+            except OSError as error:
+                full.append(error.errno)
+                full_event.set()
+    full, full_event = [], threading.Event()
+    threading.Thread(target=fill, daemon=True).start()  # it goes on, in case that a name becomes free
+    full_event.wait()
+    full[0]
+    """
+    assert run(executor, textwrap.dedent(filling)) == errno.ENOSPC
     (folder / ".env").write_text("secret")
     events = list(executor.run("open('.env').read()"))
-    assert events[-1].status == "died" and "secret" not in str(events)
+    assert "secret" not in str(events)
+    assert events[-1].status == "died"
     assert "could not be hidden from it: No space left on device" in events[-1].error
     assert run(executor, "import os\nos.path.exists('.env')") is False

@@ -144,18 +144,18 @@ class KernelClient:
     def execute(self, code: str, number: int, shown: int) -> str:
         """Run an action; gives the id of the request, for `receive`. Of its logs the model reads `shown` characters;
         longer ones the child keeps under this `number`."""
-        self._child.refresh()
+        self._child.refresh(action=True)
         return self._send_code(code, silent=False, smol={"action": number, "shown": shown})
 
     def check(self, expressions: Sequence[str], answer: Any) -> str:
         """Try expressions in the child's namespace; `answer` is encoded, for a child that has none of its own. Gives
         the id of the request, for `receive`."""
-        self._child.refresh()
+        self._child.refresh(action=True)
         return self._transport.send("shell", "smol_request", {"checks": list(expressions), "answer": answer})
 
     def refresh(self) -> None:
         """Let the child see the working folder as it is now: a tool may have written there. For before a reply."""
-        self._child.refresh()
+        self._child.refresh(action=False)
 
     def _send_code(self, code: str, silent: bool, smol: Mapping[str, int] | None = None) -> str:
         content = {

@@ -67,7 +67,7 @@ class Peer:
     def connected(self) -> None:
         pass
 
-    def refresh(self) -> None:
+    def refresh(self, action: bool) -> None:
         pass
 
     def ending(self) -> str:

@@ -41,9 +41,9 @@ class Child(Protocol):
         """Called once the client is connected: what was needed for that alone may go."""
         ...
 
-    def refresh(self) -> None:
+    def refresh(self, action: bool) -> None:
         """Let it see the working folder as it is now, whatever it saw there before, less what is to be hidden. By the
-        thread that runs actions."""
+        thread that runs actions, before each `action` and within one after a tool."""
         ...
 
     def last_words(self) -> str:

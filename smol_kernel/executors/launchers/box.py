@@ -255,13 +255,13 @@ class BoxedChild:
         """Remove the folder: open sockets do without, and nobody else can connect any more."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def refresh(self) -> None:
+    def refresh(self, action: bool) -> None:
         """Have the overlay forget the names it knows: it does not notice what is changed in the folder below it. What
         is to be hidden and was not yet is; the box is ended if that fails."""
         if self._masks is None:
             return
         try:
-            hidden = self._masks.renew()
+            hidden = self._masks.renew(action)
             for start in range(0, max(1, len(hidden)), HIDDEN_AT_ONCE):
                 done = self._refreshed(hidden[start : start + HIDDEN_AT_ONCE])
                 if hidden and not done:

@@ -14,9 +14,9 @@ import time
 from smol_kernel.executors.launchers.hidden import masked
 
 SLOW_SECONDS = 0.02
-"""A look that takes longer, in a folder of many thousands of files, is not followed by another at once:"""
+"""A look that takes longer, in a folder of many thousands of files, is not followed by another in the same action:"""
 PAUSE = 10
-"""but after so many times as long, so that it costs a tenth of the time at most."""
+"""but after so many times as long, so that it costs a tenth of the time at most. Each action begins with one."""
 
 
 class MaskLayer:
@@ -28,9 +28,10 @@ class MaskLayer:
         self._known = set(known)
         self._next = 0.0
 
-    def renew(self) -> list[str]:
-        """Hide what is there now and is to be hidden; gives what was not yet. Raises OSError if it cannot be."""
-        if time.monotonic() < self._next:
+    def renew(self, action: bool) -> list[str]:
+        """Hide what is there now and is to be hidden; gives what was not yet. Raises OSError if it cannot be. Always
+        looks before an `action`; within one not at every chance, where a look takes long."""
+        if not action and time.monotonic() < self._next:
             return []
         begin, hidden = time.thread_time(), list[str]()
         for path in sorted(each.path for each in masked(self._folder, self._skip) if each.path != "."):

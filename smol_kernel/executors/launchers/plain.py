@@ -149,7 +149,7 @@ class PlainChild:
         """Remove the folder: open sockets do without, and nobody else can connect any more."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def refresh(self) -> None:
+    def refresh(self, action: bool) -> None:
         """Nothing to do: it sees the working folder itself."""
 
     def last_words(self) -> str:
