@@ -350,7 +350,7 @@ def test_ctrl_c_while_another_process_holds_the_file_leaves_nothing_open(journal
 
     def press():
         main = threading.main_thread().ident
-        while sys._current_frames()[main].f_code.co_name != "_transaction":
+        while sys._current_frames()[main].f_code.co_name != "transaction":
             pass
         signal.raise_signal(signal.SIGINT)  # heard once the file is free
         other.execute("COMMIT")

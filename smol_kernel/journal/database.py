@@ -1,0 +1,106 @@
+"""The SQLite file behind the journal: opened, made, and what its errors mean in plain words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from smol_kernel.errors import JournalError
+
+SCHEMA_VERSION = 1
+"""Kept in `PRAGMA user_version`; raised by one whenever the tables change."""
+
+_SCHEMA = """
+CREATE TABLE runs (
+    run TEXT PRIMARY KEY, parent TEXT, task TEXT NOT NULL, agent TEXT NOT NULL, model TEXT NOT NULL,
+    scripted INTEGER NOT NULL, origin TEXT NOT NULL, process TEXT, started REAL NOT NULL, finished REAL,
+    state TEXT, steps INTEGER NOT NULL DEFAULT 0, answer TEXT, offered INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE events (id INTEGER PRIMARY KEY, run TEXT NOT NULL, body TEXT NOT NULL, blobs TEXT);
+CREATE TABLE blobs (digest TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX events_of_run ON events (run, id);
+CREATE INDEX runs_by_start ON runs (started);
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to the file at `path`, which is made if need be. Raises JournalError for one of a newer version."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # tasks and data are nobody else's business
+    db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+    try:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            version = _create(db)
+        if version > SCHEMA_VERSION:
+            raise JournalError(
+                f"the journal {path} has schema {version}, written by a newer version (this one knows {SCHEMA_VERSION})"
+                ": upgrade smol-kernel, or set SMOL_JOURNAL to another file"
+            )
+        with suppress(sqlite3.OperationalError):  # SQLite does not wait for others here; a later connection does it
+            db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _create(db: sqlite3.Connection) -> int:
+    if db.execute("SELECT 1 FROM sqlite_master").fetchone() and not db.execute("PRAGMA user_version").fetchone()[0]:
+        raise sqlite3.DatabaseError("a file of another program is not a database of ours")
+    with transaction(db):
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:  # another process may have been faster
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    return version or SCHEMA_VERSION
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Generator[None]:
+    """All that is written meanwhile is written together, or not at all."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def close_all(
+    connections: dict[tuple[int, threading.Thread], sqlite3.Connection],
+    which: Callable[[int, threading.Thread], bool] = lambda pid, thread: pid == os.getpid(),
+) -> None:
+    """Close those of this process, or those that `which` chooses, and forget them."""
+    for key in [key for key in connections if which(*key)]:
+        connections.pop(key).close()
+
+
+_CAUSES = (
+    # What SQLite's message says, what that means here; see https://sqlite.org/rescode.html.
+    ("locked", "is locked by another process: try again when that is done"),
+    ("readonly", "cannot be written (read-only)"),
+    ("read-only", "cannot be written (read-only)"),
+    ("disk is full", "cannot grow, the disk is full: make room"),
+    ("disk I/O error", "cannot be written (full disk, quota, or a failing one): make room"),
+    ("No space left", "cannot grow, the disk is full: make room"),
+    ("not a database", "is not a journal: move it away"),
+    ("malformed", "is damaged: move it away"),
+    ("missing", "is damaged: move it away"),
+    ("column", "is damaged: move it away"),  # what json says of a row
+)
+
+
+def explain(path: Path, error: Exception) -> str:
+    """What went wrong with the file, in a sentence that says what to do."""
+    cause = next((meaning for sign, meaning in _CAUSES if sign in str(error)), "cannot be used: mend that")
+    return f"the journal {str(path)!r} {cause}, or set SMOL_JOURNAL to another file ({error})"

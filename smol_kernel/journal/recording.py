@@ -1,0 +1,62 @@
+"""`record`: writes a stream of events into a journal while it passes it on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import suppress
+
+from smol_kernel.errors import JournalError
+from smol_kernel.events import Event, Notice, RunFinished, StepFinished
+from smol_kernel.journal.store import Journal
+
+
+def record(events: Generator[Event], journal: Journal | None, run: str) -> Generator[Event]:
+    """Pass `events` on, each written to `journal` first; those of other runs, and all without a journal, unwritten.
+
+    A journal that fails at the first event ends the run before it has cost anything (JournalError). One that fails
+    later does not: a Notice says so, what could not be written is kept and tried again after each step, and the run
+    keeps its answer. What is in the file is always a beginning of the run, without a gap.
+    Closing this generator closes `events`; a run that has not ended is then recorded as interrupted.
+    """
+    if journal is None:
+        yield from events
+        return
+    unwritten: list[Event] = []
+    started = finished = failed = False
+    try:
+        for event in events:
+            if event.run == run and event.durable:
+                unwritten.append(event)
+                finished = finished or isinstance(event, RunFinished)
+                try:
+                    if not failed or isinstance(event, (StepFinished, RunFinished)):
+                        _flush(journal, unwritten)
+                        started, failed = True, False
+                except JournalError as error:
+                    if not started:
+                        raise
+                    if not failed:
+                        failed = True
+                        text = f"This run goes on, but is not kept from here unless the journal recovers: {error}"
+                        unwritten.append(Notice(run=run, step=event.step, text=text))
+                        yield event
+                        yield unwritten[-1]
+                        continue
+            yield event
+    except GeneratorExit:
+        if not finished:
+            unwritten.append(RunFinished(run=run, state="interrupted", error="The run was closed by its reader."))
+        raise
+    finally:
+        events.close()
+        if started:
+            with suppress(JournalError):  # told already, and an exception may be on its way
+                _flush(journal, unwritten)
+                if not finished:
+                    journal.cut_off(run)
+
+
+def _flush(journal: Journal, unwritten: list[Event]) -> None:
+    while unwritten:
+        journal.append(unwritten[0])
+        del unwritten[0]

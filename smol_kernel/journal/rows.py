@@ -1,0 +1,92 @@
+"""A row for each run, kept in step with its events, and what it tells in the list of runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smol_kernel.events import Event, FinalAnswer, RunFinished, RunStarted, StepStarted
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of the list of runs. Times are in seconds since the epoch; `isolation` as in RunStarted."""
+
+    run: str
+    parent: str | None
+    task: str
+    agent: str
+    model: str
+    scripted: bool
+    state: str
+    """"running" while its process lives, "unfinished" if that is gone, else the state of RunFinished."""
+    started: float
+    finished: float | None
+    steps: int
+    answer: str | None
+    """The answer as text; None: no answer (yet)."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    offered: bool = False  # its account has been shown to the person, or offered
+    isolation: str = ""
+
+
+def summarise(db: sqlite3.Connection, event: Event) -> None:
+    """Keep the row of the event's run in step with the event."""
+    if isinstance(event, RunStarted):
+        row = (event.run, event.parent, _storable(event.task), event.agent, event.model, event.scripted)
+        row += (json.dumps(event.origin), _process(os.getpid()), event.time)
+        # A second beginning under the same id is a resumed run.
+        db.execute(
+            """INSERT INTO runs (run, parent, task, agent, model, scripted, origin, process, started)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET process = excluded.process,
+            finished = NULL, state = NULL, offered = 0""",
+            row,
+        )
+    elif isinstance(event, StepStarted):
+        db.execute("UPDATE runs SET steps = max(steps, ?) WHERE run = ?", (event.step, event.run))
+    elif isinstance(event, FinalAnswer):
+        db.execute("UPDATE runs SET answer = ? WHERE run = ?", (_storable(event.text), event.run))
+    elif isinstance(event, RunFinished):
+        db.execute("UPDATE runs SET state = ?, finished = ? WHERE run = ?", (event.state, event.time, event.run))
+
+
+def summary_of(row: tuple[Any, ...]) -> RunSummary:
+    """The RunSummary in a row, as `Journal` selects it."""
+    *first, scripted, state, process, started, finished, steps, answer, origin, offered, isolation = row
+    if state is None:
+        state = "running" if process and process == _process(int(process.split(" ")[0])) else "unfinished"
+    kept: list[Any] = [*first, bool(scripted), state, started, finished, steps, answer, json.loads(origin)]
+    return RunSummary(*kept, offered=bool(offered), isolation=isolation or "")
+
+
+def _process(pid: int) -> str:
+    """Process `pid` told apart from a later one of the same number; empty if there is none.
+
+    The machine is part of it: a run of another machine (a shared home) cannot be seen to live, so counts as cut off.
+    """
+    started = _started(pid)
+    return f"{pid} {started} {platform.node()}" if started else ""
+
+
+def _started(pid: int) -> str:
+    if Path("/proc/self/stat").exists():
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return ""
+        return stat.rpartition(")")[2].split()[19]  # field 22, the start time in clock ticks: man 5 proc
+    import psutil  # ipykernel brings it
+
+    try:
+        return str(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return ""
+
+
+def _storable(text: str) -> str:
+    return text.encode(errors="replace").decode()  # SQLite's text knows no lone surrogates

@@ -1,0 +1,148 @@
+"""`Journal`: events go in, and a run, a list of runs and what is to be offered come out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from smol_kernel.errors import JournalError, RunNotFoundError
+from smol_kernel.events import Event, from_dict
+from smol_kernel.journal.blobs import give_blobs, take_blobs
+from smol_kernel.journal.database import close_all, connect, explain, transaction
+from smol_kernel.journal.rows import RunSummary, summarise, summary_of
+
+
+def default_path() -> Path:
+    """Where the journal lies if nothing else is said: `SMOL_JOURNAL`, or the Jupyter data folder."""
+    if chosen := os.environ.get("SMOL_JOURNAL"):
+        return Path(os.path.expanduser(chosen))
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir()) / "smol_kernel" / "journal.sqlite"
+
+
+def open_journal(spec: bool | str | Path | Journal | None) -> Journal | None:
+    """The journal that `spec` means: None or True the default one, a path that file, False none at all."""
+    if spec is False:
+        return None
+    if isinstance(spec, Journal):
+        return spec
+    return Journal(None if spec is None or spec is True else spec)
+
+
+class Journal:
+    """The events of all runs, in the SQLite file at `path` (None: `default_path()`).
+
+    The file is made at first use, readable by its owner only. An object may be used from any thread, and any number
+    of processes may share a file. Every method raises JournalError, in a plain sentence, when the file does not serve.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.path = default_path() if path is None else Path(path).expanduser()
+        self._lock = threading.Lock()
+        self._connections: dict[tuple[int, threading.Thread], sqlite3.Connection] = {}
+        weakref.finalize(self, close_all, self._connections)
+
+    def append(self, event: Event) -> None:
+        """Store `event`; one that is not durable is left out. On return it survives the death of this process."""
+        if not event.durable:
+            return
+        body = event.to_dict()
+        blobs = list(take_blobs(body))
+        refs = json.dumps([(path, digest) for path, digest, _ in blobs]) if blobs else None
+        with self._connection() as db, transaction(db):
+            db.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?)", [blob[1:] for blob in blobs])
+            db.execute("INSERT INTO events (run, body, blobs) VALUES (?, ?, ?)", (event.run, json.dumps(body), refs))
+            summarise(db, event)
+
+    def events(self, run: str, *, family: bool = False) -> list[Event]:
+        """The events of `run` (its whole id) in order; with `family` those of the agents it called as well.
+
+        Raises RunNotFoundError if there are none, EventError for events of a newer version.
+        """
+        members = "SELECT ?1"
+        if family:
+            members += " UNION SELECT runs.run FROM runs JOIN members ON runs.parent = members.run"
+        query = f"WITH RECURSIVE members(run) AS ({members}) SELECT body, blobs FROM events JOIN members USING (run)"
+        with self._connection() as db:
+            rows = db.execute(query + " ORDER BY id", (run,)).fetchall()
+            if not rows:
+                raise RunNotFoundError(f"no run {run!r} in {self.path}: `smol runs` lists them")
+            return [from_dict(give_blobs(db, body, blobs)) for body, blobs in rows]
+
+    def runs(self, limit: int = 50, search: str | None = None) -> list[RunSummary]:
+        """Top-level runs, newest first; with `search` those whose id, task or answer contains it."""
+        where = "parent IS NULL AND (?1 IS NULL OR instr(lower(run || ' ' || task || ' ' || ifnull(answer, '')), ?1))"
+        return self._summaries(where, search.lower() if search else None, limit=limit)
+
+    def find(self, run: str) -> RunSummary:
+        """The run whose id begins with `run`; "last" is the newest top-level one.
+
+        Raises RunNotFoundError, or JournalError naming the candidates when there are several.
+        """
+        if run == "last":
+            found = self.runs(limit=1)
+            if not found:
+                raise RunNotFoundError(f"no runs in {self.path} yet")
+            return found[0]
+        found = self._summaries("?1 <> '' AND substr(run, 1, length(?1)) = ?1", run, limit=6)
+        exact = [summary for summary in found if summary.run == run] or self._summaries("run = ?1", run, limit=1)
+        if exact or len(found) == 1:
+            return (exact or found)[0]
+        if not found:
+            raise RunNotFoundError(f"no run {run!r} in {self.path}: `smol runs` lists them")
+        names = ", ".join(summary.run for summary in found[:5]) + (", …" if len(found) > 5 else "")
+        raise JournalError(f"{run!r} could be any of {names}: give more of the id")
+
+    def unseen(self, origin: Mapping[str, Any]) -> list[RunSummary]:
+        """Top-level runs started from `origin` that ended or were cut off and were not offered yet, newest first.
+
+        `origin` holds the items that the run's own origin must have, e.g. `{"notebook": path}`.
+        """
+        waiting = self._summaries("parent IS NULL AND NOT offered AND ?1 IS NULL", None, limit=-1)
+        return [run for run in waiting if run.state != "running" and origin.items() <= run.origin.items()]
+
+    def offer(self, run: str) -> None:
+        """Note that the account of `run` has been shown to the person, or offered: `unseen` leaves it out."""
+        self._write("UPDATE runs SET offered = 1 WHERE run = ?", run)
+
+    def cut_off(self, run: str) -> None:
+        """Note that nobody works on `run` any more: without a RunFinished it is "unfinished" from now on."""
+        self._write("UPDATE runs SET process = NULL WHERE run = ?", run)
+
+    def close(self) -> None:
+        """Close the file; a later call opens it again. Not while another thread uses this object."""
+        with self._lock:
+            close_all(self._connections)
+
+    def _write(self, statement: str, run: str) -> None:
+        with self._connection() as db, transaction(db):
+            db.execute(statement, (run,))
+
+    def _summaries(self, where: str, value: str | None, *, limit: int) -> list[RunSummary]:
+        query = f"""SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
+            origin, offered, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
+            WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM runs
+            WHERE {where} ORDER BY started DESC, rowid DESC LIMIT ?2"""
+        with self._connection() as db:
+            return [summary_of(row) for row in db.execute(query, (value, limit))]
+
+    @contextmanager
+    def _connection(self) -> Generator[sqlite3.Connection]:
+        """This thread's connection, opened at its first use; SQLite's errors leave as JournalError."""
+        try:
+            key = os.getpid(), threading.current_thread()  # a connection must not cross a fork
+            if key not in self._connections:
+                with self._lock:
+                    close_all(self._connections, lambda pid, thread: pid == key[0] and not thread.is_alive())
+                    self._connections[key] = connect(self.path)
+            yield self._connections[key]
+        except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
+            raise JournalError(explain(self.path, error)) from error
