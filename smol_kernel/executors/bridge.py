@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
 from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.recorded import NOT_SHOWN, Recorded, RecordedError
 from smol_kernel.executors.summaries import argument, brief, cut, error_line
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
@@ -89,6 +90,13 @@ class Outcome:
     error: BaseException | None = None
 
     @property
+    def kinds(self) -> list[str]:
+        """Names of the error's classes, its own first."""
+        if isinstance(self.error, RecordedError):
+            return self.error.kinds
+        return [kind.__name__ for kind in type(self.error).__mro__] if self.error else []
+
+    @property
     def words(self) -> str:
         """What the error says."""
         return shorten(redacted(message(self.error)), MAX_ERROR) if self.error else ""
@@ -101,6 +109,7 @@ class Bridge:
     (None: whom that thread knows). `next_id` gives ids for events. `stopped` tells that the action is being stopped: no
     answer is sent any more. `standing` is called with True when the first call is outstanding, and with False when none
     is: the action's clock. `refuse` is asked before each call; the reason it gives, if any, is what the child is told.
+    `recorded` may have the result of a call already; then nothing is called.
     """
 
     def __init__(
@@ -110,6 +119,7 @@ class Bridge:
         *,
         ask_person: AskPerson | None,
         refuse: Refuse | None,
+        recorded: Recorded | None,
         next_id: Callable[[], str],
         stopped: Callable[[], bool],
         standing: Callable[[bool], None],
@@ -119,7 +129,7 @@ class Bridge:
         self._here = PollingToolThread(client.wake, ask_person)
         """For the plain calls of agents that this action calls, if its own are made here."""
         self._ask_person = ask_person or (self._elsewhere and self._elsewhere.ask_person)
-        self._refuse = refuse
+        self._refuse, self._recorded = refuse, recorded
         self._next_id, self._stopped, self._standing = next_id, stopped, standing
         self._outstanding: dict[str, Call] = {}
         self._held = 0
@@ -151,8 +161,12 @@ class Bridge:
         self._outstanding[call.id] = call
         self._held += call.weight
         self._standing(True)
-        yield event
-        if hindrance := self._hindrance(event):
+        known = self._recorded(event) if self._recorded else None
+        yield event if known is None else replace(event, replays=known.call)
+        hindrance = self._hindrance(event)  # a recorded call counts too
+        if known is not None:
+            yield from self._finish(Outcome(call, known.value, known.summary, known.error))
+        elif hindrance:
             yield from self._finish(Outcome(call, error=hindrance, summary=error_line(hindrance)))
         elif call.pooled:
             self._queued.append((call, contextvars.copy_context()))
@@ -222,17 +236,16 @@ class Bridge:
             tool=call.tool,
             ok=error is None,
             value=None if call.secret else outcome.value,
-            error_type=type(error).__name__ if error else None,
+            error_type=outcome.kinds[0] if error else None,
+            kinds=outcome.kinds[:-1],  # all but object
             error=outcome.words if error else None,
-            summary="(not shown)" if call.secret and not error else outcome.summary,
+            summary=NOT_SHOWN if call.secret and not error else outcome.summary,
             seconds=time.monotonic() - call.started,
         )
         if not self._stopped():
             self._client.refresh()
             if error:
-                self._client.reply(
-                    call.number, _failure([kind.__name__ for kind in type(error).__mro__], outcome.words)
-                )
+                self._client.reply(call.number, _failure(outcome.kinds, outcome.words))
             else:
                 self._client.reply(call.number, {"ok": True, "value": outcome.value})
         if not self._outstanding:

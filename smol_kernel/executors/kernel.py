@@ -27,6 +27,7 @@ from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, told
 from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
+from smol_kernel.executors.recorded import Recorded
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import NotPortable, encode, encode_input
 
@@ -81,6 +82,8 @@ class KernelExecutor(PythonExecutor):
         self.refuse: Refuse | None = None
         """Asked before each call, once its ToolCalled has been yielded. A reason it gives becomes a PermissionError in
         the child, and the tool is not called; None lets it be."""
+        self.recorded: Recorded | None = None
+        """Asked for the result of each call; one that it has answers the call, and the tool is not called."""
         self._client: KernelClient | None = None
         self._end_child: weakref.finalize[..., Any] | None = None
         self._tools: dict[str, Function] = dict(self.additional_functions)
@@ -94,7 +97,7 @@ class KernelExecutor(PythonExecutor):
         """Names that went with a child, and of which nobody has been told."""
         self._answered = False
         """Whether the child holds the answer of the last action."""
-        self._call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
+        self.call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
         self._stop = threading.Event()
         self._in_use = threading.Lock()
 
@@ -370,7 +373,8 @@ class KernelExecutor(PythonExecutor):
                 self._tools,
                 ask_person=self.ask_person,
                 refuse=self.refuse,
-                next_id=lambda: f"c{next(self._call_numbers)}",
+                recorded=self.recorded,
+                next_id=lambda: f"c{next(self.call_numbers)}",
                 stopped=action.stopping,
                 standing=action.clock.stand,
             ),

@@ -92,6 +92,7 @@ class Peer:
                 tools,
                 ask_person=ask_person,
                 refuse=None,
+                recorded=None,
                 next_id=lambda: f"c{next(names)}",
                 stopped=action.stopping,
                 standing=action.clock.stand,

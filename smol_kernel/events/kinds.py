@@ -1,55 +1,15 @@
-"""The one stream of events: what a run did, as frozen plain data.
+"""The events, as frozen plain data: one class for each kind of thing that happens in a run.
 
-The loop and the executors yield them, the journal stores them, and everything people see is drawn from them.
 Fields hold JSON-plain values only; values that crossed the trust line are in the encoded form of
 `smol_kernel.executors.values`. Executors leave `run` and `step` empty; the loop stamps them.
 """
 
 from __future__ import annotations
 
-import re
-import time
-import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from smol_kernel.errors import EventError
-
-SCHEMA_VERSION = 1
-"""Raised by one whenever a stored event changes its meaning."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Base of all events. `run` is the run's id, `step` counts from 1 (0: outside any step),
-    `time` is in seconds since the epoch."""
-
-    run: str = ""
-    step: int = 0
-    time: float = field(default_factory=time.time)
-
-    kind: ClassVar[str] = "event"
-    durable: ClassVar[bool] = True
-    """False: for those who watch only; the journal passes it on unwritten."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        _KINDS[cls.kind] = cls
-
-    def to_dict(self) -> dict[str, Any]:
-        """The event as JSON-plain data, its kind included."""
-        return {"kind": self.kind, **asdict(self)}
-
-    def stamped(self, run: str, step: int) -> Event:
-        """The same event marked with `run` and `step`; one that carries a mark already keeps it."""
-        return self if self.run else replace(self, run=run, step=step)
-
-
-_KINDS: dict[str, type[Event]] = {}
+from smol_kernel.events.base import Event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +39,27 @@ class RunStarted(Event):
     """Names of the tools the child may call."""
     inputs: dict[str, str] = field(default_factory=dict)
     """Variables handed to the child: name → one-line summary."""
+    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The same variables: name → `digest` and `bytes` of the encoded value, and where it is small the `value`."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What else the agent was made with, as far as it is plain data: enough to make it again, given tools and model."""
+    forked: dict[str, Any] = field(default_factory=dict)
+    """The `run` that this one is a fork of, and the last `step` the two have in common; empty: it is no fork."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Where the run was started: `front` ("notebook", "agent-kernel", "cli", "python"), `cell_id`, …"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResumed(Event):
+    """The run, which was cut off or had reached a limit, goes on in another process."""
+
+    kept: int
+    """How many of its events so far count, those that earlier resumptions left out aside; the run goes on after them.
+    The ones behind them are of the action that was cut off, which is run again, or of an end that was none."""
+    differences: list[str] = field(default_factory=list)
+    """What was not the same when the recorded actions were run again, a sentence each."""
+    max_steps: int = 0
+    """Steps that it may take in all now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +153,8 @@ class ToolCalled(Event):
     """The call as a line of Python, shortened."""
     blocking: bool = False
     """True: it runs on the thread that called `run()`, which is busy until it returns."""
+    replays: str = ""
+    """Id of the recorded call whose result answers this one; the tool is not called then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +180,8 @@ class ToolReturned(Event):
     value: Any = None
     error_type: str | None = None
     error: str | None = None
+    kinds: list[str] = field(default_factory=list)
+    """Names of the error's classes, its own first: by these the action may catch it."""
     summary: str = ""
     """The result (or error) in one line, shortened."""
     seconds: float = 0.0
@@ -323,70 +306,3 @@ class RunFinished(Event):
     cost: float | None = None
     """In USD, of all model calls; None: unknown."""
     seconds: float = 0.0
-
-
-_listener: ContextVar[Callable[[Event], object] | None] = ContextVar("smol_listener", default=None)
-_call: ContextVar[str | None] = ContextVar("smol_call", default=None)
-
-
-def emit(event: Event) -> None:
-    """Add `event` to the stream of the run that the caller works for, from any thread with its context.
-
-    Tools and models call it for what happens meanwhile. Outside a run nothing happens.
-    """
-    listener = _listener.get()
-    if listener is not None:
-        listener(event)
-
-
-def current_call() -> str | None:
-    """Id of the tool call in which the caller runs, as its ToolCalled has it; None outside a tool."""
-    return _call.get()
-
-
-@contextmanager
-def listening(listener: Callable[[Event], object], call: str | None = None) -> Generator[None]:
-    """Have `listener` called with what is emitted in this context; `call` is the id of the tool call it is made for."""
-    token, call_token = _listener.set(listener), _call.set(call or _call.get())
-    try:
-        yield
-    finally:
-        _call.reset(call_token)
-        _listener.reset(token)
-
-
-def from_dict(data: dict[str, Any]) -> Event:
-    """The event that `to_dict` gave.
-
-    Raises EventError for a kind this version does not know, or fields that do not fit.
-    """
-    kind = data.get("kind")
-    cls = _KINDS.get(str(kind))
-    if cls is None:
-        raise EventError(f"unknown event kind {kind!r}: it was written by a newer version; upgrade smol-kernel")
-    known = {f.name for f in fields(cls)}
-    try:
-        return cls(**{name: value for name, value in data.items() if name in known})
-    except TypeError as error:
-        raise EventError(f"event of kind {kind!r} does not fit: {error}") from None
-
-
-def watched(events: Iterable[Event], reader: Callable[[Event], object]) -> Iterator[Event]:
-    """Pass `events` on, each shown to `reader` first.
-
-    A reader that raises is left out from then on, with a RuntimeWarning: it never ends a run. KeyboardInterrupt in it
-    does, and so does closing this iterator: `events` are closed then.
-    """
-    broken = False
-    try:
-        for event in events:
-            if not broken:
-                try:
-                    reader(event)
-                except Exception as error:  # noqa: BLE001  boundary: a reader of events
-                    broken = True
-                    warnings.warn(f"{reader!r} cannot show this run any more: {error!r}", RuntimeWarning, stacklevel=2)
-            yield event
-    finally:
-        if isinstance(events, Generator):
-            events.close()

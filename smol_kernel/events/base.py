@@ -1,0 +1,59 @@
+"""What all events have in common, and how one is written down and read back."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar
+
+from smol_kernel.errors import EventError
+
+SCHEMA_VERSION = 1
+"""Raised by one whenever a stored event changes its meaning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of all events. `run` is the run's id, `step` counts from 1 (0: outside any step),
+    `time` is in seconds since the epoch."""
+
+    run: str = ""
+    step: int = 0
+    time: float = field(default_factory=time.time)
+
+    kind: ClassVar[str] = "event"
+    durable: ClassVar[bool] = True
+    """False: for those who watch only; the journal passes it on unwritten."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        _KINDS[cls.kind] = cls
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as JSON-plain data, its kind included."""
+        return {"kind": self.kind, **asdict(self)}
+
+    def stamped(self, run: str, step: int) -> Event:
+        """The same event marked with `run` and `step`; one that carries a mark already keeps it."""
+        return self if self.run else replace(self, run=run, step=step)
+
+
+_KINDS: dict[str, type[Event]] = {}
+
+
+def from_dict(data: dict[str, Any]) -> Event:
+    """The event that `to_dict` gave.
+
+    Raises EventError for a kind this version does not know, or fields that do not fit.
+    """
+    kind = data.get("kind")
+    cls = _KINDS.get(str(kind))
+    if cls is None:
+        raise EventError(f"unknown event kind {kind!r}: it was written by a newer version; upgrade smol-kernel")
+    known = {f.name for f in fields(cls)}
+    try:
+        return cls(**{name: value for name, value in data.items() if name in known})
+    except TypeError as error:
+        raise EventError(f"event of kind {kind!r} does not fit: {error}") from None

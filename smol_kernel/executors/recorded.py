@@ -1,0 +1,91 @@
+"""Results of tool calls that were made before, for actions that are run again: an effect is not repeated.
+
+A call is known again by the tool's name and its arguments; of several that are the same by their number. Their order
+counts for nothing, for calls made side by side have none.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from smol_kernel.events import Event, ToolCalled, ToolReturned
+
+
+class RecordedError(Exception):
+    """An error that a tool once raised; `kinds` are the names of its classes, its own first."""
+
+    def __init__(self, message: str, kinds: list[str]) -> None:
+        super().__init__(message)
+        self.kinds = kinds
+
+
+@dataclass(frozen=True)
+class RecordedResult:
+    """What came of a call: a value, encoded, or an error; `call` is the id that the call had."""
+
+    call: str
+    value: Any = None
+    summary: str = ""
+    error: RecordedError | None = None
+
+
+Recorded = Callable[[ToolCalled], "RecordedResult | None"]
+"""Gives the result of a call, if it is known."""
+
+
+class RecordedCalls:
+    """The tool calls among `events`, which are those of one run or a part of it. Any thread may ask."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._results: dict[str, deque[RecordedResult]] = defaultdict(deque)
+        self._open: dict[str, deque[ToolCalled]] = defaultdict(deque)
+        self._lock = threading.Lock()
+        called: dict[str, ToolCalled] = {}
+        returned: dict[str, ToolReturned] = {}
+        for event in events:
+            if isinstance(event, ToolCalled) and not event.replays:
+                called[event.call] = event
+            elif isinstance(event, ToolReturned):
+                returned[event.call] = event
+        for call, event in called.items():
+            if call not in returned:
+                self._open[_key(event)].append(event)
+            elif returned[call].summary != NOT_SHOWN:
+                self._results[_key(event)].append(_result(returned[call]))
+
+    def take(self, event: ToolCalled) -> RecordedResult | None:
+        """The result of a call like this one, each given once; None if there is none (left)."""
+        with self._lock:
+            results = self._results.get(_key(event))
+            return results.popleft() if results else None
+
+    def take_open(self, event: ToolCalled) -> ToolCalled | None:
+        """A call like this one of which no result is recorded, each given once: whether it was made is not known."""
+        with self._lock:
+            calls = self._open.get(_key(event))
+            return calls.popleft() if calls else None
+
+    def left(self) -> list[str]:
+        """Ids of the calls whose results nobody has taken."""
+        with self._lock:
+            return [result.call for results in self._results.values() for result in results]
+
+
+NOT_SHOWN = "(not shown)"
+"""Summary of a result that is not recorded, such as a password: it is asked for again."""
+
+
+def _key(event: ToolCalled) -> str:
+    return json.dumps([event.tool, event.args, event.kwargs], sort_keys=True)
+
+
+def _result(event: ToolReturned) -> RecordedResult:
+    error = None
+    if not event.ok:
+        error = RecordedError(event.error or "", event.kinds or [event.error_type or "Exception", "Exception"])
+    return RecordedResult(event.call, event.value, event.summary, error)
