@@ -23,6 +23,7 @@ from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
 from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.imports import check_imports
+from smol_kernel.executors.kept_values import EncodedInput
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, told
@@ -315,6 +316,8 @@ class KernelExecutor(PythonExecutor):
                 self._names.append(name)
 
     def _encoded(self, name: str, value: Any, encode: Callable[[Any], Any]) -> Any:
+        if isinstance(value, EncodedInput):
+            return value.data
         try:
             return encode(value)
         except NotPortable as error:

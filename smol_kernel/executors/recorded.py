@@ -24,6 +24,11 @@ class RecordedError(Exception):
         self.kinds = kinds
 
 
+def name_of_error(error: BaseException) -> str:
+    """Name of the error's class, or of the one that it had then."""
+    return error.kinds[0] if isinstance(error, RecordedError) else type(error).__name__
+
+
 @dataclass(frozen=True)
 class RecordedResult:
     """What came of a call: a value, encoded, or an error; `call` is the id that the call had."""
@@ -39,16 +44,20 @@ Recorded = Callable[[ToolCalled], "RecordedResult | None"]
 
 
 class RecordedCalls:
-    """The tool calls among `events`, which are those of one run or a part of it. Any thread may ask."""
+    """The tool calls among `events`, which are those of one run or a part of it. Any thread may ask.
 
-    def __init__(self, events: Iterable[Event]) -> None:
+    With `first_only` calls that were answered from a recording themselves are left out: of an action that was begun
+    several times, each that was made counts once then.
+    """
+
+    def __init__(self, events: Iterable[Event], *, first_only: bool = False) -> None:
         self._results: dict[str, deque[RecordedResult]] = defaultdict(deque)
         self._open: dict[str, deque[ToolCalled]] = defaultdict(deque)
         self._lock = threading.Lock()
         called: dict[str, ToolCalled] = {}
         returned: dict[str, ToolReturned] = {}
         for event in events:
-            if isinstance(event, ToolCalled) and not event.replays:
+            if isinstance(event, ToolCalled) and not (first_only and event.replays):
                 called[event.call] = event
             elif isinstance(event, ToolReturned):
                 returned[event.call] = event
