@@ -81,7 +81,7 @@ class ManagedAgentTool(Tool):
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
             self._caller.called.add(agent)
             resumed = self._caller.resumed and self._caller.resumed.part(call)
-            others = {"caller": self._caller, "call": call, "resumed": resumed}
+            others: dict[str, Any] = {"caller": self._caller, "call": call, "resumed": resumed}
             for event in agent.events(task, additional_args=given, images=seen, **others):
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.run_id else end

@@ -84,7 +84,8 @@ def _fast_digest(value: Any) -> str:
             try:
                 import pandas as pd
 
-                digest.update(pd.util.hash_pandas_object(pd.Series(column), index=False).to_numpy().data)
+                hashes: Any = cast("Any", pd).util.hash_pandas_object(pd.Series(column), index=False)
+                digest.update(hashes.to_numpy().data)
             except (ImportError, TypeError, ValueError):
                 return ""
     return f"fast:{digest.hexdigest()}"

@@ -24,6 +24,17 @@ class RecordedError(Exception):
         self.kinds = kinds
 
 
+class AbandonedError(RuntimeError):
+    """The action ended while the call was under way: what became of it nobody waited to learn."""
+
+
+class NotMadeError(RuntimeError):
+    """The action was stopped before the call was made."""
+
+    def __init__(self) -> None:
+        super().__init__("the action was stopped before the call was made")
+
+
 def name_of_error(error: BaseException) -> str:
     """Name of the error's class, or of the one that it had then."""
     return error.kinds[0] if isinstance(error, RecordedError) else type(error).__name__
@@ -62,7 +73,10 @@ class RecordedCalls:
             elif isinstance(event, ToolReturned):
                 returned[event.call] = event
         for call, event in called.items():
-            if call not in returned:
+            ending = returned[call].error_type if call in returned else AbandonedError.__name__
+            if first_only and ending == NotMadeError.__name__:
+                continue
+            if call not in returned or (first_only and ending in _NOT_WAITED_FOR):
                 self._open[_key(event)].append(event)
             elif returned[call].summary != NOT_SHOWN:
                 self._results[_key(event)].append(_result(returned[call]))
@@ -85,6 +99,7 @@ class RecordedCalls:
             return [result.call for results in self._results.values() for result in results]
 
 
+_NOT_WAITED_FOR = (AbandonedError.__name__, KeyboardInterrupt.__name__)
 NOT_SHOWN = "(not shown)"
 """Summary of a result that is not recorded, such as a password: it is asked for again."""
 

@@ -85,7 +85,7 @@ class Replay:
         self.seconds = _worked(own)
         counting = settled(every)
         kept = [event for event in counting if event.run == self.run and not isinstance(event, RunResumed)]
-        kept = kept if whole else kept[: resting_place(kept)]
+        kept = kept if whole else kept[: resting_place(kept, child_lives)]
         self._kept = len(kept)
         self._sequence = counting[: _place(counting, kept[-1]) + 1]
         """What is played, events of agents that were called included."""
@@ -123,6 +123,7 @@ class Replay:
         """
         with self._installed(agent):
             try:
+                self.gate()
                 first = yield from self._play(agent, run)
                 if first is not None:
                     yield from record(self._live(first, run), self._journal, self.run)
@@ -138,7 +139,7 @@ class Replay:
         run = self._parts.get(call)
         if call is None and run is None:
             begun = [event for event in self._family if isinstance(event, RunStarted) and event.parent == self.run]
-            run = next((event.run for event in reversed(begun) if event.call is None and not self._ended(event)), None)
+            run = next((event.run for event in reversed(begun) if event.call is None), None)
         if run is None:
             return None
         events = self._journal.events(run, family=True)
@@ -209,7 +210,7 @@ class Replay:
             if type(recorded) is type(event):
                 self._at += 1
                 self._hand_over(agent, recorded)
-                yield recorded
+                yield self.started if isinstance(recorded, RunStarted) else recorded
             elif not isinstance(event, BESIDE):
                 raise ReplayError(
                     f"run {self.run} cannot be taken up: in step {recorded.step} the recording goes on with "
@@ -255,11 +256,8 @@ class Replay:
                 what = "made again" if self.repeat else "not repeated"
                 yield f"It is not known whether {event.summary} had its effect: {what}."
 
-    def _ended(self, started: RunStarted) -> bool:
-        return any(isinstance(event, RunFinished) and event.run == started.run for event in self._family)
-
     @contextmanager
-    def _installed(self, agent: Any) -> Iterator[None]:
+    def _installed(self, agent: Any) -> Generator[None]:
         """The agent has what plays the recording in place of its own model, callbacks and executor."""
         hands = "python_executor" if agent.writes_code else "_hands"
         held = {name: getattr(agent, name) for name in ("model", "step_callbacks", hands)}
@@ -291,9 +289,10 @@ class _Callbacks:
         self._replay.edit([*agent.memory.steps, memory_step])
 
 
-def resting_place(own: list[Event]) -> int:
+def resting_place(own: list[Event], child_lives: bool) -> int:
     """How many of a run's own events count when it is taken up again: without an end that was none, without a step
-    that got no reply, and without what a cut-off action had put out."""
+    that got no reply, and without what a cut-off action had put out. An action that was stopped is one, unless the
+    child lives, in which it left what it had done."""
     end = len(own)
     if isinstance(own[-1], RunFinished):
         end -= 1
@@ -305,9 +304,10 @@ def resting_place(own: list[Event]) -> int:
         return end
     step = own[begun[-1] : end]
     replied = any(isinstance(event, ModelReplied) and event.purpose == "action" for event in step)
-    if any(isinstance(event, StepFinished) for event in step):
+    stopped = any(isinstance(event, ActionFinished) and event.status == "interrupted" for event in step)
+    if any(isinstance(event, StepFinished) for event in step) and not stopped:
         return end if replied else begun[-1]
-    if not any(isinstance(event, ActionFinished) for event in step):
+    if (stopped and not child_lives) or not any(isinstance(event, ActionFinished) for event in step):
         proposed = [place for place, event in enumerate(step) if isinstance(event, ActionProposed)]
         return begun[-1] + proposed[-1] + 1 if proposed else end
     return end

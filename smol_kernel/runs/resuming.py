@@ -6,14 +6,14 @@ Called by `CodeAgent.resume` and `fork`, the command line and the magics.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, JournalError, ReplayError
-from smol_kernel.events import Event, Instructed, ModelReplied, RunStarted, StepFinished, settled
+from smol_kernel.events import Event, Instructed, ModelReplied, RunResumed, RunStarted, StepFinished, settled
 from smol_kernel.executors.kept_values import digest_of, recorded_value
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import Budget
@@ -40,13 +40,13 @@ class Resumption:
         with self._claimed():
             return self.agent.run(self.replay.started.task, **self.options, **options)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event]:
         """The run as events: the recorded ones first."""
         with self._claimed():
             yield from self.agent.events(self.replay.started.task, **self.options)
 
     @contextmanager
-    def _claimed(self) -> Iterator[None]:
+    def _claimed(self) -> Generator[None]:
         run = self.replay.run
         self.journal.claim(run)
         try:
@@ -161,7 +161,8 @@ def prepare_fork(
     run = secrets.token_hex(4)
     model_id = getattr(model, "model_id", None) or started.model
     common = {"run": summary.run, "step": step - (action is not None)}
-    limit = max_steps or max(started.max_steps, step + 1)
+    limits = [started.max_steps, *(event.max_steps for event in events if isinstance(event, RunResumed))]
+    limit = max_steps or max(*limits, step + 1)
     beginning = replace(
         started, run=run, forked=common, model=model_id, scripted=getattr(model, "scripted", False), max_steps=limit
     )
