@@ -16,6 +16,7 @@ from smol_kernel.errors import JournalError, RunNotFoundError
 from smol_kernel.events import Event, from_dict
 from smol_kernel.journal.blobs import give_blobs, take_blobs
 from smol_kernel.journal.database import close_all, connect, explain, transaction
+from smol_kernel.journal.no_secrets import without_secrets
 from smol_kernel.journal.rows import RunSummary, is_alive, summarise, summary_of, this_process
 
 
@@ -56,7 +57,7 @@ class Journal:
 
     def append_all(self, events: Iterable[Event]) -> None:
         """Store `events`, all of them or none."""
-        written = [(event, event.to_dict()) for event in events if event.durable]
+        written = [(event, event.to_dict()) for event in map(without_secrets, events) if event.durable]
         if not written:
             return
         with self._connection() as db, transaction(db):
