@@ -65,6 +65,7 @@ class SmolMagic(Magics):
 
     model = Unicode("", help="Model to use: a LiteLLM name, a variable of the notebook, or demo.").tag(config=True)
     api_base = Unicode("", help="Address of an own model server.").tag(config=True)
+    cassette = Unicode("", help="File in which replies of the model are kept, and played again.").tag(config=True)
     max_steps = Int(20, min=1, help="How many steps a run may take.").tag(config=True)
     timeout = Float(300.0, min=0.0, help="The child's own time for one action, in seconds; 0 for no limit.").tag(
         config=True
@@ -136,6 +137,7 @@ class SmolMagic(Magics):
         return RunOptions(
             models=[self.model] if self.model else [],
             api_base=self.api_base or None,
+            cassette=self.cassette or None,
             max_steps=self.max_steps,
             timeout=self.timeout or None,
             box=self.box,
