@@ -41,7 +41,7 @@ COMMANDS = {
         "%agent fork [RUN] [options]",
         "go on from a step of a run, as a new one; --step N, --instruction TEXT, and those of resume",
     ),
-    "export": ("%agent export FILE.ipynb [RUN]", "write a run as a notebook"),
+    "export": ("%agent export FILE [RUN]", "write a run as .ipynb, .py, .html, .md or .json"),
     "files": (
         "%agent files [save …]",
         "what the agent made in its box; save [NAME …] [--to DIR] [--overwrite] keeps it",
@@ -281,16 +281,15 @@ class SmolMagic(Magics):
         resumed_cell_blocking(self, ["fork", *words])
 
     def _export(self, file: str, run: str = "") -> None:
-        from smol_kernel.runs.notebook import write_notebook
+        from smol_kernel.runs.exporting import export
 
         path = Path(file).expanduser()
-        if path.suffix != ".ipynb":
-            raise CellError(f"%agent export {file}: a run is written as a notebook; let the name end in .ipynb")
         opened = notebook_path()
         if opened and path.exists() and path.resolve() == Path(opened).resolve():
             raise CellError(f"%agent export {file}: this is the notebook you are in; choose another name")
         try:
-            write_notebook(self._transcript(run), path)
+            found = self._transcript(run).run
+            export(self.session.journal.events(found, family=True), path)
         except FileExistsError:
             raise CellError(f"%agent export {file}: the file exists: choose another name, or delete it") from None
         except OSError as error:

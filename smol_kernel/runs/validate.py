@@ -90,7 +90,7 @@ def validate(path: Path, timeout: float = 600) -> Validation:
     except Exception as error:  # noqa: BLE001 - boundary: json, nbformat and its validation each have their own
         raise ConfigError(f"{path} cannot be read as a notebook: {error}") from None
     result = Validation(path)
-    fresh = nbformat.from_dict(stored)
+    fresh: Any = nbformat.from_dict(stored)
     where = {"metadata": {"path": str(path.parent)}}
     with _alone() as folder:
         sockets = {} if os.name == "nt" else {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
