@@ -9,8 +9,8 @@ import sys
 
 from smol_kernel.runs.changes import CHANGING_FIRST, CHANGING_METHODS
 
-_LOOKING = """print display repr str ascii format len type id hash isinstance issubclass callable hasattr dir help bool int
-float complex round abs divmod pow ord chr bin oct hex sum any all range bytes input getpass pprint pp sleep"""
+_LOOKING = """print display repr str ascii format len type id hash isinstance issubclass callable hasattr dir help
+bool int float complex round abs divmod pow ord chr bin oct hex sum any all range bytes input getpass pprint pp sleep"""
 _CONTAINERS = """list tuple set frozenset dict sorted bytearray memoryview slice object array deque Counter OrderedDict
 ChainMap UserDict namedtuple SimpleNamespace DataFrame Series Index MultiIndex Categorical Timestamp Timedelta
 date_range to_datetime to_numeric concat merge Decimal Fraction datetime date timedelta time timezone ZoneInfo Path
@@ -34,8 +34,8 @@ CHANGING_FUNCTIONS = CHANGING_FIRST | frozenset(["setattr", "delattr", "next", "
 
 _PURE_METHODS = """capitalize casefold center count encode endswith expandtabs find format format_map index isalnum
 isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower
-lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split splitlines
-startswith strip swapcase title translate upper zfill decode hex bit_length as_integer_ratio conjugate is_integer
+lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split
+splitlines startswith strip swapcase title translate upper zfill decode hex bit_length as_integer_ratio conjugate is_integer
 copy keys values items get difference intersection issubset issuperset isdisjoint symmetric_difference union
 most_common elements total group groups groupdict start end span match fullmatch search findall finditer sub subn
 year month day date time weekday isoweekday isoformat strftime timestamp timetuple astimezone utcoffset total_seconds
@@ -63,8 +63,8 @@ _FRESH = f"""{_LOOKING} sum mean median std var describe value_counts nunique is
 quantile idxmax idxmin argmax argmin argsort cumsum cumprod to_string to_markdown to_json hexdigest getvalue read_text
 read_bytes capitalize casefold center count encode endswith find format index join ljust lower lstrip partition
 removeprefix removesuffix rfind rjust rpartition rsplit rstrip splitlines startswith strip swapcase title
-translate upper zfill decode match fullmatch search findall sub subn strftime isoformat total_seconds deepcopy sqrt floor
-ceil exp log log2 log10 sin cos tan fsum prod gcd lcm comb perm factorial isclose hypot loads dumps Decimal Fraction
+translate upper zfill decode match fullmatch search findall sub subn strftime isoformat total_seconds deepcopy sqrt
+floor ceil exp log log2 log10 sin cos tan fsum prod gcd lcm comb perm factorial isclose hypot loads dumps Decimal Fraction
 Timestamp Timedelta timedelta linspace arange zeros ones full eye date_range read_csv read_excel read_json read_parquet
 tobytes item polyfit polyval dot isin between duplicated pct_change diff rank stdev pstdev fmean"""
 FRESH = frozenset(_FRESH.split())

@@ -77,9 +77,21 @@ def script_cells(transcript: Transcript, *, slice: bool = False) -> list[ScriptC
     `final_answer(x)` becomes a last expression; `expr;` and values whose repr holds an address become `_ = expr`; an
     input that the script binds anew or changes gets another name, so that the user's stays as it is.
     """
-    parts = [part for step in transcript.steps if (part := part_of(step)) is not None]
-    if slice:
-        parts = _needed(parts, transcript)
+    parts = _parts(transcript)
+    return _cells((slice and _needed(parts, transcript)) or parts, transcript, slice)
+
+
+def sliced_cells(transcript: Transcript) -> list[ScriptCell] | None:
+    """The cells with only what the answer needs; None where that cannot be told."""
+    needed = _needed(_parts(transcript), transcript)
+    return None if needed is None else _cells(needed, transcript, True)
+
+
+def _parts(transcript: Transcript) -> list[Part]:
+    return [part for step in transcript.steps if (part := part_of(step)) is not None]
+
+
+def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[ScriptCell]:
     names = read_names(parts, transcript.inputs)
     for part in parts:
         settle_end(part, names, addresses=True)
@@ -122,11 +134,11 @@ def part_of(step: StepRecord) -> Part | None:
     return Part(step, source, kept, end, answers=step.final)
 
 
-def _needed(parts: list[Part], transcript: Transcript) -> list[Part]:
-    """The parts with what the answer needs of them; all as they are, if that cannot be told."""
+def _needed(parts: list[Part], transcript: Transcript) -> list[Part] | None:
+    """The parts with what the answer needs of them; None where that cannot be told."""
     found = sliced(parts, transcript.inputs, transcript.tools)
     if found is None:
-        return parts
+        return None
     needed: list[Part] = []
     for part, kept in zip(parts, found, strict=True):
         if not kept:
