@@ -25,6 +25,8 @@ The tree (a standard type in brackets where one fits as well)::
     ├── JournalError [RuntimeError]    the journal cannot be read or written
     │   └── RunNotFoundError [KeyError]
     ├── EventError [ValueError]        a stored event cannot be read
+    ├── ReplayError [RuntimeError]     a recorded run cannot be taken up
+    │   └── ReplayDiffersError         what is run again does not give the same
     └── MissingDependencyError [ImportError]  an optional package is needed
 """
 
@@ -140,6 +142,18 @@ class RunNotFoundError(JournalError, KeyError):
 
 class EventError(SmolError, ValueError):
     """A stored event cannot be read."""
+
+
+class ReplayError(SmolError, RuntimeError):
+    """A recorded run cannot be taken up again, or not in this way; the message says why, and what can be done."""
+
+
+class ReplayDiffersError(ReplayError):
+    """Recorded actions that were run again did not do the same; `differences` are sentences on what was not."""
+
+    def __init__(self, message: str, differences: list[str]) -> None:
+        super().__init__(message)
+        self.differences = differences
 
 
 class MissingDependencyError(SmolError, ImportError):

@@ -33,6 +33,14 @@ COMMANDS = {
     "model": ("%agent model NAME", "use this model from now on: a LiteLLM name, a variable, or demo; or a,b"),
     "show": ("%agent show [RUN]", "the account of a run, the last one if none is named"),
     "runs": ("%agent runs [WORD]", "the latest runs in the journal (with this word in them)"),
+    "resume": (
+        "%agent resume [RUN] [options]",
+        "go on with a run that was cut off or stopped; --accept, --repeat, --max-steps N, --model NAME",
+    ),
+    "fork": (
+        "%agent fork [RUN] [options]",
+        "go on from a step of a run, as a new one; --step N, --instruction TEXT, and those of resume",
+    ),
     "export": ("%agent export FILE.ipynb [RUN]", "write a run as a notebook"),
     "files": (
         "%agent files [save …]",
@@ -109,6 +117,12 @@ class SmolMagic(Magics):
 
         child_cell_blocking(self, line, cell)
 
+    async def run_command(self, line: str, body: str) -> None:
+        """What a cell with `%agent resume` or `%agent fork` alone awaits."""
+        from smol_magic.resumed_cell import resumed_cell
+
+        await resumed_cell(self, _words(line))
+
     async def run_py(self, line: str, body: str) -> None:
         """What a `%%py` cell awaits."""
         from smol_magic.child_cell import child_cell
@@ -136,7 +150,7 @@ class SmolMagic(Magics):
         from smol_kernel.config import add_options, read_options
         from smol_kernel.errors import ConfigError
 
-        parser = _Parser(prog="%%agent", add_help=False, allow_abbrev=False)
+        parser = Parser(prog="%%agent", add_help=False, allow_abbrev=False)
         add_options(parser, self.settings())
         parser.add_argument("-h", "--help", action="store_true", help="show this text")
         parsed, rest = parser.parse_known_args(_words(line))
@@ -156,7 +170,8 @@ class SmolMagic(Magics):
         for run in missed[:MOST_OFFERED]:
             task = run.task.strip().splitlines()[0][:60]
             how = "was cut off" if run.state == "unfinished" else f"ended ({run.state}), perhaps unseen"
-            print(f"An earlier run here {how}: “{task}”. Its account: %agent show {run.run}")
+            goes_on = "" if run.state == "success" else f" · to go on: %agent resume {run.run}"
+            print(f"An earlier run here {how}: “{task}”. Its account: %agent show {run.run}{goes_on}")
         if len(missed) > MOST_OFFERED:
             print(f"… and {len(missed) - MOST_OFFERED} more before: %agent runs")
 
@@ -253,6 +268,16 @@ class SmolMagic(Magics):
             boxed = "not isolated  " if run.isolation == "none" else ""
             print(f"{run.run}  {run.state:<15}  {one_line(run.model):<24}  {boxed}{one_line(run.task, 60)}")
 
+    def _resume(self, *words: str) -> None:
+        from smol_magic.resumed_cell import resumed_cell_blocking
+
+        resumed_cell_blocking(self, ["resume", *words])
+
+    def _fork(self, *words: str) -> None:
+        from smol_magic.resumed_cell import resumed_cell_blocking
+
+        resumed_cell_blocking(self, ["fork", *words])
+
     def _export(self, file: str, run: str = "") -> None:
         from smol_kernel.runs.notebook import write_notebook
 
@@ -287,11 +312,12 @@ class SmolMagic(Magics):
         return Transcript.from_events(journal.events(found, family=True))
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """An ArgumentParser that neither prints nor exits."""
 
     def error(self, message: str) -> NoReturn:
-        raise CellError(f"%%agent: {message}. %%agent --help lists the options.")
+        """End with a line."""
+        raise CellError(f"{self.prog}: {message}. {self.prog} --help lists the options.")
 
 
 def _columns(*pairs: tuple[str, str]) -> str:

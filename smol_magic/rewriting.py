@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 _CELL = re.compile(r"%%(agent|py)(?=\s|$)(.*)", re.DOTALL)
+_COMMAND = re.compile(r"%agent\s+((?:resume|fork)(?=\s|$).*)")
+"""A command that runs an agent, as the one line of its cell."""
 
 
 class AwaitRewriting:
@@ -39,12 +41,20 @@ class AwaitRewriting:
             start += 1
         match = _CELL.match(lines[start]) if start < len(lines) else None
         if match is None:
-            return lines
+            return self._command(lines, start)
         if not self._can_await():
             return lines[start:]  # IPython finds a cell magic in the first line only
         name, line = match[1], match[2].strip()
         body = "".join(lines[start + 1 :])
         call = f"get_ipython().find_cell_magic({name!r}).__self__.run_{name}({line!r}, {body!r})"
+        return [*lines[:start], f"await {call}\n"]
+
+    def _command(self, lines: list[str], start: int) -> list[str]:
+        """The lines with a command that stands alone rewritten."""
+        match = _COMMAND.match(lines[start]) if start < len(lines) else None
+        if match is None or any(map(str.strip, lines[start + 1 :])) or not self._can_await():
+            return lines
+        call = f"get_ipython().find_line_magic('agent').__self__.run_command({match[1].strip()!r}, '')"
         return [*lines[:start], f"await {call}\n"]
 
     def _can_await(self) -> bool:

@@ -109,6 +109,19 @@ class Session:
         self.agent = fresh
         return fresh
 
+    def has_child_of(self, run: str) -> bool:
+        """Whether the last run here was this one, and its child still lives."""
+        return self.last is not None and self.last.run == run and bool(getattr(self._executor, "started", False))
+
+    def take_over(self, agent: MultiStepAgent, *, keep_child: bool) -> None:
+        """Have `agent` be that of the conversation, in its own child or in the one that is there."""
+        if keep_child:
+            self.agent = None  # its child is the other's now
+        else:
+            self.end_child()
+        self.agent = agent
+        self._executor = getattr(agent, "python_executor", None)
+
     def drop_executor(self) -> None:
         """Forget an executor that got no child, so that the next cell may ask for another kind."""
         executor, self._executor = self._executor, None

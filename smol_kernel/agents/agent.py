@@ -17,6 +17,7 @@ from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Account, Budget, usable
 from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.memory.monitoring import AgentLogger, CallbackRegistry, LogLevel, Monitor
+from smol_kernel.memory.plain_settings import plain_settings
 from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep, ToolOutput
 from smol_kernel.models.base import as_model
 from smol_kernel.tools.answer_type import AnswerType
@@ -28,6 +29,11 @@ class Agent(ABC):
 
     templates: ClassVar[str]
     """Folder of the system prompt used where the user gave none."""
+    recorded_settings: ClassVar[tuple[str, ...]] = (
+        "instructions", "planning_interval", "name", "description", "provide_run_summary", "stream_outputs", "checks",
+        "budget", "given_templates",
+    )  # fmt: skip
+    """Parameters of which a recording keeps what is plain data."""
     writes_code: ClassVar[bool] = False
     """True: it acts by code in a child."""
     inputs, output_type = others.TASK_INPUTS, "string"
@@ -66,7 +72,7 @@ class Agent(ABC):
         self.tools = others.tools_by_name(tools, add_base_tools, interpreter=not self.writes_code)
         self.managed_agents = others.agents_by_name(managed_agents or (), self.tools)
         self.handoffs = others.agents_by_name(handoffs, self.tools)
-        self.prompt_templates = templates_for(self.templates, prompt_templates)
+        self.prompt_templates, self.given_templates = templates_for(self.templates, prompt_templates), prompt_templates
         self.max_steps = at_least_one("max_steps", max_steps)
         self.planning_interval = planning_interval and at_least_one("planning_interval", planning_interval)
         self.provide_run_summary, self.return_full_result = provide_run_summary, return_full_result
@@ -104,6 +110,11 @@ class Agent(ABC):
         self.successor: tuple[Any, str] | None = None
         """The agent that takes over after this step, and why."""
         self.lent, self.in_use, self.stop = threading.Lock(), threading.Lock(), threading.Event()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the agent was made with, as far as it is plain data, by the names of its parameters."""
+        return plain_settings({name: getattr(self, name) for name in self.recorded_settings})
 
     def another(self) -> Any:
         """An agent like this one with a memory, agents to call, and where it acts in a child a child, of its own."""

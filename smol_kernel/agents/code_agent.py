@@ -36,6 +36,10 @@ class CodeAgent(MultiStepAgent):
     """
 
     templates = "code_agent"
+    recorded_settings = (
+        *MultiStepAgent.recorded_settings, "additional_authorized_imports", "executor_type", "executor_kwargs",
+        "max_print_outputs_length", "use_structured_outputs_internally", "code_block_tags",
+    )  # fmt: skip
     writes_code = True
 
     def __init__(

@@ -80,7 +80,9 @@ class ManagedAgentTool(Tool):
             given, end, call = additional_args or {}, RunFinished(state="error"), current_call()
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
             self._caller.called.add(agent)
-            for event in agent.events(task, additional_args=given, images=seen, caller=self._caller, call=call):
+            resumed = self._caller.resumed and self._caller.resumed.part(call)
+            others: dict[str, Any] = {"caller": self._caller, "call": call, "resumed": resumed}
+            for event in agent.events(task, additional_args=given, images=seen, **others):
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.run_id else end
             if not agent.answered:
@@ -139,7 +141,8 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
         successor._prepare(False, {name: v for name, v in agent.state.items() if own is None or name.isidentifier()})
     agent.called.add(successor)
     try:
-        for event in successor.events(agent.task or "", reset=False, caller=agent):
+        resumed = agent.resumed and agent.resumed.part(None)
+        for event in successor.events(agent.task or "", reset=False, caller=agent, resumed=resumed):
             yield event
             end = event if isinstance(event, RunFinished) and event.run == successor.run_id else end
     finally:

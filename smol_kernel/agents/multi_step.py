@@ -9,7 +9,7 @@ import secrets
 import time
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smol_kernel import errors
 from smol_kernel import events as ev
@@ -20,6 +20,7 @@ from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.prompts import populate_template
 from smol_kernel.agents.running import RunnableAgent
 from smol_kernel.executors.interpreter_tool import isolation_of_tools
+from smol_kernel.executors.kept_values import kept_values
 from smol_kernel.executors.tool_calls import plain
 from smol_kernel.executors.values import describe
 from smol_kernel.journal import open_journal, record
@@ -29,6 +30,9 @@ from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
 from smol_kernel.memory.usage import Timing, counts
 from smol_kernel.models.base import ModelCall
+
+if TYPE_CHECKING:
+    from smol_kernel.runs.replay import Replay
 
 
 class MultiStepAgent(RunnableAgent):
@@ -51,6 +55,8 @@ class MultiStepAgent(RunnableAgent):
     isolation = property(isolation_of_tools)
     """How what the model writes is boxed; "none" means not at all."""
     _call: ModelCall | None = None
+    resumed: Replay | None = None
+    """What is recorded of the run that was resumed."""
 
     # -- what a subclass says of itself
 
@@ -99,12 +105,13 @@ class MultiStepAgent(RunnableAgent):
         origin: Mapping[str, Any] | None = None,
         caller: MultiStepAgent | None = None,
         call: str | None = None,
+        resumed: Replay | None = None,
     ) -> Generator[ev.Event, None, None]:
         """The run of `task` as events, each recorded in the journal before it is yielded.
 
         `origin` says where the run was started (see RunStarted), `caller` which agent called this one, by which
-        `call`. Errors are raised after the last event; closing the generator stops the run.
-        Raises ConfigError for an empty task.
+        `call`; `resumed` is what is recorded of the run, which goes on. Errors are raised after the last event; closing
+        the generator stops the run. Raises ConfigError for an empty task.
         """
         if not task.strip():
             raise errors.ConfigError("the task is empty: say what the agent shall do")
@@ -128,18 +135,24 @@ class MultiStepAgent(RunnableAgent):
                 system_prompt=self.system_prompt,
                 tools=list(self.functions),
                 inputs=inputs,
+                values=kept_values(variables),
+                settings=self.settings,
                 origin=dict(origin or {}),
             )
+            self.resumed = resumed
+            started = resumed.begin(started) if resumed else started
             task = self.assignment(task) if caller and reset else task
-            first = TaskStep.with_inputs(task, inputs, images, audio, videos)
+            first = TaskStep.with_inputs(task, started.inputs, images, audio, videos)
             self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
-            self.account = Account(self.budget, caller.account if caller else None)
+            spent = resumed.seconds if resumed else 0.0
+            self.account = Account(self.budget, caller.account if caller else None, spent)
             self.run_id, self.depth = started.run, caller.depth + 1 if caller else 0
             self.stop.clear()
             if caller is not None and caller.stop.is_set():
                 self.stop.set()
+            run = self._run(started, first, reset, variables)
             with self.account.timer(self.interrupt):
-                yield from record(self._run(started, first, reset, variables), self._recorded_in, started.run)
+                yield from (resumed.go_on(self, run) if resumed else record(run, self._recorded_in, started.run))
         except GeneratorExit:
             self.interrupt()
             raise

@@ -1,20 +1,14 @@
-"""What a run gives: the whole result, and the stream of steps that users of smolagents know, drawn from our events."""
+"""What a run gives: the whole result."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel import events as ev
-from smol_kernel.errors import AgentError
-from smol_kernel.memory.messages import ChatMessageStreamDelta
-from smol_kernel.memory.rich_values import handle_agent_output_types
-from smol_kernel.memory.steps import ActionOutput, FinalAnswerStep, PlanningStep
 from smol_kernel.memory.usage import Timing, TokenUsage
 
 if TYPE_CHECKING:
-    from smol_kernel.agents.running import RunnableAgent
+    pass
 
 
 @dataclass
@@ -40,37 +34,3 @@ class RunResult:
         """The result as plain data; `output` stays the value it is."""
         parts = {"token_usage": self.token_usage, "timing": self.timing}
         return {**self.__dict__, **{name: part and part.dict() for name, part in parts.items()}}
-
-
-def stream_of(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
-    """The run of `agent` as the objects that `run(stream=True)` of smolagents yields.
-
-    ChatMessageStreamDelta, ToolCall, ToolOutput, ActionOutput, PlanningStep, ActionStep and FinalAnswerStep; runs of
-    agents it calls are left out. Raises AgentError when the run was stopped.
-    """
-    for event in events:
-        if event.run not in ("", agent.run_id):
-            continue
-        step, done = agent.memory.steps[-1] if agent.memory.steps else None, agent.current_step
-        if isinstance(event, ev.ModelDelta):
-            yield ChatMessageStreamDelta(content=event.text)
-        elif isinstance(event, ev.ModelReplied) and agent.stream_outputs and event.input_tokens is not None:
-            usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
-            yield ChatMessageStreamDelta(content="", token_usage=usage)
-        elif isinstance(event, ev.PlanMade) and isinstance(step, PlanningStep):
-            yield step
-        elif isinstance(event, ev.ActionProposed) and done is not None:
-            yield from done.tool_calls or []
-        elif isinstance(event, ev.ToolReturned) and event.call in agent.outputs:
-            yield agent.outputs[event.call]
-        elif isinstance(event, ev.StepFinished) and done is not None and (done.model_output_message or done.error):
-            if done.error is None:
-                yield ActionOutput(done.action_output, done.is_final_answer)
-            yield done
-        elif isinstance(event, ev.RunFinished):
-            if event.state == "interrupted":
-                raise AgentError("The agent was interrupted.")
-            if event.state in ("max_steps_error", "budget") and step is not done:  # it was asked for the best answer
-                yield step
-            if agent.answered:
-                yield FinalAnswerStep(handle_agent_output_types(agent.answer))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.agents.agent import Agent
-from smol_kernel.agents.results import RunResult, stream_of
+from smol_kernel.agents.results import RunResult
 from smol_kernel.errors import AgentError
 from smol_kernel.events import Event, RunFinished, watched
 from smol_kernel.executors.threads import in_thread, stream_in_thread
@@ -57,7 +57,7 @@ class RunnableAgent(Agent):
     ) -> Any:
         """Work on `task` and return the answer, or a RunResult where the full result is asked for.
 
-        With `stream` a generator of smolagents' objects instead (see `stream_of`); closing it stops the run.
+        With `stream` a generator of smolagents' objects instead (see `render.steps_stream`); closing it stops the run.
         `reset=False` goes on in the same conversation and namespace; `images`, and with them `audio=` and `videos=`,
         are shown to the model; `additional_args` are variables for the child. Where a limit ends the run the answer is
         the best there is. Raises AgentGenerationError when the model cannot be reached, ExecutorError when no child
@@ -73,7 +73,7 @@ class RunnableAgent(Agent):
             events = watched(events, _above("render.console").ConsoleReader(getattr(self.logger.console, "file", None)))
         self._left = threading.get_ident(), weakref.ref(events)
         if stream:
-            return stream_of(events, self)
+            return _above("render.steps_stream").stream_of(events, self)
         for event in events:
             if isinstance(event, RunFinished) and event.run == self.run_id:
                 end = event
@@ -92,6 +92,27 @@ class RunnableAgent(Agent):
     def astream(self, task: str, **kwargs: Any) -> AsyncGenerator[Event, None]:
         """`events` for asyncio: the run works in a thread; closing the generator stops it."""
         return stream_in_thread(self.events(task, **kwargs), self.interrupt)
+
+    @classmethod
+    def resume(cls, run_id: str = "last", **options: Any) -> Any:
+        """Go on with a recorded run that was cut off, stopped or had reached a limit; gives what `run` gives.
+
+        `run_id` may be the beginning of the id, or "last". Options: `tools`, `model`, `managed_agents` and what else
+        is no plain data, as the agent had them; parameters of the agent that take the place of the recorded ones;
+        `additional_args`, inputs too large to be recorded; `accept`, to go on although something does not replay the
+        same; `repeat`, to make a call again of which it is not known whether it was made. See `runs.resuming`.
+        Raises ReplayDiffersError, with what differs, and RunNotFoundError.
+        """
+        return _above("runs.resuming").resume(cls, run_id, **options)
+
+    @classmethod
+    def fork(cls, run_id: str = "last", step: int | None = None, **options: Any) -> Any:
+        """Go on from `step` of a recorded run (None: its last) as a new run; gives what `run` gives.
+
+        Options besides those of `resume`: `instruction`, a message to the model after that step; `action`, code in
+        place of that of the step. Both runs keep their history.
+        """
+        return _above("runs.resuming").fork(cls, run_id, step, **options)
 
     def replay(self, detailed: bool = False) -> None:
         """Print the steps of the last run again; `detailed` with all that was sent to the model."""

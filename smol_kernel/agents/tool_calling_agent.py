@@ -30,6 +30,7 @@ class ToolCallingAgent(MultiStepAgent):
     """
 
     templates = "tool_calling_agent"
+    recorded_settings = (*MultiStepAgent.recorded_settings, "max_tool_threads")
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from smol_kernel.events.kinds import (
     FilesMade,
     FinalAnswer,
     HandedOff,
+    Instructed,
     MemoryEdited,
     ModelDelta,
     ModelFellBack,
@@ -29,6 +30,7 @@ from smol_kernel.events.kinds import (
     ToolProgress,
     ToolReturned,
 )
+from smol_kernel.events.settled import settled
 from smol_kernel.events.stream import current_call, emit, listening, watched
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "FilesMade",
     "FinalAnswer",
     "HandedOff",
+    "Instructed",
     "MemoryEdited",
     "ModelDelta",
     "ModelFellBack",
@@ -61,5 +64,6 @@ __all__ = [
     "emit",
     "from_dict",
     "listening",
+    "settled",
     "watched",
 ]

@@ -63,6 +63,13 @@ class RunResumed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Instructed(Event):
+    """Somebody told the model something between two steps."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepStarted(Event):
     """A step begins; the model is asked next."""
 

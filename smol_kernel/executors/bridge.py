@@ -21,7 +21,7 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
 from smol_kernel.executors.emitted import Emitted
-from smol_kernel.executors.recorded import NOT_SHOWN, Recorded, RecordedError
+from smol_kernel.executors.recorded import NOT_SHOWN, AbandonedError, NotMadeError, Recorded, RecordedError
 from smol_kernel.executors.summaries import argument, brief, cut, error_line
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
@@ -219,7 +219,7 @@ class Bridge:
         self._here.close()
         yield from self._gather()
         for call in list(self._outstanding.values()):
-            yield from self._finish(Outcome(call, error=RuntimeError(reason)))
+            yield from self._finish(Outcome(call, error=AbandonedError(reason)))
 
     def _finish(self, outcome: Outcome) -> Iterator[Event]:
         call, error = outcome.call, outcome.error
@@ -255,7 +255,7 @@ class Bridge:
         """Why the call may not be made, now that its event has been seen; None: it may."""
         reason = None if self._stopped() or self._refuse is None else self._refuse(event)
         if self._stopped():
-            return RuntimeError("the action was stopped before the call was made")
+            return NotMadeError()
         return None if reason is None else PermissionError(reason)
 
     def _start_queued(self) -> None:
@@ -272,7 +272,7 @@ class Bridge:
     def _visit(self, call: Call) -> Outcome:
         """Make a plain call, on the tool thread."""
         if call.ended or self._stopped():
-            return Outcome(call, error=RuntimeError("the action was stopped before the call was made"))
+            return Outcome(call, error=NotMadeError())
         return _perform(call)
 
     def _tell(self, news: Outcome | Event) -> None:

@@ -23,6 +23,7 @@ from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
 from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.imports import check_imports
+from smol_kernel.executors.kept_values import EncodedInput
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, told
@@ -73,8 +74,7 @@ class KernelExecutor(PythonExecutor):
         self.timeout_seconds = timeout_seconds
         self.max_print_outputs_length = MAX_PRINT if max_print_outputs_length is None else max_print_outputs_length
         self.additional_functions = dict(additional_functions or {})
-        self.cwd, self.python = cwd, python
-        self.interrupt_grace_seconds = interrupt_grace_seconds
+        self.cwd, self.python, self.interrupt_grace_seconds = cwd, python, interrupt_grace_seconds
         given = additional_authorized_imports
         self.additional_authorized_imports = None if given is None else list(given)
         self.ask_person: AskPerson | None = None
@@ -98,13 +98,17 @@ class KernelExecutor(PythonExecutor):
         self._answered = False
         """Whether the child holds the answer of the last action."""
         self.call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
-        self._stop = threading.Event()
-        self._in_use = threading.Lock()
+        self._stop, self._in_use = threading.Event(), threading.Lock()
 
     @property
     def isolation(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - the settings say it
         """How the child is boxed; "none" means not at all."""
         return self.settings.words if self.settings else "none"
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a child."""
+        return self._client is not None
 
     # what the loop uses
 
@@ -315,6 +319,8 @@ class KernelExecutor(PythonExecutor):
                 self._names.append(name)
 
     def _encoded(self, name: str, value: Any, encode: Callable[[Any], Any]) -> Any:
+        if isinstance(value, EncodedInput):
+            return value.data
         try:
             return encode(value)
         except NotPortable as error:

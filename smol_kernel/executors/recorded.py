@@ -24,6 +24,22 @@ class RecordedError(Exception):
         self.kinds = kinds
 
 
+class AbandonedError(RuntimeError):
+    """The action ended while the call was under way: what became of it nobody waited to learn."""
+
+
+class NotMadeError(RuntimeError):
+    """The action was stopped before the call was made."""
+
+    def __init__(self) -> None:
+        super().__init__("the action was stopped before the call was made")
+
+
+def name_of_error(error: BaseException) -> str:
+    """Name of the error's class, or of the one that it had then."""
+    return error.kinds[0] if isinstance(error, RecordedError) else type(error).__name__
+
+
 @dataclass(frozen=True)
 class RecordedResult:
     """What came of a call: a value, encoded, or an error; `call` is the id that the call had."""
@@ -39,21 +55,28 @@ Recorded = Callable[[ToolCalled], "RecordedResult | None"]
 
 
 class RecordedCalls:
-    """The tool calls among `events`, which are those of one run or a part of it. Any thread may ask."""
+    """The tool calls among `events`, which are those of one run or a part of it. Any thread may ask.
 
-    def __init__(self, events: Iterable[Event]) -> None:
+    With `first_only` calls that were answered from a recording themselves are left out: of an action that was begun
+    several times, each that was made counts once then.
+    """
+
+    def __init__(self, events: Iterable[Event], *, first_only: bool = False) -> None:
         self._results: dict[str, deque[RecordedResult]] = defaultdict(deque)
         self._open: dict[str, deque[ToolCalled]] = defaultdict(deque)
         self._lock = threading.Lock()
         called: dict[str, ToolCalled] = {}
         returned: dict[str, ToolReturned] = {}
         for event in events:
-            if isinstance(event, ToolCalled) and not event.replays:
+            if isinstance(event, ToolCalled) and not (first_only and event.replays):
                 called[event.call] = event
             elif isinstance(event, ToolReturned):
                 returned[event.call] = event
         for call, event in called.items():
-            if call not in returned:
+            ending = returned[call].error_type if call in returned else AbandonedError.__name__
+            if first_only and ending == NotMadeError.__name__:
+                continue
+            if call not in returned or (first_only and ending in _NOT_WAITED_FOR):
                 self._open[_key(event)].append(event)
             elif returned[call].summary != NOT_SHOWN:
                 self._results[_key(event)].append(_result(returned[call]))
@@ -76,6 +99,7 @@ class RecordedCalls:
             return [result.call for results in self._results.values() for result in results]
 
 
+_NOT_WAITED_FOR = (AbandonedError.__name__, KeyboardInterrupt.__name__)
 NOT_SHOWN = "(not shown)"
 """Summary of a result that is not recorded, such as a password: it is asked for again."""
 

@@ -22,9 +22,10 @@ from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, 
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.observation import PACE, clean, truncate
+from smol_kernel.executors.recorded import Recorded, name_of_error
 from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message
-from smol_kernel.executors.values import encode, remote
+from smol_kernel.executors.values import decode, encode, remote
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
@@ -85,7 +86,9 @@ class ToolCalls:
     ) -> None:
         self._state, self._refuse, self._stopped = state, refuse, stopped
         self._at_once = at_once or AT_ONCE
-        self._numbers = itertools.count(1)
+        self.recorded: Recorded | None = None
+        """Asked for the result of each call; one that it has answers the call, and the tool is not called."""
+        self.call_numbers = itertools.count(1)
         self._arrivals: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.outputs: dict[str, ToolOutput] = {}
         """Of the last calls that gave a result, in their order: id of the event → what came."""
@@ -144,7 +147,7 @@ class ToolCalls:
         except (ValueError, TypeError) as error:
             raise AgentToolCallError(str(error)) from error
         event = ToolCalled(
-            call=f"c{next(self._numbers)}",
+            call=f"c{next(self.call_numbers)}",
             tool=call.name,
             kwargs={name: plain(value) for name, value in arguments.items()},
             summary=as_python(call, 200),
@@ -167,11 +170,14 @@ class ToolCalls:
         elsewhere = tool_thread()
         for made in calls:
             alone = len(calls) == 1 and made.event.blocking
-            made.event = replace(made.event, blocking=alone)
+            known = self.recorded(made.event) if self.recorded else None
+            made.event = replace(made.event, blocking=alone, replays=known.call if known else "")
             yield made.event
             waiting[made.event.call] = made
             refusal = self._refuse() if made.call.name != "final_answer" else None
-            if refusal or self._stopped():
+            if known is not None:
+                arrivals.put((made, decode(known.value), known.error))
+            elif refusal or self._stopped():
                 arrivals.put((made, None, AgentToolExecutionError(refusal or _STOPPED)))
             elif alone and elsewhere is not None:
                 self._submit(made, arrivals, elsewhere)
@@ -213,7 +219,7 @@ class ToolCalls:
                     tool=made.call.name,
                     ok=error is None,
                     value=plain(value) if error is None else None,
-                    error_type=type(error).__name__ if error else None,
+                    error_type=name_of_error(error) if error else None,
                     error=redacted(message(error)) if error else None,
                     summary=said[:200],
                     seconds=time.monotonic() - (made.started or time.monotonic()),
@@ -255,7 +261,7 @@ class ToolCalls:
                 return self._keep(made, value), None
         except Exception as unreadable:  # noqa: BLE001 - boundary: the value's own methods run here
             error = unreadable
-        return redacted(f"{type(error).__name__}: {message(error)}"), error
+        return redacted(f"{name_of_error(error)}: {message(error)}"), error
 
     def _keep(self, made: _Made, value: Any) -> str:
         """Keep what a call gave; returns what the model reads: of an image or a sound the name it is kept under."""

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+from smol_kernel.executors.recorded import NotMadeError
+
 AskPerson = Callable[[str, bool], str]
 
 
@@ -35,7 +37,7 @@ class Job:
 
     def refuse(self) -> None:
         """Tell that it will not be done."""
-        self.error = RuntimeError("the action was stopped before the call was made")
+        self.error = NotMadeError()
         self.tell()
 
 

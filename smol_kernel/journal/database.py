@@ -32,7 +32,7 @@ def connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # tasks and data are nobody else's business
-    db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(_address(path), uri=True, timeout=10, isolation_level=None, check_same_thread=False)
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
@@ -49,6 +49,14 @@ def connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _address(path: Path) -> str:
+    """The file as SQLite's URI; one that nobody can write is read without the files that WAL keeps beside it
+    (https://sqlite.org/uri.html)."""
+    unused = not path.with_name(path.name + "-wal").exists()
+    as_it_is = unused and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+    return path.absolute().as_uri() + ("?mode=ro&immutable=1" if as_it_is else "")
 
 
 def _create(db: sqlite3.Connection) -> int:

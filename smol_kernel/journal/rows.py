@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.events import Event, FinalAnswer, RunFinished, RunStarted, StepStarted
+from smol_kernel.events import Event, FinalAnswer, RunFinished, RunResumed, RunStarted, StepStarted
 
 
 @dataclass(frozen=True)
@@ -39,29 +39,45 @@ def summarise(db: sqlite3.Connection, event: Event) -> None:
     """Keep the row of the event's run in step with the event."""
     if isinstance(event, RunStarted):
         row = (event.run, event.parent, _storable(event.task), event.agent, event.model, event.scripted)
-        row += (json.dumps(event.origin), _process(os.getpid()), event.time)
-        # A second beginning under the same id is a resumed run.
+        row += (json.dumps(event.origin), this_process(), event.time)
         db.execute(
             """INSERT INTO runs (run, parent, task, agent, model, scripted, origin, process, started)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET process = excluded.process,
-            finished = NULL, state = NULL, offered = 0""",
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             row,
+        )
+    elif isinstance(event, RunResumed):
+        db.execute(
+            "UPDATE runs SET process = ?, finished = NULL, state = NULL, answer = NULL, offered = 0 WHERE run = ?",
+            (this_process(), event.run),
         )
     elif isinstance(event, StepStarted):
         db.execute("UPDATE runs SET steps = max(steps, ?) WHERE run = ?", (event.step, event.run))
     elif isinstance(event, FinalAnswer):
         db.execute("UPDATE runs SET answer = ? WHERE run = ?", (_storable(event.text), event.run))
     elif isinstance(event, RunFinished):
-        db.execute("UPDATE runs SET state = ?, finished = ? WHERE run = ?", (event.state, event.time, event.run))
+        db.execute(
+            "UPDATE runs SET state = ?, finished = ?, process = NULL WHERE run = ?",
+            (event.state, event.time, event.run),
+        )
 
 
 def summary_of(row: tuple[Any, ...]) -> RunSummary:
     """The RunSummary in a row, as `Journal` selects it."""
     *first, scripted, state, process, started, finished, steps, answer, origin, offered, isolation = row
     if state is None:
-        state = "running" if process and process == _process(int(process.split(" ")[0])) else "unfinished"
+        state = "running" if is_alive(process) else "unfinished"
     kept: list[Any] = [*first, bool(scripted), state, started, finished, steps, answer, json.loads(origin)]
     return RunSummary(*kept, offered=bool(offered), isolation=isolation or "")
+
+
+def this_process() -> str:
+    """What stands in a row for this process."""
+    return _process(os.getpid())
+
+
+def is_alive(process: str | None) -> bool:
+    """Whether the process that a row names still lives."""
+    return bool(process) and process == _process(int(process.split(" ")[0]))
 
 
 def _process(pid: int) -> str:

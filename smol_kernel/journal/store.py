@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from smol_kernel.errors import JournalError, RunNotFoundError
 from smol_kernel.events import Event, from_dict
 from smol_kernel.journal.blobs import give_blobs, take_blobs
 from smol_kernel.journal.database import close_all, connect, explain, transaction
-from smol_kernel.journal.rows import RunSummary, summarise, summary_of
+from smol_kernel.journal.no_secrets import without_secrets
+from smol_kernel.journal.rows import RunSummary, is_alive, summarise, summary_of, this_process
 
 
 def default_path() -> Path:
@@ -52,15 +53,21 @@ class Journal:
 
     def append(self, event: Event) -> None:
         """Store `event`; one that is not durable is left out. On return it survives the death of this process."""
-        if not event.durable:
+        self.append_all([event])
+
+    def append_all(self, events: Iterable[Event]) -> None:
+        """Store `events`, all of them or none."""
+        written = [(event, event.to_dict()) for event in map(without_secrets, events) if event.durable]
+        if not written:
             return
-        body = event.to_dict()
-        blobs = list(take_blobs(body))
-        refs = json.dumps([(path, digest) for path, digest, _ in blobs]) if blobs else None
         with self._connection() as db, transaction(db):
-            db.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?)", [blob[1:] for blob in blobs])
-            db.execute("INSERT INTO events (run, body, blobs) VALUES (?, ?, ?)", (event.run, json.dumps(body), refs))
-            summarise(db, event)
+            for event, body in written:
+                blobs = list(take_blobs(body))
+                refs = json.dumps([(path, digest) for path, digest, _ in blobs]) if blobs else None
+                db.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?)", [blob[1:] for blob in blobs])
+                row = (event.run, json.dumps(body), refs)
+                db.execute("INSERT INTO events (run, body, blobs) VALUES (?, ?, ?)", row)
+                summarise(db, event)
 
     def events(self, run: str, *, family: bool = False) -> list[Event]:
         """The events of `run` (its whole id) in order; with `family` those of the agents it called as well.
@@ -116,6 +123,20 @@ class Journal:
     def cut_off(self, run: str) -> None:
         """Note that nobody works on `run` any more: without a RunFinished it is "unfinished" from now on."""
         self._write("UPDATE runs SET process = NULL WHERE run = ?", run)
+
+    def claim(self, run: str) -> RunSummary:
+        """Note that this process works on `run` from now on; gives it as it was. `cut_off` takes that back.
+
+        Raises JournalError if a process that lives works on it, RunNotFoundError if there is none of that id.
+        """
+        with self._connection() as db, transaction(db):
+            row = db.execute("SELECT process FROM runs WHERE run = ?", (run,)).fetchone()
+            if row is not None and is_alive(row[0]):
+                raise JournalError(
+                    f"run {run} is at work in process {row[0].split(' ')[0]}: wait for its end, or stop it"
+                )
+            db.execute("UPDATE runs SET process = ? WHERE run = ?", (this_process(), run))
+        return self.find(run)
 
     def close(self) -> None:
         """Close the file; a later call opens it again. Not while another thread uses this object."""

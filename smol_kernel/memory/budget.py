@@ -50,14 +50,15 @@ def usable(budget: Any) -> Budget | None:
 class Account:
     """What one run has used so far, the agents it called included. All is charged to the caller's account as well.
 
-    `own` are the tokens of the run's own model calls; None as soon as one of them told none.
+    `spent` are seconds that it took before it was cut off. `own` are the tokens of the run's own model calls; None as
+    soon as one of them told none.
     """
 
-    def __init__(self, budget: Budget | None = None, caller: Account | None = None) -> None:
+    def __init__(self, budget: Budget | None = None, caller: Account | None = None, spent: float = 0.0) -> None:
         self._limits, self._caller = asdict(budget or Budget()), caller
         self.own: TokenUsage | None = TokenUsage(0, 0, cost=0.0)
         self._used: dict[str, float | None] = {**dict.fromkeys(self._limits, 0), "cost": 0.0}
-        self._started = time.monotonic()
+        self._started = time.monotonic() - spent
         self._lock = threading.Lock()
 
     @property
@@ -108,7 +109,8 @@ class Account:
     @contextmanager
     def timer(self, expired: Callable[[], None]) -> Generator[None]:
         """Meanwhile, call `expired` when the time of this budget is over, if there is such a limit."""
-        timer = threading.Timer(self._limits["seconds"] or 0, expired)
+        left = (self._limits["seconds"] or 0) - (time.monotonic() - self._started)
+        timer = threading.Timer(max(0, left), expired)
         timer.daemon = True
         if self._limits["seconds"] is not None:
             timer.start()

@@ -7,14 +7,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from smol_kernel.events import Checked, Compacted, HandedOff, MemoryEdited, ModelFellBack, ModelReplied, Output
+from smol_kernel.events import (
+    Checked,
+    Compacted,
+    HandedOff,
+    Instructed,
+    MemoryEdited,
+    ModelFellBack,
+    ModelReplied,
+    Output,
+    RunResumed,
+)
 
 if TYPE_CHECKING:
     from smol_kernel.render.transcript import Transcript
 
-Note: TypeAlias = ModelFellBack | Checked | Compacted | MemoryEdited | HandedOff
+Note: TypeAlias = ModelFellBack | Checked | Compacted | MemoryEdited | HandedOff | RunResumed | Instructed
 """What happened beside the action and is told in a line."""
-NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff)
+NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff, RunResumed, Instructed)
 
 _CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[^.][.!?])\s+(?=[A-Z])")

@@ -7,7 +7,7 @@ import binascii
 import textwrap
 from collections.abc import Iterator
 
-from smol_kernel.events import Checked, Compacted, HandedOff, ModelFellBack, Output
+from smol_kernel.events import Checked, Compacted, HandedOff, Instructed, ModelFellBack, Output, RunResumed
 from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, fixed, listed, one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
@@ -82,6 +82,10 @@ def note_text(note: Note) -> str:
         return f"too long for the model: it now reads {_steps_in_words(note.steps)} shortened"
     if isinstance(note, HandedOff):
         return one_line(f"handed over to {note.agent}" + (f": {note.reason}" if note.reason else ""), 400)
+    if isinstance(note, RunResumed):
+        return one_line(" ".join(["taken up again here", *note.differences]), 400)
+    if isinstance(note, Instructed):
+        return one_line(f"instruction: {note.text}", 400)
     return one_line(f"a callback changed what the model reads of an earlier step: {', '.join(note.changes)}", 400)
 
 
@@ -105,6 +109,8 @@ def _steps_in_words(numbers: list[int]) -> str:
 
 def is_trouble(note: Note) -> bool:
     """Whether a person should notice it."""
+    if isinstance(note, RunResumed):
+        return bool(note.differences)
     return isinstance(note, ModelFellBack) or (isinstance(note, Checked) and not note.ok)
 
 

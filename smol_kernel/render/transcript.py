@@ -19,12 +19,14 @@ from smol_kernel.events import (
     PlanMade,
     Progress,
     RunFinished,
+    RunResumed,
     RunStarted,
     StepFinished,
     StepStarted,
     ToolCalled,
     ToolProgress,
     ToolReturned,
+    settled,
 )
 from smol_kernel.render.plain import plain
 from smol_kernel.render.records import NOTES, CallRecord, Note, PlanRecord, StepRecord, Totals
@@ -138,9 +140,9 @@ class Transcript:
 
     @classmethod
     def from_events(cls, events: Iterable[Event]) -> Transcript:
-        """The transcript of a whole stream; its first run is the one it is about."""
+        """The transcript of a whole recording; its first run is the one it is about."""
         transcript = cls()
-        for event in events:
+        for event in settled(events):
             transcript.feed(event)
         return transcript
 
@@ -213,6 +215,8 @@ class Transcript:
         elif isinstance(event, FilesMade):
             self.files, self.more_files = event.files, event.more
         elif isinstance(event, NOTES):
+            if isinstance(event, RunResumed):
+                self.state, self.error, self.max_steps = "running", None, event.max_steps
             notes = self.rows if step is None else step.beforehand if step.state == "thinking" else step.notes
             notes.append(event)
         elif isinstance(event, (ModelDelta, ModelReplied, PlanMade)):

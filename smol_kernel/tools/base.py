@@ -76,6 +76,8 @@ class Tool(metaclass=_ToolType):
     """JSON schema of the result; the model reads it and can use the result's fields at once."""
     threaded: bool = False
     """True: calls may run side by side in a pool."""
+    repeatable: bool = False
+    """True: a call changes nothing, so that one which a cut-off run was waiting for may be made again."""
     skip_forward_signature_validation: bool = False
     """True: the parameters of `forward` are not compared with `inputs`."""
 

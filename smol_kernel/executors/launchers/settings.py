@@ -36,6 +36,9 @@ class Mount:
     path: str
     writable: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.path}:rw" if self.writable else self.path
+
 
 def _half_of_memory() -> int:
     try:

@@ -7,7 +7,7 @@ import json
 import keyword
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from smol_kernel.tools.base import Tool
 
 if TYPE_CHECKING:
     from smol_kernel.agents.multi_step import MultiStepAgent
+    from smol_kernel.events import Event
 
 STATUSES = {"success": 0, "budget": 3}
 """Exit statuses of a run by its state; 1 for any other."""
@@ -85,7 +86,7 @@ def command(arguments: argparse.Namespace) -> int:
         held.callback(agent.cleanup)
         if arguments.save_files is not None:
             held.callback(save_files, agent, arguments.save_files)  # also of a run that was stopped
-        transcript, status = show(agent, task, inputs, images)
+        transcript, status = show(agent, task, inputs, images, options.mcp)
         if arguments.save_files is None and transcript.files:
             print("These files are gone with the box; --save-files after the task keeps them.", file=sys.stderr)
     if transcript.answered and options.output:
@@ -102,14 +103,19 @@ def demo_inputs(task: str) -> dict[str, Any]:
 
 
 def show(
-    agent: MultiStepAgent, task: str, inputs: Mapping[str, Any], images: Sequence[Any] = ()
+    agent: MultiStepAgent, task: str, inputs: Mapping[str, Any], images: Sequence[Any] = (), servers: Sequence[str] = ()
 ) -> tuple[Transcript, int]:
     """Run `task`, draw each event on the screen as it happens, and return the whole, with the exit status it means."""
+    origin = {"front": "cli", "mcp": list(servers)}
+    return draw(agent, agent.events(task, images=list(images) or None, additional_args=inputs, origin=origin))
+
+
+def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, int]:
+    """Draw `events`, a run of `agent`, on the screen; gives the whole, and the exit status it means."""
     if isinstance(agent, CodeAgent) and sys.stdin is not None and sys.stdin.isatty():
         agent.python_executor.ask_person = ask_person  # pyright: ignore[reportAttributeAccessIssue]
     console, transcript, status = ConsoleReader(), Transcript(), 1
-    seen = list(images) or None
-    with closing(agent.events(task, images=seen, additional_args=inputs, origin={"front": "cli"})) as events:
+    with closing(events):
         try:
             for event in events:
                 transcript.feed(event)

@@ -29,6 +29,7 @@ class DuckDuckGoSearchTool(Tool):
     inputs = {"query": {"type": "string", "description": "What to search for."}}  # noqa: RUF012 - never changed
     output_type = "string"
     threaded = True
+    repeatable = True
     backend = "auto"
 
     def __init__(self, max_results: int = 10, rate_limit: float | None = 1.0, **kwargs: Any) -> None:

@@ -14,6 +14,7 @@ class UserInputTool(Tool):
         "question": {"type": "string", "description": "The question to ask."}
     }
     output_type = "string"
+    repeatable = True
 
     def forward(self, question: str) -> str:
         """What the person typed."""

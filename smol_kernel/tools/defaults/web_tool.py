@@ -85,6 +85,7 @@ class WebTool(Tool):
     """
 
     threaded = True
+    repeatable = True
     connect_timeout: float = 10
     read_timeout: float = 20
     total_timeout: float = 60

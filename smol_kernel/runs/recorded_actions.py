@@ -1,0 +1,183 @@
+"""`RecordedActions`: runs recorded actions again in a fresh child, so that it has their names. `replay` puts it between
+the loop and the executor.
+
+Tool calls are answered from the recording. The loop is given what was recorded, not what came now; where the two are
+not the same, the replay is told.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from smol_kernel.errors import ReplayError
+from smol_kernel.events import ActionFinished, Event, ToolCalled
+from smol_kernel.executors.recorded import RecordedCalls, RecordedError, RecordedResult
+from smol_kernel.render.plain import one_line
+from smol_kernel.runs.source import Source
+
+if TYPE_CHECKING:
+    from smol_kernel.runs.replay import Replay
+
+UNKNOWN = (
+    "The run was cut off while this call was under way: it is not known whether it had its effect. It was not repeated."
+)
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
+_SHOWN = 60  # characters of a value that differs
+
+
+class RecordedActions:
+    """Stands before `live`, an executor. Raises ReplayError for one that cannot be given recorded results."""
+
+    def __init__(self, live: Any, replay: Replay, agent: Any) -> None:
+        if not hasattr(live, "recorded"):
+            raise ReplayError(f"actions that {type(live).__name__} runs cannot be replayed: use the local executor")
+        own = {"_live": live, "_replay": replay, "_agent": agent, "_actions": iter(replay.actions), "_gone": None}
+        self.__dict__.update(own)
+        died = [place for place, events in enumerate(replay.actions) if _finished(events).status == "died"]
+        self.__dict__["_skipped"] = died[-1] + 1 if died else 0  # what was before is gone with the child
+        numbers = [int(event.call[1:]) for event in replay.calls if event.call[1:].isdigit()]
+        live.call_numbers = itertools.count(max(numbers, default=0) + 1)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._live, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._live, name, value)
+
+    def restart(self) -> None:
+        """Begin with a fresh child, unless the one that lives has all the names."""
+        if not self._replay.child_lives:
+            self._live.restart()
+
+    def send_variables(self, variables: Mapping[str, Any]) -> None:
+        """Set variables, unless the child that lives has them."""
+        if not self._replay.child_lives:
+            self._live.send_variables(variables)
+
+    def run(self, action: Any, *more: Any) -> Iterator[Event]:
+        """What is recorded of the next action; after the last one, an action: as the executor takes it."""
+        replay, live = self._replay, self._live
+        events: list[Event] | None = next(self._actions, None)
+        if events is None:
+            replay.gate()
+            live.recorded = self._answers_when_cut_off() if replay.cut_step == self._agent.step_number else None
+            try:
+                yield from live.run(action, *more)
+            finally:
+                live.recorded = None
+            if replay.refusal is not None:  # of an agent that it called
+                raise replay.refusal
+            return
+        if self._skipped:
+            self.__dict__["_skipped"] -= 1
+        elif not replay.child_lives:
+            self._again(action, more, events)
+        yield from map(_unmarked, events[1:])
+
+    def check(self, expressions: Sequence[str], answer: Any = None) -> Iterator[Event]:
+        """What is recorded of the checks of an answer; where nothing is, what they say now."""
+        recorded = self._replay.next_checks(expressions)
+        if recorded is None:
+            yield from self._live.check(expressions, answer)
+        else:
+            yield from map(_unmarked, recorded)
+
+    def _again(self, action: Any, more: tuple[Any, ...], events: list[Event]) -> None:
+        """Run an action once more, for what it leaves behind, and compare."""
+        then = _finished(events)
+        step, replay, live = events[0].step, self._replay, self._live
+        calls = RecordedCalls(events)
+
+        def answer(event: ToolCalled) -> RecordedResult | None:
+            found = calls.take(event)
+            if found is not None or event.tool == "input":
+                return found
+            replay.differences.append(
+                f"Step {step} calls {event.summary}, which it did not call before; it was not made."
+            )
+            return RecordedResult("", error=RecordedError("This call is not in the recording.", ["RuntimeError"]))
+
+        whole = then.status in ("ok", "error", "")
+        if not whole and isinstance(action, str):
+            action = _beginning(action, then.completed)
+        now = ActionFinished(status="")
+        live.recorded = answer
+        try:
+            for event in live.run(action, *more):
+                if isinstance(event, ActionFinished) and not event.run:
+                    now = event
+        finally:
+            live.recorded = None
+        if self._agent.stop.is_set():
+            return
+        if whole:
+            replay.differences += [f"Step {step}: {each}" for each in _differences(then, now)]
+        else:
+            replay.differences += [
+                f"Step {step} was cut short ({then.status}): of it only the {then.completed} statements that had "
+                "completed were run again."
+            ] * (then.status != "died")
+        if whole and calls.left():
+            replay.differences.append(f"Step {step} did not make {len(calls.left())} of the calls that it made before.")
+
+    def _answers_when_cut_off(self) -> Any:
+        """Answers for the action that was cut off: what had come before; of what was under way nothing is known."""
+        replay, tools = self._replay, self._agent.functions
+        begun = (event for event in replay.calls if event.step == replay.cut_step)
+        calls = RecordedCalls(begun, first_only=True)
+
+        def answer(event: ToolCalled) -> RecordedResult | None:
+            if (found := calls.take(event)) is not None:
+                return found
+            opened = calls.take_open(event)
+            harmless = event.tool == "input" or getattr(tools.get(event.tool), "repeatable", False)
+            if opened is None or harmless or replay.repeat or replay.take_up(opened, event.call):
+                return None
+            return RecordedResult(opened.call, error=RecordedError(UNKNOWN, ["OutcomeUnknownError", "RuntimeError"]))
+
+        return answer
+
+
+def _finished(events: list[Event]) -> ActionFinished:
+    return next((event for event in events if isinstance(event, ActionFinished)), ActionFinished(status=""))
+
+
+def _unmarked(event: Event) -> Event:
+    """The event as an executor yields it: the loop marks it as its own."""
+    return replace(event, run="", step=0)
+
+
+def _beginning(code: str, completed: int) -> str:
+    """The first `completed` statements of the code."""
+    source = Source(code)
+    if source.body is None or not completed:
+        return "pass"
+    return code[: source.end_of(source.body[min(completed, len(source.body)) - 1])]
+
+
+def _differences(then: ActionFinished, now: ActionFinished) -> Iterator[str]:
+    if (then.status, then.error_type) != (now.status, now.error_type):
+        yield f"it ended with {_ending(then)} before, and with {_ending(now)} now"
+        return
+    for what, before, after in (
+        ("its value", then.value_text, now.value_text),
+        ("what it printed", then.logs, now.logs),
+        ("its error", then.error or "", now.error or ""),
+    ):
+        old, new = _ADDRESS.sub("0x…", before), _ADDRESS.sub("0x…", after)
+        if old != new:
+            place = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+            begin = max(0, place - _SHOWN // 2)
+            old, new = (one_line(text[begin : begin + _SHOWN], _SHOWN) for text in (old, new))
+            yield f"{what} was {old!r}, and is {new!r}"
+    if set(then.names) != set(now.names):
+        changed = sorted(set(then.names) ^ set(now.names))
+        yield f"it does not leave the same names: {', '.join(changed[:10])}"
+
+
+def _ending(event: ActionFinished) -> str:
+    return event.error_type or event.status

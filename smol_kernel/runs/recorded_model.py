@@ -1,0 +1,83 @@
+"""`RecordedModel`: gives the replies of a recording, then those of the agent's model. `replay` puts it in its place."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from smol_kernel.errors import ContextLengthError
+from smol_kernel.events import Compacted, Event, ModelReplied
+from smol_kernel.memory.messages import (
+    ChatMessage,
+    ChatMessageStreamDelta,
+    ChatMessageToolCall,
+    ChatMessageToolCallFunction,
+    ChatMessageToolCallStreamDelta,
+    MessageRole,
+)
+from smol_kernel.memory.usage import TokenUsage
+
+
+class RecordedModel:
+    """Stands before `live`, a Model: as long as there are `recorded` replies it gives these, whatever it is asked.
+
+    `gate` is called before `live` is asked for the first time, and may raise.
+    """
+
+    PLAYED = (ModelReplied, Compacted)
+    """Events that tell what a model did: where one was shortened for, it had refused to read the conversation."""
+
+    def __init__(self, live: Any, recorded: Iterable[Event], gate: Callable[[], None]) -> None:
+        self._live, self._recorded, self._gate = live, deque(recorded), gate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._live, name)
+
+    @property
+    def slow_start(self) -> str | None:
+        """Nothing has to be loaded for a recorded reply."""
+        return None if self._recorded else self._live.slow_start
+
+    def generate(self, messages: list[ChatMessage], **options: Any) -> ChatMessage:
+        """The next recorded reply, or the model's own."""
+        return self._next() if self._recorded else self._asked(messages, options)
+
+    def generate_stream(self, messages: list[ChatMessage], **options: Any) -> Iterator[ChatMessageStreamDelta]:
+        """The same in pieces; a recorded reply is one."""
+        if not self._recorded:
+            self._gate()
+            if hasattr(self._live, "generate_stream"):
+                yield from self._live.generate_stream(messages, **options)
+                return
+        message = self.generate(messages, **options)
+        yield ChatMessageStreamDelta(content=message.text)
+        for index, call in enumerate(message.tool_calls or []):
+            delta = ChatMessageToolCallStreamDelta(index=index, id=call.id, type=call.type, function=call.function)
+            yield ChatMessageStreamDelta(tool_calls=[delta])
+        if message.token_usage is not None:
+            yield ChatMessageStreamDelta(token_usage=message.token_usage)
+
+    def _asked(self, messages: list[ChatMessage], options: dict[str, Any]) -> ChatMessage:
+        self._gate()
+        return self._live.generate(messages, **options)
+
+    def _next(self) -> ChatMessage:
+        event = self._recorded.popleft()
+        if isinstance(event, ModelReplied):
+            return reply_of(event)
+        raise ContextLengthError("recorded: the conversation was longer than the model could read")
+
+
+def reply_of(event: ModelReplied) -> ChatMessage:
+    """The reply that the event tells of."""
+    calls = [
+        ChatMessageToolCall(
+            ChatMessageToolCallFunction(call["function"]["name"], call["function"]["arguments"]), id=call["id"]
+        )
+        for call in event.tool_calls
+    ]
+    usage = None
+    if event.input_tokens is not None:
+        usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
+    return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage)

@@ -1,0 +1,355 @@
+"""`Replay`: takes up a recorded run where it was cut off, by letting the agent's own loop run again.
+
+As long as there are recorded events the model's replies and the actions' results come from them (`recorded_model`,
+`recorded_actions`), so that what the loop knows is byte for byte what it knew; then it goes on by itself. The recorded
+actions themselves are run again in a fresh child, for the sake of its namespace, their tool calls answered from the
+recording. `resuming`, the caller, makes the agent.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from smol_kernel.errors import ReplayDiffersError, ReplayError
+from smol_kernel.events import (
+    ActionFinished,
+    ActionProposed,
+    Checked,
+    Event,
+    FilesMade,
+    Instructed,
+    MemoryEdited,
+    ModelFellBack,
+    ModelReplied,
+    Notice,
+    Output,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    ToolCalled,
+    ToolReturned,
+    settled,
+)
+from smol_kernel.journal import Journal, record
+from smol_kernel.memory.steps import MemoryStep, TaskStep
+from smol_kernel.runs.recorded_actions import RecordedActions
+from smol_kernel.runs.recorded_model import RecordedModel
+
+BESIDE = (Notice, ModelFellBack, RunResumed, Instructed)
+"""Events that the loop does not make again: they are passed on in their places."""
+
+
+class Replay:
+    """A recorded run that goes on.
+
+    Parameters: `events` of the run and the agents it called, as `Journal.events(run, family=True)` gives them; the
+    `journal` they come from, to which the new ones go; `accept`, go on although something is not the same when it is
+    run again; `repeat`, make a call again of which it is not known whether it was made; `whole`, play the run to its
+    recorded end only; `child_lives`, the executor still has the child in which the recorded actions ran; `max_steps`,
+    in place of the recorded limit; `differences` that are known already; `caller`, the one that this is a part of.
+    Raises ReplayError for events that are not those of a run.
+    """
+
+    def __init__(
+        self,
+        events: Iterable[Event],
+        journal: Journal,
+        *,
+        accept: bool = False,
+        repeat: bool = False,
+        whole: bool = False,
+        child_lives: bool = False,
+        max_steps: int | None = None,
+        differences: Iterable[str] = (),
+        caller: Replay | None = None,
+    ) -> None:
+        every = list(events)
+        if not every or not isinstance(every[0], RunStarted):
+            raise ReplayError("the recording does not begin with the start of a run: it is damaged")
+        self.started, self.run = every[0], every[0].run
+        if max_steps is not None:
+            self.started = replace(self.started, max_steps=max_steps)
+        self._whole = whole
+        self.accept, self.repeat, self.child_lives = accept, repeat, child_lives
+        self.differences = list(differences)
+        self.refusal: ReplayDiffersError | None = None
+        self._journal, self._caller = journal, caller
+        self._family = every
+        own = [event for event in every if event.run == self.run]
+        self.seconds = _worked(own)
+        counting = settled(every)
+        kept = [event for event in counting if event.run == self.run and not isinstance(event, RunResumed)]
+        kept = kept if whole else kept[: resting_place(kept, child_lives)]
+        self._kept = len(kept)
+        self._sequence = counting[: _place(counting, kept[-1]) + 1]
+        """What is played, events of agents that were called included."""
+        self._at = 0
+        self.replies = [event for event in kept if isinstance(event, RecordedModel.PLAYED)]
+        self.actions = _actions(kept)
+        last = kept[-1]
+        self.cut_step = last.step if isinstance(last, ActionProposed) else 0
+        """Number of the step whose action was cut off, and is run again; 0: there is none."""
+        self.calls = [event for event in own if isinstance(event, ToolCalled | ToolReturned)]
+        """All that were ever made, those that do not count any more included: they had their effects."""
+        self._parts: dict[str | None, str] = {}
+
+    @property
+    def played(self) -> bool:
+        """Whether all recorded events have been passed on."""
+        return self._at >= len(self._sequence)
+
+    # what the loop asks for
+
+    def begin(self, started: RunStarted) -> RunStarted:
+        """The recorded beginning, given the one that the agent would make. Raises ReplayError if a tool is missing."""
+        missing = [name for name in self.started.tools if name not in started.tools]
+        if missing:
+            raise ReplayError(
+                f"run {self.run} has the tools {', '.join(missing)}, which are not here: pass them as tools= (agents "
+                "as managed_agents=), under the same names"
+            )
+        return self.started
+
+    def go_on(self, agent: Any, run: Generator[Event]) -> Generator[Event]:
+        """Pass on the events of `run`, the loop of `agent`: as they were recorded, then new ones, recorded before.
+
+        Raises ReplayDiffersError before anything new is done, if what was run again is not the same.
+        """
+        with self._installed(agent):
+            try:
+                self.gate()
+                first = yield from self._play(agent, run)
+                if first is not None:
+                    yield from record(self._live(first, run), self._journal, self.run)
+            except Exception:
+                if self.refusal is not None:
+                    raise self.refusal from None
+                raise
+            finally:
+                run.close()
+
+    def part(self, call: str | None) -> Replay | None:
+        """The recorded run of an agent that was called, to be taken up by `call`; None if there is none."""
+        run = self._parts.get(call)
+        if call is None and run is None:
+            begun = [event for event in self._family if isinstance(event, RunStarted) and event.parent == self.run]
+            run = next((event.run for event in reversed(begun) if event.call is None), None)
+        if run is None:
+            return None
+        events = self._journal.events(run, family=True)
+        return Replay(events, self._journal, accept=self.accept, repeat=self.repeat, caller=self)
+
+    # what the parts of the replay ask for
+
+    def gate(self) -> None:
+        """Called before anything new is done. Raises ReplayDiffersError if the user has to decide first."""
+        if self.differences and not self.accept:
+            told = "\n".join(f"- {each}" for each in self.differences)
+            self.refusal = ReplayDiffersError(
+                f"run {self.run} was not taken up, for it does not replay the same:\n{told}\n"
+                "Nothing new was done. accept=True (--accept) goes on all the same",
+                list(self.differences),
+            )
+            if self._caller is not None:
+                self._caller.refusal = self.refusal
+            raise self.refusal
+
+    def take_up(self, opened: ToolCalled, call: str) -> bool:
+        """Note that `call` takes up what `opened` had begun, if that was an agent's run; whether it was."""
+        for event in self._family:
+            if isinstance(event, RunStarted) and event.parent == self.run and event.call == opened.call:
+                self._parts[call] = event.run
+                return True
+        return False
+
+    def next_checks(self, expressions: Sequence[str]) -> list[Event] | None:
+        """What is recorded of these checks of an answer; None if that is not all."""
+        found: list[Event] = []
+        for event in self._sequence[self._at :]:
+            if not isinstance(event, Output | Checked):
+                return None
+            found.append(event)
+            if sum(isinstance(each, Checked) for each in found) == len(expressions):
+                return found
+        return None
+
+    def edit(self, steps: list[MemoryStep]) -> None:
+        """Make the changes that a callback made here to what the model reads of `steps`."""
+        for event in itertools.takewhile(lambda each: isinstance(each, MemoryEdited), self._sequence[self._at :]):
+            if isinstance(event, MemoryEdited) and event.index < len(steps):
+                _edit(steps[event.index], event.changes)
+
+    # playing
+
+    def _play(self, agent: Any, run: Generator[Event]) -> Generator[Event, None, Event | None]:
+        """Pass on the recorded events while the loop makes them anew; gives the first that is new."""
+        for event in run:
+            if event.run != self.run:
+                if self.played:  # an agent that was called plays its own recording
+                    yield event
+                continue
+            if self.refusal is not None or not event.durable:
+                continue  # of an end that is none; or for those who watch
+            if not self.played and (agent.stop.is_set() or isinstance(event, RunFinished)) and not self._whole:
+                if isinstance(event, RunFinished):  # stopped, or failed, before all was played: the recording stays
+                    yield event
+                continue
+            yield from self._beside(agent, type(event))
+            if self.played:
+                if isinstance(event, BESIDE):
+                    continue
+                self.gate()
+                return event
+            recorded = self._sequence[self._at]
+            if type(recorded) is type(event):
+                self._at += 1
+                self._hand_over(agent, recorded)
+                yield self.started if isinstance(recorded, RunStarted) else recorded
+            elif not isinstance(event, BESIDE):
+                raise ReplayError(
+                    f"run {self.run} cannot be taken up: in step {recorded.step} the recording goes on with "
+                    f"{recorded.kind!r}, and this version with {event.kind!r}. A fork from the step before begins anew "
+                    "from there"
+                )
+        return None
+
+    def _beside(self, agent: Any, wanted: type[Event]) -> Iterator[Event]:
+        while not self.played:
+            event = self._sequence[self._at]
+            if event.run == self.run and (type(event) is wanted or not isinstance(event, BESIDE)):
+                return
+            self._at += 1
+            if isinstance(event, Instructed):
+                agent.memory.steps.append(TaskStep(event.text))
+            yield event
+
+    def _hand_over(self, agent: Any, event: Event) -> None:
+        """A recorded hand-off is to be one again, though its tool is not called."""
+        if isinstance(event, ToolReturned) and event.ok and event.tool.startswith("transfer_to_"):
+            other = agent.handoffs.get(event.tool.removeprefix("transfer_to_"))
+            if other is not None:
+                agent.successor = (other, "")
+
+    def _live(self, first: Event, run: Generator[Event]) -> Generator[Event]:
+        kept = self._kept
+        yield RunResumed(
+            run=self.run,
+            step=first.step,
+            kept=kept,
+            differences=[*self.differences, *self._unknown()],
+            max_steps=self.started.max_steps,
+        )
+        yield first
+        yield from run
+
+    def _unknown(self) -> Iterator[str]:
+        """What is not known of the calls that were under way."""
+        returned = {event.call for event in self.calls if isinstance(event, ToolReturned)}
+        for event in self.calls:
+            if isinstance(event, ToolCalled) and not event.replays and event.call not in returned:
+                what = "made again" if self.repeat else "not repeated"
+                yield f"It is not known whether {event.summary} had its effect: {what}."
+
+    @contextmanager
+    def _installed(self, agent: Any) -> Generator[None]:
+        """The agent has what plays the recording in place of its own model, callbacks and executor."""
+        hands = "python_executor" if agent.writes_code else "_hands"
+        held = {name: getattr(agent, name) for name in ("model", "step_callbacks", hands)}
+        agent.model = RecordedModel(held["model"], self.replies, self.gate)
+        agent.step_callbacks = _Callbacks(held["step_callbacks"], self)
+        setattr(agent, hands, RecordedActions(held[hands], self, agent))
+        try:
+            yield
+        finally:
+            for name, value in held.items():
+                setattr(agent, name, value)
+
+
+class _Callbacks:
+    """Calls no callback again; the edits that one made are made from the recording."""
+
+    def __init__(self, own: Any, replay: Replay) -> None:
+        self._own, self._replay = own, replay
+
+    def __len__(self) -> int:
+        return max(2, len(self._own))
+
+    def callback(self, memory_step: MemoryStep, **given: Any) -> None:
+        if self._replay.played:
+            self._own.callback(memory_step, **given)
+            return
+        agent = given["agent"]
+        agent.monitor.update_metrics(memory_step)
+        self._replay.edit([*agent.memory.steps, memory_step])
+
+
+def resting_place(own: list[Event], child_lives: bool) -> int:
+    """How many of a run's own events count when it is taken up again: without an end that was none, without a step
+    that got no reply, and without what a cut-off action had put out. An action that was stopped is one, unless the
+    child lives, in which it left what it had done."""
+    end = len(own)
+    if isinstance(own[-1], RunFinished):
+        end -= 1
+        if own[-1].state in ("max_steps_error", "budget", "success"):
+            ended = [place for place, event in enumerate(own[:end]) if isinstance(event, StepFinished)]
+            end = ended[-1] + 1 if ended else 1
+    begun = [place for place, event in enumerate(own[:end]) if isinstance(event, StepStarted)]
+    if not begun:
+        return end
+    step = own[begun[-1] : end]
+    replied = any(isinstance(event, ModelReplied) and event.purpose == "action" for event in step)
+    stopped = any(isinstance(event, ActionFinished) and event.status == "interrupted" for event in step)
+    if any(isinstance(event, StepFinished) for event in step) and not stopped:
+        return end if replied else begun[-1]
+    if (stopped and not child_lives) or not any(isinstance(event, ActionFinished) for event in step):
+        proposed = [place for place, event in enumerate(step) if isinstance(event, ActionProposed)]
+        return begun[-1] + proposed[-1] + 1 if proposed else end
+    return end
+
+
+def _place(events: list[Event], event: Event) -> int:
+    return next(place for place, each in enumerate(events) if each is event)
+
+
+def _worked(own: list[Event]) -> float:
+    """Seconds that the run took, without the time in which nobody worked on it."""
+    pairs = itertools.pairwise(own)
+    return sum(max(0.0, b.time - a.time) for a, b in pairs if not isinstance(b, RunResumed))
+
+
+def _actions(own: list[Event]) -> list[list[Event]]:
+    """The events of each action that was not cut off: ActionProposed, and what belongs to it up to ActionFinished and
+    the files made; of one that was refused before it began that is all."""
+    found: list[list[Event]] = []
+    taking = False
+    for event in own:
+        if isinstance(event, ActionProposed):
+            found.append([])
+            taking = True
+        elif isinstance(event, FilesMade):
+            taking = True
+        elif isinstance(event, StepFinished | StepStarted | ModelReplied):
+            taking = False
+        if taking:
+            found[-1].append(event)
+            taking = not isinstance(event, ActionFinished | FilesMade)
+    return found[:-1] if isinstance(own[-1], ActionProposed) else found
+
+
+def _edit(step: Any, changes: dict[str, Any]) -> None:
+    for name, value in changes.items():
+        if isinstance(value, int):
+            if value == 0:
+                setattr(step, name, None)
+        elif name == "error":
+            if step.error is not None:
+                step.error.message = value
+        else:
+            with suppress(AttributeError):
+                setattr(step, name, value or None)

@@ -1,0 +1,275 @@
+"""Goes on with recorded runs: makes the agent again from what is recorded, and lets it take the run up or fork it.
+
+Called by `CodeAgent.resume` and `fork`, the command line and the magics.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from smol_kernel.errors import ConfigError, JournalError, ReplayError
+from smol_kernel.events import Event, Instructed, ModelReplied, RunResumed, RunStarted, StepFinished, settled
+from smol_kernel.executors.kept_values import digest_of, recorded_value
+from smol_kernel.journal import Journal, open_journal
+from smol_kernel.memory.budget import Budget
+from smol_kernel.runs.replay import Replay
+from smol_kernel.runs.source import Source
+
+OUTSIDE = "Running its actions again can change what is outside of its box a second time: {}."
+
+
+@dataclass
+class Resumption:
+    """A recorded run that is about to go on with `agent`; `run` or `events` does it, once."""
+
+    agent: Any
+    replay: Replay
+    journal: Journal
+    options: dict[str, Any] = field(default_factory=dict)
+    """What is passed to the agent's `run` or `events`."""
+    before: list[Replay] = field(default_factory=list)
+    """Earlier runs of the same conversation, oldest first."""
+
+    def run(self, **options: Any) -> Any:
+        """Go on to the end; gives what the agent's `run` gives. Raises as it does, and ReplayDiffersError."""
+        with self._claimed():
+            return self.agent.run(self.replay.started.task, **self.options, **options)
+
+    def events(self) -> Generator[Event]:
+        """The run as events: the recorded ones first."""
+        with self._claimed():
+            yield from self.agent.events(self.replay.started.task, **self.options)
+
+    @contextmanager
+    def _claimed(self) -> Generator[None]:
+        run = self.replay.run
+        self.journal.claim(run)
+        try:
+            for each in self.before:
+                for _ in self.agent.events(each.started.task, reset=each.started.continues is None, resumed=each):
+                    pass
+            yield
+        finally:
+            with suppress(JournalError):  # told already, where it matters
+                self.journal.cut_off(run)
+
+
+def resume(kind: type[Any], run_id: str, **options: Any) -> Any:
+    """Go on with a recorded run; see `RunnableAgent.resume`."""
+    return _carried_out(prepare(kind, run_id, **options), options)
+
+
+def fork(kind: type[Any], run_id: str, step: int | None = None, **options: Any) -> Any:
+    """Go on from a step of a recorded run, as a new one; see `RunnableAgent.fork`."""
+    return _carried_out(prepare_fork(kind, run_id, step, **options), options)
+
+
+def _carried_out(resumption: Resumption, options: Mapping[str, Any]) -> Any:
+    try:
+        return resumption.run()
+    finally:
+        if options.get("executor") is None:
+            resumption.agent.cleanup()
+
+
+def prepare(
+    kind: type[Any],
+    run_id: str = "last",
+    *,
+    tools: Sequence[Any] = (),
+    model: Any = None,
+    journal: Journal | str | Path | None = None,
+    additional_args: Mapping[str, Any] | None = None,
+    images: list[Any] | None = None,
+    max_steps: int | None = None,
+    accept: bool = False,
+    repeat: bool = False,
+    executor: Any = None,
+    child_lives: bool = False,
+    agent: Any = None,
+    **parameters: Any,
+) -> Resumption:
+    """The recorded run `run_id` (the beginning of its id, or "last"), ready to go on.
+
+    Parameters: as of `RunnableAgent.resume`; `agent`, in place of a new one of class `kind`; `child_lives`, the
+    `executor` still has the child of the run. Raises RunNotFoundError; ReplayError for a run that has ended with its
+    answer, is another kind of agent's, or is one that another agent called; ConfigError for what does not fit.
+    """
+    book = _journal(journal)
+    summary = book.find(run_id)
+    if summary.parent is not None:
+        raise ReplayError(f"run {summary.run} is one that another agent called: resume run {summary.parent}")
+    events = book.events(summary.run, family=True)
+    started = _beginning(events)
+    if summary.state == "success":
+        raise ReplayError(f"run {summary.run} has ended with its answer; fork it to go on from one of its steps")
+    if summary.state == "max_steps_error" and (max_steps or 0) <= started.max_steps:
+        raise ReplayError(
+            f"run {summary.run} has reached its limit of {started.max_steps} steps: give a higher one, max_steps= "
+            "(--max-steps)"
+        )
+    agent = agent or _made(kind, started, model, tools, {**parameters, "journal": book, "executor": executor})
+    variables, changed = _inputs(started, additional_args or {})
+    differences = [*changed, *([] if child_lives else _outside(agent))]
+    replay = Replay(
+        events,
+        book,
+        accept=accept,
+        repeat=repeat,
+        max_steps=max_steps,
+        child_lives=child_lives,
+        differences=differences,
+    )
+    given = {"reset": started.continues is None, "images": images, "additional_args": variables, "resumed": replay}
+    before = [] if child_lives else _conversation(book, started)
+    return Resumption(agent, replay, book, given, before)
+
+
+def prepare_fork(
+    kind: type[Any],
+    run_id: str = "last",
+    step: int | None = None,
+    *,
+    instruction: str | None = None,
+    action: str | None = None,
+    journal: Journal | str | Path | None = None,
+    model: Any = None,
+    max_steps: int | None = None,
+    **options: Any,
+) -> Resumption:
+    """The recorded run `run_id` up to `step` (None: all its steps) as a new run in the journal, ready to go on.
+
+    Raises ReplayError for a step that it has not, and as `prepare`.
+    """
+    book = _journal(journal)
+    summary = book.find(run_id)
+    events = book.events(summary.run, family=True)
+    started = _beginning(events)
+    own = [event for event in settled(events) if event.run == summary.run and event.kind != "run_resumed"]
+    last = max((event.step for event in own if isinstance(event, StepFinished)), default=0)
+    step = last if step is None else step
+    if not 0 <= step <= last:
+        raise ReplayError(f"step {step}: run {summary.run} has the steps 1 to {last}; 0 begins before the first")
+    if action is not None and not step:
+        raise ReplayError("action: give the step whose action it takes the place of")
+    copied = _up_to(own, step, edited=action is not None)
+    run = secrets.token_hex(4)
+    model_id = getattr(model, "model_id", None) or started.model
+    common = {"run": summary.run, "step": step - (action is not None)}
+    limits = [started.max_steps, *(event.max_steps for event in events if isinstance(event, RunResumed))]
+    limit = max_steps or max(*limits, step + 1)
+    beginning = replace(
+        started, run=run, forked=common, model=model_id, scripted=getattr(model, "scripted", False), max_steps=limit
+    )
+    new: list[Event] = [beginning, *(replace(event, run=run) for event in copied[1:])]
+    if action is not None:
+        reply = next(event for event in reversed(new) if isinstance(event, ModelReplied))
+        new[new.index(reply)] = replace(reply, content=_edited(reply.content, own, step, action))
+    if instruction is not None:
+        if action is not None:
+            raise ReplayError("give either an instruction or an action: the one comes after the step, the other in it")
+        new.append(Instructed(run=run, step=step, text=instruction))
+    book.append_all(new)
+    book.cut_off(run)
+    return prepare(kind, run, journal=book, model=model, **options)
+
+
+def _up_to(own: list[Event], step: int, *, edited: bool) -> list[Event]:
+    """The events up to the end of the step; with `edited` up to its reply."""
+    if not edited:
+        ends = [place for place, event in enumerate(own) if isinstance(event, StepFinished) and event.step <= step]
+        return own[: ends[-1] + 1] if ends else own[:1]
+    for place, event in enumerate(own):
+        if isinstance(event, ModelReplied) and event.step == step and event.purpose == "action":
+            return own[: place + 1]
+    raise ReplayError(f"step {step} has no reply of a model whose action could be edited")
+
+
+def _edited(reply: str, own: list[Event], step: int, action: str) -> str:
+    """The reply with another action in it."""
+    code = next((event.code for event in own if event.kind == "action_proposed" and event.step == step), "")  # pyright: ignore[reportAttributeAccessIssue]
+    if not code.strip() or reply.count(code.strip("\n")) != 1:
+        raise ReplayError(f"the action of step {step} cannot be found in the model's reply, so it cannot be edited")
+    if Source(action).body is None:
+        raise ReplayError("action: it is no Python that can be read")
+    return reply.replace(code.strip("\n"), action.strip("\n"))
+
+
+def _journal(journal: Journal | str | Path | None) -> Journal:
+    found = open_journal(journal)
+    if found is None:
+        raise ConfigError("journal is False: a run can only go on from a journal")
+    return found
+
+
+def _beginning(events: Sequence[Event]) -> RunStarted:
+    if isinstance(events[0], RunStarted):
+        return events[0]
+    raise ReplayError(f"run {events[0].run} cannot be taken up: its recording does not begin with its start")
+
+
+def _made(kind: type[Any], started: RunStarted, model: Any, tools: Sequence[Any], given: Mapping[str, Any]) -> Any:
+    """The agent of a recorded run."""
+    if model is None:
+        raise ConfigError(f"model= is missing: the run had {started.model!r}; a model is never kept, for it holds keys")
+    if started.agent != kind.__name__:
+        raise ReplayError(
+            f"run {started.run} is of a {started.agent}, not of a {kind.__name__}: use {started.agent}.resume"
+        )
+    settings = dict(started.settings)
+    if "given_templates" in settings:
+        settings["prompt_templates"] = settings.pop("given_templates")
+    if isinstance(settings.get("budget"), dict):
+        settings["budget"] = Budget(**settings["budget"])
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return kind(tools=tools, model=model, **{"max_steps": started.max_steps, **settings, **chosen})
+
+
+def _inputs(started: RunStarted, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The variables that the run was given, and what is to be said of them. Raises ConfigError for missing ones."""
+    variables: dict[str, Any] = {}
+    said: list[str] = []
+    for name in started.inputs:
+        kept = started.values.get(name, {})
+        if name in given:
+            variables[name] = given[name]
+            if kept.get("digest") and digest_of(given[name]) != kept["digest"]:
+                said.append(f"The input {name!r} is not what it was when the run began.")
+        elif "value" in kept:
+            variables[name] = recorded_value(kept["value"])
+        else:
+            raise ConfigError(
+                f"the run was given {name!r} ({started.inputs[name]}), which is not recorded whole: pass it again, "
+                f"additional_args={{{name!r}: …}}"
+            )
+    return variables, said
+
+
+def _outside(agent: Any) -> Iterator[str]:
+    """What the actions of the agent can change when they are run again."""
+    executor = getattr(agent, "python_executor", None)
+    if executor is None:
+        return
+    settings = getattr(executor, "settings", None)
+    if settings is None:
+        yield OUTSIDE.format("there is no box")
+        return
+    if writable := [mount.path for mount in settings.mounts if mount.writable]:
+        yield OUTSIDE.format(f"they may write to {', '.join(writable)}")
+    if settings.network == "full" or settings.allow_hosts:
+        yield OUTSIDE.format(f"they have a network ({settings.words})")
+
+
+def _conversation(journal: Journal, started: RunStarted) -> list[Replay]:
+    """The runs that this one goes on from, oldest first, to be played before."""
+    found: list[Replay] = []
+    while started.continues is not None:
+        events = journal.events(started.continues, family=True)
+        started = _beginning(events)
+        found.insert(0, Replay(events, journal, whole=True, accept=True))
+    return found

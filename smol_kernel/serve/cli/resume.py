@@ -1,0 +1,104 @@
+"""`smol resume RUN` and `smol fork RUN`: goes on with a recorded run, or from one of its steps as a new run."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from smol_kernel.config import TOOLS, TYPES, RunOptions, connect, make_model
+from smol_kernel.errors import ConfigError, ReplayError
+from smol_kernel.events import RunStarted
+from smol_kernel.journal import Journal
+from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
+from smol_kernel.serve.cli.run import check_writable, draw, read_inputs, write_answer
+
+WHICH = "the run's id or the beginning of it; last: the newest run"
+
+
+def add_commands(commands: Any) -> None:
+    """Add `resume` and `fork` to the subcommands."""
+    resume = commands.add_parser(
+        "resume",
+        help="go on with a run that was cut off, stopped, or had reached a limit",
+        description="Go on with RUN where it was cut off. Its actions are run again in a fresh box for the sake of "
+        "their variables, with the recorded results of tool calls; no tool is called twice. What does not come out the "
+        "same is shown, and nothing new is done without --accept.",
+    )
+    fork = commands.add_parser(
+        "fork",
+        help="go on from a step of a run, as a new run",
+        description="Go on from a step of RUN as a new run: with another model, an instruction, or another action. RUN "
+        "itself stays as it is.",
+    )
+    fork.add_argument("--step", type=int, metavar="N", help="the last step that is kept (default: all); 0: none")
+    fork.add_argument("--instruction", metavar="TEXT", help="tell the model this after that step")
+    fork.add_argument("--action", type=Path, metavar="FILE.py", help="code in place of that of the step")
+    fork.set_defaults(command=fork_run)
+    resume.set_defaults(command=resume_run)
+    for parser in (resume, fork):
+        parser.add_argument("run", metavar="RUN", help=WHICH)
+        parser.add_argument("--model", "-m", metavar="NAME", help="the model to ask (default: the run's)")
+        parser.add_argument("--api-base", metavar="URL", help="address of an own model server")
+        parser.add_argument("--max-steps", type=int, metavar="N", help="steps of the run in all")
+        parser.add_argument("--in", "-i", dest="inputs", action="append", default=[], metavar="NAME=FILE",
+                            help="an input that is too large to be recorded")  # fmt: skip
+        parser.add_argument("--mcp", action="append", default=[], metavar="SERVER",
+                            help="an MCP server whose tools the run has (default: those it was given)")  # fmt: skip
+        parser.add_argument("--accept", action="store_true", help="go on although something does not replay the same")
+        parser.add_argument("--repeat", action="store_true",
+                            help="make a call again of which it is not known whether it was made")  # fmt: skip
+        parser.add_argument("-o", "--out", dest="output", metavar="FILE", help="put the answer here")
+
+
+def resume_run(arguments: argparse.Namespace) -> int:
+    """Carry out `smol resume`; exit status as `smol run`."""
+    return _go_on(arguments, prepare)
+
+
+def fork_run(arguments: argparse.Namespace) -> int:
+    """Carry out `smol fork`; exit status as `smol run`."""
+    action = None
+    if arguments.action is not None:
+        try:
+            action = arguments.action.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--action {arguments.action}: {error}") from None
+    return _go_on(arguments, prepare_fork, step=arguments.step, instruction=arguments.instruction, action=action)
+
+
+def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
+    if arguments.output:
+        check_writable(Path(arguments.output))
+    journal = Journal()
+    run = journal.find(arguments.run).run
+    started = journal.events(run)[0]
+    if not isinstance(started, RunStarted) or started.agent not in (names := {k.__name__: k for k in TYPES.values()}):
+        raise ReplayError(f"run {run} is of a class of its own: resume it from Python, with resume() of that class")
+    model = make_model(arguments.model or started.model, arguments.api_base)
+    with ExitStack() as held:
+        tools = [make(RunOptions()) for name, make in TOOLS.items() if name in started.tools]
+        if servers := arguments.mcp or started.origin.get("mcp") or []:
+            client = connect(servers)
+            held.callback(client.disconnect)
+            tools += client.get_tools()
+        resumption: Resumption = how(
+            names[started.agent],
+            run,
+            model=model,
+            tools=tools,
+            journal=journal,
+            additional_args=read_inputs(arguments.inputs),
+            max_steps=arguments.max_steps,
+            accept=arguments.accept,
+            repeat=arguments.repeat,
+            verbosity_level=LogLevel.OFF,
+            **more,
+        )
+        held.callback(resumption.agent.cleanup)
+        transcript, status = draw(resumption.agent, resumption.events())
+    if transcript.answered and arguments.output:
+        write_answer(transcript, Path(arguments.output))
+    return status

@@ -1,0 +1,133 @@
+"""What `%agent resume` and `%agent fork` do: a cell like that of `%%agent`, with a recorded run that goes on.
+
+IPython calls `resumed_cell` (the cell rewritten to an await) or, where a cell cannot await, `resumed_cell_blocking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from smol_kernel.config import TOOLS, TYPES, RunOptions, make_model
+from smol_kernel.errors import ReplayError, SmolError
+from smol_kernel.events import RunStarted
+from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.resuming import prepare, prepare_fork
+from smol_magic import namespace
+from smol_magic.cell import AgentCell
+from smol_magic.endings import CellError
+from smol_magic.magics import Parser
+from smol_magic.session import front
+from smol_magic.thread import Awaiting, Blocking, CellThread
+from smol_magic.view import make_view
+from smol_magic.writeback import Place
+
+if TYPE_CHECKING:
+    from smol_magic.magics import SmolMagic
+
+
+async def resumed_cell(magics: SmolMagic, words: Sequence[str]) -> None:
+    """Carry out the command; buttons work meanwhile, and cells are inserted. Raises CellError or Stopped."""
+    thread = Awaiting()
+    with magics.session.busy("An agent is at work"):
+        cell = ResumedCell(magics, words, thread)
+        cell.show(buttons=True)
+        with thread.interruptible(cell.stop):
+            failure = await thread.carry_out(cell.work, cell.stop)
+            cell.end(failure)
+            await cell.write_back()
+        cell.conclude(failure)
+
+
+def resumed_cell_blocking(magics: SmolMagic, words: Sequence[str]) -> None:
+    """The same for a cell that cannot await."""
+    thread = Blocking()
+    with magics.session.busy("An agent is at work"):
+        cell = ResumedCell(magics, words, thread)
+        cell.show(buttons=False)
+        with thread.interruptible(cell.stop):
+            failure = thread.carry_out(cell.work)
+            cell.end(failure)
+            cell.write_one_cell()
+        cell.conclude(failure)
+
+
+class ResumedCell(AgentCell):
+    """A recorded run that goes on in a cell; `words` are the command and what follows it."""
+
+    def __init__(self, magics: SmolMagic, words: Sequence[str], thread: CellThread) -> None:
+        self._shell, self._session, self._options = magics.shell, magics.session, RunOptions()
+        chosen = _read(words)
+        self._place = Place.of(self._shell)
+        self._in_agent_kernel = front(self._shell) == "agent-kernel"
+        self._images, self._stopping, self._transcript = [], False, Transcript()
+        self._answer_name = namespace.answer_name(chosen.output, [])
+        try:
+            self._resumption = self._prepared(magics, chosen)
+        except SmolError as error:
+            raise CellError(str(error)) from None
+        self._agent = self._resumption.agent
+        self._task = self._resumption.replay.started.task
+        self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
+
+    def work(self) -> None:
+        """The run itself, on its own thread."""
+        for event in self._resumption.events():
+            self._view.feed(event)
+            if self._stopping and isinstance(event, RunStarted):
+                self._agent.interrupt()
+
+    def _prepared(self, magics: SmolMagic, chosen: Any) -> Any:
+        session, variables = self._session, self._shell.user_ns
+        journal = session.journal
+        run = journal.find(chosen.run or (session.last.run if session.last else "last")).run
+        started = journal.events(run)[0]
+        kinds = {kind.__name__: kind for kind in TYPES.values()}
+        if not isinstance(started, RunStarted) or started.agent not in kinds:
+            raise ReplayError(f"run {run} is of a class of its own: resume it from Python, with resume() of that class")
+        model = make_model(chosen.model or magics.model or started.model, magics.api_base or None, variables)
+        tools = namespace.tools(variables)
+        there = {tool.name for tool in tools}
+        tools += [make(RunOptions()) for name, make in TOOLS.items() if name in started.tools and name not in there]
+        lives = chosen.command == "resume" and session.has_child_of(run)
+        more = {name: getattr(chosen, name) for name in ("step", "instruction") if chosen.command == "fork"}
+        resumption = (prepare_fork if chosen.command == "fork" else prepare)(
+            kinds[started.agent],
+            run,
+            model=model,
+            tools=tools,
+            journal=journal,
+            additional_args={name: variables[name] for name in started.inputs if name in variables},
+            max_steps=chosen.max_steps,
+            accept=chosen.accept,
+            repeat=chosen.repeat,
+            executor=session.child if lives else None,
+            child_lives=lives,
+            verbosity_level=LogLevel.OFF,
+            managed_agents=[variables[name] for name in started.tools if _is_agent(variables.get(name))] or None,
+            **more,
+        )
+        session.take_over(resumption.agent, keep_child=lives)
+        return resumption
+
+
+def _read(words: Sequence[str]) -> Any:
+    parser = Parser(prog=f"%agent {words[0]}", add_help=False, allow_abbrev=False)
+    parser.set_defaults(command=words[0])
+    parser.add_argument("run", nargs="?")
+    parser.add_argument("--model", "-m")
+    parser.add_argument("--max-steps", type=int)
+    parser.add_argument("--accept", action="store_true")
+    parser.add_argument("--repeat", action="store_true")
+    parser.add_argument("-o", "--out", dest="output")
+    if words[0] == "fork":
+        parser.add_argument("--step", type=int)
+        parser.add_argument("--instruction")
+    return parser.parse_args(words[1:])
+
+
+def _is_agent(value: Any) -> bool:
+    from smol_kernel.agents.multi_step import MultiStepAgent
+
+    return isinstance(value, MultiStepAgent)

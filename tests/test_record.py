@@ -1,0 +1,124 @@
+"""The record keeps no secrets, and what is wrong with its file is said in a sentence that loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from scripted_replies import code
+
+from smol_kernel import CodeAgent, ScriptedModel, tool
+from smol_kernel.errors import JournalError
+from smol_kernel.journal import Journal
+from smol_kernel.memory.monitoring import LogLevel
+
+KEY = "sk-" + "Q7f" * 9
+
+
+def an_agent(tmp_path, replies, **more):
+    given = {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF, "tools": [], **more}
+    return CodeAgent(model=ScriptedModel(replies), **given)
+
+
+def test_a_key_reaches_the_file_on_no_way(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", KEY)
+
+    @tool
+    def leak(given: str) -> str:
+        """Tells it.
+
+        Args:
+            given: Whatever.
+        """
+        return f"the key is {os.environ['SOME_API_KEY']}"
+
+    replies = [code(f"a = leak('{KEY}')\nprint('{KEY}')\n'{KEY}'"), code(f"raise ValueError('{KEY}')")]
+    replies.append(code(f"'{KEY}' * 5_000"))
+    replies.append(code(f"final_answer(['{KEY}'])", thought=KEY))
+    with an_agent(tmp_path, replies, tools=[leak], instructions=f"Use {KEY}.") as agent:
+        agent.run(f"Use {KEY}", additional_args={"key": KEY, "deep": [{"k": KEY}]})
+    for file in tmp_path.glob("journal*"):
+        assert KEY.encode() not in file.read_bytes(), file
+    told = str(Journal(tmp_path / "journal.sqlite").events(agent.run_id))
+    assert "(a secret of the host)" in told
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A journal with a run in it, and the run's id."""
+    journal = Journal(tmp_path / "journal.sqlite")
+    with an_agent(tmp_path, [code("final_answer(1)")], journal=journal) as agent, contextlib.closing(journal):
+        agent.run("count")
+    path = tmp_path / "journal.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path, agent.run_id
+
+
+def test_a_truncated_journal_is_told_and_left_as_it_is(recorded):
+    path, run = recorded
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(JournalError, match=r"is damaged: move it away, or set SMOL_JOURNAL"):
+        Journal(path).events(run)
+    assert len(path.read_bytes()) == len(whole) // 2
+
+
+def test_a_read_only_journal_can_be_read(recorded, tmp_path):
+    path, run = recorded
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    (folder / "journal.sqlite").write_bytes(path.read_bytes())
+    (folder / "journal.sqlite").chmod(0o444)
+    folder.chmod(0o555)
+    program = (
+        "import json, os, sys\nfrom smol_kernel.errors import JournalError\nfrom smol_kernel.events import Notice\n"
+        "from smol_kernel.journal import Journal\nimport smol_kernel.journal.no_secrets\n"
+        "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"  # root may write anyway
+        "journal = Journal(sys.argv[1])\nprint(len(journal.events(sys.argv[2])))\n"
+        "try:\n    journal.append(Notice(run='r', text='x'))\nexcept JournalError as error:\n    print(error)\n"
+    )
+    for parent in (tmp_path, *tmp_path.parents):
+        with contextlib.suppress(PermissionError):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder / "journal.sqlite"), run],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    folder.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    count, said = done.stdout.splitlines()
+    assert int(count) > 5
+    assert "cannot be written (read-only)" in said
+
+
+def test_a_journal_without_wal_serves_as_well(recorded):
+    path, run = recorded
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+        held = db.execute("SELECT count(*) FROM events").fetchone()[0]
+        db.execute("BEGIN IMMEDIATE")  # so that nobody can turn it on
+        journal = Journal(path)
+        assert len(journal.events(run)) == held
+        db.execute("ROLLBACK")
+    with contextlib.closing(an_agent(path.parent, [code("final_answer(2)")]).events("two")) as events:
+        assert [event.kind for event in events][-1] == "run_finished"
+
+
+def test_a_locked_journal_ends_a_run_before_it_has_cost_anything(recorded, monkeypatch):
+    path, _ = recorded
+    agent = an_agent(path.parent, [code("final_answer(2)")])
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(JournalError, match="is locked by another process: try again when that is done"):
+            agent.run("two")
+    assert agent.model.requests == []
+    assert agent.run("two") == 2
+    agent.cleanup()

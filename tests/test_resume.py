@@ -1,0 +1,361 @@
+"""A run that was cut off goes on: the same requests, the same answer, and no effect twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from scripted_replies import call, calls, code, final, read
+
+from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, UserInputTool, tool
+from smol_kernel.errors import AgentError, ConfigError, JournalError, ReplayDiffersError, ReplayError
+from smol_kernel.events import ModelReplied, RunResumed, ToolCalled
+from smol_kernel.journal import Journal
+from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.runs.resuming import prepare
+
+TRIED = """
+def tried(text):
+    try:
+        return note(text) > 0
+    except RuntimeError as error:
+        return "not repeated" in str(error)
+"""
+REPLIES = [
+    code(TRIED + "table = {'a': 1}\nfirst = tried('one')"),
+    code("import math\nprint(first, math.pi)\nraise ValueError('not yet')"),
+    code("table['b'] = [tried('two'), tried('two')]\ntable"),
+    code("final_answer((first, table))"),
+]
+ANSWER = (True, {"a": 1, "b": [True, True]})
+
+
+@pytest.fixture
+def noting(tmp_path):
+    """A tool that appends to a file, and what the file holds."""
+    path = tmp_path / "effects.txt"
+    path.touch()
+
+    @tool
+    def note(text: str) -> int:
+        """Notes it.
+
+        Args:
+            text: What to note.
+        """
+        with path.open("a") as file:
+            file.write(text + "\n")
+        return len(text)
+
+    return note, lambda: path.read_text().split()
+
+
+def options(tmp_path, **more):
+    return {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF, **more}
+
+
+def cut_off(agent, task, at):
+    """Run until just after event number `at`, as if the process had ended then; the run's id."""
+    events = agent.events(task)
+    for number, _ in enumerate(events, 1):
+        if number == at:
+            break
+    agent.python_executor.cleanup()
+    with contextlib.suppress(BaseException):
+        events.throw(GeneratorExit)
+    return agent.run_id
+
+
+def all_requests(model):
+    return [read(messages) for messages in model.requests]
+
+
+def test_wherever_it_is_cut_off_it_gives_the_same(noting, tmp_path):
+    note, effects = noting
+    with CodeAgent(tools=[note], model=ScriptedModel(REPLIES), **options(tmp_path)) as agent:
+        events = list(agent.events("count"))
+        asked = all_requests(agent.model)
+        assert agent.answer == ANSWER
+    for at in range(1, len(events), 4):
+        (tmp_path / "effects.txt").write_text("")
+        with CodeAgent(tools=[note], model=ScriptedModel(REPLIES), **options(tmp_path)) as agent:
+            run = cut_off(agent, "count", at)
+        replied = sum(isinstance(event, ModelReplied) for event in agent_events(tmp_path, run))
+        model = ScriptedModel(REPLIES[replied:])
+        answer = CodeAgent.resume(run, tools=[note], model=model, accept=False, **options(tmp_path))
+        assert answer == ANSWER, at
+        resumed = next(event for event in agent_events(tmp_path, run) if isinstance(event, RunResumed))
+        unknown = resumed.differences
+        assert len(unknown) <= 1, at
+        assert len(effects()) + len(unknown) == 3, at
+        assert all_requests(model) == asked[replied:], at
+
+
+def agent_events(tmp_path, run):
+    return Journal(tmp_path / "journal.sqlite").events(run, family=True)
+
+
+def taken_up(tmp_path, run, replies, tools=(), kind=CodeAgent, **more):
+    """The answer of the run when it goes on, and the model that was asked."""
+    model = ScriptedModel(replies)
+    return kind.resume(run, tools=list(tools), model=model, **options(tmp_path, **more)), model
+
+
+def ran(tmp_path, replies, tools=(), kind=CodeAgent, at=None, task="count", **more):
+    """The id of a run that was cut off after event `at`, or when its script was over."""
+    agent = kind(tools=list(tools), model=ScriptedModel(replies), **options(tmp_path, **more))
+    with contextlib.suppress(AgentError), contextlib.closing(agent.events(task)) as events:
+        for number, _ in enumerate(events, 1):
+            if number == at:
+                break
+    agent.cleanup()
+    return agent.run_id
+
+
+def test_what_does_not_replay_the_same_is_shown_and_the_user_decides(tmp_path):
+    run = ran(tmp_path, [code("import time\nnow = time.time_ns()\nnow")])
+    before = agent_events(tmp_path, run)
+    with pytest.raises(ReplayDiffersError, match=r"1: its value was '\d+', and is '\d+'(.|\n)*accept=True") as error:
+        taken_up(tmp_path, run, [code("final_answer(1)")])
+    assert len(error.value.differences) == 1
+    assert agent_events(tmp_path, run) == before
+    answer, model = taken_up(tmp_path, run, [code("final_answer(now > 0)")], accept=True)
+    assert answer is True
+    assert before[5].value_text in read(model.requests[0]), "the model reads what it read"
+    assert "its value was" in str([event for event in agent_events(tmp_path, run) if isinstance(event, RunResumed)])
+
+
+def test_addresses_are_no_difference(tmp_path):
+    run = ran(tmp_path, [code("thing = object()\nprint(thing)\nthing")])
+    assert taken_up(tmp_path, run, [code("final_answer(type(thing).__name__)")])[0] == "object"
+
+
+def test_a_call_of_which_nothing_is_known_is_made_again_on_request(noting, tmp_path):
+    note, effects = noting
+    run = ran(tmp_path, [code("note('a')")], [note], at=5)
+    answer, _ = taken_up(tmp_path, run, [code("final_answer(2)")], [note], repeat=True)
+    assert (answer, effects()) == (2, ["a"])
+    assert "made again" in str(agent_events(tmp_path, run))
+
+
+def test_waiting_for_a_person_survives(tmp_path, monkeypatch):
+    run = ran(tmp_path, [code("name = user_input('Who?')")], [UserInputTool()], at=5)
+    assert isinstance(agent_events(tmp_path, run)[-2], ToolCalled)
+    monkeypatch.setattr("builtins.input", lambda prompt: "Ada")
+    assert taken_up(tmp_path, run, [code("final_answer(name)")], [UserInputTool()])[0] == "Ada"
+
+
+def test_what_cannot_be_taken_up_is_refused_with_the_reason(noting, tmp_path):
+    note, _ = noting
+    done = ran(tmp_path, [code("final_answer(note('x'))")], [note])
+    with pytest.raises(ReplayError, match="has ended with its answer; fork it"):
+        taken_up(tmp_path, done, [])
+    short = ran(tmp_path, [code("note('x')"), "no more"], [note], max_steps=1)
+    with pytest.raises(ReplayError, match=r"limit of 1 steps: give a higher one, max_steps="):
+        taken_up(tmp_path, short, [], [note])
+    with pytest.raises(ReplayError, match=f"run {short} has the tools note, which are not here: pass them as tools="):
+        taken_up(tmp_path, short, [], max_steps=3)
+    with pytest.raises(ReplayError, match="is of a CodeAgent, not of a ToolCallingAgent"):
+        taken_up(tmp_path, short, [], [note], ToolCallingAgent, max_steps=3)
+    with pytest.raises(ConfigError, match="model= is missing: the run had 'scripted'"):
+        CodeAgent.resume(short, max_steps=3, **options(tmp_path))
+    assert taken_up(tmp_path, short, [code("final_answer(3)")], [note], max_steps=3)[0] == 3
+
+
+def test_a_run_that_is_at_work_elsewhere_is_left_alone(tmp_path):
+    agent = CodeAgent(tools=[], model=ScriptedModel([code("final_answer(1)")]), **options(tmp_path))
+    with contextlib.closing(agent.events("t")) as events:
+        next(events)
+        with pytest.raises(JournalError, match=rf"run {agent.run_id} is at work in process {os.getpid()}"):
+            taken_up(tmp_path, agent.run_id, [])
+    agent.cleanup()
+
+
+def test_inputs_are_those_of_the_beginning(tmp_path):
+    frame = pd.DataFrame({"a": [1, 2]})
+    agent = CodeAgent(tools=[], model=ScriptedModel([code("df['b'] = 3\nlen(given)")]), **options(tmp_path))
+    with contextlib.suppress(AgentError):
+        agent.run("t", additional_args={"df": frame, "given": [1]})
+    agent.cleanup()
+    reply = code("final_answer(int(df.sum().sum()))")
+    assert taken_up(tmp_path, agent.run_id, [reply])[0] == 9
+    fork = {"tools": [], "step": 1, **options(tmp_path)}
+    with pytest.raises(ReplayDiffersError, match="The input 'df' is not what it was when the run began"):
+        CodeAgent.fork(agent.run_id, model=ScriptedModel([reply]), additional_args={"df": frame + 1}, **fork)
+    same = {"df": pd.DataFrame({"a": [1, 2]})}
+    assert CodeAgent.fork(agent.run_id, model=ScriptedModel([reply]), additional_args=same, **fork) == 9
+
+
+def test_a_large_input_has_to_be_given_again(tmp_path):
+    large = np.zeros(9 << 20)
+    agent = CodeAgent(tools=[], model=ScriptedModel([code("n = len(large)")]), **options(tmp_path))
+    with contextlib.suppress(AgentError):
+        agent.run("t", additional_args={"large": large})
+    agent.cleanup()
+    with pytest.raises(ConfigError, match=r"the run was given 'large' \(ndarray.*additional_args="):
+        taken_up(tmp_path, agent.run_id, [])
+    large[5] = 1
+    with pytest.raises(ReplayDiffersError, match="The input 'large' is not what it was"):
+        taken_up(tmp_path, agent.run_id, [], additional_args={"large": large})
+    large[5] = 0
+    reply = code("final_answer(n)")
+    assert taken_up(tmp_path, agent.run_id, [reply], additional_args={"large": large})[0] == 9 << 20
+
+
+def test_structured_calls_are_not_made_again(noting, tmp_path):
+    note, effects = noting
+    replies = [calls(("note", {"text": "a"}), ("note", {"text": "b"})), call("note", text="c"), final("done")]
+    agent = ToolCallingAgent(tools=[note], model=ScriptedModel(replies), **options(tmp_path))
+    whole = list(agent.events("count"))
+    asked = all_requests(agent.model)
+    for at in range(2, len(whole), 3):
+        (tmp_path / "effects.txt").write_text("")
+        run = ran(tmp_path, replies, [note], ToolCallingAgent, at)
+        replied = sum(isinstance(event, ModelReplied) for event in agent_events(tmp_path, run))
+        answer, model = taken_up(tmp_path, run, replies[replied:], [note], ToolCallingAgent)
+        assert answer == "done", at
+        assert max(map(effects().count, "abc")) == 1, at
+        unknown = "It is not known" in str(agent_events(tmp_path, run))
+        assert unknown or all_requests(model) == asked[replied:], at
+
+
+def test_an_agent_that_was_called_goes_on_itself(noting, tmp_path):
+    note, effects = noting
+
+    def agent(own, inner):
+        counter = CodeAgent(
+            tools=[note], model=ScriptedModel(inner), name="counter", description="Counts.", **options(tmp_path)
+        )
+        return {"tools": [], "model": ScriptedModel(own), "managed_agents": [counter], **options(tmp_path)}
+
+    outer = [code("report = counter('count')\nprint(report)"), code("final_answer(report.count('7'))")]
+    inner = [code("note('a')"), code("note('b')"), code("final_answer(7)")]
+    caller = CodeAgent(**agent(outer, inner))
+    kinds = [(event.run == caller.run_id, event.kind) for event in caller.events("count")]
+    assert (caller.answer, effects()) == (1, ["a", "b"])
+    caller.cleanup()
+    at = next(place for place, (own, kind) in enumerate(kinds, 1) if not own and kind == "step_finished")
+    (tmp_path / "effects.txt").write_text("")
+    first = CodeAgent(**agent(outer, inner))
+    with contextlib.closing(first.events("count")) as events:
+        for number, _ in enumerate(events, 1):
+            if number == at:
+                break
+    first.cleanup()
+    assert effects() == ["a"]
+    answer = CodeAgent.resume(first.run_id, **agent(outer[1:], inner[1:]))
+    assert (answer, effects()) == (1, ["a", "b"])
+    runs = {event.run for event in agent_events(tmp_path, first.run_id)}
+    assert len(runs) == 2, "it is the same run of the agent that was called"
+
+
+def test_a_hand_off_is_one_again(tmp_path):
+    def agent(own, other):
+        second = CodeAgent(
+            tools=[], model=ScriptedModel(other), name="second", description="Ends.", **options(tmp_path)
+        )
+        return {"tools": [], "model": ScriptedModel(own), "handoffs": [second], **options(tmp_path)}
+
+    own, other = [code("x = 20\ntransfer_to_second('it can')")], [code("y = 2"), code("final_answer(x + y)")]
+    first = CodeAgent(**agent(own, other))
+    with contextlib.closing(first.events("t")) as events:
+        next(event for event in events if event.kind == "step_finished" and event.run != first.run_id)
+    first.cleanup()
+    assert CodeAgent.resume(first.run_id, **agent([], other[1:])) == 22
+
+
+def test_what_a_callback_changed_stays_changed_and_it_is_not_called_again(tmp_path):
+    called = []
+
+    def shorten(step, agent):
+        called.append(step.step_number)
+        step.observations = f"seen {step.step_number}"
+
+    run = ran(tmp_path, [code("1"), code("2")], step_callbacks=[shorten])
+    assert called == [1, 2]
+    answer, model = taken_up(tmp_path, run, [code("final_answer(3)")], step_callbacks=[shorten])
+    assert (answer, called) == (3, [1, 2, 3])
+    assert "seen 1" in read(model.requests[0]) and "seen 2" in read(model.requests[0])
+
+
+def test_plans_checks_and_the_budget_count_as_before(tmp_path):
+    replies = ["First a, then b.", code("a = 1"), code("final_answer(a)")]
+    more = {"planning_interval": 5, "checks": ["answer > 1"], "budget": Budget(steps=4)}
+    run = ran(tmp_path, replies, **more)
+    events = agent_events(tmp_path, run)
+    assert events[0].settings["budget"]["steps"] == 4 and events[0].settings["checks"] == ["answer > 1"]
+    answer, model = taken_up(tmp_path, run, [code("final_answer(a + 1)"), "not asked"])
+    assert answer == 2
+    assert "First a, then b." in read(model.requests[0]) and "answer > 1" in read(model.requests[0])
+    run = ran(tmp_path, replies, **more)
+    result = CodeAgent.resume(
+        run, tools=[], model=ScriptedModel([code("a"), "the best"]), return_full_result=True, **options(tmp_path)
+    )
+    assert (result.state, result.used["steps"]) == ("budget", 4)
+
+
+def test_a_conversation_is_played_from_its_beginning(tmp_path):
+    agent = CodeAgent(tools=[], model=ScriptedModel([code("x = 5\nfinal_answer(x)")]), **options(tmp_path))
+    agent.run("first")
+    agent.model = ScriptedModel([code("x += 1")])
+    with contextlib.suppress(AgentError):
+        agent.run("second", reset=False)
+    agent.cleanup()
+    answer, model = taken_up(tmp_path, agent.run_id, [code("final_answer(x)")])
+    assert answer == 6
+    assert "first" in read(model.requests[0]) and "second" in read(model.requests[0])
+
+
+def test_a_fork_goes_its_own_way_and_leaves_the_run_as_it_is(noting, tmp_path):
+    note, effects = noting
+    run = ran(tmp_path, [code("n = 10"), code("n = n + 1\nnote('a')"), code("final_answer(n)")], [note])
+    before = agent_events(tmp_path, run)
+    given = {"tools": [note], **options(tmp_path)}
+    model = ScriptedModel([code("final_answer(n * 2)")], model_id="other")
+    assert CodeAgent.fork(run, 2, model=model, instruction="Double it.", **given) == 22
+    assert read(model.requests[0]).rstrip().endswith("Double it.")
+    assert CodeAgent.fork(run, 1, model=ScriptedModel([code("final_answer(n)")]), **given) == 10
+    edited = {"action": "n = n + 5\nnote('b')", "model": ScriptedModel([code("final_answer(n)")])}
+    assert CodeAgent.fork(run, 2, **edited, **given) == 15
+    assert effects() == ["a", "b"]
+    assert agent_events(tmp_path, run) == before
+    forks = Journal(tmp_path / "journal.sqlite").runs()
+    assert [summary.state for summary in forks] == ["success"] * 4
+    begun = agent_events(tmp_path, forks[0].run)[0]
+    assert begun.forked == {"run": run, "step": 1}
+    with pytest.raises(ReplayError, match=f"step 9: run {run} has the steps 1 to 3"):
+        CodeAgent.fork(run, 9, model=model, **given)
+
+
+def test_what_a_dead_child_knew_stays_lost(tmp_path):
+    run = ran(tmp_path, [code("x = 1"), code("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"), code("y = 2")])
+    answer, _ = taken_up(tmp_path, run, [code("final_answer(('x' in dir(), y))")])
+    assert answer == (False, 2)
+
+
+def test_actions_that_reach_outside_of_their_box_are_not_run_again_unasked(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    box = {"mounts": [f"{shared}:rw"]}
+    run = ran(tmp_path, [code(f"open({str(shared / 'log')!r}, 'a').write('x')")], executor_kwargs=box)
+    assert (shared / "log").read_text() == "x"
+    with pytest.raises(ReplayDiffersError, match="outside of its box a second time: they may write"):
+        taken_up(tmp_path, run, [])
+    assert (shared / "log").read_text() == "x"
+    assert taken_up(tmp_path, run, [code("final_answer(1)")], accept=True)[0] == 1
+
+
+def test_a_stop_while_it_plays_leaves_the_recording(tmp_path):
+    run = ran(tmp_path, [code("x = 1"), code("y = 2")])
+    before = agent_events(tmp_path, run)
+    resumption = prepare(CodeAgent, run, model=ScriptedModel([]), **options(tmp_path))
+    for event in resumption.events():
+        if event.kind == "step_finished":
+            resumption.agent.interrupt()
+    assert event.kind == "run_finished" and event.state == "interrupted"
+    resumption.agent.cleanup()
+    assert agent_events(tmp_path, run) == before
+    assert taken_up(tmp_path, run, [code("final_answer(x + y)")])[0] == 3

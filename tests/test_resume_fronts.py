@@ -1,0 +1,86 @@
+"""`smol resume`, `smol fork`, `%agent resume` and `%agent fork`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from loaded_shell import loaded_shell
+from scripted_replies import code
+
+from smol_kernel import ScriptedModel, tool
+from smol_kernel.journal import Journal
+from smol_kernel.models.demo import DEMO_TASKS
+from smol_kernel.serve.cli import main
+from smol_magic.endings import CellError
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with loaded_shell() as shell:
+        yield shell
+
+
+def test_a_run_goes_on_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", DEMO_TASKS[0].task, "--model", "demo", "--max-steps", "2"]) == 1
+    assert main(["resume", "last"]) == 1
+    assert "reached its limit of 2 steps: give a higher one, max_steps= (--max-steps)" in capsys.readouterr().err
+    assert main(["resume", "last", "--max-steps", "9", "-o", "answer.json"]) == 0
+    assert "taken up again here\n3. " in capsys.readouterr().out
+    assert "the 1980s" in json.loads((tmp_path / "answer.json").read_text())
+    assert main(["resume", "last"]) == 1
+    assert "has ended with its answer; fork it to go on from one of its steps" in capsys.readouterr().err
+    (tmp_path / "action.py").write_text("final_answer('no need')\n")
+    assert main(["fork", "last", "--step", "3", "--action", "action.py"]) == 0
+    assert "no need" in capsys.readouterr().out
+    assert [run.state for run in Journal().runs()] == ["success", "success"]
+    assert main(["fork", "last", "--step", "3", "--action", "missing.py"]) == 2
+
+
+def test_in_a_notebook_it_goes_on_in_the_child_that_lives_and_else_in_a_fresh_one(shell, capsys):
+    noted = []
+
+    @tool
+    def note(text: str) -> int:
+        """Notes it.
+
+        Args:
+            text: What.
+        """
+        noted.append(text)
+        return len(noted)
+
+    shell.user_ns.update(note=note, m=ScriptedModel([code("x = note('a')"), "best"]))
+    assert shell.run_cell("%%agent --model m --max-steps 1\ncount").success
+    run = shell.smol_session.last.run
+    assert shell.run_cell("%%py\nextra = 5").success
+    shell.user_ns["m"] = ScriptedModel([code("final_answer(x + extra)")])
+    assert shell.run_cell("%agent resume --model m --max-steps 4 -o answer").success
+    assert (shell.user_ns["answer"], noted, shell.smol_session.last.run) == (6, ["a"], run)
+    shell.user_ns["m"] = ScriptedModel([code("final_answer(('extra' in dir(), x))")])
+    assert shell.run_cell(f"%agent fork {run} --step 1 --model m -o answer --instruction 'Look.'").success
+    assert (shell.user_ns["answer"], noted) == ((False, 1), ["a"])
+    shell.user_ns["m"] = ScriptedModel([code("final_answer(x + 1)")])
+    assert shell.run_cell("%%agent --continue --model m -o answer\nmore").success
+    assert shell.user_ns["answer"] == 2
+    capsys.readouterr()
+    error = shell.run_cell(f"%agent resume {run} --model m").error_in_exec
+    assert isinstance(error, CellError) and "has ended with its answer; fork it" in str(error)
+    error = shell.run_cell("%agent resume --nonsense").error_in_exec
+    assert isinstance(error, CellError) and "%agent resume: unrecognized arguments: --nonsense" in str(error)
+    del shell.user_ns["note"]
+    error = shell.run_cell(f"%agent fork {run} --model m").error_in_exec
+    assert isinstance(error, CellError) and "has the tools note, which are not here" in str(error)
+
+
+def test_what_differs_is_told_in_a_cell_and_accepted_by_an_option(shell):
+    shell.user_ns["m"] = ScriptedModel([code("import time\nt = time.time_ns()\nt"), "best"])
+    assert shell.run_cell("%%agent --model m --max-steps 1\ncount").success
+    shell.run_cell("%agent stop")
+    shell.user_ns["m"] = ScriptedModel([code("final_answer(t > 0)")])
+    error = shell.run_cell("%agent resume --model m --max-steps 3 last").error_in_exec
+    assert isinstance(error, CellError) and "Step 1: its value was" in str(error)
+    assert shell.run_cell("%agent resume --model m --max-steps 3 --accept -o answer last").success
+    assert shell.user_ns["answer"] is True
