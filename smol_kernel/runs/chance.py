@@ -6,7 +6,7 @@ Used by `prove`: what answers by the clock or by chance is not called proved, ev
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from smol_kernel.runs.source import Source
 
@@ -52,6 +52,15 @@ def has_sets(cells: Iterable[str]) -> bool:
         isinstance(node, (ast.Set, ast.SetComp)) or (isinstance(node, ast.Name) and node.id in ("set", "frozenset"))
         for node in _nodes(trees)
     )
+
+
+def hint(cells: Sequence[str]) -> str:
+    """What may be why the cells gave something else, as the end of a sentence."""
+    trees = [ast.Module(source.body, []) for cell in cells if (source := Source(cell)).body is not None]
+    called = {node.func.id for node in _nodes(trees) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    if called & {"hash", "id"}:
+        return ": `hash` and `id` give other numbers in each process"
+    return ": the order of a set is another one in each process" if has_sets(cells) else ""
 
 
 def backwards(cell: str) -> str:
@@ -106,7 +115,7 @@ _set = _builtins.set
 _builtins.frozenset = _turned(_builtins.frozenset)
 _builtins.set = _turned(_set)
 """
-"""Run before the cells it has their sets go the other way round: an answer that rests on their order is another then."""
+"""Run before the cells, it turns their sets round: an answer that rests on the order is another one then."""
 
 
 class _Sets(ast.NodeTransformer):

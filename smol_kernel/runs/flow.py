@@ -28,7 +28,7 @@ _SWALLOWING = frozenset(["suppress", "ExitStack", "raises"])
 
 
 class Flow(Calls):
-    """Read statements with `read`, in order. `tables` are names of inputs that are tables or arrays, `inputs` of all."""
+    """Read statements with `read`, in order. `inputs` are names of inputs, `tables` those of tables and arrays."""
 
     def __init__(self, tools: Iterable[str] = (), inputs: Iterable[str] = (), tables: Iterable[str] = ()) -> None:
         super().__init__(tools)

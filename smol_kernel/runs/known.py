@@ -1,4 +1,4 @@
-"""What functions and methods do, as far as their names tell. `flow` reads it; a name that stands nowhere may do anything.
+"""What functions and methods do, as far as their names tell. A name that stands nowhere may do anything.
 
 The lists are of the standard library, numpy, pandas and matplotlib, put together from their documentation.
 """
@@ -35,8 +35,8 @@ CHANGING_FUNCTIONS = CHANGING_FIRST | frozenset(["setattr", "delattr", "next", "
 _PURE_METHODS = """capitalize casefold center count encode endswith expandtabs find format format_map index isalnum
 isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower
 lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split
-splitlines startswith strip swapcase title translate upper zfill decode hex bit_length as_integer_ratio conjugate is_integer
-copy keys values items get difference intersection issubset issuperset isdisjoint symmetric_difference union
+splitlines startswith strip swapcase title translate upper zfill decode hex bit_length as_integer_ratio conjugate
+is_integer copy keys values items get difference intersection issubset issuperset isdisjoint symmetric_difference union
 most_common elements total group groups groupdict start end span match fullmatch search findall finditer sub subn
 year month day date time weekday isoweekday isoformat strftime timestamp timetuple astimezone utcoffset total_seconds
 head tail describe info sample nlargest nsmallest value_counts unique nunique isna isnull notna notnull duplicated
@@ -64,9 +64,9 @@ quantile idxmax idxmin argmax argmin argsort cumsum cumprod to_string to_markdow
 read_bytes capitalize casefold center count encode endswith find format index join ljust lower lstrip partition
 removeprefix removesuffix rfind rjust rpartition rsplit rstrip splitlines startswith strip swapcase title
 translate upper zfill decode match fullmatch search findall sub subn strftime isoformat total_seconds deepcopy sqrt
-floor ceil exp log log2 log10 sin cos tan fsum prod gcd lcm comb perm factorial isclose hypot loads dumps Decimal Fraction
-Timestamp Timedelta timedelta linspace arange zeros ones full eye date_range read_csv read_excel read_json read_parquet
-tobytes item polyfit polyval dot isin between duplicated pct_change diff rank stdev pstdev fmean"""
+floor ceil exp log log2 log10 sin cos tan fsum prod gcd lcm comb perm factorial isclose hypot loads dumps Decimal
+Fraction Timestamp Timedelta timedelta linspace arange zeros ones full eye date_range read_csv read_excel
+read_json read_parquet tobytes item polyfit polyval dot isin between duplicated pct_change diff rank stdev pstdev fmean"""
 FRESH = frozenset(_FRESH.split())
 """Functions and methods whose result shares nothing with what they are given, leaving `copy` aside."""
 

@@ -24,7 +24,7 @@ from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
 from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
 from smol_kernel.render.plain import plain
 from smol_kernel.render.transcript import Transcript
-from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets
+from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
 from smol_kernel.runs.same import difference, pictures, same_file, same_picture
 from smol_kernel.runs.script import ScriptCell, script_cells, sliced_cells
 from smol_kernel.runs.source import Source
@@ -200,8 +200,11 @@ class Prover:
     def _try(self, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> None:
         """Raises NotReproduced unless the cells give the answer, twice and whatever the order of sets."""
         shown = self._run(executor, cells)
-        self._compare_answer(shown, cells)
-        self._compare_pictures(shown, cells)
+        try:
+            self._compare_answer(shown, cells)
+        except NotReproduced as error:
+            raise NotReproduced(f"{error}{hint(_code(cells))}") from None
+        self._compare_pictures(shown)
         self._compare_files(executor)
         try:
             self._compare_answer(self._run(executor, cells), cells)
@@ -258,7 +261,7 @@ class Prover:
                         "the model put the answer in words, and what it had read comes out otherwise now"
                     )
 
-    def _compare_pictures(self, shown: Sequence[_Shown], cells: Sequence[ScriptCell]) -> None:
+    def _compare_pictures(self, shown: Sequence[_Shown]) -> None:
         now = {each.step: each.pictures for each in shown}
         for step in self._transcript.steps:
             was = [picture for output in step.outputs for picture in pictures(output.data)]
