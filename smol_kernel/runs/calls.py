@@ -9,7 +9,7 @@ from smol_kernel.runs import known
 from smol_kernel.runs.changes import CHANGING_METHODS
 from smol_kernel.runs.expressions import NOTHING, Expressions
 from smol_kernel.runs.names import called
-from smol_kernel.runs.tokens import Facts, Token, Value, closure, items
+from smol_kernel.runs.tokens import Facts, Token, Value, closure, items, kept
 
 _OPENING_WORDS = """ZipFile TarFile ExcelWriter connect NamedTemporaryFile TemporaryDirectory TemporaryFile
 mkstemp mkdtemp memmap FileHandler HDFStore"""
@@ -55,8 +55,8 @@ class Given:
 class Calls(Expressions):
     """Evaluates calls."""
 
-    def __init__(self, tools: Iterable[str]) -> None:
-        super().__init__(tools)
+    def __init__(self, tools: Iterable[str], bound: Iterable[str]) -> None:
+        super().__init__(tools, bound)
         self.alone = False
         """Whether the call stands alone as a statement: made for what it does."""
 
@@ -121,24 +121,31 @@ class Calls(Expressions):
         self._effects(facts, values, given)
         if facts.is_class:
             self.touch(closure(facts.returned))
-            return frozenset([Token(holds=set(given.every) | facts.returned, acts={token}, touchy=token.touchy)])
-        result = Token(once=facts.generates, holds=set())
-        for got in facts.returned:
-            if got.parameter and got.parameter in (*facts.positional, *facts.rest):
-                result.holds |= values.get(got.parameter, NOTHING)
+            return frozenset(
+                [Token(holds=set(given.every) | facts.returned, acts={token.behaviour or token}, touchy=token.touchy)]
+            )
+        return frozenset([self._given_back(token, facts, values, given)])
+
+    def _given_back(self, token: Token, facts: Facts, values: dict[str, Value], given: Given) -> Token:
+        """What a function of the script's own gives back, made anew by each call."""
+        result = Token(once=facts.generates)
+        for got in closure(facts.returned):
+            if got.parameter:
+                result.holds |= values.get(got.parameter, token.holds)
             elif got.variable:
-                found = frozenset() if self.functions else self.frames[0].state.values.get(got.variable, NOTHING)
+                found = NOTHING if self.functions else self.frames[0].state.values.get(got.variable, NOTHING)
                 result.holds |= found or {got}
-            else:
-                result.holds |= {part for part in closure([got]) if not part.parameter}
-                for part in closure([got]):
-                    if part.parameter:
-                        result.holds |= values.get(part.parameter, NOTHING)
+            elif got.module or got in self.world.all():
+                result.holds.add(got)
+            else:  # made in the function
+                result.once |= got.once
+                result.touchy |= got.touchy
+                result.acts |= got.acts
         if facts.lasting:
             result.acts.add(token)
             result.holds |= given.every
         result.holds.discard(result)
-        return frozenset([result])
+        return result
 
     def _effects(self, facts: Facts, values: dict[str, Value], given: Given) -> None:
         changed: set[Token] = set()
@@ -180,7 +187,7 @@ class Calls(Expressions):
             self._write(given)
         draws = package in ("random", "secrets") or "random" in said
         if name in known.CHANGING_FUNCTIONS:
-            self.touch(given.positional[0][1] if given.positional else NOTHING)
+            self._change_first(given)
         elif package == "time" or name in known.PURE_FUNCTIONS or package in known.PURE_MODULES or draws:
             if name not in _NOT_GONE_THROUGH:
                 self.go_through(given.every)
@@ -200,6 +207,13 @@ class Calls(Expressions):
             self.go_through(given.every)
         return self._result(name, package, NOTHING, given)
 
+    def _change_first(self, given: Given) -> None:
+        first = given.positional[0][1] if given.positional else NOTHING
+        self.touch(first)
+        self.go_through(given.every)
+        for token in first:
+            token.holds |= given.every - {token}
+
     def _write(self, given: Given) -> None:
         self.ask(self.world.files)
         self.touch([self.world.files])
@@ -211,7 +225,7 @@ class Calls(Expressions):
         self.ask(self.world.files)
         if not reads:
             self.touch([self.world.files])
-        return frozenset([Token(once=True, holds=set() if reads else {self.world.files})])
+        return frozenset([Token(once=True, opaque=False, holds=set() if reads else {self.world.files})])
 
     # methods
 
@@ -276,7 +290,7 @@ class Calls(Expressions):
         if name == "print" and given.option("file") is not None:
             self.touch(closure(frozenset(t for option, v in given.named if option == "file" for t in v)))
         if name in known.CHANGING_FUNCTIONS:
-            self.touch(given.positional[0][1] if given.positional else NOTHING)
+            self._change_first(given)
             return items(given.every)
         if name in known.PURE_FUNCTIONS:
             if name not in _NOT_GONE_THROUGH:
@@ -295,7 +309,7 @@ class Calls(Expressions):
         if name == "defaultdict":
             return frozenset([Token(touchy=True, opaque=False, holds=set(every))])
         if name in known.ITERATORS or (name == "groupby" and package == "itertools"):
-            return self.holder(every, once=True)
+            return frozenset([Token(once=True, opaque=name == "map", holds=set(every))])
         if makes_flat:
             chunked = given.option("chunksize") is not None or given.option("iterator") is not None
             shares = name in (
@@ -317,5 +331,5 @@ class Calls(Expressions):
             return frozenset([Token(flat=True, holds=set(every))])
         if name in ("get", "min", "max", "next", "getattr", "first", "last", "nth"):
             return items(every)
-        deeper = items(every)
-        return frozenset([Token(opaque=any(token.opaque for token in every), holds=set(deeper | every))])
+        got = every if name in _NOT_GONE_THROUGH else kept(every)
+        return frozenset([Token(opaque=any(token.opaque for token in every), holds={*got, *items(got)})])

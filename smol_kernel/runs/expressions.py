@@ -9,7 +9,20 @@ from collections.abc import Iterable
 from smol_kernel.runs.changes import CHANGING_METHODS
 from smol_kernel.runs.known import SETTING, TOO_FREE
 from smol_kernel.runs.names import bindings
-from smol_kernel.runs.tokens import Facts, Frame, State, Token, Value, World, acting, closure, items, reached, visible
+from smol_kernel.runs.tokens import (
+    Facts,
+    Frame,
+    State,
+    Token,
+    Value,
+    World,
+    acting,
+    closure,
+    items,
+    kept,
+    reached,
+    visible,
+)
 
 NOTHING: Value = frozenset()
 _FREE_ATTRIBUTES_WORDS = """import_module reload get_ipython currentframe _getframe run_cell run_line_magic
@@ -22,7 +35,7 @@ _ARITHMETIC = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult)
 class Expressions:
     """Evaluates expressions one by one, in the order Python does."""
 
-    def __init__(self, tools: Iterable[str]) -> None:
+    def __init__(self, tools: Iterable[str], bound: Iterable[str]) -> None:
         self.world = World()
         self.frames = [Frame()]
         self.number = 0
@@ -32,6 +45,8 @@ class Expressions:
         self.free: set[str] = set()
         """Names that say why the code cannot be followed."""
         self.tools = frozenset(tools)
+        self.bound = frozenset(bound)
+        """Global names that the script binds anywhere; others are builtins, or tools."""
         self.calls: dict[int, set[str]] = {}
         """Statement → tools that it may call."""
         self.imported: dict[str, str] = {}
@@ -76,10 +91,13 @@ class Expressions:
     def go_through(self, value: Value) -> None:
         """Use up what is an iterator."""
         for token in closure(value):
-            if token.once:
-                self.touch([token])
-                for frame in self.functions:
-                    frame.facts.uses_up.update(filter(None, [token.parameter]))
+            if not token.once:
+                continue
+            if not self.functions:
+                token.touched.add(self.number)
+            for frame in self.functions:
+                frame.facts.uses_up.update(filter(None, [token.parameter]))
+                frame.facts.spends.update(filter(None, [token.variable]))
 
     def look(self, value: Value) -> None:
         """Use a value: what touched it before counts, and the code that it carries may run."""
@@ -108,7 +126,7 @@ class Expressions:
         for name in sorted(facts.changes):
             self.touch(closure(state.values.get(name, NOTHING)))
             self.depend(state.bound.get(name, ()))
-        for name in sorted(facts.uses_up - set(facts.positional)):
+        for name in sorted(facts.spends):
             self.go_through(state.values.get(name, NOTHING))
         for name in sorted(facts.binds):
             state.bound[name] = state.bound.get(name, frozenset()) | {self.number}
@@ -147,6 +165,8 @@ class Expressions:
         known = frame.state.values.get(name)
         if known is None and name in TOO_FREE | {"_", "__", "___"}:
             self.free.add(name)
+        if name not in self.bound:
+            return NOTHING
         if not self.functions:
             return self.use(name)
         for function in self.functions:
@@ -207,7 +227,8 @@ class Expressions:
             case ast.BoolOp():
                 return self.all_of(node.values)
             case ast.List() | ast.Tuple() | ast.Set():
-                return self.holder(self.all_of(node.elts))
+                value = self.all_of(node.elts)
+                return value if isinstance(node, ast.Tuple) and not value else self.holder(value)
             case ast.Dict():
                 return self.holder(self.all_of([*node.keys, *node.values]))
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
@@ -219,7 +240,10 @@ class Expressions:
             case ast.Starred() | ast.Await():
                 value = self.value(node.value)
                 self.go_through(value)
-                return value if isinstance(node, ast.Await) else items(value)
+                if isinstance(node, ast.Starred):
+                    return items(value)
+                acts = {act for token in closure(value) for act in token.acts}
+                return frozenset([Token(holds={token for token in closure(value) if not token.once}, acts=acts)])
             case ast.Yield() | ast.YieldFrom():
                 value = self.value(node.value) if node.value else NOTHING
                 for frame in self.functions[-1:]:

@@ -28,10 +28,12 @@ _SWALLOWING = frozenset(["suppress", "ExitStack", "raises"])
 
 
 class Flow(Calls):
-    """Read statements with `read`, in order. `inputs` are names of inputs, `tables` those of tables and arrays."""
+    """Read statements with `read`, in order. `bound` are the global names that they bind anywhere."""
 
-    def __init__(self, tools: Iterable[str] = (), inputs: Iterable[str] = (), tables: Iterable[str] = ()) -> None:
-        super().__init__(tools)
+    def __init__(
+        self, bound: Iterable[str], tools: Iterable[str] = (), inputs: Iterable[str] = (), tables: Iterable[str] = ()
+    ) -> None:
+        super().__init__(tools, {*bound, *inputs})
         flat = set(tables)
         for name in inputs:
             self.frames[0].state.bound[name] = frozenset()
@@ -345,7 +347,8 @@ class Flow(Calls):
             if name not in _HARMLESS:
                 self.touch(closure(value))
         facts = Facts(is_class=True, known=False)
-        token = Token(facts=facts, acts={base for base in bases if base.facts})
+        behaviour = Token(facts=Facts(), acts={base.behaviour for base in bases if base.behaviour})
+        token = Token(facts=facts, acts={base for base in bases if base.facts}, behaviour=behaviour)
         token.touchy = any(base.touchy for base in bases)
         for base in bases:
             if base.facts is not None:
@@ -377,6 +380,9 @@ class Flow(Calls):
         self, node: ast.FunctionDef | ast.AsyncFunctionDef, method: Facts, facts: Facts, token: Token
     ) -> None:
         facts.add(method)
+        if node.name not in ("__init__", "__new__", "__post_init__", "__init_subclass__") and token.behaviour:
+            assert token.behaviour.facts is not None
+            token.behaviour.facts.add(method)
         self.methods.setdefault(node.name, []).append(method)
         if node.name in ("__init__", "__new__", "__post_init__"):
             facts.positional, facts.rest = method.positional, method.rest
@@ -386,5 +392,5 @@ class Flow(Calls):
             (called(each) or getattr(each, "attr", getattr(each, "id", ""))) not in ("staticmethod", "classmethod")
             for each in node.decorator_list
         )
-        if unnamed and method.changed | method.changes | method.binds | method.uses_up:
+        if unnamed and method.changed | method.changes | method.binds | method.uses_up | method.spends:
             token.touchy = True

@@ -49,8 +49,8 @@ argmin argsort cut size to_dict to_list tolist to_numpy to_string to_markdown to
 to_json items iterrows itertuples xs loc iloc at iat equals all any empty memory_usage dot div mul sub floordiv mod pow
 radd rsub add_suffix str dt cat len contains extract extractall get_dummies droplevel swaplevel to_flat_index get_group
 ngroup cumcount get_level_values searchsorted factorize combine_first compare truncate asof tz_localize tz_convert
-normalize floor ceil day_name month_name crosstab
-reshape ravel flatten transpose squeeze swapaxes diagonal trace nonzero item tobytes view astype take repeat choose
+normalize floor ceil day_name month_name crosstab autocorr nlargest pct_rank sem mad kurtosis to_series isocalendar notnull keys agg
+getextrema getcolors getbands entropy getpalette reshape ravel flatten transpose squeeze swapaxes diagonal trace nonzero item tobytes view astype take repeat choose
 compress conj ptp var dot sqrt exp log
 exists is_file is_dir read_text read_bytes with_suffix with_name relative_to resolve as_posix stat absolute joinpath
 iterdir glob rglob samefile expanduser parents

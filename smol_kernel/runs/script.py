@@ -29,6 +29,8 @@ HALFWAY = (
 CHANGED = "These cells change {}, which cannot be given another name here: make it anew before you run them again."
 _SHOWING = frozenset({"print", "display", "show"})
 """Functions whose calls stand in a cell for what they show, not for their value."""
+_QUIET = frozenset(["append", "clear", "extend", "insert", "remove", "reverse", "shuffle", "sort", "update"])
+"""Functions that give None."""
 _COPY_METHOD = ("DataFrame", "Series", "ndarray")
 _UNCHANGEABLE = ("bool", "bytes", "complex", "date", "datetime", "float", "int", "NoneType", "str")
 
@@ -210,7 +212,7 @@ def _shows(value: ast.expr) -> bool:
         value = value.value
     function = value.func if isinstance(value, ast.Call) else None
     called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    return called in _SHOWING or isinstance(value, ast.Constant)
+    return called in _SHOWING | _QUIET or isinstance(value, ast.Constant)
 
 
 def _spare_inputs(parts: list[Part], names: Changes, inputs: dict[str, str]) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from smol_kernel.runs.flow import Flow
-from smol_kernel.runs.names import called
+from smol_kernel.runs.names import bindings, called
 from smol_kernel.runs.source import Edit, Source
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def sliced(parts: Sequence[Part], inputs: Mapping[str, str], tools: Sequence[str
     if answering is None or any(_beyond(part) for part in parts):
         return None
     types = {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in inputs.items()}
-    flow = Flow(tools, inputs, [name for name, kind in types.items() if kind in _TABLES])
+    flow = Flow(_bound(parts), tools, inputs, [name for name, kind in types.items() if kind in _TABLES])
     wanted: set[int] = set()
     places: list[list[tuple[int, ast.stmt]]] = []
     several = _answering_differently(parts)
@@ -75,6 +75,14 @@ def sliced(parts: Sequence[Part], inputs: Mapping[str, str], tools: Sequence[str
     wanted |= {last} | flow.world.files.touched | flow.world.outside.touched
     needed = _all_needed(wanted, flow.needs)
     return [[statement for number, statement in place if number in needed] for place in places]
+
+
+def _bound(parts: Sequence[Part]) -> set[str]:
+    """Global names that the parts bind, wherever they do."""
+    nodes = [statement for part in parts for statement in part.kept]
+    found = {name for name, _ in bindings(nodes)}
+    declared = (node for top in nodes for node in ast.walk(top) if isinstance(node, ast.Global))
+    return found.union(*(node.names for node in declared))
 
 
 def _all_needed(wanted: set[int], needs: Sequence[set[int]]) -> set[int]:

@@ -23,6 +23,8 @@ class Token:
     """Functions and classes whose code runs when it is used."""
     facts: Facts | None = None
     """Of a function or a class: what its code does."""
+    behaviour: Token | None = None
+    """Of a class: what its instances carry, the methods but not how it is made."""
     module: str = ""
     """Of an imported module or what is imported from it: the top package's name."""
     parameter: str = ""
@@ -46,8 +48,10 @@ class Facts:
     reads: set[str] = field(default_factory=set)
     binds: set[str] = field(default_factory=set)
     changes: set[str] = field(default_factory=set)
+    spends: set[str] = field(default_factory=set)
+    """Global variables that it goes through."""
     uses_up: set[str] = field(default_factory=set)
-    """Names of global variables and parameters that it goes through."""
+    """Parameters that it goes through."""
     changed: set[str] = field(default_factory=set)
     """Parameters whose values it may change."""
     returned: set[Token] = field(default_factory=set)
@@ -67,14 +71,23 @@ class Facts:
 
     def size(self) -> int:
         """Grows whenever something is added."""
-        sets = (self.reads, self.binds, self.changes, self.uses_up, self.changed, self.world, self.asks, self.tools)
+        sets = (
+            self.reads,
+            self.binds,
+            self.changes,
+            self.spends,
+            self.uses_up,
+            self.changed,
+            self.world,
+            self.asks,
+            self.tools,
+        )
         return sum(map(len, sets)) + len(self.returned) + self.stateful + self.lasting + self.generates
 
     def add(self, other: Facts) -> None:
         """Take in what the code of another function does, parameters apart."""
-        for name in ("reads", "binds", "changes", "world", "asks", "tools"):
+        for name in ("reads", "binds", "changes", "spends", "world", "asks", "tools"):
             getattr(self, name).update(getattr(other, name))
-        self.uses_up |= other.uses_up - set(other.positional)
 
 
 class World:
@@ -109,6 +122,7 @@ def reached(tokens: Iterable[Token]) -> set[Token]:
         if token not in found:
             found.add(token)
             todo += token.holds if token.opaque else ()
+            todo += [token.behaviour] if token.behaviour else []
     return found
 
 
@@ -127,6 +141,22 @@ def acting(tokens: Iterable[Token]) -> set[Token]:
 def items(tokens: Iterable[Token]) -> Value:
     """What is got by taking something out of these."""
     return frozenset(other for token in tokens for other in ({token, *token.holds} if token.opaque else token.holds))
+
+
+def kept(tokens: Iterable[Token]) -> set[Token]:
+    """What is got by going through these: of an iterator that is used up what it gave, and not the iterator."""
+    found: set[Token] = set()
+    todo, seen = list(tokens), set[Token]()
+    while todo:
+        token = todo.pop()
+        if token in seen:
+            continue
+        seen.add(token)
+        if token.once and not token.opaque:
+            todo += token.holds
+        else:
+            found |= {token, *token.holds}
+    return found
 
 
 @dataclass
