@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -29,7 +30,7 @@ def with_check(cells: Sequence[ScriptCell], answer: Any) -> list[ScriptCell]:
     place = next((at for at in range(len(found) - 1, -1, -1) if found[at].kind == "code"), None)
     if place is None or code is None:
         return found
-    last = _named(found[place].source, _free([cell.source for cell in found]))
+    last = _named(found[place].source, _free([cell.source for cell in found if cell.kind == "code"]))
     if last is None:
         return found
     source, name = last
@@ -168,6 +169,6 @@ def _named(source: str, free: str) -> tuple[str, str] | None:
 
 def _free(sources: Sequence[str]) -> str:
     name = "answer"
-    while any(name in source for source in sources):
+    while any(re.search(rf"\b{name}\b", source) for source in sources):
         name += "_"
     return name
