@@ -86,6 +86,8 @@ class RunOptions:
     plan: int | None = None
     checks: list[str] = field(default_factory=list)
     write: bool = True
+    prove: bool = True
+    prove_cell: bool = False
     continued: bool = False
     box: bool | None = None
     network: str = "none"
@@ -108,7 +110,7 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     Without `notebook` those are left out that only a notebook can follow, and names stand for files.
     """
     known = defaults or RunOptions()
-    parser.set_defaults(agents=[], write=True, continued=False, known=known)
+    parser.set_defaults(agents=[], write=True, prove_cell=False, continued=False, known=known)
 
     def several(group: Any, *flags: str, dest: str, metavar: str, help: str) -> None:
         group.add_argument(*flags, dest=dest, action="append", default=[], metavar=metavar, help=help)
@@ -126,6 +128,8 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     if notebook:
         task.add_argument("--no-write", dest="write", action="store_false", default=True,
                           help="do not write the finished work back")  # fmt: skip
+        task.add_argument("--prove-cell", action="store_true",
+                          help="end the finished work with a cell that checks the answer again")  # fmt: skip
         task.add_argument("--continue", dest="continued", action="store_true", default=False,
                           help="go on in the last conversation and its kernel")  # fmt: skip
 
@@ -197,6 +201,8 @@ def read_options(parsed: Any) -> RunOptions:
         plan=parsed.plan,
         checks=parsed.checks,
         write=parsed.write,
+        prove=parsed.known.prove,
+        prove_cell=parsed.prove_cell,
         continued=parsed.continued,
         **_read_box(parsed),
     )

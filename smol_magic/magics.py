@@ -77,6 +77,9 @@ class SmolMagic(Magics):
     allow_hosts = List(Unicode(), help="Hosts that the agent's code may reach, with network none.").tag(config=True)
     mounts = List(Unicode(), help="Files and folders that it sees besides this one: PATH or PATH:rw.").tag(config=True)
     limits = Dict(help='What the box may use at most, as in {"memory": "8 GB"}.').tag(config=True)
+    prove = Bool(True, help="Run the finished work again in a box, and say whether it gives the same answer.").tag(
+        config=True
+    )
     view = CaselessStrEnum(
         ["auto", "widgets", "text"], "auto", help="How a run is shown: widgets where there is a page, else text."
     ).tag(config=True)
@@ -145,6 +148,7 @@ class SmolMagic(Magics):
             allow_hosts=list(self.allow_hosts),
             mounts=list(self.mounts),
             limits=dict(self.limits),
+            prove=self.prove,
         )
 
     def read_line(self, line: str) -> RunOptions | None:
