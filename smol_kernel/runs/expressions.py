@@ -19,7 +19,6 @@ from smol_kernel.runs.tokens import (
     acting,
     closure,
     items,
-    kept,
     reached,
     visible,
 )
