@@ -29,7 +29,9 @@ def chosen():
     if FULL:
         return every
     pick = random.Random(SEED)
-    of = {kind: [script for script in every if script.kind == kind] for kind in ("breaking", "ordinary", "unrepeatable")}
+    of = {
+        kind: [script for script in every if script.kind == kind] for kind in ("breaking", "ordinary", "unrepeatable")
+    }
     return [*pick.sample(of["breaking"], 5), *pick.sample(of["ordinary"], 3), *pick.sample(of["unrepeatable"], 2)]
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 from benchmarks.finished_work.corpus import HERE, Run, Script, carry_out, furnish, scripts
 from benchmarks.finished_work.independent import gives
-
 from smol_kernel.events import ActionProposed, ToolCalled, ToolReturned
 from smol_kernel.executors.values import decode
 from smol_kernel.runs.prove import Prover
