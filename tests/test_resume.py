@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from smol_kernel.events import ModelReplied, RunResumed, ToolCalled
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.runs.resuming import prepare
+from smol_kernel.serve.cli import main
 
 TRIED = """
 def tried(text):
@@ -359,3 +361,18 @@ def test_a_stop_while_it_plays_leaves_the_recording(tmp_path):
     resumption.agent.cleanup()
     assert agent_events(tmp_path, run) == before
     assert taken_up(tmp_path, run, [code("final_answer(x + y)")])[0] == 3
+
+
+def test_a_record_alone_neither_starts_a_server_nor_opens_the_box(tmp_path, monkeypatch, capsys):
+    marker = tmp_path / "started"
+    run = ran(tmp_path, [code("1")], executor_kwargs={"mounts": [str(tmp_path)], "python": "/bin/sh"}, at=2)
+    begun, *others = agent_events(tmp_path, run)
+    begun = replace(begun, origin={"mcp": [f"touch {marker}"]})
+    journal = Journal(tmp_path / "foreign.sqlite")
+    journal.append_all([begun, *others])
+    with pytest.raises(ReplayDiffersError, match=r"run in the interpreter /bin/sh(.|\n)*see .* besides the working"):
+        CodeAgent.resume(run, model=ScriptedModel([]), verbosity_level=LogLevel.OFF, journal=journal)
+    monkeypatch.setenv("SMOL_JOURNAL", str(journal.path))
+    assert main(["resume", run, "--model", "demo"]) == 2
+    assert f"had tools of MCP servers: give them again, as in --mcp 'touch {marker}'" in capsys.readouterr().err
+    assert not marker.exists()

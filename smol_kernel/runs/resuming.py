@@ -21,6 +21,8 @@ from smol_kernel.runs.replay import Replay
 from smol_kernel.runs.source import Source
 
 OUTSIDE = "Running its actions again can change what is outside of its box a second time: {}."
+SEEN = "Its actions {}."
+"""What a record alone does not decide: it may have come from somebody else, by `smol import`."""
 
 
 @dataclass
@@ -251,14 +253,18 @@ def _inputs(started: RunStarted, given: Mapping[str, Any]) -> tuple[dict[str, An
 
 
 def _outside(agent: Any) -> Iterator[str]:
-    """What the actions of the agent can change when they are run again."""
+    """What the actions of the agent reach besides their working folder, when they are run again."""
     executor = getattr(agent, "python_executor", None)
     if executor is None:
         return
     settings = getattr(executor, "settings", None)
+    if python := getattr(executor, "python", None):
+        yield SEEN.format(f"run in the interpreter {python}")
     if settings is None:
         yield OUTSIDE.format("there is no box")
         return
+    if seen := [mount.path for mount in settings.mounts if not mount.writable]:
+        yield SEEN.format(f"see {', '.join(seen)} besides the working folder")
     if writable := [mount.path for mount in settings.mounts if mount.writable]:
         yield OUTSIDE.format(f"they may write to {', '.join(writable)}")
     if settings.network == "full" or settings.allow_hosts:

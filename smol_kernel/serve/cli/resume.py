@@ -12,6 +12,7 @@ from smol_kernel.errors import ConfigError, ReplayError
 from smol_kernel.events import RunStarted
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.render.plain import one_line
 from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
 from smol_kernel.serve.cli.run import check_writable, draw, read_inputs, write_answer
 
@@ -46,7 +47,7 @@ def add_commands(commands: Any) -> None:
         parser.add_argument("--in", "-i", dest="inputs", action="append", default=[], metavar="NAME=FILE",
                             help="an input that is too large to be recorded")  # fmt: skip
         parser.add_argument("--mcp", action="append", default=[], metavar="SERVER",
-                            help="an MCP server whose tools the run has (default: those it was given)")  # fmt: skip
+                            help="an MCP server whose tools the run has")  # fmt: skip
         parser.add_argument("--accept", action="store_true", help="go on although something does not replay the same")
         parser.add_argument("--repeat", action="store_true",
                             help="make a call again of which it is not known whether it was made")  # fmt: skip
@@ -80,8 +81,11 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     model = make_model(arguments.model or started.model, arguments.api_base)
     with ExitStack() as held:
         tools = [make(RunOptions()) for name, make in TOOLS.items() if name in started.tools]
-        if servers := arguments.mcp or started.origin.get("mcp") or []:
-            client = connect(servers)
+        if started.origin.get("mcp") and not arguments.mcp:  # never from a record alone: a server is code that is run
+            had = ", ".join(one_line(str(server), 100) for server in started.origin["mcp"])
+            raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in --mcp {had!r}")
+        if arguments.mcp:
+            client = connect(arguments.mcp)
             held.callback(client.disconnect)
             tools += client.get_tools()
         resumption: Resumption = how(
