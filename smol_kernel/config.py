@@ -26,8 +26,7 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model, as_model
 from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
-MODEL_VARIABLE = "SMOL_MODEL"
-API_BASE_VARIABLE = "SMOL_API_BASE"
+MODEL_VARIABLE, API_BASE_VARIABLE = "SMOL_MODEL", "SMOL_API_BASE"
 CASSETTE_VARIABLE, CASSETTE_MODES = "SMOL_CASSETTE", ("replay", "record", "auto")
 
 NO_MODEL = f"""No model is set, so nothing was run. Set one of:

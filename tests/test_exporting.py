@@ -6,12 +6,11 @@ import base64
 import json
 import runpy
 import shutil
-import subprocess
-import sys
 import time
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter, PythonExporter
 from nested_events import started
 from scripted_replies import code, counted
 
@@ -84,12 +83,10 @@ def test_the_python_file_runs(recorded, tmp_path):
 
 def test_the_notebook_is_clean_in_nbconvert(recorded, tmp_path):
     path = export(recorded[1], tmp_path / "run.ipynb")
-    for form in ("html", "script"):
-        done = subprocess.run(
-            [sys.executable, "-m", "nbconvert", "--to", form, str(path)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-    assert "alert(1)</script>" not in (tmp_path / "run.html").read_text()
+    page, _ = HTMLExporter().from_filename(str(path))
+    assert "alert(1)</script>" not in page
+    script, _ = PythonExporter().from_filename(str(path))
+    assert "rows = [1, 2, 3]" in script
 
 
 def test_a_notebook_edited_by_hand_still_holds_its_run(recorded, tmp_path):

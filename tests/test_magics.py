@@ -140,6 +140,7 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
         ("%agent exprot x.ipynb", "Did you mean %agent export?"),
         ("%agent draw me a sheep", "A task goes below %%agent"),
         ("%agent export", "%agent export FILE [RUN]"),
+        ("%agent export x.txt", "no run in this notebook yet"),
         ("%agent export x.ipynb a b", "%agent export FILE [RUN]"),
         ("%agent export x.ipynb", "no run in this notebook yet"),
         ("%agent show", "no run in this notebook yet"),
