@@ -20,7 +20,21 @@ from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
 from smol_kernel.render.text import is_trouble, note_text, remark_text, run_name
 from smol_kernel.render.transcript import STATES, UNBOXED, Row, Transcript, model_label
 
-__all__ = ["account_html", "answer_html", "is_open", "row_html", "step_html"]
+__all__ = [
+    "account_html",
+    "answer_html",
+    "code_html",
+    "error_html",
+    "files_html",
+    "inline_html",
+    "is_open",
+    "note_html",
+    "paragraphs_html",
+    "remark_html",
+    "row_html",
+    "step_html",
+    "words_beyond_title",
+]
 
 MAX_CODE = 20_000
 MAX_ENCODED_ANSWER = 4_000_000
@@ -37,7 +51,7 @@ def row_html(row: Row, *, times: bool = True) -> str:
         return step_html(row, open=is_open(row), times=times)
     if isinstance(row, PlanRecord):
         return _plan(row, times)
-    inner = _run(row, times, brief=False) if isinstance(row, Transcript) else _note(row)
+    inner = _run(row, times, brief=False) if isinstance(row, Transcript) else note_html(row)
     return f'<div class="smol-run smol-between {NO_FORMULAS}" style="{INDENTED}">{inner}</div>'
 
 
@@ -45,7 +59,9 @@ def step_html(step: StepRecord, *, open: bool, times: bool = True) -> str:
     """The card of one step; folded to a line unless `open`. With `times` it tells seconds and tokens as well."""
     meta = _meta(step.seconds, step.input_tokens, step.output_tokens) if times else ""
     mark = f'{step.number}<i class="smol-bare">.</i>'
-    return _card(mark, f"{_inline(step.title)}{_remark(step)}", step.state, open, meta, "".join(_body(step, times)))
+    return _card(
+        mark, f"{inline_html(step.title)}{remark_html(step)}", step.state, open, meta, "".join(_body(step, times))
+    )
 
 
 def _card(mark: str, title: str, state: str, open: bool, meta: str, body: str) -> str:
@@ -70,7 +86,7 @@ def account_html(transcript: Transcript) -> str:
     rows = "".join(row_html(row, times=False) for row in transcript.rows)
     plain_steps = all(isinstance(row, StepRecord) and not row.has_more for row in transcript.rows)
     style = STYLE if plain_steps else STYLE + MORE_STYLE
-    content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}{_files(transcript)}"
+    content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}{files_html(transcript)}"
     return fixed(f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>')
 
 
@@ -81,7 +97,9 @@ def answer_html(transcript: Transcript) -> str:
     return f'<div class="smol-final">{_ending(transcript) or "<p>No answer.</p>"}</div>'
 
 
-def _files(transcript: Transcript) -> str:
+def files_html(transcript: Transcript) -> str:
+    """The files that the run made, in a sentence; empty without any."""
+
     def code(text: str) -> str:
         return f"<code>{escape(text)}</code>"
 
@@ -121,10 +139,10 @@ def isolation_chip(transcript: Transcript) -> tuple[str, str]:
 
 
 def _body(step: StepRecord, times: bool) -> Iterator[str]:
-    yield from map(_note, step.beforehand)
-    yield _paragraphs(_rest(step))
+    yield from map(note_html, step.beforehand)
+    yield paragraphs_html(words_beyond_title(step))
     if step.shown_code:
-        yield f'<pre class="smol-code">{_highlighted(shorten(plain(step.shown_code), characters=MAX_CODE))}</pre>'
+        yield f'<pre class="smol-code">{code_html(shorten(plain(step.shown_code), characters=MAX_CODE))}</pre>'
     # A card at work is drawn many times a second: of called agents it holds what they do now, not what they did.
     brief = times and step.state == "running"
     for call in step.calls:
@@ -132,10 +150,10 @@ def _body(step: StepRecord, times: bool) -> Iterator[str]:
     for output in step.outputs:
         yield output_html(output)
     yield text_html(step.progress)
-    yield _error(step)
+    yield error_html(step)
     if step.lost:
         yield f"<p>Lost with the child kernel: {escape(', '.join(map(plain, step.lost)))}</p>"
-    yield from map(_note, step.notes)
+    yield from map(note_html, step.notes)
     for run in step.runs:
         yield _run(run, times, brief)
 
@@ -144,10 +162,11 @@ def _plan(plan: PlanRecord, times: bool) -> str:
     totals = plan.totals
     meta = _meta(totals.seconds, totals.input_tokens, totals.output_tokens) if times else ""
     remark = " <small>stopped</small>" if plan.state == "interrupted" else ""
-    return _card("≡", plan.title + remark, plan.state, plan.state == "thinking", meta, _paragraphs(plan.text))
+    return _card("≡", plan.title + remark, plan.state, plan.state == "thinking", meta, paragraphs_html(plan.text))
 
 
-def _note(note: Note) -> str:
+def note_html(note: Note) -> str:
+    """What happened beside the action, in a line."""
     return f'<p class="smol-aside{" smol-trouble" if is_trouble(note) else ""}">{escape(note_text(note))}</p>'
 
 
@@ -165,7 +184,7 @@ def _run(run: Transcript, times: bool, brief: bool, heading: str = "") -> str:
     task = f'<p class="smol-task">{escape(shorten(plain(run.task).strip(), characters=2_000))}</p>'
     rows = "".join(_brief(row) if brief else row_html(row, times=times) for row in run.rows)
     answer = _ending(run, brief)
-    answer = (f'<div class="smol-final">{answer}</div>' if answer else "") + _files(run)
+    answer = (f'<div class="smol-final">{answer}</div>' if answer else "") + files_html(run)
     return (
         f'<details class="smol-sub"{" open" if run.state == "running" else ""}>'
         f'<summary class="smol-call">{heading}{facts} · {chip}</summary>'
@@ -177,10 +196,10 @@ def _brief(row: Row) -> str:
     if not isinstance(row, StepRecord) or row.state in ("thinking", "running"):
         return row_html(row)
     meta = _meta(row.seconds, row.input_tokens, row.output_tokens)
-    return _card(f"{row.number}", f"{_inline(row.title)}{_remark(row)}", row.state, False, meta, "")
+    return _card(f"{row.number}", f"{inline_html(row.title)}{remark_html(row)}", row.state, False, meta, "")
 
 
-def _remark(step: StepRecord) -> str:
+def remark_html(step: StepRecord) -> str:
     """What the title line says of the state, for those who do not see the colour."""
     if step.state == "thinking" and not step.thought:
         return ""  # the title says it
@@ -194,7 +213,7 @@ def _meta(seconds: float, *tokens: int | None) -> str:
     return " · ".join(parts + ([f"{sum(known):,} tok"] if known else []))
 
 
-def _rest(step: StepRecord) -> str:
+def words_beyond_title(step: StepRecord) -> str:
     """The words of the step that its title line does not hold."""
     words = (step.thought or ("" if step.code else step.reply)).strip()
     return words.removeprefix(step.title).strip() if step.thought else words
@@ -213,7 +232,8 @@ def _call(call: CallRecord, times: bool, brief: bool) -> str:
     return f'<div class="smol-call">▸ {line}</div>'
 
 
-def _error(step: StepRecord) -> str:
+def error_html(step: StepRecord) -> str:
+    """The error of a step, with its traceback folded; empty without one."""
     if step.state == "interrupted" or not (step.error_type or step.error):
         return f"<p>{_text(step.error)}</p>" if step.error else ""
     line = escape(shorten(plain(step.error_line), characters=2_000))
@@ -233,7 +253,7 @@ def _answer(transcript: Transcript) -> str:
     if in_columns(text):
         return text_html(text)
     lead, _, rest = text.partition("\n")
-    return f'<p class="smol-lead"><strong>{_inline(lead)}</strong></p>{_paragraphs(rest)}'
+    return f'<p class="smol-lead"><strong>{inline_html(lead)}</strong></p>{paragraphs_html(rest)}'
 
 
 def _drawn(answer: Any) -> str:
@@ -260,7 +280,7 @@ def _text(text: str) -> str:
     return escape(shorten(plain(text), characters=4_000).strip())
 
 
-def _inline(text: str) -> str:
+def inline_html(text: str) -> str:
     """Escaped text in which backticks and double asterisks mean what people mean by them."""
     return _MARKED.sub(_marked, escape(plain(text)))
 
@@ -271,12 +291,14 @@ def _marked(match: re.Match[str]) -> str:
     return f"<code>{code}</code>" if code else f"<strong>{_MARKED.sub(_marked, strong)}</strong>"
 
 
-def _paragraphs(text: str) -> str:
+def paragraphs_html(text: str) -> str:
+    """Escaped text, its blocks as paragraphs."""
     blocks = re.split(r"\n\s*\n", shorten(plain(text), characters=MAX_CODE).strip())
-    return "".join(f"<p>{_inline(block).replace(chr(10), '<br>')}</p>" for block in blocks if block.strip())
+    return "".join(f"<p>{inline_html(block).replace(chr(10), '<br>')}</p>" for block in blocks if block.strip())
 
 
-def _highlighted(code: str) -> str:
+def code_html(code: str) -> str:
+    """Python as spans of colour; it belongs into a `pre` of class `smol-code`."""
     from pygments.lexers import PythonLexer
     from pygments.token import Comment, Keyword, Number, Operator, String
 

@@ -10,7 +10,7 @@ _LIGHT = """
 --smol-dim:#59636e;--smol-line:var(--jp-border-color2,var(--vscode-panel-border,#dfe3e8));--smol-soft:#f5f6f8;
 --smol-now:#1f5fd0;--smol-ok:#1a7f47;--smol-bad:#b5271d;--smol-warn:#8a5a00;
 --smol-k:#7a3ec8;--smol-s:#0a6b3d;--smol-d:#0550ae;--smol-c:#5d6772"""
-_DARK = """
+DARK = """
 --smol-dim:#a3acb6;--smol-line:var(--jp-border-color2,var(--vscode-panel-border,#3a4149));--smol-soft:#1c1f23;
 --smol-now:#7aa2ff;--smol-ok:#4cc38a;--smol-bad:#ff857c;--smol-warn:#e0b252;
 --smol-k:#c8a6ff;--smol-s:#8fd6a7;--smol-d:#8db9ff;--smol-c:#98a2ad"""
@@ -28,7 +28,7 @@ STYLE = f"""<style>
 color:var(--jp-content-font-color1,var(--vscode-editor-foreground,currentColor));
 font-family:var(--jp-content-font-family,var(--vscode-font-family,system-ui,sans-serif));
 font-size:var(--jp-content-font-size1,14px);line-height:1.5;box-sizing:border-box;overflow-wrap:anywhere}}
-{",".join(f"{page} .smol-run" for page in _DARK_PAGES)}{{{_DARK.strip()}}}
+{",".join(f"{page} .smol-run" for page in _DARK_PAGES)}{{{DARK.strip()}}}
 .smol-run *{{box-sizing:border-box}}
 .smol{{border:1px solid var(--smol-line);border-radius:6px;overflow:hidden;margin:2px 0}}
 .smol-head{{display:flex;flex-wrap:wrap;gap:4px 8px;align-items:baseline;padding:9px 14px}}

@@ -90,7 +90,7 @@ def _python(transcript: Transcript, events: Sequence[Event], script: bool) -> st
 
 
 def _page(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
-    return report_html(transcript)
+    return report_html(events)
 
 
 def _markdown(transcript: Transcript, events: Sequence[Event], script: bool) -> str:

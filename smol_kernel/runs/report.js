@@ -1,55 +1,90 @@
 "use strict";
+// Search, keys, and what a link or the printer wants opened. The page reads as well without it.
 (() => {
   const rows = [...document.querySelectorAll(".row")];
-  const search = document.querySelector("input[type=search]");
-  const found = document.querySelector("output");
-  const shade = matchMedia("(prefers-color-scheme: dark)");
-  const dress = () => { document.documentElement.dataset.theme = shade.matches ? "dark" : "light"; };
-  dress();
-  shade.addEventListener("change", dress);
+  const form = document.querySelector(".find");
+  const help = document.querySelector("dialog");
+  if (!form || !help) return;
+  const search = form.querySelector("input");
+  const count = form.querySelector("output");
+  const texts = rows.map(row => row.textContent.toLowerCase());
+  const cards = row => [...row.children].filter(part => part.matches("details"));
+  form.hidden = false;
 
-  const cards = row => [...row.querySelectorAll("details")];
+  let before = null; // which cards were open when the search began
   const filter = () => {
-    const words = search.value.trim().toLowerCase();
-    let count = 0;
-    for (const row of rows) {
-      const hit = !words || row.textContent.toLowerCase().includes(words);
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    before ??= rows.map(row => cards(row).map(card => card.open));
+    let hits = 0;
+    rows.forEach((row, at) => {
+      const hit = words.every(word => texts[at].includes(word));
+      hits += hit;
       row.hidden = !hit;
-      count += hit;
-      if (hit && words) cards(row).slice(0, 1).forEach(card => { card.open = true; });
-    }
-    found.textContent = words ? `${count} of ${rows.length}` : "";
+      cards(row).forEach((card, place) => {
+        card.open = words.length && hit ? true : before[at][place];
+      });
+    });
+    if (!words.length) before = null;
+    count.textContent = words.length ? `${hits} of ${rows.length}` : "";
   };
-  search.addEventListener("input", filter);
+  const endSearch = () => {
+    search.value = "";
+    filter();
+    search.blur();
+  };
 
+  const here = () => rows.indexOf(document.activeElement?.closest(".row"));
+  const show = row => {
+    (row.querySelector("summary") ?? row).focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  };
   const go = by => {
-    const shown = rows.filter(row => !row.hidden);
-    if (!shown.length) return;
-    const at = shown.indexOf(document.activeElement.closest(".row"));
-    const next = shown[at < 0 ? (by > 0 ? 0 : shown.length - 1) : Math.min(Math.max(at + by, 0), shown.length - 1)];
-    next.focus();
-    next.scrollIntoView({ block: "nearest" });
+    const from = here();
+    const seen = rows.filter(row => !row.hidden);
+    const next = by > 0 ? seen.find(row => rows.indexOf(row) > from) : seen.findLast(row => rows.indexOf(row) < from);
+    if (next ?? (from < 0 && seen[0])) show(next ?? seen[0]);
+  };
+  const toggle = which => {
+    const open = which.some(card => !card.open);
+    which.forEach(card => { card.open = open; });
+  };
+
+  const keys = {
+    j: () => go(1),
+    k: () => go(-1),
+    o: () => here() >= 0 && toggle(cards(rows[here()])),
+    e: () => toggle(rows.filter(row => !row.hidden).flatMap(cards)),
+    "/": () => search.focus(),
+    "?": () => help.showModal(),
   };
   document.addEventListener("keydown", event => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (document.activeElement === search) {
-      if (event.key === "Escape") { search.value = ""; filter(); search.blur(); }
-      return;
-    }
-    const row = document.activeElement.closest(".row");
-    if (event.key === "/") { event.preventDefault(); search.focus(); }
-    else if (event.key === "j") go(1);
-    else if (event.key === "k") go(-1);
-    else if (event.key === "o" && row) cards(row).slice(0, 1).forEach(card => { card.open = !card.open; });
-    else if (event.key === "e") {
-      const all = rows.flatMap(cards);
-      const open = all.some(card => !card.open);
-      all.forEach(card => { card.open = open; });
-    }
+    if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+    if (event.key === "Escape" && (document.activeElement === search || search.value)) endSearch();
+    if (document.activeElement === search || !Object.hasOwn(keys, event.key)) return;
+    event.preventDefault();
+    keys[event.key]();
   });
-  document.querySelector("nav")?.addEventListener("click", event => {
-    const target = event.target.closest("a");
-    const row = target && document.querySelector(target.getAttribute("href"));
-    if (row) cards(row).slice(0, 1).forEach(card => { card.open = true; });
+  search.addEventListener("input", filter);
+  form.addEventListener("submit", event => {
+    event.preventDefault();
+    search.blur();
+    go(1);
   });
+  form.querySelector("button").addEventListener("click", () => help.showModal());
+
+  const openTarget = () => {
+    const row = rows.find(one => one.id && `#${one.id}` === location.hash);
+    if (!row) return;
+    cards(row).forEach(card => { card.open = true; });
+    show(row);
+  };
+  addEventListener("hashchange", openTarget);
+  openTarget();
+
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("main details:not([open])")];
+    closed.forEach(card => { card.open = true; });
+  });
+  addEventListener("afterprint", () => closed.forEach(card => { card.open = false; }));
 })();
