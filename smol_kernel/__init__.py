@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from smol_kernel.memory.usage import TokenUsage as TokenUsage
     from smol_kernel.models.api import ApiModel as ApiModel
     from smol_kernel.models.base import Model as Model
+    from smol_kernel.models.cassette import CassetteModel as CassetteModel
     from smol_kernel.models.fallback import FallbackModel as FallbackModel
     from smol_kernel.models.litellm import LiteLLMModel as LiteLLMModel
     from smol_kernel.models.litellm import LiteLLMRouterModel as LiteLLMRouterModel
@@ -122,6 +123,7 @@ _HOMES = {
     "memory.usage": "Timing TokenUsage",
     "models.base": "Model",
     "models.api": "ApiModel",
+    "models.cassette": "CassetteModel",
     "models.fallback": "FallbackModel",
     "models.litellm": "LiteLLMModel LiteLLMRouterModel",
     "models.providers": "AmazonBedrockModel AmazonBedrockServerModel AzureOpenAIModel AzureOpenAIServerModel "

@@ -26,8 +26,8 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model, as_model
 from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
-MODEL_VARIABLE = "SMOL_MODEL"
-API_BASE_VARIABLE = "SMOL_API_BASE"
+MODEL_VARIABLE, API_BASE_VARIABLE = "SMOL_MODEL", "SMOL_API_BASE"
+CASSETTE_VARIABLE, CASSETTE_MODES = "SMOL_CASSETTE", ("replay", "record", "auto")
 
 NO_MODEL = f"""No model is set, so nothing was run. Set one of:
   --model openai/gpt-4.1-mini          for this task (any LiteLLM name; the key in OPENAI_API_KEY)
@@ -59,16 +59,18 @@ LARGEST_IMAGE = 20 << 20
 class RunOptions:
     """The options of one run, as `%%agent` and `smol run` take them.
 
-    `models` are names, each asked when the one before it failed; `inputs` are the names (on the command line NAME=FILE)
-    handed to the agent; `images` are names or files shown to the model; `output` is the name (or file) that receives
-    the answer; `tools` are names of built-in tools, `mcp` MCP servers, `agents` names of agents that it may call;
-    `timeout` is the child's own time per action in seconds, None for no limit; `checks` are expressions of the answer;
-    `box`, `network`, `allow_hosts`, `mounts` and `limits` are those of KernelExecutor, and `box_told` says whether one
-    of them was given for this very run.
+    `models` are names, each asked when the one before it failed; `cassette` is the file that keeps or gives replies;
+    `inputs` are the names (on the command line NAME=FILE) handed to the agent; `images` are names or files shown to the
+    model; `output` is the name (or file) that receives the answer; `tools` are names of built-in tools, `mcp` MCP
+    servers, `agents` names of agents that it may call; `timeout` is the child's own time per action in seconds, None
+    for no limit; `checks` are expressions of the answer; `box`, `network`, `allow_hosts`, `mounts` and `limits` are
+    those of KernelExecutor, and `box_told` says whether one of them was given for this very run.
     """
 
     models: list[str] = field(default_factory=list)
     api_base: str | None = None
+    cassette: str | None = None
+    cassette_mode: str | None = None
     type: str = "code"
     instructions: str | None = None
     inputs: list[str] = field(default_factory=list)
@@ -134,6 +136,10 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     several(agent, "--model", "-m", dest="models", metavar="NAME",
             help="LiteLLM name, or demo; of several, or a,b, each is asked when the one before it failed")  # fmt: skip
     agent.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of an own model server")
+    agent.add_argument("--cassette", default=known.cassette, metavar="FILE",
+                       help="keep the model's replies in this file, and play them again")  # fmt: skip
+    agent.add_argument("--cassette-mode", choices=CASSETTE_MODES, default=known.cassette_mode,
+                       help="replay: what the file has; record: anew; auto (default): both")  # fmt: skip
     agent.add_argument("--type", choices=list(TYPES), default="code", help="how it acts (default: code)")
     agent.add_argument("--plan", type=int, metavar="N", help="make a plan first, and anew every N steps")
     agent.add_argument("--timeout", type=float, default=known.timeout, metavar="SECONDS",
@@ -178,6 +184,8 @@ def read_options(parsed: Any) -> RunOptions:
     return RunOptions(
         models=_names(parsed.models) or parsed.known.models,
         api_base=parsed.api_base,
+        cassette=parsed.cassette,
+        cassette_mode=parsed.cassette_mode,
         type=parsed.type,
         instructions=parsed.instructions,
         inputs=_names(parsed.inputs),
@@ -269,6 +277,19 @@ def make_model(
         raise ConfigError(NO_MODEL)
     models = [_make_model(each, api_base, variables or {}) for each in names]
     return models[0] if len(models) == 1 else as_model(models)
+
+
+def model_of(options: RunOptions, variables: Mapping[str, Any] | None = None) -> Model:
+    """The model that the options name, behind their cassette if they have one; to replay that no model is needed."""
+    file = options.cassette or os.environ.get(CASSETTE_VARIABLE)
+    if not file:
+        return make_model(options.models, options.api_base, variables)
+    from smol_kernel.models.cassette import CassetteModel
+
+    mode: Any = options.cassette_mode or os.environ.get(f"{CASSETTE_VARIABLE}_MODE") or "auto"
+    named = options.models or os.environ.get(MODEL_VARIABLE)
+    without = mode == "replay" or (not named and Path(file).expanduser().exists())
+    return CassetteModel(None if without else make_model(options.models, options.api_base, variables), file, mode)
 
 
 def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -> Model:

@@ -41,7 +41,7 @@ COMMANDS = {
         "%agent fork [RUN] [options]",
         "go on from a step of a run, as a new one; --step N, --instruction TEXT, and those of resume",
     ),
-    "export": ("%agent export FILE.ipynb [RUN]", "write a run as a notebook"),
+    "export": ("%agent export FILE [RUN]", "write a run as .ipynb, .py, .html, .md or .json"),
     "files": (
         "%agent files [save …]",
         "what the agent made in its box; save [NAME …] [--to DIR] [--overwrite] keeps it",
@@ -65,6 +65,7 @@ class SmolMagic(Magics):
 
     model = Unicode("", help="Model to use: a LiteLLM name, a variable of the notebook, or demo.").tag(config=True)
     api_base = Unicode("", help="Address of an own model server.").tag(config=True)
+    cassette = Unicode("", help="File in which replies of the model are kept, and played again.").tag(config=True)
     max_steps = Int(20, min=1, help="How many steps a run may take.").tag(config=True)
     timeout = Float(300.0, min=0.0, help="The child's own time for one action, in seconds; 0 for no limit.").tag(
         config=True
@@ -139,6 +140,7 @@ class SmolMagic(Magics):
         return RunOptions(
             models=[self.model] if self.model else [],
             api_base=self.api_base or None,
+            cassette=self.cassette or None,
             max_steps=self.max_steps,
             timeout=self.timeout or None,
             box=self.box,
@@ -283,16 +285,15 @@ class SmolMagic(Magics):
         resumed_cell_blocking(self, ["fork", *words])
 
     def _export(self, file: str, run: str = "") -> None:
-        from smol_kernel.runs.notebook import write_notebook
+        from smol_kernel.runs.exporting import export
 
         path = Path(file).expanduser()
-        if path.suffix != ".ipynb":
-            raise CellError(f"%agent export {file}: a run is written as a notebook; let the name end in .ipynb")
         opened = notebook_path()
         if opened and path.exists() and path.resolve() == Path(opened).resolve():
             raise CellError(f"%agent export {file}: this is the notebook you are in; choose another name")
         try:
-            write_notebook(self._transcript(run), path)
+            found = self._transcript(run).run
+            export(self.session.journal.events(found, family=True), path)
         except FileExistsError:
             raise CellError(f"%agent export {file}: the file exists: choose another name, or delete it") from None
         except OSError as error:

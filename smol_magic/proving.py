@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import SmolError
+from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.runs.check_cell import with_check
@@ -70,4 +71,4 @@ class CellProof:
 
 
 def _events(journal: Journal, run: str) -> Sequence[Any]:
-    return list(journal.events(run))
+    return settled(journal.events(run))

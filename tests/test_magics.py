@@ -139,8 +139,8 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
         ("%%agent --model m --in prices -o prices\nadd", "choose another name"),
         ("%agent exprot x.ipynb", "Did you mean %agent export?"),
         ("%agent draw me a sheep", "A task goes below %%agent"),
-        ("%agent export", "%agent export FILE.ipynb"),
-        ("%agent export x.txt", "end in .ipynb"),
+        ("%agent export", "%agent export FILE [RUN]"),
+        ("%agent export x.txt", "no run in this notebook yet"),
         ("%agent export x.ipynb", "no run in this notebook yet"),
         ("%agent show", "no run in this notebook yet"),
         ("%agent show abc", "no run 'abc'"),
@@ -289,7 +289,7 @@ def test_help_is_printed_and_nothing_is_run(shell, capsys):
         assert option in options
     assert error_of(shell, "%agent help") is None
     commands = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("%agent export FILE.ipynb [RUN]   write a run") for line in commands)
+    assert any(line.startswith("%agent export FILE [RUN] ") for line in commands)
     assert len({len(line) - len(line.split("   ", 1)[1].lstrip()) for line in commands}) == 1  # one column
     assert not Journal().runs()
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ModelError
-from smol_kernel.memory.messages import (
-    ChatMessage,
-    ChatMessageStreamDelta,
-    ChatMessageToolCallStreamDelta,
-    MessageRole,
-)
+from smol_kernel.events import ModelReplied, settled
+from smol_kernel.journal import Journal, open_journal
+from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole, pieces_of
 from smol_kernel.models.base import Model
 from smol_kernel.models.quirks import Kind
+from smol_kernel.models.replies import reply_of
 
 Reply = str | ChatMessage | BaseException | Callable[[list[ChatMessage]], str | ChatMessage]
 """Text, a message, an exception to raise, or a function of the messages that returns text or a message."""
@@ -40,6 +38,20 @@ class ScriptedModel(Model):
         self.requests: list[list[ChatMessage]] = []
         self._lock = threading.Lock()
 
+    @classmethod
+    def from_run(cls, run_id: str = "last", journal: Journal | str | Path | None = None) -> ScriptedModel:
+        """The replies that the model of a recorded run gave, as a script: plans, actions and a last answer, in order.
+
+        `run_id` is the run's id or the beginning of it, `journal` where it is recorded (None: the default one). Replies
+        to agents that it called are not among them: each has a run of its own. Raises RunNotFoundError.
+        """
+        book = open_journal(journal)
+        if book is None:
+            raise ModelError("journal is False: give the journal that the run is in")
+        summary = book.find(run_id)
+        events = settled(book.events(summary.run))
+        return cls([reply_of(event) for event in events if isinstance(event, ModelReplied)], summary.model)
+
     def takes(self, kind: Kind) -> bool:
         """True: a script reads nothing, so nothing is kept from it."""
         return True
@@ -55,15 +67,7 @@ class ScriptedModel(Model):
         self, messages: list[ChatMessage], *args: Any, **kwargs: Any
     ) -> Iterator[ChatMessageStreamDelta]:
         """The next reply, piece by piece: a line or a few words each."""
-        message = self.generate(messages, *args, **kwargs)
-        for piece in re.findall(r"[^\n]{0,24}\S*\s*|\n", message.text):
-            if piece:
-                yield ChatMessageStreamDelta(content=piece)
-        for index, call in enumerate(message.tool_calls or []):
-            delta = ChatMessageToolCallStreamDelta(index=index, id=call.id, type=call.type, function=call.function)
-            yield ChatMessageStreamDelta(tool_calls=[delta])
-        if message.token_usage is not None:
-            yield ChatMessageStreamDelta(token_usage=message.token_usage)
+        yield from pieces_of(self.generate(messages, *args, **kwargs))
 
     def reply(self, number: int, messages: list[ChatMessage]) -> Reply:
         """The reply to request `number`, counted from 1. Raises ModelError where the script has none."""

@@ -8,15 +8,8 @@ from typing import Any
 
 from smol_kernel.errors import ContextLengthError
 from smol_kernel.events import Compacted, Event, ModelReplied
-from smol_kernel.memory.messages import (
-    ChatMessage,
-    ChatMessageStreamDelta,
-    ChatMessageToolCall,
-    ChatMessageToolCallFunction,
-    ChatMessageToolCallStreamDelta,
-    MessageRole,
-)
-from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, pieces_of
+from smol_kernel.models.replies import reply_of
 
 
 class RecordedModel:
@@ -44,19 +37,13 @@ class RecordedModel:
         return self._next() if self._recorded else self._asked(messages, options)
 
     def generate_stream(self, messages: list[ChatMessage], **options: Any) -> Iterator[ChatMessageStreamDelta]:
-        """The same in pieces; a recorded reply is one."""
+        """The same in pieces."""
         if not self._recorded:
             self._gate()
             if hasattr(self._live, "generate_stream"):
                 yield from self._live.generate_stream(messages, **options)
                 return
-        message = self.generate(messages, **options)
-        yield ChatMessageStreamDelta(content=message.text)
-        for index, call in enumerate(message.tool_calls or []):
-            delta = ChatMessageToolCallStreamDelta(index=index, id=call.id, type=call.type, function=call.function)
-            yield ChatMessageStreamDelta(tool_calls=[delta])
-        if message.token_usage is not None:
-            yield ChatMessageStreamDelta(token_usage=message.token_usage)
+        yield from pieces_of(self.generate(messages, **options))
 
     def _asked(self, messages: list[ChatMessage], options: dict[str, Any]) -> ChatMessage:
         self._gate()
@@ -67,17 +54,3 @@ class RecordedModel:
         if isinstance(event, ModelReplied):
             return reply_of(event)
         raise ContextLengthError("recorded: the conversation was longer than the model could read")
-
-
-def reply_of(event: ModelReplied) -> ChatMessage:
-    """The reply that the event tells of."""
-    calls = [
-        ChatMessageToolCall(
-            ChatMessageToolCallFunction(call["function"]["name"], call["function"]["arguments"]), id=call["id"]
-        )
-        for call in event.tool_calls
-    ]
-    usage = None
-    if event.input_tokens is not None:
-        usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
-    return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage)
