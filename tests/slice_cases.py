@@ -1102,6 +1102,835 @@ c = Cache()
 print(c.get('a'))
 ---
 final_answer(c.get('a'))
+## copy shallow
+a=[[1]]
+b=a.copy()
+---
+b[0].append(2)
+---
+final_answer(a)
+## dict of dict
+d={'x':{'y':1}}
+inner=d['x']
+---
+inner['y']=5
+---
+final_answer(d)
+## sorted alias
+rows=[{'n':2},{'n':1}]
+for r in sorted(rows,key=lambda r:r['n']): r['m']=1
+---
+final_answer(rows)
+## enumerate
+rows=[[0],[0]]
+for i,r in enumerate(rows): r[0]=i
+---
+final_answer(rows)
+## zip alias
+a=[[1],[2]]
+for x,y in zip(a,[5,6]): x.append(y)
+---
+final_answer(a)
+## items alias
+d={'a':[1]}
+for k,v in d.items(): v.append(k)
+---
+final_answer(d)
+## values filter
+a=[[1],[]]
+for x in filter(None,a): x.append(9)
+---
+final_answer(a)
+## max alias
+a=[[1],[3]]
+m=max(a)
+m.append(7)
+---
+final_answer(a)
+## ternary
+a=[1]
+b=a if True else None
+b.append(1)
+---
+final_answer(a)
+## or
+a=[1]
+b=a or []
+b.append(1)
+---
+final_answer(a)
+## nested fn
+def outer(xs):
+    def inner():
+        xs.append(1)
+    inner()
+
+a=[]
+outer(a)
+---
+final_answer(a)
+## returned inner
+def outer(xs):
+    def inner():
+        xs.append(1)
+    return inner
+
+a=[]
+f=outer(a)
+f()
+---
+final_answer(a)
+## lambda capture
+a=[]
+f=lambda x: a.append(x)
+f(1)
+---
+final_answer(a)
+## method ref
+class A:
+    def __init__(self): self.n=0
+    def inc(self): self.n+=1
+
+a=A()
+g=a.inc
+g()
+---
+final_answer(a.n)
+## dict dispatch
+log=[]
+def f(): log.append(1)
+ops={'f':f}
+ops['f']()
+---
+final_answer(log)
+## class dispatch
+log=[]
+class C:
+    def go(self): log.append(1)
+
+objs=[C()]
+for o in objs: o.go()
+---
+final_answer(log)
+## getattr
+class A: pass
+
+a=A()
+a.xs=[]
+getattr(a,'xs').append(1)
+---
+final_answer(a.xs)
+## vars
+class A: pass
+
+a=A()
+vars(a)['x']=1
+---
+final_answer(a.x)
+## __dict__
+class A: pass
+
+a=A()
+a.__dict__['x']=1
+---
+final_answer(a.x)
+## update kw
+d={}
+d.update(a=1)
+---
+final_answer(d)
+## ior
+d={'a':1}
+e=d
+e|={'b':2}
+---
+final_answer(d)
+## str aug
+s='a'
+s+='b'
+print(s)
+---
+final_answer(s)
+## tuple of list
+t=([],1)
+t[0].append(3)
+---
+final_answer(t)
+## chained attr
+class N:
+    def __init__(self,v): self.v=v; self.next=None
+
+a=N(1)
+a.next=N(2)
+b=a.next
+b.v=9
+---
+final_answer(a.next.v)
+## linked list
+class N:
+    def __init__(self,v,nxt=None): self.v=v; self.nxt=nxt
+
+b=N(2)
+a=N(1,b)
+b.v=9
+---
+final_answer(a.nxt.v)
+## static
+class A:
+    log=[]
+    @staticmethod
+    def put(x): A.log.append(x)
+
+A.put(3)
+---
+final_answer(A.log)
+## classmethod
+class A:
+    log=[]
+    @classmethod
+    def put(cls,x): cls.log.append(x)
+
+A.put(3)
+---
+final_answer(A.log)
+## setter
+class A:
+    @property
+    def x(self): return self._x
+    @x.setter
+    def x(self,v): self._x=v*2
+
+a=A()
+a.x=4
+---
+final_answer(a.x)
+## iadd dunder
+class A:
+    def __init__(self): self.n=0
+    def __iadd__(self,o):
+        self.n+=o
+        return self
+
+a=A()
+b=a
+b+=3
+---
+final_answer(a.n)
+## yield send
+def g():
+    t=0
+    while True:
+        x=yield t
+        t+=x or 0
+
+s=g()
+next(s)
+s.send(3)
+print(s.send(4))
+---
+final_answer(s.send(1))
+## yield from
+def g(xs):
+    yield from xs
+
+it=iter([1,2,3])
+x=g(it)
+print(next(x))
+---
+final_answer(list(it))
+## list iterator kept
+it=iter([1,2,3])
+box=[it]
+print(next(box[0]))
+---
+final_answer(list(it))
+## islice
+from itertools import islice
+it=iter(range(9))
+print(list(islice(it,3)))
+---
+final_answer(next(it))
+## tee
+from itertools import tee
+a,b=tee(iter(range(3)))
+print(list(a))
+---
+final_answer(list(b))
+## groupby
+from itertools import groupby
+g=groupby('aab')
+print([k for k,_ in g])
+---
+final_answer(len(list(g)))
+## enum iter
+e=enumerate('abc')
+print(next(e))
+---
+final_answer(list(e))
+## sum of gen from fn
+def pos(xs): return (x for x in xs if x>0)
+
+p=pos([1,-1,2])
+print(sum(p))
+---
+final_answer(list(p))
+## map result twice
+m=map(str,[1,2])
+print(','.join(m))
+---
+final_answer(list(m))
+## lru cache
+from functools import lru_cache
+n=[0]
+@lru_cache(None)
+def f(x):
+    n[0]+=1
+    return x
+
+print(f(1),f(1))
+---
+final_answer((f(1),n[0]))
+## cached property
+from functools import cached_property
+n=[]
+class A:
+    @cached_property
+    def v(self):
+        n.append(1)
+        return 3
+
+a=A()
+print(a.v)
+---
+final_answer((a.v,n))
+## singledispatch
+from functools import singledispatch
+@singledispatch
+def f(x): return 'any'
+
+@f.register(int)
+def _(x): return 'int'
+---
+final_answer(f(3))
+## metaclass
+reg=[]
+class M(type):
+    def __new__(m,n,b,d):
+        c=super().__new__(m,n,b,d)
+        reg.append(n)
+        return c
+
+class A(metaclass=M): pass
+---
+final_answer(reg)
+## descriptor
+class D:
+    def __set_name__(self,o,n): seen.append(n)
+
+seen=[]
+class A:
+    x=D()
+---
+final_answer(seen)
+## abc
+from abc import ABC, abstractmethod
+class S(ABC):
+    @abstractmethod
+    def a(self): ...
+
+class Q(S):
+    def a(self): return 4
+
+s=Q()
+---
+final_answer(s.a())
+## operator setitem
+import operator
+d={}
+operator.setitem(d,'a',1)
+---
+final_answer(d)
+## list.append unbound
+a=[]
+list.append(a,1)
+---
+final_answer(a)
+## dict.update unbound
+d={}
+dict.update(d,a=1)
+---
+final_answer(d)
+## type()
+A=type('A',(),{'x':1})
+A.x=2
+---
+final_answer(A().x)
+## nonlocal cond
+x=1
+def f():
+    global x
+    if x: x=5
+
+f()
+print(x)
+---
+final_answer(x)
+## exec alias
+e=exec
+e('q=3')
+---
+final_answer(q)
+## import as fn
+from json import loads as L, dumps
+x=L('[1]')
+---
+final_answer(x)
+## array asarray
+import numpy as np
+a=[1,2]
+b=np.asarray(a)
+c=np.asarray(b)
+c[0]=9
+---
+final_answer(b.tolist())
+## array T
+import numpy as np
+a=np.zeros((2,2))
+a.T[0,1]=4
+---
+final_answer(a.sum())
+## array flat
+import numpy as np
+a=np.zeros((2,2))
+a.flat[1]=4
+---
+final_answer(a.sum())
+## array iter rows
+import numpy as np
+a=np.zeros((2,2))
+for r in a: r+=1
+---
+final_answer(a.sum())
+## np.put
+import numpy as np
+a=np.zeros(3)
+np.put(a,[0],[5])
+---
+final_answer(a.sum())
+## np shuffle
+import numpy as np
+np.random.seed(0)
+a=np.arange(5)
+np.random.shuffle(a)
+print(np.random.rand())
+---
+final_answer((a.tolist(),float(np.random.rand())))
+## np nditer
+import numpy as np
+a=np.arange(3)
+with np.nditer(a,op_flags=['readwrite']) as it:
+    for x in it: x[...]=2*x
+---
+final_answer(a.sum())
+## np list of arrays
+import numpy as np
+rows=[np.zeros(2) for _ in range(2)]
+for r in rows: r[0]=1
+---
+final_answer(sum(r.sum() for r in rows))
+## pd at
+import pandas as pd
+df=pd.DataFrame({'a':[1,2]})
+df.at[0,'a']=9
+---
+final_answer(df['a'].sum())
+## pd col attr
+import pandas as pd
+df=pd.DataFrame({'a':[1,2]})
+df.a=[5,6]
+---
+final_answer(df['a'].sum())
+## pd index
+import pandas as pd
+df=pd.DataFrame({'a':[1,2]})
+df.index=['x','y']
+df.index.name='i'
+---
+final_answer(df.index.name)
+## pd update
+import pandas as pd
+df=pd.DataFrame({'a':[1,2]})
+df.update(pd.DataFrame({'a':[7,8]}))
+---
+final_answer(df['a'].sum())
+## pd apply effect
+import pandas as pd
+seen=[]
+df=pd.DataFrame({'a':[1,2]})
+df['a'].apply(seen.append)
+---
+final_answer(seen)
+## pd pipe
+import pandas as pd
+def add(d):
+    d['b']=1
+    return d
+
+df=pd.DataFrame({'a':[1,2]})
+x=df.pipe(add)
+---
+final_answer(list(df.columns))
+## pd dict of df
+import pandas as pd
+fs={k:pd.DataFrame({'a':[1]}) for k in 'xy'}
+for f in fs.values(): f['b']=2
+---
+final_answer(list(fs['x'].columns))
+## pd option
+import pandas as pd
+pd.set_option('display.max_rows',7)
+---
+final_answer(pd.get_option('display.max_rows'))
+## counter subtract
+from collections import Counter
+c=Counter('aab')
+c.subtract('a')
+---
+final_answer(dict(c))
+## ordered move
+from collections import OrderedDict
+d=OrderedDict(a=1,b=2)
+d.move_to_end('a')
+---
+final_answer(list(d))
+## chainmap
+from collections import ChainMap
+a={}
+m=ChainMap(a,{})
+m['k']=1
+---
+final_answer(a)
+## simple ns
+from types import SimpleNamespace
+s=SimpleNamespace(x=[])
+s.x.append(1)
+s.y=2
+---
+final_answer((s.x,s.y))
+## bytearray
+b=bytearray(b'abc')
+m=memoryview(b)
+m[0]=65
+---
+final_answer(bytes(b))
+## struct pack_into
+import struct
+b=bytearray(4)
+struct.pack_into('i',b,0,7)
+---
+final_answer(bytes(b))
+## array.array
+from array import array
+a=array('i',[1])
+a.append(2)
+---
+final_answer(list(a))
+## deque extendleft
+from collections import deque
+q=deque()
+q.extendleft([1,2])
+---
+final_answer(list(q))
+## set ops
+s={1}
+s|={2}
+s.symmetric_difference_update({1})
+---
+final_answer(s)
+## queue again
+import queue
+q=queue.Queue()
+q.put(1)
+q.put(2)
+print(q.get())
+---
+final_answer(q.get())
+## heap nlargest
+import heapq
+h=[]
+x=[5]
+heapq.heappush(h,x)
+x[0]=1
+---
+final_answer(h)
+## csv writer
+import csv,io
+b=io.StringIO()
+w=csv.writer(b)
+w.writerow([1,2])
+---
+final_answer(b.getvalue())
+## json dump
+import json,io
+b=io.StringIO()
+json.dump({'a':1},b)
+---
+final_answer(b.getvalue())
+## io seek
+import io
+b=io.StringIO('a\nb\n')
+print(b.readline())
+---
+final_answer(b.read())
+## re scanner
+import re
+it=re.finditer('a','aaa')
+print(next(it).start())
+---
+final_answer([m.start() for m in it])
+## logging
+import logging,io
+b=io.StringIO()
+l=logging.getLogger('zz')
+l.addHandler(logging.StreamHandler(b))
+l.warning('x')
+---
+final_answer(b.getvalue())
+## warnings
+import warnings
+with warnings.catch_warnings(record=True) as w:
+    warnings.simplefilter('always')
+    warnings.warn('x')
+---
+final_answer(len(w))
+## contextvar
+import contextvars
+v=contextvars.ContextVar('v')
+v.set(3)
+---
+final_answer(v.get())
+## stdout patched
+import sys,io
+old=sys.stdout
+sys.stdout=io.StringIO()
+print('x')
+t=sys.stdout.getvalue()
+sys.stdout=old
+---
+final_answer(t)
+## xml
+import xml.etree.ElementTree as E
+r=E.Element('a')
+E.SubElement(r,'b')
+---
+final_answer(len(r))
+## dataclass replace
+from dataclasses import dataclass, replace
+@dataclass
+class P:
+    xs: list
+
+p=P([1])
+q=replace(p)
+q.xs.append(2)
+---
+final_answer(p.xs)
+## asdict
+from dataclasses import dataclass
+@dataclass
+class P:
+    n: int=0
+
+p=P()
+p.n+=4
+---
+final_answer(p.n)
+## copy module
+import copy
+a=[[1]]
+b=copy.copy(a)
+b[0].append(2)
+---
+final_answer(a)
+## deepcopy memo
+import copy
+a=[[1]]
+b=copy.deepcopy(a)
+b[0].append(2)
+---
+final_answer(b)
+## slots star
+def f(*a,**k):
+    k['box'].append(a)
+
+xs=[]
+f(1,box=xs)
+---
+final_answer(xs)
+## kwargs passed
+def g(**k): k['xs'].append(1)
+def f(**k): g(**k)
+
+xs=[]
+f(xs=xs)
+---
+final_answer(xs)
+## callback stored
+hooks=[]
+def on(f): hooks.append(f)
+
+out=[]
+on(out.append)
+for h in hooks: h(5)
+---
+final_answer(out)
+## observer
+class S:
+    def __init__(self): self.fs=[]
+    def add(self,f): self.fs.append(f)
+    def fire(self,x):
+        for f in self.fs: f(x)
+
+out=[]
+s=S()
+s.add(out.append)
+s.fire(3)
+---
+final_answer(out)
+## observer fn
+class S:
+    def __init__(self): self.fs=[]
+    def add(self,f): self.fs.append(f)
+    def fire(self,x):
+        for f in self.fs: f(x)
+
+out=[]
+def h(x): out.append(x)
+s=S()
+s.add(h)
+s.fire(3)
+---
+final_answer(out)
+## visitor
+import ast as A
+class V(A.NodeVisitor):
+    def __init__(self): self.n=0
+    def visit_Name(self,node): self.n+=1
+
+v=V()
+v.visit(A.parse('a+b'))
+---
+final_answer(v.n)
+## sort by method
+class K:
+    def __init__(self): self.c=0
+    def key(self,x):
+        self.c+=1
+        return -x
+
+k=K()
+print(sorted([1,2],key=k.key))
+---
+final_answer(k.c)
+## eq counts
+class E:
+    n=0
+    def __eq__(self,o):
+        E.n+=1
+        return True
+    __hash__=None
+
+print(E()==E())
+---
+final_answer(E.n)
+## len counts
+class E:
+    def __init__(self): self.n=0
+    def __len__(self):
+        self.n+=1
+        return 2
+
+e=E()
+print(len(e))
+---
+final_answer(e.n)
+## iter class
+class I:
+    def __init__(self): self.n=0
+    def __iter__(self): return self
+    def __next__(self):
+        self.n+=1
+        if self.n>3: raise StopIteration
+        return self.n
+
+i=I()
+print(sum(i))
+---
+final_answer(i.n)
+## with class
+class W:
+    log=[]
+    def __enter__(self):
+        self.log.append('in')
+        return self
+    def __exit__(self,*a):
+        self.log.append('out')
+
+w=W()
+with w: pass
+---
+final_answer(W.log)
+## del hook
+log=[]
+class D:
+    def __del__(self): log.append(1)
+
+d=D()
+d=None
+---
+final_answer(len(log))
+## del hook 2
+log=[]
+class D:
+    def __del__(self): log.append(1)
+
+d=D()
+del d
+---
+final_answer(len(log))
+## format hook
+class F:
+    n=0
+    def __format__(self,s):
+        F.n+=1
+        return 'x'
+
+f=F()
+print(f'{f}')
+---
+final_answer(F.n)
+## str hook
+class F:
+    n=0
+    def __str__(self):
+        F.n+=1
+        return 'x'
+
+f=F()
+print(f)
+---
+final_answer(F.n)
+## getattr hook
+class G:
+    def __init__(self): self.seen=[]
+    def __getattr__(self,n):
+        self.seen.append(n)
+        return 1
+
+g=G()
+print(g.foo)
+---
+final_answer(g.seen)
 """
 """Each would answer something else if a statement too many were dropped."""
 

@@ -161,7 +161,7 @@ def test_what_is_not_reproduced_says_why(proving):
     cell = proving.start("%%agent --model m --prove-cell\nnow", cell_id="c1")
     cells = written(cell, Page(proving, cell))
     said = cells[0]["source"].splitlines()[-1]
-    assert said.startswith("*Not reproduced: they read the clock")
+    assert said.startswith("*Not reproduced: the cells read the clock")
     assert {each["metadata"]["smol"]["proof"]["state"] for each in cells} == {"not reproduced"}
     assert not [each for each in cells if "assert" in each["source"]]
 

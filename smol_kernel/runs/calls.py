@@ -19,6 +19,17 @@ hash bool format iter map filter zip enumerate chain islice tee starmap takewhil
 cycle open partial"""
 _NOT_GONE_THROUGH = frozenset(_NOT_GONE_THROUGH_WORDS.split())
 
+_SHARED = frozenset(["queue", "multiprocessing", "asyncio", "threading", "concurrent", "weakref"])
+"""Modules whose objects are changed already by being asked."""
+_NEW_ITEMS_WORDS = """map starmap accumulate reader DictReader iterrows itertuples groupby finditer walk scandir iterdir
+glob rglob iglob imap imap_unordered as_completed"""
+_NEW_ITEMS = frozenset(_NEW_ITEMS_WORDS.split())
+"""Iterators whose items are made as they go."""
+_WRAPPING = frozenset(["ChainMap", "memoryview", "SimpleNamespace", "partial", "UserDict", "namedtuple"])
+_NEW_ARRAYS_WORDS = """array concatenate vstack hstack stack column_stack where sort unique full empty zeros_like
+ones_like empty_like full_like copy concat merge to_datetime to_numeric cut qcut get_dummies crosstab"""
+_NEW_ARRAYS = frozenset(_NEW_ARRAYS_WORDS.split())
+
 
 class Given:
     """The arguments of a call, evaluated."""
@@ -89,8 +100,7 @@ class Calls(Expressions):
         if isinstance(node.func, ast.Attribute):
             return self._method(name, words, receiver, given, alone)
         if function or not bare:
-            self.touch(closure(function | given.every))
-            return frozenset([Token(once=True, holds=set(function | given.every))])
+            return frozenset([self._anything(function | given.every)])
         if name == "final_answer":
             return NOTHING
         return self._builtin(name, given, alone)
@@ -128,7 +138,7 @@ class Calls(Expressions):
 
     def _given_back(self, token: Token, facts: Facts, values: dict[str, Value], given: Given) -> Token:
         """What a function of the script's own gives back, made anew by each call."""
-        result = Token(once=facts.generates)
+        result = Token()
         for got in closure(facts.returned):
             if got.parameter:
                 result.holds |= values.get(got.parameter, token.holds)
@@ -145,6 +155,8 @@ class Calls(Expressions):
             result.acts.add(token)
             result.holds |= given.every
         result.holds.discard(result)
+        if facts.generates:
+            return Token(once=True, opaque=False, holds={result}, acts=set(result.acts))
         return result
 
     def _effects(self, facts: Facts, values: dict[str, Value], given: Given) -> None:
@@ -186,13 +198,15 @@ class Calls(Expressions):
         if writing:
             self._write(given)
         draws = package in ("random", "secrets") or "random" in said
+        if name.endswith("into"):
+            self.touch(closure(given.every))
         if name in known.CHANGING_FUNCTIONS:
             self._change_first(given)
         elif package == "time" or name in known.PURE_FUNCTIONS or package in known.PURE_MODULES or draws:
             if name not in _NOT_GONE_THROUGH:
                 self.go_through(given.every)
         elif not writing:
-            self.touch(closure(given.every))
+            self._anything(given.every)
             self.ask(world.files)
             if alone:
                 self.touch([world.outside])
@@ -205,6 +219,8 @@ class Calls(Expressions):
         if name.startswith(("read_", "load")) or package in ("os", "glob", "pathlib", "shutil"):
             self.ask(world.files)
             self.go_through(given.every)
+        if package in _SHARED and name[:1].isupper():
+            return frozenset([Token(touchy=True, holds=set(given.every))])
         return self._result(name, package, NOTHING, given)
 
     def _change_first(self, given: Given) -> None:
@@ -246,6 +262,8 @@ class Calls(Expressions):
         if name == "sample" and given.option("random_state") is None:
             self.ask(world.random)
             self.touch([world.random])
+        if name in CHANGING_METHODS and not receiver:  # `list.append(a, 1)`
+            self._change_first(given)
         if name in CHANGING_METHODS:
             self.touch(receiver)
             self.go_through(given.every)
@@ -271,8 +289,7 @@ class Calls(Expressions):
         if name == "open":
             self.touch(closure(receiver))
             return self._open(given)
-        self.touch(closure(receiver | given.every))
-        return frozenset([Token(once=True, holds=set(receiver | given.every))])
+        return frozenset([self._anything(receiver | given.every)])
 
     def _own_method(self, own: list[Facts], receiver: Value, given: Given) -> Value:
         value: Value = NOTHING
@@ -296,10 +313,16 @@ class Calls(Expressions):
             if name not in _NOT_GONE_THROUGH:
                 self.go_through(given.every)
             return self._result(name, "", NOTHING, given)
-        self.touch(closure(given.every))
         if alone:
             self.touch([self.world.outside])
-        return frozenset([Token(once=True, holds=set(given.every))])
+        return frozenset([self._anything(given.every)])
+
+    def _anything(self, value: Value) -> Token:
+        """What a call gives of which nothing is known: it may change all it is given, and have it hold each other."""
+        self.touch(closure(value))
+        for token in value:
+            token.holds |= value - {token}
+        return Token(once=True, holds=set(value))
 
     def _result(self, name: str, package: str, receiver: Value, given: Given) -> Value:
         """What a call gives that leaves all as it is."""
@@ -309,26 +332,20 @@ class Calls(Expressions):
         if name == "defaultdict":
             return frozenset([Token(touchy=True, opaque=False, holds=set(every))])
         if name in known.ITERATORS or (name == "groupby" and package == "itertools"):
-            return frozenset([Token(once=True, opaque=name == "map", holds=set(every))])
+            made = {Token(holds=kept(every))} if name in _NEW_ITEMS else set[Token]()
+            return frozenset([Token(once=True, opaque=False, holds=made | every)])
         if makes_flat:
             chunked = given.option("chunksize") is not None or given.option("iterator") is not None
-            shares = name in (
-                "asarray",
-                "asanyarray",
-                "ravel",
-                "reshape",
-                "squeeze",
-                "transpose",
-                "Series",
-                "DataFrame",
-            )
+            shares = name not in known.FRESH | _NEW_ARRAYS
             return frozenset([Token(flat=not chunked, once=chunked, holds=set(every) if shares else set())])
         if flat and (name in known.COPIES or name in known.FRESH):
             return frozenset([Token(flat=True)])
         if name in known.FRESH:
-            return frozenset([Token(opaque=False)])
+            return frozenset([Token()])
         if flat:
             return frozenset([Token(flat=True, holds=set(every))])
+        if name in _WRAPPING:
+            return frozenset([Token(holds=set(every))])
         if name in ("get", "min", "max", "next", "getattr", "first", "last", "nth"):
             return items(every)
         got = every if name in _NOT_GONE_THROUGH else kept(every)

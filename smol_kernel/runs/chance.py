@@ -39,9 +39,9 @@ def chance(cells: Iterable[str]) -> str:
         if isinstance(node, ast.Call):
             path = _path(node.func, names)
             if id(node) not in spans and _reads_clock(node, path):
-                return f"they read the clock (`{ast.unparse(node.func)}`)"
+                return f"the cells read the clock (`{ast.unparse(node.func)}`)"
             if _draws(node, path, seeded):
-                return f"they draw random numbers without a seed (`{ast.unparse(node.func)}`)"
+                return f"the cells draw random numbers without a seed (`{ast.unparse(node.func)}`)"
     return ""
 
 

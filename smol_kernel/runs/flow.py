@@ -380,6 +380,8 @@ class Flow(Calls):
         self, node: ast.FunctionDef | ast.AsyncFunctionDef, method: Facts, facts: Facts, token: Token
     ) -> None:
         facts.add(method)
+        if node.name == "__del__":
+            self.free.add(node.name)  # called whenever nobody holds it any more
         if node.name not in ("__init__", "__new__", "__post_init__", "__init_subclass__") and token.behaviour:
             assert token.behaviour.facts is not None
             token.behaviour.facts.add(method)
