@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from smol_kernel.errors import AgentParsingError as AgentParsingError
     from smol_kernel.errors import AgentToolCallError as AgentToolCallError
     from smol_kernel.errors import AgentToolExecutionError as AgentToolExecutionError
+    from smol_kernel.errors import CassetteMissError as CassetteMissError
     from smol_kernel.errors import SmolError as SmolError
     from smol_kernel.executors.base import CodeOutput as CodeOutput
     from smol_kernel.executors.base import PythonExecutor as PythonExecutor
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from smol_kernel.memory.usage import TokenUsage as TokenUsage
     from smol_kernel.models.api import ApiModel as ApiModel
     from smol_kernel.models.base import Model as Model
+    from smol_kernel.models.cassette import CassetteModel as CassetteModel
     from smol_kernel.models.fallback import FallbackModel as FallbackModel
     from smol_kernel.models.litellm import LiteLLMModel as LiteLLMModel
     from smol_kernel.models.litellm import LiteLLMRouterModel as LiteLLMRouterModel
@@ -105,7 +107,7 @@ _HOMES = {
     "agents.results": "RunResult",
     "agents.tool_calling_agent": "ToolCallingAgent",
     "errors": "AgentBudgetError AgentError AgentExecutionError AgentGenerationError AgentMaxStepsError "
-    "AgentParsingError AgentToolCallError AgentToolExecutionError SmolError",
+    "AgentParsingError AgentToolCallError AgentToolExecutionError CassetteMissError SmolError",
     "executors.base": "CodeOutput PythonExecutor",
     "executors.interpreter_tool": "PythonInterpreterTool",
     "executors.kernel": "KernelExecutor",
@@ -122,6 +124,7 @@ _HOMES = {
     "memory.usage": "Timing TokenUsage",
     "models.base": "Model",
     "models.api": "ApiModel",
+    "models.cassette": "CassetteModel",
     "models.fallback": "FallbackModel",
     "models.litellm": "LiteLLMModel LiteLLMRouterModel",
     "models.providers": "AmazonBedrockModel AmazonBedrockServerModel AzureOpenAIModel AzureOpenAIServerModel "

@@ -13,7 +13,8 @@ The tree (a standard type in brackets where one fits as well)::
     │   └── AgentGenerationError       the model gave no reply: ends the run
     ├── ConfigError [ValueError]       a setting is missing or wrong
     ├── ModelError [RuntimeError]      a model cannot be built or reached
-    │   └── ContextLengthError         the conversation is longer than the model can read
+    │   ├── ContextLengthError         the conversation is longer than the model can read
+    │   └── CassetteMissError          a cassette has no reply to a request
     ├── ToolError [ValueError]         a tool is defined or called wrongly
     │   └── ToolTypeError [TypeError]  a value is of the wrong type
     ├── MCPServerError [RuntimeError]  an MCP server cannot be reached, or answers with an error
@@ -95,6 +96,10 @@ class ModelError(SmolError, RuntimeError):
 
 class ContextLengthError(ModelError):
     """The conversation is longer than the model can read."""
+
+
+class CassetteMissError(ModelError):
+    """A cassette that is replayed has no reply to a request; the message shows how it differs from a recorded one."""
 
 
 class ToolError(SmolError, ValueError):

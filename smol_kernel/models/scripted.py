@@ -55,15 +55,7 @@ class ScriptedModel(Model):
         self, messages: list[ChatMessage], *args: Any, **kwargs: Any
     ) -> Iterator[ChatMessageStreamDelta]:
         """The next reply, piece by piece: a line or a few words each."""
-        message = self.generate(messages, *args, **kwargs)
-        for piece in re.findall(r"[^\n]{0,24}\S*\s*|\n", message.text):
-            if piece:
-                yield ChatMessageStreamDelta(content=piece)
-        for index, call in enumerate(message.tool_calls or []):
-            delta = ChatMessageToolCallStreamDelta(index=index, id=call.id, type=call.type, function=call.function)
-            yield ChatMessageStreamDelta(tool_calls=[delta])
-        if message.token_usage is not None:
-            yield ChatMessageStreamDelta(token_usage=message.token_usage)
+        yield from small_pieces(self.generate(messages, *args, **kwargs))
 
     def reply(self, number: int, messages: list[ChatMessage]) -> Reply:
         """The reply to request `number`, counted from 1. Raises ModelError where the script has none."""
@@ -82,3 +74,15 @@ class ScriptedModel(Model):
         if isinstance(reply, str):
             return ChatMessage(role=MessageRole.ASSISTANT, content=reply)
         return reply
+
+
+def small_pieces(message: ChatMessage) -> Iterator[ChatMessageStreamDelta]:
+    """A whole reply as if it streamed in: a line or a few words each, then its calls and its token counts."""
+    for piece in re.findall(r"[^\n]{0,24}\S*\s*|\n", message.text):
+        if piece:
+            yield ChatMessageStreamDelta(content=piece)
+    for index, call in enumerate(message.tool_calls or []):
+        delta = ChatMessageToolCallStreamDelta(index=index, id=call.id, type=call.type, function=call.function)
+        yield ChatMessageStreamDelta(tool_calls=[delta])
+    if message.token_usage is not None:
+        yield ChatMessageStreamDelta(token_usage=message.token_usage)
