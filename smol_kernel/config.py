@@ -24,10 +24,12 @@ from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model, as_model
+from smol_kernel.models.cassette import MARK, MODES, CassetteModel, mode_of
 from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
 MODEL_VARIABLE = "SMOL_MODEL"
 API_BASE_VARIABLE = "SMOL_API_BASE"
+CASSETTE_VARIABLE = "SMOL_CASSETTE"
 
 NO_MODEL = f"""No model is set, so nothing was run. Set one of:
   --model openai/gpt-4.1-mini          for this task (any LiteLLM name; the key in OPENAI_API_KEY)
@@ -63,6 +65,7 @@ class RunOptions:
     handed to the agent; `images` are names or files shown to the model; `output` is the name (or file) that receives
     the answer; `tools` are names of built-in tools, `mcp` MCP servers, `agents` names of agents that it may call;
     `timeout` is the child's own time per action in seconds, None for no limit; `checks` are expressions of the answer;
+    `cassette` is a file that keeps the model's replies, `cassette_mode` how it is used (see CassetteModel);
     `box`, `network`, `allow_hosts`, `mounts` and `limits` are those of KernelExecutor, and `box_told` says whether one
     of them was given for this very run.
     """
@@ -84,6 +87,8 @@ class RunOptions:
     checks: list[str] = field(default_factory=list)
     write: bool = True
     continued: bool = False
+    cassette: str | None = None
+    cassette_mode: str | None = None
     box: bool | None = None
     network: str = "none"
     allow_hosts: list[str] = field(default_factory=list)
@@ -130,6 +135,9 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     several(agent, "--model", "-m", dest="models", metavar="NAME",
             help="LiteLLM name, or demo; of several, or a,b, each is asked when the one before it failed")  # fmt: skip
     agent.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of an own model server")
+    agent.add_argument("--cassette", metavar="FILE", help="keep the model's replies here, and take them from here")
+    agent.add_argument("--cassette-mode", choices=MODES, help="auto: ask for what it lacks (default); replay: never; "
+                       "record: ask for all anew")  # fmt: skip
     agent.add_argument("--type", choices=list(TYPES), default="code", help="how it acts (default: code)")
     agent.add_argument("--plan", type=int, metavar="N", help="make a plan first, and anew every N steps")
     agent.add_argument("--timeout", type=float, default=known.timeout, metavar="SECONDS",
@@ -171,6 +179,9 @@ def read_options(parsed: Any) -> RunOptions:
             raise ConfigError(f"--tool {name}: there is no such built-in tool; there are {', '.join(TOOLS)}")
     for check in parsed.checks:
         _read_check(check, parsed.type)
+    cassette = parsed.cassette or parsed.known.cassette or os.environ.get(CASSETTE_VARIABLE) or None
+    if parsed.cassette_mode and not cassette:
+        raise ConfigError(f"--cassette-mode {parsed.cassette_mode}: name the file as well, with --cassette FILE")
     return RunOptions(
         models=_names(parsed.models) or parsed.known.models,
         api_base=parsed.api_base,
@@ -189,6 +200,8 @@ def read_options(parsed: Any) -> RunOptions:
         checks=parsed.checks,
         write=parsed.write,
         continued=parsed.continued,
+        cassette=cassette,
+        cassette_mode=parsed.cassette_mode or parsed.known.cassette_mode,
         **_read_box(parsed),
     )
 
@@ -261,8 +274,14 @@ def make_model(
     names = names or _names([os.environ.get(MODEL_VARIABLE, "")])
     if not names:
         raise ConfigError(NO_MODEL)
-    models = [_make_model(each, api_base, variables or {}) for each in names]
+    models = [_make_model(each.removesuffix(MARK), api_base, variables or {}) for each in names]
     return models[0] if len(models) == 1 else as_model(models)
+
+
+def replayed(options: RunOptions) -> Model | None:
+    """The cassette alone, where it is replayed and the options name no model: none is needed then."""
+    wanted = options.cassette and not options.models and mode_of(options.cassette_mode) == "replay"
+    return CassetteModel(None, options.cassette, "replay") if options.cassette and wanted else None
 
 
 def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -> Model:
@@ -354,6 +373,8 @@ def make_agent(
     kind = TYPES[options.type]
     if kind is ToolCallingAgent and model.model_id == "demo":
         raise ConfigError("--type tool-calling: the demo's replies are code; leave --type out")
+    if options.cassette and not isinstance(model, CassetteModel):
+        model = CassetteModel(model, options.cassette, options.cassette_mode)
     own: dict[str, Any] = {}
     if kind is CodeAgent:
         own = {"executor_kwargs": {"timeout_seconds": options.timeout, **options.box_kwargs}}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from IPython.display import display
 
-from smol_kernel.config import RunOptions, make_model
+from smol_kernel.config import RunOptions, make_model, replayed
 from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
 from smol_kernel.events import RunStarted
 from smol_kernel.executors.values import decode
@@ -89,7 +89,7 @@ class AgentCell:
         self._stopping = False
         magics.tell_unseen(self._place)
         try:
-            model = make_model(options.models, options.api_base, variables)
+            model = make_model(options.models or replayed(options), options.api_base, variables)
             _refuse_unknown_demo(model, self._task)
             tools = [*namespace.tools(variables), *self._session.mcp_tools(options.mcp)]
             self._agent = self._session.agent_for(options, model, tools, agents)

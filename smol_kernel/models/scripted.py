@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from smol_kernel.errors import ModelError
+from smol_kernel.errors import ContextLengthError, ModelError
+from smol_kernel.events import Compacted, ModelReplied, RunStarted, settled
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
+    ChatMessageToolCall,
     ChatMessageToolCallStreamDelta,
     MessageRole,
 )
+from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model
 from smol_kernel.models.quirks import Kind
+
+if TYPE_CHECKING:
+    from smol_kernel.journal import Journal
 
 Reply = str | ChatMessage | BaseException | Callable[[list[ChatMessage]], str | ChatMessage]
 """Text, a message, an exception to raise, or a function of the messages that returns text or a message."""
@@ -39,6 +46,32 @@ class ScriptedModel(Model):
         self.replies = list(replies)
         self.requests: list[list[ChatMessage]] = []
         self._lock = threading.Lock()
+
+    @classmethod
+    def from_run(cls, run_id: str, journal: Journal | str | Path | None = None) -> ScriptedModel:
+        """The replies of a recorded run as a script: plans, actions and answers in their order, with calls and counts.
+
+        `run_id` is the beginning of its id, or "last"; `journal` is where it is recorded (None: the default journal).
+        Those of agents that it called are not among them: each of these has a run, and so a script, of its own. Where
+        the model had refused to read the whole conversation, so does the script (ContextLengthError). Raises
+        RunNotFoundError, JournalError, and ModelError for a run in which the model never spoke.
+        """
+        from smol_kernel.journal import open_journal
+
+        opened: Any = open_journal(journal)
+        events = settled(opened.events(opened.find(run_id).run))
+        replies: list[Reply] = []
+        model_id = "scripted"
+        for event in events:
+            if isinstance(event, RunStarted):
+                model_id = event.model
+            elif isinstance(event, ModelReplied):
+                replies.append(reply_of(event))
+            elif isinstance(event, Compacted):
+                replies.append(ContextLengthError("recorded: the conversation was longer than the model could read"))
+        if not replies:
+            raise ModelError(f"in run {run_id!r} the model gave no reply: there is nothing to make a script of")
+        return ScriptedModel(replies, model_id)
 
     def takes(self, kind: Kind) -> bool:
         """True: a script reads nothing, so nothing is kept from it."""
@@ -86,3 +119,12 @@ def small_pieces(message: ChatMessage) -> Iterator[ChatMessageStreamDelta]:
         yield ChatMessageStreamDelta(tool_calls=[delta])
     if message.token_usage is not None:
         yield ChatMessageStreamDelta(token_usage=message.token_usage)
+
+
+def reply_of(event: ModelReplied) -> ChatMessage:
+    """The reply that the event tells of."""
+    calls = [ChatMessageToolCall.read(call) for call in event.tool_calls]
+    usage = None
+    if event.input_tokens is not None:
+        usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
+    return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage)

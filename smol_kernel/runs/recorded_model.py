@@ -11,12 +11,9 @@ from smol_kernel.events import Compacted, Event, ModelReplied
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
-    ChatMessageToolCall,
-    ChatMessageToolCallFunction,
     ChatMessageToolCallStreamDelta,
-    MessageRole,
 )
-from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.models.scripted import reply_of
 
 
 class RecordedModel:
@@ -67,17 +64,3 @@ class RecordedModel:
         if isinstance(event, ModelReplied):
             return reply_of(event)
         raise ContextLengthError("recorded: the conversation was longer than the model could read")
-
-
-def reply_of(event: ModelReplied) -> ChatMessage:
-    """The reply that the event tells of."""
-    calls = [
-        ChatMessageToolCall(
-            ChatMessageToolCallFunction(call["function"]["name"], call["function"]["arguments"]), id=call["id"]
-        )
-        for call in event.tool_calls
-    ]
-    usage = None
-    if event.input_tokens is not None:
-        usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
-    return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage)
