@@ -29,7 +29,8 @@ def cells_of(source: str) -> list[nbformat.NotebookNode]:
 
 def execute(notebook: nbformat.NotebookNode) -> None:
     """Run all cells, as a person would from the menu."""
-    NotebookClient(notebook, kernel_name="python3", timeout=120, coalesce_streams=True).execute()
+    beside = {"metadata": {"path": str(TARGETS)}}  # the files that it reads lie there
+    NotebookClient(notebook, kernel_name="python3", timeout=120, coalesce_streams=True, resources=beside).execute()
 
 
 def as_saved_without_widgets(notebook: nbformat.NotebookNode, name: str) -> None:

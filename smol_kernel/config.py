@@ -61,17 +61,18 @@ LARGEST_IMAGE = 20 << 20
 class RunOptions:
     """The options of one run, as `%%agent` and `smol run` take them.
 
-    `models` are names, each asked when the one before it failed; `inputs` are the names (on the command line NAME=FILE)
-    handed to the agent; `images` are names or files shown to the model; `output` is the name (or file) that receives
-    the answer; `tools` are names of built-in tools, `mcp` MCP servers, `agents` names of agents that it may call;
-    `timeout` is the child's own time per action in seconds, None for no limit; `checks` are expressions of the answer;
-    `cassette` is a file that keeps the model's replies, `cassette_mode` how it is used (see CassetteModel);
-    `box`, `network`, `allow_hosts`, `mounts` and `limits` are those of KernelExecutor, and `box_told` says whether one
-    of them was given for this very run.
+    `models` are names, each asked when the one before it failed; `cassette` is the file that keeps or gives replies;
+    `inputs` are the names (on the command line NAME=FILE) handed to the agent; `images` are names or files shown to the
+    model; `output` is the name (or file) that receives the answer; `tools` are names of built-in tools, `mcp` MCP
+    servers, `agents` names of agents that it may call; `timeout` is the child's own time per action in seconds, None
+    for no limit; `checks` are expressions of the answer; `box`, `network`, `allow_hosts`, `mounts` and `limits` are
+    those of KernelExecutor, and `box_told` says whether one of them was given for this very run.
     """
 
     models: list[str] = field(default_factory=list)
     api_base: str | None = None
+    cassette: str | None = None
+    cassette_mode: str | None = None
     type: str = "code"
     instructions: str | None = None
     inputs: list[str] = field(default_factory=list)
@@ -86,9 +87,9 @@ class RunOptions:
     plan: int | None = None
     checks: list[str] = field(default_factory=list)
     write: bool = True
+    prove: bool = True
+    prove_cell: bool = False
     continued: bool = False
-    cassette: str | None = None
-    cassette_mode: str | None = None
     box: bool | None = None
     network: str = "none"
     allow_hosts: list[str] = field(default_factory=list)
@@ -110,7 +111,7 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     Without `notebook` those are left out that only a notebook can follow, and names stand for files.
     """
     known = defaults or RunOptions()
-    parser.set_defaults(agents=[], write=True, continued=False, known=known)
+    parser.set_defaults(agents=[], write=True, prove_cell=False, continued=False, known=known)
 
     def several(group: Any, *flags: str, dest: str, metavar: str, help: str) -> None:
         group.add_argument(*flags, dest=dest, action="append", default=[], metavar=metavar, help=help)
@@ -128,6 +129,8 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     if notebook:
         task.add_argument("--no-write", dest="write", action="store_false", default=True,
                           help="do not write the finished work back")  # fmt: skip
+        task.add_argument("--prove-cell", action="store_true",
+                          help="end the finished work with a cell that checks the answer again")  # fmt: skip
         task.add_argument("--continue", dest="continued", action="store_true", default=False,
                           help="go on in the last conversation and its kernel")  # fmt: skip
 
@@ -135,9 +138,9 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     several(agent, "--model", "-m", dest="models", metavar="NAME",
             help="LiteLLM name, or demo; of several, or a,b, each is asked when the one before it failed")  # fmt: skip
     agent.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of an own model server")
-    agent.add_argument("--cassette", metavar="FILE", help="keep the model's replies here, and take them from here")
-    agent.add_argument("--cassette-mode", choices=MODES, help="auto: ask for what it lacks (default); replay: never; "
-                       "record: ask for all anew")  # fmt: skip
+    agent.add_argument("--cassette", default=known.cassette, metavar="FILE", help="keep its replies here, to replay")
+    agent.add_argument("--cassette-mode", choices=MODES, default=known.cassette_mode,
+                       help="replay: what the file has; record: anew; auto (default): both")  # fmt: skip
     agent.add_argument("--type", choices=list(TYPES), default="code", help="how it acts (default: code)")
     agent.add_argument("--plan", type=int, metavar="N", help="make a plan first, and anew every N steps")
     agent.add_argument("--timeout", type=float, default=known.timeout, metavar="SECONDS",
@@ -179,12 +182,11 @@ def read_options(parsed: Any) -> RunOptions:
             raise ConfigError(f"--tool {name}: there is no such built-in tool; there are {', '.join(TOOLS)}")
     for check in parsed.checks:
         _read_check(check, parsed.type)
-    cassette = parsed.cassette or parsed.known.cassette or os.environ.get(CASSETTE_VARIABLE) or None
-    if parsed.cassette_mode and not cassette:
-        raise ConfigError(f"--cassette-mode {parsed.cassette_mode}: name the file as well, with --cassette FILE")
     return RunOptions(
         models=_names(parsed.models) or parsed.known.models,
         api_base=parsed.api_base,
+        cassette=parsed.cassette,
+        cassette_mode=parsed.cassette_mode,
         type=parsed.type,
         instructions=parsed.instructions,
         inputs=_names(parsed.inputs),
@@ -199,9 +201,9 @@ def read_options(parsed: Any) -> RunOptions:
         plan=parsed.plan,
         checks=parsed.checks,
         write=parsed.write,
+        prove=parsed.known.prove,
+        prove_cell=parsed.prove_cell,
         continued=parsed.continued,
-        cassette=cassette,
-        cassette_mode=parsed.cassette_mode or parsed.known.cassette_mode,
         **_read_box(parsed),
     )
 
@@ -278,10 +280,16 @@ def make_model(
     return models[0] if len(models) == 1 else as_model(models)
 
 
-def replayed(options: RunOptions) -> Model | None:
-    """The cassette alone, where it is replayed and the options name no model: none is needed then."""
-    wanted = options.cassette and not options.models and mode_of(options.cassette_mode) == "replay"
-    return CassetteModel(None, options.cassette, "replay") if options.cassette and wanted else None
+def model_of(options: RunOptions, variables: Mapping[str, Any] | None = None) -> Model:
+    """The model that the options name, behind their cassette if they have one; to replay that no model is needed."""
+    file = options.cassette or os.environ.get(CASSETTE_VARIABLE)
+    if not file:
+        return make_model(options.models, options.api_base, variables)
+    mode, there = mode_of(options.cassette_mode), Path(file).expanduser().exists()
+    if not options.models and (mode == "replay" or (mode == "auto" and there and not os.environ.get(MODEL_VARIABLE))):
+        return CassetteModel(None, file, mode)
+    model = make_model(options.models, options.api_base, variables)
+    return model if isinstance(model, CassetteModel) else CassetteModel(model, file, mode)
 
 
 def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -> Model:
@@ -373,8 +381,6 @@ def make_agent(
     kind = TYPES[options.type]
     if kind is ToolCallingAgent and model.model_id == "demo":
         raise ConfigError("--type tool-calling: the demo's replies are code; leave --type out")
-    if options.cassette and not isinstance(model, CassetteModel):
-        model = CassetteModel(model, options.cassette, options.cassette_mode)
     own: dict[str, Any] = {}
     if kind is CodeAgent:
         own = {"executor_kwargs": {"timeout_seconds": options.timeout, **options.box_kwargs}}

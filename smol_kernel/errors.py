@@ -14,7 +14,7 @@ The tree (a standard type in brackets where one fits as well)::
     ├── ConfigError [ValueError]       a setting is missing or wrong
     ├── ModelError [RuntimeError]      a model cannot be built or reached
     │   ├── ContextLengthError         the conversation is longer than the model can read
-    │   └── CassetteMissError          a cassette has no reply to a request
+    │   └── CassetteMissError          a cassette holds no reply to a request
     ├── ToolError [ValueError]         a tool is defined or called wrongly
     │   └── ToolTypeError [TypeError]  a value is of the wrong type
     ├── MCPServerError [RuntimeError]  an MCP server cannot be reached, or answers with an error
@@ -99,7 +99,7 @@ class ContextLengthError(ModelError):
 
 
 class CassetteMissError(ModelError):
-    """A cassette that is replayed has no reply to a request; the message shows how it differs from a recorded one."""
+    """A cassette holds no reply to a request; the message shows what differs from the nearest one that it holds."""
 
 
 class ToolError(SmolError, ValueError):

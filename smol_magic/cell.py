@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 from IPython.display import display
 
-from smol_kernel.config import RunOptions, make_model, replayed
+from smol_kernel.config import RunOptions, model_of
 from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
 from smol_kernel.events import RunStarted
 from smol_kernel.executors.values import decode
 from smol_kernel.models.base import Model
 from smol_kernel.models.demo import DemoModel, refusal
 from smol_kernel.render.transcript import Transcript
-from smol_kernel.runs.script import ScriptCell, script_cells
+from smol_kernel.runs.script import ScriptCell
 from smol_magic import namespace
 from smol_magic.account import account
 from smol_magic.endings import CellError, Stopped
 from smol_magic.files import SAVE_FILES
+from smol_magic.proving import CellProof
 from smol_magic.session import front, origin
 from smol_magic.thread import Awaiting, Blocking, CellThread
 from smol_magic.view import make_view
@@ -47,6 +48,8 @@ async def agent_cell(magics: SmolMagic, line: str, body: str) -> None:
         with thread.interruptible(cell.stop):
             failure = await thread.carry_out(cell.work, cell.stop)
             cell.end(failure)
+            if cell.proves:
+                await thread.carry_out(cell.prove, cell.stop)
             await cell.write_back()
         cell.conclude(failure)
 
@@ -63,6 +66,8 @@ def agent_cell_blocking(magics: SmolMagic, line: str, body: str) -> None:
         with thread.interruptible(cell.stop):
             failure = thread.carry_out(cell.work)
             cell.end(failure)
+            if cell.proves:
+                thread.carry_out(cell.prove)
             cell.write_one_cell()
         cell.conclude(failure)
 
@@ -87,9 +92,10 @@ class AgentCell:
         self._answer_name = namespace.answer_name(options.output, options.inputs)
         self._transcript = Transcript()
         self._stopping = False
+        self._proof = CellProof(self._transcript, options, self._inputs)
         magics.tell_unseen(self._place)
         try:
-            model = make_model(options.models or replayed(options), options.api_base, variables)
+            model = model_of(options, variables)
             _refuse_unknown_demo(model, self._task)
             tools = [*namespace.tools(variables), *self._session.mcp_tools(options.mcp)]
             self._agent = self._session.agent_for(options, model, tools, agents)
@@ -103,6 +109,9 @@ class AgentCell:
 
     def stop(self) -> None:
         """Stop the run: a button, an interrupt. Safe from any thread, more than once, and after the end."""
+        if self.proves:  # the run has ended
+            self._proof.stop()
+            return
         self._stopping = True
         self._view.stopping()
         self._agent.interrupt()
@@ -137,10 +146,21 @@ class AgentCell:
         if self._answer_name and transcript.answered and transcript.state in ("success", *AT_LIMIT):
             self._shell.user_ns[self._answer_name] = decode(transcript.answer)
 
+    @property
+    def proves(self) -> bool:
+        """Whether the run has ended with finished work that is to be proved."""
+        return self._options.prove and self._writes
+
+    def prove(self) -> None:
+        """Prove the finished work, on its own thread; the account stands there already."""
+        self._view.say("proving …")
+        self._proof.prove(self._session)
+        self._view.say("")
+
     async def write_back(self) -> None:
         """Insert the script below the cell, or offer it as one next cell where no page takes it."""
         script, place = self._script(), self._place
-        cells = notebook_cells(script, self._transcript.run, place.cell_id)
+        cells = notebook_cells(script, self._transcript.run, place.cell_id, self._proof.proof)
         # Without cells it only learns whether the page is still there to show the account.
         written = await write(cells, place, replace=bool(script))
         if written is None:
@@ -152,7 +172,8 @@ class AgentCell:
             self._session.seen(self._transcript.run)
         if written.inserted:
             cells = "1 cell" if written.inserted == 1 else f"{written.inserted} cells"
-            self._view.say(f"{cells} inserted below: read before you run")
+            said = f"{self._proof.proof.state} · " if self._proof.proof else ""
+            self._view.say(f"{said}{cells} inserted below: read before you run")
 
     def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
         """Offer the script as the one next cell that every front end knows how to take."""
@@ -175,12 +196,15 @@ class AgentCell:
         if state == "error" or (state in AT_LIMIT and not answered):
             raise CellError(self._transcript.error or "The run ended with an error.")
 
+    @property
+    def _writes(self) -> bool:
+        """Whether there is finished work, and it is wanted."""
+        # In the Agent kernel a cell of Python would be read as the next task.
+        return self._options.write and not self._in_agent_kernel and self._transcript.state == "success"
+
     def _script(self) -> list[ScriptCell]:
         """The finished work, if there is some and it is wanted."""
-        # In the Agent kernel a cell of Python would be read as the next task.
-        if not self._options.write or self._in_agent_kernel or self._transcript.state != "success":
-            return []
-        return script_cells(self._transcript)
+        return self._proof.cells() if self._writes else []
 
 
 def _refuse_unknown_demo(model: Model, task: str) -> None:

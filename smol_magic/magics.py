@@ -41,7 +41,7 @@ COMMANDS = {
         "%agent fork [RUN] [options]",
         "go on from a step of a run, as a new one; --step N, --instruction TEXT, and those of resume",
     ),
-    "export": ("%agent export FILE.ipynb [RUN]", "write a run as a notebook"),
+    "export": ("%agent export FILE [RUN]", "write a run as .ipynb, .py, .html, .md or .json"),
     "files": (
         "%agent files [save …]",
         "what the agent made in its box; save [NAME …] [--to DIR] [--overwrite] keeps it",
@@ -65,10 +65,10 @@ class SmolMagic(Magics):
 
     model = Unicode("", help="Model to use: a LiteLLM name, a variable of the notebook, or demo.").tag(config=True)
     api_base = Unicode("", help="Address of an own model server.").tag(config=True)
-    cassette = Unicode("", help="File that keeps the model's replies, to be replayed.").tag(config=True)
-    cassette_mode = Enum(
-        ["", "auto", "replay", "record"], "", help="How it is used; empty: as SMOL_CASSETTE_MODE says, else auto."
-    ).tag(config=True)
+    cassette = Unicode("", help="File in which replies of the model are kept, and played again.").tag(config=True)
+    cassette_mode = Enum(["", "auto", "replay", "record"], "", help="How; empty: as SMOL_CASSETTE_MODE says.").tag(
+        config=True
+    )
     max_steps = Int(20, min=1, help="How many steps a run may take.").tag(config=True)
     timeout = Float(300.0, min=0.0, help="The child's own time for one action, in seconds; 0 for no limit.").tag(
         config=True
@@ -80,6 +80,9 @@ class SmolMagic(Magics):
     allow_hosts = List(Unicode(), help="Hosts that the agent's code may reach, with network none.").tag(config=True)
     mounts = List(Unicode(), help="Files and folders that it sees besides this one: PATH or PATH:rw.").tag(config=True)
     limits = Dict(help='What the box may use at most, as in {"memory": "8 GB"}.').tag(config=True)
+    prove = Bool(True, help="Run the finished work again in a box, and say whether it gives the same answer.").tag(
+        config=True
+    )
     view = CaselessStrEnum(
         ["auto", "widgets", "text"], "auto", help="How a run is shown: widgets where there is a page, else text."
     ).tag(config=True)
@@ -149,6 +152,7 @@ class SmolMagic(Magics):
             allow_hosts=list(self.allow_hosts),
             mounts=list(self.mounts),
             limits=dict(self.limits),
+            prove=self.prove,
         )
 
     def read_line(self, line: str) -> RunOptions | None:
@@ -287,16 +291,15 @@ class SmolMagic(Magics):
         resumed_cell_blocking(self, ["fork", *words])
 
     def _export(self, file: str, run: str = "") -> None:
-        from smol_kernel.runs.notebook import write_notebook
+        from smol_kernel.runs.exporting import export
 
         path = Path(file).expanduser()
-        if path.suffix != ".ipynb":
-            raise CellError(f"%agent export {file}: a run is written as a notebook; let the name end in .ipynb")
         opened = notebook_path()
         if opened and path.exists() and path.resolve() == Path(opened).resolve():
             raise CellError(f"%agent export {file}: this is the notebook you are in; choose another name")
         try:
-            write_notebook(self._transcript(run), path)
+            found = self._transcript(run).run
+            export(self.session.journal.events(found, family=True), path)
         except FileExistsError:
             raise CellError(f"%agent export {file}: the file exists: choose another name, or delete it") from None
         except OSError as error:

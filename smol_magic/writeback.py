@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from smol_kernel.runs.prove import Proof
     from smol_kernel.runs.script import ScriptCell
 
 TARGET = "smol.cells"
@@ -55,13 +56,18 @@ def digest(source: str) -> str:
     return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
-def notebook_cells(script: Sequence[ScriptCell], run: str, cell_id: str | None) -> list[dict[str, Any]]:
-    """The script as cells for the page, each marked with where it came from."""
+def notebook_cells(
+    script: Sequence[ScriptCell], run: str, cell_id: str | None, proof: Proof | None = None
+) -> list[dict[str, Any]]:
+    """The script as cells for the page, each marked with where it came from, and with what was shown of them all."""
+    marks: dict[str, Any] = {"run": run, "cell": cell_id}
+    if proof is not None:
+        marks["proof"] = {"state": proof.state, "digest": proof.digest}
     return [
         {
             "cell_type": part.kind,
             "source": part.source,
-            "metadata": {"smol": {"run": run, "step": part.step, "digest": digest(part.source), "cell": cell_id}},
+            "metadata": {"smol": {**marks, "step": part.step, "digest": digest(part.source)}},
         }
         for part in script
     ]

@@ -14,6 +14,7 @@ def loaded_shell() -> Iterator[InteractiveShell]:
     shell = InteractiveShell.instance()
     shell.history_manager.enabled = False
     shell.run_line_magic("load_ext", "smol_magic")
+    shell.run_line_magic("config", "SmolMagic.prove = False")  # it takes a second child each time
     yield shell
     shell.run_line_magic("unload_ext", "smol_magic")
     shell.reset()

@@ -104,7 +104,8 @@ class NotebookKernel:
         self.manager = KernelManager()
         self.manager.start_kernel(env=env, cwd=str(folder))
         self.client = self.connect()
-        self.run("%load_ext smol_magic").must_be_ok()
+        # Nothing is proved unless a test is about that: it takes a second child each time.
+        self.run("%load_ext smol_magic\n%config SmolMagic.prove = False").must_be_ok()
 
     def connect(self) -> BlockingKernelClient:
         """One more client: another tab, or the same after a reload."""

@@ -23,7 +23,7 @@ from smol_kernel import (
     agglomerate_stream_deltas,
     tool,
 )
-from smol_kernel.errors import AgentGenerationError, ContextLengthError, ModelError
+from smol_kernel.errors import AgentGenerationError, ConfigError, ContextLengthError, ModelError
 from smol_kernel.events import ModelReplied, RunStarted
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.registry import model_from_dict
@@ -76,23 +76,28 @@ def test_calls_token_counts_and_cost_are_kept_and_the_reply_comes_in_pieces(file
     record(file, whole)
     model = CassetteModel(None, file, "replay")
     assert model.generate([user("hello")]) == whole
+    model = CassetteModel(None, file, "replay")
     pieces = list(model.generate_stream([user("hello")]))
     assert len(pieces) > 3
     assert agglomerate_stream_deltas(pieces) == whole
 
 
-def test_replies_to_the_same_request_come_in_their_order_and_the_last_again(file):
+def test_replies_to_the_same_request_come_in_their_order(file):
     record(file, "one", "two", ask=("again", "again"))
     for _ in range(2):  # each model begins at the first
         model = CassetteModel(None, file, "replay")
-        assert [model.generate([user("again")]).text for _ in range(3)] == ["one", "two", "two"]
-    assert len(json.loads(file.read_text())["entries"]) == 1
+        assert [model.generate([user("again")]).text for _ in range(2)] == ["one", "two"]
+        with pytest.raises(CassetteMissError, match="has 2 replies to this request, and it came once more"):
+            model.generate([user("again")])
+    assert len(json.loads(file.read_text())["calls"]) == 1
+    model = CassetteModel(ScriptedModel(["three"]), file)
+    assert [model.generate([user("again")]).text for _ in range(3)] == ["one", "two", "three"]
 
 
 def test_auto_asks_only_for_what_is_not_there(file):
     record(file, "first")
     model = CassetteModel(ScriptedModel(["second"]), file)
-    assert [model.generate([user(text)]).text for text in ("hello", "more", "hello")] == ["first", "second", "first"]
+    assert [model.generate([user(text)]).text for text in ("hello", "more")] == ["first", "second"]
     assert len(model.model.requests) == 1
     assert CassetteModel(None, file, "replay").generate([user("more")]).text == "second"
 
@@ -101,7 +106,10 @@ def test_record_asks_anew_and_leaves_what_it_does_not_meet(file):
     record(file, "old", "kept", ask=("hello", "other"))
     record(file, "new")
     model = CassetteModel(None, file, "replay")
-    assert [model.generate([user(text)]).text for text in ("hello", "hello", "other")] == ["new", "new", "kept"]
+    assert [model.generate([user(text)]).text for text in ("hello", "other")] == ["new", "kept"]
+    CassetteModel(ScriptedModel(["its own"], model_id="other"), file, "record").generate([user("hello")])
+    data = json.loads(file.read_text())
+    assert (data["model"], len(data["calls"])) == ("other", 1), "of another model it begins anew"
 
 
 def test_the_environment_chooses_and_replay_goes_before_all(file, monkeypatch):
@@ -112,7 +120,7 @@ def test_the_environment_chooses_and_replay_goes_before_all(file, monkeypatch):
     monkeypatch.setenv("SMOL_CASSETTE_MODE", "replay")
     assert CassetteModel(ScriptedModel([]), file, "record").generate([user("hello")]).text == "kept"
     monkeypatch.setenv("SMOL_CASSETTE_MODE", "play")
-    with pytest.raises(ModelError, match="SMOL_CASSETTE_MODE of a cassette is 'play'; there are auto, replay, record"):
+    with pytest.raises(ConfigError, match="SMOL_CASSETTE_MODE of a cassette is 'play'; there are auto, replay, record"):
         CassetteModel(ScriptedModel([]), file)
 
 
@@ -253,7 +261,7 @@ def test_over_http_no_key_reaches_the_file_and_replay_needs_neither_key_nor_lite
     assert [key for key in [*keys, port, "127.0.0.1", "X-Api-Key"] if key in text] == []
     assert json.loads(text)["model"] == "openai/double"
     assert json.loads(text)["parameters"] == {"temperature": 0, "max_tokens": 50}
-    assert len(json.loads(text)["entries"]) == 2
+    assert len(json.loads(text)["calls"]) == 2
     replay = f"""
 import os, sys
 for name in [name for name in os.environ if name.endswith(("_API_KEY", "_SECRET"))]:
@@ -303,7 +311,7 @@ def test_a_long_difference_is_shortened(file):
 
 # Files that do not serve
 
-WHOLE = {"smol_cassette": 1, "model": "m", "parameters": {}, "scripted": True, "messages": {}, "entries": []}
+WHOLE = {"cassette": 1, "model": "m", "parameters": {}, "scripted": True, "messages": {}, "calls": []}
 
 
 @pytest.mark.parametrize(
@@ -312,14 +320,14 @@ WHOLE = {"smol_cassette": 1, "model": "m", "parameters": {}, "scripted": True, "
         ("", "no whole JSON"),
         (json.dumps(WHOLE)[:-20], "no whole JSON"),
         ("[1, 2]", "cannot be read"),
-        (json.dumps({**WHOLE, "smol_cassette": 2}), "newer smol-kernel"),
-        (json.dumps({**WHOLE, "smol_cassette": "x"}), "its version is 'x'"),
+        (json.dumps({**WHOLE, "cassette": 2}), "newer smol-kernel"),
+        (json.dumps({**WHOLE, "cassette": "x"}), "its version is 'x'"),
         (
-            json.dumps({**WHOLE, "entries": [{"messages": ["gone"], "options": {}, "replies": [{}]}]}),
+            json.dumps({**WHOLE, "calls": [{"messages": ["gone"], "options": {}, "replies": [{}]}]}),
             "'gone' is missing",
         ),
-        (json.dumps({**WHOLE, "entries": [{"messages": [], "options": {}, "replies": []}]}), "an entry has no reply"),
-        (json.dumps({**WHOLE, "entries": 5}), "cannot be read"),
+        (json.dumps({**WHOLE, "calls": [{"messages": [], "options": {}, "replies": []}]}), "an entry has no reply"),
+        (json.dumps({**WHOLE, "calls": 5}), "cannot be read"),
         (json.dumps({k: v for k, v in WHOLE.items() if k != "model"}), "'model' is missing"),
         (b"\xff\xfe\x00", "cannot be read"),
     ],
@@ -328,20 +336,20 @@ WHOLE = {"smol_cassette": 1, "model": "m", "parameters": {}, "scripted": True, "
 def test_a_damaged_or_newer_file_is_refused_and_left_as_it_is(file, content, said, mode):
     before = content if isinstance(content, bytes) else content.encode()
     file.write_bytes(before)
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ConfigError, match=said):
         CassetteModel(ScriptedModel(["x"], model_id="m"), file, mode)
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("mode", ["auto", "replay", "record"])
+@pytest.mark.parametrize("mode", ["auto", "replay"])
 def test_a_cassette_of_another_model_is_refused_and_names_both(file, mode):
     record(file, "old")
     before = file.read_bytes()
     for other, named in (
-        (ScriptedModel(["new"], model_id="other"), "'scripted', and this is 'other'"),
+        (ScriptedModel(["new"], model_id="other"), "model 'scripted', and now 'other'"),
         (LiteLLMModel("openai/x", temperature=1), "'openai/x'"),
     ):
-        with pytest.raises(ModelError, match=named):
+        with pytest.raises(ConfigError, match=named):
             CassetteModel(other, file, mode)
     assert file.read_bytes() == before
 
@@ -349,7 +357,7 @@ def test_a_cassette_of_another_model_is_refused_and_names_both(file, mode):
 def test_other_parameters_are_named(file):
     with ModelServer(Text("Hi")) as http:
         CassetteModel(LiteLLMModel("openai/d", api_base=http.url, temperature=0), file).generate([user("hello")])
-    with pytest.raises(ModelError, match=r"parameters \{'temperature': 0\}, and this is \{'temperature': 1\}"):
+    with pytest.raises(ConfigError, match=r"parameters \{'temperature': 0\}, and now \{'temperature': 1\}"):
         CassetteModel(LiteLLMModel("openai/d", temperature=1), file)
 
 
@@ -366,11 +374,11 @@ def test_what_cannot_be_written_is_said_before_the_model_is_asked(file, tmp_path
     assert not model.model.requests
     assert file.read_bytes() == before
     for useless in (tmp_path, file / "below"):
-        with pytest.raises(ModelError, match="cassette"):
+        with pytest.raises((ConfigError, ModelError), match="the cassette '"):
             CassetteModel(ScriptedModel(["new"]), useless, "record")
-    with pytest.raises(ModelError, match=r"there is no cassette .*missing.json' to replay"):
+    with pytest.raises(ConfigError, match=r"there is no cassette .*missing.json' to replay"):
         CassetteModel(None, tmp_path / "missing.json", "replay")
-    with pytest.raises(ModelError, match="no model is given"):
+    with pytest.raises(ConfigError, match="no model is given"):
         CassetteModel(None, tmp_path / "missing.json", "auto")
 
 
@@ -418,9 +426,9 @@ for n in range(15):
 def test_the_file_reads_well_in_a_diff_and_keeps_its_order(file, make):
     make([], model=CassetteModel(ScriptedModel([FIRST, LAST]), file)).run("six times seven?")
     data = json.loads(file.read_text())
-    assert [len(entry["messages"]) for entry in data["entries"]] == [2, 4]
+    assert [len(entry["messages"]) for entry in data["calls"]] == [2, 4]
     assert len(data["messages"]) == 4, "a message that is in both requests stands there once"
-    assert data["entries"][0]["replies"][0]["text"] == FIRST.split("\n")
+    assert data["calls"][0]["replies"][0]["text"] == FIRST.split("\n")
     before = file.read_text().splitlines()
     make([], model=CassetteModel(ScriptedModel([FIRST, LAST.replace("I answer", "I know")]), file, "record")).run(
         "six times seven?"

@@ -149,7 +149,7 @@ def test_ctrl_c_while_the_model_thinks_stops_with_one_line():
         (["run", "x", "--model", "demo", "--in", "df"], 2, "write NAME=FILE"),
         (["show", "last"], 1, "no runs in"),
         (["show", "abc"], 1, "'abc'"),
-        (["export", "last", "--to", "run.txt"], 2, "ends in .ipynb"),
+        (["export", "last", "--to", "run.txt"], 2, "ends in .ipynb, .py, .html, .md, .json"),
         (["export", "last", "--to", "run.ipynb"], 1, "no runs in"),
     ],
 )

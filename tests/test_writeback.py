@@ -6,6 +6,7 @@ import pytest
 from notebook_kernel import Cell, NotebookKernel
 from test_cell import SCRIPTS, model
 
+from smol_kernel.runs.prove import Proof
 from smol_kernel.runs.script import ScriptCell
 from smol_magic.writeback import as_one_cell, digest, notebook_cells, untouched
 
@@ -15,6 +16,9 @@ def test_cells_carry_where_they_came_from():
     words, code = notebook_cells(script, run="r1", cell_id="c1")
     assert words["cell_type"] == "markdown" and words["source"] == "Look."
     assert code["metadata"]["smol"] == {"run": "r1", "step": 1, "digest": digest("x = 1"), "cell": "c1"}
+    proof = Proof("proved", script, digest="abc")
+    (_, code) = notebook_cells(script, run="r1", cell_id="c1", proof=proof)
+    assert code["metadata"]["smol"]["proof"] == {"state": "proved", "digest": "abc"}
 
 
 def test_only_cells_that_are_as_they_were_written_may_go():
@@ -117,3 +121,59 @@ def test_a_run_that_fails_writes_nothing(kernel):
     cell = kernel.run("%%agent --model m\nadd")
     assert cell.status == "error"
     assert not cell.reply["payload"]
+
+
+@pytest.fixture
+def proving(kernel):
+    """The kernel, with finished work being proved."""
+    kernel.run("%config SmolMagic.prove = True").must_be_ok()
+    yield kernel
+    kernel.run("%config SmolMagic.prove = False").must_be_ok()
+
+
+def written(cell: Cell, page: Page) -> list[dict]:
+    """The cells that the page is given, code and words."""
+    page.claim(page.opened()["session"])
+    cells = page.granted()["cells"]
+    page.done(len(cells))
+    cell.finish().must_be_ok()
+    return cells
+
+
+def test_what_the_answer_needs_is_written_and_said_to_be_proved(proving):
+    model(proving, "x = 20\nprint(x)", "print('looking')", "final_answer(x + 1)")
+    cell = proving.start("%%agent --model m --prove-cell -o out\nadd", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    code = [each["source"] for each in cells if each["cell_type"] == "code"]
+    assert code == ["x = 20", "answer = x + 1\nanswer", "assert answer == 21"]
+    assert cells[0]["source"].splitlines()[-1].startswith("*Proved: ")
+    marks = [each["metadata"]["smol"]["proof"] for each in cells]
+    assert marks[0]["state"] == "proved" and len(marks[0]["digest"]) == 16
+    assert marks == marks[:1] * len(cells)
+    assert "proving" in cell.traits and "proved · 5 cells inserted" in cell.traits
+    displayed = [message["msg_type"] for message in cell.messages if message["msg_type"] == "display_data"]
+    assert len(displayed) == 2  # view and account, as without a proof
+
+
+def test_what_is_not_reproduced_says_why(proving):
+    model(proving, "import time\nt = time.time()", "final_answer(t)")
+    cell = proving.start("%%agent --model m --prove-cell\nnow", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    said = cells[0]["source"].splitlines()[-1]
+    assert said.startswith("*Not reproduced: they read the clock")
+    assert {each["metadata"]["smol"]["proof"]["state"] for each in cells} == {"not reproduced"}
+    assert not [each for each in cells if "assert" in each["source"]]
+
+
+def test_a_proof_can_be_stopped_and_the_answer_stays(proving, kernel):
+    model(proving, "import os\nn = 1\nwhile os.path.exists('wait'):\n    n += 1", "final_answer(n)")
+    make_it_wait = "def wait():\n    open('wait', 'w').close()\n    return True"
+    proving.run(f"from smol_kernel import tool\n{make_it_wait}").must_be_ok()
+    proving.run("m.replies[1] = lambda messages, last=m.replies[1]: wait() and last").must_be_ok()
+    cell = proving.start("%%agent --model m -o out\ncount")
+    cell.until_shown("proving")
+    proving.interrupt()
+    cell.finish().must_be_ok()
+    (payload,) = cell.reply["payload"]
+    assert "Not proved: stopped" in payload["text"] and "n = 1" in payload["text"]
+    assert proving.value("out") == 1

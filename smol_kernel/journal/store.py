@@ -138,6 +138,25 @@ class Journal:
             db.execute("UPDATE runs SET process = ? WHERE run = ?", (this_process(), run))
         return self.find(run)
 
+    def prune(self, before: float, keep: int = 0) -> list[RunSummary]:
+        """The top-level runs that began before `before` (seconds since the epoch) and that nobody works on, without the
+        newest `keep` of all; `delete` takes them out."""
+        runs = self._summaries("parent IS NULL AND ?1 IS NULL", None, limit=-1)
+        return [run for run in runs[keep:] if run.started < before and run.state != "running"]
+
+    def delete(self, runs: Iterable[str]) -> None:
+        """Take these runs out, with those of the agents that they called, and give the space back to the system."""
+        family = "WITH RECURSIVE f(run) AS (SELECT ?1 UNION SELECT runs.run FROM runs JOIN f ON runs.parent = f.run) "
+        with self._connection() as db:
+            with transaction(db):
+                for run in runs:
+                    found = [row[0] for row in db.execute(family + "SELECT run FROM f", (run,))]
+                    for table in ("events", "runs"):
+                        db.executemany(f"DELETE FROM {table} WHERE run = ?", [(each,) for each in found])
+                in_use = "SELECT json_extract(pair.value, '$[1]') FROM events, json_each(events.blobs) AS pair"
+                db.execute(f"DELETE FROM blobs WHERE digest NOT IN ({in_use})")
+            db.execute("VACUUM")
+
     def close(self) -> None:
         """Close the file; a later call opens it again. Not while another thread uses this object."""
         with self._lock:

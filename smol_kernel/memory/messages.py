@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -190,6 +191,18 @@ def agglomerate_stream_deltas(
             _add_piece(_call_of(calls, piece), piece)
     whole = [call for _, call in calls]
     return ChatMessage(role=role, content="".join(text), tool_calls=whole or None, token_usage=usage)
+
+
+def pieces_of(message: ChatMessage) -> Iterator[ChatMessageStreamDelta]:
+    """A whole message as if it streamed in: a line or a few words at a time, then its calls, then its counts."""
+    for piece in re.findall(r"[^\n]{0,24}\S*\s*|\n", message.text):
+        if piece:
+            yield ChatMessageStreamDelta(content=piece)
+    for index, call in enumerate(message.tool_calls or []):
+        delta = ChatMessageToolCallStreamDelta(index=index, id=call.id, type=call.type, function=call.function)
+        yield ChatMessageStreamDelta(tool_calls=[delta])
+    if message.token_usage is not None:
+        yield ChatMessageStreamDelta(token_usage=message.token_usage)
 
 
 def _call_of(

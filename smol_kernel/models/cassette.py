@@ -9,8 +9,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.errors import CassetteMissError, ContextLengthError, ModelError
-from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, agglomerate_stream_deltas
+from smol_kernel.errors import CassetteMissError, ConfigError, ContextLengthError
+from smol_kernel.memory.messages import (
+    ChatMessage,
+    ChatMessageStreamDelta,
+    agglomerate_stream_deltas,
+    pieces_of,
+)
 from smol_kernel.models.base import Model, as_model, times_begun_again
 from smol_kernel.models.callables import in_pieces
 from smol_kernel.models.cassette_file import (
@@ -19,12 +24,12 @@ from smol_kernel.models.cassette_file import (
     add_reply,
     check_writable,
     read_tape,
+    refuse_another,
     reply_from_dict,
     reply_to_dict,
 )
 from smol_kernel.models.cassette_requests import difference, keep_all_secret, key_of, plain_parameters, request_of
 from smol_kernel.models.quirks import Kind, supports_stop_parameter
-from smol_kernel.models.scripted import small_pieces
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -39,12 +44,12 @@ def mode_of(mode: str | None) -> str:
     """The mode that counts: `mode`, else that of the environment, else "auto".
 
     SMOL_CASSETTE_MODE=replay goes before all others: where it is set nothing is asked and nothing recorded. Raises
-    ModelError for a mode that there is not.
+    ConfigError for a mode that there is not.
     """
     told = os.environ.get(MODE_VARIABLE) or None
     for name, value in (("mode", mode), (MODE_VARIABLE, told)):
         if value is not None and value not in MODES:
-            raise ModelError(f"{name} of a cassette is {value!r}; there are {', '.join(MODES)}")
+            raise ConfigError(f"{name} of a cassette is {value!r}; there are {', '.join(MODES)}")
     return "replay" if told == "replay" else mode or told or "auto"
 
 
@@ -55,13 +60,14 @@ class CassetteModel(Model):
 
     `mode`: "auto" gives the recorded reply to a request that is in the file, and asks the model for the others;
     "replay" never asks it, and raises CassetteMissError for a request that is not in the file (`model` may be None);
-    "record" asks for every request, and puts the new replies in the place of the old. None: SMOL_CASSETTE_MODE, else
-    "auto". With SMOL_CASSETTE_MODE=replay all cassettes replay.
+    "record" asks for every request, puts the new reply in the place of the old ones, and leaves what it does not meet;
+    a file of another model it begins anew. None: SMOL_CASSETTE_MODE, else "auto". With SMOL_CASSETTE_MODE=replay all
+    cassettes replay.
 
-    A request is its messages and options, without keys (see `cassette_requests.request_of`). The replies to one
-    request are given in the order of their recording, the last one again and again. A file belongs to one model and
-    its parameters. What a model raises is not recorded. Raises ModelError for a file that does not serve: of another
-    model, of a newer version, damaged, read-only, or missing where it is to be replayed.
+    A request is its messages and options, without keys (see `cassette_requests.request_of`). Several replies to one
+    request are given in the order of their recording. A file belongs to one model and its parameters. What a model
+    raises is not recorded. Raises ConfigError for a file that does not serve (of another model, of a newer version,
+    damaged, missing where it is to be replayed), ModelError for one that cannot be written.
     """
 
     def __init__(self, model: Any, path: str | Path, mode: str | None = None) -> None:
@@ -71,17 +77,18 @@ class CassetteModel(Model):
         self._lock = threading.Lock()
         self._seen: tuple[int, ...] | None = None
         self._tape: Tape | None = None
+        self._wrote = False
         self._given: dict[str, int] = {}
         """Key of a request → how many replies to it this model has given."""
         self._empty = self._tape_of(self.model)
         tape = self._read()
         if self.mode == "replay" and tape is None:
-            raise ModelError(f"there is no cassette {str(self.path)!r} to replay. {_how_to_record()}")
+            raise ConfigError(f"there is no cassette {str(self.path)!r} to replay. {_how_to_record()}")
         if self.model is None and (tape is None or self.mode == "record"):
-            raise ModelError(f"no model is given to record the cassette {str(self.path)!r} with; pass one")
+            raise ConfigError(f"no model is given to record the cassette {str(self.path)!r} with; pass one")
         if self.mode == "record":
             check_writable(self.path)
-        self.inner_id = (tape or self._empty).model
+        self.inner_id = tape.model if tape is not None and self.mode != "record" else self._empty.model
         super().__init__(model_id=self.inner_id + MARK)
 
     def __repr__(self) -> str:
@@ -90,7 +97,7 @@ class CassetteModel(Model):
     @property
     def scripted(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether replies of the cassette came from a script, or those of the model do."""
-        return self._empty.scripted or (self._tape is not None and self._tape.scripted)
+        return self._empty.scripted or (self.mode != "record" and self._tape is not None and self._tape.scripted)
 
     @property
     def slow_start(self) -> str | None:
@@ -157,7 +164,7 @@ class CassetteModel(Model):
         request = request_of(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
         recorded = self._recorded(request)
         if recorded is not None:
-            yield from small_pieces(recorded)
+            yield from pieces_of(recorded)
             return
         options = _options(stop_sequences, response_format, tools_to_call_from, kwargs)
         pieces: list[ChatMessageStreamDelta] = []
@@ -177,14 +184,20 @@ class CassetteModel(Model):
             return None
         key = key_of(request)
         entries = tape.entries if tape is not None else {}
-        if key in entries:
-            replies = entries[key].replies
-            with self._lock:
-                place = self._given.get(key, 0)
+        replies = entries[key].replies if key in entries else []
+        with self._lock:
+            place = self._given.get(key, 0)
+            if place < len(replies):
                 self._given[key] = place + 1
-            return reply_from_dict(replies[min(place, len(replies) - 1)])
+        if place < len(replies):
+            return reply_from_dict(replies[place])
         if self.mode == "auto" and self.model is not None:
             return None
+        if replies:
+            raise CassetteMissError(
+                f"the cassette {str(self.path)!r} has {len(replies)} replies to this request, and it came once more. "
+                f"{_how_to_record()}"
+            )
         told = difference(request, (entry.request for entry in entries.values()))
         found = (
             f"From the nearest of its {len(entries)} requests it differs in this:\n{told}" if told else "It is empty."
@@ -208,7 +221,9 @@ class CassetteModel(Model):
         with self._lock:
             anew = self.mode == "record" and key not in self._given
             self._given[key] = self._given.get(key, 0) + 1
-            self._tape = add_reply(self.path, self._empty_copy(), request, reply, anew=anew)
+            begins = self.mode == "record" and not self._wrote
+            self._tape = add_reply(self.path, self._empty_copy(), request, reply, anew=anew, begins=begins)
+            self._wrote = True
             self._seen = None
 
     def _read(self) -> Tape | None:
@@ -218,21 +233,9 @@ class CassetteModel(Model):
             if seen is None or seen != self._seen:
                 self._tape = read_tape(self.path)
                 self._seen = seen
-            if self._tape is not None and self.model is not None:
-                self._compare(self._tape)
+            if self._tape is not None and self.model is not None and self.mode != "record":
+                refuse_another(self.path, self._tape, self._empty)
             return self._tape
-
-    def _compare(self, tape: Tape) -> None:
-        for what, recorded, given in (
-            ("the model", tape.model, self._empty.model),
-            ("the parameters", tape.parameters, self._empty.parameters),
-        ):
-            if recorded != given:
-                raise ModelError(
-                    f"the cassette {str(self.path)!r} was recorded with {what} {recorded!r}, and this is {given!r}. "
-                    "Use another file for it, or move this one away and record anew. To replay it as it is, name no "
-                    "model"
-                )
 
     def _empty_copy(self) -> Tape:
         return Tape(self._empty.model, self._empty.parameters, self._empty.scripted)

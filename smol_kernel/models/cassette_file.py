@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from smol_kernel.errors import ContextLengthError, ModelError
+from smol_kernel.errors import ConfigError, ContextLengthError, ModelError
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.models.cassette_requests import key_of, without_secrets
 
 SCHEMA_VERSION = 1
-"""The value of `smol_cassette` in the file; raised by one whenever its meaning changes."""
+"""The value of `cassette` in the file; raised by one whenever its meaning changes."""
 TOO_LONG: dict[str, Any] = {"refused": "the conversation was longer than the model can read"}
 """Stands in the place of a reply: agents shorten the conversation then, and go on."""
 
@@ -46,7 +46,7 @@ class Tape:
 
 
 def read_tape(path: Path) -> Tape | None:
-    """What the file holds; None if there is none. Raises ModelError for one that cannot be read, naming what to do."""
+    """What the file holds; None if there is none. Raises ConfigError for one that cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -55,15 +55,17 @@ def read_tape(path: Path) -> Tape | None:
         raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from None
     try:
         data = json.loads(text)
-        version = data["smol_cassette"]
+        version = data["cassette"]
         if type(version) is int and version > SCHEMA_VERSION:
-            raise ModelError(
+            raise ConfigError(
                 f"the cassette {str(path)!r} has version {version}, written by a newer smol-kernel (this one knows "
                 f"{SCHEMA_VERSION}): upgrade smol-kernel, or record into another file"
             )
         if version != SCHEMA_VERSION:
             raise ValueError(f"its version is {version!r}")
         return _decoded(data)
+    except ConfigError:
+        raise
     except json.JSONDecodeError as error:
         raise _unreadable(path, f"it is no whole JSON: {error.msg} in line {error.lineno}") from None
     except KeyError as error:
@@ -72,15 +74,21 @@ def read_tape(path: Path) -> Tape | None:
         raise _unreadable(path, str(error)) from None
 
 
-def add_reply(path: Path, empty: Tape, request: dict[str, Any], reply: dict[str, Any], *, anew: bool) -> Tape:
+def add_reply(
+    path: Path, empty: Tape, request: dict[str, Any], reply: dict[str, Any], *, anew: bool, begins: bool
+) -> Tape:
     """Add a reply to what the file holds at this moment, and return that; `empty` is a tape without entries.
 
-    `anew`: it takes the place of the earlier replies to that request. Raises ModelError; the file is as it was then.
+    `anew`: it takes the place of the earlier replies to that request. `begins`: a file of another model is begun anew.
+    Raises ModelError, and ConfigError for a file of another model or a damaged one; the file is as it was then.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path.parent):
             tape = read_tape(path) or empty
+            if begins and (tape.model, tape.parameters) != (empty.model, empty.parameters):
+                tape = empty
+            refuse_another(path, tape, empty)
             tape.scripted = tape.scripted or empty.scripted
             entry = tape.entries.setdefault(key_of(request), Entry(request))
             entry.replies = [reply] if anew else [*entry.replies, reply]
@@ -88,6 +96,19 @@ def add_reply(path: Path, empty: Tape, request: dict[str, Any], reply: dict[str,
             return tape
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from None
+
+
+def refuse_another(path: Path, tape: Tape, given: Tape) -> None:
+    """Raise ConfigError, which names both, if the tape is of another model or other parameters than `given`."""
+    for what, recorded, now in (
+        ("model", tape.model, given.model),
+        ("the parameters", tape.parameters, given.parameters),
+    ):
+        if recorded != now:
+            raise ConfigError(
+                f"the cassette {str(path)!r} was recorded with {what} {recorded!r}, and now {now!r}: use another file, "
+                "or record this one anew (mode record); to replay it as it is, name no model"
+            )
 
 
 def check_writable(path: Path) -> None:
@@ -134,12 +155,12 @@ def _encoded(tape: Tape) -> str:
             messages[names[-1]] = {**message, "content": parts}
         entries.append({"messages": names, "options": entry.request["options"], "replies": entry.replies})
     data = {
-        "smol_cassette": SCHEMA_VERSION,
+        "cassette": SCHEMA_VERSION,
         "model": tape.model,
         "parameters": tape.parameters,
         "scripted": tape.scripted,
         "messages": messages,
-        "entries": entries,
+        "calls": entries,
     }
     return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
 
@@ -150,7 +171,7 @@ def _decoded(data: dict[str, Any]) -> Tape:
         parts = [{**part, "text": _joined(part["text"])} if "text" in part else part for part in message["content"]]
         messages[name] = {**message, "content": parts, "role": MessageRole(message["role"]).value}
     tape = Tape(str(data["model"]), dict(data["parameters"]), data["scripted"] is not False)
-    for each in data["entries"]:
+    for each in data["calls"]:
         if not each["replies"]:
             raise ValueError("an entry has no reply")
         request = {"options": dict(each["options"]), "messages": [messages[name] for name in each["messages"]]}
@@ -202,8 +223,8 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-def _unreadable(path: Path, why: str) -> ModelError:
-    return ModelError(
+def _unreadable(path: Path, why: str) -> ConfigError:
+    return ConfigError(
         f"the cassette {str(path)!r} cannot be read ({why}). It was left as it is: restore it, or move it away and "
         "record anew"
     )

@@ -10,7 +10,9 @@ import uuid
 from typing import Any, TypeVar
 
 from smol_kernel.errors import ToolError
-from smol_kernel.memory.messages import ChatMessageToolCall, ChatMessageToolCallFunction
+from smol_kernel.events import ModelReplied
+from smol_kernel.memory.messages import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole
+from smol_kernel.memory.usage import TokenUsage
 
 Text = TypeVar("Text", str, None)
 
@@ -131,3 +133,17 @@ def _calls_of(found: Any, name_key: str, arguments_key: str) -> list[ChatMessage
 
 def _near(error: json.JSONDecodeError) -> str:
     return repr(error.doc[max(0, error.pos - 20) : error.pos + 20])
+
+
+def reply_of(event: ModelReplied) -> ChatMessage:
+    """The reply that the event tells of."""
+    calls = [
+        ChatMessageToolCall(
+            ChatMessageToolCallFunction(call["function"]["name"], call["function"]["arguments"]), id=call["id"]
+        )
+        for call in event.tool_calls
+    ]
+    usage = None
+    if event.input_tokens is not None:
+        usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
+    return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage)

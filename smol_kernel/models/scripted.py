@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smol_kernel.errors import ContextLengthError, ModelError
-from smol_kernel.events import Compacted, ModelReplied, RunStarted, settled
-from smol_kernel.memory.messages import (
-    ChatMessage,
-    ChatMessageStreamDelta,
-    ChatMessageToolCall,
-    ChatMessageToolCallStreamDelta,
-    MessageRole,
-)
-from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.events import Compacted, ModelReplied, settled
+from smol_kernel.journal import Journal, open_journal
+from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole, pieces_of
 from smol_kernel.models.base import Model
 from smol_kernel.models.quirks import Kind
-
-if TYPE_CHECKING:
-    from smol_kernel.journal import Journal
+from smol_kernel.models.replies import reply_of
 
 Reply = str | ChatMessage | BaseException | Callable[[list[ChatMessage]], str | ChatMessage]
 """Text, a message, an exception to raise, or a function of the messages that returns text or a message."""
@@ -48,30 +39,26 @@ class ScriptedModel(Model):
         self._lock = threading.Lock()
 
     @classmethod
-    def from_run(cls, run_id: str, journal: Journal | str | Path | None = None) -> ScriptedModel:
-        """The replies of a recorded run as a script: plans, actions and answers in their order, with calls and counts.
+    def from_run(cls, run_id: str = "last", journal: Journal | str | Path | None = None) -> ScriptedModel:
+        """The replies that the model of a recorded run gave, as a script: plans, actions and a last answer, in order.
 
-        `run_id` is the beginning of its id, or "last"; `journal` is where it is recorded (None: the default journal).
-        Those of agents that it called are not among them: each of these has a run, and so a script, of its own. Where
-        the model had refused to read the whole conversation, so does the script (ContextLengthError). Raises
-        RunNotFoundError, JournalError, and ModelError for a run in which the model never spoke.
+        `run_id` is the run's id or the beginning of it, `journal` where it is recorded (None: the default one). Replies
+        to agents that it called are not among them: each has a run of its own. Where the model had refused to read the
+        whole conversation, so does the script (ContextLengthError). Raises RunNotFoundError, and ModelError for a run
+        in which the model never spoke.
         """
-        from smol_kernel.journal import open_journal
-
-        opened: Any = open_journal(journal)
-        events = settled(opened.events(opened.find(run_id).run))
-        replies: list[Reply] = []
-        model_id = "scripted"
-        for event in events:
-            if isinstance(event, RunStarted):
-                model_id = event.model
-            elif isinstance(event, ModelReplied):
-                replies.append(reply_of(event))
-            elif isinstance(event, Compacted):
-                replies.append(ContextLengthError("recorded: the conversation was longer than the model could read"))
-        if not replies:
-            raise ModelError(f"in run {run_id!r} the model gave no reply: there is nothing to make a script of")
-        return ScriptedModel(replies, model_id)
+        book = open_journal(journal)
+        if book is None:
+            raise ModelError("journal is False: give the journal that the run is in")
+        summary = book.find(run_id)
+        events = settled(book.events(summary.run))
+        too_long = ContextLengthError("recorded: the conversation was longer than the model could read")
+        spoken = [event for event in events if isinstance(event, ModelReplied | Compacted)]
+        if not spoken:
+            raise ModelError(f"in run {summary.run} the model gave no reply: there is nothing to make a script of")
+        return ScriptedModel(
+            [reply_of(event) if isinstance(event, ModelReplied) else too_long for event in spoken], summary.model
+        )
 
     def takes(self, kind: Kind) -> bool:
         """True: a script reads nothing, so nothing is kept from it."""
@@ -88,7 +75,7 @@ class ScriptedModel(Model):
         self, messages: list[ChatMessage], *args: Any, **kwargs: Any
     ) -> Iterator[ChatMessageStreamDelta]:
         """The next reply, piece by piece: a line or a few words each."""
-        yield from small_pieces(self.generate(messages, *args, **kwargs))
+        yield from pieces_of(self.generate(messages, *args, **kwargs))
 
     def reply(self, number: int, messages: list[ChatMessage]) -> Reply:
         """The reply to request `number`, counted from 1. Raises ModelError where the script has none."""
@@ -107,24 +94,3 @@ class ScriptedModel(Model):
         if isinstance(reply, str):
             return ChatMessage(role=MessageRole.ASSISTANT, content=reply)
         return reply
-
-
-def small_pieces(message: ChatMessage) -> Iterator[ChatMessageStreamDelta]:
-    """A whole reply as if it streamed in: a line or a few words each, then its calls and its token counts."""
-    for piece in re.findall(r"[^\n]{0,24}\S*\s*|\n", message.text):
-        if piece:
-            yield ChatMessageStreamDelta(content=piece)
-    for index, call in enumerate(message.tool_calls or []):
-        delta = ChatMessageToolCallStreamDelta(index=index, id=call.id, type=call.type, function=call.function)
-        yield ChatMessageStreamDelta(tool_calls=[delta])
-    if message.token_usage is not None:
-        yield ChatMessageStreamDelta(token_usage=message.token_usage)
-
-
-def reply_of(event: ModelReplied) -> ChatMessage:
-    """The reply that the event tells of."""
-    calls = [ChatMessageToolCall.read(call) for call in event.tool_calls]
-    usage = None
-    if event.input_tokens is not None:
-        usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
-    return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage)

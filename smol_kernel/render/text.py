@@ -83,7 +83,7 @@ def note_text(note: Note) -> str:
     if isinstance(note, HandedOff):
         return one_line(f"handed over to {note.agent}" + (f": {note.reason}" if note.reason else ""), 400)
     if isinstance(note, RunResumed):
-        return one_line(" ".join(["taken up again here", *note.differences]), 400)
+        return one_line(": ".join(filter(None, ["taken up again here", " ".join(note.differences)])), 400)
     if isinstance(note, Instructed):
         return one_line(f"instruction: {note.text}", 400)
     return one_line(f"a callback changed what the model reads of an earlier step: {', '.join(note.changes)}", 400)

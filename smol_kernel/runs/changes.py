@@ -15,11 +15,11 @@ from smol_kernel.runs.source import Source
 _CHANGING = """__delitem__ __iadd__ __setitem__ add append appendleft clear difference_update discard extend fill insert
 intersection_update itemset partition pop popitem popleft put remove resize reverse rotate setdefault setflags sort
 symmetric_difference_update update"""
-_METHODS = frozenset(_CHANGING.split())
+CHANGING_METHODS = frozenset(_CHANGING.split())
 """Methods that change what they are called on."""
 _CHANGING_FIRST = """copyto delattr fill_diagonal heapify heappop heappush heappushpop heapreplace iadd iand iconcat
 imul insort ior isub ixor next place put putmask setattr setitem shuffle"""
-_FUNCTIONS = frozenset(_CHANGING_FIRST.split())
+CHANGING_FIRST = frozenset(_CHANGING_FIRST.split())
 """Functions that change their first argument."""
 _VIEWING = "diagonal get items pop popitem ravel reshape setdefault squeeze swapaxes transpose values view"
 _VIEWS = frozenset(_VIEWING.split())
@@ -154,7 +154,7 @@ class Changes(Names):
             copied.pop(target.id, None)
             if called(node.value) in (*_SHALLOW, "deepcopy") and id(node) in self._certain:
                 copied[target.id] = not list(self._shared(node.value))
-        if isinstance(node.value, ast.Attribute) and node.value.attr in _METHODS:
+        if isinstance(node.value, ast.Attribute) and node.value.attr in CHANGING_METHODS:
             self._change(node.value.value)  # `f = a.append`: whoever calls it changes a
 
     def visit_AnnAssign(self, node: ast.AnnAssign | ast.NamedExpr) -> None:
@@ -216,9 +216,9 @@ class Changes(Names):
         options = {keyword.arg: keyword.value for keyword in node.keywords}
         inplace = options.get("inplace")
         in_place = inplace is not None and not (isinstance(inplace, ast.Constant) and not inplace.value)
-        if isinstance(node.func, ast.Attribute) and (name in _METHODS or in_place):
+        if isinstance(node.func, ast.Attribute) and (name in CHANGING_METHODS or in_place):
             self._change(node.func.value)
-        if name in _FUNCTIONS and node.args:
+        if name in CHANGING_FIRST and node.args:
             self._change(node.args[0])
         if "out" in options:
             self._change(options["out"])

@@ -6,13 +6,8 @@ Called by `%agent export`, `smol export` and `smol demo`. The format is nbformat
 
 from __future__ import annotations
 
-import errno
-import os
 import platform
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +30,7 @@ from smol_kernel.render.text import call_text, error_text, output_text
 from smol_kernel.render.transcript import STATES, Transcript
 from smol_kernel.runs.answer import defined
 from smol_kernel.runs.script import Part, part_of, read_names, settle_end
+from smol_kernel.runs.whole_file import write_whole
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -71,25 +67,7 @@ def write_notebook(transcript: Transcript, path: str | Path, *, overwrite: bool 
     """
     from nbformat import writes
 
-    target = Path(path).expanduser().resolve()
-    text = writes(to_notebook(transcript)) + "\n"
-    if not overwrite:  # taken at once, so that nobody else's file of that name can be lost
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    elif target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        if target.exists():
-            shutil.copymode(target, beside)
-        os.replace(beside, target)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-            if not overwrite:
-                target.unlink()
-        raise
-    return target
+    return write_whole(writes(to_notebook(transcript)) + "\n", path, overwrite=overwrite)
 
 
 def _opening(transcript: Transcript) -> str:

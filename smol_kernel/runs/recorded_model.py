@@ -8,12 +8,8 @@ from typing import Any
 
 from smol_kernel.errors import ContextLengthError
 from smol_kernel.events import Compacted, Event, ModelReplied
-from smol_kernel.memory.messages import (
-    ChatMessage,
-    ChatMessageStreamDelta,
-    ChatMessageToolCallStreamDelta,
-)
-from smol_kernel.models.scripted import reply_of
+from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, pieces_of
+from smol_kernel.models.replies import reply_of
 
 
 class RecordedModel:
@@ -41,19 +37,13 @@ class RecordedModel:
         return self._next() if self._recorded else self._asked(messages, options)
 
     def generate_stream(self, messages: list[ChatMessage], **options: Any) -> Iterator[ChatMessageStreamDelta]:
-        """The same in pieces; a recorded reply is one."""
+        """The same in pieces."""
         if not self._recorded:
             self._gate()
             if hasattr(self._live, "generate_stream"):
                 yield from self._live.generate_stream(messages, **options)
                 return
-        message = self.generate(messages, **options)
-        yield ChatMessageStreamDelta(content=message.text)
-        for index, call in enumerate(message.tool_calls or []):
-            delta = ChatMessageToolCallStreamDelta(index=index, id=call.id, type=call.type, function=call.function)
-            yield ChatMessageStreamDelta(tool_calls=[delta])
-        if message.token_usage is not None:
-            yield ChatMessageStreamDelta(token_usage=message.token_usage)
+        yield from pieces_of(self.generate(messages, **options))
 
     def _asked(self, messages: list[ChatMessage], options: dict[str, Any]) -> ChatMessage:
         self._gate()

@@ -18,6 +18,7 @@ from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer
 from smol_kernel.runs.changes import Changes
 from smol_kernel.runs.halfway import halfway_statements
 from smol_kernel.runs.names import Names
+from smol_kernel.runs.slice import removals, sliced
 from smol_kernel.runs.source import Edit, Source
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -28,6 +29,8 @@ HALFWAY = (
 CHANGED = "These cells change {}, which cannot be given another name here: make it anew before you run them again."
 _SHOWING = frozenset({"print", "display", "show"})
 """Functions whose calls stand in a cell for what they show, not for their value."""
+_QUIET = frozenset(["append", "clear", "extend", "insert", "remove", "reverse", "shuffle", "sort", "update"])
+"""Functions that give None."""
 _COPY_METHOD = ("DataFrame", "Series", "ndarray")
 _UNCHANGEABLE = ("bool", "bytes", "complex", "date", "datetime", "float", "int", "NoneType", "str")
 
@@ -54,6 +57,8 @@ class Part:
     appended: str = ""
     wrapped: str | None = None
     """Name of the answer, if the last statement has to be ended by it."""
+    answers: bool = False
+    """Whether the last kept statement gave the answer."""
 
     def text(self) -> str:
         """The cell's code."""
@@ -66,13 +71,29 @@ class Part:
         return "\n".join(filter(None, [before, ended_by_answer(last.strip("\n"), self.wrapped)]))
 
 
-def script_cells(transcript: Transcript) -> list[ScriptCell]:
+def script_cells(transcript: Transcript, *, slice: bool = False) -> list[ScriptCell]:
     """The finished work: of each step that completed something its thought and its code.
+
+    With `slice` only what the answer needs, as far as that can be told; see `runs.slice`.
 
     `final_answer(x)` becomes a last expression; `expr;` and values whose repr holds an address become `_ = expr`; an
     input that the script binds anew or changes gets another name, so that the user's stays as it is.
     """
-    parts = [part for step in transcript.steps if (part := part_of(step)) is not None]
+    parts = _parts(transcript)
+    return _cells((slice and _needed(parts, transcript)) or parts, transcript, slice)
+
+
+def sliced_cells(transcript: Transcript) -> list[ScriptCell] | None:
+    """The cells with only what the answer needs; None where that cannot be told."""
+    needed = _needed(_parts(transcript), transcript)
+    return None if needed is None else _cells(needed, transcript, True)
+
+
+def _parts(transcript: Transcript) -> list[Part]:
+    return [part for step in transcript.steps if (part := part_of(step)) is not None]
+
+
+def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[ScriptCell]:
     names = read_names(parts, transcript.inputs)
     for part in parts:
         settle_end(part, names, addresses=True)
@@ -93,7 +114,7 @@ def script_cells(transcript: Transcript) -> list[ScriptCell]:
         words = [safe_markdown(step.thought).strip() or f"Step {number}"]
         words += remarks if number in code_of and not any(cell.kind == "code" for cell in cells) else []
         words += [HALFWAY.format(halfway[number])] if number in halfway else []
-        if number in halfway or number in code_of:
+        if (number in halfway and not slice) or number in code_of:
             cells.append(ScriptCell("markdown", "\n\n".join(words), number))
         if number in code_of:
             cells.append(ScriptCell("code", code_of[number], number))
@@ -111,7 +132,24 @@ def part_of(step: StepRecord) -> Part | None:
     kept = source.body if whole else source.body[: step.completed]
     if not kept:
         return None
-    return Part(step, source, kept, len(step.code) if kept is source.body else source.end_of(kept[-1]))
+    end = len(step.code) if kept is source.body else source.end_of(kept[-1])
+    return Part(step, source, kept, end, answers=step.final)
+
+
+def _needed(parts: list[Part], transcript: Transcript) -> list[Part] | None:
+    """The parts with what the answer needs of them; None where that cannot be told."""
+    found = sliced(parts, transcript.inputs, transcript.tools)
+    if found is None:
+        return None
+    needed: list[Part] = []
+    for part, kept in zip(parts, found, strict=True):
+        if not kept:
+            continue
+        before = part.kept[: part.kept.index(kept[-1]) + 1]
+        end = part.end if kept[-1] is part.kept[-1] else part.source.end_of(kept[-1])
+        edits = removals(part.source, kept, before)
+        needed.append(Part(part.step, part.source, kept, end, edits, answers=part.answers and end == part.end))
+    return needed
 
 
 def read_names(parts: Iterable[Part], inputs: Mapping[str, str] | None = None) -> Changes:
@@ -140,7 +178,7 @@ def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
     if not part.kept:
         return
     last, source, step = part.kept[-1], part.source, part.step
-    if step.final:
+    if part.answers:
         _give_answer(part, last, names)
     if not isinstance(last, ast.Expr) or last.lineno in source.magics or part.wrapped or part.appended:
         return
@@ -150,9 +188,9 @@ def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
         part.edits.append(Edit(end, semicolon.end(), ""))
     shown = (step.value_text, *(output.text for output in step.outputs if output.channel == "result"))
     hidden = addresses and any(map(_ADDRESS.search, shown))
-    if len(part.kept) < len(source.body or ()) and not step.final:
+    if last is not (source.body or [last])[-1] and not part.answers:
         hidden = addresses and not _shows(last.value)  # it was no last expression before, and its value is not known
-    if hidden or (semicolon and not step.final):
+    if hidden or (semicolon and not part.answers):
         part.edits.append(Edit(start, start, "_ = "))
 
 
@@ -174,7 +212,7 @@ def _shows(value: ast.expr) -> bool:
         value = value.value
     function = value.func if isinstance(value, ast.Call) else None
     called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    return called in _SHOWING or isinstance(value, ast.Constant)
+    return called in _SHOWING | _QUIET or isinstance(value, ast.Constant)
 
 
 def _spare_inputs(parts: list[Part], names: Changes, inputs: dict[str, str]) -> list[str]:

@@ -49,6 +49,11 @@ class Source:
                 lines[number] = found[1] + "0" + "#" * (len(found[2]) - 1) + line[len(content) :]
         return _parse("".join(lines))
 
+    @property
+    def lines(self) -> int:
+        """How many lines there are."""
+        return len(self._lines)
+
     def line(self, number: int) -> str:
         """The line, counted from 1."""
         return self._lines[number - 1]

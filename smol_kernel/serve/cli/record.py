@@ -1,8 +1,10 @@
-"""`smol runs`, `smol show RUN` and `smol export RUN --to FILE`: what the journal holds."""
+"""`smol runs`, `smol show RUN`, `smol export RUN --to FILE` and `smol import FILE`: what the journal holds."""
 
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal, RunSummary
 from smol_kernel.render.plain import counted, one_line
 from smol_kernel.render.transcript import Transcript, model_label
+from smol_kernel.runs.exporting import FORMS, export
 
 _ID_LENGTH, _TASK_LENGTH = 12, 60  # characters shown in the list
 
@@ -20,27 +23,75 @@ def add_commands(commands: Any) -> None:
     runs = commands.add_parser("runs", help="list recorded runs, the newest first")
     runs.add_argument("search", nargs="?", metavar="TEXT", help="only those whose id, task or answer contains TEXT")
     runs.add_argument("-n", "--limit", type=int, default=20, metavar="N", help="at most N of them (default: 20)")
+    runs.add_argument("--prune", action="store_true", help="take old runs out of the journal; see --older-than, --keep")
+    runs.add_argument(
+        "--older-than", default="30d", metavar="AGE", help="of runs to prune: 12h, 30d, 8w (default: 30d)"
+    )
+    runs.add_argument("--keep", type=int, default=0, metavar="N", help="never prune the newest N runs")
+    runs.add_argument("--delete", metavar="RUN", help="take this run out of the journal")
+    runs.add_argument("--dry-run", action="store_true", help="only list what would be taken out")
+    runs.add_argument("--yes", action="store_true", help="do not ask before")
     runs.set_defaults(command=list_runs)
 
     show = commands.add_parser("show", help="show a recorded run")
     show.set_defaults(command=show_run)
-    export = commands.add_parser("export", help="write a recorded run as a notebook")
-    export.add_argument("--to", required=True, type=Path, metavar="FILE.ipynb", help="the notebook to write")
-    export.add_argument("--force", action="store_true", help="replace the file if it exists")
-    export.set_defaults(command=export_run)
-    for parser in (show, export):
+    parser = commands.add_parser("export", help="write a recorded run as a notebook, a page, or in another form")
+    parser.add_argument(
+        "--to", required=True, type=Path, metavar="FILE", help=f"the file to write; it ends in {', '.join(FORMS)}"
+    )
+    parser.add_argument("--script", action="store_true", help="the finished work only (.ipynb, .py)")
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+    parser.set_defaults(command=export_run)
+    exporting = parser
+    give_back = commands.add_parser("import", help="put an exported run (.ipynb, .json) into the journal")
+    give_back.add_argument("file", type=Path, metavar="FILE", help="what `smol export` wrote")
+    give_back.set_defaults(command=import_file)
+    for parser in (show, exporting):
         parser.add_argument("run", metavar="RUN", help="the run's id or the beginning of it; last: the newest run")
 
 
 def list_runs(arguments: argparse.Namespace) -> int:
     """Carry out `smol runs`."""
     journal = Journal()
+    if arguments.prune or arguments.delete:
+        return _take_out(journal, arguments)
     found = journal.runs(limit=max(arguments.limit, 1), search=arguments.search)
     if not found:
         about = f" about {arguments.search!r}" if arguments.search else ""
         print(f"No runs{about} in {journal.path} yet.")
     for run in found:
         print(_line(run))
+    return 0
+
+
+def _take_out(journal: Journal, arguments: argparse.Namespace) -> int:
+    """Delete runs, if the person wants it."""
+    if arguments.delete:
+        chosen = [journal.find(arguments.delete)]
+        if chosen[0].state == "running":
+            raise ConfigError(f"--delete {arguments.delete}: the run is at work; stop it first")
+    else:
+        age = re.fullmatch(r"(\d+)([hdw])", arguments.older_than)
+        if age is None or arguments.keep < 0:
+            raise ConfigError(
+                f"--older-than {arguments.older_than}: write it as 12h, 30d or 8w; --keep takes 0 or more"
+            )
+        seconds = int(age[1]) * {"h": 3_600, "d": 86_400, "w": 604_800}[age[2]]
+        chosen = journal.prune(time.time() - seconds, arguments.keep)
+    for run in chosen:
+        print(_line(run))
+    what = counted(len(chosen), "run")
+    if not chosen or arguments.dry_run:
+        print(f"{what} would be taken out." if chosen else "There are none to take out.")
+        return 0
+    if not arguments.yes:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise ConfigError(f"{what} would be taken out of {journal.path}: --yes does it")
+        if input(f"Take {what} out of {journal.path}? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("Nothing was taken out.")
+            return 1
+    journal.delete(run.run for run in chosen)
+    print(f"{what} taken out of {journal.path}.")
     return 0
 
 
@@ -55,19 +106,25 @@ def show_run(arguments: argparse.Namespace) -> int:
 
 def export_run(arguments: argparse.Namespace) -> int:
     """Carry out `smol export`."""
-    from smol_kernel.runs.notebook import write_notebook
-
     target: Path = arguments.to
-    if target.suffix != ".ipynb":
-        raise ConfigError(f"--to {target}: give a file that ends in .ipynb")
-    transcript = _transcript(arguments.run)
+    journal = Journal()
+    events = journal.events(journal.find(arguments.run).run, family=True)
     try:
-        write_notebook(transcript, target, overwrite=arguments.force)
+        export(events, target, script=arguments.script, overwrite=arguments.force)
     except FileExistsError:
         raise ConfigError(f"--to {target}: the file exists; --force replaces it") from None
     except OSError as error:
         raise ConfigError(f"--to {target}: {error.strerror}") from None
     print(f"Written: {target}")
+    return 0
+
+
+def import_file(arguments: argparse.Namespace) -> int:
+    """Carry out `smol import`."""
+    from smol_kernel.runs.importing import import_run
+
+    done = import_run(arguments.file, Journal())
+    print("\n".join([*done.remarks, f"Imported: run {done.run}. smol show {done.run}"]))
     return 0
 
 

@@ -13,16 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.code_agent import CodeAgent
-from smol_kernel.config import (
-    TAKEN_NAMES,
-    add_options,
-    connect,
-    make_agent,
-    make_model,
-    read_image,
-    read_options,
-    replayed,
-)
+from smol_kernel.config import TAKEN_NAMES, add_options, connect, make_agent, model_of, read_image, read_options
 from smol_kernel.errors import BoxUnavailableError, ConfigError, MissingDependencyError, ModelError, SmolError
 from smol_kernel.models.cassette import MARK
 from smol_kernel.models.demo import DEMO_TASKS, demo_data, refusal
@@ -81,10 +72,10 @@ def command(arguments: argparse.Namespace) -> int:
         check_writable(Path(options.output))
     if arguments.save_files and Path(arguments.save_files).exists() and not Path(arguments.save_files).is_dir():
         raise ConfigError(f"--save-files {arguments.save_files}: it is a file; name a folder")
-    model = make_model(options.models or replayed(options), options.api_base)
+    model = model_of(options)
     inputs = read_inputs(options.inputs)
     images = [read_image(Path(file).expanduser(), f"--image {file}") for file in options.images]
-    if model.model_id in ("demo", "demo" + MARK):
+    if model.model_id in ("demo", f"demo{MARK}"):
         inputs = {**demo_inputs(task), **inputs}
     with ExitStack() as held:
         tools: list[Tool] = []

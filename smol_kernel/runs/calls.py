@@ -1,0 +1,335 @@
+"""What a call touches, and what its value shares with others. `flow` is built on it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from smol_kernel.runs import known
+from smol_kernel.runs.changes import CHANGING_METHODS
+from smol_kernel.runs.expressions import NOTHING, Expressions
+from smol_kernel.runs.names import called
+from smol_kernel.runs.tokens import Facts, Token, Value, closure, items, kept
+
+_OPENING_WORDS = """ZipFile TarFile ExcelWriter connect NamedTemporaryFile TemporaryDirectory TemporaryFile
+mkstemp mkdtemp memmap FileHandler HDFStore"""
+_OPENING = frozenset(_OPENING_WORDS.split())
+_NOT_GONE_THROUGH_WORDS = """print display type id isinstance issubclass repr str len hasattr getattr callable
+hash bool format iter map filter zip enumerate chain islice tee starmap takewhile dropwhile zip_longest pairwise
+cycle open partial"""
+_NOT_GONE_THROUGH = frozenset(_NOT_GONE_THROUGH_WORDS.split())
+
+
+class Given:
+    """The arguments of a call, evaluated."""
+
+    def __init__(self, flow: Expressions, node: ast.Call) -> None:
+        self.node = node
+        self.positional = [(argument, flow.value(argument)) for argument in node.args]
+        self.named = [(keyword.arg, flow.value(keyword.value)) for keyword in node.keywords]
+        self.every: Value = frozenset(
+            token for value in [v for _, v in self.positional] + [v for _, v in self.named] for token in value
+        )
+
+    def option(self, name: str) -> ast.expr | None:
+        """What is given under a name."""
+        return next((keyword.value for keyword in self.node.keywords if keyword.arg == name), None)
+
+    def of(self, facts: Facts, *, bound: Value | None) -> dict[str, Value]:
+        """Parameter → value; `bound` is what stands before the dot."""
+        names = list(facts.positional)
+        found: dict[str, Value] = {}
+        if bound is not None and names:
+            found[names.pop(0)] = bound
+        starred = any(isinstance(argument, ast.Starred) for argument, _ in self.positional)
+        for place, (_, value) in enumerate(self.positional):
+            for name in [*names, *facts.rest] if starred else names[place : place + 1] or facts.rest:
+                found[name] = found.get(name, NOTHING) | value
+        for name, value in self.named:
+            for each in facts.positional if name in facts.positional else (*facts.positional, *facts.rest):
+                if each == name or name not in facts.positional:
+                    found[each] = found.get(each, NOTHING) | value
+        return found
+
+
+class Calls(Expressions):
+    """Evaluates calls."""
+
+    def __init__(self, tools: Iterable[str], bound: Iterable[str]) -> None:
+        super().__init__(tools, bound)
+        self.alone = False
+        """Whether the call stands alone as a statement: made for what it does."""
+
+    def call(self, node: ast.Call) -> Value:
+        """What a call gives."""
+        alone, self.alone = self.alone, False
+        name = called(node)
+        package, words = self.root(node.func)
+        receiver: Value = NOTHING
+        function: Value = NOTHING
+        if isinstance(node.func, ast.Attribute):
+            receiver = self.value(node.func.value)
+            if name == "aio" and isinstance(node.func.value, ast.Name):
+                name, package, words = node.func.value.id, "", [node.func.value.id]
+        else:
+            function = self.value(node.func)
+            if package:
+                name = words[-1] if words else name
+        given = Given(self, node)
+        bare = isinstance(node.func, ast.Name)
+        if name in self.tools and (bare or words == [name]) and not function:
+            self.called(name)
+            return frozenset([Token(opaque=True)])
+        self._call_back(given, receiver)
+        single = next(iter(function)) if len(function) == 1 else None
+        if single is not None and single.facts is not None:
+            return self._own(single, given)
+        if package:
+            return self._of_module(package, words or [name], given, alone)
+        if isinstance(node.func, ast.Attribute):
+            return self._method(name, words, receiver, given, alone)
+        if function or not bare:
+            self.touch(closure(function | given.every))
+            return frozenset([Token(once=True, holds=set(function | given.every))])
+        if name == "final_answer":
+            return NOTHING
+        return self._builtin(name, given, alone)
+
+    def _call_back(self, given: Given, receiver: Value) -> None:
+        """Functions given to a call may be called with what else is given."""
+        others = given.every | receiver
+        if any(token.facts is not None and token.facts.changed for token in given.every):
+            self.touch(closure(others))
+        for token in given.every:
+            if token.facts is not None and token.facts.generates:
+                self.go_through(others)
+
+    # functions and classes of the script's own
+
+    def _own(self, token: Token, given: Given) -> Value:
+        facts = token.facts
+        assert facts is not None
+        self.run(token)
+        if facts.stateful:
+            self.touch([token])
+            self.depend(token.touched)
+        bound = NOTHING if facts.is_class else None
+        values = given.of(facts, bound=bound)
+        if not facts.known:
+            for frame in self.functions:  # it calls itself: what it does to its arguments is still being found out
+                frame.facts.reads |= facts.reads
+        self._effects(facts, values, given)
+        if facts.is_class:
+            self.touch(closure(facts.returned))
+            return frozenset(
+                [Token(holds=set(given.every) | facts.returned, acts={token.behaviour or token}, touchy=token.touchy)]
+            )
+        return frozenset([self._given_back(token, facts, values, given)])
+
+    def _given_back(self, token: Token, facts: Facts, values: dict[str, Value], given: Given) -> Token:
+        """What a function of the script's own gives back, made anew by each call."""
+        result = Token(once=facts.generates)
+        for got in closure(facts.returned):
+            if got.parameter:
+                result.holds |= values.get(got.parameter, token.holds)
+            elif got.variable:
+                found = NOTHING if self.functions else self.frames[0].state.values.get(got.variable, NOTHING)
+                result.holds |= found or {got}
+            elif got.module or got in self.world.all():
+                result.holds.add(got)
+            else:  # made in the function
+                result.once |= got.once
+                result.touchy |= got.touchy
+                result.acts |= got.acts
+        if facts.lasting:
+            result.acts.add(token)
+            result.holds |= given.every
+        result.holds.discard(result)
+        return result
+
+    def _effects(self, facts: Facts, values: dict[str, Value], given: Given) -> None:
+        changed: set[Token] = set()
+        for name in facts.changed:
+            changed |= closure(values.get(name, NOTHING))
+        self.touch(changed)
+        for name in facts.uses_up:
+            self.go_through(values.get(name, NOTHING))
+        kept = changed
+        if not self.functions:
+            for name in facts.changes | facts.binds:
+                kept = kept | self.frames[0].state.values.get(name, NOTHING)
+        for token in kept:
+            token.holds |= given.every - {token}
+
+    # functions of modules
+
+    def _of_module(self, package: str, words: list[str], given: Given, alone: bool) -> Value:
+        name, world, said = words[-1], self.world, set(words)
+        if name in known.SEEDS:
+            self.touch([world.random])
+            return NOTHING
+        if said & known.SETTING:
+            self.touch([world.settings])
+            return frozenset([Token(holds={world.settings})])
+        if package in known.FIGURE_MODULES:
+            self.ask(world.figure)
+            self.touch([world.figure])
+            if name in known.WRITING:
+                self._write(given)
+            return frozenset([Token(holds={world.figure})])
+        if name in _OPENING:
+            self._write(given)
+            return frozenset([Token(once=True, holds={world.files, *given.every})])
+        if name == "open":
+            return self._open(given)
+        writing = name in known.WRITING or (package in known.WRITING_MODULES and not said & known.READING_OS)
+        if writing:
+            self._write(given)
+        draws = package in ("random", "secrets") or "random" in said
+        if name in known.CHANGING_FUNCTIONS:
+            self._change_first(given)
+        elif package == "time" or name in known.PURE_FUNCTIONS or package in known.PURE_MODULES or draws:
+            if name not in _NOT_GONE_THROUGH:
+                self.go_through(given.every)
+        elif not writing:
+            self.touch(closure(given.every))
+            self.ask(world.files)
+            if alone:
+                self.touch([world.outside])
+            draws = draws or not name[:1].isupper()
+        if draws and not (name in ("default_rng", "RandomState", "Random", "Generator") and given.positional):
+            self.ask(world.random)
+            self.touch([world.random])
+        if "out" in (option for option, _ in given.named):
+            self.touch(frozenset(token for option, value in given.named if option == "out" for token in value))
+        if name.startswith(("read_", "load")) or package in ("os", "glob", "pathlib", "shutil"):
+            self.ask(world.files)
+            self.go_through(given.every)
+        return self._result(name, package, NOTHING, given)
+
+    def _change_first(self, given: Given) -> None:
+        first = given.positional[0][1] if given.positional else NOTHING
+        self.touch(first)
+        self.go_through(given.every)
+        for token in first:
+            token.holds |= given.every - {token}
+
+    def _write(self, given: Given) -> None:
+        self.ask(self.world.files)
+        self.touch([self.world.files])
+        self.go_through(given.every)
+
+    def _open(self, given: Given) -> Value:
+        mode = given.positional[1][0] if len(given.positional) > 1 else given.option("mode")
+        reads = mode is None or (isinstance(mode, ast.Constant) and not set(str(mode.value)) & set("wax+"))
+        self.ask(self.world.files)
+        if not reads:
+            self.touch([self.world.files])
+        return frozenset([Token(once=True, opaque=False, holds=set() if reads else {self.world.files})])
+
+    # methods
+
+    def _method(self, name: str, words: list[str], receiver: Value, given: Given, alone: bool) -> Value:
+        world = self.world
+        own = self.methods.get(name, [])
+        if own and any(token.acts or token.variable or token.parameter for token in closure(receiver)):
+            return self._own_method(own, receiver, given)
+        inplace = given.option("inplace")
+        if inplace is not None and not (isinstance(inplace, ast.Constant) and not inplace.value):
+            self.touch(receiver)
+        if name in known.FIGURE_METHODS or "plot" in words[:-1]:
+            self.ask(world.figure)
+            self.touch([world.figure])
+            if not all(token.flat for token in receiver):
+                self.touch(closure(receiver))
+            return frozenset([Token(holds={world.figure})])
+        if name == "sample" and given.option("random_state") is None:
+            self.ask(world.random)
+            self.touch([world.random])
+        if name in CHANGING_METHODS:
+            self.touch(receiver)
+            self.go_through(given.every)
+            for token in receiver:
+                token.holds |= given.every - {token}
+            return items(receiver) | given.every
+        if name in known.WRITING and (given.node.args or given.node.keywords or not name.startswith("to_")):
+            if not name.startswith(("to_", "savefig")):
+                self.touch(closure(receiver))
+            if name not in ("write", "writelines", "truncate", "call") or not receiver:
+                self._write(given)
+            self.go_through(given.every)
+            return frozenset([Token()])
+        if name in ("read", "read_text", "read_bytes", "exists", "iterdir", "glob", "rglob", "stat", "is_file"):
+            self.ask(world.files)
+            self.go_through(receiver)
+        if name in known.PURE:
+            if name not in _NOT_GONE_THROUGH:
+                self.go_through(given.every)
+            if name == "open":
+                return self._open(given)
+            return self._result(name, "", receiver, given)
+        if name == "open":
+            self.touch(closure(receiver))
+            return self._open(given)
+        self.touch(closure(receiver | given.every))
+        return frozenset([Token(once=True, holds=set(receiver | given.every))])
+
+    def _own_method(self, own: list[Facts], receiver: Value, given: Given) -> Value:
+        value: Value = NOTHING
+        for facts in own:
+            values = given.of(facts, bound=receiver)
+            self._effects(facts, values, given)
+            value |= frozenset([Token(once=facts.generates, holds=set(receiver | given.every))])
+        return value
+
+    # builtins
+
+    def _builtin(self, name: str, given: Given, alone: bool) -> Value:
+        if name == "open":
+            return self._open(given)
+        if name == "print" and given.option("file") is not None:
+            self.touch(closure(frozenset(t for option, v in given.named if option == "file" for t in v)))
+        if name in known.CHANGING_FUNCTIONS:
+            self._change_first(given)
+            return items(given.every)
+        if name in known.PURE_FUNCTIONS:
+            if name not in _NOT_GONE_THROUGH:
+                self.go_through(given.every)
+            return self._result(name, "", NOTHING, given)
+        self.touch(closure(given.every))
+        if alone:
+            self.touch([self.world.outside])
+        return frozenset([Token(once=True, holds=set(given.every))])
+
+    def _result(self, name: str, package: str, receiver: Value, given: Given) -> Value:
+        """What a call gives that leaves all as it is."""
+        flat = bool(receiver) and all(token.flat for token in receiver)
+        makes_flat = package in ("numpy", "pandas") or name in ("DataFrame", "Series") or name.startswith("read_")
+        every = receiver | given.every
+        if name == "defaultdict":
+            return frozenset([Token(touchy=True, opaque=False, holds=set(every))])
+        if name in known.ITERATORS or (name == "groupby" and package == "itertools"):
+            return frozenset([Token(once=True, opaque=name == "map", holds=set(every))])
+        if makes_flat:
+            chunked = given.option("chunksize") is not None or given.option("iterator") is not None
+            shares = name in (
+                "asarray",
+                "asanyarray",
+                "ravel",
+                "reshape",
+                "squeeze",
+                "transpose",
+                "Series",
+                "DataFrame",
+            )
+            return frozenset([Token(flat=not chunked, once=chunked, holds=set(every) if shares else set())])
+        if flat and (name in known.COPIES or name in known.FRESH):
+            return frozenset([Token(flat=True)])
+        if name in known.FRESH:
+            return frozenset([Token(opaque=False)])
+        if flat:
+            return frozenset([Token(flat=True, holds=set(every))])
+        if name in ("get", "min", "max", "next", "getattr", "first", "last", "nth"):
+            return items(every)
+        got = every if name in _NOT_GONE_THROUGH else kept(every)
+        return frozenset([Token(opaque=any(token.opaque for token in every), holds={*got, *items(got)})])

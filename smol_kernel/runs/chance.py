@@ -1,0 +1,199 @@
+"""What of a script gives something else each time, as far as its text tells: the clock, random numbers, sets' order.
+
+Used by `prove`: what answers by the clock or by chance is not called proved, even where it answers the same today.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+
+from smol_kernel.runs.source import Source
+
+_NOW = frozenset(["now", "utcnow", "today"])
+_CLOCKS = frozenset(["time.time", "time.time_ns"])
+_MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
+"""Functions that take the moment as the argument of that place, else it is now."""
+_ALWAYS = frozenset("uuid.uuid1 uuid.uuid4 os.urandom os.getpid".split())  # noqa: SIM905
+_GENERATORS = frozenset(["default_rng", "RandomState", "Random", "Generator", "SeedSequence", "PCG64", "MT19937"])
+_NO_DRAW = frozenset(["seed", "getstate", "setstate", "get_state", "set_state"])
+
+
+def chance(cells: Iterable[str]) -> str:
+    """What in the cells gives something else each time, as the end of a sentence; empty if nothing is seen."""
+    trees = [ast.Module(source.body, []) for cell in cells if (source := Source(cell)).body is not None]
+    names: dict[str, str] = {}
+    for node in _nodes(trees):
+        if isinstance(node, ast.Import):
+            names.update(
+                {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names}
+            )
+        elif isinstance(node, ast.ImportFrom):
+            names.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
+    spans = _stopwatches(trees, names)
+    seeded: set[str] = set()
+    for node in _nodes(trees):
+        if isinstance(node, ast.Call) and (path := _path(node.func, names)).endswith("random.seed") and node.args:
+            seeded.add(path.removesuffix(".seed"))
+    for node in _nodes(trees):
+        if isinstance(node, ast.Call):
+            path = _path(node.func, names)
+            if id(node) not in spans and _reads_clock(node, path):
+                return f"they read the clock (`{ast.unparse(node.func)}`)"
+            if _draws(node, path, seeded):
+                return f"they draw random numbers without a seed (`{ast.unparse(node.func)}`)"
+    return ""
+
+
+def has_sets(cells: Iterable[str]) -> bool:
+    """Whether the cells make sets, whose order is another one in each process."""
+    trees = [ast.Module(source.body, []) for cell in cells if (source := Source(cell)).body is not None]
+    return any(
+        isinstance(node, (ast.Set, ast.SetComp)) or (isinstance(node, ast.Name) and node.id in ("set", "frozenset"))
+        for node in _nodes(trees)
+    )
+
+
+def hint(cells: Sequence[str]) -> str:
+    """What may be why the cells gave something else, as the end of a sentence."""
+    trees = [ast.Module(source.body, []) for cell in cells if (source := Source(cell)).body is not None]
+    called = {node.func.id for node in _nodes(trees) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    if called & {"hash", "id"}:
+        return ": `hash` and `id` give other numbers in each process"
+    return ": the order of a set is another one in each process" if has_sets(cells) else ""
+
+
+def backwards(cell: str) -> str:
+    """The cell with all its sets made by the builtin `set`, whatever that is."""
+    source = Source(cell)
+    if source.body is None or source.magics:
+        return cell
+    return ast.unparse(ast.fix_missing_locations(_Sets().visit(ast.Module(source.body, []))))
+
+
+BACKWARDS = """
+import builtins as _builtins
+
+
+def _turned(base):
+    class Kind(type):
+        def __instancecheck__(cls, value):
+            return isinstance(value, base)
+
+    def made_by(name):
+        def method(self, *others):
+            value = getattr(base, name)(self, *others)
+            return Turned(value) if type(value) is base else value
+
+        return method
+
+    class Turned(base, metaclass=Kind):
+        def __iter__(self):
+            return iter(list(base.__iter__(self))[::-1])
+
+        def __repr__(self):
+            return repr(base(list(self)))
+
+        __hash__ = base.__hash__
+
+    names = "__or__ __and__ __sub__ __xor__ __ror__ __rand__ __rsub__ __rxor__"
+    names += " union intersection difference symmetric_difference copy"
+    for name in names.split():
+        setattr(Turned, name, made_by(name))
+    if base is _set:
+        def pop(self):
+            value = next(iter(self))
+            self.discard(value)
+            return value
+
+        Turned.pop = pop
+    Turned.__name__ = Turned.__qualname__ = base.__name__
+    return Turned
+
+
+_set = _builtins.set
+_builtins.frozenset = _turned(_builtins.frozenset)
+_builtins.set = _turned(_set)
+"""
+"""Run before the cells, it turns their sets round: an answer that rests on the order is another one then."""
+
+
+class _Sets(ast.NodeTransformer):
+    def visit_Set(self, node: ast.Set) -> ast.AST:
+        self.generic_visit(node)
+        return _call_of_set(ast.List(node.elts, ast.Load()))
+
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
+        self.generic_visit(node)
+        return _call_of_set(ast.ListComp(node.elt, node.generators))
+
+
+def _call_of_set(argument: ast.expr) -> ast.Call:
+    return ast.Call(ast.Name("set", ast.Load()), [argument], [])
+
+
+def _nodes(trees: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    for tree in trees:
+        yield from ast.walk(tree)
+
+
+def _path(node: ast.AST, names: dict[str, str]) -> str:
+    """The dotted path of what is called, imports followed; of anything but a chain of names its last words."""
+    words: list[str] = []
+    while isinstance(node, ast.Attribute):
+        words.insert(0, node.attr)
+        node = node.value
+    if isinstance(node, ast.Name):
+        return ".".join([names.get(node.id, node.id), *words])
+    return ".".join(["", *words])
+
+
+def _reads_clock(node: ast.Call, path: str) -> bool:
+    *before, last = path.split(".")
+    if last in _NOW:
+        return bool(before) and before[-1] in ("datetime", "date", "Timestamp", "DateTime", "pendulum", "arrow")
+    return path in _CLOCKS or (path in _MOMENTS and len(node.args) <= _MOMENTS[path])
+
+
+def _stopwatches(trees: Iterable[ast.AST], names: dict[str, str]) -> set[int]:
+    """Calls of the clock for no more than the time that something takes: `start = time()`, `time() - start`."""
+    found: set[int] = set()
+    for node in _nodes(trees):
+        value = node.value if isinstance(node, ast.Assign) else None
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
+            value = node.left
+        if isinstance(value, ast.Call) and _path(value.func, names) in _CLOCKS:
+            found.add(id(value))
+    starts = [
+        target.id
+        for node in _nodes(trees)
+        if isinstance(node, ast.Assign) and id(node.value) in found
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    subtracted = {
+        id(node.right) for node in _nodes(trees) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
+    } | {id(node.left) for node in _nodes(trees) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)}
+    for node in _nodes(trees):
+        if (
+            isinstance(node, ast.Name)
+            and node.id in starts
+            and isinstance(node.ctx, ast.Load)
+            and id(node) not in subtracted
+        ):
+            return set()  # the time itself is used
+    return found
+
+
+def _draws(node: ast.Call, path: str, seeded: set[str]) -> bool:
+    *before, last = path.split(".")
+    if path in _ALWAYS or (before and before[0] == "secrets") or last == "SystemRandom":
+        return True
+    if last == "sample" and path != "random.sample":
+        given = {keyword.arg for keyword in node.keywords}
+        return "random_state" not in given and bool(given & {"n", "frac", "weights", "replace"}) and not seeded
+    if not before or before[-1] != "random" or before[0] not in ("random", "numpy"):
+        return False
+    if last in _GENERATORS:
+        return not (node.args or node.keywords)
+    return last not in _NO_DRAW and ".".join(before) not in seeded

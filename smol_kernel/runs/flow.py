@@ -1,0 +1,396 @@
+"""Reads the top-level statements of a script in order and tells which earlier ones each of them needs.
+
+It never runs anything. Where it cannot tell it errs towards a need; where code reaches beyond what can be followed
+(`exec`, `globals()`) it says so in `free`. Used by `slice`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+
+from smol_kernel.runs.calls import Calls
+from smol_kernel.runs.expressions import NOTHING
+from smol_kernel.runs.known import SILENT_IMPORTS
+from smol_kernel.runs.names import bindings, called
+from smol_kernel.runs.tokens import Facts, Frame, State, Token, Value, closure, items
+
+_HARMLESS_WORDS = """lru_cache cache staticmethod classmethod property dataclass contextmanager wraps
+total_ordering cached_property abstractmethod singledispatch setter overload"""
+_HARMLESS = frozenset(_HARMLESS_WORDS.split())  # fmt: skip
+"""Decorators that leave alone what they are given."""
+_LOOKED_AT_WORDS = """__getitem__ __getattr__ __getattribute__ __len__ __iter__ __next__ __contains__ __str__
+__repr__ __format__ __bool__ __eq__ __lt__ __gt__ __le__ __ge__ __hash__ __add__ __radd__ __sub__ __mul__ __call__
+__iadd__ __del__ __index__ __int__ __float__ __missing__ __reversed__ __enter__ __exit__"""
+_LOOKED_AT = frozenset(_LOOKED_AT_WORDS.split())
+"""Methods that are called without being named."""
+_SWALLOWING = frozenset(["suppress", "ExitStack", "raises"])
+
+
+class Flow(Calls):
+    """Read statements with `read`, in order. `bound` are the global names that they bind anywhere."""
+
+    def __init__(
+        self, bound: Iterable[str], tools: Iterable[str] = (), inputs: Iterable[str] = (), tables: Iterable[str] = ()
+    ) -> None:
+        super().__init__(tools, {*bound, *inputs})
+        flat = set(tables)
+        for name in inputs:
+            self.frames[0].state.bound[name] = frozenset()
+            self.frames[0].state.values[name] = frozenset([Token(flat=name in flat)])
+
+    def read(self, statement: ast.stmt) -> int:
+        """Take in the next statement; gives its number."""
+        self.number = len(self.needs)
+        self.needs.append(set())
+        self.depend(self.world.settings.touched)
+        self.do(statement)
+        self.needs[self.number].discard(self.number)
+        return self.number
+
+    def skip(self, words: Iterable[str]) -> int:
+        """The next statement is not Python's: it may read any of these names."""
+        self.number = len(self.needs)
+        self.needs.append(set())
+        for name in words:
+            if name in self.frames[0].state.bound:
+                self.touch(closure(self.use(name)))
+        self.depend(self.world.settings.touched | self.world.files.touched)
+        self.touch([self.world.settings, self.world.files])
+        return self.number
+
+    def block(self, statements: Sequence[ast.stmt]) -> None:
+        """Do statements in a row."""
+        for statement in statements:
+            self.do(statement)
+
+    def do(self, node: ast.stmt) -> None:
+        """Do one statement."""
+        match node:
+            case ast.Expr():
+                self.alone = isinstance(node.value, ast.Call) or (
+                    isinstance(node.value, ast.Await) and isinstance(node.value.value, ast.Call)
+                )
+                self.value(node.value)
+                self.alone = False
+            case ast.Assign():
+                value = self.value(node.value)
+                for target in node.targets:
+                    self._assign_from(target, node.value, value)
+            case ast.AnnAssign():
+                if node.value is not None:
+                    self._assign_from(node.target, node.value, self.value(node.value))
+            case ast.AugAssign():
+                self._augment(node)
+            case ast.Delete():
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        self.bind(target.id, NOTHING)
+                    else:
+                        self.assign(target, NOTHING)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self._define(node)
+            case ast.ClassDef():
+                self._class(node)
+            case ast.Import() | ast.ImportFrom():
+                self._import(node)
+            case ast.Return():
+                value = self.value(node.value) if node.value else NOTHING
+                for frame in self.functions[-1:]:
+                    frame.facts.returned |= value
+            case ast.Global():
+                self.frames[-1].outer.update(node.names)
+            case ast.If() | ast.For() | ast.AsyncFor() | ast.While() | ast.With() | ast.AsyncWith():
+                self._compound(node)
+            case ast.Match():
+                subject = self.value(node.subject)
+                self._branches([(case.body, case) for case in node.cases] + [([], None)], subject)
+            case _ if isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
+                self._try(node)  # pyright: ignore[reportArgumentType]
+            case _:
+                self.all_of(child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+
+    # names
+
+    def assign(self, target: ast.AST, value: Value) -> None:
+        """Bind or store what is taken from a value."""
+        match target:
+            case ast.Name():
+                self.bind(target.id, value)
+            case ast.Starred():
+                self.assign(target.value, self.holder(items(value)))
+            case ast.Tuple() | ast.List():
+                self.go_through(value)
+                for part in target.elts:
+                    self.assign(part, items(value))
+            case ast.Attribute() | ast.Subscript():
+                self.stored(target, value)
+            case _:
+                pass
+
+    def _assign_from(self, target: ast.AST, node: ast.expr, value: Value) -> None:
+        pair = isinstance(target, (ast.Tuple, ast.List)) and isinstance(node, (ast.Tuple, ast.List))
+        parts = [*getattr(target, "elts", ()), *getattr(node, "elts", ())]
+        if pair and len(target.elts) == len(node.elts) and not any(isinstance(p, ast.Starred) for p in parts):  # pyright: ignore
+            for part in target.elts:  # pyright: ignore[reportAttributeAccessIssue]
+                self.assign(part, items(value))
+        else:
+            self.assign(target, value)
+
+    def _augment(self, node: ast.AugAssign) -> None:
+        if isinstance(node.target, ast.Name):
+            before = self.named(node.target.id)
+            value = self.value(node.value)
+            self.go_through(value)
+            self.touch(before)
+            for token in before:
+                token.holds |= items(value) - {token}
+            self.bind(node.target.id, before or value)
+        else:
+            before = self.value(node.target)
+            value = self.value(node.value)
+            self.go_through(value)
+            self.touch(before)
+            self.stored(node.target, value)
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        for alias in node.names:
+            path = alias.name if isinstance(node, ast.Import) else f"{node.module or ''}.{alias.name}"
+            package = path.split(".")[0]
+            token = self.modules(package)
+            if alias.name == "*":
+                self.free.add("import *")
+            if package not in SILENT_IMPORTS or "experimental" in path or not package:
+                self.touch([self.world.settings])
+            name = alias.asname or alias.name.split(".")[0]
+            dotted = isinstance(node, ast.Import) and "." in alias.name and not alias.asname
+            self.imported[name] = package if dotted else path
+            self.depend(token.touched)
+            self.bind(name, frozenset([token]), surely=not dotted)
+
+    def modules(self, package: str) -> Token:
+        """The token of a package."""
+        return self._globals.setdefault(f"import {package}", Token(module=package or "."))
+
+    # branches and loops
+
+    @property
+    def _states(self) -> list[State]:
+        return [frame.state for frame in self.frames]
+
+    def _save(self) -> list[State]:
+        return [state.copy() for state in self._states]
+
+    def _load(self, states: list[State]) -> None:
+        for frame, state in zip(self.frames, states, strict=True):
+            frame.state = state
+
+    def _join(self, states: list[State]) -> None:
+        for frame, state in zip(self.frames, states, strict=True):
+            frame.state.join(state)
+
+    def _branches(self, branches: Sequence[tuple[Sequence[ast.stmt], ast.AST | None]], subject: Value) -> None:
+        before, ends = self._save(), []
+        for body, head in branches:
+            self._load([state.copy() for state in before])
+            for name, _ in bindings([head.pattern]) if isinstance(head, ast.match_case) else ():
+                self.bind(name, subject | items(subject))
+            if isinstance(head, ast.match_case) and head.guard is not None:
+                self.value(head.guard)
+            self.block(body)
+            ends.append(self._save())
+        for end in ends[:-1]:
+            self._join(end)
+
+    def _compound(self, node: ast.AST) -> None:
+        match node:
+            case ast.If():
+                self.value(node.test)
+                self._branches([(node.body, None), (node.orelse, None)], NOTHING)
+            case ast.For() | ast.AsyncFor():
+                value = self.value(node.iter)
+                self.go_through(value)
+                before = self._save()
+                for _ in range(2):
+                    self.assign(node.target, items(value))
+                    self.block(node.body)
+                    self._join(before)
+                self.block(node.orelse)
+            case ast.While():
+                before = self._save()
+                for _ in range(2):
+                    self.value(node.test)
+                    self.block(node.body)
+                    self._join(before)
+                self.block(node.orelse)
+            case ast.With() | ast.AsyncWith():
+                before = self._save()
+                swallows = False
+                for item in node.items:
+                    value = self.value(item.context_expr)
+                    self.touch(value)
+                    swallows = swallows or called(item.context_expr) in _SWALLOWING or any(t.acts for t in value)
+                    if item.optional_vars is not None:
+                        self.assign(item.optional_vars, value | items(value))
+                self.block(node.body)
+                if swallows:
+                    self._join(before)
+            case _:
+                pass
+
+    def _try(self, node: ast.Try) -> None:
+        before = self._save()
+        self.block(node.body)
+        self.block(node.orelse)
+        self._join_if(node.handlers, before)
+        done = self._save()
+        for handler in node.handlers:
+            self._load([state.copy() for state in done])
+            self._join(before)
+            if handler.type is not None:
+                self.value(handler.type)
+            if handler.name:
+                self.bind(handler.name, frozenset([Token()]))
+            self.block(handler.body)
+            ended = self._save()
+            self._load([state.copy() for state in done])
+            self._join(ended)
+            done = self._save()
+        self.block(node.finalbody)
+
+    def _join_if(self, handlers: Sequence[ast.ExceptHandler], before: list[State]) -> None:
+        """Where every handler leaves, what comes after is reached only by what was tried to its end."""
+        if any(not isinstance(handler.body[-1], (ast.Raise, ast.Return, ast.Continue)) for handler in handlers):
+            self._join(before)
+
+    # functions and classes
+
+    def _define(self, node: ast.FunctionDef | ast.AsyncFunctionDef, register: bool = True) -> Facts | None:
+        stateful = False
+        for decorator in node.decorator_list:
+            value = self.value(decorator)
+            name = called(decorator) or getattr(decorator, "attr", getattr(decorator, "id", ""))
+            if name not in _HARMLESS:
+                self.touch(closure(value))
+                stateful = True
+        value = self.function(node, list(node.body))
+        (token,) = value
+        assert token.facts is not None
+        token.facts.stateful |= stateful
+        if stateful:
+            token.once = False
+            token.opaque = True
+            for other in self.all_of(node.decorator_list):
+                token.holds |= {other} - {token}
+                other.holds |= {token} - {other}
+        if not self.functions and len(self.frames) == 1:
+            token.variable = node.name
+        if register:
+            self.bind(node.name, value)
+        return token.facts
+
+    def function(self, node: ast.AST, body: list[ast.AST]) -> Value:
+        """The function that a definition makes."""
+        assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        arguments = node.args
+        positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+        rest = [argument.arg for argument in (arguments.vararg, arguments.kwarg) if argument]
+        defaults = self.all_of([*arguments.defaults, *arguments.kw_defaults])
+        facts = Facts(tuple(positional), tuple(rest), known=False, stateful=bool(defaults))
+        token = Token(facts=facts, holds=set(defaults))
+        asynchronous = isinstance(node, ast.AsyncFunctionDef)
+        facts.lasting = asynchronous or any(
+            isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.GeneratorExp))
+            for part in body for inner in ast.walk(part)
+        )  # fmt: skip
+        found = list(bindings(body))
+        outer = {name for name, how in found if how == "global"}
+        free = {name for name, how in found if how == "nonlocal"}
+        names = ({*positional, *rest} | {name for name, _ in found}) - outer - free
+        recursive = getattr(node, "name", "")
+        parameters = {name: Token(once=True, parameter=name) for name in (*positional, *rest)}
+        before = self.frames[0].state.values.get(recursive)
+        if recursive and not self.functions and len(self.frames) == 1:
+            self.frames[0].state.values[recursive] = frozenset([token])
+            token.variable = recursive
+        for _ in range(4):
+            size = facts.size()
+            frame = Frame("function", set(names), set(outer), State(), facts)
+            frame.state.values.update({name: frozenset([value]) for name, value in parameters.items()})
+            self.frames.append(frame)
+            if isinstance(node, ast.Lambda):
+                facts.returned |= self.value(node.body)
+            else:
+                self.block(node.body)
+            self.frames.pop()
+            if facts.size() == size:
+                break
+        facts.known = True
+        if before is not None:
+            self.frames[0].state.values[recursive] = before
+        elif recursive and not self.functions and len(self.frames) == 1:
+            self.frames[0].state.values.pop(recursive, None)
+        if asynchronous:
+            facts.generates = True
+        if self.functions:  # made anew at each call; it sees what is around it
+            for name in sorted({inner.id for part in body for inner in ast.walk(part) if isinstance(inner, ast.Name)}):
+                for around in self.functions:
+                    token.holds |= around.state.values.get(name, NOTHING) if name in around.names else NOTHING
+            token.holds.discard(token)
+        return frozenset([token])
+
+    def _class(self, node: ast.ClassDef) -> None:
+        bases = self.all_of([*node.bases, *(keyword.value for keyword in node.keywords)])
+        for decorator in node.decorator_list:
+            value = self.value(decorator)
+            name = called(decorator) or getattr(decorator, "attr", getattr(decorator, "id", ""))
+            if name not in _HARMLESS:
+                self.touch(closure(value))
+        facts = Facts(is_class=True, known=False)
+        behaviour = Token(facts=Facts(), acts={base.behaviour for base in bases if base.behaviour})
+        token = Token(facts=facts, acts={base for base in bases if base.facts}, behaviour=behaviour)
+        token.touchy = any(base.touchy for base in bases)
+        for base in bases:
+            if base.facts is not None:
+                facts.positional, facts.rest = base.facts.positional, base.facts.rest
+                facts.changed |= base.facts.changed
+                facts.uses_up |= base.facts.uses_up
+                facts.returned |= base.facts.returned
+        names = {name for name, _ in bindings(node.body)}
+        if not self.functions and len(self.frames) == 1:
+            token.variable = node.name
+        self.frames.append(Frame("class", names))
+        for statement in node.body:
+            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                method = self._define(statement)
+                assert method is not None
+                self._take_method(statement, method, facts, token)
+            else:
+                self.do(statement)
+        state = self.frames.pop().state
+        held = {part for value in state.values.values() for part in value if not part.facts}
+        token.holds |= held
+        facts.returned |= held  # its instances share what the class holds
+        facts.known = True
+        for base in bases:
+            base.holds |= {token} - {base}  # it knows its subclasses
+        self.bind(node.name, frozenset([token]))
+
+    def _take_method(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef, method: Facts, facts: Facts, token: Token
+    ) -> None:
+        facts.add(method)
+        if node.name not in ("__init__", "__new__", "__post_init__", "__init_subclass__") and token.behaviour:
+            assert token.behaviour.facts is not None
+            token.behaviour.facts.add(method)
+        self.methods.setdefault(node.name, []).append(method)
+        if node.name in ("__init__", "__new__", "__post_init__"):
+            facts.positional, facts.rest = method.positional, method.rest
+            facts.changed |= method.changed - set(method.positional[:1])
+            facts.uses_up |= method.uses_up
+        unnamed = node.name in _LOOKED_AT or any(
+            (called(each) or getattr(each, "attr", getattr(each, "id", ""))) not in ("staticmethod", "classmethod")
+            for each in node.decorator_list
+        )
+        if unnamed and method.changed | method.changes | method.binds | method.uses_up | method.spends:
+            token.touchy = True

@@ -1,0 +1,370 @@
+"""Shows that the finished work of a run gives its answer again: the cells are run in a fresh, boxed child.
+
+Tool calls are answered from the record, there is no network, and what is written goes with the child. Compared are the
+answer, the pictures that were shown and the files that were made. Called by the notebook front and by `benchmarks`.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from smol_kernel.errors import SmolError
+from smol_kernel.events import ActionFinished, Event, Output, RunStarted, ToolCalled, ToolReturned
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
+from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
+from smol_kernel.render.plain import plain
+from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
+from smol_kernel.runs.same import difference, pictures, same_file, same_picture
+from smol_kernel.runs.script import ScriptCell, script_cells, sliced_cells
+from smol_kernel.runs.source import Source
+
+if TYPE_CHECKING:
+    from smol_kernel.executors.base import PythonExecutor
+
+State = Literal["proved", "whole", "not reproduced", "not proved"]
+LARGEST_FILE = 64 << 20
+"""Bytes of a file whose content is compared; of a larger one only its size."""
+NO_BOX = "the box is off, and outside one the cells could change your files again"
+STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was shown of the finished work.
+
+    `state`: "proved" (the part that the answer needs gives it again), "whole" (the whole script does; the part did not,
+    or none could be told), "not reproduced" (tried, and something else came out; `reason` says what) or "not proved"
+    (not tried to its end; `reason` says why). `cells` are those that were proved, else the whole script.
+    """
+
+    state: State
+    cells: list[ScriptCell]
+    reason: str = ""
+    """A part of a sentence, empty for what is proved."""
+    digest: str = ""
+    """Of the cells' sources and the answer; empty where nothing is proved."""
+
+    @property
+    def proved(self) -> bool:
+        """Whether the cells were shown to give the answer again."""
+        return self.state in ("proved", "whole")
+
+    @property
+    def line(self) -> str:
+        """The proof in one line."""
+        if self.proved:
+            return "Proved: run in a fresh kernel, these cells gave the same answer."
+        word = "Not reproduced" if self.state == "not reproduced" else "Not proved"
+        return f"{word}: {self.reason}."
+
+
+class NotReproduced(Exception):
+    """The cells gave something else; the message says what."""
+
+
+@dataclass
+class Prover:
+    """Proves the run of `events`, its first one.
+
+    `inputs` are the values that were handed in (else those of the record are taken), `tools` what the run could call
+    (only their signatures count; none is ever called), `mounts` and `limits` those of its box, `made` the place that
+    still has the files it made, `cwd` its folder (None: the host's).
+    """
+
+    events: Iterable[Event]
+    inputs: Mapping[str, Any] | None = None
+    tools: Mapping[str, Callable[..., Any]] | None = None
+    mounts: Sequence[Any] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    made: PythonExecutor | None = None
+    cwd: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        events = list(self.events)
+        self._transcript = Transcript.from_events(events)
+        self._started = next((event for event in events if isinstance(event, RunStarted)), None)
+        run = self._transcript.run
+        self._calls = [event for event in events if isinstance(event, (ToolCalled, ToolReturned)) and event.run == run]
+        self._executor: KernelExecutor | None = None
+        self._stopped = threading.Event()
+        self._refused: dict[str, str] = {}
+        """Calls that the run did not make: id → the call in a line."""
+
+    def stop(self) -> None:
+        """End it as soon as can be: nothing is proved then. Any thread."""
+        self._stopped.set()
+        if self._executor is not None:
+            self._executor.interrupt()
+
+    def prove(self) -> Proof:
+        """Run the cells and compare. Takes as long as the cells do, twice, and a second or two."""
+        transcript = self._transcript
+        whole = script_cells(transcript)
+        sliced = sliced_cells(transcript)
+        if not any(step.final for step in transcript.steps) or not transcript.answered:
+            return Proof("not proved", whole, "no statement of the script gives the answer")
+        try:
+            values = self._values()
+            by_chance = chance(_code(sliced or whole))
+            if by_chance:
+                raise NotReproduced(f"{by_chance}, so that another run may answer something else")
+            executor = self._make(values)
+            try:
+                return self._try_all(executor, values, sliced, whole)
+            finally:
+                executor.cleanup()
+                self._executor = None
+        except NotReproduced as error:
+            return Proof("not reproduced", whole, str(error))
+        except (SmolError, _Unknown) as error:
+            return Proof("not proved", whole, STOPPED if self._stopped.is_set() else str(error).rstrip("."))
+
+    def _try_all(
+        self, executor: KernelExecutor, values: dict[str, Any], sliced: list[ScriptCell] | None, whole: list[ScriptCell]
+    ) -> Proof:
+        if sliced is not None:
+            try:
+                self._try(executor, sliced)
+                return Proof("proved", sliced, digest=self._digest(sliced))
+            except NotReproduced as error:
+                if _code(sliced) == _code(whole):
+                    raise NotReproduced(str(error)) from None
+            executor.restart()
+            executor.send_variables(values)
+        self._try(executor, whole)
+        return Proof("whole", whole, digest=self._digest(whole))
+
+    # what the cells begin with
+
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        recorded = self._started.values if self._started else {}
+        for name in self._transcript.inputs:
+            if self.inputs is not None and name in self.inputs:
+                values[name] = self.inputs[name]
+            elif "value" in recorded.get(name, {}):
+                try:
+                    values[name] = decode(recorded[name]["value"])
+                except MalformedValue:
+                    raise _Unknown(
+                        f"the value of `{name}`, which was handed in, cannot be read from the record"
+                    ) from None
+            else:
+                raise _Unknown(f"the value of `{name}`, which was handed in, is not in the record")
+        return values
+
+    def _make(self, values: dict[str, Any]) -> KernelExecutor:
+        mounts = [str(mount).removesuffix(":rw") for mount in self.mounts]
+        executor = KernelExecutor(cwd=self.cwd, mounts=mounts, limits=self.limits or None)
+        if executor.isolation == "none":
+            raise _Unknown(NO_BOX)
+        self._executor = executor
+        if self._stopped.is_set():
+            executor.interrupt()
+        executor.send_tools(dict(self.tools) if self.tools is not None else dict.fromkeys(self._tools(), _no_tool))
+        executor.send_variables(values)
+        executor.refuse, executor.ask_person = self._refuse, _nobody
+        return executor
+
+    def _tools(self) -> list[str]:
+        return [name for name in self._transcript.tools if name != "final_answer"]
+
+    def _answer_calls(self, executor: KernelExecutor, step: int) -> None:
+        """Have the calls of this step's cell answered as they were in the run, and no others."""
+        recorded = RecordedCalls(event for event in self._calls if event.step == step)
+
+        def take(event: ToolCalled) -> RecordedResult | None:
+            result = recorded.take(event)
+            if result is None:
+                self._refused[event.call] = event.summary
+            return result
+
+        executor.recorded = take
+
+    def _refuse(self, event: ToolCalled) -> str | None:
+        return "this call was not made in the run" if event.call in self._refused else None
+
+    # one try
+
+    def _try(self, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> None:
+        """Raises NotReproduced unless the cells give the answer, twice and whatever the order of sets."""
+        shown = self._run(executor, cells)
+        try:
+            self._compare_answer(shown, cells)
+        except NotReproduced as error:
+            raise NotReproduced(f"{error}{hint(_code(cells))}") from None
+        self._compare_pictures(shown)
+        self._compare_files(executor)
+        try:
+            self._compare_answer(self._run(executor, cells), cells)
+        except NotReproduced as error:
+            raise NotReproduced(f"run a second time, {error}") from None
+        if has_sets(_code(cells)):
+            turned = [replace(cell, source=backwards(cell.source)) if cell.kind == "code" else cell for cell in cells]
+            executor(BACKWARDS)
+            try:
+                self._compare_answer(self._run(executor, turned), cells)
+            except NotReproduced as error:
+                raise NotReproduced(f"the answer depends on the order of a set ({error})") from None
+
+    def _run(self, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> list[_Shown]:
+        found: list[_Shown] = []
+        self._refused.clear()
+        for cell in cells:
+            if cell.kind != "code":
+                continue
+            self._answer_calls(executor, cell.step)
+            shown = _Shown(cell.step)
+            for event in executor.run(cell.source):
+                if isinstance(event, Output):
+                    shown.pictures += pictures(event.data)
+                    shown.text += event.text if event.channel in ("stdout", "result") else ""
+                elif isinstance(event, ActionFinished):
+                    shown.ended = event
+            if self._stopped.is_set():
+                raise _Unknown(STOPPED)
+            if self._refused:
+                raise NotReproduced(
+                    f"the cells call {next(iter(self._refused.values()))}, which the run did not at this place"
+                )
+            assert shown.ended is not None
+            if shown.ended.status != "ok":
+                raise NotReproduced(_failure(shown.ended))
+            found.append(shown)
+        last = found[-1].ended if found else None
+        if last is not None:
+            value = _decoded(last.value)
+            found[-1].value = executor.read("_") if isinstance(value, RemoteValue) else value
+        return found
+
+    def _compare_answer(self, shown: Sequence[_Shown], cells: Sequence[ScriptCell]) -> None:
+        now = shown[-1].value if shown else None
+        if found := difference(_decoded(self._transcript.answer), now):
+            raise NotReproduced(found)
+        if _is_literal(cells):  # put in words by the model, from what it saw
+            texts = {each.step: each.text for each in shown}
+            for step in self._transcript.steps:
+                was = "".join(output.text for output in step.outputs if output.channel in ("stdout", "result"))
+                if step.state == "ok" and not step.final and _bare(texts.get(step.number, "")) != _bare(was):
+                    raise NotReproduced(
+                        "the model put the answer in words, and what it had read comes out otherwise now"
+                    )
+
+    def _compare_pictures(self, shown: Sequence[_Shown]) -> None:
+        now = {each.step: each.pictures for each in shown}
+        for step in self._transcript.steps:
+            was = [picture for output in step.outputs for picture in pictures(output.data)]
+            if step.state != "ok" or not was:
+                continue
+            got = now.get(step.number, [])
+            if len(got) < len(was):
+                raise NotReproduced(f"step {step.number} showed {len(was)} pictures, the cells show {len(got)}")
+            if not all(map(same_picture, was, got)):
+                raise NotReproduced(f"a picture of step {step.number} looks otherwise")
+
+    def _compare_files(self, executor: KernelExecutor) -> None:
+        now = {file["path"]: file for file in executor.files().files}
+        was = {file["path"]: file for file in self._transcript.files if _counts(file)}
+        for path, file in was.items():
+            if path not in now or now[path]["change"] != file["change"]:
+                raise NotReproduced(f"the file {path} is not made again")
+        if self.made is None or not was:
+            for path, file in was.items():
+                if now[path].get("bytes") != file.get("bytes"):
+                    raise NotReproduced(f"the file {path} comes out otherwise")
+            return
+        small = [path for path, file in was.items() if file["change"] != "removed" and file["bytes"] <= LARGEST_FILE]
+        with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+            self.made.save_files(small, first)
+            executor.save_files(small, second)
+            for path in small:
+                before, after = Path(first, path), Path(second, path)
+                if not before.is_file():
+                    continue  # changed since, or gone with the box
+                if not after.is_file() or not same_file(path, before.read_bytes(), after.read_bytes()):
+                    raise NotReproduced(f"the file {path} comes out otherwise")
+
+    def _digest(self, cells: Sequence[ScriptCell]) -> str:
+        text = json.dumps([_code(cells), self._transcript.answer], sort_keys=True)
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+@dataclass
+class _Shown:
+    """What one cell gave."""
+
+    step: int
+    pictures: list[bytes] = field(default_factory=list)
+    text: str = ""
+    ended: ActionFinished | None = None
+    value: Any = None
+
+
+class _Unknown(Exception):
+    """Why it cannot be tried."""
+
+
+def _no_tool(*args: Any, **kwargs: Any) -> None:
+    raise RuntimeError("no tool is called here")
+
+
+def _nobody(prompt: str, password: bool) -> str:
+    raise EOFError("nobody is asked here")
+
+
+def _code(cells: Sequence[ScriptCell]) -> list[str]:
+    return [cell.source for cell in cells if cell.kind == "code"]
+
+
+def _decoded(value: Any) -> Any:
+    try:
+        return decode(value)
+    except MalformedValue as error:
+        raise _Unknown(f"a value cannot be read: {error}") from None
+
+
+def _is_literal(cells: Sequence[ScriptCell]) -> bool:
+    """Whether the answer stands in the script as it is, and nothing computes it."""
+    body = Source((_code(cells) or [""])[-1]).body
+    if not body or not isinstance(body[-1], ast.Expr):
+        return False
+    return not any(isinstance(node, (ast.Name, ast.Call)) for node in ast.walk(body[-1]))
+
+
+def _bare(text: str) -> str:
+    return " ".join(re.sub(r" at 0x[0-9A-Fa-f]+", "", plain(text)).split())
+
+
+def _counts(file: Mapping[str, Any]) -> bool:
+    """Whether a file is one the script made: not a cache, and no pipe or link."""
+    parts = str(file["path"]).split("/")
+    return "type" not in file and not any(part.startswith(".") or part == "__pycache__" for part in parts)
+
+
+_NETWORK = frozenset(
+    ["gaierror", "ConnectionError", "URLError", "ConnectError", "ConnectTimeout", "ProxyError", "NewConnectionError"]
+)
+
+
+def _failure(ended: ActionFinished) -> str:
+    """Why a cell did not run to its end."""
+    kind, message = ended.error_type or "", " ".join(plain(ended.error or "").split())[:200]
+    said = ": ".join(filter(None, [kind, message])) or f"the kernel ended ({ended.status})"
+    if kind in _NETWORK or "Network is unreachable" in message or "name resolution" in message:
+        return f"the cells need the network, which a proof has not ({said})"
+    if kind == "NameError":
+        return f"the cells use what they do not make themselves, such as a variable of an earlier run ({said})"
+    if kind == "FileNotFoundError":
+        return f"a file is not there any more, or an earlier run had made it ({said})"
+    return f"the cells fail ({said})"

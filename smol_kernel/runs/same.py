@@ -1,0 +1,170 @@
+"""Whether a value, a picture or a file is the same as another: by value, numbers with a tolerance. Used by `prove`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import math
+import reprlib
+import zipfile
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from smol_kernel.executors.values import RemoteValue, a_name, package
+
+TOLERANCE = 1e-9
+"""Relative difference of two numbers up to which they are the same."""
+LEVELS = 3
+"""Difference of two pixels in a channel, of 255, that counts for nothing."""
+PIXELS = 0.001
+"""Share of the pixels that may differ by more."""
+_TIMES_OF_OFFICE = ("docProps/core.xml",)
+"""Parts of a spreadsheet or document that say when it was written."""
+
+
+def difference(was: Any, now: Any, place: str = "the answer") -> str:
+    """In what `now` is another value than `was`, in words; empty if they are the same.
+
+    Types count, and so does the order of lists, but not that of dicts and sets; NaN is the same as NaN.
+    """
+    if type(was) is not type(now):
+        return f"{place} is {a_name(type(now))} where the run had {a_name(type(was))}"
+    if isinstance(was, RemoteValue):
+        return f"{place} cannot be compared: it is {a_name(type(was))}"
+    kind = package(type(was))
+    if kind in ("numpy", "pandas", "pyarrow", "PIL"):
+        return _of_package(kind, was, now, place)
+    if isinstance(was, (float, complex)):
+        return "" if _close(was, now) else _another(was, now, place)
+    if isinstance(was, (list, tuple)):
+        return _of_sequences(was, now, place)
+    if isinstance(was, dict):
+        if was.keys() != now.keys():
+            return f"{place} has other keys: {_short(list(now))} where the run had {_short(list(was))}"
+        return next(filter(None, (difference(was[key], now[key], f"{place}[{_short(key)}]") for key in was)), "")
+    return "" if was == now else _another(was, now, place)
+
+
+def _of_sequences(was: Any, now: Any, place: str) -> str:
+    if len(was) != len(now):
+        return f"{place} has {len(now)} items where the run had {len(was)}"
+    pairs = enumerate(zip(was, now, strict=True))
+    found = next(filter(None, (difference(*pair, f"{place}[{at}]") for at, pair in pairs)), "")
+    if found and _same_items(was, now):
+        return f"{place} has the same items in another order: {_short(now)} where the run had {_short(was)}"
+    return found
+
+
+def _same_items(was: Any, now: Any) -> bool:
+    try:
+        return sorted(map(repr, was)) == sorted(map(repr, now))
+    except Exception:  # noqa: BLE001 - boundary: methods of any value's class
+        return False
+
+
+def _of_package(kind: str, was: Any, now: Any, place: str) -> str:
+    if kind == "pandas":
+        return _of_tables(was, now, place)
+    if kind == "PIL":
+        if (was.mode, was.size) != (now.mode, now.size):
+            return f"{place} is another image: {now.mode} {now.size} where the run had {was.mode} {was.size}"
+        return "" if same_pixels(was, now) else f"{place} is another image: its pixels differ"
+    if kind == "pyarrow":
+        return "" if was.equals(now) else f"{place} is another table"
+    np = import_module("numpy")
+    if was.dtype != now.dtype or was.shape != now.shape:
+        return f"{place} is {now.dtype} {now.shape} where the run had {was.dtype} {was.shape}"
+    if was.dtype.kind in "fc":
+        same = bool(np.allclose(now, was, rtol=TOLERANCE, atol=0, equal_nan=True))
+    elif was.dtype.kind in "mM":
+        same = bool(((was == now) | (np.isnat(was) & np.isnat(now))).all())
+    else:
+        same = bool((was == now).all())
+    return "" if same else _another(was, now, place)
+
+
+def _of_tables(was: Any, now: Any, place: str) -> str:
+    testing = import_module("pandas").testing
+    names = {"DataFrame": "assert_frame_equal", "Series": "assert_series_equal"}
+    name = names.get(type(was).__name__, "assert_index_equal" if type(was).__name__.endswith("Index") else "")
+    if not name:  # a Timestamp, NaT, …
+        return "" if was is now or was == now else _another(was, now, place)
+    exact = {"rtol": TOLERANCE, "atol": 0.0, "check_exact": False}
+    try:
+        getattr(testing, name)(was, now, **exact)
+    except AssertionError as error:
+        return f"{place} is another table: {' '.join(str(error).split())[:200]}"
+    return ""
+
+
+def _close(was: complex, now: complex) -> bool:
+    if isinstance(was, complex) or isinstance(now, complex):
+        return all(_close(*pair) for pair in ((was.real, now.real), (was.imag, now.imag)))
+    return (math.isnan(was) and math.isnan(now)) or math.isclose(was, now, rel_tol=TOLERANCE, abs_tol=0.0)
+
+
+def _another(was: Any, now: Any, place: str) -> str:
+    return f"{place} is {_short(now)} where the run had {_short(was)}"
+
+
+def _short(value: Any) -> str:
+    return " ".join(reprlib.repr(value).split())
+
+
+# pictures and files
+
+
+def same_pixels(was: Any, now: Any) -> bool:
+    """Whether two images of one mode and size look the same."""
+    chops = import_module("PIL.ImageChops")
+    if was.mode not in ("L", "RGB", "RGBA"):
+        was, now = was.convert("RGBA"), now.convert("RGBA")
+    counts = chops.difference(was, now).histogram()
+    size = was.width * was.height
+    channels = [counts[start : start + 256] for start in range(0, len(counts), 256)]
+    return all(sum(channel[LEVELS + 1 :]) <= PIXELS * size for channel in channels)
+
+
+def same_picture(was: bytes, now: bytes) -> bool:
+    """Whether two image files show the same; without Pillow whether they are the same."""
+    if was == now:
+        return True
+    try:
+        image = import_module("PIL.Image")
+        first, second = image.open(io.BytesIO(was)), image.open(io.BytesIO(now))
+        return (first.mode, first.size) == (second.mode, second.size) and same_pixels(first, second)
+    except Exception:  # noqa: BLE001 - boundary: Pillow raises anything on data that is no image, or is not there
+        return False
+
+
+def pictures(data: Mapping[str, str]) -> list[bytes]:
+    """The images among the forms of an output."""
+    found: list[bytes] = []
+    for kind in ("image/png", "image/jpeg"):
+        try:
+            found += [base64.b64decode(data[kind])] if kind in data else []
+        except (binascii.Error, ValueError):
+            found.append(data[kind].encode(errors="replace"))
+    return found[:1]
+
+
+def same_file(name: str, was: bytes, now: bytes) -> bool:
+    """Whether two files of that name are the same: pictures by pixels, zip archives (such as .xlsx) by their parts."""
+    if was == now:
+        return True
+    if name.lower().endswith((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")):
+        return same_picture(was, now)
+    return was[:4] == now[:4] == b"PK\x03\x04" and _same_archive(was, now)
+
+
+def _same_archive(was: bytes, now: bytes) -> bool:
+    try:
+        with zipfile.ZipFile(io.BytesIO(was)) as first, zipfile.ZipFile(io.BytesIO(now)) as second:
+            names = set(first.namelist()) - set(_TIMES_OF_OFFICE)
+            if names != set(second.namelist()) - set(_TIMES_OF_OFFICE):
+                return False
+            return all(first.read(name) == second.read(name) for name in names)
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
+        return False

@@ -1,0 +1,186 @@
+"""The shortest part of a script that yields the answer: which top-level statements of each step are needed for it.
+
+Kept is what the answer needs (see `flow`), what draws the figures that were shown, what writes files or does anything
+else outside, magics, and calls of tools that gave nothing back but whether they went well: they were made for what
+they do. Dropped is what was looked at on the way: prints, values shown, results nobody uses. Used by `script`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from smol_kernel.runs.flow import Flow
+from smol_kernel.runs.names import bindings, called
+from smol_kernel.runs.source import Edit, Source
+
+if TYPE_CHECKING:
+    from smol_kernel.render.transcript import StepRecord
+    from smol_kernel.runs.script import Part
+
+_TABLES = ("DataFrame", "Series", "ndarray")
+_DONE = frozenset(["None", "True", "False"])
+"""What a tool gives back that was called for what it does, as its record has it."""
+_RESETTING = re.compile(
+    r"%(?:reset|run|store|pylab|load|xdel|macro|recall|rerun|autocall|automagic|cd|pushd|popd|env)\b"
+)
+"""Magics after which names are others."""
+_WORD = re.compile(r"[^\W\d]\w*")
+_SHOWING = frozenset(["display", "show"])
+_PICTURES = ("image/png", "image/jpeg")
+
+
+def sliced(parts: Sequence[Part], inputs: Mapping[str, str], tools: Sequence[str]) -> list[list[ast.stmt]] | None:
+    """Of each part the statements that are needed; None: it cannot be told, or all that counts was said in words.
+
+    `inputs` are variables that were handed in, with the type that their summaries begin with.
+    """
+    answering = next((part for part in reversed(parts) if part.step.final and part.kept), None)
+    if answering is None or any(_beyond(part) for part in parts):
+        return None
+    types = {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in inputs.items()}
+    flow = Flow(_bound(parts), tools, inputs, [name for name, kind in types.items() if kind in _TABLES])
+    wanted: set[int] = set()
+    places: list[list[tuple[int, ast.stmt]]] = []
+    several = _answering_differently(parts)
+    asked: dict[str, list[int]] = defaultdict(list)
+    last = -1
+    for part in parts:
+        begun = set(flow.world.figure.touched)
+        place: list[tuple[int, ast.stmt]] = []
+        for statement in part.kept:
+            if magic := _magic_of(part.source, statement):
+                wanted.add(number := flow.skip(_WORD.findall(magic)))
+            else:
+                number = flow.read(statement)
+            place.append((number, statement))
+            for tool in sorted(flow.calls.get(number, set())):
+                if tool in several:  # it depends on how often it was asked
+                    flow.needs[number].update(asked[tool])
+                    asked[tool].append(number)
+                if tool in _made_for_effect(part.step):
+                    wanted.add(number)
+            if part is answering and statement is part.kept[-1]:
+                last = number
+        if any(kind in output.data for output in part.step.outputs for kind in _PICTURES):
+            wanted |= flow.world.figure.touched - begun
+            wanted |= {number for number, statement in place if _shows(statement)}
+            wanted |= {place[-1][0]} if place and isinstance(place[-1][1], ast.Expr) else set()
+        places.append(place)
+    if flow.free or last < 0 or not (flow.needs[last] - _defining(places) or flow.calls.get(last)):
+        return None
+    wanted |= {last} | flow.world.files.touched | flow.world.outside.touched
+    needed = _all_needed(wanted, flow.needs)
+    return [[statement for number, statement in place if number in needed] for place in places]
+
+
+def _bound(parts: Sequence[Part]) -> set[str]:
+    """Global names that the parts bind, wherever they do."""
+    nodes = [statement for part in parts for statement in part.kept]
+    found = {name for name, _ in bindings(nodes)}
+    declared = (node for top in nodes for node in ast.walk(top) if isinstance(node, ast.Global))
+    return found.union(*(node.names for node in declared))
+
+
+def _all_needed(wanted: set[int], needs: Sequence[set[int]]) -> set[int]:
+    found: set[int] = set()
+    todo = list(wanted)
+    while todo:
+        if (number := todo.pop()) not in found:
+            found.add(number)
+            todo += needs[number]
+    return found
+
+
+def _defining(places: Sequence[Sequence[tuple[int, ast.stmt]]]) -> set[int]:
+    """Statements of which alone no answer is made: imports."""
+    return {number for place in places for number, node in place if isinstance(node, (ast.Import, ast.ImportFrom))}
+
+
+def _beyond(part: Part) -> bool:
+    """Whether there is no telling what the code does: no Python, or a magic that changes names."""
+    source = part.source
+    return source.body is None or any(_RESETTING.search(source.line(number)) for number in source.magics)
+
+
+def _magic_of(source: Source, statement: ast.stmt) -> str:
+    """The lines of a statement that are IPython's own; empty if it is plain Python."""
+    lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+    return "\n".join(source.line(number) for number in lines) if source.magics & set(lines) else ""
+
+
+def _made_for_effect(step: StepRecord) -> set[str]:
+    return {call.tool for call in step.calls if call.ok is not False and call.result.strip() in _DONE}
+
+
+def _answering_differently(parts: Sequence[Part]) -> set[str]:
+    """Tools that gave different results for the same arguments."""
+    results: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for part in parts:
+        for call in part.step.calls:
+            results[call.tool, call.summary].add(call.result)
+    return {tool for (tool, _), found in results.items() if len(found) > 1}
+
+
+def _shows(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and called(statement.value) in _SHOWING
+
+
+# the text without what is dropped
+
+
+def removals(source: Source, kept: Sequence[ast.stmt], every: Sequence[ast.stmt]) -> list[Edit]:
+    """Edits that take the statements that are not kept out of the text, with their comments; the rest stays as it is.
+
+    `every` are those the text is to be looked through for: up to the last one that is kept.
+    """
+    keep = set(map(id, kept))
+    edits: list[Edit] = []
+    groups: list[list[ast.stmt]] = []
+    for statement in every:
+        if groups and _first_line(statement) <= (groups[-1][-1].end_lineno or 0):
+            groups[-1].append(statement)  # behind a semicolon
+        else:
+            groups.append([statement])
+    for place, group in enumerate(groups):
+        if all(id(statement) in keep for statement in group):
+            continue
+        if not any(id(statement) in keep for statement in group):
+            after = _first_line(groups[place + 1][0]) if place + 1 < len(groups) else None
+            edits.append(_lines_of(source, group, after))
+        else:
+            edits += _among(source, group, keep)
+    return edits
+
+
+def _first_line(statement: ast.stmt) -> int:
+    return min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", ()))])
+
+
+def _lines_of(source: Source, group: Sequence[ast.stmt], after: int | None) -> Edit:
+    """The lines of the group, with the comments right above it and the blank lines that would double."""
+    first, last = _first_line(group[0]), group[-1].end_lineno or group[-1].lineno
+    while first > 1 and source.line(first - 1).lstrip().startswith("#"):
+        first -= 1
+    total = source.lines
+    if first == 1 or not source.line(first - 1).strip():
+        while last < total and not source.line(last + 1).strip() and (after is None or last + 1 < after):
+            last += 1
+    return Edit(source.offset(first, 0), source.offset(last + 1, 0) if last < total else len(source.text), "")
+
+
+def _among(source: Source, group: Sequence[ast.stmt], keep: set[int]) -> list[Edit]:
+    """Statements that share their lines with some that stay."""
+    edits: list[Edit] = []
+    for place, statement in enumerate(group):
+        if id(statement) in keep:
+            continue
+        start, end = source.span(statement)
+        if any(id(before) in keep for before in group[:place]):
+            edits.append(Edit(source.span(group[place - 1])[1], end, ""))
+        else:
+            edits.append(Edit(start, source.span(group[place + 1])[0], ""))
+    return edits

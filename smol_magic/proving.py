@@ -1,0 +1,71 @@
+"""The proof of a run's finished work, made while the cell goes on, and told in its cells. Used by `cell`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from smol_kernel.errors import SmolError
+from smol_kernel.executors.values import decode
+from smol_kernel.render.markdown import safe_markdown
+from smol_kernel.runs.check_cell import with_check
+from smol_kernel.runs.prove import Proof, Prover
+from smol_kernel.runs.script import ScriptCell, script_cells
+
+if TYPE_CHECKING:
+    from smol_kernel.config import RunOptions
+    from smol_kernel.journal import Journal
+    from smol_kernel.render.transcript import Transcript
+    from smol_magic.session import Session
+
+
+class CellProof:
+    """Proves the run of a cell. `prove` is called on a thread of its own, `stop` on any."""
+
+    def __init__(self, transcript: Transcript, options: RunOptions, inputs: Mapping[str, Any]) -> None:
+        self._transcript, self._options, self._inputs = transcript, options, inputs
+        self._prover: Prover | None = None
+        self._stopped = False
+        self.proof: Proof | None = None
+        """None as long as there is none."""
+
+    def prove(self, session: Session) -> None:
+        """Run the cells again and compare. What hinders that is told in the proof."""
+        agent: Any = session.agent
+        try:
+            self._prover = Prover(
+                _events(session.journal, self._transcript.run),
+                inputs=self._inputs,
+                tools={**agent.tools, **agent.managed_agents} if agent is not None else None,
+                mounts=self._options.mounts,
+                limits=self._options.limits,
+                made=session.child,
+            )
+            if self._stopped:
+                self._prover.stop()
+            self.proof = self._prover.prove()
+        except SmolError as error:  # the journal
+            self.proof = Proof("not proved", script_cells(self._transcript), str(error).rstrip("."))
+
+    def stop(self) -> None:
+        """End it; nothing is proved then."""
+        self._stopped = True
+        if self._prover is not None:
+            self._prover.stop()
+
+    def cells(self) -> list[ScriptCell]:
+        """The cells to write: a line in the first says what was shown, and the last checks it if that is wanted."""
+        proof = self.proof
+        if proof is None:
+            return script_cells(self._transcript)
+        cells = list(proof.cells)
+        if cells and cells[0].kind == "markdown":
+            cells[0] = replace(cells[0], source=f"{cells[0].source}\n\n*{safe_markdown(proof.line)}*")
+        if self._options.prove_cell and proof.proved:
+            cells = with_check(cells, decode(self._transcript.answer))
+        return cells
+
+
+def _events(journal: Journal, run: str) -> Sequence[Any]:
+    return list(journal.events(run))

@@ -1,0 +1,64 @@
+"""The cell that checks an answer again: it passes for the answer, fails for another, and needs nothing of ours."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from smol_kernel.runs.check_cell import check, with_check
+from smol_kernel.runs.script import ScriptCell
+
+TABLE = pd.DataFrame({"k": ["a", "b"], "v": [1.5, math.nan]}, index=[3, 5])
+
+
+@pytest.mark.parametrize(
+    ("answer", "close", "other"),
+    [
+        (12.5, 12.5 + 1e-11, 12.6),
+        (0.0, 0.0, 1e-9),
+        (math.nan, math.nan, 1.0),
+        (math.inf, math.inf, 1.0),
+        (True, True, False),
+        (None, None, 0),
+        (42, 42, 43),
+        ("it's", "it's", "its"),
+        ({"a": [1, (2, None)]}, {"a": [1, (2, None)]}, {"a": [1, (2, 0)]}),
+        ([1.0, 2.0], [1.0, 2.0 + 1e-11], [1.0, 2.1]),
+        ("x" * 5000, "x" * 5000, "x" * 5001),
+        (TABLE, TABLE.assign(v=TABLE["v"] + 1e-12), TABLE.assign(k="a")),
+        (TABLE.rename_axis("i"), TABLE.rename_axis("i"), TABLE),
+        (pd.concat([TABLE] * 400), pd.concat([TABLE] * 400), pd.concat([TABLE] * 399 + [TABLE.assign(k="a")])),
+        (TABLE["v"], TABLE["v"], TABLE["v"] + 1),
+        (TABLE.astype({"v": "float32"}), TABLE.astype({"v": "float32"}), TABLE.assign(v=9)),
+        (np.array([1.0, 2.0]), np.array([1.0, 2.0 + 1e-11]), np.array([1.0, 2.1])),
+        (np.arange(5000), np.arange(5000), np.arange(5000) + 1),
+        (np.float64(2.5), np.float64(2.5), np.float64(2.6)),
+    ],
+    ids=repr,
+)
+def test_it_passes_for_the_answer_and_fails_for_another(answer, close, other):
+    code = check(answer)
+    assert code is not None and "smol" not in code and len(code) < 4000
+    exec(code, {"ANSWER": answer})
+    exec(code, {"ANSWER": close})
+    with pytest.raises(AssertionError):
+        exec(code, {"ANSWER": other})
+
+
+def test_the_last_expression_gets_a_name_that_is_free():
+    cells = [ScriptCell("code", "answer = 2", 1), ScriptCell("code", "x = 1\n(answer +\n 1)  # three", 2)]
+    *_, last, words, checked = with_check(cells, 3)
+    namespace = {}
+    for cell in (cells[0], last, checked):
+        exec(cell.source, namespace)
+    assert last.source.endswith("answer_") and words.kind == "markdown" and checked.source == "assert answer_ == 3"
+    assert with_check([ScriptCell("code", "total", 1)], 3)[-1].source == "assert total == 3"
+
+
+@pytest.mark.parametrize("answer", [object(), {1: object()}, pd.Timestamp("2024-01-01")])
+def test_an_answer_that_cannot_be_written_down_gets_no_cell(answer):
+    cells = [ScriptCell("code", "x", 1)]
+    assert with_check(cells, answer) == cells

@@ -1,0 +1,216 @@
+"""Finished work is called proved where it gives the answer again in a fresh child, and nowhere else."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import pytest
+from scripted_replies import code
+
+from smol_kernel import tool
+from smol_kernel.events import RunStarted
+from smol_kernel.journal import Journal
+from smol_kernel.runs.prove import Prover
+from smol_kernel.runs.same import difference, same_file
+
+
+@pytest.fixture
+def prover(make, tmp_path):
+    """Runs a script of actions, and gives what proves it; the agent stands at its `agent`."""
+
+    def prover(*actions, tools=(), inputs=None, **options):
+        agent = make([code(action) for action in actions], tools=tools, executor_kwargs={"cwd": tmp_path})
+        agent.run("work", additional_args=inputs)
+        events = list(Journal(tmp_path / "journal.sqlite").events(agent.run_id))
+        made = Prover(events, inputs=inputs, tools=agent.tools, cwd=tmp_path, made=agent.python_executor, **options)
+        made.agent = agent
+        return made
+
+    return prover
+
+
+def sources(proof):
+    return [cell.source for cell in proof.cells if cell.kind == "code"]
+
+
+def test_the_part_that_the_answer_needs_is_proved(prover):
+    proof = prover("x = 20\nprint(x)", "y = [x]\nprint(y)", "z = x + 1", "final_answer(z)").prove()
+    assert (proof.state, sources(proof), proof.reason) == ("proved", ["x = 20", "z = x + 1", "z"], "")
+    assert len(proof.digest) == 16
+    assert proof.line.startswith("Proved")
+
+
+def test_tool_calls_are_answered_from_the_record(prover):
+    made = []
+
+    @tool
+    def roll(sides: int) -> int:
+        """A number.
+
+        Args:
+            sides: How many there are.
+        """
+        made.append(sides)
+        return len(made)
+
+    @tool
+    def note(text: str) -> None:
+        """Write something down.
+
+        Args:
+            text: What.
+        """
+        made.append(text)
+
+    actions = ["print(roll(6))\nx = roll(6)\nnote('x')", "try:\n    y = roll('six')\nexcept Exception:\n    y = 0"]
+    proof = prover(*actions, "final_answer(x + y)", tools=[roll, note]).prove()
+    assert made == [6, 6, "x"]
+    assert proof.state == "proved"
+    assert sources(proof)[0] == "print(roll(6))\nx = roll(6)\nnote('x')"  # the second roll is another one
+
+
+def test_what_an_earlier_run_made_is_missed(prover):
+    first = prover("x = 1", "final_answer(x)")
+    agent = first.agent
+    agent.model.replies += [code("final_answer(x + 1)")]
+    agent.run("go on", reset=False)
+    proof = Prover(list(agent._recorded_in.events(agent.run_id)), cwd=first.cwd).prove()
+    assert proof.state == "not reproduced"
+    assert "'x' is not defined" in proof.reason
+
+
+@pytest.mark.parametrize(
+    ("actions", "reason"),
+    [
+        (["import time\nt = time.time()", "final_answer(t)"], "read the clock"),
+        (["from datetime import datetime as dt\ny = dt.now().year", "final_answer(y)"], "read the clock"),
+        (["import random\nx = random.choice([1, 2])", "final_answer(x)"], "random numbers without a seed"),
+        (["import numpy as np\nx = np.random.default_rng().normal()", "final_answer(float(x))"], "without a seed"),
+        (["words = {'a', 'b'}", "final_answer(list(words))"], "order"),
+        (["first = next(iter(set('xy')))", "final_answer(first)"], "order"),
+        (["x = hash('word')", "final_answer(x)"], "the run had"),
+        (["import os\nx = id(object()) + os.getpid()", "final_answer(x)"], "random"),
+        (["with open('n.txt', 'a') as f:\n    n = f.write('x')", "final_answer(len(open('n.txt').read()))"], "second"),
+    ],
+)  # fmt: skip
+def test_what_comes_out_otherwise_is_not_called_proved(prover, actions, reason):
+    proof = prover(*actions).prove()
+    assert proof.state == "not reproduced"
+    assert reason in proof.reason
+    assert proof.digest == ""
+
+
+def test_sets_whose_order_does_not_count_are_no_hindrance(prover):
+    action = "a = {'x', 'y', 'z'}\nb = sorted(a | set('w')) + [len(a), 'x' in a, isinstance(a, set)]"
+    assert prover(action, "final_answer((b, a))").prove().state == "proved"
+
+
+def test_inputs_tables_pictures_and_files_are_compared(prover):
+    import pandas as pd
+
+    df = pd.DataFrame({"k": ["a", "b", "a"], "v": [1.0, 2.0, None]})
+    draw = "import matplotlib.pyplot as plt\nprint(df.head())\ndf['v'].plot()\nplt.show()"
+    actions = [
+        draw,
+        "m = df.groupby('k')['v'].sum()\nm.to_csv('sums.csv')\ndf.describe()",
+        "final_answer(m.to_frame())",
+    ]
+    made = prover(*actions, inputs={"df": df})
+    proof = made.prove()
+    assert proof.state == "proved"
+    assert sources(proof) == [
+        "import matplotlib.pyplot as plt\ndf['v'].plot()\nplt.show()",
+        "m = df.groupby('k')['v'].sum()\n_ = m.to_csv('sums.csv')",
+        "m.to_frame()",
+    ]
+    other = df.assign(v=[1.0, 2.0, 5.0])
+    again = Prover(made.events, inputs={"df": other}, cwd=made.cwd).prove()
+    assert (again.state, "another table" in again.reason) == ("not reproduced", True)
+    assert Prover(made.events, cwd=made.cwd).prove().state in ("proved", "not proved")  # as the record has the value
+
+
+def test_an_answer_in_words_rests_on_what_was_printed(prover):
+    said = prover("print(2 + 2)", "final_answer('It is four.')").prove()
+    assert (said.state, sources(said)) == ("whole", ["print(2 + 2)", "'It is four.'"])
+    timed = prover("import time\nprint(time.perf_counter())", "final_answer('Long.')").prove()
+    assert timed.state == "not reproduced"
+
+
+def test_where_the_part_does_not_prove_the_whole_script_does(prover):
+    sly = "class A:\n    def __del__(self):\n        log.append(1)\n\nlog = []\na = A()\na = None\nprint(log)"
+    proof = prover(sly, "final_answer(len(log))").prove()
+    assert proof.state in ("proved", "whole")
+    assert "a = None" in "\n".join(sources(proof))
+
+
+def test_a_stopped_proof_proves_nothing(prover):
+    made = prover("n = 0\nwhile n < 10 ** 7: n += 1", "final_answer(n)")
+    made.stop()
+    proof = made.prove()
+    assert (proof.state, proof.reason) == ("not proved", "stopped")
+    endless = prover("import os\nn = 0\nwhile os.path.exists('wait'):\n    n += 1", "final_answer(n)")
+    (endless.cwd / "wait").touch()
+    timer = threading.Timer(0.5, endless.stop)
+    timer.start()
+    assert endless.prove().state == "not proved"
+    timer.join()
+
+
+def test_without_a_box_nothing_is_run_again(prover, monkeypatch):
+    made = prover("x = 1", "final_answer(x)")
+    monkeypatch.setenv("SMOL_BOX", "off")
+    proof = made.prove()
+    assert proof.state == "not proved" and "box is off" in proof.reason
+
+
+def test_a_run_without_its_inputs_is_not_tried(prover):
+    made = prover("y = x + 1", "final_answer(y)", inputs={"x": 1})
+    events = [e if not isinstance(e, RunStarted) else type(e)(**{**vars(e), "values": {}}) for e in made.events]
+    proof = Prover(events, cwd=made.cwd).prove()
+    assert proof.state == "not proved" and "`x`" in proof.reason
+
+
+# comparing
+
+
+def tables():
+    import numpy as np
+    import pandas as pd
+
+    df = pd.DataFrame({"a": [1.0, np.nan]})
+    yield df, df.copy(), True
+    yield df, df + 1e-12, True
+    yield df, df.set_axis([1, 2]), False
+    yield df, df.astype("float32"), False
+    yield df, df.rename(columns={"a": "b"}), False
+    yield np.array([1.0, np.nan]), np.array([1.0, np.nan]), True
+    yield np.array([1.0]), np.array([1.1]), False
+    yield np.array([1]), np.array([1.0]), False
+    yield np.float64(1.0), 1.0, False
+    yield pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-02"), False
+
+
+@pytest.mark.parametrize(("was", "now", "same"), [
+    (1, 1, True), (1, 1.0, False), (1, True, False), (1.0, 1.0 + 1e-12, True), (1.0, 1.0 + 1e-6, False),
+    (float("nan"), float("nan"), True), (0.0, 1e-300, False), ([1, [2.0]], [1, [2.0 + 1e-12]], True),
+    ([1, 2], [2, 1], False), ((1,), [1], False), ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+    ({"a": 1}, {"a": 2}, False), ({"a": 1}, {"b": 1}, False), ({1, 2}, {2, 1}, True), (1j, 1j + 1e-12j, True),
+    ("a", "b", False), (None, None, True), (float("inf"), float("inf"), True), *tables(),
+])  # fmt: skip
+def test_values_are_compared_by_value(was, now, same):
+    assert (difference(was, now) == "") is same
+
+
+def test_pictures_are_compared_by_pixels():
+    from PIL import Image
+
+    def png(color, level=6):
+        stream = io.BytesIO()
+        Image.new("RGB", (40, 40), color).save(stream, "PNG", compress_level=level)
+        return stream.getvalue()
+
+    assert png((9, 9, 9)) != png((9, 9, 9), 0)
+    assert same_file("a.png", png((9, 9, 9)), png((10, 9, 9), 0))
+    assert not same_file("a.png", png((9, 9, 9)), png((30, 9, 9)))
+    assert not same_file("a.txt", b"one", b"two")

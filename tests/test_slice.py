@@ -1,0 +1,64 @@
+"""Of a run's statements those the answer needs: enough of them whatever the code does, few where it looks around."""
+
+from __future__ import annotations
+
+import pytest
+from slice_cases import BREAKING, DROPPING, cases
+from test_script import a_run, run_cells
+
+from smol_kernel.runs.script import script_cells
+
+DROPPED, BREAKS = cases(DROPPING), cases(BREAKING)
+
+
+def kept(*steps, **options):
+    """The code of the sliced cells, as one text."""
+    return "\n".join(c.source for c in script_cells(a_run(*steps, **options), slice=True) if c.kind == "code")
+
+
+def answers(*steps):
+    """What the whole script answers, and what the sliced one does."""
+    given = []
+    for slice in (False, True):
+        cells = [cell.source for cell in script_cells(a_run(*steps), slice=slice) if cell.kind == "code"]
+        given.append(run_cells(cells, {}))
+    return given
+
+
+# what is dropped
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_what_the_answer_does_not_need_is_dropped(name):
+    steps, left = DROPPED[name]
+    assert kept(*steps) == left
+
+
+def test_a_step_of_which_nothing_is_needed_goes_with_its_thought():
+    cells = script_cells(a_run("x = 1", "print(x)", "final_answer(x)"), slice=True)
+    assert [cell.source for cell in cells] == ["thought 1", "x = 1", "thought 3", "x"]
+
+
+def test_of_a_failed_step_what_is_needed_later_stays():
+    failed = {"code": "a = 1\nprint(a)\nb = 2\nc = nothing", "status": "error", "completed": 3}
+    assert kept(failed, "final_answer(b)") == "b = 2\nb"
+    assert kept(failed, "d = a", "final_answer(d)") == "a = 1\nd = a\nd"
+
+
+def test_an_input_is_still_spared():
+    code = kept("df['v'] = 1\nprint(df)", "final_answer(df)", inputs={"df": "DataFrame 3 x 2"})
+    assert code == "df_ = df.copy()\ndf_['v'] = 1\ndf_"
+
+
+def test_a_decorated_function_goes_whole():
+    code = "from functools import lru_cache\n\n# unused\n@lru_cache\ndef f(n):\n    return n\n\nx = 1"
+    assert kept(code, "final_answer(x)") == "x = 1\nx"
+
+
+# what is kept
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_what_the_answer_needs_is_kept(name):
+    whole, sliced = answers(*BREAKS[name][0])
+    assert type(sliced) is type(whole) and sliced == whole
