@@ -23,6 +23,7 @@ from smol_kernel.models.cassette_file import (
     Tape,
     add_reply,
     check_writable,
+    named,
     read_tape,
     refuse_another,
     reply_from_dict,
@@ -83,9 +84,9 @@ class CassetteModel(Model):
         self._empty = self._tape_of(self.model)
         tape = self._read()
         if self.mode == "replay" and tape is None:
-            raise ConfigError(f"there is no cassette {str(self.path)!r} to replay. {_how_to_record()}")
+            raise ConfigError(f"there is no cassette {named(self.path)!r} to replay. {_how_to_record()}")
         if self.model is None and (tape is None or self.mode == "record"):
-            raise ConfigError(f"no model is given to record the cassette {str(self.path)!r} with; pass one")
+            raise ConfigError(f"no model is given to record the cassette {named(self.path)!r} with; pass one")
         if self.mode == "record":
             check_writable(self.path)
         self.inner_id = tape.model if tape is not None and self.mode != "record" else self._empty.model
@@ -195,7 +196,7 @@ class CassetteModel(Model):
             return None
         if replies:
             raise CassetteMissError(
-                f"the cassette {str(self.path)!r} has {len(replies)} replies to this request, and it came once more. "
+                f"the cassette {named(self.path)!r} has {len(replies)} replies to this request, and it came once more. "
                 f"{_how_to_record()}"
             )
         told = difference(request, (entry.request for entry in entries.values()))
@@ -203,7 +204,7 @@ class CassetteModel(Model):
             f"From the nearest of its {len(entries)} requests it differs in this:\n{told}" if told else "It is empty."
         )
         raise CassetteMissError(
-            f"the cassette {str(self.path)!r} has no reply to this request. {found}\n{_how_to_record()}"
+            f"the cassette {named(self.path)!r} has no reply to this request. {found}\n{_how_to_record()}"
         )
 
     @contextmanager

@@ -26,6 +26,8 @@ SCHEMA_VERSION = 1
 TOO_LONG: dict[str, Any] = {"refused": "the conversation was longer than the model can read"}
 """Stands in the place of a reply: agents shorten the conversation then, and go on."""
 
+_MORE = ("tool_calls",)  # what a message may have besides role and content
+
 
 @dataclass
 class Entry:
@@ -45,6 +47,11 @@ class Tape:
     entries: dict[str, Entry] = field(default_factory=dict)
 
 
+def named(path: Path) -> str:
+    """The path as messages have it: as it is seen from the working folder, if it is below that."""
+    return str(path.relative_to(here) if path.is_relative_to(here := Path.cwd()) else path)
+
+
 def read_tape(path: Path) -> Tape | None:
     """What the file holds; None if there is none. Raises ConfigError for one that cannot be read."""
     try:
@@ -58,7 +65,7 @@ def read_tape(path: Path) -> Tape | None:
         version = data["cassette"]
         if type(version) is int and version > SCHEMA_VERSION:
             raise ConfigError(
-                f"the cassette {str(path)!r} has version {version}, written by a newer smol-kernel (this one knows "
+                f"the cassette {named(path)!r} has version {version}, written by a newer smol-kernel (this one knows "
                 f"{SCHEMA_VERSION}): upgrade smol-kernel, or record into another file"
             )
         if version != SCHEMA_VERSION:
@@ -106,8 +113,8 @@ def refuse_another(path: Path, tape: Tape, given: Tape) -> None:
     ):
         if recorded != now:
             raise ConfigError(
-                f"the cassette {str(path)!r} was recorded with {what} {recorded!r}, and now {now!r}: use another file, "
-                "or record this one anew (mode record); to replay it as it is, name no model"
+                f"the cassette {named(path)!r} was recorded with {what} {recorded!r}, and now {now!r}: use another "
+                "file, or record this one anew (mode record); to replay it as it is, name no model"
             )
 
 
@@ -151,8 +158,7 @@ def _encoded(tape: Tape) -> str:
         names: list[str] = []
         for message in entry.request["messages"]:
             names.append(hashlib.sha256(json.dumps(message, sort_keys=True).encode()).hexdigest()[:12])
-            parts = [{**part, "text": _split(part["text"])} if "text" in part else part for part in message["content"]]
-            messages[names[-1]] = {**message, "content": parts}
+            messages[names[-1]] = _shortened(message)
         entries.append({"messages": names, "options": entry.request["options"], "replies": entry.replies})
     data = {
         "cassette": SCHEMA_VERSION,
@@ -168,8 +174,7 @@ def _encoded(tape: Tape) -> str:
 def _decoded(data: dict[str, Any]) -> Tape:
     messages: dict[str, Any] = {}
     for name, message in data["messages"].items():
-        parts = [{**part, "text": _joined(part["text"])} if "text" in part else part for part in message["content"]]
-        messages[name] = {**message, "content": parts, "role": MessageRole(message["role"]).value}
+        messages[name] = _lengthened(message)
     tape = Tape(str(data["model"]), dict(data["parameters"]), data["scripted"] is not False)
     for each in data["calls"]:
         if not each["replies"]:
@@ -180,6 +185,22 @@ def _decoded(data: dict[str, Any]) -> Tape:
                 reply_from_dict(reply)
         tape.entries[key_of(request)] = Entry(request, list(each["replies"]))
     return tape
+
+
+def _shortened(message: dict[str, Any]) -> dict[str, Any]:
+    """A message as the file has it: texts as lists of lines; one that is but a text has no parts."""
+    parts = [{**part, "text": _split(part["text"])} if "text" in part else part for part in message["content"]]
+    if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
+        return {"role": message["role"], "text": parts[0]["text"], **{k: v for k, v in message.items() if k in _MORE}}
+    return {**message, "content": parts}
+
+
+def _lengthened(message: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `_shortened`. Raises ValueError, KeyError, TypeError for what is none."""
+    parts = message["content"] if "content" in message else [{"type": "text", "text": message["text"]}]
+    content = [{**part, "text": _joined(part["text"])} if "text" in part else dict(part) for part in parts]
+    more = {name: value for name, value in message.items() if name in _MORE}
+    return {"role": MessageRole(message["role"]).value, "content": content, **more}
 
 
 def _split(text: str) -> str | list[str]:
@@ -225,10 +246,10 @@ def _write(path: Path, text: str) -> None:
 
 def _unreadable(path: Path, why: str) -> ConfigError:
     return ConfigError(
-        f"the cassette {str(path)!r} cannot be read ({why}). It was left as it is: restore it, or move it away and "
+        f"the cassette {named(path)!r} cannot be read ({why}). It was left as it is: restore it, or move it away and "
         "record anew"
     )
 
 
 def _unwritable(path: Path, why: str) -> ModelError:
-    return ModelError(f"the cassette {str(path)!r} cannot be written: {why}; what it holds is unchanged")
+    return ModelError(f"the cassette {named(path)!r} cannot be written: {why}; what it holds is unchanged")
