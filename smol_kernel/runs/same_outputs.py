@@ -67,7 +67,9 @@ def unlike(one: bytes, other: bytes) -> str:
     if one == other:
         return ""
     try:
-        image, chops, filters = (import_module(f"PIL.{name}") for name in ("Image", "ImageChops", "ImageFilter"))
+        image: Any = import_module("PIL.Image")
+        chops: Any = import_module("PIL.ImageChops")
+        filters: Any = import_module("PIL.ImageFilter")
     except ImportError:
         raise MissingDependencyError("comparing plots needs Pillow: pip install 'smol-kernel[ci]'") from None
     opened: list[Any] = []
