@@ -27,9 +27,7 @@ from smol_kernel.models.base import Model, as_model
 from smol_kernel.models.cassette import MARK, MODES, CassetteModel, mode_of
 from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
-MODEL_VARIABLE = "SMOL_MODEL"
-API_BASE_VARIABLE = "SMOL_API_BASE"
-CASSETTE_VARIABLE = "SMOL_CASSETTE"
+MODEL_VARIABLE, API_BASE_VARIABLE, CASSETTE_VARIABLE = "SMOL_MODEL", "SMOL_API_BASE", "SMOL_CASSETTE"
 
 NO_MODEL = f"""No model is set, so nothing was run. Set one of:
   --model openai/gpt-4.1-mini          for this task (any LiteLLM name; the key in OPENAI_API_KEY)

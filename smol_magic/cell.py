@@ -6,7 +6,7 @@ IPython calls `agent_cell` (the cell rewritten to an await, see `rewriting`) or,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from IPython.display import display
@@ -39,11 +39,22 @@ AT_LIMIT = ("max_steps_error", "budget")
 async def agent_cell(magics: SmolMagic, line: str, body: str) -> None:
     """Run the task in `body`; buttons work meanwhile, and cells are inserted. Raises CellError or Stopped."""
     options = magics.read_line(line)
-    if options is None:
-        return
+    if options is not None:
+        await carry_out(magics, lambda thread: AgentCell(magics, options, body, thread))
+
+
+def agent_cell_blocking(magics: SmolMagic, line: str, body: str) -> None:
+    """The same for a cell that cannot await: ■ stops it, buttons do not; the script comes as one next cell."""
+    options = magics.read_line(line)
+    if options is not None:
+        carry_out_blocking(magics, lambda thread: AgentCell(magics, options, body, thread))
+
+
+async def carry_out(magics: SmolMagic, make: Callable[[CellThread], AgentCell]) -> None:
+    """Carry out the cell that `make` gives, from its view to its end."""
     thread = Awaiting()
     with magics.session.busy("An agent is at work"):
-        cell = AgentCell(magics, options, body, thread)
+        cell = make(thread)
         cell.show(buttons=True)
         with thread.interruptible(cell.stop):
             failure = await thread.carry_out(cell.work, cell.stop)
@@ -54,14 +65,11 @@ async def agent_cell(magics: SmolMagic, line: str, body: str) -> None:
         cell.conclude(failure)
 
 
-def agent_cell_blocking(magics: SmolMagic, line: str, body: str) -> None:
-    """The same for a cell that cannot await: ■ stops it, buttons do not; the script comes as one next cell."""
-    options = magics.read_line(line)
-    if options is None:
-        return
+def carry_out_blocking(magics: SmolMagic, make: Callable[[CellThread], AgentCell]) -> None:
+    """The same where nothing can be awaited."""
     thread = Blocking()
     with magics.session.busy("An agent is at work"):
-        cell = AgentCell(magics, options, body, thread)
+        cell = make(thread)
         cell.show(buttons=False)
         with thread.interruptible(cell.stop):
             failure = thread.carry_out(cell.work)

@@ -11,7 +11,6 @@ import difflib
 import os
 import shlex
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class, no_var_expand
@@ -20,7 +19,7 @@ from traitlets import Bool, CaselessStrEnum, Dict, Enum, Float, Int, List, Unico
 from smol_magic import completion
 from smol_magic.endings import CellError
 from smol_magic.rewriting import AwaitRewriting
-from smol_magic.session import Session, notebook_path
+from smol_magic.session import Session
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "model": ("%agent model NAME", "use this model from now on: a LiteLLM name, a variable, or demo; or a,b"),
     "show": ("%agent show [RUN]", "the account of a run, the last one if none is named"),
-    "runs": ("%agent runs [WORD]", "the latest runs in the journal (with this word in them)"),
+    "runs": ("%agent runs [WORD]", "the latest runs in the journal (with this word in them); !smol runs --prune"),
     "resume": (
         "%agent resume [RUN] [options]",
         "go on with a run that was cut off or stopped; --accept, --repeat, --max-steps N, --model NAME",
@@ -41,7 +40,7 @@ COMMANDS = {
         "%agent fork [RUN] [options]",
         "go on from a step of a run, as a new one; --step N, --instruction TEXT, and those of resume",
     ),
-    "export": ("%agent export FILE [RUN]", "write a run as .ipynb, .py, .html, .md or .json"),
+    "export": ("%agent export FILE [RUN]", "write a run as .ipynb, .py, .html, .md or .json; --script: the work only"),
     "files": (
         "%agent files [save …]",
         "what the agent made in its box; save [NAME …] [--to DIR] [--overwrite] keeps it",
@@ -57,6 +56,8 @@ CELLS = [
 ]
 MOST_OFFERED = 5
 """Earlier runs named one by one."""
+MOST_LISTED = 20
+"""Runs that %agent runs lists."""
 
 
 @magics_class
@@ -273,12 +274,14 @@ class SmolMagic(Magics):
     def _runs(self, *words: str) -> None:
         from smol_kernel.render.plain import one_line
 
-        runs = self.session.journal.runs(limit=20, search=" ".join(words) or None)
+        runs = self.session.journal.runs(limit=MOST_LISTED, search=" ".join(words) or None)
         if not runs:
             print("No runs in the journal yet." if not words else f"No run with {' '.join(words)!r} in it.")
         for run in runs:
             boxed = "not isolated  " if run.isolation == "none" else ""
             print(f"{run.run}  {run.state:<15}  {one_line(run.model):<24}  {boxed}{one_line(run.task, 60)}")
+        if len(runs) == MOST_LISTED:
+            print("… perhaps more: !smol runs -n 100 lists them, !smol runs --prune takes old ones out")
 
     def _resume(self, *words: str) -> None:
         from smol_magic.resumed_cell import resumed_cell_blocking
@@ -290,21 +293,10 @@ class SmolMagic(Magics):
 
         resumed_cell_blocking(self, ["fork", *words])
 
-    def _export(self, file: str, run: str = "") -> None:
-        from smol_kernel.runs.exporting import export
+    def _export(self, file: str, *words: str) -> None:
+        from smol_magic.exported import export_command
 
-        path = Path(file).expanduser()
-        opened = notebook_path()
-        if opened and path.exists() and path.resolve() == Path(opened).resolve():
-            raise CellError(f"%agent export {file}: this is the notebook you are in; choose another name")
-        try:
-            found = self._transcript(run).run
-            export(self.session.journal.events(found, family=True), path)
-        except FileExistsError:
-            raise CellError(f"%agent export {file}: the file exists: choose another name, or delete it") from None
-        except OSError as error:
-            raise CellError(f"%agent export {file}: {error.strerror or error}") from None
-        print(f"written: {file}")
+        export_command(self.session, file, words, self._transcript)
 
     def _help(self) -> None:
         print(_columns(*CELLS, *COMMANDS.values()))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import SmolError
+from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.runs.check_cell import with_check
@@ -37,16 +38,18 @@ class CellProof:
             self._prover = Prover(
                 _events(session.journal, self._transcript.run),
                 inputs=self._inputs,
-                tools={**agent.tools, **agent.managed_agents} if agent is not None else None,
+                tools=getattr(agent, "functions", None),
                 mounts=self._options.mounts,
                 limits=self._options.limits,
+                timeout=self._options.timeout,
                 made=session.child,
             )
             if self._stopped:
                 self._prover.stop()
             self.proof = self._prover.prove()
-        except SmolError as error:  # the journal
-            self.proof = Proof("not proved", script_cells(self._transcript), str(error).rstrip("."))
+        except Exception as error:  # noqa: BLE001 - boundary: whatever hinders the proof, the answer stands
+            said = str(error).rstrip(".") if isinstance(error, SmolError) else f"the proof itself failed ({error!r})"
+            self.proof = Proof("not proved", script_cells(self._transcript), said)
 
     def stop(self) -> None:
         """End it; nothing is proved then."""
@@ -68,4 +71,4 @@ class CellProof:
 
 
 def _events(journal: Journal, run: str) -> Sequence[Any]:
-    return list(journal.events(run))
+    return settled(journal.events(run))

@@ -15,11 +15,11 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_magic import namespace
-from smol_magic.cell import AgentCell
+from smol_magic.cell import AgentCell, carry_out, carry_out_blocking
 from smol_magic.endings import CellError
 from smol_magic.magics import Parser
+from smol_magic.proving import CellProof
 from smol_magic.session import front
-from smol_magic.thread import Awaiting, Blocking, CellThread
 from smol_magic.view import make_view
 from smol_magic.writeback import Place
 
@@ -29,39 +29,24 @@ if TYPE_CHECKING:
 
 async def resumed_cell(magics: SmolMagic, words: Sequence[str]) -> None:
     """Carry out the command; buttons work meanwhile, and cells are inserted. Raises CellError or Stopped."""
-    thread = Awaiting()
-    with magics.session.busy("An agent is at work"):
-        cell = ResumedCell(magics, words, thread)
-        cell.show(buttons=True)
-        with thread.interruptible(cell.stop):
-            failure = await thread.carry_out(cell.work, cell.stop)
-            cell.end(failure)
-            await cell.write_back()
-        cell.conclude(failure)
+    await carry_out(magics, lambda _: ResumedCell(magics, words))
 
 
 def resumed_cell_blocking(magics: SmolMagic, words: Sequence[str]) -> None:
     """The same for a cell that cannot await."""
-    thread = Blocking()
-    with magics.session.busy("An agent is at work"):
-        cell = ResumedCell(magics, words, thread)
-        cell.show(buttons=False)
-        with thread.interruptible(cell.stop):
-            failure = thread.carry_out(cell.work)
-            cell.end(failure)
-            cell.write_one_cell()
-        cell.conclude(failure)
+    carry_out_blocking(magics, lambda _: ResumedCell(magics, words))
 
 
 class ResumedCell(AgentCell):
     """A recorded run that goes on in a cell; `words` are the command and what follows it."""
 
-    def __init__(self, magics: SmolMagic, words: Sequence[str], thread: CellThread) -> None:
+    def __init__(self, magics: SmolMagic, words: Sequence[str]) -> None:
         self._shell, self._session, self._options = magics.shell, magics.session, RunOptions()
         chosen = _read(words)
         self._place = Place.of(self._shell)
         self._in_agent_kernel = front(self._shell) == "agent-kernel"
         self._images, self._stopping, self._transcript = [], False, Transcript()
+        self._proof = CellProof(self._transcript, self._options, {})
         self._answer_name = namespace.answer_name(chosen.output, [])
         try:
             self._resumption = self._prepared(magics, chosen)

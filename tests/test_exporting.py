@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import runpy
-import subprocess
-import sys
+import shutil
 import time
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter, PythonExporter
+from nested_events import started
 from scripted_replies import code, counted
 
 from smol_kernel import CodeAgent, LogLevel, ScriptedModel
 from smol_kernel.errors import ConfigError, RunNotFoundError
-from smol_kernel.events import Notice
+from smol_kernel.events import ActionFinished, ActionProposed, Notice, StepFinished
 from smol_kernel.journal import Journal
 from smol_kernel.runs.exporting import FORMS, export, packed
 from smol_kernel.runs.importing import import_run
@@ -24,22 +25,30 @@ from smol_kernel.serve.cli import main
 HOSTILE = "<script>alert(1)</script><img src=https://evil.example/x.png onerror=alert(1)>"
 REPLIES = [
     counted(code("rows = [1, 2, 3]\nprint(len(rows))", thought=f"Look. {HOSTILE}"), cost=0.25),
-    counted(code("rows['x']")),
+    counted(code("gone = True\nrows['x']\nrows = None")),
     counted(code(f"from IPython.display import HTML, display\ndisplay(HTML({HOSTILE!r}))\nreport = helper('sum')")),
     counted(code("final_answer(sum(rows))")),
 ]
 
 
-@pytest.fixture
-def recorded(tmp_path, monkeypatch):
-    """A journal with a run that called an agent; its events."""
-    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
-    journal = Journal()
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """The file of a journal with a run that called an agent."""
+    journal = Journal(tmp_path_factory.mktemp("once") / "journal.sqlite")
     quiet = {"verbosity_level": LogLevel.OFF, "journal": journal, "tools": []}
     helper = CodeAgent(model=ScriptedModel([code("final_answer(6)")]), name="helper", description="Helps.", **quiet)
     with CodeAgent(model=ScriptedModel(REPLIES), managed_agents=[helper], **quiet) as agent:
-        assert agent.run("Sum up.") == 6
-    return journal, journal.events(agent.run_id, family=True)
+        assert agent.run("Sum up. coding: latin-9") == 6
+    journal.close()
+    return journal.path
+
+
+@pytest.fixture
+def recorded(once, tmp_path, monkeypatch):
+    """A journal of the test's own with that run; its events."""
+    monkeypatch.setenv("SMOL_JOURNAL", str(shutil.copy(once, tmp_path / "journal.sqlite")))
+    journal = Journal()
+    return journal, journal.events(journal.find("last").run, family=True)
 
 
 def test_every_form_is_written_and_two_give_the_run_back(recorded, tmp_path, capsys):
@@ -65,7 +74,8 @@ def test_the_python_file_runs(recorded, tmp_path):
     for script in (False, True):
         path = export(events, tmp_path / f"run-{script}.py", script=script)
         assert runpy.run_path(str(path), {"helper": lambda task: "6"})["rows"] == [1, 2, 3]
-    assert "# This failed:\n# rows['x']" in (tmp_path / "run-False.py").read_text()
+        assert path.read_text().splitlines()[0] == "# -*- coding: utf-8 -*-"  # the second line says "coding: latin-9"
+    assert "\ngone = True\n# This failed: TypeError: " in (tmp_path / "run-False.py").read_text()
     notebook = nbformat.read(export(events, tmp_path / "work.ipynb", script=True), 4)
     nbformat.validate(notebook)
     assert "rows['x']" not in str(notebook.cells)
@@ -73,12 +83,10 @@ def test_the_python_file_runs(recorded, tmp_path):
 
 def test_the_notebook_is_clean_in_nbconvert(recorded, tmp_path):
     path = export(recorded[1], tmp_path / "run.ipynb")
-    for form in ("html", "script"):
-        done = subprocess.run(
-            [sys.executable, "-m", "nbconvert", "--to", form, str(path)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-    assert "alert(1)</script>" not in (tmp_path / "run.html").read_text()
+    page, _ = HTMLExporter().from_filename(str(path))
+    assert "alert(1)</script>" not in page
+    script, _ = PythonExporter().from_filename(str(path))
+    assert "rows = [1, 2, 3]" in script
 
 
 def test_the_page_is_whole_and_runs_nothing_but_its_own(recorded, tmp_path):
@@ -121,7 +129,7 @@ def test_a_damaged_or_foreign_file_is_refused_and_nothing_half_written(recorded,
         "d.json": (broken, "unknown event kind 'nonsense'"),
         "e.json": ({**data, "schema": 99}, "has events of form 99, known is 1: upgrade smol-kernel"),
         "f.json": ({"a": 1}, "holds no run"),
-        "g.json": ({**data, "events": data["events"][1:]}, "do not begin with the start of a run"),
+        "g.json": ({**data, "events": data["events"][1:]}, "has not begun"),
     }
     journal = Journal(tmp_path / "other.sqlite")
     for name, (content, why) in cases.items():
@@ -140,7 +148,9 @@ def test_another_run_of_that_id_is_kept(recorded, tmp_path):
     data["events"][0]["task"] = "Another."
     (tmp_path / "other.json").write_text(json.dumps(data))
     done = import_run(tmp_path / "other.json", journal)
-    assert done.run != events[0].run and "so this one has a new one" in done.remarks[0]
+    assert done.run != events[0].run and f"so this one has the id {done.run}" in done.remarks[0]
+    again = import_run(tmp_path / "other.json", journal)
+    assert (again.run, again.new) == (done.run, False)
     assert journal.events(events[0].run, family=True) == events
     family = journal.events(done.run, family=True)
     assert (family[0].task, len(family), len({event.run for event in family})) == ("Another.", len(events), 2)
@@ -164,8 +174,8 @@ def test_old_runs_are_taken_out_whole_and_on_request_only(recorded, capsys):
     before = journal.path.stat().st_size
     assert main(["runs", "--prune", "--older-than", "30d", "--yes"]) == 0
     assert "There are none to take out." in capsys.readouterr().out
-    assert [run.run for run in journal.prune(time.time() + 1)] == [events[0].run]
-    assert journal.prune(time.time() + 1, keep=1) == []
+    assert [run.run for run in journal.prunable(time.time() + 1)] == [events[0].run]
+    assert journal.prunable(time.time() + 1, keep=1) == []
     assert main(["runs", "--prune", "--older-than", "0h", "--dry-run"]) == 0
     assert "1 run would be taken out." in capsys.readouterr().out
     assert main(["runs", "--prune", "--older-than", "0h"]) == 2
@@ -185,7 +195,35 @@ def test_a_run_at_work_is_not_taken_out(tmp_path, monkeypatch):
     agent = CodeAgent(tools=[], model=ScriptedModel([code("1")]), verbosity_level=LogLevel.OFF)
     events = agent.events("t")
     next(events)
-    assert Journal().prune(time.time() + 1) == []
+    assert Journal().prunable(time.time() + 1) == []
     assert main(["runs", "--delete", agent.run_id, "--yes"]) == 2
     events.close()
     agent.cleanup()
+
+
+def test_what_only_ipython_runs_is_made_plain_python(tmp_path):
+    actions = [
+        "%matplotlib inline\nif True:\n    %time x = 1\ntext = '''\n%kept\n'''",
+        "%%time\ny = 2",
+        "%%bash\nls",
+        "import asyncio\nasync def late(n):\n    await asyncio.sleep(0)\n    return f'''\n{n}'''",
+        "a, b = await asyncio.gather(late(1), late(2))",
+        "display(a)\nz = await late('\\d')",
+        "from math import *\nw = await late(3)",
+        "bad = (\x00",
+    ]  # fmt: skip
+    events = [started("r", "Do it all. \ud800", model="m")]
+    for step, action in enumerate(actions, 1):
+        events += [
+            ActionProposed(run="r", step=step, thought="Next.", code=action),
+            ActionFinished(run="r", step=step, status="ok" if "\0" not in action else "error", completed=9),
+            StepFinished(run="r", step=step),
+        ]
+    for script in (False, True):
+        path = export(events, tmp_path / f"run-{script}.py", script=script)
+        found = runpy.run_path(str(path))
+        assert found["x"] == 1
+        assert (found["text"], found["y"], found["a"], found["z"]) == ("\n%kept\n", 2, "\n1", "\n\\d")
+        assert path.read_text().count("# This runs in IPython only:\n# from math") == 1
+        assert "# This is not Python:\n# %%bash\n# ls\n" in path.read_text()
+        found["_loop"].close()

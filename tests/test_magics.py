@@ -139,8 +139,9 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
         ("%%agent --model m --in prices -o prices\nadd", "choose another name"),
         ("%agent exprot x.ipynb", "Did you mean %agent export?"),
         ("%agent draw me a sheep", "A task goes below %%agent"),
-        ("%agent export", "%agent export FILE.ipynb"),
-        ("%agent export x.txt", "end in .ipynb"),
+        ("%agent export", "%agent export FILE [RUN]"),
+        ("%agent export x.txt", "no run in this notebook yet"),
+        ("%agent export x.ipynb a b", "%agent export FILE [RUN]"),
         ("%agent export x.ipynb", "no run in this notebook yet"),
         ("%agent show", "no run in this notebook yet"),
         ("%agent show abc", "no run 'abc'"),
@@ -289,7 +290,7 @@ def test_help_is_printed_and_nothing_is_run(shell, capsys):
         assert option in options
     assert error_of(shell, "%agent help") is None
     commands = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("%agent export FILE.ipynb [RUN]   write a run") for line in commands)
+    assert any(line.startswith("%agent export FILE [RUN]") and "   write a run as" in line for line in commands)
     assert len({len(line) - len(line.split("   ", 1)[1].lstrip()) for line in commands}) == 1  # one column
     assert not Journal().runs()
 
@@ -325,7 +326,11 @@ def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):
     nbformat.validate(exported)
     assert "1 + 1" in str(exported)
     again = error_of(shell, "%agent export out.ipynb")
-    assert "out.ipynb: the file exists: choose another name, or delete it" in str(again)
+    assert "out.ipynb: the file exists: choose another name, or replace it with --force" in str(again)
+    for name, words in (("work.py", "1 + 1"), ("page.html", "<!doctype html>"), ("run.md", "add one and one")):
+        assert error_of(shell, f"%agent export {name} {run[:5]}{' --script' if name == 'work.py' else ''}") is None
+        assert words in (tmp_path / name).read_text()
+    assert "give a file that ends in" in str(error_of(shell, "%agent export x.txt"))
     capsys.readouterr()
     assert error_of(shell, "%agent") is None
     assert f"last run: {run} · done · 1 step · " in capsys.readouterr().out

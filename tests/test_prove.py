@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import threading
 
@@ -9,7 +10,7 @@ import pytest
 from scripted_replies import code
 
 from smol_kernel import tool
-from smol_kernel.events import RunStarted
+from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, RunStarted, StepFinished
 from smol_kernel.journal import Journal
 from smol_kernel.runs.prove import Prover
 from smol_kernel.runs.same import difference, same_file
@@ -63,11 +64,15 @@ def test_tool_calls_are_answered_from_the_record(prover):
         """
         made.append(text)
 
-    actions = ["print(roll(6))\nx = roll(6)\nnote('x')", "try:\n    y = roll('six')\nexcept Exception:\n    y = 0"]
+    actions = [
+        "print(roll(6))\nx = roll(6)\nlist(map(note, 'x'))",
+        "try:\n    y = roll('six')\nexcept Exception:\n    y = 0",
+    ]
     proof = prover(*actions, "final_answer(x + y)", tools=[roll, note]).prove()
     assert made == [6, 6, "x"]
     assert proof.state == "proved"
-    assert sources(proof)[0] == "print(roll(6))\nx = roll(6)\nnote('x')"  # the second roll is another one
+    # the second roll is another one, and the note was made for what it does
+    assert sources(proof)[0] == "print(roll(6))\nx = roll(6)\nlist(map(note, 'x'))"
 
 
 def test_what_an_earlier_run_made_is_missed(prover):
@@ -80,17 +85,62 @@ def test_what_an_earlier_run_made_is_missed(prover):
     assert "'x' is not defined" in proof.reason
 
 
+def recorded(*actions):
+    """The events of a run of these actions, which was never made; its answer was 1."""
+    start = {"task": "t", "agent": "a", "model": "m", "isolation": "box", "max_steps": 9, "system_prompt": ""}
+    yield RunStarted(run="r", **start)
+    for step, action in enumerate(actions, 1):
+        at = {"run": "r", "step": step}
+        yield ActionProposed(**at, thought="", code=action)
+        final = step == len(actions)
+        yield ActionFinished(**at, status="ok", final=final, completed=len(ast.parse(action).body))
+        yield StepFinished(**at)
+    yield FinalAnswer(run="r", value=1, text="1")
+
+
 @pytest.mark.parametrize(
     ("actions", "reason"),
     [
         (["import time\nt = time.time()", "final_answer(t)"], "read the clock"),
+        (["from time import time\nt = time() - 5", "final_answer(t - 1)"], "read the clock"),
+        (["import time\nstart = time.time()\nday = start // 86400", "final_answer(day)"], "read the clock"),
         (["from datetime import datetime as dt\ny = dt.now().year", "final_answer(y)"], "read the clock"),
-        (["import random\nx = random.choice([1, 2])", "final_answer(x)"], "random numbers without a seed"),
-        (["import numpy as np\nx = np.random.default_rng().normal()", "final_answer(float(x))"], "without a seed"),
+        (["import pandas as pd\ny = pd.Timestamp.now().year", "final_answer(y)"], "read the clock"),
+        (["import time\ny = time.strftime('%Y')", "final_answer(y)"], "read the clock"),
+        (["import random\nx = random.choice([1, 2])", "final_answer(x)"], "without a seed"),
+        (["from random import choice\nx = choice([1, 2])", "final_answer(x)"], "without a seed"),
+        (["import random\nx = random.Random().random()", "final_answer(x)"], "without a seed"),
+        (["import numpy as np\nx = np.random.default_rng().normal()", "final_answer(x)"], "without a seed"),
+        (["import numpy as np\nnp.random.seed()\nx = np.random.rand()", "final_answer(x)"], "without a seed"),
+        (
+            ["import random\nimport numpy as np\nrandom.seed(1)\nx = np.random.rand()", "final_answer(x)"],
+            "without a seed",
+        ),
+        (["x = df.sample(n=3)", "final_answer(x)"], "without a seed"),
+        (["import uuid\nx = uuid.uuid4()", "final_answer(x)"], "random"),
+        (["import secrets\nx = secrets.token_hex()", "final_answer(x)"], "random"),
+    ],
+)
+def test_the_clock_and_chance_are_never_called_proved(actions, reason):
+    proof = Prover(recorded(*actions)).prove()
+    assert proof.state == "not reproduced" and reason in proof.reason
+
+
+def test_a_stopwatch_is_no_clock_and_a_seed_no_chance():
+    from smol_kernel.runs.chance import chance
+
+    assert chance(["import time\nstart = time.time()\nwork()\ntook = time.time() - start"]) == ""
+    assert chance(["import random\nrandom.seed(1)\nx = random.random()\ny = random.Random(3).random()"]) == ""
+    assert chance(["import numpy as np\nx = np.random.default_rng(0).normal()\ny = df.sample(3, random_state=1)"]) == ""
+    assert chance(["import datetime\nx = datetime.datetime(2024, 1, 1)\ny = time.strftime('%Y', x)"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("actions", "reason"),
+    [
         (["words = {'a', 'b'}", "final_answer(list(words))"], "order"),
         (["first = next(iter(set('xy')))", "final_answer(first)"], "order"),
         (["x = hash('word')", "final_answer(x)"], "the run had"),
-        (["import os\nx = id(object()) + os.getpid()", "final_answer(x)"], "random"),
         (["with open('n.txt', 'a') as f:\n    n = f.write('x')", "final_answer(len(open('n.txt').read()))"], "second"),
     ],
 )  # fmt: skip
@@ -104,6 +154,13 @@ def test_what_comes_out_otherwise_is_not_called_proved(prover, actions, reason):
 def test_sets_whose_order_does_not_count_are_no_hindrance(prover):
     action = "a = {'x', 'y', 'z'}\nb = sorted(a | set('w')) + [len(a), 'x' in a, isinstance(a, set)]"
     assert prover(action, "final_answer((b, a))").prove().state == "proved"
+
+
+def test_sets_that_cannot_be_turned_round_are_tried_in_other_children(prover):
+    action = (
+        "words = set('ab')\nassert type(words) is type({1})\nkind = 'set' if type(words).__mro__[1] is object else 0"
+    )
+    assert prover(action + "\nn = 1 / len(kind)", "final_answer(n)").prove().state == "proved"
 
 
 def test_inputs_tables_pictures_and_files_are_compared(prover):

@@ -18,7 +18,6 @@ from typing import Any
 
 from benchmarks.finished_work.corpus import HERE, Run, Script, carry_out, furnish, scripts
 from benchmarks.finished_work.independent import gives
-
 from smol_kernel.events import ActionProposed, ToolCalled, ToolReturned
 from smol_kernel.executors.values import decode
 from smol_kernel.runs.prove import Prover
@@ -105,8 +104,8 @@ def table(rows: Sequence[Row]) -> str:
         f"Of {len(can)} runs that can give their answer again {sum(count.values())} are proved "
         f"({sum(count.values()) / max(1, len(can)):.0%}), {count['whole']} of them as the whole script; "
         f"the median keeps {statistics.median(row.share for row in can):.0%} of the lines. "
-        f"{cannot} more cannot, by the clock, by chance or by what failed half-way: they do not count in these numbers, "
-        f"and {sum(row.state == 'not reproduced' for row in rows if row not in can)} of them are told as not reproduced. "
+        f"{cannot} more cannot, by the clock, by chance or by what failed half-way: they do not count here, and "
+        f"{sum(row.state == 'not reproduced' for row in rows if row not in can)} of them are told as not reproduced. "
         f"Called proved, and not so in plain IPython: {sum(bool(row.wrong) for row in rows)}."
     )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Whether cells give an answer, found out without `smol_kernel`: they are run by plain IPython, in a process of its own.
+"""Whether cells give an answer, found out without `smol_kernel`: plain IPython runs them in a process of its own.
 
 Started as `python -m benchmarks.finished_work.independent FOLDER` it is that process: it reads cells and results of
 tool calls from FOLDER/in.pickle and leaves what the last cell gave in FOLDER/out.pickle.

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,24 +138,38 @@ class Journal:
             db.execute("UPDATE runs SET process = ? WHERE run = ?", (this_process(), run))
         return self.find(run)
 
-    def prune(self, before: float, keep: int = 0) -> list[RunSummary]:
-        """The top-level runs that began before `before` (seconds since the epoch) and that nobody works on, without the
-        newest `keep` of all; `delete` takes them out."""
+    def prunable(self, before: float, keep: int = 0) -> list[RunSummary]:
+        """The top-level runs that began before `before` (seconds since the epoch), without the newest `keep` of all and
+        without those that a process works on; `delete` takes them out."""
+        with self._connection() as db:
+            at_work = _at_work(db)
         runs = self._summaries("parent IS NULL AND ?1 IS NULL", None, limit=-1)
-        return [run for run in runs[keep:] if run.started < before and run.state != "running"]
+        return [run for run in runs[keep:] if run.started < before and run.run not in at_work]
 
-    def delete(self, runs: Iterable[str]) -> None:
-        """Take these runs out, with those of the agents that they called, and give the space back to the system."""
-        family = "WITH RECURSIVE f(run) AS (SELECT ?1 UNION SELECT runs.run FROM runs JOIN f ON runs.parent = f.run) "
+    def delete(self, runs: Iterable[str]) -> bool:
+        """Take these runs out, with those of the agents that they called and all that only they refer to.
+
+        Gives whether the file could be made smaller too: that needs room beside it, and nobody else at work in it.
+        Raises JournalError, with nothing taken out, if a process that lives works on one of them.
+        """
+        below = "WITH RECURSIVE f(run) AS (SELECT ?1 UNION SELECT runs.run FROM runs JOIN f ON runs.parent = f.run) "
         with self._connection() as db:
             with transaction(db):
+                at_work = _at_work(db)
                 for run in runs:
-                    found = [row[0] for row in db.execute(family + "SELECT run FROM f", (run,))]
+                    if run in at_work:
+                        raise JournalError(f"run {run} is at work: wait for its end, or stop it")
+                    found = db.execute(below + "SELECT run FROM f", (run,)).fetchall()
                     for table in ("events", "runs"):
-                        db.executemany(f"DELETE FROM {table} WHERE run = ?", [(each,) for each in found])
-                in_use = "SELECT json_extract(pair.value, '$[1]') FROM events, json_each(events.blobs) AS pair"
+                        db.executemany(f"DELETE FROM {table} WHERE run = ?", found)
+                in_use = """SELECT json_extract(pair.value, '$[1]') FROM events,
+                    json_each(CASE WHEN json_valid(events.blobs) THEN events.blobs END) AS pair"""
                 db.execute(f"DELETE FROM blobs WHERE digest NOT IN ({in_use})")
-            db.execute("VACUUM")
+            with suppress(sqlite3.OperationalError):  # what is free in the file is used for the next runs
+                db.execute("VACUUM")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                return True
+        return False
 
     def close(self) -> None:
         """Close the file; a later call opens it again. Not while another thread uses this object."""
@@ -186,3 +200,10 @@ class Journal:
             yield self._connections[key]
         except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
             raise JournalError(explain(self.path, error)) from error
+
+
+def _at_work(db: sqlite3.Connection) -> set[str]:
+    """The runs that a living process works on, and those that called them."""
+    above = "WITH RECURSIVE up(run) AS (SELECT ?1 UNION SELECT runs.parent FROM runs JOIN up USING (run)) "
+    living = [run for run, process in db.execute("SELECT run, process FROM runs") if is_alive(process)]
+    return {caller for run in living for (caller,) in db.execute(above + "SELECT run FROM up", (run,))}

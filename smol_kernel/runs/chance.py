@@ -160,26 +160,28 @@ def _stopwatches(trees: Iterable[ast.AST], names: dict[str, str]) -> set[int]:
     found: set[int] = set()
     for node in _nodes(trees):
         value = node.value if isinstance(node, ast.Assign) else None
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.right, ast.Name):
             value = node.left
         if isinstance(value, ast.Call) and _path(value.func, names) in _CLOCKS:
             found.add(id(value))
-    starts = [
+    starts = {
         target.id
         for node in _nodes(trees)
         if isinstance(node, ast.Assign) and id(node.value) in found
         for target in node.targets
         if isinstance(target, ast.Name)
-    ]
-    subtracted = {
-        id(node.right) for node in _nodes(trees) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
-    } | {id(node.left) for node in _nodes(trees) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)}
+    }
+    differences = [node for node in _nodes(trees) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)]
+    for node in differences:
+        if id(node.left) in found and getattr(node.right, "id", "") not in starts:
+            return set()  # what is taken from it is no other time
+    spans = {id(side) for node in differences for side in (node.left, node.right)}
     for node in _nodes(trees):
         if (
             isinstance(node, ast.Name)
-            and node.id in starts
             and isinstance(node.ctx, ast.Load)
-            and id(node) not in subtracted
+            and node.id in starts
+            and id(node) not in spans
         ):
             return set()  # the time itself is used
     return found

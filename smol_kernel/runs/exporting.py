@@ -14,27 +14,42 @@ from smol_kernel.errors import ConfigError
 from smol_kernel.events import SCHEMA_VERSION, Event
 from smol_kernel.render.markdown import account_markdown
 from smol_kernel.render.transcript import Transcript
-from smol_kernel.runs.notebook import to_notebook
+from smol_kernel.runs.notebook import opening, to_notebook
+from smol_kernel.runs.python_file import python_file
 from smol_kernel.runs.report import report_html
 from smol_kernel.runs.script import script_cells
 from smol_kernel.runs.whole_file import write_whole
 
 FORMAT = "smol-kernel run"
 """What a file of events says that it is."""
+LARGEST_RECORD = 256 << 20
+"""Bytes of a record, before it is compressed, up to which a notebook holds it."""
 
 
-def export(events: Sequence[Event], path: str | Path, *, script: bool = False, overwrite: bool = False) -> Path:
+def export(
+    events: Sequence[Event],
+    path: str | Path,
+    *,
+    script: bool = False,
+    overwrite: bool = False,
+    transcript: Transcript | None = None,
+) -> Path:
     """Write a run, as `Journal.events(run, family=True)` gives it, to `path`, whole or not at all; gives the path.
 
     The name's ending says the form: `.ipynb`, `.py`, `.html`, `.md` or `.json`. With `script` the finished work alone,
-    as a notebook or as Python. Raises ConfigError for another ending, FileExistsError unless `overwrite`, and OSError.
+    as a notebook or as Python. A run that was never recorded is given as its `transcript`, with no events; a notebook
+    of it holds no record then. Raises ConfigError for another ending, and where a form needs the events,
+    FileExistsError unless `overwrite`, and OSError.
     """
     ending = Path(path).suffix.lower()
     if ending not in FORMS:
         raise ConfigError(f"{path}: give a file that ends in {', '.join(FORMS)}")
     if script and ending not in (".ipynb", ".py"):
         raise ConfigError(f"{path}: the finished work is written as .ipynb or .py")
-    return write_whole(FORMS[ending](events, script), path, overwrite=overwrite)
+    if not events and ending in (".json", ".html"):
+        raise ConfigError(f"{path}: this run is not in the journal, so it can be written as .ipynb, .py or .md only")
+    run = Transcript.from_events(events) if events or transcript is None else transcript
+    return write_whole(FORMS[ending](run, events, script), path, overwrite=overwrite)
 
 
 def record_of(events: Sequence[Event]) -> dict[str, Any]:
@@ -43,77 +58,50 @@ def record_of(events: Sequence[Event]) -> dict[str, Any]:
 
 
 def packed(events: Sequence[Event]) -> dict[str, Any]:
-    """The same for a notebook's metadata: compressed, with a digest of it."""
+    """The same for a notebook's metadata: compressed, with a digest of it. Empty where it is too large for that."""
     data = json.dumps(record_of(events)).encode()
+    if not events or len(data) > LARGEST_RECORD:
+        return {}
     return {"record": base64.b64encode(zlib.compress(data, 9)).decode(), "digest": hashlib.sha256(data).hexdigest()}
 
 
 def cells_digest(notebook: Any) -> str:
-    """What tells whether the cells of a notebook are as they were written."""
-    text = json.dumps([[cell["cell_type"], "".join(cell["source"])] for cell in notebook["cells"]])
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    """What tells whether the cells of a notebook are as they were written; their outputs do not count."""
+    text = json.dumps([[cell["cell_type"], "".join(cell["source"])] for cell in notebook["cells"]], ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
-def _notebook(events: Sequence[Event], script: bool) -> str:
+def _notebook(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
     from nbformat import writes
     from nbformat.v4 import new_code_cell, new_markdown_cell
 
-    transcript = Transcript.from_events(events)
     notebook = to_notebook(transcript)
     if script:
         make = {"markdown": new_markdown_cell, "code": new_code_cell}
-        notebook.cells = [
-            make[cell.kind](cell.source, id=f"work-{number}") for number, cell in enumerate(script_cells(transcript), 1)
-        ]
+        work = enumerate(script_cells(transcript), 1)
+        notebook.cells = [new_markdown_cell(opening(transcript), id="task")]
+        notebook.cells += [make[cell.kind](cell.source, id=f"work-{number}") for number, cell in work]
     notebook.metadata["smol"] |= {**packed(events), "cells": cells_digest(notebook)}
     return writes(notebook) + "\n"
 
 
-def _python(events: Sequence[Event], script: bool) -> str:
-    """Cells in the percent format; code that failed stands in comments, so that the file runs."""
-    transcript = Transcript.from_events(events)
-    if script:
-        parts = [(cell.kind, cell.source, False) for cell in script_cells(transcript)]
-    else:
-        parts = [
-            (cell.cell_type, cell.source, "raises-exception" in cell.metadata.get("tags", []))
-            for cell in to_notebook(transcript).cells
-        ]
-    written: list[str] = []
-    for kind, source, failed in parts:
-        if kind == "markdown":
-            written.append(f"# %% [markdown]\n{_commented(source)}")
-        else:
-            source = "# This failed:\n" + _commented(source) if failed else _without_magics(source)
-            written.append(f"# %%\n{source}")
-    return "\n\n".join(written) + "\n"
+def _python(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
+    return python_file(transcript, script=script)
 
 
-def _commented(text: str) -> str:
-    return "\n".join(f"# {line}".rstrip() for line in text.splitlines())
+def _page(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
+    return report_html(transcript)
 
 
-def _without_magics(source: str) -> str:
-    """Lines that only IPython knows become comments."""
-    if source.lstrip().startswith("%%"):
-        return _commented(source)
-    lines = source.splitlines()
-    return "\n".join(f"# {line}" if line.lstrip().startswith(("%", "!")) else line for line in lines)
+def _markdown(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
+    return account_markdown(transcript).rstrip() + "\n"
 
 
-def _page(events: Sequence[Event], _: bool) -> str:
-    return report_html(Transcript.from_events(events))
-
-
-def _markdown(events: Sequence[Event], _: bool) -> str:
-    return account_markdown(Transcript.from_events(events)).rstrip() + "\n"
-
-
-def _data(events: Sequence[Event], _: bool) -> str:
+def _data(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
     return json.dumps(record_of(events), indent=1) + "\n"
 
 
-FORMS: dict[str, Callable[[Sequence[Event], bool], str]] = {
+FORMS: dict[str, Callable[[Transcript, Sequence[Event], bool], str]] = {
     ".ipynb": _notebook,
     ".py": _python,
     ".html": _page,

@@ -19,7 +19,6 @@ from smol_kernel.runs.tokens import (
     acting,
     closure,
     items,
-    kept,
     reached,
     visible,
 )
@@ -166,6 +165,8 @@ class Expressions:
         if known is None and name in TOO_FREE | {"_", "__", "___"}:
             self.free.add(name)
         if name not in self.bound:
+            if name in self.tools:
+                self.called(name)
             return NOTHING
         if not self.functions:
             return self.use(name)

@@ -11,15 +11,15 @@ from smol_kernel.runs.changes import CHANGING_FIRST, CHANGING_METHODS
 
 _LOOKING = """print display repr str ascii format len type id hash isinstance issubclass callable hasattr dir help
 bool int float complex round abs divmod pow ord chr bin oct hex sum any all range bytes input getpass pprint pp sleep"""
-_CONTAINERS = """list tuple set frozenset dict sorted bytearray memoryview slice object array deque Counter OrderedDict
-ChainMap UserDict namedtuple SimpleNamespace DataFrame Series Index MultiIndex Categorical Timestamp Timedelta
-date_range to_datetime to_numeric concat merge Decimal Fraction datetime date timedelta time timezone ZoneInfo Path
-PurePath UUID StringIO BytesIO Random default_rng RandomState Enum Template defaultdict partial"""
+_CONTAINERS = """list tuple set frozenset dict sorted bytearray memoryview slice object array deque Counter
+OrderedDict ChainMap UserDict namedtuple SimpleNamespace DataFrame Series Index MultiIndex Categorical Timestamp
+Timedelta date_range to_datetime to_numeric concat merge Decimal Fraction datetime date timedelta time timezone
+ZoneInfo Path PurePath UUID StringIO BytesIO Random default_rng RandomState Enum Template defaultdict partial"""
 _SHARING = """min max next getattr iter map filter zip enumerate reversed open reduce accumulate chain islice tee
 from_iterable starmap takewhile dropwhile zip_longest product permutations combinations pairwise repeat count cycle
-attrgetter itemgetter methodcaller asarray asanyarray gather run wait_for wait as_completed create_task to_thread super
-property staticmethod classmethod dataclass field wraps lru_cache cache cached_property total_ordering contextmanager
-replace asdict astuple copy deepcopy cast TypeVar"""
+attrgetter itemgetter methodcaller asarray asanyarray gather run wait_for wait as_completed create_task to_thread
+super property staticmethod classmethod dataclass field wraps lru_cache cache cached_property total_ordering
+contextmanager replace asdict astuple copy deepcopy cast TypeVar"""
 PURE_FUNCTIONS = frozenset(f"{_LOOKING} {_CONTAINERS} {_SHARING}".split())
 """Functions that leave their arguments as they are (iterators aside, which they may use up)."""
 
@@ -36,37 +36,36 @@ _PURE_METHODS = """capitalize casefold center count encode endswith expandtabs f
 isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower
 lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split
 splitlines startswith strip swapcase title translate upper zfill decode hex bit_length as_integer_ratio conjugate
-is_integer copy keys values items get difference intersection issubset issuperset isdisjoint symmetric_difference union
-most_common elements total group groups groupdict start end span match fullmatch search findall finditer sub subn
-year month day date time weekday isoweekday isoformat strftime timestamp timetuple astimezone utcoffset total_seconds
-head tail describe info sample nlargest nsmallest value_counts unique nunique isna isnull notna notnull duplicated
-drop_duplicates dropna fillna ffill bfill interpolate astype convert_dtypes infer_objects select_dtypes agg aggregate
-apply applymap map pipe transform groupby resample rolling expanding ewm sum mean median mode std var sem min max prod
-cumsum cumprod cummax cummin quantile corr cov corrwith skew kurt kurtosis diff pct_change shift rank round clip abs
-add_prefix add_suffix assign join merge pivot pivot_table melt stack unstack explode reset_index set_index reindex
-rename rename_axis sort_values sort_index query eval filter where mask isin between nth first last idxmax idxmin argmax
-argmin argsort cut size to_dict to_list tolist to_numpy to_string to_markdown to_frame to_period to_timestamp to_records
-to_json items iterrows itertuples xs loc iloc at iat equals all any empty memory_usage dot div mul sub floordiv mod pow
-radd rsub add_suffix str dt cat len contains extract extractall get_dummies droplevel swaplevel to_flat_index get_group
-ngroup cumcount get_level_values searchsorted factorize combine_first compare truncate asof tz_localize tz_convert
-normalize floor ceil day_name month_name crosstab autocorr nlargest pct_rank sem mad kurtosis to_series isocalendar notnull keys agg
-getextrema getcolors getbands entropy getpalette reshape ravel flatten transpose squeeze swapaxes diagonal trace nonzero item tobytes view astype take repeat choose
-compress conj ptp var dot sqrt exp log
-exists is_file is_dir read_text read_bytes with_suffix with_name relative_to resolve as_posix stat absolute joinpath
-iterdir glob rglob samefile expanduser parents
-getvalue hexdigest digest quantize sqrt ln log10 limit_denominator isocalendar getpixel getbbox getdata convert crop
-rotate resize thumbnail split histogram tell fileno name tree aio"""
+is_integer copy keys values items get difference intersection issubset issuperset isdisjoint symmetric_difference
+union most_common elements total group groups groupdict start end span match fullmatch search findall finditer sub
+subn year month day date time weekday isoweekday isoformat strftime timestamp timetuple astimezone utcoffset
+total_seconds head tail describe info sample nlargest nsmallest value_counts unique nunique isna isnull notna notnull
+duplicated drop_duplicates dropna fillna ffill bfill interpolate astype convert_dtypes infer_objects select_dtypes agg
+aggregate apply applymap map pipe transform groupby resample rolling expanding ewm sum mean median mode std var sem
+min max prod cumsum cumprod cummax cummin quantile corr cov corrwith skew kurt kurtosis diff pct_change shift rank
+round clip abs add_prefix add_suffix assign merge pivot pivot_table melt stack unstack explode reset_index set_index
+reindex rename rename_axis sort_values sort_index query eval filter where mask isin between nth first last idxmax
+idxmin argmax argmin argsort cut size to_dict to_list tolist to_numpy to_string to_markdown to_frame to_period
+to_timestamp to_records to_json iterrows itertuples xs loc iloc at iat equals all any empty memory_usage dot div mul
+floordiv mod pow radd rsub str dt cat len contains extract extractall get_dummies droplevel swaplevel to_flat_index
+get_group ngroup cumcount get_level_values searchsorted factorize combine_first compare truncate asof tz_localize
+tz_convert normalize floor ceil day_name month_name crosstab autocorr to_series isocalendar getextrema getcolors
+getbands entropy getpalette reshape ravel flatten transpose squeeze swapaxes diagonal trace nonzero item tobytes view
+take repeat choose compress conj ptp sqrt exp log exists is_file is_dir read_text read_bytes with_suffix with_name
+relative_to resolve as_posix stat absolute joinpath iterdir glob rglob samefile expanduser parents getvalue hexdigest
+digest quantize ln log10 limit_denominator getpixel getbbox getdata convert crop rotate resize thumbnail histogram
+tell fileno name tree aio"""
 PURE_METHODS = frozenset(_PURE_METHODS.split()) - frozenset(["resize", "thumbnail"])
 """Methods that leave what they are called on, and their arguments, as they are."""
 
 _FRESH = f"""{_LOOKING} sum mean median std var describe value_counts nunique isna isnull notna notnull corr cov
 quantile idxmax idxmin argmax argmin argsort cumsum cumprod to_string to_markdown to_json hexdigest getvalue read_text
 read_bytes capitalize casefold center count encode endswith find format index join ljust lower lstrip partition
-removeprefix removesuffix rfind rjust rpartition rsplit rstrip splitlines startswith strip swapcase title
-translate upper zfill decode match fullmatch search findall sub subn strftime isoformat total_seconds deepcopy sqrt
-floor ceil exp log log2 log10 sin cos tan fsum prod gcd lcm comb perm factorial isclose hypot loads dumps Decimal
-Fraction Timestamp Timedelta timedelta linspace arange zeros ones full eye date_range read_csv read_excel
-read_json read_parquet tobytes item polyfit polyval dot isin between duplicated pct_change diff rank stdev pstdev fmean"""
+removeprefix removesuffix rfind rjust rpartition rsplit rstrip splitlines startswith strip swapcase title translate
+upper zfill decode match fullmatch search findall sub subn strftime isoformat total_seconds deepcopy sqrt floor ceil
+exp log log2 log10 sin cos tan fsum prod gcd lcm comb perm factorial isclose hypot loads dumps Decimal Fraction
+Timestamp Timedelta timedelta linspace arange zeros ones full eye date_range read_csv read_excel read_json
+read_parquet tobytes item polyfit polyval dot isin between duplicated pct_change diff rank stdev pstdev fmean"""
 FRESH = frozenset(_FRESH.split())
 """Functions and methods whose result shares nothing with what they are given, leaving `copy` aside."""
 
@@ -75,9 +74,10 @@ pivot_table merge melt explode set_index round clip"""
 COPIES = frozenset(_COPIES_WORDS.split())
 """Methods whose result is a table of its own where they are called on one; of lists and dicts the items are shared."""
 
-_ITERATORS = """iter map filter zip enumerate reversed open reader DictReader finditer iglob rglob glob iterdir scandir
-walk iterrows itertuples chain from_iterable islice tee starmap takewhile dropwhile zip_longest product permutations
-combinations combinations_with_replacement pairwise repeat count cycle accumulate as_completed imap imap_unordered"""
+_ITERATORS = """iter map filter zip enumerate reversed open reader DictReader finditer iglob rglob glob iterdir
+scandir walk iterrows itertuples chain from_iterable islice tee starmap takewhile dropwhile zip_longest product
+permutations combinations combinations_with_replacement pairwise repeat count cycle accumulate as_completed imap
+imap_unordered"""
 ITERATORS = frozenset(_ITERATORS.split())
 """Functions and methods whose result can be gone through once; `groupby` is one where `itertools` has it."""
 
@@ -92,11 +92,11 @@ _READING_OS = "path listdir getcwd environ getenv walk scandir stat cpu_count ge
 READING_OS = frozenset(_READING_OS.split())
 """What of `os` changes nothing."""
 
-_SETTING_WORDS = """set_option reset_option option_context seterr set_printoptions filterwarnings simplefilter
-chdir putenv unsetenv setrecursionlimit setlocale getcontext setcontext use basicConfig set_theme set_style
-set_palette set_context set_default_dtype set_config register_matplotlib_converters set_start_method signal
-setswitchinterval tzset environ rcParams rc rcdefaults set_loglevel setLevel register install patch settrace
-setprofile setdefaulttimeout stack_size enable disable set_backend"""
+_SETTING_WORDS = """set_option reset_option option_context seterr set_printoptions filterwarnings simplefilter chdir
+putenv unsetenv setrecursionlimit setlocale getcontext setcontext use basicConfig set_theme set_style set_palette
+set_context set_default_dtype set_config register_matplotlib_converters set_start_method signal setswitchinterval
+tzset environ rcParams rc rcdefaults set_loglevel setLevel register install patch settrace setprofile
+setdefaulttimeout stack_size enable disable set_backend"""
 SETTING = frozenset(_SETTING_WORDS.split())
 """Functions (and attributes) of modules that set what holds for everything after them."""
 SEEDS = frozenset(["seed", "manual_seed", "set_seed", "set_random_seed"])
@@ -105,16 +105,16 @@ FIGURE_MODULES = frozenset(["matplotlib", "seaborn", "pylab"])
 FIGURE_METHODS = frozenset(["plot", "hist", "boxplot"])
 """Methods of tables that draw."""
 
-_SILENT_IMPORTS_WORDS = """numpy pandas scipy sklearn matplotlib seaborn PIL requests bs4 lxml yaml dateutil pytz
-tqdm networkx sympy statsmodels plotly httpx pyarrow openpyxl"""
+_SILENT_IMPORTS_WORDS = """numpy pandas scipy sklearn matplotlib seaborn PIL requests bs4 lxml yaml dateutil pytz tqdm
+networkx sympy statsmodels plotly httpx pyarrow openpyxl"""
 SILENT_IMPORTS = frozenset(_SILENT_IMPORTS_WORDS.split()) | (
     sys.stdlib_module_names - {"this", "antigravity", "__future__", "readline", "rlcompleter"}
 )
 """Packages whose import does nothing for code that does not name them."""
 
 PURE = PURE_METHODS - CHANGING_METHODS
-_TOO_FREE_WORDS = """exec eval globals locals vars __import__ import_module reload get_ipython currentframe
-_getframe gc ctypes builtins __builtins__ __main__ settrace run_cell run_line_magic run_cell_magic atexit compile
-breakpoint In Out _ih _oh _dh _i _ii _iii _exit fork weakref"""
+_TOO_FREE_WORDS = """exec eval globals locals vars __import__ import_module reload get_ipython currentframe _getframe
+gc ctypes builtins __builtins__ __main__ settrace run_cell run_line_magic run_cell_magic atexit compile breakpoint In
+Out _ih _oh _dh _i _ii _iii _exit fork weakref"""
 TOO_FREE = frozenset(_TOO_FREE_WORDS.split())
 """Names with which code reaches what cannot be followed."""

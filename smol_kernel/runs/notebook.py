@@ -51,7 +51,7 @@ def to_notebook(transcript: Transcript) -> NotebookNode:
     from nbformat import validate
     from nbformat.v4 import new_notebook
 
-    cells = [_markdown("task", _opening(transcript)), *_rows(transcript), *_closing(transcript)]
+    cells = [_markdown("task", opening(transcript)), *_rows(transcript), *_closing(transcript)]
     code = [cell for cell in cells if cell.cell_type == "code"]
     for cell, source in zip(code, defined(cell.source for cell in code), strict=True):
         cell.source = source
@@ -70,7 +70,8 @@ def write_notebook(transcript: Transcript, path: str | Path, *, overwrite: bool 
     return write_whole(writes(to_notebook(transcript)) + "\n", path, overwrite=overwrite)
 
 
-def _opening(transcript: Transcript) -> str:
+def opening(transcript: Transcript) -> str:
+    """The first cell: the task, what ran, what has to be said of it, and what it needs to be run again."""
     task = plain(transcript.task).strip()
     title, _, rest = task.partition("\n")
     state = STATES.get(transcript.state, (transcript.state,))[0]

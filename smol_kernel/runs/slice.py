@@ -42,7 +42,9 @@ def sliced(parts: Sequence[Part], inputs: Mapping[str, str], tools: Sequence[str
     if answering is None or any(_beyond(part) for part in parts):
         return None
     types = {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in inputs.items()}
-    flow = Flow(_bound(parts), tools, inputs, [name for name, kind in types.items() if kind in _TABLES])
+    flow = Flow(
+        _bound(parts), [*tools, "input", "getpass"], inputs, [name for name, kind in types.items() if kind in _TABLES]
+    )
     wanted: set[int] = set()
     places: list[list[tuple[int, ast.stmt]]] = []
     several = _answering_differently(parts)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def write_whole(text: str, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write `text` to `path`; gives the whole path.
+    """Write `text` to `path` as UTF-8, a question mark for what that cannot hold; gives the whole path.
 
     Raises FileExistsError unless `overwrite`, and OSError where the file cannot be written.
     """
@@ -22,7 +22,7 @@ def write_whole(text: str, path: str | Path, *, overwrite: bool = False) -> Path
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="replace")
         if target.exists():
             shutil.copymode(target, beside)
         os.replace(beside, target)

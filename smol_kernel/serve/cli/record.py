@@ -11,6 +11,7 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal, RunSummary
+from smol_kernel.render.files import size_text
 from smol_kernel.render.plain import counted, one_line
 from smol_kernel.render.transcript import Transcript, model_label
 from smol_kernel.runs.exporting import FORMS, export
@@ -23,38 +24,43 @@ def add_commands(commands: Any) -> None:
     runs = commands.add_parser("runs", help="list recorded runs, the newest first")
     runs.add_argument("search", nargs="?", metavar="TEXT", help="only those whose id, task or answer contains TEXT")
     runs.add_argument("-n", "--limit", type=int, default=20, metavar="N", help="at most N of them (default: 20)")
-    runs.add_argument("--prune", action="store_true", help="take old runs out of the journal; see --older-than, --keep")
-    runs.add_argument(
-        "--older-than", default="30d", metavar="AGE", help="of runs to prune: 12h, 30d, 8w (default: 30d)"
+    taking_out = runs.add_mutually_exclusive_group()
+    taking_out.add_argument(
+        "--prune", action="store_true", help="take old runs out of the journal; see --older-than and --keep"
     )
-    runs.add_argument("--keep", type=int, default=0, metavar="N", help="never prune the newest N runs")
-    runs.add_argument("--delete", metavar="RUN", help="take this run out of the journal")
+    taking_out.add_argument("--delete", metavar="RUN", help="take this run out of the journal")
+    runs.add_argument("--older-than", metavar="AGE", help="which runs to prune: 12h, 30d, 8w (default: 30d)")
+    runs.add_argument("--keep", type=int, default=0, metavar="N", help="do not prune the newest N runs")
     runs.add_argument("--dry-run", action="store_true", help="only list what would be taken out")
     runs.add_argument("--yes", action="store_true", help="do not ask before")
     runs.set_defaults(command=list_runs)
 
     show = commands.add_parser("show", help="show a recorded run")
     show.set_defaults(command=show_run)
-    parser = commands.add_parser("export", help="write a recorded run as a notebook, a page, or in another form")
-    parser.add_argument(
+    exported = commands.add_parser("export", help="write a recorded run as a notebook, a page, or in another form")
+    exported.add_argument(
         "--to", required=True, type=Path, metavar="FILE", help=f"the file to write; it ends in {', '.join(FORMS)}"
     )
-    parser.add_argument("--script", action="store_true", help="the finished work only (.ipynb, .py)")
-    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
-    parser.set_defaults(command=export_run)
-    exporting = parser
-    give_back = commands.add_parser("import", help="put an exported run (.ipynb, .json) into the journal")
-    give_back.add_argument("file", type=Path, metavar="FILE", help="what `smol export` wrote")
-    give_back.set_defaults(command=import_file)
-    for parser in (show, exporting):
+    exported.add_argument("--script", action="store_true", help="the finished work only (.ipynb, .py)")
+    exported.add_argument("--force", action="store_true", help="replace the file if it exists")
+    exported.set_defaults(command=export_run)
+    given_back = commands.add_parser("import", help="put an exported run (.ipynb, .json) into the journal")
+    given_back.add_argument("file", type=Path, metavar="FILE", help="what `smol export` wrote")
+    given_back.set_defaults(command=import_file)
+    for parser in (show, exported):
         parser.add_argument("run", metavar="RUN", help="the run's id or the beginning of it; last: the newest run")
 
 
 def list_runs(arguments: argparse.Namespace) -> int:
     """Carry out `smol runs`."""
     journal = Journal()
-    if arguments.prune or arguments.delete:
+    taking_out = arguments.prune or arguments.delete
+    if arguments.search and taking_out:
+        raise ConfigError(f"{arguments.search}: --prune and --delete look for no text in runs; leave it out")
+    if taking_out:
         return _take_out(journal, arguments)
+    if arguments.older_than or arguments.keep or arguments.dry_run or arguments.yes:
+        raise ConfigError("--older-than, --keep, --dry-run and --yes go with --prune, which takes old runs out")
     found = journal.runs(limit=max(arguments.limit, 1), search=arguments.search)
     if not found:
         about = f" about {arguments.search!r}" if arguments.search else ""
@@ -66,18 +72,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
 
 def _take_out(journal: Journal, arguments: argparse.Namespace) -> int:
     """Delete runs, if the person wants it."""
-    if arguments.delete:
-        chosen = [journal.find(arguments.delete)]
-        if chosen[0].state == "running":
-            raise ConfigError(f"--delete {arguments.delete}: the run is at work; stop it first")
-    else:
-        age = re.fullmatch(r"(\d+)([hdw])", arguments.older_than)
-        if age is None or arguments.keep < 0:
-            raise ConfigError(
-                f"--older-than {arguments.older_than}: write it as 12h, 30d or 8w; --keep takes 0 or more"
-            )
-        seconds = int(age[1]) * {"h": 3_600, "d": 86_400, "w": 604_800}[age[2]]
-        chosen = journal.prune(time.time() - seconds, arguments.keep)
+    chosen = [_deletable(journal, arguments.delete)] if arguments.delete else _prunable(journal, arguments)
     for run in chosen:
         print(_line(run))
     what = counted(len(chosen), "run")
@@ -87,12 +82,35 @@ def _take_out(journal: Journal, arguments: argparse.Namespace) -> int:
     if not arguments.yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise ConfigError(f"{what} would be taken out of {journal.path}: --yes does it")
-        if input(f"Take {what} out of {journal.path}? [y/N] ").strip().lower() not in ("y", "yes"):
+        try:
+            agreed = input(f"Take {what} out of {journal.path}? [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            agreed = False
+        if not agreed:
             print("Nothing was taken out.")
             return 1
-    journal.delete(run.run for run in chosen)
-    print(f"{what} taken out of {journal.path}.")
+    smaller = journal.delete(run.run for run in chosen)
+    size = f"It takes {size_text(journal.path.stat().st_size)} now."
+    print(f"{what} taken out of {journal.path}. {size if smaller else 'It did not get smaller: it is in use.'}")
     return 0
+
+
+def _deletable(journal: Journal, name: str) -> RunSummary:
+    run = journal.find(name)
+    if run.parent is not None:
+        raise ConfigError(f"--delete {name}: it is part of run {run.parent}, which called it; delete that one")
+    if run.state == "running":
+        raise ConfigError(f"--delete {name}: the run is at work; stop it first")
+    return run
+
+
+def _prunable(journal: Journal, arguments: argparse.Namespace) -> list[RunSummary]:
+    given = arguments.older_than or "30d"
+    age = re.fullmatch(r"(\d{1,6})([hdw])", given)
+    if age is None or arguments.keep < 0:
+        raise ConfigError(f"--older-than {given}: write it as 12h, 30d or 8w; --keep takes 0 or more")
+    seconds = int(age[1]) * {"h": 3_600, "d": 86_400, "w": 604_800}[age[2]]
+    return journal.prunable(time.time() - seconds, arguments.keep)
 
 
 def show_run(arguments: argparse.Namespace) -> int:
@@ -124,7 +142,7 @@ def import_file(arguments: argparse.Namespace) -> int:
     from smol_kernel.runs.importing import import_run
 
     done = import_run(arguments.file, Journal())
-    print("\n".join([*done.remarks, f"Imported: run {done.run}. smol show {done.run}"]))
+    print("\n".join([*done.remarks, f"{'Imported: ' if done.new else ''}run {done.run} (smol show {done.run})"]))
     return 0
 
 

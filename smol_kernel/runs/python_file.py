@@ -1,0 +1,119 @@
+"""A run as a Python file in the percent format, one that runs where the run's inputs and tools are defined.
+
+The format is that of https://jupytext.readthedocs.io/en/latest/formats-scripts.html. Called by `exporting`.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import re
+import warnings
+from types import CodeType
+
+from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.notebook import opening, to_notebook
+from smol_kernel.runs.script import part_of, script_cells
+from smol_kernel.runs.source import Source, indented
+
+_FIRST_LINE = "# -*- coding: utf-8 -*-"
+"""Python looks into two lines for this, and the task, which comes next, may say "coding: ..." (PEP 263)."""
+_TRANSPARENT = re.compile(r"%%(?:time|timeit|capture|prun)\b[^\n]*\n")
+"""Cell magics that run the cell as Python."""
+_LOOP = "import asyncio\n\n_loop = asyncio.new_event_loop()"
+_SHOWS = re.compile(r"^(?!\s*#).*\bdisplay\(", re.MULTILINE)
+
+
+def python_file(transcript: Transcript, *, script: bool = False) -> str:
+    """The whole story, or with `script` the finished work. Words are comments, and so is what failed."""
+    cells = _script(transcript) if script else _story(transcript)
+    codes = [source for kind, source in cells if kind == "code"]
+    begins: list[str] = []
+    if any(map(_SHOWS.search, codes)) and not any(re.search(r"import.*\bdisplay\b", source) for source in codes):
+        begins.append("from IPython.display import display")
+    if any("_loop.run_until_complete(" in source for source in codes):
+        begins.append(_LOOP)
+    if begins:
+        cells.insert(1, ("code", "\n".join(begins)))
+    blocks = [
+        f"# %% [markdown]\n{_commented(source)}" if kind == "markdown" else f"# %%\n{source}" for kind, source in cells
+    ]
+    return "\n\n".join([_FIRST_LINE, *blocks]) + "\n"
+
+
+def _script(transcript: Transcript) -> list[tuple[str, str]]:
+    cells = [(cell.kind, cell.source) for cell in script_cells(transcript)]
+    numbered = enumerate([("markdown", opening(transcript)), *cells])
+    return [(kind, source if kind == "markdown" else _runnable(source, number)) for number, (kind, source) in numbered]
+
+
+def _story(transcript: Transcript) -> list[tuple[str, str]]:
+    steps = {step.number: step for step in transcript.steps}
+    found: list[tuple[str, str]] = []
+    for number, cell in enumerate(to_notebook(transcript).cells):
+        source = cell.source
+        if cell.cell_type == "code":
+            step = steps[cell.metadata.smol["step"]]
+            if step.state == "error":
+                part = part_of(step) if source == step.code else None
+                end = part.end if part is not None else 0
+                done, rest = source[:end].rstrip(), source[end:].strip("\r\n")
+                failed = f"{_commented(f'This failed: {step.error_line}')}\n{_commented(rest)}"
+                source = "\n".join(filter(None, [_runnable(done, number) if done else "", failed]))
+            else:
+                source = _runnable(source, number)
+        found.append((cell.cell_type, source))
+    return found
+
+
+def _commented(text: str) -> str:
+    return "\n".join(f"# {line}".rstrip() for line in text.replace("\0", "").splitlines())
+
+
+def _runnable(code: str, number: int) -> str:
+    """`code` for plain Python: lines that only IPython knows put aside, `await` outside of functions put into one."""
+    if found := _TRANSPARENT.match(code):
+        return f"{_commented(found[0])}\n{_runnable(code[found.end() :], number)}"
+    source = Source(code)
+    if source.body is None:
+        return f"{_commented('This is not Python:')}\n{_commented(code)}"
+    magics = source.magics - _inside_strings(source.body)
+    lines = re.split(r"\r\n|\r|\n", code)
+    for magic in magics:
+        line = lines[magic - 1].lstrip()
+        indent = lines[magic - 1][: -len(line)]
+        timed = re.fullmatch(r"%time[ \t]+(\S.*)", line)
+        aside = f"pass  # {line}" if indent else f"# {line}"
+        lines[magic - 1] = indent + (timed[1] if timed else aside)
+    text = "\n".join(lines) if magics else code
+    return text if _compiled(text) else _awaited(text, number)
+
+
+def _inside_strings(body: list[ast.stmt]) -> set[int]:
+    """Numbers of the lines that begin within a string."""
+    nodes = [node for statement in body for node in ast.walk(statement)]
+    strings = [node for node in nodes if isinstance(node, (ast.Constant, ast.JoinedStr))]
+    return {line for node in strings for line in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)}
+
+
+def _compiled(text: str, flags: int = 0) -> CodeType | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the model's code
+            return compile(text, "<cell>", "exec", flags, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _awaited(text: str, number: int) -> str:
+    """A cell that awaits, as a function that the file's event loop runs; its names stay global."""
+    code = _compiled(text, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    stored = dis.get_instructions(code) if code is not None else ()
+    bound = {instruction.argval for instruction in stored if instruction.opname == "STORE_NAME"}
+    lines = [f"async def _cell_{number}():"]
+    lines += [f"    global {', '.join(sorted(bound))}"] if bound else []
+    lines += [indented(text), f"\n\n_loop.run_until_complete(_cell_{number}())"]
+    wrapped = "\n".join(lines)
+    if code is None or not _compiled(wrapped):
+        return f"{_commented('This runs in IPython only:')}\n{_commented(text)}"
+    return wrapped

@@ -1,0 +1,188 @@
+"""A file that says it is a run is taken for one only if it is: nothing of it reaches another run or a terminal."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from dataclasses import replace
+
+import pytest
+from nested_events import started, whole_run
+
+from smol_kernel.errors import ConfigError
+from smol_kernel.events import Event, Notice, RunFinished, RunStarted, StepStarted
+from smol_kernel.journal import Journal
+from smol_kernel.render.text import account_text
+from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs import importing
+from smol_kernel.runs.exporting import FORMS, export, record_of
+from smol_kernel.runs.importing import import_run
+from smol_kernel.serve.cli import main
+
+
+@pytest.fixture
+def journal(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    journal = Journal()
+    journal.append_all([started("mine", "My own."), StepStarted(run="mine", step=1)])
+    journal.cut_off("mine")
+    return journal
+
+
+def events_of(run: list[Event]) -> list[Event]:
+    return [event for event in run if event.durable]
+
+
+def written(tmp_path, data, name="given.json"):
+    (tmp_path / name).write_text(data if isinstance(data, str) else json.dumps(data))
+    return tmp_path / name
+
+
+def test_a_whole_family_comes_back_in_both_forms(journal, tmp_path):
+    events = events_of(whole_run("\ud800 \0"))
+    for name in ("run.ipynb", "run.json"):
+        other = Journal(tmp_path / f"{name}.sqlite")
+        path = export(events, tmp_path / name)
+        assert import_run(path, other).remarks == []
+        assert other.events("p", family=True) == events
+        assert [run.run for run in other.runs()] == ["p"]
+        assert import_run(path, other).new is False
+        export(other.events("p", family=True), path, overwrite=True)
+        assert import_run(path, other).remarks == ["The run was in the journal already."]
+    assert other.unseen({}) == []  # nobody is offered what he did not run
+
+
+def test_an_agent_that_was_called_comes_back_alone(journal, tmp_path):
+    journal.append_all(events_of(whole_run()))
+    path = export(journal.events("a", family=True), tmp_path / "a.json")
+    assert import_run(path, journal).new is False
+    other = Journal(tmp_path / "other.sqlite")
+    other.append(started("p", "Another run of the id that its caller has."))
+    assert "stands for itself now" in import_run(path, other).remarks[0]
+    assert [run.run for run in other.runs()][-2:] == ["a", "p"] or {run.run for run in other.runs()} == {"a", "p"}
+    assert import_run(path, other).new is False
+
+
+def test_other_runs_of_these_ids_are_left_alone(journal, tmp_path):
+    path = export(events_of(whole_run()), tmp_path / "run.json")
+    before = [started("c", "Another, of an id that a called agent has.")]
+    journal.append_all(before)
+    done = import_run(path, journal)
+    family = journal.events(done.run, family=True)
+    assert done.run != "p" and len(family) == len(events_of(whole_run()))
+    assert not {event.run for event in family} & {"p", "a", "b", "c", "w"}
+    assert len(Transcript.from_events(family).children) == len(Transcript.from_events(whole_run()).children)
+    assert journal.events("c", family=True) == before
+    assert import_run(path, journal).run == done.run
+
+
+FIELDS = {
+    "run": [None, 3, "", "a b", "\x1b[31m", "x" * 65, "../x"],
+    "step": ["1", 1.5, True, -1, 10**30],
+    "time": ["now", None, float("nan"), float("inf"), 1e18, -1],
+    "task": [None, 7, ["a"]],
+    "origin": [[], "x"],
+    "tools": ["x", [1]],
+    "inputs": [{"a": 1}, []],
+    "values": [{"a": 1}],
+    "scripted": [1, "no"],
+    "isolation": ["\x1b]0;x\x07", "x" * 300],
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_of_another_type_is_refused(journal, tmp_path, name):
+    for value in FIELDS[name]:
+        data = record_of(events_of(whole_run()))
+        data["events"][0][name] = value
+        with pytest.raises(ConfigError, match="event 1: "):
+            import_run(written(tmp_path, data), journal)
+    assert [run.run for run in journal.runs()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("added", "why"),
+    [
+        (Notice(run="mine", text="Said in another run."), "run 'mine' has not begun"),
+        (started("q", "A second run."), "run 'q' is no part of run 'p'"),
+        (started("q", "A part of another run.", parent="mine"), "run 'q' is no part of run 'p'"),
+        (started("a", "Again.", parent="p"), "run 'a' begins a second time"),
+        (RunFinished(run="p", state="\x1b[2J"), "a run cannot end as"),
+        (RunFinished(run="p", state="running"), "a run cannot end as"),
+    ],
+)
+def test_what_is_no_part_of_the_run_is_refused(journal, tmp_path, added, why):
+    data = record_of([*events_of(whole_run()), added])
+    with pytest.raises(ConfigError, match=why):
+        import_run(written(tmp_path, data), journal)
+    assert [run.run for run in journal.runs()] == ["mine"]
+    assert len(journal.events("mine")) == 2
+
+
+def test_a_file_that_is_a_trap_is_refused(journal, tmp_path, monkeypatch):
+    deep = json.dumps(record_of(events_of(whole_run()))).replace('"origin": {}', '"origin": {"a": %s}', 1)
+    nested = [deep % ("[" * depth + "]" * depth) for depth in (400, 100_000)]
+    packed = {"record": base64.b64encode(zlib.compress(nested[1].encode())).decode()}
+    packed["digest"] = hashlib.sha256(nested[1].encode()).hexdigest()
+    bomb = {"record": base64.b64encode(zlib.compress(b" " * 5_000_000)).decode()}
+    bomb["digest"] = hashlib.sha256(b" " * 5_000_000).hexdigest()
+    monkeypatch.setattr(importing, "LARGEST_RECORD", 1_000_000)
+    for content in (
+        *nested,
+        "[" * 100_000,
+        '{"format": "smol-kernel run", "schema": {}, "events": []}',
+        "null",
+        "\xff",
+    ):
+        with pytest.raises(ConfigError):
+            import_run(written(tmp_path, content), journal)
+    for ours in (packed, bomb, {"record": 1, "digest": 2}, {"record": "é", "digest": ""}, [], None):
+        with pytest.raises(ConfigError, match=r"damaged|holds no run"):
+            import_run(written(tmp_path, {"metadata": {"smol": ours}, "cells": []}, "given.ipynb"), journal)
+    monkeypatch.setattr(importing, "LARGEST_FILE", 1_000)
+    with pytest.raises(ConfigError, match="is larger than"):
+        import_run(written(tmp_path, " " * 2_000), journal)
+    for name in ("nowhere.json", "."):
+        with pytest.raises(ConfigError):
+            import_run(tmp_path / name, journal)
+    assert [run.run for run in journal.runs()] == ["mine"]
+
+
+def test_words_of_a_foreign_run_do_nothing_to_a_terminal(journal, tmp_path, capsys):
+    events = events_of(whole_run("\x1b]0;own\x07\x1b[31m"))
+    first = events[0]
+    assert isinstance(first, RunStarted)
+    events[0] = replace(first, model="\x1b[2Jm", name="\x1b[2Jn", agent="\x1b[2Ja", inputs={"x\x1b[2J": "\x1b[2J"})
+    assert main(["import", str(export(events, tmp_path / "run.json"))]) == 0
+    assert main(["runs"]) == 0
+    assert main(["show", "p"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert "\x1b" not in account_text(Transcript.from_events(events))
+
+
+def test_a_run_that_was_never_recorded_is_written_as_it_was_seen(tmp_path):
+    transcript = Transcript.from_events(whole_run())
+    for ending in FORMS:
+        if ending in (".json", ".html"):
+            with pytest.raises(ConfigError, match="not in the journal"):
+                export([], tmp_path / f"run{ending}", transcript=transcript)
+        else:
+            assert "Compare the reports." in export([], tmp_path / f"run{ending}", transcript=transcript).read_text()
+    with pytest.raises(ConfigError, match="holds no run"):
+        import_run(tmp_path / "run.ipynb", Journal(tmp_path / "other.sqlite"))
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+    try:
+        for name in ("run.json", "run.ipynb", "run.md"):
+            with pytest.raises(OSError, match="File too large"):
+                export(events_of(whole_run()), tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
