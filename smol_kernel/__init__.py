@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from smol_kernel.errors import AgentParsingError as AgentParsingError
     from smol_kernel.errors import AgentToolCallError as AgentToolCallError
     from smol_kernel.errors import AgentToolExecutionError as AgentToolExecutionError
+    from smol_kernel.errors import CassetteMissError as CassetteMissError
     from smol_kernel.errors import SmolError as SmolError
     from smol_kernel.executors.base import CodeOutput as CodeOutput
     from smol_kernel.executors.base import PythonExecutor as PythonExecutor
@@ -106,7 +107,7 @@ _HOMES = {
     "agents.results": "RunResult",
     "agents.tool_calling_agent": "ToolCallingAgent",
     "errors": "AgentBudgetError AgentError AgentExecutionError AgentGenerationError AgentMaxStepsError "
-    "AgentParsingError AgentToolCallError AgentToolExecutionError SmolError",
+    "AgentParsingError AgentToolCallError AgentToolExecutionError CassetteMissError SmolError",
     "executors.base": "CodeOutput PythonExecutor",
     "executors.interpreter_tool": "PythonInterpreterTool",
     "executors.kernel": "KernelExecutor",

@@ -24,10 +24,10 @@ from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model, as_model
+from smol_kernel.models.cassette import MARK, MODES, CassetteModel, mode_of
 from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
-MODEL_VARIABLE, API_BASE_VARIABLE = "SMOL_MODEL", "SMOL_API_BASE"
-CASSETTE_VARIABLE, CASSETTE_MODES = "SMOL_CASSETTE", ("replay", "record", "auto")
+MODEL_VARIABLE, API_BASE_VARIABLE, CASSETTE_VARIABLE = "SMOL_MODEL", "SMOL_API_BASE", "SMOL_CASSETTE"
 
 NO_MODEL = f"""No model is set, so nothing was run. Set one of:
   --model openai/gpt-4.1-mini          for this task (any LiteLLM name; the key in OPENAI_API_KEY)
@@ -136,9 +136,8 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     several(agent, "--model", "-m", dest="models", metavar="NAME",
             help="LiteLLM name, or demo; of several, or a,b, each is asked when the one before it failed")  # fmt: skip
     agent.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of an own model server")
-    agent.add_argument("--cassette", default=known.cassette, metavar="FILE",
-                       help="keep the model's replies in this file, and play them again")  # fmt: skip
-    agent.add_argument("--cassette-mode", choices=CASSETTE_MODES, default=known.cassette_mode,
+    agent.add_argument("--cassette", default=known.cassette, metavar="FILE", help="keep its replies here, to replay")
+    agent.add_argument("--cassette-mode", choices=MODES, default=known.cassette_mode,
                        help="replay: what the file has; record: anew; auto (default): both")  # fmt: skip
     agent.add_argument("--type", choices=list(TYPES), default="code", help="how it acts (default: code)")
     agent.add_argument("--plan", type=int, metavar="N", help="make a plan first, and anew every N steps")
@@ -275,7 +274,7 @@ def make_model(
     names = names or _names([os.environ.get(MODEL_VARIABLE, "")])
     if not names:
         raise ConfigError(NO_MODEL)
-    models = [_make_model(each, api_base, variables or {}) for each in names]
+    models = [_make_model(each.removesuffix(MARK), api_base, variables or {}) for each in names]
     return models[0] if len(models) == 1 else as_model(models)
 
 
@@ -284,12 +283,11 @@ def model_of(options: RunOptions, variables: Mapping[str, Any] | None = None) ->
     file = options.cassette or os.environ.get(CASSETTE_VARIABLE)
     if not file:
         return make_model(options.models, options.api_base, variables)
-    from smol_kernel.models.cassette import CassetteModel
-
-    mode: Any = options.cassette_mode or os.environ.get(f"{CASSETTE_VARIABLE}_MODE") or "auto"
-    named = options.models or os.environ.get(MODEL_VARIABLE)
-    without = mode == "replay" or (not named and Path(file).expanduser().exists())
-    return CassetteModel(None if without else make_model(options.models, options.api_base, variables), file, mode)
+    mode, there = mode_of(options.cassette_mode), Path(file).expanduser().exists()
+    if not options.models and (mode == "replay" or (mode == "auto" and there and not os.environ.get(MODEL_VARIABLE))):
+        return CassetteModel(None, file, mode)
+    model = make_model(options.models, options.api_base, variables)
+    return model if isinstance(model, CassetteModel) else CassetteModel(model, file, mode)
 
 
 def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -> Model:

@@ -67,6 +67,9 @@ class SmolMagic(Magics):
     model = Unicode("", help="Model to use: a LiteLLM name, a variable of the notebook, or demo.").tag(config=True)
     api_base = Unicode("", help="Address of an own model server.").tag(config=True)
     cassette = Unicode("", help="File in which replies of the model are kept, and played again.").tag(config=True)
+    cassette_mode = Enum(["", "auto", "replay", "record"], "", help="How; empty: as SMOL_CASSETTE_MODE says.").tag(
+        config=True
+    )
     max_steps = Int(20, min=1, help="How many steps a run may take.").tag(config=True)
     timeout = Float(300.0, min=0.0, help="The child's own time for one action, in seconds; 0 for no limit.").tag(
         config=True
@@ -142,6 +145,7 @@ class SmolMagic(Magics):
             models=[self.model] if self.model else [],
             api_base=self.api_base or None,
             cassette=self.cassette or None,
+            cassette_mode=self.cassette_mode or None,
             max_steps=self.max_steps,
             timeout=self.timeout or None,
             box=self.box,
@@ -210,6 +214,8 @@ class SmolMagic(Magics):
 
         model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
         print(f"model: {model}" if model else NO_MODEL.replace(", so nothing was run", ""))
+        if self.cassette:
+            print(f"cassette: {self.cassette}")
         limit = f"{self.timeout:g} s" if self.timeout else "any time"
         print(f"a run takes at most {counted(self.max_steps, 'step')}, an action at most {limit}")
         print(self._box())
@@ -237,7 +243,7 @@ class SmolMagic(Magics):
             raise CellError(f"Name a model:\n{_columns(COMMANDS['model'])}")
         model = make_model(name, self.api_base or None, self.shell.user_ns)
         self.model = name
-        if model.slow_start:
+        if model.slow_start and not self.cassette:
             from smol_kernel.models.litellm import warm_up
 
             warm_up()

@@ -1,4 +1,4 @@
-"""Cassettes: replies kept in a file, and played again without key or network."""
+"""Cassettes: what is recorded of requests and replies, what is given back, and every way in which a file can fail."""
 
 from __future__ import annotations
 
@@ -8,250 +8,450 @@ import sys
 import threading
 
 import pytest
-from loaded_shell import loaded_shell
-from model_server import ModelServer, Text
-from scripted_replies import call, code, counted, final
-from test_resume import ran
+from model_server import ModelServer, Status, Text, ToolCall
+from PIL import Image
 
-from smol_kernel import CassetteModel, CodeAgent, LiteLLMModel, ScriptedModel, ToolCallingAgent, tool
-from smol_kernel.errors import AgentGenerationError, CassetteMissError, ConfigError, ModelError
-from smol_kernel.journal import Journal
-from smol_kernel.memory.messages import MessageRole, agglomerate_stream_deltas, text_message
-from smol_kernel.memory.monitoring import LogLevel
-from smol_kernel.models.base import Model
-from smol_kernel.serve.cli import main
+from smol_kernel import (
+    CassetteMissError,
+    CassetteModel,
+    ChatMessage,
+    FallbackModel,
+    LiteLLMModel,
+    MessageRole,
+    ScriptedModel,
+    ToolCallingAgent,
+    agglomerate_stream_deltas,
+    tool,
+)
+from smol_kernel.errors import AgentGenerationError, ConfigError, ContextLengthError, ModelError
+from smol_kernel.events import ModelReplied, RunStarted
+from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.models.registry import model_from_dict
 
-REPLIES = [code("x = object()\nprint(x)\n41"), code("final_answer(42)")]
-KEY = "sk-" + "Q7f" * 9
-
-
-def user(text):
-    return [text_message(MessageRole.USER, text)]
-
-
-def answer_of(model, task="count", kind=CodeAgent, tools=()):
-    agent = kind(tools=list(tools), model=model, journal=False, verbosity_level=LogLevel.OFF)
-    try:
-        return agent.run(task)
-    finally:
-        agent.cleanup()
+FIRST = "I look.\n<code>\nx = 6 * 7\nprint(x)\n</code>"
+LAST = "I answer.\n<code>\nfinal_answer(x)\n</code>"
 
 
-def test_what_was_recorded_is_played_again_without_a_model(tmp_path):
-    file = tmp_path / "deep" / "run.json"
-    recording = CassetteModel(ScriptedModel([counted(reply, cost=0.5) for reply in REPLIES]), file, "record")
-    assert answer_of(recording) == 42
-    first = file.read_text()
+def user(text, **more):
+    return ChatMessage(MessageRole.USER, text, **more)
+
+
+def reply(text, calls=None, usage=None):
+    return ChatMessage(MessageRole.ASSISTANT, text, calls, token_usage=usage)
+
+
+@pytest.fixture(autouse=True)
+def no_mode(monkeypatch):
+    monkeypatch.delenv("SMOL_CASSETTE", raising=False)
+    monkeypatch.delenv("SMOL_CASSETTE_MODE", raising=False)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "cassette.json"
+
+
+def record(file, *replies, ask=("hello",), **options):
+    model = CassetteModel(ScriptedModel(list(replies)), file, "record")
+    return [model.generate([user(text)], **options) for text in ask]
+
+
+# What is given back
+
+
+def test_an_agent_runs_from_a_cassette_as_it_ran_with_the_model(file, make):
+    accounts = []
+    for inner, mode in ((ScriptedModel([FIRST, LAST]), "auto"), (None, "replay")):
+        agent = make([], model=CassetteModel(inner, file, mode), stream_outputs=True)
+        events = list(agent.events("six times seven?"))
+        started, replied = events[0], [event for event in events if isinstance(event, ModelReplied)]
+        assert isinstance(started, RunStarted)
+        accounts.append((agent.answer, started.model, started.scripted, [event.content for event in replied]))
+    assert accounts[0] == accounts[1] == (42, "scripted (cassette)", True, [FIRST, LAST])
+
+
+def test_calls_token_counts_and_cost_are_kept_and_the_reply_comes_in_pieces(file):
+    calls = [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": "é"}'}}]
+    whole = reply("Some words before it.\nAnd more.", calls, TokenUsage(5, 7, cached_tokens=2, cost=0.25))
+    record(file, whole)
     model = CassetteModel(None, file, "replay")
-    assert (model.model_id, model.scripted) == ("scripted (cassette)", True)
-    assert answer_of(model) == 42
-    assert file.read_text() == first
-    assert [path.name for path in file.parent.iterdir()] == ["run.json"]
-    reply = CassetteModel(None, file).generate(recording_of(file), stop_sequences=stops(file))
-    assert (reply.token_usage.input_tokens, reply.token_usage.cost) == (10, 0.5)
-    assert answer_of(CassetteModel(ScriptedModel([]), file)) == 42, "auto asks for what is missing only"
+    assert model.generate([user("hello")]) == whole
+    model = CassetteModel(None, file, "replay")
+    pieces = list(model.generate_stream([user("hello")]))
+    assert len(pieces) > 3
+    assert agglomerate_stream_deltas(pieces) == whole
 
 
-def recording_of(file):
-    """The messages of the first request in a cassette."""
+def test_replies_to_the_same_request_come_in_their_order(file):
+    record(file, "one", "two", ask=("again", "again"))
+    for _ in range(2):  # each model begins at the first
+        model = CassetteModel(None, file, "replay")
+        assert [model.generate([user("again")]).text for _ in range(2)] == ["one", "two"]
+        with pytest.raises(CassetteMissError, match="has 2 replies to this request, and it came once more"):
+            model.generate([user("again")])
+    assert len(json.loads(file.read_text())["calls"]) == 1
+    model = CassetteModel(ScriptedModel(["three"]), file)
+    assert [model.generate([user("again")]).text for _ in range(3)] == ["one", "two", "three"]
+
+
+def test_auto_asks_only_for_what_is_not_there(file):
+    record(file, "first")
+    model = CassetteModel(ScriptedModel(["second"]), file)
+    assert [model.generate([user(text)]).text for text in ("hello", "more")] == ["first", "second"]
+    assert len(model.model.requests) == 1
+    assert CassetteModel(None, file, "replay").generate([user("more")]).text == "second"
+
+
+def test_record_asks_anew_and_leaves_what_it_does_not_meet(file):
+    record(file, "old", "kept", ask=("hello", "other"))
+    record(file, "new")
+    model = CassetteModel(None, file, "replay")
+    assert [model.generate([user(text)]).text for text in ("hello", "other")] == ["new", "kept"]
+    CassetteModel(ScriptedModel(["its own"], model_id="other"), file, "record").generate([user("hello")])
     data = json.loads(file.read_text())
-    messages = [data["messages"][number] for number in data["calls"][0]["messages"]]
-    return [text_message(MessageRole(each["role"]), "\n".join(each["text"])) for each in messages]
+    assert (data["model"], len(data["calls"])) == ("other", 1), "of another model it begins anew"
 
 
-def test_the_file_is_to_be_read(tmp_path):
-    file = tmp_path / "run.json"
-    answer_of(CassetteModel(ScriptedModel(REPLIES), file, "record"))
-    data = json.loads(file.read_text())
-    assert len(data["messages"]) == 4, "the system prompt, the task, a reply, an observation: each once"
-    assert data["calls"][1]["messages"] == [0, 1, 2, 3]
-    assert '    "Task:",\n    "count"\n' in file.read_text()
+def test_the_environment_chooses_and_replay_goes_before_all(file, monkeypatch):
+    monkeypatch.setenv("SMOL_CASSETTE_MODE", "record")
+    assert CassetteModel(ScriptedModel([]), file).mode == "record"
+    assert CassetteModel(ScriptedModel([]), file, "auto").mode == "auto"
+    record(file, "kept")
+    monkeypatch.setenv("SMOL_CASSETTE_MODE", "replay")
+    assert CassetteModel(ScriptedModel([]), file, "record").generate([user("hello")]).text == "kept"
+    monkeypatch.setenv("SMOL_CASSETTE_MODE", "play")
+    with pytest.raises(ConfigError, match="SMOL_CASSETTE_MODE of a cassette is 'play'; there are auto, replay, record"):
+        CassetteModel(ScriptedModel([]), file)
 
 
-def test_a_miss_shows_what_differs(tmp_path):
-    file = tmp_path / "run.json"
-    answer_of(CassetteModel(ScriptedModel(REPLIES), file, "record"))
-    with pytest.raises(AgentGenerationError) as error:
-        answer_of(CassetteModel(None, file, "replay"), task="count again")
-    told = str(error.value)
-    assert "has no reply to this; record it: --cassette-mode auto or record, with a model" in told
-    assert "-count\n+count again" in told
-    model = CassetteModel(None, file, "replay")
-    assert model.generate(recording_of(file), stop_sequences=stops(file)).text == REPLIES[0]
-    with pytest.raises(CassetteMissError, match="has this request 1 times, and it came once more"):
-        model.generate(recording_of(file), stop_sequences=stops(file))
-
-
-def stops(file):
-    return json.loads(file.read_text())["calls"][0]["options"]["stop_sequences"]
-
-
-def test_auto_records_the_rest_and_the_same_request_has_several_replies(tmp_path):
-    file = tmp_path / "run.json"
-    model = CassetteModel(ScriptedModel(["a", "b"]), file)
-    assert [model.generate(user("x")).text for _ in range(2)] == ["a", "b"]
-    model = CassetteModel(ScriptedModel(["c", "d"]), file)
-    assert [model.generate(user(text)).text for text in "xxxy"] == ["a", "b", "c", "d"]
-    model = CassetteModel(None, file, "replay")
-    assert [model.generate(user(text)).text for text in "yxxx"] == ["d", "a", "b", "c"]
-
-
-def test_streams_and_structured_calls_are_kept(tmp_path):
-    @tool
-    def double(number: int) -> int:
-        """Doubles.
-
-        Args:
-            number: It.
-        """
-        return 2 * number
-
-    file = tmp_path / "run.json"
-    for model in (CassetteModel(ScriptedModel([call("double", number=4), final("8")]), file, "record"), None):
-        model = model or CassetteModel(None, file, "replay")
-        assert answer_of(model, kind=ToolCallingAgent, tools=[double]) == "8"
-    file.unlink()
-    CassetteModel(ScriptedModel([counted("one two three\nfour")]), file).generate(user("x"))
-    pieces = list(CassetteModel(None, file, "replay").generate_stream(user("x")))
-    assert len(pieces) > 2
-    message = agglomerate_stream_deltas(pieces)
-    assert (message.text, message.token_usage.output_tokens) == ("one two three\nfour", 5)
-
-
-def test_what_a_model_raises_is_not_recorded(tmp_path):
-    file = tmp_path / "run.json"
-    model = CassetteModel(ScriptedModel([ModelError("busy"), "a"]), file)
+def test_errors_are_not_recorded_but_a_conversation_that_was_too_long_is(file):
+    model = CassetteModel(ScriptedModel([ModelError("busy"), "then", ContextLengthError("long")]), file)
     with pytest.raises(ModelError, match="busy"):
-        model.generate(user("x"))
+        model.generate([user("hello")])
     assert not file.exists()
-    assert model.generate(user("x")).text == "a"
+    assert model.generate([user("hello")]).text == "then"
+    for again in (model, CassetteModel(None, file, "replay")):
+        with pytest.raises(ContextLengthError):
+            again.generate([user("long")])
 
 
-def test_no_key_is_in_it_and_a_replay_needs_neither_key_nor_litellm(tmp_path, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    file = tmp_path / "run.json"
-    headers = {"authorization": KEY}
-    with ModelServer(*map(Text, [REPLIES[0], f"{REPLIES[1]}\n{KEY}"])) as server:
-        live = LiteLLMModel("openai/double", api_base=server.url, api_key=KEY, extra_headers=headers, temperature=0.5)
-        assert answer_of(CassetteModel(live, file, "record"), task=f"count {KEY}") == 42
-        address = server.url
-    text = file.read_text()
-    assert KEY not in text and address not in text and '"temperature": 0.5' in text
-    program = (
-        "import sys\nfrom smol_kernel import CassetteModel, CodeAgent, LogLevel\n"
-        "agent = CodeAgent(tools=[], model=CassetteModel(None, sys.argv[1], 'replay'), journal=False,"
-        " verbosity_level=LogLevel.OFF)\n"
-        "print(agent.run('count (a secret of the host)'), 'litellm' in sys.modules)\nagent.cleanup()"
+def test_a_stream_that_breaks_or_is_left_is_not_recorded(file):
+    class Breaks(ScriptedModel):
+        def generate_stream(self, *args, **kwargs):
+            yield from list(super().generate_stream(*args, **kwargs))[:1]
+            raise ModelError("broke off")
+
+    with pytest.raises(ModelError, match="broke off"):
+        list(CassetteModel(Breaks(["one two three " * 9]), file).generate_stream([user("hello")]))
+    stream = CassetteModel(ScriptedModel(["one two three " * 9]), file).generate_stream([user("hello")])
+    next(stream)
+    stream.close()
+    assert not file.exists()
+
+
+def test_pieces_that_were_taken_back_are_not_recorded(file, make):
+    class Breaks(ScriptedModel):
+        def generate_stream(self, *args, **kwargs):
+            yield from list(super().generate_stream(*args, **kwargs))[:1]
+            raise ModelError("broke off")
+
+    answer = "<code>\nfinal_answer(1)\n</code>"
+    two = FallbackModel([Breaks(["Words that are taken back, and more of them"]), ScriptedModel([answer])])
+    assert make([], model=CassetteModel(two, file), stream_outputs=True).run("one?") == 1
+    assert "taken back" not in file.read_text()
+    assert make([], model=CassetteModel(None, file, "replay"), stream_outputs=True).run("one?") == 1
+
+
+# What a request is
+
+
+def test_what_changes_the_reply_makes_another_request(file):
+    record(file, "plain")
+    model = CassetteModel(None, file, "replay")
+    ways = (
+        {"stop_sequences": ["End"]},
+        {"response_format": {"type": "json_object"}},
+        {"temperature": 0.5},
+        {"tools_to_call_from": [tool(stock)]},
     )
-    monkeypatch.delenv("OPENAI_API_KEY")
-    done = subprocess.run([sys.executable, "-c", program, file], capture_output=True, text=True, check=False)
-    assert done.stdout == "42 False\n", done.stderr
+    for options in ways:
+        with pytest.raises(CassetteMissError) as missed:
+            model.generate([user("hello")], **options)
+        assert "\n+" in str(missed.value)
+    for role in (MessageRole.SYSTEM, MessageRole.ASSISTANT):
+        with pytest.raises(CassetteMissError):
+            model.generate([ChatMessage(role, "hello")])
 
 
-def test_a_cassette_of_another_model_is_refused_by_both_names(tmp_path):
-    file = tmp_path / "run.json"
-    CassetteModel(ScriptedModel(["a"], "one"), file).generate(user("x"))
-    with pytest.raises(ConfigError, match=r"recorded with model 'one', and now 'two': record it anew"):
-        CassetteModel(ScriptedModel([], "two"), file)
-    assert CassetteModel(None, file, "replay").generate(user("x")).text == "a"
+def stock(item: str) -> int:
+    """How many of an item are in stock.
+
+    Args:
+        item: name of the item.
+    """
+    return 12
+
+
+def test_images_and_sounds_count_by_what_they_hold(file, tmp_path):
+    def shown(color, kind="image"):
+        return [{"type": "text", "text": "look"}, {"type": kind, kind: color}]
+
+    red, blue = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
+    sound = tmp_path / "sound.wav"
+    sound.write_bytes(b"RIFF1234")
+    model = CassetteModel(ScriptedModel(["a red one", "a noise"]), file)
+    model.generate([user(shown(red))])
+    model.generate([user(shown(str(sound), "audio"))])
+    model = CassetteModel(None, file, "replay")
+    assert model.generate([user(shown(red.copy()))]).text == "a red one"
+    assert model.generate([user(shown(b"RIFF1234", "audio"))]).text == "a noise"
+    with pytest.raises(CassetteMissError, match="sha256"):
+        model.generate([user(shown(blue))])
+    assert "iVBOR" not in file.read_text()
+
+
+def test_what_varies_between_machines_and_runs_is_no_part_of_it(file, tmp_path, monkeypatch):
+    told = "{cwd}/sales.csv and {home}/x and <f at 0x7f3a11aa22bb> in /tmp/ipykernel_{pid}/{pid}.py, {cwd}."
+    texts = []
+    for name, pid in (("one", 11), ("two", 222)):
+        folder, home = tmp_path / name / "repo", tmp_path / name
+        folder.mkdir(parents=True)
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.setattr("tempfile.tempdir", "/tmp")
+        texts.append(told.format(cwd=folder, home=home, pid=pid))
+    texts[0] = texts[0].replace("0x7f3a11aa22bb", "0x55aa00000001")
+    monkeypatch.chdir(tmp_path / "one" / "repo")
+    monkeypatch.setenv("HOME", str(tmp_path / "one"))
+    record(file, "yes", ask=texts[:1])
+    monkeypatch.chdir(tmp_path / "two" / "repo")
+    monkeypatch.setenv("HOME", str(tmp_path / "two"))
+    assert CassetteModel(None, file, "replay").generate([user(texts[1])]).text == "yes"
+    assert "./sales.csv and ~/x and <f at 0x…> in (temporary), ." in file.read_text()
+
+
+def test_calls_that_a_model_wrote_as_text_replay_though_their_ids_are_ours(file, make):
+    calls = ['{"name": "stock", "arguments": {"item": "tea"}}', '{"name": "final_answer", "arguments": {"answer": 12}}']
+    for inner, mode in ((ScriptedModel(calls), "auto"), (None, "replay")):
+        agent = make([], tools=[tool(stock)], kind=ToolCallingAgent, model=CassetteModel(inner, file, mode))
+        assert agent.run("How much tea?") == 12
+
+
+# Keys
+
+
+def test_over_http_no_key_reaches_the_file_and_replay_needs_neither_key_nor_litellm(file, monkeypatch):
+    keys = ["plantedkey1234567", "planted-secret-987654", "sk-proj-AbCdEf0123456789AbCdEf", "header-planted-55555"]
+    monkeypatch.setenv("OPENAI_API_KEY", keys[0])
+    monkeypatch.setenv("OTHER_SECRET", keys[1])
+    more = {"extra_headers": {"X-Api-Key": keys[3]}, "temperature": 0, "max_tokens": 50}
+    with ModelServer(
+        Text(f"Your keys are {' and '.join(keys)}."), Status(400), ToolCall("stock", {"item": "tea"})
+    ) as http:
+        inner = LiteLLMModel("openai/double", api_base=http.url, retry=False, **more)
+        model = CassetteModel(inner, file)
+        said = f"{keys[1]} {keys[2]} {keys[3]}"
+        assert keys[0] in model.generate([user(said)], stop_sequences=["End"], api_key=keys[2]).text
+        with pytest.raises(ModelError):
+            model.generate([user("fails")])
+        called = model.generate([user("tea?")], tools_to_call_from=[tool(stock)])
+        assert http.requests[0].headers["x-api-key"] == keys[3]
+        port = http.url
+    text = file.read_text()
+    assert [key for key in [*keys, port, "127.0.0.1", "X-Api-Key"] if key in text] == []
+    assert json.loads(text)["model"] == "openai/double"
+    assert json.loads(text)["parameters"] == {"temperature": 0, "max_tokens": 50}
+    assert len(json.loads(text)["calls"]) == 2
+    replay = f"""
+import os, sys
+for name in [name for name in os.environ if name.endswith(("_API_KEY", "_SECRET"))]:
+    del os.environ[name]
+os.environ["SMOL_ALLOW_MODEL_REQUESTS"] = "0"
+from smol_kernel import CassetteModel, ChatMessage, LiteLLMModel, MessageRole
+inner = LiteLLMModel("openai/double", api_base="http://elsewhere.example/v1", temperature=0, max_tokens=50)
+model = CassetteModel(inner, {str(file)!r}, "replay")
+said = {json.dumps(text_instead())}
+print(model.generate([ChatMessage(MessageRole.USER, said)], stop_sequences=["End"]).token_usage)
+print(model.takes("image"), model.supports_stop_parameter, model.slow_start, "litellm" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", replay], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith("TokenUsage(input_tokens=11, output_tokens=7")
+    assert done.stdout.splitlines()[1] == "None True None False"
+    assert called.tool_calls[0].function.name == "stock"
+
+
+def text_instead():
+    """What the keys of the message above are replaced by."""
+    return " ".join(["(a secret of the host)"] * 3)
+
+
+# A miss
+
+
+def test_a_miss_shows_what_differs_from_the_nearest_request_and_how_to_record(file, make):
+    make([], model=CassetteModel(ScriptedModel([FIRST, LAST]), file)).run("six times seven?")
+    agent = make([], model=CassetteModel(None, file, "replay"))
+    with pytest.raises(AgentGenerationError) as failed:
+        agent.run("six times eight?")
+    assert isinstance(failed.value.__cause__, CassetteMissError)
+    said = str(failed.value.__cause__)
+    assert "\n-six times seven?\n+six times eight?" in said
+    assert "nearest of its 2 requests" in said
+    assert "SMOL_CASSETTE_MODE" in said and "--cassette-mode" in said
+    assert len(said.splitlines()) < 20
+
+
+def test_a_long_difference_is_shortened(file):
+    record(file, "a", ask=["\n".join(f"line {n}" for n in range(500))])
+    with pytest.raises(CassetteMissError, match="lines left out") as missed:
+        CassetteModel(None, file, "replay").generate([user("\n".join(f"row {n}" for n in range(500)))])
+    assert len(str(missed.value).splitlines()) < 80
+
+
+# Files that do not serve
+
+WHOLE = {"cassette": 1, "model": "m", "parameters": {}, "scripted": True, "messages": {}, "calls": []}
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("content", "said"),
     [
-        ("", "cannot be read: Expecting value"),
-        ('{"cassette": 1, "model": "m"', "cannot be read: Expecting"),
-        ('{"cassette": 9}', r"is of a newer form \(9, known is 1\): upgrade smol-kernel"),
-        ("[]", "is no cassette"),
-        ('{"cassette": 1, "model": "m", "scripted": false, "parameters": {}, "takes": {}, "messages": [],'
-         ' "calls": [{"messages": [3], "options": {}, "replies": [{"text": ["a"]}]}]}', "is no cassette: IndexError"),
+        ("", "no whole JSON"),
+        (json.dumps(WHOLE)[:-20], "no whole JSON"),
+        ("[1, 2]", "cannot be read"),
+        (json.dumps({**WHOLE, "cassette": 2}), "newer smol-kernel"),
+        (json.dumps({**WHOLE, "cassette": "x"}), "its version is 'x'"),
+        (
+            json.dumps({**WHOLE, "calls": [{"messages": ["gone"], "options": {}, "replies": [{}]}]}),
+            "'gone' is missing",
+        ),
+        (json.dumps({**WHOLE, "calls": [{"messages": [], "options": {}, "replies": []}]}), "an entry has no reply"),
+        (json.dumps({**WHOLE, "calls": 5}), "cannot be read"),
+        (json.dumps({k: v for k, v in WHOLE.items() if k != "model"}), "'model' is missing"),
+        (b"\xff\xfe\x00", "cannot be read"),
     ],
-)  # fmt: skip
-def test_a_file_that_is_no_cassette_is_told_and_left(tmp_path, text, why):
-    file = tmp_path / "run.json"
-    file.write_text(text)
-    for mode in ("replay", "auto"):
-        with pytest.raises(ConfigError, match=why):
-            CassetteModel(ScriptedModel(["a"]), file, mode)
-    assert file.read_text() == text
+)
+@pytest.mark.parametrize("mode", ["auto", "replay", "record"])
+def test_a_damaged_or_newer_file_is_refused_and_left_as_it_is(file, content, said, mode):
+    before = content if isinstance(content, bytes) else content.encode()
+    file.write_bytes(before)
+    with pytest.raises(ConfigError, match=said):
+        CassetteModel(ScriptedModel(["x"], model_id="m"), file, mode)
+    assert file.read_bytes() == before
 
 
-def test_there_is_none_to_replay(tmp_path):
-    with pytest.raises(ConfigError, match=r"there is no cassette .*: record one with --cassette-mode record"):
-        CassetteModel(None, tmp_path / "run.json", "replay")
-    with pytest.raises(ConfigError, match="cassette mode 'play': give one of replay, record, auto"):
-        CassetteModel(None, tmp_path / "run.json", "play")
+@pytest.mark.parametrize("mode", ["auto", "replay"])
+def test_a_cassette_of_another_model_is_refused_and_names_both(file, mode):
+    record(file, "old")
+    before = file.read_bytes()
+    for other, named in (
+        (ScriptedModel(["new"], model_id="other"), "model 'scripted', and now 'other'"),
+        (LiteLLMModel("openai/x", temperature=1), "'openai/x'"),
+    ):
+        with pytest.raises(ConfigError, match=named):
+            CassetteModel(other, file, mode)
+    assert file.read_bytes() == before
 
 
-def test_one_that_cannot_be_written_says_so_and_the_old_one_stays(tmp_path):
-    file = tmp_path / "run.json"
-    CassetteModel(ScriptedModel(["a"]), file).generate(user("x"))
-    before = file.read_text()
-    model = CassetteModel(ScriptedModel(["b", "c"]), file, "record")
-    assert file.read_text() == before, "it begins anew with the first reply"
-    file.unlink()
-    file.mkdir()
-    with pytest.raises((ModelError, OSError)):
-        model.generate(user("y"))
-    assert list(tmp_path.iterdir()) == [file]
+def test_other_parameters_are_named(file):
+    with ModelServer(Text("Hi")) as http:
+        CassetteModel(LiteLLMModel("openai/d", api_base=http.url, temperature=0), file).generate([user("hello")])
+    with pytest.raises(ConfigError, match=r"parameters \{'temperature': 0\}, and now \{'temperature': 1\}"):
+        CassetteModel(LiteLLMModel("openai/d", temperature=1), file)
 
 
-class Echo(Model):
-    """Replies with what it was asked."""
+def test_what_cannot_be_written_is_said_before_the_model_is_asked(file, tmp_path):
+    record(file, "old")
+    file.chmod(0o444)
+    before = file.read_bytes()
+    with pytest.raises(ModelError, match="read-only"):
+        CassetteModel(ScriptedModel(["new"]), file, "record")
+    model = CassetteModel(ScriptedModel(["new"]), file)
+    assert model.generate([user("hello")]).text == "old"
+    with pytest.raises(ModelError, match="read-only"):
+        model.generate([user("more")])
+    assert not model.model.requests
+    assert file.read_bytes() == before
+    for useless in (tmp_path, file / "below"):
+        with pytest.raises((ConfigError, ModelError), match="the cassette '"):
+            CassetteModel(ScriptedModel(["new"]), useless, "record")
+    with pytest.raises(ConfigError, match=r"there is no cassette .*missing.json' to replay"):
+        CassetteModel(None, tmp_path / "missing.json", "replay")
+    with pytest.raises(ConfigError, match="no model is given"):
+        CassetteModel(None, tmp_path / "missing.json", "auto")
 
-    scripted = True
 
-    def generate(self, messages, *args, **options):
-        return text_message(MessageRole.ASSISTANT, messages[-1].text)
+def test_a_write_that_fails_half_way_leaves_the_file_whole(file):
+    record(file, "old")
+    script = f"""
+import resource
+from smol_kernel import CassetteModel, ChatMessage, MessageRole, ScriptedModel
+model = CassetteModel(ScriptedModel(["x" * 100_000]), {str(file)!r}, "record")
+import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+model.generate([ChatMessage(MessageRole.USER, "hello")])
+"""
+    before = file.read_bytes()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "cannot be written: File too large" in done.stderr
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir() if "cassette" in path.name] == [file.name]
 
 
-def test_several_may_record_at_once(tmp_path):
-    file = tmp_path / "run.json"
-
-    def record(letter):
-        model = CassetteModel(Echo(model_id="echo"), file)
-        for number in range(5):
-            model.generate(user(f"{letter}{number}"))
-
-    threads = [threading.Thread(target=record, args=(letter,)) for letter in "abcd"]
+def test_threads_and_processes_that_record_lose_nothing_of_each_other(file):
+    script = """
+import sys
+from smol_kernel import CassetteModel, ChatMessage, MessageRole, ScriptedModel
+model = CassetteModel(ScriptedModel([f"{sys.argv[2]} {n}" for n in range(15)]), sys.argv[1], "record")
+for n in range(15):
+    model.generate([ChatMessage(MessageRole.USER, f"{sys.argv[2]} {n}")])
+"""
+    others = [subprocess.Popen([sys.executable, "-c", script, str(file), name]) for name in ("one", "two")]
+    model = CassetteModel(ScriptedModel([lambda messages: messages[-1].text] * 20), file, "auto")
+    threads = [threading.Thread(target=model.generate, args=([user(f"thread {n}")],)) for n in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    model = CassetteModel(None, file, "replay")
-    assert {model.generate(user(f"{letter}{number}")).text for letter in "abcd" for number in range(5)} == {
-        f"{letter}{number}" for letter in "abcd" for number in range(5)
-    }
+    assert [other.wait() for other in others] == [0, 0]
+    whole = CassetteModel(None, file, "replay")
+    asked = [f"{name} {n}" for name in ("one", "two") for n in range(15)] + [f"thread {n}" for n in range(20)]
+    assert [whole.generate([user(text)]).text for text in asked] == asked
 
 
-def test_options_and_variables_of_the_environment(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    with ModelServer(*map(Text, REPLIES)) as server:
-        live = ["--model", "openai/double", "--api-base", server.url]
-        assert main(["run", "count", *live, "--cassette", "run.json", "--cassette-mode", "record", "-o", "a.json"]) == 0
-    assert main(["run", "count", "--cassette", "run.json", "--cassette-mode", "replay", "-o", "b.json"]) == 0
-    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text() == "42\n"
-    monkeypatch.setenv("SMOL_CASSETTE", "run.json")
-    monkeypatch.setenv("SMOL_CASSETTE_MODE", "replay")
-    assert main(["run", "count"]) == 0
-    assert main(["run", "count more"]) == 1
-    assert "+count more" in "".join(capsys.readouterr())
-    monkeypatch.delenv("SMOL_CASSETTE")
-    with loaded_shell() as shell:
-        assert shell.run_cell("%%agent --cassette run.json --cassette-mode replay -o answer\ncount").success
-        assert shell.user_ns["answer"] == 42
-        shell.run_cell("%config SmolMagic.cassette = 'run.json'")
-        assert shell.run_cell("%%agent -o again\ncount").success
-        assert shell.user_ns["again"] == 42
+# The file
 
 
-def test_a_recorded_run_is_a_script(tmp_path):
-    replies = ["Plan it.", counted(REPLIES[0]), REPLIES[1]]
-    run = ran(tmp_path, replies, planning_interval=5)
-    model = ScriptedModel.from_run(run, tmp_path / "journal.sqlite")
-    assert (model.scripted, model.model_id, len(model.replies)) == (True, "scripted", 3)
-    assert model.replies[1].token_usage.input_tokens == 10
-    agent = CodeAgent(tools=[], model=model, planning_interval=5, journal=False, verbosity_level=LogLevel.OFF)
-    assert agent.run("count") == 42
-    agent.cleanup()
-    assert len(ScriptedModel.from_run(run[:5], Journal(tmp_path / "journal.sqlite")).replies) == 3
+def test_the_file_reads_well_in_a_diff_and_keeps_its_order(file, make):
+    make([], model=CassetteModel(ScriptedModel([FIRST, LAST]), file)).run("six times seven?")
+    data = json.loads(file.read_text())
+    assert [len(entry["messages"]) for entry in data["calls"]] == [2, 4]
+    assert len(data["messages"]) == 4, "a message that is in both requests stands there once"
+    assert data["calls"][0]["replies"][0]["text"] == FIRST.split("\n")
+    before = file.read_text().splitlines()
+    make([], model=CassetteModel(ScriptedModel([FIRST, LAST.replace("I answer", "I know")]), file, "record")).run(
+        "six times seven?"
+    )
+    changed = [line for line in zip(before, file.read_text().splitlines(), strict=True) if line[0] != line[1]]
+    assert [(old.strip(), new.strip()) for old, new in changed] == [('"I answer.",', '"I know.",')]
+
+
+def test_any_text_survives_and_a_link_stays_one(file, tmp_path):
+    odd = "lone \ud800 surrogate, \x00 and \u2028 and \r\n line ends\n"
+    real = tmp_path / "real.json"
+    file.symlink_to(real)
+    record(file, odd, ask=[odd])
+    assert file.is_symlink()
+    assert CassetteModel(None, file, "replay").generate([user(odd)]).text == odd
+
+
+def test_it_is_saved_and_made_again_without_keys(file):
+    record(file, "old")
+    model = CassetteModel(LiteLLMModel("openai/x", api_key="k" * 20), file.with_name("other.json"))
+    saved = model.to_dict()
+    assert "k" * 20 not in json.dumps(saved)
+    again = model_from_dict("CassetteModel", saved)
+    assert (again.model.model_id, again.path, again.mode) == ("openai/x", model.path, "auto")
+    replaying = CassetteModel(None, file, "replay")
+    assert model_from_dict("CassetteModel", replaying.to_dict()).generate([user("hello")]).text == "old"

@@ -2,40 +2,70 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
 import yaml
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image, ImageDraw, PngImagePlugin
 from scripted_replies import code
 
 from smol_kernel import CassetteModel, CodeAgent, LogLevel, ScriptedModel
 from smol_kernel.journal import Journal
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.notebook import write_notebook
-from smol_kernel.runs.validate import notebooks_in
+from smol_kernel.runs.same_outputs import differences, unlike
+from smol_kernel.runs.validate import notebooks_in, validate
 from smol_kernel.serve.cli import main
 
 DOCS = Path(__file__).parents[1] / "docs"
 READ = "import csv\nrows = [int(row[0]) for row in csv.reader(open('data.csv'))]"
-PLOT = "import matplotlib.pyplot as plt\nplt.figure(figsize=(3, 2))\nplt.bar(range(3), rows)\nplt.show()"
 
 
-def stored(path: Path, *cells: str, tags: dict[int, str] | None = None) -> Path:
-    """A notebook of these cells, executed."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    for place, tag in (tags or {}).items():
-        notebook.cells[place].metadata.tags = [tag]
-    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
-    for cell in notebook.cells:
-        cell.metadata.pop("execution", None)
+def cell(source, *outputs, tag=None):
+    """A cell as if it had been run, with these outputs: text is what it printed."""
+    shown = [new_output("stream", text=each) if isinstance(each, str) else each for each in outputs]
+    return new_code_cell(source, outputs=shown, execution_count=1, metadata={"tags": [tag]} if tag else {})
+
+
+def result(text, **more):
+    return new_output("execute_result", {"text/plain": text, **more}, execution_count=1)
+
+
+def write(path, *cells, kernel="python3"):
+    notebook = new_notebook(cells=list(cells), metadata={"kernelspec": {"name": kernel, "display_name": kernel}})
     nbformat.write(notebook, path)
     return path
+
+
+def stored(path: Path, *cells: str) -> Path:
+    """A notebook of these cells, executed."""
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    for each in notebook.cells:
+        each.metadata.pop("execution", None)
+    nbformat.write(notebook, path)
+    return path
+
+
+def drawn(*lines, size=(400, 250), software="one", mode="RGB", ground="white"):
+    """A picture with these lines in it: (x, y, x, y) each."""
+    picture = Image.new(mode, size, ground)
+    for line in lines:
+        ImageDraw.Draw(picture).line(line, fill=(31, 119, 180), width=2)
+    info, buffer = PngImagePlugin.PngInfo(), io.BytesIO()
+    info.add_text("Software", software)
+    picture.save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -46,55 +76,150 @@ def here(tmp_path, monkeypatch):
 
 
 def test_a_drift_in_the_data_is_told_at_the_cell_that_changed(here, capsys):
-    stored(here / "a.ipynb", READ, "sum(rows)", PLOT, "print('end')")
+    picture = (
+        "import io\nfrom IPython.display import Image\nfrom PIL import Image as Picture\nfile = io.BytesIO()\n"
+        "Picture.new('L', (20, 20), rows[2]).save(file, 'PNG')\nImage(file.getvalue())"
+    )
+    stored(here / "a.ipynb", READ, "sum(rows)", picture, "print('end')")
+    write(here / "b.ipynb", cell("1 + 1", result("2")))
     assert main(["validate", "a.ipynb"]) == 0
     assert capsys.readouterr().out == "a.ipynb: as it was (4 cells)\n"
     (here / "data.csv").write_text("10\n20\n31\n")
-    assert main(["validate", "."]) == 1
+    assert main(["validate", ".", "--junit", "told.xml"]) == 1
     told = capsys.readouterr().out
     assert "a.ipynb: code cell 2 differs\n    > sum(rows)\n" in told
     assert "    -60\n    +61\n" in told
-
-
-def test_plots_are_compared(here, capsys):
-    stored(here / "a.ipynb", READ, PLOT)
-    assert main(["validate", "a.ipynb"]) == 0
-    (here / "data.csv").write_text("30\n20\n10\n")
+    assert told.endswith("b.ipynb: as it was (1 cell)\n2 notebooks, 1 of them not as it was\n")
+    suite = ElementTree.parse(here / "told.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    assert "+61" in suite.find("testcase/failure").text
+    (here / "data.csv").write_text("10\n20\n240\n")
+    notebook = nbformat.read(here / "a.ipynb", 4)
+    del notebook.cells[1]
+    nbformat.write(notebook, here / "a.ipynb")
     assert main(["validate", "a.ipynb", "--save-diff", "seen"]) == 1
-    assert re.search(r"code cell 2 differs(.|\n)*plot 1: \d+\.\d% of its pixels differ", capsys.readouterr().out)
-    assert sorted(path.name for path in (here / "seen").iterdir()) == [
-        "a-cell2-plot1-now.png",
-        "a-cell2-plot1-stored.png",
-    ]
+    assert "code cell 2 differs" in (told := capsys.readouterr().out) and "plot 1: 100.00% of its pixels differ" in told
+    names = ["a-cell2-plot1-now.png", "a-cell2-plot1-stored.png"]
+    assert sorted(path.name for path in (here / "seen").iterdir()) == names
 
 
-def test_errors_tags_and_cells_without_end(here, capsys):
-    cells = ["import time\ntime.time_ns()", "1 / 0", "# NBVAL_IGNORE_OUTPUT\nimport time\ntime.time_ns()"]
-    stored(here / "tags.ipynb", *cells, tags={0: "nbval-ignore-output", 1: "raises-exception"})
-    stored(here / "breaks.ipynb", "open('data.csv').close()\nprint('there')")
-    stored(here / "endless.ipynb", "import os\nwhile not os.path.exists('data.csv'): pass")
-    assert main(["validate", "tags.ipynb", "breaks.ipynb"]) == 0
-    (here / "data.csv").unlink()
-    assert main(["validate", "breaks.ipynb", "tags.ipynb", "endless.ipynb", "--timeout", "2"]) == 1
+def test_tags_errors_and_cells_that_were_never_run(here):
+    raises = new_output("error", ename="ZeroDivisionError", evalue="division by zero", traceback=[])
+    write(
+        here / "tags.ipynb",
+        cell("import time\ntime.time_ns()", tag="nbval-ignore-output"),
+        cell("raise SystemExit", tag="nbval-skip"),
+        cell("# NBVAL_SKIP\nraise SystemExit"),
+        cell("# NBVAL_IGNORE_OUTPUT\ntime.time_ns()"),
+        cell("1 / 0", raises, tag="raises-exception"),
+        new_code_cell("print('not run when it was saved')"),
+        cell("import sys\n_ = sys.stdout.write('1 %\\r100 %\\n')", "100 %\n"),
+        cell("object()", result("<object at 0x7f3a11aa22bb>")),
+        cell(
+            "import os\nprint(os.environ['SMOL_CASSETTE_MODE'], os.environ['SMOL_ALLOW_MODEL_REQUESTS'])", "replay 0\n"
+        ),
+        cell("1 / 0", raises),
+    )
+    told = validate(here / "tags.ipynb")
+    assert (told.cell, told.source) == (10, "1 / 0"), told.difference
+    assert told.difference.startswith("the cell fails now:\n") and "ZeroDivisionError" in told.difference
+    assert "SMOL_CASSETTE_MODE" not in os.environ
+
+
+def test_what_cannot_be_run_is_told_and_the_others_go_on(here, capsys, monkeypatch):
+    kernels = here / "kernels" / "broken"
+    kernels.mkdir(parents=True)
+    (kernels / "kernel.json").write_text('{"argv": ["false"], "display_name": "broken", "language": "python"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(here))
+    write(here / "a.ipynb", cell("1"), kernel="broken")
+    (here / "b.ipynb").write_text('{"cells": [')
+    write(here / "c.ipynb", cell("while True: pass"))
+    write(here / "d.ipynb", cell("import os\nos._exit(3)"))
+    write(here / "e.ipynb", cell("print('there')", "there\n"))
+    assert main(["validate", ".", "--timeout", "1"]) == 1
     told = capsys.readouterr().out
-    assert "breaks.ipynb: code cell 1 differs" in told and "the cell fails now:" in told and "FileNotFoundError" in told
-    assert "tags.ipynb: as it was (3 cells)" in told
-    assert "endless.ipynb: code cell 1 differs" in told and "did not come to its end" in told
+    assert "a.ipynb: its kernel 'broken' cannot be started: Kernel died before replying" in told
+    assert "b.ipynb: it cannot be read as a notebook: " in told
+    assert (
+        "c.ipynb: code cell 1 differs\n    > while True: pass\n    the cell did not come to its end within 1 s" in told
+    )
+    assert "d.ipynb: code cell 1 differs" in told and "the kernel died while the cell ran" in told
+    assert "e.ipynb: as it was (1 cell)\n5 notebooks, 4 of them not as it was" in told
 
 
-def test_what_is_no_notebook_is_named(here, capsys):
-    (here / "broken.ipynb").write_text("{")
+def test_wrong_paths_and_options_are_refused(here, capsys):
     for arguments, why in (
         (["missing.ipynb"], "missing.ipynb: there is no such notebook or folder"),
-        (["broken.ipynb"], "broken.ipynb cannot be read as a notebook"),
         (["data.csv"], "data.csv: there is no such notebook"),
-        (["broken.ipynb", "--timeout", "0"], "--timeout is 0: give seconds above 0"),
+        (["."], "no notebooks in ."),
+        ([".", "--timeout", "0"], "--timeout is 0: give seconds above 0"),
     ):
         assert main(["validate", *arguments]) == 2
         assert why in capsys.readouterr().err
-    (here / ".ipynb_checkpoints").mkdir()
-    (here / ".ipynb_checkpoints" / "x.ipynb").write_text("{")
-    assert [path.name for path in notebooks_in([here])] == ["broken.ipynb"]
+    for folder in (".ipynb_checkpoints", "deep/er"):
+        (here / folder).mkdir(parents=True)
+        (here / folder / "x.ipynb").write_text("{")
+    assert notebooks_in([here]) == [here / "deep/er/x.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ([result("1")], [result("1")], ""),
+        ([result("a\nb\nc")], [result("a\nB\nc")], "--- stored text/plain\n+++ now\n@@ -1,3 +1,3 @@\n a\n-b\n+B\n c"),
+        ([result("1")], [], "--- stored text/plain\n+++ now\n@@ -1 +0,0 @@\n-1"),
+        (
+            [result("x", **{"text/html": "<b>1</b>"})],
+            [result("x", **{"text/html": "<b>2</b>"})],
+            "-<b>1</b>\n+<b>2</b>",
+        ),
+        ([result("x", **{"application/json": {"a": 1}})], [result("x", **{"application/json": {"a": 2}})], '- "a": 1'),
+        ([new_output("stream", text="a"), new_output("stream", text="b")], [new_output("stream", text="ab")], ""),
+        ([new_output("stream", text="a"), result("1")], [result("1"), new_output("stream", text="a")], ""),
+        ([result("1"), result("2")], [result("1\n2")], "another number of outputs"),
+        ([result("x", **{"application/vnd.jupyter.widget-view+json": {"model_id": "a"}})], [result("x")], ""),
+        ([result("x" * 900)], [result("y" * 900)], f"-{'x' * 299} …"),
+    ],
+)
+def test_outputs_are_compared_by_their_kind(old, new, said):
+    told, pictures = differences(old, new)
+    assert told == said if not said else said in told, told
+    assert pictures == []
+
+
+LINE = (20, 200, 380, 40)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (drawn(LINE), None),
+        (drawn(LINE, software="two"), None),  # the pixels are the same
+        (drawn((21, 201, 381, 41), software="two"), None),  # as another version would draw it
+        (drawn(LINE, size=(402, 249), software="two"), None),
+        (drawn(LINE, mode="RGBA", ground=(0, 0, 0, 0)), None),
+        (drawn((20, 200, 380, 60)), "of its pixels differ"),
+        (drawn((20, 200, 380, 60), software="two"), "of its pixels differ"),
+        (drawn(LINE, (100, 100, 106, 100)), "of its pixels differ"),  # one point more
+        (drawn(LINE, size=(500, 250)), "it was 400 x 250 pixels, and is 500 x 250"),
+        (b"no picture", "the new one cannot be read"),
+    ],
+)
+def test_plots_are_compared_as_an_eye_would(other, said):
+    told = unlike(drawn(LINE), other)
+    assert said in told if said else told == "", told
+
+
+def test_plots_within_html_are_compared_as_plots_too():
+    def account(picture):
+        image = f'<p>Account</p><img src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
+        return [result("account", **{"text/html": image})]
+
+    moved = drawn((20, 200, 380, 60))
+    assert differences(account(drawn(LINE)), account(drawn(LINE, software="two"))) == ("", [])
+    told, pictures = differences(account(drawn(LINE)), account(moved))
+    assert re.fullmatch(r"plot 1: \d\.\d\d% of its pixels differ", told)
+    assert pictures == [(drawn(LINE), moved)]
 
 
 def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):

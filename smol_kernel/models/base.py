@@ -221,6 +221,8 @@ class ModelCall:
         self._stream = stream and hasattr(model, "generate_stream")
         self._options = options
         self._abandoned = threading.Event()
+        self.begun_again = 0
+        """How often the reply was asked for once more."""
         self._pieces: list[ChatMessageStreamDelta] = []
         self._arrivals: queue.SimpleQueue[ChatMessageStreamDelta | Event | ChatMessage | BaseException | None]
         self._arrivals = queue.SimpleQueue()
@@ -263,6 +265,7 @@ class ModelCall:
     def begin_again(self) -> None:
         """Forget what came of the reply: it is asked for once more."""
         self._pieces.clear()
+        self.begun_again += 1
 
     def _work(self) -> None:
         _current.set(self)
@@ -299,6 +302,12 @@ def begin_again() -> None:
     call = _current.get()
     if call is not None:
         call.begin_again()
+
+
+def times_begun_again() -> int:
+    """How often the pieces of the reply were taken back; 0 outside of a ModelCall."""
+    call = _current.get()
+    return 0 if call is None else call.begun_again
 
 
 def was_abandoned() -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from smol_kernel.errors import ModelError
 from smol_kernel.models.base import Model
+from smol_kernel.models.cassette import CassetteModel
 from smol_kernel.models.fallback import FallbackModel
 from smol_kernel.models.litellm import LiteLLMModel, LiteLLMRouterModel
 from smol_kernel.models.providers import AmazonBedrockModel, AzureOpenAIModel, InferenceClientModel, OpenAIModel
@@ -15,6 +16,7 @@ _CLASSES: dict[str, type[Model]] = {
     "AmazonBedrockServerModel": AmazonBedrockModel,
     "AzureOpenAIModel": AzureOpenAIModel,
     "AzureOpenAIServerModel": AzureOpenAIModel,
+    "CassetteModel": CassetteModel,
     "FallbackModel": FallbackModel,
     "HfApiModel": InferenceClientModel,
     "InferenceClientModel": InferenceClientModel,

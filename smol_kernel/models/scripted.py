@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ModelError
-from smol_kernel.events import ModelReplied, settled
+from smol_kernel.errors import ContextLengthError, ModelError
+from smol_kernel.events import Compacted, ModelReplied, settled
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole, pieces_of
 from smol_kernel.models.base import Model
@@ -43,14 +43,22 @@ class ScriptedModel(Model):
         """The replies that the model of a recorded run gave, as a script: plans, actions and a last answer, in order.
 
         `run_id` is the run's id or the beginning of it, `journal` where it is recorded (None: the default one). Replies
-        to agents that it called are not among them: each has a run of its own. Raises RunNotFoundError.
+        to agents that it called are not among them: each has a run of its own. Where the model had refused to read the
+        whole conversation, so does the script (ContextLengthError). Raises RunNotFoundError, and ModelError for a run
+        in which the model never spoke.
         """
         book = open_journal(journal)
         if book is None:
             raise ModelError("journal is False: give the journal that the run is in")
         summary = book.find(run_id)
         events = settled(book.events(summary.run))
-        return cls([reply_of(event) for event in events if isinstance(event, ModelReplied)], summary.model)
+        too_long = ContextLengthError("recorded: the conversation was longer than the model could read")
+        spoken = [event for event in events if isinstance(event, ModelReplied | Compacted)]
+        if not spoken:
+            raise ModelError(f"in run {summary.run} the model gave no reply: there is nothing to make a script of")
+        return ScriptedModel(
+            [reply_of(event) if isinstance(event, ModelReplied) else too_long for event in spoken], summary.model
+        )
 
     def takes(self, kind: Kind) -> bool:
         """True: a script reads nothing, so nothing is kept from it."""

@@ -1,55 +1,46 @@
 """Runs notebooks again, in fresh kernels, and compares what comes out with what is stored: text, errors, tables, plots.
 
-Called by `smol validate`. What `pytest --nbval` compares is compared here as well, and images besides. Cells with
+Called by `smol validate`. What `pytest --nbval` compares is compared here as well, and plots besides. Cells with
 `%%agent` play their cassette; nothing is asked of a model.
 """
 
 from __future__ import annotations
 
-import base64
-import difflib
-import io
 import os
 import re
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import time
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from smol_kernel.errors import ConfigError, MissingDependencyError
+from smol_kernel.runs.same_outputs import LONGEST, Pair, differences
 
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
-NOT_COMPARED = ("text/latex", WIDGET)
-"""MIME types of which nothing is compared: ids of widgets differ each time."""
-IMAGES = ("image/png", "image/jpeg")
-SKIPPED = ("nbval-skip",)
-IGNORED = ("nbval-ignore-output", "nbval_ignore_output", "NBVAL_IGNORE_OUTPUT")
-"""Tags, and words in the first line of a cell: run, and not compared."""
-BLUR, MARGIN, LEVEL, SHARE = 3, 3, 48, 0.01
-"""Pixels to blur by, pixels that the frames may differ by, shades that count as different, and the share of pixels that
-may be: another version of matplotlib, or another font, moves letters by a pixel or two."""
-LONGEST_DIFFERENCE = 60
-"""Lines of a difference that are shown."""
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+SKIPPED = ("nbval-skip", "skip-execution")
+IGNORED = ("nbval-ignore-output",)
+RAISES = ("raises-exception", "nbval-raises-exception")
+"""Tags of a cell, or words of a comment in it (NBVAL_SKIP): not run; not compared; may end in an error."""
+STARTUP = 60
+"""Seconds that a kernel may take to start."""
 
 
 @dataclass
 class Validation:
-    """What came of one notebook; `cell` counts code cells from 1 and is the first that differs, None if none does."""
+    """What came of one notebook; `cell` counts code cells from 1 and is the first that differs, None where none does or
+    the notebook could not be run."""
 
     path: Path
     cells: int = 0
     """Code cells that were run."""
+    seconds: float = 0.0
     cell: int | None = None
     source: str = ""
     difference: str = ""
     """What is not as it was, to be read."""
-    pictures: list[tuple[bytes, bytes]] = field(default_factory=list)
+    pictures: list[Pair] = field(default_factory=list)
     """Plots that differ: as stored, and as they are now."""
 
     @property
@@ -77,7 +68,7 @@ def notebooks_in(paths: Iterable[Path]) -> list[Path]:
 def validate(path: Path, timeout: float = 600) -> Validation:
     """Run the notebook at `path` in its folder, until a cell's outputs differ; `timeout` in seconds for each cell.
 
-    Raises ConfigError for a file that is no notebook, and MissingDependencyError without nbclient.
+    Raises MissingDependencyError without nbclient.
     """
     try:
         import nbformat
@@ -85,24 +76,27 @@ def validate(path: Path, timeout: float = 600) -> Validation:
         from traitlets.config import Config
     except ImportError:
         raise MissingDependencyError("smol validate needs nbclient: pip install 'smol-kernel[ci]'") from None
+    result, begun = Validation(path), time.monotonic()
     try:
         stored: Any = nbformat.read(path, as_version=4)
+        fresh: Any = nbformat.from_dict(stored)
+        kernel = _kernel(stored)
     except Exception as error:  # noqa: BLE001 - boundary: json, nbformat and its validation each have their own
-        raise ConfigError(f"{path} cannot be read as a notebook: {error}") from None
-    result = Validation(path)
-    fresh: Any = nbformat.from_dict(stored)
-    where = {"metadata": {"path": str(path.parent)}}
+        result.difference = f"it cannot be read as a notebook: {_first_line(error)}"
+        return result
     with _alone() as folder:
         sockets = {} if os.name == "nt" else {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
         client = NotebookClient(
             fresh,
             timeout=timeout,
+            startup_timeout=STARTUP,
             allow_errors=True,
-            kernel_name=_kernel(stored),
-            resources=where,
+            kernel_name=kernel,
+            resources={"metadata": {"path": str(path.parent)}},
             config=Config(KernelManager=sockets),
         )
         _run(client, stored, fresh, result)
+    result.seconds = time.monotonic() - begun
     return result
 
 
@@ -110,23 +104,62 @@ def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
     """Run the cells one after the other until one differs, and put that into `result`."""
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    with client.setup_kernel():
-        for place, (old, new) in enumerate(zip(stored.cells, fresh.cells, strict=True)):
-            if old.cell_type != "code" or _tagged(old, SKIPPED):
-                continue
-            result.cells += 1
-            before = list(old.outputs)
-            try:
-                client.execute_cell(new, place)
-            except (CellTimeoutError, DeadKernelError) as error:
-                said = str(error).strip().splitlines()
-                result.difference = f"the cell did not come to its end: {said[0] if said else type(error).__name__}"
-            else:
-                compare = not _tagged(old, IGNORED)
-                result.difference, result.pictures = _difference(before, new.outputs, compare=compare, cell=old)
-            if result.difference:
-                result.cell, result.source = result.cells, old.source
-                break
+    began = False
+    try:
+        with client.setup_kernel():
+            began = True
+            code = [place for place, cell in enumerate(stored.cells) if cell.cell_type == "code"]
+            for number, place in enumerate(code, 1):
+                old, new = stored.cells[place], fresh.cells[place]
+                marks = _marks(old)
+                if not old.source.strip() or marks.intersection(SKIPPED):
+                    continue
+                result.cells += 1
+                result.cell, result.source = number, old.source
+                try:
+                    client.execute_cell(new, place)
+                except CellTimeoutError:
+                    client.shutdown_kernel = "immediate"  # it would be waited for
+                    result.difference = f"the cell did not come to its end within {client.timeout:g} s (--timeout)"
+                except DeadKernelError:
+                    result.difference = "the kernel died while the cell ran"
+                else:
+                    result.difference, result.pictures = _compared(old, new, marks)
+                if result.difference:
+                    return
+        result.cell, result.source = None, ""
+    except MissingDependencyError:
+        raise
+    except Exception as error:  # noqa: BLE001 - boundary: jupyter_client and nbclient raise RuntimeError and others
+        what = "it cannot be run" if began else f"its kernel {client.kernel_name!r} cannot be started"
+        result.difference = f"{what}: {_first_line(error)}"
+
+
+def _compared(old: Any, new: Any, marks: set[str]) -> tuple[str, list[Pair]]:
+    failed = next((output for output in new.outputs if output.output_type == "error"), None)
+    if failed is not None and not marks.intersection(RAISES):
+        trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failed.traceback)).strip().splitlines()
+        return "\n".join(["the cell fails now:", *trace[-LONGEST:]]), []
+    if old.execution_count is None:  # it was never run
+        return ("it has outputs, but was not run: run it and save the notebook", []) if old.outputs else ("", [])
+    return ("", []) if marks.intersection(IGNORED) else differences(old.outputs, new.outputs)
+
+
+def _marks(cell: Any) -> set[str]:
+    """The tags of a cell, and the comments in it that nbval takes for such (NBVAL_SKIP is nbval-skip)."""
+    tags = cell.metadata.get("tags", [])
+    lines = (line.strip() for line in cell.source.splitlines())
+    comments = (line.lstrip("#").strip() for line in lines if line.startswith("#"))
+    return {*(tags if isinstance(tags, list) else []), *(_as_tag(each) for each in comments if each.isupper())}
+
+
+def _as_tag(comment: str) -> str:
+    return comment.lower().replace("_", "-")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _kernel(notebook: Any) -> str:
@@ -157,77 +190,3 @@ def _alone() -> Generator[str]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-
-
-def _tagged(cell: NotebookNode, tags: Iterable[str]) -> bool:
-    first = cell.source.split("\n", 1)[0].replace(" ", "")
-    return any(tag in cell.metadata.get("tags", []) or first == f"#{tag}" for tag in tags)
-
-
-def _difference(old: list[Any], new: list[Any], *, compare: bool, cell: Any) -> tuple[str, list[tuple[bytes, bytes]]]:
-    """What differs, and the plots that do."""
-    failed = next((output for output in new if output.output_type == "error"), None)
-    expected = any(output.output_type == "error" for output in old) or _tagged(cell, ("raises-exception",))
-    if failed is not None and not expected:
-        trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failed.traceback)).strip().splitlines()
-        return "\n".join(["the cell fails now:", *trace[-LONGEST_DIFFERENCE:]]), []
-    if not compare:
-        return "", []
-    before, after = _texts(old), _texts(new)
-    told: list[str] = []
-    for kind in dict.fromkeys([*before, *after]):
-        one, other = before.get(kind, ""), after.get(kind, "")
-        if one != other:
-            lines = difflib.unified_diff(
-                one.splitlines(), other.splitlines(), f"stored {kind}", "now", lineterm="", n=2
-            )
-            told += list(lines)[:LONGEST_DIFFERENCE]
-    pictures: list[tuple[bytes, bytes]] = []
-    stored, shown = list(_images(old)), list(_images(new))
-    if len(stored) != len(shown):
-        told.append(f"stored were {len(stored)} plots, and now there are {len(shown)}")
-    for number, (one, other) in enumerate(zip(stored, shown, strict=False), 1):
-        if differs := _unlike(one, other):
-            told.append(f"plot {number}: {differs}")
-            pictures.append((one, other))
-    return "\n".join(told), pictures
-
-
-def _texts(outputs: list[Any]) -> dict[str, str]:
-    """What is compared, by its kind: each stream and MIME type, all outputs of the cell together."""
-    found: dict[str, list[str]] = {}
-    for output in outputs:
-        if output.output_type == "stream":
-            found.setdefault(output.name, []).append(output.text)
-        elif output.output_type == "error":
-            found.setdefault("error", []).append(f"{output.ename}: {output.evalue}\n")
-        else:
-            data = cast("Mapping[str, Any]", output.get("data", {}))
-            for kind, text in data.items():
-                if kind not in (*NOT_COMPARED, *IMAGES) and not (kind == "text/plain" and IMAGES[0] in data):
-                    found.setdefault(kind, []).append(("".join(text) if isinstance(text, list) else str(text)) + "\n")
-    return {kind: _ADDRESS.sub("0x…", "".join(texts)) for kind, texts in found.items()}
-
-
-def _images(outputs: list[Any]) -> Iterator[bytes]:
-    for output in outputs:
-        for kind in IMAGES:
-            if text := output.get("data", {}).get(kind):
-                yield base64.b64decode(text)
-
-
-def _unlike(one: bytes, other: bytes) -> str:
-    """How two pictures differ, in words; empty if no eye would tell them apart."""
-    if one == other:
-        return ""
-    try:
-        from PIL import Image, ImageChops, ImageFilter
-    except ImportError:
-        raise MissingDependencyError("comparing plots needs Pillow: pip install 'smol-kernel[ci]'") from None
-    first, second = (Image.open(io.BytesIO(data)).convert("RGB") for data in (one, other))
-    if max(abs(first.width - second.width), abs(first.height - second.height)) > MARGIN:
-        return f"it was {first.width} x {first.height} pixels, and is {second.width} x {second.height}"
-    blurred = [image.resize(first.size).filter(ImageFilter.BoxBlur(BLUR)) for image in (first, second)]
-    shades = ImageChops.difference(*blurred).convert("L").histogram()
-    share = sum(shades[LEVEL + 1 :]) / (first.width * first.height)
-    return f"{share:.1%} of its pixels differ" if share > SHARE else ""

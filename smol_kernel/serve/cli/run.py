@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.config import TAKEN_NAMES, add_options, connect, make_agent, model_of, read_image, read_options
 from smol_kernel.errors import BoxUnavailableError, ConfigError, MissingDependencyError, ModelError, SmolError
-from smol_kernel.models.demo import DEMO_TASKS, DemoModel, demo_data, refusal
+from smol_kernel.models.cassette import MARK
+from smol_kernel.models.demo import DEMO_TASKS, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.tools.base import Tool
@@ -74,7 +75,7 @@ def command(arguments: argparse.Namespace) -> int:
     model = model_of(options)
     inputs = read_inputs(options.inputs)
     images = [read_image(Path(file).expanduser(), f"--image {file}") for file in options.images]
-    if isinstance(model, DemoModel):
+    if model.model_id in ("demo", f"demo{MARK}"):
         inputs = {**demo_inputs(task), **inputs}
     with ExitStack() as held:
         tools: list[Tool] = []

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.render.plain import counted, plain
 from smol_kernel.runs.validate import Validation, notebooks_in, validate
+
+_UNFIT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 has no place for."""
 
 
 def add_commands(commands: Any) -> None:
@@ -18,11 +24,12 @@ def add_commands(commands: Any) -> None:
         help="run notebooks again, and compare what comes out",
         description="Run each notebook in a fresh kernel and compare its outputs, plots included, with the stored "
         "ones. Cells with %%agent play their cassette (--cassette); no model is asked, and no key is needed. Exit "
-        "status: 0 all is as it was, 1 something differs, 2 a path is no notebook.",
+        "status: 0 all is as it was, 1 something differs or could not be run, 2 a path is no notebook.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a notebook, or a folder of notebooks")
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="for each cell (default: 600)")
     parser.add_argument("--save-diff", type=Path, metavar="DIR", help="put plots that differ there, both of each")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write what came of it as JUnit's XML, for CI")
     parser.set_defaults(command=command)
 
 
@@ -30,17 +37,27 @@ def command(arguments: argparse.Namespace) -> int:
     """Carry out `smol validate`."""
     if not arguments.timeout > 0:
         raise ConfigError(f"--timeout is {arguments.timeout:g}: give seconds above 0")
-    different = 0
+    results: list[Validation] = []
     for path in notebooks_in(arguments.paths):
         result = validate(path, arguments.timeout)
-        if result.ok:
-            print(f"{path}: as it was ({counted(result.cells, 'cell')})", flush=True)
-            continue
-        different += 1
-        print(f"{path}: code cell {result.cell} differs\n{_shown(result)}", flush=True)
+        results.append(result)
+        print(_account(result), flush=True)
         if arguments.save_diff is not None:
             _save(result, arguments.save_diff)
+    if arguments.junit is not None:
+        _write_junit(results, arguments.junit)
+    different = sum(not result.ok for result in results)
+    if len(results) > 1:
+        print(f"{counted(len(results), 'notebook')}, {different or 'none'} of them not as it was")
     return 1 if different else 0
+
+
+def _account(result: Validation) -> str:
+    if result.ok:
+        return f"{result.path}: as it was ({counted(result.cells, 'cell')})"
+    if result.cell is None:
+        return f"{result.path}: {plain(result.difference)}"
+    return f"{result.path}: code cell {result.cell} differs\n{_shown(result)}"
 
 
 def _shown(result: Validation) -> str:
@@ -59,3 +76,20 @@ def _save(result: Validation, folder: Path) -> None:
                 print(f"    Written: {target}")
     except OSError as error:
         raise ConfigError(f"--save-diff {folder}: {error.strerror}") from None
+
+
+def _write_junit(results: Sequence[Validation], path: Path) -> None:
+    """One test case a notebook, in the form that JUnit's readers agree on (https://github.com/testmoapp/junitxml)."""
+    failures, seconds = sum(not result.ok for result in results), sum(result.seconds for result in results)
+    suite = Element(
+        "testsuite", name="smol validate", tests=str(len(results)), failures=str(failures), time=f"{seconds:.3f}"
+    )
+    for result in results:
+        case = SubElement(suite, "testcase", name=str(result.path), classname="notebook", time=f"{result.seconds:.3f}")
+        if not result.ok:
+            where = f"code cell {result.cell} differs" if result.cell else "it could not be run"
+            SubElement(case, "failure", message=where).text = _UNFIT.sub("�", _account(result))
+    try:
+        ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        raise ConfigError(f"--junit {path}: {error.strerror}") from None
