@@ -6,7 +6,6 @@ import base64
 import json
 import runpy
 import shutil
-import time
 
 import nbformat
 import pytest
@@ -15,8 +14,8 @@ from nested_events import started
 from scripted_replies import code, counted
 
 from smol_kernel import CodeAgent, LogLevel, ScriptedModel
-from smol_kernel.errors import ConfigError, RunNotFoundError
-from smol_kernel.events import ActionFinished, ActionProposed, Notice, StepFinished
+from smol_kernel.errors import ConfigError
+from smol_kernel.events import ActionFinished, ActionProposed, StepFinished
 from smol_kernel.journal import Journal
 from smol_kernel.runs.exporting import FORMS, export, packed
 from smol_kernel.runs.importing import import_run
@@ -149,40 +148,6 @@ def test_what_cannot_be_written_is_said_in_a_line(recorded, tmp_path, capsys):
     ):
         assert main(["export", "last", *arguments]) == 2
         assert why in capsys.readouterr().err
-
-
-def test_old_runs_are_taken_out_whole_and_on_request_only(recorded, capsys):
-    journal, events = recorded
-    journal.append(Notice(run=events[0].run, text="x" * 60_000))
-    journal.close()
-    before = journal.path.stat().st_size
-    assert main(["runs", "--prune", "--older-than", "30d", "--yes"]) == 0
-    assert "There are none to take out." in capsys.readouterr().out
-    assert [run.run for run in journal.prunable(time.time() + 1)] == [events[0].run]
-    assert journal.prunable(time.time() + 1, keep=1) == []
-    assert main(["runs", "--prune", "--older-than", "0h", "--dry-run"]) == 0
-    assert "1 run would be taken out." in capsys.readouterr().out
-    assert main(["runs", "--prune", "--older-than", "0h"]) == 2
-    assert main(["runs", "--prune", "--older-than", "soon"]) == 2
-    assert len(journal.events(events[0].run, family=True)) == len(events) + 1
-    assert main(["runs", "--delete", events[0].run, "--yes"]) == 0
-    with pytest.raises(RunNotFoundError):
-        journal.events(events[0].run)
-    with journal._connection() as db:
-        assert [db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("runs", "events", "blobs")] == [0, 0, 0]
-    journal.close()
-    assert journal.path.stat().st_size < before
-
-
-def test_a_run_at_work_is_not_taken_out(tmp_path, monkeypatch):
-    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
-    agent = CodeAgent(tools=[], model=ScriptedModel([code("1")]), verbosity_level=LogLevel.OFF)
-    events = agent.events("t")
-    next(events)
-    assert Journal().prunable(time.time() + 1) == []
-    assert main(["runs", "--delete", agent.run_id, "--yes"]) == 2
-    events.close()
-    agent.cleanup()
 
 
 def test_what_only_ipython_runs_is_made_plain_python(tmp_path):

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +165,7 @@ class Journal:
                 in_use = """SELECT json_extract(pair.value, '$[1]') FROM events,
                     json_each(CASE WHEN json_valid(events.blobs) THEN events.blobs END) AS pair"""
                 db.execute(f"DELETE FROM blobs WHERE digest NOT IN ({in_use})")
-            with suppress(sqlite3.OperationalError):  # what is free in the file is used for the next runs
-                db.execute("VACUUM")
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                return True
-        return False
+            return _made_smaller(db)
 
     def close(self) -> None:
         """Close the file; a later call opens it again. Not while another thread uses this object."""
@@ -207,3 +203,16 @@ def _at_work(db: sqlite3.Connection) -> set[str]:
     above = "WITH RECURSIVE up(run) AS (SELECT ?1 UNION SELECT runs.parent FROM runs JOIN up USING (run)) "
     living = [run for run, process in db.execute("SELECT run, process FROM runs") if is_alive(process)]
     return {caller for run in living for (caller,) in db.execute(above + "SELECT run FROM up", (run,))}
+
+
+def _made_smaller(db: sqlite3.Connection) -> bool:
+    """Give what is free in the file back to the system; where that cannot be done at once, the next runs use it."""
+    (patience,) = db.execute("PRAGMA busy_timeout").fetchone()
+    db.execute("PRAGMA busy_timeout = 200")
+    try:
+        db.execute("VACUUM")
+        return db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {patience}")

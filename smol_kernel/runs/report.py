@@ -87,8 +87,8 @@ def _head(transcript: Transcript, timeline: Timeline) -> str:
     )
     return (
         f'<header class="smol-run"><p class="from">Run {escape(transcript.run)} · {began}</p>'
-        f'<h1>{escape(task.strip()) or "(no task)"}</h1>{rest}<p class="chips">{shown}</p>{marks}<dl class="facts">{facts}</dl>'
-        "</header>\n"
+        f'<h1>{escape(task.strip()) or "(no task)"}</h1>{rest}<p class="chips">{shown}</p>{marks}'
+        f'<dl class="facts">{facts}</dl></header>\n'
     )
 
 
