@@ -41,15 +41,21 @@ def export(
     of it holds no record then. Raises ConfigError for another ending, and where a form needs the events,
     FileExistsError unless `overwrite`, and OSError.
     """
+    ending = form_of(path, script=script)
+    if not events and ending in (".json", ".html"):
+        raise ConfigError(f"{path}: this run is not in the journal, so it can be written as .ipynb, .py or .md only")
+    run = Transcript.from_events(events) if events or transcript is None else transcript
+    return write_whole(FORMS[ending](run, events, script), path, overwrite=overwrite)
+
+
+def form_of(path: str | Path, *, script: bool = False) -> str:
+    """The ending of the name, which says the form. Raises ConfigError for one that says none."""
     ending = Path(path).suffix.lower()
     if ending not in FORMS:
         raise ConfigError(f"{path}: give a file that ends in {', '.join(FORMS)}")
     if script and ending not in (".ipynb", ".py"):
         raise ConfigError(f"{path}: the finished work is written as .ipynb or .py")
-    if not events and ending in (".json", ".html"):
-        raise ConfigError(f"{path}: this run is not in the journal, so it can be written as .ipynb, .py or .md only")
-    run = Transcript.from_events(events) if events or transcript is None else transcript
-    return write_whole(FORMS[ending](run, events, script), path, overwrite=overwrite)
+    return ending
 
 
 def record_of(events: Sequence[Event]) -> dict[str, Any]:

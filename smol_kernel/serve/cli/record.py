@@ -14,7 +14,7 @@ from smol_kernel.journal import Journal, RunSummary
 from smol_kernel.render.files import size_text
 from smol_kernel.render.plain import counted, one_line
 from smol_kernel.render.transcript import Transcript, model_label
-from smol_kernel.runs.exporting import FORMS, export
+from smol_kernel.runs.exporting import FORMS, export, form_of
 
 _ID_LENGTH, _TASK_LENGTH = 12, 60  # characters shown in the list
 
@@ -125,6 +125,7 @@ def show_run(arguments: argparse.Namespace) -> int:
 def export_run(arguments: argparse.Namespace) -> int:
     """Carry out `smol export`."""
     target: Path = arguments.to
+    form_of(target, script=arguments.script)  # what is wrong with the name is told first
     journal = Journal()
     events = journal.events(journal.find(arguments.run).run, family=True)
     try:
