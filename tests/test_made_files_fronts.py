@@ -233,7 +233,7 @@ def test_the_command_line_saves_what_it_is_told_to(tmp_path, monkeypatch, capsys
     work.mkdir()
     monkeypatch.chdir(work)
     code = "open('a.txt', 'w').write('a'); open('.hidden', 'w').write('h')\nfinal_answer(1)"
-    monkeypatch.setattr(run, "make_model", lambda *_: ScriptedModel([f"I do it.\n<code>\n{code}\n</code>"]))
+    monkeypatch.setattr(run, "model_of", lambda *_: ScriptedModel([f"I do it.\n<code>\n{code}\n</code>"]))
     assert main(["run", "write", "--save-files"]) == 0
     out, err = capsys.readouterr()
     assert f"Saved: {work}/a.txt" in out
