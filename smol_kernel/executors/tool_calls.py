@@ -194,7 +194,8 @@ class ToolCalls:
             except queue.Empty:
                 item = _WAKE
             if item is _WAKE:
-                yield from filter(None, [made.emitted.release() for made in waiting.values()])
+                if arrivals.empty():  # else what waits is newer than what has arrived
+                    yield from filter(None, [made.emitted.release() for made in waiting.values()])
                 continue
             if isinstance(item, Event):
                 yield item
