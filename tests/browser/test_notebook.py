@@ -247,8 +247,8 @@ def test_the_square_stops_a_tool_that_holds_the_notebook(lab, context):
 def test_a_page_reloaded_in_the_middle_of_a_run_is_offered_the_run(lab, context):
     gate = lab.notebooks / "reload-gate"
     waits = f"import os\\nwhile {gate.name!r} not in os.listdir('.'): pass"
-    lab.write("reload.ipynb", [SETUP, f'm = scripted("{waits}", "final_answer(42)")', "%%agent --model m --no-write\nwait for it",
-                               "%agent", ""])  # fmt: skip
+    model = f'm = scripted("{waits}", "final_answer(42)")'
+    lab.write("reload.ipynb", [SETUP, model, "%%agent --model m --no-write\nwait for it", "%agent", ""])
     tab = NotebookPage(context, lab, "reload.ipynb")
     tab.run(0)
     tab.run(1)
