@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import subprocess
@@ -45,6 +46,26 @@ def test_a_key_reaches_the_file_on_no_way(tmp_path, monkeypatch):
         assert KEY.encode() not in file.read_bytes(), file
     told = str(Journal(tmp_path / "journal.sqlite").events(agent.run_id))
     assert "(a secret of the host)" in told
+
+
+def test_a_secret_that_json_and_python_write_otherwise_is_found_in_every_form(tmp_path, monkeypatch):
+    secret = "pä\"ss\\w\to'rd-0123"
+    monkeypatch.setenv("SOME_PASSWORD", secret)
+    forms = [secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret)]
+    with an_agent(tmp_path, [code("final_answer(given)")], instructions=f"Use {secret}.") as agent:
+        agent.run("\n".join(forms), additional_args={"given": forms})
+    events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+    told = repr([event.to_dict() for event in events])
+    assert [form for form in forms if form[1:-1] in told or repr(form)[1:-1] in told] == []
+    assert "(a secret of the host)" in told
+
+
+def test_of_a_run_that_is_not_recorded_no_input_is_kept(tmp_path):
+    with an_agent(tmp_path, [code("final_answer(x)")] * 2) as agent:
+        recorded = next(iter(list(agent.events("t", additional_args={"x": 1}))))
+        agent.journal = False
+        unrecorded = next(iter(list(agent.events("t", additional_args={"x": 1}))))
+    assert (recorded.values["x"]["value"], unrecorded.values, unrecorded.inputs) == (1, {}, recorded.inputs)
 
 
 @pytest.fixture

@@ -167,6 +167,34 @@ def test_what_cannot_be_taken_up_is_refused_with_the_reason(noting, tmp_path):
     assert taken_up(tmp_path, short, [code("final_answer(3)")], [note], max_steps=3)[0] == 3
 
 
+def test_a_raised_limit_stays_when_the_run_is_cut_off_again(tmp_path):
+    run = ran(tmp_path, [code("x = 1"), "no more"], max_steps=1)
+    with pytest.raises(AgentError):
+        taken_up(tmp_path, run, [code("y = 2")], max_steps=4)  # its script is over then
+    answer, _ = taken_up(tmp_path, run, [code("z = 3"), code("final_answer(x + y + z)")])
+    assert answer == 6
+    begun = [event.max_steps for event in agent_events(tmp_path, run) if isinstance(event, RunResumed)]
+    assert begun == [4, 4]
+
+
+def test_a_recorded_error_keeps_its_classes_however_often_it_is_replayed(tmp_path):
+    @tool
+    def missing() -> int:
+        """Raises."""
+        raise FileNotFoundError("nothing there")
+
+    run = ran(
+        tmp_path, [code("try:\n    missing()\nexcept OSError as error:\n    found = type(error).__name__")], [missing]
+    )
+    for number in (1, 2):
+        with pytest.raises(AgentError):
+            taken_up(tmp_path, run, [code(f"n = {number}")], [missing])
+    assert taken_up(tmp_path, run, [code("final_answer((found, n))")], [missing])[0] == ("FileNotFoundError", 2)
+    fork = {"tools": [missing], **options(tmp_path)}
+    action = "try:\n    missing()\nexcept Exception as e:\n    final_answer(type(e).__mro__[1].__name__)"
+    assert CodeAgent.fork(run, step=1, action=action, model=ScriptedModel([]), **fork) == "OSError"
+
+
 def test_a_run_that_is_at_work_elsewhere_is_left_alone(tmp_path):
     agent = CodeAgent(tools=[], model=ScriptedModel([code("final_answer(1)")]), **options(tmp_path))
     with contextlib.closing(agent.events("t")) as events:

@@ -118,6 +118,7 @@ class MultiStepAgent(RunnableAgent):
         if not self.in_use.acquire(blocking=False):
             raise errors.AgentError("this agent is at work on another task: give each thread an agent of its own")
         try:
+            self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
             variables = dict(additional_args or {})
             inputs = {name: describe(value) for name, value in variables.items()}
             started = ev.RunStarted(
@@ -135,7 +136,7 @@ class MultiStepAgent(RunnableAgent):
                 system_prompt=self.system_prompt,
                 tools=list(self.functions),
                 inputs=inputs,
-                values=kept_values(variables),
+                values=kept_values(variables) if self._recorded_in else {},
                 settings=self.settings,
                 origin=dict(origin or {}),
             )
@@ -143,7 +144,6 @@ class MultiStepAgent(RunnableAgent):
             started = resumed.begin(started) if resumed else started
             task = self.assignment(task) if caller and reset else task
             first = TaskStep.with_inputs(task, started.inputs, images, audio, videos)
-            self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
             spent = resumed.seconds if resumed else 0.0
             self.account = Account(self.budget, caller.account if caller else None, spent)
             self.run_id, self.depth = started.run, caller.depth + 1 if caller else 0

@@ -21,7 +21,7 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
 from smol_kernel.executors.emitted import Emitted
-from smol_kernel.executors.recorded import NOT_SHOWN, AbandonedError, NotMadeError, Recorded, RecordedError
+from smol_kernel.executors.recorded import NOT_SHOWN, AbandonedError, NotMadeError, Recorded, kinds_of_error
 from smol_kernel.executors.summaries import argument, brief, cut, error_line
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
@@ -92,9 +92,7 @@ class Outcome:
     @property
     def kinds(self) -> list[str]:
         """Names of the error's classes, its own first."""
-        if isinstance(self.error, RecordedError):
-            return self.error.kinds
-        return [kind.__name__ for kind in type(self.error).__mro__] if self.error else []
+        return kinds_of_error(self.error) if self.error else []
 
     @property
     def words(self) -> str:
@@ -237,7 +235,7 @@ class Bridge:
             ok=error is None,
             value=None if call.secret else outcome.value,
             error_type=outcome.kinds[0] if error else None,
-            kinds=outcome.kinds[:-1],  # all but object
+            kinds=outcome.kinds,
             error=outcome.words if error else None,
             summary=NOT_SHOWN if call.secret and not error else outcome.summary,
             seconds=time.monotonic() - call.started,

@@ -40,6 +40,11 @@ def name_of_error(error: BaseException) -> str:
     return error.kinds[0] if isinstance(error, RecordedError) else type(error).__name__
 
 
+def kinds_of_error(error: BaseException) -> list[str]:
+    """Names of the error's classes, or of those that it had then, its own first, up to BaseException."""
+    return error.kinds if isinstance(error, RecordedError) else [kind.__name__ for kind in type(error).__mro__[:-1]]
+
+
 @dataclass(frozen=True)
 class RecordedResult:
     """What came of a call: a value, encoded, or an error; `call` is the id that the call had."""

@@ -22,7 +22,7 @@ from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, 
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.observation import PACE, clean, truncate
-from smol_kernel.executors.recorded import Recorded, name_of_error
+from smol_kernel.executors.recorded import Recorded, kinds_of_error, name_of_error
 from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message
 from smol_kernel.executors.values import decode, encode, remote
@@ -221,6 +221,7 @@ class ToolCalls:
                     ok=error is None,
                     value=plain(value) if error is None else None,
                     error_type=name_of_error(error) if error else None,
+                    kinds=kinds_of_error(error) if error else [],
                     error=redacted(message(error)) if error else None,
                     summary=said[:200],
                     seconds=time.monotonic() - (made.started or time.monotonic()),

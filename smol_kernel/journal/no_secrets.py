@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 
 from smol_kernel.events import Event, from_dict
 from smol_kernel.memory.known_secrets import redacted
@@ -10,6 +10,6 @@ from smol_kernel.memory.known_secrets import redacted
 
 def without_secrets(event: Event) -> Event:
     """`event`, or one like it that holds words in place of each secret (see `memory.known_secrets`)."""
-    text = json.dumps(event.to_dict(), ensure_ascii=False)
-    clean = redacted(text)
-    return event if clean is text or clean == text else from_dict(json.loads(clean))
+    data = event.to_dict()
+    clean = redacted(data, most=sys.maxsize)
+    return event if clean is data else from_dict(clean)

@@ -8,6 +8,7 @@ would pass; a tool that wants to tell a key can.
 from __future__ import annotations
 
 import itertools
+import json
 import operator
 import os
 import re
@@ -26,7 +27,8 @@ SHORTEST = 12
 INSTEAD = "(a secret of the host)"
 _IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 _HOLDING = frozenset({str, dict, list, tuple})  # what is looked into
-_MOST_PARTS = 10_000  # of a value that is looked through
+MOST_PARTS = 10_000
+"""Of a value that is looked through, where nothing else is asked for."""
 _OPEN_HEADERS = (
     "accept",
     "accept-encoding",
@@ -59,16 +61,27 @@ def _is_random(text: str) -> bool:
     return any(map(str.isdigit, text)) and any(map(str.isalpha, text))
 
 
-def redacted(value: Any) -> Any:
-    """`value`, a text or plain data that holds texts, with `INSTEAD` in place of each secret; others as they are."""
+def redacted(value: Any, most: int = MOST_PARTS) -> Any:
+    """`value`, a text or plain data that holds texts, with `INSTEAD` in place of each secret; others as they are.
+
+    Of a value with more parts than `most` the rest is not looked through. Secrets are found also as JSON, or Python,
+    writes them.
+    """
     secrets = sorted(_known(), key=len, reverse=True)
-    return _walk(value, secrets, [_MOST_PARTS]) if secrets else value
+    return _walk(value, secrets, [most]) if secrets else value
 
 
 def _known() -> Iterable[str]:
     for name, value in os.environ.items():
         _given.update(_in_variable(name, value))
-    return {secret for secret in _given.copy() if len(secret) >= SHORTEST}  # other threads may add to it
+    given = [secret for secret in _given.copy() if len(secret) >= SHORTEST]  # other threads may add to it
+    return {form for secret in given for form in _forms(secret)}
+
+
+@lru_cache(maxsize=1_000)
+def _forms(secret: str) -> tuple[str, ...]:
+    """The secret as it is, and between quotes."""
+    return secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]
 
 
 @lru_cache(maxsize=1_000)  # they are looked at with each call of a tool

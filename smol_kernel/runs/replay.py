@@ -73,8 +73,6 @@ class Replay:
         if not every or not isinstance(every[0], RunStarted):
             raise ReplayError("the recording does not begin with the start of a run: it is damaged")
         self.started, self.run = every[0], every[0].run
-        if max_steps is not None:
-            self.started = replace(self.started, max_steps=max_steps)
         self._whole = whole
         self.accept, self.repeat, self.child_lives = accept, repeat, child_lives
         self.differences = list(differences)
@@ -82,6 +80,7 @@ class Replay:
         self._journal, self._caller = journal, caller
         self._family = every
         own = [event for event in every if event.run == self.run]
+        self.started = replace(self.started, max_steps=max_steps or limit_of(own))
         self.seconds = _worked(own)
         counting = settled(every)
         kept = [event for event in counting if event.run == self.run and not isinstance(event, RunResumed)]
@@ -311,6 +310,12 @@ def resting_place(own: list[Event], child_lives: bool) -> int:
         proposed = [place for place, event in enumerate(step) if isinstance(event, ActionProposed)]
         return begun[-1] + proposed[-1] + 1 if proposed else end
     return end
+
+
+def limit_of(own: Iterable[Event]) -> int:
+    """Steps that a run may take in all: as it was told last, of a run's own events."""
+    told = [event.max_steps for event in own if isinstance(event, RunStarted | RunResumed) and event.max_steps]
+    return told[-1]
 
 
 def _place(events: list[Event], event: Event) -> int:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, JournalError, ReplayError
-from smol_kernel.events import Event, Instructed, ModelReplied, RunResumed, RunStarted, StepFinished, settled
+from smol_kernel.events import Event, Instructed, ModelReplied, RunStarted, StepFinished, settled
 from smol_kernel.executors.kept_values import digest_of, recorded_value
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import Budget
-from smol_kernel.runs.replay import Replay
+from smol_kernel.runs.replay import Replay, limit_of
 from smol_kernel.runs.source import Source
 
 OUTSIDE = "Running its actions again can change what is outside of its box a second time: {}."
@@ -110,10 +110,10 @@ def prepare(
     started = _beginning(events)
     if summary.state == "success":
         raise ReplayError(f"run {summary.run} has ended with its answer; fork it to go on from one of its steps")
-    if summary.state == "max_steps_error" and (max_steps or 0) <= started.max_steps:
+    reached = limit_of(event for event in events if event.run == summary.run)
+    if summary.state == "max_steps_error" and (max_steps or 0) <= reached:
         raise ReplayError(
-            f"run {summary.run} has reached its limit of {started.max_steps} steps: give a higher one, max_steps= "
-            "(--max-steps)"
+            f"run {summary.run} has reached its limit of {reached} steps: give a higher one, max_steps= (--max-steps)"
         )
     agent = agent or _made(kind, started, model, tools, {**parameters, "journal": book, "executor": executor})
     variables, changed = _inputs(started, additional_args or {})
@@ -163,8 +163,7 @@ def prepare_fork(
     run = secrets.token_hex(4)
     model_id = getattr(model, "model_id", None) or started.model
     common = {"run": summary.run, "step": step - (action is not None)}
-    limits = [started.max_steps, *(event.max_steps for event in events if isinstance(event, RunResumed))]
-    limit = max_steps or max(*limits, step + 1)
+    limit = max_steps or max(limit_of(event for event in events if event.run == summary.run), step + 1)
     beginning = replace(
         started, run=run, forked=common, model=model_id, scripted=getattr(model, "scripted", False), max_steps=limit
     )
