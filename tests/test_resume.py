@@ -9,15 +9,20 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from proxy_ends import no_proxy_of_the_machine
 from scripted_replies import call, calls, code, final, read
+from web_server import Answer, WebServer
 
 from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, UserInputTool, tool
 from smol_kernel.errors import AgentError, ConfigError, JournalError, ReplayDiffersError, ReplayError
 from smol_kernel.events import ModelReplied, RunResumed, ToolCalled
+from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.runs.resuming import prepare
 from smol_kernel.serve.cli import main
+
+__all__ = ["no_proxy_of_the_machine"]
 
 TRIED = """
 def tried(text):
@@ -369,16 +374,82 @@ def test_what_a_dead_child_knew_stays_lost(tmp_path):
     assert answer == (False, 2)
 
 
-def test_actions_that_reach_outside_of_their_box_are_not_run_again_unasked(tmp_path):
+def test_what_actions_write_in_a_mount_is_thrown_away_when_they_are_run_again(tmp_path):
     shared = tmp_path / "shared"
     shared.mkdir()
+    log = str(shared / "log")
     box = {"mounts": [f"{shared}:rw"]}
-    run = ran(tmp_path, [code(f"open({str(shared / 'log')!r}, 'a').write('x')")], executor_kwargs=box)
+    write = f"with open({log!r}, 'a') as file:\n    file.write('x')\n"
+    run = ran(tmp_path, [code(write + "n = 1")], executor_kwargs=box)
+    with pytest.raises(ReplayDiffersError, match=r"see .*shared besides the working folder"):
+        taken_up(tmp_path, run, [])  # the record may be somebody else's
     assert (shared / "log").read_text() == "x"
-    with pytest.raises(ReplayDiffersError, match="outside of its box a second time: they may write"):
-        taken_up(tmp_path, run, [])
-    assert (shared / "log").read_text() == "x"
-    assert taken_up(tmp_path, run, [code("final_answer(1)")], accept=True)[0] == 1
+    answer, _ = taken_up(tmp_path, run, [code(write + f"final_answer((n, open({log!r}).read()))")], accept=True)
+    assert (answer, (shared / "log").read_text()) == ((1, "xx"), "xx")
+
+
+def test_a_file_that_actions_keep_open_in_a_mount_is_told(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    box = {"mounts": [f"{shared}:rw"], "cwd": str(shared)}
+    run = ran(tmp_path, [code("file = open('log', 'a')\nn = file.write('x')")], executor_kwargs=box)
+    model = ScriptedModel([code("final_answer(file.write('y'))")])
+    resumption = prepare(CodeAgent, run, model=model, accept=True, **options(tmp_path))
+    events = list(resumption.events())
+    resumption.agent.cleanup()
+    resumed = next(event for event in events if isinstance(event, RunResumed))
+    assert "left a file open in a mount" in str(resumed.differences)
+    assert sorted(path.name for path in shared.iterdir()) == ["log"]
+
+
+@pytest.mark.usefixtures("no_proxy_of_the_machine")
+def test_hosts_are_asked_again_only_on_request(tmp_path):
+    with WebServer() as web:
+        web["/"] = Answer("hello")
+        fetch = f"import urllib.request\nurllib.request.urlopen({web.url('/')!r}).read()"
+        box = {"allow_hosts": [web.url("/").split("/")[2]]}
+        run = ran(tmp_path, [code(fetch)], executor_kwargs=box)
+        assert len(web.requests) == 1
+        with pytest.raises(ReplayDiffersError, match=r"HTTPError now(.|\n)*no network(.|\n)*repeat=True"):
+            taken_up(tmp_path, run, [])
+        assert len(web.requests) == 1
+        last = code(f"final_answer({fetch.splitlines()[1]})")
+        assert taken_up(tmp_path, run, [last], accept=True)[0] == b"hello"  # its own step has its host
+        assert len(web.requests) == 2
+        with pytest.raises(ReplayDiffersError, match="a second time: they have a network"):
+            CodeAgent.fork(run, step=1, model=ScriptedModel([]), repeat=True, **options(tmp_path))
+        CodeAgent.fork(run, step=1, model=ScriptedModel([last]), repeat=True, accept=True, **options(tmp_path))
+        assert len(web.requests) == 4
+
+
+def test_a_refused_resumption_leaves_no_child_that_only_rehearses(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    executor = KernelExecutor(mounts=[f"{shared}:rw"])
+    given = {**options(tmp_path), "executor": executor}
+    with CodeAgent(tools=[], model=ScriptedModel([code("import time\nt = time.time_ns()\nt")]), **given) as agent:
+        with contextlib.suppress(AgentError):
+            agent.run("t")
+        executor.cleanup()
+        with pytest.raises(ReplayDiffersError):
+            CodeAgent.resume(agent.run_id, model=ScriptedModel([]), **given)
+        list(executor.run(f"open({str(shared / 'real')!r}, 'w').close()"))
+    executor.cleanup()
+    assert (shared / "real").exists()
+
+
+def test_what_no_rehearsal_can_keep_from_happening_twice_is_asked_for_first(tmp_path):
+    (tmp_path / "shared" / "below").mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    box = {"mounts": [f"{tmp_path / 'shared'}:rw", str(tmp_path / "shared" / "below"), f"{tmp_path / 'file'}:rw"]}
+    for kwargs, said in (
+        (box, "they may write to .*shared, .*file"),
+        ({"network": "full"}, "they have the network"),
+        ({"box": False}, "there is no box"),
+    ):
+        run = ran(tmp_path, [code("1")], executor_kwargs=kwargs)
+        with pytest.raises(ReplayDiffersError, match=f"can change what is outside of its box a second time: {said}"):
+            taken_up(tmp_path, run, [])
 
 
 def test_a_stop_while_it_plays_leaves_the_recording(tmp_path):

@@ -224,6 +224,14 @@ class KernelClient:
                     raise Stopped
                 return None
 
+    def end_rehearsal(self, in_use: bool) -> bool:
+        """Let the idle child write to its mounts, see `launchers.Child`; its working folder is the same afterwards, as
+        what lies there now. Gives whether all that is so."""
+        reply = self.ask("smol_request", {"work_in": "/"}) or {}
+        ended = self._child.end_rehearsal(in_use)
+        back = self.ask("smol_request", {"work_in": reply.get("left", "")}) or {}
+        return ended and (in_use or back.get("status") == "ok")
+
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in the action."""
         self._transport.send("control", "interrupt_request", {})

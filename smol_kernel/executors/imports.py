@@ -54,6 +54,15 @@ def check_imports(code: str, authorized: Sequence[str] | None) -> None:
             )
 
 
+def forbidden(code: str, authorized: Sequence[str] | None) -> str | None:
+    """Why `code` may not run for what it imports; None: it may. See `check_imports`."""
+    try:
+        check_imports(code, authorized)
+    except ImportError as error:
+        return str(error)
+    return None
+
+
 def _is_within(module: str, allowed: Sequence[str]) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in allowed)
 

@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
 from smol_kernel.executors.client import KernelClient, Stopped
-from smol_kernel.executors.imports import check_imports
+from smol_kernel.executors.imports import forbidden
 from smol_kernel.executors.kept_values import EncodedInput
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
@@ -144,12 +144,12 @@ class KernelExecutor(PythonExecutor):
         """
         client, pressed = None, None
         with self._alone():
-            forbidden = None if self._stop.is_set() else self._forbidden(code)
-            if forbidden is None:
+            why = None if self._stop.is_set() else forbidden(code, self.additional_authorized_imports)
+            if why is None:
                 client, pressed = self._reach()
             yield from self._tell_notices()
-            if forbidden is not None:
-                ended = ActionFinished(status="error", error_type="ImportError", error=forbidden, names=self.names())
+            if why is not None:
+                ended = ActionFinished(status="error", error_type="ImportError", error=why, names=self.names())
             elif client is None:
                 ended = replace(interrupted("stopped before it began"), names=self.names())
             else:
@@ -206,6 +206,14 @@ class KernelExecutor(PythonExecutor):
         """Begin afresh at the next use: variables are forgotten, tools stay. Ends an action under way."""
         self._variables, self._given = {}, {}
         self._end_or_drop()
+
+    def end_rehearsal(self, in_use: bool) -> bool:
+        """End what `BoxSettings.rehearsal` began; gives whether it is over, as it is for what was `in_use` too then."""
+        with self._alone(), suppress(ChildDiedError):  # the next action will tell
+            if self._client is not None and not self._client.end_rehearsal(in_use) and not in_use:
+                return False
+        self.settings = self.settings and replace(self.settings, rehearsal="")
+        return True
 
     def cleanup(self) -> None:
         """End the child. A later `run` starts a fresh one."""
@@ -362,14 +370,6 @@ class KernelExecutor(PythonExecutor):
     def _tell_notices(self) -> Iterator[Event]:
         while self._notices:
             yield Notice(text=self._notices.pop(0))
-
-    def _forbidden(self, code: str) -> str | None:
-        """Why the code may not run for what it imports."""
-        try:
-            check_imports(code, self.additional_authorized_imports)
-        except ImportError as error:
-            return str(error)
-        return None
 
     def _action(self, client: KernelClient) -> Action:
         return Action(

@@ -5,6 +5,7 @@ Travels into the child as source, for `child.py`; needs the standard library alo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,10 @@ class Questions:
             self._namespace[name] = values.decode(data, trusted=True)
         for name in content.get("forget", ()):
             self._namespace.pop(name, None)
+        if "work_in" in content:
+            left = os.getcwd()
+            os.chdir(content["work_in"])
+            return {"left": left}
         if "read" in content:
             return self._read(content["read"])
         if "checks" in content:

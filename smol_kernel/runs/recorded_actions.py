@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 UNKNOWN = (
     "The run was cut off while this call was under way: it is not known whether it had its effect. It was not repeated."
 )
+IN_USE = (
+    "The actions left a file open in a mount that they may write to, or work in a folder that is not there any more: "
+    "what they write to it is lost."
+)
+OFFLINE = (
+    "There was no network while the actions were run again. With repeat=True (--repeat) they may ask their hosts anew."
+)
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 _SHOWN = 60  # characters of a value that differs
 
@@ -35,10 +42,14 @@ class RecordedActions:
     def __init__(self, live: Any, replay: Replay, agent: Any) -> None:
         if not hasattr(live, "recorded"):
             raise ReplayError(f"actions that {type(live).__name__} runs cannot be replayed: use the local executor")
-        own = {"_live": live, "_replay": replay, "_agent": agent, "_actions": iter(replay.actions), "_gone": None}
+        own = {"_live": live, "_replay": replay, "_agent": agent, "_actions": iter(replay.actions)}
         self.__dict__.update(own)
         died = [place for place, events in enumerate(replay.actions) if _finished(events).status == "died"]
         self.__dict__["_skipped"] = died[-1] + 1 if died else 0  # what was before is gone with the child
+        settings = getattr(live, "settings", None)
+        self.__dict__["_settled"] = settings is None or replay.child_lives
+        if settings is not None and not replay.child_lives:
+            live.settings = replace(settings, rehearsal="online" if replay.repeat else "offline")
         numbers = [int(event.call[1:]) for event in replay.calls if event.call[1:].isdigit()]
         live.call_numbers = itertools.count(max(numbers, default=0) + 1)
 
@@ -47,6 +58,16 @@ class RecordedActions:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._live, name, value)
+
+    def settle(self) -> None:
+        """Called when all is replayed: what the actions write to their mounts from now on is written there."""
+        if self._settled:
+            return
+        self.__dict__["_settled"] = True
+        if not self._live.end_rehearsal(in_use=False):
+            self._replay.differences.append(IN_USE)
+            if self._replay.accept:
+                self._live.end_rehearsal(in_use=True)
 
     def restart(self) -> None:
         """Begin with a fresh child, unless the one that lives has all the names."""
@@ -114,9 +135,17 @@ class RecordedActions:
             live.recorded = None
         if self._agent.stop.is_set():
             return
-        if whole:
-            replay.differences += [f"Step {step}: {each}" for each in _differences(then, now)]
-        else:
+        if whole and (changed := [f"Step {step}: {each}" for each in _differences(then, now)]):
+            replay.differences += changed
+            settings = getattr(live, "settings", None)
+            if (
+                settings is not None
+                and settings.allow_hosts
+                and not replay.repeat
+                and OFFLINE not in replay.differences
+            ):
+                replay.differences.append(OFFLINE)
+        if not whole:
             replay.differences += [
                 f"Step {step} was cut short ({then.status}): of it only the {then.completed} statements that had "
                 "completed were run again."
@@ -140,6 +169,14 @@ class RecordedActions:
             return RecordedResult(opened.call, error=RecordedError(UNKNOWN, ["OutcomeUnknownError", "RuntimeError"]))
 
         return answer
+
+
+def leave_rehearsal(executor: Any) -> None:
+    """Drop the child of an executor whose recorded actions were not run again to their end: it is half one."""
+    settings = getattr(executor, "settings", None)
+    if settings is not None and settings.rehearsal:
+        executor.settings = replace(settings, rehearsal="")
+        executor.restart()
 
 
 def _finished(events: list[Event]) -> ActionFinished:

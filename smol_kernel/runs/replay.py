@@ -38,7 +38,7 @@ from smol_kernel.events import (
 )
 from smol_kernel.journal import Journal, record
 from smol_kernel.memory.steps import MemoryStep, TaskStep
-from smol_kernel.runs.recorded_actions import RecordedActions
+from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
 from smol_kernel.runs.recorded_model import RecordedModel
 
 BESIDE = (Notice, ModelFellBack, RunResumed, Instructed)
@@ -97,6 +97,7 @@ class Replay:
         self.calls = [event for event in own if isinstance(event, ToolCalled | ToolReturned)]
         """All that were ever made, those that do not count any more included: they had their effects."""
         self._parts: dict[str | None, str] = {}
+        self._hands: RecordedActions | None = None
 
     @property
     def played(self) -> bool:
@@ -122,7 +123,7 @@ class Replay:
         """
         with self._installed(agent):
             try:
-                self.gate()
+                self._decide()
                 first = yield from self._play(agent, run)
                 if first is not None:
                     yield from record(self._live(first, run), self._journal, self.run)
@@ -148,6 +149,11 @@ class Replay:
 
     def gate(self) -> None:
         """Called before anything new is done. Raises ReplayDiffersError if the user has to decide first."""
+        if self._hands is not None and not self._whole:
+            self._hands.settle()
+        self._decide()
+
+    def _decide(self) -> None:
         if self.differences and not self.accept:
             told = "\n".join(f"- {each}" for each in self.differences)
             self.refusal = ReplayDiffersError(
@@ -262,12 +268,15 @@ class Replay:
         held = {name: getattr(agent, name) for name in ("model", "step_callbacks", hands)}
         agent.model = RecordedModel(held["model"], self.replies, self.gate)
         agent.step_callbacks = _Callbacks(held["step_callbacks"], self)
-        setattr(agent, hands, RecordedActions(held[hands], self, agent))
+        self._hands = RecordedActions(held[hands], self, agent)
+        setattr(agent, hands, self._hands)
         try:
             yield
         finally:
             for name, value in held.items():
                 setattr(agent, name, value)
+            if not self._whole:
+                leave_rehearsal(held[hands])
 
 
 class _Callbacks:

@@ -15,8 +15,10 @@ from typing import Any
 from smol_kernel.errors import ConfigError, JournalError, ReplayError
 from smol_kernel.events import Event, Instructed, ModelReplied, RunStarted, StepFinished, settled
 from smol_kernel.executors.kept_values import digest_of, recorded_value
+from smol_kernel.executors.launchers.view import not_rehearsed
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import Budget
+from smol_kernel.runs.recorded_actions import leave_rehearsal
 from smol_kernel.runs.replay import Replay, limit_of
 from smol_kernel.runs.source import Source
 
@@ -57,6 +59,7 @@ class Resumption:
                     pass
             yield
         finally:
+            leave_rehearsal(getattr(self.agent, "python_executor", None))
             with suppress(JournalError):  # told already, where it matters
                 self.journal.cut_off(run)
 
@@ -117,7 +120,7 @@ def prepare(
         )
     agent = agent or _made(kind, started, model, tools, {**parameters, "journal": book, "executor": executor})
     variables, changed = _inputs(started, additional_args or {})
-    differences = [*changed, *([] if child_lives else _outside(agent))]
+    differences = [*changed, *([] if child_lives else _outside(agent, repeat))]
     replay = Replay(
         events,
         book,
@@ -251,8 +254,9 @@ def _inputs(started: RunStarted, given: Mapping[str, Any]) -> tuple[dict[str, An
     return variables, said
 
 
-def _outside(agent: Any) -> Iterator[str]:
-    """What the actions of the agent reach besides their working folder, when they are run again."""
+def _outside(agent: Any, repeat: bool) -> Iterator[str]:
+    """What the actions of the agent reach besides their working folder, when they are run again; `repeat`, also what
+    they reach only with leave to do things twice."""
     executor = getattr(agent, "python_executor", None)
     if executor is None:
         return
@@ -262,11 +266,13 @@ def _outside(agent: Any) -> Iterator[str]:
     if settings is None:
         yield OUTSIDE.format("there is no box")
         return
-    if seen := [mount.path for mount in settings.mounts if not mount.writable]:
+    if seen := [mount.path for mount in settings.mounts]:
         yield SEEN.format(f"see {', '.join(seen)} besides the working folder")
-    if writable := [mount.path for mount in settings.mounts if mount.writable]:
+    if writable := not_rehearsed(executor.python, executor.cwd, settings):
         yield OUTSIDE.format(f"they may write to {', '.join(writable)}")
-    if settings.network == "full" or settings.allow_hosts:
+    if settings.network == "full":
+        yield OUTSIDE.format("they have the network")
+    elif repeat and settings.allow_hosts:
         yield OUTSIDE.format(f"they have a network ({settings.words})")
 
 

@@ -46,6 +46,12 @@ class Child(Protocol):
         thread that runs actions, before each `action` and within one after a tool."""
         ...
 
+    def end_rehearsal(self, in_use: bool) -> bool:
+        """Let it write to its mounts themselves, and reach its hosts, from now on (see `settings.BoxSettings`); gives
+        whether it does. It does not if it is in such a mount, save if what is `in_use` may be lost. By the thread that
+        runs actions."""
+        ...
+
     def last_words(self) -> str:
         """The end of what the process wrote to its standard error before it was connected."""
         ...

@@ -2,7 +2,7 @@
 
 Its settings come as JSON on standard input (see `box`). Three processes come of it. The one that was started waits
 *outside* the box, so that the host has a child to wait for, takes the box down when the host goes, and on the host's
-word has the overlay look anew. The *first*
+word has the overlay look anew, or takes those away that lay over mounts for a rehearsal. The *first*
 process inside is the box's pid 1: it builds the file system, gives up every right, and from then on only reaps. The
 *kernel* is its child, in a Python started afresh.
 
@@ -29,11 +29,11 @@ from typing import Any
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from smol_kernel.executors.launchers import boot_calls as calls
-    from smol_kernel.executors.launchers.boot_files import Root, refresh
+    from smol_kernel.executors.launchers.boot_files import Root, obey
 else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import boot_calls as calls
-    from boot_files import Root, refresh
+    from boot_files import Root, obey
 
 FAILED = 70
 """Exit status of a box that could not be built."""
@@ -93,8 +93,8 @@ def outside(settings: dict[str, Any], control: socket.socket) -> None:
     poller = select.poll()
     for each in (descriptor, settings["life"], control.fileno()):
         poller.register(each, select.POLLIN)
-    while [control.fileno()] == [each for each, _ in poller.poll()] and (names := control.recv(1 << 18)):
-        control.send(b"refreshed" if refresh(settings, json.loads(names)) else b"failed")
+    while [control.fileno()] == [each for each, _ in poller.poll()] and (words := control.recv(1 << 18)):
+        control.send(obey(settings, json.loads(words)))
     os.kill(child, signal.SIGKILL)
     os._exit(exit_code(os.waitpid(child, 0)[1]))
 
@@ -187,6 +187,7 @@ def first(settings: dict[str, Any], control: socket.socket, owner: int | None, w
     kernel = os.fork()
     if kernel == 0:
         start_kernel(settings)
+    os.chdir("/")  # a mount in which it worked could not be taken away
     calls.set_dumpable(False)
     calls.keep_only(set())
     while True:

@@ -75,9 +75,10 @@ def mount_mapped(source: str, target: str, users: int) -> None:
         os.close(tree)
 
 
-def unmount(path: str) -> None:
-    """Take a mount, and what is mounted below it, out of sight."""
-    _check(_libc.umount2(os.fsencode(path), _DETACH))
+def unmount(path: str, in_use: bool = True) -> None:
+    """Take a mount, and what is mounted below it, out of sight. Unless also one that is `in_use` is to be taken, that
+    is an OSError, EBUSY."""
+    _check(_libc.umount2(os.fsencode(path), _DETACH if in_use else 0))
 
 
 def change_root(folder: str) -> None:

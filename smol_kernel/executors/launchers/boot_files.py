@@ -78,6 +78,9 @@ class Root:
             elif kind == "mount":
                 self.mapped(path, target)
                 calls.restrict(target, SAFE_ATTRIBUTES | (0 if what else calls.ATTR_RDONLY))
+                if path in settings["rehearsed"]:
+                    for layer in self.overlay(path, target, [], writable=True):
+                        os.close(layer)
             elif kind == "veiled":
                 self.overlay(path, target, what, writable=False)
             else:
@@ -193,6 +196,28 @@ class Root:
         for path, target in self.settings["links"].items():
             if not os.path.lexists(self.top + path):
                 os.symlink(target, self.top + path)
+
+
+def obey(settings: dict[str, Any], words: dict[str, Any]) -> bytes:
+    """Do what the host asks for while the child runs; the answer to it."""
+    if "hidden" in words:
+        return b"refreshed" if refresh(settings, words["hidden"]) else b"failed"
+    return b"ended" if end_rehearsal(settings["rehearsed"], words["in_use"]) else b"in use"
+
+
+def end_rehearsal(rehearsed: list[str], in_use: bool) -> bool:
+    """Take the overlays away that lie over writable mounts, and so show these themselves; gives whether that is so.
+
+    One in which a process works, or has a file open, stays: that would go on with what nobody sees any more. Unless
+    what is `in_use` is to be taken as well.
+    """
+    while rehearsed:
+        try:
+            calls.unmount(rehearsed[-1], in_use)
+        except OSError:
+            return False
+        rehearsed.pop()  # what is mounted there now is what the user gave
+    return True
 
 
 def refresh(settings: dict[str, Any], hidden: list[str]) -> bool:

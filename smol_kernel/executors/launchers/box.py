@@ -218,9 +218,10 @@ class BoxedChild:
         from smol_kernel.executors.launchers.proxy import AllowProxy
 
         self._open.remove(listener)
+        allowed = () if self.settings.rehearsal == "offline" else self.settings.allow_hosts
         self._proxy = AllowProxy(
             socket.socket(fileno=listener),
-            self.settings.allow_hosts,
+            allowed,
             lambda host: self.notices.append(f"The child kernel asked for {host}, which is not an allowed host."),
         )
         self._proxy.start()
@@ -263,25 +264,35 @@ class BoxedChild:
         try:
             hidden = self._masks.renew(action)
             for start in range(0, max(1, len(hidden)), HIDDEN_AT_ONCE):
-                done = self._refreshed(hidden[start : start + HIDDEN_AT_ONCE])
-                if hidden and not done:
+                answer = self._asked({"hidden": hidden[start : start + HIDDEN_AT_ONCE]})
+                if hidden and answer != b"refreshed":
                     raise OSError(errno.EBUSY, "the box does not answer, or could not cover it")
         except OSError as error:
             if self.alive():
                 self._ended_for = f"A file that it must not see could not be hidden from it: {error.strerror}"
                 self.kill()
 
-    def _refreshed(self, hidden: list[str]) -> bool:
-        """Ask the process outside the box; whether it answers in time that it was done."""
+    def _asked(self, words: dict[str, Any]) -> bytes:
+        """What the process outside the box answers, see `boot_files.obey`; empty if it does not in time."""
         if self._control is None:
-            return False
+            return b""
         with contextlib.suppress(ConnectionError):
-            self._control.send(json.dumps(hidden).encode())
+            self._control.send(json.dumps(words).encode())
             if select.select([self._control], [], [], REFRESH_SECONDS)[0] and (answer := self._control.recv(100)):
-                return answer == b"refreshed"
+                return answer
         self._control.close()  # the box has ended, or is stopped: no answer is to be taken for another
         self._control = None
-        return False
+        return b""
+
+    def end_rehearsal(self, in_use: bool) -> bool:
+        """Let the child write to its mounts themselves, and reach its hosts, from now on; gives whether it does.
+
+        It does not if something of it is in such a mount, save if what is `in_use` may be lost."""
+        if self.settings.rehearsal and self._asked({"in_use": in_use}) != b"ended":
+            return False
+        if self._proxy is not None:
+            self._proxy.allow(self.settings.allow_hosts)
+        return True
 
     def last_words(self) -> str:
         """The end of what the child wrote to its standard error while it started."""

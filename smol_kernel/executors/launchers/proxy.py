@@ -83,6 +83,10 @@ class AllowProxy:
         self._threads: set[threading.Thread] = set()
         self._acceptor = threading.Thread(target=self._accept, name="smol-proxy", daemon=True)
 
+    def allow(self, hosts: Sequence[str]) -> None:
+        """Let these hosts through from now on, in place of those before. Raises ConfigError."""
+        self._way_out = WayOut(AllowList(hosts), self._limits.connect_seconds)
+
     def start(self) -> None:
         """Take connections from now on, in threads of its own."""
         self._acceptor.start()

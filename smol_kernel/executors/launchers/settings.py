@@ -78,6 +78,9 @@ class BoxSettings:
     allow_hosts: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    rehearsal: Literal["", "offline", "online"] = ""
+    """While recorded actions are run again, until `Child.end_rehearsal`: what the child writes in its writable mounts
+    is thrown away. "offline": and no host is allowed."""
 
     @property
     def words(self) -> str:

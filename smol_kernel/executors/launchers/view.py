@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
         "IPYTHONDIR": "/tmp/.ipython",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
+    seen = [*skip, home, *(path for path, _ in veiled), *filter(None, [shown])]
     plan: dict[str, Any] = {
         "binds": binds,
         "links": {path: os.readlink(path) for path in LINKED if os.path.islink(path)},
@@ -118,6 +119,7 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
         "masks": _masks(shown, skip, notices) if shown else [],
         "veiled": veiled,
         "mounts": mounts,
+        "rehearsed": _rehearsed(mounts, seen) if settings.rehearsal else [],
         "cwd": cwd if shown or mounted else home,
         "disk": settings.limits.disk,
         "limits": resource_limits(settings.limits),
@@ -128,6 +130,25 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
         "env": environment,
     }
     return View(plan, shown is not None, skip, notices)
+
+
+def not_rehearsed(python: str | Path | None, cwd: str | Path | None, settings: BoxSettings) -> list[str]:
+    """The writable mounts to which a child would write even in a rehearsal (see `BoxSettings`). Raises as `view`."""
+    writable = [mount.path for mount in settings.mounts if mount.writable]
+    if not writable or sys.platform != "linux":
+        return writable
+    rehearsing = replace(settings, rehearsal="offline")
+    seen = view(str(python or sys.executable), os.path.realpath(cwd or os.getcwd()), rehearsing, {})
+    return [path for path in writable if path not in seen.plan["rehearsed"]]
+
+
+def _rehearsed(mounts: list[tuple[str, bool]], seen: list[str]) -> list[str]:
+    """The writable mounts over which an overlay can lie and be taken away again: folders with nothing mounted below."""
+    return [
+        path
+        for path, writable in mounts
+        if writable and os.path.isdir(path) and not any(path != each and _holds(path, each) for each in seen)
+    ]
 
 
 def _binds(facts: dict[str, Any], settings: BoxSettings, home: str, cwd: str) -> list[tuple[str, str]]:
