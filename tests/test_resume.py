@@ -9,16 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from proxy_ends import no_proxy_of_the_machine
-from scripted_replies import call, calls, code, final, read
+from scripted_replies import call, calls, code, final, images, read
 from web_server import Answer, WebServer
 
 from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, UserInputTool, tool
 from smol_kernel.errors import AgentError, ConfigError, JournalError, ReplayDiffersError, ReplayError
-from smol_kernel.events import ModelReplied, RunResumed, ToolCalled
+from smol_kernel.events import InputsDigested, ModelReplied, RunResumed, ToolCalled
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.models.media import image_url
 from smol_kernel.runs.resuming import prepare
 from smol_kernel.serve.cli import main
 
@@ -238,6 +240,55 @@ def test_a_large_input_has_to_be_given_again(tmp_path):
     large[5] = 0
     reply = code("final_answer(n)")
     assert taken_up(tmp_path, agent.run_id, [reply], additional_args={"large": large})[0] == 9 << 20
+
+
+def test_the_digest_of_a_large_input_is_taken_beside_the_run_and_recorded_before_its_end(tmp_path):
+    large = {"large": np.zeros(9 << 20), "small": [1]}
+    replies = [code("n = len(large)"), code("m = 1"), code("final_answer(n + m)"), code("final_answer(0)")]
+    with CodeAgent(tools=[], model=ScriptedModel(replies), **options(tmp_path)) as agent:
+        events = list(agent.events("t", additional_args=large))
+        agent.journal = False
+        unrecorded = list(agent.events("t", additional_args={"large": large["large"]}, reset=False))
+    assert set(events[0].values["large"]) == {"bytes"}
+    assert events[0].values["small"]["digest"]
+    digested = [event for event in events if isinstance(event, InputsDigested)]
+    assert [list(event.digests) for event in digested] == [["large"]]
+    assert digested[0] in agent_events(tmp_path, events[0].run)
+    assert digested[0].digests["large"].startswith("fast:")
+    assert not any(isinstance(event, InputsDigested) for event in unrecorded)
+    fork = {"step": 1, "additional_args": large, **options(tmp_path)}
+    assert CodeAgent.fork(events[0].run, model=ScriptedModel([code("final_answer(n)")]), **fork) == 9 << 20
+    large["large"][3] = 1
+    with pytest.raises(ReplayDiffersError, match="The input 'large' is not what it was"):
+        CodeAgent.fork(events[0].run, model=ScriptedModel([]), **fork)
+
+
+def test_images_of_the_task_are_recorded_and_shown_again(tmp_path):
+    picture = Image.new("RGB", (3, 2), "red")
+    file = tmp_path / "blue.png"
+    Image.new("RGB", (2, 2), "blue").save(file)
+    replies = [code("x = 1"), code("final_answer(x)")]
+    with CodeAgent(tools=[], model=ScriptedModel(replies), **options(tmp_path)) as agent:
+        agent.run("look", images=[picture, str(file)])
+        asked = agent.model.requests[1]
+    run = agent.run_id
+    urls = [image_url(each) for each in images(asked)]
+    file.unlink()
+    model = ScriptedModel(replies[1:])
+    assert CodeAgent.fork(run, step=1, model=model, **options(tmp_path)) == 1
+    assert [image_url(each) for each in images(model.requests[0])] == urls
+    with pytest.raises(ReplayDiffersError, match="The images given with the task are not those of the beginning"):
+        CodeAgent.fork(run, step=1, model=ScriptedModel([]), images=[picture, picture], **options(tmp_path))
+
+
+def test_what_a_conversation_began_with_is_there_again(tmp_path):
+    with CodeAgent(
+        tools=[], model=ScriptedModel([code("final_answer(x + 1)"), code("y = 5")]), **options(tmp_path)
+    ) as agent:
+        assert agent.run("first", additional_args={"x": 2}) == 3
+        with contextlib.suppress(AgentError):
+            agent.run("second", reset=False)
+    assert taken_up(tmp_path, agent.run_id, [code("final_answer((x, y))")])[0] == (2, 5)
 
 
 def test_structured_calls_are_not_made_again(noting, tmp_path):

@@ -20,7 +20,7 @@ from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.prompts import populate_template
 from smol_kernel.agents.running import RunnableAgent
 from smol_kernel.executors.interpreter_tool import isolation_of_tools
-from smol_kernel.executors.kept_values import kept_values
+from smol_kernel.executors.kept_values import KeptValues
 from smol_kernel.executors.tool_calls import plain
 from smol_kernel.executors.values import describe
 from smol_kernel.journal import open_journal, record
@@ -120,7 +120,8 @@ class MultiStepAgent(RunnableAgent):
         try:
             self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
             variables = dict(additional_args or {})
-            inputs = {name: describe(value) for name, value in variables.items()}
+            media = {"images": images, "audio": audio, "videos": videos}
+            kept = KeptValues(variables, media) if self._recorded_in else KeptValues({})
             started = ev.RunStarted(
                 run=secrets.token_hex(4),
                 task=task,
@@ -135,22 +136,22 @@ class MultiStepAgent(RunnableAgent):
                 max_steps=at_least_one("max_steps", self.max_steps if max_steps is None else max_steps),
                 system_prompt=self.system_prompt,
                 tools=list(self.functions),
-                inputs=inputs,
-                values=kept_values(variables) if self._recorded_in else {},
+                inputs={name: describe(value) for name, value in variables.items()},
+                values=kept.values,
+                media=kept.media,
                 settings=self.settings,
                 origin=dict(origin or {}),
             )
             self.resumed = resumed
             started = resumed.begin(started) if resumed else started
             task = self.assignment(task) if caller and reset else task
-            first = TaskStep.with_inputs(task, started.inputs, images, audio, videos)
-            spent = resumed.seconds if resumed else 0.0
-            self.account = Account(self.budget, caller.account if caller else None, spent)
+            first = TaskStep.with_inputs(task, started.inputs, *media.values())
+            self.account = Account(self.budget, caller.account if caller else None, resumed.seconds if resumed else 0.0)
             self.run_id, self.depth = started.run, caller.depth + 1 if caller else 0
             self.stop.clear()
             if caller is not None and caller.stop.is_set():
                 self.stop.set()
-            run = self._run(started, first, reset, variables)
+            run = kept.beside(self._run(started, first, reset, variables))
             with self.account.timer(self.interrupt):
                 yield from (resumed.go_on(self, run) if resumed else record(run, self._recorded_in, started.run))
         except GeneratorExit:

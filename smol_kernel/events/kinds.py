@@ -40,13 +40,24 @@ class RunStarted(Event):
     inputs: dict[str, str] = field(default_factory=dict)
     """Variables handed to the child: name → one-line summary."""
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The same variables: name → `digest` and `bytes` of the encoded value, and where it is small the `value`."""
+    """The same variables: name → `digest` and `bytes` of the encoded value, and where it is small the `value`. Digests
+    of large ones come later (InputsDigested)."""
+    media: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """What the model is shown with the task: "images", "audio", "videos" → the same of each."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What else the agent was made with, as far as it is plain data: enough to make it again, given tools and model."""
     forked: dict[str, Any] = field(default_factory=dict)
     """The `run` that this one is a fork of, and the last `step` the two have in common; empty: it is no fork."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Where the run was started: `front` ("notebook", "agent-kernel", "cli", "python"), `cell_id`, …"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputsDigested(Event):
+    """The digests of large variables that the run was given have been taken, as they were in the meantime."""
+
+    digests: dict[str, str] = field(default_factory=dict)
+    """Name → digest, as in RunStarted's `values`; empty where there can be none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,29 @@
-"""What is kept of the variables that a run was given: a digest of each, and of a small one its value."""
+"""What is kept of what a run was given, variables and media: a digest of each, and of a small one its value.
+
+The digest of a large table or array is taken beside the run, in a thread.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, cast
 
-from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode_input
+from smol_kernel.events import Event, InputsDigested, RunFinished
+from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode, encode_input
 from smol_kernel.memory.known_secrets import redacted
 
 SMALL = 4 << 20
 """Characters of an encoded value up to which it is kept itself."""
 LARGE = 64 << 20
 """Bytes of a table or array from which on its digest is taken of its parts as they lie in memory."""
+LAST_SECONDS = 5.0
+"""How long the end of a run waits for digests that are not there yet."""
+_URLS = ("data:", "http://", "https://")
 
 
 class EncodedInput:
@@ -24,14 +34,50 @@ class EncodedInput:
         self.data = data
 
 
-def kept_values(variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Name → `digest`, `bytes` and, where that is small, the encoded `value`; a value that holds a secret of the host's
-    is not kept. Nothing is kept of one that cannot be handed over: that is an error where it is."""
-    return {name: found for name, value in variables.items() if (found := _kept(value)) is not None}
+class KeptValues:
+    """What is kept of `variables`, and of `media`: lists of images, sounds and videos, as the agent is given them.
+
+    A value that holds a secret of the host's is not kept. Nothing is kept of one that cannot be handed over: that is an
+    error where it is.
+    """
+
+    def __init__(self, variables: Mapping[str, Any], media: Mapping[str, Sequence[Any] | None] | None = None) -> None:
+        self.values = {name: found for name, value in variables.items() if (found := _kept(value)) is not None}
+        """Name → `bytes`, `digest` if it is known, and where that is small the encoded `value`."""
+        self.media = {
+            kind: [_kept(_content(each), encode) or {} for each in given]
+            for kind, given in (media or {}).items()
+            if given
+        }
+        """Kind → the same of each; of a file what is in it."""
+        self._large = {name: variables[name] for name, kept in self.values.items() if "digest" not in kept}
+        self._digests: dict[str, str] = {}
+
+    def beside(self, run: Generator[Event]) -> Generator[Event]:
+        """The events of `run`, and among them the digests that were not taken yet when it began."""
+        if not self._large:
+            yield from run
+            return
+        taking = threading.Thread(target=self._take_digests, name="digests", daemon=True)
+        first = None
+        with closing(run):
+            for event in run:
+                if isinstance(event, RunFinished) and event.run == first:
+                    taking.join(LAST_SECONDS)
+                if first is None:
+                    first = event.run
+                    taking.start()
+                elif self._digests and event.run == first and not taking.is_alive():
+                    yield InputsDigested(run=first, step=event.step, digests=self._digests)
+                    self._digests = {}
+                yield event
+
+    def _take_digests(self) -> None:
+        self._digests = {name: _fast_digest(value) for name, value in self._large.items()}
 
 
 def recorded_value(data: Any) -> Any:
-    """The variable of which `kept_values` kept this `value`; an EncodedInput where the host may not read it."""
+    """The variable of which this `value` was kept; an EncodedInput where the host may not read it."""
     try:
         return decode(data)
     except MalformedValue:  # it was pickled
@@ -39,16 +85,34 @@ def recorded_value(data: Any) -> Any:
 
 
 def digest_of(value: Any) -> str:
-    """The digest that `kept_values` gives of `value`; empty where it has none."""
-    return (_kept(value) or {"digest": ""})["digest"]
+    """The digest of a variable; empty where it has none."""
+    kept = _kept(value)
+    return "" if kept is None else kept.get("digest") or _fast_digest(value)
 
 
-def _kept(value: Any) -> dict[str, Any] | None:
+def digest_of_medium(value: Any) -> str:
+    """The digest of an image, a sound or a video; empty where it has none."""
+    return (_kept(_content(value), encode) or {}).get("digest", "")
+
+
+def _content(medium: Any) -> Any:
+    """A medium without a reference to a file, which may be another one later."""
+    if hasattr(medium, "to_raw"):
+        medium = medium.to_raw()
+    if isinstance(medium, str | Path) and not str(medium).startswith(_URLS):
+        try:
+            return Path(medium).expanduser().read_bytes()
+        except OSError:
+            return None  # the model's request will tell
+    return medium
+
+
+def _kept(value: Any, encode: Callable[[Any], Any] = encode_input) -> dict[str, Any] | None:
     size = _size(value)
     if size > LARGE:
-        return {"digest": _fast_digest(value), "bytes": size}
+        return {"bytes": size}
     try:
-        encoded = encode_input(value)
+        encoded = encode(value)
     except NotPortable:
         return None
     text = json.dumps(encoded, sort_keys=True)

@@ -21,6 +21,7 @@ from smol_kernel.events import (
     Checked,
     Event,
     FilesMade,
+    InputsDigested,
     Instructed,
     MemoryEdited,
     ModelFellBack,
@@ -41,7 +42,7 @@ from smol_kernel.memory.steps import MemoryStep, TaskStep
 from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
 from smol_kernel.runs.recorded_model import RecordedModel
 
-BESIDE = (Notice, ModelFellBack, RunResumed, Instructed)
+BESIDE = (Notice, ModelFellBack, RunResumed, Instructed, InputsDigested)
 """Events that the loop does not make again: they are passed on in their places."""
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, JournalError, ReplayError
-from smol_kernel.events import Event, Instructed, ModelReplied, RunStarted, StepFinished, settled
-from smol_kernel.executors.kept_values import digest_of, recorded_value
+from smol_kernel.events import Event, InputsDigested, Instructed, ModelReplied, RunStarted, StepFinished, settled
+from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_value
 from smol_kernel.executors.launchers.view import not_rehearsed
+from smol_kernel.executors.values import decode
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.runs.recorded_actions import leave_rehearsal
@@ -36,8 +37,8 @@ class Resumption:
     journal: Journal
     options: dict[str, Any] = field(default_factory=dict)
     """What is passed to the agent's `run` or `events`."""
-    before: list[Replay] = field(default_factory=list)
-    """Earlier runs of the same conversation, oldest first."""
+    before: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """Earlier runs of the same conversation, oldest first: their tasks, and what is passed with them."""
 
     def run(self, **options: Any) -> Any:
         """Go on to the end; gives what the agent's `run` gives. Raises as it does, and ReplayDiffersError."""
@@ -54,8 +55,8 @@ class Resumption:
         run = self.replay.run
         self.journal.claim(run)
         try:
-            for each in self.before:
-                for _ in self.agent.events(each.started.task, reset=each.started.continues is None, resumed=each):
+            for task, options in self.before:
+                for _ in self.agent.events(task, **options):
                     pass
             yield
         finally:
@@ -91,6 +92,8 @@ def prepare(
     journal: Journal | str | Path | None = None,
     additional_args: Mapping[str, Any] | None = None,
     images: list[Any] | None = None,
+    audio: list[Any] | None = None,
+    videos: list[Any] | None = None,
     max_steps: int | None = None,
     accept: bool = False,
     repeat: bool = False,
@@ -119,8 +122,9 @@ def prepare(
             f"run {summary.run} has reached its limit of {reached} steps: give a higher one, max_steps= (--max-steps)"
         )
     agent = agent or _made(kind, started, model, tools, {**parameters, "journal": book, "executor": executor})
-    variables, changed = _inputs(started, additional_args or {})
-    differences = [*changed, *([] if child_lives else _outside(agent, repeat))]
+    variables, changed = _inputs(events, additional_args or {})
+    media, others = _media(started, {"images": images, "audio": audio, "videos": videos})
+    differences = [*changed, *others, *([] if child_lives else _outside(agent, repeat))]
     replay = Replay(
         events,
         book,
@@ -130,8 +134,8 @@ def prepare(
         child_lives=child_lives,
         differences=differences,
     )
-    given = {"reset": started.continues is None, "images": images, "additional_args": variables, "resumed": replay}
-    before = [] if child_lives else _conversation(book, started)
+    given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
+    before = [] if child_lives else _conversation(book, started, additional_args or {})
     return Resumption(agent, replay, book, given, before)
 
 
@@ -168,7 +172,13 @@ def prepare_fork(
     common = {"run": summary.run, "step": step - (action is not None)}
     limit = max_steps or max(limit_of(event for event in events if event.run == summary.run), step + 1)
     beginning = replace(
-        started, run=run, forked=common, model=model_id, scripted=getattr(model, "scripted", False), max_steps=limit
+        started,
+        values=_values(events),
+        run=run,
+        forked=common,
+        model=model_id,
+        scripted=getattr(model, "scripted", False),
+        max_steps=limit,
     )
     new: list[Event] = [beginning, *(replace(event, run=run) for event in copied[1:])]
     if action is not None:
@@ -234,15 +244,29 @@ def _made(kind: type[Any], started: RunStarted, model: Any, tools: Sequence[Any]
     return kind(tools=tools, model=model, **{"max_steps": started.max_steps, **settings, **chosen})
 
 
-def _inputs(started: RunStarted, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The variables that the run was given, and what is to be said of them. Raises ConfigError for missing ones."""
+def _values(own: Sequence[Event]) -> dict[str, dict[str, Any]]:
+    """What is recorded of the variables that a run was given, with the digests that came later."""
+    started = _beginning(own)
+    values = {name: dict(kept) for name, kept in started.values.items()}
+    for event in own:
+        if isinstance(event, InputsDigested) and event.run == started.run:
+            for name, digest in event.digests.items():
+                values.setdefault(name, {})["digest"] = digest
+    return values
+
+
+def _inputs(own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The variables that a run was given, and what is to be said of them. Raises ConfigError for missing ones."""
+    started, values = _beginning(own), _values(own)
     variables: dict[str, Any] = {}
     said: list[str] = []
     for name in started.inputs:
-        kept = started.values.get(name, {})
+        kept = values.get(name, {})
         if name in given:
             variables[name] = given[name]
-            if kept.get("digest") and digest_of(given[name]) != kept["digest"]:
+            if not kept.get("digest"):
+                said.append(f"Whether the input {name!r} is what it was nobody can tell: it has no recorded digest.")
+            elif digest_of(given[name]) != kept["digest"]:
                 said.append(f"The input {name!r} is not what it was when the run began.")
         elif "value" in kept:
             variables[name] = recorded_value(kept["value"])
@@ -252,6 +276,22 @@ def _inputs(started: RunStarted, given: Mapping[str, Any]) -> tuple[dict[str, An
                 f"additional_args={{{name!r}: …}}"
             )
     return variables, said
+
+
+def _media(started: RunStarted, given: Mapping[str, list[Any] | None]) -> tuple[dict[str, list[Any] | None], list[str]]:
+    """The images, sounds and videos that the model was shown with the task, and what is to be said of them. Raises
+    ConfigError for missing ones."""
+    shown: dict[str, list[Any] | None] = dict(given)
+    said: list[str] = []
+    for kind, recorded in started.media.items():
+        again = given.get(kind)
+        if again is None and all("value" in each for each in recorded):
+            shown[kind] = [decode(each["value"]) for each in recorded]
+        elif again is None:
+            raise ConfigError(f"the run was given {kind} that are not recorded whole: pass them again, {kind}=[…]")
+        elif [digest_of_medium(each) for each in again] != [each.get("digest", "") for each in recorded]:
+            said.append(f"The {kind} given with the task are not those of the beginning.")
+    return shown, said
 
 
 def _outside(agent: Any, repeat: bool) -> Iterator[str]:
@@ -276,11 +316,13 @@ def _outside(agent: Any, repeat: bool) -> Iterator[str]:
         yield OUTSIDE.format(f"they have a network ({settings.words})")
 
 
-def _conversation(journal: Journal, started: RunStarted) -> list[Replay]:
+def _conversation(journal: Journal, started: RunStarted, given: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The runs that this one goes on from, oldest first, to be played before."""
-    found: list[Replay] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     while started.continues is not None:
         events = journal.events(started.continues, family=True)
         started = _beginning(events)
-        found.insert(0, Replay(events, journal, whole=True, accept=True))
+        replay = Replay(events, journal, whole=True, accept=True)
+        options = {**_media(started, {})[0], "additional_args": _inputs(events, given)[0], "resumed": replay}
+        found.insert(0, (started.task, {"reset": started.continues is None, **options}))
     return found
