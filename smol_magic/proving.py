@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import SmolError
 from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
-from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.runs.check_cell import with_check
 from smol_kernel.runs.prove import Proof, Prover
 from smol_kernel.runs.script import ScriptCell, script_cells
@@ -62,9 +60,7 @@ class CellProof:
         proof = self.proof
         if proof is None:
             return script_cells(self._transcript)
-        cells = list(proof.cells)
-        if cells and cells[0].kind == "markdown":
-            cells[0] = replace(cells[0], source=f"{cells[0].source}\n\n*{safe_markdown(proof.line)}*")
+        cells = proof.told() if proof.cells else []
         if self._options.prove_cell and proof.proved:
             cells = with_check(cells, decode(self._transcript.answer))
         return cells

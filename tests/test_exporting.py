@@ -139,6 +139,39 @@ def test_another_run_of_that_id_is_kept(recorded, tmp_path):
     assert (family[0].task, len(family), len({event.run for event in family})) == ("Another.", len(events), 2)
 
 
+def test_the_finished_work_is_what_was_proved(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    monkeypatch.chdir(tmp_path)
+    replies = [code("numbers = [1, 2]\nprint(numbers)\nunused = 5"), code("final_answer(sum(numbers))")]
+    with CodeAgent(tools=[], model=ScriptedModel(replies), verbosity_level=LogLevel.OFF) as agent:
+        agent.run("Add.")
+    assert main(["export", "last", "--script", "--to", "work.py"]) == 0
+    proved = "Proved: run in a fresh kernel, these cells gave the same answer."
+    assert capsys.readouterr().out == f"{proved}\nWritten: work.py\n"
+    text = (tmp_path / "work.py").read_text()
+    assert f"# *{proved}*" in text and "unused" not in text and "print" not in text
+    assert main(["export", "last", "--script", "--to", "work.ipynb"]) == 0
+    notebook = nbformat.read(tmp_path / "work.ipynb", 4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.smol.proof["state"] == "proved" and notebook.metadata.smol.proof["digest"]
+    assert main(["export", "last", "--script", "--no-proof", "--to", "all.py"]) == 0
+    assert "unused = 5" in (tmp_path / "all.py").read_text()
+    capsys.readouterr()
+    assert main(["export", "last", "--script", "--to", "work.py"]) == 2
+    assert "the file exists; --force replaces it" in capsys.readouterr().err
+
+
+def test_work_that_is_not_reproduced_says_so_in_its_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    monkeypatch.chdir(tmp_path)
+    replies = [code("import time\nfinal_answer(time.time_ns())")]
+    with CodeAgent(tools=[], model=ScriptedModel(replies), verbosity_level=LogLevel.OFF) as agent:
+        agent.run("Tell the time.")
+    assert main(["export", "last", "--script", "--to", "work.py"]) == 0
+    assert capsys.readouterr().out.startswith("Not reproduced: ")
+    assert "# *Not reproduced: " in (tmp_path / "work.py").read_text()
+
+
 def test_what_cannot_be_written_is_said_in_a_line(recorded, tmp_path, capsys):
     for arguments, why in (
         (["--to", "run.pdf"], "run.pdf: give a file that ends in .ipynb, .py, .html, .md, .json"),

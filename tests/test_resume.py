@@ -222,6 +222,11 @@ def test_inputs_are_those_of_the_beginning(tmp_path):
     fork = {"tools": [], "step": 1, **options(tmp_path)}
     with pytest.raises(ReplayDiffersError, match="The input 'df' is not what it was when the run began"):
         CodeAgent.fork(agent.run_id, model=ScriptedModel([reply]), additional_args={"df": frame + 1}, **fork)
+    with pytest.raises(ConfigError, match="model= is missing"):
+        CodeAgent.fork(agent.run_id, **fork)
+    assert [run.run for run in Journal(tmp_path / "journal.sqlite").runs()] == [
+        agent.run_id
+    ]  # no fork that was refused
     same = {"df": pd.DataFrame({"a": [1, 2]})}
     assert CodeAgent.fork(agent.run_id, model=ScriptedModel([reply]), additional_args=same, **fork) == 9
 

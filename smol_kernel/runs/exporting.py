@@ -6,9 +6,9 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import SCHEMA_VERSION, Event
@@ -17,11 +17,18 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.notebook import opening, to_notebook
 from smol_kernel.runs.python_file import python_file
 from smol_kernel.runs.report import report_html
-from smol_kernel.runs.script import script_cells
+from smol_kernel.runs.script import ScriptCell, script_cells
 from smol_kernel.runs.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+    from smol_kernel.runs.prove import Proof
 
 FORMAT = "smol-kernel run"
 """What a file of events says that it is."""
+FORMS = (".ipynb", ".py", ".html", ".md", ".json")
+"""Endings of a file's name that say its form."""
 LARGEST_RECORD = 256 << 20
 """Bytes of a record, before it is compressed, up to which a notebook holds it."""
 
@@ -30,22 +37,30 @@ def export(
     events: Sequence[Event],
     path: str | Path,
     *,
-    script: bool = False,
+    script: bool | Proof = False,
     overwrite: bool = False,
     transcript: Transcript | None = None,
 ) -> Path:
     """Write a run, as `Journal.events(run, family=True)` gives it, to `path`, whole or not at all; gives the path.
 
     The name's ending says the form: `.ipynb`, `.py`, `.html`, `.md` or `.json`. With `script` the finished work alone,
-    as a notebook or as Python. A run that was never recorded is given as its `transcript`, with no events; a notebook
-    of it holds no record then. Raises ConfigError for another ending, and where a form needs the events,
-    FileExistsError unless `overwrite`, and OSError.
+    as a notebook or as Python: all that completed, or of a Proof the cells that it is about. A run that was never
+    recorded is given as its `transcript`, with no events; a notebook of it holds no record then. Raises ConfigError for
+    another ending, and where a form needs the events, FileExistsError unless `overwrite`, and OSError.
     """
-    ending = form_of(path, script=script)
+    ending = form_of(path, script=script is not False)
     if not events and ending in (".json", ".html"):
         raise ConfigError(f"{path}: this run is not in the journal, so it can be written as .ipynb, .py or .md only")
     run = Transcript.from_events(events) if events or transcript is None else transcript
-    return write_whole(FORMS[ending](run, events, script), path, overwrite=overwrite)
+    cells = script_cells(run) if script is True else script.told() if script else None
+    if ending != ".ipynb":
+        return write_whole(_text(run, events, ending, cells), path, overwrite=overwrite)
+    from nbformat import writes
+
+    notebook = _notebook(run, events, cells)
+    if script and script is not True:
+        notebook.metadata["smol"]["proof"] = {"state": script.state, "digest": script.digest}
+    return write_whole(writes(notebook) + "\n", path, overwrite=overwrite)
 
 
 def form_of(path: str | Path, *, script: bool = False) -> str:
@@ -77,41 +92,23 @@ def cells_digest(notebook: Any) -> str:
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
-def _notebook(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
-    from nbformat import writes
+def _notebook(transcript: Transcript, events: Sequence[Event], cells: list[ScriptCell] | None) -> NotebookNode:
     from nbformat.v4 import new_code_cell, new_markdown_cell
 
     notebook = to_notebook(transcript)
-    if script:
+    if cells is not None:
         make = {"markdown": new_markdown_cell, "code": new_code_cell}
-        work = enumerate(script_cells(transcript), 1)
         notebook.cells = [new_markdown_cell(opening(transcript), id="task")]
-        notebook.cells += [make[cell.kind](cell.source, id=f"work-{number}") for number, cell in work]
+        notebook.cells += [make[cell.kind](cell.source, id=f"work-{number}") for number, cell in enumerate(cells, 1)]
     notebook.metadata["smol"] |= {**packed(events), "cells": cells_digest(notebook)}
-    return writes(notebook) + "\n"
+    return notebook
 
 
-def _python(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
-    return python_file(transcript, script=script)
-
-
-def _page(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
-    return report_html(events)
-
-
-def _markdown(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
-    return account_markdown(transcript).rstrip() + "\n"
-
-
-def _data(transcript: Transcript, events: Sequence[Event], script: bool) -> str:
+def _text(transcript: Transcript, events: Sequence[Event], ending: str, cells: list[ScriptCell] | None) -> str:
+    if ending == ".py":
+        return python_file(transcript, cells)
+    if ending == ".html":
+        return report_html(events)
+    if ending == ".md":
+        return account_markdown(transcript).rstrip() + "\n"
     return json.dumps(record_of(events), indent=1) + "\n"
-
-
-FORMS: dict[str, Callable[[Transcript, Sequence[Event], bool], str]] = {
-    ".ipynb": _notebook,
-    ".py": _python,
-    ".html": _page,
-    ".md": _markdown,
-    ".json": _data,
-}
-"""Ending of a file's name → what writes it."""

@@ -22,6 +22,7 @@ from smol_kernel.events import ActionFinished, Event, Output, RunStarted, ToolCa
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
 from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
+from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.plain import plain
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
@@ -69,6 +70,13 @@ class Proof:
             return "Proved: run in a fresh kernel, these cells gave the same answer."
         word = "Not reproduced" if self.state == "not reproduced" else "Not proved"
         return f"{word}: {self.reason}."
+
+    def told(self) -> list[ScriptCell]:
+        """The cells; the first says in a line what was shown of them."""
+        first, *others = self.cells or [ScriptCell("markdown", "", 0)]
+        if first.kind != "markdown":
+            return self.cells
+        return [replace(first, source=f"{first.source}\n\n*{safe_markdown(self.line)}*".strip()), *others]
 
 
 class NotReproduced(Exception):

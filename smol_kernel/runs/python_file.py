@@ -9,11 +9,12 @@ import ast
 import dis
 import re
 import warnings
+from collections.abc import Sequence
 from types import CodeType
 
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.notebook import opening, to_notebook
-from smol_kernel.runs.script import part_of, script_cells
+from smol_kernel.runs.script import ScriptCell, part_of
 from smol_kernel.runs.source import Source, indented
 
 _FIRST_LINE = "# -*- coding: utf-8 -*-"
@@ -24,9 +25,9 @@ _LOOP = "import asyncio\n\n_loop = asyncio.new_event_loop()"
 _SHOWS = re.compile(r"^(?!\s*#).*\bdisplay\(", re.MULTILINE)
 
 
-def python_file(transcript: Transcript, *, script: bool = False) -> str:
-    """The whole story, or with `script` the finished work. Words are comments, and so is what failed."""
-    cells = _script(transcript) if script else _story(transcript)
+def python_file(transcript: Transcript, work: Sequence[ScriptCell] | None = None) -> str:
+    """The whole story, or the `work` that was finished. Words are comments, and so is what failed."""
+    cells = _story(transcript) if work is None else _script(transcript, work)
     codes = [source for kind, source in cells if kind == "code"]
     begins: list[str] = []
     if any(map(_SHOWS.search, codes)) and not any(re.search(r"import.*\bdisplay\b", source) for source in codes):
@@ -41,8 +42,8 @@ def python_file(transcript: Transcript, *, script: bool = False) -> str:
     return "\n\n".join([_FIRST_LINE, *blocks]) + "\n"
 
 
-def _script(transcript: Transcript) -> list[tuple[str, str]]:
-    cells = [(cell.kind, cell.source) for cell in script_cells(transcript)]
+def _script(transcript: Transcript, work: Sequence[ScriptCell]) -> list[tuple[str, str]]:
+    cells = [(cell.kind, cell.source) for cell in work]
     numbered = enumerate([("markdown", opening(transcript)), *cells])
     return [(kind, source if kind == "markdown" else _runnable(source, number)) for number, (kind, source) in numbered]
 

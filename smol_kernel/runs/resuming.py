@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ConfigError, JournalError, ReplayError
+from smol_kernel.errors import ConfigError, JournalError, ReplayDiffersError, ReplayError
 from smol_kernel.events import Event, InputsDigested, Instructed, ModelReplied, RunStarted, StepFinished, settled
 from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_value
 from smol_kernel.executors.launchers.view import not_rehearsed
@@ -50,6 +50,9 @@ class Resumption:
         with self._claimed():
             yield from self.agent.events(self.replay.started.task, **self.options)
 
+    is_fork: bool = False
+    """A new run that is not kept if the user has to decide first."""
+
     @contextmanager
     def _claimed(self) -> Generator[None]:
         run = self.replay.run
@@ -59,6 +62,11 @@ class Resumption:
                 for _ in self.agent.events(task, **options):
                     pass
             yield
+        except ReplayDiffersError:
+            if self.is_fork:
+                self.journal.cut_off(run)
+                self.journal.delete([run])
+            raise
         finally:
             leave_rehearsal(getattr(self.agent, "python_executor", None))
             with suppress(JournalError):  # told already, where it matters
@@ -190,7 +198,11 @@ def prepare_fork(
         new.append(Instructed(run=run, step=step, text=instruction))
     book.append_all(new)
     book.cut_off(run)
-    return prepare(kind, run, journal=book, model=model, **options)
+    try:
+        return replace(prepare(kind, run, journal=book, model=model, **options), is_fork=True)
+    except BaseException:
+        book.delete([run])
+        raise
 
 
 def _up_to(own: list[Event], step: int, *, edited: bool) -> list[Event]:

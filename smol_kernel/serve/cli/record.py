@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError
+from smol_kernel.events import settled
 from smol_kernel.journal import Journal, RunSummary
 from smol_kernel.render.files import size_text
 from smol_kernel.render.plain import counted, one_line
@@ -42,6 +43,9 @@ def add_commands(commands: Any) -> None:
         "--to", required=True, type=Path, metavar="FILE", help=f"the file to write; it ends in {', '.join(FORMS)}"
     )
     exported.add_argument("--script", action="store_true", help="the finished work only (.ipynb, .py)")
+    exported.add_argument(
+        "--no-proof", action="store_true", help="with --script: all that completed, without running it in a fresh box"
+    )
     exported.add_argument("--force", action="store_true", help="replace the file if it exists")
     exported.set_defaults(command=export_run)
     given_back = commands.add_parser("import", help="put an exported run (.ipynb, .json) into the journal")
@@ -124,17 +128,22 @@ def show_run(arguments: argparse.Namespace) -> int:
 
 def export_run(arguments: argparse.Namespace) -> int:
     """Carry out `smol export`."""
+    from smol_kernel.runs.prove import Proof, Prover
+
     target: Path = arguments.to
     form_of(target, script=arguments.script)  # what is wrong with the name is told first
     journal = Journal()
     events = journal.events(journal.find(arguments.run).run, family=True)
     try:
-        export(events, target, script=arguments.script, overwrite=arguments.force)
+        if target.exists() and not arguments.force:
+            raise FileExistsError
+        script = Prover(settled(events)).prove() if arguments.script and not arguments.no_proof else arguments.script
+        export(events, target, script=script, overwrite=arguments.force)
     except FileExistsError:
         raise ConfigError(f"--to {target}: the file exists; --force replaces it") from None
     except OSError as error:
         raise ConfigError(f"--to {target}: {error.strerror}") from None
-    print(f"Written: {target}")
+    print("\n".join([*([script.line] if isinstance(script, Proof) else []), f"Written: {target}"]))
     return 0
 
 
