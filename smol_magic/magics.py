@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 COMMANDS = {
     "model": ("%agent model NAME", "use this model from now on: a LiteLLM name, a variable, or demo; or a,b"),
     "show": ("%agent show [RUN]", "the account of a run, the last one if none is named"),
-    "runs": ("%agent runs [WORD]", "the latest runs in the journal (with this word in them); !smol runs --prune"),
+    "runs": (
+        "%agent runs [WORD]",
+        "the latest runs in the journal (with this word in them); --prune takes old ones out",
+    ),
     "resume": (
         "%agent resume [RUN] [options]",
         "go on with a run that was cut off or stopped; --accept, --repeat, --max-steps N, --model NAME",
@@ -56,8 +59,6 @@ CELLS = [
 ]
 MOST_OFFERED = 5
 """Earlier runs named one by one."""
-MOST_LISTED = 20
-"""Runs that %agent runs lists."""
 
 
 @magics_class
@@ -272,16 +273,9 @@ class SmolMagic(Magics):
         display(data, metadata=metadata, raw=True)  # times and cost are not part of it: `%agent` tells them
 
     def _runs(self, *words: str) -> None:
-        from smol_kernel.render.plain import one_line
+        from smol_magic.recorded_runs import runs_command
 
-        runs = self.session.journal.runs(limit=MOST_LISTED, search=" ".join(words) or None)
-        if not runs:
-            print("No runs in the journal yet." if not words else f"No run with {' '.join(words)!r} in it.")
-        for run in runs:
-            boxed = "not isolated  " if run.isolation == "none" else ""
-            print(f"{run.run}  {run.state:<15}  {one_line(run.model):<24}  {boxed}{one_line(run.task, 60)}")
-        if len(runs) == MOST_LISTED:
-            print("… perhaps more: !smol runs -n 100 lists them, !smol runs --prune takes old ones out")
+        runs_command(self.session.journal, words)
 
     def _resume(self, *words: str) -> None:
         from smol_magic.resumed_cell import resumed_cell_blocking

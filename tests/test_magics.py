@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from loaded_shell import loaded_shell
+from nested_events import started
 
 from smol_kernel import AgentRecipe, CodeAgent, ScriptedModel, tool
+from smol_kernel.events import RunFinished
 from smol_kernel.journal import Journal
 from smol_magic.endings import CellError, Stopped
 
@@ -302,6 +306,31 @@ def test_a_run_without_a_box_is_marked_in_the_list(shell, capsys):
     capsys.readouterr()
     assert error_of(shell, "%agent runs") is None
     assert [("not isolated" in line) for line in capsys.readouterr().out.splitlines()] == [True, False]
+
+
+def test_old_runs_are_listed_and_taken_out_when_that_is_confirmed(shell, capsys):
+    with contextlib.closing(Journal()) as journal:
+        for run, age in (("old1", 90), ("new1", 1)):
+            begun = started(run, f"Task of {run}.", time=time.time() - age * 86_400)
+            journal.append_all([begun, RunFinished(run=run, state="success")])
+    assert error_of(shell, "%agent runs --prune --older-than 8w") is None
+    listed = capsys.readouterr().out
+    assert "old1" in listed and "new1" not in listed
+    assert "1 run would be taken out of" in listed and "the same line with --yes does it" in listed
+    assert len(Journal().runs()) == 2
+    assert error_of(shell, "%agent runs --prune --older-than 8w --yes") is None
+    assert "1 run taken out of" in capsys.readouterr().out
+    assert error_of(shell, "%agent runs --delete new1 --yes") is None
+    assert not Journal().runs()
+    assert error_of(shell, "%agent runs --prune") is None
+    assert "There are none to take out." in capsys.readouterr().out
+    for line, said in (
+        ("--prune --older-than soon", "write it as 12h, 30d or 8w"),
+        ("--keep 3", "--keep goes with --prune"),
+        ("word --prune", "look for no text in runs"),
+        ("--delete nothing", "no run"),
+    ):
+        assert said in str(error_of(shell, f"%agent runs {line}"))
 
 
 def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import settled
 from smol_kernel.journal import Journal, RunSummary
-from smol_kernel.render.files import size_text
 from smol_kernel.render.plain import counted, one_line
 from smol_kernel.render.transcript import Transcript, model_label
 from smol_kernel.runs.exporting import FORMS, export, form_of
+from smol_kernel.runs.pruning import deletable, prunable, take_out
 
 _ID_LENGTH, _TASK_LENGTH = 12, 60  # characters shown in the list
 
@@ -76,7 +75,10 @@ def list_runs(arguments: argparse.Namespace) -> int:
 
 def _take_out(journal: Journal, arguments: argparse.Namespace) -> int:
     """Delete runs, if the person wants it."""
-    chosen = [_deletable(journal, arguments.delete)] if arguments.delete else _prunable(journal, arguments)
+    if arguments.delete:
+        chosen = [deletable(journal, arguments.delete)]
+    else:
+        chosen = prunable(journal, arguments.older_than, arguments.keep)
     for run in chosen:
         print(_line(run))
     what = counted(len(chosen), "run")
@@ -93,28 +95,8 @@ def _take_out(journal: Journal, arguments: argparse.Namespace) -> int:
         if not agreed:
             print("Nothing was taken out.")
             return 1
-    smaller = journal.delete(run.run for run in chosen)
-    size = f"It takes {size_text(journal.path.stat().st_size)} now."
-    print(f"{what} taken out of {journal.path}. {size if smaller else 'It did not get smaller: it is in use.'}")
+    print(take_out(journal, chosen))
     return 0
-
-
-def _deletable(journal: Journal, name: str) -> RunSummary:
-    run = journal.find(name)
-    if run.parent is not None:
-        raise ConfigError(f"--delete {name}: it is part of run {run.parent}, which called it; delete that one")
-    if run.state == "running":
-        raise ConfigError(f"--delete {name}: the run is at work; stop it first")
-    return run
-
-
-def _prunable(journal: Journal, arguments: argparse.Namespace) -> list[RunSummary]:
-    given = arguments.older_than or "30d"
-    age = re.fullmatch(r"(\d{1,6})([hdw])", given)
-    if age is None or arguments.keep < 0:
-        raise ConfigError(f"--older-than {given}: write it as 12h, 30d or 8w; --keep takes 0 or more")
-    seconds = int(age[1]) * {"h": 3_600, "d": 86_400, "w": 604_800}[age[2]]
-    return journal.prunable(time.time() - seconds, arguments.keep)
 
 
 def show_run(arguments: argparse.Namespace) -> int:

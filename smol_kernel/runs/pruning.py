@@ -1,0 +1,47 @@
+"""Takes recorded runs out of the journal: which ones a person means, and the sentence on what became of it.
+
+Called by the command line and by `%agent runs`, which ask the person first.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+
+from smol_kernel.errors import ConfigError
+from smol_kernel.journal import Journal, RunSummary
+from smol_kernel.render.files import size_text
+from smol_kernel.render.plain import counted
+
+USUAL_AGE = "30d"
+"""How old a run has to be, if nothing else is said."""
+
+
+def deletable(journal: Journal, name: str) -> RunSummary:
+    """The run `name`, the beginning of an id. Raises RunNotFoundError, and ConfigError for one that cannot go alone."""
+    run = journal.find(name)
+    if run.parent is not None:
+        raise ConfigError(f"--delete {name}: it is part of run {run.parent}, which called it; delete that one")
+    if run.state == "running":
+        raise ConfigError(f"--delete {name}: the run is at work; stop it first")
+    return run
+
+
+def prunable(journal: Journal, older_than: str | None = None, keep: int = 0) -> list[RunSummary]:
+    """The runs older than an age such as 12h, 30d or 8w (None: USUAL_AGE), less the newest `keep` of all. Raises
+    ConfigError for what is no age or number."""
+    given = older_than or USUAL_AGE
+    age = re.fullmatch(r"(\d{1,6})([hdw])", given)
+    if age is None or keep < 0:
+        raise ConfigError(f"--older-than {given}: write it as 12h, 30d or 8w; --keep takes 0 or more")
+    seconds = int(age[1]) * {"h": 3_600, "d": 86_400, "w": 604_800}[age[2]]
+    return journal.prunable(time.time() - seconds, keep)
+
+
+def take_out(journal: Journal, runs: Sequence[RunSummary]) -> str:
+    """Delete the runs; gives what to tell of it. Raises JournalError."""
+    smaller = journal.delete(run.run for run in runs)
+    size = f"It takes {size_text(journal.path.stat().st_size)} now."
+    end = size if smaller else "It did not get smaller: it is in use."
+    return f"{counted(len(runs), 'run')} taken out of {journal.path}. {end}"
