@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 import sqlite3
+import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from nested_events import started, whole_run
@@ -146,9 +146,20 @@ def test_a_damaged_row_hinders_nobody(journal):
     assert kept(journal) == ["p", "r1"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_journal_that_cannot_be_written_says_so(journal, capsys):
+def test_a_journal_that_cannot_be_written_says_so(journal, tmp_path):
     journal.close()
-    journal.path.chmod(0o400)
-    assert main(["runs", "--delete", "r90", "--yes"]) == 1
-    assert "read-only" in capsys.readouterr().err
+    journal.path.chmod(0o444)
+    tmp_path.chmod(0o555)
+    program = (
+        "import os\nfrom smol_kernel.serve.cli import main\nmain(['runs', '--prune', '--dry-run'])\n"  # all is imported
+        "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"  # root may write anyway
+        "raise SystemExit(main(['runs', '--delete', 'r90', '--yes']))"
+    )
+    for parent in tmp_path.parents:
+        with suppress(PermissionError):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    tmp_path.chmod(0o755)
+    assert done.returncode == 1, done.stderr
+    assert "read-only" in done.stderr
+    assert "r90" in kept(journal)
