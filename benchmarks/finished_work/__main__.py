@@ -37,11 +37,18 @@ class Row:
     reason: str
     wrong: str
     """Why it is proved and should not be; empty if all is well."""
+    look: tuple[int, int] = (0, 0)
+    """Lines of the action before the last one that were run, and of these the ones that are left."""
 
     @property
     def share(self) -> float:
         """Of the lines that were run, those that are left."""
         return self.kept / self.logged
+
+    @property
+    def share_without_look(self) -> float:
+        """The same, as if the action before the last one, a look at the values, had not been."""
+        return (self.kept - self.look[1]) / max(1, self.logged - self.look[0])
 
     def __str__(self) -> str:
         said = self.state + (f": {self.reason}" if self.state.startswith("not") else "")
@@ -62,9 +69,13 @@ def measure(script: Script) -> Row:
             run.agent.cleanup()
         code = [(cell.step, cell.source) for cell in proof.cells if cell.kind == "code"]
         wrong = gives(code, list(_calls(run)), run.answer, folder) if proof.proved else ""
-    logged = sum(_lines(event.code) for event in run.events if isinstance(event, ActionProposed))
+    actions = [event for event in run.events if isinstance(event, ActionProposed)]
+    logged = sum(_lines(event.code) for event in actions)
+    looks = [event for event in actions[-2:-1] if script.kind != "unrepeatable"]
+    look = sum(_lines(event.code) for event in looks)
+    left = sum(_lines(source) for step, source in code if step in [event.step for event in looks])
     kept = sum(_lines(source) for _, source in code)
-    return Row(script, logged, kept, proof.state, proof.reason, wrong)
+    return Row(script, logged, kept, proof.state, proof.reason, wrong, (look, left))
 
 
 def _calls(run: Run) -> Iterator[tuple[int, str, Any, Any]]:
@@ -103,7 +114,9 @@ def table(rows: Sequence[Row]) -> str:
     lines.append(
         f"Of {len(can)} runs that can give their answer again {sum(count.values())} are proved "
         f"({sum(count.values()) / max(1, len(can)):.0%}), {count['whole']} of them as the whole script; "
-        f"the median keeps {statistics.median(row.share for row in can):.0%} of the lines. "
+        f"the median keeps {statistics.median(row.share for row in can):.0%} of the lines, and would keep "
+        f"{statistics.median(row.share_without_look for row in can):.0%} without the longer look that each run takes "
+        "before its last action. "
         f"{cannot} more cannot, by the clock, by chance or by what failed half-way: they do not count here, and "
         f"{sum(row.state == 'not reproduced' for row in rows if row not in can)} of them are told as not reproduced. "
         f"Called proved, and not so in plain IPython: {sum(bool(row.wrong) for row in rows)}."
