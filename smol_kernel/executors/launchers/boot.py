@@ -28,6 +28,8 @@ from typing import Any
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smol_kernel.executors.launchers import boot_calls as calls
     from smol_kernel.executors.launchers.boot_files import Root, obey
 else:
@@ -62,8 +64,9 @@ def tell_failure(control: socket.socket, error: BaseException) -> None:
     tell(control, {"failed": _stage[0], "errno": number, "error": said})
 
 
-def outside(settings: dict[str, Any], control: socket.socket) -> None:
-    """Make the namespaces and the first process; wait for its end, or for the host's."""
+def outside(settings: dict[str, Any], control: socket.socket, start: Callable[[dict[str, Any]], None]) -> None:
+    """Make the namespaces and the first process; wait for its end, or for the host's. In the box `start` becomes the
+    kernel."""
     user, group = os.getuid(), os.getgid()
     owner, by = None, "nobody"
     os.umask(0o022)
@@ -84,19 +87,21 @@ def outside(settings: dict[str, Any], control: socket.socket) -> None:
     child = os.fork()
     if child == 0:
         os.close(holding)
-        first(settings, control, owner, waiting)
+        first(settings, control, owner, waiting, start)
     os.close(waiting)
     descriptor = os.pidfd_open(child)
     tell(control, {"first": True, "user namespace by": by}, [descriptor])
     os.write(holding, b".")
-    calls.keep_only({settings["life"], descriptor, holding, control.fileno()})
+    calls.keep_only({settings["life"], settings["status"], descriptor, holding, control.fileno()})
     poller = select.poll()
     for each in (descriptor, settings["life"], control.fileno()):
         poller.register(each, select.POLLIN)
     while [control.fileno()] == [each for each, _ in poller.poll()] and (words := control.recv(1 << 18)):
         control.send(obey(settings, json.loads(words)))
     os.kill(child, signal.SIGKILL)
-    os._exit(exit_code(os.waitpid(child, 0)[1]))
+    code = exit_code(os.waitpid(child, 0)[1])
+    os.write(settings["status"], str(code).encode())  # the host may not be the one to wait for this process
+    os._exit(code)
 
 
 def enter_user_namespace(settings: dict[str, Any], user: int, group: int) -> str:
@@ -145,7 +150,13 @@ def join_one_of_bubblewrap(program: str, ids: list[int], user: int, group: int) 
             os.waitpid(maker, 0)
 
 
-def first(settings: dict[str, Any], control: socket.socket, owner: int | None, waiting: int) -> None:
+def first(
+    settings: dict[str, Any],
+    control: socket.socket,
+    owner: int | None,
+    waiting: int,
+    start: Callable[[dict[str, Any]], None],
+) -> None:
     """Build the box, give up all rights, start the kernel, and reap."""
     try:
         die_with_outside(waiting)
@@ -186,7 +197,7 @@ def first(settings: dict[str, Any], control: socket.socket, owner: int | None, w
         os.close(descriptor)
     kernel = os.fork()
     if kernel == 0:
-        start_kernel(settings)
+        start(settings)
     os.chdir("/")  # a mount in which it worked could not be taken away
     calls.set_dumpable(False)
     calls.keep_only(set())
@@ -199,16 +210,21 @@ def first(settings: dict[str, Any], control: socket.socket, owner: int | None, w
 def start_kernel(settings: dict[str, Any]) -> None:
     """Become the kernel, with its sockets and nothing else of ours."""
     try:
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDWR)
-        for target, source in enumerate((null, null, settings["stderr"])):
-            os.dup2(source, target)
-        calls.keep_only({0, 1, 2, *settings["sockets"]})
+        take_stdio(settings)
         os.execve(settings["argv"][0], settings["argv"], settings["env"])
     except OSError as error:
         os.write(2, f"{settings['argv'][0]}: {error}\n".encode())
     finally:
         os._exit(FAILED)
+
+
+def take_stdio(settings: dict[str, Any]) -> None:
+    """Have a session, the standard streams and the kernel's sockets, and nothing else of ours."""
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for target, source in enumerate((null, null, settings["stderr"])):
+        os.dup2(source, target)
+    calls.keep_only({0, 1, 2, *settings["sockets"]})
 
 
 def die_with_outside(waiting: int) -> None:
@@ -261,7 +277,7 @@ def main() -> None:
     settings = json.load(sys.stdin)
     control = socket.socket(fileno=settings["control"])
     try:
-        outside(settings, control)
+        outside(settings, control, start_kernel)
     except OSError as error:
         tell_failure(control, error)
         os._exit(FAILED)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import BoxUnavailableError, ConfigError, ExecutorError
+from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.launchers.cgroup import Cgroup, delegated
 from smol_kernel.executors.launchers.hints import hint_of_death
 from smol_kernel.executors.launchers.mask_layer import MaskLayer
@@ -38,34 +39,7 @@ REFRESH_SECONDS = 1.0
 HIDDEN_AT_ONCE = 8
 """Paths that one message tells: of 4 KiB each, and 24 as JSON at worst, where a message holds 200."""
 BOOT = str(Path(__file__).with_name("boot.py"))
-
-PRELUDE = """\
-import json, sys
-sockets = json.loads(sys.argv.pop(1))
-sys.path[:] = [folder for folder in sys.path if folder]
-sys.modules["debugpy"] = None
-import zmq
-from ipykernel.kernelapp import IPKernelApp
-
-class BoxedKernel(IPKernelApp):
-    def _try_bind_socket(self, socket, port):
-        socket.setsockopt(zmq.USE_FD, sockets[port - 1])
-        socket.sndhwm = 10_000  # what is put out while the host is busy waits here
-        return super()._try_bind_socket(socket, port)
-    def init_control(self, context):
-        super().init_control(context)
-        self.debug_shell_socket.close()
-        self.debug_shell_socket = None
-    def init_heartbeat(self):
-        self.heartbeat = None
-    def write_connection_file(self, **options):
-        pass
-    cleanup_connection_file = write_connection_file
-
-BoxedKernel.launch_instance()
-"""
-"""What the child's Python runs first: ipykernel, on sockets that listen already. The host made them, so nothing in a
-file system leads to them. There is no debugger, whose socket dials the shell's, and no heartbeat."""
+KERNEL = Path(__file__).with_name("boxed_kernel.py")
 
 REMEDIES = {
     "user namespace": "This system lets ordinary users make no user namespaces. On Ubuntu 23.10 and later: "
@@ -112,7 +86,7 @@ class BoxedChild:
         self._cgroup: Cgroup | None = None
         self._first: int | None = None
         """Descriptor of the box's first process, with which all others end."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | zygote.ForkedProcess | None = None
         self._control: socket.socket | None = None
         """To the process that waits outside the box."""
         self.descriptor: int | None = None
@@ -146,40 +120,35 @@ class BoxedChild:
         self._open.append(self._life)
         self._stderr = os.memfd_create("stderr")
         self._open.append(self._stderr)
+        status, told = os.pipe()
+        self._open.append(status)
+        read_end, write_end = os.pipe()
         sockets = [each.fileno() for each in self._listeners]
-        plan = {
-            **seen.plan,
-            "root": str(self._folder / "root"),
-            "control": there.fileno(),
-            "life": life,
-            "stderr": self._stderr,
-            "sockets": sockets,
-            "bubblewrap": shutil.which("bwrap"),
-            "argv": [python, "-c", PRELUDE, json.dumps(sockets), "-f", CONNECTION_FILE, *OPTIONS],
-        }
+        arguments = ["-f", CONNECTION_FILE, *OPTIONS]
+        plan: dict[str, Any] = {**seen.plan, "root": str(self._folder / "root"), "bubblewrap": None}
+        given = {"control": there.fileno(), "life": life, "stderr": self._stderr, "status": told, "sockets": sockets}
+        descriptors = [there.fileno(), life, self._stderr, told, *sockets]
         try:
-            self._process = subprocess.Popen(
-                [python, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), BOOT],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=self._stderr,
-                cwd="/",
-                env={},
-                pass_fds=[there.fileno(), life, self._stderr, *sockets],
-                start_new_session=True,
-            )
+            self._process = zygote.fork(python, plan["env"], [read_end, *descriptors], status)
+            plan["arguments"] = arguments
+            if self._process is None:
+                self._process = _started(python, read_end, descriptors)
+                words = [python, "-c", KERNEL.read_text("utf-8"), json.dumps(sockets), *arguments]
+                plan |= {**given, "argv": words, "bubblewrap": shutil.which("bwrap")}
         except OSError as error:
+            os.close(write_end)
             raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
         finally:
             there.close()
-            os.close(life)
-        self.descriptor = pid_descriptor(self._process.pid)
+            for each in (life, told, read_end):
+                os.close(each)
+        self.descriptor = getattr(self._process, "descriptor", None) or pid_descriptor(self._process.pid)
+        self._prepare = lambda: zygote.prepare(python, seen.plan["env"], seen.path)
         self._cgroup = delegated(self.settings.limits)
         if self._cgroup is not None and not self._cgroup.add(self._process.pid):  # it still waits for its settings
             self._cgroup.close()
             self._cgroup = None
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
+        with contextlib.suppress(BrokenPipeError), open(write_end, "wb") as pipe:
             pipe.write(json.dumps(plan).encode())
         mask = self._take(self._control, seen.overlay)
         if mask is not None:
@@ -255,6 +224,7 @@ class BoxedChild:
     def connected(self) -> None:
         """Remove the folder: open sockets do without, and nobody else can connect any more."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._prepare()
 
     def refresh(self, action: bool) -> None:
         """Have the overlay forget the names it knows: it does not notice what is changed in the folder below it. What
@@ -345,6 +315,20 @@ class BoxedChild:
             for listener in self._listeners:
                 listener.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _started(python: str, settings: int, descriptors: list[int]) -> subprocess.Popen[bytes]:
+    """The process that builds the box, a Python started afresh; it reads its settings from a pipe. Raises OSError."""
+    return subprocess.Popen(
+        [python, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), BOOT],
+        stdin=settings,
+        stdout=subprocess.DEVNULL,
+        stderr=descriptors[2],
+        cwd="/",
+        env={},
+        pass_fds=descriptors,
+        start_new_session=True,
+    )
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -18,8 +18,14 @@ def launch(python: str | Path | None, cwd: str | Path | None, settings: BoxSetti
         return PlainChild(python, cwd)
     if sys.platform == "linux":
         from smol_kernel.executors.launchers.box import BoxedChild
+        from smol_kernel.executors.launchers.zygote import give_up
 
-        return BoxedChild(python, cwd, settings)
+        try:
+            return BoxedChild(python, cwd, settings)
+        except BoxUnavailableError:
+            if not give_up():
+                raise
+            return BoxedChild(python, cwd, settings)  # perhaps a Python started afresh can
     if sys.platform == "darwin":
         from smol_kernel.executors.launchers.seatbelt import SeatbeltChild
 

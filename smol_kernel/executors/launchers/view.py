@@ -69,6 +69,8 @@ class View:
     """Whether the working folder is there, with an overlay for what the child writes."""
     skip: list[str]
     """Paths that are seen in any case, also below the working folder."""
+    path: list[str]
+    """Where the interpreter imports from."""
     notices: list[str] = field(default_factory=list)
 
 
@@ -129,7 +131,7 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
         "ids": ids,
         "env": environment,
     }
-    return View(plan, shown is not None, skip, notices)
+    return View(plan, shown is not None, skip, facts["path"], notices)
 
 
 def not_rehearsed(python: str | Path | None, cwd: str | Path | None, settings: BoxSettings) -> list[str]:

@@ -1,0 +1,210 @@
+"""Boxed children from a zygote: a process that has imported what a kernel needs, and forks one for each. `box` asks it.
+
+A zygote costs half a second and is worth it from the second child on, so it is started once the first one of a host
+stands. It serves one interpreter and environment, and is given up when what is installed changes, or what is mounted.
+Where there is none, or SMOL_ZYGOTE is "off", a child is a Python started afresh; its box is the same. `zygote_main` is
+the process itself.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+VARIABLE = "SMOL_ZYGOTE"
+"""Set to "off" in the environment: no zygotes."""
+MOST = 2
+"""Zygotes of one host at once."""
+ANSWER_SECONDS = 5.0
+"""How long a zygote may take to fork; it may be importing something."""
+PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
+"""Variables of a child's environment that nothing reads while it is imported."""
+MAIN = str(Path(__file__).with_name("zygote_main.py"))
+
+_zygotes: dict[tuple[object, ...], Zygote] = {}
+_lock = threading.Lock()
+_given_up = threading.Event()
+
+
+class ForkedProcess:
+    """A process that a zygote has forked, in the form of `subprocess.Popen`, as far as `box` needs that.
+
+    `descriptor` is its pidfd, `status` the pipe into which it writes its exit code; both stay the caller's to close.
+    """
+
+    def __init__(self, pid: int, descriptor: int, status: int) -> None:
+        self.pid, self.descriptor, self._status = pid, descriptor, status
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, as a shell would tell it; None while it runs."""
+        if self._code is None and select.select([self.descriptor], [], [], 0)[0]:
+            told = os.read(self._status, 20) if select.select([self._status], [], [], 0)[0] else b""
+            self._code = int(told) if told.isdigit() else 128 + signal.SIGKILL
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises subprocess.TimeoutExpired."""
+        if not select.select([self.descriptor], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("a boxed child", timeout or 0.0)
+        return self.poll() or 0
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.descriptor, number)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Zygote:
+    """A zygote of the interpreter `python` with these variables. It is ready some time after it was started."""
+
+    def __init__(self, python: str, environment: Mapping[str, str], watched: Sequence[str]) -> None:
+        self._watched, self._stamp = watched, _stamp(watched)
+        self._lock = threading.Lock()
+        self._ready = False
+        self._host, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        life, self._life = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [
+                    *(python, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), MAIN),
+                    *(str(there.fileno()), str(life)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=dict(environment),
+                pass_fds=[there.fileno(), life],
+                start_new_session=True,
+            )
+        except OSError:
+            self._host.close()
+            os.close(self._life)
+            raise
+        finally:
+            there.close()
+            os.close(life)
+
+    def fork(self, descriptors: Sequence[int], status: int) -> ForkedProcess | None:
+        """A new process that has these descriptors; None if there can be none (yet)."""
+        with self._lock, contextlib.suppress(OSError):
+            if not self._is_ready(0):
+                return None
+            rights = array.array("i", descriptors)
+            self._host.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            if select.select([self._host], [], [], ANSWER_SECONDS)[0]:
+                text, given, _, _ = self._host.recvmsg(32, socket.CMSG_LEN(16), socket.MSG_CMSG_CLOEXEC)
+                received = array.array("i")
+                for _, _, data in given:
+                    received.frombytes(data)
+                if text.isdigit() and len(received) == 1:
+                    return ForkedProcess(int(text), received[0], status)
+            self._process.kill()  # else its answer would be taken for that to another
+        return None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it can fork; whether it can."""
+        with self._lock, contextlib.suppress(OSError):
+            return self._is_ready(seconds)
+        return False
+
+    def _is_ready(self, seconds: float) -> bool:
+        if not self._ready and select.select([self._host], [], [], seconds)[0]:
+            self._ready = self._host.recv(16) == b"ready"  # else it has ended
+        return self._ready
+
+    def is_of_use(self) -> bool:
+        """Whether it lives, and nothing was installed since it began."""
+        return self._process.poll() is None and _stamp(self._watched) == self._stamp
+
+    def close(self) -> None:
+        """End it; its children live on."""
+        with self._lock:
+            self._host.close()
+            os.close(self._life)
+        self._process.wait()
+
+
+def fork(python: str, environment: Mapping[str, str], descriptors: Sequence[int], status: int) -> ForkedProcess | None:
+    """A process forked by a zygote; None where there is none."""
+    if not wanted():
+        return None
+    with _lock:
+        key = _key(python, environment)
+        zygote = _zygotes.get(key)
+        if zygote is not None and not zygote.is_of_use():
+            del _zygotes[key]
+            threading.Thread(target=zygote.close, name="zygote", daemon=True).start()
+            zygote = None
+    return None if zygote is None else zygote.fork(descriptors, status)
+
+
+def prepare(python: str, environment: Mapping[str, str], path: Sequence[str]) -> None:
+    """Have a zygote for the children to come, if there is none; `path` is the interpreter's `sys.path`."""
+    if not wanted():
+        return
+    with _lock, contextlib.suppress(OSError):
+        key = _key(python, environment)
+        if key in _zygotes:
+            return
+        while len(_zygotes) >= MOST:
+            _zygotes.pop(next(iter(_zygotes))).close()
+        usual = {name: value for name, value in environment.items() if name not in PROXIES}
+        _zygotes[key] = Zygote(python, usual, path)
+
+
+def wait(seconds: float) -> bool:
+    """Wait until the zygotes of this host can fork; whether there are any, and all can."""
+    with _lock:
+        there = list(_zygotes.values())
+    return bool(there) and all(each.wait(seconds) for each in there)
+
+
+def give_up() -> bool:
+    """End all zygotes of this host, and have none any more; whether there were any."""
+    with _lock:
+        there = list(_zygotes.values())
+        _zygotes.clear()
+        if there:
+            _given_up.set()
+    for each in there:
+        each.close()
+    return bool(there)
+
+
+def wanted() -> bool:
+    """Whether this host may have zygotes."""
+    return not _given_up.is_set() and os.environ.get(VARIABLE, "").strip().lower() not in ("off", "0", "false", "no")
+
+
+def _key(python: str, environment: Mapping[str, str]) -> tuple[object, ...]:
+    """What a zygote is for; a host that was forked itself has no part in its parent's."""
+    usual = frozenset((name, value) for name, value in environment.items() if name not in PROXIES)
+    return os.getpid(), python, usual
+
+
+def _stamp(folders: Sequence[str]) -> list[object]:
+    """What changes when something is installed, or mounted: a zygote knows the mounts that were there when it began."""
+    found: list[object] = []
+    for folder in folders:
+        try:
+            found.append(os.stat(folder).st_mtime_ns)
+        except OSError:
+            found.append(None)
+    with contextlib.suppress(OSError):
+        found.append(Path("/proc/self/mountinfo").read_bytes())
+    return found

@@ -1,0 +1,166 @@
+"""The zygote: has imported what a kernel needs, and forks itself for each boxed child. `zygote` runs it as a script.
+
+It belongs to the host and never runs what an action says. A fork builds its box as `boot` does for a Python started
+afresh, gives up every right, and goes on as the kernel; forks have nothing in common but memory that each has a copy
+of, as soon as it writes there.
+
+First it sees to it that the interpreter's own file lies in a read-only mount: a child could otherwise write to it by
+/proc/self/exe, where the kernel lets a program that runs be written (CVE-2019-5736 is of this kind). Then it begins
+anew, from there.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from contextlib import suppress
+from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from smol_kernel.executors.launchers import boot
+    from smol_kernel.executors.launchers import boot_calls as calls
+    from smol_kernel.executors.launchers.boot_files import SAFE_ATTRIBUTES
+else:
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import boot
+    import boot_calls as calls
+    from boot_files import SAFE_ATTRIBUTES
+
+LATER = ("numpy", "pandas", "pyarrow")
+"""Imported one by one when nobody has asked for a child for a while."""
+QUIET_SECONDS = 0.3
+IDLE_SECONDS = 900.0
+"""After so long without a request it ends."""
+OWN = ("boot", "boot_calls", "boot_files", "boxed_kernel", "zygote_main")
+KERNEL_PARTS = (
+    "IPython.core.completerlib",
+    "IPython.core.magics",
+    "IPython.extensions.storemagic",
+    "comm.base_comm",
+    "ipykernel.comm",
+    "ipykernel.datapub",
+    "ipykernel.inprocess",
+    "ipykernel.ipkernel",
+    "ipykernel.zmqshell",
+    "matplotlib_inline.config",
+    "multiprocessing.resource_tracker",
+    "traitlets.config.loader",
+)
+"""What a kernel imports while it starts."""
+AGAIN = """\
+import sys
+sys.path.insert(0, {folder!r})
+import zygote_main
+zygote_main.serve({requests}, {life})
+"""
+
+
+def lock_interpreter(requests: int, life: int) -> None:
+    """Go on in an interpreter whose file cannot be written by way of this process. Raises OSError."""
+    user, group = os.getuid(), os.getgid()
+    if user != 0:
+        calls.unshare(calls.NEWUSER)
+        calls.map_user([user, group], user, group)
+    calls.unshare(calls.NEWNS)
+    calls.mount(None, "/", None, calls.REC | calls.PRIVATE)
+    program = os.path.realpath(sys.executable)
+    calls.mount(program, program, None, calls.BIND)
+    calls.restrict(program, SAFE_ATTRIBUTES | calls.ATTR_RDONLY)
+    words = AGAIN.format(folder=os.path.dirname(os.path.abspath(__file__)), requests=requests, life=life)
+    os.execve(sys.executable, [sys.executable, "-c", words], dict(os.environ))
+
+
+def serve(requests: int, life: int) -> None:
+    """Fork a child for each request, until the host closes its end."""
+    boot.end_with_host(life)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to reap them
+    for name in ("boxed_kernel", *KERNEL_PARTS):
+        with suppress(ImportError):
+            importlib.import_module(name)
+    own = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [folder for folder in sys.path if folder != own]
+    gc.freeze()
+    with socket.socket(fileno=requests) as host:
+        host.send(b"ready")
+        later = list(LATER)
+        while True:
+            if not select.select([host], [], [], QUIET_SECONDS if later else IDLE_SECONDS)[0]:
+                if not later:
+                    return
+                with suppress(Exception):
+                    importlib.import_module(later.pop(0))
+                gc.freeze()
+                continue
+            given = received(host)
+            if not given:
+                return
+            child = os.fork()
+            if child == 0:
+                os.close(host.detach())
+                become(given)
+            descriptor = os.pidfd_open(child)
+            rights = array.array("i", [descriptor])
+            host.sendmsg([str(child).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            for each in (descriptor, *given):
+                os.close(each)
+
+
+def received(host: socket.socket) -> list[int]:
+    """The descriptors that one request brings; none once the host has closed its end."""
+    _, rights, _, _ = host.recvmsg(16, socket.CMSG_LEN(64))
+    descriptors = array.array("i")
+    for _, _, data in rights:
+        descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return list(descriptors)
+
+
+def become(given: list[int]) -> None:
+    """Build a box and be its kernel. `given` are the pipe with the settings, and the descriptors they speak of."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    plan, control, life, stderr, status, *sockets = given
+    os.dup2(stderr, 2)
+    with open(plan) as pipe:
+        settings = json.load(pipe)
+    settings |= {"control": control, "life": life, "stderr": stderr, "status": status, "sockets": sockets}
+    end = socket.socket(fileno=control)
+    try:
+        boot.outside(settings, end, start)
+    except OSError as error:
+        boot.tell_failure(end, error)
+        os._exit(boot.FAILED)
+
+
+def start(settings: dict[str, Any]) -> None:
+    """Go on as the kernel, as if this Python had been started for it."""
+    calls.set_dumpable(True)  # as a program is that has just been started: its /proc is its own
+    boot.take_stdio(settings)
+    os.environ.clear()
+    os.environ.update(settings["env"])
+    time.tzset()
+    sys.argv = ["-c", *settings["arguments"]]
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # `random` does it by itself
+    kernel: Any = sys.modules["boxed_kernel"]
+    for name in OWN:
+        sys.modules.pop(name, None)  # a user's module may have that name
+    try:
+        kernel.launch(settings["sockets"])
+    except Exception:  # noqa: BLE001 - boundary: the process ends here
+        traceback.print_exc()
+        sys.exit(1)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    lock_interpreter(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,262 @@
+"""Children that a zygote forks are like those that are started afresh, in a box of the same kind."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from smol_kernel.events import ActionFinished
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import zygote
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box of Linux")
+READY = 60.0
+
+ABOUT = """
+import gc, os, resource, signal, sys, threading
+{
+    "argv": sys.argv, "executable": sys.executable, "path": sys.path, "flags": str(sys.flags), "name": __name__,
+    "main": sorted(vars(sys.modules["__main__"]).keys() - set(globals())), "environment": dict(os.environ),
+    "cwd": os.getcwd(), "ids": (os.getpid(), os.getppid(), os.getuid(), os.getgid(), os.getsid(0), os.getpgid(0)),
+    "groups": os.getgroups(), "umask": os.umask(0o022), "nice": os.nice(0), "processors": os.cpu_count(),
+    "affinity": sorted(os.sched_getaffinity(0)), "threads": sorted(each.name for each in threading.enumerate()),
+    "signals": [str(signal.getsignal(number)) for number in (2, 15, 17, 13)], "collects": gc.isenabled(),
+    "limits": [resource.getrlimit(number) for number in range(10)], "encoding": (sys.getdefaultencoding(),
+    sys.getfilesystemencoding(), sys.stdout.encoding), "recursion": sys.getrecursionlimit(),
+    "own": sorted({"boot", "boot_calls", "boot_files", "boxed_kernel", "zygote_main"} & set(sys.modules)),
+    "status": [line for line in open("/proc/self/status") if line.split(":")[0] in ("CapEff", "CapPrm", "CapBnd",
+    "CapInh", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters", "SigIgn", "SigBlk", "Umask", "NSpid")],
+    "kinds": sorted(os.readlink(f"/proc/self/fd/{n}").split(":")[0] for n in os.listdir("/proc/self/fd")
+                    if os.path.exists(f"/proc/self/fd/{n}")),
+    "mounts": sorted(line.split(" - ")[0].split()[4] for line in open("/proc/self/mountinfo")),
+    "processes": sorted(name for name in os.listdir("/proc") if name.isdigit()),
+}
+"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes executors, which work in the same folder."""
+    made = []
+
+    def make(**options):
+        made.append(KernelExecutor(cwd=tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.cleanup()
+
+
+@pytest.fixture
+def forked(make):
+    """Makes executors whose child a zygote has forked."""
+
+    def forked(**options):
+        value(make(**options), "0")
+        assert zygote.wait(READY)
+        executor = make(**options)
+        value(executor, "0")
+        assert by_zygote(executor)
+        return executor
+
+    return forked
+
+
+def value(executor, code):
+    from smol_kernel.executors.values import decode
+
+    ended = next(event for event in executor.run(code) if isinstance(event, ActionFinished))
+    assert ended.status == "ok", ended.error
+    return decode(ended.value)
+
+
+def by_zygote(executor):
+    return isinstance(executor._client._child._process, zygote.ForkedProcess)
+
+
+def test_it_is_as_one_that_was_started_afresh(make, forked, monkeypatch):
+    executor = forked()
+    monkeypatch.setenv(zygote.VARIABLE, "off")
+    other = make()
+    seen, wanted = value(executor, ABOUT), value(other, ABOUT)
+    assert not by_zygote(other)
+    seen["mounts"].remove(os.path.realpath(sys.executable))  # see `zygote_main.lock_interpreter`
+    assert seen == wanted
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import multiprocessing as m\nwith m.get_context('fork').Pool(2) as p: sum(p.map(abs, [-1, 2]))",
+        "import multiprocessing as m\nwith m.get_context('spawn').Pool(2) as p: sum(p.map(abs, [-1, 2]))",
+        "import multiprocessing as m\nwith m.get_context('forkserver').Pool(2) as p: sum(p.map(abs, [-1, 2]))",
+        "import asyncio\nawait asyncio.sleep(0, 3)",
+        "from concurrent.futures import ThreadPoolExecutor as T\nwith T(4) as t: sum(t.map(int, '12'))",
+        "import subprocess, sys\nint(subprocess.check_output([sys.executable, '-c', 'print(3)']))",
+        "import numpy as np, pandas as pd\nint(pd.Series(np.ones((50, 50)) @ np.ones(50)).mean() - 47)",
+        "import pyarrow as pa, pyarrow.compute as pc\npc.sum(pa.array([1, 2])).as_py()",
+        "import matplotlib.pyplot as plt\nlen(plt.plot([1, 2])) + 2",
+        "import joblib\nsum(joblib.Parallel(2)(joblib.delayed(abs)(n) for n in (-1, 2)))",
+        "import ctypes, sqlite3, ssl, uuid, tempfile\nsqlite3.connect(':memory:').execute('select 3').fetchone()[0]",
+    ],
+)
+def test_the_ordinary_works(forked, code):
+    executor = forked()
+    lines = code.split("\n")
+    if lines[-1].startswith("with "):
+        head, _, body = lines[-1].partition(": ")
+        code = "\n".join([*lines[:-1], f"{head}:", f"    n = {body}", "n"])
+    assert int(value(executor, code)) == 3
+
+
+def test_random_numbers_are_its_own(make, forked):
+    draw = "import random, uuid, secrets, tempfile, numpy as np\n"
+    draw += "[random.random(), float(np.random.rand()), str(uuid.uuid4()), secrets.token_hex(), tempfile.mktemp()]"
+    drawn = [value(each, draw) for each in (forked(), forked(), forked())]
+    assert all(len(set(each)) == 3 for each in zip(*drawn, strict=True))
+
+
+def test_numpy_has_all_its_threads(make, forked, monkeypatch):
+    count = "import numpy as np\na = np.ones((600, 600)); b = a @ a\nlen(__import__('os').listdir('/proc/self/task'))"
+    seen = value(forked(), count)
+    monkeypatch.setenv(zygote.VARIABLE, "off")
+    assert seen == value(make(), count)
+
+
+def test_interrupt_input_death_and_restart_are_as_usual(forked):
+    executor = forked()
+    executor.ask_person = lambda prompt, password: f"{prompt}!"
+    assert value(executor, "x = 5\ninput('name')") == "name!"
+    waiting = executor.run("import time\nprint('here', flush=True)\ntime.sleep(600)")
+    for event in waiting:
+        if getattr(event, "text", "").startswith("here"):
+            executor.interrupt()
+            break
+    ended = [event for event in waiting if isinstance(event, ActionFinished)][-1]
+    executor.clear_interrupt()
+    assert ended.status == "interrupted"
+    assert value(executor, "x") == 5
+    *_, died = executor.run("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    assert died.status == "died" and "(SIGKILL)" in died.error
+    *_, left = executor.run("import os\nos._exit(7)")
+    assert left.status == "died" and "exit code 7" in left.error
+    assert value(executor, "'x' in dir()") is False
+    assert by_zygote(executor)
+
+
+def test_siblings_and_the_zygote_are_out_of_sight(make, forked):
+    one, other = forked(), forked()
+    assert value(one, "import os\nsorted(n for n in os.listdir('/proc') if n.isdigit())") == value(
+        other, "import os\nsorted(n for n in os.listdir('/proc') if n.isdigit())"
+    )
+    value(one, "open('/tmp/mine', 'w').close(); open('here', 'w').close()")
+    assert value(other, "import os\n[os.path.exists('/tmp/mine'), os.path.exists('here')]") == [False, False]
+    assert value(one, "import os\nlen({os.readlink(f'/proc/self/ns/{n}') for n in os.listdir('/proc/self/ns')})") > 6
+    spaces = "import os\n{n: os.readlink(f'/proc/self/ns/{n}') for n in ('mnt', 'pid', 'net', 'ipc', 'uts', 'user')}"
+    mine, theirs = value(one, spaces), value(other, spaces)
+    assert all(mine[name] != theirs[name] for name in mine)
+    assert all(mine[name] != os.readlink(f"/proc/self/ns/{name}") for name in mine)
+
+
+def test_the_interpreter_cannot_be_written_by_way_of_the_process(forked):
+    tries = """
+import os
+found = []
+opened = os.open("/proc/self/exe", os.O_RDONLY)
+for path in ("/proc/self/exe", f"/proc/self/fd/{opened}", os.readlink("/proc/self/exe")):
+    for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC):
+        try:
+            os.open(path, flags)
+            found.append(path)
+        except OSError as error:
+            pass
+found
+"""
+    assert value(forked(), tries) == []
+
+
+LOOK = """
+def count(text):
+    found = 0
+    for line in open("/proc/self/maps"):
+        where, rights, *_ = line.split()
+        if rights.startswith("rw"):
+            low, high = (int(end, 16) for end in where.split("-"))
+            with open("/proc/self/mem", "rb", 0) as memory:
+                memory.seek(low)
+                found += memory.read(high - low).count(text)
+    return found
+"""
+
+
+def test_nothing_of_the_host_is_in_its_memory(tmp_path):
+    program = f"""
+import os
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import zygote
+first, second = KernelExecutor(), KernelExecutor()
+list(first.run("0"))
+assert zygote.wait(60)
+list(second.run({LOOK!r}))
+assert isinstance(second._client._child._process, zygote.ForkedProcess)
+for text in ("PLANTED_API_KEY", "planted-0123456789", "nobody-0123456789", "IPKernelApp"):
+    backwards = text[::-1]  # else the code itself holds it
+    print(list(second.run(f"count({{backwards!r}}[::-1].encode())"))[-1].value)
+"""
+    environment = {**os.environ, "PLANTED_API_KEY": "planted-0123456789"}
+    told = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, env=environment, text=True)
+    key, secret, nothing, ordinary = map(int, told.split())
+    assert key == secret == nothing  # what the search itself holds of it
+    assert ordinary > nothing
+
+
+def test_it_ends_with_its_host_and_so_do_its_children(tmp_path):
+    program = """
+import sys, time
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import zygote
+first, second = KernelExecutor(), KernelExecutor()
+list(first.run("0"))
+assert zygote.wait(60)
+list(second.run("0"))
+process = next(iter(zygote._zygotes.values()))._process
+print(process.pid, second._client._child._process.pid, flush=True)
+list(second.run("while True: pass"))
+"""
+    host = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert host.stdout is not None
+    descriptors = [os.pidfd_open(int(word)) for word in host.stdout.readline().split()]
+    host.send_signal(signal.SIGKILL)
+    host.wait()
+    host.stdout.close()
+    for each in descriptors:
+        assert select.select([each], [], [], 30)[0]
+        os.close(each)
+
+
+def test_one_that_died_or_is_out_of_date_is_replaced_and_none_is_missed_meanwhile(make, forked, tmp_path):
+    executor = forked()
+    ((key, living),) = [(key, each) for key, each in zygote._zygotes.items() if each.is_of_use()][:1]
+    living._process.kill()
+    living._process.wait()
+    assert value(executor, "1") == 1  # its children live on
+    other = make()
+    assert value(other, "2") == 2 and not by_zygote(other)
+    assert zygote._zygotes[key] is not living
+    assert by_zygote(forked())
+    zygote._zygotes[key]._stamp = []
+    changed = make()
+    assert value(changed, "3") == 3 and not by_zygote(changed)
+
+
+def test_without_one_children_are_started_afresh(make, monkeypatch):
+    monkeypatch.setenv(zygote.VARIABLE, "off")
+    for _ in range(2):
+        executor = make()
+        assert value(executor, "1") == 1 and not by_zygote(executor)
