@@ -210,10 +210,10 @@ def test_modules_are_looked_up_by_name_in_known_places_only():
 
 
 def test_what_is_sent_into_the_child_needs_only_what_a_kernel_has():
-    from smol_kernel.executors.client import _CHILD_MODULES
+    from smol_kernel.executors.child_modules import MODULES
 
     allowed = {*sys.stdlib_module_names, "IPython", "ipykernel", "jupyter_client", "zmq"}
-    for name in _CHILD_MODULES:
+    for name in MODULES:
         module = f"smol_kernel.executors.{name}"
         tree = ast.parse(FILES[module].read_text())
         found = {name.partition(".")[0] for name in imports(module, tree, functions=False)}

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from smol_kernel.errors import ChildDiedError, ExecutorError
+from smol_kernel.executors.child_modules import INSTALL, load_code
 from smol_kernel.executors.launchers import Child
 from smol_kernel.executors.observation import told, truncate
 from smol_kernel.executors.transports import Message, Transport
@@ -24,18 +24,6 @@ MAX_TEXT = 2 << 20
 """Characters that a message may print: ours passes on half of that."""
 MAX_PROMPT = 10_000
 """Characters of what `input()` asks."""
-_CHILD_MODULES = (
-    "values",
-    "tables",
-    "tracebacks",
-    "account",
-    "streams",
-    "displays",
-    "host_line",
-    "proxies",
-    "questions",
-    "child",
-)  # child.py, and what it needs before it
 
 
 @dataclass(frozen=True)
@@ -114,7 +102,7 @@ class KernelClient:
         Raises Stopped once `stopped()` is true (call `wake` then), ExecutorError with the child's last words if it
         does not come up.
         """
-        request = self._send_code(_boot_code(), silent=True)
+        request = self._send_code(INSTALL if self._child.loaded else load_code() + INSTALL, silent=True)
         deadline = time.monotonic() + START_SECONDS
         welcomed, reply = False, None
         try:
@@ -248,24 +236,6 @@ class KernelClient:
         """End the child and free everything."""
         self._transport.close()
         self._child.close()
-
-
-def _boot_code() -> str:
-    here = Path(__file__).parent
-    sources = {f"smol_{name}": (here / f"{name}.py").read_text(encoding="utf-8") for name in _CHILD_MODULES}
-    return f"""\
-def _smol_boot():
-    import sys, types
-    sources = {sources!r}
-    sys.modules.update((name, types.ModuleType(name)) for name in sources)
-    for name, source in sources.items():
-        exec(compile(source, f"<{{name}}>", "exec"), vars(sys.modules[name]))
-    sys.modules["smol_child"].install()
-try:
-    _smol_boot()
-finally:
-    del _smol_boot
-"""
 
 
 def _read(message: Message) -> Reading | None:

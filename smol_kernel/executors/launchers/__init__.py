@@ -25,6 +25,11 @@ class Child(Protocol):
         ...
 
     @property
+    def loaded(self) -> bool:
+        """Whether our modules (see `child_modules`) are in it already."""
+        ...
+
+    @property
     def notices(self) -> list[str]:
         """What the person watching has to know of this child, in sentences."""
         ...

@@ -198,6 +198,11 @@ class BoxedChild:
     # the Child protocol
 
     @property
+    def loaded(self) -> bool:
+        """Whether our modules are in it already: a zygote has them."""
+        return isinstance(self._process, zygote.ForkedProcess)
+
+    @property
     def pid(self) -> int:
         """Id of the process that waits outside the box."""
         return self._process.pid if self._process else 0

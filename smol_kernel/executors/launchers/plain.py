@@ -75,6 +75,8 @@ class PlainChild:
 
     reconnect = True
     """Whether the client may dial again: the sockets appear while the child boots."""
+    loaded = False
+    """It is a Python started afresh, which has none of our modules."""
 
     def __init__(
         self, python: str | Path | None = None, cwd: str | Path | None = None, notices: Sequence[str] = ()

@@ -20,6 +20,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from smol_kernel.executors.child_modules import load_code
+
 VARIABLE = "SMOL_ZYGOTE"
 """Set to "off" in the environment: no zygotes."""
 MOST = 2
@@ -98,6 +100,7 @@ class Zygote:
         finally:
             there.close()
             os.close(life)
+        self._host.sendall(load_code().encode())
 
     def fork(self, descriptors: Sequence[int], status: int) -> ForkedProcess | None:
         """A new process that has these descriptors; None if there can be none (yet)."""

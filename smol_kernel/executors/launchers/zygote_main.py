@@ -44,16 +44,26 @@ IDLE_SECONDS = 900.0
 OWN = ("boot", "boot_calls", "boot_files", "boxed_kernel", "zygote_main")
 KERNEL_PARTS = (
     "IPython.core.completerlib",
+    "IPython.core.debugger",
     "IPython.core.magics",
+    "IPython.core.oinspect",
     "IPython.extensions.storemagic",
     "comm.base_comm",
+    "executing",
+    "faulthandler",
     "ipykernel.comm",
-    "ipykernel.datapub",
-    "ipykernel.inprocess",
+    "ipykernel.debugger",
     "ipykernel.ipkernel",
     "ipykernel.zmqshell",
     "matplotlib_inline.config",
     "multiprocessing.resource_tracker",
+    "pdb",
+    "pygments.formatters.terminal256",
+    "pygments.styles.default",
+    "stack_data",
+    "tornado.locks",
+    "tornado.platform.asyncio",
+    "tornado.queues",
     "traitlets.config.loader",
 )
 """What a kernel imports while it starts."""
@@ -87,10 +97,12 @@ def serve(requests: int, life: int) -> None:
     for name in ("boxed_kernel", *KERNEL_PARTS):
         with suppress(ImportError):
             importlib.import_module(name)
+    host = socket.socket(fileno=requests)
+    exec(compile(host.recv(1 << 20), "<child modules>", "exec"), {})
     own = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [folder for folder in sys.path if folder != own]
     gc.freeze()
-    with socket.socket(fileno=requests) as host:
+    with host:
         host.send(b"ready")
         later = list(LATER)
         while True:

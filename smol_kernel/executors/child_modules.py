@@ -1,0 +1,42 @@
+"""The modules of ours in a child kernel: they travel there as source, and are loaded under names of their own.
+
+Sent by `client`; a zygote loads them before it forks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MODULES = (
+    "values",
+    "tables",
+    "tracebacks",
+    "account",
+    "streams",
+    "displays",
+    "host_line",
+    "proxies",
+    "questions",
+    "child",
+)
+"""child.py, and what it needs before it."""
+INSTALL = 'import sys\nsys.modules["smol_child"].install()\n'
+"""Code for the kernel that makes it a child of ours, once they are loaded."""
+
+
+def load_code() -> str:
+    """Code that loads them, and leaves no name of its own."""
+    here = Path(__file__).parent
+    sources = {f"smol_{name}": (here / f"{name}.py").read_text(encoding="utf-8") for name in MODULES}
+    return f"""\
+def _smol_load():
+    import sys, types
+    sources = {sources!r}
+    sys.modules.update((name, types.ModuleType(name)) for name in sources)
+    for name, source in sources.items():
+        exec(compile(source, f"<{{name}}>", "exec"), vars(sys.modules[name]))
+try:
+    _smol_load()
+finally:
+    del _smol_load
+"""
