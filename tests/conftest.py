@@ -1,10 +1,15 @@
 """For every test: no request to a model leaves this machine, and the user's journal and settings stay untouched."""
 
+import signal
+
 import pytest
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.scripted import ScriptedModel
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: tests send it themselves
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

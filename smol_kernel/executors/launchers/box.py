@@ -246,6 +246,8 @@ class BoxedChild:
             if self.alive():
                 self._ended_for = f"A file that it must not see could not be hidden from it: {error.strerror}"
                 self.kill()
+                if self._first is not None:
+                    select.select([self._first], [], [])  # until then it could still take the action, and see it
 
     def _asked(self, words: dict[str, Any]) -> bytes:
         """What the process outside the box answers, see `boot_files.obey`; empty if it does not in time."""

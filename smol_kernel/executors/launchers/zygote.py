@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -83,7 +84,7 @@ class Zygote:
             self._process = subprocess.Popen(
                 [
                     *(python, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), MAIN),
-                    *(str(there.fileno()), str(life)),
+                    str(there.fileno()),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -93,6 +94,7 @@ class Zygote:
                 pass_fds=[there.fileno(), life],
                 start_new_session=True,
             )
+            end_with_host(life, self._process.pid)
         except OSError:
             self._host.close()
             os.close(self._life)
@@ -140,6 +142,14 @@ class Zygote:
             self._host.close()
             os.close(self._life)
         self._process.wait()
+
+
+def end_with_host(life: int, pid: int) -> None:
+    """Have the system kill a process when this one ends, whatever either does: `life` is the read end of a pipe whose
+    other end only this process holds. For F_SETSIG on a pipe see fcntl(2)."""
+    fcntl.fcntl(life, fcntl.F_SETOWN, pid)
+    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def fork(python: str, environment: Mapping[str, str], descriptors: Sequence[int], status: int) -> ForkedProcess | None:

@@ -71,11 +71,11 @@ AGAIN = """\
 import sys
 sys.path.insert(0, {folder!r})
 import zygote_main
-zygote_main.serve({requests}, {life})
+zygote_main.serve({requests})
 """
 
 
-def lock_interpreter(requests: int, life: int) -> None:
+def lock_interpreter(requests: int) -> None:
     """Go on in an interpreter whose file cannot be written by way of this process. Raises OSError."""
     user, group = os.getuid(), os.getgid()
     if user != 0:
@@ -86,13 +86,12 @@ def lock_interpreter(requests: int, life: int) -> None:
     program = os.path.realpath(sys.executable)
     calls.mount(program, program, None, calls.BIND)
     calls.restrict(program, SAFE_ATTRIBUTES | calls.ATTR_RDONLY)
-    words = AGAIN.format(folder=os.path.dirname(os.path.abspath(__file__)), requests=requests, life=life)
+    words = AGAIN.format(folder=os.path.dirname(os.path.abspath(__file__)), requests=requests)
     os.execve(sys.executable, [sys.executable, "-c", words], dict(os.environ))
 
 
-def serve(requests: int, life: int) -> None:
+def serve(requests: int) -> None:
     """Fork a child for each request, until the host closes its end."""
-    boot.end_with_host(life)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to reap them
     for name in ("boxed_kernel", *KERNEL_PARTS):
         with suppress(ImportError):
@@ -175,4 +174,4 @@ def start(settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    lock_interpreter(int(sys.argv[1]), int(sys.argv[2]))
+    lock_interpreter(int(sys.argv[1]))
