@@ -71,7 +71,9 @@ class Session:
         """The executor of the current conversation; a new one if there is none."""
         if self._executor is None:
             from smol_kernel.executors.base import create
+            from smol_kernel.executors.launchers.zygote import expect
 
+            expect()
             self._executor = create("local", timeout_seconds=options.timeout, **options.box_kwargs)
         return self._executor
 
@@ -84,7 +86,9 @@ class Session:
         """
         from smol_kernel.config import make_agent
         from smol_kernel.errors import ConfigError
+        from smol_kernel.executors.launchers.zygote import expect
 
+        expect()  # other conversations will come, and proofs
         fresh: Any = make_agent(options, model, tools, agents=agents, journal=self.journal)
         known: Any = self.agent
         if options.continued and options.box_told and fresh.writes_code and self._executor is not None:

@@ -56,6 +56,7 @@ def make(tmp_path):
 @pytest.fixture
 def forked(make):
     """Makes executors whose child a zygote has forked."""
+    zygote.expect()
 
     def forked(**options):
         value(make(**options), "0")
@@ -200,6 +201,7 @@ def test_nothing_of_the_host_is_in_its_memory(tmp_path):
 import os
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
+zygote.expect()
 first, second = KernelExecutor(), KernelExecutor()
 list(first.run("0"))
 assert zygote.wait(60)
@@ -221,6 +223,7 @@ def test_it_ends_with_its_host_and_so_do_its_children(tmp_path):
 import sys, time
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
+zygote.expect()
 first, second = KernelExecutor(), KernelExecutor()
 list(first.run("0"))
 assert zygote.wait(60)
@@ -253,6 +256,18 @@ def test_one_that_died_or_is_out_of_date_is_replaced_and_none_is_missed_meanwhil
     zygote._zygotes[key]._stamp = []
     changed = make()
     assert value(changed, "3") == 3 and not by_zygote(changed)
+
+
+def test_a_host_with_one_child_has_none(tmp_path):
+    program = """
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import zygote
+for count in (0, 1):
+    executor = KernelExecutor()
+    list(executor.run("0"))
+    print(len(zygote._zygotes))
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True).split() == ["0", "1"]
 
 
 def test_without_one_children_are_started_afresh(make, monkeypatch):

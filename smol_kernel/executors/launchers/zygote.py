@@ -1,7 +1,8 @@
 """Boxed children from a zygote: a process that has imported what a kernel needs, and forks one for each. `box` asks it.
 
-A zygote costs half a second and is worth it from the second child on, so it is started once the first one of a host
-stands. It serves one interpreter and environment, and is given up when what is installed changes, or what is mounted.
+A zygote costs a second of processor time, so it is started once a host has had two children; at the first one, where
+more are to be expected (`expect`: in a notebook). It serves one interpreter and environment, and is given up when what
+is installed changes, or what is mounted.
 Where there is none, or SMOL_ZYGOTE is "off", a child is a Python started afresh; its box is the same. `zygote_main` is
 the process itself.
 """
@@ -35,7 +36,9 @@ MAIN = str(Path(__file__).with_name("zygote_main.py"))
 
 _zygotes: dict[tuple[object, ...], Zygote] = {}
 _lock = threading.Lock()
-_given_up = threading.Event()
+_given_up, _expected = threading.Event(), threading.Event()
+_served: set[tuple[object, ...]] = set()
+"""What there was a child for already."""
 
 
 class ForkedProcess:
@@ -166,13 +169,20 @@ def fork(python: str, environment: Mapping[str, str], descriptors: Sequence[int]
     return None if zygote is None else zygote.fork(descriptors, status)
 
 
+def expect() -> None:
+    """Have a zygote from the first child on: more will come."""
+    _expected.set()
+
+
 def prepare(python: str, environment: Mapping[str, str], path: Sequence[str]) -> None:
     """Have a zygote for the children to come, if there is none; `path` is the interpreter's `sys.path`."""
     if not wanted():
         return
     with _lock, contextlib.suppress(OSError):
         key = _key(python, environment)
-        if key in _zygotes:
+        first = key not in _served
+        _served.add(key)
+        if key in _zygotes or (first and not _expected.is_set()):
             return
         while len(_zygotes) >= MOST:
             _zygotes.pop(next(iter(_zygotes))).close()
