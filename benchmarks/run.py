@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 from jupyter_client.manager import start_new_kernel
@@ -134,9 +135,7 @@ def child_ready(count: int) -> Iterator[Row]:
             return  # no Linux, or SMOL_ZYGOTE=off
         time.sleep(3)  # it imports more while nobody asks
         yield Row("child ready, forked by a zygote", *ready(3 * count), method)
-        yield Row(
-            "its memory in MB (PSS)", memory_of_child(), None, "of the kernel's process, numpy and pandas imported"
-        )
+        yield Row("its memory in MB (PSS)", memory_of_child(), None, "of the kernel, numpy and pandas imported")
 
 
 def ready(count: int) -> tuple[float, float]:
