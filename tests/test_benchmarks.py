@@ -25,5 +25,5 @@ def test_the_benchmarks_print_a_row_for_each_measurement():
     assert done.returncode == 0, done.stderr
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
     measured = {row[0]: row[1] for row in rows[1:]}
-    assert len(measured) == 7
+    assert len(measured) == 9
     assert all(float(milliseconds) > 0 for milliseconds in measured.values())
