@@ -20,7 +20,7 @@ MODULES = (
     "child",
 )
 """child.py, and what it needs before it."""
-INSTALL = 'import sys\nsys.modules["smol_child"].install()\n'
+INSTALL = '__import__("sys").modules["smol_child"].install()\n'
 """Code for the kernel that makes it a child of ours, once they are loaded."""
 
 

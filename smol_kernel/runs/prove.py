@@ -183,8 +183,9 @@ class Prover:
     def _make(self, values: dict[str, Any]) -> KernelExecutor:
         mounts = [str(mount).removesuffix(":rw") for mount in self.mounts]
         executor = KernelExecutor(self.timeout, cwd=self.cwd, mounts=mounts, limits=self.limits or None)
-        if executor.isolation == "none":
+        if executor.settings is None:
             raise _Unknown(NO_BOX)
+        executor.settings = replace(executor.settings, afresh=True)  # sets have another order in each Python
         self._executor = executor
         if self._stopped.is_set():
             executor.interrupt()

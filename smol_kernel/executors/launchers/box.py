@@ -129,7 +129,8 @@ class BoxedChild:
         given = {"control": there.fileno(), "life": life, "stderr": self._stderr, "status": told, "sockets": sockets}
         descriptors = [there.fileno(), life, self._stderr, told, *sockets]
         try:
-            self._process = zygote.fork(python, plan["env"], [read_end, *descriptors], status)
+            if not self.settings.afresh:
+                self._process = zygote.fork(python, plan["env"], [read_end, *descriptors], status)
             plan["arguments"] = arguments
             if self._process is None:
                 self._process = _started(python, read_end, descriptors)

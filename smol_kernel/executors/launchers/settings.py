@@ -82,6 +82,9 @@ class BoxSettings:
     """While recorded actions are run again, until `Child.end_rehearsal`: what the child writes in its writable mounts
     is thrown away. "offline": and no host is allowed."""
 
+    afresh: bool = False
+    """Never forked by a zygote: a Python started for it, with a hash seed of its own."""
+
     @property
     def words(self) -> str:
         """The box in few words, as `isolation` tells it: "box", and what it lets through."""

@@ -10,6 +10,7 @@ the process itself.
 from __future__ import annotations
 
 import array
+import atexit
 import contextlib
 import fcntl
 import os
@@ -187,6 +188,8 @@ def prepare(python: str, environment: Mapping[str, str], path: Sequence[str]) ->
         while len(_zygotes) >= MOST:
             _zygotes.pop(next(iter(_zygotes))).close()
         usual = {name: value for name, value in environment.items() if name not in PROXIES}
+        if not _zygotes:
+            atexit.register(_close_all, os.getpid())
         _zygotes[key] = Zygote(python, usual, path)
 
 
@@ -195,6 +198,14 @@ def wait(seconds: float) -> bool:
     with _lock:
         there = list(_zygotes.values())
     return bool(there) and all(each.wait(seconds) for each in there)
+
+
+def _close_all(host: int) -> None:
+    """At the end of the host, unless this is a process that was forked from it."""
+    if os.getpid() == host:
+        for each in _zygotes.values():
+            each.close()
+        _zygotes.clear()
 
 
 def give_up() -> bool:

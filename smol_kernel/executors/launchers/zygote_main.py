@@ -55,7 +55,6 @@ KERNEL_PARTS = (
     "ipykernel.debugger",
     "ipykernel.ipkernel",
     "ipykernel.zmqshell",
-    "matplotlib_inline.config",
     "multiprocessing.resource_tracker",
     "pdb",
     "pygments.formatters.terminal256",
