@@ -242,7 +242,7 @@ JSON_MAKERS = ("exa", "serpapi", "serper", "api")
 @pytest.mark.parametrize("engine", MAKERS)
 def test_what_every_engine_can_do_wrong(web, engine):
     tool = MAKERS[engine](web)
-    tool.read_timeout, tool.max_bytes = 0.1, 50_000
+    tool.max_bytes = 50_000
     wrong = [
         (Silent(), "sent nothing for 0.1 s"),
         (Cut(), "gave a broken answer"),
@@ -257,6 +257,7 @@ def test_what_every_engine_can_do_wrong(web, engine):
         wrong.append((Answer("[" * 40_000, "application/json"), "should have sent JSON"))
     for behavior, words in wrong:
         web["/search"] = behavior
+        tool.read_timeout = 0.1 if isinstance(behavior, Silent) else 30  # the others answer, if the machine lets them
         with pytest.raises(ToolError, match=words) as caught:
             tool("x")
         told = str(caught.value)
