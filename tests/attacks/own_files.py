@@ -168,7 +168,9 @@ FILES = [
     attack("own-file-handles", "system-files", "a file cannot be opened by a handle", """
         buffer = ctypes.create_string_buffer(struct.pack('IIII', 8, 1, 2, 0) + bytes(128))
         fd = os.open('/usr/lib', os.O_RDONLY)
-        return call(304, fd, buffer, os.O_RDONLY) >= 0 or call(303, fd, b'.', buffer, buffer, 0x1000) >= 0
+        got = call(304, fd, buffer, os.O_RDONLY) >= 0 or call(303, fd, b'.', buffer, buffer, 0x1000) >= 0
+        os.close(fd)
+        return got
     """),
     attack("own-devices", "system-files", "no device can be made or opened", """
         made = []
@@ -209,6 +211,7 @@ FILES = [
         fd = os.open('/', os.O_RDONLY)
         tried(os.chroot, '/tmp/jail')
         os.fchdir(fd)
+        os.close(fd)
         for _ in range(50): os.chdir('..')
         return read('.@CANARY@') or read('@CANARY@') or len(os.listdir('.')) > 25
     """, unboxed=False),
