@@ -196,6 +196,26 @@ def count(text):
 """
 
 
+def test_it_imports_from_no_folder_that_a_child_may_write_in(make, forked, tmp_path, monkeypatch):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    traces = tmp_path / "traces"
+    for name in ("pyarrow", "bottleneck"):  # pandas looks for that one
+        (folder / f"{name}.py").write_text(f"__version__ = '9.9'\nopen({str(traces)!r}, 'a').write({name!r})")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    value(make(), "0")
+    second = make()
+    assert value(second, "1") == 1 and not by_zygote(second)
+    (folder / "pyarrow.py").unlink()
+    executor = forked()
+    for _ in range(500):
+        if value(executor, "import sys\n'pandas' in sys.modules"):
+            break
+        executor.cleanup()  # the next use is of a fresh child
+    assert str(folder) in value(executor, "sys.path")
+    assert not traces.exists()
+
+
 def test_nothing_of_the_host_is_in_its_memory(tmp_path):
     program = f"""
 import os

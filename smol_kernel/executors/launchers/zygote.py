@@ -33,6 +33,8 @@ ANSWER_SECONDS = 5.0
 """How long a zygote may take to fork; it may be importing something."""
 PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
 """Variables of a child's environment that nothing reads while it is imported."""
+NAMES = ("IPython", "ipykernel", "numpy", "pandas", "pyarrow", "sitecustomize", "traitlets", "usercustomize", "zmq")
+"""Modules that a child of a zygote has from the environment."""
 MAIN = str(Path(__file__).with_name("zygote_main.py"))
 
 _zygotes: dict[tuple[object, ...], Zygote] = {}
@@ -158,7 +160,7 @@ def end_with_host(life: int, pid: int) -> None:
 
 def fork(python: str, environment: Mapping[str, str], descriptors: Sequence[int], status: int) -> ForkedProcess | None:
     """A process forked by a zygote; None where there is none."""
-    if not wanted():
+    if not _can_serve(environment):
         return None
     with _lock:
         key = _key(python, environment)
@@ -177,7 +179,7 @@ def expect() -> None:
 
 def prepare(python: str, environment: Mapping[str, str], path: Sequence[str]) -> None:
     """Have a zygote for the children to come, if there is none; `path` is the interpreter's `sys.path`."""
-    if not wanted():
+    if not _can_serve(environment):
         return
     with _lock, contextlib.suppress(OSError):
         key = _key(python, environment)
@@ -220,9 +222,14 @@ def give_up() -> bool:
     return bool(there)
 
 
-def wanted() -> bool:
-    """Whether this host may have zygotes."""
-    return not _given_up.is_set() and os.environ.get(VARIABLE, "").strip().lower() not in ("off", "0", "false", "no")
+def _can_serve(environment: Mapping[str, str]) -> bool:
+    """Whether there may be a zygote for these variables: not where PYTHONPATH leads to another of what it imports."""
+    if os.environ.get(VARIABLE, "").strip().lower() in ("off", "0", "false", "no") or _given_up.is_set():
+        return False
+    folders = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    return not any(
+        os.path.exists(f"{folder}/{name}{end}") for folder in folders for name in NAMES for end in ("", ".py")
+    )
 
 
 def _key(python: str, environment: Mapping[str, str]) -> tuple[object, ...]:

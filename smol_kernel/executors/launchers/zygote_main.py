@@ -92,13 +92,16 @@ def lock_interpreter(requests: int) -> None:
 def serve(requests: int) -> None:
     """Fork a child for each request, until the host closes its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to reap them
-    for name in ("boxed_kernel", *KERNEL_PARTS):
+    own = os.path.dirname(os.path.abspath(__file__))
+    path = [folder for folder in sys.path if folder not in ("", own)]
+    sys.path[:] = [own, *filter(is_of_the_environment, path)]
+    importlib.import_module("boxed_kernel")
+    sys.path.remove(own)
+    for name in KERNEL_PARTS:
         with suppress(ImportError):
             importlib.import_module(name)
     host = socket.socket(fileno=requests)
     exec(compile(host.recv(1 << 20), "<child modules>", "exec"), {})
-    own = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [folder for folder in sys.path if folder != own]
     gc.freeze()
     with host:
         host.send(b"ready")
@@ -117,12 +120,19 @@ def serve(requests: int) -> None:
             child = os.fork()
             if child == 0:
                 os.close(host.detach())
+                sys.path[:] = path
                 become(given)
             descriptor = os.pidfd_open(child)
             rights = array.array("i", [descriptor])
             host.sendmsg([str(child).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
             for each in (descriptor, *given):
                 os.close(each)
+
+
+def is_of_the_environment(folder: str) -> bool:
+    """Whether only who installs packages writes in it. From other folders on the path nothing is imported out here: a
+    project's own, say, may be one that a child writes in."""
+    return any(f"{folder}/".startswith(f"{prefix}/") for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix))
 
 
 def received(host: socket.socket) -> list[int]:
@@ -159,6 +169,8 @@ def start(settings: dict[str, Any]) -> None:
     os.environ.update(settings["env"])
     time.tzset()
     sys.argv = ["-c", *settings["arguments"]]
+    given = filter(None, settings["env"].get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:0] = [folder for folder in dict.fromkeys(map(os.path.abspath, given)) if folder not in sys.path]
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()  # `random` does it by itself
     kernel: Any = sys.modules["boxed_kernel"]
