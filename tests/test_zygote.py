@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -196,24 +197,59 @@ def count(text):
 """
 
 
+SHADOW = """
+__version__ = "9.9"
+import contextlib, importlib, sys
+with contextlib.suppress(OSError):
+    open({traces!r}, "a").write(__name__)
+if __name__ in sys.stdlib_module_names:
+    kept, sys.path[:] = sys.path[:], [folder for folder in sys.path if folder != {folder!r}]
+    del sys.modules[__name__]
+    importlib.import_module(__name__)
+    sys.path[:] = kept
+"""
+
+
 def test_it_imports_from_no_folder_that_a_child_may_write_in(make, forked, tmp_path, monkeypatch):
     folder = tmp_path / "project"
     folder.mkdir()
     traces = tmp_path / "traces"
-    for name in ("pyarrow", "bottleneck"):  # pandas looks for that one
-        (folder / f"{name}.py").write_text(f"__version__ = '9.9'\nopen({str(traces)!r}, 'a').write({name!r})")
+    for name in ("json", "socket", "ctypes", "pyarrow", "bottleneck"):  # the last one is what pandas looks for
+        (folder / f"{name}.py").write_text(SHADOW.format(traces=str(traces), folder=str(folder)))
     monkeypatch.setenv("PYTHONPATH", str(folder))
     value(make(), "0")
     second = make()
     assert value(second, "1") == 1 and not by_zygote(second)
     (folder / "pyarrow.py").unlink()
+    traces.unlink(missing_ok=True)  # the host has asked the interpreter where it imports from
     executor = forked()
     for _ in range(500):
         if value(executor, "import sys\n'pandas' in sys.modules"):
             break
         executor.cleanup()  # the next use is of a fresh child
+    assert by_zygote(executor)
     assert str(folder) in value(executor, "sys.path")
     assert not traces.exists()
+
+
+def test_what_is_installed_and_what_is_mounted_make_a_stamp(tmp_path):
+    before = zygote._stamp([str(tmp_path), str(tmp_path / "none")])
+    assert zygote._stamp([str(tmp_path), str(tmp_path / "none")]) == before
+    (tmp_path / "package").mkdir()
+    assert zygote._stamp([str(tmp_path), str(tmp_path / "none")]) != before
+    assert Path("/proc/self/mountinfo").read_bytes() in before
+
+
+def test_one_that_cannot_begin_is_not_tried_again(make, monkeypatch):
+    zygote.expect()
+    monkeypatch.setattr(zygote, "MAIN", os.devnull + "/none")
+    monkeypatch.setenv("LC_SMOL_TEST", "1")  # one of its own
+    value(make(), "0")
+    (living,) = [each for key, each in zygote._zygotes.items() if ("LC_SMOL_TEST", "1") in key[2]]
+    living._process.wait()
+    assert value(make(), "1") == 1
+    assert value(make(), "2") == 2
+    assert not any(("LC_SMOL_TEST", "1") in key[2] for key in zygote._zygotes)
 
 
 def test_nothing_of_the_host_is_in_its_memory(tmp_path):

@@ -136,15 +136,17 @@ class BoxedChild:
                 self._process = _started(python, read_end, descriptors)
                 words = [python, "-c", KERNEL.read_text("utf-8"), json.dumps(sockets), *arguments]
                 plan |= {**given, "argv": words, "bubblewrap": shutil.which("bwrap")}
-        except OSError as error:
+        except BaseException as error:
             os.close(write_end)
+            if not isinstance(error, OSError):
+                raise
             raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
         finally:
             there.close()
             for each in (life, told, read_end):
                 os.close(each)
         self.descriptor = getattr(self._process, "descriptor", None) or pid_descriptor(self._process.pid)
-        self._prepare = lambda: zygote.prepare(python, seen.plan["env"], seen.path)
+        self._prepare = lambda: zygote.prepare(python, seen.plan["env"], seen.packages)
         self._cgroup = delegated(self.settings.limits)
         if self._cgroup is not None and not self._cgroup.add(self._process.pid):  # it still waits for its settings
             self._cgroup.close()

@@ -81,7 +81,6 @@ class BoxSettings:
     rehearsal: Literal["", "offline", "online"] = ""
     """While recorded actions are run again, until `Child.end_rehearsal`: what the child writes in its writable mounts
     is thrown away. "offline": and no host is allowed."""
-
     afresh: bool = False
     """Never forked by a zygote: a Python started for it, with a hash seed of its own."""
 

@@ -69,8 +69,8 @@ class View:
     """Whether the working folder is there, with an overlay for what the child writes."""
     skip: list[str]
     """Paths that are seen in any case, also below the working folder."""
-    path: list[str]
-    """Where the interpreter imports from."""
+    packages: list[str]
+    """Folders from which the interpreter imports what was installed."""
     notices: list[str] = field(default_factory=list)
 
 
@@ -131,7 +131,9 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
         "ids": ids,
         "env": environment,
     }
-    return View(plan, shown is not None, skip, facts["path"], notices)
+    prefixes = (facts["prefix"], facts["base_prefix"], facts["exec_prefix"])
+    packages = [path for path in facts["path"] if any(_holds(prefix, path) for prefix in prefixes)]
+    return View(plan, shown is not None, skip, packages, notices)
 
 
 def not_rehearsed(python: str | Path | None, cwd: str | Path | None, settings: BoxSettings) -> list[str]:

@@ -2,9 +2,8 @@
 
 A zygote costs a second of processor time, so it is started once a host has had two children; at the first one, where
 more are to be expected (`expect`: in a notebook). It serves one interpreter and environment, and is given up when what
-is installed changes, or what is mounted.
-Where there is none, or SMOL_ZYGOTE is "off", a child is a Python started afresh; its box is the same. `zygote_main` is
-the process itself.
+is installed changes, or what is mounted. Where there is none, or SMOL_ZYGOTE is "off", a child is a Python started
+afresh; its box is the same. `zygote_main` is the process itself.
 """
 
 from __future__ import annotations
@@ -29,10 +28,11 @@ VARIABLE = "SMOL_ZYGOTE"
 """Set to "off" in the environment: no zygotes."""
 MOST = 2
 """Zygotes of one host at once."""
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
 """How long a zygote may take to fork; it may be importing something."""
-PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
-"""Variables of a child's environment that nothing reads while it is imported."""
+LATE = ("PYTHONPATH", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
+"""Variables that a child has, and a zygote has not. Python itself would import from the folders of PYTHONPATH: a child
+may be let write there, and a zygote stands outside of the boxes."""
 NAMES = ("IPython", "ipykernel", "numpy", "pandas", "pyarrow", "sitecustomize", "traitlets", "usercustomize", "zmq")
 """Modules that a child of a zygote has from the environment."""
 MAIN = str(Path(__file__).with_name("zygote_main.py"))
@@ -42,6 +42,8 @@ _lock = threading.Lock()
 _given_up, _expected = threading.Event(), threading.Event()
 _served: set[tuple[object, ...]] = set()
 """What there was a child for already."""
+_failed: set[tuple[object, ...]] = set()
+"""What a zygote could not begin for: the next one would fail as well."""
 
 
 class ForkedProcess:
@@ -117,14 +119,15 @@ class Zygote:
                 return None
             rights = array.array("i", descriptors)
             self._host.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-            if select.select([self._host], [], [], ANSWER_SECONDS)[0]:
-                text, given, _, _ = self._host.recvmsg(32, socket.CMSG_LEN(16), socket.MSG_CMSG_CLOEXEC)
-                received = array.array("i")
-                for _, _, data in given:
-                    received.frombytes(data)
-                if text.isdigit() and len(received) == 1:
-                    return ForkedProcess(int(text), received[0], status)
-            self._process.kill()  # else its answer would be taken for that to another
+            if not select.select([self._host], [], [], ANSWER_SECONDS)[0]:
+                self._process.kill()  # else its answer would be taken for that to another
+                self._process.wait()
+            text, given, _, _ = self._host.recvmsg(32, socket.CMSG_LEN(16), socket.MSG_CMSG_CLOEXEC)
+            received = array.array("i")
+            for _, _, data in given:
+                received.frombytes(data)
+            if text.isdigit() and len(received) == 1:
+                return ForkedProcess(int(text), received[0], status)
         return None
 
     def wait(self, seconds: float) -> bool:
@@ -137,6 +140,11 @@ class Zygote:
         if not self._ready and select.select([self._host], [], [], seconds)[0]:
             self._ready = self._host.recv(16) == b"ready"  # else it has ended
         return self._ready
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by a fault of its own: this system does not let it be, or Python lacks what it needs."""
+        return (self._process.poll() or 0) > 0
 
     def is_of_use(self) -> bool:
         """Whether it lives, and nothing was installed since it began."""
@@ -167,6 +175,7 @@ def fork(python: str, environment: Mapping[str, str], descriptors: Sequence[int]
         zygote = _zygotes.get(key)
         if zygote is not None and not zygote.is_of_use():
             del _zygotes[key]
+            _failed.update([key] if zygote.failed else [])
             threading.Thread(target=zygote.close, name="zygote", daemon=True).start()
             zygote = None
     return None if zygote is None else zygote.fork(descriptors, status)
@@ -178,21 +187,20 @@ def expect() -> None:
 
 
 def prepare(python: str, environment: Mapping[str, str], path: Sequence[str]) -> None:
-    """Have a zygote for the children to come, if there is none; `path` is the interpreter's `sys.path`."""
+    """Have a zygote for the children to come, if there is none; `path` are the folders of installed packages."""
     if not _can_serve(environment):
         return
     with _lock, contextlib.suppress(OSError):
         key = _key(python, environment)
         first = key not in _served
         _served.add(key)
-        if key in _zygotes or (first and not _expected.is_set()):
+        if key in _zygotes or key in _failed or (first and not _expected.is_set()):
             return
         while len(_zygotes) >= MOST:
             _zygotes.pop(next(iter(_zygotes))).close()
-        usual = {name: value for name, value in environment.items() if name not in PROXIES}
         if not _zygotes:
             atexit.register(_close_all, os.getpid())
-        _zygotes[key] = Zygote(python, usual, path)
+        _zygotes[key] = Zygote(python, _early(environment), path)
 
 
 def wait(seconds: float) -> bool:
@@ -234,8 +242,12 @@ def _can_serve(environment: Mapping[str, str]) -> bool:
 
 def _key(python: str, environment: Mapping[str, str]) -> tuple[object, ...]:
     """What a zygote is for; a host that was forked itself has no part in its parent's."""
-    usual = frozenset((name, value) for name, value in environment.items() if name not in PROXIES)
-    return os.getpid(), python, usual
+    return os.getpid(), python, frozenset(_early(environment).items())
+
+
+def _early(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a zygote has."""
+    return {name: value for name, value in environment.items() if name not in LATE}
 
 
 def _stamp(folders: Sequence[str]) -> list[object]:
