@@ -18,6 +18,7 @@ from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, User
 from smol_kernel.errors import AgentError, ConfigError, JournalError, ReplayDiffersError, ReplayError
 from smol_kernel.events import InputsDigested, ModelReplied, RunResumed, ToolCalled
 from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.values import encode
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.media import image_url
@@ -284,6 +285,35 @@ def test_images_of_the_task_are_recorded_and_shown_again(tmp_path):
     assert [image_url(each) for each in images(model.requests[0])] == urls
     with pytest.raises(ReplayDiffersError, match="The images given with the task are not those of the beginning"):
         CodeAgent.fork(run, step=1, model=ScriptedModel([]), images=[picture, picture], **options(tmp_path))
+
+
+def test_a_large_medium_has_to_be_given_again(tmp_path):
+    file = tmp_path / "large.wav"
+    file.write_bytes(b"RIFF" + bytes(5 << 20))
+    agent = CodeAgent(tools=[], model=ScriptedModel([code("x = 1")]), **options(tmp_path))
+    with contextlib.suppress(AgentError):
+        agent.run("listen", audio=[str(file)])
+    agent.cleanup()
+    (kept,) = agent_events(tmp_path, agent.run_id)[0].media["audio"]
+    assert set(kept) == {"digest", "bytes"} and kept["bytes"] == (5 << 20) + 4
+    with pytest.raises(ConfigError, match=r"given audio that are not recorded whole: pass them again, audio=\["):
+        taken_up(tmp_path, agent.run_id, [])
+    with pytest.raises(ReplayDiffersError, match="The audio given with the task are not those of the beginning"):
+        taken_up(tmp_path, agent.run_id, [], audio=[b"RIFF"])
+    reply = code("final_answer(x)")
+    assert taken_up(tmp_path, agent.run_id, [reply], audio=[str(file)])[0] == 1
+
+
+def test_a_record_shows_the_model_no_file_of_this_machine(tmp_path):
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (2, 2)).save(secret)
+    run = ran(tmp_path, [code("1")], at=2)
+    begun, *others = agent_events(tmp_path, run)
+    for named in (str(secret), encode(secret)):
+        journal = Journal(tmp_path / f"foreign-{len(str(named))}.sqlite")
+        journal.append_all([replace(begun, media={"images": [{"value": named}]}), *others])
+        with pytest.raises(ConfigError, match="images that are not recorded whole"):
+            CodeAgent.resume(run, model=ScriptedModel([]), verbosity_level=LogLevel.OFF, journal=journal)
 
 
 def test_what_a_conversation_began_with_is_there_again(tmp_path):

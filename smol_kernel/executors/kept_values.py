@@ -44,11 +44,7 @@ class KeptValues:
     def __init__(self, variables: Mapping[str, Any], media: Mapping[str, Sequence[Any] | None] | None = None) -> None:
         self.values = {name: found for name, value in variables.items() if (found := _kept(value)) is not None}
         """Name → `bytes`, `digest` if it is known, and where that is small the encoded `value`."""
-        self.media = {
-            kind: [_kept(_content(each), encode) or {} for each in given]
-            for kind, given in (media or {}).items()
-            if given
-        }
+        self.media = {kind: [_kept_medium(each) for each in given] for kind, given in (media or {}).items() if given}
         """Kind → the same of each; of a file what is in it."""
         self._large = {name: variables[name] for name, kept in self.values.items() if "digest" not in kept}
         self._digests: dict[str, str] = {}
@@ -73,7 +69,13 @@ class KeptValues:
                 yield event
 
     def _take_digests(self) -> None:
-        self._digests = {name: _fast_digest(value) for name, value in self._large.items()}
+        digests: dict[str, str] = {}
+        for name, value in self._large.items():
+            try:
+                digests[name] = _fast_digest(value)
+            except Exception:  # noqa: BLE001 - boundary: the value's own methods, while others may change it
+                digests[name] = ""
+        self._digests = digests
 
 
 def recorded_value(data: Any) -> Any:
@@ -90,21 +92,40 @@ def digest_of(value: Any) -> str:
     return "" if kept is None else kept.get("digest") or _fast_digest(value)
 
 
+def recorded_medium(data: Any) -> Any:
+    """The image, sound or video of which this `value` was kept. Raises MalformedValue for what it cannot be: a record
+    may be somebody else's, and would have a file of this machine read that it names."""
+    medium = decode(data)
+    if isinstance(medium, str | Path) and not str(medium).startswith(_URLS):
+        raise MalformedValue("a medium is recorded as what is in its file")
+    return medium
+
+
 def digest_of_medium(value: Any) -> str:
     """The digest of an image, a sound or a video; empty where it has none."""
-    return (_kept(_content(value), encode) or {}).get("digest", "")
+    return _kept_medium(value).get("digest", "")
 
 
-def _content(medium: Any) -> Any:
-    """A medium without a reference to a file, which may be another one later."""
-    if hasattr(medium, "to_raw"):
-        medium = medium.to_raw()
+def _kept_medium(medium: Any) -> dict[str, Any]:
+    """What is kept of an image, a sound or a video: of a file what is in it, not where it lies."""
+    medium = medium.to_raw() if hasattr(medium, "to_raw") else medium
     if isinstance(medium, str | Path) and not str(medium).startswith(_URLS):
+        path = Path(medium).expanduser()
         try:
-            return Path(medium).expanduser().read_bytes()
+            if (size := path.stat().st_size) > SMALL:
+                return {"digest": _file_digest(path), "bytes": size}
+            medium = path.read_bytes()
         except OSError:
-            return None  # the model's request will tell
-    return medium
+            return {}  # the model's request will tell
+    return _kept(medium, encode) or {}
+
+
+def _file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _kept(value: Any, encode: Callable[[Any], Any] = encode_input) -> dict[str, Any] | None:

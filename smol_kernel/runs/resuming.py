@@ -14,9 +14,9 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError, JournalError, ReplayDiffersError, ReplayError
 from smol_kernel.events import Event, InputsDigested, Instructed, ModelReplied, RunStarted, StepFinished, settled
-from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_value
+from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
 from smol_kernel.executors.launchers.view import not_rehearsed
-from smol_kernel.executors.values import decode
+from smol_kernel.executors.values import MalformedValue
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.runs.recorded_actions import leave_rehearsal
@@ -297,10 +297,13 @@ def _media(started: RunStarted, given: Mapping[str, list[Any] | None]) -> tuple[
     said: list[str] = []
     for kind, recorded in started.media.items():
         again = given.get(kind)
-        if again is None and all("value" in each for each in recorded):
-            shown[kind] = [decode(each["value"]) for each in recorded]
-        elif again is None:
-            raise ConfigError(f"the run was given {kind} that are not recorded whole: pass them again, {kind}=[…]")
+        if again is None:
+            try:
+                shown[kind] = [recorded_medium(each["value"]) for each in recorded]
+            except (KeyError, MalformedValue):
+                raise ConfigError(
+                    f"the run was given {kind} that are not recorded whole: pass them again, {kind}=[…]"
+                ) from None
         elif [digest_of_medium(each) for each in again] != [each.get("digest", "") for each in recorded]:
             said.append(f"The {kind} given with the task are not those of the beginning.")
     return shown, said
