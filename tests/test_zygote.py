@@ -223,10 +223,12 @@ def test_it_imports_from_no_folder_that_a_child_may_write_in(make, forked, tmp_p
     (folder / "pyarrow.py").unlink()
     traces.unlink(missing_ok=True)  # the host has asked the interpreter where it imports from
     executor = forked()
-    for _ in range(500):
+    for _ in range(200):
         if value(executor, "import sys\n'pandas' in sys.modules"):
             break
         executor.cleanup()  # the next use is of a fresh child
+    else:
+        pytest.fail("the zygote does not come to pandas")
     assert by_zygote(executor)
     assert str(folder) in value(executor, "sys.path")
     assert not traces.exists()
