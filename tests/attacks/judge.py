@@ -26,6 +26,7 @@ from world import World, alive, family_of, secret
 
 from smol_kernel.events import ActionFinished, Event, Output
 from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import zygote
 from smol_kernel.render.sanitize import output_html
 from smol_kernel.tools.base import Tool, tool
 
@@ -70,6 +71,8 @@ class Verdict:
     seconds: float = 0.0
     grown: int = 0
     """MiB by which the host grew."""
+    forked: bool = False
+    """Whether a zygote had forked the child."""
 
     @property
     def through(self) -> bool:
@@ -157,7 +160,14 @@ class Judge:
         self.world, self.boxed = world, boxed
         self.executor: KernelExecutor | None = None
         self.victim: KernelExecutor | None = None
+        self.forked = False
         self.calls = Calls()
+        if boxed and os.environ.get(zygote.VARIABLE) != "off":
+            zygote.expect()
+            first = KernelExecutor(cwd=world.work, box=True)
+            first("pass")
+            first.cleanup()
+            zygote.wait(60)
 
     def run(self, chosen: Iterable[Attack]) -> Iterator[Verdict]:
         """Judge them."""
@@ -183,9 +193,9 @@ class Judge:
 
     def judge(self, attack: Attack) -> Verdict:
         """Run one attack and look for evidence."""
-        verdict = Verdict(attack.id, attack.family)
         started, memory = time.monotonic(), Memory()
         executor = self.start(attack.family)
+        verdict = Verdict(attack.id, attack.family, forked=self.forked)
         code = attack.code if self.boxed else attack.code.replace("'/tmp/", f"'{self.world.scratch}/")
         code = self.world.fill_in(code)
         with memory:
@@ -225,6 +235,9 @@ class Judge:
                 limits=LIMITS if self.boxed else None,
             )
             self.executor.send_tools({"echo": self.calls.echo, "slow": slow})
+            self.executor("pass")
+            client: Any = self.executor._client
+            self.forked = isinstance(getattr(client._child, "_process", None), zygote.ForkedProcess)
         return self.executor
 
     def events(self, executor: KernelExecutor, code: str) -> list[Event]:

@@ -40,8 +40,8 @@ def chosen(part: str) -> list[str]:
     return sorted(random.Random(SEED).sample(ids, min(count, len(ids))))
 
 
-def run(user: str, kind: str, ids: list[str]) -> list[dict]:
-    """The verdicts on these attacks, judged by a host of its own that runs as `user`."""
+def run(user: str, kind: str, ids: list[str], **variables: str) -> list[dict]:
+    """The verdicts on these attacks, judged by a host of its own that runs as `user`, with these variables besides."""
     here = Path(__file__).parent
     project = Path(judge.KernelExecutor.__init__.__code__.co_filename).parents[2]
     command = [sys.executable, str(here / "judge.py"), kind, *ids]
@@ -51,6 +51,7 @@ def run(user: str, kind: str, ids: list[str]) -> list[dict]:
     own = ("SMOL_", "PYTEST_", "TMPDIR", "JUPYTER_", "IPYTHONDIR")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     environment = {**kept, world.ENV: world.secret(), "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= variables
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
@@ -61,16 +62,19 @@ def run(user: str, kind: str, ids: list[str]) -> list[dict]:
     return verdicts
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(("part", "way"), [*((part, "forked") for part in PARTS), ("quick", "afresh")])
 @pytest.mark.parametrize("user", USERS)
-def test_none_gets_through(user, part, capsys):
+def test_none_gets_through(user, part, way, capsys):
+    """From children that a zygote has forked, and from those that are started afresh."""
     ids = chosen(part)
     with capsys.disabled():
         where = "all" if FULL else f"a sample of {len(EVERY)}, SMOL_ATTACKS_SEED={SEED}"
         also = "" if ROOT else " (not root: as this user only)"
         print(f"\n{len(ids)} attacks as {user}{also}: {where}")
-    through = [each for each in run(user, "boxed", ids) if each["through"]]
+    verdicts = run(user, "boxed", ids, SMOL_ZYGOTE="on" if way == "forked" else "off")
+    through = [each for each in verdicts if each["through"]]
     assert not through, json.dumps(through, indent=1)
+    assert {each["forked"] for each in verdicts} == {way == "forked"}
 
 
 @pytest.mark.parametrize("user", USERS)

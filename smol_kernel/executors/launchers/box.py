@@ -130,7 +130,7 @@ class BoxedChild:
         descriptors = [there.fileno(), life, self._stderr, told, *sockets]
         try:
             if not self.settings.afresh:
-                self._process = zygote.fork(python, plan["env"], [read_end, *descriptors], status)
+                self._process = zygote.fork(python, plan["env"], seen.packages, [read_end, *descriptors], status)
             plan["arguments"] = arguments
             if self._process is None:
                 self._process = _started(python, read_end, descriptors)

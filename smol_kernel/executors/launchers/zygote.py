@@ -166,9 +166,11 @@ def end_with_host(life: int, pid: int) -> None:
     fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def fork(python: str, environment: Mapping[str, str], descriptors: Sequence[int], status: int) -> ForkedProcess | None:
-    """A process forked by a zygote; None where there is none."""
-    if not _can_serve(environment):
+def fork(
+    python: str, environment: Mapping[str, str], packages: Sequence[str], descriptors: Sequence[int], status: int
+) -> ForkedProcess | None:
+    """A process forked by a zygote; None where there is none. `packages` are as of `prepare`."""
+    if not _can_serve(environment, packages):
         return None
     with _lock:
         key = _key(python, environment)
@@ -186,9 +188,9 @@ def expect() -> None:
     _expected.set()
 
 
-def prepare(python: str, environment: Mapping[str, str], path: Sequence[str]) -> None:
-    """Have a zygote for the children to come, if there is none; `path` are the folders of installed packages."""
-    if not _can_serve(environment):
+def prepare(python: str, environment: Mapping[str, str], packages: Sequence[str]) -> None:
+    """Have a zygote for the children to come, if there is none; `packages` are the folders of what is installed."""
+    if not _can_serve(environment, packages):
         return
     with _lock, contextlib.suppress(OSError):
         key = _key(python, environment)
@@ -200,7 +202,7 @@ def prepare(python: str, environment: Mapping[str, str], path: Sequence[str]) ->
             _zygotes.pop(next(iter(_zygotes))).close()
         if not _zygotes:
             atexit.register(_close_all, os.getpid())
-        _zygotes[key] = Zygote(python, _early(environment), path)
+        _zygotes[key] = Zygote(python, _early(environment), packages)
 
 
 def wait(seconds: float) -> bool:
@@ -230,11 +232,11 @@ def give_up() -> bool:
     return bool(there)
 
 
-def _can_serve(environment: Mapping[str, str]) -> bool:
+def _can_serve(environment: Mapping[str, str], packages: Sequence[str]) -> bool:
     """Whether there may be a zygote for these variables: not where PYTHONPATH leads to another of what it imports."""
     if os.environ.get(VARIABLE, "").strip().lower() in ("off", "0", "false", "no") or _given_up.is_set():
         return False
-    folders = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    folders = {*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))} - {*packages}
     return not any(
         os.path.exists(f"{folder}/{name}{end}") for folder in folders for name in NAMES for end in ("", ".py")
     )
