@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import hidden
 from smol_kernel.executors.values import decode
 
 CASES = {
@@ -184,6 +185,13 @@ def replace(path, text):
     path.with_suffix(".new").rename(path)
 
 
+@pytest.fixture(params=[hidden.SETTLED_SECONDS, 0.02], ids=["lately changed", "settled"])
+def looks(request, monkeypatch):
+    """Looks at a folder that changed lately, which is read again each time, and at one that is read when it changes."""
+    monkeypatch.setattr(hidden, "SETTLED_SECONDS", request.param)
+
+
+@pytest.mark.usefixtures("looks")
 @pytest.mark.parametrize("box", [True, False], ids=["boxed", "plain"])
 def test_what_is_changed_in_the_folder_meanwhile_is_seen(tmp_path, box):
     """By the user between two actions, and by a tool in the middle of one: overlayfs would not notice by itself."""
@@ -228,7 +236,7 @@ def test_what_is_changed_in_the_folder_meanwhile_is_seen(tmp_path, box):
 
 
 @pytest.fixture
-def looking(tmp_path):
+def looking(tmp_path, looks):
     """A boxed child that has looked through its folder, in which there are an open one and one that is hidden."""
     folder = tmp_path / "work"
     (folder / "sub").mkdir(parents=True)
@@ -269,6 +277,19 @@ def test_what_is_to_be_hidden_is_so_with_the_next_action_where_looking_takes_lon
     assert run(executor, "len(os.listdir('many'))") == 20_000
     (folder / ".env").write_text("secret")
     assert run(executor, "os.path.exists('.env')") is False
+
+
+def test_rights_that_are_given_meanwhile_are_had(looking):
+    folder, executor = looking
+    closed = folder / "sub" / "table.csv"
+    closed.chmod(0)
+    trying = "try: text = open('sub/table.csv').read()\nexcept PermissionError: text = None\ntext"
+    assert run(executor, trying) in (None, "")  # root of a box of its own may read it
+    closed.chmod(0o644)
+    for _ in range(1_000):
+        if run(executor, trying) == "":
+            return
+    raise AssertionError("the child still may not read it")
 
 
 def test_what_is_to_be_hidden_in_a_folder_that_the_child_is_in_is_empty(looking):

@@ -13,7 +13,7 @@ import pytest
 from key_names import KEYS, ORDINARY
 
 from smol_kernel.executors.launchers import hidden
-from smol_kernel.executors.launchers.hidden import is_hidden, is_key, masked
+from smol_kernel.executors.launchers.hidden import Watch, is_hidden, is_key, masked
 
 
 def told(folder, **options):
@@ -186,3 +186,101 @@ for each in names["masked"](sys.argv[-1]):
 @pytest.mark.parametrize("name", [".", "..", ""])
 def test_names_that_nothing_has(name):
     assert is_hidden(name) is (name != "")
+
+
+@pytest.fixture
+def settled(monkeypatch, tmp_path):
+    """Any folder counts as settled; call it before a change, which then has another date than those before it."""
+    monkeypatch.setattr(hidden, "SETTLED_SECONDS", -3600)
+    monkeypatch.setattr(hidden, "DATED", hidden.DATED | {hidden._file_system(os.stat(tmp_path).st_dev)})
+
+    def tick() -> None:
+        before = max(os.stat(path).st_ctime_ns for path, _, _ in os.walk(tmp_path))
+        with tempfile.NamedTemporaryFile(dir=tmp_path.parent) as file:
+            while os.stat(file.name).st_ctime_ns <= before:
+                os.utime(file.name)
+
+    return tick
+
+
+def paths(watch: Watch) -> list[str]:
+    return [each.path for each in watch.masked()]
+
+
+def test_a_second_look_finds_the_same_and_tells_that_nothing_changed(tmp_path, settled):
+    write(tmp_path, ".env", "a/.ssh/id", "a/b/tls.key", "a/b/data.csv")
+    watch = Watch(tmp_path)
+    assert paths(watch) == [".env", "a/.ssh", "a/b/tls.key"]
+    assert watch.changed
+    assert paths(watch) == [".env", "a/.ssh", "a/b/tls.key"]
+    assert not watch.changed
+    assert paths(watch.copy()) == [".env", "a/.ssh", "a/b/tls.key"]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda folder: write(folder, "a/b/c/new.pem"), ["a/b/c/new.pem"]),
+        (lambda folder: write(folder, "a/.netrc"), ["a/.netrc"]),
+        (lambda folder: write(folder, "new/deep/.env"), ["new/deep/.env"]),
+        (lambda folder: (folder / "a/b/data.csv").rename(folder / "a/b/token.json"), ["a/b/token.json"]),
+        (lambda folder: (folder / "a/b").rename(folder / "a/secrets"), ["a/secrets"]),
+        (lambda folder: os.mkfifo(folder / "a/b/c/pipe"), ["a/b/c/pipe"]),
+    ],
+)
+def test_what_is_new_is_found_and_so_is_that_it_has_gone(tmp_path, settled, change, found):
+    write(tmp_path, "a/b/data.csv", "a/b/c/x.csv")
+    watch, other = Watch(tmp_path), Watch(tmp_path)
+    assert paths(watch) == paths(other) == []
+    settled()
+    change(tmp_path)
+    assert paths(watch) == found
+    assert watch.changed
+    settled()
+    for name in found:
+        path = tmp_path / name
+        path.rename(path.with_name("plain")) if path.is_dir() else path.unlink()
+    assert paths(watch) == []
+    assert watch.changed
+    assert paths(other) == []
+
+
+def test_a_file_whose_content_makes_it_a_key_is_looked_into_each_time(tmp_path, settled):
+    write(tmp_path, "a/project-0123456789ab.json", "a/b/x.csv")
+    watch = Watch(tmp_path)
+    assert paths(watch) == []
+    settled()
+    (tmp_path / "a/project-0123456789ab.json").write_text('{"private_key": "x"}')
+    assert paths(watch) == ["a/project-0123456789ab.json"]
+
+
+def test_a_folder_in_another_ones_place_is_looked_at(tmp_path, settled):
+    write(tmp_path, "a/b/x.csv", "elsewhere/b/.env")
+    watch = Watch(tmp_path / "a")
+    assert paths(watch) == []
+    settled()
+    (tmp_path / "a/b").rename(tmp_path / "old")
+    (tmp_path / "elsewhere/b").rename(tmp_path / "a/b")
+    assert paths(watch) == ["b/.env"]
+
+
+def test_what_changed_just_now_or_lies_where_dates_tell_nothing_is_read_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(hidden, "DATED", hidden.DATED | {hidden._file_system(os.stat(tmp_path).st_dev)})
+    write(tmp_path, "a/x.csv")
+    watch = Watch(tmp_path)
+    paths(watch)
+    paths(watch)
+    assert watch.changed
+    monkeypatch.setattr(hidden, "SETTLED_SECONDS", -3600)
+    monkeypatch.setattr(hidden, "DATED", frozenset())
+    paths(watch)
+    paths(watch)
+    assert watch.changed
+
+
+def test_the_budget_counts_what_is_known_as_well(tmp_path, settled):
+    write(tmp_path, *(f"a/{number}.csv" for number in range(8)), *(f"b/{number}.csv" for number in range(8)))
+    watch = Watch(tmp_path, budget=12)
+    first = paths(watch)
+    assert first in (["a"], ["b"])
+    assert [paths(watch), paths(watch)] == [first, first]

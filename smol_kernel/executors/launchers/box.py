@@ -153,9 +153,9 @@ class BoxedChild:
             self._cgroup = None
         with contextlib.suppress(BrokenPipeError), open(write_end, "wb") as pipe:
             pipe.write(json.dumps(plan).encode())
-        mask = self._take(self._control, seen.overlay)
-        if mask is not None:
-            self._masks = MaskLayer(mask, seen.plan["folder"], seen.skip, seen.plan["masks"])
+        mask = self._take(self._control, seen.watch is not None)
+        if mask is not None and seen.watch is not None:
+            self._masks = MaskLayer(mask, seen.watch, seen.plan["masks"], seen.others)
         for listener in self._listeners:
             listener.close()
 
@@ -241,10 +241,13 @@ class BoxedChild:
             return
         try:
             hidden = self._masks.renew(action)
+            if not self._masks.stale:
+                return
             for start in range(0, max(1, len(hidden)), HIDDEN_AT_ONCE):
                 answer = self._asked({"hidden": hidden[start : start + HIDDEN_AT_ONCE]})
                 if hidden and answer != b"refreshed":
                     raise OSError(errno.EBUSY, "the box does not answer, or could not cover it")
+            self._masks.renewed()
         except OSError as error:
             if self.alive():
                 self._ended_for = f"A file that it must not see could not be hidden from it: {error.strerror}"

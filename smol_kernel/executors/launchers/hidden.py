@@ -1,5 +1,5 @@
 """What of a folder a boxed child must not see: hidden files, private keys and credentials by their names, and what is
-no file at all. The box's launchers call it. It needs `os` alone, so that it can run anywhere.
+no file at all. The box's launchers call it. It needs the standard library alone, so that it can run anywhere.
 
 It judges by names (the contents of one kind of file apart): a secret under an ordinary name is seen.
 """
@@ -7,7 +7,9 @@ It judges by names (the contents of one kind of file apart): a secret under an o
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
+from copy import copy
 
 
 def _words(text: str) -> frozenset[str]:
@@ -16,6 +18,10 @@ def _words(text: str) -> frozenset[str]:
 
 BUDGET = 100_000
 """Entries to look at."""
+SETTLED_SECONDS = 1.0
+"""A folder that was changed less than so long before a look may be again, and still have the same date: clocks tick."""
+DATED = _words("bcachefs btrfs ext2 ext3 ext4 f2fs overlay tmpfs xfs")
+"""File systems that date each change of a folder by this machine's clock. Others, such as NFS, may not."""
 
 ENDINGS = _words(
     "pem key p12 pfx p8 pk8 jks jceks bks keystore keytab kdb kdbx ppk ovpn psafe3 1pux agekey keychain keychain-db env"
@@ -90,59 +96,111 @@ class Masked:
 
 
 def masked(folder: str | os.PathLike[str], skip: Iterable[str] = (), budget: int = BUDGET) -> list[Masked]:
-    """What is to be hidden of a folder; what lies below something hidden is not listed.
+    """What is to be hidden of a folder; see `Watch`, which can look again."""
+    return Watch(folder, skip, budget).masked()
+
+
+_Stamp = tuple[int, int, int, int]
+
+
+class _Look:
+    """A folder as it was found: how many `entries`, the folders `below` to look at, what is `hidden`; and its `stamp`
+    before that, None if it does not tell whether the folder has changed."""
+
+    __slots__ = ("below", "entries", "hidden", "stamp")
+
+    def __init__(self, entries: int) -> None:
+        self.entries = entries
+        self.below: list[tuple[str, bool]] = []
+        self.hidden: list[Masked] = []
+        self.stamp: _Stamp | None = None
+
+
+class Watch:
+    """Looks at a folder and those below it, as often as it is asked; what has not changed is not read again.
 
     Links are not followed. `skip` are absolute paths that stay as they are, such as the interpreter's (of a link: the
     link itself); in a hidden folder on the way to one all else is hidden. After `budget` entries those folders are
     hidden whole that were not looked at, which are the deepest. Never raises for what it finds: a folder that cannot be
     read is hidden, "." if it is the folder itself.
     """
-    walk = _Walk(os.path.realpath(folder), skip, budget)
-    level = [("", False)]
-    while level:
-        level = [below for path, closed in level for below in walk.look(path, closed)]
-    return sorted(walk.found, key=lambda each: each.path)
 
-
-class _Walk:
-    """Looks at folders, one at a time, and collects what is `found`."""
-
-    def __init__(self, root: str, skip: Iterable[str], budget: int) -> None:
-        self.found: list[Masked] = []
-        self._root, self._budget = root, budget
+    def __init__(self, folder: str | os.PathLike[str], skip: Iterable[str] = (), budget: int = BUDGET) -> None:
+        self.folder, self._most = os.path.realpath(folder), budget
+        self._looks: dict[str, _Look] = {}
+        self.changed = True
+        """Whether at the last look a name had come or gone since the one before, as far as that can be told."""
         self._kept: set[str] = set()
         self._ways = {""}
         """Folders that have something kept in them: looked at in any case."""
         for path in skip:
             above, name = os.path.split(path.rstrip("/"))
-            relative = os.path.relpath(os.path.join(os.path.realpath(above), name), root)
+            relative = os.path.relpath(os.path.join(os.path.realpath(above), name), self.folder)
             if relative != "." and relative.split("/")[0] != "..":
                 self._kept.add(relative)
                 while relative := os.path.dirname(relative):
                     self._ways.add(relative)
 
-    def look(self, path: str, closed: bool) -> list[tuple[str, bool]]:
+    def copy(self) -> Watch:
+        """Another, which knows what this one has seen."""
+        other = copy(self)
+        other.changed = True
+        return other
+
+    def masked(self) -> list[Masked]:
+        """What is to be hidden now; what lies below something hidden is not listed."""
+        self._found: list[Masked] = []
+        self._budget, self._before, self._looks = self._most, self._looks, {}
+        self._settled = time.time_ns() - int(SETTLED_SECONDS * 1e9)
+        self._dated: dict[int, bool] = {}
+        self.changed = False
+        level = [("", False)]
+        while level:
+            level = [below for path, closed in level for below in self._look(path, closed)]
+        return sorted(self._found, key=lambda each: each.path)
+
+    def _look(self, path: str, closed: bool) -> list[tuple[str, bool]]:
         """Look at a folder, all of which is hidden but the ways if it is `closed`; gives those to look at below it."""
         must = path in self._ways
         if self._budget <= 0 and not must:
-            self._hide(path, "folder", "budget")
-            return []
-        entries: list[tuple[str, str]] = []
-        try:
-            with os.scandir(f"{self._root}/{path}") as listing:
-                for entry in listing:
-                    entries.append((entry.name, _kind(entry)))
-                    self._budget -= 1
-                    if self._budget < 0 and not must:
-                        self._hide(path, "folder", "budget")
-                        return []
-        except OSError:
-            self._hide(path or ".", "folder", "unreadable")
-            return []
-        return self._judge(f"{path}/" if path else "", entries, closed)
+            return self._unseen(path, "budget")
+        look = self._before.get(path)
+        stamp = _stamp(f"{self.folder}/{path}")
+        if look is None or look.stamp is None or look.stamp != stamp:
+            self.changed = True
+            entries: list[tuple[str, str]] = []
+            try:
+                with os.scandir(f"{self.folder}/{path}") as listing:
+                    for entry in listing:
+                        entries.append((entry.name, _kind(entry)))
+                        if len(entries) > self._budget and not must:
+                            break
+            except OSError:
+                return self._unseen(path or ".", "unreadable")
+            look = self._judge(path, entries, closed)
+            look.stamp = stamp if self._tells(stamp, entries) else None
+        self._budget -= look.entries
+        if self._budget < 0 and not must:
+            return self._unseen(path, "budget")
+        self._looks[path] = look
+        self._found += look.hidden
+        return look.below
 
-    def _judge(self, prefix: str, entries: list[tuple[str, str]], closed: bool) -> list[tuple[str, bool]]:
-        below: list[tuple[str, bool]] = []
+    def _unseen(self, path: str, why: str) -> list[tuple[str, bool]]:
+        self._found.append(Masked(path, "folder", why))
+        return []
+
+    def _tells(self, stamp: _Stamp | None, entries: list[tuple[str, str]]) -> bool:
+        """Whether a folder of this stamp would have another once something is to be hidden in it that was not."""
+        if stamp is None or stamp[-1] > self._settled or any(_may_be_cloud_key(name) for name, _ in entries):
+            return False
+        if stamp[0] not in self._dated:
+            self._dated[stamp[0]] = _file_system(stamp[0]) in DATED
+        return self._dated[stamp[0]]
+
+    def _judge(self, folder: str, entries: list[tuple[str, str]], closed: bool) -> _Look:
+        prefix = f"{folder}/" if folder else ""
+        look = _Look(len(entries))
         with_public_half = {name[:-4] for name, _ in entries if name[-4:] == ".pub"}
         for name, kind in entries:
             path = prefix + name
@@ -150,27 +208,26 @@ class _Walk:
             if path in self._kept:
                 continue
             if path in self._ways and kind == "folder":
-                below.append((path, hidden or name.lower() in FOLDERS))
+                look.below.append((path, hidden or name.lower() in FOLDERS))
             elif hidden:
-                self._hide(path, kind, "hidden")
+                look.hidden.append(Masked(path, kind, "hidden"))
             elif kind == "folder":
                 if name.lower() in FOLDERS:
-                    self._hide(path, kind, "key")
+                    look.hidden.append(Masked(path, kind, "key"))
                 else:
-                    below.append((path, False))
+                    look.below.append((path, False))
             elif kind == "other":
-                self._hide(path, kind, "special")
+                look.hidden.append(Masked(path, kind, "special"))
             elif name in with_public_half or is_key(name) or self._is_cloud_key(path, name):
-                self._hide(path, kind, "key")
-        return below
+                look.hidden.append(Masked(path, kind, "key"))
+        return look
 
     def _is_cloud_key(self, path: str, name: str) -> bool:
-        """Whether it is a Google Cloud key under the name it is handed out with, PROJECT-<12 hex digits>.json; many
-        ordinary files are named so too, hence a look inside. What cannot be read counts as one."""
-        if name[-5:] != ".json" or name[-18:-17] != "-" or not _HEX.issuperset(name[-17:-5]):
+        """Whether it is a Google Cloud key; what cannot be read counts as one."""
+        if not _may_be_cloud_key(name):
             return False
         try:
-            descriptor = os.open(f"{self._root}/{path}", os.O_RDONLY | os.O_NONBLOCK)
+            descriptor = os.open(f"{self.folder}/{path}", os.O_RDONLY | os.O_NONBLOCK)
             try:
                 return b'"private_key"' in os.read(descriptor, 4096)
             finally:
@@ -178,8 +235,35 @@ class _Walk:
         except OSError:
             return True
 
-    def _hide(self, path: str, kind: str, why: str) -> None:
-        self.found.append(Masked(path, kind, why))
+
+def _stamp(folder: str) -> _Stamp | None:
+    """Device, inode and times of a folder. Its ctime, which nobody can set, changes with each name that comes or goes,
+    see inode(7)."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _file_system(device: int) -> str:
+    """The kind of file system that a device holds, see proc_pid_mountinfo(5); empty if that is not known."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo") as lines:
+            for line in lines:
+                before, _, after = line.partition(" - ")
+                if before.split(" ", 3)[2] == number:
+                    return after.split(" ", 1)[0]
+    except OSError:
+        pass
+    return ""
+
+
+def _may_be_cloud_key(name: str) -> bool:
+    """Whether it is named as Google Cloud hands out keys, PROJECT-<12 hex digits>.json. Many ordinary files are named
+    so too, hence a look inside."""
+    return name[-5:] == ".json" and name[-18:-17] == "-" and _HEX.issuperset(name[-17:-5])
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

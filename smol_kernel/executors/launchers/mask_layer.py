@@ -11,22 +11,27 @@ import os
 import stat
 import time
 
-from smol_kernel.executors.launchers.hidden import masked
+from smol_kernel.executors.launchers.hidden import Watch
 
 SLOW_SECONDS = 0.02
 """A look that takes longer, in a folder of many thousands of files, is not followed by another in the same action:"""
 PAUSE = 10
 """but after so many times as long, so that it costs a tenth of the time at most. Each action begins with one."""
+RENEW_SECONDS = 0.5
+"""How long the overlay may know a file's rights after they were changed: names that come and go it is told at once."""
 
 
 class MaskLayer:
-    """The layer open as `descriptor`, over the host's `folder`. `skip` are paths that stay to be seen (see `masked`),
-    `known` those below the folder that are hidden already."""
+    """The layer open as `descriptor`, over the folder of `watch`, which has looked when the layer was made: `known` are
+    the paths below it that are hidden already. `others` are folders in which names alone are looked for."""
 
-    def __init__(self, descriptor: int, folder: str, skip: list[str], known: list[str]) -> None:
-        self._descriptor, self._folder, self._skip = descriptor, folder, skip
+    def __init__(self, descriptor: int, watch: Watch, known: list[str], others: list[Watch]) -> None:
+        self._descriptor, self._watch = descriptor, watch
+        self._others = [each for each in others if each.folder != watch.folder]
         self._known = set(known)
-        self._next = 0.0
+        self._next = self._renewed = 0.0
+        self.stale = True
+        """Whether the overlays have to forget what they know of the folders below them."""
 
     def renew(self, action: bool) -> list[str]:
         """Hide what is there now and is to be hidden; gives what was not yet. Raises OSError if it cannot be. Always
@@ -34,18 +39,27 @@ class MaskLayer:
         if not action and time.monotonic() < self._next:
             return []
         begin, hidden = time.thread_time(), list[str]()
-        for path in sorted(each.path for each in masked(self._folder, self._skip) if each.path != "."):
+        for path in sorted(each.path for each in self._watch.masked() if each.path != "."):
             if path not in self._known:
                 self._hide(path)
                 hidden.append(path)
                 self._known.add(path)
+        for each in self._others:
+            each.masked()
         took = time.thread_time() - begin
-        self._next = time.monotonic() + PAUSE * took if took > SLOW_SECONDS else 0.0
+        now = time.monotonic()
+        self._next = now + PAUSE * took if took > SLOW_SECONDS else 0.0
+        changed = any(each.changed for each in (self._watch, *self._others))
+        self.stale = self.stale or changed or now > self._renewed + RENEW_SECONDS
         return hidden
+
+    def renewed(self) -> None:
+        """They have forgotten."""
+        self._renewed, self.stale = time.monotonic(), False
 
     def _hide(self, path: str) -> None:
         owner = os.fstat(self._descriptor)
-        here, done = os.dup(self._descriptor), self._folder
+        here, done = os.dup(self._descriptor), self._watch.folder
         try:
             *folders, name = path.split("/")
             for part in folders:

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -20,12 +21,14 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers import seccomp
-from smol_kernel.executors.launchers.hidden import masked
+from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.launchers.settings import BoxSettings, Limits
 
 PROXY_PORT = 3128
 """Of the proxy, on the box's own 127.0.0.1."""
 CONNECTION_FILE = "/run/kernel.json"
+WATCHES = 8
+"""Folders to remember of this host."""
 
 SYSTEM = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/share",
           "/usr/local/share", "/nix/store", "/gnu/store")  # fmt: skip
@@ -59,16 +62,20 @@ KEPT_VARIABLES = {
 KEPT_BEGINNINGS = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "BLIS_", "VECLIB_", "NUMEXPR_", "POLARS_", "ARROW_", "KMP_")
 """Variables of the host's environment that a boxed child has as well. All else stays outside."""
 
+_watches: dict[tuple[str, ...], Watch] = {}
+_lock = threading.Lock()
+
 
 @dataclass
 class View:
     """The settings of `boot` that say what the child sees."""
 
     plan: dict[str, Any]
-    overlay: bool
-    """Whether the working folder is there, with an overlay for what the child writes."""
-    skip: list[str]
-    """Paths that are seen in any case, also below the working folder."""
+    watch: Watch | None
+    """What tells of changes in the working folder, over which an overlay lies for what the child writes; None: it is
+    not there."""
+    others: list[Watch]
+    """The same for other folders of the user's that it sees."""
     packages: list[str]
     """Folders from which the interpreter imports what was installed."""
     notices: list[str] = field(default_factory=list)
@@ -92,7 +99,8 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
         notices.append(f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}.")
     binds = _binds(facts, settings, home, cwd)
     skip = [path for path, _ in (*binds, *mounts)]
-    veiled = [(path, _masks(path, skip, notices)) for path in _own_packages(facts, home, binds)]
+    others = [_looked_at(path, skip, notices) for path in _own_packages(facts, home, binds)]
+    watch, masks = _looked_at(shown, skip, notices) if shown else (None, [])
     ids = [os.getuid(), os.getgid()] if os.getuid() else [1000, 1000]
     files = {
         "/etc/passwd": f"{user}:x:{ids[0]}:{ids[1]}::{home}:/bin/false\nnobody:x:65534:65534::/:/bin/false\n",
@@ -110,7 +118,7 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
         "IPYTHONDIR": "/tmp/.ipython",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
-    seen = [*skip, home, *(path for path, _ in veiled), *filter(None, [shown])]
+    seen = [*skip, home, *(other.folder for other, _ in others), *filter(None, [shown])]
     plan: dict[str, Any] = {
         "binds": binds,
         "links": {path: os.readlink(path) for path in LINKED if os.path.islink(path)},
@@ -118,8 +126,8 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
         "home": home,
         "home_files": font_cache(),
         "folder": shown,
-        "masks": _masks(shown, skip, notices) if shown else [],
-        "veiled": veiled,
+        "masks": masks,
+        "veiled": [(other.folder, names) for other, names in others],
         "mounts": mounts,
         "rehearsed": _rehearsed(mounts, seen) if settings.rehearsal else [],
         "cwd": cwd if shown or mounted else home,
@@ -133,7 +141,7 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
     }
     prefixes = (facts["prefix"], facts["base_prefix"], facts["exec_prefix"])
     packages = [path for path in facts["path"] if any(_holds(prefix, path) for prefix in prefixes)]
-    return View(plan, shown is not None, skip, packages, notices)
+    return View(plan, watch, [other for other, _ in others], packages, notices)
 
 
 def not_rehearsed(python: str | Path | None, cwd: str | Path | None, settings: BoxSettings) -> list[str]:
@@ -186,15 +194,23 @@ def _own_packages(facts: dict[str, Any], home: str, binds: list[tuple[str, str]]
     return [path for path in own if not any(path != above and _holds(above, path) for above in own)]
 
 
-def _masks(folder: str, skip: list[str], notices: list[str]) -> list[str]:
-    """Paths below `folder` that the child must not see. Raises ConfigError if it is the folder itself."""
-    found = masked(folder, skip=skip)
+def _looked_at(folder: str, skip: list[str], notices: list[str]) -> tuple[Watch, list[str]]:
+    """Paths below `folder` that the child must not see, and what can look again for it. Raises ConfigError if it is the
+    folder itself."""
+    with _lock:  # what one child's watch has seen the next one's knows
+        key = (folder, *skip)
+        watch = _watches.pop(key, None) or Watch(folder, skip)
+        found = watch.masked()
+        _watches[key] = watch
+        if len(_watches) > WATCHES:
+            del _watches[next(iter(_watches))]
+        watch = watch.copy()
     for each in found:
         if each.path == ".":
             raise ConfigError(f"folder {folder} cannot be read; work in another one")
         if each.unseen:
             notices.append(f"{folder}/{each.path} holds too many files to look through: it is not shown to the child.")
-    return [each.path for each in found]
+    return watch, [each.path for each in found]
 
 
 def box_environment(environment: dict[str, str], settings: BoxSettings) -> dict[str, str]:
