@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -14,9 +15,11 @@ import pytest
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
+from smol_kernel.executors.launchers.plain import OPTIONS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box of Linux")
 READY = 60.0
+FOLDER = str(Path(zygote.__file__).parent)
 
 ABOUT = """
 import gc, os, resource, signal, sys, threading
@@ -37,6 +40,54 @@ import gc, os, resource, signal, sys, threading
     "mounts": sorted(line.split(" - ")[0].split()[4] for line in open("/proc/self/mountinfo")),
     "processes": sorted(name for name in os.listdir("/proc") if name.isdigit()),
 }
+"""
+
+KERNEL = r"""
+import builtins, faulthandler, gc, json, locale, logging, multiprocessing, os, resource, signal, site, sys, tempfile
+import threading, time, warnings
+import IPython
+def name(thing):
+    kind = thing if hasattr(thing, "__qualname__") else type(thing)
+    return kind.__qualname__
+shell = IPython.get_ipython()
+kernel, app = shell.kernel, shell.kernel.parent
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+open_now = [each for each in map(int, os.listdir("/proc/self/fd")) if os.path.islink(f"/proc/self/fd/{each}")]
+state = {
+    "flags": str(sys.flags), "argv": sys.argv, "words": len(sys.orig_argv), "path": sys.path, "python": sys.executable,
+    "prefixes": [sys.prefix, sys.base_prefix, sys.exec_prefix], "environment": dict(os.environ), "cwd": os.getcwd(),
+    "ids": [os.getuid(), os.getgid(), os.getgroups(), os.getppid(), {os.getpid()} == {os.getsid(0), os.getpgid(0)}],
+    "signals": {str(each): name(signal.getsignal(each)) for each in sorted(signal.valid_signals())},
+    "masked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+    "filters": [str(each) for each in warnings.filters if "numpy" not in str(each)],
+    "loggers": [[len(each.handlers), each.level] for each in map(logging.getLogger, ("", "tornado"))],
+    "log": [[name(each), each.level] for each in kernel.log.handlers],
+    "threads": sorted(each.name for each in threading.enumerate()), "tasks": len(os.listdir("/proc/self/task")),
+    "main thread": threading.main_thread().native_id == os.getpid(), "gc": [gc.isenabled(), gc.get_threshold()],
+    "faulthandler": faulthandler.is_enabled(), "switch": sys.getswitchinterval(), "recursion": sys.getrecursionlimit(),
+    "processes": [multiprocessing.get_start_method(allow_none=True), multiprocessing.current_process().name],
+    "site": [site.ENABLE_USER_SITE, site.USER_BASE, site.USER_SITE], "locale": locale.setlocale(locale.LC_ALL),
+    "zone": time.tzname, "tmp": tempfile.gettempdir(), "umask": status["Umask"],
+    "rights": [status[each].split() for each in ("CapInh", "CapPrm", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")],
+    "streams": [
+        [name(each), each.encoding, each.fileno()] for each in (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    ],
+    "open": len(open_now), "inherited": sum(map(os.get_inheritable, open_now)) < 12,
+    "main": [str(sys.modules["__main__"].__spec__), vars(sys.modules["__main__"]) is shell.user_ns],
+    "names": sorted(shell.user_ns), "builtins": sorted(vars(builtins)),
+    "hooks": [name(each) for each in (sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook)],
+    "shell": [name(shell), name(kernel), str(shell.starting_dir), str(shell.home_dir), str(shell.user_ns["_dh"])],
+    "profile": [shell.ipython_dir, kernel.profile_dir.location, sorted(os.listdir(kernel.profile_dir.location))],
+    "count": shell.execution_count, "magics": sorted(shell.magics_manager.magics["line"]),
+    "jedi": shell.Completer.use_jedi,
+    "history": [shell.history_manager.enabled, shell.history_manager.session_number],
+    "before": {key: name(value) for key, value in shell._orig_sys_module_state.items()},
+    "app": [app.connection_file, app.transport, str(kernel.session.username), kernel.session.pid == os.getpid()],
+    "handlers": [sorted(kernel.shell_handlers), sorted(kernel.control_handlers)],
+    "limits": [resource.getrlimit(each) for each in range(16)], "score": open("/proc/self/oom_score_adj").read(),
+    "callbacks": {key: len(value) for key, value in shell.events.callbacks.items()},
+}
+json.dumps(state, default=str, sort_keys=True)
 """
 
 
@@ -90,6 +141,7 @@ def test_it_is_as_one_that_was_started_afresh(make, forked, monkeypatch):
     assert not by_zygote(other)
     seen["mounts"].remove(os.path.realpath(sys.executable))  # see `zygote_main.lock_interpreter`
     assert seen == wanted
+    assert json.loads(value(executor, KERNEL)) == json.loads(value(other, KERNEL))
 
 
 @pytest.mark.parametrize(
@@ -117,9 +169,28 @@ def test_the_ordinary_works(forked, code):
     assert int(value(executor, code)) == 3
 
 
+def test_a_module_of_the_working_folder_goes_first_as_ever(make, forked, tmp_path):
+    forked()
+    (tmp_path / "pandas.py").write_text("mine = True")
+    (tmp_path / "numpy").mkdir()  # of data: a folder that is no package comes last
+    for _ in range(200):
+        executor = make()
+        assert value(executor, "import pandas\npandas.mine") is True
+        assert by_zygote(executor)
+        if value(executor, "import sys\nbefore = 'numpy' in sys.modules\nimport numpy\nbefore"):
+            break
+        executor.cleanup()
+    else:
+        pytest.fail("the zygote does not come to numpy")
+    assert value(executor, "int(numpy.arange(3).sum())") == 3
+
+
 def test_random_numbers_are_its_own(make, forked):
     draw = "import random, uuid, secrets, tempfile, numpy as np\n"
-    draw += "[random.random(), float(np.random.rand()), str(uuid.uuid4()), secrets.token_hex(), tempfile.mktemp()]"
+    draw += "import multiprocessing, IPython\nkernel = IPython.get_ipython().kernel\n"
+    draw += "[random.random(), float(np.random.rand()), str(uuid.uuid4()), secrets.token_hex(), tempfile.mktemp(), "
+    draw += "bytes(multiprocessing.current_process().authkey), "
+    draw += "kernel.session.session, kernel.session.key, kernel.ident]"
     drawn = [value(each, draw) for each in (forked(), forked(), forked())]
     assert all(len(set(each)) == 3 for each in zip(*drawn, strict=True))
 
@@ -221,7 +292,14 @@ def test_it_imports_from_no_folder_that_a_child_may_write_in(make, forked, tmp_p
     second = make()
     assert value(second, "1") == 1 and not by_zygote(second)
     (folder / "pyarrow.py").unlink()
+    value(make(), "2")
     traces.unlink(missing_ok=True)  # the host has asked the interpreter where it imports from
+    assert zygote.wait(READY)
+    third = make()
+    assert value(third, "3") == 3 and not by_zygote(third)  # it would have another json
+    assert not traces.exists()
+    for name in ("json", "socket", "ctypes"):
+        (folder / f"{name}.py").unlink()
     executor = forked()
     for _ in range(200):
         if value(executor, "import sys\n'pandas' in sys.modules"):
@@ -252,6 +330,55 @@ def test_one_that_cannot_begin_is_not_tried_again(make, monkeypatch):
     assert value(make(), "1") == 1
     assert value(make(), "2") == 2
     assert not any(("LC_SMOL_TEST", "1") in key[2] for key in zygote._zygotes)
+
+
+def test_a_kernel_is_built_without_a_look_at_the_users_folders(tmp_path):
+    """Nor at /tmp, where others may have left something."""
+    program = f"""
+import os, sys, tempfile
+tempfile.gettempdir()  # tries whether it can write there
+looked = []
+ours = (sys.prefix, sys.base_prefix, {FOLDER!r})
+def look(event, found):
+    path = os.fsdecode(found[0]) if found and isinstance(found[0], (str, bytes)) else ""
+    if event.split(".")[0] in ("open", "os", "shutil") and path.startswith(("/tmp", "/home", "/root")):
+        looked.append(f"{{event}} {{path}}" * (not path.startswith(ours)))
+sys.addaudithook(look)
+sys.path.insert(0, {FOLDER!r})
+import prepared_kernel
+built = prepared_kernel.built({list(OPTIONS)!r})
+print(built is not None, [each for each in looked if each])
+"""
+    home = tmp_path / "home"
+    profile = home / ".ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text("raise SystemExit(3)")
+    environment = {**os.environ, "HOME": str(home), "IPYTHONDIR": str(home / ".ipython")}
+    told = subprocess.check_output([sys.executable, "-I", "-c", program], env=environment, text=True, cwd=tmp_path)
+    assert told == "True []\n"
+
+
+def test_after_one_that_did_not_come_up_children_are_started_afresh(tmp_path):
+    program = """
+from smol_kernel.errors import ExecutorError
+from smol_kernel.executors import client
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import zygote
+zygote.expect()
+first, second = KernelExecutor(), KernelExecutor()
+list(first.run("0"))
+assert zygote.wait(60)
+seconds, client.START_SECONDS = client.START_SECONDS, 0
+try:
+    list(second.run("1"))
+except ExecutorError as error:
+    print(error)
+client.START_SECONDS = seconds
+print(list(second.run("1"))[-1].status, isinstance(second._client._child._process, zygote.ForkedProcess))
+"""
+    told = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
+    assert "was not ready within 0 s" in told
+    assert told.endswith("ok False\n")
 
 
 def test_nothing_of_the_host_is_in_its_memory(tmp_path):

@@ -119,6 +119,10 @@ class KernelClient:
                 if reply and not welcomed:
                     deadline = min(deadline, time.monotonic() + 5)  # an ipykernel before 7.2 sends no welcome
         except ExecutorError as error:
+            if self._child.loaded:  # by a zygote, which the next child then does without
+                from smol_kernel.executors.launchers.zygote import give_up
+
+                give_up()
             needs = "; it needs ipykernel 7.2 or newer" if reply and not welcomed else ""
             words = self._child.last_words()
             said = f". Its last words: {words}" if words else ". Run the task again; the next start is a fresh one"

@@ -18,29 +18,37 @@ import zmq  # noqa: E402 - the path comes first
 from ipykernel.kernelapp import IPKernelApp  # noqa: E402
 
 
+class BoxedKernel(IPKernelApp):
+    """The application. `sockets` are the descriptors, in the order of the ports."""
+
+    sockets: list[int]
+
+    def _try_bind_socket(self, s: Any, port: int) -> Any:
+        s.setsockopt(zmq.USE_FD, self.sockets[port - 1])
+        s.sndhwm = 10_000  # what is put out while the host is busy waits here
+        return super()._try_bind_socket(s, port)
+
+    def init_control(self, context: Any) -> None:
+        """Without the debugger's way to the shell."""
+        super().init_control(context)
+        debugging: Any = self.debug_shell_socket
+        debugging.close()
+        self.debug_shell_socket = None
+
+    def init_heartbeat(self) -> None:
+        """There is none."""
+        self.heartbeat = None
+
+    def write_connection_file(self, **_: Any) -> None:
+        """Nothing to do: the host wrote it."""
+
+    def cleanup_connection_file(self) -> None:
+        """Nothing to do: it goes with the box."""
+
+
 def launch(sockets: list[int]) -> None:
-    """Be the kernel until it ends; `sockets` are the descriptors, in the order of the ports."""
-
-    class BoxedKernel(IPKernelApp):
-        def _try_bind_socket(self, s: Any, port: int) -> Any:
-            s.setsockopt(zmq.USE_FD, sockets[port - 1])
-            s.sndhwm = 10_000  # what is put out while the host is busy waits here
-            return super()._try_bind_socket(s, port)
-
-        def init_control(self, context: Any) -> None:
-            super().init_control(context)
-            debugging: Any = self.debug_shell_socket
-            debugging.close()
-            self.debug_shell_socket = None
-
-        def init_heartbeat(self) -> None:
-            self.heartbeat = None
-
-        def write_connection_file(self, **_: Any) -> None:
-            pass
-
-        cleanup_connection_file = write_connection_file
-
+    """Be the kernel until it ends."""
+    BoxedKernel.sockets = sockets
     BoxedKernel.launch_instance()
 
 

@@ -12,6 +12,7 @@ import array
 import atexit
 import contextlib
 import fcntl
+import json
 import os
 import select
 import signal
@@ -19,10 +20,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.machinery import all_suffixes
 from pathlib import Path
 
 from smol_kernel.executors.child_modules import load_code
+from smol_kernel.executors.launchers.plain import OPTIONS
 
 VARIABLE = "SMOL_ZYGOTE"
 """Set to "off" in the environment: no zygotes."""
@@ -86,6 +89,8 @@ class Zygote:
         self._watched, self._stamp = watched, _stamp(watched)
         self._lock = threading.Lock()
         self._ready = False
+        self._needed: list[str] = []
+        """Modules that its children have from the environment in any case."""
         self._host, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         life, self._life = os.pipe()
         try:
@@ -110,12 +115,13 @@ class Zygote:
         finally:
             there.close()
             os.close(life)
-        self._host.sendall(load_code().encode())
+        self._host.sendall(json.dumps({"modules": load_code(), "options": OPTIONS}).encode())
 
-    def fork(self, descriptors: Sequence[int], status: int) -> ForkedProcess | None:
-        """A new process that has these descriptors; None if there can be none (yet)."""
+    def fork(self, descriptors: Sequence[int], status: int, folders: Iterable[str]) -> ForkedProcess | None:
+        """A new process that has these descriptors; None if there can be none (yet), or if a child would have to import
+        what it needs from one of `folders`."""
         with self._lock, contextlib.suppress(OSError):
-            if not self._is_ready(0):
+            if not self._is_ready(0) or has_one_of(folders, self._needed):
                 return None
             rights = array.array("i", descriptors)
             self._host.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -138,7 +144,9 @@ class Zygote:
 
     def _is_ready(self, seconds: float) -> bool:
         if not self._ready and select.select([self._host], [], [], seconds)[0]:
-            self._ready = self._host.recv(16) == b"ready"  # else it has ended
+            told = self._host.recv(1 << 16)
+            self._ready = bool(told)  # else it has ended
+            self._needed = json.loads(told or "[]")
         return self._ready
 
     @property
@@ -180,7 +188,7 @@ def fork(
             _failed.update([key] if zygote.failed else [])
             threading.Thread(target=zygote.close, name="zygote", daemon=True).start()
             zygote = None
-    return None if zygote is None else zygote.fork(descriptors, status)
+    return None if zygote is None else zygote.fork(descriptors, status, _own_folders(environment, packages))
 
 
 def expect() -> None:
@@ -236,10 +244,22 @@ def _can_serve(environment: Mapping[str, str], packages: Sequence[str]) -> bool:
     """Whether there may be a zygote for these variables: not where PYTHONPATH leads to another of what it imports."""
     if os.environ.get(VARIABLE, "").strip().lower() in ("off", "0", "false", "no") or _given_up.is_set():
         return False
-    folders = {*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))} - {*packages}
-    return not any(
-        os.path.exists(f"{folder}/{name}{end}") for folder in folders for name in NAMES for end in ("", ".py")
-    )
+    return not has_one_of(_own_folders(environment, packages), NAMES)
+
+
+def _own_folders(environment: Mapping[str, str], packages: Sequence[str]) -> set[str]:
+    """Folders of PYTHONPATH that hold other things than what is installed."""
+    return {*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))} - {*packages}
+
+
+def has_one_of(folders: Iterable[str], modules: Iterable[str]) -> bool:
+    """Whether one of these modules is found first in one of these folders, which come first on a path."""
+    names = {name + end for name in modules for end in ("", *all_suffixes())}
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            if not names.isdisjoint(os.listdir(folder)):
+                return True
+    return False
 
 
 def _key(python: str, environment: Mapping[str, str]) -> tuple[object, ...]:

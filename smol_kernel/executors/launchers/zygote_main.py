@@ -1,4 +1,4 @@
-"""The zygote: has imported what a kernel needs, and forks itself for each boxed child. `zygote` runs it as a script.
+"""The zygote: has a kernel ready, and forks itself for each boxed child. `zygote` runs it as a script.
 
 It belongs to the host and never runs what an action says. A fork builds its box as `boot` does for a Python started
 afresh, gives up every right, and goes on as the kernel; forks have nothing in common but memory that each has a copy
@@ -14,15 +14,19 @@ from __future__ import annotations
 import array
 import gc
 import importlib
+import importlib.machinery
 import json
 import os
 import select
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 TYPE_CHECKING = False
@@ -41,7 +45,7 @@ LATER = ("numpy", "pandas", "pyarrow")
 QUIET_SECONDS = 0.3
 IDLE_SECONDS = 900.0
 """After so long without a request it ends."""
-OWN = ("boot", "boot_calls", "boot_files", "boxed_kernel", "zygote_main")
+OWN = ("boot", "boot_calls", "boot_files", "boxed_kernel", "prepared_kernel", "zygote_main")
 KERNEL_PARTS = (
     "IPython.core.completerlib",
     "IPython.core.debugger",
@@ -66,6 +70,7 @@ KERNEL_PARTS = (
     "traitlets.config.loader",
 )
 """What a kernel imports while it starts."""
+ENDINGS = ("/__init__.py", *importlib.machinery.all_suffixes())
 AGAIN = """\
 import sys
 sys.path.insert(0, {folder!r})
@@ -95,16 +100,22 @@ def serve(requests: int) -> None:
     own = os.path.dirname(os.path.abspath(__file__))
     path = [folder for folder in sys.path if folder not in ("", own)]
     sys.path[:] = [own, *filter(is_of_the_environment, path)]
-    importlib.import_module("boxed_kernel")
+    kernel = importlib.import_module("boxed_kernel")
+    preparing = importlib.import_module("prepared_kernel")
     sys.path.remove(own)
     for name in KERNEL_PARTS:
         with suppress(ImportError):
             importlib.import_module(name)
     host = socket.socket(fileno=requests)
-    exec(compile(host.recv(1 << 20), "<child modules>", "exec"), {})
+    wishes = json.loads(host.recv(1 << 20))
+    exec(compile(wishes["modules"], "<child modules>", "exec"), {})
+    prepared = preparing.built(wishes["options"])
+    for name in OWN:
+        sys.modules.pop(name, None)  # a user's module may have that name
+    needed = packages()
     gc.freeze()
     with host:
-        host.send(b"ready")
+        host.send(json.dumps(sorted(needed)).encode())
         later = list(LATER)
         while True:
             if not select.select([host], [], [], QUIET_SECONDS if later else IDLE_SECONDS)[0]:
@@ -121,12 +132,17 @@ def serve(requests: int) -> None:
             if child == 0:
                 os.close(host.detach())
                 sys.path[:] = path
-                become(given)
+                become(given, partial(start, kernel=kernel, prepared=prepared, extra=packages() - needed))
             descriptor = os.pidfd_open(child)
             rights = array.array("i", [descriptor])
             host.sendmsg([str(child).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
             for each in (descriptor, *given):
                 os.close(each)
+
+
+def packages() -> set[str]:
+    """What has been imported, without what lies in packages."""
+    return {name.partition(".")[0] for name in sys.modules}
 
 
 def is_of_the_environment(folder: str) -> bool:
@@ -144,8 +160,9 @@ def received(host: socket.socket) -> list[int]:
     return list(descriptors)
 
 
-def become(given: list[int]) -> None:
-    """Build a box and be its kernel. `given` are the pipe with the settings, and the descriptors they speak of."""
+def become(given: list[int], start: Callable[[dict[str, Any]], None]) -> None:
+    """Build a box, in which `start` becomes the kernel. `given` are the pipe with the settings, and the descriptors
+    they speak of."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     plan, control, life, stderr, status, *sockets = given
@@ -161,27 +178,54 @@ def become(given: list[int]) -> None:
         os._exit(boot.FAILED)
 
 
-def start(settings: dict[str, Any]) -> None:
-    """Go on as the kernel, as if this Python had been started for it."""
+def start(settings: dict[str, Any], kernel: Any, prepared: Any, extra: set[str]) -> None:
+    """Go on as the kernel, as if this Python had been started for it: the `prepared` one, or one of the module `kernel`
+    where there is none. `extra` is what was imported that a kernel does not need."""
     calls.set_dumpable(True)  # as a program is that has just been started: its /proc is its own
     boot.take_stdio(settings)
     os.environ.clear()
     os.environ.update(settings["env"])
     time.tzset()
-    sys.argv = ["-c", *settings["arguments"]]
-    given = filter(None, settings["env"].get("PYTHONPATH", "").split(os.pathsep))
-    sys.path[:0] = [folder for folder in dict.fromkeys(map(os.path.abspath, given)) if folder not in sys.path]
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()  # `random` does it by itself
-    kernel: Any = sys.modules["boxed_kernel"]
-    for name in OWN:
-        sys.modules.pop(name, None)  # a user's module may have that name
+    sys.argv[:] = ["-c", *settings["arguments"]]
+    sys.orig_argv[:] = [sys.executable, "-c", "", str(settings["sockets"]), *settings["arguments"]]
+    given = [os.path.abspath(each) for each in settings["env"].get("PYTHONPATH", "").split(os.pathsep) if each]
+    sys.path[:] = dict.fromkeys([*given, *sys.path])
+    forget([name for name in extra if is_in([".", *given], name)])
+    be_another()
     try:
-        kernel.launch(settings["sockets"])
+        if prepared is None:
+            kernel.launch(settings["sockets"])
+        else:
+            prepared.go_on(settings["sockets"], settings["arguments"][1])
     except Exception:  # noqa: BLE001 - boundary: the process ends here
         traceback.print_exc()
         sys.exit(1)
     sys.exit(0)
+
+
+def is_in(folders: list[str], name: str) -> bool:
+    """Whether a module of that name could be imported from one of these folders. They are not listed: what else is in
+    them is not for everybody."""
+    return any(os.path.lexists(f"{folder}/{name}{ending}") for folder in folders for ending in ENDINGS)
+
+
+def forget(names: list[str]) -> None:
+    """Forget modules, with what is in them: another one of the name comes first on the path."""
+    for name in [name for name in sys.modules if names and name.partition(".")[0] in names]:
+        del sys.modules[name]
+
+
+def be_another() -> None:
+    """Have no random state, no secret and no number that siblings have as well, nor what was found outside."""
+    if temporary := sys.modules.get("tempfile"):
+        vars(temporary)["tempdir"] = None
+    main: Any = threading.main_thread()
+    with suppress(AttributeError):
+        main._set_native_id()
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # `random` does it by itself
+    if processes := sys.modules.get("multiprocessing.process"):
+        processes.current_process().authkey = os.urandom(32)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,174 @@
+"""A kernel that `zygote_main` builds before it forks, as far as that needs no sockets, threads or files of a box.
+
+After the fork it goes through the same steps as any kernel, with those left out that have been done; what it took from
+its surroundings before, it takes anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipykernel.ipkernel import IPythonKernel
+from IPython.core.application import BaseIPythonApplication
+from IPython.core.profiledir import ProfileDir
+from IPython.paths import get_ipython_dir
+from IPython.utils.path import get_home_dir
+from traitlets import observe
+
+if TYPE_CHECKING:
+    from smol_kernel.executors.launchers.boxed_kernel import BoxedKernel
+else:  # its folder is on the path while it is imported
+    from boxed_kernel import BoxedKernel
+
+NOWHERE = {"HOME": "/nonexistent", "IPYTHONDIR": "/tmp"}
+"""Variables while it is built: of the user's settings none is read. The second has to be a folder, or one is made."""
+SETTINGS = ("ipython_config", "ipython_kernel_config")
+FOLDERS = ("security", "log", "startup", "pid", "static")
+
+
+class LateProfile(ProfileDir):
+    """A profile whose folders are made later."""
+
+    late = True
+
+    @observe("location")
+    def _location_changed(self, change: Any) -> None:
+        for name in FOLDERS:
+            setattr(self, f"{name}_dir", os.path.join(change["new"], getattr(self, f"{name}_dir_name")))
+
+    def _mkdir(self, path: str, mode: int | None = None) -> bool:
+        return not self.late and super()._mkdir(path, mode)
+
+    def make(self, location: str) -> None:
+        """Make them."""
+        self.location = location
+        self.late = False
+        os.makedirs(location, exist_ok=True)
+        self.check_dirs()
+
+
+class FoundKernel(IPythonKernel):
+    """What the application takes for the kernel's class: gives the kernel that is there, with what it lacks."""
+
+    @classmethod
+    def instance(cls, *args: Any, **kwargs: Any) -> Any:
+        """The kernel."""
+        kernel: Any = IPythonKernel.instance()
+        for name, value in kwargs.items():
+            if name not in ("parent", "user_ns") and getattr(kernel, name, None) is not value:
+                setattr(kernel, name, value)
+        kernel.ident = str(uuid.uuid4())
+        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
+        shell = kernel.shell
+        shell.displayhook.pub_socket = shell.display_pub.pub_socket = kernel.iopub_socket
+        shell.displayhook.topic = kernel._topic("execute_result")
+        shell.starting_dir, shell.home_dir = os.getcwd(), get_home_dir()
+        shell.history_manager.dir_hist[:] = [Path.cwd()]
+        shell.ipython_dir = get_ipython_dir()
+        shell.save_sys_module_state()
+        shell.init_environment()
+        return kernel
+
+
+class PreparedKernel(BoxedKernel):
+    """The application. Raises RuntimeError if somebody has set kernels up: that is for the box to read."""
+
+    kernel_class = FoundKernel
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._built = False
+
+    def build(self, options: list[str]) -> None:
+        """Do what can be done now; `options` are those of the command line."""
+        BaseIPythonApplication.initialize(self, options)
+        if self._is_set_up():
+            raise RuntimeError("there are settings for kernels")
+        super().init_pdb()
+        user_ns: Any = self.user_ns
+        kernel: Any = IPythonKernel.instance(
+            parent=self, session=self.session, log=self.log, profile_dir=self.profile_dir, user_ns=user_ns
+        )
+        self.shell = kernel.shell
+        super().init_extensions()
+        self.shell.run_cell("None", store_history=False, silent=True)
+        self._built = True
+
+    def go_on(self, sockets: list[int], connection_file: str) -> None:
+        """Be the kernel of this process, until it is shut down."""
+        type(self).sockets = sockets
+        self.connection_file = connection_file
+        session: Any = self.session
+        session.pid, session.session = os.getpid(), str(uuid.uuid4())
+        location = os.path.join(get_ipython_dir(), "profile_default")
+        self.ipython_dir = os.path.dirname(location)
+        self.config_file_paths.insert(0, location)
+        profile: Any = self.profile_dir
+        profile.make(location)
+        self.initialize([])
+        self.start()
+
+    def _is_set_up(self) -> bool:
+        return any(
+            os.path.exists(os.path.join(folder, name + ending))
+            for folder in self.config_file_paths
+            for name in SETTINGS
+            for ending in (".py", ".json")
+        )
+
+    # steps that have been done
+
+    def parse_command_line(self, argv: Any = None) -> None:
+        """Before the fork."""
+        if not self._built:
+            super().parse_command_line(argv)
+
+    def init_crash_handler(self) -> None:
+        """Before the fork."""
+        if not self._built:
+            super().init_crash_handler()
+
+    def init_profile_dir(self) -> None:
+        """Before the fork; its place and its folders come later."""
+        if not self._built:
+            self._in_init_profile_dir = True
+            self.profile_dir = LateProfile(location=f"{NOWHERE['IPYTHONDIR']}/none", config=self.config)
+            self._in_init_profile_dir = False
+
+    def init_config_files(self) -> None:
+        """Before the fork."""
+        if not self._built:
+            super().init_config_files()
+
+    def load_config_file(self, *args: Any, **kwargs: Any) -> None:
+        """There is none."""
+
+    def update_config(self, config: Any) -> None:
+        """Before the fork."""
+        if not self._built:
+            super().update_config(config)
+
+    def init_pdb(self) -> None:
+        """Before the fork."""
+
+    def init_extensions(self) -> None:
+        """Before the fork."""
+
+
+def built(options: list[str]) -> PreparedKernel | None:
+    """One that is built; None if that cannot be."""
+    before = {name: os.environ.get(name) for name in NOWHERE}
+    os.environ.update(NOWHERE)
+    with contextlib.suppress(Exception):
+        kernel = PreparedKernel.instance()
+        kernel.build(options)
+        return kernel
+    BoxedKernel.clear_instance()
+    IPythonKernel.clear_instance()
+    os.environ.update({name: value for name, value in before.items() if value is not None})
+    return None
