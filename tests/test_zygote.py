@@ -392,14 +392,15 @@ list(first.run("0"))
 assert zygote.wait(60)
 list(second.run({LOOK!r}))
 assert isinstance(second._client._child._process, zygote.ForkedProcess)
-for text in ("PLANTED_API_KEY", "planted-0123456789", "nobody-0123456789", "IPKernelApp"):
+for text in ("PLANTED_API_KEY", "planted-0123456789", ".hidden-0123456789", "nobody-0123456789", "IPKernelApp"):
     backwards = text[::-1]  # else the code itself holds it
     print(list(second.run(f"count({{backwards!r}}[::-1].encode())"))[-1].value)
 """
     environment = {**os.environ, "PLANTED_API_KEY": "planted-0123456789"}
+    (tmp_path / ".hidden-0123456789").touch()
     told = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, env=environment, text=True)
-    key, secret, nothing, ordinary = map(int, told.split())
-    assert key == secret == nothing  # what the search itself holds of it
+    key, secret, name, nothing, ordinary = map(int, told.split())
+    assert key == secret == name == nothing  # what the search itself holds of it
     assert ordinary > nothing
 
 

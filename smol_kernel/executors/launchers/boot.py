@@ -16,6 +16,7 @@ from __future__ import annotations
 import array
 import base64
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -24,6 +25,7 @@ import signal
 import socket
 import struct
 import sys
+from functools import partial
 from typing import Any
 
 TYPE_CHECKING = False
@@ -62,6 +64,17 @@ def tell_failure(control: socket.socket, error: BaseException) -> None:
     """Tell the host at what it failed."""
     number, said = (error.errno, error.strerror) if isinstance(error, OSError) else (None, repr(error))
     tell(control, {"failed": _stage[0], "errno": number, "error": said})
+
+
+def mask(control: socket.socket, path: str, layer: int) -> None:
+    """Have the host hide what is not to be seen of a folder, in the layer of this descriptor. Raises OSError."""
+    waiting, answering = os.pipe()
+    tell(control, {"mask": path}, [layer, answering])
+    os.close(answering)
+    answer = os.read(waiting, 1)
+    os.close(waiting)
+    if not answer:
+        raise OSError(errno.EIO, "what is hidden in it could not be")
 
 
 def outside(settings: dict[str, Any], control: socket.socket, start: Callable[[dict[str, Any]], None]) -> None:
@@ -162,7 +175,7 @@ def first(
         die_with_outside(waiting)
         os.read(waiting, 1)
         os.setsid()
-        root = Root(settings, owner, begin)
+        root = Root(settings, owner, begin, partial(mask, control))
         descriptors = root.build()
         begin("host name")
         calls.set_host_name(HOST_NAME)

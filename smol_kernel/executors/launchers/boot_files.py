@@ -36,14 +36,21 @@ SAFE_ATTRIBUTES = calls.ATTR_NOSUID | calls.ATTR_NODEV
 
 
 class Root:
-    """The file system to be; `begin` is told what is done now.
+    """The file system to be; `begin` is told what is done now, and `mask` has the host hide what the child must not see
+    of a folder, in the layer of this descriptor. The names are not told: what builds a box may become the child.
 
     `owner` is the user the child runs as, if that is another than the one who builds: what is root's then looks like
     the child's own in the folders it is given, where the file system can show it so.
     """
 
-    def __init__(self, settings: dict[str, Any], owner: int | None, begin: Callable[[str], None]) -> None:
-        self.settings, self.owner, self.begin = settings, owner, begin
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        owner: int | None,
+        begin: Callable[[str], None],
+        mask: Callable[[str, int], None],
+    ) -> None:
+        self.settings, self.owner, self.begin, self.mask = settings, owner, begin, mask
         self.top: str = settings["root"]
         self.scratch = self.top + "/scratch"
         self.overlays = 0
@@ -64,10 +71,10 @@ class Root:
         self.devices()
         places: list[tuple[str, str, Any]] = [(path, "system", source) for path, source in settings["binds"]]
         places += [("/tmp", "own", 0o1777), ("/dev/shm", "own", 0o1777), (settings["home"], "own", 0o700)]
-        places += [(path, "veiled", masks) for path, masks in settings["veiled"]]
+        places += [(path, "veiled", None) for path in settings["veiled"]]
         places += [(path, "mount", writable) for path, writable in settings["mounts"]]
         if settings["folder"]:
-            places.append((settings["folder"], "overlay", settings["masks"]))
+            places.append((settings["folder"], "overlay", None))
         for path, kind, what in sorted(places, key=lambda place: place[0].count("/")):
             self.begin(f"mounts: {path}")
             target = self.top + path
@@ -79,12 +86,12 @@ class Root:
                 self.mapped(path, target)
                 calls.restrict(target, SAFE_ATTRIBUTES | (0 if what else calls.ATTR_RDONLY))
                 if path in settings["rehearsed"]:
-                    for layer in self.overlay(path, target, [], writable=True):
+                    for layer in self.overlay(path, target, writable=True):
                         os.close(layer)
             elif kind == "veiled":
-                self.overlay(path, target, what, writable=False)
+                self.overlay(path, target, writable=False)
             else:
-                kept = self.overlay(path, target, what, writable=True)
+                kept = self.overlay(path, target, writable=True)
         self.begin("mounts: small files")
         self.small_files()
         self.begin("mounts: /proc")
@@ -117,7 +124,7 @@ class Root:
             with contextlib.suppress(OSError):  # not every file system can; then it is as it is
                 calls.mount_mapped(source, target, self.users)
 
-    def overlay(self, path: str, target: str, masks: list[str], writable: bool) -> list[int]:
+    def overlay(self, path: str, target: str, writable: bool) -> list[int]:
         """A folder of the host's less what is masked; if `writable`, with the child's own writing above it.
 
         Gives descriptors of the layer where that gathers and of the one that masks. The layers are named by descriptor:
@@ -129,8 +136,10 @@ class Root:
         self.mapped(path, lower)
         mode = stat.S_IMODE(os.stat(lower).st_mode) | 0o700
         mask = self.own(f"mask{self.overlays}", mode)
-        for name in masks:
-            self.mask(lower, mask, name)
+        if path in self.settings["masked"]:
+            layer = os.open(mask, os.O_RDONLY | os.O_DIRECTORY)
+            self.mask(path, layer)
+            os.close(layer)
         kept = list[int]()
         layers = [os.open(each, os.O_PATH | os.O_DIRECTORY) for each in (mask, lower)]
         options = "lowerdir=/proc/self/fd/{}:/proc/self/fd/{}"
@@ -144,19 +153,6 @@ class Root:
         for layer in layers:
             os.close(layer)
         return kept
-
-    def mask(self, lower: str, mask: str, name: str) -> None:
-        """Let `name` not be there: overlayfs' whiteout, in folders with the rights of those below."""
-        done = ""
-        for part in filter(None, os.path.dirname(name).split("/")):
-            done = f"{done}/{part}"
-            if not os.path.isdir(mask + done):
-                os.mkdir(mask + done)
-                os.chmod(mask + done, stat.S_IMODE(os.stat(lower + done).st_mode) | 0o700)
-                if self.owner is not None:
-                    os.chown(mask + done, self.owner, self.owner)
-        with contextlib.suppress(FileExistsError):
-            os.mknod(f"{mask}/{name}", stat.S_IFCHR, os.makedev(0, 0))
 
     def devices(self) -> None:
         """A /dev of harmless devices."""
@@ -227,7 +223,7 @@ def refresh(settings: dict[str, Any], hidden: list[str]) -> bool:
     What is changed in the folders below them, by the user or a tool, they do not notice by themselves ("Changes to
     underlying filesystems", https://docs.kernel.org/filesystems/overlayfs.html).
     """
-    for path in filter(None, [settings["folder"], *(path for path, _ in settings["veiled"])]):
+    for path in filter(None, [settings["folder"], *settings["veiled"]]):
         read_only = 0 if path == settings["folder"] else calls.RDONLY
         with contextlib.suppress(OSError):
             calls.mount(None, path, None, calls.REMOUNT | SAFE | read_only)

@@ -27,10 +27,10 @@ from smol_kernel.errors import BoxUnavailableError, ConfigError, ExecutorError
 from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.launchers.cgroup import Cgroup, delegated
 from smol_kernel.executors.launchers.hints import hint_of_death
-from smol_kernel.executors.launchers.mask_layer import MaskLayer
+from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
 from smol_kernel.executors.launchers.plain import CHANNELS, OPTIONS, ending, pid_descriptor, short_folder
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
-from smol_kernel.executors.launchers.view import CONNECTION_FILE, view
+from smol_kernel.executors.launchers.view import CONNECTION_FILE, View, view
 
 BUILD_SECONDS = 30.0
 """How long the box may take to be built."""
@@ -153,31 +153,46 @@ class BoxedChild:
             self._cgroup = None
         with contextlib.suppress(BrokenPipeError), open(write_end, "wb") as pipe:
             pipe.write(json.dumps(plan).encode())
-        mask = self._take(self._control, seen.watch is not None)
+        mask = self._take(self._control, seen)
         if mask is not None and seen.watch is not None:
-            self._masks = MaskLayer(mask, seen.watch, seen.plan["masks"], seen.others)
+            self._masks = MaskLayer(mask, seen.watch, seen.masks[seen.plan["folder"]], seen.others)
         for listener in self._listeners:
             listener.close()
 
-    def _take(self, control: socket.socket, overlay: bool) -> int | None:
+    def _take(self, control: socket.socket, seen: View) -> int | None:
         """Read what the boot process sends until the box stands; gives the descriptor of the layer that masks."""
         mask = None
         while True:
             if not select.select([control], [], [], BUILD_SECONDS)[0]:
                 raise BoxUnavailableError(f"the box was not built within {BUILD_SECONDS:.0f} s; {OPT_OUT}")
             message, descriptors = _receive(control)
+            if "mask" in message:
+                self._mask(message["mask"], seen.masks[message["mask"]], *descriptors)
+                continue
             self._open += descriptors
             if "first" in message:
                 self._first = descriptors[0]
                 self.user_namespace_by = str(message["user namespace by"])
             elif message.get("ready"):
-                if overlay:
+                if seen.watch is not None:
                     self.upper, mask = descriptors.pop(0), descriptors.pop(0)
                 if descriptors:
                     self._answer_hosts(descriptors[0])
                 return mask
             else:
                 raise BoxUnavailableError(self._why(message))
+
+    def _mask(self, folder: str, names: list[str], layer: int, answering: int) -> None:
+        """Hide names of a folder in a layer, and answer who waits for it."""
+        try:
+            for name in names:
+                hide(layer, folder, name)
+            os.write(answering, b".")
+        except OSError as error:
+            raise BoxUnavailableError(self._why({"failed": f"mounts: {folder}", "error": error.strerror})) from None
+        finally:
+            os.close(layer)
+            os.close(answering)
 
     def _why(self, message: dict[str, Any]) -> str:
         step, said = message.get("failed"), message.get("error")

@@ -1,4 +1,5 @@
-"""Hides from a boxed child what came into its working folder after the box was built. `box` has it look before actions.
+"""Hides from a boxed child what it must not see of a folder, also what came into its working folder after the box was
+built. `box` has it look before actions.
 
 A layer of the overlay holds a whiteout for each name the child must not see (see `boot_files`); the host keeps a
 descriptor of that layer, and adds to it.
@@ -41,7 +42,7 @@ class MaskLayer:
         begin, hidden = time.thread_time(), list[str]()
         for path in sorted(each.path for each in self._watch.masked() if each.path != "."):
             if path not in self._known:
-                self._hide(path)
+                hide(self._descriptor, self._watch.folder, path)
                 hidden.append(path)
                 self._known.add(path)
         for each in self._others:
@@ -57,24 +58,33 @@ class MaskLayer:
         """They have forgotten."""
         self._renewed, self.stale = time.monotonic(), False
 
-    def _hide(self, path: str) -> None:
-        owner = os.fstat(self._descriptor)
-        here, done = os.dup(self._descriptor), self._watch.folder
-        try:
-            *folders, name = path.split("/")
-            for part in folders:
-                done = f"{done}/{part}"
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=here)
-                    os.chmod(part, stat.S_IMODE(os.stat(done).st_mode) | 0o700, dir_fd=here)
-                    os.chown(part, owner.st_uid, owner.st_gid, dir_fd=here)
-                try:
-                    below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
-                except NotADirectoryError:
-                    return  # hidden with all that is in it
-                os.close(here)
-                here = below
+
+def hide(descriptor: int, folder: str, path: str) -> None:
+    """Let nothing be there at `path` below the folder, in a layer of an overlay over it that is open as `descriptor`:
+    overlayfs' whiteout, in folders with the rights of those below. Raises OSError."""
+    owner = os.fstat(descriptor)
+    here, done = os.dup(descriptor), folder
+    try:
+        *folders, name = path.split("/")
+        for part in folders:
+            done = f"{done}/{part}"
             with contextlib.suppress(FileExistsError):
-                os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=here)
-        finally:
+                os.mkdir(part, dir_fd=here)
+                os.chmod(part, _mode(done), dir_fd=here)
+                os.chown(part, owner.st_uid, owner.st_gid, dir_fd=here)
+            try:
+                below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            except NotADirectoryError:
+                return  # hidden with all that is in it
             os.close(here)
+            here = below
+        with contextlib.suppress(FileExistsError):
+            os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=here)
+    finally:
+        os.close(here)
+
+
+def _mode(folder: str) -> int:
+    with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+        return stat.S_IMODE(os.stat(folder).st_mode) | 0o700
+    return 0o700

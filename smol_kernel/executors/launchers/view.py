@@ -76,6 +76,8 @@ class View:
     not there."""
     others: list[Watch]
     """The same for other folders of the user's that it sees."""
+    masks: dict[str, list[str]]
+    """Paths below each of these folders that the child must not see."""
     packages: list[str]
     """Folders from which the interpreter imports what was installed."""
     notices: list[str] = field(default_factory=list)
@@ -100,7 +102,8 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
     binds = _binds(facts, settings, home, cwd)
     skip = [path for path, _ in (*binds, *mounts)]
     others = [_looked_at(path, skip, notices) for path in _own_packages(facts, home, binds)]
-    watch, masks = _looked_at(shown, skip, notices) if shown else (None, [])
+    watch, hidden = _looked_at(shown, skip, notices) if shown else (None, [])
+    masks = {other.folder: names for other, names in others} | ({shown: hidden} if shown else {})
     ids = [os.getuid(), os.getgid()] if os.getuid() else [1000, 1000]
     files = {
         "/etc/passwd": f"{user}:x:{ids[0]}:{ids[1]}::{home}:/bin/false\nnobody:x:65534:65534::/:/bin/false\n",
@@ -126,8 +129,8 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
         "home": home,
         "home_files": font_cache(),
         "folder": shown,
-        "masks": masks,
-        "veiled": [(other.folder, names) for other, names in others],
+        "veiled": [other.folder for other, _ in others],
+        "masked": [path for path, names in masks.items() if names],
         "mounts": mounts,
         "rehearsed": _rehearsed(mounts, seen) if settings.rehearsal else [],
         "cwd": cwd if shown or mounted else home,
@@ -141,7 +144,7 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
     }
     prefixes = (facts["prefix"], facts["base_prefix"], facts["exec_prefix"])
     packages = [path for path in facts["path"] if any(_holds(prefix, path) for prefix in prefixes)]
-    return View(plan, watch, [other for other, _ in others], packages, notices)
+    return View(plan, watch, [other for other, _ in others], masks, packages, notices)
 
 
 def not_rehearsed(python: str | Path | None, cwd: str | Path | None, settings: BoxSettings) -> list[str]:
