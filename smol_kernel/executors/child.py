@@ -24,11 +24,31 @@ import zmq
 from ipykernel.zmqshell import ZMQInteractiveShell
 
 if TYPE_CHECKING:
-    from smol_kernel.executors import account, displays, host_line, proxies, questions, streams, tracebacks, values
+    from smol_kernel.executors import (
+        account,
+        displays,
+        host_line,
+        mapped,
+        proxies,
+        questions,
+        streams,
+        tracebacks,
+        values,
+    )
 else:  # in the child they have other names
-    account, displays, host_line, proxies, questions, streams, tracebacks, values = (
+    account, displays, host_line, mapped, proxies, questions, streams, tracebacks, values = (
         import_module(f"smol_{name}")
-        for name in ("account", "displays", "host_line", "proxies", "questions", "streams", "tracebacks", "values")
+        for name in (
+            "account",
+            "displays",
+            "host_line",
+            "mapped",
+            "proxies",
+            "questions",
+            "streams",
+            "tracebacks",
+            "values",
+        )
     )
 
 MAX_QUEUE = 10_000
@@ -119,7 +139,8 @@ class Child:
         self.streams = [streams.Stream(stream, self.whole.add) for stream in (sys.stdout, sys.stderr)]
         self.line = host_line.HostLine(self.kernel)
         self.proxies = proxies.Proxies(self.line, self.streams)
-        self.questions = questions.Questions(shell.user_ns, self.receive_tools)
+        memory_line = mapped.MemoryLine(getattr(self.kernel.parent, "memory_line", None))
+        self.questions = questions.Questions(shell.user_ns, self.receive_tools, memory_line)
         self.kernel.session.pack = host_line.pack
         self.kernel.raw_input = lambda prompt="": self.proxies.read(str(prompt), False)
         self.kernel.getpass = lambda prompt="Password: ", stream=None, **_: self.proxies.read(str(prompt), True)

@@ -10,6 +10,7 @@ from pathlib import Path
 MODULES = (
     "values",
     "tables",
+    "mapped",
     "tracebacks",
     "account",
     "streams",

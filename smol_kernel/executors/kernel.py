@@ -29,8 +29,9 @@ from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, told
 from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
 from smol_kernel.executors.recorded import Recorded
+from smol_kernel.executors.shared_memory import encode_input, set_variable
 from smol_kernel.executors.tool_thread import AskPerson
-from smol_kernel.executors.values import NotPortable, encode, encode_input
+from smol_kernel.executors.values import NotPortable, encode
 
 MAX_PRINT = 20_000
 """Characters of logs the model reads of one action, if not told otherwise."""
@@ -302,7 +303,7 @@ class KernelExecutor(PythonExecutor):
             return None, error
         return (None if self._stop.is_set() else client), None
 
-    def _hand_over(self, give: Callable[[KernelClient], None]) -> None:
+    def _hand_over(self, give: Callable[[KernelClient], object]) -> None:
         """Give the running child something. One that does not take it before a stop ends; the next one gets it all."""
         if self._client is None:
             return
@@ -313,24 +314,23 @@ class KernelExecutor(PythonExecutor):
         except ChildDiedError:
             pass  # the next action will tell, and the fresh child gets it
 
-    def _tell(self, client: KernelClient, content: dict[str, Any], what: str) -> None:
+    def _tell(self, client: KernelClient, content: dict[str, Any], what: str) -> dict[str, Any]:
         reply = client.ask("smol_request", content, stopped=self._stop.is_set)
         if reply is None:
             raise ExecutorError(f"the child kernel did not take the {what} in time; restart() gives a fresh one")
         if reply.get("status") != "ok":
             raise ExecutorError(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
+        return reply
 
     def _set_variables(self, client: KernelClient, encoded: Mapping[str, Any]) -> None:
         for name, data in encoded.items():
-            self._tell(client, {"variables": {name: data}}, f"variable {name!r}")
+            set_variable(name, data, client.give, lambda *told: self._tell(client, *told))
             if name not in self._names and not name.startswith("_"):
                 self._names.append(name)
 
     def _encoded(self, name: str, value: Any, encode: Callable[[Any], Any]) -> Any:
-        if isinstance(value, EncodedInput):
-            return value.data
         try:
-            return encode(value)
+            return value.data if isinstance(value, EncodedInput) else encode(value)
         except NotPortable as error:
             raise NotPortableError(f"variable {name!r}: {error}") from error
 

@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smol_kernel.executors import account, tracebacks, values
+    from smol_kernel.executors import account, mapped, tracebacks, values
 else:  # in the child they have other names
-    account, tracebacks, values = (
-        import_module(__name__.replace("questions", name)) for name in ("account", "tracebacks", "values")
+    account, mapped, tracebacks, values = (
+        import_module(__name__.replace("questions", name)) for name in ("account", "mapped", "tracebacks", "values")
     )
 
 READ_LIMIT = 64 << 20
@@ -26,10 +26,16 @@ Tell = Callable[[str, dict[str, Any]], None]
 
 
 class Questions:
-    """Answers a request by its content. `namespace` is the actions'; `receive_tools` takes a list of tools."""
+    """Answers a request by its content. `namespace` is the actions'; `receive_tools` takes a list of tools;
+    by `memory_line` comes the memory of tables."""
 
-    def __init__(self, namespace: dict[str, Any], receive_tools: Callable[[list[dict[str, Any]]], None]) -> None:
-        self._namespace, self._receive_tools = namespace, receive_tools
+    def __init__(
+        self,
+        namespace: dict[str, Any],
+        receive_tools: Callable[[list[dict[str, Any]]], None],
+        memory_line: mapped.MemoryLine,
+    ) -> None:
+        self._namespace, self._receive_tools, self._memory_line = namespace, receive_tools, memory_line
 
     def answer(self, content: dict[str, Any], final: list[Any]) -> dict[str, Any]:
         """The content of the reply. `final` holds the object given to `final_answer`, if there is one."""
@@ -44,6 +50,11 @@ class Questions:
             self._receive_tools(content["tools"])
         for name, data in content.get("variables", {}).items():
             self._namespace[name] = values.decode(data, trusted=True)
+        for name, told in content.get("shared", {}).items():
+            try:
+                self._namespace[name] = self._memory_line.value(told)
+            except mapped.NotReceived:
+                return {"missing": True}
         for name in content.get("forget", ()):
             self._namespace.pop(name, None)
         if "work_in" in content:

@@ -22,13 +22,14 @@ else:  # in the child both have other names
 
 # numpy, Pillow
 
-_DTYPE = re.compile(r"[<>|](b1|[iuf]\d{1,2}|c\d{1,2}|[SU]\d{1,9}|[mM]8(\[\d{0,9}[a-zA-Zμ]{1,7}\])?)", re.ASCII)
+DTYPE = re.compile(r"[<>|](b1|[iuf]\d{1,2}|c\d{1,2}|[SU]\d{1,9}|[mM]8(\[\d{0,9}[a-zA-Zμ]{1,7}\])?)", re.ASCII)
+"""Of arrays that cross: all that has a fixed size, in its `str`."""
 
 
 def _array(value: Any) -> list[Any]:
     if hasattr(value, "mask"):
         raise values.NotPortable("is a masked array, which cannot cross between host and child")
-    if not _DTYPE.fullmatch(value.dtype.str):
+    if not DTYPE.fullmatch(value.dtype.str):
         raise values.NotPortable(
             f"is {values.a_name(type(value))} of dtype {value.dtype}, which cannot cross between host and child"
         )
@@ -38,7 +39,7 @@ def _array(value: Any) -> list[Any]:
 def _from_array(parts: list[Any]) -> Any:
     np = import_module("numpy")
     name, shape, raw = values.row(parts, str, list, bytes)
-    dtype = np.dtype(name if _DTYPE.fullmatch(name) else values.refuse(f"dtype {name[:40]!r}"))
+    dtype = np.dtype(name if DTYPE.fullmatch(name) else values.refuse(f"dtype {name[:40]!r}"))
     if dtype.itemsize == 0 or math.prod(values.need(n, int) for n in shape) * dtype.itemsize != len(raw):
         values.refuse(f"{len(raw)} bytes do not make an array of dtype {name} and shape {shape}"[:200])
     if dtype.kind == "U" and raw and np.frombuffer(raw, f"{dtype.str[0]}u4").max() > 0x10FFFF:
@@ -97,18 +98,18 @@ _COLUMN = re.compile(
 _BY_VALUE = re.compile(r"object|complex\d{2,3}", re.ASCII)
 
 
-def _column(series: Any, arrays: list[Any] | None) -> dict[str, Any]:
-    """Parts of a column. Its Arrow form goes to `arrays`; without these it crosses value by value."""
+def _column(series: Any, wholes: list[Any] | None) -> dict[str, Any]:
+    """Parts of a column. It goes to `wholes` itself if it can cross as one; without these, value by value."""
     dtype = str(series.dtype)
     if dtype == "category":
         labels = _index(series.cat.categories, None, most=_most(len(series)))
         categories = {"categories": labels, "ordered": bool(series.cat.ordered)}
-        return _column(series.cat.codes, arrays) | categories
-    if arrays is None or _BY_VALUE.fullmatch(dtype):
+        return _column(series.cat.codes, wholes) | categories
+    if wholes is None or _BY_VALUE.fullmatch(dtype):
         return {"dtype": dtype, "values": series.tolist()}
     if not _COLUMN.fullmatch(dtype):
         raise values.NotPortable(f"has values of dtype {dtype}, which cannot cross between host and child")
-    arrays.append(import_module("pyarrow").array(series))
+    wholes.append(series)
     return {"dtype": dtype}
 
 
@@ -121,8 +122,11 @@ def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
         series = pd.Series(values.need(parts["values"], list), dtype=name)
     else:
         array = next(arrays)
+        is_arrow = hasattr(array, "type")
         dtype = pd.ArrowDtype(array.type) if name.endswith("[pyarrow]") else pd.api.types.pandas_dtype(name)
-        if hasattr(dtype, "__from_arrow__"):
+        if not is_arrow:
+            series = pd.Series(array, copy=False)
+        elif hasattr(dtype, "__from_arrow__"):
             series = pd.Series(dtype.__from_arrow__(array))
         else:
             series = array.to_pandas()
@@ -138,13 +142,13 @@ def _most(rows: int) -> int:
     return max(rows, 1_000)
 
 
-def _index(index: Any, arrays: list[Any] | None, most: int | None = None) -> dict[str, Any]:
+def _index(index: Any, wholes: list[Any] | None, most: int | None = None) -> dict[str, Any]:
     """Parts of an index; a range of more than `most` items crosses item by item."""
     names = list(index.names)
     if type(index).__name__ == "RangeIndex" and (most is None or len(index) <= most):
         return {"names": names, "range": [index.start, index.stop, index.step]}
     series = import_module("pandas").Series
-    levels = [_column(series(index.get_level_values(i)), arrays) for i in range(index.nlevels)]
+    levels = [_column(series(index.get_level_values(i)), wholes) for i in range(index.nlevels)]
     return {"names": names, "levels": levels, "freq": getattr(index, "freqstr", None)}
 
 
@@ -166,24 +170,40 @@ def _from_index(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
     return index
 
 
-def _frame(frame: Any) -> dict[str, Any]:
-    pa = import_module("pyarrow")
-    arrays: list[Any] = []
-    columns = [_column(frame.iloc[:, place], arrays) for place in range(frame.shape[1])]
-    parts = {"columns": columns, "index": _index(frame.index, arrays), "labels": _index(frame.columns, None)}
-    return parts | {"arrow": pa.table(arrays, names=[str(place) for place in range(len(arrays))])}
+def apart(frame: Any) -> tuple[dict[str, Any], list[Any]]:
+    """Parts of a table, and the columns of it and of its index that cross as wholes, in their order."""
+    wholes: list[Any] = []
+    columns = [_column(frame.iloc[:, place], wholes) for place in range(frame.shape[1])]
+    return {"columns": columns, "index": _index(frame.index, wholes), "labels": _index(frame.columns, None)}, wholes
 
 
-def _from_frame(parts: dict[str, Any]) -> Any:
+def together(parts: dict[str, Any], arrays: Iterator[Any], copy: bool = True, block: Any = None) -> Any:
+    """The table of such parts and these columns: of Arrow, or of numpy, for which `copy` may be False. `block` is one
+    array of all its columns, if there is one."""
     pd = import_module("pandas")
-    arrays = iter(parts["arrow"].columns)
     columns = [_from_column(column, arrays) for column in parts["columns"]]
     index = _from_index(parts["index"], arrays, max(len(columns[0]) if columns else 0, 1_000_000))
     if any(len(column) != len(index) for column in columns):
         values.refuse("columns of different lengths")
-    frame = pd.DataFrame(dict(enumerate(columns)), index=pd.RangeIndex(len(index)))
+    data = dict(enumerate(columns)) if block is None else block
+    frame = pd.DataFrame(data, index=pd.RangeIndex(len(index)), copy=copy)
     frame.index, frame.columns = index, _from_index(parts["labels"], arrays, _most(len(columns)))
     return frame
+
+
+def arrow(columns: list[Any]) -> Any:
+    """An Arrow table of columns of pandas."""
+    pa = import_module("pyarrow")
+    return pa.table([pa.array(column) for column in columns], names=[str(place) for place in range(len(columns))])
+
+
+def _frame(frame: Any) -> dict[str, Any]:
+    parts, wholes = apart(frame)
+    return parts | {"arrow": arrow(wholes)}
+
+
+def _from_frame(parts: dict[str, Any]) -> Any:
+    return together(parts, iter(parts["arrow"].columns))
 
 
 def _series(series: Any) -> dict[str, Any]:

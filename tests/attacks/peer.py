@@ -60,6 +60,7 @@ class Peer:
     # what a launcher's child has
 
     descriptor = None
+    memory_line = None
 
     def alive(self) -> bool:
         return True

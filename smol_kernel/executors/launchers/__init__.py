@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from smol_kernel.executors.launchers.memory_line import MemoryLine
+
 
 class Child(Protocol):
     """One kernel process, from its start to its end."""
@@ -27,6 +29,11 @@ class Child(Protocol):
     @property
     def loaded(self) -> bool:
         """Whether our modules (see `child_modules`) are in it already."""
+        ...
+
+    @property
+    def memory_line(self) -> MemoryLine | None:
+        """By which it is passed descriptors of memory; None where it can be passed none."""
         ...
 
     @property

@@ -28,6 +28,7 @@ from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.launchers.cgroup import Cgroup, delegated
 from smol_kernel.executors.launchers.hints import hint_of_death
 from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
+from smol_kernel.executors.launchers.memory_line import MemoryLine
 from smol_kernel.executors.launchers.plain import CHANNELS, OPTIONS, ending, pid_descriptor, short_folder
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
 from smol_kernel.executors.launchers.view import CONNECTION_FILE, View, view
@@ -74,6 +75,7 @@ class BoxedChild:
         self._ended = False
         self._open: list[int] = []
         self._listeners: list[socket.socket] = []
+        self.memory_line = MemoryLine()
         self.upper: int | None = None
         """Descriptor of the folder that holds what the child wrote in the working folder; None without one."""
         self.user_namespace_by = ""
@@ -123,7 +125,7 @@ class BoxedChild:
         status, told = os.pipe()
         self._open.append(status)
         read_end, write_end = os.pipe()
-        sockets = [each.fileno() for each in self._listeners]
+        sockets = [*(each.fileno() for each in self._listeners), self.memory_line.there.fileno()]
         arguments = ["-f", CONNECTION_FILE, *OPTIONS]
         plan: dict[str, Any] = {**seen.plan, "root": str(self._folder / "root"), "bubblewrap": None}
         given = {"control": there.fileno(), "life": life, "stderr": self._stderr, "status": told, "sockets": sockets}
@@ -143,6 +145,7 @@ class BoxedChild:
             raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
         finally:
             there.close()
+            self.memory_line.started()
             for each in (life, told, read_end):
                 os.close(each)
         self.descriptor = getattr(self._process, "descriptor", None) or pid_descriptor(self._process.pid)
@@ -335,6 +338,7 @@ class BoxedChild:
                 self._proxy.close()
             if self._cgroup is not None:
                 self._cgroup.close()
+            self.memory_line.close()
             for descriptor in self._open:
                 os.close(descriptor)
             self._open, self.upper, self._masks = [], None, None

@@ -19,9 +19,14 @@ from ipykernel.kernelapp import IPKernelApp  # noqa: E402
 
 
 class BoxedKernel(IPKernelApp):
-    """The application. `sockets` are the descriptors, in the order of the ports."""
+    """The application. `sockets` are the descriptors, in the order of the ports, and last the line for memory."""
 
     sockets: list[int]
+
+    @property
+    def memory_line(self) -> int:
+        """By which the memory of tables comes, see `mapped`."""
+        return self.sockets[-1]
 
     def _try_bind_socket(self, s: Any, port: int) -> Any:
         s.setsockopt(zmq.USE_FD, self.sockets[port - 1])

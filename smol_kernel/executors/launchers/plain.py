@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, ExecutorError
+from smol_kernel.executors.launchers.memory_line import MemoryLine, memory_line
 from smol_kernel.memory.known_secrets import SECRET_NAME
 
 PRELUDE = """\
 import os, signal, sys
-life = int(sys.argv.pop(1))
+life, memory_line = int(sys.argv.pop(1)), int(sys.argv.pop(1))
 def end_with_host():
     os.read(life, 1)
     os.killpg(0, signal.SIGKILL)
@@ -42,7 +43,8 @@ except (AttributeError, OSError):
     threading.Thread(target=end_with_host, daemon=True).start()
 sys.path[:] = [folder for folder in sys.path if folder]
 sys.modules["debugpy"] = None
-from ipykernel.kernelapp import launch_new_instance
+from ipykernel.kernelapp import IPKernelApp, launch_new_instance
+IPKernelApp.memory_line = memory_line if memory_line >= 0 else None
 launch_new_instance()
 """
 """What the child's Python runs first. `life` is the read end of a pipe whose other end only the host holds.
@@ -86,12 +88,15 @@ class PlainChild:
             raise ExecutorError("the child kernel needs unix sockets and process groups: on Windows, use WSL")
         self._lock = threading.Lock()
         self._ended = False
+        self.memory_line: MemoryLine | None = memory_line()
         self._folder = short_folder()
         try:
             self.connection = _connection(self._folder)
             self._start(str(python or sys.executable), None if cwd is None else str(cwd))
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
+            if self.memory_line is not None:
+                self.memory_line.close()
             raise
         self.descriptor = pid_descriptor(self._process.pid)
 
@@ -99,16 +104,17 @@ class PlainChild:
         file = self._folder / "connection.json"
         file.write_text(json.dumps(self.connection))
         read_end, self._life = os.pipe()
+        line = self.memory_line.there.fileno() if self.memory_line else -1
         with open(self._folder / "stderr", "wb") as errors:
             try:
                 self._process = subprocess.Popen(
-                    self._command(python, [str(read_end), "-f", str(file), *OPTIONS]),
+                    self._command(python, [str(read_end), str(line), "-f", str(file), *OPTIONS]),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                     cwd=cwd,
                     env=self._environment(),
-                    pass_fds=(read_end,),
+                    pass_fds=[each for each in (read_end, line) if each >= 0],
                     start_new_session=True,
                 )
             except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -118,6 +124,8 @@ class PlainChild:
                 raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
             finally:
                 os.close(read_end)
+                if self.memory_line is not None:
+                    self.memory_line.started()
 
     def _command(self, python: str, arguments: list[str]) -> list[str]:
         """What to start: the interpreter with PRELUDE, which takes the arguments."""
@@ -180,6 +188,8 @@ class PlainChild:
             self._ended = True  # from here on the id may be another's
             self._process.wait()
             os.close(self._life)
+            if self.memory_line is not None:
+                self.memory_line.close()
             if self.descriptor is not None:
                 os.close(self.descriptor)
         shutil.rmtree(self._folder, ignore_errors=True)
