@@ -16,7 +16,7 @@ from typing import Any
 from smol_kernel.executors import mapped, tables, values
 from smol_kernel.executors.sealed_memory import SealedMemory, memory_of
 
-SMALLEST = 1 << 20
+SMALLEST = 256 << 10
 """Bytes of numbers from which on a value goes this way."""
 
 _numbers = itertools.count(1)
@@ -46,8 +46,8 @@ def encode_input(value: Any) -> Any:
 def set_variable(
     name: str, data: Any, give: Callable[[int, int], bool], tell: Callable[[dict[str, Any], str], dict[str, Any]]
 ) -> None:
-    """Hand over a variable in encoded form: `give` passes a descriptor under a number; `tell` makes a request, which for
-    errors is named by a second word, and gives the reply."""
+    """Hand over a variable in encoded form: `give` passes a descriptor under a number; `tell` makes a request, named
+    for errors, and gives the reply."""
     what = f"variable {name!r}"
     if isinstance(data, SharedInput):
         told = {**data.told, "number": next(_numbers)}

@@ -104,7 +104,8 @@ def _column(series: Any, wholes: list[Any] | None) -> dict[str, Any]:
     if dtype == "category":
         labels = _index(series.cat.categories, None, most=_most(len(series)))
         categories = {"categories": labels, "ordered": bool(series.cat.ordered)}
-        return _column(series.cat.codes, wholes) | categories
+        codes = import_module("pandas").Series(series.array.codes, copy=False)  # those of `series.cat` are a copy
+        return _column(codes, wholes) | categories
     if wholes is None or _BY_VALUE.fullmatch(dtype):
         return {"dtype": dtype, "values": series.tolist()}
     if not _COLUMN.fullmatch(dtype):

@@ -32,8 +32,6 @@ Span = tuple[int, int]
 class WrittenPages:
     """Watches the whole pages of these spans from now on. Raises OSError where they cannot be watched."""
 
-    _all: weakref.WeakSet[WrittenPages] = weakref.WeakSet()
-
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = [span for span in map(whole_pages, spans) if span[0] < span[1]]
         if len(spans) > MOST or not _are_private(self._spans):
@@ -49,17 +47,17 @@ class WrittenPages:
         except OSError:
             self.close()
             raise
-        for other in list(WrittenPages._all):
-            if other.overlaps(self._spans):  # that memory was given back meanwhile
+        for other in list(_watching):
+            if other.overlaps(self._spans):  # what it watched was given back meanwhile
                 other.close()
-        WrittenPages._all.add(self)
+        _watching.add(self)
 
     def overlaps(self, spans: Sequence[Span]) -> bool:
         """Whether it watches some of this memory."""
         return any(start < end and begin < stop for start, stop in self._spans for begin, end in spans)
 
     def written(self) -> bool | None:
-        """Whether any of it has been written to; None if that cannot be told, for it is not the same memory any more."""
+        """Whether any of it has been written to; None if nobody can tell: it is other memory by now."""
         if not self._close.alive:
             return None
         try:
@@ -76,6 +74,9 @@ class WrittenPages:
     def close(self) -> None:
         """Watch no more."""
         self._close()
+
+
+_watching: weakref.WeakSet[WrittenPages] = weakref.WeakSet()
 
 
 def whole_pages(span: Span) -> Span:
