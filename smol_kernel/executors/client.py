@@ -145,9 +145,9 @@ class KernelClient:
         self._child.refresh(action=True)
         return self._transport.send("shell", "smol_request", {"checks": list(expressions), "answer": answer})
 
-    def give(self, descriptor: int, number: int) -> bool:
-        """Pass the child a descriptor under a number; whether it can be: not to one elsewhere."""
-        return self._child.memory_line is not None and self._child.memory_line.give(descriptor, number)
+    def give(self, descriptors: list[int], number: int) -> bool:
+        """Pass the child descriptors under a number; whether it can be done: not with one elsewhere."""
+        return self._child.memory_line is not None and self._child.memory_line.give(descriptors, number)
 
     def refresh(self) -> None:
         """Let the child see the working folder as it is now: a tool may have written there. For before a reply."""

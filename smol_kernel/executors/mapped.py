@@ -6,9 +6,11 @@ table goes to pages of this process alone.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import socket
+import weakref
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +33,15 @@ class MemoryLine:
             os.set_inheritable(descriptor, False)
 
     def value(self, told: dict[str, Any]) -> Any:
-        """The value whose memory was passed under the number that is `told`. Raises NotReceived."""
-        descriptor = self._received(told["number"])
+        """The value whose memories were passed under the number that is `told`. Raises NotReceived."""
+        descriptors = self._received(told["number"], len(told["sizes"]))
         try:
-            return build(told, descriptor)
+            return build(told, descriptors)
         finally:
-            os.close(descriptor)
+            for each in descriptors:
+                os.close(each)
 
-    def _received(self, number: int) -> int:
+    def _received(self, number: int, count: int) -> list[int]:
         if self._descriptor is None:
             raise NotReceived
         try:
@@ -48,30 +51,34 @@ class MemoryLine:
         with line:
             while True:
                 try:
-                    text, descriptors, _, _ = socket.recv_fds(line, 32, 1, socket.MSG_DONTWAIT)
+                    text, descriptors, _, _ = socket.recv_fds(line, 32, count, socket.MSG_DONTWAIT)
                 except OSError:
                     raise NotReceived from None
-                if text == str(number).encode() and len(descriptors) == 1:
-                    os.set_inheritable(descriptors[0], False)
-                    return descriptors[0]
+                if text == str(number).encode() and len(descriptors) == count:
+                    for each in descriptors:
+                        os.set_inheritable(each, False)
+                    return descriptors
                 for each in descriptors:  # of a request that was given up
                     os.close(each)
                 if not text:
                     raise NotReceived
 
 
-def build(told: dict[str, Any], descriptor: int) -> Any:
-    """The value of this form (see `shared_memory`) in the memory behind `descriptor`."""
+def build(told: dict[str, Any], descriptors: list[int]) -> Any:
+    """The value of this form (see `shared_memory`) in the memories behind these descriptors."""
+    memories = [_mapped(descriptor, size) for descriptor, size in zip(descriptors, told["sizes"], strict=True)]
+    if told["kind"] == "Table":
+        return tables.from_stream(memories[0])
     np: Any = import_module("numpy")
-    memory = mmap.mmap(descriptor, told["size"], flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    found = [np.ndarray(shape, dtype, memory, offset, strides) for dtype, shape, offset, strides in told["arrays"]]
+    found = [np.ndarray(shape, dtype, memories[0], *place) for dtype, shape, *place in told["arrays"]]
     if told["kind"] == "ndarray":
         return found[0]
     parts: dict[str, Any] = values.decode(told["parts"])
-    others = iter(parts["arrow"].columns if told["others"] else ())
-    waiting = iter(found)
-    columns = (next(others) if place in told["others"] else next(waiting) for place in range(told["columns"]))
-    frame = tables.together(parts, columns, copy=False, block=_block(np, told, parts, memory))
+    others = told["others"]
+    numbers, rest = iter(found), iter(tables.from_stream(memories[-1]).columns if others else ())
+    columns = (next(rest if place in others else numbers) for place in range(len(found) + len(others)))
+    block = None if others or len(parts["columns"]) < 2 else _block(np, told["arrays"], parts["columns"], memories[0])
+    frame = tables.together(parts, columns, copy=False, block=block)
     if told["kind"] == "DataFrame":
         return frame
     series = frame.iloc[:, 0]
@@ -79,16 +86,27 @@ def build(told: dict[str, Any], descriptor: int) -> Any:
     return series
 
 
-def _block(np: Any, told: dict[str, Any], parts: dict[str, Any], memory: Any) -> Any:
-    """All columns as one array, where they lie in equal steps; else None."""
-    count = len(parts["columns"])
-    columns = told["arrays"][:count]
-    if count < 2 or len(columns) < count or any(place < count for place in told["others"]):
+def _mapped(descriptor: int, size: int) -> Any:
+    """The memory, as a buffer which can be written to. A `mmap.mmap` would keep a descriptor of it open."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    address = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, descriptor, 0)
+    if address is None or address == ctypes.c_void_p(-1).value:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{size:,} bytes cannot be mapped: {os.strerror(number)}")
+    buffer = (ctypes.c_char * size).from_address(address)
+    weakref.finalize(buffer, libc.munmap, address, size).atexit = False
+    return buffer
+
+
+def _block(np: Any, arrays: list[Any], columns: list[dict[str, Any]], memory: Any) -> Any:
+    """All columns of a table as one array, if they lie in equal steps; else None. Arrays after theirs are the index."""
+    if len(arrays) < len(columns) or any(column.keys() != {"dtype"} for column in columns):
         return None
-    if any(column.keys() != {"dtype"} for column in parts["columns"]):
+    (dtype, shape, start, strides), step = arrays[0], arrays[1][2] - arrays[0][2]
+    even = [[dtype, shape, start + place * step, strides] for place in range(len(columns))]
+    if step <= 0 or arrays[: len(columns)] != even:
         return None
-    (dtype, shape, start, strides), step = columns[0], columns[1][2] - columns[0][2]
-    even = [[dtype, shape, start + place * step, strides] for place in range(count)]
-    if step <= 0 or columns != even:
-        return None
-    return np.ndarray([*shape, count], dtype, memory, start, [*strides, step])
+    return np.ndarray([*shape, len(columns)], dtype, memory, start, [*strides, step])

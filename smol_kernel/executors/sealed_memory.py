@@ -11,7 +11,7 @@ import mmap
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -33,13 +33,13 @@ class SealedMemory:
     It is given back with this object, and once no child maps it.
     """
 
-    def __init__(self, arrays: Sequence[Any]) -> None:
+    def __init__(self, arrays: Sequence[Any], watch: bool = True) -> None:
         pieces, self.places, self.size = _laid_out(arrays)
         self.descriptor = os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         weakref.finalize(self, os.close, self.descriptor).atexit = False
         self._watch: WrittenPages | None = None
         with suppress(OSError):  # first, lest something change that was read already
-            if not any(_is_scattered(array) for _, array in pieces):
+            if watch and not any(_is_scattered(array) for _, array in pieces):
                 self._watch = WrittenPages([_span(array) for _, array in pieces])
         os.ftruncate(self.descriptor, self.size)
         for offset, array in pieces:
@@ -50,7 +50,7 @@ class SealedMemory:
         fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
 
     def holds(self, arrays: Sequence[Any]) -> bool:
-        """Whether it holds these arrays, which lie where the first ones did, as they are now."""
+        """Whether it holds these arrays as they are now. If it watches, they lie where the first ones did."""
         pieces, _, _ = _laid_out(arrays)
         written = self._watch.written() if self._watch else None
         if written is None:
@@ -73,30 +73,29 @@ class SealedMemory:
         if self._watch is not None:
             self._watch.close()
 
-    def passed(self, give: Callable[[int, int], bool], number: int) -> bool:
-        """Whether a descriptor that can only be read from was given, under this number."""
+    def opened(self) -> int:
+        """A descriptor of its own by which it can only be read; the caller closes it."""
         os.fchmod(self.descriptor, 0o400)  # a child that runs as the same user can change that
-        descriptor = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            return give(descriptor, number)
-        finally:
-            os.close(descriptor)
+        return os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 _known: weakref.WeakValueDictionary[tuple[Any, ...], SealedMemory] = weakref.WeakValueDictionary()
-"""By where in this process the arrays lie, and how."""
+"""By where in this process the arrays lie, and how; or by a size."""
 
 
-def memory_of(arrays: Sequence[Any]) -> SealedMemory:
-    """Sealed memory that holds these arrays. Raises OSError."""
-    key = tuple((_address(array), array.dtype.str, array.shape, array.strides) for array in arrays)
+def memory_of(arrays: Sequence[Any], lasting: bool = True) -> SealedMemory:
+    """Sealed memory that holds these arrays; they are known again by where they lie, or if they are not `lasting` by
+    their size. Raises OSError."""
+    key: tuple[Any, ...] = tuple((_address(array), array.dtype.str, array.shape, array.strides) for array in arrays)
+    if not lasting:
+        key = tuple(array.nbytes for array in arrays)
     with _lock:  # who wants the same waits for it
         memory = _known.get(key)
         if memory is not None:
             if memory.holds(arrays):
                 return memory
             memory.watch_no_more()
-        memory = _known[key] = SealedMemory(arrays)
+        memory = _known[key] = SealedMemory(arrays, watch=lasting)
         return memory
 
 

@@ -242,7 +242,8 @@ values.crosses("pandas.NAType", "NA", lambda v: [], list, lambda v: import_modul
 # Arrow: IPC streams that take no more room than they have bytes
 
 
-def _table(table: Any) -> bytes:
+def stream(table: Any) -> Any:
+    """The table as an Arrow IPC stream, in a buffer of Arrow. Raises NotPortable."""
     pa = import_module("pyarrow")
     for field in table.schema:
         if not _is_allowed(field.type):
@@ -252,13 +253,15 @@ def _table(table: Any) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
-    return sink.getvalue().to_pybytes()
+    return sink.getvalue()
 
 
-def _from_table(raw: bytes) -> Any:
+def from_stream(raw: Any) -> Any:
+    """The table in a stream, checked; `raw` are bytes or anything like them, of which the table is a view."""
     pa = import_module("pyarrow")
     if int(pa.__version__.partition(".")[0]) < 15:
         values.refuse("this pyarrow is too old to read tables safely: pip install -U pyarrow")  # CVE-2023-47248
+    raw = pa.py_buffer(raw)
     for message in pa.ipc.MessageReader.open_stream(raw):
         if b"ARROW:extension" in message.metadata.to_pybytes() or _is_compressed(message):
             values.refuse("an Arrow stream with extension types or compression")
@@ -266,7 +269,7 @@ def _from_table(raw: bytes) -> Any:
     if not all(_is_allowed(field.type) for field in table.schema):
         values.refuse("an Arrow stream with types that may not cross")
     table.validate(full=True)
-    if table.nbytes > len(raw) or table.num_rows * max(1, table.num_columns) > max(1_000_000, 8 * len(raw)):
+    if table.nbytes > raw.size or table.num_rows * max(1, table.num_columns) > max(1_000_000, 8 * raw.size):
         values.refuse("an Arrow stream that unpacks to more than it holds")
     return table
 
@@ -303,7 +306,7 @@ def _is_compressed(message: Any) -> bool:
     return field(batch, 3) != 0
 
 
-values.crosses("pyarrow.Table", "Table", _table, bytes, _from_table)
+values.crosses("pyarrow.Table", "Table", lambda v: stream(v).to_pybytes(), bytes, from_stream)
 
 
 # What may not cross

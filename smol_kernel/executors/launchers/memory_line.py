@@ -26,14 +26,14 @@ class MemoryLine:
         """The child has its end."""
         self.there.close()
 
-    def give(self, descriptor: int, number: int) -> bool:
-        """Pass a descriptor, under a number. Gives whether it was sent: it is not to a child that has not taken the one
-        before, so that those under way never hold more than one."""
+    def give(self, descriptors: list[int], number: int) -> bool:
+        """Pass descriptors, under a number. Gives whether they were sent: not to a child that has not taken those
+        before, so that what it leaves lying about does not add up."""
         try:
             unread = fcntl.ioctl(self._host, _TIOCOUTQ, bytes(4))
             if any(unread):
                 return False
-            socket.send_fds(self._host, [str(number).encode()], [descriptor])
+            socket.send_fds(self._host, [str(number).encode()], descriptors)
         except OSError:  # it has ended, or closed its end
             return False
         return True
