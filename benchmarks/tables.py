@@ -57,7 +57,7 @@ def numbers(size: int, rounds: int) -> Iterator[Row]:
 
 
 def strings(size: int, rounds: int) -> Iterator[Row]:
-    """A column of strings of 20 characters, which crosses as Arrow in a message."""
+    """A column of strings of 20 characters, which crosses as an Arrow stream."""
     frame = pd.DataFrame({"s": np.arange(size // 20)}).astype(str).s.str.zfill(20).to_frame()
     ours: list[float] = []
     stock: list[float] = []
@@ -70,7 +70,7 @@ def strings(size: int, rounds: int) -> Iterator[Row]:
         for _ in range(rounds):
             ours.append(milliseconds(lambda: child.send_variables({"t": frame})))
             stock.append(milliseconds(pickled))
-    method = "as Arrow in a message against pickle, written and read as text in this process"
+    method = "as an Arrow stream in memory, against pickle by way of text in this process"
     yield Row(f"{size / 1e6:,.0f} MB of strings", statistics.median(ours), statistics.median(stock), method)
 
 

@@ -20,6 +20,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from own import OWN
 from world import World, alive, family_of, secret
@@ -122,7 +123,20 @@ signal.signal(signal.SIGUSR1, lambda *_: hits.append(1))
 print('VICTIM', tcp.getsockname()[1], os.getpid())
 """
 """What another child of the same host has, for attacks of the family "siblings"."""
-STILL = "print('VICTIM', len(hits), victim.poll())"
+STILL = "print('VICTIM', len(hits), victim.poll(), int(table.sum()))"
+TABLE = np.arange(100_000)
+"""What all children have as `table`, through one memory."""
+KEEP = """
+import os, sys
+kept = []
+def _keep(line, *words, received=sys.modules['smol_mapped'].MemoryLine._received):
+    descriptors = received(line, *words)
+    kept.extend(map(os.dup, descriptors))
+    return descriptors
+sys.modules['smol_mapped'].MemoryLine._received = _keep
+"""
+"""Has a child keep the descriptors that tables come with."""
+LET_GO = "for _fd in kept: os.close(_fd)\nkept.clear()"
 
 
 class Calls:
@@ -187,6 +201,7 @@ class Judge:
     def start_victim(self) -> None:
         """Start the other child."""
         self.victim = KernelExecutor(cwd=self.world.work, box=self.boxed)
+        self.victim.send_variables({"table": TABLE})
         self.world.secrets["the other child's"] = self.world.more["VSECRET"] = secret()
         words = said(self.events(self.victim, self.world.fill_in(VICTIM)), "VICTIM").split()
         self.world.more.update(VPORT=words[1], VPID=words[2])
@@ -198,8 +213,14 @@ class Judge:
         verdict = Verdict(attack.id, attack.family, forked=self.forked)
         code = attack.code if self.boxed else attack.code.replace("'/tmp/", f"'{self.world.scratch}/")
         code = self.world.fill_in(code)
+        keeps = "kept" in attack.code
+        if keeps:
+            executor(KEEP)
+            executor.send_variables({"table": TABLE})
         with memory:
             events = self.events(executor, code)
+        if keeps:
+            executor(LET_GO)
         text = json.dumps([event.to_dict() for event in events], default=str, ensure_ascii=False)
         text += executor.isolation + repr(executor.names())
         verdict.said = said(events)
@@ -214,7 +235,10 @@ class Judge:
         self.calls.made.clear()
         if attack.family == "siblings" and self.victim is not None:
             still = said(self.events(self.victim, STILL), "VICTIM")
-            verdict.evidence += [] if still == "VICTIM 0 None" else [f"the other child: {still}"]
+            right = f"VICTIM 0 None {TABLE.sum()}"
+            self.victim.send_variables({"table": TABLE})
+            again = said(self.events(self.victim, STILL), "VICTIM")
+            verdict.evidence += [] if (still, again) == (right, right) else [f"the other child: {still}"]
         if attack.family == "prompt-injection" and self.boxed:
             verdict.evidence += self.told(self.world.fill_in(attack.code))
         if self.boxed and (trouble := self.usable(executor)):
@@ -235,6 +259,7 @@ class Judge:
                 limits=LIMITS if self.boxed else None,
             )
             self.executor.send_tools({"echo": self.calls.echo, "slow": slow})
+            self.executor.send_variables({"table": TABLE})
             self.executor("pass")
             client: Any = self.executor._client
             self.forked = isinstance(getattr(client._child, "_process", None), zygote.ForkedProcess)

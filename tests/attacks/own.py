@@ -6,5 +6,6 @@ from own_files import FILES
 from own_messages import MESSAGES
 from own_processes import PROCESSES
 from own_system import SYSTEM
+from own_tables import TABLES
 
-OWN = [*FILES, *SYSTEM, *PROCESSES, *MESSAGES]
+OWN = [*FILES, *SYSTEM, *PROCESSES, *MESSAGES, *TABLES]
