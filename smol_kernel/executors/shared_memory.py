@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 from smol_kernel.executors import mapped, tables, values
@@ -35,11 +34,16 @@ class SharedInput:
 
     def passed(self, give: Callable[[list[int], int], bool], number: int) -> bool:
         """Whether `give` has passed the child what it maps."""
-        with ExitStack() as opened:
-            descriptors = [memory.opened() for memory in self._memories]
-            for each in descriptors:
-                opened.callback(os.close, each)
+        descriptors: list[int] = []
+        try:
+            for memory in self._memories:
+                descriptors.append(memory.opened())
             return give(descriptors, number)
+        except OSError:  # no descriptor is left; or a child keeps others from opening it (F_SETLEASE)
+            return False
+        finally:
+            for each in descriptors:
+                os.close(each)
 
 
 def encode_input(value: Any) -> Any:

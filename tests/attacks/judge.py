@@ -219,8 +219,6 @@ class Judge:
             executor.send_variables({"table": TABLE})
         with memory:
             events = self.events(executor, code)
-        if keeps:
-            executor(LET_GO)
         text = json.dumps([event.to_dict() for event in events], default=str, ensure_ascii=False)
         text += executor.isolation + repr(executor.names())
         verdict.said = said(events)
@@ -239,6 +237,8 @@ class Judge:
             self.victim.send_variables({"table": TABLE})
             again = said(self.events(self.victim, STILL), "VICTIM")
             verdict.evidence += [] if (still, again) == (right, right) else [f"the other child: {still}"]
+        if keeps:
+            executor(LET_GO)
         if attack.family == "prompt-injection" and self.boxed:
             verdict.evidence += self.told(self.world.fill_in(attack.code))
         if self.boxed and (trouble := self.usable(executor)):

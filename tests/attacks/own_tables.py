@@ -50,7 +50,7 @@ TABLES = [
             for n in range(64):
                 if tried(fcntl.fcntl, fd, 1033, n) is not None and n & ~seals: got.append(('seal', n))
             for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK):
-                if tried(fcntl.fcntl, fd, fcntl.F_SETLEASE, kind) is not None: got.append(('lease', kind))
+                tried(fcntl.fcntl, fd, fcntl.F_SETLEASE, kind)  # who opens it then may have to wait
             tried(os.fchmod, fd, 0)
             tried(os.fchown, fd, os.getuid(), os.getgid())
         return got or not kept
