@@ -29,7 +29,8 @@ def numbers(size: int, rounds: int) -> Iterator[Row]:
     copies: list[float] = []
     used: list[float] = []
     changed: list[float] = []
-    frame = pd.DataFrame(np.random.default_rng(1).random((COLUMNS, size // 8 // COLUMNS)).T)
+    random = np.random.default_rng(1)
+    frame = pd.DataFrame({place: random.random(size // 8 // COLUMNS) for place in range(COLUMNS)})
     with ExitStack() as stack:
         children = [stack.enter_context(our_child()) for _ in range(CHILDREN)]
         for child in children:

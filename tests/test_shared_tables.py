@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+import smol_kernel
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
@@ -183,22 +186,40 @@ def test_a_small_table_goes_by_message(child):
     assert is_mapped(child)
 
 
-@pytest.mark.parametrize("way", ["forked", "afresh", "no box"])
-def test_it_is_so_however_the_child_was_started(way, monkeypatch):
-    monkeypatch.setenv(zygote.VARIABLE, "on" if way == "forked" else "off")
-    with ExitStack() as stack:
-        if way == "forked":
-            zygote.expect()
-            first = KernelExecutor()
-            stack.callback(first.cleanup)
-            first("pass")
-            assert zygote.wait(60)
-        executor = KernelExecutor(box=way != "no box")
-        stack.callback(executor.cleanup)
-        executor(MAPPED)
-        executor.send_variables({"t": floats()})
-        assert is_mapped(executor)
-        pd.testing.assert_frame_equal(executor.read("t"), floats())
+@pytest.mark.parametrize("box", [True, False])
+def test_it_is_so_in_a_child_that_was_started_afresh(box, monkeypatch):
+    monkeypatch.setenv(zygote.VARIABLE, "off")
+    executor = KernelExecutor(box=box)
+    executor(MAPPED)
+    executor.send_variables({"t": floats()})
+    assert is_mapped(executor)
+    pd.testing.assert_frame_equal(executor.read("t"), floats())
+    executor.cleanup()
+
+
+FORKED = f"""
+import numpy as np
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import zygote
+zygote.expect()
+first, second = KernelExecutor(), KernelExecutor()
+first("0")
+assert zygote.wait(60)
+second({MAPPED!r})
+assert isinstance(second._client._child._process, zygote.ForkedProcess)
+second.send_variables({{"t": np.arange({ROWS})}})
+print(second("print(len(mapped()), t.sum())").logs)
+for each in (first, second):
+    each.cleanup()
+"""
+
+
+def test_it_is_so_in_a_child_that_a_zygote_has_forked(tmp_path):
+    environment = {**os.environ, zygote.VARIABLE: "on", "PYTHONPATH": str(Path(smol_kernel.__file__).parent.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == f"1 {sum(range(ROWS))}", done.stderr
 
 
 def test_before_the_child_is_started():
@@ -231,6 +252,7 @@ def test_each_changes_a_table_of_its_own(child):
 
 def test_ten_children_map_what_was_written_once():
     table = floats()
+    gc.collect()  # what other tests have left
     with ExitStack() as stack:
         inodes = set()
         for _ in range(10):

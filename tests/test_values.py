@@ -611,7 +611,7 @@ def test_hostile_data_is_refused_in_one_way(data):
 def test_columns_that_share_one_buffer_are_refused():
     shared = pa.table({f"c{n}": pa.array(np.zeros(1000)) for n in range(50)})
     raw = bytearray(stream(shared))
-    assert tables._from_table(bytes(raw)).num_columns == 50
+    assert tables.from_stream(bytes(raw)).num_columns == 50
     message = list(pa.ipc.MessageReader.open_stream(bytes(raw)))[1]
     start = bytes(raw).index(message.metadata.to_pybytes())
     for n in range(1, 50):  # offset and length of validity and data: now all columns lie where the first one does
