@@ -91,6 +91,18 @@ def test_what_a_callback_edits_is_what_the_next_request_shows():
     assert [message.text for message in step.to_messages()] == [CODE["model_output"], "Observation:\na table"]
 
 
+def test_the_requests_of_a_long_run_share_the_messages_of_a_step():
+    step = action(**CODE, observations="a table")
+    first, again = step.to_messages(), step.to_messages()
+    assert first is not again and all(one is other for one, other in zip(first, again, strict=True))
+
+
+def test_who_changes_a_message_changes_it_for_one_request():
+    step = action(**CODE, observations="a table")
+    step.to_messages()[-1].content.append({"type": "text", "text": "mine"})
+    assert step.to_messages()[-1].text == "Observation:\na table"
+
+
 def test_a_task_brings_what_was_given_with_it():
     [message] = TaskStep("Look", task_images=["i"], task_audio=["a"], task_videos=["v", "w"]).to_messages()
     assert message.role == USER

@@ -121,6 +121,8 @@ class ActionStep(MemoryStep):
     action_output: Any = None
     token_usage: TokenUsage | None = None
     is_final_answer: bool = False
+    _read = None
+    """What `to_messages` gave, before it what that was made of, and behind it an equal list that nobody was given."""
 
     def dict(self) -> dict[str, Any]:
         """The step as plain data: `action_output` as far as JSON goes, images as their pixels."""
@@ -143,8 +145,18 @@ class ActionStep(MemoryStep):
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """What the model said (left out in a summary) and called, then what it saw of it, marked as data.
 
-        Code stands in the reply already; structured calls become a message of their own.
+        Code stands in the reply already; structured calls become a message of their own. While nobody changes the step
+        or them, the messages are the same objects each time: a long run has them in each of its many requests.
         """
+        texts = (self.model_output, self.observations, self.error and self.error.message)
+        if self.observations_images or self.code_action is None or isinstance(self.model_output, list):
+            return self._messages(summary_mode)
+        made_of = (summary_mode, type(self.error), *texts)
+        if self._read is None or self._read[0] != made_of or self._read[1] != self._read[2]:
+            self._read = made_of, self._messages(summary_mode), self._messages(summary_mode)
+        return list(self._read[1])
+
+    def _messages(self, summary_mode: bool) -> list[ChatMessage]:
         messages: list[ChatMessage] = []
         called = self.tool_calls if self.code_action is None else None
         output = self.model_output
