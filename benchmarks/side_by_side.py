@@ -21,7 +21,7 @@ from libraries import OURS, THEIRS, add_arguments, interpreter_with_smolagents, 
 from scripted import code, model_class, prepared, public, quiet
 
 STEPS = (2, 50, 200)
-ADDITIONS = "total = 0\nfor i in range(200_000):\n    total += i\ntotal"
+ADDITIONS = "total = 0\nfor i in range({count}):\n    total += i\ntotal"
 
 
 def prompts(lib: Any) -> Any:
@@ -107,13 +107,22 @@ def steps_of_the_engine_alone(lib: Any) -> Any:
 
 def computing(lib: Any) -> Any:
     """Milliseconds of 200,000 additions in a loop, by the executor."""
+    return _additions(lib, 200_000)
+
+
+def computing_little(lib: Any) -> Any:
+    """The same of 2,000, to show that it works."""
+    return _additions(lib, 2_000)
+
+
+def _additions(lib: Any, count: int) -> float:
     executor = public(lib, "LocalPythonExecutor", "local_python_executor")([])
     executor.send_tools({})
     executor("1")
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        assert executor(ADDITIONS).output == sum(range(200_000))
+        assert executor(ADDITIONS.format(count=count)).output == sum(range(count))
         times.append((time.perf_counter() - start) * 1000)
     return statistics.median(times)
 

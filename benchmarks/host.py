@@ -1,0 +1,194 @@
+"""Prints whether the host keeps up with long runs, floods of output and many agents: `python benchmarks/host.py`.
+
+What can be compared is, in the same run, with stock Jupyter or smolagents. Only the ratios travel; nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import crowd
+from libraries import OURS, THEIRS
+from libraries import run as run_apart
+from run import Row, milliseconds, stock_kernel
+from scripted import code
+from side_by_side import computing, computing_little
+from sizes import host_memory
+
+from smol_kernel import CodeAgent, LogLevel, ScriptedModel
+from smol_kernel.events import ActionFinished, Event, StepFinished, StepStarted
+from smol_kernel.render.transcript import Transcript
+from smol_magic.view import LiveView
+
+FEW = 50
+"""Steps at either end of a long run that are compared."""
+
+
+def events_of(actions: list[str], folder: Path, model: ScriptedModel | None = None) -> Iterator[Event]:
+    """The events of an agent that plays these actions, recorded in a journal of its own."""
+    model = model or ScriptedModel([code(each) for each in actions])
+    quiet: Any = {"verbosity_level": LogLevel.OFF, "journal": folder / "journal.sqlite"}
+    with CodeAgent(tools=[], model=model, max_steps=len(actions), **quiet) as agent:
+        yield from agent.events("Go.")
+
+
+def long_run(count: int, folder: Path) -> Iterator[Row]:
+    few = min(FEW, count // 2)
+    actions = [f"x = {number}\nprint(x)" for number in range(count)] + ["final_answer(x)"]
+    whole: list[float] = []
+    own: list[float] = []
+    processor: list[float] = []
+    begun = worked = childs = 0.0
+    memory: list[float] = []
+    for event in events_of(actions, folder):
+        if isinstance(event, StepStarted):
+            begun, worked, childs = time.perf_counter(), time.process_time(), 0.0
+        elif isinstance(event, ActionFinished):
+            childs = event.seconds
+        elif isinstance(event, StepFinished):
+            if event.step > 1:  # the first one starts the child
+                whole.append((time.perf_counter() - begun) * 1000)
+                own.append(whole[-1] - childs * 1000)
+                processor.append((time.process_time() - worked) * 1000)
+            if event.step in (few, count):
+                memory.append(host_memory())
+    method = f"step less the child's own time, journal on; the last {few} of {count}, against the first {few}"
+    yield Row("engine's own time of a step, mean", statistics.mean(own[-few:]), statistics.mean(own[:few]), method)
+    yield Row("engine's own time of a step, p95", p95(own[-few:]), p95(own[:few]), method)
+    method = f"processor time of the host; the last {few} of {count}, against the first {few}"
+    yield Row(
+        "host's work of a step, mean", statistics.mean(processor[-few:]), statistics.mean(processor[:few]), method
+    )
+    method = f"from StepStarted to StepFinished; the last {few} of {count}, against the first {few}"
+    yield Row("whole step, mean", statistics.mean(whole[-few:]), statistics.mean(whole[:few]), method)
+    yield Row("host's memory in MB (USS)", memory[-1], memory[0], f"after step {count}, against step {few}")
+
+
+def flood(count: int, folder: Path) -> Iterator[Row]:
+    texts = {
+        "printed line by line": f"for number in range({count}): print('line', number)",
+        "printed as one text": f"print('\\n'.join(f'line {{number}}' for number in range({count})))",
+    }
+    for what, text in texts.items():
+        gaps: list[float] = []
+        ours = milliseconds(lambda text=text, gaps=gaps: watch(text, folder, gaps))
+        with stock_kernel() as client:
+            client.execute_interactive("x = 1", output_hook=lambda message: None)
+            stock = milliseconds(
+                lambda text=text, client=client: client.execute_interactive(text, output_hook=lambda message: None)
+            )
+        method = "run with journal and live view, from the action to its end, against execute_interactive"
+        yield Row(f"{count:,} lines {what}", sum(gaps), stock, method)
+        yield Row("longest time between two events", max(gaps), None, "of the same, as the view's thread draws")
+        yield Row("the whole run of it", ours, None, "with the start of its child, and folding the view")
+
+
+def watch(text: str, folder: Path, gaps: list[float]) -> None:
+    """Run the action with a view that draws it as in a notebook; `gaps` gets the milliseconds between its events."""
+    transcript = Transcript()
+    with contextlib.redirect_stdout(io.StringIO()):  # where there is no page, IPython prints what it displays
+        view = LiveView(transcript, lambda: None)
+        view.show("Go.", buttons=False)
+        at: list[float] = []
+        for event in events_of(["x = 1", text, "final_answer(1)"], folder):
+            view.feed(event)
+            if event.step == 2:
+                at.append(time.perf_counter())
+        view.fold(None)
+    gaps += [(after - before) * 1000 for before, after in pairwise(at)]
+
+
+def many_agents(python: str | None, quick: bool, file: Path | None) -> Iterator[Row]:
+    functions = [crowd.small_crowd] if quick else [crowd.crowd_of_small_actions, crowd.crowd_of_large_actions]
+    ours = run_apart(sys.executable, OURS, functions, seconds=300)
+    theirs = run_apart(python, THEIRS, functions, seconds=300) if python else {}
+    for function in functions:
+        here, there = (results.get(function.__name__) for results in (ours, theirs))
+        what = (function.__doc__ or "").partition(".")[0]
+        for name, method, number in CROWD:
+            yield Row(f"{what}: {name}", number(here), number(there) if there else None, method)
+    if file:
+        plot(ours, theirs, file)
+
+
+CROWD: tuple[tuple[str, str, Callable[[Any], float]], ...] = (
+    ("all have answered", f"{crowd.STEPS} steps each, started together in threads", lambda it: it["seconds"] * 1000),
+    ("until the first action was done, p95", "with the start of its child", lambda it: p95(it["first"]) * 1000),
+    ("a further step, p95", "from one request to the next", lambda it: p95(it["further"]) * 1000),
+    ("memory in MB (PSS)", "of the host and all its children", lambda it: it["memory"]),
+    ("memory in MB (PSS) before", "of the host, after a run of one agent", lambda it: it["before"]),
+)
+
+
+def additions(python: str | None, quick: bool) -> Iterator[Row]:
+    function, count = (computing_little, 2_000) if quick else (computing, 200_000)
+    ours = run_apart(sys.executable, OURS, [function])[function.__name__]
+    theirs = run_apart(python, THEIRS, [function])[function.__name__] if python else None
+    yield Row(f"{count:,} additions in a loop", ours, theirs, "executor(code), median of 3")
+
+
+def plot(ours: dict[str, Any], theirs: dict[str, Any], file: Path) -> None:
+    """Draw how long the steps of many agents took, and the memory they needed."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(ours), 2, figsize=(8, 3 * len(ours)), squeeze=False)
+    for row, function in enumerate(ours):
+        results = {name: them[function] for name, them in (("here", ours), (THEIRS, theirs)) if function in them}
+        for name, it in results.items():
+            steps = sorted(it["first"] + it["further"])
+            axes[row][0].plot([100 * (place + 1) / len(steps) for place in range(len(steps))], steps, label=name)
+        axes[row][0].set(title=function.replace("_", " "), xlabel="% of the steps", ylabel="at most seconds", ylim=0)
+        axes[row][0].legend()
+        axes[row][1].bar([*results], [it["memory"] for it in results.values()])
+        axes[row][1].set(title="host and children", ylabel="MB (PSS)")
+    figure.tight_layout()
+    figure.savefig(file, dpi=70)
+
+
+def p95(numbers: list[float]) -> float:
+    return sorted(numbers)[int(0.95 * (len(numbers) - 1))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, not how fast it is")
+    parser.add_argument(
+        "--smolagents",
+        metavar="PYTHON",
+        default=sys.executable if importlib.util.find_spec(THEIRS) else None,
+        help="an interpreter that has smolagents 1.26; without it, and if this one has it not, it is left out",
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the many agents, as PNG")
+    options = parser.parse_args()
+    quick, python = options.quick, options.smolagents
+    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}; times in ms\n")
+    print("| what | ours | stock | ratio | method |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for rows in (
+            long_run(10 if quick else 200, Path(folder)),
+            flood(1_000 if quick else 100_000, Path(folder)),
+            many_agents(python, quick, options.plot),
+            additions(python, quick),
+        ):
+            for row in rows:
+                stock, ratio = ("", "") if row.stock is None else (f"{row.stock:.2f}", f"{row.ours / row.stock:.3f}")
+                print(f"| {row.what} | {row.ours:.2f} | {stock} | {ratio} | {row.method} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""How large this process and its children are at a moment: memory, descriptors, threads, processes, temporary files."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+MB = 1e6
+
+
+def host_memory() -> float:
+    """Megabytes that this process alone holds (USS)."""
+    gc.collect()
+    return psutil.Process().memory_full_info().uss / MB
+
+
+def children_memory() -> float:
+    """Megabytes of all processes below this one, pages that several share counted in parts (PSS)."""
+    return sum(_pss(each) for each in psutil.Process().children(recursive=True)) / MB
+
+
+def whole_memory() -> float:
+    """Megabytes of this process and all below it (PSS)."""
+    gc.collect()
+    return _pss(psutil.Process()) / MB + children_memory()
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        return process.memory_full_info().pss
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def counts(folder: Path) -> dict[str, float]:
+    """What has to stay the same however long this process works; `folder` is where its temporary files are."""
+    this = psutil.Process()
+    return {
+        "descriptors": _descriptors(this),
+        "threads": this.num_threads(),
+        "processes": len(this.children(recursive=True)),
+        "temporary files": sum(1 for _ in folder.rglob("*")),
+    }
+
+
+def _descriptors(process: psutil.Process) -> int:
+    count: Callable[[], int] | None = getattr(process, "num_fds", None) or getattr(process, "num_handles", None)
+    return count() if count else 0
