@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -81,18 +82,16 @@ def flood(count: int, folder: Path) -> Iterator[Row]:
         "printed line by line": f"for number in range({count}): print('line', number)",
         "printed as one text": f"print('\\n'.join(f'line {{number}}' for number in range({count})))",
     }
-    for what, text in texts.items():
-        gaps: list[float] = []
-        ours = milliseconds(lambda text=text, gaps=gaps: watch(text, folder, gaps))
-        with stock_kernel() as client:
-            client.execute_interactive("x = 1", output_hook=lambda message: None)
-            stock = milliseconds(
-                lambda text=text, client=client: client.execute_interactive(text, output_hook=lambda message: None)
-            )
-        method = "run with journal and live view, from the action to its end, against execute_interactive"
-        yield Row(f"{count:,} lines {what}", sum(gaps), stock, method)
-        yield Row("longest time between two events", max(gaps), None, "of the same, as the view's thread draws")
-        yield Row("the whole run of it", ours, None, "with the start of its child, and folding the view")
+    with stock_kernel() as client:
+        client.execute_interactive("x = 1", output_hook=lambda message: None)
+        for what, text in texts.items():
+            gaps: list[float] = []
+            ours = milliseconds(partial(watch, text, folder, gaps))
+            stock = milliseconds(partial(client.execute_interactive, text, output_hook=lambda message: None))
+            method = "run with journal and live view, from the action to its end, against execute_interactive"
+            yield Row(f"{count:,} lines {what}", sum(gaps), stock, method)
+            yield Row(f"{what}: longest time between two events", max(gaps), None, "while the view's thread draws")
+            yield Row(f"{what}: the whole run", ours, None, "with the start of its child, and folding the view")
 
 
 def watch(text: str, folder: Path, gaps: list[float]) -> None:

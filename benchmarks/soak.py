@@ -23,8 +23,10 @@ from smol_kernel import KernelExecutor, tool
 from smol_kernel.events import ActionFinished
 
 SAMPLES = 100
+JUDGED = 20
+"""Samples below which nothing is said to grow."""
 WARM_UP = 20
-"""Actions or cycles before the first sample: the first plot imports a library, the third child has a zygote."""
+"""Actions or cycles at most before the first sample: the first plot imports a library, the third child has a zygote."""
 BOUNDS = {
     "actions": {"host memory": 1.0, "children's memory": 8.0},
     "cycles": {"host memory": 2.0, "children's memory": 4.0},
@@ -68,19 +70,32 @@ class Soak:
         for name, number in numbers.items():
             self.samples.setdefault(name, []).append(number)
 
+    @property
+    def judged(self) -> bool:
+        """Whether there are enough samples to tell growth from chance."""
+        return len(self.at) >= JUDGED
+
     def rows(self) -> Iterator[tuple[str, float, float, str, bool]]:
         """A name, the first and the last tenth, by how much it grew and may grow, and whether that is too much."""
-        tenth, half = max(1, len(self.at) // 10), len(self.at) // 2
+        tenth, half = max(1, len(self.at) // 10), max(0, len(self.at) // 2 - 1)
         for name, numbers in self.samples.items():
             first, last = numbers[:tenth], numbers[-tenth:]
             if name in BOUNDS[self.unit]:
                 bound = BOUNDS[self.unit][name]
-                slope = statistics.linear_regression(self.at[half:], numbers[half:]).slope * 1000
+                slope = 0.0
+                if len(self.at) > 1:
+                    slope = statistics.linear_regression(self.at[half:], numbers[half:]).slope * 1000
                 growth = f"{slope:+.2f} kB each, at most {bound:g}"
-                yield f"{name}, MB", statistics.mean(first), statistics.mean(last), growth, slope > bound
+                yield (
+                    f"{name}, MB",
+                    statistics.mean(first),
+                    statistics.mean(last),
+                    growth,
+                    self.judged and slope > bound,
+                )
             else:
                 grown = max(last) - max(first)
-                yield name, max(first), max(last), f"{grown:+g}, at most 0", grown > 0
+                yield name, max(first), max(last), f"{grown:+g}, at most 0", self.judged and grown > 0
 
 
 def actions(count: int, chance: random.Random, soak: Soak) -> None:
@@ -95,7 +110,9 @@ def actions(count: int, chance: random.Random, soak: Soak) -> None:
     executor.send_tools({each.name: each for each in (double, stop_soon)})
     weights = [weight for weight, _ in KINDS.values()]
     try:
-        for number, code in enumerate([*KINDS, *chance.choices(list(KINDS), weights, k=count + WARM_UP)], -WARM_UP):
+        warm_up = [*KINDS, *chance.choices(list(KINDS), weights, k=min(WARM_UP, count))]
+        work = [*warm_up, *chance.choices(list(KINDS), weights, k=count)]
+        for number, code in enumerate(work, -len(warm_up)):
             ended = [event.status for event in executor.run(code) if isinstance(event, ActionFinished)]
             executor.clear_interrupt()
             if ended != [KINDS[code][1]]:
@@ -109,7 +126,7 @@ def actions(count: int, chance: random.Random, soak: Soak) -> None:
 def cycles(count: int, chance: random.Random, soak: Soak) -> None:
     """Start a boxed child, run an action in it and end it, `count` times."""
     plain = [code for code, (_, status) in KINDS.items() if status == "ok" and code != PLOT]
-    for number in range(-WARM_UP, count):
+    for number in range(-min(WARM_UP, count), count):
         executor = KernelExecutor()
         executor.send_tools({"double": double})
         executor(chance.choice(plain))
@@ -162,6 +179,8 @@ def main() -> None:
             soaks.append(Soak(do.__name__, Path(folder)))
             begun = time.monotonic()
             do(count, random.Random(seed), soaks[-1])
+            if not soaks[-1].judged:
+                print(f"| {count} {do.__name__}: too few to judge | | | | |")
             for what, first, last, growth, too_much in soaks[-1].rows():
                 print(f"| {count} {do.__name__}: {what} | {first:.5g} | {last:.5g} | {growth} | {'GROWS' * too_much} |")
                 grown += [f"{do.__name__}: {what}"] * too_much

@@ -1,4 +1,4 @@
-"""The benchmarks print their table; what they measure is nobody's test."""
+"""The benchmarks print their tables; what they measure is nobody's test."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import smol_kernel
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
-@pytest.mark.parametrize(("script", "rows"), [("run.py", 9), ("tables.py", 5)])
-def test_the_benchmarks_print_a_row_for_each_measurement(script, rows):
+def rows_of(script: str, *arguments: str) -> list[list[str]]:
+    """The rows of the table that a script prints, without the head."""
     environment = {**os.environ, "PYTHONPATH": str(Path(smol_kernel.__file__).parent.parent)}
     done = subprocess.run(
-        [sys.executable, str(FOLDER / script), "--quick"],
+        [sys.executable, str(FOLDER / script), *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -26,7 +24,26 @@ def test_the_benchmarks_print_a_row_for_each_measurement(script, rows):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    lines = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
-    measured = {line[0]: line[1] for line in lines[1:]}
-    assert len(measured) == rows
+    return [line.removeprefix("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+
+
+def test_the_benchmarks_print_a_row_for_each_measurement():
+    measured = {row[0]: row[1] for row in rows_of("run.py", "--quick")}
+    assert len(measured) == 9
     assert all(float(milliseconds) > 0 for milliseconds in measured.values())
+
+
+def test_long_runs_floods_and_many_agents_have_their_rows():
+    rows = rows_of("host.py", "--quick", "--smolagents", "")
+    whats = [row[0] for row in rows]
+    assert len(set(whats)) == len(rows) == 17
+    for what in ("whole step", "1,000 lines printed as one text", "Three agents", "additions in a loop"):
+        assert any(what in each for each in whats), what
+    assert all(float(row[1]) > 0 for row in rows if "own time" not in row[0])
+
+
+def test_a_soak_measures_actions_and_children_and_agents():
+    whats = [row[0] for row in rows_of("soak.py", "--actions", "5", "--cycles", "2", "--runs", "3", "--seed", "7")]
+    for work in ("5 actions", "2 cycles", "3 runs"):
+        for what in ("host memory, MB", "children's memory, MB", "descriptors", "processes", "temporary files"):
+            assert f"{work}: {what}" in whats
