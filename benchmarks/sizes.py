@@ -18,21 +18,22 @@ def host_memory() -> float:
 
 
 def children_memory() -> float:
-    """Megabytes of all processes below this one, pages that several share counted in parts (PSS)."""
-    return sum(_pss(each) for each in psutil.Process().children(recursive=True)) / MB
+    """Megabytes that each process below this one alone holds (USS), all together."""
+    return sum(_memory(each, "uss") for each in psutil.Process().children(recursive=True))
 
 
 def whole_memory() -> float:
-    """Megabytes of this process and all below it (PSS)."""
+    """Megabytes of this process and all below it, pages that several processes share counted in parts (PSS)."""
     gc.collect()
-    return _pss(psutil.Process()) / MB + children_memory()
+    this = psutil.Process()
+    return sum(_memory(each, "pss") for each in (this, *this.children(recursive=True)))
 
 
-def _pss(process: psutil.Process) -> int:
+def _memory(process: psutil.Process, kind: str) -> float:
     try:
-        return process.memory_full_info().pss
+        return getattr(process.memory_full_info(), kind) / MB
     except psutil.NoSuchProcess:
-        return 0
+        return 0.0
 
 
 def counts(folder: Path) -> dict[str, float]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from smol_kernel.events import Event, from_dict
 from smol_kernel.memory.known_secrets import redacted
 
 
-def without_secrets(event: Event) -> Event:
-    """`event`, or one like it that holds words in place of each secret (see `memory.known_secrets`)."""
+def without_secrets(event: Event) -> tuple[Event, dict[str, Any]]:
+    """`event`, or one like it that holds words in place of each secret (see `memory.known_secrets`); and its data."""
     data = event.to_dict()
     clean = redacted(data, most=sys.maxsize)
-    return event if clean is data else from_dict(clean)
+    if clean is data:
+        return event, data
+    event = from_dict(clean)
+    return event, event.to_dict()

@@ -57,7 +57,7 @@ class Journal:
 
     def append_all(self, events: Iterable[Event]) -> None:
         """Store `events`, all of them or none."""
-        written = [(event, event.to_dict()) for event in map(without_secrets, events) if event.durable]
+        written = [without_secrets(event) for event in events if event.durable]
         if not written:
             return
         with self._connection() as db, transaction(db):

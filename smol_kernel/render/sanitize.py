@@ -108,6 +108,6 @@ def picture_html(kind: str, base64: str, alt: str) -> str:
 
 def text_html(text: str, *, error: bool = False) -> str:
     """Text as a block of its own; empty for blank text."""
-    shown = shorten(plain(text), characters=MAX_TEXT).rstrip()
+    shown = plain(shorten(text, characters=MAX_TEXT)).rstrip()
     kind = "smol-out smol-stderr" if error else "smol-out"
     return f'<pre class="{kind}" style="{BARRED}">{escape(shown)}</pre>' if shown else ""
