@@ -1,4 +1,4 @@
-"""Watches for leaks, through thousands of actions in one child and thousands of children: `python benchmarks/soak.py`.
+"""Watches for leaks, over thousands of actions in a child, of children, and of agents: `python benchmarks/soak.py`.
 
 Exits with 1 if a count grew at all, or memory by more than its bound.
 """
@@ -12,14 +12,16 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripted import code
 from sizes import children_memory, counts, host_memory
 
-from smol_kernel import KernelExecutor, tool
+from smol_kernel import CodeAgent, CodeOutput, KernelExecutor, LogLevel, PythonExecutor, ScriptedModel, tool
 from smol_kernel.events import ActionFinished
 
 SAMPLES = 100
@@ -30,6 +32,7 @@ WARM_UP = 20
 BOUNDS = {
     "actions": {"host memory": 1.0, "children's memory": 8.0},
     "cycles": {"host memory": 2.0, "children's memory": 4.0},
+    "runs": {"host memory": 2.0, "children's memory": 0.0},
 }
 """Kilobytes that memory may grow with each action or cycle: the slope of a line fitted to the second half."""
 PLAIN = "rows = [n * n for n in range(1_000)]\nprint(sum(rows))\nlen(rows)"
@@ -66,7 +69,8 @@ class Soak:
     def sample(self, at: int, children: float) -> None:
         """Measure now, after `at` actions or cycles; `children` is their memory."""
         self.at.append(at)
-        numbers = {"host memory": host_memory(), "children's memory": children, **counts(self.folder)}
+        there = counts(self.folder)  # before the garbage is collected: it shall not hold what can run out
+        numbers = {"host memory": host_memory(), "children's memory": children, **there}
         for name, number in numbers.items():
             self.samples.setdefault(name, []).append(number)
 
@@ -94,8 +98,8 @@ class Soak:
                     self.judged and slope > bound,
                 )
             else:
-                grown = max(last) - max(first)
-                yield name, max(first), max(last), f"{grown:+g}, at most 0", self.judged and grown > 0
+                grown = min(last) - min(first)  # the least: what is just about to end is no leak
+                yield name, min(first), min(last), f"{grown:+g}, at most 0", self.judged and grown > 0
 
 
 def actions(count: int, chance: random.Random, soak: Soak) -> None:
@@ -112,11 +116,11 @@ def actions(count: int, chance: random.Random, soak: Soak) -> None:
     try:
         warm_up = [*KINDS, *chance.choices(list(KINDS), weights, k=min(WARM_UP, count))]
         work = [*warm_up, *chance.choices(list(KINDS), weights, k=count)]
-        for number, code in enumerate(work, -len(warm_up)):
-            ended = [event.status for event in executor.run(code) if isinstance(event, ActionFinished)]
+        for number, text in enumerate(work, -len(warm_up)):
+            ended = [event.status for event in executor.run(text) if isinstance(event, ActionFinished)]
             executor.clear_interrupt()
-            if ended != [KINDS[code][1]]:
-                raise SystemExit(f"the action {code!r} ended as {ended}")
+            if ended != [KINDS[text][1]]:
+                raise SystemExit(f"the action {text!r} ended as {ended}")
             if number >= 0 and number % max(1, count // SAMPLES) == 0:
                 soak.sample(number, children_memory())
     finally:
@@ -125,7 +129,7 @@ def actions(count: int, chance: random.Random, soak: Soak) -> None:
 
 def cycles(count: int, chance: random.Random, soak: Soak) -> None:
     """Start a boxed child, run an action in it and end it, `count` times."""
-    plain = [code for code, (_, status) in KINDS.items() if status == "ok" and code != PLOT]
+    plain = [text for text, (_, status) in KINDS.items() if status == "ok" and text != PLOT]
     for number in range(-min(WARM_UP, count), count):
         executor = KernelExecutor()
         executor.send_tools({"double": double})
@@ -135,6 +139,37 @@ def cycles(count: int, chance: random.Random, soak: Soak) -> None:
         executor.cleanup()
         if due:
             soak.sample(number, children)
+
+
+class Nothing(PythonExecutor):
+    """Runs nothing: of the runs all is measured but the child."""
+
+    def send_tools(self, tools: object) -> None:
+        """They are not needed."""
+
+    def send_variables(self, variables: object) -> None:
+        """They are not needed."""
+
+    def __call__(self, code_action: str) -> CodeOutput:
+        return CodeOutput(1, "", is_final_answer="final_answer" in code_action)
+
+
+def runs(count: int, chance: random.Random, soak: Soak) -> None:
+    """Make an agent, have it do a run that is recorded, and let it go, `count` times; some in a thread of their own."""
+    replies = [code("x = 1"), code("final_answer(1)")]
+
+    def run() -> None:
+        CodeAgent(tools=[], model=ScriptedModel(replies), executor=Nothing(), verbosity_level=LogLevel.OFF).run("Go.")
+
+    for number in range(-min(WARM_UP, count), count):
+        if chance.random() < 0.5:
+            run()
+        else:
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join()
+        if number >= 0 and number % max(1, count // SAMPLES) == 0:
+            soak.sample(number, 0.0)
 
 
 def plot(soaks: list[Soak], file: Path) -> None:
@@ -161,6 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--actions", type=int, default=10_000, metavar="N", help="actions in one child")
     parser.add_argument("--cycles", type=int, default=2_000, metavar="N", help="children that begin and end")
+    parser.add_argument("--runs", type=int, default=2_000, metavar="N", help="agents that are run once and let go")
     parser.add_argument("--seed", type=int, default=None, metavar="N", help="of the order of the actions")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="where to draw what was measured, as PNG")
     options = parser.parse_args()
@@ -170,9 +206,10 @@ def main() -> None:
     soaks: list[Soak] = []
     grown: list[str] = []
     work: list[tuple[Callable[[int, random.Random, Soak], None], int]]
-    work = [(actions, options.actions), (cycles, options.cycles)]
-    with tempfile.TemporaryDirectory() as folder:
+    work = [(actions, options.actions), (cycles, options.cycles), (runs, options.runs)]
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as journal:
         tempfile.tempdir = os.environ["TMPDIR"] = folder
+        os.environ["SMOL_JOURNAL"] = str(Path(journal) / "journal.sqlite")
         for do, count in work:
             if not count:
                 continue

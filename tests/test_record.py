@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import sqlite3
 import subprocess
 import sys
 
+import psutil
 import pytest
 from scripted_replies import code
 
 from smol_kernel import CodeAgent, ScriptedModel, tool
-from smol_kernel.errors import JournalError
+from smol_kernel.errors import AgentGenerationError, JournalError
+from smol_kernel.executors.base import CodeOutput, PythonExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 
 KEY = "sk-" + "Q7f" * 9
+
+
+class Nothing(PythonExecutor):
+    """Runs nothing, and takes every action for the last."""
+
+    def send_tools(self, tools):
+        """They are not needed."""
+
+    def send_variables(self, variables):
+        """They are not needed."""
+
+    def __call__(self, code_action):
+        return CodeOutput(1, "", is_final_answer=True)
 
 
 def an_agent(tmp_path, replies, **more):
@@ -130,6 +146,21 @@ def test_a_journal_without_wal_serves_as_well(recorded):
         db.execute("ROLLBACK")
     with contextlib.closing(an_agent(path.parent, [code("final_answer(2)")]).events("two")) as events:
         assert [event.kind for event in events][-1] == "run_finished"
+
+
+def test_agents_that_were_let_go_hold_no_file(tmp_path):
+    gc.collect()
+    gc.disable()
+    try:
+        for task in ("first", "second"):
+            an_agent(tmp_path, [code("final_answer(1)")], executor=Nothing()).run(task)
+            with pytest.raises(AgentGenerationError):
+                an_agent(tmp_path, [], executor=Nothing()).run(task)
+        held = [file.path for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))]
+    finally:
+        gc.enable()
+    assert held == []
+    assert len(Journal(tmp_path / "journal.sqlite").runs()) == 4
 
 
 def test_a_locked_journal_ends_a_run_before_it_has_cost_anything(recorded, monkeypatch):

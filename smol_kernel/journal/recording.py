@@ -22,7 +22,7 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
         yield from events
         return
     unwritten: list[Event] = []
-    started = finished = failed = False
+    started = finished = failed = left = False
     try:
         for event in events:
             if event.run == run and event.durable:
@@ -44,6 +44,7 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
                         continue
             yield event
     except GeneratorExit:
+        left = True
         if not finished:
             unwritten.append(RunFinished(run=run, state="interrupted", error="The run was closed by its reader."))
         raise
@@ -54,6 +55,8 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
                 _flush(journal, unwritten)
                 if not finished:
                     journal.cut_off(run)
+        if not left:  # that may happen in the midst of anything else
+            journal.close_here()  # now: its agent may be collected late, and a host may have thousands of them
 
 
 def _flush(journal: Journal, unwritten: list[Event]) -> None:

@@ -172,6 +172,11 @@ class Journal:
         with self._lock:
             close_all(self._connections)
 
+    def close_here(self) -> None:
+        """Close the file as far as this thread has it open; a later call opens it again."""
+        with self._lock:
+            close_all(self._connections, lambda pid, thread: (pid, thread) == (os.getpid(), threading.current_thread()))
+
     def _write(self, statement: str, run: str) -> None:
         with self._connection() as db, transaction(db):
             db.execute(statement, (run,))
