@@ -18,20 +18,29 @@ def host_memory() -> float:
 
 
 def children_memory() -> float:
-    """Megabytes that each process below this one alone holds (USS), all together."""
-    return sum(_memory(each, "uss") for each in psutil.Process().children(recursive=True))
+    """Megabytes that the processes below this one have of their own: without files they have mapped, whose share (so
+    USS and PSS) depends on who else has. What a fork has of its parent counts for both."""
+    return sum(_anonymous(each) for each in psutil.Process().children(recursive=True))
+
+
+def _anonymous(process: psutil.Process) -> float:
+    try:
+        info = process.memory_info()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return (info.rss - getattr(info, "shared", 0)) / MB
 
 
 def whole_memory() -> float:
     """Megabytes of this process and all below it, pages that several processes share counted in parts (PSS)."""
     gc.collect()
     this = psutil.Process()
-    return sum(_memory(each, "pss") for each in (this, *this.children(recursive=True)))
+    return sum(_shared_out(each) for each in (this, *this.children(recursive=True)))
 
 
-def _memory(process: psutil.Process, kind: str) -> float:
+def _shared_out(process: psutil.Process) -> float:
     try:
-        return getattr(process.memory_full_info(), kind) / MB
+        return process.memory_full_info().pss / MB
     except psutil.NoSuchProcess:
         return 0.0
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import smol_kernel
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -27,9 +29,10 @@ def rows_of(script: str, *arguments: str) -> list[list[str]]:
     return [line.removeprefix("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
 
 
-def test_the_benchmarks_print_a_row_for_each_measurement():
-    measured = {row[0]: row[1] for row in rows_of("run.py", "--quick")}
-    assert len(measured) == 9
+@pytest.mark.parametrize(("script", "rows"), [("run.py", 9), ("tables.py", 5)])
+def test_the_benchmarks_print_a_row_for_each_measurement(script, rows):
+    measured = {row[0]: row[1] for row in rows_of(script, "--quick")}
+    assert len(measured) == rows
     assert all(float(milliseconds) > 0 for milliseconds in measured.values())
 
 

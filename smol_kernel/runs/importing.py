@@ -44,7 +44,7 @@ def import_run(path: str | Path, journal: Journal) -> Imported:
     already nothing changes. Raises ConfigError for a file that holds no such run.
     """
     given, remarks = _read(Path(path).expanduser())
-    events = [without_secrets(event) for event in given]
+    events = [without_secrets(event)[0] for event in given]
     old, root = events[0].run, events[0]
     if _same(_kept(journal, old), events):
         return Imported(old, [*remarks, "The run was in the journal already."], new=False)
