@@ -82,6 +82,9 @@ class SmolMagic(Magics):
     allow_hosts = List(Unicode(), help="Hosts that the agent's code may reach, with network none.").tag(config=True)
     mounts = List(Unicode(), help="Files and folders that it sees besides this one: PATH or PATH:rw.").tag(config=True)
     limits = Dict(help='What the box may use at most, as in {"memory": "8 GB"}.').tag(config=True)
+    standby = Int(1, min=0, help="How many boxed kernels wait for the next conversations, some minutes at most.").tag(
+        config=True
+    )
     prove = Bool(True, help="Run the finished work again in a box, and say whether it gives the same answer.").tag(
         config=True
     )
@@ -93,7 +96,7 @@ class SmolMagic(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self.session = Session()
+        self.session = Session(lambda: self.standby)
 
     @no_var_expand
     @line_cell_magic

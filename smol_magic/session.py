@@ -8,7 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """The conversation of one shell and the child kernel it works in."""
+    """The conversation of one shell and the child kernel it works in.
 
-    def __init__(self) -> None:
+    `standby` tells how many children shall be ready for those to come."""
+
+    def __init__(self, standby: Callable[[], int] = lambda: 0) -> None:
+        self._standby = standby
         self.agent: MultiStepAgent | None = None
         self.last: Transcript | None = None
         self.running: str | None = None
@@ -71,11 +74,18 @@ class Session:
         """The executor of the current conversation; a new one if there is none."""
         if self._executor is None:
             from smol_kernel.executors.base import create
-            from smol_kernel.executors.launchers.zygote import expect
 
-            expect()
+            self._foresee()
             self._executor = create("local", timeout_seconds=options.timeout, **options.box_kwargs)
         return self._executor
+
+    def _foresee(self) -> None:
+        """Other conversations will come, and proofs: have what their children come from, and some ready."""
+        from smol_kernel.executors.launchers.zygote import expect
+        from smol_kernel.executors.standby import STANDBY
+
+        expect()
+        STANDBY.keep(self._standby())
 
     def agent_for(
         self, options: RunOptions, model: Model, tools: Sequence[Tool], agents: Sequence[Any] = ()
@@ -86,9 +96,8 @@ class Session:
         """
         from smol_kernel.config import make_agent
         from smol_kernel.errors import ConfigError
-        from smol_kernel.executors.launchers.zygote import expect
 
-        expect()  # other conversations will come, and proofs
+        self._foresee()
         fresh: Any = make_agent(options, model, tools, agents=agents, journal=self.journal)
         known: Any = self.agent
         if options.continued and options.box_told and fresh.writes_code and self._executor is not None:

@@ -95,7 +95,7 @@ def main(folder: Path, url: str) -> None:
         if event.kind == "run_started":
             (folder / "run").write_text(event.run)
         client = agent.python_executor._client
-        print(event.step, event.kind, client._child.pid if client else 0, flush=True)
+        print(event.step, event.kind, client.child.pid if client else 0, flush=True)
     print("answer", agent.answer, 0, flush=True)
 
 

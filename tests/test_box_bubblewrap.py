@@ -42,7 +42,7 @@ from smol_kernel.executors.kernel import KernelExecutor
 executor = KernelExecutor(60, box=True)
 try:
     print(executor("import os; print('got', os.getuid(), sorted(os.listdir('.')))").logs)
-    print("by", executor._client._child.user_namespace_by)
+    print("by", executor._client.child.user_namespace_by)
 except BoxUnavailableError as error:
     print("no box:", error)
 finally:

@@ -206,7 +206,7 @@ first, second = KernelExecutor(), KernelExecutor()
 first("0")
 assert zygote.wait(60)
 second({MAPPED!r})
-assert isinstance(second._client._child._process, zygote.ForkedProcess)
+assert isinstance(second._client.child._process, zygote.ForkedProcess)
 second.send_variables({{"t": np.arange({ROWS})}})
 print(second("print(len(mapped()), t.sum())").logs)
 for each in (first, second):

@@ -130,7 +130,7 @@ def value(executor, code):
 
 
 def by_zygote(executor):
-    return isinstance(executor._client._child._process, zygote.ForkedProcess)
+    return isinstance(executor._client.child._process, zygote.ForkedProcess)
 
 
 def test_it_is_as_one_that_was_started_afresh(make, forked, monkeypatch):
@@ -374,7 +374,7 @@ try:
 except ExecutorError as error:
     print(error)
 client.START_SECONDS = seconds
-print(list(second.run("1"))[-1].status, isinstance(second._client._child._process, zygote.ForkedProcess))
+print(list(second.run("1"))[-1].status, isinstance(second._client.child._process, zygote.ForkedProcess))
 """
     told = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
     assert "was not ready within 0 s" in told
@@ -391,7 +391,7 @@ first, second = KernelExecutor(), KernelExecutor()
 list(first.run("0"))
 assert zygote.wait(60)
 list(second.run({LOOK!r}))
-assert isinstance(second._client._child._process, zygote.ForkedProcess)
+assert isinstance(second._client.child._process, zygote.ForkedProcess)
 for text in ("PLANTED_API_KEY", "planted-0123456789", ".hidden-0123456789", "nobody-0123456789", "IPKernelApp"):
     backwards = text[::-1]  # else the code itself holds it
     print(list(second.run(f"count({{backwards!r}}[::-1].encode())"))[-1].value)
@@ -415,7 +415,7 @@ list(first.run("0"))
 assert zygote.wait(60)
 list(second.run("0"))
 process = next(iter(zygote._zygotes.values()))._process
-print(process.pid, second._client._child._process.pid, flush=True)
+print(process.pid, second._client.child._process.pid, flush=True)
 list(second.run("while True: pass"))
 """
     host = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=tmp_path)

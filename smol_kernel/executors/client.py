@@ -92,17 +92,20 @@ class KernelClient:
     """One child kernel and the way to it."""
 
     def __init__(self, child: Child, transport: Transport) -> None:
-        self._child, self._transport = child, transport
+        self.child, self._transport = child, transport
+        self._booted = False
         self.came = 0
         """Messages that came at the last look, whatever request they are of."""
 
     def boot(self, stopped: Callable[[], bool]) -> None:
         """Wait for the kernel and make it a child of ours.
 
-        Raises Stopped once `stopped()` is true (call `wake` then), ExecutorError with the child's last words if it
-        does not come up.
+        Does nothing if that has been done. Raises Stopped once `stopped()` is true (call `wake` then), ExecutorError
+        with the child's last words if it does not come up.
         """
-        request = self._send_code(INSTALL if self._child.loaded else load_code() + INSTALL, silent=True)
+        if self._booted:
+            return
+        request = self._send_code(INSTALL if self.child.loaded else load_code() + INSTALL, silent=True)
         deadline = time.monotonic() + START_SECONDS
         welcomed, reply = False, None
         try:
@@ -119,39 +122,44 @@ class KernelClient:
                 if reply and not welcomed:
                     deadline = min(deadline, time.monotonic() + 5)  # an ipykernel before 7.2 sends no welcome
         except ExecutorError as error:
-            if self._child.loaded:  # by a zygote, which the next child then does without
+            if self.child.loaded:  # by a zygote, which the next child then does without
                 from smol_kernel.executors.launchers.zygote import give_up
 
                 give_up()
             needs = "; it needs ipykernel 7.2 or newer" if reply and not welcomed else ""
-            words = self._child.last_words()
+            words = self.child.last_words()
             said = f". Its last words: {words}" if words else ". Run the task again; the next start is a fresh one"
             raise ExecutorError(f"the child kernel did not start: {error}{needs}{said}") from None
         if reply.get("status") != "ok":
             raise ExecutorError(
                 f"the child kernel could not be set up: {told(reply, 'ename')}: {told(reply, 'evalue')}"
             )
-        self._child.connected()
+        self._booted = True
+        self.child.connected()
+
+    def alive(self) -> bool:
+        """Whether the child still runs."""
+        return self.child.alive()
 
     def execute(self, code: str, number: int, shown: int) -> str:
         """Run an action; gives the id of the request, for `receive`. Of its logs the model reads `shown` characters;
         longer ones the child keeps under this `number`."""
-        self._child.refresh(action=True)
+        self.child.refresh(action=True)
         return self._send_code(code, silent=False, smol={"action": number, "shown": shown})
 
     def check(self, expressions: Sequence[str], answer: Any) -> str:
         """Try expressions in the child's namespace; `answer` is encoded, for a child that has none of its own. Gives
         the id of the request, for `receive`."""
-        self._child.refresh(action=True)
+        self.child.refresh(action=True)
         return self._transport.send("shell", "smol_request", {"checks": list(expressions), "answer": answer})
 
     def give(self, descriptors: list[int], number: int) -> bool:
         """Pass the child descriptors under a number; whether it can be done: not with one elsewhere."""
-        return self._child.memory_line is not None and self._child.memory_line.give(descriptors, number)
+        return self.child.memory_line is not None and self.child.memory_line.give(descriptors, number)
 
     def refresh(self) -> None:
         """Let the child see the working folder as it is now: a tool may have written there. For before a reply."""
-        self._child.refresh(action=False)
+        self.child.refresh(action=False)
 
     def _send_code(self, code: str, silent: bool, smol: Mapping[str, int] | None = None) -> str:
         content = {
@@ -183,7 +191,7 @@ class KernelClient:
             self.came = len(messages)
             return messages
         except ChildDiedError as error:
-            raise ChildDiedError(f"{error}{self._child.ending()}") from None
+            raise ChildDiedError(f"{error}{self.child.ending()}") from None
 
     def refuse_stale(self, asked: Asked) -> None:
         """Answer a call of a thread that an earlier action left behind."""
@@ -224,7 +232,7 @@ class KernelClient:
         """Let the idle child write to its mounts, see `launchers.Child`; its working folder is the same afterwards, as
         what lies there now. Gives whether all that is so."""
         reply = self.ask("smol_request", {"work_in": "/"}) or {}
-        ended = self._child.end_rehearsal(in_use)
+        ended = self.child.end_rehearsal(in_use)
         back = self.ask("smol_request", {"work_in": reply.get("left", "")}) or {}
         return ended and (in_use or back.get("status") == "ok")
 
@@ -238,12 +246,12 @@ class KernelClient:
 
     def kill(self) -> None:
         """End the child; `receive` then raises ChildDiedError. Any thread, at any time."""
-        self._child.kill()
+        self.child.kill()
 
     def close(self) -> None:
         """End the child and free everything."""
         self._transport.close()
-        self._child.close()
+        self.child.close()
 
 
 def _read(message: Message) -> Reading | None:

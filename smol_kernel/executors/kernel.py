@@ -30,6 +30,7 @@ from smol_kernel.executors.observation import Observer, told
 from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
 from smol_kernel.executors.recorded import Recorded
 from smol_kernel.executors.shared_memory import encode_input, set_variable
+from smol_kernel.executors.standby import STANDBY
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import NotPortable, encode
 
@@ -273,13 +274,9 @@ class KernelExecutor(PythonExecutor):
         """The running child; started, and given tools and variables, if there is none."""
         if self._client is not None:
             return self._client
-        from smol_kernel.executors.launchers.choose import launch
-        from smol_kernel.executors.transports.zmq import ZmqTransport
-
-        child = launch(self.python, self.cwd, self.settings)
-        self.made_files.begin(child, self.cwd)
-        self._notices = child.notices
-        client = KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
+        client = STANDBY.take(self.python, self.cwd, self.settings)
+        self.made_files.begin(client.child, self.cwd)
+        self._notices = client.child.notices
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
         self._client = client
@@ -291,6 +288,7 @@ class KernelExecutor(PythonExecutor):
         except BaseException:
             self._drop()
             raise
+        STANDBY.more(self.python, self.cwd, self.settings)
         return client
 
     def _reach(self) -> tuple[KernelClient | None, KeyboardInterrupt | None]:

@@ -262,7 +262,7 @@ class Judge:
             self.executor.send_variables({"table": TABLE})
             self.executor("pass")
             client: Any = self.executor._client
-            self.forked = isinstance(getattr(client._child, "_process", None), zygote.ForkedProcess)
+            self.forked = isinstance(getattr(client.child, "_process", None), zygote.ForkedProcess)
         return self.executor
 
     def events(self, executor: KernelExecutor, code: str) -> list[Event]:
@@ -283,8 +283,8 @@ class Judge:
         if executor is None:
             return
         client: Any = executor._client
-        processes = family_of(client._child.pid) if client else []
-        folder = getattr(client._child, "_folder", None) if client else None
+        processes = family_of(client.child.pid) if client else []
+        folder = getattr(client.child, "_folder", None) if client else None
         space = namespace(processes) if self.boxed else None
         executor.cleanup()
         left = [f"still alive: {each}" for each in alive(processes)]

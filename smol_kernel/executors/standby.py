@@ -1,0 +1,189 @@
+"""Children that are ready before somebody asks: started in the background, handed over at once. `kernel` asks for one.
+
+A front says how many there shall be (`keep`); without that there are none. They are like the last one that was asked
+for: in the same folder, with the same settings and variables of the environment. Each is used by one executor, and
+ends with it; those that nobody asks for end after a while.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smol_kernel.errors import SmolError
+from smol_kernel.executors.client import KernelClient, Stopped
+from smol_kernel.executors.launchers.settings import BoxSettings
+
+IDLE_SECONDS = 600.0
+"""After so long without a request they end."""
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What a child shall be like; `key` tells it from one that is not."""
+
+    python: str | Path | None
+    cwd: str
+    settings: BoxSettings
+    key: Key
+
+
+class Standby:
+    """The children of one process that wait. Any thread, any time."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._change = threading.Condition()
+        self._count = 0
+        self._wish: _Wish | None = None
+        self._ready: list[tuple[Key, KernelClient]] = []
+        self._asked = 0.0
+        self._filler: threading.Thread | None = None
+
+    def keep(self, count: int) -> None:
+        """Have so many from now on; they come with the next child that somebody uses."""
+        with self._change:
+            self._count = count
+            self._change.notify_all()
+
+    def take(self, python: str | Path | None, cwd: str | Path | None, settings: BoxSettings | None) -> KernelClient:
+        """A client of a child like this: of one that is ready if there is one, else of one that is started now. Raises
+        as `launchers.choose.launch`."""
+        self._look_where_it_is()
+        wish = _wish(python, cwd, settings)
+        while wish is not None:
+            with self._change:
+                place = next((place for place, (key, _) in enumerate(self._ready) if key == wish.key), None)
+                if place is None:
+                    break
+                _, client = self._ready.pop(place)
+            if client.alive():
+                return client
+            client.close()
+        return started(python, cwd, settings)
+
+    def more(self, python: str | Path | None, cwd: str | Path | None, settings: BoxSettings | None) -> None:
+        """Have children like this one ready for those who come."""
+        if not self._count:
+            return
+        self._look_where_it_is()
+        wish = _wish(python, cwd, settings)
+        with self._change:
+            if wish is None:
+                return
+            self._wish, self._asked = wish, time.monotonic()
+            self._change.notify_all()
+            if self._filler is None:
+                atexit.unregister(self.close)
+                atexit.register(self.close)
+                self._filler = threading.Thread(target=self._fill, name="smol standby", daemon=True)
+                self._filler.start()
+
+    def waiting(self, seconds: float) -> int:
+        """How many there are, once there are as many as there shall be, or after so many seconds."""
+        with self._change:
+            self._change.wait_for(lambda: self._wish is None or len(self._of(self._wish)) >= self._count, seconds)
+            return len(self._ready)
+
+    def close(self) -> None:
+        """End all of them."""
+        if os.getpid() != self._process:
+            return
+        with self._change:
+            self._wish = None
+            gone, self._ready = self._ready, []
+            self._change.notify_all()
+        for _, client in gone:
+            client.close()
+
+    def _look_where_it_is(self) -> None:
+        """In a process forked from the one they belong to, begin anew."""
+        if os.getpid() != self._process:
+            count = self._count
+            self.__init__()
+            self._count = count
+
+    def _of(self, wish: _Wish) -> list[KernelClient]:
+        return [client for key, client in self._ready if key == wish.key]
+
+    def _fill(self) -> None:
+        while (wish := self._next()) is not None:
+            client = None
+            try:
+                client = started(wish.python, wish.cwd, wish.settings)
+                client.boot(lambda wish=wish: self._wish is not wish)
+            except (SmolError, OSError, Stopped):
+                with self._change:
+                    if self._wish is wish:
+                        self._wish = None  # who asks for one is told why there can be none
+                        self._change.notify_all()
+                if client is not None:
+                    client.close()
+                continue
+            with self._change:
+                self._ready.append((wish.key, client))
+                self._change.notify_all()
+
+    def _next(self) -> _Wish | None:
+        """What to start next, once something is to be started; None once nobody has asked for long."""
+        while True:
+            with self._change:
+                wish, left = self._wish, self._asked + IDLE_SECONDS - time.monotonic()
+                fitting = [each for each in self._ready if wish is not None and each[0] == wish.key and left > 0]
+                stale = [each for each in self._ready if each not in fitting[: self._count]]
+                self._ready = [each for each in self._ready if each not in stale]
+                if not stale:
+                    if left <= 0 or wish is None:
+                        self._wish = self._filler = None
+                        return None
+                    if len(self._ready) < self._count:
+                        return wish
+                    self._change.wait(left)
+            for _, client in stale:
+                client.close()
+
+
+def started(python: str | Path | None, cwd: str | Path | None, settings: BoxSettings | None) -> KernelClient:
+    """A client of a child that is started now."""
+    from smol_kernel.executors.launchers.choose import launch
+    from smol_kernel.executors.transports.zmq import ZmqTransport
+
+    child = launch(python, cwd, settings)
+    try:
+        return KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
+    except BaseException:
+        child.close()
+        raise
+
+
+def _wish(python: str | Path | None, cwd: str | Path | None, settings: BoxSettings | None) -> _Wish | None:
+    """None for a child that is not started before it is asked for: without a box, or one that has to be its own."""
+    if settings is None or settings.afresh or settings.rehearsal:
+        return None
+    from smol_kernel.executors.launchers.view import box_environment
+
+    folder = os.path.realpath(cwd or os.getcwd())
+    places = [_place(path) for path in (folder, *(mount.path for mount in settings.mounts))]
+    environment = frozenset(box_environment(dict(os.environ), settings).items())
+    return _Wish(python, folder, settings, (str(python or sys.executable), folder, settings, environment, *places))
+
+
+def _place(path: str) -> Any:
+    """What tells a folder from another one that was put in its place."""
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
+
+
+STANDBY = Standby()
+"""Of this process."""
