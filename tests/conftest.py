@@ -1,6 +1,7 @@
 """For every test: no request to a model leaves this machine, and the user's journal and settings stay untouched."""
 
 import signal
+import sys
 
 import pytest
 
@@ -18,6 +19,15 @@ def apart(monkeypatch, tmp_path):
     monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "default-journal.sqlite"))
     monkeypatch.delenv("SMOL_MODEL", raising=False)
     monkeypatch.delenv("SMOL_API_BASE", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def no_child_waits():
+    """A notebook's wish for children that are ready ends with its test."""
+    yield
+    if module := sys.modules.get("smol_kernel.executors.standby"):
+        module.STANDBY.keep(0)
+        module.STANDBY.close()
 
 
 @pytest.fixture

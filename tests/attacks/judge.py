@@ -128,15 +128,15 @@ TABLE = np.arange(100_000)
 """What all children have as `table`, through one memory."""
 KEEP = """
 import os, sys
-kept = []
+table_fds = []
 def _keep(line, *words, received=sys.modules['smol_mapped'].MemoryLine._received):
     descriptors = received(line, *words)
-    kept.extend(map(os.dup, descriptors))
+    table_fds.extend(map(os.dup, descriptors))
     return descriptors
 sys.modules['smol_mapped'].MemoryLine._received = _keep
 """
 """Has a child keep the descriptors that tables come with."""
-LET_GO = "for _fd in kept: os.close(_fd)\nkept.clear()"
+LET_GO = "for _fd in table_fds: os.close(_fd)\ntable_fds.clear()"
 
 
 class Calls:
@@ -213,7 +213,7 @@ class Judge:
         verdict = Verdict(attack.id, attack.family, forked=self.forked)
         code = attack.code if self.boxed else attack.code.replace("'/tmp/", f"'{self.world.scratch}/")
         code = self.world.fill_in(code)
-        keeps = "kept" in attack.code
+        keeps = "table_fds" in attack.code
         if keeps:
             executor(KEEP)
             executor.send_variables({"table": TABLE})

@@ -1,4 +1,4 @@
-"""Attacks by way of the memory that a table came in, see `judge.KEEP`: `kept` are the descriptors of it."""
+"""Attacks by way of the memory that a table came in, see `judge.KEEP`: `table_fds` are the descriptors of it."""
 # ruff: noqa: E501 - snippets
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from own_form import attack
 TABLES = [
     attack("own-table-written", "siblings", "the memory of a table cannot be written to", """
         got = []
-        for fd in kept:
+        for fd in table_fds:
             size, before = os.fstat(fd).st_size, os.pread(fd, 64, 0)
             tried(os.fchmod, fd, 0o777)
             for flags in (os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_TRUNC, os.O_WRONLY | os.O_APPEND):
@@ -24,12 +24,12 @@ TABLES = [
                         if tried(lambda: mmap.mmap(each, size, flags=mmap.MAP_SHARED, prot=prot)): got.append('mapped')
                 if again is not None: os.close(again)
             if os.pread(fd, 64, 0) != before or os.fstat(fd).st_size != size: got.append('changed')
-        return got or not kept
+        return got or not table_fds
     """, unboxed=False),
     attack("own-table-protected", "siblings", "a map of a table's memory cannot be made writable", """
         got = []
         libc.mmap.restype = ctypes.c_void_p
-        for fd in kept:
+        for fd in table_fds:
             size, before = os.fstat(fd).st_size, os.pread(fd, 64, 0)
             at = libc.mmap(None, ctypes.c_size_t(size), 1, 1, fd, ctypes.c_long(0))
             if at is None or at == 2**64 - 1: continue
@@ -39,12 +39,12 @@ TABLES = [
             os.close(memory)
             libc.madvise(ctypes.c_void_p(at), ctypes.c_size_t(size), 9)
             if os.pread(fd, 64, 0) != before: got.append('changed')
-        return got or not kept
+        return got or not table_fds
     """, unboxed=False),
     attack("own-table-seals", "siblings", "seals of a table's memory cannot be changed, and nobody can be kept from it", """
         import fcntl
         got = []
-        for fd in kept:
+        for fd in table_fds:
             seals = fcntl.fcntl(fd, 1034)
             if seals & 15 != 15: got.append(seals)
             for n in range(64):
@@ -53,7 +53,7 @@ TABLES = [
                 tried(fcntl.fcntl, fd, fcntl.F_SETLEASE, kind)  # who opens it then may have to wait
             tried(os.fchmod, fd, 0)
             tried(os.fchown, fd, os.getuid(), os.getgid())
-        return got or not kept
+        return got or not table_fds
     """, unboxed=False),
     attack("own-table-line", "siblings", "nothing goes up the line by which tables come", """
         import array
