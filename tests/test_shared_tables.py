@@ -366,6 +366,9 @@ def test_descriptors_are_given_back(child):
 REFUSALS = {
     "does not read": "sys.modules['smol_mapped'].MemoryLine._received = _refuse",
     "closes its end": "import os\nos.close(get_ipython().kernel.parent.memory_line)",
+    "asks for credentials, which come first": (
+        "import os, socket\nsocket.socket(fileno=os.dup(get_ipython().kernel.parent.memory_line)).setsockopt(1, 16, 1)"
+    ),
     "reads something else": "import os\nos.dup2(0, get_ipython().kernel.parent.memory_line)",
 }
 REFUSE = """

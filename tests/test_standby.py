@@ -156,6 +156,7 @@ def test_a_front_that_cannot_have_one_does_without(make, monkeypatch):
     value(executor, "0")
     waiting()
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("SMOL_ZYGOTE", "off")  # else the host would do without from now on
     monkeypatch.setattr("smol_kernel.executors.client.START_SECONDS", 0)
     STANDBY.more(executor.python, executor.cwd, executor.settings)
     assert STANDBY.waiting(READY) == 0

@@ -49,9 +49,10 @@ class MemoryLine:
         except OSError:  # an action has closed it
             raise NotReceived from None
         with line:
+            line.setblocking(False)
             while True:
                 try:
-                    text, descriptors, _, _ = socket.recv_fds(line, 32, count, socket.MSG_DONTWAIT)
+                    text, descriptors, _, _ = socket.recv_fds(line, 32, count)
                 except OSError:
                     raise NotReceived from None
                 if text == str(number).encode() and len(descriptors) == count:

@@ -23,6 +23,8 @@ from smol_kernel.executors.launchers.settings import BoxSettings
 
 IDLE_SECONDS = 600.0
 """After so long without a request they end."""
+PATIENCE = 20.0
+"""How long to wait for a zygote, which spares most of a start, when one is coming."""
 
 Key = tuple[object, ...]
 
@@ -119,6 +121,7 @@ class Standby:
         while (wish := self._next()) is not None:
             client = None
             try:
+                _wait_for_zygote()
                 client = started(wish.python, wish.cwd, wish.settings)
                 client.boot(lambda wish=wish: self._wish is not wish)
             except (SmolError, OSError, Stopped):
@@ -175,6 +178,13 @@ def _wish(python: str | Path | None, cwd: str | Path | None, settings: BoxSettin
     places = [_place(path) for path in (folder, *(mount.path for mount in settings.mounts))]
     environment = frozenset(box_environment(dict(os.environ), settings).items())
     return _Wish(python, folder, settings, (str(python or sys.executable), folder, settings, environment, *places))
+
+
+def _wait_for_zygote() -> None:
+    if sys.platform == "linux":
+        from smol_kernel.executors.launchers import zygote
+
+        zygote.wait(PATIENCE)
 
 
 def _place(path: str) -> Any:

@@ -28,6 +28,7 @@ from world import World, alive, family_of, secret
 from smol_kernel.events import ActionFinished, Event, Output
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
+from smol_kernel.executors.standby import STANDBY
 from smol_kernel.render.sanitize import output_html
 from smol_kernel.tools.base import Tool, tool
 
@@ -42,6 +43,8 @@ ALONE = {"resources", "survivors"}
 """Families whose snippets get a child each."""
 SPOILING = {"jupyter", "protocol", "output", "signals"}
 """Families whose snippets share a child with no other family; all the rest share one."""
+WAITING = "SMOL_ATTACKS_WAITING"
+"""Set in the environment: children wait for their attack."""
 SECONDS = {"resources": 2.0, "output": 6.0, "survivors": 3.0}
 LIMITS = {"memory": "1 GiB", "disk": "128 MiB", "file_size": "64 MiB", "processes": 128}
 GROWTH = 1 << 30
@@ -74,6 +77,8 @@ class Verdict:
     """MiB by which the host grew."""
     forked: bool = False
     """Whether a zygote had forked the child."""
+    waited: bool = False
+    """Whether the child had waited for an executor."""
 
     @property
     def through(self) -> bool:
@@ -174,11 +179,13 @@ class Judge:
         self.world, self.boxed = world, boxed
         self.executor: KernelExecutor | None = None
         self.victim: KernelExecutor | None = None
-        self.forked = False
+        self.forked = self.waited = False
         self.calls = Calls()
+        if os.environ.get(WAITING):
+            STANDBY.keep(1)
         if boxed and os.environ.get(zygote.VARIABLE) != "off":
             zygote.expect()
-            first = KernelExecutor(cwd=world.work, box=True)
+            first = KernelExecutor(cwd=world.work, box=True, limits=LIMITS)
             first("pass")
             first.cleanup()
             zygote.wait(60)
@@ -200,7 +207,7 @@ class Judge:
 
     def start_victim(self) -> None:
         """Start the other child."""
-        self.victim = KernelExecutor(cwd=self.world.work, box=self.boxed)
+        self.victim = KernelExecutor(cwd=self.world.work, box=self.boxed, limits=LIMITS if self.boxed else None)
         self.victim.send_variables({"table": TABLE})
         self.world.secrets["the other child's"] = self.world.more["VSECRET"] = secret()
         words = said(self.events(self.victim, self.world.fill_in(VICTIM)), "VICTIM").split()
@@ -210,7 +217,7 @@ class Judge:
         """Run one attack and look for evidence."""
         started, memory = time.monotonic(), Memory()
         executor = self.start(attack.family)
-        verdict = Verdict(attack.id, attack.family, forked=self.forked)
+        verdict = Verdict(attack.id, attack.family, forked=self.forked, waited=self.waited)
         code = attack.code if self.boxed else attack.code.replace("'/tmp/", f"'{self.world.scratch}/")
         code = self.world.fill_in(code)
         keeps = "table_fds" in attack.code
@@ -251,6 +258,7 @@ class Judge:
     def start(self, family: str) -> KernelExecutor:
         """The executor for the next attack."""
         if self.executor is None:
+            waiting = [client for _, client in STANDBY._ready] if STANDBY.waiting(60) else []
             self.executor = KernelExecutor(
                 cwd=self.world.work,
                 box=self.boxed,
@@ -263,6 +271,7 @@ class Judge:
             self.executor("pass")
             client: Any = self.executor._client
             self.forked = isinstance(getattr(client.child, "_process", None), zygote.ForkedProcess)
+            self.waited = client in waiting
         return self.executor
 
     def events(self, executor: KernelExecutor, code: str) -> list[Event]:

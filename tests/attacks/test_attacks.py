@@ -62,19 +62,23 @@ def run(user: str, kind: str, ids: list[str], **variables: str) -> list[dict]:
     return verdicts
 
 
-@pytest.mark.parametrize(("part", "way"), [*((part, "forked") for part in PARTS), ("quick", "afresh")])
+@pytest.mark.parametrize(
+    ("part", "way"), [*((part, "forked") for part in PARTS), *(("quick", way) for way in ("afresh", "waiting"))]
+)
 @pytest.mark.parametrize("user", USERS)
 def test_none_gets_through(user, part, way, capsys):
-    """From children that a zygote has forked, and from those that are started afresh."""
+    """From children that a zygote has forked, those that are started afresh, and those that have waited."""
     ids = chosen(part)
     with capsys.disabled():
         where = "all" if FULL else f"a sample of {len(EVERY)}, SMOL_ATTACKS_SEED={SEED}"
         also = "" if ROOT else " (not root: as this user only)"
         print(f"\n{len(ids)} attacks as {user}{also}: {where}")
-    verdicts = run(user, "boxed", ids, SMOL_ZYGOTE="on" if way == "forked" else "off")
+    ways = {"SMOL_ZYGOTE": "off" if way == "afresh" else "on", judge.WAITING: "1" if way == "waiting" else ""}
+    verdicts = run(user, "boxed", ids, **ways)
     through = [each for each in verdicts if each["through"]]
     assert not through, json.dumps(through, indent=1)
-    assert {each["forked"] for each in verdicts} == {way == "forked"}
+    assert {each["forked"] for each in verdicts} == {way != "afresh"}
+    assert {each["waited"] for each in verdicts} == {way == "waiting"}
 
 
 @pytest.mark.parametrize("user", USERS)

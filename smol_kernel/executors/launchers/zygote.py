@@ -121,7 +121,7 @@ class Zygote:
         """A new process that has these descriptors; None if there can be none (yet), or if a child would have to import
         what it needs from one of `folders`."""
         with self._lock, contextlib.suppress(OSError):
-            if not self._is_ready(0) or has_one_of(folders, self._needed):
+            if not self._is_ready() or has_one_of(folders, self._needed):
                 return None
             rights = array.array("i", descriptors)
             self._host.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -138,12 +138,15 @@ class Zygote:
 
     def wait(self, seconds: float) -> bool:
         """Wait until it can fork; whether it can."""
-        with self._lock, contextlib.suppress(OSError):
-            return self._is_ready(seconds)
+        with contextlib.suppress(OSError, ValueError):
+            if not self._ready:
+                select.select([self._host], [], [], seconds)  # without the lock: others are to go the cold path
+            with self._lock:
+                return self._is_ready()
         return False
 
-    def _is_ready(self, seconds: float) -> bool:
-        if not self._ready and select.select([self._host], [], [], seconds)[0]:
+    def _is_ready(self) -> bool:
+        if not self._ready and select.select([self._host], [], [], 0)[0]:
             told = self._host.recv(1 << 16)
             self._ready = bool(told)  # else it has ended
             self._needed = json.loads(told or "[]")
