@@ -366,9 +366,6 @@ def test_descriptors_are_given_back(child):
 REFUSALS = {
     "does not read": "sys.modules['smol_mapped'].MemoryLine._received = _refuse",
     "closes its end": "import os\nos.close(get_ipython().kernel.parent.memory_line)",
-    "asks for credentials, which come first": (
-        "import os, socket\nsocket.socket(fileno=os.dup(get_ipython().kernel.parent.memory_line)).setsockopt(1, 16, 1)"
-    ),
     "reads something else": "import os\nos.dup2(0, get_ipython().kernel.parent.memory_line)",
 }
 REFUSE = """
@@ -376,6 +373,14 @@ import sys
 def _refuse(*_):
     raise sys.modules['smol_mapped'].NotReceived
 """
+
+
+@pytest.mark.parametrize("option", [16, 29], ids=["credentials", "times"])  # SO_PASSCRED, SO_TIMESTAMP
+def test_what_else_an_action_asked_to_come_by_the_line_takes_no_room(child, option):
+    child("import os, socket\nline = socket.socket(fileno=os.dup(get_ipython().kernel.parent.memory_line))")
+    child(f"line.setsockopt(socket.SOL_SOCKET, {option}, 1)")
+    child.send_variables({"t": floats(SMALLEST // 16)})
+    assert is_mapped(child)
 
 
 @pytest.mark.parametrize("how", REFUSALS)

@@ -68,8 +68,6 @@ TABLES = [
         os.close(file)
         for option in range(1, 90):  # passing credentials, and whatever comes with messages
             tried(line.setsockopt, socket.SOL_SOCKET, option, 1)
-        for option in range(1, 90):  # tables are to come to the next attack
-            tried(line.setsockopt, socket.SOL_SOCKET, option, 0)
         for number in (signal.SIGUSR1, signal.SIGKILL):
             for option in (77, 17):
                 peer = tried(line.getsockopt, socket.SOL_SOCKET, option)
