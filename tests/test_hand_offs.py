@@ -13,6 +13,7 @@ from smol_kernel.agents.managed_agent import MOST_HAND_OFFS, AgentRecipe
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentError, AgentGenerationError, SmolError
 from smol_kernel.events import FinalAnswer, HandedOff, Output, RunFinished, RunStarted, ToolProgress, emit, watched
+from smol_kernel.executors.launchers import zygote
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
@@ -22,8 +23,10 @@ from smol_kernel.tools.base import tool
 
 
 def children():
-    """Processes of children that live."""
-    return {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
+    """Processes of children that live; what they are forked from is none."""
+    zygotes = {each._process.pid for each in zygote._zygotes.values()}
+    living = {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
+    return living - zygotes
 
 
 @pytest.fixture

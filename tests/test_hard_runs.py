@@ -76,7 +76,7 @@ def test_the_stop_button_is_heard(kernel, action):
 
 @pytest.mark.parametrize("all_of_it", [False, True], ids=["the kernel", "all of the box"])
 def test_the_stop_button_is_heard_while_the_child_is_stopped_from_outside(kernel, all_of_it):
-    kernel.run("m = scripted('begin()\\nwhile True: pass')").must_be_ok()
+    kernel.run("%config SmolMagic.standby = 0\nm = scripted('begin()\\nwhile True: pass')").must_be_ok()
     cell = kernel.start("%%agent --model m\nbegin")
     cell.until_shown("begun")
     for process in box_of(kernel)[0 if all_of_it else -1 :]:
