@@ -12,7 +12,7 @@ import json
 import operator
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -67,15 +67,27 @@ def redacted(value: Any, most: int = MOST_PARTS) -> Any:
     Of a value with more parts than `most` the rest is not looked through. Secrets are found also as JSON, or Python,
     writes them.
     """
-    secrets = sorted(_known(), key=len, reverse=True)
+    secrets = _known()
     return _walk(value, secrets, [most]) if secrets else value
 
 
-def _known() -> Iterable[str]:
-    for name, value in os.environ.items():
-        _given.update(_in_variable(name, value))
-    given = [secret for secret in _given.copy() if len(secret) >= SHORTEST]  # other threads may add to it
-    return {form for secret in given for form in _forms(secret)}
+def _known() -> list[str]:
+    """All secrets, the longest first."""
+    here: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)  # as it is kept, which takes no decoding
+    environment, count, known = _last[0]
+    if here != environment or count != len(_given):
+        environment = dict(here)
+        for name, value in os.environ.items():
+            _given.update(_in_variable(name, value))
+        given = _given.copy()  # other threads may add to it
+        forms = {form for secret in given if len(secret) >= SHORTEST for form in _forms(secret)}
+        known = sorted(forms, key=len, reverse=True)
+        _last[0] = environment, len(given), known
+    return known
+
+
+_last: list[tuple[dict[Any, Any], int, list[str]]] = [({}, -1, [])]
+"""The environment that was looked at, how many secrets were given, and what came of it."""
 
 
 @lru_cache(maxsize=1_000)
@@ -84,7 +96,7 @@ def _forms(secret: str) -> tuple[str, ...]:
     return secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]
 
 
-@lru_cache(maxsize=1_000)  # they are looked at with each call of a tool
+@lru_cache(maxsize=1_000)
 def _in_variable(name: str, value: str) -> tuple[str, ...]:
     found = tuple(_IN_URL.findall(value))
     is_secret = SECRET_NAME.search(name) and not value.startswith(

@@ -190,7 +190,8 @@ def start(settings: dict[str, Any], kernel: Any, prepared: Any, extra: set[str])
     sys.orig_argv[:] = [sys.executable, "-c", "", str(settings["sockets"]), *settings["arguments"]]
     given = [os.path.abspath(each) for each in settings["env"].get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.path[:] = dict.fromkeys([*given, *sys.path])
-    forget([name for name in extra if is_in([".", *given], name)])
+    first = [folder for folder in (os.getcwd(), *given) if not is_of_the_environment(folder)]
+    forget([name for name in extra if is_in(first, name)])
     be_another()
     try:
         if prepared is None:
