@@ -213,3 +213,45 @@ def test_the_socket_folder_is_the_users_alone():
     assert folder.stat().st_mode & 0o777 == 0o700
     child.close()
     assert not folder.exists()
+
+
+MANY = """
+import os, resource
+from smol_kernel.errors import ExecutorError
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import zygote
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+first = KernelExecutor()
+first("1")
+first.cleanup()
+before, executors = len(os.listdir("/dev/fd")), []
+try:
+    for _ in range(100):
+        executors.append(KernelExecutor())
+        executors[-1]("1")
+except ExecutorError as error:
+    print(error)
+for each in executors:
+    each.cleanup()
+zygote.give_up()
+print(len(os.listdir("/dev/fd")) - before, first("6 * 7").output)
+"""
+
+
+def test_a_host_that_may_open_no_more_files_says_so_and_loses_none(tmp_path):
+    told = subprocess.check_output([sys.executable, "-c", MANY], cwd=tmp_path, text=True).splitlines()
+    assert "200 files are open, as many as this process may have" in told[0]
+    assert told[1] == "0 42"
+
+
+def test_a_host_has_more_children_than_descriptors_that_select_takes(tmp_path, box):
+    """The first one comes when so many files are open already."""
+    program = (
+        "import os\nfrom smol_kernel.executors.kernel import KernelExecutor\n"
+        "for _ in range(1100): os.open(os.devnull, os.O_RDONLY)\n"
+        "first, second, third = KernelExecutor(), KernelExecutor(), KernelExecutor()\n"
+        "print(first('1').output, second('2').output)\n"
+        "first.interrupt()\nprint(third('3').output)\nfor each in (first, second, third): each.cleanup()"
+    )
+    limit = f"import resource, sys\nresource.setrlimit(resource.RLIMIT_NOFILE, (2_000, 4_000))\n{program}"
+    assert subprocess.check_output([sys.executable, "-c", limit], cwd=tmp_path, text=True).split() == ["1", "2", "3"]

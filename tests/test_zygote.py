@@ -457,6 +457,20 @@ def test_one_that_died_or_is_out_of_date_is_replaced_and_none_is_missed_meanwhil
     assert value(changed, "3") == 3 and not by_zygote(changed)
 
 
+def test_many_at_once_wait_for_one(tmp_path):
+    """It is there sooner than so many that are started afresh; the first go the cold path."""
+    program = """
+import os, threading
+from smol_kernel.executors.kernel import KernelExecutor
+executors = [KernelExecutor() for _ in range(os.cpu_count() + 6)]
+threads = [threading.Thread(target=each, args=["1"]) for each in executors]
+for each in threads: each.start()
+for each in threads: each.join()
+print(sum(each._client.child.loaded for each in executors))
+"""
+    assert int(subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)) == 5
+
+
 def test_a_host_with_one_child_has_none(tmp_path):
     program = """
 from smol_kernel.executors.kernel import KernelExecutor

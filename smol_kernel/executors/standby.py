@@ -8,6 +8,7 @@ ends with it; those that nobody asks for end after a while.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import SmolError
+from smol_kernel.errors import ExecutorError, SmolError
 from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.launchers.settings import BoxSettings
 
@@ -160,11 +161,21 @@ def started(python: str | Path | None, cwd: str | Path | None, settings: BoxSett
     from smol_kernel.executors.launchers.choose import launch
     from smol_kernel.executors.transports.zmq import ZmqTransport
 
-    child = launch(python, cwd, settings)
+    child = None
     try:
+        child = launch(python, cwd, settings)
         return KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
-    except BaseException:
-        child.close()
+    except BaseException as error:
+        if child is not None:
+            child.close()
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            import resource
+
+            raise ExecutorError(
+                f"no child kernel can be started: {resource.getrlimit(resource.RLIMIT_NOFILE)[0]:,} files are open, as "
+                "many as this process may have. End executors and agents that are done with cleanup(), or allow more: "
+                "ulimit -n"
+            ) from None
         raise
 
 

@@ -13,7 +13,6 @@ import errno
 import json
 import os
 import secrets
-import select
 import shutil
 import signal
 import socket
@@ -30,6 +29,7 @@ from smol_kernel.executors.launchers.hints import hint_of_death
 from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
 from smol_kernel.executors.launchers.memory_line import MemoryLine
 from smol_kernel.executors.launchers.plain import CHANNELS, OPTIONS, ending, pid_descriptor, short_folder
+from smol_kernel.executors.launchers.readable import readable
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
 from smol_kernel.executors.launchers.view import CONNECTION_FILE, View, view
 
@@ -118,13 +118,10 @@ class BoxedChild:
         self.notices = seen.notices
         (self._folder / "root").mkdir()
         self._control, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        life, self._life = os.pipe()
-        self._open.append(self._life)
         self._stderr = os.memfd_create("stderr")
         self._open.append(self._stderr)
-        status, told = os.pipe()
-        self._open.append(status)
-        read_end, write_end = os.pipe()
+        life, self._life, status, told, read_end, write_end = _pipes(3)
+        self._open += [self._life, status]
         sockets = [*(each.fileno() for each in self._listeners), self.memory_line.there.fileno()]
         arguments = ["-f", CONNECTION_FILE, *OPTIONS]
         plan: dict[str, Any] = {**seen.plan, "root": str(self._folder / "root"), "bubblewrap": None}
@@ -140,7 +137,7 @@ class BoxedChild:
                 plan |= {**given, "argv": words, "bubblewrap": shutil.which("bwrap")}
         except BaseException as error:
             os.close(write_end)
-            if not isinstance(error, OSError):
+            if not isinstance(error, OSError) or error.errno in (errno.EMFILE, errno.ENFILE):
                 raise
             raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
         finally:
@@ -166,7 +163,7 @@ class BoxedChild:
         """Read what the boot process sends until the box stands; gives the descriptor of the layer that masks."""
         mask = None
         while True:
-            if not select.select([control], [], [], BUILD_SECONDS)[0]:
+            if not readable(control, BUILD_SECONDS):
                 raise BoxUnavailableError(f"the box was not built within {BUILD_SECONDS:.0f} s; {OPT_OUT}")
             message, descriptors = _receive(control)
             if "mask" in message:
@@ -271,7 +268,7 @@ class BoxedChild:
                 self._ended_for = f"A file that it must not see could not be hidden from it: {error.strerror}"
                 self.kill()
                 if self._first is not None:
-                    select.select([self._first], [], [])  # until then it could still take the action, and see it
+                    readable(self._first)  # until then it could still take the action, and see it
 
     def _asked(self, words: dict[str, Any]) -> bytes:
         """What the process outside the box answers, see `boot_files.obey`; empty if it does not in time."""
@@ -279,7 +276,7 @@ class BoxedChild:
             return b""
         with contextlib.suppress(ConnectionError):
             self._control.send(json.dumps(words).encode())
-            if select.select([self._control], [], [], REFRESH_SECONDS)[0] and (answer := self._control.recv(100)):
+            if readable(self._control, REFRESH_SECONDS) and (answer := self._control.recv(100)):
                 return answer
         self._control.close()  # the box has ended, or is stopped: no answer is to be taken for another
         self._control = None
@@ -323,7 +320,7 @@ class BoxedChild:
             self._ended = True
             self._signal()
             if self._first is not None:
-                select.select([self._first], [], [])  # pid 1 ends after all others of its namespace
+                readable(self._first)  # pid 1 ends after all others of its namespace
             if self._process is not None:
                 with contextlib.suppress(ProcessLookupError):
                     self._process.send_signal(signal.SIGCONT)  # somebody may have stopped it
@@ -347,6 +344,19 @@ class BoxedChild:
             for listener in self._listeners:
                 listener.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _pipes(count: int) -> list[int]:
+    """The ends of so many pipes, for reading and for writing in turns. Raises OSError, and has opened none then."""
+    ends: list[int] = []
+    try:
+        for _ in range(count):
+            ends += os.pipe()
+    except OSError:
+        for each in ends:
+            os.close(each)
+        raise
+    return ends
 
 
 def _started(python: str, settings: int, descriptors: list[int]) -> subprocess.Popen[bytes]:

@@ -36,7 +36,9 @@ try:
     fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
     import select
-    if select.select([life], [], [], 0)[0]:
+    poller = select.poll()
+    poller.register(life, select.POLLIN)
+    if poller.poll(0):
         end_with_host()
 except (AttributeError, OSError):
     import threading
@@ -103,9 +105,9 @@ class PlainChild:
     def _start(self, python: str, cwd: str | None) -> None:
         file = self._folder / "connection.json"
         file.write_text(json.dumps(self.connection))
-        read_end, self._life = os.pipe()
         line = self.memory_line.there.fileno() if self.memory_line else -1
         with open(self._folder / "stderr", "wb") as errors:
+            read_end, life = os.pipe()
             try:
                 self._process = subprocess.Popen(
                     self._command(python, [str(read_end), str(line), "-f", str(file), *OPTIONS]),
@@ -117,8 +119,11 @@ class PlainChild:
                     pass_fds=[each for each in (read_end, line) if each >= 0],
                     start_new_session=True,
                 )
-            except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-                os.close(self._life)
+                self._life = life
+            except BaseException as error:
+                os.close(life)
+                if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+                    raise
                 if cwd is not None and not os.path.isdir(cwd):
                     raise ConfigError(f"cwd {cwd!r} is not a folder; name one that exists") from None
                 raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None

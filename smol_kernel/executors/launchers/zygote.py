@@ -14,18 +14,19 @@ import contextlib
 import fcntl
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import all_suffixes
 from pathlib import Path
 
 from smol_kernel.executors.child_modules import load_code
 from smol_kernel.executors.launchers.plain import OPTIONS
+from smol_kernel.executors.launchers.readable import readable
 
 VARIABLE = "SMOL_ZYGOTE"
 """Set to "off" in the environment: no zygotes."""
@@ -40,11 +41,16 @@ NAMES = ("IPython", "ipykernel", "numpy", "pandas", "pyarrow", "sitecustomize", 
 """Modules that a child of a zygote has from the environment."""
 MAIN = str(Path(__file__).with_name("zygote_main.py"))
 
+CROWD_SECONDS = 1.0
+"""In which so many come as to be a crowd."""
+
 _zygotes: dict[tuple[object, ...], Zygote] = {}
 _lock = threading.Lock()
 _given_up, _expected = threading.Event(), threading.Event()
 _served: set[tuple[object, ...]] = set()
 """What there was a child for already."""
+_came: dict[tuple[object, ...], list[float]] = {}
+"""When those came that found no zygote ready."""
 _failed: set[tuple[object, ...]] = set()
 """What a zygote could not begin for: the next one would fail as well."""
 
@@ -61,14 +67,14 @@ class ForkedProcess:
 
     def poll(self) -> int | None:
         """Its exit code, as a shell would tell it; None while it runs."""
-        if self._code is None and select.select([self.descriptor], [], [], 0)[0]:
-            told = os.read(self._status, 20) if select.select([self._status], [], [], 0)[0] else b""
+        if self._code is None and readable(self.descriptor, 0):
+            told = os.read(self._status, 20) if readable(self._status, 0) else b""
             self._code = int(told) if told.isdigit() else 128 + signal.SIGKILL
         return self._code
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end. Raises subprocess.TimeoutExpired."""
-        if not select.select([self.descriptor], [], [], timeout)[0]:
+        if not readable(self.descriptor, timeout):
             raise subprocess.TimeoutExpired("a boxed child", timeout or 0.0)
         return self.poll() or 0
 
@@ -88,7 +94,8 @@ class Zygote:
     def __init__(self, python: str, environment: Mapping[str, str], watched: Sequence[str]) -> None:
         self._watched, self._stamp = watched, _stamp(watched)
         self._lock = threading.Lock()
-        self._ready = False
+        self.ready = False
+        """Whether it can fork; it sees to that by itself."""
         self._needed: list[str] = []
         """Modules that its children have from the environment in any case."""
         self._host, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -125,7 +132,7 @@ class Zygote:
                 return None
             rights = array.array("i", descriptors)
             self._host.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-            if not select.select([self._host], [], [], ANSWER_SECONDS)[0]:
+            if not readable(self._host, ANSWER_SECONDS):
                 self._process.kill()  # else its answer would be taken for that to another
                 self._process.wait()
             text, given, _, _ = self._host.recvmsg(32, socket.CMSG_LEN(16), socket.MSG_CMSG_CLOEXEC)
@@ -139,18 +146,18 @@ class Zygote:
     def wait(self, seconds: float) -> bool:
         """Wait until it can fork; whether it can."""
         with contextlib.suppress(OSError, ValueError):
-            if not self._ready:
-                select.select([self._host], [], [], seconds)  # without the lock: others are to go the cold path
+            if not self.ready:
+                readable(self._host, seconds)  # without the lock: others are to go the cold path
             with self._lock:
                 return self._is_ready()
         return False
 
     def _is_ready(self) -> bool:
-        if not self._ready and select.select([self._host], [], [], 0)[0]:
+        if not self.ready and readable(self._host, 0):
             told = self._host.recv(1 << 16)
-            self._ready = bool(told)  # else it has ended
+            self.ready = bool(told)  # else it has ended
             self._needed = json.loads(told or "[]")
-        return self._ready
+        return self.ready
 
     @property
     def failed(self) -> bool:
@@ -180,7 +187,8 @@ def end_with_host(life: int, pid: int) -> None:
 def fork(
     python: str, environment: Mapping[str, str], packages: Sequence[str], descriptors: Sequence[int], status: int
 ) -> ForkedProcess | None:
-    """A process forked by a zygote; None where there is none. `packages` are as of `prepare`."""
+    """A process forked by a zygote; None where there is none. `packages` are as of `prepare`. Of many that come at once
+    all but the first wait for one."""
     if not _can_serve(environment, packages):
         return None
     with _lock:
@@ -191,7 +199,22 @@ def fork(
             _failed.update([key] if zygote.failed else [])
             threading.Thread(target=zygote.close, name="zygote", daemon=True).start()
             zygote = None
-    return None if zygote is None else zygote.fork(descriptors, status, _own_folders(environment, packages))
+        in_crowd = (zygote is None or not zygote.ready) and _in_crowd(key)
+        if in_crowd and zygote is None:
+            zygote = _begun(key, python, environment, packages)
+    if zygote is None:
+        return None
+    if in_crowd:
+        zygote.wait(ANSWER_SECONDS)
+    return zygote.fork(descriptors, status, _own_folders(environment, packages))
+
+
+def _in_crowd(key: tuple[object, ...]) -> bool:
+    """Whether so many have come just now that a zygote is there sooner than they are without."""
+    now = time.monotonic()
+    came = [each for each in _came.get(key, ()) if now - each < CROWD_SECONDS]
+    _came[key] = [*came, now]
+    return len(came) > (os.cpu_count() or 1)
 
 
 def expect() -> None:
@@ -203,17 +226,28 @@ def prepare(python: str, environment: Mapping[str, str], packages: Sequence[str]
     """Have a zygote for the children to come, if there is none; `packages` are the folders of what is installed."""
     if not _can_serve(environment, packages):
         return
-    with _lock, contextlib.suppress(OSError):
+    with _lock:
         key = _key(python, environment)
         first = key not in _served
         _served.add(key)
-        if key in _zygotes or key in _failed or (first and not _expected.is_set()):
-            return
+        if key not in _zygotes and (_expected.is_set() or not first):
+            _begun(key, python, environment, packages)
+
+
+def _begun(
+    key: tuple[object, ...], python: str, environment: Mapping[str, str], packages: Sequence[str]
+) -> Zygote | None:
+    """A new zygote; None if there can be none."""
+    if key in _failed:
+        return None
+    with contextlib.suppress(OSError):
         while len(_zygotes) >= MOST:
             _zygotes.pop(next(iter(_zygotes))).close()
         if not _zygotes:
             atexit.register(_close_all, os.getpid())
         _zygotes[key] = Zygote(python, _early(environment), packages)
+        return _zygotes[key]
+    return None
 
 
 def wait(seconds: float) -> bool:
