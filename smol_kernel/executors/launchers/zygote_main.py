@@ -70,7 +70,7 @@ KERNEL_PARTS = (
     "traitlets.config.loader",
 )
 """What a kernel imports while it starts."""
-ENDINGS = ("/__init__.py", *importlib.machinery.all_suffixes())
+ENDINGS = importlib.machinery.all_suffixes()
 AGAIN = """\
 import sys
 sys.path.insert(0, {folder!r})
@@ -191,7 +191,7 @@ def start(settings: dict[str, Any], kernel: Any, prepared: Any, extra: set[str])
     given = [os.path.abspath(each) for each in settings["env"].get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.path[:] = dict.fromkeys([*given, *sys.path])
     first = [folder for folder in (os.getcwd(), *given) if not is_of_the_environment(folder)]
-    forget([name for name in extra if is_in(first, name)])
+    forget(those_in(first, extra))
     be_another()
     try:
         if prepared is None:
@@ -204,13 +204,19 @@ def start(settings: dict[str, Any], kernel: Any, prepared: Any, extra: set[str])
     sys.exit(0)
 
 
-def is_in(folders: list[str], name: str) -> bool:
-    """Whether a module of that name could be imported from one of these folders. They are not listed: what else is in
-    them is not for everybody."""
-    return any(os.path.lexists(f"{folder}/{name}{ending}") for folder in folders for ending in ENDINGS)
+def those_in(folders: list[str], names: set[str]) -> set[str]:
+    """Those of the names by which a module could be imported from one of these folders."""
+    found = set[str]()
+    for folder in folders:
+        with suppress(OSError):
+            for entry in os.listdir(folder):
+                name, _, ending = entry.partition(".")
+                if name in names and (f".{ending}" in ENDINGS or os.path.lexists(f"{folder}/{entry}/__init__.py")):
+                    found.add(name)
+    return found
 
 
-def forget(names: list[str]) -> None:
+def forget(names: set[str]) -> None:
     """Forget modules, with what is in them: another one of the name comes first on the path."""
     for name in [name for name in sys.modules if names and name.partition(".")[0] in names]:
         del sys.modules[name]
