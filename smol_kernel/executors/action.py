@@ -85,6 +85,7 @@ class Action:
         """Read, and not taken yet."""
         self._heard = False  # something printed, since the last call
         self._started = self._idle = self._quiet = self._ended = False
+        self._came_back = False  # its reply is here, if not taken yet: no call is its own any more
         self._half_at = self._interrupts_at = 0.0
         self._since_timeout = 0  # messages read since its time was up
         self._interrupts = 0
@@ -135,6 +136,7 @@ class Action:
                     self._since_timeout += self._client.came
                 if self._quiet:
                     yield from self.observer.release()
+                self._came_back = self._came_back or any(isinstance(each, Replied) for each in readings)
                 self._readings.extend(readings)
                 while self._readings:
                     yield from self._take(self._readings.popleft())
@@ -155,6 +157,8 @@ class Action:
                 yield from self.observer.add(Output(channel=stream, text=text))
             case Displayed(channel, data):
                 yield from self.observer.add(Output(channel=channel, text=data.get("text/plain", ""), data=data))
+            case Asked() if self._came_back and not reading.leaving:
+                self._client.refuse_stale(reading)
             case Asked():
                 if reading.printed and not self._heard and len(self._readings) < MANY:
                     yield from self._hear()

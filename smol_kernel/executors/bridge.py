@@ -141,7 +141,7 @@ class Bridge:
         """Meet one request of the child: at once, or in the pool."""
         request, number = asked.request, asked.number
         ours = isinstance(request, dict)  # a genuine input() of the kernel's own says nothing of us
-        if ours and (number is None or "leaving" in request):  # the child ends once all that it put out has arrived
+        if ours and (number is None or asked.leaving):  # the child ends once all that it put out has arrived
             self._client.reply(number, {"ok": True})
             return
         try:

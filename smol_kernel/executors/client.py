@@ -60,6 +60,11 @@ class Asked:
         number = self.request.get("id") if isinstance(self.request, dict) else None
         return number if type(number) is int and 0 < number < 2**53 else None
 
+    @property
+    def leaving(self) -> bool:
+        """Whether it is no call: the child ends, once it has an answer."""
+        return isinstance(self.request, dict) and "leaving" in self.request
+
 
 @dataclass(frozen=True)
 class Replied:

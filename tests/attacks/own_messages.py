@@ -65,12 +65,25 @@ MESSAGES = [
             put('stdin', 'input_request', {'prompt': ['x'], 'smol': smol})
     """),
     _protocol("own-late-calls", "calls after the end of the action are refused", """
+        ended, send = threading.Event(), session.send
+        def sending(stream, kind, *args, **more):
+            sent = send(stream, kind, *args, **more)
+            if kind == 'execute_reply': ended.set()
+            return sent
+        session.send = sending
         def later():
+            ended.wait()
             for _ in range(200):
                 time.sleep(0.01)
                 try: put('stdin', 'input_request', {'prompt': '', 'smol': {'id': 9, 'tool': 'echo', 'args': ['FORGED late'], 'kwargs': {}}})
                 except Exception: return
         threading.Thread(target=later, daemon=True).start()
+    """),
+    _protocol("own-calls-behind-the-end", "calls behind a reply, be it forged, are refused", """
+        put('shell', 'execute_reply', {'status': 'ok', 'payload': []})
+        for _ in range(50):
+            time.sleep(0.01)
+            put('stdin', 'input_request', {'prompt': '', 'smol': {'id': 9, 'tool': 'echo', 'args': ['FORGED behind'], 'kwargs': {}}})
     """),
     _protocol("own-calls-for-others", "calls in the name of another request are refused", """
         for other in ({}, {'msg_id': 'x'}, {'msg_id': ['x']}, {'msg_id': parent['header']['msg_id'] + 'x'}, None):
