@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
+import signal
 import stat
 from collections.abc import Callable
 from typing import Any
@@ -275,23 +275,18 @@ def whole_system() -> bool:
 
 def namespace_of(owner: int) -> int | None:
     """The descriptor of a user namespace in which root's files are the owner's; None if there can be none."""
-    here, there = socket.socketpair()
-    child = os.fork()
-    if child == 0:
-        here.close()
-        with contextlib.suppress(OSError):
-            calls.unshare(calls.NEWUSER)
-            there.send(os.readlink("/proc/self").encode())  # its id as this /proc, still the host's, counts
-            there.recv(1)
-        os._exit(0)
-    there.close()
     try:
-        number = here.recv(20).decode()
-        if not number:
-            return None
+        child = calls.wait_in(calls.NEWUSER)
+    except OSError:
+        return None
+    try:
+        descriptor = os.pidfd_open(child)
+        with open(f"/proc/self/fdinfo/{descriptor}") as lines:  # its id as this /proc, still the host's, counts
+            number = next(line.split()[1] for line in lines if line.startswith("Pid:"))
+        os.close(descriptor)
         for kind in ("uid", "gid"):
             calls.write(f"/proc/{number}/{kind}_map", f"0 {owner} 1")
         return os.open(f"/proc/{number}/ns/user", os.O_RDONLY)
     finally:
-        here.close()
+        os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
