@@ -104,13 +104,13 @@ _Stamp = tuple[int, int, int, int]
 
 
 class _Look:
-    """A folder as it was found: how many `entries`, the folders `below` to look at, what is `hidden`; and its `stamp`
-    before that, None if it does not tell whether the folder has changed."""
+    """A folder as it was found at a `place`: how many `entries`, the folders `below` to look at, what is `hidden`; and
+    its `stamp` before that, None if it does not tell whether the folder has changed."""
 
-    __slots__ = ("below", "entries", "hidden", "stamp")
+    __slots__ = ("below", "entries", "hidden", "place", "stamp")
 
-    def __init__(self, entries: int) -> None:
-        self.entries = entries
+    def __init__(self, place: str, entries: int) -> None:
+        self.place, self.entries = place, entries
         self.below: list[tuple[str, bool]] = []
         self.hidden: list[Masked] = []
         self.stamp: _Stamp | None = None
@@ -128,6 +128,8 @@ class Watch:
     def __init__(self, folder: str | os.PathLike[str], skip: Iterable[str] = (), budget: int = BUDGET) -> None:
         self.folder, self._most = os.path.realpath(folder), budget
         self._looks: dict[str, _Look] = {}
+        self._all: list[Masked] = []
+        self._is_whole = False  # all could be looked at
         self.changed = True
         """Whether at the last look a name had come or gone since the one before, as far as that can be told."""
         self._kept: set[str] = set()
@@ -148,29 +150,46 @@ class Watch:
         return other
 
     def masked(self) -> list[Masked]:
-        """What is to be hidden now; what lies below something hidden is not listed."""
+        """What is to be hidden now; what lies below something hidden is not listed. The same list as before, if all is
+        as it was."""
+        if self._is_as_before():
+            self.changed = False
+            return self._all
         self._found: list[Masked] = []
-        self._budget, self._before, self._looks = self._most, self._looks, {}
+        self._budget, self._before, self._looks, self._is_whole = self._most, self._looks, {}, True
         self._settled = time.time_ns() - int(SETTLED_SECONDS * 1e9)
         self._dated: dict[int, bool] = {}
         self.changed = False
         level = [("", False)]
         while level:
             level = [below for path, closed in level for below in self._look(path, closed)]
-        return sorted(self._found, key=lambda each: each.path)
+        self._all = sorted(self._found, key=lambda each: each.path)
+        return self._all
+
+    def _is_as_before(self) -> bool:
+        """Whether no folder has changed since the last look. It is asked before each action and each reply of a tool:
+        what the looks would do costs several times as much."""
+        try:
+            for look in self._looks.values():
+                found = os.lstat(look.place)
+                if look.stamp != (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns):
+                    return False
+        except OSError:
+            return False
+        return self._is_whole
 
     def _look(self, path: str, closed: bool) -> list[tuple[str, bool]]:
         """Look at a folder, all of which is hidden but the ways if it is `closed`; gives those to look at below it."""
         must = path in self._ways
         if self._budget <= 0 and not must:
             return self._unseen(path, "budget")
-        look = self._before.get(path)
-        stamp = _stamp(f"{self.folder}/{path}")
+        look, place = self._before.get(path), f"{self.folder}/{path}"
+        stamp = _stamp(place)
         if look is None or look.stamp is None or look.stamp != stamp:
             self.changed = True
             entries: list[tuple[str, str]] = []
             try:
-                with os.scandir(f"{self.folder}/{path}") as listing:
+                with os.scandir(place) as listing:
                     for entry in listing:
                         entries.append((entry.name, _kind(entry)))
                         if len(entries) > self._budget and not must:
@@ -187,6 +206,7 @@ class Watch:
         return look.below
 
     def _unseen(self, path: str, why: str) -> list[tuple[str, bool]]:
+        self._is_whole = False
         self._found.append(Masked(path, "folder", why))
         return []
 
@@ -200,7 +220,7 @@ class Watch:
 
     def _judge(self, folder: str, entries: list[tuple[str, str]], closed: bool) -> _Look:
         prefix = f"{folder}/" if folder else ""
-        look = _Look(len(entries))
+        look = _Look(f"{self.folder}/{folder}", len(entries))
         with_public_half = {name[:-4] for name, _ in entries if name[-4:] == ".pub"}
         for name, kind in entries:
             path = prefix + name

@@ -12,7 +12,7 @@ import os
 import stat
 import time
 
-from smol_kernel.executors.launchers.hidden import Watch
+from smol_kernel.executors.launchers.hidden import Masked, Watch
 
 SLOW_SECONDS = 0.02
 """A look that takes longer, in a folder of many thousands of files, is not followed by another in the same action:"""
@@ -30,6 +30,7 @@ class MaskLayer:
         self._descriptor, self._watch = descriptor, watch
         self._others = [each for each in others if each.folder != watch.folder]
         self._known = set(known)
+        self._seen: list[Masked] = []
         self._next = self._renewed = 0.0
         self.stale = True
         """Whether the overlays have to forget what they know of the folders below them."""
@@ -40,11 +41,14 @@ class MaskLayer:
         if not action and time.monotonic() < self._next:
             return []
         begin, hidden = time.thread_time(), list[str]()
-        for path in sorted(each.path for each in self._watch.masked() if each.path != "."):
-            if path not in self._known:
-                hide(self._descriptor, self._watch.folder, path)
-                hidden.append(path)
-                self._known.add(path)
+        found = self._watch.masked()
+        if found is not self._seen:
+            for path in sorted(each.path for each in found if each.path != "."):
+                if path not in self._known:
+                    hide(self._descriptor, self._watch.folder, path)
+                    hidden.append(path)
+                    self._known.add(path)
+        self._seen = found
         for each in self._others:
             each.masked()
         took = time.thread_time() - begin
