@@ -12,6 +12,9 @@ from typing import Any
 
 from smol_kernel.events import Event, FinalAnswer, RunFinished, RunResumed, RunStarted, StepStarted
 
+SUMMARISED = (RunStarted, RunResumed, StepStarted, FinalAnswer, RunFinished)
+"""Kinds of events that change the row of their run."""
+
 
 @dataclass(frozen=True)
 class RunSummary:

@@ -8,16 +8,16 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import JournalError, RunNotFoundError
 from smol_kernel.events import Event, from_dict
-from smol_kernel.journal.blobs import give_blobs, take_blobs
+from smol_kernel.journal.blobs import BLOB_CHARACTERS, give_blobs, take_blobs
 from smol_kernel.journal.database import close_all, connect, explain, transaction
 from smol_kernel.journal.no_secrets import without_secrets
-from smol_kernel.journal.rows import RunSummary, is_alive, summarise, summary_of, this_process
+from smol_kernel.journal.rows import SUMMARISED, RunSummary, is_alive, summarise, summary_of, this_process
 
 
 def default_path() -> Path:
@@ -57,16 +57,15 @@ class Journal:
 
     def append_all(self, events: Iterable[Event]) -> None:
         """Store `events`, all of them or none."""
-        written = [without_secrets(event) for event in events if event.durable]
-        if not written:
+        rows = [_row(*without_secrets(event)) for event in events if event.durable]
+        if not rows:
             return
-        with self._connection() as db, transaction(db):
-            for event, body in written:
-                blobs = list(take_blobs(body))
-                refs = json.dumps([(path, digest) for path, digest, _ in blobs]) if blobs else None
-                db.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?)", [blob[1:] for blob in blobs])
-                row = (event.run, json.dumps(body), refs)
-                db.execute("INSERT INTO events (run, body, blobs) VALUES (?, ?, ?)", row)
+        alone = len(rows) == 1 and not rows[0][-1] and not isinstance(rows[0][0], SUMMARISED)
+        with self._connection() as db, nullcontext() if alone else transaction(db):  # one statement is one by itself
+            for event, body, refs, blobs in rows:
+                if blobs:
+                    db.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?)", blobs)
+                db.execute("INSERT INTO events (run, body, blobs) VALUES (?, ?, ?)", (event.run, body, refs))
                 summarise(db, event)
 
     def events(self, run: str, *, family: bool = False) -> list[Event]:
@@ -201,6 +200,16 @@ class Journal:
             yield self._connections[key]
         except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
             raise JournalError(explain(self.path, error)) from error
+
+
+def _row(event: Event, data: dict[str, Any]) -> tuple[Event, str, str | None, list[tuple[str, bytes]]]:
+    """An event with its body as text, where its long strings belong, and these with their digests."""
+    body = json.dumps(data)
+    if len(body) <= BLOB_CHARACTERS:  # then no string in it is longer
+        return event, body, None, []
+    blobs = list(take_blobs(data))
+    refs = json.dumps([(path, digest) for path, digest, _ in blobs]) if blobs else None
+    return event, json.dumps(data), refs, [(digest, content) for _, digest, content in blobs]
 
 
 def _at_work(db: sqlite3.Connection) -> set[str]:
