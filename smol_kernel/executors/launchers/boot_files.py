@@ -180,12 +180,10 @@ class Root:
             os.makedirs(os.path.dirname(self.top + path), exist_ok=True)
             calls.write(self.top + path, text)
         home = self.top + self.settings["home"]
-        for name, text in self.settings["home_files"].items():
+        for name, source in self.settings["home_files"].items():
             target = f"{home}/{name}"
-            if os.path.lexists(target):
+            if os.path.lexists(target) or not copied(source, target):
                 continue
-            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
-            calls.write(target, text)
             while self.owner is not None and target != home:
                 os.chown(target, self.owner, self.owner)
                 target = os.path.dirname(target)
@@ -258,6 +256,24 @@ def folder(path: str) -> str:
     """The folder `path`, made if it is not there."""
     os.makedirs(path, 0o755, exist_ok=True)
     return path
+
+
+def copied(source: str, target: str) -> bool:
+    """Copy a file; gives whether there is one, and no link to another."""
+    try:
+        given = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISREG(os.fstat(given).st_mode):
+            return False
+        os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+        with open(target, "wb") as made:
+            while os.sendfile(made.fileno(), given, None, 1 << 24):
+                pass
+        return True
+    finally:
+        os.close(given)
 
 
 def bind(source: str, target: str) -> None:

@@ -12,6 +12,7 @@ import errno
 import platform
 import struct
 from dataclasses import dataclass
+from functools import cache
 
 from smol_kernel.errors import BoxUnavailableError
 
@@ -182,6 +183,7 @@ _ARCHITECTURES = {
 }
 
 
+@cache
 def program(machine: str | None = None) -> bytes:
     """The filter for this machine's architecture, as an array of struct sock_filter.
 

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -179,11 +180,30 @@ def _binds(facts: dict[str, Any], settings: BoxSettings, home: str, cwd: str) ->
         shells += [f"{prefix}/bin/{name}" for name in SHELLS]
     paths += facts["executables"]
     binds: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for path in paths:
-        for place in (path, os.path.realpath(path)):
-            if os.path.exists(place) and not any(_holds(above, place) for above in binds):
-                binds[place] = os.path.realpath(path)
+        real = _real(path, folders)
+        for place in dict.fromkeys((path, real)):
+            if os.path.exists(place) and not any(above in binds for above in _above(place)):
+                binds[place] = real
     return [*binds.items(), *((path, "/dev/null") for path in shells if os.path.isfile(path))]
+
+
+def _real(path: str, folders: dict[str, str]) -> str:
+    """The path without links. Most lie beside each other: `folders` has those that have been looked at."""
+    above, name = os.path.split(path)
+    if above not in folders:
+        folders[above] = os.path.realpath(above)
+    real = os.path.join(folders[above], name)
+    return os.path.realpath(real) if os.path.islink(real) else real
+
+
+def _above(path: str) -> Iterator[str]:
+    """The path, and each folder it lies in."""
+    yield path
+    while (above := os.path.dirname(path)) != path:
+        yield above
+        path = above
 
 
 def _own_packages(facts: dict[str, Any], home: str, binds: list[tuple[str, str]]) -> list[str]:
@@ -272,10 +292,11 @@ def host_home() -> str:
 
 
 def font_cache() -> dict[str, str]:
-    """Matplotlib's list of fonts, which takes seconds to make anew in each empty home."""
+    """Matplotlib's list of fonts, which takes seconds to make anew in each empty home: where it belongs there, and
+    where it lies here."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~"), ".cache")) / "matplotlib"
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return {f".cache/matplotlib/{each.name}": each.read_text("utf-8") for each in folder.glob("fontlist-*.json")}
+    with contextlib.suppress(OSError):
+        return {f".cache/matplotlib/{each.name}": str(each) for each in folder.glob("fontlist-*.json")}
     return {}
 
 
