@@ -184,7 +184,10 @@ class Child:
         self.line.parent = (self.kernel._parent_ident["shell"], self.kernel.get_parent("shell"))
         for part in (self.displays, *self.streams):
             part.begin()
-        self.whole.begin(**self.kernel.get_parent("shell")["content"].get("smol", {}))
+        told = dict(self.kernel.get_parent("shell")["content"].get("smol", {}))
+        if (tools := told.pop("tools", None)) is not None:
+            self.receive_tools(tools)
+        self.whole.begin(**told)
         self.restore()
         builtins.__dict__.update(self.given)
         self.shell.user_ns.pop("final_answer", None)

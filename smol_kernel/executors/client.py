@@ -110,7 +110,10 @@ class KernelClient:
         """
         if self._booted:
             return
-        request = self._send_code(INSTALL if self.child.loaded else load_code() + INSTALL, silent=True)
+        if self.child.loaded:  # and has become one by itself: an answer will show it
+            request = self._transport.send("shell", "smol_request", {})
+        else:
+            request = self._execute(load_code() + INSTALL, silent=True)
         deadline = time.monotonic() + START_SECONDS
         welcomed, reply = False, None
         try:
@@ -142,15 +145,25 @@ class KernelClient:
         self._booted = True
         self.child.connected()
 
+    def warm_up(self, stopped: Callable[[], bool]) -> None:
+        """Have a child that waits do nothing, as an action: the first real one finds in memory what it needs. Raises
+        as `ask`."""
+        told = {"action": 0, "shown": 0, "tools": []}
+        self.ask("execute_request", _action("pass", silent=False, smol=told), stopped=stopped)
+
     def alive(self) -> bool:
         """Whether the child still runs."""
         return self.child.alive()
 
-    def execute(self, code: str, number: int, shown: int) -> str:
+    def execute(self, code: str, number: int, shown: int, tools: list[dict[str, Any]] | None = None) -> str:
         """Run an action; gives the id of the request, for `receive`. Of its logs the model reads `shown` characters;
-        longer ones the child keeps under this `number`."""
+        longer ones the child keeps under this `number`. It is offered `tools` from now on, if they are given."""
         self.child.refresh(action=True)
-        return self._send_code(code, silent=False, smol={"action": number, "shown": shown})
+        told = {"action": number, "shown": shown}
+        return self._execute(code, silent=False, smol=told if tools is None else {**told, "tools": tools})
+
+    def _execute(self, code: str, silent: bool, smol: Mapping[str, Any] | None = None) -> str:
+        return self._transport.send("shell", "execute_request", _action(code, silent, smol))
 
     def check(self, expressions: Sequence[str], answer: Any) -> str:
         """Try expressions in the child's namespace; `answer` is encoded, for a child that has none of its own. Gives
@@ -165,18 +178,6 @@ class KernelClient:
     def refresh(self) -> None:
         """Let the child see the working folder as it is now: a tool may have written there. For before a reply."""
         self.child.refresh(action=False)
-
-    def _send_code(self, code: str, silent: bool, smol: Mapping[str, int] | None = None) -> str:
-        content = {
-            "code": code,
-            "silent": silent,
-            "store_history": False,
-            "user_expressions": {},
-            "allow_stdin": True,
-            "stop_on_error": False,
-            "smol": smol or {},
-        }
-        return self._transport.send("shell", "execute_request", content)
 
     def receive(self, request: str, timeout: float | None) -> list[Reading]:
         """What came of `request` within `timeout` seconds; may be nothing. Raises ChildDiedError."""
@@ -257,6 +258,19 @@ class KernelClient:
         """End the child and free everything."""
         self._transport.close()
         self.child.close()
+
+
+def _action(code: str, silent: bool, smol: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The content of a request to run code, with what `child` has to know of it."""
+    return {
+        "code": code,
+        "silent": silent,
+        "store_history": False,
+        "user_expressions": {},
+        "allow_stdin": True,
+        "stop_on_error": False,
+        "smol": smol or {},
+    }
 
 
 def _read(message: Message) -> Reading | None:

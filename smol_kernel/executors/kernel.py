@@ -97,8 +97,8 @@ class KernelExecutor(PythonExecutor):
         """What the person watching has to know of the child, told with the next action."""
         self._lost: list[str] = []
         """Names that went with a child, and of which nobody has been told."""
-        self._answered = False
-        """Whether the child holds the answer of the last action."""
+        self._answered = self._offered = False
+        """Whether the child holds the answer of the last action, and whether it has the tools."""
         self.call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
         self._stop, self._in_use = threading.Event(), threading.Lock()
 
@@ -118,7 +118,7 @@ class KernelExecutor(PythonExecutor):
         """Offer these tools, by name, to the actions that follow, in place of those sent before."""
         with self._alone():
             self._tools = {**self.additional_functions, **tools}
-            self._hand_over(lambda client: self._tell(client, {"tools": tool_specs(self._tools)}, "tools"))
+            self._offered = False
 
     def send_variables(self, variables: Mapping[str, Any]) -> None:
         """Set variables in the child's namespace, now and after each restart.
@@ -155,11 +155,10 @@ class KernelExecutor(PythonExecutor):
             elif client is None:
                 ended = replace(interrupted("stopped before it began"), names=self.names())
             else:
-                action = self._action(client)
-                self._answered = False
-                pressed = yield from self._follow(
-                    action, lambda: client.execute(code, action.number, self.max_print_outputs_length)
-                )
+                action, shown = self._action(client), self.max_print_outputs_length
+                tools = None if self._offered else tool_specs(self._tools)
+                self._answered, self._offered = False, True
+                pressed = yield from self._follow(action, lambda: client.execute(code, action.number, shown, tools))
                 ended = with_hint(finished(action, self.names()), self.settings, str(self.cwd or os.getcwd()))
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
@@ -282,8 +281,7 @@ class KernelExecutor(PythonExecutor):
         self._client = client
         try:
             client.boot(self._stop.is_set)
-            self._tell(client, {"tools": tool_specs(self._tools)}, "tools")
-            self._names = []
+            self._names, self._offered = [], False
             self._set_variables(client, self._variables)
         except BaseException:
             self._drop()
@@ -354,10 +352,13 @@ class KernelExecutor(PythonExecutor):
 
     def _look_up(self, type: str, content: dict[str, Any]) -> dict[str, Any] | None:
         """Ask an idle child; None if there is none, or no answer."""
-        if self._client is None or not self._in_use.acquire(blocking=False):
+        client = self._client
+        if client is None or not self._in_use.acquire(blocking=False):
             return None
         try:
-            return self._client.ask(type, content, seconds=5) if self._client else None
+            if not self._offered:
+                self._offered = client.ask("smol_request", {"tools": tool_specs(self._tools)}, seconds=5) is not None
+            return client.ask(type, content, seconds=5)
         except ChildDiedError:
             return None  # the next action will tell
         finally:

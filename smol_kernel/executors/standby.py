@@ -24,6 +24,8 @@ from smol_kernel.executors.launchers.settings import BoxSettings
 
 IDLE_SECONDS = 600.0
 """After so long without a request they end."""
+PAUSE = 1.0
+"""Seconds between a request and the start of the next one: who has just asked has the processors first."""
 PATIENCE = 20.0
 """How long to wait for a zygote, which spares most of a start, when one is coming."""
 
@@ -125,6 +127,7 @@ class Standby:
                 _wait_for_zygote()
                 client = started(wish.python, wish.cwd, wish.settings)
                 client.boot(lambda wish=wish: self._wish is not wish)
+                client.warm_up(lambda wish=wish: self._wish is not wish)
             except (SmolError, OSError, Stopped):
                 with self._change:
                     if self._wish is wish:
@@ -149,9 +152,10 @@ class Standby:
                     if left <= 0 or wish is None:
                         self._wish = self._filler = None
                         return None
-                    if len(self._ready) < self._count:
+                    early = self._asked + PAUSE - time.monotonic()
+                    if len(self._ready) < self._count and early <= 0:
                         return wish
-                    self._change.wait(left)
+                    self._change.wait(early if len(self._ready) < self._count else left)
             for _, client in stale:
                 client.close()
 

@@ -8,7 +8,9 @@ module that the kernel imports.
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from typing import Any
 
 sys.path[:] = [folder for folder in sys.path if folder]
@@ -16,6 +18,7 @@ sys.modules["debugpy"] = None  # type: ignore[assignment]
 
 import zmq  # noqa: E402 - the path comes first
 from ipykernel.kernelapp import IPKernelApp  # noqa: E402
+from tornado.ioloop import IOLoop  # noqa: E402
 
 
 class BoxedKernel(IPKernelApp):
@@ -49,6 +52,20 @@ class BoxedKernel(IPKernelApp):
 
     def cleanup_connection_file(self) -> None:
         """Nothing to do: it goes with the box."""
+
+    def start(self) -> None:
+        """Where a zygote has loaded our own modules, it begins as a child of ours, and need not be told to."""
+        if "smol_child" in sys.modules:
+            IOLoop.current().add_callback(_install)
+        super().start()
+
+
+def _install() -> None:
+    try:
+        sys.modules["smol_child"].install()
+    except BaseException:  # noqa: BLE001 - boundary: the loop would only log it, and the host wait
+        traceback.print_exc(file=sys.__stderr__)
+        os._exit(1)
 
 
 def launch(sockets: list[int]) -> None:
