@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import importlib.util
 import io
-import platform
 import statistics
 import sys
 import tempfile
@@ -21,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import crowd
+import profiles
 from libraries import OURS, THEIRS
 from libraries import run as run_apart
-from run import Row, milliseconds, stock_kernel
+from rows import Row, show
+from run import milliseconds, stock_kernel
 from scripted import code
-from side_by_side import computing, computing_little
+from side_by_side import computing, computing_little, sieving
 from sizes import host_memory
 
 from smol_kernel import CodeAgent, LogLevel, ScriptedModel
@@ -65,9 +66,12 @@ def long_run(count: int, folder: Path) -> Iterator[Row]:
                 processor.append((time.process_time() - worked) * 1000)
             if event.step in (few, count):
                 memory.append(host_memory())
-    method = f"step less the child's own time, journal on; the last {few} of {count}, against the first {few}"
-    yield Row("engine's own time of a step, mean", statistics.mean(own[-few:]), statistics.mean(own[:few]), method)
-    yield Row("engine's own time of a step, p95", p95(own[-few:]), p95(own[:few]), method)
+    method = f"step less the child's own time, journal on, mean of {count} steps"
+    yield Row("engine's own time of a step", statistics.mean(own), None, method, 2, profiles.steps)
+    method = f"the last {few} of {count}, against the first {few}"
+    late, early = statistics.mean(own[-few:]), statistics.mean(own[:few])
+    yield Row("the same late in a run, and early", late, early, method, 1.1, profiles.late_steps)
+    yield Row("its p95 late, and early", p95(own[-few:]), p95(own[:few]), method)
     method = f"processor time of the host; the last {few} of {count}, against the first {few}"
     yield Row(
         "host's work of a step, mean", statistics.mean(processor[-few:]), statistics.mean(processor[:few]), method
@@ -139,11 +143,15 @@ CROWD: tuple[tuple[str, str, Callable[[Any], float]], ...] = (
 )
 
 
-def additions(python: str | None, quick: bool) -> Iterator[Row]:
-    function, count = (computing_little, 2_000) if quick else (computing, 200_000)
-    ours = run_apart(sys.executable, OURS, [function])[function.__name__]
-    theirs = run_apart(python, THEIRS, [function])[function.__name__] if python else None
-    yield Row(f"{count:,} additions in a loop", ours, theirs, "executor(code), median of 3")
+def computation(python: str | None, quick: bool) -> Iterator[Row]:
+    functions = [computing_little] if quick else [computing, sieving]
+    ours = run_apart(sys.executable, OURS, functions)
+    theirs = run_apart(python, THEIRS, functions) if python else {}
+    for function in functions:
+        name = function.__name__
+        what = (function.__doc__ or "").removeprefix("Milliseconds of ").partition(", by")[0]
+        method = "executor(code) against smolagents' interpreter, median of 3"
+        yield Row(what, ours[name], theirs.get(name), method, 1 / 50 if theirs else None, profiles.computation)
 
 
 def plot(ours: dict[str, Any], theirs: dict[str, Any], file: Path) -> None:
@@ -182,19 +190,16 @@ def main() -> None:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the many agents, as PNG")
     options = parser.parse_args()
-    quick, python = options.quick, options.smolagents
-    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}; times in ms\n")
-    print("| what | ours | stock | ratio | method |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for rows in (
-            long_run(10 if quick else 200, Path(folder)),
-            flood(1_000 if quick else 100_000, Path(folder)),
-            many_agents(python, quick, options.plot),
-            additions(python, quick),
-        ):
-            for row in rows:
-                stock, ratio = ("", "") if row.stock is None else (f"{row.stock:.2f}", f"{row.ours / row.stock:.3f}")
-                print(f"| {row.what} | {row.ours:.2f} | {stock} | {ratio} | {row.method} |", flush=True)
+        show(rows(options.quick, options.smolagents, Path(folder), options.plot))
+
+
+def rows(quick: bool, python: str | None, folder: Path, file: Path | None) -> Iterator[Row]:
+    """All of it, as it is measured."""
+    yield from long_run(10 if quick else 200, folder)
+    yield from flood(1_000 if quick else 100_000, folder)
+    yield from many_agents(python, quick, file)
+    yield from computation(python, quick)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
-import psutil
+import profiles
 from jupyter_client.manager import start_new_kernel
+from rows import Row, show
+from sizes import whole_memory
 
 from smol_kernel import KernelExecutor, tool
 from smol_kernel.executors.launchers import zygote
@@ -38,16 +39,6 @@ _start = _time.perf_counter()
 with ThreadPoolExecutor({count}) as pool: _ = list(pool.map(wait, range({count})))
 print((_time.perf_counter() - _start) * 1000)
 """
-
-
-@dataclass
-class Row:
-    """One line of the table; times in milliseconds. `stock` is None where there is nothing to compare with."""
-
-    what: str
-    ours: float
-    stock: float | None
-    method: str
 
 
 @tool
@@ -110,7 +101,7 @@ def one_action(count: int) -> Iterator[Row]:
             executor("x = 1")
             client.execute_interactive("x = 1")
         ours, stock = alternating(count, lambda: executor("x = 1"), lambda: client.execute_interactive("x = 1"))
-    yield Row("one action `x = 1`", ours, stock, "executor('x = 1') against execute_interactive('x = 1')")
+    yield Row("one action `x = 1`", ours, stock, "executor('x = 1') against execute_interactive('x = 1')", 0.85)
 
 
 def tool_calls(count: int) -> Iterator[Row]:
@@ -123,12 +114,13 @@ def tool_calls(count: int) -> Iterator[Row]:
             stdin_hook=lambda message: client.input("1"),
             output_hook=lambda message: printed.append(message["content"].get("text", "")),
         )
-        yield Row("tool call", ours, float("".join(printed)), f"mean of {count} calls in one action against input()")
+        method = f"mean of {count} calls in one action against input()"
+        yield Row("tool call", ours, float("".join(printed)), method, 1, profiles.calls_of_tools)
         together = float(executor(PARALLEL_CALLS.format(count=20)).logs)
-    yield Row("20 threaded tool calls of 100 ms at once", together, None, "a thread pool of 20 in the action")
+    yield Row("20 threaded tool calls of 100 ms at once", together, None, "a thread pool of 20 in the action", 200)
 
 
-def child_ready(count: int) -> Iterator[Row]:
+def child_ready(count: int, many: int) -> Iterator[Row]:
     method = "executor('pass') on a new executor against start_new_kernel(), which waits by wait_for_ready()"
     os.environ[zygote.VARIABLE] = "off"
     yield Row("child ready, started afresh", *ready(count), method)
@@ -138,9 +130,32 @@ def child_ready(count: int) -> Iterator[Row]:
         if not zygote.wait(60):
             return  # no Linux, or SMOL_ZYGOTE=off
         time.sleep(3)  # it imports more while nobody asks
-        yield Row("child ready, forked by a zygote", *ready(3 * count), method)
-        yield Row("child ready, one that waited", *ready(2 * count, waiting=True), method)
-        yield Row("its memory in MB (PSS)", memory_of_child(), None, "of the kernel, numpy and pandas imported")
+        forked, stock = ready(3 * count)
+        yield Row("child ready, forked by a zygote", forked, stock, method, 1 / 20, profiles.start_of_a_child)
+        yield Row("child ready, one that waited", *ready(2 * count, waiting=True), method, 1 / 80)
+        yield from many_children(many, stock)
+
+
+def many_children(count: int, stock: float) -> Iterator[Row]:
+    """So many children at once; `stock` are the milliseconds in which one stock kernel starts."""
+    before = whole_memory()
+    executors = [KernelExecutor() for _ in range(count)]
+    threads = [threading.Thread(target=partial(executor, "pass")) for executor in executors]
+
+    def start() -> None:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    took = milliseconds(start)
+    each = (whole_memory() - before) / count
+    for executor in executors:
+        executor.cleanup()
+    yield Row(
+        f"{count} children at once, all ready", took, stock, "an action in each, against one start_new_kernel()", 4
+    )
+    yield Row("memory of each in MB (PSS)", each, None, "all processes of the box, numpy and pandas imported", 15)
 
 
 def ready(count: int, waiting: bool = False) -> tuple[float, float]:
@@ -167,28 +182,20 @@ def ready(count: int, waiting: bool = False) -> tuple[float, float]:
     return statistics.median(ours), statistics.median(stock)
 
 
-def memory_of_child() -> float:
-    before = {process.pid for process in psutil.Process().children(recursive=True)}
-    with our_child():
-        new = [each for each in psutil.Process().children(recursive=True) if each.pid not in before]
-        kernel = max(new, key=lambda each: each.memory_full_info().uss)
-        return kernel.memory_full_info().pss / 1e6
-
-
 def imports(count: int) -> Iterator[Row]:
     shell = "from IPython.core.interactiveshell import InteractiveShell; shell = InteractiveShell.instance()"
     statements = {
-        "import smol_kernel": ("", "import smol_kernel"),
-        "from smol_kernel import CodeAgent": ("", "from smol_kernel import CodeAgent"),
-        "%load_ext smol_magic": (shell, "shell.run_line_magic('load_ext', 'smol_magic')"),
+        "import smol_kernel": ("", "import smol_kernel", 0.4),
+        "from smol_kernel import CodeAgent": ("", "from smol_kernel import CodeAgent", None),
+        "%load_ext smol_magic": (shell, "shell.run_line_magic('load_ext', 'smol_magic')", 0.8),
     }
-    for what, (before, statement) in statements.items():
+    for what, (before, statement, most) in statements.items():
         ours, stock = [], []
         for _ in range(count):
             ours.append(fresh_process(before, statement))
             stock.append(fresh_process("", "import ipykernel.kernelapp"))
         method = "in a fresh process, against `import ipykernel.kernelapp`"
-        yield Row(f"`{what}`", statistics.median(ours), statistics.median(stock), method)
+        yield Row(f"`{what}`", statistics.median(ours), statistics.median(stock), method, most)
 
 
 def fresh_process(before: str, statement: str) -> float:
@@ -202,18 +209,15 @@ def fresh_process(before: str, statement: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, not how fast it is")
-    quick = parser.parse_args().quick
-    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}; times in ms, medians\n")
-    print("| what | ours | stock | ratio | method |\n|---|---|---|---|---|")
-    for rows in (
-        one_action(10 if quick else 200),
-        tool_calls(10 if quick else 500),
-        child_ready(1 if quick else 7),
-        imports(1 if quick else 7),
-    ):
-        for row in rows:
-            stock, ratio = ("", "") if row.stock is None else (f"{row.stock:.2f}", f"{row.ours / row.stock:.2f}")
-            print(f"| {row.what} | {row.ours:.2f} | {stock} | {ratio} | {row.method} |", flush=True)
+    show(rows(parser.parse_args().quick))
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """All of it, as it is measured."""
+    yield from one_action(10 if quick else 200)
+    yield from tool_calls(10 if quick else 500)
+    yield from child_ready(1 if quick else 7, 4 if quick else 100)
+    yield from imports(1 if quick else 7)
 
 
 if __name__ == "__main__":

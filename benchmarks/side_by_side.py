@@ -23,6 +23,21 @@ from scripted import code, model_class, prepared, public, quiet
 STEPS = (2, 50, 200)
 ADDITIONS = "total = 0\nfor i in range({count}):\n    total += i\ntotal"
 
+SIEVE = """
+def primes(limit):
+    prime = [True] * limit
+    count = 0
+    for number in range(2, limit):
+        if prime[number]:
+            count += 1
+            multiple = number * number
+            while multiple < limit:
+                prime[multiple] = False
+                multiple += number
+    return count
+primes(100_000)
+"""
+
 
 def prompts(lib: Any) -> Any:
     """The system prompts, and for structured calls the schema of the tools as well."""
@@ -107,22 +122,27 @@ def steps_of_the_engine_alone(lib: Any) -> Any:
 
 def computing(lib: Any) -> Any:
     """Milliseconds of 200,000 additions in a loop, by the executor."""
-    return _additions(lib, 200_000)
+    return _computed(lib, ADDITIONS.format(count=200_000), sum(range(200_000)))
 
 
 def computing_little(lib: Any) -> Any:
-    """The same of 2,000, to show that it works."""
-    return _additions(lib, 2_000)
+    """Milliseconds of 2,000 additions in a loop, which shows that it works."""
+    return _computed(lib, ADDITIONS.format(count=2_000), sum(range(2_000)))
 
 
-def _additions(lib: Any, count: int) -> float:
+def sieving(lib: Any) -> Any:
+    """Milliseconds of the primes below 100,000 by a sieve in a function, by the executor."""
+    return _computed(lib, SIEVE, 9_592)
+
+
+def _computed(lib: Any, text: str, result: int) -> float:
     executor = public(lib, "LocalPythonExecutor", "local_python_executor")([])
     executor.send_tools({})
     executor("1")
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        assert executor(ADDITIONS.format(count=count)).output == sum(range(count))
+        assert executor(text).output == result
         times.append((time.perf_counter() - start) * 1000)
     return statistics.median(times)
 
