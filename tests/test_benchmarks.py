@@ -14,8 +14,8 @@ import smol_kernel
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
-def rows_of(script: str, *arguments: str) -> list[list[str]]:
-    """The rows of the table that a script prints, without the head."""
+def output_of(script: str, *arguments: str) -> str:
+    """What a script prints."""
     environment = {**os.environ, "PYTHONPATH": str(Path(smol_kernel.__file__).parent.parent)}
     done = subprocess.run(
         [sys.executable, str(FOLDER / script), *arguments],
@@ -26,10 +26,21 @@ def rows_of(script: str, *arguments: str) -> list[list[str]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return [line.removeprefix("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    return done.stdout
 
 
-@pytest.mark.parametrize(("script", "rows"), [("run.py", 10), ("tables.py", 5)])
+def rows_in(output: str) -> list[list[str]]:
+    """The rows of the table, without the head."""
+    table = output.partition("\n## ")[0]
+    return [line.removeprefix("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
+
+
+def rows_of(script: str, *arguments: str) -> list[list[str]]:
+    """The rows of the table that a script prints, without the head."""
+    return rows_in(output_of(script, *arguments))
+
+
+@pytest.mark.parametrize(("script", "rows"), [("run.py", 11), ("tables.py", 5)])
 def test_the_benchmarks_print_a_row_for_each_measurement(script, rows):
     measured = {row[0]: row[1] for row in rows_of(script, "--quick")}
     assert len(measured) == rows
@@ -39,10 +50,21 @@ def test_the_benchmarks_print_a_row_for_each_measurement(script, rows):
 def test_long_runs_floods_and_many_agents_have_their_rows():
     rows = rows_of("host.py", "--quick", "--smolagents", "")
     whats = [row[0] for row in rows]
-    assert len(set(whats)) == len(rows) == 17
+    assert len(set(whats)) == len(rows) == 18
     for what in ("whole step", "1,000 lines printed as one text", "Three agents", "additions in a loop"):
         assert any(what in each for each in whats), what
     assert all(float(row[1]) > 0 for row in rows if "own time" not in row[0])
+
+
+def test_the_budgets_have_each_a_verdict_and_what_misses_its_own_a_profile():
+    done = output_of("budgets.py", "--quick", "--smolagents", "")
+    rows = rows_in(done)
+    budgeted = {row[0]: row[4] for row in rows if row[4].strip()}
+    assert len(budgeted) == 13
+    assert all(each.endswith((" met", " missed")) for each in budgeted.values())
+    assert len(rows) == len(budgeted) + 4  # the lengths of the prompts
+    ready = budgeted["child ready, forked by a zygote"]
+    assert ("stage of a forked child" in done) == ready.endswith("missed")
 
 
 def test_a_soak_measures_actions_and_children_and_agents():

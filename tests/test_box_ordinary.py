@@ -328,3 +328,17 @@ def test_a_child_from_which_nothing_can_be_hidden_any_more_is_ended(looking):
     assert events[-1].status == "died"
     assert "could not be hidden from it: No space left on device" in events[-1].error
     assert run(executor, "import os\nos.path.exists('.env')") is False
+
+
+def test_the_list_of_fonts_is_copied_into_the_home_but_no_link_to_something_else(tmp_path, monkeypatch):
+    lists = tmp_path / "cache/matplotlib"
+    lists.mkdir(parents=True)
+    (lists / "fontlist-v1.json").write_text("[1]")
+    (tmp_path / "other").write_text("[2]")
+    (lists / "fontlist-v2.json").symlink_to(tmp_path / "other")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    executor = KernelExecutor(60, cwd=lists, box=True)
+    look = "import os\nfolder = os.path.expanduser('~/.cache/matplotlib')\n"
+    look += "[(name, open(f'{folder}/{name}').read()) for name in os.listdir(folder)]"
+    assert run(executor, look) == [("fontlist-v1.json", "[1]")]
+    executor.cleanup()

@@ -248,10 +248,15 @@ def test_a_host_has_more_children_than_descriptors_that_select_takes(tmp_path, b
     """The first one comes when so many files are open already."""
     program = (
         "import os\nfrom smol_kernel.executors.kernel import KernelExecutor\n"
+        "from smol_kernel.executors.launchers import zygote\n"
         "for _ in range(1100): os.open(os.devnull, os.O_RDONLY)\n"
         "first, second, third = KernelExecutor(), KernelExecutor(), KernelExecutor()\n"
         "print(first('1').output, second('2').output)\n"
-        "first.interrupt()\nprint(third('3').output)\nfor each in (first, second, third): each.cleanup()"
+        "first.interrupt()\nprint(zygote.wait(60), third('3').output)\n"
+        "print(getattr(third._client.child, 'loaded', False))\nfor each in (first, second, third): each.cleanup()"
     )
     limit = f"import resource, sys\nresource.setrlimit(resource.RLIMIT_NOFILE, (2_000, 4_000))\n{program}"
-    assert subprocess.check_output([sys.executable, "-c", limit], cwd=tmp_path, text=True).split() == ["1", "2", "3"]
+    forked = str(box)
+    assert subprocess.check_output([sys.executable, "-c", limit], cwd=tmp_path, text=True).split() == [
+        *("1", "2", forked, "3", forked)
+    ]

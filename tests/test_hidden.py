@@ -245,6 +245,23 @@ def test_what_is_new_is_found_and_so_is_that_it_has_gone(tmp_path, settled, chan
     assert paths(other) == []
 
 
+def test_a_look_that_is_broken_off_counts_for_nothing(tmp_path, settled, monkeypatch):
+    write(tmp_path, "a/x.csv", "b/x.csv")
+    watch = Watch(tmp_path)
+    assert paths(watch) == []
+    settled()
+    write(tmp_path, "b/.env")
+
+    def broken_off(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            watch.masked()
+    assert paths(watch) == ["b/.env"]
+
+
 def test_a_file_whose_content_makes_it_a_key_is_looked_into_each_time(tmp_path, settled):
     write(tmp_path, "a/project-0123456789ab.json", "a/b/x.csv")
     watch = Watch(tmp_path)

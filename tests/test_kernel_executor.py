@@ -714,6 +714,27 @@ def test_completion_and_inspection_answer_from_the_child(kernel):
     assert not kernel.inspect("nosuchname", 5)["found"]
 
 
+def test_tools_are_there_for_checks_and_completion_before_an_action_has_brought_them(fresh):
+    value(fresh, "1")
+    fresh.send_tools({"orbit_of": lambda planet: planet})
+    assert [event.ok for event in fresh.check(["callable(orbit_of)"])] == [True]
+    fresh.send_tools({"phase_of": lambda moon: moon})
+    assert "phase_of" in fresh.complete("phase_", 6)["matches"]
+    assert fresh.complete("orbit_o", 7)["matches"] == []
+    assert value(fresh, "phase_of(3)") == 3
+
+
+def test_tools_that_an_interrupted_action_should_have_brought_come_with_the_next_one(fresh):
+    value(
+        fresh,
+        "proxies = get_ipython().smol.proxies\ntool = proxies.tool\ndef once(spec):\n"
+        "    proxies.tool = tool\n    raise KeyboardInterrupt\nproxies.tool = once",
+    )
+    fresh.send_tools({"double": lambda number: 2 * number})
+    assert list(fresh.run("1"))[-1].status != "ok"
+    assert value(fresh, "double(21)") == 42
+
+
 def test_completion_without_a_child_or_from_a_busy_one_is_empty(fresh):
     assert fresh.complete("pri", 3)["matches"] == []
     assert not fresh.inspect("print", 5)["found"]

@@ -332,6 +332,18 @@ def test_what_is_installed_and_what_is_mounted_make_a_stamp(tmp_path):
     assert Path("/proc/self/mountinfo").read_bytes() in before
 
 
+def test_one_that_was_ended_meanwhile_forks_nothing(make, monkeypatch):
+    zygote.expect()
+    monkeypatch.setenv("LC_SMOL_TEST", "ended")  # one of its own
+    value(make(), "0")
+    assert zygote.wait(READY)
+    (key,) = [key for key in zygote._zygotes if ("LC_SMOL_TEST", "ended") in key[2]]
+    ended = zygote._zygotes.pop(key)
+    ended.close()
+    assert ended.fork([], -1, []) is None
+    assert not ended.wait(0)
+
+
 def test_one_that_cannot_begin_is_not_tried_again(make, monkeypatch):
     zygote.expect()
     monkeypatch.setattr(zygote, "MAIN", os.devnull + "/none")

@@ -128,7 +128,7 @@ class Action:
                 self._request = send()
             while not self._over():
                 self._mind()
-                readings = self._client.receive(self._request, self._patience())
+                readings = self._receive(self._patience())
                 self._quiet = not self._client.came
                 if self._half_at and not self._quiet:  # the other half comes behind what came now
                     self._half_at = time.monotonic()
@@ -136,7 +136,6 @@ class Action:
                     self._since_timeout += self._client.came
                 if self._quiet:
                     yield from self.observer.release()
-                self._came_back = self._came_back or any(isinstance(each, Replied) for each in readings)
                 self._readings.extend(readings)
                 while self._readings:
                     yield from self._take(self._readings.popleft())
@@ -157,14 +156,15 @@ class Action:
                 yield from self.observer.add(Output(channel=stream, text=text))
             case Displayed(channel, data):
                 yield from self.observer.add(Output(channel=channel, text=data.get("text/plain", ""), data=data))
-            case Asked() if self._came_back and not reading.leaving:
-                self._client.refuse_stale(reading)
             case Asked():
-                if reading.printed and not self._heard and len(self._readings) < MANY:
+                if reading.printed and not (self._heard or self._came_back) and len(self._readings) < MANY:
                     yield from self._hear()
                 self._heard = False
                 yield from self.observer.release()  # what was printed before the call is shown before it
-                yield from self._bridge.answer(reading)
+                if self._came_back and not reading.leaving:
+                    self._client.refuse_stale(reading)
+                else:
+                    yield from self._bridge.answer(reading)
             case Started():
                 self._started = True
             case Replied():
@@ -176,9 +176,14 @@ class Action:
             case _:
                 pass
 
+    def _receive(self, timeout: float | None) -> list[Reading]:
+        readings = self._client.receive(self._request, timeout)
+        self._came_back = self._came_back or any(isinstance(each, Replied) for each in readings)
+        return readings
+
     def _hear(self) -> Iterator[Event]:
         """Take what was printed, should it come now; what else comes waits for its turn."""
-        for late in self._client.receive(self._request, ANOTHER_CHANNEL):
+        for late in self._receive(ANOTHER_CHANNEL):
             if isinstance(late, Printed):
                 yield from self._take(late)
             else:

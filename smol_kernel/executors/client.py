@@ -147,9 +147,11 @@ class KernelClient:
 
     def warm_up(self, stopped: Callable[[], bool]) -> None:
         """Have a child that waits do nothing, as an action: the first real one finds in memory what it needs. Raises
-        as `ask`."""
-        told = {"action": 0, "shown": 0, "tools": []}
-        self.ask("execute_request", _action("pass", silent=False, smol=told), stopped=stopped)
+        as `ask`, and ExecutorError if it cannot."""
+        about = {"action": 0, "shown": 0, "tools": []}
+        reply = self.ask("execute_request", _action("pass", silent=False, smol=about), stopped=stopped)
+        if reply is None or reply.get("status") != "ok":
+            raise ExecutorError("the child kernel did not answer")
 
     def alive(self) -> bool:
         """Whether the child still runs."""
@@ -159,8 +161,8 @@ class KernelClient:
         """Run an action; gives the id of the request, for `receive`. Of its logs the model reads `shown` characters;
         longer ones the child keeps under this `number`. It is offered `tools` from now on, if they are given."""
         self.child.refresh(action=True)
-        told = {"action": number, "shown": shown}
-        return self._execute(code, silent=False, smol=told if tools is None else {**told, "tools": tools})
+        about = {"action": number, "shown": shown}
+        return self._execute(code, silent=False, smol=about if tools is None else {**about, "tools": tools})
 
     def _execute(self, code: str, silent: bool, smol: Mapping[str, Any] | None = None) -> str:
         return self._transport.send("shell", "execute_request", _action(code, silent, smol))

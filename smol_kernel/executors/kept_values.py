@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
+from smol_kernel.errors import NotPortableError
 from smol_kernel.events import Event, InputsDigested, RunFinished
 from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode, encode_input
 from smol_kernel.memory.known_secrets import redacted
@@ -32,6 +33,14 @@ class EncodedInput:
 
     def __init__(self, data: Any) -> None:
         self.data = data
+
+
+def encoded_variable(name: str, value: Any, encode: Callable[[Any], Any]) -> Any:
+    """The encoded form of a variable. Raises NotPortableError, which names it, for a value that has none."""
+    try:
+        return value.data if isinstance(value, EncodedInput) else encode(value)
+    except NotPortable as error:
+        raise NotPortableError(f"variable {name!r}: {error}") from error
 
 
 class KeptValues:

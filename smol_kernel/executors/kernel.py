@@ -16,14 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError, NotPortableError
+from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError
 from smol_kernel.events import ActionFinished, Checked, Event, Notice
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
 from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.imports import forbidden
-from smol_kernel.executors.kept_values import EncodedInput
+from smol_kernel.executors.kept_values import encoded_variable
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, told
@@ -32,7 +32,7 @@ from smol_kernel.executors.recorded import Recorded
 from smol_kernel.executors.shared_memory import encode_input, set_variable
 from smol_kernel.executors.standby import STANDBY
 from smol_kernel.executors.tool_thread import AskPerson
-from smol_kernel.executors.values import NotPortable, encode
+from smol_kernel.executors.values import encode
 
 MAX_PRINT = 20_000
 """Characters of logs the model reads of one action, if not told otherwise."""
@@ -132,7 +132,7 @@ class KernelExecutor(PythonExecutor):
                 raise ConfigError(f"variable {name!r} cannot be written as a name in Python; rename it")
             if name in self._tools:
                 raise ConfigError(f"variable {name!r} has the name of a tool, which it would hide; rename it")
-            encoded[name] = self._encoded(name, value, encode_input)
+            encoded[name] = encoded_variable(name, value, encode_input)
         with self._alone():
             self._given.update(variables)
             self._variables.update(encoded)
@@ -157,8 +157,10 @@ class KernelExecutor(PythonExecutor):
             else:
                 action, shown = self._action(client), self.max_print_outputs_length
                 tools = None if self._offered else tool_specs(self._tools)
-                self._answered, self._offered = False, True
+                self._answered = False
                 pressed = yield from self._follow(action, lambda: client.execute(code, action.number, shown, tools))
+                if tools is not None:  # a report comes of an action that has begun, which is to take them
+                    self._offered = action.died is None and bool(action.reply and action.reply.report)
                 ended = with_hint(finished(action, self.names()), self.settings, str(self.cwd or os.getcwd()))
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
@@ -180,7 +182,8 @@ class KernelExecutor(PythonExecutor):
             client, pressed = self._reach()
             why = "stopped before it began"
             if client is not None:
-                copy = None if self._answered else self._encoded("answer", answer, encode)
+                self._offer(client)
+                copy = None if self._answered else encoded_variable("answer", answer, encode)
                 action = self._action(client)
                 pressed = yield from self._follow(action, lambda: client.check(expressions, copy))
                 report = action.reply.report if action.reply else {}
@@ -270,7 +273,7 @@ class KernelExecutor(PythonExecutor):
             self._in_use.release()
 
     def _ready(self) -> KernelClient:
-        """The running child; started, and given tools and variables, if there is none."""
+        """The running child; started, and given variables, if there is none. Tools it gets with its first action."""
         if self._client is not None:
             return self._client
         client = STANDBY.take(self.python, self.cwd, self.settings)
@@ -318,17 +321,18 @@ class KernelExecutor(PythonExecutor):
             raise ExecutorError(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
         return reply
 
+    def _offer(self, client: KernelClient) -> None:
+        """Offer the tools to an idle child that has not got them with an action yet."""
+        if not self._offered:
+            with suppress(Stopped, ChildDiedError):  # the next action will tell
+                reply = client.ask("smol_request", {"tools": tool_specs(self._tools)}, 5, self._stop.is_set)
+                self._offered = reply is not None and reply.get("status") == "ok"
+
     def _set_variables(self, client: KernelClient, encoded: Mapping[str, Any]) -> None:
         for name, data in encoded.items():
             set_variable(name, data, client.give, lambda *told: self._tell(client, *told))
             if name not in self._names and not name.startswith("_"):
                 self._names.append(name)
-
-    def _encoded(self, name: str, value: Any, encode: Callable[[Any], Any]) -> Any:
-        try:
-            return value.data if isinstance(value, EncodedInput) else encode(value)
-        except NotPortable as error:
-            raise NotPortableError(f"variable {name!r}: {error}") from error
 
     def _end_or_drop(self) -> None:
         if self._in_use.acquire(blocking=False):
@@ -352,17 +356,11 @@ class KernelExecutor(PythonExecutor):
 
     def _look_up(self, type: str, content: dict[str, Any]) -> dict[str, Any] | None:
         """Ask an idle child; None if there is none, or no answer."""
-        client = self._client
-        if client is None or not self._in_use.acquire(blocking=False):
-            return None
-        try:
-            if not self._offered:
-                self._offered = client.ask("smol_request", {"tools": tool_specs(self._tools)}, seconds=5) is not None
-            return client.ask(type, content, seconds=5)
-        except ChildDiedError:
-            return None  # the next action will tell
-        finally:
-            self._in_use.release()
+        with suppress(ExecutorError), self._alone():  # it may have died: the next action will tell
+            if self._client is not None:
+                self._offer(self._client)
+                return self._client.ask(type, content, seconds=5)
+        return None
 
     # one action
 

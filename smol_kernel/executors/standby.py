@@ -51,7 +51,8 @@ class Standby:
         self._count = 0
         self._wish: _Wish | None = None
         self._ready: list[tuple[Key, KernelClient]] = []
-        self._asked = 0.0
+        self._asked, self._due = 0.0, 0.0
+        """When somebody asked last, and before when none is started."""
         self._filler: threading.Thread | None = None
 
     def keep(self, count: int) -> None:
@@ -86,6 +87,7 @@ class Standby:
             if wish is None:
                 return
             self._wish, self._asked = wish, time.monotonic()
+            self._due = self._due or self._asked + PAUSE
             self._change.notify_all()
             if self._filler is None:
                 atexit.unregister(self.close)
@@ -152,10 +154,14 @@ class Standby:
                     if left <= 0 or wish is None:
                         self._wish = self._filler = None
                         return None
-                    early = self._asked + PAUSE - time.monotonic()
-                    if len(self._ready) < self._count and early <= 0:
+                    if len(self._ready) >= self._count:
+                        self._due = 0.0
+                        self._change.wait(left)
+                    elif (early := self._due - time.monotonic()) > 0:
+                        self._change.wait(early)
+                    else:
+                        self._due = 0.0
                         return wish
-                    self._change.wait(early if len(self._ready) < self._count else left)
             for _, client in stale:
                 client.close()
 
@@ -172,7 +178,11 @@ def started(python: str | Path | None, cwd: str | Path | None, settings: BoxSett
     except BaseException as error:
         if child is not None:
             child.close()
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        if isinstance(error, OSError) and error.errno == errno.ENFILE:
+            raise ExecutorError(
+                "no child kernel can be started: this system has as many files open as it may have (fs.file-max)"
+            ) from None
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
             import resource
 
             raise ExecutorError(

@@ -81,9 +81,9 @@ MESSAGES = [
     """),
     _protocol("own-calls-behind-the-end", "calls behind a reply, be it forged, are refused", """
         put('shell', 'execute_reply', {'status': 'ok', 'payload': []})
-        for _ in range(50):
+        for number in range(50):
             time.sleep(0.01)
-            put('stdin', 'input_request', {'prompt': '', 'smol': {'id': 9, 'tool': 'echo', 'args': ['FORGED behind'], 'kwargs': {}}})
+            put('stdin', 'input_request', {'prompt': '', 'smol': {'id': 9, 'tool': 'echo', 'args': ['FORGED behind'], 'kwargs': {}, 'printed': number % 2 == 0}})
     """),
     _protocol("own-calls-for-others", "calls in the name of another request are refused", """
         for other in ({}, {'msg_id': 'x'}, {'msg_id': ['x']}, {'msg_id': parent['header']['msg_id'] + 'x'}, None):

@@ -188,9 +188,10 @@ def test_calls_that_claim_to_follow_a_print_do_not_pile_up(peer):
         nonlocal left
         if isinstance(event, ToolCalled) and left:
             left -= 1
-            peer.send(*encoded(peer.request, *call("count", 0, printed=True)))
+            for each in [call("count", 0, printed=True)] if left else [DONE, IDLE]:
+                peer.send(*encoded(peer.request, *each))
 
     first = [call("count", n, printed=True) for n in range(3)]
-    events = act(peer, *first, DONE, IDLE, each=answer_with_one_more)
-    assert len([event for event in events if isinstance(event, ToolReturned)]) > 3
+    events = act(peer, *first, each=answer_with_one_more)
+    assert len([event for event in events if isinstance(event, ToolReturned)]) >= 499  # those that come with the reply are refused
     assert events[-1].status == "ok"

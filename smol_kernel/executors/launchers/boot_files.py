@@ -259,7 +259,7 @@ def folder(path: str) -> str:
 
 
 def copied(source: str, target: str) -> bool:
-    """Copy a file; gives whether there is one, and no link to another."""
+    """Copy a file; gives whether that could be done: it is one, and no link to another."""
     try:
         given = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -268,12 +268,16 @@ def copied(source: str, target: str) -> bool:
         if not stat.S_ISREG(os.fstat(given).st_mode):
             return False
         os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
-        with open(target, "wb") as made:
+        with open(target, "xb") as made:  # never through a link that lies there
             while os.sendfile(made.fileno(), given, None, 1 << 24):
                 pass
-        return True
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(target)
+        return False
     finally:
         os.close(given)
+    return True
 
 
 def bind(source: str, target: str) -> None:

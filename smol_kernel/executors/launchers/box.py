@@ -375,11 +375,15 @@ def _started(python: str, settings: int, descriptors: list[int]) -> subprocess.P
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """One message of the boot process, which runs before any code of the child does."""
-    text, rights, _, _ = control.recvmsg(65_536, socket.CMSG_LEN(64), socket.MSG_CMSG_CLOEXEC)
+    text, rights, flags, _ = control.recvmsg(65_536, socket.CMSG_LEN(64), socket.MSG_CMSG_CLOEXEC)
     descriptors = array.array("i")
     for level, kind, data in rights:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    if flags & socket.MSG_CTRUNC:  # some were left out: there was no room for them
+        for each in descriptors:
+            os.close(each)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     try:
         return (json.loads(text) if text else {}), list(descriptors)
     except ValueError:

@@ -129,7 +129,8 @@ class Watch:
         self.folder, self._most = os.path.realpath(folder), budget
         self._looks: dict[str, _Look] = {}
         self._all: list[Masked] = []
-        self._is_whole = False  # all could be looked at
+        self._is_whole = False
+        """Whether the last look came to its end, and all could be looked at."""
         self.changed = True
         """Whether at the last look a name had come or gone since the one before, as far as that can be told."""
         self._kept: set[str] = set()
@@ -155,8 +156,10 @@ class Watch:
         if self._is_as_before():
             self.changed = False
             return self._all
+        self._is_whole = False  # also if this look is broken off
         self._found: list[Masked] = []
-        self._budget, self._before, self._looks, self._is_whole = self._most, self._looks, {}, True
+        self._unseen_there = False
+        self._budget, self._before, self._looks = self._most, self._looks, {}
         self._settled = time.time_ns() - int(SETTLED_SECONDS * 1e9)
         self._dated: dict[int, bool] = {}
         self.changed = False
@@ -164,6 +167,7 @@ class Watch:
         while level:
             level = [below for path, closed in level for below in self._look(path, closed)]
         self._all = sorted(self._found, key=lambda each: each.path)
+        self._is_whole = not self._unseen_there
         return self._all
 
     def _is_as_before(self) -> bool:
@@ -206,7 +210,7 @@ class Watch:
         return look.below
 
     def _unseen(self, path: str, why: str) -> list[tuple[str, bool]]:
-        self._is_whole = False
+        self._unseen_there = True
         self._found.append(Masked(path, "folder", why))
         return []
 

@@ -1,9 +1,9 @@
 """Boxed children from a zygote: a process that has imported what a kernel needs, and forks one for each. `box` asks it.
 
 A zygote costs a second of processor time, so it is started once a host has had two children; at the first one, where
-more are to be expected (`expect`: in a notebook). It serves one interpreter and environment, and is given up when what
-is installed changes, or what is mounted. Where there is none, or SMOL_ZYGOTE is "off", a child is a Python started
-afresh; its box is the same. `zygote_main` is the process itself.
+more are to be expected (`expect`: in a notebook), or where many come at once. It serves one interpreter and its
+environment, and is given up when what is installed changes, or what is mounted. Where there is none, or SMOL_ZYGOTE is
+"off", a child is a Python started afresh; its box is the same. `zygote_main` is the process itself.
 """
 
 from __future__ import annotations
@@ -122,12 +122,13 @@ class Zygote:
         finally:
             there.close()
             os.close(life)
-        self._host.sendall(json.dumps({"modules": load_code(), "options": OPTIONS}).encode())
+        with contextlib.suppress(OSError):  # it has ended already: `is_of_use` tells
+            self._host.sendall(json.dumps({"modules": load_code(), "options": OPTIONS}).encode())
 
     def fork(self, descriptors: Sequence[int], status: int, folders: Iterable[str]) -> ForkedProcess | None:
         """A new process that has these descriptors; None if there can be none (yet), or if a child would have to import
         what it needs from one of `folders`."""
-        with self._lock, contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError, ValueError):  # the second: it has been closed
             if not self._is_ready() or has_one_of(folders, self._needed):
                 return None
             rights = array.array("i", descriptors)
@@ -171,6 +172,7 @@ class Zygote:
     def close(self) -> None:
         """End it; its children live on."""
         with self._lock:
+            self.ready = False
             self._host.close()
             os.close(self._life)
         self._process.wait()
@@ -188,7 +190,7 @@ def fork(
     python: str, environment: Mapping[str, str], packages: Sequence[str], descriptors: Sequence[int], status: int
 ) -> ForkedProcess | None:
     """A process forked by a zygote; None where there is none. `packages` are as of `prepare`. Of many that come at once
-    all but the first wait for one."""
+    those wait for one that come after the first few."""
     if not _can_serve(environment, packages):
         return None
     with _lock:

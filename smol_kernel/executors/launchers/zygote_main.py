@@ -117,8 +117,10 @@ def serve(requests: int) -> None:
     with host:
         host.send(json.dumps(sorted(needed)).encode())
         later = list(LATER)
+        asked = select.poll()  # the number of its end may be a large one
+        asked.register(host, select.POLLIN)
         while True:
-            if not select.select([host], [], [], QUIET_SECONDS if later else IDLE_SECONDS)[0]:
+            if not asked.poll(1000 * (QUIET_SECONDS if later else IDLE_SECONDS)):
                 if not later:
                     return
                 with suppress(Exception):
