@@ -193,5 +193,6 @@ def test_calls_that_claim_to_follow_a_print_do_not_pile_up(peer):
 
     first = [call("count", n, printed=True) for n in range(3)]
     events = act(peer, *first, each=answer_with_one_more)
-    assert len([event for event in events if isinstance(event, ToolReturned)]) >= 499  # those that come with the reply are refused
+    returned = [event for event in events if isinstance(event, ToolReturned)]
+    assert len(returned) >= 499  # those that come with the reply are refused
     assert events[-1].status == "ok"
