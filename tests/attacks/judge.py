@@ -218,6 +218,8 @@ class Judge:
         started, memory = time.monotonic(), Memory()
         executor = self.start(attack.family)
         verdict = Verdict(attack.id, attack.family, forked=self.forked, waited=self.waited)
+        elders = self.elders() if attack.family == "siblings" else []
+        self.world.more["ELDERS"] = ", ".join(map(str, elders))
         code = attack.code if self.boxed else attack.code.replace("'/tmp/", f"'{self.world.scratch}/")
         code = self.world.fill_in(code)
         keeps = "table_fds" in attack.code
@@ -238,6 +240,7 @@ class Judge:
         verdict.evidence += [f"shown: {each}" for each in live_parts(shown(events))]
         verdict.evidence += [f"called: {each}" for each in self.calls.made if each.startswith(("FORGED", "not text"))]
         self.calls.made.clear()
+        verdict.evidence += [f"process {each} has ended" for each in elders if each not in self.elders()]
         if attack.family == "siblings" and self.victim is not None:
             still = said(self.events(self.victim, STILL), "VICTIM")
             right = f"VICTIM 0 None {TABLE.sum()}"
@@ -254,6 +257,13 @@ class Judge:
             verdict.evidence += [line for each in self.end() for line in each.evidence]
         verdict.seconds = time.monotonic() - started
         return verdict
+
+    def elders(self) -> list[int]:
+        """Ids of the zygotes that serve, and of the children that wait, once there are as many as there shall be."""
+        STANDBY.waiting(60)
+        serving = [each for each in zygote._zygotes.values() if each.is_of_use()]
+        waiting = [client.child for _, client in STANDBY._ready if client.alive()]
+        return [each._process.pid for each in serving] + [each.pid for each in waiting]
 
     def start(self, family: str) -> KernelExecutor:
         """The executor for the next attack."""

@@ -7,5 +7,6 @@ from own_messages import MESSAGES
 from own_processes import PROCESSES
 from own_system import SYSTEM
 from own_tables import TABLES
+from own_zygote import ZYGOTE
 
-OWN = [*FILES, *SYSTEM, *PROCESSES, *MESSAGES, *TABLES]
+OWN = [*FILES, *SYSTEM, *PROCESSES, *MESSAGES, *TABLES, *ZYGOTE]
