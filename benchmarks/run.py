@@ -26,6 +26,8 @@ from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.standby import STANDBY
 from smol_kernel.tools.base import Tool
 
+SETTLED = 0.5
+"""Seconds after which what was ended before has let go of processors and memory."""
 TIMED_CALLS = """
 import time as _time
 _start = _time.perf_counter()
@@ -170,8 +172,10 @@ def ready(count: int, waiting: bool = False) -> tuple[float, float]:
         if waiting and not STANDBY.waiting(60):
             raise SystemExit("no child can be had that waits")
         executor = KernelExecutor()
+        time.sleep(SETTLED)
         ours.append(milliseconds(partial(executor, "pass")))
         executor.cleanup()
+        time.sleep(SETTLED)
         start = time.perf_counter()
         manager, client = start_new_kernel(kernel_name="python3", stderr=subprocess.DEVNULL)
         stock.append((time.perf_counter() - start) * 1000)

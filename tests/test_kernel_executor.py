@@ -17,6 +17,7 @@ from smol_kernel.executors.base import PythonExecutor, create
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.local import LocalPythonExecutor
 from smol_kernel.executors.values import RemoteValue, decode
+from smol_kernel.tools.base import tool
 
 
 @pytest.fixture(scope="module")
@@ -722,6 +723,40 @@ def test_tools_are_there_for_checks_and_completion_before_an_action_has_brought_
     assert "phase_of" in fresh.complete("phase_", 6)["matches"]
     assert fresh.complete("orbit_o", 7)["matches"] == []
     assert value(fresh, "phase_of(3)") == 3
+
+
+def test_calls_that_were_interrupted_take_no_room_from_later_ones(fresh):
+    fresh.send_tools({"stop": fresh.interrupt, "double": lambda number: 2 * number})
+    value(fresh, "import sys\nsys.modules['smol_host_line'].AT_ONCE = 3")
+    for _ in range(5):
+        assert list(fresh.run("stop()\nwhile True: pass"))[-1].status == "interrupted"
+        fresh.clear_interrupt()
+    assert value(fresh, "double(21)") == 42
+
+
+def test_threads_whose_calls_nobody_waits_for_any_more_are_told_so(fresh):
+    """In an action that was stopped, and in one that ended before."""
+    over = threading.Event()
+
+    @tool(threaded=True)
+    def late() -> None:
+        """Come back when all is over."""
+        over.wait(60)
+
+    fresh.send_tools({"late": late, "stop": fresh.interrupt})
+    begin = (
+        "import threading\ntold = []\ndef wait():\n    try: late()\n"
+        "    except RuntimeError as error: told.append(str(error))\n"
+        "threads = [threading.Thread(target=wait) for _ in range(3)]\nfor each in threads: each.start()\n"
+        "import time\nwhile len(get_ipython().smol.line._sent) < 3: time.sleep(0.01)\n"
+    )
+    join = "for each in threads: each.join(30)\ntold"
+    assert list(fresh.run(begin + "stop()\nwhile True: pass"))[-1].status == "interrupted"
+    fresh.clear_interrupt()
+    assert value(fresh, join) == ["the action was stopped"] * 3
+    value(fresh, begin + "1")
+    assert value(fresh, join) == ["the action ended before the call returned"] * 3
+    over.set()
 
 
 def test_tools_that_an_interrupted_action_should_have_brought_come_with_the_next_one(fresh):

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from smol_kernel.errors import ChildDiedError
 from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
@@ -133,6 +134,8 @@ class Bridge:
         self._held = 0
         self._queued: deque[tuple[Call, contextvars.Context]] = deque()
         self._running = 0
+        self._unanswered: list[int] = []
+        """Of calls that ended while the action was being stopped: the interrupt is its answer, until it has ended."""
         self._news: queue.SimpleQueue[Outcome | Event] = queue.SimpleQueue()
         self._pressed: KeyboardInterrupt | None = None
         """Came in a call elsewhere, and stops the action."""
@@ -212,12 +215,15 @@ class Bridge:
         return any(call.emitted.holds for call in self._outstanding.values())
 
     def abandon(self, reason: str) -> Iterator[Event]:
-        """End what is still outstanding; nobody waits for it any more."""
+        """End what is still outstanding: the action has ended, or its child. Threads that it left may wait yet."""
         self._queued.clear()
         self._here.close()
         yield from self._gather()
         for call in list(self._outstanding.values()):
             yield from self._finish(Outcome(call, error=AbandonedError(reason)))
+        with suppress(ChildDiedError):
+            while self._unanswered:
+                self._client.reply(self._unanswered.pop(), _failure(["RuntimeError"], reason))
 
     def _finish(self, outcome: Outcome) -> Iterator[Event]:
         call, error = outcome.call, outcome.error
@@ -240,7 +246,9 @@ class Bridge:
             summary=NOT_SHOWN if call.secret and not error else outcome.summary,
             seconds=time.monotonic() - call.started,
         )
-        if not self._stopped():
+        if self._stopped():
+            self._unanswered += [] if call.number is None else [call.number]
+        else:
             self._client.refresh()
             if error:
                 self._client.reply(call.number, _failure(outcome.kinds, outcome.words))

@@ -35,7 +35,7 @@ class Proxies:
         name = str(spec["name"])
 
         def tool(*args: Any, **kwargs: Any) -> Any:
-            return _outcome(self._call(name, args, kwargs).result())
+            return _awaited(self._call(name, args, kwargs))
 
         async def aio(*args: Any, **kwargs: Any) -> Any:
             return _outcome(await asyncio.wrap_future(self._call(name, args, kwargs)))
@@ -52,7 +52,7 @@ class Proxies:
     def read(self, prompt: str, password: bool) -> str:
         """`input()` and `getpass()`."""
         request = {"input": True, "printed": self._flush()}
-        return str(_outcome(self._line.ask(request, prompt, password).result()))
+        return str(_awaited(self._line.ask(request, prompt, password)))
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Future[dict[str, Any]]:
         """Send a call to the host; the future gives its reply."""
@@ -65,6 +65,14 @@ class Proxies:
     def _flush(self) -> bool:
         printed = [stream.flush() for stream in self._streams]
         return any(printed)
+
+
+def _awaited(call: Future[dict[str, Any]]) -> Any:
+    """The value of the reply, once it comes. A call that is interrupted gets none."""
+    try:
+        return _outcome(call.result())
+    finally:
+        call.cancel()  # of what an interrupt broke off
 
 
 def _outcome(reply: dict[str, Any]) -> Any:
