@@ -79,6 +79,13 @@ class Session:
             self._executor = create("local", timeout_seconds=options.timeout, **options.box_kwargs)
         return self._executor
 
+    def expect(self, options: RunOptions) -> None:
+        """A conversation with these options will come: have a child begin, in the background."""
+        from smol_kernel.executors.base import create
+
+        self._foresee()
+        create("local", timeout_seconds=options.timeout, **options.box_kwargs).expect()
+
     def _foresee(self) -> None:
         """Other conversations will come, and proofs: have what their children come from, and some ready."""
         from smol_kernel.executors.launchers.zygote import expect
@@ -119,6 +126,8 @@ class Session:
         if options.continued and fresh.writes_code:  # there may be a child without an agent, started by %%py
             fresh.python_executor = self.executor(options)
             fresh.python_executor.timeout_seconds = options.timeout
+        if fresh.writes_code:
+            fresh.python_executor.expect()  # while the model is asked
         self.agent = fresh
         return fresh
 

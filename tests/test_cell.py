@@ -82,6 +82,21 @@ def test_widgets_of_runs_that_ended_are_freed(kernel):
     assert counts[2] - counts[1] == counts[1] - counts[0] < 16
 
 
+def test_a_child_begins_with_the_first_command_and_the_first_run_finds_it_ready(tmp_path):
+    kernel = NotebookKernel(tmp_path)
+    kernel.run(SCRIPTS).must_be_ok()
+    model(kernel, "import os\nfinal_answer(os.getcwd())")
+    kernel.run("%agent model m").must_be_ok()
+    kernel.run("from smol_kernel.executors.standby import STANDBY").must_be_ok()
+    assert kernel.value("STANDBY.waiting(60)") == 1
+    waiting = kernel.value("STANDBY._ready[0][1].child.pid")
+    kernel.run("%%agent -o folder\nwork").must_be_ok()
+    used = "get_ipython().magics_manager.registry['SmolMagic'].session.agent.python_executor._client.child.pid"
+    assert kernel.value(used) == waiting
+    assert kernel.value("folder == __import__('os').getcwd()")
+    kernel.close()
+
+
 def test_html_that_only_a_script_would_fill_leaves_the_text(kernel):
     code = "class Chart:\n    __repr__ = lambda self: 'Chart of 3'\n    _repr_html_ = lambda self: '<script>1</script>'"
     cell = kernel.run(f"%%py\n{code}\nChart()").must_be_ok()

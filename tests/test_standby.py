@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -65,6 +66,43 @@ def test_the_next_one_is_handed_over_and_another_one_waits(make):
     assert executor._client.child is first
     second = waiting()
     assert second is not first and child_of(make()) is second
+
+
+def test_one_that_is_expected_is_there_before_it_is_asked_for(make):
+    executor = make()
+    executor.expect()
+    child = waiting()
+    assert not executor.started
+    assert child_of(executor) is child
+    executor.expect()  # it has one
+    assert waiting() is not child
+
+
+def test_one_that_begins_is_waited_for_not_started_twice(make, monkeypatch):
+    begun = []
+    started = standby.started
+
+    def counted(*wish):
+        begun.append(wish)
+        return started(*wish)
+
+    monkeypatch.setattr(standby, "started", counted)
+    executor = make()
+    executor.expect()
+    while not begun:
+        select.select([], [], [], 0.001)
+    child_of(executor)
+    assert len(begun) == 1
+
+
+def test_who_waits_for_one_that_begins_can_be_stopped(make, monkeypatch):
+    executor = make()
+    key = standby._wish(executor.python, executor.cwd, executor.settings).key
+    monkeypatch.setattr(STANDBY, "_starting", key)  # and it takes long
+    threading.Timer(0.2, executor.interrupt).start()
+    ended = list(executor.run("1"))[-1]
+    assert ended.status == "interrupted"
+    assert not executor.started
 
 
 def test_it_is_as_fresh_as_one_that_is_started(make):

@@ -126,6 +126,9 @@ class PythonExecutor(ABC):
         if getattr(type(self), name) is getattr(PythonExecutor, name):
             raise NotImplementedError(f"{type(self).__name__} has to define run() or __call__()")
 
+    def expect(self) -> None:  # noqa: B027 - not every place needs it
+        """An action will come soon."""
+
     def interrupt(self) -> None:  # noqa: B027 - not every place needs it
         """End the action under way, and those to come until `clear_interrupt`. Any thread, any time."""
 

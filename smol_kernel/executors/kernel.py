@@ -77,8 +77,7 @@ class KernelExecutor(PythonExecutor):
         self.max_print_outputs_length = MAX_PRINT if max_print_outputs_length is None else max_print_outputs_length
         self.additional_functions = dict(additional_functions or {})
         self.cwd, self.python, self.interrupt_grace_seconds = cwd, python, interrupt_grace_seconds
-        given = additional_authorized_imports
-        self.additional_authorized_imports = None if given is None else list(given)
+        self.additional_authorized_imports = additional_authorized_imports and list(additional_authorized_imports)
         self.ask_person: AskPerson | None = None
         """Answers `input()` and `getpass()`, given the prompt and whether it is a password; None: who else is there."""
         self.refuse: Refuse | None = None
@@ -111,6 +110,11 @@ class KernelExecutor(PythonExecutor):
     def started(self) -> bool:
         """Whether there is a child."""
         return self._client is not None
+
+    def expect(self) -> None:
+        """An action will come soon: where a front has children wait, one begins now, in the background."""
+        if not self.started:
+            STANDBY.expect(self.python, self.cwd, self.settings)
 
     # what the loop uses
 
@@ -198,8 +202,7 @@ class KernelExecutor(PythonExecutor):
     def interrupt(self) -> None:
         """End the action under way, and those to come until `clear_interrupt`. Any thread, any time."""
         self._stop.set()
-        client = self._client
-        if client is not None:
+        if (client := self._client) is not None:
             client.wake()
 
     def clear_interrupt(self) -> None:
@@ -276,7 +279,7 @@ class KernelExecutor(PythonExecutor):
         """The running child; started, and given variables, if there is none. Tools it gets with its first action."""
         if self._client is not None:
             return self._client
-        client = STANDBY.take(self.python, self.cwd, self.settings)
+        client = STANDBY.take(self.python, self.cwd, self.settings, self._stop.is_set)
         self.made_files.begin(client.child, self.cwd)
         self._notices = client.child.notices
         self._end_child = weakref.finalize(self, client.close)

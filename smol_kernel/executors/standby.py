@@ -1,18 +1,20 @@
 """Children that are ready before somebody asks: started in the background, handed over at once. `kernel` asks for one.
 
 A front says how many there shall be (`keep`); without that there are none. They are like the last one that was asked
-for: in the same folder, with the same settings and variables of the environment. Each is used by one executor, and
-ends with it; those that nobody asks for end after a while.
+for, or is soon to be (`expect`): in the same folder, with the same settings and variables of the environment. Each is
+used by one executor, and ends with it; those that nobody asks for end after a while.
 """
 
 from __future__ import annotations
 
 import atexit
 import errno
+import math
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ IDLE_SECONDS = 600.0
 """After so long without a request they end."""
 PAUSE = 1.0
 """Seconds between a request and the start of the next one: who has just asked has the processors first."""
+LOOK_SECONDS = 0.1
+"""Between two looks whether who waits for a child is stopped."""
 PATIENCE = 20.0
 """How long to wait for a zygote, which spares most of a start, when one is coming."""
 
@@ -54,6 +58,8 @@ class Standby:
         self._asked, self._due = 0.0, 0.0
         """When somebody asked last, and before when none is started."""
         self._filler: threading.Thread | None = None
+        self._starting: Key | None = None
+        """What the one is like that is being started."""
 
     def keep(self, count: int) -> None:
         """Have so many from now on; they come with the next child that somebody uses."""
@@ -61,13 +67,23 @@ class Standby:
             self._count = count
             self._change.notify_all()
 
-    def take(self, python: str | Path | None, cwd: str | Path | None, settings: BoxSettings | None) -> KernelClient:
-        """A client of a child like this: of one that is ready if there is one, else of one that is started now. Raises
-        as `launchers.choose.launch`."""
+    def take(
+        self,
+        python: str | Path | None,
+        cwd: str | Path | None,
+        settings: BoxSettings | None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> KernelClient:
+        """A client of a child like this: of one that is ready, or about to be, if there is one, else of one that is
+        started now. Raises as `launchers.choose.launch`, and Stopped once `stopped()` is true."""
         self._look_where_it_is()
         wish = _wish(python, cwd, settings)
         while wish is not None:
             with self._change:
+                while self._starting == wish.key and not self._of(wish):
+                    if stopped():
+                        raise Stopped
+                    self._change.wait(LOOK_SECONDS)
                 place = next((place for place, (key, _) in enumerate(self._ready) if key == wish.key), None)
                 if place is None:
                     break
@@ -79,6 +95,15 @@ class Standby:
 
     def more(self, python: str | Path | None, cwd: str | Path | None, settings: BoxSettings | None) -> None:
         """Have children like this one ready for those who come."""
+        self._begin(python, cwd, settings, PAUSE)
+
+    def expect(self, python: str | Path | None, cwd: str | Path | None, settings: BoxSettings | None) -> None:
+        """Have one like this ready soon: somebody is about to ask for it."""
+        self._begin(python, cwd, settings, 0.0)
+
+    def _begin(
+        self, python: str | Path | None, cwd: str | Path | None, settings: BoxSettings | None, pause: float
+    ) -> None:
         if not self._count:
             return
         self._look_where_it_is()
@@ -87,7 +112,7 @@ class Standby:
             if wish is None:
                 return
             self._wish, self._asked = wish, time.monotonic()
-            self._due = self._due or self._asked + PAUSE
+            self._due = min(self._due or math.inf, self._asked + pause)
             self._change.notify_all()
             if self._filler is None:
                 atexit.unregister(self.close)
@@ -122,25 +147,32 @@ class Standby:
     def _of(self, wish: _Wish) -> list[KernelClient]:
         return [client for key, client in self._ready if key == wish.key]
 
+    def _is_wanted(self, wish: _Wish) -> bool:
+        return self._wish is not None and self._wish.key == wish.key
+
     def _fill(self) -> None:
         while (wish := self._next()) is not None:
-            client = None
+            client, is_ready = None, False
             try:
                 _wait_for_zygote()
-                client = started(wish.python, wish.cwd, wish.settings)
-                client.boot(lambda wish=wish: self._wish is not wish)
-                client.warm_up(lambda wish=wish: self._wish is not wish)
-            except (SmolError, OSError, Stopped):
                 with self._change:
-                    if self._wish is wish:
-                        self._wish = None  # who asks for one is told why there can be none
-                        self._change.notify_all()
-                if client is not None:
-                    client.close()
-                continue
-            with self._change:
-                self._ready.append((wish.key, client))
-                self._change.notify_all()
+                    self._starting = wish.key
+                client = started(wish.python, wish.cwd, wish.settings)
+                client.boot(lambda wish=wish: not self._is_wanted(wish))
+                client.warm_up(lambda wish=wish: not self._is_wanted(wish))
+                is_ready = True
+            except (SmolError, OSError, Stopped):
+                pass  # who asks for one is told why there can be none
+            finally:
+                with self._change:
+                    self._starting = None
+                    if client is not None and is_ready:
+                        self._ready.append((wish.key, client))
+                    elif self._is_wanted(wish):
+                        self._wish = None
+                    self._change.notify_all()
+            if client is not None and not is_ready:
+                client.close()
 
     def _next(self) -> _Wish | None:
         """What to start next, once something is to be started; None once nobody has asked for long."""
