@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import queue
 import tempfile
 import threading
 import time
@@ -55,6 +56,8 @@ class Peer:
         while not (self.sockets["shell"].poll(10) and self.sockets["iopub"].poll(10)):  # here its subscription comes
             self.transport.receive(0.01)
         self._ended, self._answers = threading.Event(), list[dict[str, Any]]()
+        self._listener: threading.Thread | None = None
+        self._outbox: queue.SimpleQueue[tuple[str, list[bytes]]] = queue.SimpleQueue()
         self._identity = self.sockets["shell"].recv_multipart()[0]
 
     # what a launcher's child has
@@ -112,7 +115,12 @@ class Peer:
         return hmac.new(KEY, b"".join(parts), hashlib.sha256).hexdigest().encode()
 
     def send(self, channel: str, frames: list[bytes]) -> None:
-        """Send these frames as one message."""
+        """Send these frames as one message. While somebody listens, that thread alone has the sockets: ZeroMQ's are for
+        one thread at a time."""
+        listener = self._listener
+        if listener is not None and listener.is_alive() and listener is not threading.current_thread():
+            self._outbox.put((channel, frames))
+            return
         whole = frames if channel == "iopub" else [self._identity, *frames]
         deadline = time.monotonic() + 20
         while True:
@@ -140,7 +148,9 @@ class Peer:
 
     def _listen(self, ends: list[tuple[str, list[bytes]]]) -> None:
         while not self._ended.is_set():
-            if not self.sockets["stdin"].poll(20):
+            while not self._outbox.empty():
+                self.send(*self._outbox.get())
+            if not self.sockets["stdin"].poll(2):
                 continue
             frames = self.sockets["stdin"].recv_multipart()
             answer = json.loads(frames[frames.index(b"<IDS|MSG>") + 5])
@@ -153,7 +163,8 @@ class Peer:
     def answers(self) -> list[dict[str, Any]]:
         """What the host has answered to what was played, the content of each; for when the action has ended."""
         self._ended.set()
-        self._listener.join()
+        if self._listener is not None:
+            self._listener.join()
         found, self._answers = self._answers, []
         return found
 
