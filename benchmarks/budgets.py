@@ -1,12 +1,11 @@
 """Prints the project's budgets and whether they are met, with a profile of what misses: `python benchmarks/budgets.py`.
 
-All that has a budget in `run`, `host` and `tables`, and the length of the prompts. It takes some ten minutes.
+All that has a budget in `run`, `host` and `tables`, and the length of the prompts. It takes some minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -43,12 +42,7 @@ def rows(quick: bool, python: str | None) -> Iterator[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, not how fast it is")
-    parser.add_argument(
-        "--smolagents",
-        metavar="PYTHON",
-        default=sys.executable if importlib.util.find_spec(THEIRS) else None,
-        help="an interpreter that has smolagents 1.26; without it, and if this one has it not, it is left out",
-    )
+    host.add_smolagents(parser)
     options = parser.parse_args()
     budgeted = (row for row in rows(options.quick, options.smolagents) if row.most or "tokens" in row.what)
     show(budgeted)

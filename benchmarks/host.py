@@ -179,15 +179,20 @@ def p95(numbers: list[float]) -> float:
     return sorted(numbers)[int(0.95 * (len(numbers) - 1))]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, not how fast it is")
+def add_smolagents(parser: argparse.ArgumentParser) -> None:
+    """The option that says where smolagents is."""
     parser.add_argument(
         "--smolagents",
         metavar="PYTHON",
         default=sys.executable if importlib.util.find_spec(THEIRS) else None,
         help="an interpreter that has smolagents 1.26; without it, and if this one has it not, it is left out",
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, not how fast it is")
+    add_smolagents(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the many agents, as PNG")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -251,8 +251,8 @@ class SmolMagic(Magics):
             from smol_kernel.models.litellm import warm_up
 
             warm_up()
-        self.session.expect(self.settings())
         print(f"model: {name}" + (" (its replies come from a script, not from a model)" if model.scripted else ""))
+        self.session.expect(self.settings())
 
     def _stop(self) -> None:
         if self.session.running:
