@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from smol_kernel.events import ActionFinished
+from smol_kernel.executors import client
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.launchers.plain import OPTIONS
@@ -467,6 +468,11 @@ def test_one_that_died_or_is_out_of_date_is_replaced_and_none_is_missed_meanwhil
     zygote._zygotes[key]._stamp = []
     changed = make()
     assert value(changed, "3") == 3 and not by_zygote(changed)
+
+
+def test_one_that_was_not_heard_to_be_ready_is_asked(forked, monkeypatch):
+    monkeypatch.setattr(client, "UNHEARD_SECONDS", 0.0)
+    assert value(forked(), "1") == 1
 
 
 def test_many_at_once_wait_for_one(tmp_path):

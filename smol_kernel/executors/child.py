@@ -284,3 +284,4 @@ def install() -> None:
     shell.smol = Child(shell)
     warnings.formatwarning = shell.smol.tracebacks.warning
     shell.__class__ = ActionShell
+    shell.kernel.session.send(shell.kernel.iopub_socket, "smol_ready", {})

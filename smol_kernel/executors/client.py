@@ -17,6 +17,8 @@ from smol_kernel.executors.observation import told, truncate
 from smol_kernel.executors.transports import Message, Transport
 
 START_SECONDS = 60.0
+UNHEARD_SECONDS = 1.0
+"""After so long a child that can be heard, and has not said that it is ready, is asked."""
 REQUEST_SECONDS = 60.0
 STOP_SECONDS = 1.0
 """How long a child that is to stop may take to answer: it mostly does at once, and then need not end."""
@@ -110,23 +112,26 @@ class KernelClient:
         """
         if self._booted:
             return
-        if self.child.loaded:  # and has become one by itself: an answer will show it
-            request = self._transport.send("shell", "smol_request", {})
-        else:
-            request = self._execute(load_code() + INSTALL, silent=True)
+        # one of a zygote becomes one by itself, and says so
+        request = None if self.child.loaded else self._execute(load_code() + INSTALL, silent=True)
         deadline = time.monotonic() + START_SECONDS
         welcomed, reply = False, None
         try:
             while not (welcomed and reply):
                 if stopped():
                     raise Stopped
-                messages = self._transport.receive(deadline - time.monotonic())
+                left = deadline - time.monotonic()
+                messages = self._transport.receive(left if request else min(left, UNHEARD_SECONDS))
                 if not messages and time.monotonic() > deadline:
                     raise ExecutorError(f"it was not ready within {START_SECONDS:.0f} s")
+                if not messages and welcomed and request is None:  # it may have said so before we could hear it
+                    request = self._transport.send("shell", "smol_request", {})
                 for message in messages:
                     welcomed |= message.type == "iopub_welcome"
                     if message.channel == "shell" and message.parent == request:
                         reply = message.content
+                    elif message.type == "smol_ready" and self.child.loaded:
+                        reply = reply or {"status": "ok"}
                 if reply and not welcomed:
                     deadline = min(deadline, time.monotonic() + 5)  # an ipykernel before 7.2 sends no welcome
         except ExecutorError as error:

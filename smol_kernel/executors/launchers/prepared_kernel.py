@@ -7,6 +7,8 @@ its surroundings before, it takes anew.
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import os
 import sys
 import uuid
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipykernel.ipkernel import IPythonKernel
-from IPython.core.application import BaseIPythonApplication
+from IPython.core.application import ENV_CONFIG_DIRS, SYSTEM_CONFIG_DIRS, BaseIPythonApplication
 from IPython.core.profiledir import ProfileDir
 from IPython.paths import get_ipython_dir
 from IPython.utils.path import get_home_dir
@@ -28,7 +30,9 @@ else:  # its folder is on the path while it is imported
 NOWHERE = {"HOME": "/nonexistent", "IPYTHONDIR": "/tmp"}
 """Variables while it is built: of the user's settings none is read. The second has to be a folder, or one is made."""
 SETTINGS = ("ipython_config", "ipython_kernel_config")
-FOLDERS = ("security", "log", "startup", "pid", "static")
+MADE = {"security": 0o700, "log": 0o755, "startup": 0o755, "pid": 0o700}
+"""Folders of a profile, and who may enter them."""
+FOLDERS = (*MADE, "static")
 
 
 class LateProfile(ProfileDir):
@@ -47,9 +51,10 @@ class LateProfile(ProfileDir):
     def make(self, location: str) -> None:
         """Make them."""
         self.location = location
-        self.late = False
         os.makedirs(location, exist_ok=True)
-        self.check_dirs()
+        for name, mode in MADE.items():
+            os.mkdir(f"{location}/{name}", mode)
+        self.late = False
 
 
 class FoundKernel(IPythonKernel):
@@ -83,6 +88,8 @@ class PreparedKernel(BoxedKernel):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._built = False
+        self.modules: set[str] = set()
+        """What has been imported before the fork: to look at so many names costs a process memory of its own."""
 
     def build(self, options: list[str]) -> None:
         """Do what can be done now; `options` are those of the command line."""
@@ -110,7 +117,9 @@ class PreparedKernel(BoxedKernel):
         self.config_file_paths.insert(0, location)
         profile: Any = self.profile_dir
         profile.make(location)
+        logging.disable(logging.INFO)  # which nobody reads
         self.initialize([])
+        logging.disable(logging.NOTSET)
         self.start()
 
     def _is_set_up(self) -> bool:
@@ -120,6 +129,24 @@ class PreparedKernel(BoxedKernel):
             for name in SETTINGS
             for ending in (".py", ".json")
         )
+
+    # steps that are shorter here
+
+    def init_connection_file(self) -> None:
+        """Read it: it is there."""
+        with open(self.connection_file) as file:
+            self.load_connection_info(json.load(file))
+
+    def init_code(self) -> None:
+        """Run what is to run first, if there is any."""
+        profile: Any = self.profile_dir
+        shell: Any = self.shell
+        others = [os.path.join(folder, "startup") for folder in (*ENV_CONFIG_DIRS, *SYSTEM_CONFIG_DIRS)]
+        if os.environ.get("PYTHONSTARTUP") or os.listdir(profile.startup_dir) or any(map(os.path.isdir, others)):
+            super().init_code()
+        else:
+            shell.user_ns_hidden.update(shell.user_ns)
+            shell._sys_modules_keys = self.modules
 
     # steps that have been done
 

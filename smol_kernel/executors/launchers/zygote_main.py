@@ -113,6 +113,7 @@ def serve(requests: int) -> None:
     for name in OWN:
         sys.modules.pop(name, None)  # a user's module may have that name
     needed = packages()
+    extra = known(prepared, needed)
     gc.freeze()
     with host:
         host.send(json.dumps(sorted(needed)).encode())
@@ -125,6 +126,7 @@ def serve(requests: int) -> None:
                     return
                 with suppress(Exception):
                     importlib.import_module(later.pop(0))
+                extra = known(prepared, needed)
                 gc.freeze()
                 continue
             given = received(host)
@@ -134,12 +136,20 @@ def serve(requests: int) -> None:
             if child == 0:
                 os.close(host.detach())
                 sys.path[:] = path
-                become(given, partial(start, kernel=kernel, prepared=prepared, extra=packages() - needed))
+                become(given, partial(start, kernel=kernel, prepared=prepared, extra=extra))
             descriptor = os.pidfd_open(child)
             rights = array.array("i", [descriptor])
             host.sendmsg([str(child).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
             for each in (descriptor, *given):
                 os.close(each)
+
+
+def known(prepared: Any, needed: set[str]) -> set[str]:
+    """What has been imported besides the `needed`, noted before the fork: to look at so many names costs a process
+    memory of its own."""
+    if prepared is not None:
+        prepared.modules = set(sys.modules)
+    return packages() - needed
 
 
 def packages() -> set[str]:
@@ -220,7 +230,7 @@ def those_in(folders: list[str], names: set[str]) -> set[str]:
 
 def forget(names: set[str]) -> None:
     """Forget modules, with what is in them: another one of the name comes first on the path."""
-    for name in [name for name in sys.modules if names and name.partition(".")[0] in names]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in names] if names else ():
         del sys.modules[name]
 
 
