@@ -14,6 +14,7 @@ import pytest
 
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors import client
+from smol_kernel.executors.child_modules import load_code
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.launchers.plain import OPTIONS
@@ -23,8 +24,9 @@ READY = 60.0
 FOLDER = str(Path(zygote.__file__).parent)
 
 ABOUT = """
-import gc, os, resource, signal, sys, threading
+import gc, logging, os, resource, signal, sys, threading
 {
+    "logging": logging.root.manager.disable,
     "argv": sys.argv, "executable": sys.executable, "path": sys.path, "flags": str(sys.flags), "name": __name__,
     "main": sorted(vars(sys.modules["__main__"]).keys() - set(globals())), "environment": dict(os.environ),
     "cwd": os.getcwd(), "ids": (os.getpid(), os.getppid(), os.getuid(), os.getgid(), os.getsid(0), os.getpgid(0)),
@@ -387,6 +389,7 @@ def test_after_one_that_did_not_come_up_children_are_started_afresh(tmp_path):
     program = """
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors import client
+from smol_kernel.executors.child_modules import load_code
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
 zygote.expect()
@@ -470,9 +473,15 @@ def test_one_that_died_or_is_out_of_date_is_replaced_and_none_is_missed_meanwhil
     assert value(changed, "3") == 3 and not by_zygote(changed)
 
 
-def test_one_that_was_not_heard_to_be_ready_is_asked(forked, monkeypatch):
-    monkeypatch.setattr(client, "UNHEARD_SECONDS", 0.0)
-    assert value(forked(), "1") == 1
+def test_one_that_was_not_heard_to_be_ready_is_asked(make, monkeypatch):
+    zygote.expect()
+    monkeypatch.setenv("LC_SMOL_TEST", "unheard")  # one of its own, whose children use another word
+    monkeypatch.setattr(zygote, "load_code", lambda: load_code().replace("smol_ready", "smol_other"))
+    monkeypatch.setattr(client, "UNHEARD_SECONDS", 0.1)
+    value(make(), "0")
+    assert zygote.wait(READY)
+    executor = make()
+    assert value(executor, "1") == 1 and by_zygote(executor)
 
 
 def test_many_at_once_wait_for_one(tmp_path):

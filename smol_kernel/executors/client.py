@@ -130,7 +130,7 @@ class KernelClient:
                     welcomed |= message.type == "iopub_welcome"
                     if message.channel == "shell" and message.parent == request:
                         reply = message.content
-                    elif message.type == "smol_ready" and self.child.loaded:
+                    elif (message.channel, message.type) == ("iopub", "smol_ready") and self.child.loaded:
                         reply = reply or {"status": "ok"}
                 if reply and not welcomed:
                     deadline = min(deadline, time.monotonic() + 5)  # an ipykernel before 7.2 sends no welcome

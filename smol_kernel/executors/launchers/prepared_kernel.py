@@ -51,9 +51,8 @@ class LateProfile(ProfileDir):
     def make(self, location: str) -> None:
         """Make them."""
         self.location = location
-        os.makedirs(location, exist_ok=True)
         for name, mode in MADE.items():
-            os.mkdir(f"{location}/{name}", mode)
+            os.makedirs(f"{location}/{name}", mode, exist_ok=True)
         self.late = False
 
 
@@ -117,9 +116,8 @@ class PreparedKernel(BoxedKernel):
         self.config_file_paths.insert(0, location)
         profile: Any = self.profile_dir
         profile.make(location)
-        logging.disable(logging.INFO)  # which nobody reads
+        logging.disable(logging.INFO)  # until code of others may run: nobody reads it
         self.initialize([])
-        logging.disable(logging.NOTSET)
         self.start()
 
     def _is_set_up(self) -> bool:
@@ -139,10 +137,11 @@ class PreparedKernel(BoxedKernel):
 
     def init_code(self) -> None:
         """Run what is to run first, if there is any."""
+        logging.disable(logging.NOTSET)
         profile: Any = self.profile_dir
         shell: Any = self.shell
         others = [os.path.join(folder, "startup") for folder in (*ENV_CONFIG_DIRS, *SYSTEM_CONFIG_DIRS)]
-        if os.environ.get("PYTHONSTARTUP") or os.listdir(profile.startup_dir) or any(map(os.path.isdir, others)):
+        if os.listdir(profile.startup_dir) or any(map(os.path.isdir, others)):
             super().init_code()
         else:
             shell.user_ns_hidden.update(shell.user_ns)
