@@ -6,15 +6,20 @@ import cProfile
 import io
 import pstats
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from smol_kernel import CodeAgent, KernelExecutor, LogLevel, ScriptedModel
 from smol_kernel.events import StepFinished
 from smol_kernel.executors import client
 from smol_kernel.executors.launchers import box, zygote
+from smol_kernel.executors.standby import STANDBY
 
 LINES = 15
 """Functions of a profile that are shown."""
@@ -77,6 +82,69 @@ def _stages() -> Iterator[dict[str, float]]:
 def _told(message: tuple[dict[str, Any], list[int]]) -> str | None:
     words = message[0]
     return "its namespaces are made" if "first" in words else "its box is built" if "ready" in words else None
+
+
+def processes(count: int = 30) -> str:
+    """What each process of a box costs, of many started at once: processor time, and memory shared in parts (PSS)."""
+    zygote.expect()
+    first = KernelExecutor()
+    first("pass")
+    zygote.wait(60)
+    time.sleep(3)  # it imports more while nobody asks
+    host, executors = psutil.Process(), [KernelExecutor() for _ in range(count)]
+    others = {each.pid: _ran(each) for each in host.children()}
+    begun = time.process_time()
+    threads = [threading.Thread(target=executor, args=["pass"]) for executor in executors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    spent = {"the host": [1000 * (time.process_time() - begun)]}
+    held: dict[str, list[float]] = {}
+    for executor in executors:
+        outside = psutil.Process(_pid(executor))
+        (inside,) = outside.children()
+        (kernel,) = inside.children()
+        named = {"outside the box": outside, "first in the box": inside, "the kernel": kernel}
+        for name, process in named.items():
+            spent.setdefault(name, []).append(_ran(process))
+            held.setdefault(name, []).append(process.memory_full_info().pss / 1e6)
+    spent["the zygote"] = [_ran(each) - others[each.pid] for each in host.children() if each.pid in others]
+    for executor in (first, *executors):
+        executor.cleanup()
+    lines = [f"| {name} | {sum(spent[name]) / count:.1f} | {_mean(held.get(name))} |" for name in spent]
+    return "\n".join(["| process | processor time, ms a child | MB a child |", "|---|---|---|", *lines])
+
+
+def _ran(process: psutil.Process) -> float:
+    """The milliseconds of processor time that its threads have had, see proc_pid_schedstat in the kernel's docs."""
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
+
+
+def _pid(executor: KernelExecutor) -> int:
+    running: Any = executor._client
+    return running.child.pid
+
+
+def _mean(numbers: list[float] | None) -> str:
+    return f"{statistics.mean(numbers):.1f}" if numbers else ""
+
+
+def one_that_waited() -> str:
+    """The functions of the host that take most of the time in which it is handed over and does its first action."""
+    STANDBY.keep(1)
+    try:
+        first, second = KernelExecutor(), KernelExecutor()
+        first("pass")
+        STANDBY.waiting(60)
+        shown = _functions(lambda: second("pass"))
+        first.cleanup()
+        second.cleanup()
+        return shown
+    finally:
+        STANDBY.keep(0)
+        STANDBY.close()
 
 
 def calls_of_tools() -> str:

@@ -134,7 +134,8 @@ def child_ready(count: int, many: int) -> Iterator[Row]:
         time.sleep(3)  # it imports more while nobody asks
         forked, stock = ready(3 * count)
         yield Row("child ready, forked by a zygote", forked, stock, method, 1 / 20, profiles.start_of_a_child)
-        yield Row("child ready, one that waited", *ready(2 * count, waiting=True), method, 1 / 80)
+        waited = ready(2 * count, waiting=True)
+        yield Row("child ready, one that waited", *waited, method, 1 / 80, profiles.one_that_waited)
         yield from many_children(many, stock)
 
 
@@ -154,10 +155,10 @@ def many_children(count: int, stock: float) -> Iterator[Row]:
     each = (whole_memory() - before) / count
     for executor in executors:
         executor.cleanup()
-    yield Row(
-        f"{count} children at once, all ready", took, stock, "an action in each, against one start_new_kernel()", 4
-    )
-    yield Row("memory of each in MB (PSS)", each, None, "all processes of the box, numpy and pandas imported", 15)
+    method = "an action in each, against one start_new_kernel()"
+    yield Row(f"{count} children at once, all ready", took, stock, method, 4, profiles.processes)
+    method = "all processes of the box, numpy and pandas imported"
+    yield Row("memory of each in MB (PSS)", each, None, method, 15, profiles.processes)
 
 
 def ready(count: int, waiting: bool = False) -> tuple[float, float]:

@@ -67,6 +67,11 @@ def test_the_budgets_have_each_a_verdict_and_what_misses_its_own_a_profile():
     assert len(rows) == len(budgeted) + 4  # the lengths of the prompts
     ready = budgeted["child ready, forked by a zygote"]
     assert ("stage of a forked child" in done) == ready.endswith("missed")
+    waited = "child ready, one that waited"
+    assert (f"Where the time goes: {waited}" in done) == budgeted[waited].endswith("missed")
+    together = [each for what, each in budgeted.items() if "children at once" in what or "memory of each" in what]
+    assert len(together) == 2
+    assert ("| the kernel |" in done) == any(each.endswith("missed") for each in together)
 
 
 @pytest.mark.timeout(3600)
