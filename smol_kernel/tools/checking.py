@@ -52,7 +52,6 @@ def validate_tool_arguments(tool: Tool, arguments: Any) -> None:
     for a number; a bool is no int.
     """
     inputs = _inputs(tool)
-    optional = tool.optional_inputs
     if not isinstance(arguments, Mapping):
         if not inputs:
             raise ToolError(_teach(tool, f"takes no arguments, but {brief(arguments)} was given"))
@@ -65,7 +64,7 @@ def validate_tool_arguments(tool: Tool, arguments: Any) -> None:
             problem = _problem(spec, arguments[name], name)
             if problem:
                 raise problem.error(_teach(tool, problem))
-        elif name not in optional:
+        elif name not in tool.optional_inputs:
             raise ToolError(_teach(tool, f"needs the argument {name!r}"))
 
 
