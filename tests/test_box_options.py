@@ -305,7 +305,8 @@ def test_on_the_command_line_it_has_a_status_of_its_own(here):
         assert len(server.requests) == 1
         free = run_without_namespaces(*COMMAND, *line, "--box", "off", folder=here, **variables)
     assert refused.returncode == 4, refused.stderr
-    assert "--box off" in refused.stdout and "max_user_namespaces=10000" in refused.stdout.replace("\n", " ")
+    said = " ".join(refused.stdout.split())
+    assert "--box off" in said and "max_user_namespaces=10000" in said
     assert "Traceback" not in refused.stdout + refused.stderr
     assert free.returncode == 0, free.stderr
     assert UNBOXED in free.stdout and "7" in free.stdout

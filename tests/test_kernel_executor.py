@@ -736,19 +736,24 @@ def test_calls_that_were_interrupted_take_no_room_from_later_ones(fresh):
 
 def test_threads_whose_calls_nobody_waits_for_any_more_are_told_so(fresh):
     """In an action that was stopped, and in one that ended before."""
-    over = threading.Event()
+    over, called = threading.Event(), threading.Semaphore(0)
 
     @tool(threaded=True)
     def late() -> None:
         """Come back when all is over."""
+        called.release()
         over.wait(60)
 
-    fresh.send_tools({"late": late, "stop": fresh.interrupt})
+    def all_called() -> bool:
+        """Wait until all three have called it."""
+        return all(called.acquire(timeout=30) for _ in range(3))
+
+    fresh.send_tools({"late": late, "all_called": all_called, "stop": fresh.interrupt})
     begin = (
         "import threading\ntold = []\ndef wait():\n    try: late()\n"
         "    except RuntimeError as error: told.append(str(error))\n"
         "threads = [threading.Thread(target=wait) for _ in range(3)]\nfor each in threads: each.start()\n"
-        "import time\nwhile len(get_ipython().smol.line._sent) < 3: time.sleep(0.01)\n"
+        "assert all_called()\n"
     )
     join = "for each in threads: each.join(30)\ntold"
     assert list(fresh.run(begin + "stop()\nwhile True: pass"))[-1].status == "interrupted"
