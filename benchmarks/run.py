@@ -131,10 +131,13 @@ def child_ready(count: int, many: int) -> Iterator[Row]:
     with our_child():
         if not zygote.wait(60):
             return  # no Linux, or SMOL_ZYGOTE=off
-        time.sleep(3)  # it imports more while nobody asks
-        forked, stock = ready(3 * count)
-        yield Row("child ready, forked by a zygote", forked, stock, method, 1 / 20, profiles.start_of_a_child)
-        waited = ready(2 * count, waiting=True)
+        if not zygote.wait_for_spares(60):  # it imports more while nobody asks
+            raise SystemExit("no child is forked ahead")
+        forked, stock = ready(3 * count, "forked ahead")
+        yield Row("child ready, forked ahead by a zygote", forked, stock, method, 1 / 20, profiles.start_of_a_child)
+        asked = ready(2 * count, "the second of two")
+        yield Row("child ready, forked when asked for", *asked, method, 1 / 20, profiles.start_of_a_child)
+        waited = ready(2 * count, "waiting")
         yield Row("child ready, one that waited", *waited, method, 1 / 80, profiles.one_that_waited)
         yield from many_children(many, stock)
 
@@ -161,21 +164,26 @@ def many_children(count: int, stock: float) -> Iterator[Row]:
     yield Row("memory of each in MB (PSS)", each, None, method, 15, profiles.processes)
 
 
-def ready(count: int, waiting: bool = False) -> tuple[float, float]:
-    """Medians of the time to a child of ours, and to a stock kernel, in turns; of ours one may be `waiting`."""
+def ready(count: int, which: str = "") -> tuple[float, float]:
+    """Medians of the time to a child of ours, and to a stock kernel, in turns; of ours `which` is started."""
     ours: list[float] = []
     stock: list[float] = []
-    STANDBY.keep(1 if waiting else 0)
-    if waiting:
+    STANDBY.keep(1 if which == "waiting" else 0)
+    if which == "waiting":
         with our_child():
             pass
     for _ in range(count):
-        if waiting and not STANDBY.waiting(60):
+        if which == "waiting" and not STANDBY.waiting(60):
             raise SystemExit("no child can be had that waits")
-        executor = KernelExecutor()
+        if which in ("forked ahead", "the second of two") and not zygote.wait_for_spares(60):
+            raise SystemExit("no child is forked ahead")
+        executor, other = KernelExecutor(), KernelExecutor()
         time.sleep(SETTLED)
+        if which == "the second of two":  # the first has the one that was forked ahead
+            other("pass")
         ours.append(milliseconds(partial(executor, "pass")))
         executor.cleanup()
+        other.cleanup()
         time.sleep(SETTLED)
         start = time.perf_counter()
         manager, client = start_new_kernel(kernel_name="python3", stderr=subprocess.DEVNULL)

@@ -23,10 +23,11 @@ from smol_kernel.tools.base import tool
 
 
 def children():
-    """Processes of children that live; what they are forked from is none."""
+    """Processes of children that live; what they are forked from is none, nor what is forked ahead."""
     zygotes = {each._process.pid for each in zygote._zygotes.values()}
     living = {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
-    return living - zygotes
+    spares = {there[1].pid for each in zygote._zygotes.values() if (there := each.spare._there)}
+    return living - zygotes - spares
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def mapped():
 
 @pytest.fixture
 def child():
+    zygote.expect()  # it and its spare are there from the first one on
     executor = KernelExecutor()
     executor(MAPPED)
     yield executor
@@ -51,7 +52,8 @@ def is_mapped(executor: KernelExecutor) -> bool:
 
 
 def descriptors(name: str = "") -> list[str]:
-    """What this process has open."""
+    """What this process has open, with what a child forked ahead needs."""
+    zygote.wait_for_spares(60)
     found = []
     for each in os.listdir("/proc/self/fd"):
         try:

@@ -162,8 +162,10 @@ def test_one_in_another_folder_or_environment_is_not(make, tmp_path, monkeypatch
 def test_one_that_died_while_it_waited_is_not(make):
     value(make(), "0")
     child = waiting()
+    end = os.pidfd_open(child.pid)
     os.kill(child.pid, signal.SIGKILL)
-    select.select([child.descriptor], [], [])
+    select.select([end], [], [])
+    os.close(end)
     assert child_of(make()) is not child
 
 

@@ -29,7 +29,7 @@ import gc, logging, os, resource, signal, sys, threading
     "logging": logging.root.manager.disable,
     "argv": sys.argv, "executable": sys.executable, "path": sys.path, "flags": str(sys.flags), "name": __name__,
     "main": sorted(vars(sys.modules["__main__"]).keys() - set(globals())), "environment": dict(os.environ),
-    "cwd": os.getcwd(), "ids": (os.getpid(), os.getppid(), os.getuid(), os.getgid(), os.getsid(0), os.getpgid(0)),
+    "cwd": os.getcwd(), "ids": (os.getpid() == os.getsid(0) == os.getpgid(0), os.getppid(), os.getuid(), os.getgid()),
     "groups": os.getgroups(), "umask": os.umask(0o022), "nice": os.nice(0), "processors": os.cpu_count(),
     "affinity": sorted(os.sched_getaffinity(0)), "threads": sorted(each.name for each in threading.enumerate()),
     "signals": [str(signal.getsignal(number)) for number in (2, 15, 17, 13)], "collects": gc.isenabled(),
@@ -37,11 +37,11 @@ import gc, logging, os, resource, signal, sys, threading
     sys.getfilesystemencoding(), sys.stdout.encoding), "recursion": sys.getrecursionlimit(),
     "own": sorted({"boot", "boot_calls", "boot_files", "boxed_kernel", "zygote_main"} & set(sys.modules)),
     "status": [line for line in open("/proc/self/status") if line.split(":")[0] in ("CapEff", "CapPrm", "CapBnd",
-    "CapInh", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters", "SigIgn", "SigBlk", "Umask", "NSpid")],
+    "CapInh", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters", "SigIgn", "SigBlk", "Umask")],
     "kinds": sorted(os.readlink(f"/proc/self/fd/{n}").split(":")[0] for n in os.listdir("/proc/self/fd")
                     if os.path.exists(f"/proc/self/fd/{n}")),
     "mounts": sorted(line.split(" - ")[0].split()[4] for line in open("/proc/self/mountinfo")),
-    "processes": sorted(name for name in os.listdir("/proc") if name.isdigit()),
+    "processes": sum(name.isdigit() for name in os.listdir("/proc")),
 }
 """
 
@@ -136,8 +136,22 @@ def by_zygote(executor):
     return isinstance(executor._client.child._process, zygote.ForkedProcess)
 
 
-def test_it_is_as_one_that_was_started_afresh(make, forked, monkeypatch):
-    executor = forked()
+def spares():
+    """What has been forked ahead."""
+    return [there[1] for each in zygote._zygotes.values() if (there := each.spare._there)]
+
+
+@pytest.mark.parametrize("ahead", [True, False], ids=["forked ahead", "forked when asked for"])
+def test_it_is_as_one_that_was_started_afresh(make, forked, monkeypatch, ahead):
+    forked()
+    assert zygote.wait_for_spares(READY)
+    if not ahead:
+        for each in zygote._zygotes.values():
+            each.spare.close()
+    there = spares()
+    executor = make()
+    value(executor, "0")
+    assert by_zygote(executor) and (executor._client.child._process in there) == ahead
     monkeypatch.setenv(zygote.VARIABLE, "off")
     other = make()
     seen, wanted = value(executor, ABOUT), value(other, ABOUT)
@@ -343,7 +357,7 @@ def test_one_that_was_ended_meanwhile_forks_nothing(make, monkeypatch):
     (key,) = [key for key in zygote._zygotes if ("LC_SMOL_TEST", "ended") in key[2]]
     ended = zygote._zygotes.pop(key)
     ended.close()
-    assert ended.fork([], -1, []) is None
+    assert ended.fork({}, []) is None
     assert not ended.wait(0)
 
 
@@ -442,8 +456,9 @@ first, second = KernelExecutor(), KernelExecutor()
 list(first.run("0"))
 assert zygote.wait(60)
 list(second.run("0"))
-process = next(iter(zygote._zygotes.values()))._process
-print(process.pid, second._client.child._process.pid, flush=True)
+assert zygote.wait_for_spares(60)
+(only,) = zygote._zygotes.values()
+print(only._process.pid, second._client.child._process.pid, only.spare._there[1].pid, flush=True)
 list(second.run("while True: pass"))
 """
     host = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=tmp_path)

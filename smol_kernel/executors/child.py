@@ -264,24 +264,35 @@ def _show_help(shell: Any, data: Any, *_: Any, **__: Any) -> None:
 
 
 def install() -> None:
-    """Make the stock kernel this runs in a child of ours."""
+    """Make the stock kernel this runs in a child of ours, and say so."""
+    set_up()
+    announce()
+
+
+def set_up() -> None:
+    """What does not depend on where it runs."""
     shell: Any = IPython.get_ipython()
-    for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "CLICOLOR"):  # IPython asks subprocesses for colors
-        os.environ.pop(name, None)
-    # tqdm.auto sees such a name and writes text, which can be followed; no page would get the widgets it makes else.
-    os.environ.setdefault("SPYDER_STYLE_PROGRESS", "text")
     warnings.filterwarnings("ignore", message="To exit: use")
     sys.setswitchinterval(0.0005)
     shell.kernel._execute_sleep = 0
     if hasattr(signal, "SIGURG"):
         # any signal now wakes the event loop, so that an interrupt ends an `await` at once
         asyncio.get_running_loop().add_signal_handler(signal.SIGURG, lambda: None)
-    with contextlib.suppress(OSError, AttributeError), open(os.devnull, "w") as null:
-        os.dup2(null.fileno(), sys.stderr.fileno())  # start-up is over: nobody reads the raw stderr any more
     shell.set_hook("show_in_pager", _show_help, 0)
     sender: Any = shell.kernel.iopub_thread
     sender.schedule(lambda: sender.socket.set(zmq.SNDHWM, MAX_QUEUE))
     shell.smol = Child(shell)
     warnings.formatwarning = shell.smol.tracebacks.warning
     shell.__class__ = ActionShell
-    shell.kernel.session.send(shell.kernel.iopub_socket, "smol_ready", {})
+
+
+def announce() -> None:
+    """Mind the variables of the environment, and tell the host that actions may come."""
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "CLICOLOR"):  # IPython asks subprocesses for colors
+        os.environ.pop(name, None)
+    # tqdm.auto sees such a name and writes text, which can be followed; no page would get the widgets it makes else.
+    os.environ.setdefault("SPYDER_STYLE_PROGRESS", "text")
+    with contextlib.suppress(OSError, AttributeError), open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), sys.stderr.fileno())  # start-up is over: nobody reads the raw stderr any more
+    kernel: Any = IPython.get_ipython().kernel
+    kernel.session.send(kernel.iopub_socket, "smol_ready", {})

@@ -14,11 +14,16 @@ from smol_kernel.errors import ChildDiedError, ExecutorError
 from smol_kernel.executors.child_modules import INSTALL, load_code
 from smol_kernel.executors.launchers import Child
 from smol_kernel.executors.observation import told, truncate
-from smol_kernel.executors.transports import Message, Transport
+from smol_kernel.executors.transports import Message
 
 START_SECONDS = 60.0
+QUIET_SECONDS = 0.1
+"""After so long a child that we hear, and that has not said that it is ready, is asked: it may have said so before."""
 UNHEARD_SECONDS = 1.0
-"""After so long a child that can be heard, and has not said that it is ready, is asked."""
+"""After so long is one that we do not hear."""
+HEARD = ("iopub_welcome", "smol_ready", "smol_started")
+"""Messages by which we know that we hear what a child puts out. ipykernel may lose the first: where it sends something
+in the moment in which we subscribe, zmq does not tell it of that any more (see ZMQ_FD in zmq_getsockopt(3))."""
 REQUEST_SECONDS = 60.0
 STOP_SECONDS = 1.0
 """How long a child that is to stop may take to answer: it mostly does at once, and then need not end."""
@@ -98,8 +103,8 @@ class Stopped(Exception):
 class KernelClient:
     """One child kernel and the way to it."""
 
-    def __init__(self, child: Child, transport: Transport) -> None:
-        self.child, self._transport = child, transport
+    def __init__(self, child: Child) -> None:
+        self.child, self._transport = child, child.transport
         self._booted = False
         self.came = 0
         """Messages that came at the last look, whatever request they are of."""
@@ -121,13 +126,15 @@ class KernelClient:
                 if stopped():
                     raise Stopped
                 left = deadline - time.monotonic()
-                messages = self._transport.receive(left if request else min(left, UNHEARD_SECONDS))
+                patience = left if request else QUIET_SECONDS if welcomed else UNHEARD_SECONDS
+                messages = self._transport.receive(min(left, patience))
                 if not messages and time.monotonic() > deadline:
                     raise ExecutorError(f"it was not ready within {START_SECONDS:.0f} s")
-                if not messages and welcomed and request is None:  # it may have said so before we could hear it
-                    request = self._transport.send("shell", "smol_request", {})
+                if not messages and request is None:
+                    request = self._transport.send("shell", "smol_request", {"checks": [], "answer": None})
                 for message in messages:
-                    welcomed |= message.type == "iopub_welcome"
+                    # one welcome may be lost: who is heard on iopub is so without
+                    welcomed |= message.channel == "iopub" and message.type in HEARD
                     if message.channel == "shell" and message.parent == request:
                         reply = message.content
                     elif (message.channel, message.type) == ("iopub", "smol_ready") and self.child.loaded:

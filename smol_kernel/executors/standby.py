@@ -201,12 +201,11 @@ class Standby:
 def started(python: str | Path | None, cwd: str | Path | None, settings: BoxSettings | None) -> KernelClient:
     """A client of a child that is started now."""
     from smol_kernel.executors.launchers.choose import launch
-    from smol_kernel.executors.transports.zmq import ZmqTransport
 
     child = None
     try:
         child = launch(python, cwd, settings)
-        return KernelClient(child, ZmqTransport(child.connection, child.descriptor, child.alive, child.reconnect))
+        return KernelClient(child)
     except BaseException as error:
         if child is not None:
             child.close()

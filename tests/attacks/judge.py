@@ -77,6 +77,8 @@ class Verdict:
     """MiB by which the host grew."""
     forked: bool = False
     """Whether a zygote had forked the child."""
+    ahead: bool = False
+    """Whether it had done so before anybody asked."""
     waited: bool = False
     """Whether the child had waited for an executor."""
 
@@ -179,7 +181,7 @@ class Judge:
         self.world, self.boxed = world, boxed
         self.executor: KernelExecutor | None = None
         self.victim: KernelExecutor | None = None
-        self.forked = self.waited = False
+        self.forked = self.ahead = self.waited = False
         self.calls = Calls()
         if os.environ.get(WAITING):
             STANDBY.keep(1)
@@ -217,7 +219,7 @@ class Judge:
         """Run one attack and look for evidence."""
         started, memory = time.monotonic(), Memory()
         executor = self.start(attack.family)
-        verdict = Verdict(attack.id, attack.family, forked=self.forked, waited=self.waited)
+        verdict = Verdict(attack.id, attack.family, forked=self.forked, ahead=self.ahead, waited=self.waited)
         elders = self.elders() if attack.family == "siblings" else []
         self.world.more["ELDERS"] = ", ".join(map(str, elders))
         code = attack.code if self.boxed else attack.code.replace("'/tmp/", f"'{self.world.scratch}/")
@@ -259,16 +261,23 @@ class Judge:
         return verdict
 
     def elders(self) -> list[int]:
-        """Ids of the zygotes that serve, and of the children that wait, once there are as many as there shall be."""
+        """Ids of the zygotes that serve, of the children that they have forked ahead, and of those that wait, once
+        there are as many as there shall be."""
         STANDBY.waiting(60)
+        zygote.wait_for_spares(60)
         serving = [each for each in zygote._zygotes.values() if each.is_of_use()]
         waiting = [client.child for _, client in STANDBY._ready if client.alive()]
-        return [each._process.pid for each in serving] + [each.pid for each in waiting]
+        return [each._process.pid for each in serving] + self.spares() + [each.pid for each in waiting]
+
+    def spares(self) -> list[int]:
+        """Ids of the children that have been forked ahead."""
+        return [there[1].pid for each in zygote._zygotes.values() if (there := each.spare._there)]
 
     def start(self, family: str) -> KernelExecutor:
         """The executor for the next attack."""
         if self.executor is None:
             waiting = [client for _, client in STANDBY._ready] if STANDBY.waiting(60) else []
+            ahead = self.spares() if zygote.wait_for_spares(60) else []
             self.executor = KernelExecutor(
                 cwd=self.world.work,
                 box=self.boxed,
@@ -281,6 +290,7 @@ class Judge:
             self.executor("pass")
             client: Any = self.executor._client
             self.forked = isinstance(getattr(client.child, "_process", None), zygote.ForkedProcess)
+            self.ahead = getattr(client.child, "pid", None) in ahead
             self.waited = client in waiting
         return self.executor
 

@@ -26,8 +26,9 @@ ZYGOTE = [
             except OSError: continue
             line.settimeout(0.2); read_end, write_end = os.pipe()
             given = array.array('i', [read_end, number, write_end, 2, write_end])
+            wish = {'ids': [0, 0], 'network': 'full', 'seccomp': '', 'connection': {}, 'arguments': ['-f', '/x'], 'bubblewrap': None}
             try:
-                line.sendmsg([b'fork'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)])
+                line.sendmsg([json.dumps(wish).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)])
                 answer = line.recv(32)
                 if answer.isdigit(): got.append(answer)
             except OSError: pass

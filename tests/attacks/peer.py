@@ -51,7 +51,7 @@ class Peer:
             socket.bind(f"ipc://{path}-{self.connection[channel + '_port']}")
             self.sockets[channel] = socket
         self.transport = ZmqTransport(self.connection, None, self.alive)
-        self.client = KernelClient(self, self.transport)
+        self.client = KernelClient(self)
         self.client.check([], None)
         while not (self.sockets["shell"].poll(10) and self.sockets["iopub"].poll(10)):  # here its subscription comes
             self.transport.receive(0.01)
@@ -62,7 +62,6 @@ class Peer:
 
     # what a launcher's child has
 
-    descriptor = None
     memory_line = None
 
     def alive(self) -> bool:

@@ -78,6 +78,7 @@ def test_none_gets_through(user, part, way, capsys):
     through = [each for each in verdicts if each["through"]]
     assert not through, json.dumps(through, indent=1)
     assert {each["forked"] for each in verdicts} == {way != "afresh"}
+    assert {each["ahead"] for each in verdicts} == {way == "forked"}
     assert {each["waited"] for each in verdicts} == {way == "waiting"}
 
 

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from smol_kernel.executors.launchers.memory_line import MemoryLine
+from smol_kernel.executors.transports import Transport
 
 
 class Child(Protocol):
     """One kernel process, from its start to its end."""
 
     @property
-    def connection(self) -> dict[str, Any]:
-        """Where it listens and its key, as in a Jupyter connection file
-        (https://jupyter-client.readthedocs.io/en/stable/kernels.html#connection-files)."""
-        ...
-
-    @property
-    def descriptor(self) -> int | None:
-        """A file descriptor that is readable once the process has ended; None where the system has none."""
-        ...
-
-    @property
-    def reconnect(self) -> bool:
-        """Whether the client may dial again after a connection failed."""
+    def transport(self) -> Transport:
+        """The way to it."""
         ...
 
     @property

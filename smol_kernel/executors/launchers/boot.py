@@ -4,7 +4,8 @@ Its settings come as JSON on standard input (see `box`). Three processes come of
 *outside* the box, so that the host has a child to wait for, takes the box down when the host goes, and on the host's
 word has the overlay look anew, or takes those away that lay over mounts for a rehearsal. The *first*
 process inside is the box's pid 1: it builds the file system, gives up every right, and from then on only reaps. The
-*kernel* is its child, in a Python started afresh.
+*kernel* is its child, in a Python started afresh; or where a zygote has forked all three, one that has given up every
+right as well, and begins while its box is still built: it runs nothing of anybody else's before.
 
 The order matters, see namespaces(7), user_namespaces(7) and pid_namespaces(7): an ordinary user makes the user
 namespace first, for without it nothing else is allowed; root makes it last, after it has become a user that nobody else
@@ -42,6 +43,9 @@ else:
 FAILED = 70
 """Exit status of a box that could not be built."""
 HOST_NAME = b"box"
+ENDED = "it has ended"
+OF_THE_KERNEL = ("cwd", "env", "limits")
+"""Settings that a kernel needs to know which has begun before."""
 HOLD = "import os; print(os.getpid(), flush=True); os.read(0, 1)"
 """A program that tells its process id, and waits."""
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
@@ -77,9 +81,13 @@ def mask(control: socket.socket, path: str, layer: int) -> None:
         raise OSError(errno.EIO, "what is hidden in it could not be")
 
 
-def outside(settings: dict[str, Any], control: socket.socket, start: Callable[[dict[str, Any]], None]) -> None:
-    """Make the namespaces and the first process; wait for its end, or for the host's. In the box `start` becomes the
-    kernel."""
+def outside(settings: dict[str, Any], control: socket.socket, start: Callable[..., None]) -> None:
+    """Make the namespaces and the first process; wait for its end, or for the host's.
+
+    In the box `start` becomes the kernel. If there is a "plan" in the settings, a pipe with what they lack yet, it
+    begins at once: it is given the end of a socket, by which it says that it has begun, and hears what is its own of
+    the settings when the box stands.
+    """
     user, group = os.getuid(), os.getgid()
     owner, by = None, "nobody"
     os.umask(0o022)
@@ -109,12 +117,20 @@ def outside(settings: dict[str, Any], control: socket.socket, start: Callable[[d
     poller = select.poll()
     for each in (descriptor, settings["life"], control.fileno()):
         poller.register(each, select.POLLIN)
-    while [control.fileno()] == [each for each, _ in poller.poll()] and (words := control.recv(1 << 18)):
-        control.send(obey(settings, json.loads(words)))
+    while [control.fileno()] == [each for each, _ in poller.poll()] and (words := heard(control)):
+        if answer := obey(settings, json.loads(words)):
+            control.send(answer)
     os.kill(child, signal.SIGKILL)
     code = exit_code(os.waitpid(child, 0)[1])
     os.write(settings["status"], str(code).encode())  # the host may not be the one to wait for this process
     os._exit(code)
+
+
+def heard(control: socket.socket) -> bytes:
+    """What the host asks for; nothing once it has closed its end."""
+    with contextlib.suppress(ConnectionError):  # it has, and left something unread
+        return control.recv(1 << 18)
+    return b""
 
 
 def enter_user_namespace(settings: dict[str, Any], user: int, group: int) -> str:
@@ -168,49 +184,36 @@ def first(
     control: socket.socket,
     owner: int | None,
     waiting: int,
-    start: Callable[[dict[str, Any]], None],
+    start: Callable[..., None],
 ) -> None:
     """Build the box, give up all rights, start the kernel, and reap."""
+    kernel, ends = None, socket.socketpair() if "plan" in settings else ()
     try:
         die_with_outside(waiting)
         os.read(waiting, 1)
         os.setsid()
-        root = Root(settings, owner, begin, partial(mask, control))
-        descriptors = root.build()
-        begin("host name")
-        calls.set_host_name(HOST_NAME)
-        if settings["network"] != "full":
-            begin("loopback")
-            loopback()
-        if settings["proxy"]:
-            descriptors.append(socket.create_server(("127.0.0.1", settings["proxy"]), backlog=64).detach())
-        root.enter()
-        begin("rights")
-        if owner is not None:
-            os.setgroups([])
-            os.setresgid(owner, owner, owner)
-            os.setresuid(owner, owner, owner)
-            calls.set_dumpable(True)  # else the maps below are not ours to write
-            begin("user namespace")
-            calls.unshare(calls.NEWUSER)
-            calls.map_user(settings["ids"], owner, owner)
-        die_with_outside(waiting)
-        calls.limit(settings["limits"])
-        calls.give_up_rights()
-        begin("seccomp")
-        calls.filter_calls(base64.b64decode(settings["seccomp"]))
-        begin("working folder")
-        os.chdir(settings["cwd"])
-        tell(control, {"ready": True}, descriptors)
+        if ends:
+            kernel = os.fork()
+        if kernel != 0:
+            for each in ends[1:]:
+                each.close()
+            build(settings, control, owner, waiting, kernel, *ends[:1])
     except BaseException as error:  # noqa: BLE001 - boundary: the host has to know
         tell_failure(control, error)
         os._exit(FAILED)
-    control.close()
-    for descriptor in descriptors:
-        os.close(descriptor)
-    kernel = os.fork()
     if kernel == 0:
-        start(settings)
+        confine_kernel(settings, control, owner)
+    control.close()  # or it would close another's of the number one day
+    if ends and kernel == 0:
+        ends[0].close()
+        start(settings, ends[1].detach())
+    if ends:
+        with contextlib.suppress(ConnectionError):  # it has ended
+            ends[0].sendall(json.dumps({name: settings[name] for name in OF_THE_KERNEL}).encode())
+    else:
+        kernel = os.fork()
+        if kernel == 0:
+            start(settings)
     os.chdir("/")  # a mount in which it worked could not be taken away
     calls.set_dumpable(False)
     calls.keep_only(set())
@@ -218,6 +221,87 @@ def first(
         ended, status = os.wait()
         if ended == kernel:
             os._exit(exit_code(status))
+
+
+def build(
+    settings: dict[str, Any],
+    control: socket.socket,
+    owner: int | None,
+    waiting: int,
+    kernel: int | None,
+    end: socket.socket | None = None,
+) -> None:
+    """Build the box and give up all rights.
+
+    Where the kernel has been forked already the host is told, and says then what the settings lack yet; the box stands
+    when the kernel, from the other `end`, says that it has begun. Raises ChildProcessError if that ends before.
+    """
+    root = Root(owner, begin, partial(mask, control))
+    root.prepare()
+    if kernel is not None:
+        pidfd = os.pidfd_open(kernel)
+        tell(control, {"kernel": True}, [pidfd])
+        begin("kernel")
+        settings |= plan(settings["plan"], pidfd)
+    descriptors = root.build(settings)
+    begin("host name")
+    calls.set_host_name(HOST_NAME)
+    if settings["network"] != "full":
+        begin("loopback")
+        loopback()
+    if settings["proxy"]:
+        descriptors.append(socket.create_server(("127.0.0.1", settings["proxy"]), backlog=64).detach())
+    root.enter()
+    give_up_rights(settings, owner)
+    die_with_outside(waiting)
+    calls.limit(settings["limits"])
+    begin("seccomp")
+    calls.filter_calls(base64.b64decode(settings["seccomp"]))
+    begin("working folder")
+    os.chdir(settings["cwd"])
+    begin("kernel")
+    if end is not None and not end.recv(1):
+        raise ChildProcessError(errno.ECHILD, ENDED)
+    tell(control, {"ready": True}, descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def plan(pipe: int, kernel: int) -> dict[str, Any]:
+    """What the host wants built, once it says so. Raises ChildProcessError if the kernel, a pidfd, ends before."""
+    poller = select.poll()
+    for each in (pipe, kernel):
+        poller.register(each, select.POLLIN)
+    if kernel in dict(poller.poll()):
+        raise ChildProcessError(errno.ECHILD, ENDED)
+    with open(pipe) as file:
+        return json.loads(file.readline())  # its end may come late: a process forked from the host has one too
+
+
+def confine_kernel(settings: dict[str, Any], control: socket.socket, owner: int | None) -> None:
+    """Give up all rights, before there is a thread that could keep some, and before the box is built."""
+    try:
+        os.chdir("/")  # which will be the box's
+        give_up_rights(settings, owner)
+        begin("seccomp")
+        calls.filter_calls(base64.b64decode(settings["seccomp"]))
+    except BaseException as error:  # noqa: BLE001 - boundary: the host has to know
+        tell_failure(control, error)
+        os._exit(FAILED)
+
+
+def give_up_rights(settings: dict[str, Any], owner: int | None) -> None:
+    """Have no right over what is outside of the box, nor over the box; be its user, if that is not this one yet."""
+    begin("rights")
+    if owner is not None:
+        os.setgroups([])
+        os.setresgid(owner, owner, owner)
+        os.setresuid(owner, owner, owner)
+        calls.set_dumpable(True)  # else the maps below are not ours to write
+        begin("user namespace")
+        calls.unshare(calls.NEWUSER)
+        calls.map_user(settings["ids"], owner, owner)
+    calls.give_up_rights()
 
 
 def start_kernel(settings: dict[str, Any]) -> None:
@@ -231,13 +315,13 @@ def start_kernel(settings: dict[str, Any]) -> None:
         os._exit(FAILED)
 
 
-def take_stdio(settings: dict[str, Any]) -> None:
-    """Have a session, the standard streams and the kernel's sockets, and nothing else of ours."""
+def take_stdio(settings: dict[str, Any], *others: int) -> None:
+    """Have a session, the standard streams, the kernel's sockets and these `others`, and nothing else of ours."""
     os.setsid()
     null = os.open("/dev/null", os.O_RDWR)
     for target, source in enumerate((null, null, settings["stderr"])):
         os.dup2(source, target)
-    calls.keep_only({0, 1, 2, *settings["sockets"]})
+    calls.keep_only({0, 1, 2, *settings["sockets"], *others})
 
 
 def die_with_outside(waiting: int) -> None:
@@ -287,7 +371,7 @@ def exit_code(status: int) -> int:
 
 def main() -> None:
     """Read the settings, and build."""
-    settings = json.load(sys.stdin)
+    settings = json.loads(sys.stdin.readline())
     control = socket.socket(fileno=settings["control"])
     try:
         outside(settings, control, start_kernel)

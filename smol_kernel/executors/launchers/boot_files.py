@@ -1,6 +1,7 @@
 """The file system of a box, for `boot`: a small root, the system read-only, and what the child may write in memory.
 
-Everything is built below a folder of the host's, in a mount namespace of its own, and then made the root.
+Everything is built in a mount namespace of its own, in place of a folder from which no box shows anything, and then
+made the root.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 else:  # part of a script, which puts this folder on the path
     import boot_calls as calls
 
+TOP = "/sys"
+"""Where it is built."""
+SCRATCH = "/.scratch-of-the-box"
+"""In it, what is in memory before it has its place: a name that no folder of a host has."""
 READ_ONLY_PROC = ("sys", "irq", "bus", "fs", "acpi", "scsi", "driver", "tty")
 EMPTY_PROC = (
     "kcore",
@@ -37,38 +42,38 @@ SAFE_ATTRIBUTES = calls.ATTR_NOSUID | calls.ATTR_NODEV
 
 class Root:
     """The file system to be; `begin` is told what is done now, and `mask` has the host hide what the child must not see
-    of a folder, in the layer of this descriptor. The names are not told: what builds a box may become the child.
+    of a folder, in the layer of this descriptor. The names are not told: of what builds a box a child may be forked.
 
     `owner` is the user the child runs as, if that is another than the one who builds: what is root's then looks like
     the child's own in the folders it is given, where the file system can show it so.
     """
 
-    def __init__(
-        self,
-        settings: dict[str, Any],
-        owner: int | None,
-        begin: Callable[[str], None],
-        mask: Callable[[str, int], None],
-    ) -> None:
-        self.settings, self.owner, self.begin, self.mask = settings, owner, begin, mask
-        self.top: str = settings["root"]
-        self.scratch = self.top + "/scratch"
+    def __init__(self, owner: int | None, begin: Callable[[str], None], mask: Callable[[str, int], None]) -> None:
+        self.owner, self.begin, self.mask = owner, begin, mask
+        self.scratch = TOP + SCRATCH
         self.overlays = 0
         self.users: int | None = None
+        self.settings: dict[str, Any] = {}
 
-    def build(self) -> list[int]:
-        """Mount everything, the less deep before the deeper; gives descriptors of the two layers that the host goes on
-        with, none without a working folder: what the child makes there, and what it does not see of it."""
-        settings, kept = self.settings, list[int]()
+    def prepare(self) -> None:
+        """Mount what is in every box."""
         self.begin("mounts: private")
         calls.mount(None, "/", None, calls.REC | calls.PRIVATE)
         self.begin("mounts: root")
         if self.owner is not None:
             self.users = namespace_of(self.owner)
-        calls.mount("tmpfs", self.top, "tmpfs", SAFE, "mode=0755,size=4m,nr_inodes=20k")
+        calls.mount("tmpfs", TOP, "tmpfs", SAFE, "mode=0755,size=4m,nr_inodes=20k")
         os.mkdir(self.scratch)
-        calls.mount("tmpfs", self.scratch, "tmpfs", SAFE, f"mode=0755,size={settings['disk']},nr_inodes=200k")
         self.devices()
+        self.begin("mounts: /proc")
+        self.proc()
+
+    def build(self, settings: dict[str, Any]) -> list[int]:
+        """Mount what the settings say, the less deep before the deeper; gives descriptors of the two layers that the
+        host goes on with, none without a working folder: what the child makes there, and what it does not see of it."""
+        self.settings, kept = settings, list[int]()
+        self.begin("mounts: scratch")
+        calls.mount("tmpfs", self.scratch, "tmpfs", SAFE, f"mode=0755,size={settings['disk']},nr_inodes=200k")
         places: list[tuple[str, str, Any]] = [(path, "system", source) for path, source in settings["binds"]]
         places += [("/tmp", "own", 0o1777), ("/dev/shm", "own", 0o1777), (settings["home"], "own", 0o700)]
         places += [(path, "veiled", None) for path in settings["veiled"]]
@@ -77,7 +82,7 @@ class Root:
             places.append((settings["folder"], "overlay", None))
         for path, kind, what in sorted(places, key=lambda place: place[0].count("/")):
             self.begin(f"mounts: {path}")
-            target = self.top + path
+            target = TOP + path
             if kind == "system":
                 bind(what, target)
             elif kind == "own":
@@ -94,8 +99,6 @@ class Root:
                 kept = self.overlay(path, target, writable=True)
         self.begin("mounts: small files")
         self.small_files()
-        self.begin("mounts: /proc")
-        self.proc()
         self.begin("mounts: scratch")
         calls.unmount(self.scratch)
         os.rmdir(self.scratch)
@@ -104,7 +107,7 @@ class Root:
     def enter(self) -> None:
         """Make it the root: the host's file system is gone."""
         self.begin("pivot_root")
-        calls.change_root(self.top)
+        calls.change_root(TOP)
         calls.mount(None, "/", None, calls.REMOUNT | calls.BIND | calls.RDONLY | SAFE)
 
     def own(self, name: str, mode: int = 0o755) -> str:
@@ -156,16 +159,16 @@ class Root:
 
     def devices(self) -> None:
         """A /dev of harmless devices."""
-        os.makedirs(self.top + "/dev/shm")
+        os.makedirs(TOP + "/dev/shm")
         for name in DEVICES:
-            calls.write(f"{self.top}/dev/{name}", "")
-            calls.mount(f"/dev/{name}", f"{self.top}/dev/{name}", None, calls.BIND)
+            calls.write(f"{TOP}/dev/{name}", "")
+            calls.mount(f"/dev/{name}", f"{TOP}/dev/{name}", None, calls.BIND)
         for name, end in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
-            os.symlink(f"/proc/self/fd{end}", f"{self.top}/dev/{name}")
+            os.symlink(f"/proc/self/fd{end}", f"{TOP}/dev/{name}")
 
     def proc(self) -> None:
         """The /proc of the box's own processes, less what tells of the machine or changes it."""
-        proc = folder(self.top + "/proc")
+        proc = folder(TOP + "/proc")
         calls.mount("proc", proc, "proc", SAFE | calls.NOEXEC)
         for name in READ_ONLY_PROC:
             if os.path.isdir(f"{proc}/{name}"):
@@ -177,9 +180,9 @@ class Root:
     def small_files(self) -> None:
         """Files written for the box alone, what its home begins with, and links."""
         for path, text in self.settings["files"].items():
-            os.makedirs(os.path.dirname(self.top + path), exist_ok=True)
-            calls.write(self.top + path, text)
-        home = self.top + self.settings["home"]
+            os.makedirs(os.path.dirname(TOP + path), exist_ok=True)
+            calls.write(TOP + path, text)
+        home = TOP + self.settings["home"]
         for name, source in self.settings["home_files"].items():
             target = f"{home}/{name}"
             if os.path.lexists(target) or not copied(source, target):
@@ -188,12 +191,15 @@ class Root:
                 os.chown(target, self.owner, self.owner)
                 target = os.path.dirname(target)
         for path, target in self.settings["links"].items():
-            if not os.path.lexists(self.top + path):
-                os.symlink(target, self.top + path)
+            if not os.path.lexists(TOP + path):
+                os.symlink(target, TOP + path)
 
 
 def obey(settings: dict[str, Any], words: dict[str, Any]) -> bytes:
-    """Do what the host asks for while the child runs; the answer to it."""
+    """Do what the host asks for while the child runs; the answer to it, empty to what needs none."""
+    if "seen" in words:
+        settings |= words["seen"]
+        return b""
     if "hidden" in words:
         return b"refreshed" if refresh(settings, words["hidden"]) else b"failed"
     return b"ended" if end_rehearsal(settings["rehearsed"], words["in_use"]) else b"in use"

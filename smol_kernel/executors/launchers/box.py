@@ -1,8 +1,8 @@
 """The box on Linux: starts a child kernel that the operating system keeps from everything else. `kernel` calls it.
 
-The host makes the sockets and a description of what the child may see; `boot` builds that and becomes the kernel. What
-comes back are descriptors: the first process of the box, the layer that holds the files the child made, and with a list
-of allowed hosts the socket on which `proxy` answers.
+The host makes the sockets and a description of what the child may see; `boot` builds that, and of it comes the kernel.
+What comes back are descriptors: the first process of the box, the layer that holds the files the child made, and with a
+list of allowed hosts the socket on which `proxy` answers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import contextlib
 import errno
 import json
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -26,12 +25,14 @@ from smol_kernel.errors import BoxUnavailableError, ConfigError, ExecutorError
 from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.launchers.cgroup import Cgroup, delegated
 from smol_kernel.executors.launchers.hints import hint_of_death
+from smol_kernel.executors.launchers.lines import ARGUMENTS, CONNECTION_FILE, Lines
 from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
 from smol_kernel.executors.launchers.memory_line import MemoryLine
-from smol_kernel.executors.launchers.plain import CHANNELS, OPTIONS, ending, pid_descriptor, short_folder
+from smol_kernel.executors.launchers.plain import ending, pid_descriptor
 from smol_kernel.executors.launchers.readable import readable
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
-from smol_kernel.executors.launchers.view import CONNECTION_FILE, View, view
+from smol_kernel.executors.launchers.view import View, view
+from smol_kernel.executors.transports import Transport
 
 BUILD_SECONDS = 30.0
 """How long the box may take to be built."""
@@ -41,6 +42,10 @@ HIDDEN_AT_ONCE = 8
 """Paths that one message tells: of 4 KiB each, and 24 as JSON at worst, where a message holds 200."""
 BOOT = str(Path(__file__).with_name("boot.py"))
 KERNEL = Path(__file__).with_name("boxed_kernel.py")
+EARLY = ("ids", "network", "seccomp")
+"""Settings that a child of a zygote needs before it is told the others."""
+SEEN = ("folder", "rehearsed", "veiled")
+"""Those that the process outside the box needs, where another one has read them."""
 
 REMEDIES = {
     "user namespace": "This system lets ordinary users make no user namespaces. On Ubuntu 23.10 and later: "
@@ -55,15 +60,12 @@ REMEDIES = {
 
 
 class BoxedChild:
-    """A started kernel process in a box of its own; its `connection` can be used at once.
+    """A started kernel process in a box of its own; its `transport` can be used at once.
 
     `python` is the interpreter (None: the host's own), `cwd` the working folder (None: the host's), `settings` what the
     child may have. Raises ConfigError if an interpreter or folder is not there, BoxUnavailableError if this system
     gives no boundary.
     """
-
-    reconnect = False
-    """Whether the client may dial again: here nobody but the child was ever behind the sockets."""
 
     def __init__(
         self, python: str | Path | None = None, cwd: str | Path | None = None, settings: BoxSettings | None = None
@@ -74,8 +76,6 @@ class BoxedChild:
         self._lock = threading.Lock()
         self._ended = False
         self._open: list[int] = []
-        self._listeners: list[socket.socket] = []
-        self.memory_line = MemoryLine()
         self.upper: int | None = None
         """Descriptor of the folder that holds what the child wrote in the working folder; None without one."""
         self.user_namespace_by = ""
@@ -89,12 +89,10 @@ class BoxedChild:
         self._first: int | None = None
         """Descriptor of the box's first process, with which all others end."""
         self._process: subprocess.Popen[bytes] | zygote.ForkedProcess | None = None
-        self._control: socket.socket | None = None
-        """To the process that waits outside the box."""
-        self.descriptor: int | None = None
-        self._folder = short_folder()
+        self._answers = True
+        """Whether the process that waits outside the box does."""
+        self._lines: Lines | None = None
         try:
-            self.connection = self._listen()
             self._start(str(python or sys.executable), os.path.realpath(cwd or os.getcwd()))
         except BaseException:
             self.close()
@@ -102,66 +100,54 @@ class BoxedChild:
 
     # start
 
-    def _listen(self) -> dict[str, Any]:
-        for number, _ in enumerate(CHANNELS, 1):
-            listener = socket.socket(socket.AF_UNIX)
-            self._listeners.append(listener)
-            listener.bind(str(self._folder / f"k-{number}"))
-            listener.listen(1)
-        ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
-        key = secrets.token_hex(32)
-        where = {"transport": "ipc", "ip": str(self._folder / "k")}
-        return {**where, "key": key, "signature_scheme": "hmac-sha256", **ports}
-
     def _start(self, python: str, cwd: str) -> None:
-        seen = view(python, cwd, self.settings, {**self.connection, "ip": "/run/k"})
+        seen = view(python, cwd, self.settings)
         self.notices = seen.notices
-        (self._folder / "root").mkdir()
-        self._control, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._stderr = os.memfd_create("stderr")
-        self._open.append(self._stderr)
-        life, self._life, status, told, read_end, write_end = _pipes(3)
-        self._open += [self._life, status]
-        sockets = [*(each.fileno() for each in self._listeners), self.memory_line.there.fileno()]
-        arguments = ["-f", CONNECTION_FILE, *OPTIONS]
-        plan: dict[str, Any] = {**seen.plan, "root": str(self._folder / "root"), "bubblewrap": None}
-        given = {"control": there.fileno(), "life": life, "stderr": self._stderr, "status": told, "sockets": sockets}
-        descriptors = [there.fileno(), life, self._stderr, told, *sockets]
-        try:
-            if not self.settings.afresh:
-                self._process = zygote.fork(python, plan["env"], seen.packages, [read_end, *descriptors], status)
-            plan["arguments"] = arguments
-            if self._process is None:
-                self._process = _started(python, read_end, descriptors)
-                words = [python, "-c", KERNEL.read_text("utf-8"), json.dumps(sockets), *arguments]
-                plan |= {**given, "argv": words, "bubblewrap": shutil.which("bwrap")}
-        except BaseException as error:
-            os.close(write_end)
-            if not isinstance(error, OSError) or error.errno in (errno.EMFILE, errno.ENFILE):
-                raise
-            raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
-        finally:
-            there.close()
-            self.memory_line.started()
-            for each in (life, told, read_end):
-                os.close(each)
-        self.descriptor = getattr(self._process, "descriptor", None) or pid_descriptor(self._process.pid)
-        self._prepare = lambda: zygote.prepare(python, seen.plan["env"], seen.packages)
+        early = {name: seen.plan[name] for name in EARLY}
+        forked = None
+        if not self.settings.afresh:
+            self._process = forked = zygote.fork(python, seen.plan["env"], seen.packages, early)
+        lines = self._lines = forked.lines if forked else Lines()
+        plan: dict[str, Any] = {**seen.plan, **lines.early}
+        plan["files"][CONNECTION_FILE] = json.dumps(plan["connection"])
+        if forked is None:
+            words = [python, "-c", KERNEL.read_text("utf-8"), json.dumps(lines.given["sockets"]), *ARGUMENTS]
+            plan |= {**lines.given, "argv": words, "bubblewrap": shutil.which("bwrap")}
+            self._process = _started(python, lines)
+        descriptor = forked.descriptor if forked else pid_descriptor(self.pid)
+        if descriptor is not None and forked is None:
+            lines.keep(descriptor)
+        self.transport: Transport = lines.transport
+        lines.transport.watch(descriptor, self.alive)
+        if forked:  # where its kernel has begun, it learns now who hears it
+            with contextlib.suppress(ExecutorError):  # it has ended: that is told below
+                lines.transport.receive(0)
+        ahead = None if self.settings.afresh else early
+        self._prepare = lambda: zygote.prepare(python, seen.plan["env"], seen.packages, ahead)
         self._cgroup = delegated(self.settings.limits)
-        if self._cgroup is not None and not self._cgroup.add(self._process.pid):  # it still waits for its settings
-            self._cgroup.close()
-            self._cgroup = None
-        with contextlib.suppress(BrokenPipeError), open(write_end, "wb") as pipe:
-            pipe.write(json.dumps(plan).encode())
-        mask = self._take(self._control, seen)
-        if mask is not None and seen.watch is not None:
+        if self._cgroup is not None:  # they still wait for their settings
+            pids = [self.pid]
+            if self.loaded:
+                (kernel,) = self._take(lines.control, seen, "kernel")
+                pids += [pid_of(each) for each in (self._first, kernel) if each is not None]
+                os.close(kernel)
+            if not all(map(self._cgroup.add, pids)):
+                self._cgroup.close()
+                self._cgroup = None
+        with contextlib.suppress(ConnectionError):  # it has ended: that is told below
+            if self.loaded:
+                lines.control.send(json.dumps({"seen": {name: plan[name] for name in SEEN}}).encode())
+            lines.tell(json.dumps(plan).encode())
+        layers = self._take(lines.control, seen, "ready")
+        if seen.watch is not None:
+            self.upper, mask = layers[:2]
             self._masks = MaskLayer(mask, seen.watch, seen.masks[seen.plan["folder"]], seen.others)
-        for listener in self._listeners:
-            listener.close()
+        if self.settings.allow_hosts:
+            self._answer_hosts(layers[-1])
 
-    def _take(self, control: socket.socket, seen: View) -> int | None:
-        """Read what the boot process sends until the box stands; gives the descriptor of the layer that masks."""
-        mask = None
+    def _take(self, control: socket.socket, seen: View, last: str) -> list[int]:
+        """Read what the processes send that build the box, up to the `last`; gives the descriptors with it, that of a
+        kernel to be closed."""
         while True:
             if not readable(control, BUILD_SECONDS):
                 raise BoxUnavailableError(f"the box was not built within {BUILD_SECONDS:.0f} s; {OPT_OUT}")
@@ -169,18 +155,17 @@ class BoxedChild:
             if "mask" in message:
                 self._mask(message["mask"], seen.masks[message["mask"]], *descriptors)
                 continue
-            self._open += descriptors
+            if "kernel" in message and last != "kernel":
+                os.close(*descriptors)
+            elif "kernel" not in message:
+                self._open += descriptors
             if "first" in message:
                 self._first = descriptors[0]
                 self.user_namespace_by = str(message["user namespace by"])
-            elif message.get("ready"):
-                if seen.watch is not None:
-                    self.upper, mask = descriptors.pop(0), descriptors.pop(0)
-                if descriptors:
-                    self._answer_hosts(descriptors[0])
-                return mask
-            else:
+            elif "kernel" not in message and "ready" not in message:
                 raise BoxUnavailableError(self._why(message))
+            if last in message:
+                return descriptors
 
     def _mask(self, folder: str, names: list[str], layer: int, answering: int) -> None:
         """Hide names of a folder in a layer, and answer who waits for it."""
@@ -244,9 +229,13 @@ class BoxedChild:
         why = self._ended_for or hint_of_death(code, self.settings, full)
         return f"{how}. {why.rstrip('.')}" if why else how
 
+    @property
+    def memory_line(self) -> MemoryLine | None:
+        """By which it is passed memory."""
+        return self._lines.memory_line if self._lines else None
+
     def connected(self) -> None:
-        """Remove the folder: open sockets do without, and nobody else can connect any more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """See to it that the next child is there sooner."""
         self._prepare()
 
     def refresh(self, action: bool) -> None:
@@ -272,14 +261,14 @@ class BoxedChild:
 
     def _asked(self, words: dict[str, Any]) -> bytes:
         """What the process outside the box answers, see `boot_files.obey`; empty if it does not in time."""
-        if self._control is None:
+        if self._lines is None or not self._answers:
             return b""
+        control = self._lines.control
         with contextlib.suppress(ConnectionError):
-            self._control.send(json.dumps(words).encode())
-            if readable(self._control, REFRESH_SECONDS) and (answer := self._control.recv(100)):
+            control.send(json.dumps(words).encode())
+            if readable(control, REFRESH_SECONDS) and (answer := control.recv(100)):
                 return answer
-        self._control.close()  # the box has ended, or is stopped: no answer is to be taken for another
-        self._control = None
+        self._answers = False  # the box has ended, or is stopped: no answer is to be taken for another
         return b""
 
     def end_rehearsal(self, in_use: bool) -> bool:
@@ -295,8 +284,9 @@ class BoxedChild:
     def last_words(self) -> str:
         """The end of what the child wrote to its standard error while it started."""
         with contextlib.suppress(OSError):
-            end = os.fstat(self._stderr).st_size
-            return os.pread(self._stderr, 2_000, max(0, end - 2_000)).decode(errors="replace").strip()
+            stderr = self._lines.stderr if self._lines else -1
+            end = os.fstat(stderr).st_size
+            return os.pread(stderr, 2_000, max(0, end - 2_000)).decode(errors="replace").strip()
         return ""
 
     def kill(self) -> None:
@@ -329,48 +319,36 @@ class BoxedChild:
                 except subprocess.TimeoutExpired:
                     self._process.kill()
                     self._process.wait()
-            if self._control is not None:
-                self._control.close()
             if self._proxy is not None:
                 self._proxy.close()
             if self._cgroup is not None:
                 self._cgroup.close()
-            self.memory_line.close()
             for descriptor in self._open:
                 os.close(descriptor)
             self._open, self.upper, self._masks = [], None, None
-            if self.descriptor is not None:
-                os.close(self.descriptor)
-            for listener in self._listeners:
-                listener.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+            if self._lines is not None:
+                self._lines.close()
 
 
-def _pipes(count: int) -> list[int]:
-    """The ends of so many pipes, for reading and for writing in turns. Raises OSError, and has opened none then."""
-    ends: list[int] = []
+def _started(python: str, lines: Lines) -> subprocess.Popen[bytes]:
+    """The process that builds the box, a Python started afresh; it reads its settings from a pipe."""
     try:
-        for _ in range(count):
-            ends += os.pipe()
-    except OSError:
-        for each in ends:
-            os.close(each)
-        raise
-    return ends
-
-
-def _started(python: str, settings: int, descriptors: list[int]) -> subprocess.Popen[bytes]:
-    """The process that builds the box, a Python started afresh; it reads its settings from a pipe. Raises OSError."""
-    return subprocess.Popen(
-        [python, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), BOOT],
-        stdin=settings,
-        stdout=subprocess.DEVNULL,
-        stderr=descriptors[2],
-        cwd="/",
-        env={},
-        pass_fds=descriptors,
-        start_new_session=True,
-    )
+        return subprocess.Popen(
+            [python, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), BOOT],
+            stdin=lines.plan,
+            stdout=subprocess.DEVNULL,
+            stderr=lines.stderr,
+            cwd="/",
+            env={},
+            pass_fds=lines.descriptors,
+            start_new_session=True,
+        )
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
+    finally:
+        lines.started()
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -388,3 +366,9 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
         return (json.loads(text) if text else {}), list(descriptors)
     except ValueError:
         raise ExecutorError("the box could not be built: its boot process sent what cannot be read") from None
+
+
+def pid_of(descriptor: int) -> int:
+    """The process id behind a pidfd, as this /proc counts; -1 if it has ended."""
+    with open(f"/proc/self/fdinfo/{descriptor}") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))

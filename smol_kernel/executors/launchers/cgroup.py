@@ -34,7 +34,8 @@ class Cgroup:
     def add(self, pid: int) -> bool:
         """Move a process into the group, with what it starts from then on; False if the system does not allow it.
 
-        To be called before it has started others, and before it enters a cgroup namespace.
+        Those that it has started before stay where they are, and in a cgroup namespace it goes on by the name that it
+        had there.
         """
         return _write(self.path / "cgroup.procs", str(pid))
 

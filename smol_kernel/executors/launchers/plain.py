@@ -22,6 +22,8 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError, ExecutorError
 from smol_kernel.executors.launchers.memory_line import MemoryLine, memory_line
+from smol_kernel.executors.transports import Transport
+from smol_kernel.executors.transports.zmq import ZmqTransport
 from smol_kernel.memory.known_secrets import SECRET_NAME
 
 PRELUDE = """\
@@ -71,14 +73,12 @@ _MAX_SOCKET_PATH = 100
 
 
 class PlainChild:
-    """A started kernel process; its `connection` can be used at once, the sockets appear while it boots.
+    """A started kernel process; its `transport` can be used at once, the sockets appear while it boots.
 
     `python` is the interpreter (None: the host's own), `cwd` the working folder (None: the host's). Raises ConfigError
     if one of them is not there.
     """
 
-    reconnect = True
-    """Whether the client may dial again: the sockets appear while the child boots."""
     loaded = False
     """It is a Python started afresh, which has none of our modules."""
 
@@ -100,7 +100,13 @@ class PlainChild:
             if self.memory_line is not None:
                 self.memory_line.close()
             raise
-        self.descriptor = pid_descriptor(self._process.pid)
+        self._descriptor: int | None = None
+        try:
+            self._descriptor = pid_descriptor(self._process.pid)
+            self.transport: Transport = ZmqTransport(self.connection, self._descriptor, self.alive)
+        except BaseException:
+            self._end()
+            raise
 
     def _start(self, python: str, cwd: str | None) -> None:
         file = self._folder / "connection.json"
@@ -186,6 +192,10 @@ class PlainChild:
 
     def close(self) -> None:
         """Kill the process group, wait for its end and free everything."""
+        self.transport.close()
+        self._end()
+
+    def _end(self) -> None:
         self.kill()
         with self._lock:
             if self._ended:
@@ -195,8 +205,8 @@ class PlainChild:
             os.close(self._life)
             if self.memory_line is not None:
                 self.memory_line.close()
-            if self.descriptor is not None:
-                os.close(self.descriptor)
+            if self._descriptor is not None:
+                os.close(self._descriptor)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

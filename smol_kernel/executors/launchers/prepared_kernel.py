@@ -1,25 +1,28 @@
 """A kernel that `zygote_main` builds before it forks, as far as that needs no sockets, threads or files of a box.
 
-After the fork it goes through the same steps as any kernel, with those left out that have been done; what it took from
-its surroundings before, it takes anew.
+After the fork it goes through the same steps as any kernel, with those left out that have been done: up to its loop
+while its box is not there yet, and from there on in that. What it took from its surroundings before, it takes anew.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
+import select
 import sys
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
 from IPython.core.application import ENV_CONFIG_DIRS, SYSTEM_CONFIG_DIRS, BaseIPythonApplication
 from IPython.core.profiledir import ProfileDir
 from IPython.paths import get_ipython_dir
 from IPython.utils.path import get_home_dir
+from tornado.ioloop import IOLoop
 from traitlets import observe
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ SETTINGS = ("ipython_config", "ipython_kernel_config")
 MADE = {"security": 0o700, "log": 0o755, "startup": 0o755, "pid": 0o700}
 """Folders of a profile, and who may enter them."""
 FOLDERS = (*MADE, "static")
+NOTHING = {"code": "pass", "silent": False, "store_history": False, "user_expressions": {}, "stop_on_error": False}
+"""An action."""
 
 
 class LateProfile(ProfileDir):
@@ -71,11 +76,6 @@ class FoundKernel(IPythonKernel):
         shell = kernel.shell
         shell.displayhook.pub_socket = shell.display_pub.pub_socket = kernel.iopub_socket
         shell.displayhook.topic = kernel._topic("execute_result")
-        shell.starting_dir, shell.home_dir = os.getcwd(), get_home_dir()
-        shell.history_manager.dir_hist[:] = [Path.cwd()]
-        shell.ipython_dir = get_ipython_dir()
-        shell.save_sys_module_state()
-        shell.init_environment()
         return kernel
 
 
@@ -105,20 +105,51 @@ class PreparedKernel(BoxedKernel):
         self.shell.run_cell("None", store_history=False, silent=True)
         self._built = True
 
-    def go_on(self, sockets: list[int], connection_file: str) -> None:
-        """Be the kernel of this process, until it is shut down."""
+    def begin(self, sockets: list[int], connection: Any, connection_file: str, told: int) -> None:
+        """Do what needs sockets and threads, and nothing of the box; from the pipe `told` that is told of once it
+        stands."""
         type(self).sockets = sockets
         self.connection_file = connection_file
         session: Any = self.session
         session.pid, session.session = os.getpid(), str(uuid.uuid4())
+        self.load_connection_info(connection)
+        logging.disable(logging.INFO)  # until code of others may run: nobody reads it
+        self.initialize([])
+        IOLoop.current().run_sync(partial(self._set_up, told))
+
+    async def _set_up(self, told: int) -> None:
+        """Be a child of ours; and while nobody waits for it, do nothing, as an action: the first real one finds in
+        memory what it needs."""
+        sys.modules["smol_child"].set_up()
+        waiting = select.poll()
+        waiting.register(told, select.POLLIN)
+        if waiting.poll(0):
+            return
+        kernel: Any = self.kernel
+        content = {**NOTHING, "smol": {"action": 0, "shown": 0, "tools": []}}
+        request = kernel.session.msg("execute_request", content)
+        kernel.set_parent([b""], request)
+        await kernel.execute_request(None, [b""], request)
+
+    def go_on(self) -> None:
+        """Be the kernel of this process, in its box, until it is shut down."""
         location = os.path.join(get_ipython_dir(), "profile_default")
         self.ipython_dir = os.path.dirname(location)
         self.config_file_paths.insert(0, location)
         profile: Any = self.profile_dir
         profile.make(location)
-        logging.disable(logging.INFO)  # until code of others may run: nobody reads it
-        self.initialize([])
-        self.start()
+        shell: Any = self.shell
+        shell.starting_dir, shell.home_dir = os.getcwd(), get_home_dir()
+        shell.history_manager.dir_hist[:] = [Path.cwd()]
+        shell.ipython_dir = self.ipython_dir
+        shell.save_sys_module_state()
+        shell.init_environment()
+        super().init_path()
+        shell.user_ns_hidden.update(shell.user_ns)
+        shell._sys_modules_keys = self.modules
+        logging.disable(logging.NOTSET)
+        sys.modules["smol_child"].announce()
+        IPKernelApp.start(self)
 
     def _is_set_up(self) -> bool:
         return any(
@@ -126,26 +157,18 @@ class PreparedKernel(BoxedKernel):
             for folder in self.config_file_paths
             for name in SETTINGS
             for ending in (".py", ".json")
-        )
+        ) or any(os.path.isdir(os.path.join(folder, "startup")) for folder in (*ENV_CONFIG_DIRS, *SYSTEM_CONFIG_DIRS))
 
     # steps that are shorter here
 
     def init_connection_file(self) -> None:
-        """Read it: it is there."""
-        with open(self.connection_file) as file:
-            self.load_connection_info(json.load(file))
+        """Nothing to do: what it says is known."""
+
+    def init_path(self) -> None:
+        """Later: what the path has before is the box's."""
 
     def init_code(self) -> None:
-        """Run what is to run first, if there is any."""
-        logging.disable(logging.NOTSET)
-        profile: Any = self.profile_dir
-        shell: Any = self.shell
-        others = [os.path.join(folder, "startup") for folder in (*ENV_CONFIG_DIRS, *SYSTEM_CONFIG_DIRS)]
-        if os.listdir(profile.startup_dir) or any(map(os.path.isdir, others)):
-            super().init_code()
-        else:
-            shell.user_ns_hidden.update(shell.user_ns)
-            shell._sys_modules_keys = self.modules
+        """There is none to run first."""
 
     # steps that have been done
 

@@ -210,7 +210,7 @@ def _holds(above: str, path: str) -> bool:
 
 
 class SeatbeltChild(PlainChild):
-    """A started kernel process under a profile; its `connection` can be used at once.
+    """A started kernel process under a profile; its `transport` can be used at once.
 
     Parameters and errors as of `box.BoxedChild`. What it writes is in `work_folder`, until it is closed.
     """

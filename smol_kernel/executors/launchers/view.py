@@ -27,7 +27,6 @@ from smol_kernel.executors.launchers.settings import BoxSettings, Limits
 
 PROXY_PORT = 3128
 """Of the proxy, on the box's own 127.0.0.1."""
-CONNECTION_FILE = "/run/kernel.json"
 WATCHES = 8
 """Folders to remember of this host."""
 
@@ -84,7 +83,7 @@ class View:
     notices: list[str] = field(default_factory=list)
 
 
-def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any]) -> View:
+def view(python: str, cwd: str, settings: BoxSettings) -> View:
     """What a child of the interpreter `python` with the working folder `cwd` sees.
 
     Raises ConfigError if there is no such interpreter or folder.
@@ -109,7 +108,6 @@ def view(python: str, cwd: str, settings: BoxSettings, connection: dict[str, Any
     files = {
         "/etc/passwd": f"{user}:x:{ids[0]}:{ids[1]}::{home}:/bin/false\nnobody:x:65534:65534::/:/bin/false\n",
         "/etc/group": f"{user}:x:{ids[1]}:\nnogroup:x:65534:\n",
-        CONNECTION_FILE: json.dumps(connection),
     }
     if settings.network != "full":
         files["/etc/hosts"] = "127.0.0.1 localhost box\n::1 localhost\n"
@@ -154,7 +152,7 @@ def not_rehearsed(python: str | Path | None, cwd: str | Path | None, settings: B
     if not writable or sys.platform != "linux":
         return writable
     rehearsing = replace(settings, rehearsal="offline")
-    seen = view(str(python or sys.executable), os.path.realpath(cwd or os.getcwd()), rehearsing, {})
+    seen = view(str(python or sys.executable), os.path.realpath(cwd or os.getcwd()), rehearsing)
     return [path for path in writable if path not in seen.plan["rehearsed"]]
 
 

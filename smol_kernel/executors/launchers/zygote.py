@@ -2,8 +2,9 @@
 
 A zygote costs a second of processor time, so it is started once a host has had two children; at the first one, where
 more are to be expected (`expect`: in a notebook), or where many come at once. It serves one interpreter and its
-environment, and is given up when what is installed changes, or what is mounted. Where there is none, or SMOL_ZYGOTE is
-"off", a child is a Python started afresh; its box is the same. `zygote_main` is the process itself.
+environment, and is given up when what is installed changes, or what is mounted. It forks one child ahead, see `spare`.
+Where there is none, or SMOL_ZYGOTE is "off", a child is a Python started afresh; its box is the same. `zygote_main` is
+the process itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import array
 import atexit
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -25,13 +27,20 @@ from importlib.machinery import all_suffixes
 from pathlib import Path
 
 from smol_kernel.executors.child_modules import load_code
+from smol_kernel.executors.launchers.forked import ForkedProcess
+from smol_kernel.executors.launchers.lines import Lines
 from smol_kernel.executors.launchers.plain import OPTIONS
 from smol_kernel.executors.launchers.readable import readable
+from smol_kernel.executors.launchers.spare import Spare
 
 VARIABLE = "SMOL_ZYGOTE"
 """Set to "off" in the environment: no zygotes."""
 MOST = 2
 """Zygotes of one host at once."""
+LOOK_SECONDS = 0.1
+"""Between two looks at what it has said: another thread may have taken that."""
+RESTED = b"rested"
+"""What it says once it has imported everything, see `zygote_main`."""
 ANSWER_SECONDS = 20.0
 """How long a zygote may take to fork; it may be importing something."""
 LATE = ("PYTHONPATH", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
@@ -55,39 +64,6 @@ _failed: set[tuple[object, ...]] = set()
 """What a zygote could not begin for: the next one would fail as well."""
 
 
-class ForkedProcess:
-    """A process that a zygote has forked, in the form of `subprocess.Popen`, as far as `box` needs that.
-
-    `descriptor` is its pidfd, `status` the pipe into which it writes its exit code; both stay the caller's to close.
-    """
-
-    def __init__(self, pid: int, descriptor: int, status: int) -> None:
-        self.pid, self.descriptor, self._status = pid, descriptor, status
-        self._code: int | None = None
-
-    def poll(self) -> int | None:
-        """Its exit code, as a shell would tell it; None while it runs."""
-        if self._code is None and readable(self.descriptor, 0):
-            told = os.read(self._status, 20) if readable(self._status, 0) else b""
-            self._code = int(told) if told.isdigit() else 128 + signal.SIGKILL
-        return self._code
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end. Raises subprocess.TimeoutExpired."""
-        if not readable(self.descriptor, timeout):
-            raise subprocess.TimeoutExpired("a boxed child", timeout or 0.0)
-        return self.poll() or 0
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.descriptor, number)
-
-    def kill(self) -> None:
-        """Kill it."""
-        self.send_signal(signal.SIGKILL)
-
-
 class Zygote:
     """A zygote of the interpreter `python` with these variables. It is ready some time after it was started."""
 
@@ -98,6 +74,9 @@ class Zygote:
         """Whether it can fork; it sees to that by itself."""
         self._needed: list[str] = []
         """Modules that its children have from the environment in any case."""
+        self._rested = False
+        """Whether it has imported what it imports in quiet."""
+        self.spare = Spare(self._fork_ahead)
         self._host, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         life, self._life = os.pipe()
         try:
@@ -125,40 +104,84 @@ class Zygote:
         with contextlib.suppress(OSError):  # it has ended already: `is_of_use` tells
             self._host.sendall(json.dumps({"modules": load_code(), "options": OPTIONS}).encode())
 
-    def fork(self, descriptors: Sequence[int], status: int, folders: Iterable[str]) -> ForkedProcess | None:
-        """A new process that has these descriptors; None if there can be none (yet), or if a child would have to import
-        what it needs from one of `folders`."""
-        with self._lock, contextlib.suppress(OSError, ValueError):  # the second: it has been closed
-            if not self._is_ready() or has_one_of(folders, self._needed):
-                return None
-            rights = array.array("i", descriptors)
-            self._host.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-            if not readable(self._host, ANSWER_SECONDS):
-                self._process.kill()  # else its answer would be taken for that to another
-                self._process.wait()
-            text, given, _, _ = self._host.recvmsg(32, socket.CMSG_LEN(16), socket.MSG_CMSG_CLOEXEC)
-            received = array.array("i")
-            for _, _, data in given:
-                received.frombytes(data)
-            if text.isdigit() and len(received) == 1:
-                return ForkedProcess(int(text), received[0], status)
+    def fork(self, early: Mapping[str, object], folders: Iterable[str]) -> ForkedProcess | None:
+        """A new process that begins with these settings, or one that has; None if there can be none (yet), or if a
+        child would have to import what it needs from one of `folders`. Raises OSError if too many files are open."""
+        with self._lock, contextlib.suppress(ValueError):  # it has been closed
+            if self._is_ready() and not has_one_of(folders, self._needed):
+                return self.spare.take(early) or self._forked(early)
         return None
+
+    def _fork_ahead(self, early: Mapping[str, object]) -> ForkedProcess | None:
+        """One for later, once everything is imported."""
+        with contextlib.suppress(OSError, ValueError):  # it has been closed
+            while not self._rested and self._process.poll() is None:
+                readable(self._host, LOOK_SECONDS)
+                self.wait(0)
+            with self._lock:
+                return self._forked(early) if self._rested and self._is_ready() else None
+        return None
+
+    def _forked(self, early: Mapping[str, object]) -> ForkedProcess | None:
+        lines, answer = Lines(), None
+        try:
+            lines.control.send(json.dumps({**early, **lines.early, "bubblewrap": None}).encode())
+            rights = array.array("i", [lines.plan, *lines.descriptors])
+            self._host.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            lines.started()
+            while answer is None and self.ready:
+                if not readable(self._host, ANSWER_SECONDS):
+                    self._process.kill()  # else its answer would be taken for that to another
+                    self._process.wait()
+                answer = self._hear()
+        except (OSError, ValueError):  # it has been closed, or there is no room for a descriptor
+            pass
+        except BaseException:
+            self._process.kill()  # as above
+            raise
+        finally:
+            lines.started()
+            if answer is None:
+                lines.close()
+        return None if answer is None else ForkedProcess(*answer, lines)
 
     def wait(self, seconds: float) -> bool:
         """Wait until it can fork; whether it can."""
+        deadline = time.monotonic() + seconds
         with contextlib.suppress(OSError, ValueError):
-            if not self.ready:
-                readable(self._host, seconds)  # without the lock: others are to go the cold path
+            while not self.ready and self._process.poll() is None and (left := deadline - time.monotonic()) > 0:
+                readable(self._host, min(left, LOOK_SECONDS))  # without the lock: others are to go the cold path
+                with self._lock:
+                    self._is_ready()
             with self._lock:
                 return self._is_ready()
         return False
 
     def _is_ready(self) -> bool:
-        if not self.ready and readable(self._host, 0):
-            told = self._host.recv(1 << 16)
-            self.ready = bool(told)  # else it has ended
-            self._needed = json.loads(told or "[]")
+        while readable(self._host, 0):
+            self._hear()
+            if not self.ready:  # it has ended
+                return False
         return self.ready
+
+    def _hear(self) -> tuple[int, int] | None:
+        """Take what it says: that it can fork, that it has imported everything, or which process it has forked. That is
+        what it gives."""
+        text, given = b"", list[tuple[int, int, bytes]]()
+        with contextlib.suppress(ConnectionError):  # it has ended
+            text, given, _, _ = self._host.recvmsg(1 << 16, socket.CMSG_LEN(16), socket.MSG_CMSG_CLOEXEC)
+        received = array.array("i")
+        for _, _, data in given:
+            received.frombytes(data)
+        if text.isdigit():
+            if not received:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return int(text), received[0]
+        if text == RESTED:
+            self._rested = True
+        else:
+            self.ready, self._needed = bool(text), json.loads(text or b"[]")
+        return None
 
     @property
     def failed(self) -> bool:
@@ -170,11 +193,13 @@ class Zygote:
         return self._process.poll() is None and _stamp(self._watched) == self._stamp
 
     def close(self) -> None:
-        """End it; its children live on."""
+        """End it; its children live on, save the one that nobody has."""
+        self.spare.close()
         with self._lock:
             self.ready = False
             self._host.close()
             os.close(self._life)
+        self._process.kill()  # a process forked from this one may hold its lines open as well
         self._process.wait()
 
 
@@ -187,10 +212,10 @@ def end_with_host(life: int, pid: int) -> None:
 
 
 def fork(
-    python: str, environment: Mapping[str, str], packages: Sequence[str], descriptors: Sequence[int], status: int
+    python: str, environment: Mapping[str, str], packages: Sequence[str], early: Mapping[str, object]
 ) -> ForkedProcess | None:
-    """A process forked by a zygote; None where there is none. `packages` are as of `prepare`. Of many that come at once
-    those wait for one that come after the first few."""
+    """A process forked by a zygote; None where there is none. `packages` are as of `prepare`, `early` the settings that
+    it begins with. Of many that come at once those wait for one that come after the first few. Raises OSError."""
     if not _can_serve(environment, packages):
         return None
     with _lock:
@@ -208,7 +233,7 @@ def fork(
         return None
     if in_crowd:
         zygote.wait(ANSWER_SECONDS)
-    return zygote.fork(descriptors, status, _own_folders(environment, packages))
+    return zygote.fork(early, _own_folders(environment, packages))
 
 
 def _in_crowd(key: tuple[object, ...]) -> bool:
@@ -224,8 +249,11 @@ def expect() -> None:
     _expected.set()
 
 
-def prepare(python: str, environment: Mapping[str, str], packages: Sequence[str]) -> None:
-    """Have a zygote for the children to come, if there is none; `packages` are the folders of what is installed."""
+def prepare(
+    python: str, environment: Mapping[str, str], packages: Sequence[str], early: Mapping[str, object] | None
+) -> None:
+    """Have a zygote for the children to come, if there is none, and one child forked ahead that begins with these
+    settings (None: none); `packages` are the folders of what is installed."""
     if not _can_serve(environment, packages):
         return
     with _lock:
@@ -234,6 +262,8 @@ def prepare(python: str, environment: Mapping[str, str], packages: Sequence[str]
         _served.add(key)
         if key not in _zygotes and (_expected.is_set() or not first):
             _begun(key, python, environment, packages)
+        if key in _zygotes and early is not None:
+            _zygotes[key].spare.want(early)
 
 
 def _begun(
@@ -242,6 +272,7 @@ def _begun(
     """A new zygote; None if there can be none."""
     if key in _failed:
         return None
+    _forget_others()
     with contextlib.suppress(OSError):
         while len(_zygotes) >= MOST:
             _zygotes.pop(next(iter(_zygotes))).close()
@@ -254,9 +285,26 @@ def _begun(
 
 def wait(seconds: float) -> bool:
     """Wait until the zygotes of this host can fork; whether there are any, and all can."""
-    with _lock:
-        there = list(_zygotes.values())
+    there = _of_use()
     return bool(there) and all(each.wait(seconds) for each in there)
+
+
+def wait_for_spares(seconds: float) -> bool:
+    """Wait until they have forked one child ahead; whether there are any, and all have."""
+    there = _of_use()
+    return bool(there) and all(each.spare.wait(seconds) for each in there)
+
+
+def _forget_others() -> None:
+    """In a process that was forked from a host, let go of what is that one's, and end none of it."""
+    for key in [key for key in _zygotes if key[0] != os.getpid()]:
+        del _zygotes[key]
+
+
+def _of_use() -> list[Zygote]:
+    with _lock:
+        _forget_others()
+        return [each for each in _zygotes.values() if each.is_of_use()]
 
 
 def _close_all(host: int) -> None:
@@ -270,6 +318,7 @@ def _close_all(host: int) -> None:
 def give_up() -> bool:
     """End all zygotes of this host, and have none any more; whether there were any."""
     with _lock:
+        _forget_others()
         there = list(_zygotes.values())
         _zygotes.clear()
         if there:

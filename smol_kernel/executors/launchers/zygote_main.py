@@ -1,8 +1,8 @@
 """The zygote: has a kernel ready, and forks itself for each boxed child. `zygote` runs it as a script.
 
-It belongs to the host and never runs what an action says. A fork builds its box as `boot` does for a Python started
-afresh, gives up every right, and goes on as the kernel; forks have nothing in common but memory that each has a copy
-of, as soon as it writes there.
+It belongs to the host and never runs what an action says. A fork builds a box as `boot` does for a Python started
+afresh, and one of that gives up every right and goes on as the kernel; forks have nothing in common but memory that
+each has a copy of, as soon as it writes there.
 
 First it sees to it that the interpreter's own file lies in a read-only mount: a child could otherwise write to it by
 /proc/self/exe, where the kernel lets a program that runs be written (CVE-2019-5736 is of this kind). Then it begins
@@ -17,10 +17,12 @@ import importlib
 import importlib.machinery
 import json
 import os
+import platform
 import select
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -49,6 +51,7 @@ OWN = ("boot", "boot_calls", "boot_files", "boxed_kernel", "prepared_kernel", "z
 KERNEL_PARTS = (
     "IPython.core.completerlib",
     "IPython.core.debugger",
+    "IPython.core.logger",
     "IPython.core.magics",
     "IPython.core.oinspect",
     "IPython.extensions.storemagic",
@@ -69,7 +72,7 @@ KERNEL_PARTS = (
     "tornado.queues",
     "traitlets.config.loader",
 )
-"""What a kernel imports while it starts."""
+"""What a kernel imports while it starts: when it does it may not be able to read where that lies."""
 ENDINGS = importlib.machinery.all_suffixes()
 AGAIN = """\
 import sys
@@ -128,6 +131,8 @@ def serve(requests: int) -> None:
                     importlib.import_module(later.pop(0))
                 extra = known(prepared, needed)
                 gc.freeze()
+                if not later:
+                    host.send(b"rested")
                 continue
             given = received(host)
             if not given:
@@ -135,8 +140,7 @@ def serve(requests: int) -> None:
             child = os.fork()
             if child == 0:
                 os.close(host.detach())
-                sys.path[:] = path
-                become(given, partial(start, kernel=kernel, prepared=prepared, extra=extra))
+                become(given, partial(start, kernel=kernel, prepared=prepared, extra=extra, path=path))
             descriptor = os.pidfd_open(child)
             rights = array.array("i", [descriptor])
             host.sendmsg([str(child).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -164,7 +168,8 @@ def is_of_the_environment(folder: str) -> bool:
 
 
 def received(host: socket.socket) -> list[int]:
-    """The descriptors that one request brings; none once the host has closed its end."""
+    """The descriptors that one request brings; none once the host has closed its end. All else a child is told by its
+    own: what is in this process' memory is in that of the next one as well."""
     _, rights, _, _ = host.recvmsg(16, socket.CMSG_LEN(64))
     descriptors = array.array("i")
     for _, _, data in rights:
@@ -172,17 +177,16 @@ def received(host: socket.socket) -> list[int]:
     return list(descriptors)
 
 
-def become(given: list[int], start: Callable[[dict[str, Any]], None]) -> None:
-    """Build a box, in which `start` becomes the kernel. `given` are the pipe with the settings, and the descriptors
-    they speak of."""
+def become(given: list[int], start: Callable[..., None]) -> None:
+    """Build a box, in which `start` becomes the kernel. `given` are the pipe by which most of the settings come, later,
+    and the descriptors they speak of, the first of which brings those that are known already."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     plan, control, life, stderr, status, *sockets = given
     os.dup2(stderr, 2)
-    with open(plan) as pipe:
-        settings = json.load(pipe)
-    settings |= {"control": control, "life": life, "stderr": stderr, "status": status, "sockets": sockets}
     end = socket.socket(fileno=control)
+    settings = json.loads(end.recv(1 << 16))
+    settings |= {"control": control, "life": life, "stderr": stderr, "status": status, "sockets": sockets, "plan": plan}
     try:
         boot.outside(settings, end, start)
     except OSError as error:
@@ -190,30 +194,51 @@ def become(given: list[int], start: Callable[[dict[str, Any]], None]) -> None:
         os._exit(boot.FAILED)
 
 
-def start(settings: dict[str, Any], kernel: Any, prepared: Any, extra: set[str]) -> None:
+def start(settings: dict[str, Any], told: int, kernel: Any, prepared: Any, extra: set[str], path: list[str]) -> None:
     """Go on as the kernel, as if this Python had been started for it: the `prepared` one, or one of the module `kernel`
-    where there is none. `extra` is what was imported that a kernel does not need."""
+    where there is none. By the socket `told` it says that it has begun, and learns where it is once its box stands.
+    `extra` is what was imported that a kernel does not need, `path` what it imports from in its box."""
     calls.set_dumpable(True)  # as a program is that has just been started: its /proc is its own
-    boot.take_stdio(settings)
+    boot.take_stdio(settings, told)
+    try:
+        be_another()
+        if prepared is not None:
+            prepared.begin(settings["sockets"], settings["connection"], settings["arguments"][1], told)
+        os.write(told, b".")
+        with open(told) as line:
+            settings |= json.load(line)
+        settle(settings, extra, path)
+        if prepared is None:
+            kernel.launch(settings["sockets"])
+        else:
+            prepared.go_on()
+    except Exception:  # noqa: BLE001 - boundary: the process ends here
+        traceback.print_exc()
+        sys.exit(1)
+    sys.exit(0)
+
+
+def settle(settings: dict[str, Any], extra: set[str], path: list[str]) -> None:
+    """Be where the box is, with what is the child's own: null device, limits, folder, variables, arguments, path."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for each in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):  # that of the listing
+            if os.fstat(each).st_rdev == os.fstat(null).st_rdev:  # the same in a file system that is gone
+                os.dup2(null, each, os.get_inheritable(each))
+    os.close(null)
+    calls.limit(settings["limits"])
+    os.chdir(settings["cwd"])
     os.environ.clear()
     os.environ.update(settings["env"])
     time.tzset()
     sys.argv[:] = ["-c", *settings["arguments"]]
     sys.orig_argv[:] = [sys.executable, "-c", "", str(settings["sockets"]), *settings["arguments"]]
     given = [os.path.abspath(each) for each in settings["env"].get("PYTHONPATH", "").split(os.pathsep) if each]
-    sys.path[:] = dict.fromkeys([*given, *sys.path])
+    sys.path[:] = dict.fromkeys([*given, *path])
     first = [folder for folder in (os.getcwd(), *given) if not is_of_the_environment(folder)]
     forget(those_in(first, extra))
-    be_another()
-    try:
-        if prepared is None:
-            kernel.launch(settings["sockets"])
-        else:
-            prepared.go_on(settings["sockets"], settings["arguments"][1])
-    except Exception:  # noqa: BLE001 - boundary: the process ends here
-        traceback.print_exc()
-        sys.exit(1)
-    sys.exit(0)
+    for module, name in ((tempfile, "tempdir"), (platform, "_uname_cache")):  # found out where no box was
+        vars(module)[name] = None
 
 
 def those_in(folders: list[str], names: set[str]) -> set[str]:
@@ -235,14 +260,13 @@ def forget(names: set[str]) -> None:
 
 
 def be_another() -> None:
-    """Have no random state, no secret and no number that siblings have as well, nor what was found outside."""
-    if temporary := sys.modules.get("tempfile"):
-        vars(temporary)["tempdir"] = None
+    """Have no random state, no secret and no number that siblings have as well, nor look for what is outside."""
+    tempfile.tempdir = "/tmp"
     main: Any = threading.main_thread()
     with suppress(AttributeError):
         main._set_native_id()
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()  # `random` does it by itself
+    if drawn := sys.modules.get("numpy.random"):
+        drawn.seed()  # `random` does it by itself
     if processes := sys.modules.get("multiprocessing.process"):
         processes.current_process().authkey = os.urandom(32)
 

@@ -10,7 +10,8 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from jupyter_client.session import Session
@@ -47,7 +48,8 @@ class ZmqTransport:
     """A connection to one kernel.
 
     `connection` is in the form of a connection file; `descriptor`, if the system has one, is readable once the child
-    has ended; else `alive` is asked. `reconnect` says whether to dial again while the child boots.
+    has ended; else `alive` is asked. `dialled` are connections that there are already, which it closes in the end;
+    without them it dials, and does so again while the child boots.
     """
 
     def __init__(
@@ -55,13 +57,14 @@ class ZmqTransport:
         connection: dict[str, Any],
         descriptor: int | None,
         alive: Callable[[], bool],
-        reconnect: bool = True,
+        dialled: Mapping[Channel, socket.socket] = MappingProxyType({}),
     ) -> None:
-        self._descriptor, self._alive, self._reconnect = descriptor, alive, reconnect
+        self._redial = not dialled
         key, scheme = connection["key"].encode(), connection["signature_scheme"]
         self._session = Session(key=key, signature_scheme=scheme, pack=pack)
-        self._selector = selectors.DefaultSelector()
         self._wires: dict[Channel, Wire] = {channel: self._wire(channel, connection) for channel in MAX_MESSAGE}
+        for channel, connected in dialled.items():
+            self._wires[channel].adopt(connected)
         self._dialing = True
         self._gone = False
         self._last = 0.0  # when the last message of a child that is gone came
@@ -70,10 +73,17 @@ class ZmqTransport:
         self._closed = False
         for end in (self._wake_read, self._wake_write):
             end.setblocking(False)
+        self._selector = selectors.DefaultSelector()  # the last that can fail: it lives until its cycle is collected
         self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._descriptor: int | None = None
+        self.watch(descriptor, alive)
+        self._dial()
+
+    def watch(self, descriptor: int | None, alive: Callable[[], bool]) -> None:
+        """From now on look at these for the child's end."""
+        self._descriptor, self._alive = descriptor, alive
         if descriptor is not None:
             self._selector.register(descriptor, selectors.EVENT_READ)
-        self._dial()
 
     def _wire(self, channel: Channel, connection: dict[str, Any]) -> Wire:
         port = connection[f"{channel}_port"]
@@ -132,7 +142,7 @@ class ZmqTransport:
         self._dialing = False
         for wire in self._wires.values():
             if wire.ended or not wire.dial():
-                wire.ended = wire.ended or not self._reconnect
+                wire.ended = wire.ended or not self._redial
                 self._dialing = self._dialing or not wire.ended
                 self._watch(wire, 0)
             else:

@@ -73,15 +73,19 @@ class Wire:
                 sock.connect(self._address)
                 if not path:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setblocking(False)
             except BaseException as error:
                 sock.close()
                 if isinstance(error, OSError):
                     return False
                 raise
-            self.socket = sock
-            self.flush()
+            self.adopt(sock)
         return True
+
+    def adopt(self, connected: socket.socket) -> None:
+        """Be the one end of this connection."""
+        connected.setblocking(False)
+        self.socket = connected
+        self.flush()
 
     def write(self, parts: list[bytes]) -> None:
         """Put a message among those to be sent. Raises Broken if too much waits already."""

@@ -1,0 +1,254 @@
+"""One child is forked before somebody asks; the next executor has it, whatever its box is to be like."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import spare, zygote
+from smol_kernel.executors.launchers.readable import readable
+from smol_kernel.executors.values import decode
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box of Linux")
+SECONDS = 60.0
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Makes executors, which have a zygote of their own; it has forked one ahead already."""
+    made = []
+
+    def make(**options):
+        made.append(KernelExecutor(**{"cwd": tmp_path, **options}))
+        return made[-1]
+
+    zygote.expect()
+    monkeypatch.setenv("LC_SMOL_TEST", tmp_path.name)
+    value(make(), "0")
+    assert own().spare.wait(SECONDS)
+    yield make
+    for each in made:
+        each.cleanup()
+
+
+def value(executor, code):
+    ended = list(executor.run(code))[-1]
+    assert ended.status == "ok", ended.error
+    return decode(ended.value)
+
+
+def own():
+    """The zygote of this test, the newest."""
+    return list(zygote._zygotes.values())[-1]
+
+
+def there():
+    """The process that has been forked ahead."""
+    return own().spare._there[1]
+
+
+def was(process, executor):
+    return executor._client.child._process is process
+
+
+def kernel_of(process):
+    """The kernel in the box to be; it comes a moment after the process that stands outside."""
+    while True:
+        below = psutil.Process(process.pid).children(recursive=True)
+        if kernels := [each for each in below if each.ppid() != process.pid]:
+            return kernels[0]
+        threading.Event().wait(0.01)
+
+
+def status(process):
+    return dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+
+
+def test_the_next_child_has_the_folder_as_it_is_when_it_is_asked_for(make, tmp_path):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "data.csv").write_text("a\n1\n")
+    (folder / ".env").write_text("KEY=secret")
+    process = there()
+    executor = make(cwd=folder)
+    look = "import os\n[os.getcwd(), os.environ['PWD'] if 'PWD' in os.environ else '', sorted(os.listdir())]"
+    assert value(executor, look) == [str(folder), "", ["data.csv"]]
+    assert was(process, executor)
+    value(executor, "open('made', 'w').close()")
+    assert [each["path"] for each in executor.made_files.listing().to_dict()["files"]] == ["made"] and not (
+        folder / "made"
+    ).exists()
+
+
+def test_it_has_the_limits_mounts_and_variables_of_who_asks(make, tmp_path, monkeypatch):
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    value(make(), "0")  # a zygote has these variables
+    assert own().spare.wait(SECONDS)
+    process = there()
+    executor = make(limits={"open_files": 99, "memory": "1 GB"}, mounts=[f"{mounted}:rw"], allow_hosts=["example.org"])
+    look = "import os, resource\n[resource.getrlimit(resource.RLIMIT_NOFILE)[1], os.environ['OMP_NUM_THREADS'], "
+    look += "os.environ['http_proxy'], resource.getrlimit(resource.RLIMIT_DATA)[0]]"
+    assert value(executor, look) == [99, "1", "http://127.0.0.1:3128", 10**9]
+    assert was(process, executor)
+    value(executor, f"open({str(mounted / 'made')!r}, 'w').close()")
+    assert (mounted / "made").exists()
+
+
+def test_one_for_a_box_without_a_network_serves_no_other(make):
+    process = there()
+    executor = make(network="full")
+    assert value(executor, "import os\nos.readlink('/proc/self/ns/net')") == os.readlink("/proc/self/ns/net")
+    assert not was(process, executor) and executor._client.child.loaded
+    assert process.poll() is not None  # it is not kept
+
+
+def test_its_kernel_has_no_rights_while_it_waits(make):
+    kernel = kernel_of(there())
+    while status(kernel)["Seccomp"].strip() != "2":  # it has just been forked
+        threading.Event().wait(0.01)
+    found = status(kernel)
+    assert {found[name].strip() for name in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert found["NoNewPrivs"].strip() == "1"
+    assert os.getuid() or "0" not in found["Uid"].split()
+    for name in ("mnt", "pid", "net", "ipc", "uts", "user"):
+        assert os.readlink(f"/proc/{kernel.pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}")
+
+
+def test_its_kernel_imports_nothing_before_its_box_is_there(make):
+    """It could not read an environment that is its host's alone."""
+    look = "import sys\nsorted(set(sys.modules) - get_ipython().kernel.parent.modules)"
+    process = there()
+    executor = make()
+    assert value(executor, look) == []
+    assert was(process, executor)
+
+
+def test_where_no_kernel_can_begin_a_child_is_started_afresh(tmp_path):
+    program = """
+from smol_kernel.executors.child_modules import load_code
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import zygote
+zygote.load_code = lambda: load_code() + "\\ndel __import__('sys').modules['smol_child'].set_up"
+zygote.expect()
+first, second, third = KernelExecutor(), KernelExecutor(), KernelExecutor()
+print(first("1").output, zygote.wait(60))
+print(second("2").output, second._client.child.loaded, third("3").output, third._client.child.loaded)
+"""
+    told = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
+    assert told.split() == ["1", "True", "2", "False", "3", "False"]
+
+
+def test_one_whose_kernel_has_ended_is_not_handed_over(make):
+    process = there()
+    kernel_of(process).kill()
+    assert readable(process.descriptor, SECONDS)  # all of it ends
+    executor = make()
+    assert value(executor, "1") == 1
+    assert not was(process, executor) and executor._client.child.loaded
+
+
+def test_a_process_forked_from_the_host_neither_holds_up_nor_ends_what_is_its_own(tmp_path):
+    program = """
+import os, sys, time
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import box, zygote
+box.BUILD_SECONDS = 10.0
+zygote.expect()
+first, second = KernelExecutor(), KernelExecutor()
+print(first("1").output, zygote.wait_for_spares(60), flush=True)
+reading, writing = os.pipe()
+go_on, going = os.pipe()
+forked = os.fork()
+if forked == 0:  # has all that the host has, as a worker of multiprocessing does
+    os.read(go_on, 1)
+    zygote.give_up()
+    os.write(writing, b".")
+    os.read(go_on, 1)
+    os._exit(0)
+print(second("2").output, second._client.child.loaded, flush=True)
+os.write(going, b".")
+os.read(reading, 1)
+print(second("3").output, flush=True)
+os.write(going, b".")
+os.waitpid(forked, 0)
+"""
+    told = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
+    assert told.split() == ["1", "True", "2", "True", "3"]
+
+
+def test_it_ends_in_order(make):
+    """No descriptor is closed behind the kernel's back."""
+    process = there()
+    executor = make()
+    value(executor, "import asyncio\nasyncio.get_running_loop().stop()")
+    assert was(process, executor) and process.wait(SECONDS) == 0
+
+
+def test_the_name_of_the_machine_is_not_what_was_found_where_no_box_was(make):
+    assert value(make(), "import platform\nplatform.node()") == "box"
+
+
+def test_the_key_of_one_is_not_in_the_memory_of_the_next(make):
+    keys = [secrets.token_hex(32)]  # what the search itself holds of one that is nobody's
+    for _ in range(3):
+        assert own().spare.wait(SECONDS)
+        keys.append(there().lines.connection["key"])
+        executor = make()
+        value(executor, LOOK)
+        backwards = [key[::-1] for key in keys]
+        nobodys, *others, mine = value(executor, f"[count(key[::-1].encode()) for key in {backwards!r}]")
+        assert mine > nobodys and set(others) <= {nobodys}
+
+
+LOOK = """
+def count(text):
+    found = 0
+    for line in open("/proc/self/maps"):
+        where, rights, *_ = line.split()
+        if rights.startswith("rw"):
+            low, high = (int(end, 16) for end in where.split("-"))
+            with open("/proc/self/mem", "rb", 0) as memory:
+                memory.seek(low)
+                found += memory.read(high - low).count(text)
+    return found
+"""
+
+
+def test_one_that_was_stopped_is_started_again_when_it_is_closed(make):
+    process = there()
+    for each in (process.pid, *(below.pid for below in psutil.Process(process.pid).children(recursive=True))):
+        os.kill(each, 19)
+    own().spare.close()
+    assert process.poll() is not None
+
+
+def test_nobody_asks_for_long_and_it_ends(make, monkeypatch):
+    process = there()
+    monkeypatch.setattr(spare, "IDLE_SECONDS", 0.0)
+    with own().spare._change:
+        own().spare._change.notify_all()
+    assert readable(process.descriptor, SECONDS)
+    monkeypatch.setattr(spare, "IDLE_SECONDS", SECONDS)
+    assert value(make(), "1") == 1
+    assert own().spare.wait(SECONDS)
+
+
+def test_it_ends_with_its_zygote(make):
+    process = there()
+    descriptor = os.dup(process.descriptor)
+    own()._process.kill()
+    own()._process.wait()
+    executor = make()
+    assert value(executor, "1") == 1 and not was(process, executor)
+    assert readable(descriptor, SECONDS)
+    os.close(descriptor)
