@@ -23,6 +23,7 @@ from sizes import children_memory, counts, host_memory
 
 from smol_kernel import CodeAgent, CodeOutput, KernelExecutor, LogLevel, PythonExecutor, ScriptedModel, tool
 from smol_kernel.events import ActionFinished
+from smol_kernel.executors.launchers import zygote
 
 SAMPLES = 100
 JUDGED = 20
@@ -213,6 +214,7 @@ def main() -> None:
         for do, count in work:
             if not count:
                 continue
+            zygote.wait_for_spares(60)  # the child that is forked ahead is there from the first sample on
             soaks.append(Soak(do.__name__, Path(folder)))
             begun = time.monotonic()
             do(count, random.Random(seed), soaks[-1])
