@@ -124,6 +124,16 @@ def test_its_kernel_has_no_rights_while_it_waits(make):
         assert os.readlink(f"/proc/{kernel.pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}")
 
 
+def test_it_takes_no_message_before_its_box_is_there(make, tmp_path):
+    asked = {"code": "import os\nhere = os.getcwd()", "silent": True}
+    process = there()
+    process.lines.transport.send("shell", "execute_request", asked)
+    process.lines.transport.receive(1.0)  # it could have been taken meanwhile
+    executor = make()
+    assert value(executor, "here") == str(tmp_path)
+    assert was(process, executor)
+
+
 def test_its_kernel_imports_nothing_before_its_box_is_there(make):
     """It could not read an environment that is its host's alone."""
     look = "import sys\nsorted(set(sys.modules) - get_ipython().kernel.parent.modules)"
@@ -198,20 +208,8 @@ def test_the_name_of_the_machine_is_not_what_was_found_where_no_box_was(make):
     assert value(make(), "import platform\nplatform.node()") == "box"
 
 
-def test_the_key_of_one_is_not_in_the_memory_of_the_next(make):
-    keys = [secrets.token_hex(32)]  # what the search itself holds of one that is nobody's
-    for _ in range(3):
-        assert own().spare.wait(SECONDS)
-        keys.append(there().lines.connection["key"])
-        executor = make()
-        value(executor, LOOK)
-        backwards = [key[::-1] for key in keys]
-        nobodys, *others, mine = value(executor, f"[count(key[::-1].encode()) for key in {backwards!r}]")
-        assert mine > nobodys and set(others) <= {nobodys}
-
-
 LOOK = """
-def count(text):
+def count(text, then=b""):
     found = 0
     for line in open("/proc/self/maps"):
         where, rights, *_ = line.split()
@@ -219,9 +217,21 @@ def count(text):
             low, high = (int(end, 16) for end in where.split("-"))
             with open("/proc/self/mem", "rb", 0) as memory:
                 memory.seek(low)
-                found += memory.read(high - low).count(text)
+                found += sum(part.startswith(then) for part in memory.read(high - low).split(text)[1:])
     return found
 """
+
+
+def test_the_key_of_one_is_not_in_the_memory_of_the_next(make):
+    keys = [secrets.token_hex(32)]  # nobody's
+    for _ in range(3):
+        assert own().spare.wait(SECONDS)
+        keys.append(there().lines.connection["key"])
+        executor = make()
+        value(executor, LOOK)
+        halves = [(key[:32], key[32:]) for key in keys]  # else the search itself holds them whole
+        *others, mine = value(executor, f"[count(a.encode(), b.encode()) for a, b in {halves!r}]")
+        assert mine > 0 and not any(others)
 
 
 def test_one_that_was_stopped_is_started_again_when_it_is_closed(make):
