@@ -1,4 +1,5 @@
-"""The limit for all processes together, on an ordinary folder that looks like /proc and a cgroup v2."""
+"""The limit for all processes together, on an ordinary folder that looks like /proc and a cgroup v2, and its group for
+real where there is one."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
-from smol_kernel.executors.launchers import cgroup
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import box, cgroup, zygote
 from smol_kernel.executors.launchers.cgroup import Cgroup, delegated
 from smol_kernel.executors.launchers.settings import Limits
 
@@ -172,6 +175,47 @@ def test_this_machine_is_no_error():
         group.close()
         process.communicate()
         assert process.returncode == -9 and not group.path.exists() and not group.oom_killed()
+
+
+UNIFIED = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
+
+
+@pytest.fixture
+def group_of_the_system(monkeypatch):
+    """Puts each child into a group of the running system, without limits: some have cgroup v2 and delegate nothing."""
+    places = [
+        each for each in UNIFIED if (each / "cgroup.procs").exists() and os.access(each / "cgroup.procs", os.W_OK)
+    ]
+    if not places:
+        pytest.skip("no cgroup v2 that this user may write to")
+    groups = []
+
+    def made(limits):
+        groups.append(Cgroup(places[0] / f"test-{os.getpid()}-{len(groups)}"))
+        groups[-1].path.mkdir()
+        return groups[-1]
+
+    monkeypatch.setattr(box, "delegated", made)
+    zygote.expect()
+    yield
+    for each in groups:
+        each.close()
+
+
+def test_all_of_a_child_is_in_its_group_and_goes_with_it(group_of_the_system, tmp_path):
+    start = "import subprocess, sys\nhere = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1)"
+    for afresh in (True, False):  # the second is forked ahead, before its group is there
+        executor = KernelExecutor(cwd=tmp_path)
+        assert list(executor.run(start))[-1].status == "ok"
+        child = executor._client.child
+        assert child.loaded is not afresh
+        folder = child._cgroup.path
+        inside = {int(pid) for pid in (folder / "cgroup.procs").read_text().split()}
+        below = psutil.Process(child.pid).children(recursive=True)
+        assert inside == {child.pid, *(each.pid for each in below)} and len(inside) == 4
+        assert zygote.wait_for_spares(60.0)
+        executor.cleanup()
+        assert not folder.exists()
 
 
 def test_groups_of_dead_hosts_are_removed_and_others_are_not(root):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 import psutil
@@ -262,3 +264,60 @@ def test_it_ends_with_its_zygote(make):
     assert value(executor, "1") == 1 and not was(process, executor)
     assert readable(descriptor, SECONDS)
     os.close(descriptor)
+
+
+def test_who_interrupts_a_start_has_the_next_child_as_usual(make):
+    there = own()
+    os.kill(there._process.pid, signal.SIGSTOP)
+    started, waiting = make(), threading.Event()
+    value(started, "1")  # the one forked ahead
+    assert started._client.child.loaded
+    main = threading.main_thread().ident
+
+    def interrupt():
+        while "_forked" not in {frame.name for frame in traceback.extract_stack(sys._current_frames()[main])}:
+            waiting.wait(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        value(make(), "2")
+    interrupting.join()
+    assert there._process.wait(SECONDS)  # its answer would be taken for one to another
+    assert value(make(), "3") == 3
+
+
+def test_a_host_that_has_no_room_for_a_descriptor_says_so_and_starts_children_again_later(tmp_path):
+    program = """
+import os, resource
+from smol_kernel.errors import ExecutorError
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import zygote
+zygote.expect()
+first = KernelExecutor()
+print(first("1").output, zygote.wait_for_spares(60))
+resource.setrlimit(resource.RLIMIT_NOFILE, (500, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+reading, _ = os.pipe()
+full, told, room = [], set(), 0
+while True:
+    try:
+        full.append(os.dup(reading))
+    except OSError:
+        break
+for each in full:  # a little more room each time: it is short at another place of the start
+    try:
+        print(KernelExecutor()("2").output)
+        break
+    except ExecutorError as error:
+        told.add(str(error).partition(". ")[0])
+    os.close(each)
+    room += 1
+for each in full[room:]:
+    os.close(each)
+print(*told, sep="\\n")
+print(room > 5, KernelExecutor()("3").output, zygote.wait_for_spares(60), KernelExecutor()("4").output)
+"""
+    told = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True).splitlines()
+    why = "no child kernel can be started: 500 files are open, as many as this process may have"
+    assert told == ["1 True", "2", why, "True 3 True 4"]

@@ -31,7 +31,7 @@ from smol_kernel.executors.launchers.memory_line import MemoryLine
 from smol_kernel.executors.launchers.plain import ending, pid_descriptor
 from smol_kernel.executors.launchers.readable import readable
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
-from smol_kernel.executors.launchers.view import View, view
+from smol_kernel.executors.launchers.view import NO_ROOM, View, view
 from smol_kernel.executors.transports import Transport
 
 BUILD_SECONDS = 30.0
@@ -174,6 +174,8 @@ class BoxedChild:
                 hide(layer, folder, name)
             os.write(answering, b".")
         except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
             raise BoxUnavailableError(self._why({"failed": f"mounts: {folder}", "error": error.strerror})) from None
         finally:
             os.close(layer)
@@ -344,7 +346,7 @@ def _started(python: str, lines: Lines) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
+        if error.errno in NO_ROOM:
             raise
         raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
     finally:

@@ -1,7 +1,7 @@
 """One limit for a boxed child and all that it starts: a control group, where a part of cgroup v2 is delegated to us.
 
 Where none is, as on most servers and in most containers, the box has limits of each process only. The box's launcher
-calls this. Our CI has no delegated cgroup v2: there it is tested on an ordinary folder. The protocol is told in
+calls this. Our CI has no delegated cgroup v2: there its files are tested on an ordinary folder. The protocol is told in
 https://docs.kernel.org/admin-guide/cgroup-v2.html.
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import getpass
 import json
 import os
@@ -29,6 +30,8 @@ PROXY_PORT = 3128
 """Of the proxy, on the box's own 127.0.0.1."""
 WATCHES = 8
 """Folders to remember of this host."""
+NO_ROOM = (errno.EMFILE, errno.ENFILE)
+"""Numbers of the error that too many files are open."""
 
 SYSTEM = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/share",
           "/usr/local/share", "/nix/store", "/gnu/store")  # fmt: skip
@@ -217,7 +220,7 @@ def _own_packages(facts: dict[str, Any], home: str, binds: list[tuple[str, str]]
 
 def _looked_at(folder: str, skip: list[str], notices: list[str]) -> tuple[Watch, list[str]]:
     """Paths below `folder` that the child must not see, and what can look again for it. Raises ConfigError if it is the
-    folder itself."""
+    folder itself, OSError if too many files are open."""
     with _lock:  # what one child's watch has seen the next one's knows
         key = (folder, *skip)
         watch = _watches.pop(key, None) or Watch(folder, skip)
@@ -228,6 +231,11 @@ def _looked_at(folder: str, skip: list[str], notices: list[str]) -> tuple[Watch,
         watch = watch.copy()
     for each in found:
         if each.path == ".":
+            try:
+                os.scandir(folder).close()
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise
             raise ConfigError(f"folder {folder} cannot be read; work in another one")
         if each.unseen:
             notices.append(f"{folder}/{each.path} holds too many files to look through: it is not shown to the child.")
