@@ -148,9 +148,11 @@ _HOMES = {
 }
 _PUBLIC = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
 
-_NOT_BUILT_YET = """
-BlaxelExecutor DockerExecutor E2BExecutor GatewayExecutor GradioUI MLXModel ModalExecutor SpeechToTextTool
-TransformersModel VLLMModel WasmExecutor load_tool stream_to_gradio
+_GUIDE = "docs/migrating-from-smolagents.md"
+_NOT_BUILT = """
+BASE_BUILTIN_MODULES BlaxelExecutor DockerExecutor E2BExecutor FinalAnswerPromptTemplate GatewayExecutor GradioUI
+InterpreterError MLXModel ManagedAgentPromptTemplate ModalExecutor PlanningPromptTemplate SpeechToTextTool TOOL_MAPPING
+TransformersModel VLLMModel WasmExecutor evaluate_python_code load_tool stream_to_gradio truncate_content
 """
 
 __all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]
@@ -159,13 +161,14 @@ __all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> Any:
     """The public name `name`, from the module where it lives.
 
-    Raises AttributeError, which says so where the name is planned and its part is not built yet.
+    Raises AttributeError; ImportError, which says so, for what smolagents has and this library has not: with another
+    error `from smol_kernel import …` would not tell.
     """
     if name in _PUBLIC:
         value = globals()[name] = getattr(import_module(_PUBLIC[name]), name)
         return value
-    if name in _NOT_BUILT_YET.split():
-        raise AttributeError(f"{name!r} is not built yet in {__name__} {__version__}")
+    if name in _NOT_BUILT.split():
+        raise ImportError(f"{name!r} of smolagents is not in {__name__} {__version__}; see {_GUIDE}", name=name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

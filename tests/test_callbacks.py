@@ -222,3 +222,12 @@ def test_the_monitor_counts_and_a_copy_has_callbacks_of_its_own(make, caller):
     assert len(seen) == 4
     assert len(set(map(id, seen))) == 2
     assert len(boss.monitor.step_durations) == 1
+
+
+def test_what_a_callback_makes_of_the_flag_of_a_step_decides_nothing(caller):
+    def turn(step):
+        step.is_final_answer, step.action_output = not step.is_final_answer, "turned"
+
+    agent = caller(looks("a"), step_callbacks=[turn])
+    assert agent.run("search") == "nothing"
+    assert len(agent.memory.steps) == 3

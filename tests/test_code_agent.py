@@ -22,8 +22,10 @@ from smol_kernel.events import (
     ToolCalled,
 )
 from smol_kernel.journal import Journal
+from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.memory.steps import ActionStep
+from smol_kernel.models.base import Model
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.tools.base import tool
@@ -138,6 +140,38 @@ def test_a_fresh_run_knows_nothing_of_the_last_ones_variables(make):
     agent = make([code("final_answer(n)"), code("final_answer('n' in globals())")])
     assert agent.run("first", additional_args={"n": 3}) == 3
     assert agent.run("second") is False
+
+
+def test_what_is_put_into_the_child_before_the_first_run_stays(make):
+    agent = make([code("final_answer(sqrt(number))"), code("final_answer('sqrt' in globals())")])
+    agent.python_executor("from math import sqrt")
+    agent.state["number"] = 16
+    assert agent.run("root") == 4.0
+    assert agent.run("another") is False
+
+
+def test_a_variable_that_hides_a_tool_is_named_in_the_error(make):
+    agent = make([code("double = double(2)"), code("double(3)"), code("del double\nfinal_answer(double(3))")], [double])
+    assert agent.run("twice") == 6
+    error = agent.memory.steps[2].error.message
+    assert "'int' object is not callable. double is a variable now, which hides the tool: del double first" in error
+
+
+def test_an_answer_has_to_be_given_one(make):
+    agent = make([code("final_answer()"), code("final_answer(None)")])
+    assert agent.run("go") is None
+    assert "TypeError: final_answer() missing 1 required positional argument: 'answer'" in request(agent)
+
+
+def test_a_model_that_calls_no_constructor(make):
+    class Bare(Model):
+        def __init__(self):
+            pass
+
+        def generate(self, messages, **options):
+            return ChatMessage(MessageRole.ASSISTANT, code("final_answer(1)"))
+
+    assert CodeAgent([], Bare(), journal=False, verbosity_level=LogLevel.OFF).run("go") == 1
 
 
 def test_stop_while_the_model_is_asked(make):
@@ -280,6 +314,7 @@ def test_an_empty_task_is_refused(make, task):
         ({"tools": [print]}, "is not a tool"),
         ({"tools": [double, double]}, "two tools are called 'double'"),
         ({"executor_type": "docker"}, "docker"),
+        ({"additional_authorized_imports": "numpy"}, "additional_authorized_imports is 'numpy'"),
     ],
 )
 def test_wrong_settings_are_named(make, options, said):

@@ -20,6 +20,8 @@ def test_a_tagged_block_and_its_thought():
         "look\n```\nx = 1\n```",
         "look\n```python3\nx = 1\n```",
         "look\n```{python}\nx = 1\n```",
+        "look\n```py\nx = 1\n```<end_code>",
+        "look\n```py\nx = 1\n``` That is all.",
         "look\r\n```python\r\nx = 1\r\n```\r\n",
         "\ufefflook\n<code>\nx = 1\n</code>",
         "look\n<CODE>\nx = 1\n</CODE>",
@@ -41,6 +43,7 @@ def test_other_forms_are_understood(reply):
     [
         ("<code>\ns = '''</code>'''\nprint(s)\n</code>", "s = '''</code>'''\nprint(s)"),
         ("```python\ns = '''\n```\n'''\nprint(s)\n```\n", "s = '''\n```\n'''\nprint(s)"),
+        ("```py\ns = '''\n```a\n'''\nprint(s)\n```<end_code>", "s = '''\n```a\n'''\nprint(s)"),
         ("<code>\nprint('``` in a string')\n</code>", "print('``` in a string')"),
         ("<code>\nprint('<think>')\n</code>", "print('<think>')"),
     ],

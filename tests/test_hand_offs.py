@@ -3,8 +3,8 @@
 import threading
 from itertools import pairwise
 
-import psutil
 import pytest
+from living import children
 from PIL import Image
 from scripted_replies import call, calls, code, counted, final, images, of, read, request
 
@@ -13,21 +13,12 @@ from smol_kernel.agents.managed_agent import MOST_HAND_OFFS, AgentRecipe
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentError, AgentGenerationError, SmolError
 from smol_kernel.events import FinalAnswer, HandedOff, Output, RunFinished, RunStarted, ToolProgress, emit, watched
-from smol_kernel.executors.launchers import zygote
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.memory.steps import ActionStep, FinalAnswerStep
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
-
-
-def children():
-    """Processes of children that live; what they are forked from is none, nor what is forked ahead."""
-    zygotes = {each._process.pid for each in zygote._zygotes.values()}
-    living = {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
-    spares = {there[1].pid for each in zygote._zygotes.values() if (there := each.spare._there)}
-    return living - zygotes - spares
 
 
 @pytest.fixture

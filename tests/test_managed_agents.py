@@ -4,8 +4,8 @@ import threading
 from collections import Counter
 
 import pandas as pd
-import psutil
 import pytest
+from living import children
 from PIL import Image
 from scripted_replies import calls, code, counted, final, images, of, read
 
@@ -36,11 +36,6 @@ WAIT = 20
 
 THE_END = threading.Event()
 """Of the test: what hangs, hangs until then."""
-
-
-def children():
-    """Processes of children that live."""
-    return {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
 
 
 @pytest.fixture(scope="module")

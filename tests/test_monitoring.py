@@ -7,6 +7,7 @@ import inspect
 import io
 
 import pytest
+from scripted_replies import code
 
 from smol_kernel.errors import AgentExecutionError, ConfigError
 from smol_kernel.memory.messages import ChatMessage, MessageRole
@@ -70,6 +71,19 @@ def test_another_console_gets_text_as_text_and_options_of_its_own():
     logger.log("[b]bold[/b]", style="red")
     assert logger.console is console
     assert console.calls == [(("[boo]",), False, False, None), (("[b]bold[/b]",), True, None, "red")]
+
+
+class Recording(Console):
+    record, file = True, None
+
+
+def test_a_run_is_printed_by_a_console_that_records_or_has_no_file(make):
+    for console in (Console(), Recording()):
+        agent = make([code("print('[b]')\nfinal_answer(1)")], logger=AgentLogger(console=console))
+        assert agent.run("add [i]") == 1
+        lines = [objects[0] for objects, markup, *_ in console.calls if not markup]
+        assert any("add [i]" in line for line in lines) and any("[b]" in line for line in lines)
+        assert not any("\x1b" in line or "\n" in line for line in lines)
 
 
 def test_a_console_that_fails_does_not_end_a_run():

@@ -141,3 +141,10 @@ def test_templates_of_plans_are_the_users(planner):
     agent.run("search")
     assert "PLAN search with look" in request(agent, 0)
     assert "AGAIN\n\nThen write a new plan" in request(agent, 3)
+
+
+def test_a_conversation_that_goes_on_is_looked_back_at(planner):
+    agent = planner(["1. Look.", call("final_answer", answer=1), "2. Look.", call("final_answer", answer=2)])
+    agent.run("search")
+    assert agent.run("search on", reset=False) == 2
+    assert "Look back at the work so far" in request(agent, 2)

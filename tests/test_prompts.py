@@ -150,6 +150,13 @@ def test_templates_in_the_shape_of_smolagents_work(make, child):
     assert "Out of steps.\n\nAnswer boss, do: search now" in request(agent, 4)
 
 
+def test_a_template_of_the_users_own_has_all_tools(make):
+    keys = "{{ tools.keys() | join(' ') }}"
+    for kind, system_prompt in ((smol_kernel.CodeAgent, SHAPE), (ToolCallingAgent, keys)):
+        agent = make([], [look], kind=kind, prompt_templates={"system_prompt": system_prompt})
+        assert "look" in agent.system_prompt and "final_answer" in agent.system_prompt
+
+
 def test_what_is_left_out_is_ours(make):
     ours = make([]).prompt_templates
     given = {"planning": {"initial_plan": "Plan!"}, "final_answer": None}

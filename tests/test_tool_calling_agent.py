@@ -13,7 +13,7 @@ from PIL import Image
 from scripted_replies import calls, final, images, of, read
 
 from smol_kernel.agents.tool_calling_agent import MOST_CALLS, ToolCallingAgent
-from smol_kernel.errors import AgentGenerationError, ConfigError
+from smol_kernel.errors import AgentGenerationError, AgentToolCallError, AgentToolExecutionError, ConfigError
 from smol_kernel.events import (
     ActionFinished,
     ModelDelta,
@@ -529,3 +529,89 @@ def test_a_step_is_told_in_order(make):
     last = of(ActionFinished, events)[-1]
     assert (last.final, last.value) == (True, ["x", {"y": 1}])
     assert of(RunFinished, events)[-1].state == "success"
+
+
+# a subclass between a reply and its calls
+
+
+class Guarded(ToolCallingAgent):
+    def execute_tool_call(self, tool_name, arguments):
+        self.asked = [*getattr(self, "asked", []), (tool_name, arguments)]
+        if arguments == {"text": "rm"}:
+            return "denied"
+        return super().execute_tool_call(tool_name, arguments)
+
+
+@pytest.fixture
+def guard(tmp_path):
+    def guard(replies, tools, **options):
+        options = {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF, **options}
+        return Guarded(list(tools), ScriptedModel(replies), **options)
+
+    return guard
+
+
+def test_a_subclass_may_refuse_a_call(guard):
+    done = []
+    agent = guard([calls(("do", {"text": "ls"}), ("do", {"text": "rm"})), final("x")], [Called("do", done.append)])
+    events = list(agent.events("go"))
+    assert done == ["ls"] and agent.answer == "x"
+    assert sorted(agent.asked, key=str) == [
+        ("do", {"text": "ls"}),
+        ("do", {"text": "rm"}),
+        ("final_answer", {"answer": "x"}),
+    ]
+    assert [event.value for event in of(ToolReturned, events)][1:] == ["denied", "x"]
+    assert "denied" in step(agent).observations
+
+
+def test_what_a_tool_says_and_raises_passes_a_subclass_unchanged(guard, make):
+    def fail(text):
+        emit(ToolProgress(tool="fail", text="half-way"))
+        raise KeyError("k")
+
+    told = []
+    for made in (guard, make):
+        agent = made([calls(("fail", {})), final(1)], [Called("fail", fail)])
+        events = list(agent.events("go"))
+        returned = of(ToolReturned, events)[0]
+        told.append((step(agent).error.message, returned.error_type, returned.error, of(ToolProgress, events)[0].text))
+    assert told[0] == told[1]
+
+
+def test_what_is_no_event_is_not_emitted(make):
+    agent = make([calls(("tell", {})), final(1)], [Called("tell", lambda text: emit("half-way"))])
+    assert agent.run("go") == 1
+    assert "TypeError: emit() takes an event" in step(agent).error.message
+
+
+def test_a_call_by_itself(make):
+    agent = make([], [echo, Called("later", lambda text: asyncio.sleep(0, f"slept {text}")), Called("fail", int)])
+    agent.state["photo"] = "a.png"
+    assert agent.execute_tool_call("echo", {"text": "photo"}) == "a.png"
+    assert agent.execute_tool_call("later", "well") == "slept well"
+    with pytest.raises(AgentToolExecutionError, match=r"Tool 'fail' failed: ValueError: invalid literal .* 'b'"):
+        agent.execute_tool_call("fail", {"text": "b"})
+    with pytest.raises(AgentToolExecutionError, match="There is no tool 'nothing'"):
+        agent.execute_tool_call("nothing", {})
+    with pytest.raises(AgentToolCallError):
+        agent.execute_tool_call("echo", {"text": 3})
+
+
+def test_a_subclass_may_give_the_last_answer(tmp_path):
+    class Sober(ToolCallingAgent):
+        def provide_final_answer(self, task):
+            return ChatMessage(MessageRole.ASSISTANT, f"none for {task!r}")
+
+    model = ScriptedModel([calls(("echo", {"text": "a"}))])
+    quiet = {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF}
+    assert Sober([echo], model, max_steps=1, **quiet).run("go") == "none for 'go'"
+    assert len(model.requests) == 1
+
+
+def test_what_is_in_the_state_before_the_first_run_stays(make):
+    agent = make([calls(("echo", {"text": "photo"})), final(1), calls(("echo", {"text": "photo"})), final(2)], [echo])
+    agent.state["photo"] = "a.png"
+    for read_of_it in ("a.png", "photo"):  # the second run begins anew
+        agent.run("go")
+        assert step(agent).observations == read_of_it

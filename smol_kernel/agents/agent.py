@@ -144,8 +144,7 @@ class Agent(ABC):
 
     def _prompt_variables(self) -> dict[str, Any]:
         return {
-            # the prompt itself explains final_answer
-            "tools": {name: tool for name, tool in self.tools.items() if name != "final_answer"},
+            "tools": self.tools,
             "managed_agents": others.managed(self),
             "handoffs": others.successors(self),
             "custom_instructions": self.instructions,

@@ -143,11 +143,11 @@ class CodeAgent(MultiStepAgent):
     def _interrupt_action(self) -> None:
         self.python_executor.interrupt()
 
-    def _prepare(self, reset: bool, variables: Mapping[str, Any]) -> None:
+    def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
         executor: Any = self.python_executor
         executor.clear_interrupt()
         executor.refuse = lambda call: None if call.tool == "input" else self.account.refuse_call()
-        if reset:
+        if anew:
             executor.restart()
         executor.send_tools(self.functions)
         executor.send_variables(variables)

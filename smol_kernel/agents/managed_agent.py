@@ -169,8 +169,9 @@ def agents_by_name(agents: Sequence[Any], tools: Mapping[str, Tool]) -> dict[str
     """`agents` by their names. Raises ConfigError for one without name or description, and for a name used twice."""
     found: dict[str, Any] = {}
     for agent in agents:
-        if isinstance(agent, Tool) or not all(getattr(agent, part, None) for part in ("name", "description")):
-            raise ConfigError(f"{agent!r} is no agent with a name and a description, by which another one can call it")
+        if not all(getattr(agent, part, None) for part in ("name", "description", "another")):
+            who = f"{type(agent).__name__} {getattr(agent, 'name', None)!r}"
+            raise ConfigError(f"{who} is no agent with a name and a description, by which another one can call it")
         if agent.name in found or agent.name in tools:
             raise ConfigError(f"two agents or tools are called {agent.name!r}: rename one of them")
         found[agent.name] = agent

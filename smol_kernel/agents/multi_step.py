@@ -79,8 +79,8 @@ class MultiStepAgent(RunnableAgent):
         """The answer in a reply that was asked for one."""
         return reply.strip()
 
-    def _prepare(self, reset: bool, variables: Mapping[str, Any]) -> None:
-        """Make ready to act, before the first step of a run."""
+    def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
+        """Make ready to act, before the first step of a run; `anew`, without what is left of the last one."""
 
     def _interrupt_action(self) -> None:
         """Interrupt the action that runs now. Called from any thread."""
@@ -147,11 +147,12 @@ class MultiStepAgent(RunnableAgent):
             task = self.assignment(task) if caller and reset else task
             first = TaskStep.with_inputs(task, started.inputs, *media.values())
             self.account = Account(self.budget, caller.account if caller else None, resumed.seconds if resumed else 0.0)
+            anew = reset and bool(self.run_id or resumed)  # what was put there before the first run stays
             self.run_id, self.depth = started.run, caller.depth + 1 if caller else 0
             self.stop.clear()
             if caller is not None and caller.stop.is_set():
                 self.stop.set()
-            run = kept.beside(self._run(started, first, reset, variables))
+            run = kept.beside(self._run(started, first, reset, anew, variables))
             with self.account.timer(self.interrupt):
                 yield from (resumed.go_on(self, run) if resumed else record(run, self._recorded_in, started.run))
         except GeneratorExit:
@@ -192,7 +193,7 @@ class MultiStepAgent(RunnableAgent):
     # -- the loop
 
     def _run(
-        self, started: ev.RunStarted, first: TaskStep, reset: bool, variables: dict[str, Any]
+        self, started: ev.RunStarted, first: TaskStep, reset: bool, anew: bool, variables: dict[str, Any]
     ) -> Generator[ev.Event, None, None]:
         run, begun, failure = started.run, time.monotonic(), None
         self.task, self.step_number, self.answer, self.answered, self.successor = first.task, 1, None, False, None
@@ -204,7 +205,7 @@ class MultiStepAgent(RunnableAgent):
         self.memory.steps.append(first)
         yield started
         try:
-            self._prepare(reset, variables)
+            self._prepare(anew, variables)
             state, reason = yield from self._steps(run, started.max_steps)
         except errors.AgentBudgetError as error:
             state, reason = "budget", error.message
@@ -226,7 +227,7 @@ class MultiStepAgent(RunnableAgent):
         while (number := self.step_number) <= limit and not self.stop.is_set():
             self.account.check()
             if self.planning_interval and (number - 1) % self.planning_interval == 0:
-                for event in self._plan(first=number == 1, remaining=limit - number + 1):
+                for event in self._plan(first=len(self.memory.steps) == 1, remaining=limit - number + 1):
                     yield event.stamped(run, number)
             if self.stop.is_set():
                 break
@@ -236,7 +237,7 @@ class MultiStepAgent(RunnableAgent):
             for event in self._step(step):
                 yield event.stamped(run, number)
             self.step_number = number + 1
-            if step.is_final_answer:  # also when a stop came too late to keep it from being given
+            if self.answered:  # also when a stop came too late to keep it from being given
                 return "success", None
             if self.successor is not None:
                 return (yield from others.hand_over(self, *self.successor))
@@ -307,7 +308,9 @@ class MultiStepAgent(RunnableAgent):
         if limit is not None and not self.answered:
             step = ActionStep(self._begun + 1, Timing(time.time()), error=limit, action_output=self._best)
             try:
-                message = yield from self._request("answer", self._rendered("final_answer", task=self.task))
+                own = type(self).provide_final_answer is not MultiStepAgent.provide_final_answer
+                request = self._request("answer", self._rendered("final_answer", task=self.task))
+                message = self.provide_final_answer(self.task or "") if own else (yield from request)
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
                     said = self._answer_in(message.text) or self._best

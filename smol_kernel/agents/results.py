@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smol_kernel.memory.usage import Timing, TokenUsage
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass

@@ -70,7 +70,7 @@ class RunnableAgent(Agent):
         options = {"reset": reset, "images": images, "additional_args": additional_args, "max_steps": max_steps}
         events = self.events(task, **options, **media)
         if self.logger.level >= LogLevel.INFO:
-            events = watched(events, _above("render.console").ConsoleReader(getattr(self.logger.console, "file", None)))
+            events = watched(events, _above("render.console").ConsoleReader(self.logger.stream))
         self._left = threading.get_ident(), weakref.ref(events)
         if stream:
             return _above("render.steps_stream").stream_of(events, self)

@@ -51,6 +51,8 @@ class ToolCallingAgent(MultiStepAgent):
         super()._begin_life()
         self.state: dict[str, Any] = {}
         self._hands = ToolCalls(self.state, self.max_tool_threads, lambda: self.account.refuse_call(), self.stop.is_set)
+        if type(self).execute_tool_call is not ToolCallingAgent.execute_tool_call:
+            self._hands.through = self.execute_tool_call
 
     @property
     def tools_and_managed_agents(self) -> list[Any]:
@@ -58,24 +60,20 @@ class ToolCallingAgent(MultiStepAgent):
         return [*self.tools.values(), *self.managed_agents.values()]
 
     def execute_tool_call(self, tool_name: str, arguments: dict[str, Any] | str) -> Any:
-        """What one call gives. Raises AgentToolCallError or AgentToolExecutionError."""
-        for event in self._hands.run([ToolCall(tool_name, arguments, "call")], self.functions):
-            if isinstance(event, ActionFinished) and event.error and not event.run:
-                raise AgentToolExecutionError(event.error)
-        return next(iter(self._hands.outputs.values())).output
+        """What one call gives; a subclass may put itself between. Raises AgentError."""
+        return self._hands.call(ToolCall(tool_name, arguments, "call"), self.functions)
 
     def process_tool_calls(self, chat_message: ChatMessage, memory_step: ActionStep) -> Generator[Any]:
         """Make the calls of a reply, for a step of one's own: yields the ToolCalls, then a ToolOutput for each."""
         memory_step.model_output_message = chat_message
-        for _ in self._act(memory_step):
-            pass
+        list(self._act(memory_step))  # nobody watches these events
         yield from [*(memory_step.tool_calls or []), *self.outputs.values()]
 
     def _request_options(self) -> dict[str, Any]:
         return {**super()._request_options(), "tools_to_call_from": list(self.functions.values())}
 
-    def _prepare(self, reset: bool, variables: Mapping[str, Any]) -> None:
-        if reset:
+    def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
+        if anew:
             self.state.clear()
         self.state.update(variables)
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, cast
 
 from smol_kernel.events.base import Event
 
@@ -16,8 +17,11 @@ _call: ContextVar[str | None] = ContextVar("smol_call", default=None)
 def emit(event: Event) -> None:
     """Add `event` to the stream of the run that the caller works for, from any thread with its context.
 
-    Tools and models call it for what happens meanwhile. Outside a run nothing happens.
+    Tools and models call it for what happens meanwhile. Outside a run nothing happens. Raises TypeError for what is no
+    event.
     """
+    if not isinstance(cast("Any", event), Event):
+        raise TypeError(f"emit() takes an event, such as ToolProgress(text=…), not {event!r:.80}")
     listener = _listener.get()
     if listener is not None:
         listener(event)

@@ -39,6 +39,8 @@ class Account:
         self._shell, self._tracebacks = shell, tracebacks
         self.quiet = False
         """True: errors are not printed."""
+        self.tools: list[str] = []
+        """Names of those there are, which a variable of an action may hide."""
 
     def error(self, action: Action, error: BaseException) -> dict[str, str]:
         """What is told of an error."""
@@ -53,9 +55,16 @@ class Account:
             message = f"{error.msg} (line {error.lineno})"
         return {
             "type": kind,
-            "message": tracebacks.shorten(message, MAX_MESSAGE),
-            "traceback": self._tracebacks.text(error),
+            "message": tracebacks.shorten(message, MAX_MESSAGE) + (hint := self._hint(error, message)),
+            "traceback": self._tracebacks.text(error) + hint,
         }
+
+    def _hint(self, error: BaseException, message: str) -> str:
+        """Which tool a variable hides, where something was called that is no function."""
+        if not isinstance(error, TypeError) or not message.endswith("is not callable"):
+            return ""
+        hiding = [name for name in self.tools if not callable(self._shell.user_ns.get(name, print))]
+        return "".join(f". {name} is a variable now, which hides the tool: del {name} first" for name in hiding)
 
     def last_value(self, action: Action, result: Any) -> dict[str, Any]:
         """The value of the last statement: of an expression, or what an assignment gave to its names; and `handle`,

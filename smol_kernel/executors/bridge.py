@@ -26,7 +26,7 @@ from smol_kernel.executors.recorded import NOT_SHOWN, AbandonedError, NotMadeErr
 from smol_kernel.executors.summaries import argument, brief, cut, error_line
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
-from smol_kernel.executors.values import Decoder, MalformedValue, NotPortable, encode
+from smol_kernel.executors.values import CROSSES, Decoder, MalformedValue, NotPortable, encode
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
@@ -380,7 +380,8 @@ def _perform(call: Call) -> Outcome:
         try:
             encoded = encode(to_plain(value), limit=RESULT_LIMIT)
         except NotPortable as error:
-            raise TypeError(f"{call.tool}() gave a result that cannot cross to the child: {error}") from error
+            reason = f"{call.tool}() gave a result that cannot cross to the child: {error}. {CROSSES}"
+            raise TypeError(reason) from error
         return Outcome(call, encoded, brief(value, 120))
     except KeyboardInterrupt as error:
         if not call.pooled:

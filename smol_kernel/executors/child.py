@@ -172,6 +172,7 @@ class Child:
                 delattr(builtins, name)
         tools = {str(spec["name"]): self.proxies.tool(spec) for spec in specs}
         final_answer = self.final_answer(tools.get("final_answer"))
+        self.account.tools = list(tools)
         self.given = {**tools, "final_answer": final_answer, "_logs": self.whole.logs}
         builtins.__dict__.update(self.given)
 
@@ -234,9 +235,7 @@ class Child:
             try:
                 encoded = values.encode(answer, limit=proxies.CALL_LIMIT)
             except values.NotPortable as error:
-                raise TypeError(
-                    f"final_answer(): {error}. Answer with text, numbers, lists, dicts, arrays, tables or images"
-                ) from None
+                raise TypeError(f"final_answer(): {error}. {values.CROSSES}") from None
             if not self.answer:
                 self.answer += [encoded, self.account.plain_text(answer)]
                 self.final.append(answer)
@@ -251,7 +250,7 @@ class Child:
         leave(status)
 
 
-def _answer(answer: Any = None) -> Any:
+def _answer(answer: Any) -> Any:
     return answer
 
 

@@ -10,6 +10,8 @@ import ast
 import warnings
 from collections.abc import Iterator, Sequence
 
+from smol_kernel.errors import ConfigError
+
 BASE_MODULES = (
     "collections",
     "datetime",
@@ -30,7 +32,10 @@ def allowed_modules(authorized: Sequence[str] | None) -> list[str] | None:
     """Names of the modules that may be imported, sorted; None: all. For the check, and for the prompt.
 
     `authorized` is what the user gave as `additional_authorized_imports`; None, or "*" among it, allows everything.
+    Raises ConfigError for another text.
     """
+    if isinstance(authorized, str) and authorized != "*":
+        raise ConfigError(f"additional_authorized_imports is {authorized!r}: give a list of modules, or None for all")
     if authorized is None or "*" in authorized:
         return None
     return sorted({*BASE_MODULES, *(name.removesuffix(".*") for name in authorized)})

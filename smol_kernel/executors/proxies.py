@@ -59,7 +59,8 @@ class Proxies:
         try:
             encoded = values.encode([list(args), dict(kwargs)], limit=CALL_LIMIT)
         except values.NotPortable as error:
-            raise TypeError(f"{name}(): an argument cannot cross to the host: {error}") from None
+            where = f"arguments{error.path[3:120]}"  # behind "[0]" or "[1]"
+            raise TypeError(f"{name}(): {where} {error.reason}. {values.CROSSES}") from None
         return self._line.ask({"tool": name, "args": encoded[0], "kwargs": encoded[1], "printed": self._flush()})
 
     def _flush(self) -> bool:

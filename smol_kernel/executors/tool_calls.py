@@ -88,6 +88,8 @@ class ToolCalls:
         self._at_once = at_once or AT_ONCE
         self.recorded: Recorded | None = None
         """Asked for the result of each call; one that it has answers the call, and the tool is not called."""
+        self.through: Callable[[str, Any], Any] | None = None
+        """Makes the calls in place of the tools, given a name and arguments as they were written; `call` helps it."""
         self.call_numbers = itertools.count(1)
         self._arrivals: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.outputs: dict[str, ToolOutput] = {}
@@ -132,9 +134,33 @@ class ToolCalls:
         """Wait for no call any longer. Any thread."""
         self._arrivals.put(None)
 
+    def call(self, call: ToolCall, tools: Mapping[str, Tool]) -> Any:
+        """What one call gives, made at once on this thread. Raises AgentToolCallError or AgentToolExecutionError."""
+        tool, arguments = self._meaning(call, tools)
+        try:
+            value = tool(**arguments)
+            return wait(value, lambda _: None) if inspect.isawaitable(value) else value
+        except Exception as error:  # boundary: a tool can raise anything
+            said = redacted(f"{name_of_error(error)}: {message(error)}")
+            said = truncate(clean(said), LONGEST_RESULT)
+            raise AgentToolExecutionError(f"Tool {call.name!r} failed: {said}") from error
+
     def _checked(
         self, call: ToolCall, tools: Mapping[str, Tool], arrivals: queue.SimpleQueue[Any], room: threading.Semaphore
     ) -> _Made:
+        tool, arguments = self._meaning(call, tools)
+        event = ToolCalled(
+            call=f"c{next(self.call_numbers)}",
+            tool=call.name,
+            kwargs={name: plain(value) for name, value in arguments.items()},
+            summary=as_python(call, 200),
+            blocking=not (tool.threaded or tool.is_async),
+        )
+        emitted = Emitted(event.call, arrivals.put, lambda: arrivals.put(_WAKE))
+        return _Made(event, call, tool, arguments, emitted, room)
+
+    def _meaning(self, call: ToolCall, tools: Mapping[str, Tool]) -> tuple[Tool, dict[str, Any]]:
+        """The tool that a call names, and its arguments as they are meant."""
         tool = tools.get(call.name) if isinstance(cast("Any", call.name), str) else None
         if tool is None:
             raise AgentToolExecutionError(f"There is no tool {call.name!r}; there are: {', '.join(tools)}.")
@@ -146,15 +172,7 @@ class ToolCalls:
             validate_tool_arguments(tool, arguments)
         except (ValueError, TypeError) as error:
             raise AgentToolCallError(str(error)) from error
-        event = ToolCalled(
-            call=f"c{next(self.call_numbers)}",
-            tool=call.name,
-            kwargs={name: plain(value) for name, value in arguments.items()},
-            summary=as_python(call, 200),
-            blocking=not (tool.threaded or tool.is_async),
-        )
-        emitted = Emitted(event.call, arrivals.put, lambda: arrivals.put(_WAKE))
-        return _Made(event, call, tool, arguments, emitted, room)
+        return tool, arguments
 
     def _meant(self, name: str, given: Any) -> Any:
         """What an argument stands for: the variable it names; so does each of the variables for an agent."""
@@ -245,7 +263,7 @@ class ToolCalls:
                 if made.ended or self._stopped():  # while it waited for room
                     raise AgentToolExecutionError(_STOPPED)
                 made.started = time.monotonic()
-                value = made.tool(**made.arguments)
+                value = self._value(made)
                 value = wait(value, made.begun) if inspect.isawaitable(value) else value
         except KeyboardInterrupt as error:
             if made.event.blocking:
@@ -255,6 +273,14 @@ class ToolCalls:
             arrivals.put((made, None, error))
         else:
             arrivals.put((made, value, None))
+
+    def _value(self, made: _Made) -> Any:
+        if self.through is None:
+            return made.tool(**made.arguments)
+        try:
+            return self.through(made.call.name, made.call.arguments)
+        except AgentToolExecutionError as error:
+            raise error.__cause__ or error from None  # that of a tool: it is told of as always
 
     def _kept(self, made: _Made, value: Any, error: BaseException | None) -> tuple[str, BaseException | None]:
         """What the model reads of what came of a call, and the error: also that of a value which cannot be read."""

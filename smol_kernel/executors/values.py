@@ -32,6 +32,9 @@ MAX_WEIGHT = 4 * MAX_PIXELS
 MAX_TEXT = 2_000
 """Characters of a RemoteValue's text."""
 
+CROSSES = "Give text, numbers, lists, dicts, arrays, tables or images"
+"""What a person, or a model, is told to do about a NotPortable."""
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 

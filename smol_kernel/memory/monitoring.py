@@ -40,6 +40,27 @@ class _Lines:
         print(*objects, file=self.file or sys.stdout)
 
 
+class _Printed:
+    """A text stream whose lines a console of the user's prints."""
+
+    def __init__(self, console: Any) -> None:
+        self._console, self._rest = console, ""
+
+    def write(self, text: str) -> int:
+        """Have the lines printed that are whole."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._console.print(line, **_unstyled(self._console))
+        return len(text)
+
+    def flush(self) -> None:
+        """A line is printed once it is whole."""
+
+    def isatty(self) -> bool:
+        """It can take no line back."""
+        return False
+
+
 class AgentLogger:
     """Prints what is logged at a level of at most `level` to `console`.
 
@@ -50,6 +71,13 @@ class AgentLogger:
     def __init__(self, level: int | LogLevel = LogLevel.INFO, console: Any = None) -> None:
         self.level = level
         self.console: Any = console if hasattr(console, "print") else _Lines(console)
+
+    @property
+    def stream(self) -> Any:
+        """Where a run is printed: the stream behind the console, or the console itself, where it records or has none.
+        None: `sys.stdout`."""
+        recorded = not hasattr(self.console, "file") or getattr(self.console, "record", False)
+        return _Printed(self.console) if recorded else self.console.file
 
     def log(self, *args: Any, level: int | str | LogLevel = LogLevel.INFO, **kwargs: Any) -> None:
         """Print `args`. `level` is a LogLevel or its name; further options go to the console's `print`."""

@@ -50,6 +50,12 @@ class Model:
     _unsaved: frozenset[str] = frozenset({"self", "client"})
     """Parameters that `to_dict` leaves out, because they cannot be saved or the class sets them itself."""
 
+    flatten_messages_as_text: bool | None = False  # these stand for a subclass that does not call this constructor
+    tool_name_key: str = "name"
+    tool_arguments_key: str = "arguments"
+    model_id: str | None = None
+    kwargs: dict[str, Any] = {}  # noqa: RUF012 - it is replaced, and never changed
+
     def __init__(
         self,
         flatten_messages_as_text: bool | None = False,

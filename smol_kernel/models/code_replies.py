@@ -124,8 +124,9 @@ def _fenced_blocks(text: str) -> list[_Block]:
     position = 0
     while len(blocks) < _MOST_BLOCKS and (match := _FENCE.search(text, position)):
         body = text[match.end() :]
-        closing = re.compile(rf"^[ \t]*{re.escape(match.group(1))}[ \t]*$", re.MULTILINE)
-        ends = [found.start() for found in closing.finditer(body)]
+        closing = rf"^[ \t]*{re.escape(match.group(1))}(?!{match.group(1)[0]})"
+        ends = [found.start() for found in re.finditer(rf"{closing}[ \t]*$", body, re.MULTILINE)]
+        ends = ends or [found.start() for found in re.finditer(closing, body, re.MULTILINE)]  # as in ```<end_code>
         length = _first_that_parses(body, ends) if ends else len(body)
         after = body.find("\n", length)
         position = len(text) if not ends or after < 0 else match.end() + after
