@@ -19,23 +19,15 @@ from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers.settings import Limits, settings_for, wants_box
-from smol_kernel.executors.values import a_name
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
-from smol_kernel.models.base import Model, as_model
-from smol_kernel.models.cassette import MARK, MODES, CassetteModel, mode_of
+from smol_kernel.models.base import Model
+from smol_kernel.models.cassette import MODES, CassetteModel, mode_of
+from smol_kernel.models.named import MODEL_VARIABLE, make_model, names_in
 from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
-MODEL_VARIABLE, API_BASE_VARIABLE, CASSETTE_VARIABLE = "SMOL_MODEL", "SMOL_API_BASE", "SMOL_CASSETTE"
-
-NO_MODEL = f"""No model is set, so nothing was run. Set one of:
-  --model openai/gpt-4.1-mini          for this task (any LiteLLM name; the key in OPENAI_API_KEY)
-  %agent model ollama/qwen3            for this notebook
-  c.SmolMagic.model = "..."            in ipython_config.py
-  {MODEL_VARIABLE}=openai/gpt-4.1-mini       in the environment
-Without a key or a network: --model demo plays shipped tasks from a script."""
-
+CASSETTE_VARIABLE = "SMOL_CASSETTE"
 TAKEN_NAMES = {**RESERVED_NAMES, "final_answer": "it ends the run"}
 """Names that no input may have, and for what actions need them."""
 TYPES = {"code": CodeAgent, "tool-calling": ToolCallingAgent}
@@ -181,18 +173,18 @@ def read_options(parsed: Any) -> RunOptions:
     for check in parsed.checks:
         _read_check(check, parsed.type)
     return RunOptions(
-        models=_names(parsed.models) or parsed.known.models,
+        models=names_in(parsed.models) or parsed.known.models,
         api_base=parsed.api_base,
         cassette=parsed.cassette,
         cassette_mode=parsed.cassette_mode,
         type=parsed.type,
         instructions=parsed.instructions,
-        inputs=_names(parsed.inputs),
+        inputs=names_in(parsed.inputs),
         images=parsed.images,
         output=parsed.output,
         tools=list(dict.fromkeys(parsed.tools)),
         mcp=parsed.mcp,
-        agents=_names(parsed.agents),
+        agents=names_in(parsed.agents),
         max_steps=parsed.max_steps,
         timeout=parsed.timeout or None,
         budget=_read_budget(parsed),
@@ -209,7 +201,7 @@ def read_options(parsed: Any) -> RunOptions:
 def _read_box(parsed: Any) -> dict[str, Any]:
     """The fields of the box. An option takes the place of the setting, --box off that of all of them."""
     known: RunOptions = parsed.known
-    hosts, network = _names(parsed.allow_hosts), parsed.network
+    hosts, network = names_in(parsed.allow_hosts), parsed.network
     given = {"--box": parsed.box, "--network": network, "--allow-host": hosts, "--mount": parsed.mounts,
              "--box-limit": parsed.limits}  # fmt: skip
     told = [option for option, value in given.items() if value]
@@ -234,12 +226,6 @@ def _read_box(parsed: Any) -> dict[str, Any]:
     return {**read, "box_told": bool(told)}
 
 
-def _names(given: Sequence[str]) -> list[str]:
-    """The names in all values of one option; NAME=FILE is one, whatever the file is called."""
-    parts = [part for each in given for part in ([each] if "=" in each else each.split(","))]
-    return [part.strip() for part in parts if part.strip()]
-
-
 def _read_check(check: str, type: str) -> None:
     """Raises ConfigError for what is no expression, and where there is no kernel to try it in."""
     if type != "code":
@@ -260,24 +246,6 @@ def _read_budget(parsed: Any) -> Budget | None:
     return Budget(**limits) if any(value is not None for value in limits.values()) else None
 
 
-def make_model(
-    name: str | Model | Sequence[str] | None, api_base: str | None = None, variables: Mapping[str, Any] | None = None
-) -> Model:
-    """The model that `name` stands for: a Model itself, one in `variables`, "demo", or a LiteLLM name.
-
-    Of several names (a list, or a,b) each is asked when the one before it failed. Without a name the environment's
-    SMOL_MODEL is taken. Raises ConfigError when nothing is set.
-    """
-    if isinstance(name, Model):
-        return name
-    names = _names([name] if isinstance(name, str) else name or [])
-    names = names or _names([os.environ.get(MODEL_VARIABLE, "")])
-    if not names:
-        raise ConfigError(NO_MODEL)
-    models = [_make_model(each.removesuffix(MARK), api_base, variables or {}) for each in names]
-    return models[0] if len(models) == 1 else as_model(models)
-
-
 def model_of(options: RunOptions, variables: Mapping[str, Any] | None = None) -> Model:
     """The model that the options name, behind their cassette if they have one; to replay that no model is needed."""
     file = options.cassette or os.environ.get(CASSETTE_VARIABLE)
@@ -288,21 +256,6 @@ def model_of(options: RunOptions, variables: Mapping[str, Any] | None = None) ->
         return CassetteModel(None, file, mode)
     model = make_model(options.models, options.api_base, variables)
     return model if isinstance(model, CassetteModel) else CassetteModel(model, file, mode)
-
-
-def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -> Model:
-    if name in variables:
-        named = variables[name]
-        if isinstance(named, Model):
-            return named
-        raise ConfigError(f"variable {name!r} is {a_name(type(named))}, not a model")
-    if name == "demo":
-        from smol_kernel.models.demo import DemoModel
-
-        return DemoModel()
-    from smol_kernel.models.litellm import LiteLLMModel
-
-    return LiteLLMModel(name, api_base=api_base or os.environ.get(API_BASE_VARIABLE) or None)
 
 
 def _interpreter(options: RunOptions) -> Tool:

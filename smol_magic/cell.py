@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from IPython.display import display
 
-from smol_kernel.config import RunOptions, model_of
+from smol_kernel.config import RunOptions
 from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
 from smol_kernel.events import RunStarted
 from smol_kernel.executors.values import decode
 from smol_kernel.models.base import Model
 from smol_kernel.models.demo import DemoModel, refusal
+from smol_kernel.render.plain import counted
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.script import ScriptCell
 from smol_magic import namespace
@@ -100,10 +101,10 @@ class AgentCell:
         self._answer_name = namespace.answer_name(options.output, options.inputs)
         self._transcript = Transcript()
         self._stopping = False
-        self._proof = CellProof(self._transcript, options, self._inputs)
+        self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name)
         magics.tell_unseen(self._place)
         try:
-            model = model_of(options, variables)
+            model = self._session.model_for(options, variables)
             _refuse_unknown_demo(model, self._task)
             tools = [*namespace.tools(variables), *self._session.mcp_tools(options.mcp)]
             self._agent = self._session.agent_for(options, model, tools, agents)
@@ -132,7 +133,7 @@ class AgentCell:
             images=self._images or None,
             additional_args=self._inputs,
             max_steps=self._options.max_steps,
-            origin=origin(self._shell, self._place),
+            origin=origin(self._shell, self._place, self._answer_name),
         )
         for event in events:
             self._view.feed(event)
@@ -168,7 +169,8 @@ class AgentCell:
     async def write_back(self) -> None:
         """Insert the script below the cell, or offer it as one next cell where no page takes it."""
         script, place = self._script(), self._place
-        cells = notebook_cells(script, self._transcript.run, place.cell_id, self._proof.proof)
+        proof = self._proof.proof
+        cells = notebook_cells(script, self._transcript.run, place.cell_id, proof)
         # Without cells it only learns whether the page is still there to show the account.
         written = await write(cells, place, replace=bool(script))
         if written is None:
@@ -176,12 +178,17 @@ class AgentCell:
                 self._view.retire()
             self.write_one_cell(script)
             return
+        self._session.taken_away |= dict.fromkeys(written.sent, written.date)
         if written.by_sender:
             self._session.seen(self._transcript.run)
+        said = "" if proof is None else "proved · " if proof.proved else f"{proof.state} · "
+        if not written.by_sender:
+            said = f"its account: %agent show {self._transcript.run} · {said}"  # the page that had it was reloaded
         if written.inserted:
-            cells = "1 cell" if written.inserted == 1 else f"{written.inserted} cells"
-            said = f"{self._proof.proof.state} · " if self._proof.proof else ""
-            self._view.say(f"{said}{cells} inserted below: read before you run")
+            gone = ". The ones that they replace were not run" if written.sent else ""
+            self._view.say(f"{said}{counted(written.inserted, 'cell')} inserted below: read before you run{gone}")
+        elif written.kept:
+            self._view.say(f"{said}the cells below are those of this run as well")
 
     def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
         """Offer the script as the one next cell that every front end knows how to take."""

@@ -212,7 +212,7 @@ class SmolMagic(Magics):
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
 
     def _state(self) -> None:
-        from smol_kernel.config import MODEL_VARIABLE, NO_MODEL
+        from smol_kernel.models.named import MODEL_VARIABLE, NO_MODEL
         from smol_kernel.render.plain import counted
         from smol_kernel.render.text import facts_line
 
@@ -241,7 +241,7 @@ class SmolMagic(Magics):
         return f"actions are {isolation_words(now)}; after %agent stop: {isolation_words(later)}"
 
     def _model(self, name: str = "") -> None:
-        from smol_kernel.config import make_model
+        from smol_kernel.models.named import make_model
 
         if not name:
             raise CellError(f"Name a model:\n{_columns(COMMANDS['model'])}")

@@ -9,6 +9,7 @@ from smol_kernel.errors import SmolError
 from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
 from smol_kernel.runs.check_cell import with_check
+from smol_kernel.runs.named_answer import with_answer_in
 from smol_kernel.runs.prove import Proof, Prover
 from smol_kernel.runs.script import ScriptCell, script_cells
 
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 class CellProof:
     """Proves the run of a cell. `prove` is called on a thread of its own, `stop` on any."""
 
-    def __init__(self, transcript: Transcript, options: RunOptions, inputs: Mapping[str, Any]) -> None:
+    def __init__(
+        self, transcript: Transcript, options: RunOptions, inputs: Mapping[str, Any], answer_name: str | None = None
+    ) -> None:
         self._transcript, self._options, self._inputs = transcript, options, inputs
+        self._answer_name = answer_name
         self._prover: Prover | None = None
         self._stopped = False
         self.proof: Proof | None = None
@@ -56,12 +60,13 @@ class CellProof:
             self._prover.stop()
 
     def cells(self) -> list[ScriptCell]:
-        """The cells to write: a line in the first says what was shown, and the last checks it if that is wanted."""
+        """The cells to write: a line in the first says what was shown, the answer goes into the variable that the user
+        named, and the last checks it if that is wanted."""
         proof = self.proof
-        if proof is None:
-            return script_cells(self._transcript)
-        cells = proof.told() if proof.cells else []
-        if self._options.prove_cell and proof.proved:
+        cells = script_cells(self._transcript) if proof is None else proof.told() if proof.cells else []
+        if self._answer_name is not None:
+            cells = with_answer_in(cells, self._answer_name)
+        if proof is not None and self._options.prove_cell and proof.proved:
             cells = with_check(cells, decode(self._transcript.answer))
         return cells
 

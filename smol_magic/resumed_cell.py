@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.config import TOOLS, TYPES, RunOptions, make_model
+from smol_kernel.config import TOOLS, TYPES, RunOptions
 from smol_kernel.errors import ReplayError, SmolError
 from smol_kernel.events import RunStarted
 from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.models.base import Model
+from smol_kernel.models.named import model_to_go_on
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_magic import namespace
@@ -46,14 +48,15 @@ class ResumedCell(AgentCell):
         self._place = Place.of(self._shell)
         self._in_agent_kernel = front(self._shell) == "agent-kernel"
         self._images, self._stopping, self._transcript = [], False, Transcript()
-        self._proof = CellProof(self._transcript, self._options, {})
-        self._answer_name = namespace.answer_name(chosen.output, [])
         try:
             self._resumption = self._prepared(magics, chosen)
         except SmolError as error:
             raise CellError(str(error)) from None
         self._agent = self._resumption.agent
-        self._task = self._resumption.replay.started.task
+        started = self._resumption.replay.started
+        self._task = started.task
+        self._answer_name = namespace.answer_name(chosen.output or started.origin.get("answer"), [])
+        self._proof = CellProof(self._transcript, self._options, {}, self._answer_name)
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
 
     def work(self) -> None:
@@ -71,7 +74,7 @@ class ResumedCell(AgentCell):
         kinds = {kind.__name__: kind for kind in TYPES.values()}
         if not isinstance(started, RunStarted) or started.agent not in kinds:
             raise ReplayError(f"run {run} is of a class of its own: resume it from Python, with resume() of that class")
-        model = make_model(chosen.model or magics.model or started.model, magics.api_base or None, variables)
+        model = self._model(magics, chosen, started)
         tools = namespace.tools(variables)
         there = {tool.name for tool in tools}
         tools += [make(RunOptions()) for name, make in TOOLS.items() if name in started.tools and name not in there]
@@ -96,12 +99,21 @@ class ResumedCell(AgentCell):
         session.take_over(resumption.agent, keep_child=lives)
         return resumption
 
+    def _model(self, magics: SmolMagic, chosen: Any, started: RunStarted) -> Model:
+        """The one that is named, or set; else the very model of the run, if that was the last one here."""
+        name, api_base = chosen.model or magics.model or None, chosen.api_base or magics.api_base or None
+        last = self._session.agent
+        if last is not None and last.run_id == started.run and name in (None, started.model) and not chosen.api_base:
+            return last.model
+        return model_to_go_on(started, name, api_base, self._shell.user_ns)
+
 
 def _read(words: Sequence[str]) -> Any:
     parser = Parser(prog=f"%agent {words[0]}", add_help=False, allow_abbrev=False)
     parser.set_defaults(command=words[0])
     parser.add_argument("run", nargs="?")
     parser.add_argument("--model", "-m")
+    parser.add_argument("--api-base")
     parser.add_argument("--max-steps", type=int)
     parser.add_argument("--accept", action="store_true")
     parser.add_argument("--repeat", action="store_true")

@@ -7,6 +7,7 @@ cell magic.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class AwaitRewriting:
 
     def __call__(self, lines: list[str]) -> list[str]:
         """Rewrite one of our cells; comments and blank lines may stand before its first line."""
+        if self._depth == 0 and self._was_taken_away():
+            return ["pass\n"]
         start = 0
         while start < len(lines) and (not lines[start].strip() or lines[start].lstrip().startswith("#")):
             start += 1
@@ -57,6 +60,16 @@ class AwaitRewriting:
         call = f"get_ipython().find_line_magic('agent').__self__.run_command({match[1].strip()!r}, '')"
         return [*lines[:start], f"await {call}\n"]
 
+    def _was_taken_away(self) -> bool:
+        """Whether the cell has gone from the notebook since it was sent to run; one that is back runs as ever."""
+        taken = getattr(getattr(self._shell, "smol_session", None), "taken_away", None)
+        if not taken:
+            return False
+        request: Any = self._shell.get_parent() if hasattr(self._shell, "get_parent") else {}
+        gone = _time(taken.get((request.get("metadata") or {}).get("cellId")))
+        sent = _time((request.get("header") or {}).get("date"))
+        return gone is not None and sent is not None and sent <= gone
+
     def _can_await(self) -> bool:
         shell: Any = self._shell
         return bool(shell.autoawait and self._depth == 0 and shell.loop_runner is shell.loop_runner_map["asyncio"][0])
@@ -66,3 +79,12 @@ class AwaitRewriting:
 
     def _leave(self, *_: object) -> None:
         self._depth = max(0, self._depth - 1)  # the cell that loads us has been entered before
+
+
+def _time(date: Any) -> datetime | None:
+    """A date of the page's clock, read already or as it comes; None for what is none, or tells no zone."""
+    try:
+        read = date if isinstance(date, datetime) else datetime.fromisoformat(str(date).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return read if read.tzinfo else None

@@ -36,6 +36,8 @@ class Session:
         self.last: Transcript | None = None
         self.running: str | None = None
         """What the cell that runs now is doing, in words; None: nothing runs."""
+        self.taken_away: dict[str, str] = {}
+        """Cells that the page took away although they had been sent to run: their ids, and when."""
         self._executor: PythonExecutor | None = None
         self._mcp: Any = None
         """The MCPClient of the servers that were last asked for, which are `_servers`."""
@@ -93,6 +95,16 @@ class Session:
 
         expect()
         STANDBY.keep(self._standby())
+
+    def model_for(self, options: RunOptions, variables: Mapping[str, Any]) -> Model:
+        """The model that the options name; where they name none, and the conversation is continued, its model."""
+        from smol_kernel.config import model_of
+        from smol_kernel.models.named import MODEL_VARIABLE
+
+        named = options.models or options.cassette or os.environ.get(MODEL_VARIABLE)
+        if not named and options.continued and self.agent is not None:
+            return self.agent.model
+        return model_of(options, variables)
 
     def agent_for(
         self, options: RunOptions, model: Model, tools: Sequence[Tool], agents: Sequence[Any] = ()
@@ -235,9 +247,10 @@ def front(shell: Any) -> str:
     return "agent-kernel" if kernel.implementation == "smol-kernel" else "notebook"
 
 
-def origin(shell: Any, place: Place) -> Mapping[str, Any]:
-    """Where a run starts, for its RunStarted event."""
+def origin(shell: Any, place: Place, answer: str | None = None) -> Mapping[str, Any]:
+    """Where a run starts, and the variable its answer goes into, for its RunStarted event."""
     return {
+        **({"answer": answer} if answer else {}),
         "front": front(shell),
         "notebook": notebook_path(),
         "kernel": getattr(getattr(shell, "kernel", None), "ident", None),

@@ -44,10 +44,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Written:
-    """What a page did: how many cells it put in and took away, and whether it is the one that sent the cell."""
+    """What a page did: how many cells it put in and took away, or kept because they are the same and about to run; ids
+    of those taken away that had been sent to run ("Run All Cells"), and when, by its clock; whether it sent the cell.
+    """
 
     inserted: int
     removed: int
+    kept: int
+    sent: frozenset[str]
+    date: str
     by_sender: bool
 
 
@@ -93,7 +98,8 @@ def as_one_cell(script: Sequence[ScriptCell]) -> str:
 async def write(cells: Sequence[dict[str, Any]], place: Place, *, replace: bool = True) -> Written | None:
     """Have the page insert `cells` below the cell at `place`; None if no page answers.
 
-    With `replace` the untouched cells of its earlier runs go. Without cells it only asks whether the page is there.
+    With `replace` the untouched cells of its earlier runs go, save if they are the same and about to run. Without cells
+    it only asks whether the page is there.
     """
     if place.cell_id is None:
         return None
@@ -123,7 +129,9 @@ async def write(cells: Sequence[dict[str, Any]], place: Place, *, replace: bool 
         if not done.done():
             return None
         written = done.result()
-        return Written(written["inserted"], written["removed"], by_sender=claim["session"] == place.session)
+        counts = (int(written.get(name, 0)) for name in ("inserted", "removed", "kept"))
+        sent, date = frozenset(map(str, written.get("sent", ()))), str(written.get("date", ""))
+        return Written(*counts, sent, date, by_sender=claim["session"] == place.session)
     finally:
         comm.close()
 

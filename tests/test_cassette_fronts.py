@@ -8,9 +8,9 @@ import pytest
 from loaded_shell import loaded_shell
 
 from smol_kernel import CassetteModel, ScriptedModel
-from smol_kernel.config import make_model
 from smol_kernel.journal import Journal
 from smol_kernel.models.demo import DEMO_TASKS
+from smol_kernel.models.named import make_model
 from smol_kernel.serve.cli import main
 from smol_magic.endings import CellError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -121,7 +122,7 @@ def test_ctrl_c_in_an_action_stops_with_one_line(here):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert err.strip() == "Stopped."
+    assert re.fullmatch(r"Stopped\. smol resume \w{8} goes on from here\.", err.strip())
     assert "Traceback" not in out
     assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
     (run,) = Journal().runs()
@@ -136,7 +137,7 @@ def test_ctrl_c_while_the_model_thinks_stops_with_one_line():
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert err.strip() == "Stopped."
+    assert re.fullmatch(r"Stopped\. smol resume \w{8} goes on from here\.", err.strip())
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from model_server import ModelServer, Status, Text, ToolCall
 
-from smol_kernel.config import make_model
 from smol_kernel.journal import Journal
 from smol_kernel.models.demo import DEMO_TASKS
 from smol_kernel.models.fallback import FallbackModel
+from smol_kernel.models.named import make_model
 from smol_kernel.serve.cli import main
 
 PIXEL = base64.b64decode(

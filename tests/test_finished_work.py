@@ -50,6 +50,7 @@ def test_what_is_called_proved_is_so(script):
     assert (row.state in ("proved", "whole")) is (script.kind != "unrepeatable"), row.reason
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not FULL, reason="takes minutes")
 def test_the_kept_table_is_the_one_that_comes_out():
     rows = [measure(script) for script in scripts()]

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from loaded_shell import loaded_shell
+from model_server import ModelServer, Text
 from scripted_replies import code
 
 from smol_kernel import ScriptedModel, tool
@@ -84,3 +85,37 @@ def test_what_differs_is_told_in_a_cell_and_accepted_by_an_option(shell):
     assert isinstance(error, CellError) and "Step 1: its value was" in str(error)
     assert shell.run_cell("%agent resume --model m --max-steps 3 --accept -o answer last").success
     assert shell.user_ns["answer"] is True
+
+
+def test_a_conversation_is_not_sent_to_another_server_than_the_run_s(shell, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    at_limit = [Text(code("x = 6")), Text("best")]
+    with ModelServer(Text("no")) as usual, ModelServer(*at_limit, *at_limit, Text(code("final_answer(x)"))) as own:
+        monkeypatch.setenv("OPENAI_API_BASE", usual.url)
+        asked = ["run", "secret", "--model", "openai/double", "--api-base", own.url, "--max-steps", "1"]
+        assert main(asked) == 1
+        assert main(["resume", "last", "--max-steps", "3"]) == 2
+        assert f"asked 'openai/double' at {own.url}: say so again with --api-base {own.url}" in capsys.readouterr().err
+        assert main(["fork", "last", "--model", "openai/double"]) == 2
+        line = f"%%agent --model openai/double --api-base {own.url} --max-steps 1 -o answer\nsecret"
+        assert shell.run_cell(line).success and shell.user_ns["answer"] != 6
+        shell.run_cell("%agent stop")
+        error = shell.run_cell("%agent resume --max-steps 3").error_in_exec
+        assert isinstance(error, CellError) and "say so again with --api-base" in str(error)
+        assert shell.run_cell(f"%agent resume --max-steps 3 --api-base {own.url}").success
+        assert shell.user_ns["answer"] == 6  # the variable of the run
+        assert not usual.requests
+
+
+def test_the_last_run_of_a_notebook_goes_on_with_its_own_model(shell):
+    shell.user_ns["m"] = ScriptedModel([code("x = 6"), "best", code("final_answer(x)"), code("final_answer(x + 1)")])
+    assert shell.run_cell("%%agent --model m --max-steps 1 -o answer\ncount").success
+    del shell.user_ns["m"]
+    assert shell.run_cell("%agent resume --max-steps 3").success
+    assert shell.user_ns["answer"] == 6
+    assert shell.run_cell("%%agent --continue -o answer\nmore").success
+    assert shell.user_ns["answer"] == 7
+    shell.run_cell("%agent stop")
+    error = shell.run_cell("%agent fork last").error_in_exec
+    assert isinstance(error, CellError) and "came from a script: name a model with --model" in str(error)
+    assert "No model is set" in str(shell.run_cell("%%agent --continue\nmore").error_in_exec)

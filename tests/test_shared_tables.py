@@ -118,7 +118,9 @@ def test_a_column_arrives_as_it_is(child, name):
     column = many_columns()[name]
     child.send_variables({"t": column})
     pd.testing.assert_series_equal(child.read("t"), column)
-    assert is_mapped(child) == (name in ("float64", "text", "date ns"))  # of the others there is little, or a copy
+    new = pd.__version__ >= "3"  # what pandas 2 takes for text are objects, and its times are counted in ns
+    mapped = ("float64", "text" if new else "zone", "date ns")
+    assert is_mapped(child) == (name in mapped)  # of the others there is little, or a copy
 
 
 def arrays() -> dict[str, np.ndarray]:

@@ -222,6 +222,26 @@ def test_plots_within_html_are_compared_as_plots_too():
     assert pictures == [(drawn(LINE), moved)]
 
 
+def test_an_exported_notebook_is_as_it_was_although_it_was_cleaned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n3,4\n")
+    show = "import pandas as pd\nprint('\\x1b[31mred\\x1b[0m')\ntable = pd.read_csv('data.csv')\ndisplay(table)\ntable"
+    script = "from IPython.display import HTML\nHTML('<script>alert(1)</script><a href=\"http://x\">a</a>')"
+    model = ScriptedModel([code(show), code(script), code("final_answer(table * 2)")])
+    with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "journal.sqlite") as agent:
+        agent.run("Show it.")
+        events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+    path = tmp_path / "exported.ipynb"
+    write_notebook(Transcript.from_events(events), path)
+    assert validate(path).difference == ""
+    notebook = nbformat.read(path, 4)
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbformat.write(notebook, path)  # run and saved again: nothing is cleaned now
+    assert validate(path).difference == ""
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n3,5\n")
+    assert "text/html" in validate(path).difference
+
+
 def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     """A repository with both kinds of notebooks: one with an `%%agent` cell and its cassette, one that was exported."""
     folder = tmp_path / "notebooks"

@@ -145,7 +145,7 @@ def test_what_the_answer_needs_is_written_and_said_to_be_proved(proving):
     cell = proving.start("%%agent --model m --prove-cell -o out\nadd", cell_id="c1")
     cells = written(cell, Page(proving, cell))
     code = [each["source"] for each in cells if each["cell_type"] == "code"]
-    assert code == ["x = 20", "answer = x + 1\nanswer", "assert answer == 21"]
+    assert code == ["x = 20", "out = x + 1\nout", "assert out == 21"]
     assert cells[0]["source"].splitlines()[-1].startswith("*Proved: ")
     marks = [each["metadata"]["smol"]["proof"] for each in cells]
     assert marks[0]["state"] == "proved" and len(marks[0]["digest"]) == 16

@@ -170,8 +170,7 @@ def agents_by_name(agents: Sequence[Any], tools: Mapping[str, Tool]) -> dict[str
     found: dict[str, Any] = {}
     for agent in agents:
         if not all(getattr(agent, part, None) for part in ("name", "description", "another")):
-            who = f"{type(agent).__name__} {getattr(agent, 'name', None)!r}"
-            raise ConfigError(f"{who} is no agent with a name and a description, by which another one can call it")
+            raise ConfigError(f"{agent!r:.40} {getattr(agent, 'name', '')!r} is no agent with a name and a description")
         if agent.name in found or agent.name in tools:
             raise ConfigError(f"two agents or tools are called {agent.name!r}: rename one of them")
         found[agent.name] = agent

@@ -129,6 +129,7 @@ class MultiStepAgent(RunnableAgent):
                 name=self.name,
                 model=self.model.model_id or type(self.model).__name__,
                 scripted=self.model.scripted,
+                server=self.model.server_address,
                 parent=caller.run_id if caller else None,
                 call=call,
                 continues=None if reset else self.run_id,

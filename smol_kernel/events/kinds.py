@@ -25,6 +25,8 @@ class RunStarted(Event):
     """Model id as the user gave it."""
     scripted: bool = False
     """True: the replies are a script's, not a model's; every account of the run must say so."""
+    server: str | None = None
+    """Address of the server that the model is asked at, where the user gave one."""
     parent: str | None = None
     """Run id of the agent that called this one."""
     call: str | None = None

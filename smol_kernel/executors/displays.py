@@ -37,14 +37,15 @@ class Displays:
             return None
         self._count += 1
         content = message["content"]
-        content["data"], content["metadata"] = _forms(content["data"]), {}
+        content["data"], content["metadata"] = forms(content["data"]), {}
         if message["msg_type"] == "display_data" and self._count <= MAX_DISPLAYS:
             data = content["data"]
             self._keep((data.get("text/markdown") or data.get("text/plain") or "[a display]") + "\n")
         return message if content["data"] and self._count <= MAX_DISPLAYS else None
 
 
-def _forms(data: dict[str, Any]) -> dict[str, str]:
+def forms(data: dict[str, Any]) -> dict[str, str]:
+    """What is kept of a display: the forms that the host takes, with words for what is no text."""
     kept = {form: _text(data[form]) for form in FORMS if isinstance(data.get(form), str | bytes)}
     if "image/png" in kept:
         kept.pop("image/jpeg", None)

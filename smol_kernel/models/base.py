@@ -70,6 +70,12 @@ class Model:
         self.model_id = model_id
         self.kwargs = kwargs
 
+    @property
+    def server_address(self) -> str | None:
+        """Address that the user gave of the server it asks, without user and password; None: its provider's own."""
+        address = getattr(self, "api_base", None)
+        return re.sub(r"(?<=//)[^/@]*@", "", address) if isinstance(address, str) and address else None
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model_id!r})"
 

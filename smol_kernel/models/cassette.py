@@ -101,6 +101,11 @@ class CassetteModel(Model):
         return self._empty.scripted or (self.mode != "record" and self._tape is not None and self._tape.scripted)
 
     @property
+    def server_address(self) -> str | None:
+        """That of the model."""
+        return self.model.server_address if self.model is not None else None
+
+    @property
     def slow_start(self) -> str | None:
         """That of the model where it is sure to be asked."""
         asked = self.mode == "record" or self._tape is None

@@ -48,6 +48,11 @@ class FallbackModel(Model):
         return any(model.scripted for model in self.models)
 
     @property
+    def server_address(self) -> str | None:
+        """That of the first one, by whose name it goes."""
+        return self.models[0].server_address
+
+    @property
     def slow_start(self) -> str | None:
         """That of the model asked next."""
         return self.current.slow_start

@@ -19,6 +19,8 @@ MAX_TEXT = 20_000
 NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
 """Classes in which MathJax 2 and 3 leave a dollar sign a dollar sign: a formula may hold a link or a style sheet."""
 
+_OPENING = f'<div class="{NO_FORMULAS}">'
+
 _ALLOWED = """abbr b blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure
 h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th
 thead tr u ul var wbr"""
@@ -94,9 +96,16 @@ def shown_html(output: Output) -> str:
     return without_formulas(cleaned) if has_content else ""
 
 
+def cleaned_again(html: str) -> str:
+    """HTML that was made safe here, or was not, as `shown_html` gives it."""
+    inner = html.removeprefix(_OPENING)
+    html = inner.removesuffix("</div>") if inner != html else html
+    return shown_html(Output(channel="display", text="", data={"text/html": html}))
+
+
 def without_formulas(html: str) -> str:
     """Cleaned `html` in an element of its own, in which no page looks for formulas."""
-    return f'<div class="{NO_FORMULAS}">{html}</div>' if html else ""
+    return f"{_OPENING}{html}</div>" if html else ""
 
 
 def picture_html(kind: str, base64: str, alt: str) -> str:

@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import Any
 
 from smol_kernel.executors.values import package
+from smol_kernel.runs.named_answer import bound, last_code, last_name
 from smol_kernel.runs.script import ScriptCell
-from smol_kernel.runs.source import Edit, Source
 
 LARGEST = 2_000
 """Characters of an answer up to which it stands in the cell; of a larger one the digest does."""
@@ -27,13 +27,15 @@ def with_check(cells: Sequence[ScriptCell], answer: Any) -> list[ScriptCell]:
     """The cells and one that checks that they give `answer`; without it where the answer cannot be written down."""
     found = list(cells)
     code = check(answer)
-    place = next((at for at in range(len(found) - 1, -1, -1) if found[at].kind == "code"), None)
+    place = last_code(found)
     if place is None or code is None:
         return found
-    last = _named(found[place].source, _free([cell.source for cell in found if cell.kind == "code"]))
-    if last is None:
+    source, name = found[place].source, last_name(found[place].source)
+    if name is None:
+        name = _free([cell.source for cell in found if cell.kind == "code"])
+        source = bound(source, name)
+    if source is None:
         return found
-    source, name = last
     step = found[place].step
     found[place] = replace(found[place], source=source)
     found += [ScriptCell("markdown", _WORDS, step), ScriptCell("code", code.replace("ANSWER", name), step)]
@@ -151,20 +153,6 @@ def _check_array(answer: Any) -> str | None:
 
 def _sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _named(source: str, free: str) -> tuple[str, str] | None:
-    """The cell with its last expression bound to a name, and the name; None if it ends otherwise."""
-    read = Source(source)
-    last = read.body[-1] if read.body else None
-    if not isinstance(last, ast.Expr) or last.lineno in read.magics:
-        return None
-    if isinstance(last.value, ast.Name):
-        return source, last.value.id
-    start, end = read.span(last)
-    opening, closing = ("(", ")") if "\n" in source[start:end] else ("", "")
-    edits = [Edit(start, start, f"{free} = {opening}"), Edit(end, end, closing)]
-    return f"{read.edited(edits).rstrip()}\n{free}", free
 
 
 def _free(sources: Sequence[str]) -> str:

@@ -7,12 +7,14 @@ Called by `%agent export`, `smol export` and `smol demo`. The format is nbformat
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.events import Output
+from smol_kernel.executors.displays import forms
 from smol_kernel.render.markdown import (
     beside_markdown,
     fenced,
@@ -25,7 +27,7 @@ from smol_kernel.render.markdown import (
 )
 from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
-from smol_kernel.render.sanitize import clean_html, is_base64, shown_html, without_formulas
+from smol_kernel.render.sanitize import clean_html, cleaned_again, is_base64, shown_html, without_formulas
 from smol_kernel.render.text import call_text, error_text, output_text
 from smol_kernel.render.transcript import STATES, Transcript
 from smol_kernel.runs.answer import defined
@@ -188,6 +190,26 @@ def _output(output: Output, count: int) -> NotebookNode:
     if output.channel == "result":
         return new_output("execute_result", data=data, execution_count=count)
     return new_output("display_data", data=data)
+
+
+def is_exported(notebook: Any) -> bool:
+    """Whether it was written from a run."""
+    return isinstance(ours := notebook.metadata.get("smol"), dict) and "run" in ours
+
+
+def as_exported(outputs: Iterable[Any]) -> list[Any]:
+    """Outputs of a cell as such a notebook keeps them: what a kernel gave cleaned, what is in one already as it is."""
+    found: list[Any] = []
+    for output in deepcopy(list(outputs)):
+        if output.output_type == "stream":
+            output.text = plain(output.text)
+        elif "data" in output:
+            kept = forms(output.data)
+            html = cleaned_again(kept.get("text/html", ""))
+            output.data = {"text/plain": plain(kept.get("text/plain", "")), **({"text/html": html} if html else {})}
+            output.data |= {kind: kept[kind] for kind in _PICTURES if kind in kept}
+        found.append(output)
+    return found
 
 
 def _answer(transcript: Transcript) -> dict[str, str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, MissingDependencyError
+from smol_kernel.runs.notebook import as_exported, is_exported
 from smol_kernel.runs.same_outputs import LONGEST, Pair, differences
 
 SKIPPED = ("nbval-skip", "skip-execution")
@@ -124,7 +125,7 @@ def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
                 except DeadKernelError:
                     result.difference = "the kernel died while the cell ran"
                 else:
-                    result.difference, result.pictures = _compared(old, new, marks)
+                    result.difference, result.pictures = _compared(old, new, marks, is_exported(stored))
                 if result.difference:
                     return
         result.cell, result.source = None, ""
@@ -135,14 +136,17 @@ def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
         result.difference = f"{what}: {_first_line(error)}"
 
 
-def _compared(old: Any, new: Any, marks: set[str]) -> tuple[str, list[Pair]]:
+def _compared(old: Any, new: Any, marks: set[str], exported: bool) -> tuple[str, list[Pair]]:
     failed = next((output for output in new.outputs if output.output_type == "error"), None)
     if failed is not None and not marks.intersection(RAISES):
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failed.traceback)).strip().splitlines()
         return "\n".join(["the cell fails now:", *trace[-LONGEST:]]), []
     if old.execution_count is None:  # it was never run
         return ("it has outputs, but was not run: run it and save the notebook", []) if old.outputs else ("", [])
-    return ("", []) if marks.intersection(IGNORED) else differences(old.outputs, new.outputs)
+    if marks.intersection(IGNORED):
+        return "", []
+    was, now = (as_exported(each.outputs) if exported else each.outputs for each in (old, new))
+    return differences(was, now)
 
 
 def _marks(cell: Any) -> set[str]:

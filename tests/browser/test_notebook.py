@@ -137,6 +137,31 @@ def test_running_the_cell_again_replaces_its_own_cells_but_not_an_edited_one(lab
     assert again[3 + len(written) :] == ["x = 30  # mine", "'end'"]
 
 
+def test_cells_that_run_all_has_sent_are_not_run_unseen_when_others_take_their_place(lab, context, screenshot):
+    made = """import pathlib
+runs = pathlib.Path('runs')
+runs.write_text((runs.read_text() if runs.exists() else '') + '.')
+m = scripted(f'x = {min(2, len(runs.read_text()))}', 'final_answer(x + 1)')
+x = 0"""
+    lab.write("all.ipynb", [SETUP, made, "%%agent --model m\nadd", "x"])
+    tab = NotebookPage(context, lab, "all.ipynb")
+    view = tab.cell(2).locator(".smol-view")
+
+    def run_all():
+        tab.command("notebook:run-all-cells")
+        tab.wait_for_end(len(tab.cells()) - 1)
+        code = [cell for cell in tab.cells() if cell["cell_type"] == "code"][3:]
+        return [(cell["source"], "".join(out["data"]["text/plain"] for out in cell["outputs"])) for cell in code]
+
+    assert run_all() == [("x = 1", ""), ("x + 1", ""), ("x", "0")]
+    expect(view).to_contain_text("cells inserted below: read before you run")
+    assert run_all() == [("x = 2", ""), ("x + 1", ""), ("x", "0")]  # the old ones have not been run
+    expect(view).to_contain_text("The ones that they replace were not run")
+    screenshot(tab.page, "run-all")
+    assert run_all() == [("x = 2", ""), ("x + 1", "3"), ("x", "2")]  # the same: they stay, and run as asked
+    expect(view).to_contain_text("the cells below are those of this run as well")
+
+
 def test_notebook_7_gets_its_cells_as_well(lab, context):
     lab.write(
         "seven.ipynb", [SETUP, "m = scripted('x = 20', 'final_answer(x + 1)')", "%%agent --model m\nadd", "'end'"]

@@ -93,7 +93,7 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
     """
     if not os.path.isdir(cwd):
         raise ConfigError(f"cwd {cwd!r} is not a folder; name one that exists")
-    environment = box_environment(dict(os.environ), settings)
+    environment = box_environment(own_environment(), settings)
     facts = interpreter(python, environment.get("PYTHONPATH", ""))
     home, user = host_home(), host_user()
     mounts = [(mount.path, mount.writable) for mount in settings.mounts]
@@ -240,6 +240,13 @@ def _looked_at(folder: str, skip: list[str], notices: list[str]) -> tuple[Watch,
         if each.unseen:
             notices.append(f"{folder}/{each.path} holds too many files to look through: it is not shown to the child.")
     return watch, [each.path for each in found]
+
+
+def own_environment() -> dict[str, str]:
+    """A copy of this process' variables; another thread may change them meanwhile."""
+    while True:
+        with contextlib.suppress(KeyError, RuntimeError):  # one was deleted, or came, while they were read
+            return dict(os.environ)
 
 
 def box_environment(environment: dict[str, str], settings: BoxSettings) -> dict[str, str]:

@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout:  # None where the shell closed it: >&-
             sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"\nStopped. {stop}".rstrip(), file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output left (`smol runs | head`); the interpreter must not flush into it at exit.

@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.config import API_BASE_VARIABLE, MODEL_VARIABLE
 from smol_kernel.errors import BoxUnavailableError
 from smol_kernel.executors.launchers.settings import VARIABLE, Limits, wants_box
 from smol_kernel.journal import default_path
+from smol_kernel.models.named import API_BASE_VARIABLE, MODEL_VARIABLE
 from smol_kernel.render.plain import one_line
 
 MECHANISMS = {

@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.config import TOOLS, TYPES, RunOptions, connect, make_model
+from smol_kernel.config import TOOLS, TYPES, RunOptions, connect
 from smol_kernel.errors import ConfigError, ReplayError
 from smol_kernel.events import RunStarted
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.models.named import model_to_go_on
 from smol_kernel.render.plain import one_line
 from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
 from smol_kernel.serve.cli.run import check_writable, draw, read_inputs, write_answer
@@ -78,7 +79,7 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     started = journal.events(run)[0]
     if not isinstance(started, RunStarted) or started.agent not in (names := {k.__name__: k for k in TYPES.values()}):
         raise ReplayError(f"run {run} is of a class of its own: resume it from Python, with resume() of that class")
-    model = make_model(arguments.model or started.model, arguments.api_base)
+    model = model_to_go_on(started, arguments.model, arguments.api_base)
     with ExitStack() as held:
         tools = [make(RunOptions()) for name, make in TOOLS.items() if name in started.tools]
         if started.origin.get("mcp") and not arguments.mcp:  # never from a record alone: a server is code that is run

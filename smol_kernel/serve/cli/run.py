@@ -121,6 +121,9 @@ def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, i
             for event in events:
                 transcript.feed(event)
                 console(event)
+        except KeyboardInterrupt:
+            how = f"smol resume {transcript.run} goes on from here." if transcript.run else ""
+            raise KeyboardInterrupt(how) from None
         except SmolError as error:
             if transcript.state != "error":  # else the console has said it
                 raise

@@ -7,7 +7,7 @@
 //   kernel → page   comm_open "smol.cells"   {session, cell_id}
 //   page → kernel   {claim: page, session, candidates: [{id, source, digest}]}   cells that an earlier run of cell_id left
 //   kernel → page   {grant: page, cell_id, cells, remove: [id]}
-//   page → kernel   {done: page, inserted, removed}
+//   page → kernel   {done: page, inserted, removed, kept, sent: [id], date}   removed cells that were sent to run before
 (() => {
   "use strict";
 
@@ -48,16 +48,28 @@
       : { ...cell, cell_type: "markdown" };
   }
 
+  // "Run All Cells" has sent a cell that has not run yet: the kernel has it, whatever becomes of it here.
+  function isSent(cell) {
+    return cell.cell_type === "code" && cell.executionState === "running";
+  }
+
   function write(notebook, cellId, cells, remove, known) {
     const sources = new Map(known.map(({ id, source }) => [id, source]));
+    const old = notebook.cells.filter((cell) => remove.includes(cell.id) && cell.getSource() === sources.get(cell.id));
+    const sent = old.filter(isSent).map((cell) => cell.id);
+    const date = new Date().toISOString();
+    if (sent.length && old.length === cells.length && old.every((cell, index) => cell.getSource() === cells[index].source)) {
+      old.forEach((cell, index) => cell.setMetadata("smol", plain(cells[index]).metadata.smol));
+      return { done: page, inserted: 0, removed: 0, kept: old.length, sent: [], date };
+    }
     let removed = 0;
     let inserted = 0;
     // One transaction is one step for the notebook's "undo cell operation".
     notebook.transact(() => {
       for (let index = notebook.cells.length - 1; index >= 0; index--) {
         const cell = notebook.cells[index];
-        // The source is compared once more: the person may have typed since the claim.
-        if (remove.includes(cell.id) && cell.getSource() === sources.get(cell.id)) {
+        // Not one in which the person has typed since the claim.
+        if (old.includes(cell)) {
           notebook.deleteCell(index);
           removed++;
         }
@@ -68,7 +80,7 @@
         inserted = cells.length;
       }
     });
-    return { done: page, inserted, removed };
+    return { done: page, inserted, removed, kept: 0, sent, date };
   }
 
   function answer(panel, kernel, comm, { session, cell_id }) {

@@ -1,0 +1,84 @@
+"""Makes the model that a name stands for, and the one that a recorded run goes on with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smol_kernel.errors import ConfigError
+from smol_kernel.events import RunStarted
+from smol_kernel.models.base import Model, as_model
+from smol_kernel.models.cassette import MARK
+
+MODEL_VARIABLE, API_BASE_VARIABLE = "SMOL_MODEL", "SMOL_API_BASE"
+DEMO = "demo"
+"""Name of the model that plays shipped tasks."""
+
+NO_MODEL = f"""No model is set, so nothing was run. Set one of:
+  --model openai/gpt-4.1-mini          for this task (any LiteLLM name; the key in OPENAI_API_KEY)
+  %agent model ollama/qwen3            for this notebook
+  c.SmolMagic.model = "..."            in ipython_config.py
+  {MODEL_VARIABLE}=openai/gpt-4.1-mini       in the environment
+Without a key or a network: --model demo plays shipped tasks from a script."""
+
+
+def names_in(given: Sequence[str]) -> list[str]:
+    """The names in all values of one option; NAME=FILE is one, whatever the file is called."""
+    parts = [part for each in given for part in ([each] if "=" in each else each.split(","))]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def make_model(
+    name: str | Model | Sequence[str] | None, api_base: str | None = None, variables: Mapping[str, Any] | None = None
+) -> Model:
+    """The model that `name` stands for: a Model itself, one in `variables`, "demo", or a LiteLLM name.
+
+    Of several names (a list, or a,b) each is asked when the one before it failed. Without a name the environment's
+    SMOL_MODEL is taken. Raises ConfigError when nothing is set.
+    """
+    if isinstance(name, Model):
+        return name
+    names = names_in([name] if isinstance(name, str) else name or [])
+    names = names or names_in([os.environ.get(MODEL_VARIABLE, "")])
+    if not names:
+        raise ConfigError(NO_MODEL)
+    models = [_make_model(each.removesuffix(MARK), api_base, variables or {}) for each in names]
+    return models[0] if len(models) == 1 else as_model(models)
+
+
+def model_to_go_on(
+    started: RunStarted, name: str | None, api_base: str | None, variables: Mapping[str, Any] | None = None
+) -> Model:
+    """The model to go on with in a recorded run: the one called `name`, else that of the run.
+
+    Raises ConfigError where the record is not enough to ask it again: replies of a script are not in it, and its
+    conversation is not sent to another server than the run's, nor a key to an address because a record says so.
+    """
+    wanted, there = name or started.model, variables or {}
+    if isinstance(there.get(wanted), Model):
+        return there[wanted]
+    if not name and started.scripted and wanted.removesuffix(MARK) != DEMO:
+        raise ConfigError(f"the replies of run {started.run} came from a script: name a model with --model")
+    if started.server and wanted == started.model and not (api_base or os.environ.get(API_BASE_VARIABLE)):
+        at = started.server
+        raise ConfigError(
+            f"run {started.run} asked {wanted!r} at {at}: say so again with --api-base {at}, or name another model: "
+            "--model"
+        )
+    return make_model(wanted, api_base, variables)
+
+
+def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -> Model:
+    if name in variables:
+        named = variables[name]
+        if isinstance(named, Model):
+            return named
+        raise ConfigError(f"variable {name!r} is of type {type(named).__name__}, not a model")
+    if name == DEMO:
+        from smol_kernel.models.demo import DemoModel
+
+        return DemoModel()
+    from smol_kernel.models.litellm import LiteLLMModel
+
+    return LiteLLMModel(name, api_base=api_base or os.environ.get(API_BASE_VARIABLE) or None)

@@ -1,0 +1,46 @@
+"""The last expression of a script bound to a name. Used by `check_cell`, and for the name that a user gave."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import replace
+
+from smol_kernel.runs.script import ScriptCell
+from smol_kernel.runs.source import Edit, Source
+
+
+def last_code(cells: Sequence[ScriptCell]) -> int | None:
+    """The place of the last cell of code; None if there is none."""
+    return next((at for at in range(len(cells) - 1, -1, -1) if cells[at].kind == "code"), None)
+
+
+def with_answer_in(cells: Sequence[ScriptCell], name: str) -> list[ScriptCell]:
+    """The cells, the last of which puts its value into `name` and shows it; as they are where it ends otherwise."""
+    found, place = list(cells), last_code(cells)
+    if place is not None and last_name(found[place].source) != name:
+        found[place] = replace(found[place], source=bound(found[place].source, name) or found[place].source)
+    return found
+
+
+def last_name(source: str) -> str | None:
+    """The name that a cell ends with; None if it ends otherwise."""
+    last = _last(Source(source))
+    return last.value.id if last is not None and isinstance(last.value, ast.Name) else None
+
+
+def bound(source: str, name: str) -> str | None:
+    """The cell with its last expression bound to `name`, which then is the last one; None if it ends otherwise."""
+    read = Source(source)
+    last = _last(read)
+    if last is None:
+        return None
+    start, end = read.span(last)
+    opening, closing = ("(", ")") if "\n" in source[start:end] and source[start] not in "([{" else ("", "")
+    edits = [Edit(start, start, f"{name} = {opening}"), Edit(end, end, closing)]
+    return f"{read.edited(edits).rstrip()}\n{name}"
+
+
+def _last(read: Source) -> ast.Expr | None:
+    last = read.body[-1] if read.body else None
+    return last if isinstance(last, ast.Expr) and last.lineno not in read.magics else None
