@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from notebooks import as_saved_without_widgets, execute
 from smol_kernel.journal import Journal
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.named_answer import with_answer_in
 from smol_kernel.runs.script import script_cells
 from smol_magic.writeback import notebook_cells
 
@@ -50,7 +51,7 @@ def build() -> nbformat.NotebookNode:
         journal = os.environ["SMOL_JOURNAL"] = str(Path(folder, "journal.sqlite"))
         execute(new_notebook(cells=head))
         run = Journal(journal).find("last").run
-        script = script_cells(Transcript.from_events(Journal(journal).events(run)))
+        script = with_answer_in(script_cells(Transcript.from_events(Journal(journal).events(run))), "answer")
         written = [
             (new_code_cell if cell["cell_type"] == "code" else new_markdown_cell)(
                 cell["source"], metadata={"smol": {**cell["metadata"]["smol"], "run": "quickstart"}}

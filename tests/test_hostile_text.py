@@ -6,6 +6,7 @@ import random
 import re
 
 import mistune
+import pandas as pd
 import pytest
 from harmless import assert_harmless
 from hostile import pieces, puzzles
@@ -16,7 +17,7 @@ from smol_kernel.render.html import step_html
 from smol_kernel.render.markdown import account_markdown, fenced, run_markdown, safe_markdown
 from smol_kernel.render.plain import plain
 from smol_kernel.render.records import StepRecord
-from smol_kernel.render.sanitize import clean_html, output_html
+from smol_kernel.render.sanitize import NO_FORMULAS, clean_html, kept_html, output_html
 from smol_kernel.render.transcript import Transcript
 
 PIECES = pieces("http://evil.example")
@@ -56,6 +57,17 @@ def test_html_put_together_from_pieces_is_harmless(seed):
         cleaned = clean_html("".join(chance.choices(parts, k=chance.randrange(2, 8))))
         assert_harmless(cleaned)
         assert clean_html(cleaned) == cleaned
+
+
+@pytest.mark.parametrize("piece", [*HTML.values(), "$x$", "\\\\(x\\\\)", "</td></tr></table><style>*{}</style><table>"])
+def test_a_table_that_a_notebook_keeps_as_it_came_is_nothing_else(piece):
+    table = pd.DataFrame({"a": [1, 2.5], "b": ["x & y", "<i>"]})._repr_html_()
+    assert kept_html(table) == table
+    style = table[table.index("<style") : table.index("</style>") + len("</style>")]
+    kept = kept_html(table.replace("<td>2.5</td>", f"<td>{piece}</td>"))
+    assert_harmless(kept.replace(style, "", 1))
+    assert kept_html(kept) == kept
+    assert not re.search(r"[$\\\\]", kept) or NO_FORMULAS in kept
 
 
 def live(markdown):

@@ -135,9 +135,11 @@ def test_a_text_answer_can_be_read_as_prose():
 
 def test_a_table_as_answer_is_shown_as_a_table():
     pandas = pytest.importorskip("pandas")
-    data = to_notebook(a_run(answer=pandas.DataFrame({"a": [1]}))).cells[-1].outputs[-1].data
-    assert "<table" in data["text/html"]
-    assert "<style" not in data["text/html"]
+    table = pandas.DataFrame({"a": [1]})
+    assert to_notebook(a_run(answer=table)).cells[-1].outputs[-1].data["text/html"] == table._repr_html_()
+    table = pandas.DataFrame({"a": ["$x$"]})
+    html = to_notebook(a_run(answer=table)).cells[-1].outputs[-1].data["text/html"]
+    assert "<table" in html and "<style" not in html
 
 
 def test_nothing_in_the_notebook_loads_anything():

@@ -234,6 +234,8 @@ def test_an_exported_notebook_is_as_it_was_although_it_was_cleaned(tmp_path, mon
     path = tmp_path / "exported.ipynb"
     write_notebook(Transcript.from_events(events), path)
     assert validate(path).difference == ""
+    outputs = str([cell.get("outputs") for cell in nbformat.read(path, 4).cells])
+    assert "<script" not in outputs and outputs.count("<style scoped>") == 3
     notebook = nbformat.read(path, 4)
     NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
     nbformat.write(notebook, path)  # run and saved again: nothing is cleaned now
@@ -248,7 +250,8 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "data.csv").write_text("10\n20\n30\n")
     monkeypatch.chdir(folder)
-    script = [code(f"{READ}\nrows"), code("final_answer(sum(rows))")]
+    table = "import pandas as pd\npd.DataFrame({'rows': rows})"
+    script = [code(f"{READ}\n{table}"), code("final_answer(sum(rows))")]
     model = CassetteModel(ScriptedModel(script), folder / "sum.json", "record")
     with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "journal.sqlite") as agent:
         assert agent.run("Sum up the rows of data.csv.") == 60

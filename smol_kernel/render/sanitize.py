@@ -20,6 +20,29 @@ NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
 """Classes in which MathJax 2 and 3 leave a dollar sign a dollar sign: a formula may hold a link or a style sheet."""
 
 _OPENING = f'<div class="{NO_FORMULAS}">'
+_FORMULA = re.compile(r"[$\\]")
+_TABLE = re.compile(
+    re.escape(
+        """<div>
+<style scoped>
+    .dataframe tbody tr th:only-of-type {
+        vertical-align: middle;
+    }
+
+    .dataframe tbody tr th {
+        vertical-align: top;
+    }
+
+    .dataframe thead th {
+        text-align: right;
+    }
+</style>
+<table border="1" class="dataframe">"""
+    )
+    + r"(.*)</table>\n(?:<p>\d+ rows × \d+ columns</p>\n)?</div>",
+    re.DOTALL,
+)
+"""A table of pandas 2 and 3."""
 
 _ALLOWED = """abbr b blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure
 h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th
@@ -96,11 +119,19 @@ def shown_html(output: Output) -> str:
     return without_formulas(cleaned) if has_content else ""
 
 
-def cleaned_again(html: str) -> str:
-    """HTML that was made safe here, or was not, as `shown_html` gives it."""
+def kept_html(html: str) -> str:
+    """HTML of a child as a notebook may keep it; empty if there is none, or none worth showing.
+
+    A table as pandas writes it stays as it is if there is nothing else in it, so that who runs the notebook again finds
+    the same; all else is made safe as for any page. What was is given back unchanged.
+    """
     inner = html.removeprefix(_OPENING)
     html = inner.removesuffix("</div>") if inner != html else html
-    return shown_html(Output(channel="display", text="", data={"text/html": html}))
+    if len(html) <= MAX_HTML and (found := _TABLE.fullmatch(html)):
+        table = f'<table class="dataframe">{found[1]}</table>'
+        if not _FORMULA.search(table) and clean_html(table) == table:
+            return html
+    return shown_html(Output(channel="display", data={"text/html": html}))
 
 
 def without_formulas(html: str) -> str:

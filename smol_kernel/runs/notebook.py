@@ -27,7 +27,7 @@ from smol_kernel.render.markdown import (
 )
 from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
-from smol_kernel.render.sanitize import clean_html, cleaned_again, is_base64, shown_html, without_formulas
+from smol_kernel.render.sanitize import is_base64, kept_html
 from smol_kernel.render.text import call_text, error_text, output_text
 from smol_kernel.render.transcript import STATES, Transcript
 from smol_kernel.runs.answer import defined
@@ -185,7 +185,7 @@ def _output(output: Output, count: int) -> NotebookNode:
         return new_output("stream", name=output.channel, text=plain(output.text))
     data = {"text/plain": plain(output.data.get("text/plain") or output.text)}
     data |= {kind: data for kind in _PICTURES if (data := output.data.get(kind)) and is_base64(data)}
-    if html := shown_html(output):
+    if html := kept_html(output.data.get("text/html", "")):
         data["text/html"] = html
     if output.channel == "result":
         return new_output("execute_result", data=data, execution_count=count)
@@ -205,7 +205,7 @@ def as_exported(outputs: Iterable[Any]) -> list[Any]:
             output.text = plain(output.text)
         elif "data" in output:
             kept = forms(output.data)
-            html = cleaned_again(kept.get("text/html", ""))
+            html = kept_html(kept.get("text/html", ""))
             output.data = {"text/plain": plain(kept.get("text/plain", "")), **({"text/html": html} if html else {})}
             output.data |= {kind: kept[kind] for kind in _PICTURES if kind in kept}
         found.append(output)
@@ -229,8 +229,8 @@ def _answer(transcript: Transcript) -> dict[str, str]:
 
     shown: dict[str, Any] = DisplayFormatter().format(value, include={"text/plain", "text/html", "image/png"})[0]
     data = {"text/plain": plain(shown.get("text/plain", text))}
-    if html := clean_html(shown.get("text/html", "")):
-        data["text/html"] = without_formulas(html)
+    if html := kept_html(shown.get("text/html", "")):
+        data["text/html"] = html
     if picture := shown.get("image/png"):
         data["image/png"] = picture
     return data
