@@ -95,13 +95,16 @@ def test_a_conversation_is_not_sent_to_another_server_than_the_run_s(shell, monk
         asked = ["run", "secret", "--model", "openai/double", "--api-base", own.url, "--max-steps", "1"]
         assert main(asked) == 1
         assert main(["resume", "last", "--max-steps", "3"]) == 2
-        assert f"asked 'openai/double' at {own.url}: say so again with --api-base {own.url}" in capsys.readouterr().err
-        assert main(["fork", "last", "--model", "openai/double"]) == 2
+        assert (
+            f"asked 'openai/double' at {own.url!r}: give this address again with --api-base" in capsys.readouterr().err
+        )
+        for model in ("openai/double", "openai/double,openai/other"):
+            assert main(["fork", "last", "--model", model]) == 2
         line = f"%%agent --model openai/double --api-base {own.url} --max-steps 1 -o answer\nsecret"
         assert shell.run_cell(line).success and shell.user_ns["answer"] != 6
         shell.run_cell("%agent stop")
         error = shell.run_cell("%agent resume --max-steps 3").error_in_exec
-        assert isinstance(error, CellError) and "say so again with --api-base" in str(error)
+        assert isinstance(error, CellError) and "give this address again with --api-base" in str(error)
         assert shell.run_cell(f"%agent resume --max-steps 3 --api-base {own.url}").success
         assert shell.user_ns["answer"] == 6  # the variable of the run
         assert not usual.requests

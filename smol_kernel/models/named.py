@@ -60,11 +60,12 @@ def model_to_go_on(
         return there[wanted]
     if not name and started.scripted and wanted.removesuffix(MARK) != DEMO:
         raise ConfigError(f"the replies of run {started.run} came from a script: name a model with --model")
-    if started.server and wanted == started.model and not (api_base or os.environ.get(API_BASE_VARIABLE)):
-        at = started.server
+    asked = started.model.removesuffix(MARK)
+    again = asked in names_in([wanted.removesuffix(MARK)])
+    if started.server and again and not (api_base or os.environ.get(API_BASE_VARIABLE)):
         raise ConfigError(
-            f"run {started.run} asked {wanted!r} at {at}: say so again with --api-base {at}, or name another model: "
-            "--model"
+            f"run {started.run} asked {asked!r} at {started.server!r}: give this address again with --api-base, or "
+            "name another model with --model"
         )
     return make_model(wanted, api_base, variables)
 
