@@ -29,11 +29,10 @@ def runs_command(journal: Journal, words: Sequence[str]) -> None:
 
 
 def _list(runs: Sequence[RunSummary]) -> None:
-    from smol_kernel.render.plain import one_line
+    from smol_kernel.render.run_line import run_line
 
     for run in runs:
-        boxed = "not isolated  " if run.isolation == "none" else ""
-        print(f"{run.run}  {run.state:<15}  {one_line(run.model):<24}  {boxed}{one_line(run.task, 60)}")
+        print(run_line(run))
 
 
 def _take_out(journal: Journal, chosen: Any) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import settled
-from smol_kernel.journal import Journal, RunSummary
-from smol_kernel.render.plain import counted, one_line
-from smol_kernel.render.transcript import Transcript, model_label
+from smol_kernel.journal import Journal
+from smol_kernel.render.plain import counted
+from smol_kernel.render.run_line import run_line
+from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.exporting import FORMS, export, form_of
 from smol_kernel.runs.pruning import deletable, prunable, take_out
-
-_ID_LENGTH, _TASK_LENGTH = 12, 60  # characters shown in the list
 
 
 def add_commands(commands: Any) -> None:
@@ -69,7 +67,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
         about = f" about {arguments.search!r}" if arguments.search else ""
         print(f"No runs{about} in {journal.path} yet.")
     for run in found:
-        print(_line(run))
+        print(run_line(run))
     return 0
 
 
@@ -80,7 +78,7 @@ def _take_out(journal: Journal, arguments: argparse.Namespace) -> int:
     else:
         chosen = prunable(journal, arguments.older_than, arguments.keep)
     for run in chosen:
-        print(_line(run))
+        print(run_line(run))
     what = counted(len(chosen), "run")
     if not chosen or arguments.dry_run:
         print(f"{what} would be taken out." if chosen else "There are none to take out.")
@@ -141,11 +139,3 @@ def import_file(arguments: argparse.Namespace) -> int:
 def _transcript(run: str) -> Transcript:
     journal = Journal()
     return Transcript.from_events(journal.events(journal.find(run).run, family=True))
-
-
-def _line(run: RunSummary) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
-    task, model = one_line(run.task, _TASK_LENGTH), one_line(model_label(run.model, run.scripted))
-    steps = counted(run.steps, "step")
-    boxed = "  not isolated" if run.isolation == "none" else ""
-    return f"{run.run[:_ID_LENGTH]:{_ID_LENGTH}}  {when}  {run.state:11}  {steps:>8}  {model}{boxed}  {task}"
