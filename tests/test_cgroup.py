@@ -202,20 +202,23 @@ def group_of_the_system(monkeypatch):
         each.close()
 
 
-def test_all_of_a_child_is_in_its_group_and_goes_with_it(group_of_the_system, tmp_path):
-    start = "import subprocess, sys\nhere = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1)"
-    for afresh in (True, False):  # the second is forked ahead, before its group is there
-        executor = KernelExecutor(cwd=tmp_path)
-        assert list(executor.run(start))[-1].status == "ok"
-        child = executor._client.child
-        assert child.loaded is not afresh
-        folder = child._cgroup.path
-        inside = {int(pid) for pid in (folder / "cgroup.procs").read_text().split()}
-        below = psutil.Process(child.pid).children(recursive=True)
-        assert inside == {child.pid, *(each.pid for each in below)} and len(inside) == 4
+@pytest.mark.parametrize("way", ["off", "on"], ids=["started afresh", "forked ahead, before its group was there"])
+def test_all_of_a_child_is_in_its_group_and_goes_with_it(way, group_of_the_system, tmp_path, monkeypatch):
+    if way == "on":
+        KernelExecutor(cwd=tmp_path)("0")
         assert zygote.wait_for_spares(60.0)
-        executor.cleanup()
-        assert not folder.exists()
+    monkeypatch.setenv(zygote.VARIABLE, way)
+    executor = KernelExecutor(cwd=tmp_path)
+    start = "import subprocess, sys\nhere = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1)"
+    assert list(executor.run(start))[-1].status == "ok"
+    child = executor._client.child
+    assert child.loaded is (way == "on")
+    folder = child._cgroup.path
+    inside = {int(pid) for pid in (folder / "cgroup.procs").read_text().split()}
+    below = psutil.Process(child.pid).children(recursive=True)
+    assert inside == {child.pid, *(each.pid for each in below)} and len(inside) == 4
+    executor.cleanup()
+    assert not folder.exists()
 
 
 def test_groups_of_dead_hosts_are_removed_and_others_are_not(root):

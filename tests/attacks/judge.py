@@ -276,8 +276,6 @@ class Judge:
     def start(self, family: str) -> KernelExecutor:
         """The executor for the next attack."""
         if self.executor is None:
-            waiting = [client for _, client in STANDBY._ready] if STANDBY.waiting(60) else []
-            ahead = self.spares() if zygote.wait_for_spares(60) else []
             self.executor = KernelExecutor(
                 cwd=self.world.work,
                 box=self.boxed,
@@ -285,6 +283,9 @@ class Judge:
                 interrupt_grace_seconds=1.0,
                 limits=LIMITS if self.boxed else None,
             )
+            self.executor.expect()  # what waits may be like the child of another, which an attack had
+            waiting = [client for _, client in STANDBY._ready] if STANDBY.waiting(60) else []
+            ahead = self.spares() if zygote.wait_for_spares(60) else []
             self.executor.send_tools({"echo": self.calls.echo, "slow": slow})
             self.executor.send_variables({"table": TABLE})
             self.executor("pass")
