@@ -13,6 +13,7 @@ import pytest
 
 from smol_kernel.executors import standby
 from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers.view import own_environment
 from smol_kernel.executors.standby import STANDBY
 from smol_kernel.executors.values import decode
 
@@ -209,6 +210,7 @@ def test_it_ends_with_its_host_and_a_forked_host_does_not_use_it(tmp_path):
     program = """
 import os, sys
 from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers.view import own_environment
 from smol_kernel.executors.standby import STANDBY
 STANDBY.keep(1)
 first, second = KernelExecutor(), KernelExecutor()
@@ -233,3 +235,21 @@ list(first.run("while True: pass"))
     host.stdout.close()
     assert select.select([end], [], [], READY)[0]
     os.close(end)
+
+
+def test_variables_are_read_whole_while_another_thread_changes_them():
+    done = threading.Event()
+
+    def change():
+        while not done.is_set():
+            os.environ["SMOL_TEST_THREAD"] = "x"
+            del os.environ["SMOL_TEST_THREAD"]
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(20_000):
+            assert own_environment()["PATH"] == os.environ["PATH"]
+    finally:
+        done.set()
+        changing.join()
