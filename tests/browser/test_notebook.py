@@ -235,11 +235,14 @@ def test_pressing_stop_and_the_square_many_times_is_as_good_as_once(looping):
     assert "2" in str(looping.cells()[3]["outputs"])
 
 
-def test_a_kernel_restarted_in_the_middle_of_a_run_leaves_no_dead_view_and_offers_the_run(looping):
+def test_a_kernel_restarted_in_the_middle_of_a_run_leaves_no_dead_view_and_offers_the_run(looping, screenshot):
     looping.page.locator('.jp-NotebookPanel-toolbar [data-jp-item-name="restart"]').click()
     looping.page.locator(".jp-Dialog .jp-mod-accept").click()
     expect(looping.cell(2).locator(".smol-view")).to_have_count(0)
-    expect(looping.output(2).first).to_have_text("Agent run")
+    expect(looping.output(2).first).to_have_text(
+        "Agent run, its end not seen here: %agent offers its account, or to go on"
+    )
+    screenshot(looping.page, "restarted")
     looping.wait_until_idle()
     looping.edit(3, "%load_ext smol_magic\n%agent")
     looping.run(3)

@@ -101,12 +101,15 @@
     else setTimeout(claim, PATIENCE_MS);
   }
 
-  function withoutWidget(output, alive) {
+  // Where nothing stands behind a dead view, the run was cut off, or ended while no page was there to take its account.
+  const UNSEEN = "<small>Agent run, its end not seen here: <code>%agent</code> offers its account, or to go on</small>";
+
+  function withoutWidget(output, alive, isLast) {
     const view = output.data && output.data[WIDGET];
     const ours = output.metadata && output.metadata.smol && output.metadata.smol.live;
     if (!view || !ours || view.model_id in alive) return output;
     const { [WIDGET]: _, ...data } = output.data;
-    return { ...output, data };
+    return { ...output, data: isLast ? { ...data, "text/html": UNSEEN } : data };
   }
 
   // Where the kernel that ran it is gone, JupyterLab shows "Error displaying widget" or a broken link in place of a
@@ -117,7 +120,7 @@
     const dirty = model.dirty;
     for (const cell of model.sharedModel.cells) {
       const outputs = cell.cell_type === "code" ? cell.getOutputs() : [];
-      const kept = outputs.map((output) => withoutWidget(output, alive));
+      const kept = outputs.map((output, index) => withoutWidget(output, alive, index === outputs.length - 1));
       if (kept.some((output, index) => output !== outputs[index])) cell.setOutputs(kept);
     }
     model.dirty = dirty; // nothing of the person's has changed
