@@ -181,10 +181,12 @@ class SmolMagic(Magics):
 
     def tell_unseen(self, place: Place) -> None:
         """Offer the runs of this notebook whose page was closed or reloaded before they ended, or cut off."""
+        from smol_kernel.render.run_line import state_word
+
         missed = self.session.unseen(self.shell, place)
         for run in missed[:MOST_OFFERED]:
             task = run.task.strip().splitlines()[0][:60]
-            how = "was cut off" if run.state == "unfinished" else f"ended ({run.state}), perhaps unseen"
+            how = "was cut off" if run.state == "unfinished" else f"ended ({state_word(run.state)}), perhaps unseen"
             goes_on = "" if run.state == "success" else f" · to go on: %agent resume {run.run}"
             print(f"An earlier run here {how}: “{task}”. Its account: %agent show {run.run}{goes_on}")
         if len(missed) > MOST_OFFERED:

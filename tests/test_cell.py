@@ -365,7 +365,7 @@ def test_a_run_whose_page_was_reloaded_is_offered_once(tmp_path):
     kernel.run("%%agent --model m\nwhat is it?", cell_id="c1").must_be_ok()
     after_reload = kernel.connect()
     offered = kernel.run("%agent", client=after_reload).must_be_ok().printed
-    assert "what is it?" in offered and "success" in offered
+    assert "what is it?" in offered and "ended (done)" in offered
     command = offered[offered.index("%agent show") :].splitlines()[0]
     shown = kernel.run(command, client=after_reload).must_be_ok()
     assert "42" in shown.displays[0]["data"]["text/plain"]

@@ -14,8 +14,12 @@ _ID_LENGTH, _TASK_LENGTH = 12, 60
 def run_line(run: RunSummary) -> str:
     """Its id, when it began (by the local clock), how it ended, its steps, its model, and the beginning of its task."""
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
-    state = "cut off" if run.state == "unfinished" else STATES.get(run.state, (run.state,))[0]
-    steps = counted(run.steps, "step")
+    state, steps = state_word(run.state), counted(run.steps, "step")
     task, model = one_line(run.task, _TASK_LENGTH), one_line(model_label(run.model, run.scripted))
     boxed = "  not isolated" if run.isolation == "none" else ""
     return f"{run.run[:_ID_LENGTH]:{_ID_LENGTH}}  {when}  {state:13}  {steps:>8}  {model}{boxed}  {task}"
+
+
+def state_word(state: str) -> str:
+    """The state of a recorded run, as people read it."""
+    return "cut off" if state == "unfinished" else STATES.get(state, (state,))[0]
