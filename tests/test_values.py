@@ -667,3 +667,13 @@ def test_describe_is_one_short_line_without_addresses():
         line = values.describe(value)
         assert 0 < len(line) <= 200
         assert "\n" not in line and "0x" not in line
+
+
+@pytest.mark.parametrize("unit", ["0s", "as", "Y", "00"])
+def test_a_column_of_times_in_a_unit_that_pandas_has_not_is_refused(unit):
+    """numpy divides by zero where it converts some of them, which ends the process."""
+    frame = encode(pd.DataFrame({"a": pd.to_datetime(["2020-01-01"]).as_unit("us")}))
+    hostile = json.loads(json.dumps(frame).replace("datetime64[us]", f"datetime64[{unit}]"))
+    assert hostile != frame
+    with pytest.raises(MalformedValue):
+        decode(hostile)

@@ -90,8 +90,9 @@ values.crosses("PIL.Image", "image", _png, bytes, _from_png)
 
 # pandas: labels and objects value by value, all else as columns of one Arrow table
 
+_UNIT = "(?:s|ms|us|ns)"  # those that pandas has; numpy divides by zero where it converts some others
 _COLUMN = re.compile(
-    rf"bool|u?int\d\d?|float\d\d|datetime64\[\w\w?(, {values.ZONE.pattern})?\]|timedelta64\[\w\w?\]"
+    rf"bool|u?int\d\d?|float\d\d|datetime64\[{_UNIT}(, {values.ZONE.pattern})?\]|timedelta64\[{_UNIT}\]"
     r"|U?Int\d\d?|Float\d\d|boolean|string|str|.{1,300}\[pyarrow\]",
     re.ASCII,
 )
