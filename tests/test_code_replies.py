@@ -61,6 +61,12 @@ def test_several_blocks_run_as_one():
     assert parse_reply("a\n<code>x = 1</code>\nthen\n<code>y = x</code>").code == "x = 1\n\ny = x"
 
 
+def test_blocks_that_end_in_a_stop_sequence_are_each_read():
+    reply = "a\n```py\nx = 1\n```<end_code>\nb\n```py\ny = 2\n```"
+    assert parse_reply(reply).code == "x = 1\n\ny = 2"
+    assert "```py" in parse_reply("a\n```py\nx = 1\n```py\ny = 2\n```").code  # no end: it fails, and nothing is lost
+
+
 def test_blocks_after_an_invented_observation_are_left_out():
     reply = "a\n<code>x = 1</code>\nObservation: 41\nso\n<code>final_answer(41)</code>"
     assert parse_reply(reply).code == "x = 1"

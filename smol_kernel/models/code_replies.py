@@ -124,9 +124,9 @@ def _fenced_blocks(text: str) -> list[_Block]:
     position = 0
     while len(blocks) < _MOST_BLOCKS and (match := _FENCE.search(text, position)):
         body = text[match.end() :]
-        closing = rf"^[ \t]*{re.escape(match.group(1))}(?!{match.group(1)[0]})"
-        ends = [found.start() for found in re.finditer(rf"{closing}[ \t]*$", body, re.MULTILINE)]
-        ends = ends or [found.start() for found in re.finditer(closing, body, re.MULTILINE)]  # as in ```<end_code>
+        # Something may stand behind it, as in ```<end_code>, but not what begins the next block.
+        closing = rf"^[ \t]*{re.escape(match.group(1))}(?!{match.group(1)[0]}|[ \t]*\{{?i?py)"
+        ends = [found.start() for found in re.finditer(closing, body, re.MULTILINE | re.IGNORECASE)]
         length = _first_that_parses(body, ends) if ends else len(body)
         after = body.find("\n", length)
         position = len(text) if not ends or after < 0 else match.end() + after
