@@ -579,6 +579,41 @@ def test_what_a_tool_says_and_raises_passes_a_subclass_unchanged(guard, make):
     assert told[0] == told[1]
 
 
+def test_what_a_subclass_says_of_an_error_is_told_as_it_says_it(tmp_path):
+    class Strict(ToolCallingAgent):
+        def execute_tool_call(self, tool_name, arguments):
+            try:
+                return super().execute_tool_call(tool_name, arguments)
+            except AgentToolExecutionError as error:
+                raise AgentToolExecutionError("ask a person first") from error
+
+    quiet = {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF}
+    agent = Strict([Called("fail", int)], ScriptedModel([calls(("fail", {"text": "b"})), calls(("echo", {}))]), **quiet)
+    list(agent.events("go", max_steps=1))
+    assert step(agent).error.message == "Tool 'fail' failed: AgentToolExecutionError: ask a person first"
+
+
+def test_where_an_event_loop_runs_a_tool_that_runs_its_own_is_threaded_or_async(make):
+    def own_loop(text):
+        work = asyncio.sleep(0, "slept")
+        try:
+            return asyncio.run(work)
+        finally:
+            work.close()  # one that was not run
+
+    tools = [Called("plain", own_loop), Called("aside", own_loop, threaded=True)]
+    tools.append(Called("native", lambda text: asyncio.sleep(0, "slept")))
+
+    async def notebook():
+        agent = make([calls((each.name, {})) for each in tools] + [final(1)], tools)
+        agent.run("go")
+        return [each.error.message if each.error else each.observations for each in agent.memory.steps[1:4]]
+
+    first, *others = asyncio.run(notebook())
+    assert "asyncio.run() cannot be called from a running event loop" in first
+    assert others == ["slept", "slept"]
+
+
 def test_what_is_no_event_is_not_emitted(make):
     agent = make([calls(("tell", {})), final(1)], [Called("tell", lambda text: emit("half-way"))])
     assert agent.run("go") == 1

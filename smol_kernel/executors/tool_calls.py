@@ -69,6 +69,10 @@ class _Made:
             self.future.cancel()
 
 
+class _ToolFailed(AgentToolExecutionError):  # noqa: N818 - nobody sees the name
+    """What `ToolCalls.call` raises; its cause is the tool's own error."""
+
+
 class ToolCalls:
     """Makes the calls of an agent's replies.
 
@@ -143,7 +147,7 @@ class ToolCalls:
         except Exception as error:  # boundary: a tool can raise anything
             said = redacted(f"{name_of_error(error)}: {message(error)}")
             said = truncate(clean(said), LONGEST_RESULT)
-            raise AgentToolExecutionError(f"Tool {call.name!r} failed: {said}") from error
+            raise _ToolFailed(f"Tool {call.name!r} failed: {said}") from error
 
     def _checked(
         self, call: ToolCall, tools: Mapping[str, Tool], arrivals: queue.SimpleQueue[Any], room: threading.Semaphore
@@ -279,8 +283,8 @@ class ToolCalls:
             return made.tool(**made.arguments)
         try:
             return self.through(made.call.name, made.call.arguments)
-        except AgentToolExecutionError as error:
-            raise error.__cause__ or error from None  # that of a tool: it is told of as always
+        except _ToolFailed as error:
+            raise error.__cause__ or error from None  # it is told of as always
 
     def _kept(self, made: _Made, value: Any, error: BaseException | None) -> tuple[str, BaseException | None]:
         """What the model reads of what came of a call, and the error: also that of a value which cannot be read."""
