@@ -86,6 +86,13 @@ def test_imports_are_told_where_they_are_limited(make, imports, there, absent):
     assert not absent or absent not in prompt
 
 
+@pytest.mark.parametrize("kind", [smol_kernel.CodeAgent, ToolCallingAgent])
+def test_tools_may_be_replaced_later(make, kind):
+    agent = make([], kind=kind)
+    agent.tools = {"look": look}
+    assert "Looks somewhere." in agent.system_prompt
+
+
 def test_an_agent_without_tools_says_nothing_of_them(make):
     assert "def " not in make([]).system_prompt
     assert "Tools:" not in make([], kind=ToolCallingAgent).system_prompt

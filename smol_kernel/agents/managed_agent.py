@@ -170,7 +170,7 @@ def agents_by_name(agents: Sequence[Any], tools: Mapping[str, Tool]) -> dict[str
     found: dict[str, Any] = {}
     for agent in agents:
         if not all(getattr(agent, part, None) for part in ("name", "description", "another")):
-            raise ConfigError(f"{agent!r:.40} {getattr(agent, 'name', '')!r} is no agent with a name and a description")
+            raise ConfigError(f"{getattr(agent, 'name', agent)!r} is no agent with a name and a description to go by")
         if agent.name in found or agent.name in tools:
             raise ConfigError(f"two agents or tools are called {agent.name!r}: rename one of them")
         found[agent.name] = agent
