@@ -70,6 +70,11 @@ def test_a_table_that_a_notebook_keeps_as_it_came_is_nothing_else(piece):
     assert not re.search(r"[$\\\\]", kept) or NO_FORMULAS in kept
 
 
+def test_a_table_that_stands_in_itself_too_deep_is_not_parsed():
+    table = pd.DataFrame({"a": [1]})._repr_html_()
+    assert kept_html(table.replace("<td>1</td>", f"<td>{'<b>' * 200_000}</td>")) == ""
+
+
 def live(markdown):
     """What readers of Markdown make of it that loads, runs or leads somewhere."""
     links = r"<a\b(?! class=\"anchor-link\")(?![^>]*href=\"(?:#|mailto:))"

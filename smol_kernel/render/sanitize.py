@@ -112,11 +112,15 @@ def output_html(output: Output) -> str:
 def shown_html(output: Output) -> str:
     """The HTML of `output` made safe for any page; empty if there is none, or none worth showing."""
     html = output.data.get("text/html", "")
-    if not html or len(html) > MAX_HTML or len(_NESTING.findall(html)) > MAX_NESTING:
+    if not html or _is_too_much(html):
         return ""
     cleaned = clean_html(html)
     has_content = "<img" in cleaned or re.sub(r"<[^>]*>|\s", "", cleaned)  # a chart that a script draws has none
     return without_formulas(cleaned) if has_content else ""
+
+
+def _is_too_much(html: str) -> bool:
+    return len(html) > MAX_HTML or len(_NESTING.findall(html)) > MAX_NESTING
 
 
 def kept_html(html: str) -> str:
@@ -127,7 +131,7 @@ def kept_html(html: str) -> str:
     """
     inner = html.removeprefix(_OPENING)
     html = inner.removesuffix("</div>") if inner != html else html
-    if len(html) <= MAX_HTML and (found := _TABLE.fullmatch(html)):
+    if not _is_too_much(html) and (found := _TABLE.fullmatch(html)):
         table = f'<table class="dataframe">{found[1]}</table>'
         if not _FORMULA.search(table) and clean_html(table) == table:
             return html

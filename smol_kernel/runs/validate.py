@@ -145,8 +145,9 @@ def _compared(old: Any, new: Any, marks: set[str], exported: bool) -> tuple[str,
         return ("it has outputs, but was not run: run it and save the notebook", []) if old.outputs else ("", [])
     if marks.intersection(IGNORED):
         return "", []
-    was, now = (as_exported(each.outputs) if exported else each.outputs for each in (old, new))
-    return differences(was, now)
+    # One that was run and saved again holds what its kernel gave.
+    cleaned = exported and old.outputs == as_exported(old.outputs)
+    return differences(old.outputs, as_exported(new.outputs) if cleaned else new.outputs)
 
 
 def _marks(cell: Any) -> set[str]:
