@@ -228,11 +228,11 @@ def _wish(python: str | Path | None, cwd: str | Path | None, settings: BoxSettin
     """None for a child that is not started before it is asked for: without a box, or one that has to be its own."""
     if settings is None or settings.afresh or settings.rehearsal:
         return None
-    from smol_kernel.executors.launchers.view import box_environment, own_environment
+    from smol_kernel.executors.launchers.view import box_environment
 
     folder = os.path.realpath(cwd or os.getcwd())
     places = [_place(path) for path in (folder, *(mount.path for mount in settings.mounts))]
-    environment = frozenset(box_environment(own_environment(), settings).items())
+    environment = frozenset(box_environment(settings).items())
     return _Wish(python, folder, settings, (str(python or sys.executable), folder, settings, environment, *places))
 
 

@@ -55,13 +55,13 @@ def model_to_go_on(
     Raises ConfigError where the record is not enough to ask it again: replies of a script are not in it, and its
     conversation is not sent to another server than the run's, nor a key to an address because a record says so.
     """
-    wanted, there = name or started.model, variables or {}
+    asked, there = started.model.removesuffix(MARK), variables or {}
+    wanted = name or asked
     if isinstance(there.get(wanted), Model):
         return there[wanted]
-    if not name and started.scripted and wanted.removesuffix(MARK) != DEMO:
+    if not name and started.scripted and asked != DEMO:
         raise ConfigError(f"the replies of run {started.run} came from a script: name a model with --model")
-    asked = started.model.removesuffix(MARK)
-    again = asked in names_in([wanted.removesuffix(MARK)])
+    again = asked in (each.removesuffix(MARK) for each in names_in([wanted]))
     if started.server and again and not (api_base or os.environ.get(API_BASE_VARIABLE)):
         raise ConfigError(
             f"run {started.run} asked {asked!r} at {started.server!r}: give this address again with --api-base, or "

@@ -35,10 +35,8 @@ def bound(source: str, name: str) -> str | None:
     last = _last(read)
     if last is None:
         return None
-    start, end = read.span(last)
-    opening, closing = ("(", ")") if "\n" in source[start:end] and source[start] not in "([{" else ("", "")
-    edits = [Edit(start, start, f"{name} = {opening}"), Edit(end, end, closing)]
-    return f"{read.edited(edits).rstrip()}\n{name}"
+    start, _ = read.span(last)
+    return f"{read.edited([Edit(start, start, f'{name} = ')]).rstrip()}\n{name}"
 
 
 def _last(read: Source) -> ast.Expr | None:

@@ -25,13 +25,7 @@ from smol_kernel.errors import BoxUnavailableError, ConfigError
 from smol_kernel.executors.launchers import hidden
 from smol_kernel.executors.launchers.plain import PRELUDE, PlainChild
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
-from smol_kernel.executors.launchers.view import (
-    box_environment,
-    host_user,
-    interpreter,
-    own_environment,
-    resource_limits,
-)
+from smol_kernel.executors.launchers.view import box_environment, host_user, interpreter, resource_limits
 
 SANDBOX_EXEC = "/usr/bin/sandbox-exec"
 
@@ -265,7 +259,7 @@ class SeatbeltChild(PlainChild):
         return [SANDBOX_EXEC, "-p", text, run, "-c", _limits(self.settings) + PRELUDE, *arguments]
 
     def _environment(self) -> dict[str, str]:
-        environment = box_environment(own_environment(), self.settings)
+        environment = box_environment(self.settings)
         if self._proxy_port is not None:
             address = f"http://127.0.0.1:{self._proxy_port}"
             environment |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), address)

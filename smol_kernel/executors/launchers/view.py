@@ -93,7 +93,7 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
     """
     if not os.path.isdir(cwd):
         raise ConfigError(f"cwd {cwd!r} is not a folder; name one that exists")
-    environment = box_environment(own_environment(), settings)
+    environment = box_environment(settings)
     facts = interpreter(python, environment.get("PYTHONPATH", ""))
     home, user = host_home(), host_user()
     mounts = [(mount.path, mount.writable) for mount in settings.mounts]
@@ -249,10 +249,12 @@ def own_environment() -> dict[str, str]:
             return dict(os.environ)
 
 
-def box_environment(environment: dict[str, str], settings: BoxSettings) -> dict[str, str]:
+def box_environment(settings: BoxSettings) -> dict[str, str]:
     """What a boxed child has of the host's environment: the variables of an allow-list, and the way to the proxy."""
     kept = {
-        name: value for name, value in environment.items() if name in KEPT_VARIABLES or name.startswith(KEPT_BEGINNINGS)
+        name: value
+        for name, value in own_environment().items()
+        if name in KEPT_VARIABLES or name.startswith(KEPT_BEGINNINGS)
     }
     if settings.allow_hosts:
         address = f"http://127.0.0.1:{PROXY_PORT}"
