@@ -133,7 +133,7 @@ class AgentCell:
             images=self._images or None,
             additional_args=self._inputs,
             max_steps=self._options.max_steps,
-            origin=origin(self._shell, self._place, self._answer_name),
+            origin=origin(self._shell, self._place),
         )
         for event in events:
             self._view.feed(event)
@@ -145,7 +145,7 @@ class AgentCell:
         transcript = self._transcript
         self._view.fold(failure)
         if transcript.run:
-            self._session.last = transcript
+            self._session.last, self._session.last_answer_name = transcript, self._answer_name
             transcript.how_to_save = SAVE_FILES
         # Where a run failed before the model said anything, the line that the cell ends with tells it all.
         failed_at_once = transcript.state == "error" and not any(step.reply for step in transcript.steps)
@@ -182,13 +182,15 @@ class AgentCell:
         if written.by_sender:
             self._session.seen(self._transcript.run)
         said = "" if proof is None else "proved · " if proof.proved else f"{proof.state} · "
-        if not written.by_sender:
-            said = f"its account: %agent show {self._transcript.run} · {said}"  # the page that had it was reloaded
         if written.inserted:
             gone = ". The ones that they replace were not run" if written.sent else ""
-            self._view.say(f"{said}{counted(written.inserted, 'cell')} inserted below: read before you run{gone}")
+            said += f"{counted(written.inserted, 'cell')} inserted below: read before you run{gone}"
         elif written.kept:
-            self._view.say(f"{said}the cells below are those of this run as well")
+            said += "the cells below are those of this run as well"
+        if not written.by_sender:  # the page that had the account was reloaded
+            said = " · ".join(filter(None, [f"its account: %agent show {self._transcript.run}", said]))
+        if written.inserted or written.kept or not written.by_sender:
+            self._view.say(said)
 
     def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
         """Offer the script as the one next cell that every front end knows how to take."""

@@ -48,14 +48,13 @@ class ResumedCell(AgentCell):
         self._place = Place.of(self._shell)
         self._in_agent_kernel = front(self._shell) == "agent-kernel"
         self._images, self._stopping, self._transcript = [], False, Transcript()
+        self._answer_name = namespace.answer_name(chosen.output, [])
         try:
             self._resumption = self._prepared(magics, chosen)
         except SmolError as error:
             raise CellError(str(error)) from None
         self._agent = self._resumption.agent
-        started = self._resumption.replay.started
-        self._task = started.task
-        self._answer_name = namespace.answer_name(chosen.output or started.origin.get("answer"), [])
+        self._task = self._resumption.replay.started.task
         self._proof = CellProof(self._transcript, self._options, {}, self._answer_name)
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
 
@@ -70,6 +69,8 @@ class ResumedCell(AgentCell):
         session, variables = self._session, self._shell.user_ns
         journal = session.journal
         run = journal.find(chosen.run or (session.last.run if session.last else "last")).run
+        if self._answer_name is None and session.last is not None and session.last.run == run:
+            self._answer_name = session.last_answer_name
         started = journal.events(run)[0]
         kinds = {kind.__name__: kind for kind in TYPES.values()}
         if not isinstance(started, RunStarted) or started.agent not in kinds:

@@ -65,9 +65,10 @@ class AwaitRewriting:
         taken = getattr(getattr(self._shell, "smol_session", None), "taken_away", None)
         if not taken:
             return False
-        request: Any = self._shell.get_parent() if hasattr(self._shell, "get_parent") else {}
-        gone = _time(taken.get((request.get("metadata") or {}).get("cellId")))
-        sent = _time((request.get("header") or {}).get("date"))
+        from smol_magic.writeback import Place
+
+        place = Place.of(self._shell)
+        gone, sent = _time(taken.get(place.cell_id or "")), _time(place.date)
         return gone is not None and sent is not None and sent <= gone
 
     def _can_await(self) -> bool:

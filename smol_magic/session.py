@@ -34,6 +34,8 @@ class Session:
         self._standby = standby
         self.agent: MultiStepAgent | None = None
         self.last: Transcript | None = None
+        self.last_answer_name: str | None = None
+        """The variable that the answer of the last run goes into."""
         self.running: str | None = None
         """What the cell that runs now is doing, in words; None: nothing runs."""
         self.taken_away: dict[str, str] = {}
@@ -247,10 +249,9 @@ def front(shell: Any) -> str:
     return "agent-kernel" if kernel.implementation == "smol-kernel" else "notebook"
 
 
-def origin(shell: Any, place: Place, answer: str | None = None) -> Mapping[str, Any]:
-    """Where a run starts, and the variable its answer goes into, for its RunStarted event."""
+def origin(shell: Any, place: Place) -> Mapping[str, Any]:
+    """Where a run starts, for its RunStarted event."""
     return {
-        **({"answer": answer} if answer else {}),
         "front": front(shell),
         "notebook": notebook_path(),
         "kernel": getattr(getattr(shell, "kernel", None), "ident", None),

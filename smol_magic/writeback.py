@@ -27,10 +27,12 @@ DONE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cell was run: the client's session id and the cell's id, as far as the front end tells them."""
+    """Where a cell was run: the client's session id, the cell's id, and when it was sent, by the client's clock; as far
+    as the front end tells them."""
 
     session: str | None = None
     cell_id: str | None = None
+    date: Any = None
 
     @classmethod
     def of(cls, shell: InteractiveShell) -> Place:
@@ -39,7 +41,7 @@ class Place:
         if not isinstance(request, dict):
             return cls()
         header, metadata = request.get("header") or {}, request.get("metadata") or {}
-        return cls(session=header.get("session"), cell_id=metadata.get("cellId"))
+        return cls(session=header.get("session"), cell_id=metadata.get("cellId"), date=header.get("date"))
 
 
 @dataclass(frozen=True)

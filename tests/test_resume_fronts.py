@@ -119,6 +119,12 @@ def test_the_last_run_of_a_notebook_goes_on_with_its_own_model(shell):
     assert shell.run_cell("%%agent --continue -o answer\nmore").success
     assert shell.user_ns["answer"] == 7
     shell.run_cell("%agent stop")
+    shell.user_ns["m"] = ScriptedModel([code("final_answer(0)")] * 2)
+    run = shell.smol_session.last.run
+    assert shell.run_cell("%%agent --model m\nanother").success
+    assert shell.run_cell(f"%agent fork {run} --step 0 --model m").success
+    assert shell.user_ns["answer"] == 7  # what a record says names no variable
+    shell.run_cell("%agent stop")
     error = shell.run_cell("%agent fork last").error_in_exec
     assert isinstance(error, CellError) and "came from a script: name a model with --model" in str(error)
     assert "No model is set" in str(shell.run_cell("%%agent --continue\nmore").error_in_exec)

@@ -59,7 +59,9 @@
     const sent = old.filter(isSent).map((cell) => cell.id);
     const date = new Date().toISOString();
     if (sent.length && old.length === cells.length && old.every((cell, index) => cell.getSource() === cells[index].source)) {
-      old.forEach((cell, index) => cell.setMetadata("smol", plain(cells[index]).metadata.smol));
+      notebook.transact(() => {
+        old.forEach((cell, index) => cell.setMetadata("smol", plain(cells[index]).metadata.smol));
+      });
       return { done: page, inserted: 0, removed: 0, kept: old.length, sent: [], date };
     }
     let removed = 0;
