@@ -69,7 +69,7 @@ class _Made:
             self.future.cancel()
 
 
-class _ToolFailed(AgentToolExecutionError):  # noqa: N818 - nobody sees the name
+class _ToolFailed(AgentToolExecutionError):
     """What `ToolCalls.call` raises; its cause is the tool's own error."""
 
 
