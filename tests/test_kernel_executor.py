@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import math
 import os
+import re
 import signal
+import sys
 import threading
 import time
 
@@ -359,6 +361,14 @@ def test_exit_ends_the_action_not_the_child(kernel, code):
 
 def test_warnings_and_handled_errors_are_no_errors(kernel):
     assert finish(kernel, "try:\n    1 / 0\nexcept ZeroDivisionError:\n    ok = 1").status == "ok"
+
+
+def test_a_warning_of_the_parser_comes_once_and_names_no_temporary_file(kernel):
+    ((_, text),) = outputs(kernel, "if 1 is 1: pass")
+    assert re.fullmatch(r"<action>:1: SyntaxWarning: [^\n]+\n  if 1 is 1: pass\n", text)
+    told = outputs(kernel, r"found = '\d'")  # Python tells of it from 3.12 on
+    assert "".join(text for _, text in told).count("Warning") == (sys.version_info >= (3, 12))
+    assert all(text.startswith("<action>:1: SyntaxWarning: ") for _, text in told)
 
 
 def test_a_warning_names_no_temporary_file(kernel):
@@ -744,6 +754,7 @@ def test_threads_whose_calls_nobody_waits_for_any_more_are_told_so(fresh):
         called.release()
         over.wait(60)
 
+    @tool(threaded=True)  # their calls may come after this one
     def all_called() -> bool:
         """Wait until all three have called it."""
         return all(called.acquire(timeout=30) for _ in range(3))

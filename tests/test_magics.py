@@ -61,10 +61,11 @@ def test_variables_go_in_by_name_and_stay_as_they_are(shell):
     assert shell.user_ns["numbers"] == [1, 2, 3]
 
 
-def test_tools_of_the_notebook_are_called_by_name_on_its_own_thread(shell):
+def test_tools_of_the_notebook_are_called_by_name_on_its_own_thread(shell, request):
     import sqlite3
 
     connection = sqlite3.connect(":memory:")  # usable only on the thread that made it
+    request.addfinalizer(connection.close)
     connection.execute("CREATE TABLE prices (price REAL)")
     connection.execute("INSERT INTO prices VALUES (2.5), (4)")
 

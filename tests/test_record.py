@@ -113,7 +113,8 @@ def test_a_read_only_journal_can_be_read(recorded, tmp_path):
     (folder / "journal.sqlite").chmod(0o444)
     folder.chmod(0o555)
     program = (
-        "import json, os, sys\nfrom smol_kernel.errors import JournalError\nfrom smol_kernel.events import Notice\n"
+        "import json, os, sys, urllib.parse\nfrom smol_kernel.errors import JournalError\n"
+        "from smol_kernel.events import Notice\n"
         "from smol_kernel.journal import Journal\nimport smol_kernel.journal.no_secrets\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"  # root may write anyway
         "journal = Journal(sys.argv[1])\nprint(len(journal.events(sys.argv[2])))\n"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from typing import Any
+
 import pytest
 from slice_cases import BREAKING, DROPPING, cases
 from test_script import a_run, run_cells
@@ -21,7 +24,11 @@ def answers(*steps):
     given = []
     for slice in (False, True):
         cells = [cell.source for cell in script_cells(a_run(*steps), slice=slice) if cell.kind == "code"]
-        given.append(run_cells(cells, {}))
+        namespace = dict[str, Any]()
+        given.append(run_cells(cells, namespace))
+        for value in namespace.values():
+            if isinstance(value, sqlite3.Connection):
+                value.close()
     return given
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from own_memory import COUNT
 
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import spare, zygote
@@ -210,27 +211,13 @@ def test_the_name_of_the_machine_is_not_what_was_found_where_no_box_was(make):
     assert value(make(), "import platform\nplatform.node()") == "box"
 
 
-LOOK = """
-def count(text, then=b""):
-    found = 0
-    for line in open("/proc/self/maps"):
-        where, rights, *_ = line.split()
-        if rights.startswith("rw"):
-            low, high = (int(end, 16) for end in where.split("-"))
-            with open("/proc/self/mem", "rb", 0) as memory:
-                memory.seek(low)
-                found += sum(part.startswith(then) for part in memory.read(high - low).split(text)[1:])
-    return found
-"""
-
-
 def test_the_key_of_one_is_not_in_the_memory_of_the_next(make):
     keys = [secrets.token_hex(32)]  # nobody's
     for _ in range(3):
         assert own().spare.wait(SECONDS)
         keys.append(there().lines.connection["key"])
         executor = make()
-        value(executor, LOOK)
+        value(executor, COUNT)
         halves = [(key[:32], key[32:]) for key in keys]  # else the search itself holds them whole
         *others, mine = value(executor, f"[count(a.encode(), b.encode()) for a, b in {halves!r}]")
         assert mine > 0 and not any(others)
@@ -266,24 +253,29 @@ def test_it_ends_with_its_zygote(make):
     os.close(descriptor)
 
 
-def test_who_interrupts_a_start_has_the_next_child_as_usual(make):
+def test_who_interrupts_a_start_has_the_next_child_as_usual(make, monkeypatch):
+    monkeypatch.setattr(spare, "QUIET_SECONDS", SECONDS)  # it is not asked by another thread
     there = own()
     os.kill(there._process.pid, signal.SIGSTOP)
-    started, waiting = make(), threading.Event()
+    started, over = make(), threading.Event()
     value(started, "1")  # the one forked ahead
     assert started._client.child.loaded
     main = threading.main_thread().ident
 
     def interrupt():
         while "_forked" not in {frame.name for frame in traceback.extract_stack(sys._current_frames()[main])}:
-            waiting.wait(0.01)
+            if over.wait(0.01):
+                return
         signal.pthread_kill(main, signal.SIGINT)
 
     interrupting = threading.Thread(target=interrupt)
     interrupting.start()
-    with pytest.raises(KeyboardInterrupt):
-        value(make(), "2")
-    interrupting.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            value(make(), "2")
+    finally:
+        over.set()
+        interrupting.join()
     assert there._process.wait(SECONDS)  # its answer would be taken for one to another
     assert value(make(), "3") == 3
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from own_memory import COUNT
 
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors import client
@@ -283,20 +284,6 @@ found
     assert value(forked(), tries) == []
 
 
-LOOK = """
-def count(text):
-    found = 0
-    for line in open("/proc/self/maps"):
-        where, rights, *_ = line.split()
-        if rights.startswith("rw"):
-            low, high = (int(end, 16) for end in where.split("-"))
-            with open("/proc/self/mem", "rb", 0) as memory:
-                memory.seek(low)
-                found += memory.read(high - low).count(text)
-    return found
-"""
-
-
 SHADOW = """
 __version__ = "9.9"
 import contextlib, importlib, sys
@@ -432,7 +419,7 @@ zygote.expect()
 first, second = KernelExecutor(), KernelExecutor()
 list(first.run("0"))
 assert zygote.wait(60)
-list(second.run({LOOK!r}))
+list(second.run({COUNT!r}))
 assert isinstance(second._client.child._process, zygote.ForkedProcess)
 for text in ("PLANTED_API_KEY", "planted-0123456789", ".hidden-0123456789", "nobody-0123456789", "IPKernelApp"):
     backwards = text[::-1]  # else the code itself holds it

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import IPython
 import zmq
+from ipykernel.compiler import get_tmp_directory
 from ipykernel.zmqshell import ZMQInteractiveShell
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Child:
         """The final answer, encoded and as text, once there is one."""
         self.final: list[Any] = []
         """The object itself."""
-        self.tracebacks = tracebacks.Tracebacks("<smol_", os.path.dirname(IPython.__file__))
+        self.tracebacks = tracebacks.Tracebacks(get_tmp_directory, "<smol_", os.path.dirname(IPython.__file__))
         self.given: dict[str, Any] = {}
         """Tool proxies by name, `final_answer`, `_logs`: builtins, so that `del` and `%reset` bring them back."""
         self.builtins = dict(vars(builtins))
@@ -272,6 +273,7 @@ def set_up() -> None:
     """What does not depend on where it runs."""
     shell: Any = IPython.get_ipython()
     warnings.filterwarnings("ignore", message="To exit: use")
+    warnings.filterwarnings("ignore", module=r"<>\Z")  # IPython tries code first, whose warnings would come three times
     sys.setswitchinterval(0.0005)
     shell.kernel._execute_sleep = 0
     if hasattr(signal, "SIGURG"):

@@ -7,10 +7,10 @@ they need.
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterator, Sequence
 
 from smol_kernel.errors import ConfigError
+from smol_kernel.parsing import parsed
 
 BASE_MODULES = (
     "collections",
@@ -93,15 +93,13 @@ def _imports_by_name(function: ast.expr) -> bool:
 
 
 def _parsed(code: str) -> ast.AST | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd code: the child gives them
-        try:
-            return ast.parse(code)
-        except (SyntaxError, ValueError):
-            pass
-        try:
-            from IPython.core.inputtransformer2 import TransformerManager
+    try:
+        return parsed(code)
+    except (SyntaxError, ValueError):
+        pass
+    try:
+        from IPython.core.inputtransformer2 import TransformerManager
 
-            return ast.parse(TransformerManager().transform_cell(code))  # magics and shell commands
-        except (SyntaxError, ValueError):
-            return None
+        return parsed(TransformerManager().transform_cell(code))  # magics and shell commands
+    except (SyntaxError, ValueError):
+        return None

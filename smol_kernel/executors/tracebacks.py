@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 MAX_TEXT = 20_000
 """Characters of a traceback."""
@@ -20,11 +20,12 @@ _FRAMES = 6  # of an action's own, at each end
 
 
 class Tracebacks:
-    """Writes tracebacks. `files` are the names under which IPython compiled actions; the texts call them `<action>`.
-    Frames of files that begin with one of `hidden` are of no interest to the model."""
+    """Writes tracebacks. `files` are the names under which IPython compiled actions, all of them in `folder()`; the
+    texts call them `<action>`. Frames of files that begin with one of `hidden` are of no interest to the model."""
 
-    def __init__(self, *hidden: str) -> None:
+    def __init__(self, folder: Callable[[], str], *hidden: str) -> None:
         self.files: set[str] = set()
+        self._folder = folder
         self._hidden = hidden
 
     def text(self, error: BaseException) -> str:
@@ -49,7 +50,8 @@ class Tracebacks:
         self, message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
         """What `warnings.formatwarning` makes of a warning, without the names of temporary files."""
-        place = "<action>" if filename in self.files else _place(filename)
+        of_an_action = filename in self.files or os.path.dirname(filename) == self._folder()  # where it is still parsed
+        place = "<action>" if of_an_action else _place(filename)
         source = (linecache.getline(filename, lineno) if line is None else line).strip()
         return f"{place}:{lineno}: {category.__name__}: {message}\n" + (f"  {source}\n" if source else "")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from smol_kernel.errors import AgentParsingError, ConfigError
+from smol_kernel.parsing import parsed
 
 DEFAULT_TAGS = ("<code>", "</code>")
 MARKDOWN_TAGS = ("```python", "```")
@@ -89,7 +90,7 @@ def closed(reply: str, tags: tuple[str, str]) -> str:
 def literal_answer(code: str) -> str | None:
     """The answer as text, where `code` is nothing but `final_answer(...)` of a literal; nothing is run."""
     try:
-        call = ast.parse(code.strip(), mode="eval").body
+        call = parsed(code.strip(), "eval").body
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "final_answer":
             return str(ast.literal_eval((call.args or [keyword.value for keyword in call.keywords])[0]))
     except (SyntaxError, ValueError, IndexError, RecursionError, MemoryError):
@@ -162,7 +163,7 @@ def _parses(code: str) -> bool:
     if len(code) > _PARSE_LIMIT:
         return False
     try:
-        ast.parse(code)
+        parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True
@@ -172,7 +173,7 @@ def _is_code(text: str) -> bool:
     """Whether the bare text is a program: prose that happens to parse (`Done`, `42`) is not."""
     if not _parses(text):
         return False
-    body = ast.parse(text).body
+    body = parsed(text).body
     return any(not isinstance(node, ast.Expr) or isinstance(node.value, (ast.Call, ast.Await)) for node in body)
 
 

@@ -7,6 +7,7 @@ import dis
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import CodeType
 
+from smol_kernel.parsing import compiled
 from smol_kernel.render.transcript import StepRecord
 from smol_kernel.runs.changes import Changes
 from smol_kernel.runs.source import Source
@@ -59,7 +60,7 @@ def _read(statements: Iterable[ast.stmt]) -> set[str]:
     found: set[str] = set()
     bound: set[str] = set()
     for statement in statements:
-        code = compile(ast.Module([statement], []), "<kept>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        code = compiled(ast.Module([statement], []), ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         inside = set(bound)
         found.update(_loaded(code, inside))
         if not isinstance(statement, _MAY_NOT_BIND):

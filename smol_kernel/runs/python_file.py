@@ -8,10 +8,10 @@ from __future__ import annotations
 import ast
 import dis
 import re
-import warnings
 from collections.abc import Sequence
 from types import CodeType
 
+from smol_kernel.parsing import compiled
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.notebook import opening, to_notebook
 from smol_kernel.runs.script import ScriptCell, part_of
@@ -99,9 +99,7 @@ def _inside_strings(body: list[ast.stmt]) -> set[int]:
 
 def _compiled(text: str, flags: int = 0) -> CodeType | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the model's code
-            return compile(text, "<cell>", "exec", flags, dont_inherit=True)
+        return compiled(text, flags)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -6,9 +6,10 @@ import ast
 import io
 import re
 import tokenize
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from smol_kernel.parsing import parsed
 
 _MAGIC = re.compile(r"(\s*)([%!].*|[^#'\"]*\?{1,2}\s*)")
 _ASSIGNED_MAGIC = re.compile(r"(\s*[\w.,\[\] ]+=\s*)([%!].*)")
@@ -111,8 +112,6 @@ def indented(text: str) -> str:
 
 def _parse(text: str) -> list[ast.stmt] | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about escapes in the model's strings
-            return ast.parse(text).body
+        return parsed(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

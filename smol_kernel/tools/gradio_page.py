@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from smol_kernel.parsing import parsed
+
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
 
@@ -72,4 +74,4 @@ def page_for(tool: Tool, code: str, module: str) -> str:
 def _defined(code: str) -> str:
     """The last function or class of a module."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return [node.name for node in ast.parse(code).body if isinstance(node, kinds)][-1]
+    return [node.name for node in parsed(code).body if isinstance(node, kinds)][-1]

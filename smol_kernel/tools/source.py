@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from smol_kernel.errors import ToolError
+from smol_kernel.parsing import FILE, parsed
 from smol_kernel.tools.gradio_page import page_for
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _tools_in(module: types.ModuleType, base: type[Tool]) -> list[Any]:
 def requirements(code: str) -> list[str]:
     """The packages that a module's imports need, as pip names them, sorted; the standard library's are left out."""
     roots = {"smol_kernel"}
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(parsed(code)):
         if isinstance(node, ast.Import):
             roots |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -169,7 +170,7 @@ def _class_code(name: str, kind: type) -> str:
 def _find(name: str, function: types.FunctionType, *kinds: type[ast.AST]) -> tuple[Any, str]:
     """The definition of a function, or of the class around it, and its text: by its line, since names come twice."""
     lines = linecache.getlines(function.__code__.co_filename)
-    for node in ast.walk(ast.parse("".join(lines))):
+    for node in ast.walk(parsed("".join(lines))):
         members = node.body if isinstance(node, ast.ClassDef) and ast.ClassDef in kinds else [node]
         if isinstance(node, kinds) and any(_defines(member, function) for member in members):
             last = getattr(node, "end_lineno", None)
@@ -223,9 +224,9 @@ def _remedy(name: str, value: Any) -> str:
 
 def _names(text: str) -> tuple[set[str], set[str]]:
     """The names from outside that a definition uses: when its functions run, and when it is itself run."""
-    table = symtable.symtable(text, "<tool>", "exec")
+    tree, table = parsed(text), symtable.symtable(text, FILE, "exec")
     inside, outside = set(_globals_of(table)), set[str]()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             every = node.args
             places: list[ast.AST | None] = [*node.decorator_list, node.returns, *every.defaults, *every.kw_defaults]
