@@ -1,6 +1,6 @@
 """Source for a child kernel: `count(text, then)`, how often it has that text in its memory, and this right behind."""
 
-COUNT = '''
+COUNT = """
 def count(text, then=b""):
     while True:
         try:
@@ -16,4 +16,4 @@ def regions():
             with open("/proc/self/mem", "rb", 0) as memory:
                 memory.seek(low)
                 yield memory.read(high - low)
-'''
+"""
