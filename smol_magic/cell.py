@@ -26,7 +26,7 @@ from smol_magic.endings import CellError, Stopped
 from smol_magic.files import SAVE_FILES
 from smol_magic.proving import CellProof
 from smol_magic.session import front, origin
-from smol_magic.thread import Awaiting, Blocking, CellThread
+from smol_magic.thread import Awaiting, Blocking, CellThread, stoppable
 from smol_magic.view import make_view
 from smol_magic.writeback import Place, as_one_cell, notebook_cells, write
 
@@ -55,7 +55,9 @@ async def carry_out(magics: SmolMagic, make: Callable[[CellThread], AgentCell]) 
     """Carry out the cell that `make` gives, from its view to its end."""
     thread = Awaiting()
     with magics.session.busy("An agent is at work"):
-        cell = make(thread)
+        with stoppable():
+            cell = make(thread)
+        magics.session.stop_running = cell.stop
         cell.show(buttons=True)
         with thread.interruptible(cell.stop):
             failure = await thread.carry_out(cell.work, cell.stop)
@@ -70,7 +72,9 @@ def carry_out_blocking(magics: SmolMagic, make: Callable[[CellThread], AgentCell
     """The same where nothing can be awaited."""
     thread = Blocking()
     with magics.session.busy("An agent is at work"):
-        cell = make(thread)
+        with stoppable():
+            cell = make(thread)
+        magics.session.stop_running = cell.stop
         cell.show(buttons=False)
         with thread.interruptible(cell.stop):
             failure = thread.carry_out(cell.work)

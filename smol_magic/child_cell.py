@@ -6,8 +6,12 @@ IPython calls `child_cell` (rewritten to an await) or `child_cell_blocking`, as 
 from __future__ import annotations
 
 import sys
+import tokenize
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from IPython.core.displayhook import DisplayHook
 
 from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
 from smol_kernel.events import ActionFinished, FilesMade, Notice, Output, Progress
@@ -30,6 +34,7 @@ async def child_cell(magics: SmolMagic, line: str, body: str) -> None:
     thread = Awaiting()
     with magics.session.busy("%%py is running"):
         cell = ChildCell(magics, line, body, thread)
+        magics.session.stop_running = cell.stop
         with thread.interruptible(cell.stop):
             failure = await thread.carry_out(cell.work, cell.stop)
         cell.conclude(failure)
@@ -40,6 +45,7 @@ def child_cell_blocking(magics: SmolMagic, line: str, body: str) -> None:
     thread = Blocking()
     with magics.session.busy("%%py is running"):
         cell = ChildCell(magics, line, body, thread)
+        magics.session.stop_running = cell.stop
         with thread.interruptible(cell.stop):
             failure = thread.carry_out(cell.work)
         cell.conclude(failure)
@@ -126,11 +132,22 @@ class ChildCell:
         kernel = getattr(self._shell, "kernel", None)
         if output.channel == "display":
             self._shell.display_pub.publish(data=data)
+        elif _is_quiet(self._code):
+            return
         elif kernel is None:
             print(f"Out[{self._count}]: {output.text}")
-        else:
+        elif not kernel.get_parent("shell").get("content", {}).get("silent"):
+            for stream in (sys.stdout, sys.stderr):  # what was printed before comes before
+                stream.flush()
             content = {"data": data, "metadata": {}, "execution_count": self._count}
             kernel.send_response(kernel.iopub_socket, "execute_result", content)
+
+
+def _is_quiet(code: str) -> bool:
+    """Whether it ends in a semicolon: IPython does not show the value then."""
+    with suppress(SyntaxError, tokenize.TokenError):
+        return DisplayHook.semicolon_at_end_of_expression(code)
+    return False
 
 
 def _lost(finished: ActionFinished | None) -> str:

@@ -258,7 +258,11 @@ class SmolMagic(Magics):
 
     def _stop(self) -> None:
         if self.session.running:
-            raise CellError(f"{self.session.running} in this notebook: ■ stops it")
+            if self.session.stop_running is None:
+                raise CellError(f"{self.session.running} in this notebook: ■ stops it")
+            self.session.stop_running()
+            print(f"{self.session.running}, and is told to stop. %agent stop once more ends the conversation.")
+            return
         self.session.close()
         print(
             "The agent's conversation, its child kernel and MCP connections have ended; the next %%agent starts anew."
@@ -318,9 +322,18 @@ class SmolMagic(Magics):
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that neither prints nor exits."""
 
+    hint = "{} --help lists the options."
+    """Where to read on."""
+
     def error(self, message: str) -> NoReturn:
         """End with a line."""
-        raise CellError(f"{self.prog}: {message}. {self.prog} --help lists the options.")
+        raise CellError(f"{self.prog}: {message}. {self.hint.format(self.prog)}")
+
+
+class CommandParser(Parser):
+    """That of a command of `%agent`, of which `%agent help` tells."""
+
+    hint = "%agent help lists the commands and their options."
 
 
 def _columns(*pairs: tuple[str, str]) -> str:
@@ -362,6 +375,8 @@ def unload(shell: InteractiveShell) -> None:
     session: Any = getattr(shell, "smol_session", None)
     if session is None:
         return
+    if session.running:
+        raise CellError(f"{session.running} in this notebook: %agent stop stops it; smol_magic can go then")
     session.close()
     atexit.unregister(session.close)
     shell.smol_session = None  # type: ignore[attr-defined]

@@ -51,9 +51,9 @@ def _take_out(journal: Journal, chosen: Any) -> None:
 
 
 def _read(words: Sequence[str]) -> Any:
-    from smol_magic.magics import Parser
+    from smol_magic.magics import CommandParser
 
-    parser = Parser(prog="%agent runs", add_help=False, allow_abbrev=False)
+    parser = CommandParser(prog="%agent runs", add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--prune", action="store_true")
     parser.add_argument("--delete", metavar="RUN")

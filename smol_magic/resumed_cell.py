@@ -19,7 +19,7 @@ from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_magic import namespace
 from smol_magic.cell import AgentCell, carry_out, carry_out_blocking
 from smol_magic.endings import CellError
-from smol_magic.magics import Parser
+from smol_magic.magics import CommandParser
 from smol_magic.proving import CellProof
 from smol_magic.session import front
 from smol_magic.view import make_view
@@ -52,7 +52,7 @@ class ResumedCell(AgentCell):
         try:
             self._resumption = self._prepared(magics, chosen)
         except SmolError as error:
-            raise CellError(str(error)) from None
+            raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
         self._agent = self._resumption.agent
         self._task = self._resumption.replay.started.task
         self._proof = CellProof(self._transcript, self._options, {}, self._answer_name)
@@ -110,7 +110,7 @@ class ResumedCell(AgentCell):
 
 
 def _read(words: Sequence[str]) -> Any:
-    parser = Parser(prog=f"%agent {words[0]}", add_help=False, allow_abbrev=False)
+    parser = CommandParser(prog=f"%agent {words[0]}", add_help=False, allow_abbrev=False)
     parser.set_defaults(command=words[0])
     parser.add_argument("run", nargs="?")
     parser.add_argument("--model", "-m")

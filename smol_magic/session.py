@@ -38,6 +38,8 @@ class Session:
         """The variable that the answer of the last run goes into."""
         self.running: str | None = None
         """What the cell that runs now is doing, in words; None: nothing runs."""
+        self.stop_running: Callable[[], object] | None = None
+        """Stops it, from any thread: one that runs in a thread or a subshell is reached by no interrupt."""
         self.taken_away: dict[str, str] = {}
         """Cells that the page took away although they had been sent to run: their ids, and when."""
         self._executor: PythonExecutor | None = None
@@ -61,12 +63,12 @@ class Session:
     def busy(self, doing: str) -> Iterator[None]:
         """Claims the session for one cell. Raises CellError when another one has it (a tool that runs a cell)."""
         if not self._lock.acquire(blocking=False):
-            raise CellError(f"{self.running} in this notebook: wait until it has ended, or stop it with ■")
+            raise CellError(f"{self.running} in this notebook: wait for its end, or stop it with ■ or %agent stop")
         self.running = doing
         try:
             yield
         finally:
-            self.running = None
+            self.running = self.stop_running = None
             self._lock.release()
 
     @property

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from smol_kernel.executors.tool_thread import Job, ToolThread, tools_on
+from smol_magic.endings import Stopped
 
 BEAT_SECONDS = 0.2
 """How long a wait lasts at most where an interrupt cannot end it (a subshell has no signals; Windows' locks)."""
@@ -33,6 +34,22 @@ HEARING_SECONDS = 0.05
 QUIET_SECONDS = 0.3
 """An interrupted cell ends when none has come for so long: ■ pressed in a row would hit IPython's kernel on its way out
 of the cell, which then loses the reply."""
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """What a cell waits for before there is a run: an interrupt ends that, and the cell."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped("Stopped before it began.") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class CellThread(ToolThread):

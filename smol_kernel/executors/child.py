@@ -215,8 +215,10 @@ class Child:
                 report.update(self.account.last_value(self.action, result))
             except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
                 report.update(value=None, value_text="<a value that cannot be shown>")
+        self.displays.end(self.shell.display_pub.publish)
         report["names"] = self.account.names()
         report["log"] = self.whole.end()
+        report["left_out"] = sum(stream.left_out for stream in self.streams)
         if error is not None:
             result.error_before_exec = result.error_in_exec = None
             if not self.answer:

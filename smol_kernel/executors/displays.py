@@ -26,17 +26,27 @@ class Displays:
 
     def __init__(self, keep: Callable[[str], None]) -> None:
         self._count, self._keep = 0, keep
+        self._updated: dict[str, dict[str, Any]] = {}
+        """The last state of displays that were updated, by their ids."""
 
     def begin(self) -> None:
         """Count anew."""
-        self._count = 0
+        self._count, self._updated = 0, {}
+
+    def end(self, publish: Callable[[dict[str, Any]], None]) -> None:
+        """Display what was updated once more, as it is now: the host shows no display in place of another."""
+        updated, self._updated = self._updated, {}
+        for data in updated.values():
+            publish(data)
 
     def limit(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Let pass only what the host takes: a hook of IPython's publishers."""
+        content = message["content"]
+        if message["msg_type"] == "update_display_data" and len(self._updated) < MAX_DISPLAYS:
+            self._updated[str(content.get("transient", {}).get("display_id"))] = content["data"]
         if message["msg_type"] not in ("display_data", "execute_result"):
             return None
         self._count += 1
-        content = message["content"]
         content["data"], content["metadata"] = forms(content["data"]), {}
         if message["msg_type"] == "display_data" and self._count <= MAX_DISPLAYS:
             data = content["data"]
@@ -53,7 +63,10 @@ def forms(data: dict[str, Any]) -> dict[str, str]:
         kept["text/plain"] = _words(kept, data)
     if "image/svg+xml" in data and not kept.get("text/plain"):
         kept["image/svg+xml"] = ""  # the host says that it is not shown
-    return {form: text for form, text in kept.items() if len(text) <= MAX_DISPLAY and (text or "svg" in form)}
+    fits = {form: text for form, text in kept.items() if len(text) <= MAX_DISPLAY and (text or "svg" in form)}
+    if not fits and (long := [form for form, text in kept.items() if text]):
+        fits["text/plain"] = f"[{long[0]} left out: {len(kept[long[0]]):,} characters, the limit is {MAX_DISPLAY:,}]"
+    return fits
 
 
 def _text(content: str | bytes) -> str:

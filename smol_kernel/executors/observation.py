@@ -29,7 +29,7 @@ MAX_DISPLAYS, MAX_DISPLAYED = 100, 32 << 20
 MAX_PRINTED = 1 << 20
 """Characters that an action may print before only the end is kept."""
 
-_REST = 20_000  # characters of that end
+_REST = 80_000  # characters of that end: all that a child keeps of it, see `streams`
 _LINE = 20_000  # columns of a line that is still being overwritten
 _PROGRESS = 500  # of these, what is shown while it is
 _SEQUENCE = 4_096  # characters of an escape sequence
@@ -127,6 +127,8 @@ class Observer:
         self._at_line_start = True
         self.rest = ""
         """Where the model finds what is left out of `logs`, as a sentence; empty: nowhere."""
+        self.left_out = 0
+        """Characters that the child has left out itself, of what was printed."""
 
     @property
     def logs(self) -> str:
@@ -134,7 +136,7 @@ class Observer:
         logs = copy.deepcopy(self._logs)
         for screen in self._screens.values():
             logs.add(screen.line)
-        return logs.text(self.rest)
+        return logs.text(self.rest, self.left_out)
 
     def add(self, output: Output) -> Iterator[Output | Progress]:
         """Take in one output; yields what may be passed on by now."""
@@ -231,10 +233,11 @@ class _Ends:
         if self._size > 2 * self._keep:
             self._cut()
 
-    def text(self, rest: str = "") -> str:
-        """What is kept, with a note of what is not; `rest` says where that can be found."""
+    def text(self, rest: str = "", before: int = 0) -> str:
+        """What is kept, with a note of what is not; `rest` says where that can be found. So many characters had been
+        left out `before`, of the middle."""
         self._cut()
-        note = f"{self._left_out:,} characters left out{rest and '; '}{rest}"
+        note = f"{self._left_out + before:,} characters left out{rest and '; '}{rest}"
         middle = f"\n… {note} …\n" if self._left_out else ""
         return "".join([*self._head, middle, *self._tail])
 

@@ -16,6 +16,7 @@ from smol_kernel.executors.values import MalformedValue, decode
 MAX_ERROR = 100_000
 """Characters kept of an error's message, and of its traceback."""
 MAX_NAMES = 10_000
+MAX_LEFT_OUT = 1 << 50
 MAX_STATEMENTS = 1_000_000
 MAX_NAME = 100
 """Characters of a variable's or a class's name."""
@@ -34,6 +35,8 @@ def finished(action: Action, known: list[str]) -> ActionFinished:
     report = reply.report
     if report.get("log") is True:
         action.observer.rest = f"the whole text is in _logs[{action.number}]"
+    left_out = report.get("left_out")
+    action.observer.left_out = left_out if type(left_out) is int and 0 <= left_out < MAX_LEFT_OUT else 0
     completed = report.get("completed")
     left = names(report["names"]) if "names" in report else known
     sound = type(completed) is int and 0 <= completed < MAX_STATEMENTS

@@ -75,7 +75,7 @@ class Stream:
     def begin(self) -> None:
         """Count anew."""
         self.stream.write, self.stream.flush = self.write, self.flush  # each time: actions replace them as well
-        self._passed = self._held = self._left_out = 0
+        self._passed = self._held = self.left_out = 0
         self._tail: deque[str] = deque()
 
     def write(self, text: Any) -> int:
@@ -110,16 +110,16 @@ class Stream:
     def end(self) -> None:
         """Let through what was held back, with a note of what is missing."""
         if self._tail:
-            note = f"\n… {self._left_out:,} characters left out …\n" if self._left_out else ""
+            note = f"\n… {self.left_out:,} characters left out …\n" if self.left_out else ""
             self._pass(note + "".join(self._tail))
             self._waiting = True
         self.begin()
 
     def _hold(self, text: str) -> None:
-        self._left_out += max(0, len(text) - TAIL)
+        self.left_out += max(0, len(text) - TAIL)
         self._tail.append(text[-TAIL:])
         self._held += len(self._tail[-1])
         while self._held - len(self._tail[0]) >= TAIL:
             gone = len(self._tail.popleft())
             self._held -= gone
-            self._left_out += gone
+            self.left_out += gone

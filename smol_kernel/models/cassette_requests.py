@@ -213,7 +213,7 @@ def _plain(value: Any) -> Any:
 def _text(text: str) -> str:
     text = without_secrets(text)
     text = _DATA_URL.sub(lambda match: f"data:{match[1]};{_digest(match[2].encode())}", text)
-    for pattern, instead in _folders(os.getcwd(), tempfile.gettempdir()):
+    for pattern, instead in _folders(os.getcwd(), os.path.abspath(tempfile.gettempdir())):
         text = pattern.sub(instead, text)
     return _ADDRESS.sub("0x…", text)
 

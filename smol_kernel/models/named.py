@@ -9,7 +9,7 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
 from smol_kernel.models.base import Model, as_model
-from smol_kernel.models.cassette import MARK
+from smol_kernel.models.cassette import MARK, MODE_VARIABLE, mode_of
 
 MODEL_VARIABLE, API_BASE_VARIABLE = "SMOL_MODEL", "SMOL_API_BASE"
 DEMO = "demo"
@@ -66,6 +66,11 @@ def model_to_go_on(
         raise ConfigError(
             f"run {started.run} asked {asked!r} at {started.server!r}: give this address again with --api-base, or "
             "name another model with --model"
+        )
+    if wanted != DEMO and mode_of(None) == "replay":
+        raise ConfigError(
+            f"{MODE_VARIABLE} is replay, so no model is asked, and a run that goes on has no cassette: unset it, or "
+            f"play the run {started.run} from its beginning"
         )
     return make_model(wanted, api_base, variables)
 

@@ -285,14 +285,19 @@ class ConsoleReader:
         if self._stream is None:
             return
         try:
-            try:
-                self._stream.write(text)
-            except UnicodeEncodeError:
-                encoding = self._stream.encoding or "ascii"
-                self._stream.write(text.translate(_ASCII).encode(encoding, "replace").decode(encoding))
+            self._stream.write(_written_in(getattr(self._stream, "encoding", None), text))
             self._stream.flush()
         except (OSError, ValueError):  # closed, or nobody reads any more: the run goes on
             self._stream = None
+
+
+def _written_in(encoding: str | None, text: str) -> str:
+    """The text, or what an encoding has of it, whatever the stream itself would do with the rest."""
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding) if encoding else text
+    return text
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -33,8 +33,10 @@ def prunable(journal: Journal, older_than: str | None = None, keep: int = 0) -> 
     ConfigError for what is no age or number."""
     given = older_than or USUAL_AGE
     age = re.fullmatch(r"(\d{1,6})([hdw])", given)
-    if age is None or keep < 0:
-        raise ConfigError(f"--older-than {given}: write it as 12h, 30d or 8w; --keep takes 0 or more")
+    if age is None:
+        raise ConfigError(f"--older-than {given}: write it as 12h, 30d or 8w")
+    if keep < 0:
+        raise ConfigError(f"--keep {keep}: give how many of the newest runs stay, 0 or more")
     seconds = int(age[1]) * {"h": 3_600, "d": 86_400, "w": 604_800}[age[2]]
     return journal.prunable(time.time() - seconds, keep)
 

@@ -178,7 +178,10 @@ def prepare_fork(
     run = secrets.token_hex(4)
     model_id = getattr(model, "model_id", None) or started.model
     common = {"run": summary.run, "step": step - (action is not None)}
-    limit = max_steps or max(limit_of(event for event in events if event.run == summary.run), step + 1)
+    if max_steps is None:
+        max_steps = max(limit_of(event for event in events if event.run == summary.run), step + 1)
+    elif max_steps < 1:
+        raise ReplayError(f"max_steps: {max_steps}; a run takes one step or more")
     beginning = replace(
         started,
         values=_values(events),
@@ -186,7 +189,7 @@ def prepare_fork(
         forked=common,
         model=model_id,
         scripted=getattr(model, "scripted", False),
-        max_steps=limit,
+        max_steps=max_steps,
     )
     new: list[Event] = [beginning, *(replace(event, run=run) for event in copied[1:])]
     if action is not None:

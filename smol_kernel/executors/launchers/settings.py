@@ -23,6 +23,8 @@ OPT_OUT = (
 )
 """How to do without a box, for messages."""
 
+MOST = 1 << 62
+"""Of any limit, see setrlimit(2)."""
 MEBIBYTE = 1 << 20
 GIBIBYTE = 1 << 30
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": MEBIBYTE, "gi": GIBIBYTE}
@@ -182,6 +184,8 @@ def read_limits(given: Mapping[str, Any]) -> Limits:
         raise ConfigError(f"limit memory {given['memory']!r}: a kernel needs at least 256 MiB")
     if limits.processes < 32 or limits.open_files < 64:
         raise ConfigError("limits: a kernel needs at least 32 processes and 64 open files")
+    if limits.disk < MEBIBYTE or limits.file_size < MEBIBYTE:
+        raise ConfigError("limits: a kernel needs at least 1 MiB of disk, and files of as much (file_size)")
     return limits
 
 
@@ -190,4 +194,6 @@ def _number(name: str, value: Any) -> int:
         value = int(float(match[1]) * _UNITS[(match[2] or "").lower()])
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f'limit {name} {value!r}: give a whole number above 0, or for a size text such as "4 GB"')
+    if value > MOST:
+        raise ConfigError(f"limit {name} {value}: the system knows no number above {MOST}")
     return value

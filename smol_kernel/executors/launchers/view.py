@@ -325,7 +325,10 @@ def interpreter(python: str, python_path: str) -> dict[str, Any]:
     home = {"HOME": os.path.expanduser("~"), **({"PYTHONPATH": python_path} if python_path else {})}
     home |= {"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}
     try:
-        done = subprocess.run([python, "-c", ASK], capture_output=True, env=home, cwd="/", timeout=60, check=True)
+        ask = [python, "-c", ASK]  # in a session of its own: it is not the one that Ctrl-C is for
+        done = subprocess.run(
+            ask, capture_output=True, env=home, cwd="/", timeout=60, check=True, start_new_session=True
+        )
         prefix, base_prefix, exec_prefix, executable, path = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         said = getattr(error, "strerror", None) or error

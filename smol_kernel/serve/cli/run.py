@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import keyword
+import math
 import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.config import TAKEN_NAMES, add_options, connect, make_agent, model_of, read_image, read_options
 from smol_kernel.errors import BoxUnavailableError, ConfigError, MissingDependencyError, ModelError, SmolError
+from smol_kernel.executors.values import decode
 from smol_kernel.models.cassette import MARK
 from smol_kernel.models.demo import DEMO_TASKS, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.whole_file import write_whole
 from smol_kernel.tools.base import Tool
 
 if TYPE_CHECKING:
@@ -63,9 +66,13 @@ def command(arguments: argparse.Namespace) -> int:
     """Carry out `smol run`; 0 when the agent answered of its own, 3 when the budget was used up, 4 without a box where
     one is wanted, else 1."""
     options = read_options(arguments)
-    task = arguments.task.strip()
-    if task == "-":
-        task = sys.stdin.read().strip() if sys.stdin is not None else ""
+    try:
+        task = arguments.task.strip()
+        if task == "-":
+            task = sys.stdin.read().strip() if sys.stdin is not None else ""
+        task.encode()
+    except UnicodeError as error:
+        raise ConfigError(f"the task is not UTF-8 ({error}); write it as that") from None
     if not task:
         raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
     if options.output:
@@ -77,6 +84,7 @@ def command(arguments: argparse.Namespace) -> int:
     images = [read_image(Path(file).expanduser(), f"--image {file}") for file in options.images]
     if model.model_id in ("demo", f"demo{MARK}"):
         inputs = {**demo_inputs(task), **inputs}
+    saved: list[bool] = []
     with ExitStack() as held:
         tools: list[Tool] = []
         if options.mcp:
@@ -86,13 +94,14 @@ def command(arguments: argparse.Namespace) -> int:
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
         held.callback(agent.cleanup)
         if arguments.save_files is not None:
-            held.callback(save_files, agent, arguments.save_files)  # also of a run that was stopped
+            # also of a run that was stopped
+            held.callback(lambda: saved.append(save_files(agent, arguments.save_files)))
         transcript, status = show(agent, task, inputs, images, options.mcp)
+        if transcript.answered and options.output:
+            write_answer(transcript, Path(options.output))
         if arguments.save_files is None and transcript.files:
             print("These files are gone with the box; --save-files after the task keeps them.", file=sys.stderr)
-    if transcript.answered and options.output:
-        write_answer(transcript, Path(options.output))
-    return status
+    return status if all(saved) else status or 1
 
 
 def demo_inputs(task: str) -> dict[str, Any]:
@@ -178,25 +187,49 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"-o {path}: it cannot be written (no permission)")
 
 
-def save_files(agent: Any, folder: str) -> None:
-    """Save what the run made into `folder` (empty: the working folder), and tell what was and what was not."""
+def save_files(agent: Any, folder: str) -> bool:
+    """Save what the run made into `folder` (empty: the working folder), and tell what was and what was not; gives
+    whether any was, if there were any."""
     executor = getattr(agent, "python_executor", None)
     if executor is None or not executor.files().files:
         print("There are no files to save: the run made none in a box.")
-        return
-    saved = executor.save_files(folder=folder or None)
+        return True
+    try:
+        saved = executor.save_files(folder=folder or None)
+    except SmolError as error:
+        print(f"smol: {error}", file=sys.stderr)
+        return False
     for path in saved:
         print(f"Saved: {path}")
     for name, why in saved.refused.items():
         print(f"Not saved: {name} {why}", file=sys.stderr)
+    return bool(saved) or not saved.refused
 
 
 def write_answer(transcript: Transcript, path: Path) -> None:
     """Write the answer to `path`: JSON for a .json file (types that JSON lacks are tagged), else its text."""
     as_json = path.suffix.lower() == ".json"
-    text = json.dumps(transcript.answer, ensure_ascii=False, indent=2) if as_json else transcript.answer_text
+    text = json.dumps(plain_numbers(transcript.answer), ensure_ascii=False, indent=2) if as_json else None
+    text = f"{transcript.answer_text if text is None else text}\n"
     try:
-        path.write_text(text + "\n", encoding="utf-8")
+        if path.is_file() or not path.exists():
+            write_whole(text, path, overwrite=True)
+        else:  # a pipe, a terminal
+            path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise ConfigError(f"the answer could not be written to {str(path)!r}: {error.strerror}") from None
     print(f"The {transcript.answer_label.lower()} is in {path}.")
+
+
+def plain_numbers(value: Any) -> Any:
+    """An encoded value with numbers of NumPy's as plain ones, where JSON has these."""
+    if isinstance(value, list):
+        return [plain_numbers(each) for each in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    data = cast("dict[str, Any]", value)
+    if data.get("$") == "scalar":
+        number = decode(data).item()
+        plain = isinstance(number, bool | int | str) or (isinstance(number, float) and math.isfinite(number))
+        return number if plain else data
+    return {name: plain_numbers(each) for name, each in data.items()}

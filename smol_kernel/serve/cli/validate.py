@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,10 @@ from smol_kernel.runs.validate import Validation, notebooks_in, validate
 
 _UNFIT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 has no place for."""
+
+
+MOST_SECONDS = 1 << 30
+"""Of a cell; as good as no limit."""
 
 
 def add_commands(commands: Any) -> None:
@@ -37,9 +42,12 @@ def command(arguments: argparse.Namespace) -> int:
     """Carry out `smol validate`."""
     if not arguments.timeout > 0:
         raise ConfigError(f"--timeout is {arguments.timeout:g}: give seconds above 0")
+    if arguments.junit is not None and (arguments.junit.is_dir() or not arguments.junit.parent.is_dir()):
+        raise ConfigError(f"--junit {arguments.junit}: it is a folder, or lies in one that is not there")
+    seconds = math.ceil(min(arguments.timeout, MOST_SECONDS))
     results: list[Validation] = []
     for path in notebooks_in(arguments.paths):
-        result = validate(path, arguments.timeout)
+        result = validate(path, seconds)
         results.append(result)
         print(_account(result), flush=True)
         if arguments.save_diff is not None:
