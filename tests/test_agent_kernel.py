@@ -141,6 +141,21 @@ def test_py_runs_in_the_child_and_host_in_the_kernel(client):
     assert Cell(client, "%%py\npid").text != Cell(client, "%%host\npid").text
 
 
+def test_code_behind_host_is_no_code_and_not_lost_silently(client):
+    cell = Cell(client, "%%host where = 'lost'")
+    assert cell.reply["status"] == "error"
+    assert "%%host takes no options, but found \"where = 'lost'\"" in cell.text
+
+
+def test_the_value_of_a_py_cell_comes_behind_what_it_printed_and_not_at_all_where_nobody_wants_it(client):
+    kinds = [output["msg_type"] for output in Cell(client, "%%py\nprint('first')\n'second'").outputs]
+    assert [kind for kind in kinds if kind in ("stream", "execute_result")] == ["stream", "execute_result"]
+    for code in ("7 * 6;", "7 * 6;  # a remark"):
+        assert "42" not in Cell(client, f"%%py\n{code}").text
+    assert "42" in Cell(client, "%%py\n7 * 6").text
+    assert "42" not in Cell(client, "%%py\n7 * 6", silent=True).text
+
+
 def test_errors_of_the_host_keep_their_line_numbers(client):
     cell = Cell(client, "# comment\n%%host\n\n1 / 0")
     assert "line 4" in "\n".join(cell.reply["traceback"]).replace("\x1b[0m", "")

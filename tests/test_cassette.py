@@ -210,6 +210,12 @@ def test_images_and_sounds_count_by_what_they_hold(file, tmp_path):
     assert "iVBOR" not in file.read_text()
 
 
+def test_a_temporary_folder_that_is_called_a_dot_is_no_dot_of_a_text(file, monkeypatch):
+    record(file, "yes", ask=["./sales.csv and ."])
+    monkeypatch.setattr("tempfile.tempdir", ".")
+    assert CassetteModel(None, file, "replay").generate([user("./sales.csv and .")]).text == "yes"
+
+
 def test_what_varies_between_machines_and_runs_is_no_part_of_it(file, tmp_path, monkeypatch):
     told = "{cwd}/sales.csv and {home}/x and <f at 0x7f3a11aa22bb> in /tmp/ipykernel_{pid}/{pid}.py, {cwd}."
     texts = []

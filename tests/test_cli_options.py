@@ -57,6 +57,21 @@ def test_an_answer_that_fails_a_check_is_not_accepted(capsys):
     assert "check failed: answer > 0" in shown and "1 failed check" in shown and "Answer: 5" in shown
 
 
+@pytest.mark.parametrize(
+    ("given", "file", "written"),
+    [
+        ("__import__('numpy').float64(3.5)", "answer.json", "3.5\n"),
+        ("{'a': [__import__('numpy').int64(2)]}", "answer.json", '{\n  "a": [\n    2\n  ]\n}\n'),
+        ("'a\\ud800b'", "answer.txt", "a?b\n"),
+    ],
+)
+def test_an_answer_is_written_as_its_reader_wants_it(here, given, file, written):
+    (here / file).write_text("what was there")
+    with ModelServer(code(f"final_answer({given})")) as server:
+        assert run(server, "-o", file) == 0
+    assert (here / file).read_text() == written
+
+
 def test_a_budget_that_is_used_up_gives_the_best_answer_and_status_3(here, capsys):
     action = "for n in range(2):\n    visit_webpage('nowhere')"
     with ModelServer(code(action), Text("The best I have is 7.")) as server:

@@ -363,6 +363,27 @@ def test_warnings_and_handled_errors_are_no_errors(kernel):
     assert finish(kernel, "try:\n    1 / 0\nexcept ZeroDivisionError:\n    ok = 1").status == "ok"
 
 
+def test_what_is_left_out_is_counted_whole(kernel):
+    events, finished = run(kernel, "for number in range(400_000): print(number)")
+    shown = "".join(event.text for event in events if isinstance(event, Output))
+    size = sum(len(f"{number}\n") for number in range(400_000))
+    for text in (shown, finished.logs):
+        (note,) = re.findall(r"… ([\d,]+) characters left out[^…]*…", text)
+        assert abs(int(note.replace(",", "")) - (size - len(text))) < 200
+
+
+def test_a_display_that_was_updated_comes_once_more_as_it_is_at_the_end(kernel):
+    code = "shown = display('old', display_id=True)\nfor state in 'mid', 'new': shown.update(state)\nprint('end')"
+    assert [text for _, text in outputs(kernel, code)] == ["'old'", "end\n", "'new'"]
+    assert outputs(kernel, "shown.update('later')") == [("display", "'later'")]
+
+
+def test_a_display_that_is_too_large_is_told(kernel):
+    for code in ("display(HTML(large))", "HTML(large)"):
+        ((_, text),) = outputs(kernel, f"from IPython.display import HTML\nlarge = 'x' * 13_000_000\n{code}")
+        assert text.startswith("[text/html left out: 13,000,000 characters")
+
+
 def test_a_warning_of_the_parser_comes_once_and_names_no_temporary_file(kernel):
     ((_, text),) = outputs(kernel, "if 1 is 1: pass")
     assert re.fullmatch(r"<action>:1: SyntaxWarning: [^\n]+\n  if 1 is 1: pass\n", text)

@@ -248,6 +248,23 @@ def test_the_command_line_saves_what_it_is_told_to(tmp_path, monkeypatch, capsys
     assert "is a file" in capsys.readouterr().err
 
 
+def test_an_answer_is_written_also_where_its_files_cannot_be(tmp_path, monkeypatch, capsys):
+    from smol_kernel.serve.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/below").write_text("a file where a folder would have to be")
+    code = "import os\nos.mkdir('below')\nopen('below/made.txt', 'w').write('a')\nfinal_answer(1)"
+    reply = f"I do it.\n<code>\n{code}\n</code>"
+    monkeypatch.setattr(run, "model_of", lambda *_: ScriptedModel([reply]))
+    places = {"taken": "Not saved: below/made.txt has a link or a file", "/proc/no": "nothing can be saved in"}
+    for folder, said in places.items():
+        (tmp_path / "answer.txt").write_text("what was there")
+        assert main(["run", "write", "--save-files", folder, "-o", "answer.txt"]) == 1
+        assert said in capsys.readouterr().err
+        assert (tmp_path / "answer.txt").read_text() == "1\n"
+
+
 def test_the_files_of_an_agent_that_was_called_stand_in_its_own_account():
     own = a_run(FILES)
     called = [replace(event, run="c") for event in a_run([{"path": "its.txt", "bytes": 1, "change": "made"}])]

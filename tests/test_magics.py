@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from smol_kernel import AgentRecipe, CodeAgent, ScriptedModel, tool
 from smol_kernel.events import RunFinished
 from smol_kernel.journal import Journal
 from smol_magic.endings import CellError, Stopped
+from smol_magic.thread import stoppable
 
 ADDS = "Add them.\n<code>\nfinal_answer(1 + 1)\n</code>"
 
@@ -454,3 +457,41 @@ def test_the_first_line_is_completed_with_what_fits_alone(shell, line, offers):
         found = {line[: item.start] + item.text for item in shell.Completer.completions(line, len(line))}
     before = line.rpartition(" ")[0]
     assert found == {f"{before} {offer}" for offer in offers}
+
+
+def test_a_run_in_a_thread_is_stopped_by_a_command_and_is_not_left_by_unloading(shell, capsys):
+    shell.user_ns["m"] = ScriptedModel(["On.\n<code>\nwhile True: pass\n</code>"])
+    ended = []
+
+    def work():
+        try:
+            shell.run_cell_magic("agent", "--model m", "for ever")
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while shell.smol_session.stop_running is None:
+        thread.join(0.01)
+    assert "%agent stop" in str(error_of(shell, "%%py\n1"))
+    assert "%agent stop" in str(error_of(shell, "get_ipython().extension_manager.unload_extension('smol_magic')"))
+    assert error_of(shell, "%agent stop") is None
+    assert "is told to stop" in capsys.readouterr().out
+    thread.join(60)
+    assert not thread.is_alive() and isinstance(ended[0], Stopped)
+    assert error_of(shell, "%%py\n1") is None
+
+
+def test_an_interrupt_before_there_is_a_run_ends_the_cell():
+    with pytest.raises(Stopped), stoppable():
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("command", ["resume", "fork", "runs"])
+def test_a_command_that_is_written_wrongly_leads_to_the_help_there_is(shell, command):
+    said = str(error_of(shell, f"%agent {command} --help"))
+    assert said.endswith("%agent help lists the commands and their options.")
+
+
+def test_what_cannot_go_on_says_where_the_runs_are(shell):
+    assert "%agent runs lists them" in str(error_of(shell, "%agent resume zzz"))

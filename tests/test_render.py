@@ -501,6 +501,9 @@ def test_a_stream_that_knows_few_characters_still_gets_the_run():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     printed(a_run(text="漢"), stream=stream)
     assert b"> unit('co2'?) -> 'ppm'?" in stream.buffer.getvalue()
+    escaping = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace", write_through=True)
+    printed(a_run(text="漢"), stream=escaping)  # the command's own
+    assert escaping.buffer.getvalue() == stream.buffer.getvalue()
 
 
 def test_a_closed_stream_does_not_end_the_run():

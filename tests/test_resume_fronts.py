@@ -10,8 +10,11 @@ from model_server import ModelServer, Text
 from scripted_replies import code
 
 from smol_kernel import ScriptedModel, tool
+from smol_kernel.errors import ConfigError
+from smol_kernel.events import RunStarted
 from smol_kernel.journal import Journal
 from smol_kernel.models.demo import DEMO_TASKS
+from smol_kernel.models.named import model_to_go_on
 from smol_kernel.serve.cli import main
 from smol_magic.endings import CellError
 
@@ -128,3 +131,14 @@ def test_the_last_run_of_a_notebook_goes_on_with_its_own_model(shell):
     error = shell.run_cell("%agent fork last").error_in_exec
     assert isinstance(error, CellError) and "came from a script: name a model with --model" in str(error)
     assert "No model is set" in str(shell.run_cell("%%agent --continue\nmore").error_in_exec)
+
+
+def test_where_only_cassettes_are_to_play_no_model_is_asked(shell, monkeypatch, capsys):
+    started = RunStarted(
+        run="r", task="t", model="openai/x", agent="CodeAgent", isolation="box", max_steps=3, system_prompt=""
+    )
+    monkeypatch.setenv("SMOL_CASSETTE_MODE", "replay")
+    with pytest.raises(ConfigError, match="SMOL_CASSETTE_MODE is replay"):
+        model_to_go_on(started, None, "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("SMOL_CASSETTE_MODE", "auto")
+    assert model_to_go_on(started, None, "http://127.0.0.1:9/v1").model_id == "openai/x"

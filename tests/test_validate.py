@@ -136,7 +136,7 @@ def test_what_cannot_be_run_is_told_and_the_others_go_on(here, capsys, monkeypat
     write(here / "c.ipynb", cell("while True: pass"))
     write(here / "d.ipynb", cell("import os\nos._exit(3)"))
     write(here / "e.ipynb", cell("print('there')", "there\n"))
-    assert main(["validate", ".", "--timeout", "1"]) == 1
+    assert main(["validate", ".", "--timeout", "0.5"]) == 1
     told = capsys.readouterr().out
     assert "a.ipynb: its kernel 'broken' cannot be started: Kernel died before replying" in told
     assert "b.ipynb: it cannot be read as a notebook: " in told

@@ -104,6 +104,10 @@ def command(arguments: argparse.Namespace) -> int:
     return status if all(saved) else status or 1
 
 
+MEANT = ("is hidden", "is there already")
+"""Why a file is not saved, where that is as it was told to be."""
+
+
 def demo_inputs(task: str) -> dict[str, Any]:
     """The table that a task of the demo is about. Raises ModelError for a task that its script does not know."""
     for demo in DEMO_TASKS:
@@ -189,7 +193,7 @@ def check_writable(path: Path) -> None:
 
 def save_files(agent: Any, folder: str) -> bool:
     """Save what the run made into `folder` (empty: the working folder), and tell what was and what was not; gives
-    whether any was, if there were any."""
+    whether all was but for what is `MEANT` to be left."""
     executor = getattr(agent, "python_executor", None)
     if executor is None or not executor.files().files:
         print("There are no files to save: the run made none in a box.")
@@ -203,7 +207,7 @@ def save_files(agent: Any, folder: str) -> bool:
         print(f"Saved: {path}")
     for name, why in saved.refused.items():
         print(f"Not saved: {name} {why}", file=sys.stderr)
-    return bool(saved) or not saved.refused
+    return all(why.startswith(MEANT) for why in saved.refused.values())
 
 
 def write_answer(transcript: Transcript, path: Path) -> None:
