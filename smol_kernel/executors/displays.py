@@ -42,8 +42,10 @@ class Displays:
     def limit(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Let pass only what the host takes: a hook of IPython's publishers."""
         content = message["content"]
-        if message["msg_type"] == "update_display_data" and len(self._updated) < MAX_DISPLAYS:
-            self._updated[str(content.get("transient", {}).get("display_id"))] = content["data"]
+        if message["msg_type"] == "update_display_data":
+            name = str(content.get("transient", {}).get("display_id"))
+            if name in self._updated or len(self._updated) < MAX_DISPLAYS:
+                self._updated[name] = content["data"]
         if message["msg_type"] not in ("display_data", "execute_result"):
             return None
         self._count += 1

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from smol_kernel.events import Output, Progress
+from smol_kernel.executors.streams import TAIL
 
 MAX_IMAGE = 8 << 20
 """Bytes of an image."""
@@ -29,7 +30,7 @@ MAX_DISPLAYS, MAX_DISPLAYED = 100, 32 << 20
 MAX_PRINTED = 1 << 20
 """Characters that an action may print before only the end is kept."""
 
-_REST = 80_000  # characters of that end: all that a child keeps of it, see `streams`
+_REST = TAIL + 1_000  # characters of that end: what a child keeps of it, and its note
 _LINE = 20_000  # columns of a line that is still being overwritten
 _PROGRESS = 500  # of these, what is shown while it is
 _SEQUENCE = 4_096  # characters of an escape sequence
@@ -136,7 +137,7 @@ class Observer:
         logs = copy.deepcopy(self._logs)
         for screen in self._screens.values():
             logs.add(screen.line)
-        return logs.text(self.rest, self.left_out)
+        return logs.text(self.rest, self.left_out if self.limit < 2 * TAIL else 0)  # else the child's note is in them
 
     def add(self, output: Output) -> Iterator[Output | Progress]:
         """Take in one output; yields what may be passed on by now."""
