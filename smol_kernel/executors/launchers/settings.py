@@ -24,9 +24,11 @@ OPT_OUT = (
 """How to do without a box, for messages."""
 
 MOST = 1 << 62
-"""Of any limit, see setrlimit(2)."""
+"""Of any limit; what setrlimit(2) takes is twice as much."""
 MEBIBYTE = 1 << 20
 GIBIBYTE = 1 << 30
+LEAST = {"memory": 256, "disk": 1, "file_size": 1}
+"""MiB of each without which no kernel runs."""
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": MEBIBYTE, "gi": GIBIBYTE}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", re.IGNORECASE)
 
@@ -180,12 +182,11 @@ def read_limits(given: Mapping[str, Any]) -> Limits:
             raise ConfigError(f"limit {name!r}: there is no such limit; there are {', '.join(names)}")
         read[name] = _number(name, value)
     limits = Limits(**read)
-    if limits.memory < 256 * MEBIBYTE:
-        raise ConfigError(f"limit memory {given['memory']!r}: a kernel needs at least 256 MiB")
+    for name, least in LEAST.items():
+        if getattr(limits, name) < least * MEBIBYTE:
+            raise ConfigError(f"limit {name} {given[name]!r}: a kernel needs at least {least} MiB")
     if limits.processes < 32 or limits.open_files < 64:
         raise ConfigError("limits: a kernel needs at least 32 processes and 64 open files")
-    if limits.disk < MEBIBYTE or limits.file_size < MEBIBYTE:
-        raise ConfigError("limits: a kernel needs at least 1 MiB of disk, and files of as much (file_size)")
     return limits
 
 
@@ -195,5 +196,5 @@ def _number(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f'limit {name} {value!r}: give a whole number above 0, or for a size text such as "4 GB"')
     if value > MOST:
-        raise ConfigError(f"limit {name} {value}: the system knows no number above {MOST}")
+        raise ConfigError(f"limit {name} {value}: give a number up to {MOST}, or leave it out")
     return value
