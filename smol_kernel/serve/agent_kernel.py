@@ -19,7 +19,7 @@ from smol_kernel import __version__
 _HELP = re.compile(r"\s*(\?{1,2}\s*)?%{0,2}[^\W\d][\w.]*(?(1)|\s*\?{1,2})\s*")
 """`name?`, `name??` or `?name` alone: IPython's help. Any other text may well end in a question mark."""
 
-_CELL_MAGIC = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(%%\S*)(.*)")
+_CELL_MAGIC = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(%%\S*).*")
 """The line of a cell magic; comments may stand before it."""
 
 _client_cell: ContextVar[str | None] = ContextVar("client_cell", default=None)
@@ -130,7 +130,7 @@ class AgentKernel(IPythonKernel):
         magic, start = _split(cell)
         if magic != "%%host":
             return lines
-        if rest := _CELL_MAGIC.match(cell)[2].strip():  # pyright: ignore[reportOptionalSubscript] - it has matched
+        if rest := cell[:start].splitlines()[-1].partition(magic)[2].strip():
             raise UsageError(f"%%host takes no options, but found {rest!r}: the code goes in the lines below")
         body = cell[start:].splitlines(keepends=True)
         # Comments keep the line numbers of tracebacks right; a cell magic must come first, though.
