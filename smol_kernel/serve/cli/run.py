@@ -216,9 +216,9 @@ def write_answer(transcript: Transcript, path: Path) -> None:
     text = json.dumps(plain_numbers(transcript.answer), ensure_ascii=False, indent=2) if as_json else None
     text = f"{transcript.answer_text if text is None else text}\n"
     try:
-        if path.is_file() or not path.exists():
+        if (path.is_file() or not path.exists()) and os.access(path.resolve().parent, os.W_OK):
             write_whole(text, path, overwrite=True)
-        else:  # a pipe, a terminal
+        else:  # a pipe, a terminal, or nothing can be made beside it
             path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise ConfigError(f"the answer could not be written to {str(path)!r}: {error.strerror}") from None
