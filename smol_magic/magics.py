@@ -366,7 +366,7 @@ def load(shell: InteractiveShell) -> None:
     magics = SmolMagic(shell)
     shell.register_magics(magics)
     shell.smol_session = magics.session  # type: ignore[attr-defined]
-    shell.input_transformers_cleanup.append(AwaitRewriting(shell))
+    AwaitRewriting(shell)
     completion.install(shell, list(COMMANDS))
 
 
@@ -380,8 +380,7 @@ def unload(shell: InteractiveShell) -> None:
     session.close()
     atexit.unregister(session.close)
     shell.smol_session = None  # type: ignore[attr-defined]
-    for transformer in [t for t in shell.input_transformers_cleanup if isinstance(t, AwaitRewriting)]:
-        shell.input_transformers_cleanup.remove(transformer)
+    for transformer in {t for t in shell.input_transformers_cleanup if isinstance(t, AwaitRewriting)}:
         transformer.remove()
     completion.uninstall(shell)
     manager = shell.magics_manager

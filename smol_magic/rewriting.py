@@ -1,7 +1,6 @@
 """Turns `%%agent` and `%%py` cells into an await, so that the kernel stays awake for buttons while they run.
 
-An IPython input transformer, registered by `magics`. Where awaiting is impossible it leaves the cell to the ordinary
-cell magic.
+An IPython input transformer, registered by `magics`. Where awaiting is impossible it calls the ordinary cell magic.
 """
 
 from __future__ import annotations
@@ -9,6 +8,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from IPython.core.inputtransformer2 import classic_prompt
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -29,9 +30,15 @@ class AwaitRewriting:
         self._depth = 0  # of cells being executed; more than none: code runs this one
         shell.events.register("pre_run_cell", self._enter)
         shell.events.register("post_run_cell", self._leave)
+        cleanup = shell.input_transformers_cleanup
+        # Before IPython takes prompts (`>>> `) out of a task, and again, as the cell may have been pasted with one.
+        cleanup.insert(cleanup.index(classic_prompt) if classic_prompt in cleanup else 0, self)
+        cleanup.append(self)
 
     def remove(self) -> None:
         """Undo the registrations."""
+        while self in self._shell.input_transformers_cleanup:
+            self._shell.input_transformers_cleanup.remove(self)
         self._shell.events.unregister("pre_run_cell", self._enter)
         self._shell.events.unregister("post_run_cell", self._leave)
 
@@ -45,10 +52,10 @@ class AwaitRewriting:
         match = _CELL.match(lines[start]) if start < len(lines) else None
         if match is None:
             return self._command(lines, start)
-        if not self._can_await():
-            return lines[start:]  # IPython finds a cell magic in the first line only
         name, line = match[1], match[2].strip()
         body = "".join(lines[start + 1 :])
+        if not self._can_await():
+            return [*lines[:start], f"get_ipython().run_cell_magic({name!r}, {line!r}, {body!r})\n"]
         call = f"get_ipython().find_cell_magic({name!r}).__self__.run_{name}({line!r}, {body!r})"
         return [*lines[:start], f"await {call}\n"]
 

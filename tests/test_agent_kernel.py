@@ -133,6 +133,17 @@ def test_plain_cells_are_one_conversation_with_the_tools_of_the_host(client):
     assert "42" in Cell(client, "%%py\nx").text
 
 
+def test_a_plain_cell_keeps_its_prompts(client):
+    """IPython strips what looks like one from each cell."""
+    code = "from smol_kernel import ScriptedModel\nasked = []\ndef reply(messages):\n    asked.append(messages)\n"
+    code += "    return '<code>\\nfinal_answer(1)\\n</code>'\nscripted = ScriptedModel([reply])"
+    assert Cell(client, f"%%host\n{code}").reply["status"] == "ok"
+    Cell(client, "%agent model scripted")
+    assert Cell(client, ">>> f(1)\n2\nWhat does this do?\n>>> g(2)").reply["status"] == "ok"
+    said = Cell(client, "%%host\nprint(asked[0][-1].content[0]['text'])").text
+    assert ">>> f(1)\n2\nWhat does this do?\n>>> g(2)" in said
+
+
 def test_py_runs_in_the_child_and_host_in_the_kernel(client):
     assert Cell(client, "%%py\nwhere = 'child'\nimport os; pid = os.getpid()").reply["status"] == "ok"
     assert Cell(client, "%%host\nwhere = 'host'\nimport os; pid = os.getpid()").reply["status"] == "ok"

@@ -262,6 +262,26 @@ def test_the_cell_works_without_autoawait(shell, comment):
         shell.run_line_magic("autoawait", "asyncio")
 
 
+@pytest.mark.parametrize("awaits", ["asyncio", "False"])
+@pytest.mark.parametrize("start", ["", "# a comment\n", ">>> "])
+def test_a_task_keeps_its_prompts(shell, start, awaits):
+    """IPython strips what looks like one from each cell."""
+    asked = []
+
+    def reply(messages):
+        asked.append(messages)
+        return ADDS
+
+    shell.user_ns["m"] = ScriptedModel([reply])
+    shell.run_line_magic("autoawait", awaits)
+    try:
+        assert error_of(shell, f"{start}%%agent --model m -o answer\nExplain\n>>> f(1)\n2\n... x") is None
+    finally:
+        shell.run_line_magic("autoawait", "asyncio")
+    expected = "Explain\nf(1)\n2\nx" if start == ">>> " else "Explain\n>>> f(1)\n2\n... x"  # pasted from a session
+    assert expected in str(asked[0][-1].content[0]["text"])
+
+
 def test_an_agent_command_inside_a_tool_is_refused_and_the_run_goes_on(shell):
     @tool
     def nested() -> str:
