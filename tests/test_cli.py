@@ -243,6 +243,31 @@ def test_a_closed_standard_output_is_no_error(here):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_output_that_could_not_be_printed_is_told(here):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, "run", "--model", "demo", DEMO_TASKS[0].task],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert "not all could be printed: No space left on device" in done.stderr
+    assert Journal().find("last").state == "success"
+
+
+def test_where_the_working_folder_is_gone_that_is_said(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert main(["demo"]) == 2
+    said = "".join(capsys.readouterr())
+    assert "the working folder is gone; change to one that is there" in said
+    assert "the notebook could not be written into this folder" in said
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "broken"])
 def test_only_a_kernel_of_ours_is_uninstalled(name, tmp_path, capsys):
     folder = tmp_path / "share" / "jupyter" / "kernels"

@@ -1050,3 +1050,14 @@ def test_an_action_that_outlives_its_timeout_is_told_of_it(used):
 
 def test_a_final_answer_with_too_many_arguments_is_told_under_its_name(kernel):
     assert finish(kernel, "final_answer(1, 2)").error.startswith("final_answer() takes")
+
+
+def test_it_goes_on_where_its_folder_is_gone(fresh, tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert value(fresh, "1") == 1
+    folder.rmdir()
+    *_, failed = fresh.run("open('missing')")
+    assert (failed.status, failed.error_type) == ("error", "FileNotFoundError")
+    assert value(fresh, "2") == 2

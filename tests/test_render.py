@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import mistune
@@ -512,6 +514,17 @@ def test_a_closed_stream_does_not_end_the_run():
     reader = ConsoleReader(stream)
     for event in a_run():
         reader(event)
+
+
+def test_a_pipe_that_does_not_wait_gets_all_of_it():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    events = [*a_run(), *[Notice(run="r", text=f"{number}: " + "word " * 1_000) for number in range(100)]]
+    with open(writing, "w") as stream, open(reading) as end, ThreadPoolExecutor() as pool:
+        read = pool.submit(end.read)
+        printed(events, stream=stream)
+        stream.close()
+        assert read.result() == printed(events)
 
 
 def test_a_reply_without_code_and_a_notice_are_printed():

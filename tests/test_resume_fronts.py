@@ -40,6 +40,13 @@ def test_a_run_goes_on_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert main(["fork", "last", "--step", "3", "--action", "action.py"]) == 0
     assert "no need" in capsys.readouterr().out
     assert [run.state for run in Journal().runs()] == ["success", "success"]
+    (tmp_path / "action.py").write_text("open('made.txt', 'w').write('kept')\nfinal_answer('made')\n")
+    again = ["fork", "last", "--step", "3", "--action", "action.py"]
+    assert main(again) == 0
+    assert "--save-files after the run keeps them" in capsys.readouterr().err
+    assert main([*again, "--save-files", "place"]) == 0
+    assert (tmp_path / "place/made.txt").read_text() == "kept"
+    assert main([*again, "--save-files", "action.py"]) == 2
     assert main(["fork", "last", "--step", "3", "--action", "missing.py"]) == 2
 
 

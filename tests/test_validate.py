@@ -75,6 +75,12 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_where_plots_cannot_be_put_that_is_said_before_anything_runs(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["validate", str(tmp_path / "none.ipynb"), "--save-diff", str(tmp_path / "file")]) == 2
+    assert "it is a file; name a folder" in capsys.readouterr().err
+
+
 def test_a_drift_in_the_data_is_told_at_the_cell_that_changed(here, capsys):
     picture = (
         "import io\nfrom IPython.display import Image\nfrom PIL import Image as Picture\nfile = io.BytesIO()\n"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -165,7 +164,7 @@ class KernelExecutor(PythonExecutor):
                 pressed = yield from self._follow(action, lambda: client.execute(code, action.number, shown, tools))
                 if tools is not None:  # a report comes of an action that has begun, which is to take them
                     self._offered = action.died is None and bool(action.reply and action.reply.report)
-                ended = with_hint(finished(action, self.names()), self.settings, str(self.cwd or os.getcwd()))
+                ended = with_hint(finished(action, self.names()), self.settings, self.cwd)
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
             yield from self._tell_notices()

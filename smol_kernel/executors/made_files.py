@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from smol_kernel.errors import ExecutorError
 from smol_kernel.events import ActionFinished, Event, FilesMade, Notice
+from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.executors.overlay import MAX_TOLD, Layer, Made
 from smol_kernel.executors.saved_files import SavedFiles, Saver
 
@@ -49,7 +49,7 @@ class MadeFiles:
                 layer.close()
             self._layers = kept
             if descriptor is not None and settings is not None:
-                below = os.path.realpath(folder or os.getcwd())
+                below = working_folder(folder)
                 self._layers = [Layer(descriptor, below, settings.limits.disk), *kept]
             if self._afresh:
                 self._told, self._died, self._afresh = ([], 0), False, False

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from smol_kernel.errors import ConfigError
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.client import Replied
 from smol_kernel.executors.launchers.hints import hint
 from smol_kernel.executors.launchers.settings import BoxSettings
+from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.executors.observation import MAX_PLAIN, clean, told, truncate
 from smol_kernel.executors.values import MalformedValue, decode
 
@@ -69,11 +73,14 @@ def finished(action: Action, known: list[str]) -> ActionFinished:
     )
 
 
-def with_hint(ended: ActionFinished, settings: BoxSettings | None, cwd: str | None) -> ActionFinished:
+def with_hint(ended: ActionFinished, settings: BoxSettings | None, cwd: str | Path | None) -> ActionFinished:
     """The same, and where the box may have caused the error a sentence on that. Without a box nothing is added."""
     if settings is None or ended.status != "error":
         return ended
-    said = hint(ended.error_type, ended.error, settings, cwd)
+    folder = None
+    with suppress(ConfigError):  # it is gone
+        folder = working_folder(cwd)
+    said = hint(ended.error_type, ended.error, settings, folder)
     if said is None:
         return ended
     if ended.traceback:

@@ -229,8 +229,9 @@ def _wish(python: str | Path | None, cwd: str | Path | None, settings: BoxSettin
     if settings is None or settings.afresh or settings.rehearsal:
         return None
     from smol_kernel.executors.launchers.view import box_environment
+    from smol_kernel.executors.launchers.working_folder import working_folder
 
-    folder = os.path.realpath(cwd or os.getcwd())
+    folder = working_folder(cwd)
     places = [_place(path) for path in (folder, *(mount.path for mount in settings.mounts))]
     environment = frozenset(box_environment(settings).items())
     return _Wish(python, folder, settings, (str(python or sys.executable), folder, settings, environment, *places))

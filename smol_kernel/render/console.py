@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import sys
 import textwrap
@@ -44,6 +45,8 @@ from smol_kernel.render.transcript import STATES, UNBOXED, Transcript
 
 LINES_A_STEP = 60
 """Lines of output shown of one step; the journal has them all."""
+AT_ONCE = 2_000
+"""Characters written at once: what a stream without room can hold back in its buffer, whatever they are."""
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _ASCII = str.maketrans({"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-", "│": "|"})
@@ -60,6 +63,8 @@ class ConsoleReader:
 
     def __init__(self, stream: TextIO | None = None, color: bool | None = None) -> None:
         self._stream: TextIO | None = stream or sys.stdout
+        self.lost: Exception | None = None
+        """Why nothing is printed any more."""
         self._live = _is_terminal(self._stream) and os.environ.get("TERM") != "dumb"
         self._color = (self._live and not os.environ.get("NO_COLOR")) if color is None else color
         self._transcript = Transcript()
@@ -284,11 +289,30 @@ class ConsoleReader:
     def _write(self, text: str) -> None:
         if self._stream is None:
             return
+        text = _written_in(getattr(self._stream, "encoding", None), text)
         try:
-            self._stream.write(_written_in(getattr(self._stream, "encoding", None), text))
-            self._stream.flush()
-        except (OSError, ValueError):  # closed, or nobody reads any more: the run goes on
-            self._stream = None
+            for start in range(0, len(text), AT_ONCE):
+                _write_all(self._stream, text[start : start + AT_ONCE])
+        except (OSError, ValueError) as error:  # closed, or nobody reads any more: the run goes on
+            self._stream, self.lost = None, error
+
+
+def _write_all(stream: TextIO, text: str) -> None:
+    """Write, and wait for room where that does not wait by itself: others may have set a pipe or terminal so."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BlockingIOError:
+        while _is_full(stream):
+            select.select([], [stream], [])
+
+
+def _is_full(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _written_in(encoding: str | None, text: str) -> str:

@@ -26,6 +26,7 @@ from smol_kernel.executors.launchers import hidden
 from smol_kernel.executors.launchers.plain import PRELUDE, PlainChild
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
 from smol_kernel.executors.launchers.view import box_environment, host_user, interpreter, resource_limits
+from smol_kernel.executors.launchers.working_folder import working_folder
 
 SANDBOX_EXEC = "/usr/bin/sandbox-exec"
 
@@ -227,7 +228,7 @@ class SeatbeltChild(PlainChild):
         notices: list[str] = []
         self._proxy: Any = None
         self._proxy_port: int | None = None
-        self._cwd = os.path.realpath(cwd or os.getcwd())
+        self._cwd = working_folder(cwd)
         self._home = os.path.realpath(os.path.expanduser("~"))
         try:
             self._facts = interpreter(str(python or sys.executable), os.environ.get("PYTHONPATH", ""))

@@ -25,6 +25,7 @@ from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers import seccomp
 from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.launchers.settings import BoxSettings, Limits
+from smol_kernel.executors.launchers.working_folder import working_folder
 
 PROXY_PORT = 3128
 """Of the proxy, on the box's own 127.0.0.1."""
@@ -155,7 +156,7 @@ def not_rehearsed(python: str | Path | None, cwd: str | Path | None, settings: B
     if not writable or sys.platform != "linux":
         return writable
     rehearsing = replace(settings, rehearsal="offline")
-    seen = view(str(python or sys.executable), os.path.realpath(cwd or os.getcwd()), rehearsing)
+    seen = view(str(python or sys.executable), working_folder(cwd), rehearsing)
     return [path for path in writable if path not in seen.plan["rehearsed"]]
 
 

@@ -91,7 +91,7 @@ def _write(transcript: Transcript) -> Path:
         path = _free_name()
         nbformat.write(notebook, path)
     except OSError as error:
-        raise ConfigError(f"the notebook could not be written into {Path.cwd()}: {error.strerror}") from None
+        raise ConfigError(f"the notebook could not be written into this folder: {error.strerror}") from None
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.named import model_to_go_on
 from smol_kernel.render.plain import one_line
 from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
-from smol_kernel.serve.cli.run import check_writable, draw, read_inputs, write_answer
+from smol_kernel.serve.cli.run import (
+    add_save_files,
+    check_folder,
+    check_writable,
+    draw,
+    read_inputs,
+    saving,
+    write_answer,
+)
 
 WHICH = "the run's id or the beginning of it; last: the newest run"
 
@@ -53,6 +62,7 @@ def add_commands(commands: Any) -> None:
         parser.add_argument("--repeat", action="store_true",
                             help="make a call again of which it is not known whether it was made")  # fmt: skip
         parser.add_argument("-o", "--out", dest="output", metavar="FILE", help="put the answer here")
+        add_save_files(parser, "RUN")
 
 
 def resume_run(arguments: argparse.Namespace) -> int:
@@ -74,6 +84,7 @@ def fork_run(arguments: argparse.Namespace) -> int:
 def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     if arguments.output:
         check_writable(Path(arguments.output))
+    check_folder(arguments.save_files)
     journal = Journal()
     run = journal.find(arguments.run).run
     started = journal.events(run)[0]
@@ -103,7 +114,10 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
             **more,
         )
         held.callback(resumption.agent.cleanup)
+        saved = held.enter_context(saving(resumption.agent, arguments.save_files))
         transcript, status = draw(resumption.agent, resumption.events())
-    if transcript.answered and arguments.output:
-        write_answer(transcript, Path(arguments.output))
-    return status
+        if transcript.answered and arguments.output:
+            write_answer(transcript, Path(arguments.output))
+        if arguments.save_files is None and transcript.files:
+            print("These files are gone with the box; --save-files after the run keeps them.", file=sys.stderr)
+    return status if all(saved) else status or 1

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -51,15 +51,20 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("task", metavar="TASK", help="what to do, in plain words; - reads it from standard input")
     add_options(parser, notebook=False)
     parser.add_argument("--no-journal", dest="journal", action="store_false", help="do not record the run")
+    add_save_files(parser, "TASK")
+    parser.set_defaults(command=command)
+
+
+def add_save_files(parser: argparse.ArgumentParser, last: str) -> None:
+    """Add `--save-files`, which comes behind the argument `last`: its own may be left out."""
     parser.add_argument(
         "--save-files",
         metavar="DIR",
         nargs="?",
         const="",
         help="after the run, save the files that it made in its box into DIR (none: the working folder); give it after "
-        "TASK. Files that are there are kept",
+        f"{last}. Files that are there are kept",
     )
-    parser.set_defaults(command=command)
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -77,14 +82,12 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
     if options.output:
         check_writable(Path(options.output))
-    if arguments.save_files and Path(arguments.save_files).exists() and not Path(arguments.save_files).is_dir():
-        raise ConfigError(f"--save-files {arguments.save_files}: it is a file; name a folder")
+    check_folder(arguments.save_files)
     model = model_of(options)
     inputs = read_inputs(options.inputs)
     images = [read_image(Path(file).expanduser(), f"--image {file}") for file in options.images]
     if model.model_id in ("demo", f"demo{MARK}"):
         inputs = {**demo_inputs(task), **inputs}
-    saved: list[bool] = []
     with ExitStack() as held:
         tools: list[Tool] = []
         if options.mcp:
@@ -93,9 +96,7 @@ def command(arguments: argparse.Namespace) -> int:
             tools += client.get_tools()
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
         held.callback(agent.cleanup)
-        if arguments.save_files is not None:
-            # also of a run that was stopped
-            held.callback(lambda: saved.append(save_files(agent, arguments.save_files)))
+        saved = held.enter_context(saving(agent, arguments.save_files))
         transcript, status = show(agent, task, inputs, images, options.mcp)
         if transcript.answered and options.output:
             write_answer(transcript, Path(options.output))
@@ -141,7 +142,11 @@ def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, i
             if transcript.state != "error":  # else the console has said it
                 raise
             status = NO_BOX if isinstance(error, BoxUnavailableError) else 1
-    return transcript, STATUSES.get(transcript.state, status)
+    status = STATUSES.get(transcript.state, status)
+    if isinstance(console.lost, OSError) and not isinstance(console.lost, BrokenPipeError):
+        print(f"smol: not all could be printed: {console.lost.strerror}", file=sys.stderr)
+        status = status or 1
+    return transcript, status
 
 
 def ask_person(prompt: str, password: bool) -> str:
@@ -189,6 +194,23 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"-o {path}: {what}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"-o {path}: it cannot be written (no permission)")
+
+
+def check_folder(folder: str | None) -> None:
+    """Raise ConfigError, before anything is run, if no files can be saved there."""
+    if folder and Path(folder).exists() and not Path(folder).is_dir():
+        raise ConfigError(f"--save-files {folder}: it is a file; name a folder")
+
+
+@contextmanager
+def saving(agent: Any, folder: str | None) -> Generator[list[bool]]:
+    """Save in the end what the run made, also of one that was stopped; None: nothing. Gives whether all was, then."""
+    saved: list[bool] = []
+    try:
+        yield saved
+    finally:
+        if folder is not None:
+            saved.append(save_files(agent, folder))
 
 
 def save_files(agent: Any, folder: str) -> bool:

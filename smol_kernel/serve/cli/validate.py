@@ -44,6 +44,8 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--timeout is {arguments.timeout:g}: give seconds above 0")
     if arguments.junit is not None and (arguments.junit.is_dir() or not arguments.junit.parent.is_dir()):
         raise ConfigError(f"--junit {arguments.junit}: it is a folder, or lies in one that is not there")
+    if arguments.save_diff is not None and arguments.save_diff.exists() and not arguments.save_diff.is_dir():
+        raise ConfigError(f"--save-diff {arguments.save_diff}: it is a file; name a folder")
     seconds = math.ceil(min(arguments.timeout, MOST_SECONDS))
     results: list[Validation] = []
     for path in notebooks_in(arguments.paths):

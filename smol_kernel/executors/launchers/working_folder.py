@@ -1,0 +1,16 @@
+"""Where a child works: the folder that was named, or the host's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from smol_kernel.errors import ConfigError
+
+
+def working_folder(cwd: str | Path | None) -> str:
+    """The real path of `cwd`, or of the host's own folder (None). Raises ConfigError if that is gone."""
+    try:
+        return os.path.realpath(cwd or os.getcwd())
+    except FileNotFoundError:
+        raise ConfigError("the working folder is gone; change to one that is there") from None
