@@ -152,6 +152,18 @@ def test_py_runs_in_the_child_and_host_in_the_kernel(client):
     assert Cell(client, "%%py\npid").text != Cell(client, "%%host\npid").text
 
 
+def test_host_is_a_magic_like_others(client):
+    assert "%%host" in Cell(client, "%lsmagic").text
+    assert "defined in here" in str(Cell(client, "%%host?").reply["payload"])
+    assert Cell(client, "%%time\n%%host\nthere = 5").reply["status"] == "ok"
+    assert "5" in Cell(client, "%%host\nthere").text
+    client.complete("%%ho")
+    reply = client.get_shell_msg(timeout=PATIENCE)
+    while reply["msg_type"] != "complete_reply":
+        reply = client.get_shell_msg(timeout=PATIENCE)
+    assert "%%host" in reply["content"]["matches"]
+
+
 def test_code_behind_host_is_no_code_and_not_lost_silently(client):
     cell = Cell(client, "%%host where = 'lost'")
     assert cell.reply["status"] == "error"

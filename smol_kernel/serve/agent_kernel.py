@@ -22,6 +22,8 @@ _HELP = re.compile(r"\s*(\?{1,2}\s*)?%{0,2}[^\W\d][\w.]*(?(1)|\s*\?{1,2})\s*")
 _CELL_MAGIC = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(%%\S*).*")
 """The line of a cell magic; comments may stand before it."""
 
+_NO_OPTIONS = "%%host takes no options, but found {!r}: the code goes in the lines below"
+
 _client_cell: ContextVar[str | None] = ContextVar("client_cell", default=None)
 """The cell a person sent. Code that IPython runs by itself (startup lines, the body of `%%capture`) is never a task."""
 
@@ -60,6 +62,13 @@ class AgentKernel(IPythonKernel):
         super().__init__(**kwargs)
         # First of all, so that the text of a task is seen before IPython strips prompts and indents from it.
         self._shell.input_transformers_cleanup.insert(0, self._transform)
+        self._shell.register_magic_function(self.host, "cell")  # where other code or another magic runs it
+
+    def host(self, line: str, cell: str) -> None:
+        """Run the cell in the kernel itself, not in the agent's child: tools are defined in here."""
+        if line.strip():
+            raise UsageError(_NO_OPTIONS.format(line.strip()))
+        self._shell.run_cell(cell)
 
     @property
     def _shell(self) -> Any:
@@ -131,7 +140,7 @@ class AgentKernel(IPythonKernel):
         if magic != "%%host":
             return lines
         if rest := cell[:start].splitlines()[-1].partition(magic)[2].strip():
-            raise UsageError(f"%%host takes no options, but found {rest!r}: the code goes in the lines below")
+            raise UsageError(_NO_OPTIONS.format(rest))
         body = cell[start:].splitlines(keepends=True)
         # Comments keep the line numbers of tracebacks right; a cell magic must come first, though.
         return body if body and body[0].startswith("%%") else [*["#\n"] * cell.count("\n", 0, start), *body]
