@@ -301,3 +301,13 @@ def test_the_budget_counts_what_is_known_as_well(tmp_path, settled):
     first = paths(watch)
     assert first in (["a"], ["b"])
     assert [paths(watch), paths(watch)] == [first, first]
+
+
+def test_beyond_the_budget_what_has_not_changed_is_not_read_again(tmp_path, settled):
+    write(tmp_path, *(f"a/{number}.csv" for number in range(8)), *(f"b/{number}.csv" for number in range(8)))
+    watch = Watch(tmp_path, budget=12)
+    watch.masked()
+    assert watch.masked() is watch.masked()
+    (seen,) = {"a", "b"} - set(paths(watch))
+    write(tmp_path, f"{seen}/.env")
+    assert f"{seen}/.env" in paths(watch)

@@ -130,7 +130,7 @@ class Watch:
         self._looks: dict[str, _Look] = {}
         self._all: list[Masked] = []
         self._is_whole = False
-        """Whether the last look came to its end, and all could be looked at."""
+        """Whether the last look came to its end, and nothing was unreadable: that may be read again, and look the same."""
         self.changed = True
         """Whether at the last look a name had come or gone since the one before, as far as that can be told."""
         self._kept: set[str] = set()
@@ -158,7 +158,7 @@ class Watch:
             return self._all
         self._is_whole = False  # also if this look is broken off
         self._found: list[Masked] = []
-        self._unseen_there = False
+        self._is_readable = True
         self._budget, self._before, self._looks = self._most, self._looks, {}
         self._settled = time.time_ns() - int(SETTLED_SECONDS * 1e9)
         self._dated: dict[int, bool] = {}
@@ -167,7 +167,7 @@ class Watch:
         while level:
             level = [below for path, closed in level for below in self._look(path, closed)]
         self._all = sorted(self._found, key=lambda each: each.path)
-        self._is_whole = not self._unseen_there
+        self._is_whole = self._is_readable
         return self._all
 
     def _is_as_before(self) -> bool:
@@ -210,7 +210,7 @@ class Watch:
         return look.below
 
     def _unseen(self, path: str, why: str) -> list[tuple[str, bool]]:
-        self._unseen_there = True
+        self._is_readable = self._is_readable and why != "unreadable"
         self._found.append(Masked(path, "folder", why))
         return []
 
