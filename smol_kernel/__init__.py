@@ -150,9 +150,12 @@ _PUBLIC = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name
 
 _GUIDE = "docs/migrating-from-smolagents.md"
 _NOT_BUILT = """
-BASE_BUILTIN_MODULES BlaxelExecutor DockerExecutor E2BExecutor FinalAnswerPromptTemplate GatewayExecutor GradioUI
-InterpreterError MLXModel ManagedAgentPromptTemplate ModalExecutor PlanningPromptTemplate SpeechToTextTool TOOL_MAPPING
-TransformersModel VLLMModel WasmExecutor evaluate_python_code load_tool stream_to_gradio truncate_content
+AGENT_REGISTRY BASE_BUILTIN_MODULES BaseTool BlaxelExecutor CODEAGENT_RESPONSE_FORMAT DockerExecutor
+DocstringParsingException E2BExecutor ExecutionTimeoutError FinalAnswerPromptTemplate GatewayExecutor GradioUI
+InterpreterError MLXModel MODEL_REGISTRY ManagedAgentPromptTemplate ModalExecutor PipelineTool PlanningPromptTemplate
+SpeechToTextTool TOOL_MAPPING TransformersModel TypeHintParsingException VLLMModel WasmExecutor encode_image_base64
+evaluate_python_code get_imports get_json_schema handle_agent_input_types launch_gradio_demo load_model load_tool
+make_image_url make_json_serializable stream_to_gradio truncate_content
 """
 
 __all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]

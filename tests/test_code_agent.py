@@ -257,6 +257,40 @@ def test_a_model_that_fails_ends_the_run_with_its_record_intact(make, tmp_path):
     assert "no such model" in last.error
 
 
+def test_a_stream_gives_the_step_in_which_the_model_failed(make):
+    stream = make([code("x = 1"), ValueError("no such model")]).run("fail", stream=True)
+    steps = (step for step in stream if isinstance(step, ActionStep))
+    assert next(steps).error is None
+    failed = next(steps)
+    with pytest.raises(AgentGenerationError, match="no such model") as raised:
+        next(steps)
+    assert failed.error is raised.value
+
+
+def test_at_the_level_of_errors_they_alone_are_printed(make, capsys):
+    replies = [code("print('printed')\n1 / 0"), code("final_answer(1)")]
+    for level, shown in ((LogLevel.OFF, []), (LogLevel.ERROR, ["ZeroDivisionError: division by zero"])):
+        agent = make(replies, verbosity_level=level)
+        agent.run("divide")
+        lines = capsys.readouterr().out.splitlines()
+        assert "printed" not in lines
+        assert [line for line in lines if line.startswith("ZeroDivision")] == shown
+
+
+def test_called_as_a_function_it_reports_its_answer_whatever_a_run_gives(make):
+    for options in ({}, {"return_full_result": True}):
+        agent = make([code("final_answer(7)")], name="sub", description="Counts.", return_full_result=True)
+        report = agent("count", **options)
+        assert "7" in report and "RunResult" not in report
+
+
+def test_state_can_be_set_whole(make):
+    agent = make([code("final_answer(dict(x=x, known='y' in dir()))")])
+    agent.state["y"] = 1
+    agent.state = {"x": 2}
+    assert agent.run("look", reset=False) == {"x": 2, "known": False}
+
+
 def test_closing_the_stream_stops_the_run_and_is_recorded(make, tmp_path):
     agent = make([code("x = 1"), code("final_answer(x)")])
     stream = agent.events("close")

@@ -108,6 +108,18 @@ def test_state_is_a_dict_that_reads_through(fresh):
     assert fresh.names() == [] and dict(state) == {}
 
 
+def test_state_goes_together_with_dicts_and_can_be_another(fresh):
+    state = fresh.state
+    state["x"] = 1
+    assert state == {"x": 1} and state != {"x": 2}
+    assert (state | {"y": 2}, {"x": 0, "y": 2} | state) == ({"x": 1, "y": 2}, {"x": 1, "y": 2})
+    assert {**state} == dict(state) == state.copy() == {"x": 1}
+    state |= {"y": 3}
+    assert state == {"x": 1, "y": 3}
+    state.become({"z": 5})
+    assert fresh.names() == ["z"]
+
+
 def test_state_never_starts_a_child():
     executor = KernelExecutor(python="/nowhere/python")
     marker = object()

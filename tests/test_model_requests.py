@@ -249,10 +249,13 @@ def weather(city: str, days: int = 1, units: dict[str, list[int]] | None = None)
     ],
 )
 def test_a_call_is_demanded_where_it_can_be(model_id, options, choice):
-    with ModelServer(Text("x")) as server:
+    with ModelServer(Text("x"), Text("x")) as server:
         model = LiteLLMModel(model_id, api_base=server.url, **options)
         model.generate([ChatMessage(USER, "Hi")], tools_to_call_from=[weather])
+        plain = LiteLLMModel(model_id, api_base=server.url)
+        plain.generate([ChatMessage(USER, "Hi")], tools_to_call_from=[weather], **options)  # of one request
     body = server.requests[0].body
+    assert server.requests[1].body.get("tool_choice") == choice
     assert (body.get("tool_choice"), [entry["function"]["name"] for entry in body["tools"]]) == (choice, ["weather"])
 
 

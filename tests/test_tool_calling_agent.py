@@ -18,6 +18,7 @@ from smol_kernel.events import (
     ActionFinished,
     ModelDelta,
     RunFinished,
+    RunStarted,
     ToolCalled,
     ToolProgress,
     ToolReturned,
@@ -95,6 +96,25 @@ def test_calls_of_one_reply_run_side_by_side_and_are_read_in_their_order(make):
     assert step(agent).observations == "met a\nmet b\nmet c"
     assert [event.blocking for event in of(ToolCalled, events)] == [False, False, False, True]
     assert all(event.ok for event in of(ToolReturned, events))
+
+
+def test_arguments_of_a_user_s_own_model_may_be_anything(make, tmp_path):
+    """JSON, in which the journal keeps them, has no set."""
+    agent = make(
+        [
+            calls(
+                ("echo", {"text": {1}}),
+            ),
+            final("ok"),
+        ],
+        [Called("echo", lambda text: "told")],
+    )
+    agent.model.model_id = tmp_path
+    assert agent.run("tell") == "ok"
+    told = [
+        event for event in Journal(tmp_path / "journal.sqlite").events(agent.run_id) if isinstance(event, RunStarted)
+    ]
+    assert [event.model for event in told] == [str(tmp_path)]
 
 
 def test_no_more_calls_run_at_once_than_allowed(make):

@@ -206,6 +206,36 @@ def test_a_missing_return_type_is_named_with_the_line_to_write():
     assert "tool 'f' has no return type. Write it in the signature: `def f(x, y) -> str:`" in describe(f)
 
 
+@pytest.mark.parametrize("indent", ["", "    "])
+def test_entries_that_are_not_indented_below_their_heading_are_read(indent):
+    def where(city: str, days: int = 1) -> str:
+        return city
+
+    lines = ["Says it.", "", "Args:", "city: The city:", "    a long one.", "days (int): How far.", "Returns:", "Text."]
+    where.__doc__ = "Says it.\n" + "".join(f"{indent}{line}\n" for line in lines[1:])
+    inputs = tool(where).inputs
+    assert [inputs[name]["description"] for name in ("city", "days")] == ["The city: a long one.", "How far."]
+    where.__doc__ = "Says it.\n\nArgs:\n    city: The city.\n    days: How far.\nNote: it rains.\n"
+    assert tool(where).inputs["days"]["description"] == "How far."
+    assert "Note: it rains." in tool(where).description
+
+
+@pytest.mark.parametrize("hint", [Literal["a", None], Literal["a"] | None, Union[Literal["a", None], int]])  # noqa: UP007
+def test_a_parameter_without_a_default_may_take_none(hint):
+    def choose(letter) -> str:
+        """Chooses.
+
+        Args:
+            letter: Which.
+        """
+        return str(letter)
+
+    choose.__annotations__["letter"] = hint
+    made = tool(choose)
+    assert made.inputs["letter"]["nullable"] is True
+    assert (made(None), made(letter="a")) == ("None", "a")
+
+
 def test_a_missing_docstring_is_shown_whole():
     def f(x: int) -> str: ...
 

@@ -70,8 +70,7 @@ class CodeAgent(MultiStepAgent):
 
     def _begin_life(self) -> None:
         super()._begin_life()
-        given = self._given_executor
-        self.python_executor = self.create_python_executor() if given is None else as_executor(given)
+        self.python_executor = as_executor(self._given_executor or self.create_python_executor())
         self._finished = ActionFinished(status="")
 
     def create_python_executor(self) -> PythonExecutor:
@@ -83,6 +82,10 @@ class CodeAgent(MultiStepAgent):
     def state(self) -> State:
         """The variables of the child as a dict, read when asked for; a RemoteValue where one cannot cross."""
         return self.python_executor.state
+
+    @state.setter
+    def state(self, variables: Mapping[str, Any]) -> None:
+        self.python_executor.state.become(variables)
 
     @property
     def authorized_imports(self) -> list[str] | str:
@@ -178,8 +181,7 @@ class CodeAgent(MultiStepAgent):
         step.action_output = decode(finished.value)
 
     def _looks(self, answer: Any) -> Iterator[Event]:
-        expressions = [check for check in self.checks if isinstance(check, str)]
-        if expressions:
+        if expressions := [check for check in self.checks if isinstance(check, str)]:
             yield from self.python_executor.check(expressions, answer)
         yield from super()._looks(answer)
 

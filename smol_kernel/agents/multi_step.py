@@ -127,7 +127,7 @@ class MultiStepAgent(RunnableAgent):
                 task=task,
                 agent=type(self).__name__,
                 name=self.name,
-                model=self.model.model_id or type(self.model).__name__,
+                model=str(self.model.model_id or type(self.model).__name__),
                 scripted=self.model.scripted,
                 server=self.model.server_address,
                 parent=caller.run_id if caller else None,
@@ -380,7 +380,7 @@ class MultiStepAgent(RunnableAgent):
         if message is None or self.stop.is_set():
             return None
         self.account.charge(message.token_usage)
-        facts: dict[str, Any] = {"model": self.model.model_id or "", **counts(message.token_usage)}
+        facts: dict[str, Any] = {"model": str(self.model.model_id or ""), **counts(message.token_usage)}
         calls: list[dict[str, Any]] = message.dict()["tool_calls"] or []
         content, seconds = self._remembered(message.text, purpose), time.monotonic() - asked
         yield ev.ModelReplied(content=content, purpose=purpose, tool_calls=calls, seconds=seconds, **facts)

@@ -14,9 +14,8 @@ from typing import Any
 from smol_kernel.agents.agent import Agent
 from smol_kernel.agents.results import RunResult
 from smol_kernel.errors import AgentError
-from smol_kernel.events import Event, RunFinished, watched
+from smol_kernel.events import Event, RunFinished
 from smol_kernel.executors.threads import in_thread, stream_in_thread
-from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.usage import Timing
 
@@ -42,7 +41,8 @@ class RunnableAgent(Agent):
 
     def __call__(self, task: str, **kwargs: Any) -> str:
         """Work on `task` for someone else: `kwargs` are those of `run`; the answer comes as a report in words."""
-        return self.report(self.run(self.assignment(task), **kwargs))
+        answer = self.run(self.assignment(task), **kwargs)
+        return self.report(answer.output if isinstance(answer, RunResult) else answer)
 
     def run(
         self,
@@ -64,13 +64,10 @@ class RunnableAgent(Agent):
         can be started, AgentError when the run was interrupted and no full result is asked for, and KeyboardInterrupt.
         """
         begun, end = time.time(), RunFinished(state="error")
-        thread, left = self._left
-        if thread == threading.get_ident() and (stale := left()) is not None and not stale.gi_running:
+        if self._left[0] == threading.get_ident() and (stale := self._left[1]()) is not None and not stale.gi_running:
             stale.close()  # a stream that its reader left half-way
         options = {"reset": reset, "images": images, "additional_args": additional_args, "max_steps": max_steps}
-        events = self.events(task, **options, **media)
-        if self.logger.level >= LogLevel.INFO:
-            events = watched(events, _above("render.console").ConsoleReader(self.logger.stream))
+        events = _above("render.console").printed(self.events(task, **options, **media), self.logger)
         self._left = threading.get_ident(), weakref.ref(events)
         if stream:
             return _above("render.steps_stream").stream_of(events, self)

@@ -131,7 +131,7 @@ class KernelExecutor(PythonExecutor):
         """
         encoded: dict[str, Any] = {}
         for name, value in variables.items():
-            if not name.isidentifier():
+            if not str(name).isidentifier():
                 raise ConfigError(f"variable {name!r} cannot be written as a name in Python; rename it")
             if name in self._tools:
                 raise ConfigError(f"variable {name!r} has the name of a tool, which it would hide; rename it")

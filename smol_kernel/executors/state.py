@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,7 +25,7 @@ class Readable(Protocol):
 
 
 class State(MutableMapping[str, Any]):
-    """Variables by name; setting one sends it.
+    """Variables by name; setting one sends it. What wants a real dict, such as `json.dumps`, wants `copy()`.
 
     A value read is a copy, or a RemoteValue where it cannot cross. An executor that cannot be read (one that has no
     `names`, `read` and `forget`) shows what was set here.
@@ -83,7 +83,24 @@ class State(MutableMapping[str, Any]):
 
     def copy(self) -> dict[str, Any]:
         """All of them, read now."""
-        return dict(self)
+        return {name: self[name] for name in self}
+
+    def become(self, variables: Mapping[str, Any]) -> None:
+        """Have these variables and no others."""
+        if variables is not self:
+            given = dict(variables)
+            self.clear()
+            self.update(given)
+
+    def __or__(self, other: Any) -> dict[str, Any]:
+        return self.copy() | other
+
+    def __ror__(self, other: Any) -> dict[str, Any]:
+        return other | self.copy()
+
+    def __ior__(self, other: Any) -> State:
+        self.update(other)
+        return self
 
     def _names(self) -> list[str]:
         return list(self._sent) if self._sent is not None else self._executor.names()

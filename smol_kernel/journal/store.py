@@ -204,12 +204,12 @@ class Journal:
 
 def _row(event: Event, data: dict[str, Any]) -> tuple[Event, str, str | None, list[tuple[str, bytes]]]:
     """An event with its body as text, where its long strings belong, and these with their digests."""
-    body = json.dumps(data)
+    body = json.dumps(data, default=repr)  # of a user's own model or tool anything may come
     if len(body) <= BLOB_CHARACTERS:  # then no string in it is longer
         return event, body, None, []
     blobs = list(take_blobs(data))
     refs = json.dumps([(path, digest) for path, digest, _ in blobs]) if blobs else None
-    return event, json.dumps(data), refs, [(digest, content) for _, digest, content in blobs]
+    return event, json.dumps(data, default=repr), refs, [(digest, content) for _, digest, content in blobs]
 
 
 def _at_work(db: sqlite3.Connection) -> set[str]:

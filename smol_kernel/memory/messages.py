@@ -94,11 +94,12 @@ class ChatMessage:
         return text_of(self.content)
 
     def dict(self) -> dict[str, Any]:
-        """The message as plain data, without the provider's raw reply."""
+        """The message as plain data; `raw` is None, for the provider's reply is none."""
         return {
             "role": MessageRole(self.role).value,
             "content": self.content,
             "tool_calls": [call.dict() for call in self.tool_calls or []] or None,
+            "raw": None,
             "token_usage": self.token_usage.dict() if self.token_usage is not None else None,
         }
 

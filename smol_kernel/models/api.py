@@ -94,6 +94,10 @@ class ApiModel(Model):
             self._client = self.create_client()
         return self._client
 
+    @client.setter
+    def client(self, client: Any) -> None:
+        self._client = client
+
     def create_client(self) -> Any:
         """Makes the client where none was given. Subclasses define it."""
         raise ModelError(f"{type(self).__name__} needs a client: pass client=…, or define create_client()")
@@ -170,8 +174,7 @@ class ApiModel(Model):
             tools if tools and self.takes("tools") is not False else None,
             custom_role_conversions=self._roles(),
             convert_images_to_image_urls=True,
-            tool_choice=self._tool_choice(options) if tools else None,
-            **options,
+            **{"tool_choice": self._tool_choice(options) if tools else None, **options},
         )
         return request, self._route(request)
 

@@ -7,6 +7,7 @@ import select
 import shutil
 import sys
 import textwrap
+from collections.abc import Generator, Iterator
 from functools import partial
 from typing import TextIO
 
@@ -28,7 +29,9 @@ from smol_kernel.events import (
     ToolCalled,
     ToolProgress,
     ToolReturned,
+    watched,
 )
+from smol_kernel.memory.monitoring import AgentLogger, LogLevel
 from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, one_line, plain, shorten
 from smol_kernel.render.records import NOTES, PlanRecord, StepRecord
@@ -295,6 +298,19 @@ class ConsoleReader:
                 _write_all(self._stream, text[start : start + AT_ONCE])
         except (OSError, ValueError) as error:  # closed, or nobody reads any more: the run goes on
             self._stream, self.lost = None, error
+
+
+def printed(events: Generator[Event], logger: AgentLogger) -> Iterator[Event]:
+    """The same events, and what `logger` prints of them at its level: all of the run, at ERROR its errors, or
+    nothing."""
+    if logger.level >= LogLevel.INFO:
+        return watched(events, ConsoleReader(logger.stream))
+    return events if logger.level < LogLevel.ERROR else watched(events, partial(_log_error, logger))
+
+
+def _log_error(logger: AgentLogger, event: Event) -> None:
+    if isinstance(event, StepFinished | RunFinished) and event.error and getattr(event, "state", "") != "success":
+        logger.log_error(f"{event.error_type}: {event.error}" if isinstance(event, StepFinished) else event.error)
 
 
 def _write_all(stream: TextIO, text: str) -> None:

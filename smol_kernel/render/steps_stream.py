@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel import events as ev
-from smol_kernel.errors import AgentError
+from smol_kernel.errors import AgentError, AgentGenerationError
 from smol_kernel.memory.messages import ChatMessageStreamDelta
 from smol_kernel.memory.rich_values import handle_agent_output_types
-from smol_kernel.memory.steps import ActionOutput, FinalAnswerStep, PlanningStep
+from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, PlanningStep
 from smol_kernel.memory.usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -20,8 +20,19 @@ def stream_of(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any
     """The run of `agent` as the objects that `run(stream=True)` of smolagents yields.
 
     ChatMessageStreamDelta, ToolCall, ToolOutput, ActionOutput, PlanningStep, ActionStep and FinalAnswerStep; runs of
-    agents it calls are left out. Raises AgentError when the run was stopped.
+    agents it calls are left out. Raises AgentError when the run was stopped, and what the run raises, after the step in
+    which the model gave no reply.
     """
+    try:
+        yield from _drawn(events, agent)
+    except AgentGenerationError as error:
+        last = agent.memory.steps[-1] if agent.memory.steps else None
+        if isinstance(last, ActionStep) and last.error is error:
+            yield last
+        raise
+
+
+def _drawn(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
     for event in events:
         if event.run not in ("", agent.run_id):
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import inspect
 import keyword
+import types
 import typing
 from typing import TYPE_CHECKING, Any, cast
 
@@ -107,4 +108,7 @@ def _hints(tool: Tool) -> dict[str, Any]:
 
 
 def _takes_none(hint: Any) -> bool:
-    return hint is type(None) or type(None) in typing.get_args(hint)
+    among = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(map(_takes_none, among))
+    return hint in (None, type(None)) or (typing.get_origin(hint) is typing.Literal and None in among)

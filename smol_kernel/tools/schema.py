@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -82,7 +82,7 @@ def read_function(function: Callable[..., Any]) -> FunctionSchema:
             f"tool {name!r} has no return type. Write it in the signature: "
             f"`def {name}({', '.join(parameters)}) -> str:` (-> None if it returns nothing)"
         )
-    description, described, returns = parse_docstring(inspect.getdoc(function) or "")
+    description, described, returns = parse_docstring(inspect.getdoc(function) or "", parameters)
     if not description:
         raise ToolError(
             f"tool {name!r} has no docstring to tell the model what it does. Add below its first line:\n"
@@ -185,10 +185,11 @@ def _undescribed(name: str, parameter: str, described: dict[str, str], parameter
     )
 
 
-def parse_docstring(doc: str) -> tuple[str, dict[str, str], str]:
+def parse_docstring(doc: str, parameters: Container[str] = ()) -> tuple[str, dict[str, str], str]:
     """Description, parameter → description, and the `Returns:` text of a cleaned Google-style docstring.
 
-    Sections other than `Args:`, `Returns:` and `Raises:` (examples, notes) stay in the description.
+    Sections other than `Args:`, `Returns:` and `Raises:` (examples, notes) stay in the description. An entry of `Args:`
+    need not be indented if it is one of the `parameters`.
     """
     sections: dict[str, list[str]] = {"": []}
     current = ""
@@ -198,7 +199,8 @@ def parse_docstring(doc: str) -> tuple[str, dict[str, str], str]:
             current = _SECTIONS[header[1]]
             sections.setdefault(current, [])
             continue
-        if line and not line[0].isspace():
+        entry = _ENTRY.match(line) if current == "Args" else None
+        if line and not line[0].isspace() and not (entry and entry[2] in parameters):
             current = ""
         sections[current].append(line)
     returns = inspect.cleandoc("\n" + "\n".join(sections.get("Returns", [])))

@@ -130,7 +130,7 @@ class Watch:
         self._looks: dict[str, _Look] = {}
         self._all: list[Masked] = []
         self._is_whole = False
-        """Whether the last look came to its end, and nothing was unreadable: that may be read again, and look the same."""
+        """Whether the last look came to its end, and all was readable: what was not looks the same when it is."""
         self.changed = True
         """Whether at the last look a name had come or gone since the one before, as far as that can be told."""
         self._kept: set[str] = set()
