@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -290,6 +291,90 @@ def test_rights_that_are_given_meanwhile_are_had(looking):
         if run(executor, trying) == "":
             return
     raise AssertionError("the child still may not read it")
+
+
+def test_what_comes_into_a_folder_that_was_moved_under_the_child_is_not_seen(looking):
+    """A process that works there, or holds it open, is in it still, and no mask is."""
+    folder, executor = looking
+    (folder / "sub" / ".old").touch()
+    assert run(executor, "os.chdir('sub')\nkept = 5\nos.listdir('.')") == ["table.csv"]
+    (folder / "sub").rename(folder / "moved")
+    assert run(executor, "kept") == 5  # what is hidden in it was so before
+    (folder / "moved" / "deep").mkdir()
+    (folder / "moved" / "deep" / "id_rsa").write_text("secret")
+    *_, ended = executor.run("print(open('deep/id_rsa').read())")
+    assert ended.status == "died" and "it lies in a folder that was moved" in ended.error
+    assert "secret" not in ended.logs
+    assert run(executor, "import os\nsorted(os.listdir('moved/deep'))") == []
+
+
+def test_another_folder_of_the_same_number_is_none_that_was_moved(looking):
+    folder, executor = looking
+    for _ in range(50):  # a file system may give the number of one that is gone to the next
+        (folder / "new").mkdir()
+        run(executor, "os.listdir('.')")
+        (folder / "new").rmdir()
+        (folder / "other").mkdir()
+        (folder / "other" / ".env").write_text("secret")
+        assert run(executor, "os.listdir('other')") == []
+        (folder / "other" / ".env").unlink()
+        (folder / "other").rmdir()
+
+
+def test_what_is_to_be_hidden_in_other_folders_of_the_user_s_is_empty(tmp_path, monkeypatch, looks):
+    packages, folder = tmp_path / "packages", tmp_path / "work"
+    (packages / "mine").mkdir(parents=True)
+    folder.mkdir()
+    (packages / "mine" / "__init__.py").write_text("N = 5")
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    executor = KernelExecutor(60, cwd=folder, box=True)
+    try:
+        assert run(executor, "import mine\nmine.N") == 5
+        names = [str(packages / ".env"), str(packages / "mine" / "secrets.yaml")]
+        for name in names:
+            Path(name).write_text("secret")
+        (packages / "mine" / "more.py").write_text("M = 6")
+        assert run(executor, f"[open(name).read() for name in {names!r}]") == ["", ""]
+        assert run(executor, "import mine.more\nmine.more.M") == 6
+    finally:
+        executor.cleanup()
+
+
+def test_variables_that_are_named_like_secrets_stay_outside(tmp_path, monkeypatch):
+    given = {"LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    secret = {"LC_API_TOKEN": "s", "POLARS_CLOUD_CLIENT_SECRET": "s", "ARROW_X_KEY": "s", "OPENAI_API_KEY": "s"}
+    for name, text in {**given, **secret}.items():
+        monkeypatch.setenv(name, text)
+    executor = KernelExecutor(60, cwd=tmp_path, box=True)
+    names = [*given, *secret]
+    assert run(executor, f"import os\n[name for name in {names!r} if name in os.environ]") == list(given)
+    executor.cleanup()
+
+
+MOUNTED = """
+import os, subprocess, sys
+from smol_kernel.executors.kernel import KernelExecutor
+subprocess.run(["mount", "-t", "tmpfs", "none", "da ta"], check=True)
+open("da ta/seen", "w").close()
+look = "import os\\nsorted(os.path.join(base, name) for base, _, names in os.walk('.') for name in names)"
+for mounts in ([], ["da ta"]):
+    executor = KernelExecutor(60, mounts=mounts)
+    said = list(executor.run(look))
+    print([getattr(event, "text", "") for event in said if "file system of its own" in getattr(event, "text", "")])
+    print(said[-1].value)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="to mount takes root")
+def test_a_file_system_in_the_folder_is_shown_where_it_is_given_alone(tmp_path):
+    """Never what lies below it."""
+    (tmp_path / "da ta").mkdir()
+    (tmp_path / "da ta" / "id_rsa").write_text("secret")
+    (tmp_path / "da ta" / "covered").touch()
+    command = ["unshare", "-m", sys.executable, "-c", MOUNTED]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    notice = f"{tmp_path}/da ta is a file system of its own: it is shown to the child only if it is given as a mount."
+    assert told.stdout.splitlines() == [str([notice]), "[]", "[]", "['./da ta/seen']"]
 
 
 def test_what_is_to_be_hidden_in_a_folder_that_the_child_is_in_is_empty(looking):

@@ -737,6 +737,15 @@ def test_the_child_runs_in_the_folder_it_is_told(tmp_path):
     executor.cleanup()
 
 
+@pytest.mark.parametrize("box", [True, False], ids=["boxed", "plain"])
+def test_files_named_like_parts_of_python_do_not_keep_it_from_starting(tmp_path, box):
+    for name in ("types", "token", "json", "enum", "signal", "select", "traceback"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('shadowed')")
+    executor = KernelExecutor(cwd=tmp_path, box=box)
+    assert value(executor, "1 + 1") == 2
+    executor.cleanup()
+
+
 def test_completion_and_inspection_answer_from_the_child(kernel):
     value(kernel, "planetary = {'earth': 1}\ndef orbit(days):\n    '''Goes around.'''")
     assert "planetary" in kernel.complete("plane", 5)["matches"]

@@ -116,9 +116,21 @@ PROCESSES = [
     """),
     attack("own-memory-that-no-limit-counts", "resources", "no memory outside the limits of processes and files", """
         got = [call(number, *arguments) for number, *arguments in
-               {'x86_64': [(319, b'x', 0), (29, 0, 1 << 30, 0o1600)],
-                'aarch64': [(279, b'x', 0), (194, 0, 1 << 30, 0o1600)]}[os.uname().machine]]
+               {'x86_64': [(319, b'x', 0), (29, 0, 1 << 30, 0o1600), (64, 0, 32000, 0o1600), (68, 0, 0o1600), (206, 9, bytes(8))],
+                'aarch64': [(279, b'x', 0), (194, 0, 1 << 30, 0o1600), (190, 0, 32000, 0o1600), (186, 0, 0o1600)]}[os.uname().machine]]
         return [each for each in got if each >= 0] or read('/proc/self/oom_score_adj').strip() != '1000'
+    """),
+    attack("own-last-to-be-ended", "resources", "no process makes itself one that is ended last where memory is short", """
+        for path in ('/proc/self/oom_score_adj', f'/proc/{os.getpid()}/oom_score_adj', '/proc/self/task/1/oom_score_adj', '/proc/self/oom_adj'):
+            tried(lambda: open(path, 'w').write('0'))
+        return read('/proc/self/oom_score_adj').strip() != '1000'
+    """, unboxed=False),
+    attack("own-buffers", "resources", "no socket holds more than the system gives it by itself", """
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        before = pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF, 32, 33):
+            tried(pair[0].setsockopt, socket.SOL_SOCKET, option, 2 * before)
+        return pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > before
     """),
     attack("own-threads", "resources", "threads are bounded", """
         over = threading.Event(); made = []

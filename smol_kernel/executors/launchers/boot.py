@@ -43,6 +43,7 @@ else:
 FAILED = 70
 """Exit status of a box that could not be built."""
 HOST_NAME = b"box"
+INOTIFY_INSTANCES = 32
 ENDED = "it has ended"
 OF_THE_KERNEL = ("cwd", "env", "limits")
 """Settings that a kernel needs to know which has begun before."""
@@ -99,6 +100,8 @@ def outside(settings: dict[str, Any], control: socket.socket, start: Callable[..
     else:  # or as root of a user namespace that has no other user
         begin("user namespace")
         by = enter_user_namespace(settings, user, group)
+        with contextlib.suppress(OSError):  # of those that the user may have in all: others are to have some as well
+            calls.write("/proc/sys/user/max_inotify_instances", str(INOTIFY_INSTANCES))
     begin("namespaces")
     network = 0 if settings["network"] == "full" else calls.NEWNET
     calls.unshare(calls.NEWNS | calls.NEWPID | calls.NEWIPC | calls.NEWUTS | network)
@@ -251,8 +254,10 @@ def build(
         loopback()
     if settings["proxy"]:
         descriptors.append(socket.create_server(("127.0.0.1", settings["proxy"]), backlog=64).detach())
+    proc = os.open("/proc", os.O_PATH)  # the box's own is read-only
     root.enter()
-    give_up_rights(settings, owner)
+    give_up_rights(settings, owner, f"/proc/self/fd/{proc}")
+    os.close(proc)
     die_with_outside(waiting)
     calls.limit(settings["limits"])
     begin("seccomp")
@@ -290,8 +295,9 @@ def confine_kernel(settings: dict[str, Any], control: socket.socket, owner: int 
         os._exit(FAILED)
 
 
-def give_up_rights(settings: dict[str, Any], owner: int | None) -> None:
-    """Have no right over what is outside of the box, nor over the box; be its user, if that is not this one yet."""
+def give_up_rights(settings: dict[str, Any], owner: int | None, proc: str = "/proc") -> None:
+    """Have no right over what is outside of the box, nor over the box; be its user, if that is not this one yet. `proc`
+    is where the maps of a user namespace are written."""
     begin("rights")
     if owner is not None:
         os.setgroups([])
@@ -300,7 +306,7 @@ def give_up_rights(settings: dict[str, Any], owner: int | None) -> None:
         calls.set_dumpable(True)  # else the maps below are not ours to write
         begin("user namespace")
         calls.unshare(calls.NEWUSER)
-        calls.map_user(settings["ids"], owner, owner)
+        calls.map_user(settings["ids"], owner, owner, proc)
     calls.give_up_rights()
 
 

@@ -107,11 +107,11 @@ def set_host_name(name: bytes) -> None:
     _check(_libc.sethostname(name, ctypes.c_size_t(len(name))))
 
 
-def map_user(inside: list[int], user: int, group: int) -> None:
+def map_user(inside: list[int], user: int, group: int, proc: str = "/proc") -> None:
     """In a fresh user namespace: its only user and group, and by which ids they go `inside`."""
-    write("/proc/self/setgroups", "deny")
-    write("/proc/self/uid_map", f"{inside[0]} {user} 1")
-    write("/proc/self/gid_map", f"{inside[1]} {group} 1")
+    write(f"{proc}/self/setgroups", "deny")
+    write(f"{proc}/self/uid_map", f"{inside[0]} {user} 1")
+    write(f"{proc}/self/gid_map", f"{inside[1]} {group} 1")
 
 
 def die_with_parent() -> None:

@@ -23,8 +23,10 @@ TOP = "/sys"
 """Where it is built."""
 SCRATCH = "/.scratch-of-the-box"
 """In it, what is in memory before it has its place: a name that no folder of a host has."""
-READ_ONLY_PROC = ("sys", "irq", "bus", "fs", "acpi", "scsi", "driver", "tty")
 EMPTY_PROC = (
+    "cmdline",
+    "config.gz",
+    "partitions",
     "kcore",
     "keys",
     "key-users",
@@ -167,12 +169,10 @@ class Root:
             os.symlink(f"/proc/self/fd{end}", f"{TOP}/dev/{name}")
 
     def proc(self) -> None:
-        """The /proc of the box's own processes, less what tells of the machine or changes it."""
+        """The /proc of the box's own processes, less what tells of the machine. Nothing can be written there: a process
+        could make itself one that is ended last where memory is short."""
         proc = folder(TOP + "/proc")
-        calls.mount("proc", proc, "proc", SAFE | calls.NOEXEC)
-        for name in READ_ONLY_PROC:
-            if os.path.isdir(f"{proc}/{name}"):
-                bind(f"{proc}/{name}", f"{proc}/{name}")
+        calls.mount("proc", proc, "proc", SAFE | calls.NOEXEC | calls.RDONLY)
         for name in EMPTY_PROC:
             if os.path.exists(f"{proc}/{name}"):
                 calls.mount("/dev/null", f"{proc}/{name}", None, calls.BIND)
@@ -222,7 +222,7 @@ def end_rehearsal(rehearsed: list[str], in_use: bool) -> bool:
 
 def refresh(settings: dict[str, Any], hidden: list[str]) -> bool:
     """Have the overlays forget the names they know, as a remount does. Gives whether what has just been `hidden`, paths
-    below the working folder, is.
+    below the working folder or whole ones, is.
 
     What is changed in the folders below them, by the user or a tool, they do not notice by themselves ("Changes to
     underlying filesystems", https://docs.kernel.org/filesystems/overlayfs.html).
@@ -233,7 +233,7 @@ def refresh(settings: dict[str, Any], hidden: list[str]) -> bool:
             calls.mount(None, path, None, calls.REMOUNT | SAFE | read_only)
     try:
         for name in hidden:
-            cover(f"{settings['folder']}/{name}")
+            cover(os.path.join(settings["folder"] or "/", name))
     except OSError:
         return False
     return True

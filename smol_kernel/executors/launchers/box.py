@@ -28,6 +28,7 @@ from smol_kernel.executors.launchers.hints import hint_of_death
 from smol_kernel.executors.launchers.lines import ARGUMENTS, CONNECTION_FILE, Lines
 from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
 from smol_kernel.executors.launchers.memory_line import MemoryLine
+from smol_kernel.executors.launchers.mountinfo import mounts_below
 from smol_kernel.executors.launchers.plain import ending, pid_descriptor
 from smol_kernel.executors.launchers.readable import readable
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
@@ -140,9 +141,10 @@ class BoxedChild:
                 lines.control.send(json.dumps({"seen": {name: plan[name] for name in SEEN}}).encode())
             lines.tell(json.dumps(plan).encode())
         layers = self._take(lines.control, seen, "ready")
+        mask = None
         if seen.watch is not None:
             self.upper, mask = layers[:2]
-            self._masks = MaskLayer(mask, seen.watch, seen.masks[seen.plan["folder"]], seen.others)
+        self._masks = MaskLayer(mask, seen.watch, seen.others, seen.masks)
         if self.settings.allow_hosts:
             self._answer_hosts(layers[-1])
 
@@ -187,6 +189,9 @@ class BoxedChild:
         if step is None:
             said, step = self.last_words()[-500:] or "the process that builds it ended", "start"
         remedy = REMEDIES.get(str(step), "See `smol doctor`")
+        if message.get("errno") == errno.EINVAL and (points := mounts_below(str(step).removeprefix("mounts: "))):
+            remedy = f"{points[0]} is a file system of its own, and the box of an ordinary user cannot show the folder "
+            remedy += "around it: work in another one"
         return f"no box can be built here: {step}: {said}. {remedy}. Or, {OPT_OUT}"
 
     def _answer_hosts(self, listener: int) -> None:

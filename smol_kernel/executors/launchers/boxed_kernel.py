@@ -7,16 +7,17 @@ module that the kernel imports.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import traceback
-from typing import Any
 
 sys.path[:] = [folder for folder in sys.path if folder]
 sys.modules["debugpy"] = None  # type: ignore[assignment]
 
-import zmq  # noqa: E402 - the path comes first
+import json  # noqa: E402 - the path comes first
+import os  # noqa: E402
+import traceback  # noqa: E402
+from typing import Any  # noqa: E402
+
+import zmq  # noqa: E402
 from ipykernel.kernelapp import IPKernelApp  # noqa: E402
 from tornado.ioloop import IOLoop  # noqa: E402
 

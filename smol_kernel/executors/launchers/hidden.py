@@ -1,5 +1,5 @@
 """What of a folder a boxed child must not see: hidden files, private keys and credentials by their names, and what is
-no file at all. The box's launchers call it. It needs the standard library alone, so that it can run anywhere.
+no file at all. The box's launchers call it.
 
 It judges by names (the contents of one kind of file apart): a secret under an ordinary name is seen.
 """
@@ -7,9 +7,13 @@ It judges by names (the contents of one kind of file apart): a secret under an o
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from copy import copy
+
+from smol_kernel.executors.launchers.identity import Identity, identity
+from smol_kernel.executors.launchers.mountinfo import file_system
 
 
 def _words(text: str) -> frozenset[str]:
@@ -28,18 +32,23 @@ ENDINGS = _words(
     " tfstate tfvars kubeconfig htpasswd netrc pgpass pypirc dockercfg"
 )
 """What the names of keys and credentials end with, after a dot."""
-BACKUPS = _words("bak old orig save backup")
+BACKUPS = _words("bak old orig save backup tmp swp")
 """Endings of a copy that somebody put aside; so are numbers and "~"."""
 NAMES = _words(
     "netrc _netrc pgpass.conf htpasswd kubeconfig pypirc dockercfg dockerconfig.json kaggle.json rclone.conf wallet.dat"
     " cookies.sqlite cookies.txt logins.json key3.db key4.db secring.gpg jupyter_cookie_secret wg0.conf"
-    " credentials.py creds.py api_key.py api_keys.py apikey.py apikeys.py"
+    " credentials.py creds.py api_key.py api_keys.py apikey.py apikeys.py pgpass wp-config.php"
 )
 """Whole names."""
 FOLDERS = frozenset(("secrets",))
 """Folders hidden whole."""
 BEGINNINGS = ("secrets.", "jpserver-", "nbserver-")
 """What names begin with; the last two are the records of running Jupyter servers, with their tokens."""
+
+PLACES = _words("production prod staging development dev test local")
+"""What stands behind "env." in names of files with settings."""
+PARTS = _words("env tfstate tfvars")
+"""Between two dots of a name, as in prod.env.local."""
 
 CONFIGURATION = _words("json yaml yml toml ini cfg conf xml properties")
 """Endings under which programs keep their settings."""
@@ -55,16 +64,21 @@ WITHIN = (
 LAST = (
     *("credential", "credentials", "creds", "secret", "secrets", "token", "oauth", "kubeconfig"),
     *("password", "passwords", "passwd", "passphrase", "vault_pass"),
+    *("access_tokens", "refresh_tokens", "api_tokens", "auth_tokens", "sa_key"),
     *("api_key", "api_keys", "apikey", "apikeys", "access_key", "access_keys", "accesskey", "accesskeys"),
     *("secret_key", "secretkey", "private_key", "privatekey", "privkey"),
 )
 """At the end of the name of a CONFIGURATION file or of TEXTS they mean it, a number behind them or not."""
-LAST_OF_TABLES = ("credentials", "accesskey", "accesskeys", "rootkey", "password", "passwords")
-"""At the end of the name of a CSV file, in which browsers and clouds hand them out."""
+TABLES = _words("csv tsv xls xlsx ods")
+LAST_OF_TABLES = (
+    *("credentials", "accesskey", "accesskeys", "access_key", "access_keys", "rootkey", "root_key"),
+    *("password", "passwords"),
+)
+"""At the end of the name of one of TABLES, in which browsers and clouds hand them out."""
 FIRST_OF_TOKENS = ("token", "tokens")
 """At the beginning of the name of one of TOKEN_STORES."""
-SSH_KEYS = ("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_xmss")
-"""At the end of a name without an ending."""
+SSH_KEYS = ("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_xmss")
+"""Anywhere in a name without an ending, or of TEXTS."""
 
 _APART = str.maketrans("-. ()", "_____")
 _NUMBER = "_0123456789"
@@ -73,7 +87,9 @@ _WITHIN_ENDS = frozenset(words.rpartition("_")[2] for words in WITHIN)  # one lo
 _LAST = tuple(f"_{words}" for words in LAST)
 _LAST_OF_TABLES = tuple(f"_{words}" for words in LAST_OF_TABLES)
 _FIRST_OF_TOKENS = tuple(f"_{words}_" for words in FIRST_OF_TOKENS)
-_SSH_KEYS = tuple(f"_{words}" for words in SSH_KEYS)
+_SSH_KEYS = tuple(f"_{words}_" for words in SSH_KEYS)
+_CAPITAL = re.compile("(?<=[a-z0-9])(?=[A-Z])")
+_EDITORS = re.compile(r"^#(.*)#$|^(.*?)___jb_(?:tmp|old)___$")
 _HEX = frozenset("0123456789abcdef-")
 
 
@@ -105,15 +121,17 @@ _Stamp = tuple[int, int, int, int]
 
 class _Look:
     """A folder as it was found at a `place`: how many `entries`, the folders `below` to look at, what is `hidden`; and
-    its `stamp` before that, None if it does not tell whether the folder has changed."""
+    its `stamp` before that, None if it does not tell whether the folder has changed. Its `identity` it keeps.
+    """
 
-    __slots__ = ("below", "entries", "hidden", "place", "stamp")
+    __slots__ = ("below", "entries", "hidden", "identity", "place", "stamp")
 
     def __init__(self, place: str, entries: int) -> None:
         self.place, self.entries = place, entries
         self.below: list[tuple[str, bool]] = []
         self.hidden: list[Masked] = []
         self.stamp: _Stamp | None = None
+        self.identity: Identity | None = None
 
 
 class Watch:
@@ -128,6 +146,8 @@ class Watch:
     def __init__(self, folder: str | os.PathLike[str], skip: Iterable[str] = (), budget: int = BUDGET) -> None:
         self.folder, self._most = os.path.realpath(folder), budget
         self._looks: dict[str, _Look] = {}
+        self._places: dict[Identity | None, str] | None = None
+        """Where each folder was at first, in a copy: since the child is there for which it looks."""
         self._all: list[Masked] = []
         self._is_whole = False
         """Whether the last look came to its end, and all was readable: what was not looks the same when it is."""
@@ -145,8 +165,9 @@ class Watch:
                     self._ways.add(relative)
 
     def copy(self) -> Watch:
-        """Another, which knows what this one has seen."""
+        """Another, which knows what this one has seen, and which of the folders are moved from then on."""
         other = copy(self)
+        other._places = {look.identity: path for path, look in self._looks.items()}
         other.changed = True
         return other
 
@@ -169,6 +190,20 @@ class Watch:
         self._all = sorted(self._found, key=lambda each: each.path)
         self._is_whole = self._is_readable
         return self._all
+
+    def exposed(self, path: str, known: Container[str]) -> bool:
+        """Whether a process that is in a folder, or holds one open, sees what is at `path` though that is hidden now:
+        it lies in a folder that was moved, and was not hidden where that was at first. `known` are the paths hidden."""
+        parts = path.split("/")
+        for end in range(len(parts), 0, -1):
+            place = "/".join(parts[:end])
+            if not os.path.isdir(f"{self.folder}/{place}"):
+                continue
+            first = (self._places or {}).get(identity(f"{self.folder}/{place}"), place)
+            if first != place:
+                old = [*first.split("/"), *parts[end:]]
+                return not any("/".join(old[:count]) in known for count in range(1, len(old) + 1))
+        return False
 
     def _is_as_before(self) -> bool:
         """Whether no folder has changed since the last look. It is asked before each action and each reply of a tool:
@@ -202,6 +237,9 @@ class Watch:
                 return self._unseen(path or ".", "unreadable")
             look = self._judge(path, entries, closed)
             look.stamp = stamp if self._tells(stamp, entries) else None
+            look.identity = identity(place)
+            if self._places is not None:
+                self._places.setdefault(look.identity, path)
         self._budget -= look.entries
         if self._budget < 0 and not must:
             return self._unseen(path, "budget")
@@ -219,7 +257,7 @@ class Watch:
         if stamp is None or stamp[-1] > self._settled or any(_may_be_cloud_key(name) for name, _ in entries):
             return False
         if stamp[0] not in self._dated:
-            self._dated[stamp[0]] = _file_system(stamp[0]) in DATED
+            self._dated[stamp[0]] = file_system(stamp[0]) in DATED
         return self._dated[stamp[0]]
 
     def _judge(self, folder: str, entries: list[tuple[str, str]], closed: bool) -> _Look:
@@ -270,20 +308,6 @@ def _stamp(folder: str) -> _Stamp | None:
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _file_system(device: int) -> str:
-    """The kind of file system that a device holds, see proc_pid_mountinfo(5); empty if that is not known."""
-    number = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        with open("/proc/self/mountinfo") as lines:
-            for line in lines:
-                before, _, after = line.partition(" - ")
-                if before.split(" ", 3)[2] == number:
-                    return after.split(" ", 1)[0]
-    except OSError:
-        pass
-    return ""
-
-
 def _may_be_cloud_key(name: str) -> bool:
     """Whether it is named as Google Cloud hands out keys, PROJECT-<12 hex digits>.json. Many ordinary files are named
     so too, hence a look inside."""
@@ -308,7 +332,11 @@ def is_hidden(name: str) -> bool:
 
 def is_key(name: str) -> bool:
     """Whether a file of this name holds a private key or credentials, as far as a name tells."""
-    name = name.lower().rstrip("~")
+    if not name.islower():
+        name = _CAPITAL.sub("_", name).lower()
+    if edited := _EDITORS.match(name):
+        name = edited[1] or edited[2] or name
+    name = name.rstrip("~")
     stem, dot, ending = name.rpartition(".")
     while dot and (ending in BACKUPS or ending.isdigit()):
         name = stem
@@ -316,6 +344,8 @@ def is_key(name: str) -> bool:
     if not dot:
         stem, ending = name, ""
     if ending.split(" ")[0] in ENDINGS or name in NAMES or name.startswith(BEGINNINGS):
+        return True
+    if (stem == "env" and ending in PLACES) or ("." in stem and not PARTS.isdisjoint(stem.split(".")[1:])):
         return True
     if ending not in _TELLING:
         return False
@@ -325,14 +355,21 @@ def is_key(name: str) -> bool:
         within = ending in CONFIGURATION and not _WITHIN_ENDS.isdisjoint(words.split("_"))
         if last.endswith(_LAST) or (within and any(each in words for each in _WITHIN)):
             return True
+        if ending in TEXTS and (any(each in words for each in _SSH_KEYS) or _is_of_a_server(last)):
+            return True
         if not ending:
-            return words[:-1].endswith(_SSH_KEYS)
+            return words.startswith("_kubeconfig_")
     if ending in TOKEN_STORES:
         return words.startswith(_FIRST_OF_TOKENS) or _is_connection_file(stem)
-    return ending == "csv" and last.endswith(_LAST_OF_TABLES)
+    return ending in TABLES and last.endswith(_LAST_OF_TABLES)
 
 
-_TELLING = CONFIGURATION | TEXTS | TOKEN_STORES | {"csv"}
+_TELLING = CONFIGURATION | TEXTS | TOKEN_STORES | TABLES
+
+
+def _is_of_a_server(words: str) -> bool:
+    """Whether it is a key of an SSH server."""
+    return words.startswith("_ssh_host_") and words.endswith("_key")
 
 
 def _is_connection_file(stem: str) -> bool:

@@ -1,16 +1,18 @@
-"""Hides from a boxed child what it must not see of a folder, also what came into its working folder after the box was
-built. `box` has it look before actions.
+"""Hides from a boxed child what it must not see of a folder, also what came into it after the box was built. `box` has
+it look before actions.
 
-A layer of the overlay holds a whiteout for each name the child must not see (see `boot_files`); the host keeps a
-descriptor of that layer, and adds to it.
+A layer of the overlay holds a whiteout for each name the child must not see (see `boot_files`). Of the working folder's
+the host keeps a descriptor, and adds to it; in other folders what comes later is covered by the box.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import time
+from collections.abc import Mapping
 
 from smol_kernel.executors.launchers.hidden import Masked, Watch
 
@@ -23,39 +25,51 @@ RENEW_SECONDS = 0.5
 
 
 class MaskLayer:
-    """The layer open as `descriptor`, over the folder of `watch`, which has looked when the layer was made: `known` are
-    the paths below it that are hidden already. `others` are folders in which names alone are looked for."""
+    """The layer open as `descriptor`, over the folder of `watch` (None: there is none), and what is hidden of the
+    `others`. All have looked when the box was built: `known` has, by their folders, what is hidden already."""
 
-    def __init__(self, descriptor: int, watch: Watch, known: list[str], others: list[Watch]) -> None:
-        self._descriptor, self._watch = descriptor, watch
-        self._others = [each for each in others if each.folder != watch.folder]
-        self._known = set(known)
-        self._seen: list[Masked] = []
+    def __init__(
+        self, descriptor: int | None, watch: Watch | None, others: list[Watch], known: Mapping[str, list[str]]
+    ) -> None:
+        self._descriptor = descriptor
+        self._watches = {each.folder: each for each in (*others, *([watch] if watch else []))}
+        self._working = watch
+        self._known = {folder: set(known.get(folder, ())) for folder in self._watches}
+        self._seen: dict[str, list[Masked]] = {}
         self._next = self._renewed = 0.0
         self.stale = True
         """Whether the overlays have to forget what they know of the folders below them."""
 
     def renew(self, action: bool) -> list[str]:
-        """Hide what is there now and is to be hidden; gives what was not yet. Raises OSError if it cannot be. Always
-        looks before an `action`; within one not at every chance, where a look takes long."""
+        """Hide what is there now and is to be hidden; gives what was not yet, as paths below the working folder or, of
+        other folders, whole ones. Raises OSError if it cannot be hidden. Always looks before an `action`; within one
+        not at every chance, where a look takes long."""
         if not action and time.monotonic() < self._next:
             return []
         begin, hidden = time.thread_time(), list[str]()
-        found = self._watch.masked()
-        if found is not self._seen:
-            for path in sorted(each.path for each in found if each.path != "."):
-                if path not in self._known:
-                    hide(self._descriptor, self._watch.folder, path)
-                    hidden.append(path)
-                    self._known.add(path)
-        self._seen = found
-        for each in self._others:
-            each.masked()
+        for folder, watch in self._watches.items():
+            found = watch.masked()
+            if found is not self._seen.get(folder):
+                hidden += self._hidden(watch, sorted(each.path for each in found if each.path != "."))
+            self._seen[folder] = found
         took = time.thread_time() - begin
         now = time.monotonic()
         self._next = now + PAUSE * took if took > SLOW_SECONDS else 0.0
-        changed = any(each.changed for each in (self._watch, *self._others))
+        changed = any(each.changed for each in self._watches.values())
         self.stale = self.stale or changed or now > self._renewed + RENEW_SECONDS
+        return hidden
+
+    def _hidden(self, watch: Watch, paths: list[str]) -> list[str]:
+        known, hidden = self._known[watch.folder], list[str]()
+        for path in paths:
+            if path in known:
+                continue
+            if watch is self._working and self._descriptor is not None:
+                hide(self._descriptor, watch.folder, path)
+            if watch.exposed(path, known):
+                raise OSError(errno.EBUSY, "it lies in a folder that was moved, where a process may be still")
+            hidden.append(path if watch is self._working else f"{watch.folder}/{path}")
+            known.add(path)
         return hidden
 
     def renewed(self) -> None:

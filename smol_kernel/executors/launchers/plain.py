@@ -27,7 +27,9 @@ from smol_kernel.executors.transports.zmq import ZmqTransport
 from smol_kernel.memory.known_secrets import SECRET_NAME
 
 PRELUDE = """\
-import os, signal, sys
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+import os, signal
 life, memory_line = int(sys.argv.pop(1)), int(sys.argv.pop(1))
 def end_with_host():
     os.read(life, 1)
@@ -45,7 +47,6 @@ try:
 except (AttributeError, OSError):
     import threading
     threading.Thread(target=end_with_host, daemon=True).start()
-sys.path[:] = [folder for folder in sys.path if folder]
 sys.modules["debugpy"] = None
 from ipykernel.kernelapp import IPKernelApp, launch_new_instance
 IPKernelApp.memory_line = memory_line if memory_line >= 0 else None

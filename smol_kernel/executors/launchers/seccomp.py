@@ -2,7 +2,7 @@
 
 A deny-list, but one that is closed at its end: calls newer than those known here do not exist for the child. The
 namespaces, not this filter, keep the child from the host; it takes away what has often been the way through them, and
-memory that no limit of a process counts (memfd_create, shmget).
+memory that no limit of a process counts (memfd_create, shmget, semget, msgget).
 Format: classic BPF, see seccomp(2) and Linux' include/uapi/linux/{filter,seccomp,audit}.h.
 """
 
@@ -19,7 +19,7 @@ from smol_kernel.errors import BoxUnavailableError
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER, _ARCH = 0, 4  # offsets in struct seccomp_data; the low halves of arguments follow
-_ARGUMENT = (16, 24, 32)
+_ARGUMENT = (16, 24, 32, 40)
 
 _NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 """CLONE_NEWNS, …CGROUP, …UTS, …IPC, …USER, …PID, …NET."""
@@ -27,6 +27,13 @@ _FAMILIES = (1, 2, 10)
 """AF_UNIX, AF_INET, AF_INET6; AF_NETLINK is allowed for the routing protocol alone, which libzmq asks."""
 _NETLINK, _NETLINK_ROUTE = 16, 0
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_SETLEASE = 1024
+"""A lease holds up whoever opens the file for writing, also on the host."""
+_SOL_SOCKET, _SNDBUF, _RCVBUF = 1, 7, 8
+_SET_ID = 0o6000
+"""S_ISUID, S_ISGID: a file in a writable mount would have them on the host."""
+_CREATE = 0o20000100
+"""O_CREAT and O_TMPFILE: with them alone a call that opens a file has a mode."""
 
 _EVERYWHERE = {  # calls that have one number on all architectures
     "io_uring_setup": 425,
@@ -39,6 +46,7 @@ _EVERYWHERE = {  # calls that have one number on all architectures
     "fsmount": 432,
     "fspick": 433,
     "pidfd_getfd": 438,
+    "openat2": 437,
     "process_madvise": 440,
     "mount_setattr": 442,
     "quotactl_fd": 443,
@@ -47,8 +55,11 @@ _EVERYWHERE = {  # calls that have one number on all architectures
     "landlock_restrict_self": 446,
     "memfd_secret": 447,
     "process_mrelease": 448,
+    "fchmodat2": 452,
 }
 _LAST_KNOWN = 462  # mseal
+_REPLACEABLE = (437, 452)
+"""openat2, whose mode is behind a pointer, and fchmodat2: the C library has other calls for the same."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +67,14 @@ class _Architecture:
     audit: int
     clone: int
     clone3: int
+    fcntl: int
     ioctl: int
+    setsockopt: int
     socket: int
+    modes: dict[int, int]
+    """Calls that set a file's mode, and which argument that is."""
+    opens: dict[int, int]
+    """Those that may open a file; the argument with the flags, behind which the mode is."""
     denied: dict[str, int]
 
 
@@ -66,12 +83,18 @@ _ARCHITECTURES = {
         0xC000003E,
         clone=56,
         clone3=435,
+        fcntl=72,
         ioctl=16,
+        setsockopt=54,
         socket=41,
+        modes={83: 1, 85: 1, 90: 1, 91: 1, 133: 1, 258: 2, 259: 2, 268: 2},  # mkdir, creat, chmod, fchmod, mknod, …at
+        opens={2: 1, 257: 2},
         denied={
+            "shmget": 29,
+            "semget": 64,
+            "msgget": 68,
             "ptrace": 101,
             "syslog": 103,
-            "shmget": 29,
             "uselib": 134,
             "personality": 135,
             "ustat": 136,
@@ -104,6 +127,7 @@ _ARCHITECTURES = {
             "add_key": 248,
             "request_key": 249,
             "keyctl": 250,
+            "io_setup": 206,
             "migrate_pages": 256,
             "unshare": 272,
             "move_pages": 279,
@@ -128,9 +152,14 @@ _ARCHITECTURES = {
         0xC00000B7,
         clone=220,
         clone3=435,
+        fcntl=25,
         ioctl=29,
+        setsockopt=208,
         socket=198,
+        modes={33: 2, 34: 2, 52: 1, 53: 2},  # mknodat, mkdirat, fchmod, fchmodat
+        opens={56: 2},
         denied={
+            "io_setup": 0,
             "lookup_dcookie": 18,
             "nfsservctl": 42,
             "umount2": 39,
@@ -154,6 +183,8 @@ _ARCHITECTURES = {
             "setdomainname": 162,
             "settimeofday": 170,
             "adjtimex": 171,
+            "msgget": 186,
+            "semget": 190,
             "shmget": 194,
             "add_key": 217,
             "request_key": 218,
@@ -213,7 +244,34 @@ def program(machine: str | None = None) -> bytes:
     refuse(errno.ENOSYS)
     for number in (*here.denied.values(), *_EVERYWHERE.values()):
         add(_EQUAL, number, 0, 1)
+        refuse(errno.ENOSYS if number in _REPLACEABLE else errno.EPERM)
+    for number, flags in here.opens.items():
+        add(_EQUAL, number, 0, 6)
+        add(_LOAD, _ARGUMENT[flags])
+        add(_ANY_BIT, _CREATE, 0, 3)
+        add(_LOAD, _ARGUMENT[flags + 1])
+        add(_ANY_BIT, _SET_ID, 0, 1)
         refuse(errno.EPERM)
+        add(_RETURN, _ALLOW)
+    for number, argument in here.modes.items():
+        add(_EQUAL, number, 0, 4)
+        add(_LOAD, _ARGUMENT[argument])
+        add(_ANY_BIT, _SET_ID, 0, 1)
+        refuse(errno.EPERM)
+        add(_RETURN, _ALLOW)
+    add(_EQUAL, here.fcntl, 0, 4)
+    add(_LOAD, _ARGUMENT[1])
+    add(_EQUAL, _SETLEASE, 0, 1)
+    refuse(errno.EPERM)
+    add(_RETURN, _ALLOW)
+    add(_EQUAL, here.setsockopt, 0, 7)
+    add(_LOAD, _ARGUMENT[1])
+    add(_EQUAL, _SOL_SOCKET, 0, 4)
+    add(_LOAD, _ARGUMENT[2])
+    add(_EQUAL, _SNDBUF, 1, 0)
+    add(_EQUAL, _RCVBUF, 0, 1)
+    refuse(0)  # as if it were done: the size is advice, and such memory is counted nowhere
+    add(_RETURN, _ALLOW)
     add(_EQUAL, here.clone, 0, 4)
     add(_LOAD, _ARGUMENT[0])
     add(_ANY_BIT, _NAMESPACES, 0, 1)

@@ -24,8 +24,10 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers import seccomp
 from smol_kernel.executors.launchers.hidden import Watch
+from smol_kernel.executors.launchers.mountinfo import mounts_below
 from smol_kernel.executors.launchers.settings import BoxSettings, Limits
 from smol_kernel.executors.launchers.working_folder import working_folder
+from smol_kernel.memory.known_secrets import SECRET_NAME
 
 PROXY_PORT = 3128
 """Of the proxy, on the box's own 127.0.0.1."""
@@ -64,7 +66,8 @@ KEPT_VARIABLES = {
     "TOKENIZERS_PARALLELISM", "CONDA_PREFIX", "VIRTUAL_ENV", "NO_COLOR",
 }  # fmt: skip
 KEPT_BEGINNINGS = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "BLIS_", "VECLIB_", "NUMEXPR_", "POLARS_", "ARROW_", "KMP_")
-"""Variables of the host's environment that a boxed child has as well. All else stays outside."""
+"""Variables of the host's environment that a boxed child has as well, but those of a secret's name. All else stays
+outside."""
 
 _watches: dict[tuple[str, ...], Watch] = {}
 _lock = threading.Lock()
@@ -240,7 +243,14 @@ def _looked_at(folder: str, skip: list[str], notices: list[str]) -> tuple[Watch,
             raise ConfigError(f"folder {folder} cannot be read; work in another one")
         if each.unseen:
             notices.append(f"{folder}/{each.path} holds too many files to look through: it is not shown to the child.")
-    return watch, [each.path for each in found]
+    names = [each.path for each in found]
+    for point in mounts_below(folder):
+        if not any(_holds(each, point) for each in skip):
+            names.append(os.path.relpath(point, folder))
+            notices.append(
+                f"{point} is a file system of its own: it is shown to the child only if it is given as a mount."
+            )
+    return watch, names
 
 
 def own_environment() -> dict[str, str]:
@@ -255,7 +265,7 @@ def box_environment(settings: BoxSettings) -> dict[str, str]:
     kept = {
         name: value
         for name, value in own_environment().items()
-        if name in KEPT_VARIABLES or name.startswith(KEPT_BEGINNINGS)
+        if name in KEPT_VARIABLES or (name.startswith(KEPT_BEGINNINGS) and not SECRET_NAME.search(name))
     }
     if settings.allow_hosts:
         address = f"http://127.0.0.1:{PROXY_PORT}"
