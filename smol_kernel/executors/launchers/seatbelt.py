@@ -150,30 +150,38 @@ def _network(settings: BoxSettings, socket_folders: Iterable[str], proxy_port: i
 
 def patterns() -> list[str]:
     """What `hidden` hides by its name, as regular expressions for what comes after a slash."""
-    settings = f"[.]({'|'.join(map(_any_case, sorted(hidden.CONFIGURATION)))})"
-    begin, end = f"([^/]*{_SEPARATOR})?", f"{_BACKUP}$"
-    stores = f"[.]({'|'.join(map(_any_case, sorted(hidden.TOKEN_STORES)))})"
-    return [
-        "[.][^/]",
-        *(f"{_any_case(name)}(/|$)" for name in sorted(hidden.FOLDERS)),
+    settings, stores, tables = map(_one_of, (hidden.CONFIGURATION, hidden.TOKEN_STORES, hidden.TABLES))
+    begin, end = f"([^/]*{_SEPARATOR})?", f"{_BACKUP}(#|___jb_(tmp|old)___)?$"
+    text, more = "([.][tT][xX][tT])?", f"({_SEPARATOR}[^/]*|[A-Z][^/]*)?"
+    named = [
         *(f"[^/]*[.]{_any_case(ending)}( [^/.]*)?{end}" for ending in sorted(hidden.ENDINGS)),
+        *(f"[^/]+[.]{_any_case(part)}[.][^/]*$" for part in sorted(hidden.PARTS)),
+        *(f"{_any_case('env')}[.]{_any_case(place)}{end}" for place in sorted(hidden.PLACES)),
         *(f"{_any_case(name)}{end}" for name in sorted(hidden.NAMES)),
         *(f"{_any_case(name)}[^/]*$" for name in hidden.BEGINNINGS),
-        *(f"{begin}{_any_case(words)}({_SEPARATOR}[^/]*)?{settings}{end}" for words in hidden.WITHIN),
-        *(f"{begin}{_any_case(words)}{_NUMBERED}({settings}|[.][tT][xX][tT])?{end}" for words in hidden.LAST),
-        *(f"{begin}{_any_case(words)}{_NUMBERED}[.][cC][sS][vV]{end}" for words in hidden.LAST_OF_TABLES),
+        *(f"{begin}{_any_case(words)}{more}{settings}{end}" for words in hidden.WITHIN),
+        *(f"{begin}{_any_case(words)}{_NUMBERED}({settings}|{text}){end}" for words in hidden.LAST),
+        *(f"{begin}{_any_case(words)}{_NUMBERED}{tables}{end}" for words in hidden.LAST_OF_TABLES),
         *(f"{_any_case(words)}({_SEPARATOR}[^/]*)?{stores}{end}" for words in hidden.FIRST_OF_TOKENS),
-        *(f"{begin}{_any_case(words)}{end}" for words in hidden.SSH_KEYS),
+        *(f"{begin}{_any_case(words)}([-_ ][^/.]*)?{text}{end}" for words in hidden.SSH_KEYS),
+        f"{_any_case('ssh_host')}{_SEPARATOR}[^/.]*{_any_case('key')}{text}{end}",
+        f"{_any_case('kubeconfig')}{_SEPARATOR}[^/.]*{end}",
         f"{_any_case('kernel')}-[0-9a-fA-F-]*[0-9][0-9a-fA-F-]*{stores}{end}",
     ]
+    folders = [f"{_any_case(name)}(/|$)" for name in sorted(hidden.FOLDERS)]
+    return ["[.][^/]", *folders, *(f"#?{each}" for each in named)]
+
+
+def _one_of(endings: Iterable[str]) -> str:
+    return f"[.]({'|'.join(map(_any_case, sorted(endings)))})"
 
 
 def _any_case(words: str) -> str:
-    """Words in any case, as a regular expression; `_` between them stands for any separator, as in `hidden`."""
+    """Words in any case, as a regular expression; `_` between them stands for any separator, or none."""
     out: list[str] = []
     for place, letter in enumerate(words):
         if letter == "_" and place:
-            out.append(_SEPARATOR)
+            out.append(f"{_SEPARATOR}?")
         elif letter.isalpha():
             out.append(f"[{letter}{letter.upper()}]")
         else:
