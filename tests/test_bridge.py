@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sqlite3
+import sys
 import threading
 import time
 
@@ -508,6 +509,33 @@ def test_the_clock_stands_while_a_tool_or_a_person_is_waited_for(used):
     value(used, "1")
     used.timeout_seconds = 2.5
     assert run(used, "slow(); slow_threaded(); slow()\n1")[1].status == "ok"
+
+
+OWN_WORK = {
+    "in the kernel": "while time.process_time() < begun + 6:\n    pass",
+    "in another process": "subprocess.run([sys.executable, '-c', "
+    "'import time\\nwhile time.process_time() < 6:\\n    pass'])",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processor time is read on Linux alone")
+@pytest.mark.parametrize("work", OWN_WORK.values(), ids=OWN_WORK)
+def test_the_clock_goes_on_for_a_child_that_works_while_a_call_is_open(used, work):
+    release = threading.Event()
+
+    @tool(threaded=True)
+    def hold() -> None:
+        """Holds on."""
+        release.wait(60)
+
+    used.send_tools({"hold": hold})
+    value(used, "1")
+    used.timeout_seconds = 1.5
+    code = "import subprocess, sys, threading, time\nbegun = time.process_time()\n"
+    code += "threading.Thread(target=hold).start()\n"
+    _, finished = run(used, code + work)
+    release.set()
+    assert (finished.status, finished.error) == ("timeout", "stopped after 1.5 s, the limit for one action")
 
 
 def test_a_call_that_outlives_its_action_is_ended(used):
