@@ -12,6 +12,7 @@ import time
 import pytest
 
 from smol_kernel.events import ActionFinished, Output, ToolCalled, ToolReturned
+from smol_kernel.executors import bridge
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.values import decode
 from smol_kernel.tools import Tool, tool
@@ -592,6 +593,32 @@ def test_a_number_too_long_to_be_written_down_crosses_all_the_same(used):
     events, finished = run(used, "digits(10 ** 6000) == 10 ** 6001")
     assert decode(finished.value) is True
     assert events[1].ok
+
+
+@pytest.mark.parametrize(
+    ("call", "most"),
+    [("fetch_unit('co2')", 1024), ("fetch_unit('x' * 100_000)", 10), ("page()", 10), ("failing()", 100)],
+)
+def test_what_the_calls_of_one_action_carry_is_limited(used, monkeypatch, call, most):
+    monkeypatch.setattr(bridge, "MAX_CARRIED", 1 << 20)
+
+    @tool
+    def page() -> str:
+        """Gives much."""
+        return "x" * 100_000
+
+    @tool
+    def failing() -> str:
+        """Says much."""
+        raise ValueError("x" * 100_000)
+
+    used.send_tools({"fetch_unit": fetch_unit, "page": page, "failing": failing})
+    code = f"for made in range(3_000):\n    try:\n        {call}\n    except ValueError:\n        pass"
+    events, finished = run(used, code)
+    assert most / 2 < kinds(events).count(ToolCalled) <= most + 1
+    assert finished.error_type == "RuntimeError"
+    assert finished.error.startswith("calls of one action and what they give may make 1 MB together")
+    assert value(used, "fetch_unit('co2')") == "ppm"
 
 
 @pytest.mark.parametrize("threaded", [False, True])

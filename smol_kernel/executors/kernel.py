@@ -19,7 +19,7 @@ from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError
 from smol_kernel.events import ActionFinished, Checked, Event, Notice
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
-from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
+from smol_kernel.executors.bridge import Bridge, Function, Refuse
 from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.imports import forbidden
 from smol_kernel.executors.kept_values import encoded_variable
@@ -30,6 +30,7 @@ from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_e
 from smol_kernel.executors.recorded import Recorded
 from smol_kernel.executors.shared_memory import encode_input, set_variable
 from smol_kernel.executors.standby import STANDBY
+from smol_kernel.executors.tool_specs import tool_specs
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import encode
 
