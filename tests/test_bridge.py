@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import enum
 import sqlite3
 import sys
 import threading
@@ -104,6 +105,11 @@ def give_lock() -> object:
 def who() -> str:
     """Tells a context variable."""
     return person.get()
+
+
+class Season(enum.Enum):
+    DRY = "dry"
+    WET = "wet"
 
 
 class OwnError(LookupError):
@@ -593,6 +599,26 @@ def test_a_number_too_long_to_be_written_down_crosses_all_the_same(used):
     events, finished = run(used, "digits(10 ** 6000) == 10 ** 6001")
     assert decode(finished.value) is True
     assert events[1].ok
+
+
+def test_a_value_that_an_action_gives_is_the_member_in_the_tool(used):
+    given = []
+
+    @tool
+    def plan(season: Season) -> Season:
+        """Plans.
+
+        Args:
+            season: When.
+        """
+        given.append(season)
+        return season
+
+    used.send_tools({"plan": plan})
+    assert value(used, "plan('wet')") == "wet"
+    assert given == [Season.WET]
+    _, finished = run(used, "plan(season='hot')")
+    assert finished.error.startswith("plan() needs one of 'dry', 'wet' for 'season', not 'hot'")
 
 
 @pytest.mark.parametrize(
