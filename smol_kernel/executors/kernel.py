@@ -177,9 +177,9 @@ class KernelExecutor(PythonExecutor):
     def check(self, expressions: Sequence[str], answer: Any = None) -> Iterator[Event]:
         """Try each expression in the child; yields a Checked for each, and before them what they put out.
 
-        In them `answer` is the very object that the last action gave to `final_answer`; if it gave none, a copy of
-        `answer`. One is passed if its value is true. Checks leave no names behind and cannot call tools; time limit
-        and stop are those of an action. Raises as `run` does.
+        In them `answer` is the very object that the last action gave to `final_answer`; if it gave none, a copy. One is
+        passed if its value is true, or the child pretends so. Checks leave no names behind and cannot call tools; time
+        limit and stop are those of an action. Raises as `run` does.
         """
         seen: list[tuple[bool, str]] = []
         with self._alone():
