@@ -55,8 +55,8 @@ class RunOptions:
     `inputs` are the names (on the command line NAME=FILE) handed to the agent; `images` are names or files shown to the
     model; `output` is the name (or file) that receives the answer; `tools` are names of built-in tools, `mcp` MCP
     servers, `agents` names of agents that it may call; `timeout` is the child's own time per action in seconds, None
-    for no limit; `checks` are expressions of the answer; `box`, `network`, `allow_hosts`, `mounts` and `limits` are
-    those of KernelExecutor, and `box_told` says whether one of them was given for this very run.
+    for no limit; `checks` are expressions of the answer, tried in the child; `box`, `network`, `allow_hosts`, `mounts`
+    and `limits` are those of KernelExecutor, and `box_told` says whether one of them was given for this very run.
     """
 
     models: list[str] = field(default_factory=list)

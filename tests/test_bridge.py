@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import enum
 import sqlite3
+import sys
 import threading
 import time
 
 import pytest
 
 from smol_kernel.events import ActionFinished, Output, ToolCalled, ToolReturned
+from smol_kernel.executors import bridge
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.values import decode
 from smol_kernel.tools import Tool, tool
@@ -102,6 +105,11 @@ def give_lock() -> object:
 def who() -> str:
     """Tells a context variable."""
     return person.get()
+
+
+class Season(enum.Enum):
+    DRY = "dry"
+    WET = "wet"
 
 
 class OwnError(LookupError):
@@ -510,6 +518,33 @@ def test_the_clock_stands_while_a_tool_or_a_person_is_waited_for(used):
     assert run(used, "slow(); slow_threaded(); slow()\n1")[1].status == "ok"
 
 
+OWN_WORK = {
+    "in the kernel": "while time.process_time() < begun + 6:\n    pass",
+    "in another process": "subprocess.run([sys.executable, '-c', "
+    "'import time\\nwhile time.process_time() < 6:\\n    pass'])",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processor time is read on Linux alone")
+@pytest.mark.parametrize("work", OWN_WORK.values(), ids=OWN_WORK)
+def test_the_clock_goes_on_for_a_child_that_works_while_a_call_is_open(used, work):
+    release = threading.Event()
+
+    @tool(threaded=True)
+    def hold() -> None:
+        """Holds on."""
+        release.wait(60)
+
+    used.send_tools({"hold": hold})
+    value(used, "1")
+    used.timeout_seconds = 1.5
+    code = "import subprocess, sys, threading, time\nbegun = time.process_time()\n"
+    code += "threading.Thread(target=hold).start()\n"
+    _, finished = run(used, code + work)
+    release.set()
+    assert (finished.status, finished.error) == ("timeout", "stopped after 1.5 s, the limit for one action")
+
+
 def test_a_call_that_outlives_its_action_is_ended(used):
     release = threading.Event()
 
@@ -564,6 +599,52 @@ def test_a_number_too_long_to_be_written_down_crosses_all_the_same(used):
     events, finished = run(used, "digits(10 ** 6000) == 10 ** 6001")
     assert decode(finished.value) is True
     assert events[1].ok
+
+
+def test_a_value_that_an_action_gives_is_the_member_in_the_tool(used):
+    given = []
+
+    @tool
+    def plan(season: Season) -> Season:
+        """Plans.
+
+        Args:
+            season: When.
+        """
+        given.append(season)
+        return season
+
+    used.send_tools({"plan": plan})
+    assert value(used, "plan('wet')") == "wet"
+    assert given == [Season.WET]
+    _, finished = run(used, "plan(season='hot')")
+    assert finished.error.startswith("plan() needs one of 'dry', 'wet' for 'season', not 'hot'")
+
+
+@pytest.mark.parametrize(
+    ("call", "most"),
+    [("fetch_unit('co2')", 1024), ("fetch_unit('x' * 100_000)", 10), ("page()", 10), ("failing()", 100)],
+)
+def test_what_the_calls_of_one_action_carry_is_limited(used, monkeypatch, call, most):
+    monkeypatch.setattr(bridge, "MAX_CARRIED", 1 << 20)
+
+    @tool
+    def page() -> str:
+        """Gives much."""
+        return "x" * 100_000
+
+    @tool
+    def failing() -> str:
+        """Says much."""
+        raise ValueError("x" * 100_000)
+
+    used.send_tools({"fetch_unit": fetch_unit, "page": page, "failing": failing})
+    code = f"for made in range(3_000):\n    try:\n        {call}\n    except ValueError:\n        pass"
+    events, finished = run(used, code)
+    assert most / 2 < kinds(events).count(ToolCalled) <= most + 1
+    assert finished.error_type == "RuntimeError"
+    assert finished.error.startswith("calls of one action and what they give may make 1 MB together")
+    assert value(used, "fetch_unit('co2')") == "ppm"
 
 
 @pytest.mark.parametrize("threaded", [False, True])

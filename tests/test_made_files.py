@@ -152,6 +152,30 @@ def test_names_and_folders_can_be_asked_for_and_saved_elsewhere(executor, folder
         executor.save_files(folder=folder / "data.csv")
 
 
+GUESSES = """
+import os
+os.makedirs(".git"); os.makedirs("secrets"); os.makedirs("sub/.ssh")
+for name in ("pin.key", ".git/HEAD", "secrets", "sub/.ssh"):
+    if os.path.isdir(name): name += "/new"
+    open(name, "w").write(GUESS)
+open("data.csv", "w").write("a\\n1\\n")
+None
+"""
+
+
+def test_what_is_told_does_not_depend_on_hidden_files(executor, folder):
+    guess = "4711"
+    (folder / ".git").mkdir()
+    (folder / "sub" / ".ssh").write_text(guess)
+    for name in ("pin.key", ".git/HEAD", "secrets"):
+        (folder / name).write_text(guess)
+    made = run(executor, GUESSES.replace("GUESS", repr(guess)))[0].files
+    paths = (".git/HEAD", "pin.key", "secrets/new", "sub/.ssh/new")
+    assert [(file["path"], file["change"]) for file in made] == [(path, "made") for path in paths]
+    gone = "import shutil; shutil.rmtree('.git'); shutil.rmtree('secrets'); os.remove('pin.key')"
+    assert names(run(executor, gone)[0]) == ["sub/.ssh/new"]
+
+
 def test_files_of_a_child_that_died_can_be_saved_while_the_next_one_works(executor, folder):
     run(executor, "open('kept.txt', 'w').write('old'); open('both.txt', 'w').write('old')\nNone")
     events = run(executor, "import os; open('last.txt', 'w').write('l'); os.remove('old.csv'); os._exit(1)")

@@ -203,6 +203,114 @@ def test_a_union_takes_the_record_that_fits():
         validate_tool_arguments(either, {"thing": 3})
 
 
+class Color(str, enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(enum.Enum):
+    LOW = 1
+    HIGH = 2
+
+
+@dataclass
+class Pen:
+    color: Color = Color.BLUE
+
+
+@tool
+def paint(
+    color: Color,
+    level: Level = Level.HIGH,
+    more: list[Color] | None = None,
+    pen: Pen | None = None,
+    widths: dict[Color, int] | None = None,
+    other: Color | str = "none",
+) -> Color:
+    """Paints.
+
+    Args:
+        color: In which color.
+        level: How much.
+        more: Other colors.
+        pen: What with.
+        widths: How broad.
+        other: A color, or a name for one.
+    """
+    seen.append((color, level, more, pen, widths, other))
+    return color
+
+
+seen = []
+
+
+def test_an_enum_is_shown_by_its_values():
+    assert paint.inputs["color"] == {"type": "string", "enum": ["red", "blue"], "description": "In which color."}
+    assert paint.inputs["level"] == {
+        "type": "integer", "enum": [1, 2], "nullable": True, "default": 2, "description": "How much."
+    }  # fmt: skip
+    assert paint.inputs["pen"]["properties"]["color"]["default"] == "blue"
+    assert (paint.output_type, paint.output_schema) == ("string", {"type": "string", "enum": ["red", "blue"]})
+    parameters = get_tool_json_schema(paint)["function"]["parameters"]
+    assert parameters["properties"]["color"]["enum"] == ["red", "blue"]
+    json.dumps(parameters)
+    prompt = paint.to_code_prompt()
+    assert prompt.startswith("def paint(color: Literal['red', 'blue'], level: Literal[1, 2] = 2, ")
+    assert "more: list[Literal['red', 'blue']] | None = None" in prompt
+    assert '"enum": ["red", "blue"]' in paint.to_tool_calling_prompt()
+
+
+def test_a_value_becomes_the_member_and_a_member_stays():
+    paint("red")
+    assert seen.pop() == (Color.RED, Level.HIGH, None, None, None, "none")
+    arguments = {"level": 1, "more": ["red"], "pen": {"color": "red"}, "widths": {"blue": 3}, "other": "red"}
+    validate_tool_arguments(paint, {"color": "blue", **arguments})
+    paint("blue", **arguments)
+    made = seen.pop()
+    assert made == (Color.BLUE, Level.LOW, [Color.RED], Pen(Color.RED), {Color.BLUE: 3}, Color.RED)
+    assert all(isinstance(each, Color) for each in (made[0], *made[2], made[3].color, *made[4], made[5]))
+    assert paint(Color.RED, Level.LOW, other="green") is Color.RED
+    assert seen.pop() == (Color.RED, Level.LOW, None, None, None, "green")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (
+            {"color": "green"},
+            "needs one of 'red', 'blue' for 'color', not 'green'. Its signature: paint(color: ",
+        ),
+        ({"color": 1}, "needs a string for 'color', not the int 1"),
+        ({"color": "red", "level": 3}, "needs one of 1, 2 for 'level', not 3"),
+        ({"color": "red", "more": ["red", "RED"]}, "needs one of 'red', 'blue' for 'more[1]', not 'RED'"),
+        ({"color": "red", "pen": {"color": "x"}}, "needs one of 'red', 'blue' for \"pen['color']\", not 'x'"),
+    ],
+)
+def test_a_value_of_no_member_is_refused_with_those_there_are(arguments, problem):
+    with pytest.raises(ToolError) as caught:
+        validate_tool_arguments(paint, arguments)
+    assert problem in str(caught.value)
+
+
+def test_a_function_called_by_its_own_program_gets_no_wrong_member_either():
+    with pytest.raises(ToolError, match="cannot take 'color': it needs one of 'red', 'blue', not 'green'"):
+        paint("green")
+
+
+def test_a_set_of_values_becomes_one_of_members():
+    @tool
+    def mix(colors: set[Color]) -> Any:
+        """Mixes.
+
+        Args:
+            colors: All of them.
+        """
+        return colors
+
+    (mixed,) = mix({"red"})
+    assert mixed is Color.RED
+
+
 def test_results_cross_as_plain_data():
     stop = Stop(place=Place(1, 2), at=datetime.date(2026, 1, 2))
     place = {"lat": 1, "lon": 2, "name": None, "tags": []}

@@ -307,9 +307,13 @@ class Color(enum.Enum):
     BLUE = "blue"
 
 
-def test_an_enum_is_refused_with_the_literal_to_write():
-    with pytest.raises(ToolError, match=re.escape("Use Literal['red', 'blue']")):
-        type_schema(Color, "it")
+@pytest.mark.parametrize(
+    ("values", "words"), [([], "not none at all"), ([1.5, "a"], "not 1.5, 'a'"), ([True], "not True"), ([None], "None")]
+)
+def test_an_enum_of_other_values_than_text_and_integers_is_refused(values, words):
+    kind = enum.Enum("Kind", {f"M{place}": value for place, value in enumerate(values)})
+    with pytest.raises(ToolError, match=f"^it is the Enum Kind, .* strings or integers, .*{re.escape(words)}$"):
+        type_schema(kind, "it")
 
 
 @pytest.mark.parametrize(
@@ -334,6 +338,11 @@ def test_an_enum_is_refused_with_the_literal_to_write():
         (typing.NewType("Id", int), {"type": "integer"}),
         (list[int] | str, {"type": ["array", "string"], "anyOf": [ARRAY_OF_INT, {"type": "string"}]}),
         (Literal["a", 1], {"type": ["integer", "string"], "enum": ["a", 1]}),
+        (Color, {"type": "string", "enum": ["red", "blue"]}),
+        (enum.IntEnum("Level", "LOW HIGH"), {"type": "integer", "enum": [1, 2]}),
+        (enum.Enum("Mixed", {"A": "a", "B": 1}), {"type": ["integer", "string"], "enum": ["a", 1]}),
+        (Color | None, {"type": "string", "enum": ["red", "blue"], "nullable": True}),
+        (list[Color], {"type": "array", "items": {"type": "string", "enum": ["red", "blue"]}}),
         (list, {"type": "array"}),
         (list[int], {"type": "array", "items": {"type": "integer"}}),
         (typing.List[str], {"type": "array", "items": {"type": "string"}}),  # noqa: UP006

@@ -23,6 +23,9 @@ us one of them."""
 ANOTHER_CHANNEL = 0.02
 """Seconds to wait for what was printed before a call: it may come a moment after the call."""
 
+LOOK = 1.0
+"""Seconds after which the clock is looked at, while it stands."""
+
 MANY = 200
 """Readings that wait, above which nothing is waited for."""
 BACKLOG = 15_000
@@ -33,16 +36,22 @@ Reason = Literal["interrupted", "timeout"]
 
 
 class Clock:
-    """Counts the child's own seconds: it stands while the child waits for the host."""
+    """Counts the child's own seconds: it stands while the child waits for the host.
 
-    def __init__(self) -> None:
+    That a call is open does not show that the child waits: while it stands, it goes on by the time in which the child
+    had a processor, as `used` tells that.
+    """
+
+    def __init__(self, used: Callable[[], float]) -> None:
+        self._used, self._used_since = used, 0.0
         self._before, self._since = 0.0, time.monotonic()
         self._stands = False
 
     @property
     def seconds(self) -> float:
         """Counted so far."""
-        return self._before + (0.0 if self._stands else time.monotonic() - self._since)
+        passed = time.monotonic() - self._since
+        return self._before + (min(passed, self._used() - self._used_since) if self._stands else passed)
 
     @property
     def stands(self) -> bool:
@@ -53,6 +62,7 @@ class Clock:
         """Let it stand, or go on."""
         if stands != self._stands:
             self._before, self._since, self._stands = self.seconds, time.monotonic(), stands
+            self._used_since = self._used() if stands else 0.0
 
 
 class Action:
@@ -78,7 +88,7 @@ class Action:
         self._client, self.observer = client, observer
         self.number, self.timeout = number, timeout
         self._grace, self._stop_wanted = grace, stop_wanted
-        self.clock = Clock()
+        self.clock = Clock(client.processor_time.seconds)
         self._bridge = make_bridge(self)
         self._request = ""
         self._readings: deque[Reading] = deque()
@@ -229,6 +239,7 @@ class Action:
             waits.append(self._interrupts_at + self._interrupts * self._grace / 2 - now)
         elif self.reason is not None:
             waits.append(OTHER_HALF)
-        elif self.timeout is not None and not self.clock.stands:
-            waits.append(self.timeout - self.clock.seconds)
+        elif self.timeout is not None:
+            left = self.timeout - self.clock.seconds
+            waits.append(LOOK if self.clock.stands and left > 0 else left)
         return max(0.0, min(waits)) if waits else None

@@ -111,7 +111,8 @@ class PythonExecutor(ABC):
     def check(self, expressions: Sequence[str], answer: Any = None) -> Iterator[Event]:
         """Try each expression, in which `answer` is the final answer; yields a Checked for each.
 
-        One is passed if its value is true. Here they run as actions do, after `answer` was sent as a variable.
+        One is passed if its value is true, which an action's code can feign: only a function in the host sees what the
+        caller gets. Here they run as actions do, after `answer` was sent as a variable.
         """
         self.send_variables({"answer": answer})
         for expression in expressions:

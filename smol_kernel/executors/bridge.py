@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+import json
 import queue
 import threading
 import time
@@ -29,7 +30,6 @@ from smol_kernel.executors.tracebacks import message, shorten
 from smol_kernel.executors.values import CROSSES, Decoder, MalformedValue, NotPortable, encode
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
-from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
 from smol_kernel.tools.records import to_plain
 
 POOL = 32
@@ -40,6 +40,10 @@ MAX_CALLS = 1_000
 """Calls that may be outstanding; the child's own code has half as many."""
 MAX_HELD = 512 << 20
 """Bytes of the arguments of outstanding calls, above which only one is taken."""
+MAX_CARRIED = 256 << 20
+"""Bytes of the calls of one action and of what came of them, all together: the journal keeps them."""
+LEAST_CARRIED = 1 << 10
+"""Bytes that each call counts for besides: so many its events take."""
 MAX_ERROR = 10_000
 """Characters of what a tool's error says."""
 
@@ -89,6 +93,8 @@ class Outcome:
     value: Any = None
     summary: str = ""
     error: BaseException | None = None
+    size: int = 0
+    """Bytes of the value."""
 
     @property
     def kinds(self) -> list[str]:
@@ -131,7 +137,7 @@ class Bridge:
         self._refuse, self._recorded = refuse, recorded
         self._next_id, self._stopped, self._standing = next_id, stopped, standing
         self._outstanding: dict[str, Call] = {}
-        self._held = 0
+        self._held = self._carried = 0
         self._queued: deque[tuple[Call, contextvars.Context]] = deque()
         self._running = 0
         self._unanswered: list[int] = []
@@ -152,6 +158,7 @@ class Bridge:
                 raise Refused("the action is being stopped", "RuntimeError")
             if len(self._outstanding) >= MAX_CALLS:
                 raise Refused(f"more than {MAX_CALLS:,} calls at once; wait for some of them", "RuntimeError")
+            self._carry(asked.size + LEAST_CARRIED)
             if number is None or "input" in request:
                 call, event = self._person(asked)
             else:
@@ -229,7 +236,9 @@ class Bridge:
         call, error = outcome.call, outcome.error
         if self._outstanding.pop(call.id, None) is None:
             return
+        words = outcome.words
         self._held -= call.weight
+        self._carried += outcome.size + len(words)
         call.ended = True
         if call.future is not None:
             call.future.cancel()
@@ -242,7 +251,7 @@ class Bridge:
             value=None if call.secret else outcome.value,
             error_type=outcome.kinds[0] if error else None,
             kinds=outcome.kinds,
-            error=outcome.words if error else None,
+            error=words if error else None,
             summary=NOT_SHOWN if call.secret and not error else outcome.summary,
             seconds=time.monotonic() - call.started,
         )
@@ -251,11 +260,18 @@ class Bridge:
         else:
             self._client.refresh()
             if error:
-                self._client.reply(call.number, _failure(outcome.kinds, outcome.words))
+                self._client.reply(call.number, _failure(outcome.kinds, words))
             else:
                 self._client.reply(call.number, {"ok": True, "value": outcome.value})
         if not self._outstanding:
             self._standing(False)
+
+    def _carry(self, size: int) -> None:
+        """Count a request in. Raises Refused."""
+        if self._carried + size > MAX_CARRIED:
+            what = f"calls of one action and what they give may make {MAX_CARRIED >> 20:,} MB together"
+            raise Refused(f"{what}: this one has to do without further calls; go on in the next action", "RuntimeError")
+        self._carried += size
 
     def _hindrance(self, event: ToolCalled) -> Exception | None:
         """Why the call may not be made, now that its event has been seen; None: it may."""
@@ -331,32 +347,6 @@ class Bridge:
         )
 
 
-def tool_specs(tools: Mapping[str, Function]) -> list[dict[str, Any]]:
-    """What the child has to know of the tools to offer them: name, docstring, parameters."""
-    specs: list[dict[str, Any]] = []
-    for name, tool in tools.items():
-        if type(tool) is FinalAnswerTool:
-            continue  # the child has its own, which needs no call
-        if isinstance(tool, Tool):
-            lines = [f"{key}: {spec['description']}" for key, spec in tool.inputs.items()]
-            doc = "\n".join([tool.description, "", *lines]).strip()
-            parameters = [{"name": key, "optional": key in tool.optional_inputs} for key in tool.inputs]
-        else:
-            doc, parameters = inspect.getdoc(tool), _parameters(tool)
-        specs.append({"name": name, "doc": doc, "parameters": parameters})
-    return specs
-
-
-def _parameters(function: Function) -> list[dict[str, Any]]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some builtins tell nothing
-        return []
-    return [
-        {"name": p.name, "optional": p.default is not p.empty} for p in parameters if p.kind is not p.VAR_POSITIONAL
-    ]
-
-
 def _check(tool: Function, args: list[Any], kwargs: dict[str, Any]) -> None:
     if isinstance(tool, Tool):
         validate_tool_arguments(tool, bind_arguments(tool, args, kwargs))
@@ -382,7 +372,7 @@ def _perform(call: Call) -> Outcome:
         except NotPortable as error:
             reason = f"{call.tool}() gave a result that cannot cross to the child: {error}. {CROSSES}"
             raise TypeError(reason) from error
-        return Outcome(call, encoded, brief(value, 120))
+        return Outcome(call, encoded, brief(value, 120), size=len(json.dumps(encoded)))
     except KeyboardInterrupt as error:
         if not call.pooled:
             raise

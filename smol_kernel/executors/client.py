@@ -14,6 +14,7 @@ from smol_kernel.errors import ChildDiedError, ExecutorError
 from smol_kernel.executors.child_modules import INSTALL, load_code
 from smol_kernel.executors.launchers import Child
 from smol_kernel.executors.observation import told, truncate
+from smol_kernel.executors.processor_time import ProcessorTime
 from smol_kernel.executors.transports import Message
 
 START_SECONDS = 60.0
@@ -105,6 +106,8 @@ class KernelClient:
 
     def __init__(self, child: Child) -> None:
         self.child, self._transport = child, child.transport
+        self.processor_time = ProcessorTime(getattr(child, "pid", None))
+        """That of its processes, all together."""
         self._booted = False
         self.came = 0
         """Messages that came at the last look, whatever request they are of."""

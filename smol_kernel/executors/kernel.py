@@ -19,7 +19,7 @@ from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError
 from smol_kernel.events import ActionFinished, Checked, Event, Notice
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
-from smol_kernel.executors.bridge import Bridge, Function, Refuse, tool_specs
+from smol_kernel.executors.bridge import Bridge, Function, Refuse
 from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.imports import forbidden
 from smol_kernel.executors.kept_values import encoded_variable
@@ -30,6 +30,7 @@ from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_e
 from smol_kernel.executors.recorded import Recorded
 from smol_kernel.executors.shared_memory import encode_input, set_variable
 from smol_kernel.executors.standby import STANDBY
+from smol_kernel.executors.tool_specs import tool_specs
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import encode
 
@@ -176,9 +177,9 @@ class KernelExecutor(PythonExecutor):
     def check(self, expressions: Sequence[str], answer: Any = None) -> Iterator[Event]:
         """Try each expression in the child; yields a Checked for each, and before them what they put out.
 
-        In them `answer` is the very object that the last action gave to `final_answer`; if it gave none, a copy of
-        `answer`. One is passed if its value is true. Checks leave no names behind and cannot call tools; time limit
-        and stop are those of an action. Raises as `run` does.
+        In them `answer` is the very object that the last action gave to `final_answer`; if it gave none, a copy. One is
+        passed if its value is true, or the child pretends so. Checks leave no names behind and cannot call tools; time
+        limit and stop are those of an action. Raises as `run` does.
         """
         seen: list[tuple[bool, str]] = []
         with self._alone():

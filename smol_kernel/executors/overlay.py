@@ -12,8 +12,10 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
+from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.observation import clean
 from smol_kernel.executors.saved_files import READ, folder_below, open_below, same_content
 
@@ -82,7 +84,8 @@ class Layer:
     """The folder in which the files of one child gather, and the host's folder below it.
 
     `descriptor` is of the first, of which a duplicate is held: the files live as long as that does. `below` is the path
-    of the second.
+    of the second. What is hidden from the child there counts as not there: else it could write what it guesses, and
+    learn from what is told whether it is that.
     """
 
     def __init__(self, descriptor: int, below: str, room: int) -> None:
@@ -94,18 +97,19 @@ class Layer:
         with suppress(OSError):
             self._lower = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
             held.append(self._lower)
+        self._watch = Watch(below)
         self._compared: dict[str, _Compared] = {}
 
     def listing(self) -> Listing:
         """What is in it. Never raises for that."""
-        look = _Look(self._compared)
+        look = _Look(self._compared, self._watch)
         self._look(look, self._lower, "")
         self._compared = look.compared
         return look.found
 
     def files_in(self, path: str) -> Listing:
         """What is in a folder of it, whatever there is below."""
-        look = _Look({})
+        look = _Look({}, self._watch)
         self._look(look, None, path)
         return look.found
 
@@ -142,12 +146,21 @@ _Compared = tuple[tuple[int, ...], tuple[int, ...], bool]
 
 
 class _Look:
-    """One look through a layer; `known` is what the last one found out of contents."""
+    """One look through a layer; `known` is what the last one found out of contents, `watch` tells what is hidden."""
 
-    def __init__(self, known: dict[str, _Compared]) -> None:
+    def __init__(self, known: dict[str, _Compared], watch: Watch) -> None:
         self.found = Listing()
         self.compared: dict[str, _Compared] = {}
-        self._known, self._folders = known, 0
+        self._known, self._watch, self._folders = known, watch, 0
+
+    @cached_property
+    def _hidden(self) -> set[str]:
+        return {each.path for each in self._watch.masked()}
+
+    def _below(self, name: str, lower: int | None, path: str) -> os.stat_result | None:
+        """What the child saw there before."""
+        status = _status(name, lower)
+        return None if status is None or path in self._hidden else status
 
     def into(self, upper: int, lower: int | None, prefix: str, depth: int = 0) -> None:
         """Take in what is in a folder. The order is that of the names: of many the same ones are listed each time."""
@@ -172,7 +185,7 @@ class _Look:
         inner = under = None
         try:
             inner = os.open(name, _FOLDER, dir_fd=upper)
-            existing = _status(name, lower)
+            existing = self._below(name, lower, path)
             if existing is not None and not stat.S_ISDIR(existing.st_mode):
                 self._add(Made(path, "removed"))
             elif existing is not None:
@@ -187,7 +200,7 @@ class _Look:
             _close([each for each in (inner, under) if each is not None])
 
     def _take(self, upper: int, lower: int | None, name: str, path: str) -> None:
-        status, existing = _status(name, upper), _status(name, lower)
+        status, existing = _status(name, upper), self._below(name, lower, path)
         if status is None:
             return  # gone meanwhile
         if _is_whiteout(status):

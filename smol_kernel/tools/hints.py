@@ -1,7 +1,8 @@
 """Type hints as JSON schema and as text: what `@tool` says of a function's parameters and of its result.
 
 The types are those of JSON schema (https://json-schema.org) and at the top of a schema a few of ours: image, audio,
-any. Records (dataclasses, TypedDicts, pydantic models) are described by their properties.
+any. Records (dataclasses, TypedDicts, pydantic models) are described by their properties, an Enum by the values of its
+members.
 """
 
 from __future__ import annotations
@@ -72,6 +73,16 @@ def is_record(hint: Any) -> TypeGuard[type]:
     return isinstance(hint, type) and (dataclasses.is_dataclass(hint) or is_typed_dict(hint) or is_model(hint))
 
 
+def is_enum(hint: Any) -> TypeGuard[type[enum.Enum]]:
+    """True for a class of Enum members; as an argument the value of one stands for it."""
+    return isinstance(hint, type) and issubclass(hint, enum.Enum)
+
+
+def plain_default(value: Any) -> Any:
+    """A default as an action would write it: the value of an Enum member, anything else as it is."""
+    return value.value if isinstance(value, enum.Enum) else value
+
+
 def hints_of(thing: Any, where: str) -> dict[str, Any]:
     """The evaluated type hints of a function or a class. Raises ToolError for a name that is not defined."""
     try:
@@ -86,7 +97,7 @@ def hints_of(thing: Any, where: str) -> dict[str, Any]:
 def type_schema(hint: Any, where: str) -> Schema:
     """The schema of a type hint: always with `type`, and where they apply `nullable` and JSON schema's own keys.
 
-    `where` opens the message of the ToolError that an Enum class raises: its members cannot cross from the child.
+    `where` opens the message of the ToolError that an Enum raises whose values an action cannot pass.
     """
     return _schema(hint, where, ())
 
@@ -107,9 +118,8 @@ def _schema(hint: Any, where: str, within: tuple[Any, ...]) -> Schema:
         return {"type": _SCALARS[hint]}
     if hint is Any or hint is object or not isinstance(origin, type):
         return {"type": "any"}
-    if issubclass(origin, enum.Enum):
-        choices = ", ".join(repr(member.value) for member in origin)
-        raise ToolError(f"{where} is the Enum {origin.__name__}, which an action cannot pass. Use Literal[{choices}]")
+    if is_enum(origin):
+        return _enum_schema(origin, where)
     if is_record(origin):
         return {"type": "object"} if origin in within else _record_schema(origin, where, (*within, origin))
     if origin in ARRAYS:
@@ -172,6 +182,16 @@ def _literal_schema(choices: tuple[Any, ...]) -> Schema:
     return schema
 
 
+def _enum_schema(kind: type[enum.Enum], where: str) -> Schema:
+    values = [member.value for member in kind]
+    if not values or not {str, int}.issuperset(map(type, values)):
+        raise ToolError(
+            f"{where} is the Enum {kind.__name__}, of which an action passes the values: they have to be strings or "
+            f"integers, not {', '.join(map(repr, values)) or 'none at all'}"
+        )
+    return _literal_schema(tuple(values))
+
+
 def _record_schema(record: type, where: str, within: tuple[Any, ...]) -> Schema:
     if is_model(record):
         return _model_schema(record)
@@ -190,8 +210,8 @@ def _record_schema(record: type, where: str, within: tuple[Any, ...]) -> Schema:
             needed = _is_required(record, name, hint)
         else:
             needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            if is_plain(field.default):
-                spec["default"] = field.default
+            if is_plain(default := plain_default(field.default)):
+                spec["default"] = default
         if needed:
             required.append(name)
     schema: Schema = {"type": "object", "properties": properties}
@@ -250,7 +270,8 @@ def _inlined(node: Any, defs: dict[str, Any], within: tuple[str, ...]) -> Any:
 
 
 def type_text(hint: Any) -> str:
-    """A type hint as one writes it: `list[str]`, `int | None`; a record is a `dict`, as which it crosses."""
+    """A type hint as one writes it: `list[str]`, `int | None`; a record is a `dict`, as which it crosses, and an Enum
+    the `Literal` of its values."""
     if isinstance(hint, str):
         return hint
     if typing.get_origin(hint) is Annotated:
@@ -261,6 +282,8 @@ def type_text(hint: Any) -> str:
         return "..."
     if is_record(hint):
         return "dict"
+    if is_enum(hint):
+        return f"Literal[{', '.join(repr(member.value) for member in hint)}]"
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         return " | ".join(dict.fromkeys(type_text(arg) for arg in args))

@@ -1,4 +1,5 @@
-"""Records at the border: a dict from an action becomes the dataclass or pydantic model a function wants, and back.
+"""Records at the border: a dict from an action becomes the dataclass or pydantic model a function wants, and back; so
+does a value the Enum member.
 
 `@tool` builds arguments with `build`; whoever hands a tool's result on to a child calls `to_plain` first.
 """
@@ -13,26 +14,34 @@ from typing import Any, Union, cast
 
 from smol_kernel.errors import ToolError, ToolTypeError
 from smol_kernel.memory.rich_values import AgentType
-from smol_kernel.tools.hints import ARRAYS, MAPPINGS, bare, is_model, is_record, is_typed_dict
+from smol_kernel.tools.hints import ARRAYS, MAPPINGS, bare, is_enum, is_model, is_record, is_typed_dict
 
 _SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def holds_record(hint: Any) -> bool:
-    """True if a value of this hint is, or may contain, a dataclass, a TypedDict or a pydantic model."""
+    """True if a value of this hint is, or may contain, a dataclass, a TypedDict, a pydantic model or an Enum member."""
     hint = bare(hint)
-    return is_record(hint) or is_record(typing.get_origin(hint)) or any(map(holds_record, typing.get_args(hint)))
+    return (
+        is_enum(hint)
+        or is_record(hint)
+        or is_record(typing.get_origin(hint))
+        or any(map(holds_record, typing.get_args(hint)))
+    )
 
 
 def build(hint: Any, value: Any, path: str) -> Any:
-    """`value` with the dicts in it made the records that the hint names; what is one already stays.
+    """`value` with the dicts in it made the records that the hint names, and values Enum members; what is one already
+    stays.
 
-    Raises ToolError, which names the place by `path`, for a dict the record does not take.
+    Raises ToolError, which names the place by `path`, for a dict the record does not take, or a value of no member.
     """
     hint = bare(hint)
     if not holds_record(hint):
         return value
     origin, args = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if is_enum(origin):
+        return _member(origin, value, path)
     if is_record(origin):
         return _instance(origin, hint, value, path)
     if origin in (Union, types.UnionType):
@@ -42,16 +51,19 @@ def build(hint: Any, value: Any, path: str) -> Any:
         kinds = args if origin is tuple and Ellipsis not in args else args[:1] * len(items)
         built = [build(kind, item, f"{path}[{place}]") for place, (kind, item) in enumerate(zip(kinds, items))]  # noqa: B905 - a tuple's length is the schema's business
         return tuple(built) if origin is tuple else built
+    if origin in ARRAYS and isinstance(value, (set, frozenset)):
+        items = cast("set[Any]", value)
+        return type(items)(build(args[0], item, f"{path}[{item!r}]") for item in items)
     if origin in MAPPINGS and isinstance(value, dict) and len(args) == 2:
         pairs = cast("dict[Any, Any]", value).items()
-        return {key: build(args[1], item, f"{path}[{key!r}]") for key, item in pairs}
+        places = {key: f"{path}[{key!r}]" for key, _ in pairs}
+        return {build(args[0], key, places[key]): build(args[1], item, places[key]) for key, item in pairs}
     return value
 
 
 def _one_of(members: tuple[Any, ...], value: Any, path: str) -> Any:
-    """The record of the first member that takes the value; if none does, the first complaint."""
-    if not isinstance(value, (dict, list, tuple)):
-        return value
+    """The record of the first member that takes the value; if none does, the first complaint. Text and numbers may be
+    what they are for a member without a record."""
     complaint: ToolError | None = None
     for member in members:
         if isinstance(value, _container(bare(member))):
@@ -59,7 +71,8 @@ def _one_of(members: tuple[Any, ...], value: Any, path: str) -> Any:
                 return build(member, value, path)
             except ToolError as error:
                 complaint = complaint or error
-    if complaint:
+    is_itself = not all(_container(bare(member)) for member in members if member is not type(None))
+    if complaint and not (is_itself and isinstance(value, (str, int))):
         raise complaint
     return value
 
@@ -67,9 +80,19 @@ def _one_of(members: tuple[Any, ...], value: Any, path: str) -> Any:
 def _container(hint: Any) -> tuple[type, ...]:
     """The types of a plain value that can stand for a value of this hint; of a scalar none."""
     origin = typing.get_origin(hint) or hint
+    if is_enum(origin):
+        return (str, int)
     if is_record(origin) or origin in MAPPINGS:
         return (dict,)
     return (list, tuple) if origin in ARRAYS else ()
+
+
+def _member(kind: type[enum.Enum], value: Any, path: str) -> enum.Enum:
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(repr(member.value) for member in kind)
+        raise ToolError(f"{path!r}: it needs one of {choices}, not {value!r:.80}") from None
 
 
 def _instance(record: Any, hint: Any, value: Any, path: str) -> Any:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from smol_kernel.errors import ToolError
-from smol_kernel.tools.hints import hints_of, is_plain, note, type_schema, type_text
+from smol_kernel.tools.hints import hints_of, is_plain, note, plain_default, type_schema, type_text
 from smol_kernel.tools.records import holds_record
 
 AUTHORIZED_TYPES = ("string", "boolean", "integer", "number", "image", "audio", "array", "object", "any", "null")
@@ -128,8 +128,9 @@ def _input(schema: dict[str, Any], description: str, parameter: inspect.Paramete
         schema |= {"items": {**schema.get("items", {}), "enum": values}} if of_items else {"enum": values}
     if parameter.default is not parameter.empty:
         schema["nullable"] = True
-        if parameter.default is not None and is_plain(parameter.default):
-            schema["default"] = parameter.default
+        default = plain_default(parameter.default)
+        if default is not None and is_plain(default):
+            schema["default"] = default
     return {"type": schema.pop("type"), **schema, "description": description}
 
 
