@@ -184,7 +184,7 @@ def test_a_model_that_fails_raises_after_what_came_before(make, streamed):
     )
     with pytest.raises(AgentGenerationError, match="gone"):
         list(watched(agent.run("x", stream=True), seen.append))
-    assert told(seen) == ["call say", "say gave 'a'", "action gave None", "step 1"]
+    assert told(seen) == ["call say", "say gave 'a'", "action gave None", "step 1", "step 2 AgentGenerationError"]
 
 
 def test_nothing_is_done_before_the_first_thing_is_asked_for(make):
@@ -263,7 +263,7 @@ def test_an_interrupted_stream_raises_and_repeats_no_step(make):
     agent, seen = make(ToolCallingAgent, [call("say", text="a"), stop], [say]), []
     with pytest.raises(AgentError, match="interrupted"):
         list(watched(agent.run("x", stream=True), seen.append))
-    assert told(seen) == ["call say", "say gave 'a'", "action gave None", "step 1"]
+    assert told(seen) == ["call say", "say gave 'a'", "action gave None", "step 1", "step 2 AgentGenerationError"]
     assert ends(agent) == ["interrupted"]
 
 
