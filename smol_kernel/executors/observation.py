@@ -50,7 +50,7 @@ _UNSEEN = re.compile(
     re.VERBOSE,
 )
 """ECMA-48 sequences and characters, and those of https://www.unicode.org/reports/tr9/."""
-_SUSPECT = re.compile(
+SUSPECT = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
 )
 """What `_UNSEEN` can begin with, and moves: most text has none of it and is done ten times faster."""
@@ -268,7 +268,7 @@ class _Screen:
     def feed(self, text: str) -> str:
         """Take in text; returns what is not going to change."""
         text = self._unfinished + text
-        if not self._held and not _SUSPECT.search(text):
+        if not self._held and not SUSPECT.search(text):
             self._begun = not text.endswith("\n") if text else self._begun
             return text
         unfinished = _UNFINISHED.search(text, max(0, len(text) - _SEQUENCE))
