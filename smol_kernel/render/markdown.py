@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 
 from smol_kernel.render.files import files_text
-from smol_kernel.render.plain import fixed, in_columns, plain, shorten
+from smol_kernel.render.plain import fixed, in_columns, plain, plain_code, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.text import call_text, error_text, note_text, output_text, remark_text, run_name
 from smol_kernel.render.transcript import STATES, Row, Transcript
@@ -172,7 +172,7 @@ def _step(step: StepRecord) -> list[str]:
     blocks = [in_words(f"**{step.number}.**", words, f"*({safe_markdown(remark)})*" if remark else "")]
     blocks += map(note_markdown, step.beforehand)
     if step.shown_code:
-        blocks.append(fenced(shorten(plain(step.shown_code).strip("\n"), characters=20_000), "python"))
+        blocks.append(fenced(shorten(plain_code(step.shown_code).strip("\n"), characters=20_000), "python"))
     shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
     text = "\n".join(filter(None, [*shown, error_text(step)]))
     blocks += [fenced(text)] if text else []
