@@ -354,6 +354,7 @@ def test_colours_are_readable_on_both_themes():
         "[![x](//evil.example)](//evil.example)",
         "`code` ![`x`](//evil.example)",
         "_www.evil.example/x awww.evil.example",
+        "<1@e.example> <_a@e.example> <&x@e.example> <1`b`@e.example> <{b}@e.example>",
     ],
 )
 def test_markdown_of_a_model_loads_nothing_and_leads_nowhere(text):
@@ -363,10 +364,10 @@ def test_markdown_of_a_model_loads_nothing_and_leads_nowhere(text):
 
 
 @pytest.mark.parametrize(
-    "piece", ["~~~a\n", "```" + "a" * 1_000, "`a`$", "<", "](", "$a", "www", "```\n", "\n", "- > ```a\n"]
+    "piece", ["~~~a\n", "```" + "a" * 1_000, "`a`$", "<", "](", "$a", "www", "```\n", "\n", "- > ```a\n", "\\"]
 )
 def test_long_markdown_takes_no_time_that_grows_with_its_square(piece):
-    assert safe_markdown(piece * (1_000_000 // len(piece)) + "x")
+    assert safe_markdown(piece * (1_000_000 // len(piece)) + " $ $ x")
 
 
 @pytest.mark.parametrize("html", ["<div>", "<dd><li>", "<div><!--</div>-->", "<b><p>", "<table>", "<td><tr>"])

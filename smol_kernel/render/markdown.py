@@ -12,7 +12,7 @@ from smol_kernel.render.text import call_text, error_text, note_text, output_tex
 from smol_kernel.render.transcript import STATES, Row, Transcript
 
 _ACTIVE = re.compile(
-    r"<(?=[A-Za-z/!?])"  # HTML, and links in angle brackets
+    r"<(?=[A-Za-z/!?]|[^\s<>]*(?:@|\Z))"  # HTML, and links in angle brackets, which code may be a part of
     r"|(?<=!)\[|(?<=\])[(:]"  # pictures, links, and the lists of addresses they may refer to
     r"|(?<=:)//|www(?=\.)"  # what becomes a link by itself
     r"|~{3,}"  # a fence
@@ -25,9 +25,10 @@ _JOINER = "\u2060"  # not seen
 _FORMULA = re.compile(r"\$(?=\$)|\\(?=[()\[\]]|begin|end|(?:eq)?ref)")
 """Between what begins or ends a formula comes a joiner, in code too: JupyterLab and nbconvert look for formulas before
 they look for code, and what stands between code and code is code to them then."""
-_DOLLARS = re.compile(  # with the backslashes before them: behind one, a backtick begins no code
-    rf"\\*\$(?:{_JOINER}\$)?(?=\S)[^$`\n]*(?<=\S)\$(?:{_JOINER}\$)?(?!\d)"  # as pandoc tells a formula from two prices
-    rf"|\\*\$[\d.,{_JOINER}]*"
+_DOLLARS = re.compile(  # with all backslashes before them: behind one, a backtick begins no code
+    r"(?<!\\)\\*\$(?:"
+    rf"(?:{_JOINER}\$)?(?=\S)[^$`\n]*(?<=\S)\$(?:{_JOINER}\$)?(?!\d)"  # as pandoc tells a formula from two prices
+    rf"|[\d.,{_JOINER}]*)"
 )
 
 
