@@ -32,6 +32,7 @@ HIDING = {
     "x = 'a\u200b\u00ad\ufeff\U000e0041\u3164'": r"x = 'a\u200b\xad\ufeff\U000e0041\u3164'",
     "x = 1  # \u2028y = 2\x85\x0c\x1c": r"x = 1  # \u2028y = 2\x85\x0c\x1c",
     "x = 'a\ufe0f'": r"x = 'a\ufe0f'",
+    "x = 'a at 0x1234'\ny = ' at 0x12345'": "x = 'a at 0x1234'\ny = ' at 0x12345'",
 }
 
 

@@ -87,7 +87,8 @@ def account_html(transcript: Transcript) -> str:
     plain_steps = all(isinstance(row, StepRecord) and not row.has_more for row in transcript.rows)
     style = STYLE if plain_steps else STYLE + MORE_STYLE
     content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}{files_html(transcript)}"
-    return fixed(f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>')
+    whole = f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>'
+    return fixed(whole, code=r'(?s)(<pre class="smol-code">.*?</pre>)')
 
 
 def answer_html(transcript: Transcript) -> str:

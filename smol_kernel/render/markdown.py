@@ -87,8 +87,8 @@ def _is_paired(line: str) -> bool:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """`text`, without memory addresses, as a code block whose fence is longer than any in it."""
-    text = fixed(text)
+    """`text` as a code block whose fence is longer than any in it; without memory addresses, if it is no code."""
+    text = text if language else fixed(text)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"

@@ -23,7 +23,7 @@ MAX_ERROR_TYPE = 60
 def account_text(transcript: Transcript) -> str:
     """The whole run, outputs shortened; the same whenever the run takes the same course."""
     blocks = [head_text(transcript), *map(row_text, transcript.rows), answer_text(transcript), _files(transcript)]
-    return fixed("\n\n".join(filter(None, blocks)))
+    return fixed("\n\n".join(filter(None, blocks)), code=r"(?m)(^[│ ]*> .*$)")
 
 
 def head_text(transcript: Transcript) -> str:
