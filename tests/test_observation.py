@@ -204,6 +204,23 @@ def test_an_image_of_too_many_pixels_is_left_out():
     assert (kept, lines) == ({}, ["[image/png left out: 100000 x 100000, the limit is 50,000,000 pixels]"])
 
 
+def test_the_size_of_a_picture_is_not_looked_for_without_end():
+    def jpeg(segments: int) -> dict[str, str]:
+        raw = base64.b64decode(image("JPEG"))
+        return {"image/jpeg": base64.b64encode(raw[:2] + b"\xff\x01\x00\x02" * segments + raw[2:]).decode()}
+
+    assert allowed(jpeg(500)) == (jpeg(500), ["[image: 64 x 48 JPEG]"])
+    assert allowed(jpeg(5_000)) == ({}, ["[image/jpeg left out: it is not a JPEG]"])
+
+
+def test_pictures_that_are_none_count_to_what_may_be_displayed():
+    observer = Observer(10_000)
+    for _ in range(40):
+        list(observer.add(Output(channel="display", data={"image/jpeg": "/9j/" + "A" * 8_000_000})))
+    assert observer.logs.count("it is not a JPEG") == 5
+    assert observer.logs.count("too many") == 35
+
+
 def test_what_is_left_out_is_said_to_people_too():
     observer = Observer(1000)
     (event,) = observer.add(Output(channel="display", data={"image/svg+xml": "<svg/>"}))

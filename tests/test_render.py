@@ -34,7 +34,7 @@ from smol_kernel.render.console import LINES_A_STEP, ConsoleReader
 from smol_kernel.render.html import account_html, is_open, step_html
 from smol_kernel.render.markdown import account_markdown, safe_markdown
 from smol_kernel.render.plain import one_line, plain, shorten
-from smol_kernel.render.sanitize import clean_html, output_html
+from smol_kernel.render.sanitize import clean_html, kept_html, output_html
 from smol_kernel.render.style import STYLE
 from smol_kernel.render.text import account_text
 from smol_kernel.render.transcript import SCRIPTED, Transcript
@@ -354,6 +354,7 @@ def test_colours_are_readable_on_both_themes():
         "[![x](//evil.example)](//evil.example)",
         "`code` ![`x`](//evil.example)",
         "_www.evil.example/x awww.evil.example",
+        "<1@e.example> <_a@e.example> <&x@e.example> <1`b`@e.example> <{b}@e.example>",
     ],
 )
 def test_markdown_of_a_model_loads_nothing_and_leads_nowhere(text):
@@ -363,16 +364,63 @@ def test_markdown_of_a_model_loads_nothing_and_leads_nowhere(text):
 
 
 @pytest.mark.parametrize(
-    "piece", ["~~~a\n", "```" + "a" * 1_000, "`a`$", "<", "](", "$a", "www", "```\n", "\n", "- > ```a\n"]
+    "piece", ["~~~a\n", "```" + "a" * 1_000, "`a`$", "<", "](", "$a", "www", "```\n", "\n", "- > ```a\n", "\\"]
 )
 def test_long_markdown_takes_no_time_that_grows_with_its_square(piece):
-    assert safe_markdown(piece * (1_000_000 // len(piece)) + "x")
+    assert safe_markdown(piece * (1_000_000 // len(piece)) + " $ $ x")
 
 
 @pytest.mark.parametrize("html", ["<div>", "<dd><li>", "<div><!--</div>-->", "<b><p>", "<table>", "<td><tr>"])
 def test_html_that_stands_in_itself_too_deep_is_not_parsed(html):
     shown = output_html(Output(channel="display", text="deep", data={"text/html": "x" + html * (400_000 // len(html))}))
     assert "deep" in shown or "x" in shown
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<br-x>" * 60_000,
+        "<\x01div>" * 60_000,
+        "<div>" * 4_900 + "</p>" * 100_000,
+        "<div a='<p>'</p>" * 4_000 + "</p>" * 50_000,
+        "<table>" + "<img>x" * 60_000,
+        f"<p {' '.join(f'a{number}' for number in range(20_000))}>x",
+        "<p " + " ".join(f"a{number}='>'" for number in range(20_000)) + ">x",
+        "&" * 200_000,
+    ],
+)
+def test_html_that_takes_the_square_of_its_length_is_not_parsed(html):
+    shown = output_html(Output(channel="display", text="as text", data={"text/html": f"<i>x</i>{html}"}))
+    assert "as text" in shown
+    assert kept_html(f"<i>x</i>{html}") == ""
+
+
+@pytest.mark.parametrize("block", ["<div>x</div>", "<p>x", "<li>x", "<table><td>x</table>"])
+def test_formatting_that_is_left_open_is_not_repeated_in_all_that_follows(block):
+    html = "<div>" + "".join(f"<i title='{number:0160}'><font color={number}>" for number in range(99)) + "</div>"
+    assert len(clean_html(html + block * 1_000)) < 2 * len(html + block * 1_000)
+
+
+def test_formatting_stays_and_ends_with_what_it_stands_in():
+    html = "<p>a <b>b <i>c</i></b> <code>&lt;b></code></p>"
+    assert clean_html(html) == html.replace(">&lt;b>", ">&lt;b&gt;")
+    assert clean_html("<p title='&amp;lt;b>'><b class='x' title='y'>x</p><p>y</p>").endswith("><b>x</b></p><p>y</p>")
+    assert clean_html("<\ufdd0div><b\ufdd0>x") == "&lt;\ufffddiv&gt;x"
+
+
+def test_no_tag_can_stand_in_itself_within_a_picture():
+    assert clean_html("a<svg>" + "<td>" * 50_000 + "</x>" * 20_000 + "</svg>b<math><td>x</math>c") == "abc"
+
+
+def test_large_ordinary_tables_stay_tables():
+    rows = "<tr><td style='text-align:left' class=a id=b>1</td><td><div><b>x</b> &amp; y</div></td></tr>" * 4_000
+    html = f"<style>td > b {{color: red}}</style><table>{rows}</table><pre>{'many words ' * 7_000}</pre>"
+    shown = output_html(Output(channel="display", text="as text", data={"text/html": html}))
+    assert shown.count("<b>x</b>") == 4_000
+
+
+def test_nothing_unseen_comes_in_as_a_character_reference():
+    assert clean_html("<p title='&#x202e;a'>&#x202e;&#27;[2J&#13;evil&#x2066;</p>") == '<p title="a">[2Jevil</p>'
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ _REST = TAIL + 1_000  # characters of that end: what a child keeps of it, and it
 _LINE = 20_000  # columns of a line that is still being overwritten
 _PROGRESS = 500  # of these, what is shown while it is
 _SEQUENCE = 4_096  # characters of an escape sequence
+_SEGMENTS = 1_000  # of a JPEG, before the one that tells its size
+_PICTURES = ("image/png", "image/jpeg")
 _BURST, PACE = 200, 0.1  # after so many events, those that come within so many seconds become one
 
 _UNSEEN = re.compile(
@@ -50,7 +52,7 @@ _UNSEEN = re.compile(
     re.VERBOSE,
 )
 """ECMA-48 sequences and characters, and those of https://www.unicode.org/reports/tr9/."""
-_SUSPECT = re.compile(
+SUSPECT = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
 )
 """What `_UNSEEN` can begin with, and moves: most text has none of it and is done ten times faster."""
@@ -99,7 +101,7 @@ def allowed(data: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
                 kept[mime] = clean(content)
             else:
                 lines.append(f"[{mime} left out: {len(content):,} characters, the limit is {MAX_MARKUP:,}]")
-        elif mime in ("image/png", "image/jpeg"):
+        elif mime in _PICTURES:
             try:
                 kept[mime], size = _image(mime, content)
                 lines.append(f"[image: {size} {mime[6:].upper()}]")
@@ -179,7 +181,8 @@ class Observer:
         data, lines = dict[str, str](), ["[a display left out: there are too many]"]
         if self._displays <= MAX_DISPLAYS and self._displayed < MAX_DISPLAYED:
             data, lines = allowed(output.data or {"text/plain": output.text})
-            self._displayed += sum(map(len, data.values()))
+            failed = [output.data[mime] for mime in _PICTURES if mime in output.data and mime not in data]
+            self._displayed += sum(map(len, (*failed, *data.values())))
         data = data or {"text/plain": "\n".join(lines)}
         seen = lines
         if output.channel != "result" and (text := data.get("text/markdown") or data.get("text/plain")):
@@ -268,7 +271,7 @@ class _Screen:
     def feed(self, text: str) -> str:
         """Take in text; returns what is not going to change."""
         text = self._unfinished + text
-        if not self._held and not _SUSPECT.search(text):
+        if not self._held and not SUSPECT.search(text):
             self._begun = not text.endswith("\n") if text else self._begun
             return text
         unfinished = _UNFINISHED.search(text, max(0, len(text) - _SEQUENCE))
@@ -349,7 +352,9 @@ def _jpeg_size(raw: bytes) -> tuple[int, int]:
     if raw[:3] != b"\xff\xd8\xff":
         raise LookupError
     place = 2
-    while raw[place] == 0xFF:
+    for _ in range(_SEGMENTS):
+        if raw[place] != 0xFF:
+            break
         marker, length = struct.unpack_from(">BH", raw, place + 1)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", raw, place + 5)

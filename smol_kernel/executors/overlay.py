@@ -16,8 +16,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from smol_kernel.executors.launchers.hidden import Watch
-from smol_kernel.executors.observation import clean
 from smol_kernel.executors.saved_files import READ, folder_below, open_below, same_content
+from smol_kernel.executors.unseen import is_unseen
 
 MAX_TOLD = 1_000
 """Files that are listed; the others are counted."""
@@ -51,7 +51,7 @@ class Made:
     @property
     def shown(self) -> str:
         """The path without what a page or terminal would not show as it is."""
-        return clean(self.path).translate({ord(each): "\ufffd" for each in "\t\n"}) or "\ufffd"
+        return "".join("\ufffd" if is_unseen(each) else each for each in self.path)
 
     def told(self) -> dict[str, Any]:
         """As FilesMade has it."""

@@ -33,7 +33,7 @@ from smol_kernel.events import (
 )
 from smol_kernel.memory.monitoring import AgentLogger, LogLevel
 from smol_kernel.render.files import files_text
-from smol_kernel.render.plain import counted, one_line, plain, shorten
+from smol_kernel.render.plain import counted, one_line, plain, plain_code, shorten
 from smol_kernel.render.records import NOTES, PlanRecord, StepRecord
 from smol_kernel.render.text import (
     call_text,
@@ -144,7 +144,7 @@ class ConsoleReader:
             self._print("\n".join(rest))
         if not step.only_calls:  # else each call is told when it returns
             self._print(
-                "\n".join(f"> {line}".rstrip() for line in plain(step.code).strip("\n").split("\n")), style="dim"
+                "\n".join(f"> {line}".rstrip() for line in plain_code(step.code).strip("\n").split("\n")), style="dim"
             )
 
     def _output(self, event: Output) -> None:

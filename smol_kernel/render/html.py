@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from smol_kernel.render.files import files_text
-from smol_kernel.render.plain import counted, fixed, in_columns, one_line, plain, shorten
+from smol_kernel.render.plain import counted, fixed, in_columns, one_line, plain, plain_code, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import NO_FORMULAS, clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
@@ -87,7 +87,8 @@ def account_html(transcript: Transcript) -> str:
     plain_steps = all(isinstance(row, StepRecord) and not row.has_more for row in transcript.rows)
     style = STYLE if plain_steps else STYLE + MORE_STYLE
     content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}{files_html(transcript)}"
-    return fixed(f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>')
+    whole = f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>'
+    return fixed(whole, code=r'(?s)(<pre class="smol-code">.*?</pre>)')
 
 
 def answer_html(transcript: Transcript) -> str:
@@ -142,7 +143,7 @@ def _body(step: StepRecord, times: bool) -> Iterator[str]:
     yield from map(note_html, step.beforehand)
     yield paragraphs_html(words_beyond_title(step))
     if step.shown_code:
-        yield f'<pre class="smol-code">{code_html(shorten(plain(step.shown_code), characters=MAX_CODE))}</pre>'
+        yield f'<pre class="smol-code">{code_html(shorten(plain_code(step.shown_code), characters=MAX_CODE))}</pre>'
     # A card at work is drawn many times a second: of called agents it holds what they do now, not what they did.
     brief = times and step.state == "running"
     for call in step.calls:

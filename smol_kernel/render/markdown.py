@@ -6,13 +6,13 @@ import re
 from bisect import bisect_right
 
 from smol_kernel.render.files import files_text
-from smol_kernel.render.plain import fixed, in_columns, plain, shorten
+from smol_kernel.render.plain import fixed, in_columns, plain, plain_code, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.text import call_text, error_text, note_text, output_text, remark_text, run_name
 from smol_kernel.render.transcript import STATES, Row, Transcript
 
 _ACTIVE = re.compile(
-    r"<(?=[A-Za-z/!?])"  # HTML, and links in angle brackets
+    r"<(?=[A-Za-z/!?]|[^\s<>]*(?:@|\Z))"  # HTML, and links in angle brackets, which code may be a part of
     r"|(?<=!)\[|(?<=\])[(:]"  # pictures, links, and the lists of addresses they may refer to
     r"|(?<=:)//|www(?=\.)"  # what becomes a link by itself
     r"|~{3,}"  # a fence
@@ -25,9 +25,10 @@ _JOINER = "\u2060"  # not seen
 _FORMULA = re.compile(r"\$(?=\$)|\\(?=[()\[\]]|begin|end|(?:eq)?ref)")
 """Between what begins or ends a formula comes a joiner, in code too: JupyterLab and nbconvert look for formulas before
 they look for code, and what stands between code and code is code to them then."""
-_DOLLARS = re.compile(  # with the backslashes before them: behind one, a backtick begins no code
-    rf"\\*\$(?:{_JOINER}\$)?(?=\S)[^$`\n]*(?<=\S)\$(?:{_JOINER}\$)?(?!\d)"  # as pandoc tells a formula from two prices
-    rf"|\\*\$[\d.,{_JOINER}]*"
+_DOLLARS = re.compile(  # with all backslashes before them: behind one, a backtick begins no code
+    r"(?<!\\)\\*\$(?:"
+    rf"(?:{_JOINER}\$)?(?=\S)[^$`\n]*(?<=\S)\$(?:{_JOINER}\$)?(?!\d)"  # as pandoc tells a formula from two prices
+    rf"|[\d.,{_JOINER}]*)"
 )
 
 
@@ -86,8 +87,8 @@ def _is_paired(line: str) -> bool:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """`text`, without memory addresses, as a code block whose fence is longer than any in it."""
-    text = fixed(text)
+    """`text` as a code block whose fence is longer than any in it; without memory addresses, if it is no code."""
+    text = text if language else fixed(text)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"
@@ -172,7 +173,7 @@ def _step(step: StepRecord) -> list[str]:
     blocks = [in_words(f"**{step.number}.**", words, f"*({safe_markdown(remark)})*" if remark else "")]
     blocks += map(note_markdown, step.beforehand)
     if step.shown_code:
-        blocks.append(fenced(shorten(plain(step.shown_code).strip("\n"), characters=20_000), "python"))
+        blocks.append(fenced(shorten(plain_code(step.shown_code).strip("\n"), characters=20_000), "python"))
     shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
     text = "\n".join(filter(None, [*shown, error_text(step)]))
     blocks += [fenced(text)] if text else []

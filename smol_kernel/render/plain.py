@@ -6,15 +6,33 @@ import re
 from collections.abc import Iterable
 
 from smol_kernel.executors.observation import clean as plain
+from smol_kernel.executors.unseen import is_unseen
 
-__all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "shorten"]
+__all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "plain_code", "shorten"]
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
+_SYMBOLS = r"\u2190-\u2bff\U0001f000-\U0001faff"  # none can stand in a name
+_NOT_PLAIN = re.compile(rf"\r\n?|(?<![{_SYMBOLS}])\ufe0f|[^ -~\n\t\u200c\u200d\ufe0f]")
+"""A line end, and what may be unseen. Joiners stay, which no name may hold, and what makes an emoji of a symbol."""
 
 
-def fixed(text: str) -> str:
-    """`text` without memory addresses, which differ from run to run."""
-    return _ADDRESS.sub("", text)
+def fixed(text: str, code: str = r"(\Z)") -> str:
+    """`text` without memory addresses, which differ from run to run; what matches the one group of `code` stays."""
+    parts = re.split(code, text)
+    parts[::2] = [_ADDRESS.sub("", part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def plain_code(code: str) -> str:
+    """Code as Python reads it: each line end as one, and what would not be seen as the escape it has in a string."""
+    return _NOT_PLAIN.sub(_told, code)
+
+
+def _told(match: re.Match[str]) -> str:
+    found = match[0]
+    if found.startswith("\r"):
+        return "\n"
+    return found.encode("unicode_escape").decode() if is_unseen(found) else found
 
 
 def counted(count: int, word: str) -> str:

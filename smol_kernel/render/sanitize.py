@@ -6,14 +6,23 @@ import re
 from html import escape
 
 from smol_kernel.events import Output
-from smol_kernel.executors.observation import allowed
+from smol_kernel.executors.observation import SUSPECT, allowed
 from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.style import BARRED
 
 MAX_HTML = 500_000
 """Characters; longer HTML of a child is not shown, its text/plain form is."""
 MAX_NESTING = 5_000
-"""Elements that could stand in each other: the time to parse them grows with the square of their depth."""
+"""Elements that could stand in each other."""
+MAX_SEARCHED = 50_000_000
+"""Those times all tags: for one tag the parser may look through all that is open."""
+MAX_LOOSE = 20_000
+"""Tags beside those of rows and cells where there is a table: what does not belong into one is put before it, and for
+each such thing the parser looks through what stands there."""
+MAX_ATTRIBUTES = 10_000
+"""Attributes of one tag: each is compared with those before it."""
+MAX_REFERENCES = 100_000
+"""Ampersands: each takes apart the text it stands in."""
 MAX_TEXT = 20_000
 """Characters of one text output; longer ones lose their middle."""
 NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
@@ -57,7 +66,21 @@ _ATTRIBUTES = {
     "ol": {"start"},
     "details": {"open"},
 }
-_NESTING = re.compile(r"<(?!(?:br|col|hr|img|td|th|tr|wbr)\b)[a-z]", re.IGNORECASE)
+_END = "[ \\t\\n\\f\\r/>]"  # of a tag's name
+_NESTING = re.compile(rf"<(?!(?:br|col|hr|img|td|th|tr|wbr){_END})[a-z]", re.IGNORECASE)
+_CLOSED = re.compile(  # written so that it is what it seems to be wherever it stands
+    r"<([a-z][a-z0-9]*)(?:[ \n]+[\w-]+(?:=(?:\"[^\"<>]*\"|'[^'<>]*'|[\w-]+))?)*[ \n]*>[^<>]*</\1>", re.IGNORECASE
+)
+_TAG = re.compile(r"<[a-z/]", re.IGNORECASE)
+_LOOSE = re.compile(rf"<(?!/?(?:td|th|tr){_END})[a-z/]", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[\s/\"']+")
+_LEFT_OPEN = re.compile(r"=\s*(?:\"[^\"]*|'[^']*)\Z")
+_RENAMED = "a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u|svg|math|html"
+_MARK = "\ufdd0"
+"""No character; behind its name it makes an element one that the parser knows nothing of. Else formatting that is left
+open is repeated in each block that follows, within `svg` and `math` any tag can stand in itself, and each `html` adds
+its attributes to the first."""
+_RENAMING = re.compile(rf"(</?(?:{_RENAMED}))(?={_END})", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _PICTURE = re.compile(r"data:(image/(?:png|jpeg));base64,([A-Za-z0-9+/\s]+={0,2}\s*)", re.IGNORECASE)
 _ALIGN = re.compile(r"\s*text-align:\s*(left|right|center)\s*;?\s*", re.IGNORECASE)
@@ -71,19 +94,26 @@ def clean_html(html: str) -> str:
     """
     import nh3
 
-    return nh3.clean(
-        plain(html),
-        tags=set(_ALLOWED.split()),
-        clean_content_tags=_DROPPED_WHOLE,
+    cleaned = nh3.clean(
+        _RENAMING.sub(rf"\1{_MARK}", plain(html).replace(_MARK, "\ufffd")),
+        tags={_marked(tag) for tag in _ALLOWED.split()},
+        clean_content_tags={_marked(tag) for tag in _DROPPED_WHOLE},
         attributes=_ATTRIBUTES,
         attribute_filter=_filter,
         url_schemes={"data"},
         link_rel=None,
         strip_comments=True,
     )
+    return SUSPECT.sub("", cleaned.replace(_MARK, ""))  # behind it as well: what was a character reference
+
+
+def _marked(tag: str) -> str:
+    return tag + _MARK if tag in _RENAMED.split("|") else tag
 
 
 def _filter(tag: str, attribute: str, value: str) -> str | None:
+    if tag.endswith(_MARK):
+        return None  # what a browser may repeat has nothing that is long
     if attribute == "src":
         picture = _PICTURE.fullmatch(value)
         return value if picture and allowed({picture[1].lower(): picture[2]})[0] else None  # what it says, and no bomb
@@ -120,7 +150,27 @@ def shown_html(output: Output) -> str:
 
 
 def _is_too_much(html: str) -> bool:
-    return len(html) > MAX_HTML or len(_NESTING.findall(html)) > MAX_NESTING
+    """Whether to clean it could take more than its length in time or memory."""
+    if len(html) > MAX_HTML:
+        return True
+    html = plain(html)
+    tags, leveled = len(_TAG.findall(html)), html  # without what was closed again
+    for _ in range(3):
+        leveled = _CLOSED.sub("", leveled)
+    nested = len(_NESTING.findall(leveled))
+    loose = len(_LOOSE.findall(html)) if "<table" in html.lower() else 0
+    too_many = nested > MAX_NESTING or nested * tags > MAX_SEARCHED or loose > MAX_LOOSE
+    return too_many or html.count("&") > MAX_REFERENCES or _attributes(html) > MAX_ATTRIBUTES
+
+
+def _attributes(html: str) -> int:
+    """At least as many as any one tag has. Behind a `>` a tag goes on only where a value in quotes is open."""
+    parts = html.split(">")
+    left_open = sum(_LEFT_OPEN.search(part) is not None for part in parts)
+    if not left_open:
+        parts = [part[part.find("<") :] for part in parts]  # without text
+    counts = sorted(len(_SEPARATOR.findall(part)) for part in parts)
+    return sum(counts[-1 - left_open :])
 
 
 def kept_html(html: str) -> str:

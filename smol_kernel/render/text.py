@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from smol_kernel.events import Checked, Compacted, HandedOff, Instructed, ModelFellBack, Output, RunResumed
 from smol_kernel.render.files import files_text
-from smol_kernel.render.plain import counted, fixed, listed, one_line, plain, shorten
+from smol_kernel.render.plain import counted, fixed, listed, one_line, plain, plain_code, shorten
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.transcript import STATES, Row, Transcript
 
@@ -23,7 +23,7 @@ MAX_ERROR_TYPE = 60
 def account_text(transcript: Transcript) -> str:
     """The whole run, outputs shortened; the same whenever the run takes the same course."""
     blocks = [head_text(transcript), *map(row_text, transcript.rows), answer_text(transcript), _files(transcript)]
-    return fixed("\n\n".join(filter(None, blocks)))
+    return fixed("\n\n".join(filter(None, blocks)), code=r"(?m)(^[│ ]*> .*$)")
 
 
 def head_text(transcript: Transcript) -> str:
@@ -176,7 +176,7 @@ def _files(transcript: Transcript) -> str:
 
 
 def _code(step: StepRecord) -> list[str]:
-    code = plain(step.shown_code).strip("\n")
+    code = plain_code(step.shown_code).strip("\n")
     return shorten(code, characters=20_000, lines=CODE_LINES).split("\n") if code else []
 
 

@@ -25,7 +25,7 @@ from smol_kernel.render.markdown import (
     run_markdown,
     safe_markdown,
 )
-from smol_kernel.render.plain import plain, shorten
+from smol_kernel.render.plain import plain, plain_code, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import is_base64, kept_html
 from smol_kernel.render.text import call_text, error_text, output_text
@@ -128,7 +128,7 @@ def _as_text(step: StepRecord) -> Iterator[str]:
     """A step that left nothing to run again: no usable reply, or an action that was stopped or lost its child."""
     if step.code:
         yield "This step did not run to an end:"
-        yield fenced(plain(step.code).strip("\n"), "python")
+        yield fenced(plain_code(step.code).strip("\n"), "python")
     shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
     if text := "\n".join(filter(None, [*shown, error_text(step)])):
         yield fenced(text)

@@ -19,7 +19,7 @@ from smol_kernel.render.html import (
     remark_html,
     words_beyond_title,
 )
-from smol_kernel.render.plain import counted, plain, shorten
+from smol_kernel.render.plain import counted, plain, plain_code, shorten
 from smol_kernel.render.records import CallRecord, PlanRecord, StepRecord, Totals
 from smol_kernel.render.sanitize import NO_FORMULAS, output_html, text_html
 from smol_kernel.render.text import run_name
@@ -87,7 +87,7 @@ class Steps:
         yield from map(note_html, step.beforehand)
         yield paragraphs_html(words_beyond_title(step))
         if step.shown_code:
-            yield f'<pre class="smol-code">{code_html(shorten(plain(step.shown_code), characters=MAX_CODE))}</pre>'
+            yield f'<pre class="smol-code">{code_html(shorten(plain_code(step.shown_code), characters=MAX_CODE))}</pre>'
         for call in step.calls:
             yield self._call(call, times.tools.get(call.call) if times else None)
         yield from map(output_html, step.outputs)

@@ -191,6 +191,7 @@ def first(
 ) -> None:
     """Build the box, give up all rights, start the kernel, and reap."""
     kernel, ends = None, socket.socketpair() if "plan" in settings else ()
+    proc = os.open("/proc", os.O_PATH)  # the box's own is read-only, and there in its place at any time
     try:
         die_with_outside(waiting)
         os.read(waiting, 1)
@@ -200,12 +201,13 @@ def first(
         if kernel != 0:
             for each in ends[1:]:
                 each.close()
-            build(settings, control, owner, waiting, kernel, *ends[:1])
+            build(settings, control, owner, waiting, proc, kernel, *ends[:1])
     except BaseException as error:  # noqa: BLE001 - boundary: the host has to know
         tell_failure(control, error)
         os._exit(FAILED)
     if kernel == 0:
-        confine_kernel(settings, control, owner)
+        confine_kernel(settings, control, owner, proc)
+    os.close(proc)
     control.close()  # or it would close another's of the number one day
     if ends and kernel == 0:
         ends[0].close()
@@ -231,10 +233,11 @@ def build(
     control: socket.socket,
     owner: int | None,
     waiting: int,
+    proc: int,
     kernel: int | None,
     end: socket.socket | None = None,
 ) -> None:
-    """Build the box and give up all rights.
+    """Build the box and give up all rights; `proc` is a /proc in which can be written.
 
     Where the kernel has been forked already the host is told, and says then what the settings lack yet; the box stands
     when the kernel, from the other `end`, says that it has begun. Raises ChildProcessError if that ends before.
@@ -254,10 +257,8 @@ def build(
         loopback()
     if settings["proxy"]:
         descriptors.append(socket.create_server(("127.0.0.1", settings["proxy"]), backlog=64).detach())
-    proc = os.open("/proc", os.O_PATH)  # the box's own is read-only
     root.enter()
-    give_up_rights(settings, owner, f"/proc/self/fd/{proc}")
-    os.close(proc)
+    give_up_rights(settings, owner, proc)
     die_with_outside(waiting)
     calls.limit(settings["limits"])
     begin("seccomp")
@@ -283,11 +284,11 @@ def plan(pipe: int, kernel: int) -> dict[str, Any]:
         return json.loads(file.readline())  # its end may come late: a process forked from the host has one too
 
 
-def confine_kernel(settings: dict[str, Any], control: socket.socket, owner: int | None) -> None:
+def confine_kernel(settings: dict[str, Any], control: socket.socket, owner: int | None, proc: int) -> None:
     """Give up all rights, before there is a thread that could keep some, and before the box is built."""
     try:
         os.chdir("/")  # which will be the box's
-        give_up_rights(settings, owner)
+        give_up_rights(settings, owner, proc)
         begin("seccomp")
         calls.filter_calls(base64.b64decode(settings["seccomp"]))
     except BaseException as error:  # noqa: BLE001 - boundary: the host has to know
@@ -295,9 +296,8 @@ def confine_kernel(settings: dict[str, Any], control: socket.socket, owner: int 
         os._exit(FAILED)
 
 
-def give_up_rights(settings: dict[str, Any], owner: int | None, proc: str = "/proc") -> None:
-    """Have no right over what is outside of the box, nor over the box; be its user, if that is not this one yet. `proc`
-    is where the maps of a user namespace are written."""
+def give_up_rights(settings: dict[str, Any], owner: int | None, proc: int) -> None:
+    """Have no right over what is outside of the box, nor over the box; be its user, if that is not this one yet."""
     begin("rights")
     if owner is not None:
         os.setgroups([])
@@ -306,7 +306,7 @@ def give_up_rights(settings: dict[str, Any], owner: int | None, proc: str = "/pr
         calls.set_dumpable(True)  # else the maps below are not ours to write
         begin("user namespace")
         calls.unshare(calls.NEWUSER)
-        calls.map_user(settings["ids"], owner, owner, proc)
+        calls.map_user(settings["ids"], owner, owner, f"/proc/self/fd/{proc}")
     calls.give_up_rights()
 
 

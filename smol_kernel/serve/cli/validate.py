@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 from smol_kernel.errors import ConfigError
-from smol_kernel.render.plain import counted, plain
+from smol_kernel.render.plain import counted, plain, plain_code
 from smol_kernel.runs.validate import Validation, notebooks_in, validate
 
 _UNFIT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -71,7 +71,7 @@ def _account(result: Validation) -> str:
 
 
 def _shown(result: Validation) -> str:
-    lines = [f"    > {plain(line)}" for line in result.source.splitlines()[:10]]
+    lines = [f"    > {line}" for line in plain_code(result.source).split("\n")[:10]]
     return "\n".join([*lines, *(f"    {plain(line)}" for line in result.difference.splitlines())])
 
 
