@@ -191,8 +191,8 @@ def first(
 ) -> None:
     """Build the box, give up all rights, start the kernel, and reap."""
     kernel, ends = None, socket.socketpair() if "plan" in settings else ()
-    proc = os.open("/proc", os.O_PATH)  # the box's own is read-only, and there in its place at any time
     try:
+        proc = os.open("/proc", os.O_PATH)  # the box's own is read-only, and there in its place at any time
         die_with_outside(waiting)
         os.read(waiting, 1)
         os.setsid()
