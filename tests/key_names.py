@@ -20,7 +20,8 @@ private_key.txt kaggle.json rclone.conf wallet.dat logins.json key4.db vault_pas
 serviceAccountKey.json clientSecret.json accessTokens.json access_tokens.json sa-key.json id_rsa_work id_ed25519_github
 id_rsa.txt ssh_host_ed25519_key prod.env.local env.production prod.tfvars.json terraform.tfstate.json kubeconfig-prod
 pgpass wp-config.php #prod.env# #credentials.json# credentials.json___jb_tmp___ credentials.json.swp token.json.tmp
-access-key.csv passwords.xlsx
+access-key.csv passwords.xlsx myToken.json appCredentials.json myApiKey.txt AppClientSecret.json userPassword.yml
+GoogleServiceAccount.json chromePasswords.csv fetchAccessToken.txt id_rsaX
 kernel-1b2c3d4e-0000-4abc-9def-001122334455.json kernel-4711.json jpserver-4711.json jpserver-4711-open.html
 """
 KEYS = [
@@ -45,7 +46,8 @@ id_rsa.md grid_rsa id.csv ids.json environment.yml env.py config.json settings.t
 train.csv data.json model.pickle model.pkl weights.safetensors notebook.ipynb kernel.json kernel-density.json
 kernel-ridge.json README README.md Makefile LICENSE Dockerfile docker-compose.yml image.png report.pdf oauth.py
 oauth_guide.txt kube.yaml wallet.csv cookies.csv history.txt apikey_docs.html main.tf state.json tf.csv netrc.md
-env.yaml env.yml env.json x.test.json app.test.js config.dev.json local.csv keyboardLayout.json monkeyTokens.csv
+webpack.env.js my.env.csv docs.env.md local.env.example env.yaml env.yml x.test.json app.test.js config.dev.json
+env.json local.csv keyboardLayout.json monkeyTokens.csv
 grid.asc points.1 archive.tar.gz data.csv.bak
 """
 ORDINARY = [*_ORDINARY.split(), "My Keys.xlsx", "the token economy.pdf", "naïve.csv", "\udcff.csv", "", "~", "1", "."]

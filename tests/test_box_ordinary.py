@@ -14,6 +14,7 @@ import pytest
 
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import hidden
+from smol_kernel.executors.launchers.identity import identity
 from smol_kernel.executors.values import decode
 
 CASES = {
@@ -308,8 +309,24 @@ def test_what_comes_into_a_folder_that_was_moved_under_the_child_is_not_seen(loo
     assert run(executor, "import os\nsorted(os.listdir('moved/deep'))") == []
 
 
+def test_in_a_folder_that_was_moved_and_that_nobody_is_in_names_come_as_ever(looking):
+    """Of editors and notebooks."""
+    folder, executor = looking
+    assert run(executor, "kept = 5\nos.listdir('sub')") == ["table.csv"]
+    (folder / "sub").rename(folder / "moved")
+    (folder / "moved" / ".ipynb_checkpoints").mkdir()
+    assert run(executor, "kept, os.listdir('moved')") == (5, ["table.csv"])
+    run(executor, "os.chdir('moved')")
+    (folder / "moved").rename(folder / "again")
+    (folder / "again" / ".swp").touch()
+    *_, ended = executor.run("kept")
+    assert ended.status == "died"
+
+
 def test_another_folder_of_the_same_number_is_none_that_was_moved(looking):
     folder, executor = looking
+    if not identity(str(folder))[2]:
+        pytest.skip("this file system does not tell when a folder was made")
     for _ in range(50):  # a file system may give the number of one that is gone to the next
         (folder / "new").mkdir()
         run(executor, "os.listdir('.')")
@@ -338,6 +355,43 @@ def test_what_is_to_be_hidden_in_other_folders_of_the_user_s_is_empty(tmp_path, 
         assert run(executor, "import mine.more\nmine.more.M") == 6
     finally:
         executor.cleanup()
+
+
+SET_ID = """
+import ctypes, glob, os, stat, struct
+libc, place = ctypes.CDLL(None, use_errno=True), PLACE + '/x'
+open(place, 'w').close(); fd, folder = os.open(place, os.O_RDWR), os.open(PLACE, os.O_RDONLY)
+def tried(f, *words, **options):
+    try: f(*words, **options)
+    except OSError: pass
+for mode in (0o4755, 0o2755, 0o6755):
+    tried(os.chmod, place, mode); tried(os.fchmod, fd, mode); tried(os.chmod, 'x', mode, dir_fd=folder)
+    libc.syscall(452, -100, place.encode(), mode, 0)
+    how = struct.pack('QQQ', os.O_CREAT | os.O_WRONLY, mode, 0)
+    libc.syscall(437, -100, (place + '2').encode(), how, len(how))
+    tried(os.open, place + '3', os.O_CREAT | os.O_WRONLY, mode); tried(os.mknod, place + '4', mode | stat.S_IFREG)
+    tried(os.mkdir, place + '5', mode)
+    if os.uname().machine == 'x86_64':
+        libc.syscall(85, (place + '6').encode(), mode); libc.syscall(2, (place + '7').encode(), os.O_CREAT, mode)
+os.chmod(place, os.stat(place).st_mode & 0o6000 | 0o1700); os.mkdir(place + '8', 0o755)
+sorted(oct(os.stat(each).st_mode & 0o6000) for each in glob.glob(place + '*') if os.stat(each).st_mode & 0o6000)
+"""
+
+
+def test_a_file_in_a_writable_mount_runs_as_nobody_else(tmp_path):
+    """It would on the host. What a program copies within the box may have any mode: there it means nothing."""
+    folder, mount = tmp_path / "work", tmp_path / "mount"
+    folder.mkdir()
+    mount.mkdir()
+    for mounts, place, some in (([f"{mount}:rw"], mount, False), ([], "/tmp", True)):
+        executor = KernelExecutor(60, cwd=folder, box=True, mounts=mounts)
+        try:
+            found = run(executor, SET_ID.replace("PLACE", repr(str(place))))
+            assert bool(found) is some
+        finally:
+            executor.cleanup()
+    assert {each.stat().st_mode & 0o6000 for each in mount.iterdir()} == {0}
+    assert (mount / "x").stat().st_mode & 0o7777 == 0o1700
 
 
 def test_variables_that_are_named_like_secrets_stay_outside(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from smol_kernel.events import ActionFinished, Output, ToolCalled, ToolReturned
-from smol_kernel.executors import bridge
+from smol_kernel.executors import action, bridge
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.values import decode
 from smol_kernel.tools import Tool, tool
@@ -714,3 +714,19 @@ def test_an_error_of_a_tool_may_hold_any_text(used):
 
     used.send_tools({"fail": fail})
     assert value(used, "try:\n    fail()\nexcept ValueError as e:\n    said = str(e)\nlen(said)") == 2
+
+
+def test_while_the_clock_stands_each_look_counts_for_itself(monkeypatch):
+    """Else what many processors did in a moment would count for the time after that as well."""
+    now, used = [0.0], [0.0]
+    monkeypatch.setattr(action.time, "monotonic", lambda: now[0])
+    clock = action.Clock(lambda: used[0])
+    clock.stand(True)
+    for seconds, processors in ((1.0, 32.0), (100.0, 0.0), (1.0, 0.5)):
+        now[0] += seconds
+        used[0] += seconds * processors
+        assert clock.seconds == clock.seconds
+    assert clock.seconds == 1.5
+    clock.stand(False)
+    now[0] += 2.0
+    assert clock.seconds == 3.5

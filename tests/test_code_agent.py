@@ -21,6 +21,7 @@ from smol_kernel.events import (
     StepStarted,
     ToolCalled,
 )
+from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.monitoring import LogLevel
@@ -282,6 +283,15 @@ def test_called_as_a_function_it_reports_its_answer_whatever_a_run_gives(make):
         agent = make([code("final_answer(7)")], name="sub", description="Counts.", return_full_result=True)
         report = agent("count", **options)
         assert "7" in report and "RunResult" not in report
+
+
+def test_an_executor_that_is_empty_is_one_all_the_same(make):
+    class Empty(KernelExecutor):
+        def __len__(self):
+            return 0
+
+    executor = Empty()
+    assert make([], executor=executor).python_executor is executor
 
 
 def test_state_can_be_set_whole(make):

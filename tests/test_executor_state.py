@@ -116,6 +116,9 @@ def test_state_goes_together_with_dicts_and_can_be_another(fresh):
     assert {**state} == dict(state) == state.copy() == {"x": 1}
     state |= {"y": 3}
     assert state == {"x": 1, "y": 3}
+    with pytest.raises(ConfigError):
+        state.become({"ping": 1})  # a tool's name
+    assert state == {"x": 1, "y": 3}
     state.become({"z": 5})
     assert fresh.names() == ["z"]
 

@@ -265,7 +265,8 @@ def test_nothing_but_files_is_opened_and_no_link_is_followed(upper, layer, tmp_p
 
 
 BYTES = b"byte\xff".decode("utf-8", "surrogateescape")
-UNSEEN = [f"a{each}b" for each in "\u200b\u2060\u3164\u00ad\ufeff\ufe0f\u2028"]
+SEEN = ["❤️.png", "report ✔️.csv", "1️⃣.md", "👨\u200d👩\u200d👧.png", "می\u200cخواهم.txt", "क\u094d\u200dष.csv"]
+UNSEEN = [f"a{each}b" for each in "\u200d\u200c\u200b\u2060\u3164\u00ad\ufeff\ufe0f\u2028"]
 HOSTILE = [*UNSEEN, "a\nb", "esc\x1b[2Jape", "r\u202elanimes", "tag\U000e0041", "tab\tbed", BYTES]
 
 
@@ -277,6 +278,10 @@ def test_names_are_told_fit_to_show_and_only_those_that_are_what_they_show_are_s
     shown = [made.shown for made in listing.files]
     assert not set("".join(shown)) & set("\n\t\x1b\u202e\U000e0041\udcff\u200b\u2060\u3164\u00ad\ufeff\ufe0f\u2028")
     assert [made.shown for made in listing.files if not made.why_not(None)] == ["naïve файл.txt", "plain.txt"]
+    for name in SEEN:
+        (upper / name).write_text("x")
+    listing = layer.listing()
+    assert {made.path for made in listing.files if not made.why_not(None)} == {"naïve файл.txt", "plain.txt", *SEEN}
     FilesMade(files=[made.told() for made in listing.files]).files[0]["path"].encode()
 
 

@@ -419,6 +419,16 @@ def test_large_ordinary_tables_stay_tables():
     assert shown.count("<b>x</b>") == 4_000
 
 
+def test_what_follows_a_picture_without_content_stays():
+    assert clean_html("<p>a</p><svg viewBox='0 0 1 1'/><p>b</p><math/><p>c</p>") == "<p>a</p><p>b</p><p>c</p>"
+
+
+@pytest.mark.parametrize("before", ["a < b", '<pre>x="> y</pre>', "<a onclick='f(x => y)'>b</a>"])
+def test_words_are_no_attributes(before):
+    html = f"<p>{before}</p>" + "many words " * 7_000 + "<b>end</b>"
+    assert "<b>end</b>" in output_html(Output(channel="display", text="as text", data={"text/html": html}))
+
+
 def test_nothing_unseen_comes_in_as_a_character_reference():
     assert clean_html("<p title='&#x202e;a'>&#x202e;&#27;[2J&#13;evil&#x2066;</p>") == '<p title="a">[2Jevil</p>'
 

@@ -23,6 +23,7 @@ from smol_kernel.runs.script import script_cells
 from smol_magic.writeback import as_one_cell
 
 HIDING = {
+    "import re\n\x0cdef f(): pass": "import re\ndef f(): pass",
     "x = open('a', 'w')  #" + "\b" * 20 + "y = 1": "x = open('a', 'w')  #" + r"\x08" * 20 + "y = 1",
     "x = open('a', 'w')\ry = 1": "x = open('a', 'w')\ny = 1",
     "x = 1\r\ny = 2": "x = 1\ny = 2",
@@ -89,3 +90,12 @@ def test_cells_hold_what_is_read_in_them(code):
 )
 def test_ordinary_code_stays_as_it_is(code):
     assert plain_code(code) == code
+
+
+@pytest.mark.parametrize(
+    "code", ["x = r'\u200b'", "x = '\\\u200b'", "import re\nx = re.sub(r'\u200b|\ufeff', '', 'a')"]
+)
+def test_where_an_escape_means_something_else_cells_have_the_code_as_it_is(code):
+    events = a_run(code)
+    assert Transcript.from_events(events).steps[0].code == code
+    assert "\u200b" not in printed(events) and r"\u200b" in printed(events)

@@ -98,13 +98,13 @@ def test_it_has_the_limits_mounts_and_variables_of_who_asks(make, tmp_path, monk
     value(make(), "0")  # a zygote has these variables
     assert own().spare.wait(SECONDS)
     process = there()
-    executor = make(limits={"open_files": 99, "memory": "1 GB"}, mounts=[f"{mounted}:rw"], allow_hosts=["example.org"])
+    executor = make(limits={"open_files": 99, "memory": "1 GB"}, mounts=[str(mounted)], allow_hosts=["example.org"])
     look = "import os, resource\n[resource.getrlimit(resource.RLIMIT_NOFILE)[1], os.environ['OMP_NUM_THREADS'], "
     look += "os.environ['http_proxy'], resource.getrlimit(resource.RLIMIT_DATA)[0]]"
     assert value(executor, look) == [99, "1", "http://127.0.0.1:3128", 10**9]
     assert was(process, executor)
-    value(executor, f"open({str(mounted / 'made')!r}, 'w').close()")
-    assert (mounted / "made").exists()
+    (mounted / "made").touch()
+    assert value(executor, f"os.path.exists({str(mounted / 'made')!r})") is True
 
 
 def test_one_for_a_box_without_a_network_serves_no_other(make):
@@ -113,6 +113,14 @@ def test_one_for_a_box_without_a_network_serves_no_other(make):
     assert value(executor, "import os\nos.readlink('/proc/self/ns/net')") == os.readlink("/proc/self/ns/net")
     assert not was(process, executor) and executor._client.child.loaded
     assert process.poll() is not None  # it is not kept
+
+
+def test_one_that_may_set_every_mode_serves_no_box_with_a_writable_mount(make, tmp_path):
+    process = there()
+    executor = make(mounts=[f"{tmp_path}:rw"])
+    value(executor, f"open({str(tmp_path / 'made')!r}, 'w').close()")
+    assert (tmp_path / "made").exists()
+    assert not was(process, executor) and executor._client.child.loaded
 
 
 def test_its_kernel_has_no_rights_while_it_waits(make):

@@ -70,7 +70,8 @@ class CodeAgent(MultiStepAgent):
 
     def _begin_life(self) -> None:
         super()._begin_life()
-        self.python_executor = as_executor(self._given_executor or self.create_python_executor())
+        given = self._given_executor
+        self.python_executor = self.create_python_executor() if given is None else as_executor(given)
         self._finished = ActionFinished(status="")
 
     def create_python_executor(self) -> PythonExecutor:

@@ -49,9 +49,14 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Counted so far."""
-        passed = time.monotonic() - self._since
-        return self._before + (min(passed, self._used() - self._used_since) if self._stands else passed)
+        """Counted so far. While it stands each look counts for itself: what many processors did in a second is one."""
+        now = time.monotonic()
+        if not self._stands:
+            return self._before + now - self._since
+        used = self._used()
+        self._before += min(now - self._since, used - self._used_since)
+        self._since, self._used_since = now, used
+        return self._before
 
     @property
     def stands(self) -> bool:

@@ -51,7 +51,7 @@ class Made:
     @property
     def shown(self) -> str:
         """The path without what a page or terminal would not show as it is."""
-        return "".join("\ufffd" if is_unseen(each) else each for each in self.path)
+        return "".join("\ufffd" if is_unseen(each, self.path[:at]) else each for at, each in enumerate(self.path))
 
     def told(self) -> dict[str, Any]:
         """As FilesMade has it."""

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+
+from smol_kernel.executors.launchers.process_tree import tree
 
 LIST_SECONDS = 1.0
 """How long it is taken as known which processes there are. One that lives for less may not be counted."""
@@ -30,24 +30,10 @@ class ProcessorTime:
             return 0.0
         if time.monotonic() - self._listed >= LIST_SECONDS:
             self._listed = time.monotonic()
-            self._used = {pid: self._used.get(pid, 0.0) for pid in _tree(self._pid)}
+            self._used = {pid: self._used.get(pid, 0.0) for pid in tree(self._pid)}
         for pid, before in self._used.items():
             with suppress(OSError, AttributeError):  # it has ended; or there are no such clocks
                 used = time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) gives it
                 self._sum += max(0.0, used - before)
                 self._used[pid] = used
         return self._sum
-
-
-def _tree(pid: int) -> list[int]:
-    """A process, and all below it."""
-    found = [pid]
-    for each in found:  # grows meanwhile
-        found.extend(_children(each))
-    return found
-
-
-def _children(pid: int) -> Iterator[int]:
-    for each in Path(f"/proc/{pid}/task").glob("*/children"):  # there is one for each of its threads
-        with suppress(OSError):
-            yield from map(int, each.read_text().split())

@@ -89,8 +89,9 @@ class State(MutableMapping[str, Any]):
         """Have these variables and no others."""
         if variables is not self:
             given = dict(variables)
-            self.clear()
             self.update(given)
+            for name in set(self).difference(given):
+                del self[name]
 
     def __or__(self, other: Any) -> dict[str, Any]:
         return self.copy() | other

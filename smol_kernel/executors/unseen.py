@@ -9,8 +9,18 @@ _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800
 """Letters, marks and symbols that look like nothing."""
 
 
-def is_unseen(character: str) -> bool:
-    """Whether a reader could not tell that it is there; a space is seen."""
+_JOINERS = "\u200c\u200d"
+"""Within a word they change how it is written, and make one emoji of several."""
+_KEYS = frozenset("0123456789#*")
+
+
+def is_unseen(character: str, before: str = "") -> bool:
+    """Whether a reader could not tell that it is there, behind the text `before`; a space is seen."""
+    last = before[-1:]
+    if character in _JOINERS and not last.isascii() and unicodedata.category(last)[0] in "LMS":
+        return False
+    if character == "\ufe0f" and last and (last in _KEYS or unicodedata.category(last) == "So"):
+        return False
     kind = unicodedata.category(character)
     variation = "\ufe00" <= character <= "\ufe0f" or "\U000e0000" <= character <= "\U000e0fff"
     return kind in _CATEGORIES or character in _BLANK or variation

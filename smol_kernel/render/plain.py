@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 from smol_kernel.executors.observation import clean as plain
 from smol_kernel.executors.unseen import is_unseen
+from smol_kernel.parsing import parsed
 
-__all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "plain_code", "shorten"]
+__all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "plain_code", "plain_to_run", "shorten"]
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
 _SYMBOLS = r"\u2190-\u2bff\U0001f000-\U0001faff"  # none can stand in a name
-_NOT_PLAIN = re.compile(rf"\r\n?|(?<![{_SYMBOLS}])\ufe0f|[^ -~\n\t\u200c\u200d\ufe0f]")
-"""A line end, and what may be unseen. Joiners stay, which no name may hold, and what makes an emoji of a symbol."""
+_NOT_PLAIN = re.compile(rf"\r\n?|(?P<page>^\x0c+)|(?<![{_SYMBOLS}])\ufe0f|[^ -~\n\t\u200c\u200d\ufe0f]", re.MULTILINE)
+"""A line end, what parts pages, and what may be unseen. Joiners stay, which no name may hold, and what makes an emoji
+of a symbol."""
 
 
 def fixed(text: str, code: str = r"(\Z)") -> str:
@@ -28,10 +32,19 @@ def plain_code(code: str) -> str:
     return _NOT_PLAIN.sub(_told, code)
 
 
+def plain_to_run(code: str) -> str:
+    """The same, to be written into a cell; where that means something else, as in a raw string, the code as it is."""
+    told = plain_code(code)
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        if told != code and ast.dump(parsed(told)) != ast.dump(parsed(code)):
+            return code
+    return told
+
+
 def _told(match: re.Match[str]) -> str:
     found = match[0]
-    if found.startswith("\r"):
-        return "\n"
+    if found[0] == "\r" or match["page"]:
+        return "" if match["page"] else "\n"
     return found.encode("unicode_escape").decode() if is_unseen(found) else found
 
 

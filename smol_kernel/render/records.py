@@ -142,7 +142,7 @@ class StepRecord:
     """True: the reply is whole."""
     thought: str = ""
     code: str = ""
-    """As `plain_code` shows it: what is read, and written into cells, is the same text."""
+    """As `plain_to_run` has it: what is read, and written into cells, is the same text."""
     only_calls: bool = False
     """True: the agent acts by structured calls, and `code` is those as lines of Python."""
     outputs: list[Output] = field(default_factory=list)

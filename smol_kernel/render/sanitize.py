@@ -72,6 +72,7 @@ _CLOSED = re.compile(  # written so that it is what it seems to be wherever it s
     r"<([a-z][a-z0-9]*)(?:[ \n]+[\w-]+(?:=(?:\"[^\"<>]*\"|'[^'<>]*'|[\w-]+))?)*[ \n]*>[^<>]*</\1>", re.IGNORECASE
 )
 _TAG = re.compile(r"<[a-z/]", re.IGNORECASE)
+_BEGIN = re.compile(r"<[a-z]", re.IGNORECASE)
 _LOOSE = re.compile(rf"<(?!/?(?:td|th|tr){_END})[a-z/]", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[\s/\"']+")
 _LEFT_OPEN = re.compile(r"=\s*(?:\"[^\"]*|'[^']*)\Z")
@@ -80,6 +81,8 @@ _MARK = "\ufdd0"
 """No character; behind its name it makes an element one that the parser knows nothing of. Else formatting that is left
 open is repeated in each block that follows, within `svg` and `math` any tag can stand in itself, and each `html` adds
 its attributes to the first."""
+_EMPTY = re.compile(r"<(?:svg|math)(?:\s[^<>]*)?/>", re.IGNORECASE)
+"""Else what follows would be in it, once it is one that the parser knows nothing of."""
 _RENAMING = re.compile(rf"(</?(?:{_RENAMED}))(?={_END})", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _PICTURE = re.compile(r"data:(image/(?:png|jpeg));base64,([A-Za-z0-9+/\s]+={0,2}\s*)", re.IGNORECASE)
@@ -95,7 +98,7 @@ def clean_html(html: str) -> str:
     import nh3
 
     cleaned = nh3.clean(
-        _RENAMING.sub(rf"\1{_MARK}", plain(html).replace(_MARK, "\ufffd")),
+        _RENAMING.sub(rf"\1{_MARK}", _EMPTY.sub("", plain(html).replace(_MARK, "\ufffd"))),
         tags={_marked(tag) for tag in _ALLOWED.split()},
         clean_content_tags={_marked(tag) for tag in _DROPPED_WHOLE},
         attributes=_ATTRIBUTES,
@@ -165,12 +168,14 @@ def _is_too_much(html: str) -> bool:
 
 def _attributes(html: str) -> int:
     """At least as many as any one tag has. Behind a `>` a tag goes on only where a value in quotes is open."""
-    parts = html.split(">")
-    left_open = sum(_LEFT_OPEN.search(part) is not None for part in parts)
-    if not left_open:
-        parts = [part[part.find("<") :] for part in parts]  # without text
-    counts = sorted(len(_SEPARATOR.findall(part)) for part in parts)
-    return sum(counts[-1 - left_open :])
+    most = count = 0
+    left_open = False
+    for part in html.split(">"):
+        begin = None if left_open else _BEGIN.search(part)
+        tag = part if left_open else part[begin.start() :] if begin else ""
+        count = (count if left_open else 0) + len(_SEPARATOR.findall(tag))
+        most, left_open = max(most, count), _LEFT_OPEN.search(tag) is not None
+    return most
 
 
 def kept_html(html: str) -> str:

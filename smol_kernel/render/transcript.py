@@ -28,7 +28,7 @@ from smol_kernel.events import (
     ToolReturned,
     settled,
 )
-from smol_kernel.render.plain import plain, plain_code
+from smol_kernel.render.plain import plain, plain_to_run
 from smol_kernel.render.records import NOTES, CallRecord, Note, PlanRecord, StepRecord, Totals
 
 STATES = {
@@ -267,7 +267,7 @@ class Transcript:
             self._settle("interrupted")  # what began before has ended, whether that was told or not
             self.rows = [StepRecord(event.step) if row is step else row for row in self.rows]  # taken again: afresh
         elif isinstance(event, ActionProposed):
-            step.state, step.thought, step.code = "running", event.thought.strip(), plain_code(event.code)
+            step.state, step.thought, step.code = "running", event.thought.strip(), plain_to_run(event.code)
             step.only_calls = step.only_calls or self.agent == "ToolCallingAgent"
         elif isinstance(event, Output):
             _add_output(step.outputs, event)

@@ -23,8 +23,7 @@ from smol_kernel.tools.checking import brief, is_nullable, kinds_of, unpack
 from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
 from smol_kernel.tools.definition import RESERVED_NAMES as RESERVED_NAMES
 from smol_kernel.tools.definition import check_definition, check_name
-from smol_kernel.tools.hints import plain_default
-from smol_kernel.tools.records import build, holds_record
+from smol_kernel.tools.records import build, holds_record, to_plain
 from smol_kernel.tools.schema import PYTHON_NAMES, FunctionSchema, read_function
 
 
@@ -133,7 +132,7 @@ class Tool(metaclass=_ToolType):
     @property
     def signature(self) -> str:
         """The call as a line of Python: `search(query: str, limit: int = 5) -> str`."""
-        defaults = {name: plain_default(value) for name, value in self._defaults().items()}
+        defaults = {name: to_plain(value) for name, value in self._defaults().items()}
         parameters = [
             f"{name}: {self._type_text(name)}" + (f" = {brief(redacted(defaults[name]))}" if name in defaults else "")
             for name in self.inputs

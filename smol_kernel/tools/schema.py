@@ -189,18 +189,20 @@ def _undescribed(name: str, parameter: str, described: dict[str, str], parameter
 def parse_docstring(doc: str, parameters: Container[str] = ()) -> tuple[str, dict[str, str], str]:
     """Description, parameter → description, and the `Returns:` text of a cleaned Google-style docstring.
 
-    Sections other than `Args:`, `Returns:` and `Raises:` (examples, notes) stay in the description. An entry of `Args:`
-    need not be indented if it is one of the `parameters`.
+    Sections other than `Args:`, `Returns:` and `Raises:` (examples, notes) stay in the description. Entries of `Args:`
+    need not be indented, if the first one is not, and are then the `parameters`.
     """
     sections: dict[str, list[str]] = {"": []}
-    current = ""
+    current, is_flat = "", None
     for line in doc.splitlines():
         header = _SECTION.match(line)
         if header:
-            current = _SECTIONS[header[1]]
+            current, is_flat = _SECTIONS[header[1]], None
             sections.setdefault(current, [])
             continue
-        entry = _ENTRY.match(line) if current == "Args" else None
+        if line and is_flat is None:
+            is_flat = current == "Args" and not line[0].isspace()
+        entry = _ENTRY.match(line) if is_flat else None
         if line and not line[0].isspace() and not (entry and entry[2] in parameters):
             current = ""
         sections[current].append(line)

@@ -82,19 +82,6 @@ FILES = [
             m = mmap.mmap(file.fileno(), 0); m[:1] = b'X'; m.flush(); m.close()
         os.rename('@WORK@/renamed.csv', '@WORK@/table.csv')
     """),
-    attack("own-set-id", "mounts", "no file gets a bit by which it would run as its owner, on the host as well", """
-        path = '/tmp/own-set-id'; open(path, 'w').close(); fd = os.open(path, os.O_RDWR); got = []
-        for mode in (0o4755, 0o2755, 0o6755):
-            tried(os.chmod, path, mode); tried(os.fchmod, fd, mode); tried(lambda: os.chmod('own-set-id', mode, dir_fd=os.open('/tmp', os.O_RDONLY)))
-            call(452, -100, path.encode(), mode, 0); how = struct.pack('QQQ', os.O_CREAT | os.O_WRONLY, mode, 0)
-            call(437, -100, b'/tmp/own-set-id-2', how, len(how))
-            tried(os.open, '/tmp/own-set-id-3', os.O_CREAT | os.O_WRONLY, mode); tried(os.mknod, '/tmp/own-set-id-4', mode | stat.S_IFREG)
-            tried(os.mkdir, '/tmp/own-set-id-5', mode)
-            if os.uname().machine == 'x86_64': call(85, b'/tmp/own-set-id-6', mode); call(2, b'/tmp/own-set-id-7', os.O_CREAT, mode)
-            got += [each for each in glob.glob('/tmp/own-set-id*') if os.stat(each).st_mode & 0o6000]
-        tried(os.chmod, path, 0o1755); tried(os.mkdir, '/tmp/own-set-id-8', 0o755)
-        return got or oct(os.stat(path).st_mode) != '0o101755' or not os.path.isdir('/tmp/own-set-id-8')
-    """, unboxed=False),
     attack("own-lease", "mounts", "no lease on a file that others open for writing", """
         import fcntl
         fd = os.open('/tmp/own-lease', os.O_CREAT | os.O_RDONLY)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
+import glob
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
 from smol_kernel.executors.launchers.memory_line import MemoryLine
 from smol_kernel.executors.launchers.mountinfo import mounts_below
 from smol_kernel.executors.launchers.plain import ending, pid_descriptor
+from smol_kernel.executors.launchers.process_tree import tree
 from smol_kernel.executors.launchers.readable import readable
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
 from smol_kernel.executors.launchers.view import NO_ROOM, View, view
@@ -144,7 +146,7 @@ class BoxedChild:
         mask = None
         if seen.watch is not None:
             self.upper, mask = layers[:2]
-        self._masks = MaskLayer(mask, seen.watch, seen.others, seen.masks)
+        self._masks = MaskLayer(mask, seen.watch, seen.others, seen.masks, self._holds)
         if self.settings.allow_hosts:
             self._answer_hosts(layers[-1])
 
@@ -266,6 +268,16 @@ class BoxedChild:
                 self.kill()
                 if self._first is not None:
                     readable(self._first)  # until then it could still take the action, and see it
+
+    def _holds(self, folder: str) -> bool:
+        """Whether a process of the box is in this folder, or below it, or holds it open, as far as that can be seen."""
+        for pid in tree(self.pid):
+            for each in (f"/proc/{pid}/cwd", *glob.glob(f"/proc/{pid}/fd/*")):
+                with contextlib.suppress(OSError):
+                    place = os.readlink(each).removesuffix(" (deleted)")
+                    if place == folder or place.startswith(f"{folder}/"):
+                        return True
+        return False
 
     def _asked(self, words: dict[str, Any]) -> bytes:
         """What the process outside the box answers, see `boot_files.obey`; empty if it does not in time."""

@@ -48,7 +48,7 @@ BEGINNINGS = ("secrets.", "jpserver-", "nbserver-")
 PLACES = _words("production prod staging development dev test local")
 """What stands behind "env." in names of files with settings."""
 PARTS = _words("env tfstate tfvars")
-"""Between two dots of a name, as in prod.env.local."""
+"""Between two dots of a name, as in prod.env.local, whose ending is one of PLACES or CONFIGURATION."""
 
 CONFIGURATION = _words("json yaml yml toml ini cfg conf xml properties")
 """Endings under which programs keep their settings."""
@@ -146,8 +146,8 @@ class Watch:
     def __init__(self, folder: str | os.PathLike[str], skip: Iterable[str] = (), budget: int = BUDGET) -> None:
         self.folder, self._most = os.path.realpath(folder), budget
         self._looks: dict[str, _Look] = {}
-        self._places: dict[Identity | None, str] | None = None
-        """Where each folder was at first, in a copy: since the child is there for which it looks."""
+        self._places: dict[Identity | None, list[str]] | None = None
+        """Where each folder has been, in a copy: since the child is there for which it looks."""
         self._all: list[Masked] = []
         self._is_whole = False
         """Whether the last look came to its end, and all was readable: what was not looks the same when it is."""
@@ -167,7 +167,7 @@ class Watch:
     def copy(self) -> Watch:
         """Another, which knows what this one has seen, and which of the folders are moved from then on."""
         other = copy(self)
-        other._places = {look.identity: path for path, look in self._looks.items()}
+        other._places = {look.identity: [path] for path, look in self._looks.items()}
         other.changed = True
         return other
 
@@ -191,19 +191,19 @@ class Watch:
         self._is_whole = self._is_readable
         return self._all
 
-    def exposed(self, path: str, known: Container[str]) -> bool:
-        """Whether a process that is in a folder, or holds one open, sees what is at `path` though that is hidden now:
-        it lies in a folder that was moved, and was not hidden where that was at first. `known` are the paths hidden."""
+    def exposed(self, path: str, known: Container[str]) -> list[str]:
+        """Folders in which a process may be still, or that it may hold open, and then sees what is at `path` though
+        that is hidden now: one that was moved, by the names that it had. None in which `path` was hidden as well;
+        `known` are the paths hidden."""
         parts = path.split("/")
         for end in range(len(parts), 0, -1):
             place = "/".join(parts[:end])
             if not os.path.isdir(f"{self.folder}/{place}"):
                 continue
-            first = (self._places or {}).get(identity(f"{self.folder}/{place}"), place)
-            if first != place:
-                old = [*first.split("/"), *parts[end:]]
-                return not any("/".join(old[:count]) in known for count in range(1, len(old) + 1))
-        return False
+            before = set((self._places or {}).get(identity(f"{self.folder}/{place}"), ())) - {place}
+            if before:
+                return [old for old in before if not _is_known([*old.split("/"), *parts[end:]], known)]
+        return []
 
     def _is_as_before(self) -> bool:
         """Whether no folder has changed since the last look. It is asked before each action and each reply of a tool:
@@ -238,8 +238,8 @@ class Watch:
             look = self._judge(path, entries, closed)
             look.stamp = stamp if self._tells(stamp, entries) else None
             look.identity = identity(place)
-            if self._places is not None:
-                self._places.setdefault(look.identity, path)
+            if self._places is not None and path not in (places := self._places.setdefault(look.identity, [])):
+                places.append(path)
         self._budget -= look.entries
         if self._budget < 0 and not must:
             return self._unseen(path, "budget")
@@ -298,6 +298,11 @@ class Watch:
             return True
 
 
+def _is_known(parts: list[str], known: Container[str]) -> bool:
+    """Whether a path, or a folder in which it lies, is among those known."""
+    return any("/".join(parts[:count]) in known for count in range(1, len(parts) + 1))
+
+
 def _stamp(folder: str) -> _Stamp | None:
     """Device, inode and times of a folder. Its ctime, which nobody can set, changes with each name that comes or goes,
     see inode(7)."""
@@ -345,7 +350,9 @@ def is_key(name: str) -> bool:
         stem, ending = name, ""
     if ending.split(" ")[0] in ENDINGS or name in NAMES or name.startswith(BEGINNINGS):
         return True
-    if (stem == "env" and ending in PLACES) or ("." in stem and not PARTS.isdisjoint(stem.split(".")[1:])):
+    if stem == "env" and ending in PLACES:
+        return True
+    if "." in stem and ending in _BEHIND_PARTS and not PARTS.isdisjoint(stem.split(".")[1:]):
         return True
     if ending not in _TELLING:
         return False
@@ -364,6 +371,7 @@ def is_key(name: str) -> bool:
     return ending in TABLES and last.endswith(_LAST_OF_TABLES)
 
 
+_BEHIND_PARTS = PLACES | CONFIGURATION
 _TELLING = CONFIGURATION | TEXTS | TOKEN_STORES | TABLES
 
 

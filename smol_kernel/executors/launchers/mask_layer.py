@@ -12,9 +12,9 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from smol_kernel.executors.launchers.hidden import Masked, Watch
+from smol_kernel.executors.launchers.hidden import Masked, Watch, is_key
 
 SLOW_SECONDS = 0.02
 """A look that takes longer, in a folder of many thousands of files, is not followed by another in the same action:"""
@@ -26,14 +26,21 @@ RENEW_SECONDS = 0.5
 
 class MaskLayer:
     """The layer open as `descriptor`, over the folder of `watch` (None: there is none), and what is hidden of the
-    `others`. All have looked when the box was built: `known` has, by their folders, what is hidden already."""
+    `others`. All have looked when the box was built: `known` has, by their folders, what is hidden already. `held` says
+    whether a process of the box is in a folder, or holds it open."""
 
     def __init__(
-        self, descriptor: int | None, watch: Watch | None, others: list[Watch], known: Mapping[str, list[str]]
+        self,
+        descriptor: int | None,
+        watch: Watch | None,
+        others: list[Watch],
+        known: Mapping[str, list[str]],
+        held: Callable[[str], bool],
     ) -> None:
         self._descriptor = descriptor
         self._watches = {each.folder: each for each in (*others, *([watch] if watch else []))}
         self._working = watch
+        self._held = held
         self._known = {folder: set(known.get(folder, ())) for folder in self._watches}
         self._seen: dict[str, list[Masked]] = {}
         self._next = self._renewed = 0.0
@@ -66,7 +73,8 @@ class MaskLayer:
                 continue
             if watch is self._working and self._descriptor is not None:
                 hide(self._descriptor, watch.folder, path)
-            if watch.exposed(path, known):
+            moved = watch.exposed(path, known)
+            if moved and (is_key(os.path.basename(path)) or any(self._held(f"{watch.folder}/{old}") for old in moved)):
                 raise OSError(errno.EBUSY, "it lies in a folder that was moved, where a process may be still")
             hidden.append(path if watch is self._working else f"{watch.folder}/{path}")
             known.add(path)

@@ -151,19 +151,25 @@ def _network(settings: BoxSettings, socket_folders: Iterable[str], proxy_port: i
 def patterns() -> list[str]:
     """What `hidden` hides by its name, as regular expressions for what comes after a slash."""
     settings, stores, tables = map(_one_of, (hidden.CONFIGURATION, hidden.TOKEN_STORES, hidden.TABLES))
+    behind = _one_of(hidden.PLACES | hidden.CONFIGURATION)
     begin, end = f"([^/]*{_SEPARATOR})?", f"{_BACKUP}(#|___jb_(tmp|old)___)?$"
     text, more = "([.][tT][xX][tT])?", f"({_SEPARATOR}[^/]*|[A-Z][^/]*)?"
+
+    def word(words: str) -> str:
+        """It, at the beginning or behind a separator, or with a capital behind other letters."""
+        return f"({begin}{_any_case(words)}|[^/]*[a-z0-9]{words[0].upper()}{_any_case(words)[len('[aA]') :]})"
+
     named = [
         *(f"[^/]*[.]{_any_case(ending)}( [^/.]*)?{end}" for ending in sorted(hidden.ENDINGS)),
-        *(f"[^/]+[.]{_any_case(part)}[.][^/]*$" for part in sorted(hidden.PARTS)),
+        *(f"[^/]+[.]{_any_case(part)}([.][^/]*)?{behind}{end}" for part in sorted(hidden.PARTS)),
         *(f"{_any_case('env')}[.]{_any_case(place)}{end}" for place in sorted(hidden.PLACES)),
         *(f"{_any_case(name)}{end}" for name in sorted(hidden.NAMES)),
         *(f"{_any_case(name)}[^/]*$" for name in hidden.BEGINNINGS),
-        *(f"{begin}{_any_case(words)}{more}{settings}{end}" for words in hidden.WITHIN),
-        *(f"{begin}{_any_case(words)}{_NUMBERED}({settings}|{text}){end}" for words in hidden.LAST),
-        *(f"{begin}{_any_case(words)}{_NUMBERED}{tables}{end}" for words in hidden.LAST_OF_TABLES),
+        *(f"{word(words)}{more}{settings}{end}" for words in hidden.WITHIN),
+        *(f"{word(words)}{_NUMBERED}({settings}|{text}){end}" for words in hidden.LAST),
+        *(f"{word(words)}{_NUMBERED}{tables}{end}" for words in hidden.LAST_OF_TABLES),
         *(f"{_any_case(words)}({_SEPARATOR}[^/]*)?{stores}{end}" for words in hidden.FIRST_OF_TOKENS),
-        *(f"{begin}{_any_case(words)}([-_ ][^/.]*)?{text}{end}" for words in hidden.SSH_KEYS),
+        *(f"{begin}{_any_case(words)}([-_ A-Z][^/.]*)?{text}{end}" for words in hidden.SSH_KEYS),
         f"{_any_case('ssh_host')}{_SEPARATOR}[^/.]*{_any_case('key')}{text}{end}",
         f"{_any_case('kubeconfig')}{_SEPARATOR}[^/.]*{end}",
         f"{_any_case('kernel')}-[0-9a-fA-F-]*[0-9][0-9a-fA-F-]*{stores}{end}",

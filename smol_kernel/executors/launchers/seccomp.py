@@ -215,8 +215,9 @@ _ARCHITECTURES = {
 
 
 @cache
-def program(machine: str | None = None) -> bytes:
-    """The filter for this machine's architecture, as an array of struct sock_filter.
+def program(machine: str | None = None, set_id: bool = True) -> bytes:
+    """The filter for this machine's architecture, as an array of struct sock_filter; without `set_id` no file can be
+    given the bits by which it would run as its owner or group.
 
     Raises BoxUnavailableError for an architecture whose calls are not known here.
     """
@@ -245,7 +246,7 @@ def program(machine: str | None = None) -> bytes:
     for number in (*here.denied.values(), *_EVERYWHERE.values()):
         add(_EQUAL, number, 0, 1)
         refuse(errno.ENOSYS if number in _REPLACEABLE else errno.EPERM)
-    for number, flags in here.opens.items():
+    for number, flags in here.opens.items() if not set_id else ():
         add(_EQUAL, number, 0, 6)
         add(_LOAD, _ARGUMENT[flags])
         add(_ANY_BIT, _CREATE, 0, 3)
@@ -253,7 +254,7 @@ def program(machine: str | None = None) -> bytes:
         add(_ANY_BIT, _SET_ID, 0, 1)
         refuse(errno.EPERM)
         add(_RETURN, _ALLOW)
-    for number, argument in here.modes.items():
+    for number, argument in here.modes.items() if not set_id else ():
         add(_EQUAL, number, 0, 4)
         add(_LOAD, _ARGUMENT[argument])
         add(_ANY_BIT, _SET_ID, 0, 1)

@@ -144,7 +144,7 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
         "limits": resource_limits(settings.limits),
         "network": settings.network,
         "proxy": PROXY_PORT if settings.allow_hosts else 0,
-        "seccomp": base64.b64encode(seccomp.program()).decode(),
+        "seccomp": base64.b64encode(seccomp.program(set_id=not any(writable for _, writable in mounts))).decode(),
         "ids": ids,
         "env": environment,
     }
