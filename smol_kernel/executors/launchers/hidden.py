@@ -146,7 +146,7 @@ class Watch:
     def __init__(self, folder: str | os.PathLike[str], skip: Iterable[str] = (), budget: int = BUDGET) -> None:
         self.folder, self._most = os.path.realpath(folder), budget
         self._looks: dict[str, _Look] = {}
-        self._places: dict[Identity | None, list[str]] | None = None
+        self._places: dict[Identity, set[str]] | None = None
         """Where each folder has been, in a copy: since the child is there for which it looks."""
         self._all: list[Masked] = []
         self._is_whole = False
@@ -167,7 +167,7 @@ class Watch:
     def copy(self) -> Watch:
         """Another, which knows what this one has seen, and which of the folders are moved from then on."""
         other = copy(self)
-        other._places = {look.identity: [path] for path, look in self._looks.items()}
+        other._places = {look.identity: {path} for path, look in self._looks.items() if look.identity}
         other.changed = True
         return other
 
@@ -200,8 +200,8 @@ class Watch:
             place = "/".join(parts[:end])
             if not os.path.isdir(f"{self.folder}/{place}"):
                 continue
-            before = set((self._places or {}).get(identity(f"{self.folder}/{place}"), ())) - {place}
-            if before:
+            found = identity(f"{self.folder}/{place}")
+            if self._places and found and (before := self._places.get(found, set()) - {place}):
                 return [old for old in before if not _is_known([*old.split("/"), *parts[end:]], known)]
         return []
 
@@ -238,8 +238,8 @@ class Watch:
             look = self._judge(path, entries, closed)
             look.stamp = stamp if self._tells(stamp, entries) else None
             look.identity = identity(place)
-            if self._places is not None and path not in (places := self._places.setdefault(look.identity, [])):
-                places.append(path)
+            if self._places is not None and look.identity:
+                self._places.setdefault(look.identity, set()).add(path)
         self._budget -= look.entries
         if self._budget < 0 and not must:
             return self._unseen(path, "budget")
