@@ -125,6 +125,11 @@ PROCESSES = [
             tried(lambda: open(path, 'w').write('0'))
         return read('/proc/self/oom_score_adj').strip() != '1000'
     """, unboxed=False),
+    attack("own-watches", "resources", "of what a user may have in all the user's other programs have most", """
+        n = 0
+        while n < 1000 and libc.inotify_init() >= 0: n += 1
+        return int(read('/proc/self/uid_map').split()[1]) < 1 << 30 and n > 40  # else it is a user that nobody else is
+    """, unboxed=False),
     attack("own-buffers", "resources", "no socket holds more than the system gives it by itself", """
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         before = pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
