@@ -29,6 +29,7 @@ for event in executor.run(sys.argv[1]):
     if event.kind == "output":
         print(event.text, end="", flush=True)
         if len(sys.argv) > 2:
+            sys.stdin.readline()
             sys.exit()
 """
 FAMILY = """
@@ -55,13 +56,16 @@ def below(pid):
 @contextmanager
 def host_running(code, *options):
     """A host process; gives it, and the ids of the processes that came of it, once its action has printed a line."""
-    host = subprocess.Popen([sys.executable, "-c", HOST, code, *options], stdout=subprocess.PIPE, text=True)
+    host = subprocess.Popen(
+        [sys.executable, "-c", HOST, code, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert host.stdout.readline()
         yield host, below(host.pid)
     finally:
         host.kill()
         host.wait()
+        host.stdin.close()
         host.stdout.close()
 
 
@@ -108,6 +112,7 @@ def test_nothing_is_left_when_the_host_is_killed_with_all_of_them_stopped():
 def test_nothing_is_left_when_the_host_ends_in_order():
     with host_running(FAMILY + "while True: pass", "leave") as (host, pids):
         assert len(pids) >= 3
+        host.stdin.close()
         assert host.wait(timeout=30) == 0
         assert all_gone(pids)
 
