@@ -572,6 +572,7 @@ def test_a_closed_stream_does_not_end_the_run():
     reader = ConsoleReader(stream)
     for event in a_run():
         reader(event)
+    assert isinstance(reader.lost, ValueError)
 
 
 def test_a_pipe_that_does_not_wait_gets_all_of_it():

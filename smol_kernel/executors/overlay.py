@@ -51,7 +51,8 @@ class Made:
     @property
     def shown(self) -> str:
         """The path without what a page or terminal would not show as it is."""
-        return "".join("\ufffd" if is_unseen(each, self.path[:at]) else each for at, each in enumerate(self.path))
+        pairs = zip(" " + self.path, self.path)  # noqa: B905 - each with the one before
+        return "".join("\ufffd" if is_unseen(each, before) else each for before, each in pairs)
 
     def told(self) -> dict[str, Any]:
         """As FilesMade has it."""

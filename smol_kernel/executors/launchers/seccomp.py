@@ -235,6 +235,13 @@ def program(machine: str | None = None, set_id: bool = True) -> bytes:
     def refuse(number: int) -> None:
         add(_RETURN, _ERRNO | number)
 
+    def refuse_where(call: int, argument: int, test: int, value: int) -> None:
+        add(_EQUAL, call, 0, 4)
+        add(_LOAD, _ARGUMENT[argument])
+        add(test, value, 0, 1)
+        refuse(errno.EPERM)
+        add(_RETURN, _ALLOW)
+
     add(_LOAD, _ARCH)
     add(_EQUAL, here.audit, 1, 0)
     add(_RETURN, _KILL)  # a 32-bit program, whose calls have other numbers
@@ -255,16 +262,8 @@ def program(machine: str | None = None, set_id: bool = True) -> bytes:
         refuse(errno.EPERM)
         add(_RETURN, _ALLOW)
     for number, argument in here.modes.items() if not set_id else ():
-        add(_EQUAL, number, 0, 4)
-        add(_LOAD, _ARGUMENT[argument])
-        add(_ANY_BIT, _SET_ID, 0, 1)
-        refuse(errno.EPERM)
-        add(_RETURN, _ALLOW)
-    add(_EQUAL, here.fcntl, 0, 4)
-    add(_LOAD, _ARGUMENT[1])
-    add(_EQUAL, _SETLEASE, 0, 1)
-    refuse(errno.EPERM)
-    add(_RETURN, _ALLOW)
+        refuse_where(number, argument, _ANY_BIT, _SET_ID)
+    refuse_where(here.fcntl, 1, _EQUAL, _SETLEASE)
     add(_EQUAL, here.setsockopt, 0, 7)
     add(_LOAD, _ARGUMENT[1])
     add(_EQUAL, _SOL_SOCKET, 0, 4)
@@ -273,11 +272,7 @@ def program(machine: str | None = None, set_id: bool = True) -> bytes:
     add(_EQUAL, _RCVBUF, 0, 1)
     refuse(0)  # as if it were done: the size is advice, and such memory is counted nowhere
     add(_RETURN, _ALLOW)
-    add(_EQUAL, here.clone, 0, 4)
-    add(_LOAD, _ARGUMENT[0])
-    add(_ANY_BIT, _NAMESPACES, 0, 1)
-    refuse(errno.EPERM)
-    add(_RETURN, _ALLOW)
+    refuse_where(here.clone, 0, _ANY_BIT, _NAMESPACES)
     add(_EQUAL, here.ioctl, 0, 5)  # no typing into a terminal
     add(_LOAD, _ARGUMENT[1])
     add(_EQUAL, _TIOCSTI, 1, 0)

@@ -244,9 +244,8 @@ def _looked_at(folder: str, skip: list[str], notices: list[str]) -> tuple[Watch,
         if each.unseen:
             notices.append(f"{folder}/{each.path} holds too many files to look through: it is not shown to the child.")
     names = [each.path for each in found]
-    seen = {*skip, *(f"{folder}/{name}" for name in names)}
     for point in mounts_below(folder):
-        if seen.isdisjoint(_above(point)):
+        if {*skip, *(f"{folder}/{name}" for name in names)}.isdisjoint(_above(point)):
             names.append(os.path.relpath(point, folder))
             notices.append(
                 f"{point} is a file system of its own: it is shown to the child only if it is given as a mount."
