@@ -5,8 +5,8 @@ afresh, and one of that gives up every right and goes on as the kernel; forks ha
 each has a copy of, as soon as it writes there.
 
 First it sees to it that the interpreter's own file lies in a read-only mount: a child could otherwise write to it by
-/proc/self/exe, where the kernel lets a program that runs be written (CVE-2019-5736 is of this kind). Then it begins
-anew, from there.
+/proc/self/exe, where the kernel lets a program that runs be written (CVE-2019-5736 is of this kind). So could it to a
+library that keeps a descriptor of its own file, as libffi may. Then it begins anew, from there.
 """
 
 from __future__ import annotations
@@ -90,11 +90,25 @@ def lock_interpreter(requests: int) -> None:
         calls.map_user([user, group], user, group)
     calls.unshare(calls.NEWNS)
     calls.mount(None, "/", None, calls.REC | calls.PRIVATE)
-    program = os.path.realpath(sys.executable)
-    calls.mount(program, program, None, calls.BIND)
-    calls.restrict(program, SAFE_ATTRIBUTES | calls.ATTR_RDONLY)
+    for path in {os.path.realpath(sys.executable), *kept_libraries().values()}:
+        calls.mount(path, path, None, calls.BIND)
+        calls.restrict(path, SAFE_ATTRIBUTES | calls.ATTR_RDONLY)
     words = AGAIN.format(folder=os.path.dirname(os.path.abspath(__file__)), requests=requests)
     os.execve(sys.executable, [sys.executable, "-c", words], dict(os.environ))
+
+
+def kept_libraries() -> dict[int, str]:
+    """Descriptors that a library keeps of its own file, with its path. libffi maps that file again and again, for the
+    callbacks of ctypes (`src/tramp.c` there): without the descriptor, or with another file there, they fail."""
+    with open("/proc/self/maps") as maps:
+        loaded = {line[line.index("/") :].rstrip("\n") for line in maps if "/" in line}
+    kept: dict[int, str] = {}
+    for each in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):  # that of the listing
+            path = os.readlink(f"/proc/self/fd/{each}")
+            if path in loaded and path.startswith("/") and os.path.exists(path):
+                kept[each] = path
+    return kept
 
 
 def serve(requests: int) -> None:
@@ -117,6 +131,7 @@ def serve(requests: int) -> None:
         sys.modules.pop(name, None)  # a user's module may have that name
     needed = packages()
     extra = known(prepared, needed)
+    kept = set(kept_libraries())
     gc.freeze()
     with host:
         host.send(json.dumps(sorted(needed)).encode())
@@ -140,7 +155,7 @@ def serve(requests: int) -> None:
             child = os.fork()
             if child == 0:
                 os.close(host.detach())
-                become(given, partial(start, kernel=kernel, prepared=prepared, extra=extra, path=path))
+                become(given, partial(start, kernel=kernel, prepared=prepared, kept=kept, extra=extra, path=path))
             descriptor = os.pidfd_open(child)
             rights = array.array("i", [descriptor])
             host.sendmsg([str(child).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -194,12 +209,15 @@ def become(given: list[int], start: Callable[..., None]) -> None:
         os._exit(boot.FAILED)
 
 
-def start(settings: dict[str, Any], told: int, kernel: Any, prepared: Any, extra: set[str], path: list[str]) -> None:
+def start(
+    settings: dict[str, Any], told: int, kernel: Any, prepared: Any, kept: set[int], extra: set[str], path: list[str]
+) -> None:
     """Go on as the kernel, as if this Python had been started for it: the `prepared` one, or one of the module `kernel`
     where there is none. By the socket `told` it says that it has begun, and learns where it is once its box stands.
-    `extra` is what was imported that a kernel does not need, `path` what it imports from in its box."""
+    `kept` are descriptors that libraries need, `extra` is what was imported that a kernel does not need, `path` what it
+    imports from in its box."""
     calls.set_dumpable(True)  # as a program is that has just been started: its /proc is its own
-    boot.take_stdio(settings, told)
+    boot.take_stdio(settings, told, *kept)
     try:
         be_another()
         if prepared is not None:
