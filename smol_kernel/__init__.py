@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    raise ImportError("smol-kernel needs Linux or macOS; on Windows, install and run it in WSL")
 
 if TYPE_CHECKING:
     from smol_kernel.agents.code_agent import CodeAgent as CodeAgent

@@ -295,6 +295,16 @@ def test_importing_the_engine_loads_nothing_and_does_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("code", ["from smol_kernel import CodeAgent", "from smol_kernel.serve.cli import process"])
+def test_on_windows_an_import_says_what_to_do_instead(code):
+    script = f"import sys; sys.platform = 'win32'; sys.modules['fcntl'] = None\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ImportError: smol-kernel needs Linux or macOS; on Windows, ")
+
+
 def test_importing_all_public_names_loads_nothing_heavy(tmp_path):
     code = "import smol_kernel\nfor name in smol_kernel.__all__: getattr(smol_kernel, name)\n"
     report = report_of(WATCH + "sys.dont_write_bytecode = True; sys.addaudithook(watch)\n" + code + TELL, tmp_path)
@@ -322,7 +332,7 @@ def test_every_public_name_is_there():
 
 def test_the_public_names_and_their_types_agree():
     tree = ast.parse(FILES["smol_kernel"].read_text())
-    checking = next(node for node in tree.body if isinstance(node, ast.If))
+    checking = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     typed = {alias.asname: node.module for node in checking.body for alias in node.names}  # pyright: ignore
     assert typed == smol_kernel._PUBLIC
 
