@@ -25,6 +25,7 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
 from smol_kernel.models.cassette import MODES, CassetteModel, mode_of
 from smol_kernel.models.named import MODEL_VARIABLE, make_model, names_in
+from smol_kernel.parsing import expression
 from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
 CASSETTE_VARIABLE = "SMOL_CASSETTE"
@@ -231,7 +232,7 @@ def _read_check(check: str, type: str) -> None:
     if type != "code":
         raise ConfigError(f"--check {check}: checks are tried in the agent's kernel, which needs --type code")
     try:
-        compile(check.strip(), "check", "eval")
+        expression(check)
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"--check {check}: this is no Python expression ({error.args[0]})") from None
 
