@@ -332,9 +332,20 @@ def test_every_public_name_is_there():
 
 def test_the_public_names_and_their_types_agree():
     tree = ast.parse(FILES["smol_kernel"].read_text())
-    checking = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    checking = next(
+        node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
     typed = {alias.asname: node.module for node in checking.body for alias in node.names}  # pyright: ignore
     assert typed == smol_kernel._PUBLIC
+
+
+def test_a_type_checker_knows_which_names_there_are(tmp_path):
+    pytest.importorskip("pyright")
+    (tmp_path / "program.py").write_text("from smol_kernel import CodeAgent, CodeAgentt\n")
+    check = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "program.py"]
+    done = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    (found,) = json.loads(done.stdout)["generalDiagnostics"]
+    assert '"CodeAgentt" is unknown import symbol' in found["message"]
 
 
 def test_a_name_of_smolagents_that_is_not_here_says_so():
