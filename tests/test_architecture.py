@@ -22,11 +22,14 @@ TIERS = (  # lowest first; a module may import from lower tiers only, and from i
     {"errors", "parsing"},
     {"memory"},
     {"events"},
-    {"journal", "approval"},
+    {"journal"},
     {"tools", "models"},
+    {"executors.host_line"},
+    {"executors.transports"},
+    {"executors.launchers"},
     {"executors"},
     {"agents"},
-    {"render", "telemetry"},
+    {"render"},
     {"runs"},
     {"config"},
     {"serve", "smol_magic"},
@@ -131,8 +134,8 @@ def part_of(module: str) -> str | None:
     package, _, rest = module.partition(".")
     if package != "smol_kernel":
         return package
-    part = rest.partition(".")[0]
-    return None if part in ("", "__main__") else part
+    part, inner = rest.partition(".")[0], ".".join(rest.split(".")[:2])
+    return inner if inner in LEVEL else None if part in ("", "__main__") else part
 
 
 def is_ours(module: str) -> bool:
@@ -163,19 +166,25 @@ def test_imports_point_downward(module):
     assert not upward, f"{module} is {here!r} and may import only what lies below it"
 
 
+MAKES_WHAT_IT_HOLDS = {("smol_kernel.models.cassette", "smol_kernel.models.registry")}
+MAKES_WHAT_IT_HOLDS |= {("smol_kernel.models.fallback", "smol_kernel.models.registry")}
+"""The only way round: a saved model that holds others has them made by the list of all models, which it stands in."""
+
+
 def test_no_import_goes_in_a_circle():
     finished: set[str] = set()
-    edges = {name: set(imports(name, ast.parse(path.read_text()), functions=False)) for name, path in FILES.items()}
 
     def visit(module: str, path: tuple[str, ...]) -> None:
         assert module not in path, " → ".join([*path[path.index(module) :], module])
         if module not in finished:
-            for imported in sorted(edges[module] & FILES.keys()):
-                visit(imported, (*path, module))
+            for imported in sorted(EDGES[module] & FILES.keys()):
+                if (module, imported) not in MAKES_WHAT_IT_HOLDS:
+                    visit(imported, (*path, module))
             finished.add(module)
 
     for module in FILES:
         visit(module, ())
+    assert all(imported in EDGES[module] for module, imported in MAKES_WHAT_IT_HOLDS), "leave out what is mended"
 
 
 @pytest.mark.parametrize("package", ONLY_IMPORTED_IN)
@@ -213,7 +222,7 @@ def test_modules_are_looked_up_by_name_in_known_places_only():
 
 
 def test_what_is_sent_into_the_child_needs_only_what_a_kernel_has():
-    from smol_kernel.executors.child_modules import MODULES
+    from smol_kernel.executors.launchers.child_modules import MODULES
 
     allowed = {*sys.stdlib_module_names, "IPython", "ipykernel", "jupyter_client", "zmq"}
     for name in MODULES:
