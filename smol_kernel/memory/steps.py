@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, cast
 
 from smol_kernel.errors import AgentError, AgentExecutionError, AgentMaxStepsError
@@ -217,16 +217,12 @@ class FinalAnswerStep(MemoryStep):
     output: Any
 
 
-@dataclass
 class AgentMemory:
     """The steps of an agent, after its system prompt (given as text)."""
 
-    system_prompt: SystemPromptStep
-    steps: list[MemoryStep] = field(default_factory=list)
-
     def __init__(self, system_prompt: str) -> None:
         self.system_prompt = SystemPromptStep(system_prompt=system_prompt)
-        self.steps = []
+        self.steps: list[MemoryStep] = []
 
     def reset(self) -> None:
         """Forget all steps; the system prompt stays."""

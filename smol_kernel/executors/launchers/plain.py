@@ -1,4 +1,4 @@
-"""The plain launcher: a child without a box, a process with the user's own rights. `kernel` starts it.
+"""The plain launcher: a child without a box, a process with the user's own rights. `choose` calls it.
 
 It talks over unix sockets in a short-lived folder that only the user can open.
 """
