@@ -128,7 +128,7 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     agent = parser.add_argument_group("agent")
     several(agent, "--model", "-m", dest="models", metavar="NAME",
             help="LiteLLM name, or demo; of several, or a,b, each is asked when the one before it failed")  # fmt: skip
-    agent.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of an own model server")
+    agent.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of your own model server")
     agent.add_argument("--cassette", default=known.cassette, metavar="FILE", help="keep its replies here, to replay")
     agent.add_argument("--cassette-mode", choices=MODES, default=known.cassette_mode,
                        help="replay: what the file has; record: anew; auto (default): both")  # fmt: skip

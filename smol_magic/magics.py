@@ -66,7 +66,7 @@ class SmolMagic(Magics):
     """Settings, as `%config SmolMagic.model = "..."` or `c.SmolMagic.model` in ipython_config.py."""
 
     model = Unicode("", help="Model to use: a LiteLLM name, a variable of the notebook, or demo.").tag(config=True)
-    api_base = Unicode("", help="Address of an own model server.").tag(config=True)
+    api_base = Unicode("", help="Address of your own model server.").tag(config=True)
     cassette = Unicode("", help="File in which replies of the model are kept, and played again.").tag(config=True)
     cassette_mode = Enum(["", "auto", "replay", "record"], "", help="How; empty: as SMOL_CASSETTE_MODE says.").tag(
         config=True
