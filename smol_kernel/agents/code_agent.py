@@ -33,7 +33,8 @@ class CodeAgent(MultiStepAgent):
     an instance to use in place of a new one; `executor_type` ("local") and `executor_kwargs` for a new one;
     `max_print_outputs_length`, characters the model reads of an action's output; `use_structured_outputs_internally`,
     whether replies are asked for as JSON; `code_block_tags`, "markdown" or a pair of opening and closing tag.
-    Used as a context manager, or by `cleanup()`, it ends its child.
+    Used as a context manager, or by `cleanup()`, it ends its child. Raises what MultiStepAgent does; ConfigError also
+    for an executor, or options of one, that cannot be used.
     """
 
     templates = "code_agent"

@@ -34,8 +34,8 @@ class CodeOutput:
 class PythonExecutor(ABC):
     """A place where actions run.
 
-    A subclass defines `send_tools`, `send_variables`, and one of `run` and `__call__`; each is there in terms of the
-    other.
+    A subclass defines `send_tools`, `send_variables`, and either `run` or `__call__`: define one; the base class
+    derives the other from it.
     """
 
     isolation: str = "none"

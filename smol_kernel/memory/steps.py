@@ -106,7 +106,13 @@ class TaskStep(MemoryStep):
 
 @dataclass
 class ActionStep(MemoryStep):
-    """One thought, action and observation."""
+    """One thought, action and observation.
+
+    `step_number` counts from 1, `timing` is that of the whole step. The model was sent `model_input_messages`, replied
+    `model_output_message`, which took `token_usage`, and `model_output` is what is remembered of that. The action is
+    `code_action`, or `tool_calls`; what the model reads of it next are `observations`, `observations_images` and
+    `error`. `action_output` is its value, the answer if `is_final_answer`. None: there is none.
+    """
 
     step_number: int
     timing: Timing
