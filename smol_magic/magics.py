@@ -209,7 +209,7 @@ class SmolMagic(Magics):
         except TypeError as error:
             if "positional argument" not in str(error):
                 raise
-            raise CellError(f"%agent {name} is written so:\n{_columns(COMMANDS[name])}") from None
+            raise CellError(f"usage:\n{_columns(COMMANDS[name])}") from None
         except SmolError as error:
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
 
