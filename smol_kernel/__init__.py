@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    raise ImportError("smol-kernel needs Linux or macOS; on Windows, install and run it in WSL")
 
 if TYPE_CHECKING:
     from smol_kernel.agents.code_agent import CodeAgent as CodeAgent
@@ -148,7 +152,6 @@ _HOMES = {
 }
 _PUBLIC = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
 
-_GUIDE = "docs/migrating-from-smolagents.md"
 _NOT_BUILT = """
 AGENT_REGISTRY BASE_BUILTIN_MODULES BaseTool BlaxelExecutor CODEAGENT_RESPONSE_FORMAT DockerExecutor
 DocstringParsingException E2BExecutor ExecutionTimeoutError FinalAnswerPromptTemplate GatewayExecutor GradioUI
@@ -161,18 +164,21 @@ make_image_url make_json_serializable stream_to_gradio truncate_content
 __all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
-    """The public name `name`, from the module where it lives.
+if not TYPE_CHECKING:  # for a type checker there are the names above, and no others
 
-    Raises AttributeError; ImportError, which says so, for what smolagents has and this library has not: with another
-    error `from smol_kernel import …` would not tell.
-    """
-    if name in _PUBLIC:
-        value = globals()[name] = getattr(import_module(_PUBLIC[name]), name)
-        return value
-    if name in _NOT_BUILT.split():
-        raise ImportError(f"{name!r} of smolagents is not in {__name__} {__version__}; see {_GUIDE}", name=name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """The public name `name`, from the module where it lives.
+
+        Raises AttributeError; ImportError, which says so, for what smolagents has and this library has not: with
+        another error `from smol_kernel import …` would not tell.
+        """
+        if name in _PUBLIC:
+            value = globals()[name] = getattr(import_module(_PUBLIC[name]), name)
+            return value
+        if name in _NOT_BUILT.split():
+            guide = "see 'Migrating from smolagents' in the documentation"
+            raise ImportError(f"{name!r} of smolagents is not in {__name__} {__version__}; {guide}", name=name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

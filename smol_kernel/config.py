@@ -25,6 +25,7 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
 from smol_kernel.models.cassette import MODES, CassetteModel, mode_of
 from smol_kernel.models.named import MODEL_VARIABLE, make_model, names_in
+from smol_kernel.parsing import expression
 from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
 CASSETTE_VARIABLE = "SMOL_CASSETTE"
@@ -127,7 +128,7 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     agent = parser.add_argument_group("agent")
     several(agent, "--model", "-m", dest="models", metavar="NAME",
             help="LiteLLM name, or demo; of several, or a,b, each is asked when the one before it failed")  # fmt: skip
-    agent.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of an own model server")
+    agent.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of your own model server")
     agent.add_argument("--cassette", default=known.cassette, metavar="FILE", help="keep its replies here, to replay")
     agent.add_argument("--cassette-mode", choices=MODES, default=known.cassette_mode,
                        help="replay: what the file has; record: anew; auto (default): both")  # fmt: skip
@@ -231,7 +232,7 @@ def _read_check(check: str, type: str) -> None:
     if type != "code":
         raise ConfigError(f"--check {check}: checks are tried in the agent's kernel, which needs --type code")
     try:
-        compile(check.strip(), "check", "eval")
+        expression(check)
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"--check {check}: this is no Python expression ({error.args[0]})") from None
 

@@ -28,6 +28,11 @@ def compiled(code: str | ast.Module, flags: int = 0) -> CodeType:
     return _compiled(code, "exec", flags)
 
 
+def expression(text: str) -> CodeType:
+    """The code of an expression that a person gave, which is not run. Raises SyntaxError, ValueError."""
+    return _compiled(text.strip(), "eval", 0)
+
+
 def _compiled(code: str | ast.Module, mode: str, flags: int) -> Any:
     filters: Any = warnings.filters
     if filters[:1] != [_QUIET]:  # others have put theirs before it, or taken it away

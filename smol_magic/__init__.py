@@ -1,6 +1,6 @@
 """The notebook front: `%load_ext smol_magic` gives a notebook `%%agent`, `%agent` and `%%py`.
 
-IPython calls the two functions below; everything else is loaded when the first agent command needs it.
+IPython and JupyterLab call the functions below; everything else is loaded when the first agent command needs it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Where JupyterLab's tools find the extension that inserts cells; an install puts a copy where JupyterLab looks."""
+    return [{"src": "labextension", "dest": "smol-kernel"}]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -5,19 +5,19 @@ Made by `load`; what the cells do is in `cell` and `child_cell`, loaded at their
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import difflib
 import os
 import shlex
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class, no_var_expand
 from traitlets import Bool, CaselessStrEnum, Dict, Enum, Float, Int, List, Unicode
 
 from smol_magic import completion
 from smol_magic.endings import CellError
+from smol_magic.parser import Parser
 from smol_magic.rewriting import AwaitRewriting
 from smol_magic.session import Session
 
@@ -66,7 +66,7 @@ class SmolMagic(Magics):
     """Settings, as `%config SmolMagic.model = "..."` or `c.SmolMagic.model` in ipython_config.py."""
 
     model = Unicode("", help="Model to use: a LiteLLM name, a variable of the notebook, or demo.").tag(config=True)
-    api_base = Unicode("", help="Address of an own model server.").tag(config=True)
+    api_base = Unicode("", help="Address of your own model server.").tag(config=True)
     cassette = Unicode("", help="File in which replies of the model are kept, and played again.").tag(config=True)
     cassette_mode = Enum(["", "auto", "replay", "record"], "", help="How; empty: as SMOL_CASSETTE_MODE says.").tag(
         config=True
@@ -209,7 +209,7 @@ class SmolMagic(Magics):
         except TypeError as error:
             if "positional argument" not in str(error):
                 raise
-            raise CellError(f"%agent {name} is written so:\n{_columns(COMMANDS[name])}") from None
+            raise CellError(f"usage:\n{_columns(COMMANDS[name])}") from None
         except SmolError as error:
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
 
@@ -319,23 +319,6 @@ class SmolMagic(Magics):
         return Transcript.from_events(journal.events(found, family=True))
 
 
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that neither prints nor exits."""
-
-    hint = "{} --help lists the options."
-    """Where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        """End with a line."""
-        raise CellError(f"{self.prog}: {message}. {self.hint.format(self.prog)}")
-
-
-class CommandParser(Parser):
-    """That of a command of `%agent`, of which `%agent help` tells."""
-
-    hint = "%agent help lists the commands and their options."
-
-
 def _columns(*pairs: tuple[str, str]) -> str:
     """Pairs of usage and text as lines, the texts below each other."""
     width = max(len(usage) for usage, _ in pairs)
@@ -349,7 +332,7 @@ def _words(line: str) -> list[str]:
         raise CellError(f"cannot read {line!r}: {error}") from None
 
 
-def _not_understood(rest: list[str], parser: argparse.ArgumentParser) -> str:
+def _not_understood(rest: list[str], parser: Parser) -> str:
     options = [word for word in rest if word.startswith("-")]
     if not options:
         return f"%%agent: {' '.join(rest)!r} stands in the first line; the task goes in the lines below it."

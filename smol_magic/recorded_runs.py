@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from smol_magic.endings import CellError
+from smol_magic.parser import CommandParser
 
 if TYPE_CHECKING:
     from smol_kernel.journal import Journal, RunSummary
@@ -51,8 +52,6 @@ def _take_out(journal: Journal, chosen: Any) -> None:
 
 
 def _read(words: Sequence[str]) -> Any:
-    from smol_magic.magics import CommandParser
-
     parser = CommandParser(prog="%agent runs", add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--prune", action="store_true")

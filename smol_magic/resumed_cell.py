@@ -19,7 +19,7 @@ from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_magic import namespace
 from smol_magic.cell import AgentCell, carry_out, carry_out_blocking
 from smol_magic.endings import CellError
-from smol_magic.magics import CommandParser
+from smol_magic.parser import CommandParser
 from smol_magic.proving import CellProof
 from smol_magic.session import front
 from smol_magic.view import make_view

@@ -79,7 +79,7 @@ class Session:
     def executor(self, options: RunOptions) -> PythonExecutor:
         """The executor of the current conversation; a new one if there is none."""
         if self._executor is None:
-            from smol_kernel.executors.base import create
+            from smol_kernel.executors.create import create
 
             self._foresee()
             self._executor = create("local", timeout_seconds=options.timeout, **options.box_kwargs)
@@ -87,7 +87,7 @@ class Session:
 
     def expect(self, options: RunOptions) -> None:
         """A conversation with these options will come: have a child begin, in the background."""
-        from smol_kernel.executors.base import create
+        from smol_kernel.executors.create import create
 
         self._foresee()
         create("local", timeout_seconds=options.timeout, **options.box_kwargs).expect()

@@ -106,12 +106,16 @@ def test_a_check_that_hangs_is_ended_by_a_stop(coder):
     assert not of(FinalAnswer, events)
 
 
-@pytest.mark.parametrize("wrong", ["answer >", "x = 1", 3, None])
+@pytest.mark.parametrize("wrong", ["answer >", "x = 1", "answer\0", 3, None])
 def test_what_is_no_check_is_refused(make, wrong):
     with pytest.raises(ConfigError, match="is not a function of the answer, or a Python expression"):
         make([], checks=[wrong])
     with pytest.raises(ConfigError, match=r"is not a function of the answer$"):
         make([], kind=ToolCallingAgent, checks=[wrong])
+
+
+def test_space_around_an_expression_does_not_matter(make):
+    assert make([], checks=[" answer > 10\n"]).checks == [" answer > 10\n"]
 
 
 def test_one_check_needs_no_list(make):

@@ -8,7 +8,7 @@ import sys
 import pytest
 from no_namespaces import COMMAND, run_without_namespaces
 
-from smol_kernel.executors.launchers.probe import probe
+from smol_kernel.executors.probe import probe
 from smol_kernel.journal import Journal
 from smol_kernel.serve.cli import main
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smol_kernel.errors import AgentExecutionError, ConfigError
-from smol_kernel.executors.base import create
+from smol_kernel.executors.create import create
 from smol_kernel.executors.imports import BASE_MODULES, allowed_modules, check_imports
 from smol_kernel.executors.local import LocalPythonExecutor
 

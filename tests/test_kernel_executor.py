@@ -15,7 +15,8 @@ import pytest
 
 from smol_kernel.errors import AgentExecutionError, ConfigError, ExecutorError, NotPortableError
 from smol_kernel.events import ActionFinished, Output
-from smol_kernel.executors.base import PythonExecutor, create
+from smol_kernel.executors.base import PythonExecutor
+from smol_kernel.executors.create import create
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.local import LocalPythonExecutor
 from smol_kernel.executors.values import RemoteValue, decode

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
 from email.parser import Parser
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
+from test_architecture import EDGES, FILES, is_ours
 
 import smol_kernel
+import smol_magic
 from smol_kernel.serve.cli import main
 from smol_kernel.serve.cli.kernel import kernelspec_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = f"smol_kernel-{smol_kernel.__version__}.data/data/share/jupyter"
+ONLY_IF_THERE = {"jsonschema", "soundfile"}
+"""What is loaded early for MCP's SDK; what a message says to install."""
 KERNEL_FILES = {"kernel.json", "logo-svg.svg", "logo-32x32.png", "logo-64x64.png"}
 
 
@@ -38,14 +44,19 @@ def test_the_wheel_carries_kernel_and_labextension_as_shared_data(wheel):
     extension = f"{DATA}/labextensions/smol-kernel"
     package = json.loads(wheel.read(f"{extension}/package.json"))
     assert package["name"] == "smol-kernel"
+    assert package["version"] == smol_kernel.__version__
     assert f"{extension}/{package['jupyterlab']['_build']['load']}" in names
+    assert json.loads(wheel.read(f"{extension}/install.json"))["packageName"] == "smol-kernel"
+    (place,) = smol_magic._jupyter_labextension_paths()
+    assert f"smol_magic/{place['src']}/package.json" in names
+    assert place["dest"] == package["name"]
 
 
 def test_the_wheel_carries_every_module_and_template(wheel):
     names = set(wheel.namelist())
     for package in ("smol_kernel", "smol_magic"):
         for path in (ROOT / package).rglob("*"):
-            if path.is_file() and path.suffix in {".py", ".md", ".js", ".css"}:
+            if path.is_file() and path.suffix in {".py", ".md", ".js", ".css", ".json", ".typed"}:
                 assert path.relative_to(ROOT).as_posix() in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
 
@@ -62,6 +73,23 @@ def test_the_wheel_says_what_it_needs(wheel):
     assert all(part in litellm for part in ("<2", "!=1.82.7", "!=1.82.8"))
     assert "smol = smol_kernel.serve.cli:process" in wheel.read(f"{folder}/entry_points.txt").decode()
     assert f"{folder}/licenses/LICENSE" in wheel.namelist()
+
+
+def test_every_package_that_is_imported_is_declared(wheel):
+    metadata = Parser().parsestr(wheel.read(f"smol_kernel-{smol_kernel.__version__}.dist-info/METADATA").decode())
+    declared = {_normal(re.match(r"[\w.-]+", need)[0]) for need in metadata.get_all("Requires-Dist")}
+    homes = packages_distributions()
+    undeclared = set()
+    for module, found in EDGES.items():
+        beside = {path.stem for path in FILES[module].parent.glob("*.py")}  # what scripts in the child's box import
+        for name in {each.partition(".")[0] for each in found} - sys.stdlib_module_names - beside - ONLY_IF_THERE:
+            if not is_ours(name) and not {_normal(home) for home in homes.get(name, [])} & declared:
+                undeclared.add((module, name))
+    assert not undeclared
+
+
+def _normal(distribution):
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def test_the_kernel_is_described_as_jupyter_expects():

@@ -156,7 +156,7 @@ def test_its_kernel_imports_nothing_before_its_box_is_there(make):
 
 def test_where_no_kernel_can_begin_a_child_is_started_afresh(tmp_path):
     program = """
-from smol_kernel.executors.child_modules import load_code
+from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
 zygote.load_code = lambda: load_code() + "\\ndel __import__('sys').modules['smol_child'].set_up"

@@ -16,9 +16,9 @@ from own_memory import COUNT
 
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors import client
-from smol_kernel.executors.child_modules import load_code
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
+from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.launchers.plain import OPTIONS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box of Linux")
@@ -403,7 +403,7 @@ def test_after_one_that_did_not_come_up_children_are_started_afresh(tmp_path):
     program = """
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors import client
-from smol_kernel.executors.child_modules import load_code
+from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
 zygote.expect()

@@ -19,7 +19,7 @@ from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.memory.monitoring import AgentLogger, CallbackRegistry, LogLevel, Monitor
 from smol_kernel.memory.plain_settings import plain_settings
 from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep, ToolOutput
-from smol_kernel.models.base import as_model
+from smol_kernel.models.fallback import as_model
 from smol_kernel.tools.answer_type import AnswerType
 from smol_kernel.tools.base import Tool
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import Checked
 from smol_kernel.memory.monitoring import called_with
 from smol_kernel.memory.steps import ActionStep, AgentMemory
+from smol_kernel.parsing import expression
 
 REPEATS = 3
 """How often the same action, or the same error, may come in a row before the agent is told."""
@@ -21,13 +23,11 @@ def checked(checks: Any, *, live: bool) -> list[Any]:
     child to look at the `live` answer, an expression."""
     checks = [checks] if callable(checks) or isinstance(checks, str) else list(checks)
     for check in checks:
-        try:
-            usable = callable(check) or (live and isinstance(check, str) and bool(compile(check, "check", "eval")))
-        except SyntaxError:
-            usable = False
-        if not usable:
-            need = "a function of the answer" + (", or a Python expression in which `answer` is the answer" * live)
-            raise ConfigError(f"check {check!r} is not {need}")
+        with suppress(SyntaxError, ValueError):
+            if callable(check) or (live and isinstance(check, str) and expression(check)):
+                continue
+        need = "a function of the answer" + (", or a Python expression in which `answer` is the answer" * live)
+        raise ConfigError(f"check {check!r} is not {need}")
     return checks
 
 

@@ -10,7 +10,8 @@ from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates, template
 from smol_kernel.errors import AgentExecutionError, AgentParsingError
 from smol_kernel.events import ActionFinished, ActionProposed, Event, FinalAnswer, Output
-from smol_kernel.executors.base import PythonExecutor, as_executor, create, failure, observation
+from smol_kernel.executors.base import PythonExecutor, as_executor, failure, observation
+from smol_kernel.executors.create import create
 from smol_kernel.executors.imports import allowed_modules
 from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.pictures import observed_images
@@ -32,7 +33,8 @@ class CodeAgent(MultiStepAgent):
     an instance to use in place of a new one; `executor_type` ("local") and `executor_kwargs` for a new one;
     `max_print_outputs_length`, characters the model reads of an action's output; `use_structured_outputs_internally`,
     whether replies are asked for as JSON; `code_block_tags`, "markdown" or a pair of opening and closing tag.
-    Used as a context manager, or by `cleanup()`, it ends its child.
+    Used as a context manager, or by `cleanup()`, it ends its child. Raises what MultiStepAgent does; ConfigError also
+    for an executor, or options of one, that cannot be used.
     """
 
     templates = "code_agent"
@@ -120,11 +122,10 @@ class CodeAgent(MultiStepAgent):
         }
 
     def _request_options(self) -> dict[str, Any]:
-        closing = self.code_block_tags[1]
+        opening, closing = self.code_block_tags
         if self.use_structured_outputs_internally:
             return {"response_format": json.loads(template("code_agent/reply_format.json"))}
-        ends = [] if closing in self.code_block_tags[0] else [closing]
-        return {"stop_sequences": ["Observation:", "<end_code>", *ends]}
+        return {"stop_sequences": ["Observation:", "<end_code>", *([] if closing in opening else [closing])]}
 
     def _remembered(self, reply: str, purpose: str = "action") -> str:
         if purpose == "action" and not self.use_structured_outputs_internally:

@@ -36,6 +36,8 @@ class AgentRecipe:
 
     Parameters: `name` and `description`, as of an agent; `make`, called for each call, which returns an agent;
     `inputs`, the further arguments of such a call, in the form of `Tool.inputs`, which `make` is given by name.
+    What `make` raises is raised where the agent was called. The agent that a recipe is given to raises ConfigError for
+    one without name or description, and for a name that is taken.
     """
 
     def __init__(

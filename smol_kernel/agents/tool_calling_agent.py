@@ -26,7 +26,8 @@ class ToolCallingAgent(MultiStepAgent):
     Parameters besides those of MultiStepAgent: `max_tool_threads`, how many calls of one reply run at once (None: 32).
     A single call of a plain tool runs on the thread that called `run()`. `state` holds the variables given as
     `additional_args`, and images and sounds that tools returned: an argument that is such a name stands for the value.
-    Models without structured calls may write one as JSON.
+    Models without structured calls may write one as JSON. Raises what MultiStepAgent does; ConfigError also for a
+    negative `max_tool_threads`.
     """
 
     templates = "tool_calling_agent"

@@ -34,8 +34,8 @@ class CodeOutput:
 class PythonExecutor(ABC):
     """A place where actions run.
 
-    A subclass defines `send_tools`, `send_variables`, and one of `run` and `__call__`; each is there in terms of the
-    other.
+    A subclass defines `send_tools`, `send_variables`, and either `run` or `__call__`: define one; the base class
+    derives the other from it.
     """
 
     isolation: str = "none"
@@ -208,18 +208,3 @@ def as_executor(own: Any) -> PythonExecutor:
         what = "is a class: give an instance" if isinstance(own, type) else f"has no {' and no '.join(missing)}"
         raise ConfigError(f"executor {own!r} {what}; an executor has {', '.join(needed)}")
     return Wrapped(own)
-
-
-def create(name: str, **kwargs: Any) -> PythonExecutor:
-    """The executor of that name (`executor_type`), made with `kwargs` (`executor_kwargs`).
-
-    Raises ConfigError for a name or an option that is unknown or not built yet.
-    """
-    if name != "local":
-        raise ConfigError(f'executor_type {name!r} is not built yet; use "local", the child Jupyter kernel')
-    from smol_kernel.executors.kernel import KernelExecutor
-
-    try:
-        return KernelExecutor(**kwargs)
-    except TypeError as error:
-        raise ConfigError(f'executor_kwargs {kwargs!r} do not fit executor_type "local": {error}') from None

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from smol_kernel.errors import ChildDiedError, ExecutorError
-from smol_kernel.executors.child_modules import INSTALL, load_code
 from smol_kernel.executors.launchers import Child
+from smol_kernel.executors.launchers.child_modules import INSTALL, load_code
 from smol_kernel.executors.observation import told, truncate
 from smol_kernel.executors.processor_time import ProcessorTime
 from smol_kernel.executors.transports import Message

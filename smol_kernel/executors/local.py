@@ -12,6 +12,9 @@ class LocalPythonExecutor(KernelExecutor):
     """The child kernel under the name and with the parameters smolagents' users know.
 
     `additional_authorized_imports` is added to the base modules, see `imports`; None, or "*" in it, allows all.
+    `max_print_outputs_length` is characters of logs (None: 20,000), `additional_functions` are those an action may call
+    by name, in the host, and `timeout_seconds` is the child's own time for one action (None: no limit). It is boxed as
+    SMOL_BOX says. Raises ConfigError for a value out of range.
     """
 
     def __init__(

@@ -99,7 +99,7 @@ def _started(pid: int) -> str:
         except OSError:
             return ""
         return stat.rpartition(")")[2].split()[19]  # field 22, the start time in clock ticks: man 5 proc
-    import psutil  # ipykernel brings it
+    import psutil  # needed, and installed, everywhere but on Linux
 
     try:
         return str(psutil.Process(pid).create_time())

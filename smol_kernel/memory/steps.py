@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, cast
 
 from smol_kernel.errors import AgentError, AgentExecutionError, AgentMaxStepsError
@@ -106,7 +106,13 @@ class TaskStep(MemoryStep):
 
 @dataclass
 class ActionStep(MemoryStep):
-    """One thought, action and observation."""
+    """One thought, action and observation.
+
+    `step_number` counts from 1, `timing` is that of the whole step. The model was sent `model_input_messages`, replied
+    `model_output_message`, which took `token_usage`, and `model_output` is what is remembered of that. The action is
+    `code_action`, or `tool_calls`; what the model reads of it next are `observations`, `observations_images` and
+    `error`. `action_output` is its value, the answer if `is_final_answer`. None: there is none.
+    """
 
     step_number: int
     timing: Timing
@@ -217,16 +223,12 @@ class FinalAnswerStep(MemoryStep):
     output: Any
 
 
-@dataclass
 class AgentMemory:
     """The steps of an agent, after its system prompt (given as text)."""
 
-    system_prompt: SystemPromptStep
-    steps: list[MemoryStep] = field(default_factory=list)
-
     def __init__(self, system_prompt: str) -> None:
         self.system_prompt = SystemPromptStep(system_prompt=system_prompt)
-        self.steps = []
+        self.steps: list[MemoryStep] = []
 
     def reset(self) -> None:
         """Forget all steps; the system prompt stays."""

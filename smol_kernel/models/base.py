@@ -1,6 +1,6 @@
 """The seam for models: `Model`, and `ModelCall`, by which the loop asks.
 
-Implementations live beside this file; a user's own class or a plain function is as welcome (`as_model`).
+Implementations live beside this file; a user's own class or a plain function is as welcome (`fallback.as_model`).
 """
 
 from __future__ import annotations
@@ -193,28 +193,6 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_secrets(inner) for inner in value]
     return re.sub(r"(?<=://)[^/\s@]*@", "", value) if isinstance(value, str) else value
-
-
-def as_model(model: Any) -> Model:
-    """`model` as a Model: itself, wrapped if it is another object with `generate` or a plain callable, or a list of
-    such: each is asked when the one before it failed.
-
-    Raises ModelError for anything else, such as a model's name.
-    """
-    from smol_kernel.models.callables import CallableModel, ForeignModel  # they build on this file
-    from smol_kernel.models.fallback import FallbackModel
-
-    if isinstance(model, Model):
-        return model
-    if isinstance(model, (list, tuple)):
-        return FallbackModel(model)
-    if callable(getattr(model, "generate", None)):
-        return ForeignModel(model)
-    if isinstance(model, str):
-        raise ModelError(f"{model!r} is the name of a model; pass LiteLLMModel({model!r})")
-    if callable(model):
-        return CallableModel(model)
-    raise ModelError(f"model has to be a Model or a function that takes messages, not {model!r:.80}")
 
 
 class ModelCall:

@@ -16,7 +16,7 @@ from smol_kernel.memory.messages import (
     agglomerate_stream_deltas,
     pieces_of,
 )
-from smol_kernel.models.base import Model, as_model, times_begun_again
+from smol_kernel.models.base import Model, times_begun_again
 from smol_kernel.models.callables import in_pieces
 from smol_kernel.models.cassette_file import (
     TOO_LONG,
@@ -30,6 +30,7 @@ from smol_kernel.models.cassette_file import (
     reply_to_dict,
 )
 from smol_kernel.models.cassette_requests import difference, keep_all_secret, key_of, plain_parameters, request_of
+from smol_kernel.models.fallback import as_model
 from smol_kernel.models.quirks import Kind, supports_stop_parameter
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""`FallbackModel`: a list of models, each asked when the one before it failed. Made by `as_model` of a list."""
+"""A model of whatever a user gave (`as_model`); of a list it is a FallbackModel, which asks one after the other."""
 
 from __future__ import annotations
 
@@ -9,12 +9,31 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.errors import ContextLengthError, ModelError
 from smol_kernel.events import ModelFellBack, emit
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta
-from smol_kernel.models.base import Model, as_model, begin_again, can_begin_again, was_abandoned
-from smol_kernel.models.callables import in_pieces
+from smol_kernel.models.base import Model, begin_again, can_begin_again, was_abandoned
+from smol_kernel.models.callables import CallableModel, ForeignModel, in_pieces
 from smol_kernel.models.quirks import Kind
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
+
+
+def as_model(model: Any) -> Model:
+    """`model` as a Model: itself, wrapped if it is another object with `generate` or a plain callable, or a list of
+    such: each is asked when the one before it failed.
+
+    Raises ModelError for anything else, such as a model's name.
+    """
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, (list, tuple)):
+        return FallbackModel(model)
+    if callable(getattr(model, "generate", None)):
+        return ForeignModel(model)
+    if isinstance(model, str):
+        raise ModelError(f"{model!r} is the name of a model; pass LiteLLMModel({model!r})")
+    if callable(model):
+        return CallableModel(model)
+    raise ModelError(f"model has to be a Model or a function that takes messages, not {model!r:.80}")
 
 
 class FallbackModel(Model):

@@ -8,8 +8,9 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
-from smol_kernel.models.base import Model, as_model
+from smol_kernel.models.base import Model
 from smol_kernel.models.cassette import MARK, MODE_VARIABLE, mode_of
+from smol_kernel.models.fallback import as_model
 
 MODEL_VARIABLE, API_BASE_VARIABLE = "SMOL_MODEL", "SMOL_API_BASE"
 DEMO = "demo"

@@ -1,4 +1,4 @@
-"""The parts of an agent as plain data, for `agent_dict`: its tools as source, its model, its plain settings."""
+"""The parts of an agent as plain data, for `agent_to_dict`: its tools as source, its model, its plain settings."""
 
 from __future__ import annotations
 

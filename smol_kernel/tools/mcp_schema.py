@@ -33,13 +33,13 @@ _COPIED = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems
 _RESULTS_OF_ACTIONS = {*RESERVED_NAMES, "final_answer", "self"}
 
 
-def python_name(name: str, fallback: str = "tool") -> str:
+def python_name(name: str) -> str:
     """`name` as a Python identifier that is no keyword, builtin or reserved name.
 
     Dashes become underscores, other characters go; a digit in front gets an underscore before it, and a name that
     is taken one behind it.
     """
-    name = "".join(c for c in name.replace("-", "_")[:100] if f"_{c}".isidentifier()) or fallback
+    name = "".join(c for c in name.replace("-", "_")[:100] if f"_{c}".isidentifier()) or "tool"
     if not name.isidentifier():
         name = f"_{name}"
     if keyword.iskeyword(name) or name in _RESULTS_OF_ACTIONS or hasattr(builtins, name):

@@ -1,4 +1,4 @@
-"""How a child comes to be: a launcher starts one kernel process and says how to reach it. `kernel` calls them."""
+"""How a child comes to be: a launcher starts one kernel process and says how to reach it. `choose` calls one."""
 
 from __future__ import annotations
 

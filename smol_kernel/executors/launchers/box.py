@@ -1,4 +1,4 @@
-"""The box on Linux: starts a child kernel that the operating system keeps from everything else. `kernel` calls it.
+"""The box on Linux: starts a child kernel that the operating system keeps from everything else. `choose` calls it.
 
 The host makes the sockets and a description of what the child may see; `boot` builds that, and of it comes the kernel.
 What comes back are descriptors: the first process of the box, the layer that holds the files the child made, and with a

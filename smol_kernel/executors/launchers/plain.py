@@ -1,4 +1,4 @@
-"""The plain launcher: a child without a box, a process with the user's own rights. `kernel` starts it.
+"""The plain launcher: a child without a box, a process with the user's own rights. `choose` calls it.
 
 It talks over unix sockets in a short-lived folder that only the user can open.
 """
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ConfigError, ExecutorError
+from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers.memory_line import MemoryLine, memory_line
 from smol_kernel.executors.transports import Transport
 from smol_kernel.executors.transports.zmq import ZmqTransport
@@ -87,8 +87,6 @@ class PlainChild:
         self, python: str | Path | None = None, cwd: str | Path | None = None, notices: Sequence[str] = ()
     ) -> None:
         self.notices = list(notices)
-        if not hasattr(os, "killpg"):
-            raise ExecutorError("the child kernel needs unix sockets and process groups: on Windows, use WSL")
         self._lock = threading.Lock()
         self._ended = False
         self.memory_line: MemoryLine | None = memory_line()

@@ -1,4 +1,4 @@
-"""The system calls a boxed child may not make, as a seccomp filter program. `box` hands it to the boot process.
+"""The system calls a boxed child may not make, as a seccomp filter program. `view` puts it into the plan of the box.
 
 A deny-list, but one that is closed at its end: calls newer than those known here do not exist for the child. The
 namespaces, not this filter, keep the child from the host; it takes away what has often been the way through them, and

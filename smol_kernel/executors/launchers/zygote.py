@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import all_suffixes
 from pathlib import Path
 
-from smol_kernel.executors.child_modules import load_code
+from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.launchers.forked import ForkedProcess
 from smol_kernel.executors.launchers.lines import Lines
 from smol_kernel.executors.launchers.plain import OPTIONS

@@ -68,7 +68,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 def examine() -> dict[str, Any]:
     """All there is to tell, as plain data. Raises ExecutorError if a child of any kind cannot be started."""
-    from smol_kernel.executors.launchers.probe import probe
+    from smol_kernel.executors.probe import probe
 
     box: dict[str, Any] = {"available": True, "wanted": wants_box(None), "mechanism": MECHANISMS.get(sys.platform)}
     tried, limits = list[dict[str, Any]](), dict[str, int]()

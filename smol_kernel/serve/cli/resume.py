@@ -52,7 +52,7 @@ def add_commands(commands: Any) -> None:
     for parser in (resume, fork):
         parser.add_argument("run", metavar="RUN", help=WHICH)
         parser.add_argument("--model", "-m", metavar="NAME", help="the model to ask (default: the run's)")
-        parser.add_argument("--api-base", metavar="URL", help="address of an own model server")
+        parser.add_argument("--api-base", metavar="URL", help="address of your own model server")
         parser.add_argument("--max-steps", type=int, metavar="N", help="steps of the run in all")
         parser.add_argument("--in", "-i", dest="inputs", action="append", default=[], metavar="NAME=FILE",
                             help="an input that is too large to be recorded")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The modules of ours in a child kernel: they travel there as source, and are loaded under names of their own.
+"""Which modules of `executors` a child kernel has: they travel there as source, and get names of their own.
 
 Sent by `client`; a zygote loads them before it forks.
 """
@@ -27,8 +27,8 @@ INSTALL = '__import__("sys").modules["smol_child"].install()\n'
 
 def load_code() -> str:
     """Code that loads them, and leaves no name of its own."""
-    here = Path(__file__).parent
-    sources = {f"smol_{name}": (here / f"{name}.py").read_text(encoding="utf-8") for name in MODULES}
+    executors = Path(__file__).parent.parent
+    sources = {f"smol_{name}": (executors / f"{name}.py").read_text(encoding="utf-8") for name in MODULES}
     return f"""\
 def _smol_load():
     import sys, types
