@@ -92,7 +92,22 @@ def fail(kind: str) -> None:
         "file": FileNotFoundError(2, "No such file", "data.csv"),
         "unicode": UnicodeDecodeError("utf-8", b"x", 0, 1, "why"),
         "exit": SystemExit("out"),
+        "group": _group(),
     }[kind]
+
+
+def _group():
+    if sys.version_info < (3, 11):
+        return None
+    return ExceptionGroup("in a task", [ExceptionGroup("within", [ConnectionError("refused")]), ValueError("bad")])  # noqa: F821
+
+
+@tool
+def give_itself() -> list:
+    """Gives a list that holds itself."""
+    endless = []
+    endless.append(endless)
+    return endless
 
 
 @tool
@@ -116,7 +131,9 @@ class OwnError(LookupError):
     """An error the child does not have."""
 
 
-TOOLS = {t.name: t for t in (fetch_unit, where, where_threaded, meet, slow_sum, double, fail, give_lock, who)}
+TOOLS = {
+    t.name: t for t in (fetch_unit, where, where_threaded, meet, slow_sum, double, fail, give_lock, give_itself, who)
+}
 
 
 @pytest.fixture(scope="module")
@@ -297,6 +314,21 @@ def test_an_error_of_a_tool_can_be_caught_in_the_action(kernel, kind, caught, me
     assert (returned.ok, returned.error_type, returned.error) == (False, name, message)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there are none before")
+def test_a_group_of_errors_says_what_is_in_it(kernel):
+    said = "in a task (2 sub-exceptions)\n  1. ConnectionError: refused\n  2. ValueError: bad"
+    assert value(kernel, "try: fail('group')\nexcept ExceptionGroup as error: said = str(error)\nsaid") == said
+    events, finished = run(kernel, "fail('group')")
+    assert (finished.error_type, finished.error) == ("ExceptionGroup", said)
+    assert events[1].error == said
+
+
+def test_a_result_that_holds_itself_is_refused_in_words(kernel):
+    _, finished = run(kernel, "give_itself()")
+    assert finished.error_type == "TypeError"
+    assert "give_itself() gave a result" in finished.error and "contains itself" in finished.error
+
+
 def test_an_uncaught_error_of_a_tool_ends_the_action(kernel):
     _, finished = run(kernel, "fail('own')")
     assert (finished.status, finished.error_type, finished.error) == ("error", "OwnError", "of our own")
@@ -368,6 +400,16 @@ def test_plain_functions_are_offered_too():
     assert run(executor, "triple()")[1].error_type == "TypeError"
     assert value(executor, "fetch_unit('a')") == "ppm"
     executor.cleanup()
+
+
+def test_help_of_a_plain_function_shows_its_parameters(used):
+    def plain(first, /, second=1, *rest, third, **more):
+        return None
+
+    used.send_tools({"plain": plain})
+    assert (
+        value(used, "import inspect\nstr(inspect.signature(plain))") == "(first, /, second=None, *rest, third, **more)"
+    )
 
 
 def test_a_users_own_final_answer_makes_the_answer(used):

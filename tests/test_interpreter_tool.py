@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from scripted_replies import calls
 
+from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentExecutionError, ConfigError
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
+from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.models.scripted import ScriptedModel
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +103,27 @@ def test_calls_from_several_threads_wait_for_each_other(tool):
     with ThreadPoolExecutor(4) as pool:
         told = list(pool.map(lambda n: tool(f"mine = {n}\nimport time\ntime.sleep(0.01)\nmine"), range(4)))
     assert told == [f"Stdout:\n\nOutput: {n}" for n in range(4)]
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["alone", "while another waits"])
+def test_a_stop_of_the_agent_ends_the_code(number, tmp_path):
+    begun, ended = threading.Event(), threading.Event()
+    functions = {"begun": begun.set, "ended": ended.set}
+    tool = PythonInterpreterTool(executor_kwargs={"additional_functions": functions})
+    reply = calls(*[("python_interpreter", {"code": "import time\nbegun()\ntime.sleep(10)\nended()"})] * number)
+    agent = ToolCallingAgent(
+        [tool], ScriptedModel([reply]), journal=tmp_path / "journal.sqlite", verbosity_level=LogLevel.OFF
+    )
+    stopping = threading.Thread(target=lambda: (begun.wait(), agent.interrupt()))
+    stopping.start()
+    try:
+        *_, last = agent.events("run it")
+        stopping.join()
+        assert last.state == "interrupted"
+        assert tool("1 + 1") == "Stdout:\n\nOutput: 2"
+        assert not ended.is_set()
+    finally:
+        tool.cleanup()
 
 
 def running(pid):

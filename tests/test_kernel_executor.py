@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 import os
 import re
@@ -10,11 +11,13 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from smol_kernel.errors import AgentExecutionError, ConfigError, ExecutorError, NotPortableError
+from smol_kernel.errors import AgentExecutionError, ConfigError, ExecutorError, NotPortableError, ToolError
 from smol_kernel.events import ActionFinished, Output
+from smol_kernel.executors import streams
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.create import create
 from smol_kernel.executors.kernel import KernelExecutor
@@ -147,10 +150,42 @@ def test_a_value_above_the_limit_stays(kernel):
     assert stayed.shape == (3000, 1000)
 
 
-def test_a_value_whose_repr_raises_does_no_harm(kernel):
-    finished = finish(kernel, "class Odd:\n    def __repr__(self): raise ValueError('no')\nodd = Odd()")
-    assert finished.status == "ok"
-    assert "Odd" in finished.value_text
+@pytest.mark.parametrize("error", ["ValueError('no')", "SystemExit", "KeyboardInterrupt"])
+def test_a_value_whose_repr_raises_does_no_harm(kernel, error):
+    code = f"class Odd:\n    def __repr__(self): raise {error}\nprint('a' * 1_100_000, 'the end')\nodd = Odd()"
+    finished = finish(kernel, code)
+    assert (finished.status, finished.completed) == ("ok", 3)
+    assert "Odd" in finished.value_text or "cannot be shown" in finished.value_text
+    assert finished.logs.endswith("the end\n") and "odd" in finished.names
+    if error == "ValueError('no')":
+        assert "no" in kernel.read("odd").text
+    else:
+        with pytest.raises(ExecutorError, match=r"'odd' .* cannot be read"):
+            kernel.read("odd")
+    assert value(kernel, "1 + 1") == 2
+
+
+@pytest.mark.parametrize("method", ["__bool__", "__repr__"])
+def test_a_check_of_a_value_that_would_end_the_kernel_is_not_passed(kernel, method):
+    value(
+        kernel,
+        f"class Odd:\n    __len__ = lambda self: 0\n    def {method}(self): raise SystemExit('out')\nodd = Odd()",
+    )
+    (checked,) = kernel.check(["odd"])
+    assert (checked.ok, "out" in checked.reason) == (False, True)
+    assert value(kernel, "1 + 1") == 2
+
+
+def test_a_stop_while_a_value_is_shown_keeps_the_account_of_the_action(used):
+    code = "class Slow:\n    def __repr__(self):\n        print('showing', flush=True)\n        while True: pass\n"
+    finished = interrupt_at_output(used, f"{code}print('b' * 1_000); total = 5\nslow = Slow()")
+    assert (finished.completed, {"total", "slow"} <= set(finished.names)) == (4, True)
+    assert "NotPortable" not in finished.logs and "b" * 1_000 in finished.logs
+    assert value(used, "total") == 5
+
+
+def test_what_json_does_not_know_is_sent_as_the_kernel_itself_would(kernel):
+    assert finish(kernel, "from ipywidgets import FloatText\nnumber = FloatText(float('nan'))").status == "ok"
 
 
 def test_ipython_semantics_hold(kernel):
@@ -454,6 +489,52 @@ def test_names_of_ours_come_back_after_the_action_took_them_away(kernel):
         assert finish(kernel, "final_answer('there')").final
 
 
+@pytest.mark.parametrize("name", ["sum", "len", "print", "isinstance"])
+def test_a_variable_may_have_the_name_of_a_builtin(kernel, name):
+    assert value(kernel, f"{name} = 3") == 3
+    finished = finish(kernel, f"def {name}(*_): raise ValueError('of the action')\n{name}(1)")
+    assert (finished.error, finished.completed, name in finished.names) == ("of the action", 1, True)
+    assert value(kernel, f"del {name}\nlen('abc')") == 3
+
+
+@pytest.mark.parametrize("name", ["sum", "len", "print", "input", "class", "a b"])
+def test_a_function_with_a_name_that_code_needs_is_refused(fresh, name):
+    with pytest.raises(ToolError, match=repr(name)):
+        KernelExecutor(additional_functions={name: max})
+    with pytest.raises(ToolError, match=repr(name)):
+        fresh.send_tools({name: max})
+
+
+def test_a_closed_stream_prints_what_later_actions_print(kernel):
+    assert finish(kernel, "import sys\nwith sys.stdout: print('a')\nsys.stderr.close()").logs == "a\n"
+    assert finish(kernel, "print('b')\nprint('c', file=sys.stderr)").logs == "b\nc\n"
+
+
+class Printed(io.StringIO):
+    """A stream whose methods can be replaced, as those of the kernel's own can."""
+
+
+def test_what_threads_print_at_once_is_counted_whole():
+    printed, rounds, threads = Printed(), 20_000, 8
+    stream = streams.Stream(printed, lambda _: None)
+
+    def work():
+        for number in range(rounds):
+            stream.write("y" * (70_000 if number % 2 else 10_000))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(work) for _ in range(threads)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(before)
+    left_out = stream.left_out
+    stream.end()
+    assert printed.getvalue().count("y") + left_out == threads * rounds * 40_000
+
+
 def test_an_action_that_deletes_builtins_does_not_hang_the_host(used):
     finish(used, "import builtins\nfor n in ('print', 'len', 'isinstance', 'vars', 'str'): delattr(builtins, n)")
     assert value(used, "len('abc')") == 3
@@ -569,6 +650,32 @@ def test_a_keyboard_interrupt_in_the_hosts_own_thread(used):
         read()
     assert events[-1].status == "interrupted"
     assert value(used, "kept") == 1
+
+
+def test_a_second_keyboard_interrupt_ends_the_child_and_nothing_is_left_open(fresh):
+    stubborn = "import signal\nsignal.signal(signal.SIGINT, lambda *_: print('no', flush=True))\n"
+    value(fresh, "precious = 1")
+    fresh.interrupt_grace_seconds = 600
+    main, events = threading.main_thread().ident, []
+
+    def read():
+        for event in fresh.run(f"{stubborn}print('on', flush=True)\nwhile True: pass"):
+            events.append(event)
+            if isinstance(event, Output):  # the first starts the stop, of which the child tells
+                threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        read()
+    assert (events[-1].status, events[-1].lost) == ("interrupted", ["precious"])
+    assert value(fresh, "2") == 2
+
+
+def test_a_restart_from_another_thread_is_told_as_the_end_of_the_action(fresh):
+    for event in fresh.run("print('on', flush=True)\nwhile True: pass"):
+        if isinstance(event, Output):
+            threading.Thread(target=fresh.restart).start()
+    assert (event.status, event.error.partition(".")[0]) == ("died", "restart() or cleanup() ended the child kernel")
+    assert value(fresh, "2") == 2
 
 
 def test_a_reader_that_goes_away_ends_the_action(used):
@@ -691,8 +798,33 @@ def test_a_variable_of_a_users_own_class_goes_in_by_pickle(fresh):
 def test_a_variable_that_cannot_cross_is_refused_by_name(fresh):
     with pytest.raises(NotPortableError, match="'lock'"):
         fresh.send_variables({"lock": threading.Lock()})
-    with pytest.raises(ConfigError, match="'a b'"):
-        fresh.send_variables({"a b": 1})
+    for name in ("a b", "class", "None", "\xb5", "\ufb01t"):  # Python reads the last two as others
+        with pytest.raises(ConfigError, match=repr(name)):
+            fresh.send_variables({name: 1})
+
+
+class Unreadable:
+    """Pickled, and not to be read again."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+@pytest.mark.parametrize("started", [True, False], ids=["by a running child", "by one that starts"])
+def test_a_variable_that_the_child_refuses_is_told_once_and_forgotten(fresh, started):
+    fresh.send_variables({"kept": 1})
+    if started:
+        value(fresh, "1")
+
+    def hand_over():
+        fresh.send_variables({"before": 2, "odd": Unreadable()})
+        list(fresh.run("1"))
+
+    with pytest.raises(ExecutorError, match=r"could not take the variable 'odd'.*no number"):
+        hand_over()
+    assert value(fresh, "kept + before") == 3
+    fresh.cleanup()
+    assert value(fresh, "kept + before, 'odd' in globals()") == (3, False)
 
 
 def test_secrets_of_the_environment_stay_in_the_host(monkeypatch, unboxed):

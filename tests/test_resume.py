@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image
 from proxy_ends import no_proxy_of_the_machine
@@ -17,8 +18,10 @@ from web_server import Answer, WebServer
 from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, UserInputTool, tool
 from smol_kernel.errors import AgentError, ConfigError, JournalError, ReplayDiffersError, ReplayError
 from smol_kernel.events import InputsDigested, ModelReplied, RunResumed, ToolCalled
+from smol_kernel.executors import kept_values
+from smol_kernel.executors.kept_values import digest_of
 from smol_kernel.executors.kernel import KernelExecutor
-from smol_kernel.executors.values import encode
+from smol_kernel.executors.values import decode, encode
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.media import image_url
@@ -246,6 +249,25 @@ def test_a_large_input_has_to_be_given_again(tmp_path):
     large[5] = 0
     reply = code("final_answer(n)")
     assert taken_up(tmp_path, agent.run_id, [reply], additional_args={"large": large})[0] == 9 << 20
+
+
+TIMES = pd.date_range("2000", periods=9, freq="s", tz="UTC")
+LARGE = {
+    "array": [np.zeros(9), np.zeros(9, "i8")],
+    "index": [pd.Series(0, index=range(n, n + 9)) for n in range(2)],
+    "zone": [pd.DataFrame({"t": times}) for times in (TIMES, TIMES.tz_convert("Europe/Berlin"))],
+    "same label twice": [pd.DataFrame([[0, n]], columns=["a", "a"]) for n in range(2)],
+    "order of categories": [pd.Series(["u", "v"], dtype=pd.CategoricalDtype(list(order))) for order in ("uv", "vu")],
+    "Arrow": [pa.table({"n": np.full(9, n)}) for n in range(2)],
+}
+
+
+@pytest.mark.parametrize(("one", "other"), LARGE.values(), ids=LARGE)
+def test_large_inputs_that_differ_have_different_digests(monkeypatch, one, other):
+    monkeypatch.setattr(kept_values, "LARGE", 0)
+    assert digest_of(one).startswith("fast:")
+    assert digest_of(one) == digest_of(decode(encode(one)))
+    assert digest_of(one) != digest_of(other)
 
 
 def test_the_digest_of_a_large_input_is_taken_beside_the_run_and_recorded_before_its_end(tmp_path):

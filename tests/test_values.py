@@ -94,6 +94,8 @@ PLAIN = [
     decimal.Decimal("-Infinity"),
     uuid.UUID(int=7),
     pathlib.Path("a/b c"),
+    pathlib.PurePosixPath("a/b"),
+    pathlib.PureWindowsPath("C:\\a"),
     pathlib.Path("odd\udcff"),
 ]
 
@@ -233,6 +235,7 @@ FRAMES = {
         }
     ),
     "objects": pd.DataFrame({"o": [1, "a", None, (1, 2), {"k": [1]}, decimal.Decimal("1.0")]}),
+    "one level": pd.DataFrame({"v": [1, 2]}, index=pd.MultiIndex.from_arrays([["a", "b"]], names=["letter"])),
     "small and odd numbers": pd.DataFrame(
         {"u8": np.array([2**64 - 1], "u8"), "f2": np.array([1.5], "f2"), "c": [1j], "i1": np.array([-1], "i1")}
     ),
@@ -269,6 +272,42 @@ def test_missing_values_in_objects_stay_the_kind_they_are():
     assert math.isnan(result[1])
     assert result[2] is pd.NA
     assert result[3] is pd.NaT
+
+
+@pytest.mark.parametrize(
+    "freq",
+    [pd.DateOffset(months=1), pd.offsets.CustomBusinessDay(holidays=["2024-03-05"])],
+    ids=["without a name", "with a name that does not say all"],
+)
+def test_dates_cross_without_a_frequency_that_its_name_does_not_tell(freq):
+    column = pd.Series(range(4), index=pd.date_range("2024-03-04", periods=4, freq=freq))
+    pd.testing.assert_series_equal(crossed(column), column, check_freq=False)
+    assert crossed(column).index.freq is None
+
+
+@pytest.mark.parametrize("freq", ["D", "another pandas knows it"])
+def test_a_frequency_that_does_not_fit_costs_the_frequency_alone(freq):
+    column = pd.Series([1, 2, 3], index=pd.date_range("2024", periods=3, freq="W"))
+    data = encode(column)
+    data["v"]["index"]["freq"] = freq
+    pd.testing.assert_series_equal(decode(data), column, check_freq=False)
+
+
+@pytest.mark.parametrize("name", ["CET", "IST"], ids=["of a zone with summer time", "of no zone"])
+def test_an_offset_with_a_name_of_its_own_crosses_as_the_offset(name):
+    zone = datetime.timezone(datetime.timedelta(hours=1), name)
+    noon = datetime.datetime(2024, 7, 1, 12, tzinfo=zone)
+    plain = datetime.timezone(zone.utcoffset(None))
+    assert str(crossed(pd.Timestamp(noon))) == str(noon)
+    frame = pd.DataFrame({"t": [noon]}, index=pd.DatetimeIndex([noon]))
+    result = crossed(frame)
+    pd.testing.assert_frame_equal(result, frame.tz_convert(plain).assign(t=frame["t"].dt.tz_convert(plain)))
+
+
+def test_times_of_a_zone_that_only_its_own_package_knows_do_not_cross():
+    zone = pytest.importorskip("dateutil.tz").gettz("Europe/Berlin")
+    with pytest.raises(NotPortable, match="cannot cross"):
+        encode(pd.Series(pd.date_range("2024", periods=2, tz=zone)))
 
 
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin", "UTC+02:00"])
@@ -407,6 +446,17 @@ def test_a_remote_value_says_what_it_is_and_crosses():
     assert "stayed in the child" in repr(result) and "2 x 3" in repr(result)
     assert vars(crossed(result)) == vars(result)
     assert len(decode(values.remote("x" * 10**6, "h")).text) == values.MAX_TEXT
+
+
+def test_a_shape_that_raises_leaves_the_text():
+    class Odd:
+        shape = property(lambda self: 1 / 0)
+
+        def __repr__(self) -> str:
+            return "an odd one"
+
+    result = decode(values.remote(Odd(), ""))
+    assert (result.shape, result.text) == (None, "an odd one")
 
 
 # Inputs
@@ -583,13 +633,6 @@ HOSTILE: dict[str, Any] = {
         labels={"names": [None], "freq": None, "levels": [{"dtype": "object", "values": [[]]}]}
     ),
     "frame with too few labels": frame_with(labels={"names": [None], "range": [0, 0, 1]}),
-    "frame with a frequency it has not": frame_with(
-        index={
-            "names": [None],
-            "freq": "D",
-            "levels": [{"dtype": "datetime64[ns]", "values": encode([pd.Timestamp("2020"), pd.Timestamp("2021")])}],
-        }
-    ),
     "image": {"$": "image", "v": packed(b"\x89PNG\r\n\x1a\n" + b"IHDR" * 20)},
     "image that is a JPEG": {"$": "image", "v": packed(b"\xff\xd8\xff" + b"\0" * 100)},
     "image of too many pixels": png(100_000, 100_000),

@@ -135,7 +135,13 @@ class Action:
     def _stop(self) -> Iterator[Event]:
         """Interrupt it, and wait for its end."""
         self.reason = self.reason or "interrupted"
-        yield from self._go_on()
+        try:
+            yield from self._go_on()
+        except KeyboardInterrupt:  # once more: it is not waited for any longer
+            if not self.ended:
+                self.killed = True
+                self._client.kill()
+            yield from self._go_on()
 
     def _go_on(self, send: Callable[[], str] | None = None) -> Iterator[Event]:
         try:

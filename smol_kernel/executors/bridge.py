@@ -366,9 +366,11 @@ def _perform(call: Call) -> Outcome:
             value = call.work()
             if inspect.isawaitable(value):
                 value = coroutines.wait(value, call.begun)
-        value = redacted(value)
         try:
+            value = redacted(value)
             encoded = encode(to_plain(value), limit=RESULT_LIMIT)
+        except RecursionError:
+            raise TypeError(f"{call.tool}() gave a result that nests too deeply, or contains itself") from None
         except NotPortable as error:
             reason = f"{call.tool}() gave a result that cannot cross to the child: {error}. {CROSSES}"
             raise TypeError(reason) from error

@@ -204,28 +204,33 @@ class Child:
         """Leave the account of the action with the reply, and make the reply itself short and safe."""
         self.restore()
         error = result.error_before_exec or result.error_in_exec
-        report: dict[str, Any] = {"source": "smol", "completed": self.action.completed, "final": bool(self.answer)}
-        if self.answer:
-            report["value"], report["value_text"] = self.answer
-            report["completed"] += isinstance(error, ActionEnded)
-        elif error is not None:
-            report["error"] = self.account.error(self.action, error)
-        else:
-            try:
+        report: dict[str, Any] = {
+            "source": "smol",
+            "completed": self.action.completed + (bool(self.answer) and isinstance(error, ActionEnded)),
+            "final": bool(self.answer),
+            "names": self.account.names(),
+        }
+        try:
+            if self.answer:
+                report["value"], report["value_text"] = self.answer
+            elif error is not None:
+                report["error"] = self.account.error(self.action, error)
+            else:
                 report.update(self.account.last_value(self.action, result))
-            except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
-                report.update(value=None, value_text="<a value that cannot be shown>")
-        self.displays.end(self.shell.display_pub.publish)
-        report["names"] = self.account.names()
-        report["log"] = self.whole.end()
-        report["left_out"] = sum(stream.left_out for stream in self.streams)
-        if error is not None:
-            result.error_before_exec = result.error_in_exec = None
-            if not self.answer:
-                result.error_in_exec = RuntimeError("the action failed")
-        self.shell.payload_manager.write_payload(report)
-        for stream in self.streams:
-            stream.end()
+        except BaseException:  # noqa: BLE001 - boundary: any class's own methods run here, and a stop may come meanwhile
+            report.update(value=None, value_text="<a value that cannot be shown>")
+        try:
+            self.displays.end(self.shell.display_pub.publish)
+        finally:
+            report["log"] = self.whole.end()
+            report["left_out"] = sum(stream.left_out for stream in self.streams)
+            if error is not None:
+                result.error_before_exec = result.error_in_exec = None
+                if not self.answer:
+                    result.error_in_exec = RuntimeError("the action failed")
+            self.shell.payload_manager.write_payload(report)
+            for stream in self.streams:
+                stream.end()
 
     # calls
 

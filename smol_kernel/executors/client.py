@@ -111,6 +111,8 @@ class KernelClient:
         self._booted = False
         self.came = 0
         """Messages that came at the last look, whatever request they are of."""
+        self.killed = False
+        """Whether the child was ended by `kill`."""
 
     def boot(self, stopped: Callable[[], bool]) -> None:
         """Wait for the kernel and make it a child of ours.
@@ -214,7 +216,8 @@ class KernelClient:
             self.came = len(messages)
             return messages
         except ChildDiedError as error:
-            raise ChildDiedError(f"{error}{self.child.ending()}") from None
+            why = f"{error}{self.child.ending()}"
+            raise ChildDiedError("restart() or cleanup() ended the child kernel" if self.killed else why) from None
 
     def refuse_stale(self, asked: Asked) -> None:
         """Answer a call of a thread that an earlier action left behind."""
@@ -269,6 +272,7 @@ class KernelClient:
 
     def kill(self) -> None:
         """End the child; `receive` then raises ChildDiedError. Any thread, at any time."""
+        self.killed = True
         self.child.kill()
 
     def close(self) -> None:

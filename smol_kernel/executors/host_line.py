@@ -17,7 +17,7 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 import zmq
-from jupyter_client.jsonutil import json_default
+from jupyter_client.jsonutil import json_clean, json_default
 
 Reply = dict[str, Any]
 
@@ -108,8 +108,12 @@ class HostLine:
 
 
 def pack(content: Any) -> bytes:
-    """A part of a message as JSON of ASCII alone: text may hold lone surrogates, which have no other form."""
-    return json.dumps(content, default=json_default, allow_nan=False).encode()
+    """A part of a message as JSON of ASCII alone: text may hold lone surrogates, which have no other form. What JSON
+    does not know, such as NaN, becomes what the kernel's own packer makes of it."""
+    try:
+        return json.dumps(content, default=json_default, allow_nan=False).encode()
+    except (TypeError, ValueError):
+        return json.dumps(json_clean(content), default=json_default, allow_nan=False).encode()
 
 
 def error_of(reply: Reply) -> Exception:
@@ -129,5 +133,9 @@ def error_of(reply: Reply) -> Exception:
             error = base(text)
             if str(error) == text:
                 return error
-    kind = type(kinds[0], (base,), {"__str__": lambda _: text, "__module__": "tools"})
+    own = {"__str__": lambda _: text, "__module__": "tools"}
+    if hasattr(base, "exceptions"):  # the text names the errors in a group, which cannot be made without one
+        kind = type(kinds[0], (base,), {**own, "exceptions": ()})
+        return kind.__new__(kind, text, [RuntimeError()])
+    kind = type(kinds[0], (base,), own)
     return kind.__new__(kind, text)

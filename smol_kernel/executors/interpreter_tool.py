@@ -50,7 +50,7 @@ class PythonInterpreterTool(Tool):
         self._executor = KernelExecutor(
             timeout_seconds, additional_authorized_imports=self.authorized_imports, **(executor_kwargs or {})
         )
-        self._one_at_a_time = threading.Lock()
+        self._one_at_a_time, self._stop = threading.Lock(), threading.Event()
         self._used = False
         super().__init__(*args, **kwargs)
 
@@ -61,7 +61,11 @@ class PythonInterpreterTool(Tool):
 
     def forward(self, code: str) -> str:
         """What the code printed, and its last value."""
+        stop = self._stop
         with self._one_at_a_time:
+            self._executor.clear_interrupt()
+            if stop.is_set():  # while it waited for its turn
+                raise AgentExecutionError("interrupted")
             if self._used:
                 self._forget()
             self._used = True
@@ -69,6 +73,12 @@ class PythonInterpreterTool(Tool):
         value = done.output.text if isinstance(done.output, RemoteValue) else str(done.output)
         value = truncate(clean(value), self._executor.max_print_outputs_length)
         return f"Stdout:\n{done.logs}\nOutput: {value}"
+
+    def interrupt(self) -> None:
+        """End the calls under way, and those that wait for them. Any thread, any time."""
+        stop, self._stop = self._stop, threading.Event()
+        stop.set()
+        self._executor.interrupt()
 
     def cleanup(self) -> None:
         """End the child. A later call starts a fresh one."""

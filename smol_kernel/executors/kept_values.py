@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from smol_kernel.errors import NotPortableError
 from smol_kernel.events import Event, InputsDigested, RunFinished
+from smol_kernel.executors import tables
 from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode, encode_input
 from smol_kernel.memory.known_secrets import redacted
 
@@ -162,24 +163,24 @@ def _size(value: Any) -> int:
 
 
 def _fast_digest(value: Any) -> str:
-    """Of a large array or table, without a copy of it: numbers as they lie in memory, other columns as pandas hashes
-    them. Empty for what is neither."""
+    """Of a large array or table: an array of numbers as it lies in memory, a table of Arrow as the stream that crosses,
+    all else as pandas hashes it, with its index. Empty for what is neither, or cannot be hashed."""
     digest = hashlib.blake2b(digest_size=32)
-    columns = [(str(name), value[name]) for name in value.columns] if hasattr(value, "columns") else [("", value)]
-    for name, column in columns:
-        values: Any = getattr(column, "values", column)
-        kind = getattr(getattr(values, "dtype", None), "kind", "O")
-        digest.update(f"{name} {getattr(values, 'dtype', '')} {getattr(values, 'shape', '')}".encode())
-        if kind in "biufc":
+    try:
+        if type(value).__module__.startswith("pyarrow."):
+            digest.update(tables.stream(value))
+        elif type(value).__module__ == "numpy" and value.dtype.kind in "biufc":
             import numpy as np
 
-            digest.update(cast("Any", np.ascontiguousarray(values)).data.cast("B"))
+            digest.update(f" {value.dtype} {value.shape}".encode())
+            digest.update(cast("Any", np.ascontiguousarray(value)).data.cast("B"))
         else:
-            try:
-                import pandas as pd
+            import pandas as pd
 
-                hashes: Any = cast("Any", pd).util.hash_pandas_object(pd.Series(column), index=False)
-                digest.update(hashes.to_numpy().data)
-            except (ImportError, TypeError, ValueError):
-                return ""
+            frame: Any = pd.DataFrame(value)
+            labels = [frame.columns.tolist(), frame.index.names, getattr(frame.index, "dtypes", frame.index.dtype)]
+            digest.update(f"{type(value).__name__} {labels} {frame.dtypes.tolist()}".encode(errors="replace"))
+            digest.update(cast("Any", pd).util.hash_pandas_object(frame).to_numpy().data)
+    except (AttributeError, ImportError, TypeError, ValueError):
+        return ""
     return f"fast:{digest.hexdigest()}"

@@ -30,7 +30,7 @@ from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_e
 from smol_kernel.executors.recorded import Recorded
 from smol_kernel.executors.shared_memory import encode_input, set_variable
 from smol_kernel.executors.standby import STANDBY
-from smol_kernel.executors.tool_specs import tool_specs
+from smol_kernel.executors.tool_specs import check_variable, checked, tool_specs
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import encode
 
@@ -87,7 +87,7 @@ class KernelExecutor(PythonExecutor):
         """Asked for the result of each call; one that it has answers the call, and the tool is not called."""
         self._client: KernelClient | None = None
         self._end_child: weakref.finalize[..., Any] | None = None
-        self._tools: dict[str, Function] = dict(self.additional_functions)
+        self._tools = checked(self.additional_functions)
         self._given: dict[str, Any] = {}
         """Variables handed over; `_variables` has their encoded form."""
         self._variables: dict[str, Any] = {}
@@ -119,9 +119,9 @@ class KernelExecutor(PythonExecutor):
     # what the loop uses
 
     def send_tools(self, tools: Mapping[str, Function]) -> None:
-        """Offer these tools, by name, to the actions that follow, in place of those sent before."""
+        """Offer these tools, by name, to the actions that follow, in place of those sent before. Raises ToolError."""
         with self._alone():
-            self._tools = {**self.additional_functions, **tools}
+            self._tools = checked({**self.additional_functions, **tools})
             self._offered = False
 
     def send_variables(self, variables: Mapping[str, Any]) -> None:
@@ -132,15 +132,12 @@ class KernelExecutor(PythonExecutor):
         """
         encoded: dict[str, Any] = {}
         for name, value in variables.items():
-            if not str(name).isidentifier():
-                raise ConfigError(f"variable {name!r} cannot be written as a name in Python; rename it")
-            if name in self._tools:
-                raise ConfigError(f"variable {name!r} has the name of a tool, which it would hide; rename it")
+            check_variable(name, self._tools)
             encoded[name] = encoded_variable(name, value, encode_input)
         with self._alone():
-            self._given.update(variables)
-            self._variables.update(encoded)
-            self._hand_over(lambda client: self._set_variables(client, encoded))
+            for name, data in encoded.items():
+                self._given[name], self._variables[name] = variables[name], data
+                self._hand_over(self._set_variables, {name: data})
 
     def run(self, code: str) -> Iterator[Event]:
         """Run an action; yields what happens as it happens, ActionFinished last.
@@ -252,7 +249,7 @@ class KernelExecutor(PythonExecutor):
                 self._variables.pop(name, None)
                 self._given.pop(name, None)
             self._names = [name for name in self._names if name not in gone]
-            self._hand_over(lambda client: self._tell(client, {"forget": gone}, "names to forget"))
+            self._hand_over(self._tell, {"forget": gone}, "names to forget")
 
     def complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
         """Completions in the child's namespace, as the content of a Jupyter `complete_reply`; empty if it is busy."""
@@ -305,12 +302,12 @@ class KernelExecutor(PythonExecutor):
             return None, error
         return (None if self._stop.is_set() else client), None
 
-    def _hand_over(self, give: Callable[[KernelClient], object]) -> None:
+    def _hand_over(self, give: Callable[..., object], *what: Any) -> None:
         """Give the running child something. One that does not take it before a stop ends; the next one gets it all."""
         if self._client is None:
             return
         try:
-            give(self._client)
+            give(self._client, *what)
         except Stopped:
             self._drop()
         except ChildDiedError:
@@ -332,26 +329,29 @@ class KernelExecutor(PythonExecutor):
                 self._offered = reply is not None and reply.get("status") == "ok"
 
     def _set_variables(self, client: KernelClient, encoded: Mapping[str, Any]) -> None:
-        for name, data in encoded.items():
-            set_variable(name, data, client.give, lambda *told: self._tell(client, *told))
+        for name, data in list(encoded.items()):
+            try:
+                set_variable(name, data, client.give, lambda *told: self._tell(client, *told))
+            except ExecutorError as error:
+                if not isinstance(error, ChildDiedError):  # each fresh child would refuse it, and never be ready
+                    self._variables.pop(name, None)
+                    self._given.pop(name, None)
+                raise
             if name not in self._names and not name.startswith("_"):
                 self._names.append(name)
 
     def _end_or_drop(self) -> None:
-        if self._in_use.acquire(blocking=False):
-            try:
-                self._drop()
-                self._lost = []  # it is meant
-                self.made_files.begin_afresh()
-            finally:
-                self._in_use.release()
-        elif (client := self._client) is not None:
+        with suppress(ExecutorError), self._alone():
+            self._drop()
+            self._lost = []  # it is meant
+            self.made_files.begin_afresh()
+            return
+        if (client := self._client) is not None:
             client.kill()  # the thread that uses it notices, and drops it
 
     def _drop(self) -> None:
         self._lost += [name for name in self._names if name not in self._variables]
-        self._names, self._answered = [], False
-        self._client = None
+        self._client, self._names, self._answered = None, [], False
         if self._end_child is not None:
             self._end_child()
             self._end_child = None

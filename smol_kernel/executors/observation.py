@@ -16,11 +16,10 @@ from typing import Any
 
 from smol_kernel.events import Output, Progress
 from smol_kernel.executors.streams import TAIL
+from smol_kernel.executors.values import MAX_PIXELS
 
 MAX_IMAGE = 8 << 20
 """Bytes of an image."""
-MAX_PIXELS = 50_000_000
-"""Pixels of an image."""
 MAX_MARKUP = 1 << 20
 """Characters of HTML, Markdown or LaTeX."""
 MAX_PLAIN = 100_000

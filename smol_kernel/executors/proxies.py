@@ -84,13 +84,12 @@ def _outcome(reply: dict[str, Any]) -> Any:
 
 
 def _signature(parameters: list[dict[str, Any]]) -> inspect.Signature:
-    return inspect.Signature(
-        [
-            inspect.Parameter(
-                str(parameter["name"]),
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=None if parameter.get("optional") else inspect.Parameter.empty,
-            )
-            for parameter in sorted(parameters, key=lambda parameter: bool(parameter.get("optional")))
-        ]
-    )
+    made = [
+        inspect.Parameter(
+            str(parameter["name"]),
+            parameter.get("kind", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            default=None if parameter.get("optional") else inspect.Parameter.empty,
+        )
+        for parameter in parameters
+    ]
+    return inspect.Signature(sorted(made, key=lambda each: (each.kind, each.default is None)))

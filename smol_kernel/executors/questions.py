@@ -41,7 +41,7 @@ class Questions:
         """The content of the reply. `final` holds the object given to `final_answer`, if there is one."""
         try:
             return {"status": "ok", **self._answer(content, final)}
-        except Exception as error:  # noqa: BLE001 - boundary: unpickling runs anything; the host is told
+        except BaseException as error:  # noqa: BLE001 - boundary: any class's own methods run here; the host is told
             text = tracebacks.shorten(f"{type(error).__name__}: {tracebacks.message(error)}", MAX_REASON)
             return {"status": "error", "error": text}
 
@@ -96,6 +96,8 @@ def _verdict(expression: str, namespace: dict[str, Any]) -> tuple[bool, str]:
         if value:
             return True, ""
         return False, tracebacks.shorten(f"is {value!r}", MAX_REASON)
-    except Exception as error:  # noqa: BLE001 - boundary: any class's own methods run here
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - boundary: any class's own methods run here
         why = f"gives {values.a_name(type(value))}, which is neither true nor false: {tracebacks.message(error)}"
         return False, tracebacks.shorten(why, MAX_REASON)

@@ -23,6 +23,18 @@ MAX_WHOLE = 10_000_000
 """Characters kept of what one action put out, and of all that are kept together."""
 
 
+_lock = threading.RLock()  # a signal's handler may print while its thread does
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()  # a thread that held it is not in the process forked meanwhile
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 class Whole:
     """All that an action put out. `logs`, where actions can read it, has what the host shows the model shortened: by
     the number of the action."""
@@ -75,6 +87,7 @@ class Stream:
     def begin(self) -> None:
         """Count anew."""
         self.stream.write, self.stream.flush = self.write, self.flush  # each time: actions replace them as well
+        self.stream.close = self.flush  # the next action prints as well
         self._passed = self._held = self.left_out = 0
         self._tail: deque[str] = deque()
 
@@ -82,14 +95,15 @@ class Stream:
         """What the stream's own `write` does, up to the cap."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self._keep(text)
-        room = max(0, PASSES - self._passed)
-        if room:
-            self._passed += min(room, len(text))
-            self._pass(text[:room])
-            self._waiting = True
-        if len(text) > room:
-            self._hold(text[room:])
+        with _lock:
+            self._keep(text)
+            room = max(0, PASSES - self._passed)
+            if room:
+                self._passed += min(room, len(text))
+                self._pass(text[:room])
+                self._waiting = True
+            if len(text) > room:
+                self._hold(text[room:])
         return len(text)
 
     def flush(self) -> bool:
@@ -109,11 +123,12 @@ class Stream:
 
     def end(self) -> None:
         """Let through what was held back, with a note of what is missing."""
-        if self._tail:
-            note = f"\n… {self.left_out:,} characters left out …\n" if self.left_out else ""
-            self._pass(note + "".join(self._tail))
-            self._waiting = True
-        self.begin()
+        with _lock:
+            if self._tail:
+                note = f"\n… {self.left_out:,} characters left out …\n" if self.left_out else ""
+                self._pass(note + "".join(self._tail))
+                self._waiting = True
+            self.begin()
 
     def _hold(self, text: str) -> None:
         self.left_out += max(0, len(text) - TAIL)

@@ -12,6 +12,7 @@ import re
 import reprlib
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -99,9 +100,18 @@ _COLUMN = re.compile(
 _BY_VALUE = re.compile(r"object|complex\d{2,3}", re.ASCII)
 
 
+def _zone(zone: datetime.tzinfo, moment: Any) -> str | None:
+    """The name of a time zone, else its offset. What an offset itself is called may be the name of another zone."""
+    name = getattr(zone, "key", None) or getattr(zone, "zone", None)  # of zoneinfo, of pytz
+    offset = None if name else zone.utcoffset(moment)
+    return name if offset is None else str(datetime.timezone(offset))
+
+
 def _column(series: Any, wholes: list[Any] | None) -> dict[str, Any]:
     """Parts of a column. It goes to `wholes` itself if it can cross as one; without these, value by value."""
     dtype = str(series.dtype)
+    if (zone := getattr(series.dtype, "tz", None)) is not None:
+        dtype = f"datetime64[{series.dtype.unit}, {_zone(zone, None) or repr(zone)}]"
     if dtype == "category":
         labels = _index(series.cat.categories, None, most=_most(len(series)))
         categories = {"categories": labels, "ordered": bool(series.cat.ordered)}
@@ -151,7 +161,17 @@ def _index(index: Any, wholes: list[Any] | None, most: int | None = None) -> dic
         return {"names": names, "range": [index.start, index.stop, index.step]}
     series = import_module("pandas").Series
     levels = [_column(series(index.get_level_values(i)), wholes) for i in range(index.nlevels)]
-    return {"names": names, "levels": levels, "freq": getattr(index, "freqstr", None)}
+    return {"names": names, "levels": levels, "freq": _freq(index), "multi": type(index).__name__ == "MultiIndex"}
+
+
+def _freq(index: Any) -> str | None:
+    """The name of an index's frequency. One that its name does not tell, such as business days with holidays of their
+    own, stays behind: the labels are the same without."""
+    name = getattr(index, "freqstr", None)
+    with suppress(ValueError):
+        if name and import_module("pandas.tseries.frequencies").to_offset(name) == index.freq:
+            return name
+    return None
 
 
 def _from_index(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
@@ -164,11 +184,11 @@ def _from_index(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
     levels = [_from_column(level, arrays) for level in parts["levels"]]
     for level in levels:
         values.hashable(level.tolist() if level.dtype == object else [])
-    if len(levels) > 1:
+    if parts.get("multi", len(levels) > 1):  # those recorded before say no more
         return pd.MultiIndex.from_arrays(levels, names=names)
     index = pd.Index(levels[0], dtype=levels[0].dtype).rename(names[0])
-    if parts["freq"]:
-        index.freq = parts["freq"]
+    with suppress(ValueError):  # one that another pandas wrote may not be known here, or not fit
+        index.freq = parts["freq"] or None
     return index
 
 
@@ -220,10 +240,7 @@ def _from_series(parts: dict[str, Any]) -> Any:
 
 def _timestamp(value: Any) -> list[Any]:
     """The instant in UTC with its resolution, and the zone. NaT is a Timestamp too."""
-    zone = value.tzinfo and str(value.tzinfo)
-    if zone and not values.ZONE.fullmatch(zone):
-        zone = str(datetime.timezone(value.utcoffset()))
-    return [value.to_datetime64(), zone]
+    return [value.to_datetime64(), value.tzinfo and _zone(value.tzinfo, value)]
 
 
 def _from_timestamp(parts: list[Any]) -> Any:

@@ -21,6 +21,7 @@ from smol_kernel.errors import AgentToolCallError, AgentToolExecutionError, BoxU
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.executors.observation import PACE, clean, truncate
 from smol_kernel.executors.recorded import Recorded, kinds_of_error, name_of_error
 from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
@@ -101,6 +102,7 @@ class ToolCalls:
         self.images: list[Any] = []
         """Images among these."""
         self._images: dict[str, Any] = {}
+        self._made: list[_Made] = []
 
     def run(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> Iterator[Event]:
         """Make `calls` of `tools`; yields what happens as it happens, ActionFinished last.
@@ -111,7 +113,7 @@ class ToolCalls:
         begun, self.outputs, self._images = time.monotonic(), {}, {}
         self._arrivals = arrivals = queue.SimpleQueue[Any]()
         room = threading.Semaphore(self._at_once)  # of this reply alone: calls that were left may never end
-        made = [self._checked(call, tools, arrivals, room) for call in calls]
+        self._made = made = [self._checked(call, tools, arrivals, room) for call in calls]
         here = PollingToolThread(lambda: arrivals.put(here))
         try:
             errors = yield from self._make(made, arrivals, here)
@@ -135,8 +137,11 @@ class ToolCalls:
         )
 
     def interrupt(self) -> None:
-        """Wait for no call any longer. Any thread."""
+        """Wait for no call any longer; the code of those that run some is ended. Any thread."""
         self._arrivals.put(None)
+        for made in self._made:
+            if isinstance(made.tool, PythonInterpreterTool) and not made.ended:
+                made.tool.interrupt()
 
     def call(self, call: ToolCall, tools: Mapping[str, Tool]) -> Any:
         """What one call gives, made at once on this thread. Raises AgentToolCallError or AgentToolExecutionError."""

@@ -1,13 +1,34 @@
-"""What a child has to know of the tools to offer them to its actions."""
+"""What a child has to know of the tools to offer them to its actions; what tools and variables may be called."""
 
 from __future__ import annotations
 
 import inspect
+import keyword
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from smol_kernel.errors import ConfigError
 from smol_kernel.tools.base import Tool
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
+from smol_kernel.tools.definition import check_name
+
+
+def checked(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """The functions. They become builtins of the child, whose own it needs itself: raises ToolError for such a name."""
+    for name, function in functions.items():
+        if not (isinstance(function, Tool) and function.name == name):  # else it was checked when it was made
+            check_name(name)
+    return dict(functions)
+
+
+def check_variable(name: str, tools: Mapping[str, Callable[..., Any]]) -> None:
+    """Raises ConfigError for a name by which an action cannot reach a variable, or that is a tool's."""
+    written = unicodedata.normalize("NFKC", str(name))  # as Python reads it
+    if written != name or not name.isidentifier() or keyword.iskeyword(name):
+        raise ConfigError(f"variable {name!r} cannot be written as a name in Python; rename it")
+    if name in tools:
+        raise ConfigError(f"variable {name!r} has the name of a tool, which it would hide; rename it")
 
 
 def tool_specs(tools: Mapping[str, Callable[..., Any]]) -> list[dict[str, Any]]:
@@ -31,6 +52,4 @@ def _parameters(function: Callable[..., Any]) -> list[dict[str, Any]]:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some builtins tell nothing
         return []
-    return [
-        {"name": p.name, "optional": p.default is not p.empty} for p in parameters if p.kind is not p.VAR_POSITIONAL
-    ]
+    return [{"name": p.name, "optional": p.default is not p.empty, "kind": int(p.kind)} for p in parameters]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 MAX_TEXT = 20_000
 """Characters of a traceback."""
 MAX_CAUSES = 8
+MAX_PARTS = 10
 _FRAMES = 6  # of an action's own, at each end
 
 
@@ -60,8 +61,7 @@ class Tracebacks:
         if lines:
             lines.insert(0, "Traceback (most recent call last):")
         lines += [line.rstrip("\n") for line in traceback.format_exception_only(type(error), error)]
-        for number, part in enumerate(getattr(error, "exceptions", ())[:10], 1):  # an ExceptionGroup
-            lines.append(f"  {number}. {type(part).__name__}: {shorten(message(part), 500)}")
+        lines += _parts(error)
         return "\n".join(shorten(line, 2_000) for line in lines)
 
     def _frames(self, error: BaseException) -> Iterator[str]:
@@ -79,11 +79,27 @@ class Tracebacks:
 
 
 def message(error: BaseException) -> str:
-    """What the error says; never raises."""
+    """What the error says, and of a group what those in it say; never raises."""
     try:
-        return str(error)
+        return "\n".join([str(error), *_parts(error)])
     except Exception:  # noqa: BLE001 - boundary: any class's __str__ runs here
         return "<its message cannot be shown>"
+
+
+def _parts(group: BaseException) -> list[str]:
+    """The first errors in a group, and in the groups in it, a line for each; of what is no group none."""
+    lines: list[str] = []
+    waiting: list[BaseException] = [group]
+    for _ in range(10 * MAX_PARTS):  # any class may claim to be a group, even of itself
+        if not waiting or len(lines) == MAX_PARTS:
+            break
+        error = waiting.pop()
+        inner = getattr(error, "exceptions", None)  # the class itself came with Python 3.11
+        if inner and isinstance(inner, tuple):
+            waiting += reversed(inner[:MAX_PARTS])
+        elif error is not group:
+            lines.append(f"  {len(lines) + 1}. {type(error).__name__}: {shorten(message(error), 500)}")
+    return lines
 
 
 def shorten(text: str, limit: int) -> str:

@@ -96,8 +96,10 @@ def encode_input(value: Any) -> Any:
 
 def remote(value: Any, handle: str) -> Any:
     """The encoded RemoteValue for `value`, which stays where it is, under `handle`."""
-    shape = getattr(value, "shape", None)
-    shape = shape if isinstance(shape, tuple) and all(type(n) is int for n in shape) else None
+    try:
+        shape = tuple(n.__index__() for n in value.shape)
+    except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
+        shape = None
     try:
         text = repr(value)
     except Exception as error:  # noqa: BLE001 - boundary: any class's __repr__ runs here
@@ -302,9 +304,7 @@ def _install(error: ImportError) -> str:
     return f"pip install {(error.name or str(error)).replace('PIL', 'pillow')}"
 
 
-_BASES: dict[type, Callable[[Any], Any]] = {
-    str: str.__str__, int: int.__index__, float: float.__float__, list: list, dict: dict
-}  # fmt: skip
+_BASES: dict[type, Any] = {str: str.__str__, int: int.__index__, float: float.__float__, list: list, dict: dict}
 """Types that stand for themselves, and how a value of a subclass becomes one of the type itself."""
 _TABLED = ("numpy", "pandas", "pyarrow", "PIL")  # their types are in `tables`
 _FORMS: dict[str, tuple[str, Callable[[Any], Any]]] = {}
@@ -385,8 +385,8 @@ crosses("datetime.timedelta", "timedelta", lambda v: [v.days, v.seconds, v.micro
          lambda v: datetime.timedelta(*row(v, int, int, int)))  # fmt: skip
 crosses("decimal.Decimal", "Decimal", str, str, decimal.Decimal)
 crosses("uuid.UUID", "UUID", str, str, uuid.UUID)
-crosses("pathlib.Path", "Path", str, str, pathlib.Path)
-crosses("pathlib.PurePath", "PurePath", str, str, pathlib.PurePath)
+for path in (pathlib.Path, pathlib.PurePath, pathlib.PureWindowsPath):
+    crosses(f"pathlib.{path.__name__}", path.__name__, str, str, path)
 
 
 def _from_remote(parts: list[Any]) -> RemoteValue:
