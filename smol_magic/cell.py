@@ -151,13 +151,18 @@ class AgentCell:
         if transcript.run:
             self._session.last, self._session.last_answer_name = transcript, self._answer_name
             transcript.how_to_save = SAVE_FILES
-        # Where a run failed before the model said anything, the line that the cell ends with tells it all.
-        failed_at_once = transcript.state == "error" and not any(step.reply for step in transcript.steps)
-        if transcript.run and not failed_at_once and self._view.leaves_account:
+        if self._leaves_account:
             data, metadata = account(transcript)
             display(data, metadata=metadata, raw=True)
         if self._answer_name and transcript.answered and transcript.state in ("success", *AT_LIMIT):
             self._shell.user_ns[self._answer_name] = decode(transcript.answer)
+
+    @property
+    def _leaves_account(self) -> bool:
+        # Where a run failed before the model said anything, the line that the cell ends with tells it all.
+        run = self._transcript
+        failed_at_once = run.state == "error" and not any(step.reply for step in run.steps)
+        return bool(run.run) and not failed_at_once and self._view.leaves_account
 
     @property
     def proves(self) -> bool:
@@ -183,7 +188,8 @@ class AgentCell:
             self.write_one_cell(script)
             return
         self._session.taken_away |= dict.fromkeys(written.sent, written.date)
-        if written.by_sender:
+        shown = written.by_sender and (written.shown or not self._leaves_account)
+        if shown:
             self._session.seen(self._transcript.run)
         said = "" if proof is None else "proved · " if proof.proved else f"{proof.state} · "
         if written.inserted:
@@ -191,15 +197,17 @@ class AgentCell:
             said += f"{counted(written.inserted, 'cell')} inserted below: read before you run{gone}"
         elif written.kept:
             said += "the cells below are those of this run as well"
-        if not written.by_sender:  # the page that had the account was reloaded
+        if not shown:
             said = " · ".join(filter(None, [f"its account: %agent show {self._transcript.run}", said]))
-        if written.inserted or written.kept or not written.by_sender:
+        if written.inserted or written.kept or not shown:
             self._view.say(said)
 
     def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
         """Offer the script as the one next cell that every front end knows how to take."""
         script = self._script() if script is None else script
-        if script:
+        if script and self._place.in_console:  # JupyterLab's would put it over the task itself
+            print("The finished work: %agent export FILE --script writes it, as .py or .ipynb")
+        elif script:
             self._shell.set_next_input(as_one_cell(script))
 
     def conclude(self, failure: BaseException | None) -> None:
