@@ -487,6 +487,25 @@ def test_the_account_in_text_has_all_the_run_in_it():
         assert words in text
 
 
+WORDS = "I try it. Then I see. And more:\n\n- of it"
+ERROR = "two things are wrong:\n- this one\n- that one"
+TRACEBACK = f"Traceback (most recent call last):\n  File \"<action>\", line 1, in <module>\nmy.BadError: {ERROR}\n"
+
+
+def test_text_has_all_words_and_all_of_an_error():
+    events = [
+        *a_run()[:2],
+        ActionProposed(**AT, thought=WORDS, code="f()"),
+        ActionFinished(**AT, status="error", error_type="BadError", error=ERROR, traceback=TRACEBACK),
+        StepFinished(**AT, error_type="AgentExecutionError", error=f"BadError: {ERROR}"),
+    ]
+    for text in (account_text(Transcript.from_events(events)), "".join(printed(events))):
+        lines = [line.strip() for line in text.splitlines()]
+        for line in ["Then I see. And more:", "- of it", *f"BadError: {ERROR}".splitlines()]:
+            assert sum(line in shown for shown in lines) == 1
+        assert 'File "<action>", line 1, in <module>' in lines
+
+
 def test_a_failed_run_says_why():
     run = Transcript.from_events([*a_run()[:2], RunFinished(run="r", state="error", error="no credit")])
     for account in (account_html, account_text, account_markdown):

@@ -174,8 +174,7 @@ class ConsoleReader:
     def _finished(self, step: StepRecord) -> None:
         if step.state == "ok":
             return
-        lines = plain(step.traceback).rstrip("\n").split("\n") if step.traceback else []
-        self._print("\n".join(lines[:-1][-24:]), style="dim")  # the frames; the last line says it again
+        self._print("\n".join(plain(step.frames).split("\n")[-24:]), style="dim")
         self._print(error_text(step) or "stopped", style="red" if step.state == "error" else "yellow")
 
     def _step_finished(self, step: StepRecord, event: StepFinished) -> None:

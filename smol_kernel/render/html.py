@@ -33,7 +33,6 @@ __all__ = [
     "remark_html",
     "row_html",
     "step_html",
-    "words_beyond_title",
 ]
 
 MAX_CODE = 20_000
@@ -141,7 +140,7 @@ def isolation_chip(transcript: Transcript) -> tuple[str, str]:
 
 def _body(step: StepRecord, times: bool) -> Iterator[str]:
     yield from map(note_html, step.beforehand)
-    yield paragraphs_html(words_beyond_title(step))
+    yield paragraphs_html(step.words_beyond_title)
     if step.shown_code:
         yield f'<pre class="smol-code">{code_html(shorten(plain_code(step.shown_code), characters=MAX_CODE))}</pre>'
     # A card at work is drawn many times a second: of called agents it holds what they do now, not what they did.
@@ -212,12 +211,6 @@ def _meta(seconds: float, *tokens: int | None) -> str:
     known = [count for count in tokens if count is not None]
     parts = [f"{seconds:.1f} s"] if seconds else []
     return " · ".join(parts + ([f"{sum(known):,} tok"] if known else []))
-
-
-def words_beyond_title(step: StepRecord) -> str:
-    """The words of the step that its title line does not hold."""
-    words = (step.thought or ("" if step.code else step.reply)).strip()
-    return words.removeprefix(step.title).strip() if step.thought else words
 
 
 def _call(call: CallRecord, times: bool, brief: bool) -> str:
