@@ -28,6 +28,7 @@ __all__ = [
     "files_html",
     "inline_html",
     "is_open",
+    "live_card",
     "note_html",
     "paragraphs_html",
     "remark_html",
@@ -52,6 +53,17 @@ def row_html(row: Row, *, times: bool = True) -> str:
         return _plan(row, times)
     inner = _run(row, times, brief=False) if isinstance(row, Transcript) else note_html(row)
     return f'<div class="smol-run smol-between {NO_FORMULAS}" style="{INDENTED}">{inner}</div>'
+
+
+def live_card(row: Row) -> tuple[str, str]:
+    """The card as its line and what the line folds, to be drawn each for itself: a line that stays as it is keeps the
+    fold and the focus that a person gave it."""
+    card = row_html(row)
+    if not isinstance(row, StepRecord | PlanRecord):
+        return card, ""
+    line, end, body = card.partition("</summary>")
+    kind = _COLOURS.get(row.state, "now")
+    return f"{line}{end}</details>", f'<div class="smol-run smol-{kind}">{body.removesuffix("</details>")}</div>'
 
 
 def step_html(step: StepRecord, *, open: bool, times: bool = True) -> str:
