@@ -57,7 +57,7 @@ _STYLE = """<style>
 .smol-view-foot { gap: 0 12px; flex-wrap: wrap;
   padding: 7px 14px; border-top: 1px solid var(--smol-line); color: var(--smol-dim); font-size: .92em;
   font-variant-numeric: tabular-nums; }
-.smol-view .smol-view-foot > .widget-html { width: auto; }
+.smol-view .smol-view-foot > .widget-html { width: auto; color: inherit; }
 .smol-view-foot b { font-weight: 500; color: var(--jp-content-font-color1, currentColor); }
 </style>"""
 
