@@ -17,7 +17,8 @@ from typing import Any
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
-from smol_kernel.errors import ConfigError
+from smol_kernel.errors import ConfigError, ReplayError
+from smol_kernel.events import RunStarted
 from smol_kernel.executors.launchers.settings import Limits, settings_for, wants_box
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
@@ -284,6 +285,20 @@ TOOLS: dict[str, Callable[[RunOptions], Tool]] = {
 """Built-in tools by the names that `--tool` takes, each made when it is asked for."""
 
 
+def builtin_tools(options: RunOptions, names: Sequence[str], besides: Sequence[Tool] = ()) -> list[Tool]:
+    """Those of `names`; of `besides` one of the same name goes first."""
+    there = {tool.name for tool in besides}
+    return [make(options) for name, make in TOOLS.items() if name in names and name not in there]
+
+
+def recorded_start(journal: Journal, run: str) -> tuple[RunStarted, type[Any]]:
+    """How a recorded run began, and the class of its agent. Raises ReplayError where that is none of `TYPES`."""
+    started, kinds = journal.events(run)[0], {kind.__name__: kind for kind in TYPES.values()}
+    if not isinstance(started, RunStarted) or started.agent not in kinds:
+        raise ReplayError(f"run {run} is of a class of its own: resume it from Python, with resume() of that class")
+    return started, kinds[started.agent]
+
+
 def connect(servers: Sequence[str]) -> Any:
     """The MCPClient of the servers that `--mcp` names, connected; its `disconnect()` is the caller's to call.
 
@@ -329,7 +344,6 @@ def make_agent(
 ) -> MultiStepAgent:
     """A silent agent for a front that draws the events itself, with the built-in tools that the options name besides
     `tools`, of which one of the same name goes first. Raises SmolError for what cannot be used together."""
-    there = {tool.name for tool in tools}
     kind = TYPES[options.type]
     if kind is ToolCallingAgent and model.model_id == "demo":
         raise ConfigError("--type tool-calling: the demo's replies are code; leave --type out")
@@ -337,7 +351,7 @@ def make_agent(
     if kind is CodeAgent:
         own = {"executor_kwargs": {"timeout_seconds": options.timeout, **options.box_kwargs}}
     return kind(
-        tools=[*tools, *(make(options) for name, make in TOOLS.items() if name in options.tools and name not in there)],
+        tools=[*tools, *builtin_tools(options, options.tools, tools)],
         model=model,
         managed_agents=agents,
         instructions=options.instructions,

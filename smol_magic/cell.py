@@ -6,14 +6,14 @@ IPython calls `agent_cell` (the cell rewritten to an await, see `rewriting`) or,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from IPython.display import display
 
 from smol_kernel.config import RunOptions
 from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
-from smol_kernel.events import RunStarted
+from smol_kernel.events import Event, RunStarted
 from smol_kernel.executors.values import decode
 from smol_kernel.models.base import Model
 from smol_kernel.models.demo import DemoModel, refusal
@@ -26,7 +26,7 @@ from smol_magic.endings import CellError, Stopped
 from smol_magic.files import SAVE_FILES
 from smol_magic.proving import CellProof
 from smol_magic.session import front, origin
-from smol_magic.thread import Awaiting, Blocking, CellThread, stoppable
+from smol_magic.thread import Awaiting, Blocking, stoppable
 from smol_magic.view import make_view
 from smol_magic.writeback import Place, as_one_cell, notebook_cells, write
 
@@ -41,22 +41,22 @@ async def agent_cell(magics: SmolMagic, line: str, body: str) -> None:
     """Run the task in `body`; buttons work meanwhile, and cells are inserted. Raises CellError or Stopped."""
     options = magics.read_line(line)
     if options is not None:
-        await carry_out(magics, lambda thread: AgentCell(magics, options, body, thread))
+        await carry_out(magics, lambda: AgentCell(magics, options, body))
 
 
 def agent_cell_blocking(magics: SmolMagic, line: str, body: str) -> None:
     """The same for a cell that cannot await: ■ stops it, buttons do not; the script comes as one next cell."""
     options = magics.read_line(line)
     if options is not None:
-        carry_out_blocking(magics, lambda thread: AgentCell(magics, options, body, thread))
+        carry_out_blocking(magics, lambda: AgentCell(magics, options, body))
 
 
-async def carry_out(magics: SmolMagic, make: Callable[[CellThread], AgentCell]) -> None:
+async def carry_out(magics: SmolMagic, make: Callable[[], AgentCell]) -> None:
     """Carry out the cell that `make` gives, from its view to its end."""
     thread = Awaiting()
     with magics.session.busy("An agent is at work"):
         with stoppable():
-            cell = make(thread)
+            cell = make()
         magics.session.stop_running = cell.stop
         cell.show(buttons=True)
         with thread.interruptible(cell.stop):
@@ -68,12 +68,12 @@ async def carry_out(magics: SmolMagic, make: Callable[[CellThread], AgentCell]) 
         cell.conclude(failure)
 
 
-def carry_out_blocking(magics: SmolMagic, make: Callable[[CellThread], AgentCell]) -> None:
+def carry_out_blocking(magics: SmolMagic, make: Callable[[], AgentCell]) -> None:
     """The same where nothing can be awaited."""
     thread = Blocking()
     with magics.session.busy("An agent is at work"):
         with stoppable():
-            cell = make(thread)
+            cell = make()
         magics.session.stop_running = cell.stop
         cell.show(buttons=False)
         with thread.interruptible(cell.stop):
@@ -91,20 +91,16 @@ class AgentCell:
     Raises CellError for whatever can be known to be wrong before anything is run.
     """
 
-    def __init__(self, magics: SmolMagic, options: RunOptions, task: str, thread: CellThread) -> None:
-        self._shell, self._session, self._options = magics.shell, magics.session, options
+    def __init__(self, magics: SmolMagic, options: RunOptions, task: str) -> None:
+        self._begin(magics, options)
         self._task = task.strip()
         if not self._task:
             raise CellError("The task is empty: write what the agent shall do in the lines below %%agent.")
-        self._place = Place.of(self._shell)
-        self._in_agent_kernel = front(self._shell) == "agent-kernel"
         variables = self._shell.user_ns
         self._inputs = namespace.inputs(options.inputs, variables)
         agents = namespace.agents(options.agents, variables)
         self._images = namespace.images(options.images, variables)
         self._answer_name = namespace.answer_name(options.output, options.inputs)
-        self._transcript = Transcript()
-        self._stopping = False
         self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name)
         magics.tell_unseen(self._place)
         try:
@@ -115,6 +111,12 @@ class AgentCell:
         except SmolError as error:
             raise CellError(str(error)) from None
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
+
+    def _begin(self, magics: SmolMagic, options: RunOptions) -> None:
+        self._shell, self._session, self._options = magics.shell, magics.session, options
+        self._place = Place.of(self._shell)
+        self._in_agent_kernel = front(self._shell) == "agent-kernel"
+        self._transcript, self._stopping = Transcript(), False
 
     def show(self, *, buttons: bool) -> None:
         """Display the view. Without `buttons` it has no Stop button, because no click would arrive."""
@@ -131,7 +133,13 @@ class AgentCell:
 
     def work(self) -> None:
         """The run itself, on its own thread."""
-        events = self._agent.events(
+        for event in self._events():
+            self._view.feed(event)
+            if self._stopping and isinstance(event, RunStarted):
+                self._agent.interrupt()  # a stop that came before the run began is forgotten when it begins
+
+    def _events(self) -> Iterator[Event]:
+        return self._agent.events(
             self._task,
             reset=not self._options.continued,
             images=self._images or None,
@@ -139,10 +147,6 @@ class AgentCell:
             max_steps=self._options.max_steps,
             origin=origin(self._shell, self._place),
         )
-        for event in events:
-            self._view.feed(event)
-            if self._stopping and isinstance(event, RunStarted):
-                self._agent.interrupt()  # a stop that came before the run began is forgotten when it begins
 
     def end(self, failure: BaseException | None) -> None:
         """Fold the view, display the account, and put the answer into the notebook."""
@@ -151,13 +155,18 @@ class AgentCell:
         if transcript.run:
             self._session.last, self._session.last_answer_name = transcript, self._answer_name
             transcript.how_to_save = SAVE_FILES
-        # Where a run failed before the model said anything, the line that the cell ends with tells it all.
-        failed_at_once = transcript.state == "error" and not any(step.reply for step in transcript.steps)
-        if transcript.run and not failed_at_once and self._view.leaves_account:
+        if self._leaves_account:
             data, metadata = account(transcript)
             display(data, metadata=metadata, raw=True)
         if self._answer_name and transcript.answered and transcript.state in ("success", *AT_LIMIT):
             self._shell.user_ns[self._answer_name] = decode(transcript.answer)
+
+    @property
+    def _leaves_account(self) -> bool:
+        # Where a run failed before the model said anything, the line that the cell ends with tells it all.
+        run = self._transcript
+        failed_at_once = run.state == "error" and not any(step.reply for step in run.steps)
+        return bool(run.run) and not failed_at_once and self._view.leaves_account
 
     @property
     def proves(self) -> bool:
@@ -183,7 +192,8 @@ class AgentCell:
             self.write_one_cell(script)
             return
         self._session.taken_away |= dict.fromkeys(written.sent, written.date)
-        if written.by_sender:
+        shown = written.by_sender and (written.shown or not self._leaves_account)
+        if shown:
             self._session.seen(self._transcript.run)
         said = "" if proof is None else "proved · " if proof.proved else f"{proof.state} · "
         if written.inserted:
@@ -191,15 +201,17 @@ class AgentCell:
             said += f"{counted(written.inserted, 'cell')} inserted below: read before you run{gone}"
         elif written.kept:
             said += "the cells below are those of this run as well"
-        if not written.by_sender:  # the page that had the account was reloaded
+        if not shown:
             said = " · ".join(filter(None, [f"its account: %agent show {self._transcript.run}", said]))
-        if written.inserted or written.kept or not written.by_sender:
+        if written.inserted or written.kept or not shown:
             self._view.say(said)
 
     def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
         """Offer the script as the one next cell that every front end knows how to take."""
         script = self._script() if script is None else script
-        if script:
+        if script and self._place.in_console:  # JupyterLab's would put it over the task itself
+            print("The finished work: %agent export FILE --script writes it, as .py or .ipynb")
+        elif script:
             self._shell.set_next_input(as_one_cell(script))
 
     def conclude(self, failure: BaseException | None) -> None:

@@ -20,7 +20,7 @@ from smol_kernel.render.sanitize import shown_html
 from smol_magic import namespace
 from smol_magic.endings import CellError, ChildError, Stopped
 from smol_magic.files import files_line
-from smol_magic.thread import Awaiting, Blocking, CellThread
+from smol_magic.thread import Awaiting, Blocking
 
 if TYPE_CHECKING:
     from smol_magic.magics import SmolMagic
@@ -33,7 +33,7 @@ async def child_cell(magics: SmolMagic, line: str, body: str) -> None:
     """Run `body` in the child. Raises ChildError for its errors, CellError, or Stopped."""
     thread = Awaiting()
     with magics.session.busy("%%py is running"):
-        cell = ChildCell(magics, line, body, thread)
+        cell = ChildCell(magics, line, body)
         magics.session.stop_running = cell.stop
         with thread.interruptible(cell.stop):
             failure = await thread.carry_out(cell.work, cell.stop)
@@ -44,7 +44,7 @@ def child_cell_blocking(magics: SmolMagic, line: str, body: str) -> None:
     """The same for a cell that cannot await."""
     thread = Blocking()
     with magics.session.busy("%%py is running"):
-        cell = ChildCell(magics, line, body, thread)
+        cell = ChildCell(magics, line, body)
         magics.session.stop_running = cell.stop
         with thread.interruptible(cell.stop):
             failure = thread.carry_out(cell.work)
@@ -54,7 +54,7 @@ def child_cell_blocking(magics: SmolMagic, line: str, body: str) -> None:
 class ChildCell:
     """One piece of Python run in the child, its outputs sent on as this cell's."""
 
-    def __init__(self, magics: SmolMagic, line: str, code: str, thread: CellThread) -> None:
+    def __init__(self, magics: SmolMagic, line: str, code: str) -> None:
         if line.strip():
             raise CellError(f"%%py takes no options, but found {line.strip()!r}: the code goes in the lines below")
         self._shell = magics.shell

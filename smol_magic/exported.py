@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smol_magic.endings import CellError
+from smol_magic.parser import CommandParser
 from smol_magic.session import notebook_path
 
 if TYPE_CHECKING:
     from smol_kernel.render.transcript import Transcript
     from smol_magic.session import Session
 
-OPTIONS = ("--script", "--no-proof", "--force")
 
-
-def export_command(session: Session, file: str, words: Sequence[str], find: Callable[[str], Transcript]) -> None:
+def export_command(session: Session, words: Sequence[str], find: Callable[[str], Transcript]) -> None:
     """Carry out the command; `find` gives a run by the beginning of its id, the last one for "".
 
     Raises CellError for what cannot be written or understood.
@@ -26,27 +26,27 @@ def export_command(session: Session, file: str, words: Sequence[str], find: Call
     from smol_kernel.runs.exporting import export
     from smol_kernel.runs.prove import Proof, Prover
 
-    unknown = [word for word in words if word.startswith("-") and word not in OPTIONS]
-    runs = [word for word in words if not word.startswith("-")]
-    if unknown or len(runs) > 1 or file.startswith("-"):
-        raise CellError("%agent export is written so: %agent export FILE [RUN] [--script [--no-proof]] [--force]")
-    path = Path(file).expanduser()
+    chosen = _read(words)
+    file, path = chosen.file, Path(chosen.file).expanduser()
     opened = notebook_path()
     if opened and path.exists() and path.resolve() == Path(opened).resolve():
         raise CellError(f"%agent export {file}: this is the notebook you are in; choose another name")
-    run = find("".join(runs))
+    if chosen.force and path.suffix.lower() == ".ipynb" and path.is_file() and not _is_exported(path):
+        # Perhaps the one that is open: after it was renamed the kernel knows its old name only.
+        raise CellError(f"%agent export {file}: this is a notebook that no export wrote; choose another name")
+    run = find(chosen.run)
     try:
         events = session.journal.events(run.run, family=True)
     except RunNotFoundError:
         events = []  # the journal failed when it ran; it is told as it was seen
     try:
-        if path.exists() and "--force" not in words:
+        if path.exists() and not chosen.force:
             raise FileExistsError
-        script: bool | Proof = "--script" in words
-        if script and events and "--no-proof" not in words:
+        script: bool | Proof = chosen.script
+        if script and events and not chosen.no_proof:
             script = Prover(settled(events)).prove()
             print(script.line)
-        export(events, path, script=script, overwrite="--force" in words, transcript=run)
+        export(events, path, script=script, overwrite=chosen.force, transcript=run)
     except FileExistsError:
         raise CellError(
             f"%agent export {file}: the file exists: choose another name, or replace it with --force"
@@ -54,3 +54,20 @@ def export_command(session: Session, file: str, words: Sequence[str], find: Call
     except OSError as error:
         raise CellError(f"%agent export {file}: {error.strerror or error}") from None
     print(f"written: {file}")
+
+
+def _is_exported(path: Path) -> bool:
+    try:
+        return "run" in json.loads(path.read_bytes())["metadata"]["smol"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # whatever the file may hold
+        return False
+
+
+def _read(words: Sequence[str]) -> Any:
+    parser = CommandParser(prog="%agent export", add_help=False, allow_abbrev=False)
+    parser.add_argument("file")
+    parser.add_argument("run", nargs="?", default="")
+    parser.add_argument("--script", action="store_true")
+    parser.add_argument("--no-proof", action="store_true")
+    parser.add_argument("--force", action="store_true")
+    return parser.parse_intermixed_args(list(words))

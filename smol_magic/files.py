@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smol_magic.endings import CellError
+from smol_magic.parser import CommandParser
 
 if TYPE_CHECKING:
     from smol_kernel.events import FilesMade
@@ -23,18 +24,18 @@ def files_command(session: Session, words: Sequence[str]) -> None:
     """Carry out the command. Raises CellError for what cannot be understood, and where there is no box any more."""
     from smol_kernel.render.files import file_text
 
-    names, folder, overwrite = _read(words)
+    chosen = _read(words)
     if session.child is None:
         raise CellError(GONE)
     made = session.child.files()
-    if names is None:
+    if not words:
         for file in made.files:
             print(file_text(file))
         if made.more:
             print(f"… and {made.more:,} more")
         print(f"not saved yet: {SAVE_FILES}" if made.files or made.more else "No files but those in your folder.")
         return
-    saved = session.child.save_files(names or None, folder, overwrite)
+    saved = session.child.save_files(chosen.names or None, chosen.to, chosen.overwrite)
     for path in saved:
         print(f"saved: {path}")
     for name, why in saved.refused.items():
@@ -51,23 +52,13 @@ def files_line(made: FilesMade) -> str:
     return files_text(Transcript(files=made.files, more_files=made.more, how_to_save=SAVE_FILES))
 
 
-def _read(words: Sequence[str]) -> tuple[list[str] | None, str | None, bool]:
-    """Names to save (None: only list), the folder, and whether to overwrite."""
-    if not words:
-        return None, None, False
-    command, *rest = words
-    names: list[str] = []
-    folder, overwrite = None, False
-    while rest and command == "save":
-        word = rest.pop(0)
-        if word == "--to" and rest:
-            folder = rest.pop(0)
-        elif word == "--overwrite":
-            overwrite = True
-        elif word.startswith("--"):
-            raise CellError(f"%agent files: {word} is not understood. {USAGE}.")
-        else:
-            names.append(word)
-    if command != "save":
-        raise CellError(f"%agent files {command}: {USAGE}.")
-    return names, folder, overwrite
+def _read(words: Sequence[str]) -> Any:
+    parser = CommandParser(prog="%agent files", add_help=False, allow_abbrev=False)
+    parser.add_argument("command", nargs="?")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--to", metavar="DIR")
+    parser.add_argument("--overwrite", action="store_true")
+    chosen = parser.parse_intermixed_args(list(words))
+    if words and chosen.command != "save":
+        raise CellError(f"%agent files {chosen.command or words[0]}: {USAGE}.")
+    return chosen

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import difflib
+import inspect
 import os
 import shlex
 from contextlib import suppress
@@ -19,7 +20,7 @@ from smol_magic import completion
 from smol_magic.endings import CellError
 from smol_magic.parser import Parser
 from smol_magic.rewriting import AwaitRewriting
-from smol_magic.session import Session
+from smol_magic.session import NO_RUN, Session
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -43,7 +44,10 @@ COMMANDS = {
         "%agent fork [RUN] [options]",
         "go on from a step of a run, as a new one; --step N, --instruction TEXT, and those of resume",
     ),
-    "export": ("%agent export FILE [RUN]", "write a run as .ipynb, .py, .html, .md or .json; --script: the work only"),
+    "export": (
+        "%agent export FILE [RUN]",
+        "write a run as .ipynb, .py, .html, .md or .json; --script: the work only (--no-proof: as it was run); --force",
+    ),
     "files": (
         "%agent files [save …]",
         "what the agent made in its box; save [NAME …] [--to DIR] [--overwrite] keeps it",
@@ -129,7 +133,7 @@ class SmolMagic(Magics):
 
         child_cell_blocking(self, line, cell)
 
-    async def run_command(self, line: str, body: str) -> None:
+    async def run_command(self, line: str) -> None:
         """What a cell with `%agent resume` or `%agent fork` alone awaits."""
         from smol_magic.resumed_cell import resumed_cell
 
@@ -204,12 +208,13 @@ class SmolMagic(Magics):
             guess = f"Did you mean %agent {close[0]}?" if close else "%agent help lists the commands."
             raise CellError(f"%agent {name}: there is no such command. {guess} A task goes below %%agent.")
         self.tell_unseen(Place.of(self.shell))
+        command = getattr(self, f"_{name or 'state'}")
         try:
-            getattr(self, f"_{name or 'state'}")(*words)
-        except TypeError as error:
-            if "positional argument" not in str(error):
-                raise
+            inspect.signature(command).bind(*words)
+        except TypeError:
             raise CellError(f"usage:\n{_columns(COMMANDS[name])}") from None
+        try:
+            command(*words)
         except SmolError as error:
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
 
@@ -300,7 +305,7 @@ class SmolMagic(Magics):
     def _export(self, file: str, *words: str) -> None:
         from smol_magic.exported import export_command
 
-        export_command(self.session, file, words, self._transcript)
+        export_command(self.session, [file, *words], self._transcript)
 
     def _help(self) -> None:
         print(_columns(*CELLS, *COMMANDS.values()))
@@ -310,7 +315,7 @@ class SmolMagic(Magics):
         from smol_kernel.render.transcript import Transcript
 
         if not run and self.session.last is None:
-            raise CellError("There is no run in this notebook yet. %agent runs lists those in the journal.")
+            raise CellError(NO_RUN)
         if not run and self.session.last is not None:
             return self.session.last
         journal = self.session.journal

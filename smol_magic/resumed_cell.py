@@ -5,25 +5,22 @@ IPython calls `resumed_cell` (the cell rewritten to an await) or, where a cell c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.config import TOOLS, TYPES, RunOptions
-from smol_kernel.errors import ReplayError, SmolError
-from smol_kernel.events import RunStarted
+from smol_kernel.config import RunOptions, builtin_tools, recorded_start
+from smol_kernel.errors import SmolError
+from smol_kernel.events import Event, RunStarted
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
 from smol_kernel.models.named import model_to_go_on
-from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_magic import namespace
 from smol_magic.cell import AgentCell, carry_out, carry_out_blocking
 from smol_magic.endings import CellError
 from smol_magic.parser import CommandParser
 from smol_magic.proving import CellProof
-from smol_magic.session import front
 from smol_magic.view import make_view
-from smol_magic.writeback import Place
 
 if TYPE_CHECKING:
     from smol_magic.magics import SmolMagic
@@ -31,23 +28,20 @@ if TYPE_CHECKING:
 
 async def resumed_cell(magics: SmolMagic, words: Sequence[str]) -> None:
     """Carry out the command; buttons work meanwhile, and cells are inserted. Raises CellError or Stopped."""
-    await carry_out(magics, lambda _: ResumedCell(magics, words))
+    await carry_out(magics, lambda: ResumedCell(magics, words))
 
 
 def resumed_cell_blocking(magics: SmolMagic, words: Sequence[str]) -> None:
     """The same for a cell that cannot await."""
-    carry_out_blocking(magics, lambda _: ResumedCell(magics, words))
+    carry_out_blocking(magics, lambda: ResumedCell(magics, words))
 
 
 class ResumedCell(AgentCell):
     """A recorded run that goes on in a cell; `words` are the command and what follows it."""
 
     def __init__(self, magics: SmolMagic, words: Sequence[str]) -> None:
-        self._shell, self._session, self._options = magics.shell, magics.session, RunOptions()
         chosen = _read(words)
-        self._place = Place.of(self._shell)
-        self._in_agent_kernel = front(self._shell) == "agent-kernel"
-        self._images, self._stopping, self._transcript = [], False, Transcript()
+        self._begin(magics, RunOptions())
         self._answer_name = namespace.answer_name(chosen.output, [])
         try:
             self._resumption = self._prepared(magics, chosen)
@@ -58,31 +52,23 @@ class ResumedCell(AgentCell):
         self._proof = CellProof(self._transcript, self._options, {}, self._answer_name)
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
 
-    def work(self) -> None:
-        """The run itself, on its own thread."""
-        for event in self._resumption.events():
-            self._view.feed(event)
-            if self._stopping and isinstance(event, RunStarted):
-                self._agent.interrupt()
+    def _events(self) -> Iterator[Event]:
+        return self._resumption.events()
 
     def _prepared(self, magics: SmolMagic, chosen: Any) -> Any:
         session, variables = self._session, self._shell.user_ns
         journal = session.journal
-        run = journal.find(chosen.run or (session.last.run if session.last else "last")).run
+        run = journal.find(chosen.run or session.last_here()).run
         if self._answer_name is None and session.last is not None and session.last.run == run:
             self._answer_name = session.last_answer_name
-        started = journal.events(run)[0]
-        kinds = {kind.__name__: kind for kind in TYPES.values()}
-        if not isinstance(started, RunStarted) or started.agent not in kinds:
-            raise ReplayError(f"run {run} is of a class of its own: resume it from Python, with resume() of that class")
+        started, kind = recorded_start(journal, run)
         model = self._model(magics, chosen, started)
         tools = namespace.tools(variables)
-        there = {tool.name for tool in tools}
-        tools += [make(RunOptions()) for name, make in TOOLS.items() if name in started.tools and name not in there]
+        tools += builtin_tools(RunOptions(), list(started.tools), tools)
         lives = chosen.command == "resume" and session.has_child_of(run)
         more = {name: getattr(chosen, name) for name in ("step", "instruction") if chosen.command == "fork"}
         resumption = (prepare_fork if chosen.command == "fork" else prepare)(
-            kinds[started.agent],
+            kind,
             run,
             model=model,
             tools=tools,

@@ -64,7 +64,7 @@ class AwaitRewriting:
         match = _COMMAND.match(lines[start]) if start < len(lines) else None
         if match is None or any(map(str.strip, lines[start + 1 :])) or not self._can_await():
             return lines
-        call = f"get_ipython().find_line_magic('agent').__self__.run_command({match[1].strip()!r}, '')"
+        call = f"get_ipython().find_line_magic('agent').__self__.run_command({match[1].strip()!r})"
         return [*lines[:start], f"await {call}\n"]
 
     def _was_taken_away(self) -> bool:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from smol_magic.writeback import Place
 
 
+NO_RUN = "There is no run in this notebook yet. %agent runs lists those in the journal."
+
+
 class Session:
     """The conversation of one shell and the child kernel it works in.
 
@@ -153,9 +156,7 @@ class Session:
 
     def take_over(self, agent: MultiStepAgent, *, keep_child: bool) -> None:
         """Have `agent` be that of the conversation, in its own child or in the one that is there."""
-        if keep_child:
-            self.agent = None  # its child is the other's now
-        else:
+        if not keep_child:  # else its child is the other's now
             self.end_child()
         self.agent = agent
         self._executor = getattr(agent, "python_executor", None)
@@ -211,6 +212,17 @@ class Session:
         if hasattr(self._executor, "inspect"):
             return self._executor.inspect(code, cursor_pos, detail_level)
         return {"status": "ok", "found": False, "data": {}, "metadata": {}}
+
+    def last_here(self) -> str:
+        """The last run of this conversation, else of this notebook. Raises CellError where there is none."""
+        if self.last is not None:
+            return self.last.run
+        here = notebook_path()
+        runs = self.journal.runs(limit=-1) if here else []
+        found = next((run.run for run in runs if run.origin.get("notebook") == here), None)
+        if found is None:
+            raise CellError(NO_RUN)
+        return found
 
     # -- runs whose page went away
 

@@ -18,7 +18,7 @@ from IPython.display import display, publish_display_data
 
 from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, Notice, ToolCalled
-from smol_kernel.render.html import isolation_chip, row_html
+from smol_kernel.render.html import isolation_chip, live_card
 from smol_kernel.render.plain import counted
 from smol_kernel.render.records import PlanRecord, StepRecord
 from smol_kernel.render.style import MORE_STYLE, STYLE
@@ -48,14 +48,16 @@ _STYLE = """<style>
   border-radius: 4px; }
 .smol-view button.smol-view-stop:hover { box-shadow: none; border-color: var(--smol-dim); }
 .smol-view button.smol-view-stop:focus-visible { outline: 2px solid var(--smol-now); }
-.smol-view button.smol-view-stop:disabled { opacity: .6; }
 .smol-view-bar { height: 2px; background: var(--smol-line); overflow: hidden; }
 .smol-view-bar i { display: block; width: 25%; height: 2px; background: var(--smol-now);
   animation: smol-view-go 1.6s ease-in-out infinite alternate; }
 @keyframes smol-view-go { from { margin-left: 0 } to { margin-left: 75% } }
 @media (prefers-reduced-motion: reduce) { .smol-view-bar i { animation: none; width: 100%; } }
-.smol-view-foot { padding: 7px 14px; border-top: 1px solid var(--smol-line); color: var(--smol-dim); font-size: .92em;
+.smol-view .widget-html:has(> .widget-html-content > .smol-step:not([open])) + .widget-html { display: none; }
+.smol-view-foot { gap: 0 12px; flex-wrap: wrap;
+  padding: 7px 14px; border-top: 1px solid var(--smol-line); color: var(--smol-dim); font-size: .92em;
   font-variant-numeric: tabular-nums; }
+.smol-view .smol-view-foot > .widget-html { width: auto; color: inherit; }
 .smol-view-foot b { font-weight: 500; color: var(--jp-content-font-color1, currentColor); }
 </style>"""
 
@@ -140,15 +142,18 @@ class LiveView:
     def __init__(self, transcript: Transcript, stop: Callable[[], None]) -> None:
         from ipywidgets import HTML, Button, HBox, VBox
 
-        self._transcript, self._make_card = transcript, HTML
-        self._title, self._bar, self._foot = HTML(), HTML('<div class="smol-view-bar"><i></i></div>'), HTML()
+        self._transcript, self._make_part = transcript, HTML
+        self._title, self._facts, self._now = HTML(), HTML(), HTML()
+        bar = HTML('<div class="smol-view-bar" role="progressbar" aria-label="Agent at work"><i></i></div>')
         self._button = Button(description="Stop", tooltip="Stop the agent (as ■ does)")
         self._button.add_class("smol-view-stop")
         self._button.on_click(lambda _: stop())
         self._steps = VBox()
         head = HBox([self._title, self._button])
         head.add_class("smol-view-head")
-        self._body = VBox([self._bar, self._steps, self._foot])
+        foot = HBox([self._facts, self._now])
+        foot.add_class("smol-view-foot")
+        self._body = VBox([bar, self._steps, foot])
         self._root = VBox([HTML(STYLE + MORE_STYLE + _STYLE), head, self._body])
         self._root.add_class("smol-run").add_class("smol").add_class("smol-view")
         self._drawn: dict[int, tuple[Any, ...]] = {}
@@ -192,7 +197,7 @@ class LiveView:
         """Say that a stop was asked for."""
         if not self._ended.is_set():
             self._stopping = True
-            self._button.disabled = True
+            self._button.description = "Stopping …"  # not disabled: it would lose the keyboard's focus
             self._news.set()
 
     def fold(self, failure: BaseException | None) -> None:
@@ -237,25 +242,29 @@ class LiveView:
                 if self._ended.is_set():
                     return
                 self._title.value = self._head()
-                self._foot.value = f'<div class="smol-view-foot">{self._progress()}</div>'
+                self._facts.value = self._progress()
+                doing = html.escape(self._doing())
+                self._now.value = (
+                    f'<b role="status">{doing}</b>' if doing else ""
+                )  # without the clock, that ever changes
                 self._draw_steps()
         except Exception:  # boundary: a view that breaks does not end a run
             logging.getLogger(__name__).exception("the view of a run could not be drawn")
 
     def _draw_steps(self) -> None:
-        cards = list(self._steps.children)
+        parts = list(self._steps.children)  # of each card its line, and what the line folds
         for index, row in enumerate(self._transcript.rows):
             seen = _fingerprint(row)
             if self._drawn.get(index) == seen:
                 continue
-            drawn = row_html(row)
+            drawn = live_card(row)
             self._drawn[index] = seen
-            if index < len(cards):
-                cards[index].value = drawn
-            else:
-                cards.append(self._make_card(drawn))
-        if len(cards) > len(self._steps.children):
-            self._steps.children = cards
+            there = parts[2 * index : 2 * index + 2]
+            for part, value in zip(there, drawn, strict=False):
+                part.value = value
+            parts += [] if there else map(self._make_part, drawn)
+        if len(parts) > len(self._steps.children):
+            self._steps.children = parts
 
     def _head(self) -> str:
         chips = self._chips() if self._transcript.run else []
@@ -273,8 +282,6 @@ class LiveView:
         if transcript.steps:
             parts.append(f"step {transcript.steps[-1].number} of {transcript.max_steps}")
         parts += [*totals_words(transcript), _clock(time.monotonic() - self._started)]
-        if doing := self._doing():
-            parts.append(f"<b>{html.escape(doing)}</b>")
         return " · ".join(parts)
 
     def _doing(self) -> str:

@@ -28,11 +28,12 @@ DONE_SECONDS = 10.0
 @dataclass(frozen=True)
 class Place:
     """Where a cell was run: the client's session id, the cell's id, and when it was sent, by the client's clock; as far
-    as the front end tells them."""
+    as the front end tells them. And whether that is a code console of JupyterLab."""
 
     session: str | None = None
     cell_id: str | None = None
     date: Any = None
+    in_console: bool = False
 
     @classmethod
     def of(cls, shell: InteractiveShell) -> Place:
@@ -41,21 +42,25 @@ class Place:
         if not isinstance(request, dict):
             return cls()
         header, metadata = request.get("header") or {}, request.get("metadata") or {}
-        return cls(session=header.get("session"), cell_id=metadata.get("cellId"), date=header.get("date"))
+        cell_id = metadata.get("cellId")
+        # Its notebooks send this list along, empty or not; VS Code's ids are addresses.
+        in_console = cell_id is not None and "deletedCells" not in metadata and ":" not in cell_id
+        return cls(header.get("session"), cell_id, header.get("date"), in_console)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a page did: how many cells it put in and took away, or kept because they are the same and about to run; ids
-    of those taken away that had been sent to run ("Run All Cells"), and when, by its clock; whether it sent the cell.
+    """What a page did: how many cells it put in, or kept because they are the same and about to run; ids of those taken
+    away that had been sent to run ("Run All Cells"), and when, by its clock; whether it sent the cell (a reloaded page
+    did not), and whether the cell shows an account (one that was cut and pasted meanwhile does not).
     """
 
     inserted: int
-    removed: int
     kept: int
     sent: frozenset[str]
     date: str
     by_sender: bool
+    shown: bool
 
 
 def digest(source: str) -> str:
@@ -103,7 +108,7 @@ async def write(cells: Sequence[dict[str, Any]], place: Place, *, replace: bool 
     With `replace` the untouched cells of its earlier runs go, save if they are the same and about to run. Without cells
     it only asks whether the page is there.
     """
-    if place.cell_id is None:
+    if place.cell_id is None or place.in_console:
         return None
     from comm import create_comm
 
@@ -131,9 +136,10 @@ async def write(cells: Sequence[dict[str, Any]], place: Place, *, replace: bool 
         if not done.done():
             return None
         written = done.result()
-        counts = (int(written.get(name, 0)) for name in ("inserted", "removed", "kept"))
+        inserted, kept = (int(written.get(name, 0)) for name in ("inserted", "kept"))
         sent, date = frozenset(map(str, written.get("sent", ()))), str(written.get("date", ""))
-        return Written(*counts, sent, date, by_sender=claim["session"] == place.session)
+        by_sender = claim["session"] == place.session
+        return Written(inserted, kept, sent, date, by_sender, shown=bool(written.get("shown")))
     finally:
         comm.close()
 

@@ -114,8 +114,16 @@ class NotebookKernel:
         client.wait_for_ready(timeout=PATIENCE)
         return client
 
-    def start(self, code: str, *, cell_id: str | None = None, stdin: bool = False, client: Any = None) -> Cell:
-        """Send a cell and return at once."""
+    def start(
+        self,
+        code: str,
+        *,
+        cell_id: str | None = None,
+        stdin: bool = False,
+        client: Any = None,
+        metadata: Message | None = None,
+    ) -> Cell:
+        """Send a cell and return at once; with `cell_id` as a notebook of JupyterLab does, else with `metadata`."""
         client = client or self.client
         content = {
             "code": code,
@@ -125,7 +133,9 @@ class NotebookKernel:
             "allow_stdin": stdin,
             "stop_on_error": True,
         }
-        message = client.session.msg("execute_request", content, metadata={"cellId": cell_id} if cell_id else None)
+        if cell_id:
+            metadata = {"cellId": cell_id, "deletedCells": []}
+        message = client.session.msg("execute_request", content, metadata=metadata)
         client.shell_channel.send(message)
         return Cell(message["header"]["msg_id"], client)
 

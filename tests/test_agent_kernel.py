@@ -152,6 +152,15 @@ def test_py_runs_in_the_child_and_host_in_the_kernel(client):
     assert Cell(client, "%%py\npid").text != Cell(client, "%%host\npid").text
 
 
+def test_help_is_of_what_the_agent_has_and_else_of_the_kernel(client):
+    code = "def {0}():\n    'in the {1}'\n    return '{1} code'"
+    assert Cell(client, "%%py\n" + code.format("both", "child")).reply["status"] == "ok"
+    for name, where in (("both", "host"), ("only", "host")):
+        assert Cell(client, "%%host\n" + code.format(name, where)).reply["status"] == "ok"
+    for asked, shown in (("both?", "in the child"), ("??both", "child code"), ("only?", "in the host")):
+        assert shown in str(Cell(client, asked).reply["payload"])
+
+
 def test_host_is_a_magic_like_others(client):
     assert "%%host" in Cell(client, "%lsmagic").text
     assert "defined in here" in str(Cell(client, "%%host?").reply["payload"])

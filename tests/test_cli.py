@@ -150,6 +150,8 @@ def test_ctrl_c_while_the_model_thinks_stops_with_one_line():
         (["run", "x", "--model", "demo", "--in", "df"], 2, "write NAME=FILE"),
         (["run", "caf\udce9", "--model", "demo"], 2, "the task is not UTF-8"),
         (["runs", "--prune", "--keep", "-1"], 2, "--keep -1"),
+        (["runs", "-n", "0"], 2, "--limit is 0: give a whole number of at least 1"),
+        (["import", "a.html"], 2, "a.html: give an exported .ipynb or .json"),
         (["run", "x", "--model", "demo", "--box-limit", "cpu_seconds=99999999999999999999"], 2, "cpu_seconds"),
         (
             ["run", "x", "--model", "demo", "--box-limit", "disk=4kB"],

@@ -213,9 +213,18 @@ def shell(tmp_path, monkeypatch):
         yield shell
 
 
-@pytest.mark.parametrize("line", ["%agent files keep", "%agent files save --all", "%agent files save"])
-def test_what_cannot_be_done_is_said_in_a_line(shell, line):
-    assert isinstance(shell.run_cell(line).error_in_exec, CellError)
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("%agent files keep", "%agent files keep: "),
+        ("%agent files save --all", "--all"),
+        ("%agent files save a --to", "--to: expected one argument"),
+        ("%agent files save", "There are no files of an agent here"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(shell, line, said):
+    error = shell.run_cell(line).error_in_exec
+    assert isinstance(error, CellError) and said in str(error)
 
 
 def test_the_account_keeps_the_metadata_it_had():

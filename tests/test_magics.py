@@ -149,7 +149,8 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
         ("%agent draw me a sheep", "A task goes below %%agent"),
         ("%agent export", "%agent export FILE [RUN]"),
         ("%agent export x.txt", "no run in this notebook yet"),
-        ("%agent export x.ipynb a b", "%agent export FILE [RUN]"),
+        ("%agent export x.ipynb a b", "unrecognized arguments: b"),
+        ("%agent resume", "no run in this notebook yet"),
         ("%agent export x.ipynb", "no run in this notebook yet"),
         ("%agent show", "no run in this notebook yet"),
         ("%agent show abc", "no run 'abc'"),
@@ -380,6 +381,11 @@ def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):
     assert "1 + 1" in str(exported)
     again = error_of(shell, "%agent export out.ipynb")
     assert "out.ipynb: the file exists: choose another name, or replace it with --force" in str(again)
+    assert error_of(shell, f"%agent export out.ipynb --force {run}") is None
+    for mine in (nbformat.writes(nbformat.v4.new_notebook()), "no notebook"):
+        (tmp_path / "renamed.ipynb").write_text(mine)
+        assert "a notebook that no export wrote" in str(error_of(shell, "%agent export renamed.ipynb --force"))
+        assert (tmp_path / "renamed.ipynb").read_text() == mine
     for name, words in (("work.py", "1 + 1"), ("page.html", "<!doctype html>"), ("run.md", "add one and one")):
         assert error_of(shell, f"%agent export {name} {run[:5]}{' --script' if name == 'work.py' else ''}") is None
         assert words in (tmp_path / name).read_text()

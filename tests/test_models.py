@@ -300,6 +300,8 @@ def test_an_unknown_provider_shows_the_form():
     error = refusal(LiteLLMModel("nonsense/qwen3"))
     assert "does not say which provider it is of" in str(error)
     assert "'openai/qwen3'" in str(error) and "'ollama/qwen3'" in str(error)
+    assert "notebook" not in str(error)
+    assert "No variable of the notebook is called m either" in str(refusal(LiteLLMModel("m")))
 
 
 @pytest.mark.parametrize("model_id", [None, "", "  ", 7])

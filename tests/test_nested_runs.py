@@ -375,7 +375,9 @@ def view(capsys):
 
 def drawn(view):
     view._draw()
-    return [card.value for card in view._steps.children], words(view._foot.value)
+    parts = [part.value for part in view._steps.children]
+    cards = [line + body for line, body in zip(parts[::2], parts[1::2], strict=True)]
+    return cards, words(f"{view._facts.value} · {view._now.value}")
 
 
 def test_the_live_view_draws_what_called_agents_do(view):

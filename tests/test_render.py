@@ -487,6 +487,25 @@ def test_the_account_in_text_has_all_the_run_in_it():
         assert words in text
 
 
+WORDS = "I try it. Then I see. And more:\n\n- of it"
+ERROR = "two things are wrong:\n- this one\n- that one"
+TRACEBACK = f'Traceback (most recent call last):\n  File "<action>", line 1, in <module>\nmy.BadError: {ERROR}\n'
+
+
+def test_text_has_all_words_and_all_of_an_error():
+    events = [
+        *a_run()[:2],
+        ActionProposed(**AT, thought=WORDS, code="f()"),
+        ActionFinished(**AT, status="error", error_type="BadError", error=ERROR, traceback=TRACEBACK),
+        StepFinished(**AT, error_type="AgentExecutionError", error=f"BadError: {ERROR}"),
+    ]
+    for text in (account_text(Transcript.from_events(events)), "".join(printed(events))):
+        lines = [line.strip() for line in text.splitlines()]
+        for line in ["Then I see. And more:", "- of it", *f"BadError: {ERROR}".splitlines()]:
+            assert sum(line in shown for shown in lines) == 1
+        assert 'File "<action>", line 1, in <module>' in lines
+
+
 def test_a_failed_run_says_why():
     run = Transcript.from_events([*a_run()[:2], RunFinished(run="r", state="error", error="no credit")])
     for account in (account_html, account_text, account_markdown):
@@ -537,6 +556,25 @@ def test_a_line_that_is_written_over_is_shown_while_it_is(monkeypatch):
     text = printed([*begun, half, full, FINISHED_OK], stream=Terminal())
     assert re.search(r"50 %\S*\r\x1b\[2K.*<b>99 %\S*\r\x1b\[2K", text)
     assert "50 %" not in printed([*begun, half, FINISHED_OK])  # a file has no line that could be written over
+
+
+def test_wide_characters_count_as_the_two_columns_that_they_take(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    wide = "漢字" * 30
+    waits, says = Progress(run="r", step=1, channel="stdout", text=wide), Notice(run="r", step=1, text=wide)
+    text = printed([*a_run()[:1], waits, says, FINISHED_OK], stream=Terminal(), color=False)
+    lines = [line for line in re.split(r"[\r\n]|\x1b\[2K", text) if "漢" in line]
+    assert len(lines) == 5  # one on what goes on, and 120 columns of words
+    assert all(len(line.replace("…", ".").encode("gb18030")) <= 40 for line in lines)  # there two bytes each
+
+
+def test_the_last_step_s_time_is_not_told_below_the_answer():
+    ending = a_run()
+    ending[-3:-1] = reversed(ending[-3:-1])  # as an agent tells it: the answer is part of its step
+    text = printed(ending)
+    assert text.index("1980s") < text.index("done · not isolated")
+    assert text[text.index("1980s") :].count(" s\n") == 1
 
 
 def test_escape_sequences_of_model_and_child_do_not_reach_the_terminal():

@@ -140,6 +140,21 @@ def test_the_last_run_of_a_notebook_goes_on_with_its_own_model(shell):
     assert "No model is set" in str(shell.run_cell("%%agent --continue\nmore").error_in_exec)
 
 
+def test_without_a_name_it_is_the_newest_run_of_this_notebook_that_goes_on(shell, monkeypatch):
+    elsewhere = ["run", DEMO_TASKS[0].task, "--model", "demo", "--max-steps", "2"]
+    monkeypatch.setenv("JPY_SESSION_NAME", "here.ipynb")
+    main(elsewhere)
+    assert "no run in this notebook yet" in str(shell.run_cell("%agent resume").error_in_exec)
+    shell.user_ns["m"] = ScriptedModel([code("x = 6"), "best", code("final_answer(x)")])
+    assert shell.run_cell("%%agent --model m --max-steps 1\ncount").success
+    mine = shell.smol_session.last.run
+    main(elsewhere)
+    for command in ("unload_ext", "load_ext"):  # as after a restart
+        shell.run_line_magic(command, "smol_magic")
+    assert shell.run_cell("%agent resume --model m --max-steps 3 -o answer").success
+    assert (shell.smol_session.last.run, shell.user_ns["answer"]) == (mine, 6)
+
+
 def test_where_only_cassettes_are_to_play_no_model_is_asked(shell, monkeypatch, capsys):
     started = RunStarted(
         run="r", task="t", model="openai/x", agent="CodeAgent", isolation="box", max_steps=3, system_prompt=""

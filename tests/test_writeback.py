@@ -64,8 +64,8 @@ class Page:
             "content"
         ]["data"]
 
-    def done(self, inserted: int) -> None:
-        self.send({"done": self.name, "inserted": inserted, "removed": 0})
+    def done(self, inserted: int, shown: bool = True) -> None:
+        self.send({"done": self.name, "inserted": inserted, "shown": shown})
 
 
 def test_the_first_page_that_claims_gets_the_cells_and_the_others_nothing(kernel):
@@ -104,16 +104,44 @@ def test_without_write_the_page_is_asked_for_nothing_but_its_presence(kernel):
     assert not cell.reply["payload"]
 
 
-def test_where_no_page_answers_everything_comes_as_one_next_cell(kernel):
+ADDRESS = {"cellId": "vscode-notebook-cell:/a.ipynb#W0"}
+
+
+@pytest.mark.parametrize(
+    "sent", [{"cell_id": "c1"}, {"metadata": ADDRESS}, {}], ids=["no-extension", "vscode", "no-id"]
+)
+def test_where_no_page_answers_everything_comes_as_one_next_cell(kernel, sent):
     model(kernel, "x = 20", "final_answer(x + 1)")
-    for cell_id in ("c1", None):  # a front end without our labextension, and one without cell ids
-        model(kernel, "x = 20", "final_answer(x + 1)")
-        cell = kernel.run("%%agent --model m\nadd", cell_id=cell_id).must_be_ok()
-        (payload,) = cell.reply["payload"]
-        assert payload["source"] == "set_next_input" and payload["replace"] is False
-        assert "# %%\nx = 20" in payload["text"]
-        retired = [update["data"] for update in cell.contents("update_display_data")]
-        assert retired == ([{"text/html": "<small>Agent run</small>", "text/plain": "Agent run"}] if cell_id else [])
+    cell = kernel.run("%%agent --model m\nadd", **sent).must_be_ok()
+    (payload,) = cell.reply["payload"]
+    assert payload["source"] == "set_next_input" and payload["replace"] is False
+    assert "# %%\nx = 20" in payload["text"]
+    retired = [update["data"] for update in cell.contents("update_display_data")]
+    assert retired == ([{"text/html": "<small>Agent run</small>", "text/plain": "Agent run"}] if sent else [])
+
+
+def test_a_code_console_is_told_how_to_get_the_work_and_keeps_what_was_asked(kernel):
+    model(kernel, "x = 20", "final_answer(x + 1)")
+    cell = kernel.run("%%agent --model m\nadd", metadata={"cellId": "c1"}).must_be_ok()
+    assert not cell.reply["payload"]  # JupyterLab would write it over the task
+    assert "%agent export FILE --script" in cell.printed
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_cell_that_lost_its_account_says_where_it_is(kernel, shown):
+    model(kernel, "final_answer(1)")
+    cell = kernel.start("%%agent --model m --no-write\nadd", cell_id="c1")
+    page = Page(kernel, cell)
+    page.claim(page.opened()["session"])
+    page.granted()
+    page.done(0, shown)
+    cell.finish().must_be_ok()
+    run = kernel.value("get_ipython().smol_session.last.run")
+    assert ("its account: %agent show " + run in cell.traits) is not shown
+    client = kernel.connect()  # after a reload
+    offered = kernel.run("%agent", cell_id="c2", client=client).printed
+    client.stop_channels()
+    assert (f"%agent show {run}" in offered) is not shown
 
 
 def test_a_run_that_fails_writes_nothing(kernel):

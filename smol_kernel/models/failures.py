@@ -80,9 +80,10 @@ def read_failure(error: BaseException, target: Target) -> Failure:
         return Failure(f"{named}: no reply in time from {target.where}. Allow it longer with timeout=SECONDS")
     if "LLM Provider NOT provided" in text:
         name = target.model_id.rpartition("/")[2]
+        variable = f". No variable of the notebook is called {name} either" if target.model_id == name else ""
         return Failure(
             f"{named} does not say which provider it is of. Write it as provider/name: 'openai/{name}' "
-            f"(also for any OpenAI-compatible server, with api_base), 'anthropic/{name}', 'ollama/{name}'"
+            f"(also for any OpenAI-compatible server, with api_base), 'anthropic/{name}', 'ollama/{name}'{variable}"
         )
     if any(sign in text.lower() for sign in _NO_KEY):
         return Failure(no_key(target))

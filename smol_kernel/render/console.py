@@ -7,6 +7,7 @@ import select
 import shutil
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Generator, Iterator
 from functools import partial
 from typing import TextIO
@@ -54,6 +55,8 @@ AT_ONCE = 2_000
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _ASCII = str.maketrans({"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-", "│": "|"})
 _INDENT = "   "
+_SECOND = "\0"
+"""Stands for the second column of a wide character while text is cut or wrapped."""
 _HOW_TO_SAVE = {"python": "agent.python_executor.save_files()", "cli": ""}
 """Front → what saves the files that a run made, where it is not the notebook's command. `smol run` says it itself."""
 
@@ -90,7 +93,7 @@ class ConsoleReader:
         elif isinstance(event, Output):
             self._output(event)
         elif isinstance(event, Progress):
-            self._wait(_INDENT + one_line(event.text, self._width() - len(_INDENT)) if event.text else "")
+            self._wait(_INDENT + self._cut(event.text) if event.text else "")
         else:
             self._end_line()
             self._event(event)
@@ -174,8 +177,7 @@ class ConsoleReader:
     def _finished(self, step: StepRecord) -> None:
         if step.state == "ok":
             return
-        lines = plain(step.traceback).rstrip("\n").split("\n") if step.traceback else []
-        self._print("\n".join(lines[:-1][-24:]), style="dim")  # the frames; the last line says it again
+        self._print("\n".join(plain(step.frames).split("\n")[-24:]), style="dim")
         self._print(error_text(step) or "stopped", style="red" if step.state == "error" else "yellow")
 
     def _step_finished(self, step: StepRecord, event: StepFinished) -> None:
@@ -183,6 +185,8 @@ class ConsoleReader:
         if event.error and not step.status:  # no action ran: the reply was of no use, or the model gave none
             self._print(self._styled(f"{step.number}.", "blue") + f" {step.title}", indent="")
             self._print(error_text(step), style="red")
+        if self._answer_shown:  # the facts of the run follow
+            return
         known = [count for count in (step.input_tokens, step.output_tokens) if count is not None]
         facts = [f"{event.seconds:.1f} s"] + ([counted(sum(known), "token")] if known else [])
         self._print(" · ".join(facts), style="dim")
@@ -259,7 +263,7 @@ class ConsoleReader:
         if not doing:
             return ""
         name = f"{run_name(run)} │ " if run is not self._transcript else ""
-        return _INDENT + one_line(name + doing, self._width() - len(_INDENT))
+        return _INDENT + self._cut(name + doing)
 
     def _wait(self, text: str) -> None:
         """A line on what goes on, gone with the next event; on a terminal only."""
@@ -284,7 +288,12 @@ class ConsoleReader:
     def _wrapped(self, text: str, indent: str = _INDENT) -> str:
         width = self._width() - len(indent)
         lines = plain(text).strip().split("\n")
-        return "\n".join("\n".join(textwrap.wrap(line, width) or [""]) for line in lines)
+        wrapped = ("\n".join(textwrap.wrap(_spaced(line), width) or [""]) for line in lines)
+        return "\n".join(wrapped).replace(_SECOND, "")
+
+    def _cut(self, text: str) -> str:
+        line, width = _spaced(one_line(text)), self._width() - len(_INDENT)
+        return (line if len(line) <= width else f"{line[: width - 1].rstrip()}…").replace(_SECOND, "")
 
     def _width(self) -> int:
         return max(20, min(shutil.get_terminal_size((88, 24)).columns - 1, 100))
@@ -311,6 +320,11 @@ def printed(events: Generator[Event], logger: AgentLogger) -> Iterator[Event]:
 def _log_error(logger: AgentLogger, event: Event) -> None:
     if isinstance(event, StepFinished | RunFinished) and event.error and getattr(event, "state", "") != "success":
         logger.log_error(f"{event.error_type}: {event.error}" if isinstance(event, StepFinished) else event.error)
+
+
+def _spaced(text: str) -> str:
+    """The text with as many characters as a terminal needs columns."""
+    return "".join(char + _SECOND * (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 
 def _write_all(stream: TextIO, text: str) -> None:

@@ -28,12 +28,12 @@ __all__ = [
     "files_html",
     "inline_html",
     "is_open",
+    "live_card",
     "note_html",
     "paragraphs_html",
     "remark_html",
     "row_html",
     "step_html",
-    "words_beyond_title",
 ]
 
 MAX_CODE = 20_000
@@ -53,6 +53,17 @@ def row_html(row: Row, *, times: bool = True) -> str:
         return _plan(row, times)
     inner = _run(row, times, brief=False) if isinstance(row, Transcript) else note_html(row)
     return f'<div class="smol-run smol-between {NO_FORMULAS}" style="{INDENTED}">{inner}</div>'
+
+
+def live_card(row: Row) -> tuple[str, str]:
+    """The card as its line and what the line folds, to be drawn each for itself: a line that stays as it is keeps the
+    fold and the focus that a person gave it."""
+    card = row_html(row)
+    if not isinstance(row, StepRecord | PlanRecord):
+        return card, ""
+    line, end, body = card.partition("</summary>")
+    kind = _COLOURS.get(row.state, "now")
+    return f"{line}{end}</details>", f'<div class="smol-run smol-{kind}">{body.removesuffix("</details>")}</div>'
 
 
 def step_html(step: StepRecord, *, open: bool, times: bool = True) -> str:
@@ -141,7 +152,7 @@ def isolation_chip(transcript: Transcript) -> tuple[str, str]:
 
 def _body(step: StepRecord, times: bool) -> Iterator[str]:
     yield from map(note_html, step.beforehand)
-    yield paragraphs_html(words_beyond_title(step))
+    yield paragraphs_html(step.words_beyond_title)
     if step.shown_code:
         yield f'<pre class="smol-code">{code_html(shorten(plain_code(step.shown_code), characters=MAX_CODE))}</pre>'
     # A card at work is drawn many times a second: of called agents it holds what they do now, not what they did.
@@ -212,12 +223,6 @@ def _meta(seconds: float, *tokens: int | None) -> str:
     known = [count for count in tokens if count is not None]
     parts = [f"{seconds:.1f} s"] if seconds else []
     return " · ".join(parts + ([f"{sum(known):,} tok"] if known else []))
-
-
-def words_beyond_title(step: StepRecord) -> str:
-    """The words of the step that its title line does not hold."""
-    words = (step.thought or ("" if step.code else step.reply)).strip()
-    return words.removeprefix(step.title).strip() if step.thought else words
 
 
 def _call(call: CallRecord, times: bool, brief: bool) -> str:

@@ -195,6 +195,12 @@ class StepRecord:
         return "An unfinished reply" if self.reply.strip() else "No reply"
 
     @property
+    def words_beyond_title(self) -> str:
+        """The words of the step that its title does not hold."""
+        words = (self.thought or ("" if self.code else self.reply)).strip()
+        return words.removeprefix(self.title).strip() if self.thought else words
+
+    @property
     def shown_code(self) -> str:
         """The code, unless it says no more than the calls do."""
         told = self.only_calls and len(self.calls) >= len(self.code.strip().splitlines())
@@ -205,6 +211,17 @@ class StepRecord:
         """The error in one line, as Python begins to write it; empty if there was none."""
         message = (self.error or "").strip().splitlines()[:1]
         return ": ".join(filter(None, [self.error_type, *message]))
+
+    @property
+    def whole_error(self) -> str:
+        """The error with all lines of its message; empty if there was none."""
+        return ": ".join(filter(None, [self.error_type, (self.error or "").strip()]))
+
+    @property
+    def frames(self) -> str:
+        """The traceback; without the error, where it ends with just that."""
+        text, error = self.traceback.rstrip(), self.whole_error
+        return text.removesuffix(error).rpartition("\n")[0] if text.endswith(error) else text
 
     @property
     def open_calls(self) -> list[CallRecord]:

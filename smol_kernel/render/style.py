@@ -68,7 +68,7 @@ line-height:1.5;white-space:pre;overflow:auto;overflow-wrap:normal;max-height:32
 {_OUT}.smol-stderr{{border-left-color:var(--smol-warn)!important}}
 {_OUT}.smol-err{{border-left-color:var(--smol-bad)!important;color:var(--smol-bad);white-space:pre-wrap;word-break:normal;
 overflow-wrap:anywhere}}
-.smol-now :is(.smol-body) pre.smol-out{{display:flex;flex-direction:column-reverse}}
+.smol-now .smol-body pre.smol-out{{display:flex;flex-direction:column-reverse}}
 .smol-more{{margin:2px 0 6px 12px;font-size:.92em;color:var(--smol-dim)}}
 .smol-more summary{{cursor:pointer}}
 .smol-call{{margin:4px 0;font-size:.92em;color:var(--smol-dim)}}
@@ -85,6 +85,7 @@ background:none;font-variant-numeric:tabular-nums;white-space:nowrap;max-width:n
 .smol-lead.smol-bad{{color:var(--smol-bad)}}
 .smol-k{{color:var(--smol-k)}}.smol-s{{color:var(--smol-s)}}.smol-d{{color:var(--smol-d)}}
 .smol-c{{color:var(--smol-c);font-style:normal}}
+@media print{{{_CODE},{_OUT}{{max-height:none;overflow:visible;white-space:pre-wrap}}}}
 </style>"""
 
 MORE_STYLE = """<style>

@@ -44,14 +44,15 @@ def row_text(row: Row) -> str:
 
 
 def step_text(step: StepRecord) -> str:
-    """One step: number, thought, code (marked by `>`), calls, outputs and error."""
+    """One step: number, thought, code (marked by `>`), calls, outputs, traceback and error."""
     rows = [plain(step.title) + (f" [{remark}]" if (remark := remark_text(step)) else "")]
     rows += map(note_text, step.beforehand)
+    rows += filter(None, [shorten(plain(step.words_beyond_title), characters=20_000)])
     rows += [f"> {line}".rstrip() for line in _code(step)]
     for call in step.calls:
         rows += [call_text(call), *(textwrap.indent(run_text(run), "  ") for run in call.runs)]
     rows += filter(None, map(output_text, step.outputs))
-    rows += filter(None, [error_text(step)])
+    rows += filter(None, [frames_text(step), error_text(step)])
     rows += [*map(note_text, step.notes), *map(run_text, step.runs)]
     number = f"{step.number}. "
     return number + textwrap.indent("\n".join(rows), " " * len(number)).lstrip()
@@ -136,9 +137,14 @@ def output_text(output: Output) -> str:
     return shorten(plain(output.text).strip("\n"), characters=OUTPUT_CHARACTERS, lines=OUTPUT_LINES)
 
 
+def frames_text(step: StepRecord) -> str:
+    """The traceback, shortened, up to the error itself."""
+    return shorten(plain(step.frames), characters=OUTPUT_CHARACTERS, lines=OUTPUT_LINES)
+
+
 def error_text(step: StepRecord) -> str:
-    """The error in one line, and what was lost with the child."""
-    lines = [plain(step.error_line)] if step.error_line else []
+    """The error with all of its message, and what was lost with the child."""
+    lines = [plain(step.whole_error)] if step.whole_error else []
     if step.lost:
         lines.append(f"Lost with the child kernel: {', '.join(map(plain, step.lost))}")
     return shorten("\n".join(lines), characters=OUTPUT_CHARACTERS)

@@ -100,6 +100,8 @@ def _renamed(event: Event, ids: dict[str, str]) -> Event:
 
 
 def _read(path: Path) -> tuple[list[Event], list[str]]:
+    if path.suffix.lower() not in (".ipynb", ".json"):
+        raise ConfigError(f"{path}: give an exported .ipynb or .json")
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST_FILE + 1)

@@ -17,7 +17,6 @@ from smol_kernel.render.html import (
     note_html,
     paragraphs_html,
     remark_html,
-    words_beyond_title,
 )
 from smol_kernel.render.plain import counted, plain, plain_code, shorten
 from smol_kernel.render.records import CallRecord, PlanRecord, StepRecord, Totals
@@ -85,7 +84,7 @@ class Steps:
         if times and (told := _times_told(times)):
             yield f'<p class="times">{escape(told)}</p>'
         yield from map(note_html, step.beforehand)
-        yield paragraphs_html(words_beyond_title(step))
+        yield paragraphs_html(step.words_beyond_title)
         if step.shown_code:
             yield f'<pre class="smol-code">{code_html(shorten(plain_code(step.shown_code), characters=MAX_CODE))}</pre>'
         for call in step.calls:

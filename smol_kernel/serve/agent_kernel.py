@@ -16,7 +16,7 @@ from IPython.core.error import UsageError
 
 from smol_kernel import __version__
 
-_HELP = re.compile(r"\s*(\?{1,2}\s*)?%{0,2}[^\W\d][\w.]*(?(1)|\s*\?{1,2})\s*")
+_HELP = re.compile(r"\s*(\?{1,2}\s*)?(?P<name>%{0,2}[^\W\d][\w.]*)(?(1)|\s*\?{1,2})\s*")
 """`name?`, `name??` or `?name` alone: IPython's help. Any other text may well end in a question mark."""
 
 _CELL_MAGIC = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(%%\S*).*")
@@ -69,6 +69,14 @@ class AgentKernel(IPythonKernel):
         if line.strip():
             raise UsageError(_NO_OPTIONS.format(line.strip()))
         self._shell.run_cell(cell)
+
+    def show_help(self, name: str, detail_level: int) -> None:
+        """What `name?` shows: the child's object of that name, or the kernel's own."""
+        found = self._session.inspect(name, len(name), detail_level) if self._session is not None else {}
+        if found.get("found"):
+            self._shell.payload_manager.write_payload({"source": "page", "data": found["data"], "start": 0})
+        else:
+            self._shell.run_line_magic("pinfo2" if detail_level else "pinfo", name)
 
     @property
     def _shell(self) -> Any:
@@ -136,6 +144,8 @@ class AgentKernel(IPythonKernel):
             if self._shell.find_cell_magic("agent") is None:
                 raise UsageError("this kernel has no agent: start it with --ext smol_magic, as its kernel.json does")
             return ["%%agent --continue\n", *lines]
+        if asked := _HELP.fullmatch(cell):
+            return [f"get_ipython().kernel.show_help({asked['name']!r}, {int('??' in cell)})\n"]
         magic, start = _split(cell)
         if magic != "%%host":
             return lines

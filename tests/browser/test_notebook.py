@@ -183,6 +183,108 @@ def test_two_tabs_get_the_cells_once_in_the_tab_that_ran_the_cell(lab, context):
     assert not [cell for cell in first.cells() if "smol" in cell["metadata"]]
 
 
+ADDS = [SETUP, "m = scripted('x = 20', 'final_answer(x + 1)')", "%%agent --model m\nadd", "'end'"]
+WAITS = r"""from pathlib import Path
+m = scripted("import os\nwhile 'GATE' not in os.listdir('.'): pass", "final_answer(42)")"""
+
+
+def test_a_copy_of_an_inserted_cell_is_the_persons_own(lab, context):
+    lab.write("copy.ipynb", ADDS)
+    tab = NotebookPage(context, lab, "copy.ipynb")
+    for index in range(3):
+        tab.run(index)
+    written = tab.sources()[3:-1]
+    assert written[1] == "x = 20"
+    for index, command in ((4, "copy-cell"), (len(tab.cells()) - 1, "paste-cell-below")):
+        tab.cell(index).locator(".jp-InputPrompt").click()
+        tab.command(f"notebook:{command}")
+    assert tab.sources()[3:] == [*written, "'end'", "x = 20"]
+    tab.run(1)
+    tab.run(2)
+    assert tab.sources()[3:] == [*written, "'end'", "x = 20"]
+
+
+def test_cells_are_inserted_also_when_a_second_view_was_closed(lab, context):
+    lab.write("views.ipynb", ADDS)
+    tab = NotebookPage(context, lab, "views.ipynb")
+    first = tab.ask("panel => panel.id")
+    tab.command("docmanager:clone")
+    tab.wait_for("(panel, first) => panel.id !== first", first)
+    tab.command("application:close")
+    tab.wait_for("(panel, first) => panel.id === first", first)
+    for index in range(3):
+        tab.run(index)
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("cells inserted")
+    assert "x = 20" in tab.sources()
+
+
+def test_a_cell_cut_and_pasted_in_the_middle_of_a_run_says_where_its_account_is(lab, context, screenshot):
+    gate = lab.notebooks / "pasted-gate"
+    lab.write("pasted.ipynb", [SETUP, WAITS.replace("GATE", gate.name), "%%agent --model m\nwait for it", "'end'"])
+    tab = NotebookPage(context, lab, "pasted.ipynb")
+    tab.run(0)
+    tab.run(1)
+    tab.start(2)
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("os.listdir")
+    tab.cell(2).locator(".jp-InputPrompt").click()
+    tab.command("notebook:cut-cell")
+    tab.command("notebook:paste-cell-above")
+    index = tab.sources().index("%%agent --model m\nwait for it")
+    gate.touch()
+    expect(tab.cell(index).locator(".smol-view")).to_contain_text("its account: %agent show")
+    screenshot(tab.page, "pasted")
+
+
+def test_a_code_console_keeps_the_task_that_was_sent(lab, context, screenshot):
+    lab.write("console.ipynb", ADDS)
+    tab = NotebookPage(context, lab, "console.ipynb")
+    tab.run(0)
+    tab.run(1)
+    kernel = tab.ask("panel => panel.sessionContext.session.kernel.id")
+    tab.command("console:create", {"kernelPreference": {"id": kernel}, "path": "console.ipynb", "activate": True})
+    console = tab.page.locator(".jp-CodeConsole")
+    prompt = console.locator(".jp-CodeConsole-promptCell .cm-content")
+    prompt.click()
+    tab.page.keyboard.insert_text("%%agent --model m\nadd in a console")
+    tab.page.keyboard.press("Shift+Enter")
+    expect(console).to_contain_text("%agent export FILE --script")
+    tab.page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
+    )
+    expect(console.locator(".jp-CodeConsole-content")).to_contain_text("add in a console")
+    screenshot(tab.page, "console")
+
+
+def test_a_card_that_a_person_folds_stays_so_and_keeps_the_focus_while_its_action_prints(lab, context, screenshot):
+    count = r"import os, time\nnumber = 0\nwhile 'GATE' not in os.listdir('.'):\n    print(number := number + 1)"
+    count += r"\n    time.sleep(0.1)"
+    gate = lab.notebooks / "fold-gate"
+    lab.write("fold.ipynb", [SETUP, f'm = scripted("{count}", "final_answer(1)")'.replace("GATE", gate.name), ADDS[2]])
+    tab = NotebookPage(context, lab, "fold.ipynb")
+    tab.run(0)
+    tab.run(1)
+    tab.start(2)
+    view = tab.cell(2).locator(".smol-view")
+    printed = view.locator("pre.smol-out")
+    expect(printed).to_contain_text("1")
+    expect(view.get_by_role("status")).to_have_text("the action runs")
+    expect(view.get_by_role("progressbar", name="Agent at work")).to_have_count(1)
+    screenshot(tab.page, "unfolded")
+    line = view.locator(".smol-step > summary")
+    line.focus()
+    tab.page.keyboard.press("Enter")
+    expect(printed).to_be_hidden()
+    seen = printed.text_content()
+    tab.page.wait_for_function(
+        "seen => document.querySelector('.smol-view pre.smol-out').textContent !== seen", arg=seen
+    )
+    expect(printed).to_be_hidden()
+    expect(line).to_be_focused()
+    screenshot(tab.page, "folded")
+    gate.touch()
+    tab.wait_for_end(2)
+
+
 LOOPS = "print('be' + 'gun')\\nwhile True: pass"
 
 

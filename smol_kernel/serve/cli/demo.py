@@ -11,7 +11,7 @@ from smol_kernel.config import RunOptions, make_agent
 from smol_kernel.errors import ConfigError
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel
 from smol_kernel.render.transcript import Transcript, isolation_words
-from smol_kernel.serve.cli.run import NO_BOX, demo_inputs, show
+from smol_kernel.serve.cli.run import NO_BOX, begin, demo_inputs, draw
 from smol_kernel.tools.base import tool
 
 NOTEBOOK = "co2_demo.ipynb"
@@ -66,7 +66,7 @@ def command(arguments: argparse.Namespace) -> int:
     agent = make_agent(RunOptions(), DemoModel(), [tool(fetch_unit)])
     print(BEFORE.format(box=isolation_words(agent.isolation)))
     try:
-        transcript, status = show(agent, DEMO_TASKS[0].task, inputs)
+        transcript, status = draw(agent, begin(agent, DEMO_TASKS[0].task, inputs))
     finally:
         agent.cleanup()
     if status == NO_BOX:

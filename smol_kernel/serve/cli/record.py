@@ -62,7 +62,9 @@ def list_runs(arguments: argparse.Namespace) -> int:
         return _take_out(journal, arguments)
     if arguments.older_than or arguments.keep or arguments.dry_run or arguments.yes:
         raise ConfigError("--older-than, --keep, --dry-run and --yes go with --prune, which takes old runs out")
-    found = journal.runs(limit=max(arguments.limit, 1), search=arguments.search)
+    if arguments.limit < 1:
+        raise ConfigError(f"--limit is {arguments.limit}: give a whole number of at least 1")
+    found = journal.runs(limit=arguments.limit, search=arguments.search)
     if not found:
         about = f" about {arguments.search!r}" if arguments.search else ""
         print(f"No runs{about} in {journal.path} yet.")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.config import TOOLS, TYPES, RunOptions, connect
-from smol_kernel.errors import ConfigError, ReplayError
-from smol_kernel.events import RunStarted
+from smol_kernel.config import RunOptions, builtin_tools, connect, recorded_start
+from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.named import model_to_go_on
@@ -20,10 +18,8 @@ from smol_kernel.serve.cli.run import (
     add_save_files,
     check_folder,
     check_writable,
-    draw,
+    finish,
     read_inputs,
-    saving,
-    write_answer,
 )
 
 WHICH = "the run's id or the beginning of it; last: the newest run"
@@ -87,12 +83,10 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     check_folder(arguments.save_files)
     journal = Journal()
     run = journal.find(arguments.run).run
-    started = journal.events(run)[0]
-    if not isinstance(started, RunStarted) or started.agent not in (names := {k.__name__: k for k in TYPES.values()}):
-        raise ReplayError(f"run {run} is of a class of its own: resume it from Python, with resume() of that class")
+    started, kind = recorded_start(journal, run)
     model = model_to_go_on(started, arguments.model, arguments.api_base)
     with ExitStack() as held:
-        tools = [make(RunOptions()) for name, make in TOOLS.items() if name in started.tools]
+        tools = builtin_tools(RunOptions(), list(started.tools))
         if started.origin.get("mcp") and not arguments.mcp:  # never from a record alone: a server is code that is run
             had = ", ".join(one_line(str(server), 100) for server in started.origin["mcp"])
             raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in --mcp {had!r}")
@@ -101,7 +95,7 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
             held.callback(client.disconnect)
             tools += client.get_tools()
         resumption: Resumption = how(
-            names[started.agent],
+            kind,
             run,
             model=model,
             tools=tools,
@@ -113,11 +107,4 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
             verbosity_level=LogLevel.OFF,
             **more,
         )
-        held.callback(resumption.agent.cleanup)
-        saved = held.enter_context(saving(resumption.agent, arguments.save_files))
-        transcript, status = draw(resumption.agent, resumption.events())
-        if transcript.answered and arguments.output:
-            write_answer(transcript, Path(arguments.output))
-        if arguments.save_files is None and transcript.files:
-            print("These files are gone with the box; --save-files after the run keeps them.", file=sys.stderr)
-    return status if all(saved) else status or 1
+        return finish(resumption.agent, resumption.events(), arguments, "run")

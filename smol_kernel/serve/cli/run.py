@@ -95,13 +95,20 @@ def command(arguments: argparse.Namespace) -> int:
             held.callback(client.disconnect)
             tools += client.get_tools()
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
+        return finish(agent, begin(agent, task, inputs, images, options.mcp), arguments, "task")
+
+
+def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.Namespace, last: str) -> int:
+    """Draw `events`, a run of `agent`, to its end, keep what the arguments want kept, and end the agent; gives the exit
+    status. `last` is what `--save-files` comes behind."""
+    with ExitStack() as held:
         held.callback(agent.cleanup)
         saved = held.enter_context(saving(agent, arguments.save_files))
-        transcript, status = show(agent, task, inputs, images, options.mcp)
-        if transcript.answered and options.output:
-            write_answer(transcript, Path(options.output))
+        transcript, status = draw(agent, events)
+        if transcript.answered and arguments.output:
+            write_answer(transcript, Path(arguments.output))
         if arguments.save_files is None and transcript.files:
-            print("These files are gone with the box; --save-files after the task keeps them.", file=sys.stderr)
+            print(f"These files are gone with the box; --save-files after the {last} keeps them.", file=sys.stderr)
     return status if all(saved) else status or 1
 
 
@@ -117,12 +124,12 @@ def demo_inputs(task: str) -> dict[str, Any]:
     raise ModelError(refusal(task))
 
 
-def show(
+def begin(
     agent: MultiStepAgent, task: str, inputs: Mapping[str, Any], images: Sequence[Any] = (), servers: Sequence[str] = ()
-) -> tuple[Transcript, int]:
-    """Run `task`, draw each event on the screen as it happens, and return the whole, with the exit status it means."""
+) -> Generator[Event]:
+    """The events of `task`, run by `agent` from the command line."""
     origin = {"front": "cli", "mcp": list(servers)}
-    return draw(agent, agent.events(task, images=list(images) or None, additional_args=inputs, origin=origin))
+    return agent.events(task, images=list(images) or None, additional_args=inputs, origin=origin)
 
 
 def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, int]:

@@ -7,7 +7,8 @@
 //   kernel → page   comm_open "smol.cells"   {session, cell_id}
 //   page → kernel   {claim: page, session, candidates: [{id, source, digest}]}   cells that an earlier run of cell_id left
 //   kernel → page   {grant: page, cell_id, cells, remove: [id]}
-//   page → kernel   {done: page, inserted, removed, kept, sent: [id], date}   removed cells that were sent to run before
+//   page → kernel   {done: page, inserted, kept, sent: [id], date, shown}   removed cells that were sent to run before;
+//                                                                           whether cell_id shows the account
 (() => {
   "use strict";
 
@@ -33,10 +34,11 @@
     return notebook.cells.findIndex((cell) => cell.id === id);
   }
 
+  // A cell that was moved, or cut and pasted, has its id still; a copy, which is the person's own, has another.
   function candidates(notebook, cellId) {
     return notebook.cells
       .map((cell) => ({ cell, mark: cell.getMetadata("smol") }))
-      .filter(({ mark }) => mark && mark.cell === cellId)
+      .filter(({ cell, mark }) => mark && mark.cell === cellId && mark.id === cell.id)
       .map(({ cell, mark }) => ({ id: cell.id, source: cell.getSource(), digest: String(mark.digest) }));
   }
 
@@ -46,6 +48,14 @@
     return cell_type === "code"
       ? { ...cell, cell_type: "code", outputs: [], execution_count: null }
       : { ...cell, cell_type: "markdown" };
+  }
+
+  function sign(cell, { metadata }) {
+    cell.setMetadata("smol", { ...metadata.smol, id: cell.id });
+  }
+
+  function showsAccount(cell) {
+    return cell.cell_type === "code" && cell.getOutputs().some(({ metadata }) => metadata && metadata.smol && metadata.smol.run);
   }
 
   // "Run All Cells" has sent a cell that has not run yet: the kernel has it, whatever becomes of it here.
@@ -60,39 +70,47 @@
     const date = new Date().toISOString();
     if (sent.length && old.length === cells.length && old.every((cell, index) => cell.getSource() === cells[index].source)) {
       notebook.transact(() => {
-        old.forEach((cell, index) => cell.setMetadata("smol", plain(cells[index]).metadata.smol));
+        old.forEach((cell, index) => sign(cell, plain(cells[index])));
       });
-      return { done: page, inserted: 0, removed: 0, kept: old.length, sent: [], date };
+      return { inserted: 0, kept: old.length, sent: [], date };
     }
-    let removed = 0;
     let inserted = 0;
     // One transaction is one step for the notebook's "undo cell operation".
     notebook.transact(() => {
+      // From the end, because `notebook.cells` stays as it was until the transaction is over.
       for (let index = notebook.cells.length - 1; index >= 0; index--) {
         const cell = notebook.cells[index];
         // Not one in which the person has typed since the claim.
-        if (old.includes(cell)) {
-          notebook.deleteCell(index);
-          removed++;
+        if (old.includes(cell)) notebook.deleteCell(index);
+        if (cell.id === cellId) {
+          const fresh = cells.map(plain);
+          notebook.insertCells(index + 1, fresh).forEach((each, offset) => sign(each, fresh[offset]));
+          inserted = cells.length;
         }
       }
-      const index = indexOf(notebook, cellId);
-      if (index >= 0) {
-        notebook.insertCells(index + 1, cells.map(plain));
-        inserted = cells.length;
-      }
     });
-    return { done: page, inserted, removed, kept: 0, sent, date };
+    return { inserted, kept: 0, sent, date };
   }
 
-  function answer(panel, kernel, comm, { session, cell_id }) {
-    const notebook = panel.content.model && panel.content.model.sharedModel;
-    if (!notebook || indexOf(notebook, cell_id) < 0) return; // another notebook's cell
+  function kernelOf(panel) {
+    const session = panel.sessionContext.session;
+    return session && session.kernel;
+  }
+
+  function answer(tracker, kernel, comm, { session, cell_id }) {
+    // A notebook may have several views, any of them closed by now: all have the one kernel connection, and one model.
+    const panel = tracker.find(
+      (each) => kernelOf(each) === kernel && each.content.model && indexOf(each.content.model.sharedModel, cell_id) >= 0,
+    );
+    if (!panel) return; // another notebook's cell
+    const notebook = panel.content.model.sharedModel;
     let known = [];
     comm.onMsg = (message) => {
       const { grant, cells, remove } = message.content.data;
       if (grant !== page || comm.isDisposed) return;
-      comm.send(write(notebook, cell_id, cells || [], remove || [], known));
+      const done = write(notebook, cell_id, cells || [], remove || [], known);
+      const cell = notebook.cells[indexOf(notebook, cell_id)];
+      comm.send({ done: page, ...done, shown: Boolean(cell) && showsAccount(cell) });
     };
     const claim = () => {
       if (comm.isDisposed) return; // another tab did it
@@ -131,17 +149,17 @@
   async function retireDeadViews(panel) {
     await panel.context.ready;
     await panel.sessionContext.ready;
-    const kernel = panel.sessionContext.session && panel.sessionContext.session.kernel;
+    const kernel = kernelOf(panel);
     const reply = kernel && (await kernel.requestCommInfo({ target_name: "jupyter.widget" }));
     retireViews(panel, (reply && reply.content.comms) || {});
   }
 
-  function listen(panel) {
+  function listen(tracker, panel) {
     const context = panel.sessionContext;
     const register = () => {
-      const kernel = context.session && context.session.kernel;
+      const kernel = kernelOf(panel);
       if (!kernel) return;
-      kernel.registerCommTarget(TARGET, (comm, open) => answer(panel, kernel, comm, open.content.data));
+      kernel.registerCommTarget(TARGET, (comm, open) => answer(tracker, kernel, comm, open.content.data));
     };
     const retire = () => retireDeadViews(panel).catch((error) => console.warn(`${NAME}: ${error}`));
     context.kernelChanged.connect(register);
@@ -162,8 +180,8 @@
       optional: [INotebookTracker], // Notebook 7's file list has none
       activate: (app, tracker) => {
         if (!tracker) return;
-        tracker.forEach(listen);
-        tracker.widgetAdded.connect((_, panel) => listen(panel));
+        tracker.forEach((panel) => listen(tracker, panel));
+        tracker.widgetAdded.connect((_, panel) => listen(tracker, panel));
       },
     };
   }
