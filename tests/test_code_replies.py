@@ -30,6 +30,9 @@ def test_a_tagged_block_and_its_thought():
         "look\n```python\nx = 1\n",
         "<think>shall I\n```python\nno()\n```\n</think>look\n<code>x = 1</code>",
         "shall I?</think>look\n<code>x = 1</code>",
+        "shall I? <code>no()</code> No.</think>look\n<code>x = 1</code>",
+        "<thinking>shall I? <code>no()</code></thinking>look\n<code>x = 1</code>",
+        "<think>a</think><think>b <code>no()</code></think>look\n<code>x = 1</code>",
     ],
 )
 def test_other_forms_are_understood(reply):
@@ -46,6 +49,7 @@ def test_other_forms_are_understood(reply):
         ("```py\ns = '''\n```a\n'''\nprint(s)\n```<end_code>", "s = '''\n```a\n'''\nprint(s)"),
         ("<code>\nprint('``` in a string')\n</code>", "print('``` in a string')"),
         ("<code>\nprint('<think>')\n</code>", "print('<think>')"),
+        ("<code>\nprint('</think>')\n</code>", "print('</think>')"),
     ],
 )
 def test_marks_inside_strings_of_the_code_do_not_end_it(reply, code):

@@ -52,6 +52,10 @@ def called(calls):
         ('{"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]}', [("f", {})]),
         ('Of {"a": 1} and [2], I choose {"name": "f", "arguments": {"x": "two\nlines"}}', [("f", {"x": "two\nlines"})]),
         ('a set {not json} first: {"name": "f", "arguments": {}}', [("f", {})]),
+        ('<think>{"name": "g"}? No.</think>{"name": "f"}', [("f", None)]),
+        ('<thinking>{"name": "g"}? No.</thinking>{"name": "f"}', [("f", None)]),
+        ('{"name": "g"}? No.</think>{"name": "f"}', [("f", None)]),
+        ('{"name": "f", "arguments": {"a": "<think>b</think>"}}', [("f", {"a": "<think>b</think>"})]),
     ],
 )  # fmt: skip
 def test_calls_are_found_in_text(text, expected):
@@ -70,6 +74,7 @@ def test_calls_are_found_in_text(text, expected):
         ('{"tool": "f", "args": {"a": 1}', "not valid JSON: Expecting ',' delimiter at "),
         ("{'tool': 'f'}", "Strings and keys stand in double quotes, with true, false and null"),
         ("[" * 100_000, "holds no tool call"),
+        ('<think>{"tool": "f"} would be wrong', "holds no tool call"),
     ],
 )  # fmt: skip
 def test_text_without_a_call_teaches_what_one_looks_like(text, lesson):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from smol_kernel.errors import AgentParsingError, ConfigError
+from smol_kernel.models.replies import in_json, without_reasoning
 from smol_kernel.parsing import parsed
 
 DEFAULT_TAGS = ("<code>", "</code>")
@@ -54,7 +55,8 @@ def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
     but code. Several blocks run as one, up to the first made-up observation between them.
     Raises AgentParsingError with a message for the model that names the fault and shows the form.
     """
-    text = _without_reasoning(reply.lstrip("\ufeff").replace("\r\n", "\n"), tags)
+    text = reply.lstrip("\ufeff").replace("\r\n", "\n")
+    text = without_reasoning(text, lambda before: closed(before, tags) != before)
     blocks = _tagged_blocks(text, *tags) or _fenced_blocks(text)
     blocks = _before_invented_observation(text, [block for block in blocks if block.code.strip()])
     if blocks:
@@ -67,7 +69,7 @@ def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
 
 def parse_json(reply: str) -> Action:
     """The action in a reply that was asked for as JSON. Raises AgentParsingError."""
-    text = _without_reasoning(reply, DEFAULT_TAGS).strip()
+    text = without_reasoning(reply, in_json).strip()
     try:
         told = json.loads(_unfenced(text.replace("```json", "```", 1)) if text.startswith("```") else text)
         thought, code = str(told.get("thought", "")), str(told["code"])
@@ -96,14 +98,6 @@ def literal_answer(code: str) -> str | None:
     except (SyntaxError, ValueError, IndexError, RecursionError, MemoryError):
         return None
     return None
-
-
-def _without_reasoning(reply: str, tags: tuple[str, str]) -> str:
-    """The reply after its `<think>` part; nothing where that part was never closed."""
-    head, found, tail = reply.partition("</think>")
-    if found and tags[0] not in head.split("<think>")[0]:
-        return tail
-    return "" if reply.lstrip().startswith("<think>") else reply
 
 
 def _tagged_blocks(text: str, opening: str, closing: str) -> list[_Block]:

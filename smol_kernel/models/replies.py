@@ -1,4 +1,4 @@
-"""What comes out of a model: where a reply ends, and the tool calls that it writes as text.
+"""What comes out of a model: where a reply ends, what of it is reasoning, and the tool calls that it writes as text.
 
 Called by the models; public for those that users write.
 """
@@ -6,7 +6,9 @@ Called by the models; public for those that users write.
 from __future__ import annotations
 
 import json
+import re
 import uuid
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from smol_kernel.errors import ToolError
@@ -15,6 +17,9 @@ from smol_kernel.memory.messages import ChatMessage, ChatMessageToolCall, ChatMe
 from smol_kernel.memory.usage import TokenUsage
 
 Text = TypeVar("Text", str, None)
+
+_THOUGHT_ENDS = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_THOUGHT_BEGINS = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 
 
 def remove_content_after_stop_sequences(content: Text, stop_sequences: list[str] | None) -> Text:
@@ -55,6 +60,25 @@ class StopScan:
         return max(sizes, default=0)
 
 
+def without_reasoning(reply: str, acts: Callable[[str], bool] = lambda before: False) -> str:
+    """The reply after its `<think>` parts, of which the first may have no opening mark; nothing after one that was
+    never closed.
+
+    `acts` says whether what stands before a closing mark begins an action that goes on behind it: there it is text.
+    """
+    start = 0
+    for mark in _THOUGHT_ENDS.finditer(reply):
+        if acts(_THOUGHT_BEGINS.split(reply[start : mark.start()], maxsplit=1)[0]):
+            break
+        start = mark.end()
+    return "" if _THOUGHT_BEGINS.match(reply[start:].lstrip()) else reply[start:]
+
+
+def in_json(before: str) -> bool:
+    """Whether a JSON object that begins in the text `before` goes on behind it."""
+    return before.count("{") > before.count("}")
+
+
 def parse_json_if_needed(arguments: Any) -> Any:
     """Arguments given as JSON text, decoded; what is no text, or no JSON, as it is."""
     if not isinstance(arguments, str):
@@ -77,10 +101,10 @@ def tool_calls_in(text: str, name_key: str, arguments_key: str) -> list[ChatMess
     """All tool calls that `text` holds as JSON objects: by themselves, in fences or tags, in a list, side by side.
 
     An object with `name_key` is a call; its arguments are under `arguments_key` or "parameters", and may be JSON text
-    themselves. The shape of OpenAI's API (`{"function": {…}}`, `{"tool_calls": […]}`) is understood too. Raises
-    ToolError, a ValueError, which says what a call looks like.
+    themselves. The shape of OpenAI's API (`{"function": {…}}`, `{"tool_calls": […]}`) is understood too. What the model
+    only thought about, in `<think>`, is none. Raises ToolError, a ValueError, which says what a call looks like.
     """
-    objects, broken = _json_in(text)
+    objects, broken = _json_in(without_reasoning(text, in_json))
     calls = [call for found in objects for call in _calls_of(found, name_key, arguments_key)]
     if calls:
         return calls
