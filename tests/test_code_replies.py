@@ -3,7 +3,7 @@
 import pytest
 
 from smol_kernel.errors import AgentParsingError
-from smol_kernel.models.code_replies import MARKDOWN_TAGS, closed, parse_reply
+from smol_kernel.models.code_replies import MARKDOWN_TAGS, closed, parse_json, parse_reply
 
 
 def test_a_tagged_block_and_its_thought():
@@ -107,6 +107,21 @@ def test_a_reply_without_an_action_gets_a_message_that_repairs(reply, hint):
         parse_reply(reply)
     assert hint in caught.value.message
     assert "<code>" in caught.value.message
+
+
+@pytest.mark.parametrize("reply", ["", "I think", "final_answer(1)", "<code>\nx = 1", "```py\nx = 1\n```\n```py\ny = 2"])
+def test_of_a_reply_that_was_cut_off_an_open_block_is_not_run(reply):
+    with pytest.raises(AgentParsingError, match="cut off"):
+        parse_reply(reply, cut_off=True)
+
+
+def test_of_a_reply_that_was_cut_off_whole_blocks_are_run():
+    assert parse_reply("```py\nx = 1\n```\nThis sh", cut_off=True).code == "x = 1"
+
+
+def test_json_that_was_cut_off_is_not_run():
+    with pytest.raises(AgentParsingError, match="cut off"):
+        parse_json('{"thought": "so", "code": "print(', cut_off=True)
 
 
 def test_the_closing_tag_cut_off_by_the_stop_sequence_is_put_back():

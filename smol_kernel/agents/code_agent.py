@@ -16,6 +16,7 @@ from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.pictures import observed_images
 from smol_kernel.executors.state import State
 from smol_kernel.executors.values import decode
+from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.steps import ActionStep, ToolCall
 from smol_kernel.models import code_replies
 from smol_kernel.tools.base import Tool
@@ -126,8 +127,9 @@ class CodeAgent(MultiStepAgent):
         ends = [] if closing in self.code_block_tags[0] else [closing]
         return {"stop_sequences": ["Observation:", "<end_code>", *ends]}
 
-    def _remembered(self, reply: str, purpose: str = "action") -> str:
-        if purpose == "action" and not self.use_structured_outputs_internally:
+    def _remembered(self, message: ChatMessage, purpose: str = "action") -> str:
+        reply = message.text
+        if purpose == "action" and not self.use_structured_outputs_internally and not message.cut_off:
             reply = code_replies.closed(reply, self.code_block_tags)
         return truncate(reply, _LONGEST_REPLY)
 
@@ -139,10 +141,10 @@ class CodeAgent(MultiStepAgent):
             return reply.strip()
         return code_replies.literal_answer(action.code) or action.thought
 
-    def _parse(self, reply: str) -> code_replies.Action:
+    def _parse(self, reply: str, *, cut_off: bool = False) -> code_replies.Action:
         if self.use_structured_outputs_internally:
-            return code_replies.parse_json(reply)
-        return code_replies.parse_reply(reply, self.code_block_tags)
+            return code_replies.parse_json(reply, cut_off=cut_off)
+        return code_replies.parse_reply(reply, self.code_block_tags, cut_off=cut_off)
 
     def _interrupt_action(self) -> None:
         self.python_executor.interrupt()
@@ -157,11 +159,11 @@ class CodeAgent(MultiStepAgent):
         executor.send_variables(variables)
 
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:
-        reply = step.model_output_message.text if step.model_output_message else ""
+        message = step.model_output_message or ChatMessage(MessageRole.ASSISTANT)
         try:
-            action = self._parse(reply)
+            action = self._parse(message.text, cut_off=message.cut_off)
         except AgentParsingError:
-            step.model_output = truncate(reply, _LONGEST_UNUSABLE_REPLY)
+            step.model_output = truncate(message.text, _LONGEST_UNUSABLE_REPLY)
             raise
         step.code_action = action.code
         step.tool_calls = [ToolCall(name="python_interpreter", arguments=action.code, id=f"call_{step.step_number}")]

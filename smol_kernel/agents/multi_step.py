@@ -71,9 +71,9 @@ class MultiStepAgent(RunnableAgent):
         """What goes along with a request for an action."""
         return {"stop_sequences": ["Observation:"]}
 
-    def _remembered(self, reply: str, purpose: str = "action") -> str:
-        """The reply as it is remembered."""
-        return reply
+    def _remembered(self, message: ChatMessage, purpose: str = "action") -> str:
+        """The reply's text as it is remembered."""
+        return message.text
 
     def _answer_in(self, reply: str) -> Any:
         """The answer in a reply that was asked for one."""
@@ -281,7 +281,7 @@ class MultiStepAgent(RunnableAgent):
         if message is None:
             return
         step.model_output_message, step.token_usage = message, message.token_usage
-        step.model_output = self._remembered(message.text)
+        step.model_output = self._remembered(message)
         try:
             yield from self._act(step)
         finally:
@@ -382,7 +382,8 @@ class MultiStepAgent(RunnableAgent):
         self.account.charge(message.token_usage)
         facts: dict[str, Any] = {"model": str(self.model.model_id or ""), **counts(message.token_usage)}
         calls: list[dict[str, Any]] = message.dict()["tool_calls"] or []
-        content, seconds = self._remembered(message.text, purpose), time.monotonic() - asked
+        content, facts["cut_off"] = self._remembered(message, purpose), message.cut_off
+        seconds = time.monotonic() - asked
         yield ev.ModelReplied(content=content, purpose=purpose, tool_calls=calls, seconds=seconds, **facts)
         return message
 

@@ -285,8 +285,9 @@ class ApiModel(Model):
         if finished is None:
             raise ModelError(f"model {self.model_id!r}: the connection broke off (in the middle of the reply)")
         counted, rest = self._count(usage, stream), scan.rest()
-        if counted or rest:
-            yield ChatMessageStreamDelta(content=rest or None, token_usage=counted)
+        cut_off = finished == "length" and not scan.over
+        if counted or rest or cut_off:
+            yield ChatMessageStreamDelta(content=rest or None, token_usage=counted, cut_off=cut_off)
 
     def _message(self, reply: Any, stop_sequences: list[str] | None, target: Target) -> ChatMessage:
         if not getattr(reply, "choices", None):
@@ -295,12 +296,15 @@ class ApiModel(Model):
         calls = [ChatMessageToolCall.read(call) for call in choice.message.tool_calls or []]
         if not choice.message.content and not calls and choice.finish_reason == "length":
             raise ModelError(self._used_up())
+        said = choice.message.content or ""
+        kept = remove_content_after_stop_sequences(said, stop_sequences)
         return ChatMessage(
             role=MessageRole.ASSISTANT,
-            content=remove_content_after_stop_sequences(choice.message.content or "", stop_sequences) or None,
+            content=kept or None,
             tool_calls=calls or None,
             raw=reply,
             token_usage=self._count(getattr(reply, "usage", None), reply),
+            cut_off=choice.finish_reason == "length" and kept == said,
         )
 
     def _used_up(self) -> str:

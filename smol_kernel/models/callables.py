@@ -135,7 +135,7 @@ def in_pieces(message: ChatMessage) -> Iterator[ChatMessageStreamDelta]:
         ChatMessageToolCallStreamDelta(index, call.id, call.type, call.function)
         for index, call in enumerate(message.tool_calls or [])
     ]
-    yield ChatMessageStreamDelta(message.text or None, calls or None, message.token_usage)
+    yield ChatMessageStreamDelta(message.text or None, calls or None, message.token_usage, message.cut_off)
 
 
 def _call_piece(call: Any) -> ChatMessageToolCallStreamDelta:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from smol_kernel.errors import AgentParsingError, ConfigError
-from smol_kernel.models.replies import in_json, without_reasoning
+from smol_kernel.models.replies import CUT_OFF, in_json, without_reasoning
 from smol_kernel.parsing import parsed
 
 DEFAULT_TAGS = ("<code>", "</code>")
@@ -35,6 +35,8 @@ class _Block:
     start: int
     end: int
     code: str
+    is_open: bool = False
+    """True: nothing ended it."""
 
 
 def block_tags(tags: str | tuple[str, str] | None) -> tuple[str, str]:
@@ -48,17 +50,20 @@ def block_tags(tags: str | tuple[str, str] | None) -> tuple[str, str]:
     return (tags[0], tags[1])
 
 
-def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
+def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS, *, cut_off: bool = False) -> Action:
     """The action in `reply`.
 
     Understands a block between `tags`, Markdown fences, a last block left open, and a reply that is nothing
-    but code. Several blocks run as one, up to the first made-up observation between them.
+    but code. Several blocks run as one, up to the first made-up observation between them. Of a reply that was `cut_off`
+    only what ended before counts.
     Raises AgentParsingError with a message for the model that names the fault and shows the form.
     """
     text = reply.lstrip("\ufeff").replace("\r\n", "\n")
     text = without_reasoning(text, lambda before: closed(before, tags) != before)
     blocks = _tagged_blocks(text, *tags) or _fenced_blocks(text)
     blocks = _before_invented_observation(text, [block for block in blocks if block.code.strip()])
+    if cut_off and (not blocks or blocks[-1].is_open):
+        raise AgentParsingError(CUT_OFF)
     if blocks:
         thought = _LABEL.sub("", text[: blocks[0].start].strip())
         return Action(thought=thought, code="\n\n".join(block.code.strip("\n").rstrip() for block in blocks))
@@ -67,13 +72,15 @@ def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
     raise AgentParsingError(_fault(reply, text, tags))
 
 
-def parse_json(reply: str) -> Action:
-    """The action in a reply that was asked for as JSON. Raises AgentParsingError."""
+def parse_json(reply: str, *, cut_off: bool = False) -> Action:
+    """The action in a reply that was asked for as JSON, and may be `cut_off`. Raises AgentParsingError."""
     text = without_reasoning(reply, in_json).strip()
     try:
         told = json.loads(_unfenced(text.replace("```json", "```", 1)) if text.startswith("```") else text)
         thought, code = str(told.get("thought", "")), str(told["code"])
     except (ValueError, KeyError, TypeError, AttributeError):
+        if cut_off:
+            raise AgentParsingError(CUT_OFF) from None
         form = '{"thought": "what you do next, and why", "code": "the Python code"}'
         fault = "was empty" if not text else "is no JSON object with the keys thought and code"
         raise AgentParsingError(f"Your reply {fault}, so nothing ran. Reply in this form alone:\n{form}") from None
@@ -110,7 +117,7 @@ def _tagged_blocks(text: str, opening: str, closing: str) -> list[_Block]:
         body = text[start + len(opening) :]
         length = _first_that_parses(body, ends) if ends else len(body)
         position = start + len(opening) + length + (len(closing) if ends else 0)
-        blocks.append(_Block(start, position, _unfenced(body[:length])))
+        blocks.append(_Block(start, position, _unfenced(body[:length]), is_open=not ends))
     return blocks
 
 
@@ -125,7 +132,7 @@ def _fenced_blocks(text: str) -> list[_Block]:
         length = _first_that_parses(body, ends) if ends else len(body)
         after = body.find("\n", length)
         position = len(text) if not ends or after < 0 else match.end() + after
-        blocks.append(_Block(match.start(), position, body[:length]))
+        blocks.append(_Block(match.start(), position, body[:length], is_open=not ends))
     return blocks
 
 

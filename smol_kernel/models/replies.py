@@ -18,6 +18,11 @@ from smol_kernel.memory.usage import TokenUsage
 
 Text = TypeVar("Text", str, None)
 
+CUT_OFF = (
+    "Your reply was cut off at the limit on its tokens (max_tokens), so nothing was run. Write less at once: do the work "
+    "in several smaller steps."
+)
+"""Said of a reply that ended in the middle of its action."""
 _THOUGHT_ENDS = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _THOUGHT_BEGINS = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 
@@ -36,23 +41,24 @@ class StopScan:
     def __init__(self, stop_sequences: list[str] | None) -> None:
         self._stops = stop_sequences or []
         self._held = ""
-        self._over = False
+        self.over = False
+        """Whether there was one."""
 
     def feed(self, text: str) -> str:
         """What of the text so far may be shown; the beginning of a possible stop sequence is held back."""
-        if self._over:
+        if self.over:
             return ""
         self._held += text
         shown = remove_content_after_stop_sequences(self._held, self._stops)
-        self._over = len(shown) < len(self._held)
-        if not self._over:
+        self.over = len(shown) < len(self._held)
+        if not self.over:
             shown = self._held[: len(self._held) - self._suspect()]
         self._held = self._held[len(shown) :]
         return shown
 
     def rest(self) -> str:
         """What was held back, once the reply is over."""
-        return "" if self._over else self._held
+        return "" if self.over else self._held
 
     def _suspect(self) -> int:
         """Length of the longest end of the held text that begins a stop sequence."""
@@ -84,9 +90,15 @@ def parse_json_if_needed(arguments: Any) -> Any:
     if not isinstance(arguments, str):
         return arguments
     try:
-        return json.loads(arguments)
+        return json.loads(arguments, strict=False)
     except ValueError:
         return arguments
+
+
+def ends_within_its_calls(message: ChatMessage) -> bool:
+    """Whether a reply was cut off before its calls were whole: of those that it writes as text one cannot tell."""
+    given = [parse_json_if_needed(call.function.arguments) for call in message.tool_calls or []]
+    return message.cut_off and not (given and all(isinstance(arguments, dict) for arguments in given))
 
 
 def get_tool_call_from_text(text: str, tool_name_key: str, tool_arguments_key: str) -> ChatMessageToolCall:
@@ -170,4 +182,4 @@ def reply_of(event: ModelReplied) -> ChatMessage:
     usage = None
     if event.input_tokens is not None:
         usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
-    return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage)
+    return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage, cut_off=event.cut_off)
