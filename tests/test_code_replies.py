@@ -109,7 +109,9 @@ def test_a_reply_without_an_action_gets_a_message_that_repairs(reply, hint):
     assert "<code>" in caught.value.message
 
 
-@pytest.mark.parametrize("reply", ["", "I think", "final_answer(1)", "<code>\nx = 1", "```py\nx = 1\n```\n```py\ny = 2"])
+@pytest.mark.parametrize(
+    "reply", ["", "I think", "final_answer(1)", "<code>\nx = 1", "```py\nx = 1\n```\n```py\ny = 2"]
+)
 def test_of_a_reply_that_was_cut_off_an_open_block_is_not_run(reply):
     with pytest.raises(AgentParsingError, match="cut off"):
         parse_reply(reply, cut_off=True)
