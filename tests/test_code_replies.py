@@ -20,6 +20,8 @@ def test_a_tagged_block_and_its_thought():
         "look\n```\nx = 1\n```",
         "look\n```python3\nx = 1\n```",
         "look\n```{python}\nx = 1\n```",
+        "look\n```python title='a.py'\nx = 1\n```",
+        "look\n```{.python .numberLines}\nx = 1\n```",
         "look\n```py\nx = 1\n```<end_code>",
         "look\n```py\nx = 1\n``` That is all.",
         "look\r\n```python\r\nx = 1\r\n```\r\n",
@@ -69,6 +71,17 @@ def test_blocks_that_end_in_a_stop_sequence_are_each_read():
     reply = "a\n```py\nx = 1\n```<end_code>\nb\n```py\ny = 2\n```"
     assert parse_reply(reply).code == "x = 1\n\ny = 2"
     assert "```py" in parse_reply("a\n```py\nx = 1\n```py\ny = 2\n```").code  # no end: it fails, and nothing is lost
+
+
+@pytest.mark.parametrize("language", ["bash", "json", "text", "c++", "{.sh}"])
+def test_a_block_of_another_language_is_not_run(language):
+    other = f"First:\n```{language}\npip list\n```\n"
+    assert parse_reply(f"{other}then\n```python\nx = 1\n```\n").code == "x = 1"
+    assert parse_reply(f"{other}then\n```\nx = 1\n```\n{other}").code == "x = 1"
+    assert parse_reply(f"First:\n```{language}\npip list\n```python\nx = 1\n```\n").code == "x = 1"
+    for reply in (other, other.rstrip()):
+        with pytest.raises(AgentParsingError, match="no code block"):
+            parse_reply(reply)
 
 
 def test_blocks_after_an_invented_observation_are_left_out():

@@ -121,25 +121,23 @@ class CodeAgent(MultiStepAgent):
         }
 
     def _request_options(self) -> dict[str, Any]:
-        closing = self.code_block_tags[1]
+        opening, closing = self.code_block_tags
         if self.use_structured_outputs_internally:
             return {"response_format": json.loads(template("code_agent/reply_format.json"))}
-        ends = [] if closing in self.code_block_tags[0] else [closing]
-        return {"stop_sequences": ["Observation:", "<end_code>", *ends]}
+        return {"stop_sequences": ["Observation:", "<end_code>", *([] if closing in opening else [closing])]}
 
     def _remembered(self, message: ChatMessage, purpose: str = "action") -> str:
-        reply = message.text
-        if purpose == "action" and not self.use_structured_outputs_internally and not message.cut_off:
-            reply = code_replies.closed(reply, self.code_block_tags)
+        is_whole = purpose == "action" and not (self.use_structured_outputs_internally or message.cut_off)
+        reply = code_replies.closed(message.text, self.code_block_tags) if is_whole else message.text
         return truncate(reply, _LONGEST_REPLY)
 
-    def _answer_in(self, reply: str) -> str:
+    def _answer_in(self, reply: str) -> Any:
         """The text of a last reply; of one that holds code all the same, its literal answer or what it says before."""
         try:
             action = self._parse(reply)
         except AgentParsingError:
-            return reply.strip()
-        return code_replies.literal_answer(action.code) or action.thought
+            return super()._answer_in(reply)
+        return action.thought if (literal := code_replies.literal_answer(action.code)) is None else literal
 
     def _parse(self, reply: str, *, cut_off: bool = False) -> code_replies.Action:
         if self.use_structured_outputs_internally:

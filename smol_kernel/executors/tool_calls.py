@@ -172,8 +172,8 @@ class ToolCalls:
         given: Any = call.arguments if call.arguments not in (None, "") else {}
         if isinstance(given, str) and given.lstrip().startswith("{"):  # the half of an object, or a broken one
             raise AgentToolCallError(
-                f"The arguments of {call.name}() are no valid JSON, so nothing was called: {brief(given)}. Give one whole "
-                'JSON object; inside of its strings write \\" for a quote.'
+                f"The arguments of {call.name}() are no valid JSON, so nothing was called: {brief(given)}. Give one "
+                'whole JSON object; inside of its strings write \\" for a quote.'
             )
         if not isinstance(given, dict):  # of a tool with one input some models give the value alone
             given = {next(iter(tool.inputs), "value"): given}

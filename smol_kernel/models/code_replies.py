@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from smol_kernel.errors import AgentParsingError, ConfigError
 from smol_kernel.models.replies import CUT_OFF, in_json, without_reasoning
@@ -15,7 +16,11 @@ from smol_kernel.parsing import parsed
 DEFAULT_TAGS = ("<code>", "</code>")
 MARKDOWN_TAGS = ("```python", "```")
 
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:\{?(?:i?python3?|py)\}?)?[ \t]*\n", re.IGNORECASE | re.MULTILINE)
+_FENCE = re.compile(
+    r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:\{?[ \t]*\.?([a-z][\w+#-]*)[^`\n]*)?\n", re.IGNORECASE | re.MULTILINE
+)
+"""Opens a block of code; with the name of a language, and whatever may stand behind that."""
+_PYTHON = re.compile(r"i?py(thon)?[23]?", re.IGNORECASE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
 _PARSE_LIMIT = 100_000  # characters; a longer text is not parsed to find out whether it is Python
@@ -96,15 +101,15 @@ def closed(reply: str, tags: tuple[str, str]) -> str:
     return f"{reply.rstrip()}\n{tags[1]}"
 
 
-def literal_answer(code: str) -> str | None:
-    """The answer as text, where `code` is nothing but `final_answer(...)` of a literal; nothing is run."""
+def literal_answer(code: str) -> Any:
+    """The answer, where `code` is nothing but a literal, or `final_answer(...)` of one, else None; nothing is run."""
     try:
-        call = parsed(code.strip(), "eval").body
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "final_answer":
-            return str(ast.literal_eval((call.args or [keyword.value for keyword in call.keywords])[0]))
-    except (SyntaxError, ValueError, IndexError, RecursionError, MemoryError):
+        told = parsed(code.strip(), "eval").body
+        if isinstance(told, ast.Call) and isinstance(told.func, ast.Name) and told.func.id == "final_answer":
+            told = (told.args or [keyword.value for keyword in told.keywords])[0]
+        return ast.literal_eval(told)
+    except (SyntaxError, ValueError, TypeError, IndexError, RecursionError, MemoryError):
         return None
-    return None
 
 
 def _tagged_blocks(text: str, opening: str, closing: str) -> list[_Block]:
@@ -125,6 +130,10 @@ def _fenced_blocks(text: str) -> list[_Block]:
     blocks: list[_Block] = []
     position = 0
     while len(blocks) < _MOST_BLOCKS and (match := _FENCE.search(text, position)):
+        if not _is_python(match):
+            following = _FENCE.search(text, match.end())  # it ends this block, unless it begins another one
+            position = len(text) if following is None else following.start() if following[2] else following.end()
+            continue
         body = text[match.end() :]
         # Something may stand behind it, as in ```<end_code>, but not what begins the next block.
         closing = rf"^[ \t]*{re.escape(match.group(1))}(?!{match.group(1)[0]}|[ \t]*\{{?i?py)"
@@ -136,6 +145,10 @@ def _fenced_blocks(text: str) -> list[_Block]:
     return blocks
 
 
+def _is_python(fence: re.Match[str]) -> bool:
+    return fence[2] is None or bool(_PYTHON.fullmatch(fence[2]))
+
+
 def _first_that_parses(body: str, ends: list[int]) -> int:
     """Where the block ends: a closing mark inside a string of the code is not the end."""
     return next((end for end in ends[:20] if _parses(_unfenced(body[:end]))), ends[0])
@@ -144,7 +157,7 @@ def _first_that_parses(body: str, ends: list[int]) -> int:
 def _unfenced(code: str) -> str:
     """The code without Markdown fences that a model put inside the tags."""
     match = _FENCE.match(code.lstrip("\n"))
-    if not match:
+    if not match or not _is_python(match):
         return code
     body = code.lstrip("\n")[match.end() :].rstrip()
     return body.removesuffix(match.group(1))
@@ -184,7 +197,7 @@ def _fault(reply: str, text: str, tags: tuple[str, str]) -> str:
         return f"Your reply was empty.\nWrite a sentence on what you do next, then one block of code:\n{form}"
     if not text.strip():
         return f"Your reply ended while you were still thinking.\nThink less, then write one block of code:\n{form}"
-    if tags[0] in text or _FENCE.search(text):
+    if tags[0] in text or _fenced_blocks(text):
         return f"The code block in your reply is empty.\nPut the code between the tags:\n{form}"
     answer = f"{tags[0]}\nfinal_answer(...)\n{tags[1]}"
     return (

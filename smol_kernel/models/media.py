@@ -79,7 +79,7 @@ def _png(image: Any) -> bytes:
     try:
         kept = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # the others PNG has not: CMYK, F, …
         (image if kept else image.convert("RGB")).save(buffer, format="PNG")
-    except Exception as error:  # noqa: BLE001 - boundary: PIL's own, of an image without pixels or of a strange mode
+    except Exception as error:  # boundary: PIL's own, of an image without pixels or of a strange mode
         raise ModelError(f"cannot send {image!r:.80} as an image: {error}") from error
     return buffer.getvalue()
 

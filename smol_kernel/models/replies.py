@@ -19,8 +19,8 @@ from smol_kernel.memory.usage import TokenUsage
 Text = TypeVar("Text", str, None)
 
 CUT_OFF = (
-    "Your reply was cut off at the limit on its tokens (max_tokens), so nothing was run. Write less at once: do the work "
-    "in several smaller steps."
+    "Your reply was cut off at the limit on its tokens (max_tokens), so nothing was run. Write less at once: do the "
+    "work in several smaller steps."
 )
 """Said of a reply that ended in the middle of its action."""
 _THOUGHT_ENDS = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
@@ -95,10 +95,16 @@ def parse_json_if_needed(arguments: Any) -> Any:
         return arguments
 
 
-def ends_within_its_calls(message: ChatMessage) -> bool:
-    """Whether a reply was cut off before its calls were whole: of those that it writes as text one cannot tell."""
-    given = [parse_json_if_needed(call.function.arguments) for call in message.tool_calls or []]
-    return message.cut_off and not (given and all(isinstance(arguments, dict) for arguments in given))
+def whole_calls(message: ChatMessage) -> list[ChatMessageToolCall]:
+    """The structured calls of a reply, if it has any.
+
+    Raises ToolError where it was cut off before they were whole: of calls that it writes as text one cannot tell.
+    """
+    calls = message.tool_calls or []
+    given = [parse_json_if_needed(call.function.arguments) for call in calls]
+    if message.cut_off and not (given and all(isinstance(arguments, dict) for arguments in given)):
+        raise ToolError(CUT_OFF)
+    return calls
 
 
 def get_tool_call_from_text(text: str, tool_name_key: str, tool_arguments_key: str) -> ChatMessageToolCall:
