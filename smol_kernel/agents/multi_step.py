@@ -47,9 +47,9 @@ class MultiStepAgent(RunnableAgent):
     `planning_interval`, a plan every so many steps; `name` and `description`, for those who call this agent;
     `provide_run_summary`, whether its report tells its steps; `final_answer_checks`, functions of the answer;
     `return_full_result`, whether `run()` gives a RunResult; `logger`, where it prints. Ours besides: `stream_outputs`,
-    whether replies are asked for in pieces; `handoffs`, agents that may take over; `checks`, functions or expressions
-    in which `answer` is the live value; `output_type`, the type an answer has to have; `budget`; `journal`, where runs
-    are recorded (None: the Jupyter data folder; a path; False: nowhere).
+    whether replies are asked for in pieces; `handoffs`, agents that may take over, held to the same type and checks;
+    `checks`, functions or expressions in which `answer` is the live value; `output_type`, the type an answer has to
+    have; `budget`; `journal`, where runs are recorded (None: the Jupyter data folder; a path; False: nowhere).
     Raises ConfigError for a setting out of range, ToolError for tools that cannot be used together.
     """
 
