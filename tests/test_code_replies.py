@@ -113,6 +113,7 @@ def test_markdown_tags():
         ("<code>\n</code>", "is empty"),
         ("x" * 1_000_000, "no code block"),
         ("({[" * 400_000, "no code block"),
+        ("```{ " + "a" * 400_000, "no code block"),
     ],
 )
 def test_a_reply_without_an_action_gets_a_message_that_repairs(reply, hint):

@@ -17,7 +17,7 @@ DEFAULT_TAGS = ("<code>", "</code>")
 MARKDOWN_TAGS = ("```python", "```")
 
 _FENCE = re.compile(
-    r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:\{?[ \t]*\.?([a-z][\w+#-]*)[^`\n]*)?\n", re.IGNORECASE | re.MULTILINE
+    r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:(?:\{[ \t]*)?\.?([a-z][\w+#-]*)(?![\w+#-])[^`\n]*)?\n", re.IGNORECASE | re.MULTILINE
 )
 """Opens a block of code; with the name of a language, and whatever may stand behind that."""
 _PYTHON = re.compile(r"i?py(thon)?[23]?", re.IGNORECASE)
