@@ -44,7 +44,7 @@ LIMITS = {
     "max_tool_calls": ("tool_calls", int, "N", "calls of tools and agents"),
 }
 """Options of the budget: name → field of Budget, type, placeholder, help."""
-_IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")  # PNG, JPEG, GIF, WebP
+_IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # PNG, JPEG, GIF
 LARGEST_IMAGE = 20 << 20
 """Bytes of a file that is given as an image; providers take less."""
 
@@ -329,7 +329,7 @@ def read_image(path: Path, option: str) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{option}: {error.strerror}") from None
-    if not data.startswith(_IMAGES):
+    if not data.startswith(_IMAGES) and not (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
         raise ConfigError(f"{option}: the file is no image; there are PNG, JPEG, GIF and WebP")
     return data
 

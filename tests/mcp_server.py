@@ -51,6 +51,22 @@ def weather(city: Annotated[str, Field(description="Name of the city.")]) -> Wea
     return Weather(city=city, degrees=21.5)
 
 
+class Circle(BaseModel):
+    kind: Literal["circle"]
+    radius: float
+
+
+class Box(BaseModel):
+    kind: Literal["box"]
+    sides: list[float]
+
+
+@server.tool(structured_output=False)
+def draw(shapes: list[Circle | Box], size: int | list[int], most: int | None = 10) -> str:
+    """Draws."""
+    return f"{[shape.kind for shape in shapes]} {size} {most}"
+
+
 @server.tool(structured_output=False)
 def as_json() -> str:
     """Data as text."""

@@ -27,20 +27,23 @@ class Request:
 
 @dataclass
 class Text:
-    """A reply, plain or streamed as the request asks, with usage."""
+    """A reply, plain or streamed as the request asks, with usage; `finish` is the reason why it ends."""
 
     text: str
     cached_tokens: int = 0
     usage: bool = True
+    finish: str = "stop"
 
     def answer(self, handler: _Handler, request: Request) -> None:
         if not request.body.get("stream"):
-            handler.send_json(200, _completion(self.text, self._usage()))
+            completion = _completion(self.text, self._usage())
+            completion["choices"][0]["finish_reason"] = self.finish
+            handler.send_json(200, completion)
             return
         handler.start_stream()
         for piece in _pieces(self.text):
             handler.send_event(_chunk({"role": "assistant", "content": piece}))
-        handler.send_event(_chunk({}, finish_reason="stop"))
+        handler.send_event(_chunk({}, finish_reason=self.finish))
         if self.usage and request.body.get("stream_options", {}).get("include_usage"):
             handler.send_event({**_chunk({}), "choices": [], "usage": self._usage()})
         handler.end_stream()

@@ -2,6 +2,7 @@
 
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 import pandas
@@ -28,7 +29,7 @@ from smol_kernel.executors.values import RemoteValue
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import AgentLogger, LogLevel
-from smol_kernel.memory.steps import ActionStep, TaskStep
+from smol_kernel.memory.steps import ActionStep, FinalAnswerStep, TaskStep
 from smol_kernel.memory.usage import Timing
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
@@ -420,7 +421,53 @@ def test_a_run_has_a_limit_of_steps_of_its_own(make):
     assert agent.run("search", max_steps=1) == "Nothing."  # the refused run left nothing locked
 
 
+class Stubborn(ToolCallingAgent):
+    """Cannot give a last answer."""
+
+    def provide_final_answer(self, task):
+        raise ValueError("no answer")
+
+
+def pressed(step):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("options", "raised", "state"),
+    [
+        ({"prompt_templates": {"final_answer": {"pre_messages": "{{ nothing }}"}}}, ConfigError, "error"),
+        ({"kind": Stubborn}, ValueError, "error"),
+        ({"replies": KeyboardInterrupt()}, KeyboardInterrupt, "interrupted"),
+        ({"step_callbacks": {FinalAnswerStep: pressed}}, KeyboardInterrupt, "interrupted"),
+    ],
+)
+def test_what_goes_wrong_at_the_end_of_a_run_is_its_end(make, tmp_path, options, raised, state):
+    last = options.pop("replies", "Nothing.")
+    agent = make([call("look", place="a"), last], [look], **{"kind": ToolCallingAgent, "max_steps": 1, **options})
+    with pytest.raises(raised):
+        agent.run("search")
+    assert Journal(tmp_path / "journal.sqlite").events(agent.run_id)[-1].state == state
+
+
 # -- side by side
+
+
+def test_a_stop_of_a_copy_is_none_of_the_one_it_was_made_of(make):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def model(messages):
+        asked.set()
+        assert go_on.wait(60)
+        return call("final_answer", answer=1)
+
+    agent = make([model], kind=ToolCallingAgent)
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(agent.run, "one")
+        assert asked.wait(60)
+        agent.another().interrupt()
+        go_on.set()
+        assert run.result(60) == 1
+    assert len(agent.model.requests) == 1
 
 
 def test_two_agents_in_two_threads_do_not_meet(make):

@@ -230,6 +230,17 @@ def test_time_that_is_over_after_the_answer_does_no_harm(caller):
     assert all(timer.finished.is_set() for timer in timers)
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), 1e10])
+def test_more_time_than_a_timer_can_count_is_no_trouble(caller, seconds, monkeypatch):
+    failed = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    assert caller([call("final_answer", answer=1)], budget=Budget(seconds=seconds)).run("one") == 1
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
+    assert not failed
+
+
 def test_a_stream_is_counted_once_and_cached_tokens_apart(caller):
     replies = [Text("about", cached_tokens=4), Text("about", cached_tokens=4), Text("Nothing.", cached_tokens=4)]
     with ModelServer(*replies) as server:

@@ -200,6 +200,19 @@ def test_ctrl_c_in_a_callback_ends_the_run(caller, tmp_path):
     assert Journal(tmp_path / "journal.sqlite").events(agent.run_id)[-1].state == "interrupted"
 
 
+def test_an_async_callback_is_refused_for_it_would_never_run(caller):
+    async def later(step):
+        pass
+
+    class Later:
+        async def __call__(self, step):
+            pass
+
+    for callback in (later, Later()):
+        with pytest.raises(ConfigError, match="callbacks are not awaited"):
+            caller([], step_callbacks=[callback])
+
+
 def test_what_is_no_callback_is_refused(caller):
     with pytest.raises(ConfigError, match="'print' is not callable"):
         caller([], step_callbacks=["print"])

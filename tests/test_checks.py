@@ -151,13 +151,19 @@ def with_all(*given, **named):
     return given[0] == 2 and len(given) == 2 and "agent" in named
 
 
+async def with_waiting(answer):
+    return answer == 2
+
+
 class AsObject:
     def __call__(self, answer):
         return answer == 2
 
 
 @pytest.mark.parametrize("parameter", ["checks", "final_answer_checks"])
-@pytest.mark.parametrize("check", [with_answer, with_memory, with_agent, with_agent_by_name, with_all, AsObject()])
+@pytest.mark.parametrize(
+    "check", [with_answer, with_memory, with_agent, with_agent_by_name, with_all, with_waiting, AsObject()]
+)
 def test_a_function_takes_what_it_names(make, check, parameter):
     agent = caller(make, 1, 2, **{parameter: [check]})
     assert agent.run("two") == 2
@@ -271,6 +277,27 @@ def test_checks_see_the_answer_as_it_is_typed(make):
     events = list(agent.events("two"))
     assert agent.answer == 2
     assert of(FinalAnswer, events)[0].text == "2"
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "value"),
+    [
+        ("[1, 2]", list[int], [1, 2]),
+        ("```json\n[1, 2]\n```", list[int], [1, 2]),
+        ("These:\n```\n[1, 2]\n```\nThat is all.", list[int], [1, 2]),
+        ("<think>[3]</think>[1, 2]", list[int], [1, 2]),
+        ("<code>final_answer([1, 2])</code>", list[int], [1, 2]),
+        ("<code>final_answer([])</code>", list[int], []),
+        ('{"name": "Ulm", "people": 5}', City, City(name="Ulm", people=5)),
+        ("<code>final_answer({'name': 'Ulm', 'people': 5})</code>", City, City(name="Ulm", people=5)),
+        ('{"x": 1}', Point, Point(1)),
+    ],
+)
+def test_a_last_answer_is_read_as_what_it_has_to_be(make, reply, kind, value):
+    agent = make([code("x = 1"), reply], output_type=kind, max_steps=1)
+    result = agent.run("solve", return_full_result=True)
+    assert (result.output, result.state) == (value, "max_steps_error")
+    assert agent.answer_type.words() in request(agent)
 
 
 def test_a_last_answer_in_words_is_typed_too(make):

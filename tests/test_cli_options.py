@@ -163,6 +163,7 @@ def test_a_plan_is_made_every_so_many_steps(capsys):
         (["--tool", "websearch"], 2, "--tool websearch: there is no such built-in tool; there are web_search"),
         (["--image", "gone.png"], 2, "--image gone.png: No such file"),
         (["--image", "text.png"], 2, "--image text.png: the file is no image"),
+        (["--image", "sound.wav"], 2, "--image sound.wav: the file is no image"),
         (["--mcp", " "], 2, "--mcp is empty"),
         (["--mcp", "npx 'server"], 2, "--mcp npx 'server: the command cannot be read"),
         (["--mcp", "ftp://127.0.0.1/mcp"], 2, "write it in full"),
@@ -172,6 +173,7 @@ def test_a_plan_is_made_every_so_many_steps(capsys):
 )
 def test_a_bad_value_is_named_before_anything_runs(here, options, status, said, capsys):
     (here / "text.png").write_text("no image")
+    (here / "sound.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
     task = DEMO_TASKS[0].task if options[0] == "--type" else "the task"
     assert main(["run", task, "--model", "demo" if options[0] == "--type" else "openai/none", *options]) == status
     shown = capsys.readouterr()

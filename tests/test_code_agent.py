@@ -28,6 +28,7 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.memory.steps import ActionStep
 from smol_kernel.models.base import Model
 from smol_kernel.models.litellm import LiteLLMModel
+from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.tools.base import tool
 
@@ -80,6 +81,15 @@ def test_a_reply_without_code_is_answered_with_the_form(make):
     agent = make(["It is 42.", code("final_answer(42)")])
     assert agent.run("ask") == 42
     assert "no code block" in request(agent)
+
+
+def test_half_an_action_is_not_run_also_not_from_the_record(make, tmp_path):
+    half = ChatMessage(MessageRole.ASSISTANT, "<code>\nx = 1\nfor row in rows:", cut_off=True)
+    agent = make([half, code("final_answer('x' in dir())")])
+    script = [lambda: agent.model, lambda: ScriptedModel.from_run("last", tmp_path / "journal.sqlite")]
+    for agent.model in (model() for model in script):
+        assert agent.run("go") is False
+        assert "cut off" in agent.memory.steps[1].error.message
 
 
 def test_at_max_steps_the_best_answer_is_asked_for(make):

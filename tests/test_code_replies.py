@@ -3,7 +3,7 @@
 import pytest
 
 from smol_kernel.errors import AgentParsingError
-from smol_kernel.models.code_replies import MARKDOWN_TAGS, closed, parse_reply
+from smol_kernel.models.code_replies import MARKDOWN_TAGS, closed, parse_json, parse_reply
 
 
 def test_a_tagged_block_and_its_thought():
@@ -20,6 +20,8 @@ def test_a_tagged_block_and_its_thought():
         "look\n```\nx = 1\n```",
         "look\n```python3\nx = 1\n```",
         "look\n```{python}\nx = 1\n```",
+        "look\n```python title='a.py'\nx = 1\n```",
+        "look\n```{.python .numberLines}\nx = 1\n```",
         "look\n```py\nx = 1\n```<end_code>",
         "look\n```py\nx = 1\n``` That is all.",
         "look\r\n```python\r\nx = 1\r\n```\r\n",
@@ -30,6 +32,9 @@ def test_a_tagged_block_and_its_thought():
         "look\n```python\nx = 1\n",
         "<think>shall I\n```python\nno()\n```\n</think>look\n<code>x = 1</code>",
         "shall I?</think>look\n<code>x = 1</code>",
+        "shall I? <code>no()</code> No.</think>look\n<code>x = 1</code>",
+        "<thinking>shall I? <code>no()</code></thinking>look\n<code>x = 1</code>",
+        "<think>a</think><think>b <code>no()</code></think>look\n<code>x = 1</code>",
     ],
 )
 def test_other_forms_are_understood(reply):
@@ -46,6 +51,7 @@ def test_other_forms_are_understood(reply):
         ("```py\ns = '''\n```a\n'''\nprint(s)\n```<end_code>", "s = '''\n```a\n'''\nprint(s)"),
         ("<code>\nprint('``` in a string')\n</code>", "print('``` in a string')"),
         ("<code>\nprint('<think>')\n</code>", "print('<think>')"),
+        ("<code>\nprint('</think>')\n</code>", "print('</think>')"),
     ],
 )
 def test_marks_inside_strings_of_the_code_do_not_end_it(reply, code):
@@ -65,6 +71,17 @@ def test_blocks_that_end_in_a_stop_sequence_are_each_read():
     reply = "a\n```py\nx = 1\n```<end_code>\nb\n```py\ny = 2\n```"
     assert parse_reply(reply).code == "x = 1\n\ny = 2"
     assert "```py" in parse_reply("a\n```py\nx = 1\n```py\ny = 2\n```").code  # no end: it fails, and nothing is lost
+
+
+@pytest.mark.parametrize("language", ["bash", "json", "text", "c++", "{.sh}"])
+def test_a_block_of_another_language_is_not_run(language):
+    other = f"First:\n```{language}\npip list\n```\n"
+    assert parse_reply(f"{other}then\n```python\nx = 1\n```\n").code == "x = 1"
+    assert parse_reply(f"{other}then\n```\nx = 1\n```\n{other}").code == "x = 1"
+    assert parse_reply(f"First:\n```{language}\npip list\n```python\nx = 1\n```\n").code == "x = 1"
+    for reply in (other, other.rstrip()):
+        with pytest.raises(AgentParsingError, match="no code block"):
+            parse_reply(reply)
 
 
 def test_blocks_after_an_invented_observation_are_left_out():
@@ -96,6 +113,7 @@ def test_markdown_tags():
         ("<code>\n</code>", "is empty"),
         ("x" * 1_000_000, "no code block"),
         ("({[" * 400_000, "no code block"),
+        ("```{ " + "a" * 400_000, "no code block"),
     ],
 )
 def test_a_reply_without_an_action_gets_a_message_that_repairs(reply, hint):
@@ -103,6 +121,23 @@ def test_a_reply_without_an_action_gets_a_message_that_repairs(reply, hint):
         parse_reply(reply)
     assert hint in caught.value.message
     assert "<code>" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "I think", "final_answer(1)", "<code>\nx = 1", "```py\nx = 1\n```\n```py\ny = 2"]
+)
+def test_of_a_reply_that_was_cut_off_an_open_block_is_not_run(reply):
+    with pytest.raises(AgentParsingError, match="cut off"):
+        parse_reply(reply, cut_off=True)
+
+
+def test_of_a_reply_that_was_cut_off_whole_blocks_are_run():
+    assert parse_reply("```py\nx = 1\n```\nThis sh", cut_off=True).code == "x = 1"
+
+
+def test_json_that_was_cut_off_is_not_run():
+    with pytest.raises(AgentParsingError, match="cut off"):
+        parse_json('{"thought": "so", "code": "print(', cut_off=True)
 
 
 def test_the_closing_tag_cut_off_by_the_stop_sequence_is_put_back():

@@ -183,6 +183,21 @@ def test_limits_and_checks_of_the_run(make):
 
 
 @pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"output_type": int}, "many"),
+        ({"checks": [lambda answer: answer == 2]}, 1),
+        ({"final_answer_checks": [lambda answer: answer == 2]}, 1),
+    ],
+)
+def test_who_takes_over_is_held_to_what_was_asked_of_the_first(make, options, wrong):
+    other = make(ToolCallingAgent, [final(wrong), final(2)], name="other")
+    agent = make(ToolCallingAgent, [over("other")], handoffs=[other], **options)
+    assert agent.run("ask") == 2
+    assert (other.answer_type, other.checks) == (None, [])
+
+
+@pytest.mark.parametrize(
     ("replies", "options", "state", "output", "said"),
     [
         (["Hm.", "Best."], {"max_steps": 1}, "max_steps_error", "Best.", "limit of 1 step"),
@@ -281,6 +296,12 @@ def test_a_stop_between_two_agents_begins_nothing(make):
             agent.interrupt()
     assert event.state == "interrupted"
     assert other.model.requests == []
+
+
+def test_a_tool_or_agent_that_a_hand_off_would_hide_is_refused(make):
+    hidden, other = (make(ToolCallingAgent, [], name=name) for name in ("transfer_to_other", "other"))
+    with pytest.raises(SmolError, match="called 'transfer_to_other'"):
+        make(ToolCallingAgent, [], managed_agents=[hidden], handoffs=[other])
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from model_server import unused_address
 from smol_kernel import CodeAgent, LogLevel, ScriptedModel
 from smol_kernel.errors import ConfigError, MCPServerError, MCPTimeoutError, ToolError
 from smol_kernel.events import ToolReturned, listening
+from smol_kernel.models.requests import get_tool_json_schema
 from smol_kernel.tools.collection import ToolCollection
 from smol_kernel.tools.mcp import MCPClient
 from smol_kernel.tools.mcp_schema import read_inputs, tool_names
@@ -144,6 +145,20 @@ def test_arguments_and_texts_cross(tools):
     assert tools["nothing"]() is None
 
 
+def test_alternatives_keep_their_shape_and_null_is_not_the_same_as_left_out(tools):
+    draw = tools["draw"]
+    assert draw.signature == "draw(shapes: list[dict], size: int | list[int], most: int | None = 10) -> Any"
+    kinds = ("kind (Literal['circle']), radius (float)", "kind (Literal['box']), sides (list[float])")
+    assert f"Keys: {kinds[0]}; or {kinds[1]}." in draw.inputs["shapes"]["description"]
+    sent = get_tool_json_schema(draw)["function"]["parameters"]["properties"]
+    assert [shape["required"] for shape in sent["shapes"]["items"]["anyOf"]] == [["kind", "radius"], ["kind", "sides"]]
+    shapes = [{"kind": "circle", "radius": 1}, {"kind": "box", "sides": [1, 2]}]
+    assert draw(shapes, [3]) == "['circle', 'box'] [3] 10"
+    assert draw(shapes, 3, most=None) == "['circle', 'box'] 3 None"
+    with pytest.raises(ToolError, match="needs an integer for 'size\\[0\\]'"):
+        draw(shapes, ["3"])
+
+
 def test_contents_of_other_kinds(tools):
     image = tools["picture"](width=4, height=3)
     assert image.size == (4, 3)
@@ -204,8 +219,8 @@ def test_odd_schemas_and_names_are_made_to_fit():
         assert names == ["open_", "a_b", "a_b_2", "_1st", "import_", "final_answer_", "weißgut", "tool"]
         tool = tools[0]
         assert tool.signature == (
-            "open_(class_: Literal['a', 'b'] | None, tree: dict, user_id: int = 0, far: Any = None, "
-            "both: str | list | None = None) -> Any"
+            "open_(class_: Literal['a', 'b'] | None, tree: dict, user_id: int | None = 0, far: Any = None, "
+            "both: str | list[str] | None = None) -> Any"
         )
         assert tool.inputs["tree"]["description"].startswith("A red tree. Keys: children (list[dict], optional)")
         assert len(tool.description) == 8_000
@@ -226,7 +241,7 @@ def test_names_of_several_servers():
     "schema", [None, [], {"properties": [1]}, {"$ref": "#"}, {"properties": {"a": True, "b": None}}]
 )
 def test_a_schema_that_says_nothing_stops_nothing(schema):
-    inputs, _, required = read_inputs(schema)
+    inputs, _, required, _ = read_inputs(schema)
     assert not required and all(spec["type"] == "any" for spec in inputs.values())
 
 

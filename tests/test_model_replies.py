@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from model_server import ModelServer, ToolCalls
+from model_server import ModelServer, Text, ToolCalls
 
 from smol_kernel.errors import ModelError, ToolError
 from smol_kernel.memory.messages import (
@@ -16,6 +16,7 @@ from smol_kernel.memory.messages import (
     ChatMessageToolCallStreamDelta,
     MessageRole,
     agglomerate_stream_deltas,
+    pieces_of,
 )
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model
@@ -52,6 +53,10 @@ def called(calls):
         ('{"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]}', [("f", {})]),
         ('Of {"a": 1} and [2], I choose {"name": "f", "arguments": {"x": "two\nlines"}}', [("f", {"x": "two\nlines"})]),
         ('a set {not json} first: {"name": "f", "arguments": {}}', [("f", {})]),
+        ('<think>{"name": "g"}? No.</think>{"name": "f"}', [("f", None)]),
+        ('<thinking>{"name": "g"}? No.</thinking>{"name": "f"}', [("f", None)]),
+        ('{"name": "g"}? No.</think>{"name": "f"}', [("f", None)]),
+        ('{"name": "f", "arguments": {"a": "<think>b</think>"}}', [("f", {"a": "<think>b</think>"})]),
     ],
 )  # fmt: skip
 def test_calls_are_found_in_text(text, expected):
@@ -70,6 +75,7 @@ def test_calls_are_found_in_text(text, expected):
         ('{"tool": "f", "args": {"a": 1}', "not valid JSON: Expecting ',' delimiter at "),
         ("{'tool': 'f'}", "Strings and keys stand in double quotes, with true, false and null"),
         ("[" * 100_000, "holds no tool call"),
+        ('<think>{"tool": "f"} would be wrong', "holds no tool call"),
     ],
 )  # fmt: skip
 def test_text_without_a_call_teaches_what_one_looks_like(text, lesson):
@@ -79,8 +85,8 @@ def test_text_without_a_call_teaches_what_one_looks_like(text, lesson):
 
 
 def test_json_is_decoded_and_all_else_left():
-    given = ['{"a": 1}', "x", "5", {"a": 1}, None, "", "[1]"]
-    assert [parse_json_if_needed(value) for value in given] == [{"a": 1}, "x", 5, {"a": 1}, None, "", [1]]
+    given = ['{"a": 1}', "x", "5", {"a": 1}, None, "", "[1]", '"a\nb"']
+    assert [parse_json_if_needed(value) for value in given] == [{"a": 1}, "x", 5, {"a": 1}, None, "", [1], "a\nb"]
 
 
 def test_a_message_gets_its_calls_from_its_text_or_keeps_those_it_has():
@@ -125,6 +131,24 @@ def test_several_calls_come_back_whatever_they_name(stream, index, monkeypatch):
     assert called(reply.tool_calls) == [("search", '{"query": "x"}'), ("unknown", "{bad")]
     assert [call.id for call in reply.tool_calls] == ["call_1", "call_2"]
     assert called(model.parse_tool_calls(reply).tool_calls) == [("search", {"query": "x"}), ("unknown", "{bad")]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize(
+    ("finish", "text", "cut_off"), [("length", "a b", True), ("length", "a END b", False), ("stop", "a b", False)]
+)
+def test_a_reply_tells_that_its_tokens_were_up_before_its_end(stream, finish, text, cut_off, monkeypatch):
+    monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "0")
+    with ModelServer(Text(text, finish=finish)) as server:
+        model = LiteLLMModel("openai/double", api_base=server.url)
+        messages = [ChatMessage(MessageRole.USER, "Hi")]
+        if stream:
+            reply = agglomerate_stream_deltas(model.generate_stream(messages, stop_sequences=["END"]))
+        else:
+            reply = model.generate(messages, stop_sequences=["END"])
+    assert (reply.text, reply.cut_off) == (text.partition("END")[0], cut_off)
+    assert ChatMessage.from_dict(reply.dict()).cut_off == cut_off
+    assert agglomerate_stream_deltas(pieces_of(reply)).cut_off == cut_off
 
 
 def piece(index, call_id, name, arguments):

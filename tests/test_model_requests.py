@@ -99,12 +99,19 @@ def test_an_image_may_come_in_many_forms(form, tmp_path):
     assert notices == []
 
 
+@pytest.mark.parametrize("mode", ["CMYK", "F", "I", "HSV"])
+def test_an_image_of_a_mode_that_png_has_not_is_sent_in_rgb(mode):
+    data = base64.b64decode(image_url(Image.new(mode, (3, 2))).partition(",")[2])
+    assert (Image.open(io.BytesIO(data)).mode, Image.open(io.BytesIO(data)).size) == ("RGB", (3, 2))
+
+
 def test_a_web_address_is_an_image_as_it_is():
     assert image_url("https://example.com/a.png") == "https://example.com/a.png"
 
 
 def test_what_is_no_image_is_named():
-    for wrong, match in ((5, "cannot send 5 as an image"), ("/no/such.png", "cannot read '/no/such.png'")):
+    empty = (Image.new("RGB", (0, 2)), "cannot write empty image")
+    for wrong, match in ((5, "cannot send 5 as an image"), ("/no/such.png", "cannot read '/no/such.png'"), empty):
         with pytest.raises(ModelError, match=match):
             image_url(wrong)
 
@@ -259,11 +266,38 @@ def test_a_call_is_demanded_where_it_can_be(model_id, options, choice):
     assert (body.get("tool_choice"), [entry["function"]["name"] for entry in body["tools"]]) == (choice, ["weather"])
 
 
+def test_without_tools_nothing_is_said_of_calls():
+    with ModelServer(Text("x"), Text("x")) as server:
+        model = LiteLLMModel("openai/double", api_base=server.url, parallel_tool_calls=False, tool_choice="auto")
+        for tools in (None, [weather]):
+            model.generate([ChatMessage(USER, "Hi")], tools_to_call_from=tools)
+    said = [{"parallel_tool_calls", "tool_choice"} & request.body.keys() for request in server.requests]
+    assert said == [set(), {"parallel_tool_calls", "tool_choice"}]
+
+
 def test_a_reply_schema_travels():
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}, "strict": True}}
     with ModelServer(Text("{}")) as server:
         LiteLLMModel("openai/double", api_base=server.url).generate([ChatMessage(USER, "Hi")], response_format=schema)
     assert server.requests[0].body["response_format"] == schema
+
+
+def test_a_list_says_what_is_in_it_if_only_that_it_may_be_anything():
+    @tool
+    def total(numbers: list, pairs: list[list], either: list | int, pair: tuple) -> int:
+        """Sums.
+
+        Args:
+            numbers: a
+            pairs: b
+            either: c
+            pair: d
+        """
+        return 0
+
+    properties = get_tool_json_schema(total)["function"]["parameters"]["properties"]
+    assert [properties[name]["items"] for name in ("numbers", "either", "pair")] == [{}, {}, {}]
+    assert properties["pairs"]["items"] == {"type": "array", "items": {}}
 
 
 def test_the_schema_of_a_tool_is_plain_json_schema_at_any_depth():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import re
 import subprocess
@@ -167,12 +168,19 @@ def test_tools_are_offered_and_a_call_comes_back():
 
 
 @BOTH
-@pytest.mark.parametrize("trouble", [Status(429, retry_after="0"), Status(500), Status(503), Cut()], ids=str)
+@pytest.mark.parametrize("trouble", [Status(429, retry_after="0"), *map(Status, (408, 500, 503, 504)), Cut()], ids=str)
 def test_passing_trouble_is_tried_again(stream, trouble):
     waits = []
     with ModelServer(trouble, trouble, Text("at last")) as server:
         reply = ask(model_at(server, on_retry=lambda message, seconds: waits.append(message)), stream)
     assert (reply.text, len(server.requests), len(waits)) == ("at last", 3, 2)
+
+
+@pytest.mark.parametrize("code", [429, 502])
+def test_trouble_told_in_a_reply_with_status_200_is_tried_again(code):
+    trouble = Raw(json.dumps({"error": {"code": code, "message": "Provider returned error"}}))
+    with ModelServer(trouble, Text("at last")) as server:
+        assert ask(model_at(server)).text == "at last"
 
 
 @BOTH
@@ -264,6 +272,20 @@ def test_each_failure_has_a_sentence_and_is_not_tried_again(stream, behavior, me
 def test_an_empty_reply_is_a_reply_for_the_loop_to_repair(stream):
     with ModelServer(Text("")) as server:
         assert ask(model_at(server), stream).text == ""
+
+
+@BOTH
+def test_a_reply_that_was_held_back_is_no_empty_reply(stream):
+    with ModelServer(Text("", finish="content_filter")) as server:
+        assert "the provider's content filter held the reply back" in str(refusal(model_at(server), stream))
+
+
+def test_a_refusal_is_told():
+    message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    body = {"id": "1", "object": "chat.completion", "created": 1, "model": "double", "choices": [choice]}
+    with ModelServer(Raw(json.dumps(body))) as server:
+        assert "refused to answer: I cannot help with that." in str(refusal(model_at(server)))
 
 
 @BOTH

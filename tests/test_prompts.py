@@ -200,6 +200,7 @@ def test_templates_may_be_empty_and_changed_later(make):
         "{{ range(1000000000) | list }}",
         "{{ 1 / 0 }}",
         "{{ 'a' + 1 }}",
+        None,
     ],
 )
 def test_a_template_reaches_nothing_else_and_its_faults_are_named(make, wrong):

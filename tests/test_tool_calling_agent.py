@@ -5,6 +5,7 @@ import contextvars
 import sqlite3
 import threading
 import wave
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -213,6 +214,8 @@ def test_of_several_calls_one_fails_and_the_results_of_the_others_are_kept(make)
         ((None, {}), "There is no tool None"),
         ((["echo"], {}), "There is no tool ['echo']"),
         (({}, None), "There is no tool {}"),
+        (("echo", '{"text": "half of the te'), "no valid JSON, so nothing was called"),
+        (("final_answer", '{"answer": "He said "hi""}'), "no valid JSON, so nothing was called"),
     ],
 )
 def test_a_call_that_cannot_be_made_is_told_and_none_beside_it_is_made(make, wrong, said):
@@ -305,6 +308,27 @@ def test_a_reply_without_a_call_is_answered_with_the_form(make, reply):
     agent = make([reply, final("ok")], [echo])
     assert agent.run("say hi") == "ok"
     assert type(step(agent).error).__name__ == "AgentParsingError"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        calls(("echo", {"text": "a"}), ("echo", '{"text": "half of the te')),
+        calls(("echo", "")),
+        ChatMessage(MessageRole.ASSISTANT, '{"name": "echo", "arguments": {"to": {"name": "echo"}, "text": "half'),
+    ],
+)
+def test_of_a_reply_that_was_cut_off_no_call_is_made(make, reply):
+    agent = make([replace(reply, cut_off=True), final("ok")], [echo])
+    events = list(agent.events("say hi"))
+    assert "cut off" in read(agent.model.requests[1])
+    assert [event.tool for event in of(ToolCalled, events)] == ["final_answer"]
+
+
+def test_of_a_reply_that_was_cut_off_behind_its_calls_they_are_made(make):
+    agent = make([replace(calls(("echo", '{"text": "hi"}')), cut_off=True), final("ok")], [echo])
+    agent.run("say hi")
+    assert step(agent).observations == "hi"
 
 
 @pytest.mark.parametrize("reply", [None, 3, ["a"], {"role": "assistant"}])

@@ -71,7 +71,7 @@ class Agent(ABC):
         self.model = as_model(model)
         self.tools = others.tools_by_name(tools, add_base_tools, interpreter=not self.writes_code)
         self.managed_agents = others.agents_by_name(managed_agents or (), self.tools)
-        self.handoffs = others.agents_by_name(handoffs, self.tools)
+        self.handoffs = others.agents_by_name(handoffs, {**self.tools, **self.managed_agents}, "transfer_to_")
         self.prompt_templates, self.given_templates = templates_for(self.templates, prompt_templates), prompt_templates
         self.max_steps = at_least_one("max_steps", max_steps)
         self.planning_interval = planning_interval and at_least_one("planning_interval", planning_interval)
@@ -81,7 +81,8 @@ class Agent(ABC):
         self.answer_type = None if output_type is None else AnswerType(output_type)
         self.stream_outputs, self.budget, self.journal = stream_outputs, usable(budget), journal
         self.logger = logger or AgentLogger(level=verbosity_level)
-        self.given_callbacks = step_callbacks or ()
+        given = step_callbacks or {}
+        self.given_callbacks = given if isinstance(given, Mapping) else {ActionStep: given}
         self._begin_life()
 
     def _begin_life(self) -> None:
@@ -89,9 +90,7 @@ class Agent(ABC):
         self.memory = AgentMemory(self.initialize_system_prompt())
         self.monitor = Monitor(self.model, self.logger)
         self.step_callbacks = CallbackRegistry()
-        given = self.given_callbacks
-        by_kind = given.items() if isinstance(given, Mapping) else [(ActionStep, given)]
-        for kind, callbacks in [(ActionStep, self.monitor.update_metrics), *by_kind]:
+        for kind, callbacks in [(ActionStep, self.monitor.update_metrics), *self.given_callbacks.items()]:
             for callback in [callbacks] if callable(callbacks) else callbacks:
                 self.step_callbacks.register(kind, callback)
         self.run_id: str | None = None
@@ -109,6 +108,8 @@ class Agent(ABC):
         """Agents that work for this one now."""
         self.successor: tuple[Any, str] | None = None
         """The agent that takes over after this step, and why."""
+        self._call: Any = None
+        """The request to the model that is under way."""
         self.lent, self.in_use, self.stop = threading.Lock(), threading.Lock(), threading.Event()
 
     @property

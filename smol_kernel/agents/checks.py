@@ -8,6 +8,7 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import Checked
+from smol_kernel.executors.coroutines import wait
 from smol_kernel.memory.monitoring import called_with
 from smol_kernel.memory.steps import ActionStep, AgentMemory
 from smol_kernel.parsing import expression
@@ -40,6 +41,7 @@ def look(check: Callable[..., Any], answer: Any, memory: AgentMemory, agent: Any
     name = getattr(check, "__name__", type(check).__name__)
     try:
         told = called_with(check, answer, memory, agent=agent)
+        told = wait(told, lambda _: None) if hasattr(told, "__await__") else told
         reason = told if isinstance(told, str) else "" if told is None or told else "it is not fulfilled"
     except Exception as error:  # noqa: BLE001 - boundary: a user's own check
         reason = str(error) or type(error).__name__
@@ -52,21 +54,18 @@ class Repetition:
     def __init__(self) -> None:
         self.hopeless = False
         self._warnings = 0
-        self._last: dict[str, str] = {}
-        self._times: dict[str, int] = {}
+        self._seen: list[dict[str, str]] = []
 
     def look(self, step: ActionStep) -> Checked | None:
         """A failed check if `step` repeats those before it once too often, else None."""
         error = step.error.message.strip().splitlines() if step.error else []
         calls = [(call.name, call.arguments) for call in step.tool_calls or []]
         seen = {"action": str(calls) if calls else "", "error": error[-1] if error else ""}
-        for what, text in seen.items():
-            self._times[what] = self._times.get(what, 0) + 1 if text and text == self._last.get(what) else 1
-        self._last = seen
-        repeated = [what for what, text in seen.items() if text and self._times[what] >= REPEATS]
+        self._seen = [*self._seen, seen][-REPEATS:]
+        repeated = [what for what, text in seen.items() if text and [s[what] for s in self._seen] == [text] * REPEATS]
         if not repeated:
             return None
-        self._times.clear()
+        self._seen.clear()
         self._warnings += 1
         self.hopeless = self._warnings > WARNINGS
         said = f"This was the same {repeated[0]} {REPEATS} times in a row. Try something else, or give the best answer."

@@ -17,6 +17,7 @@ from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.pictures import observed_images
 from smol_kernel.executors.state import State
 from smol_kernel.executors.values import decode
+from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.steps import ActionStep, ToolCall
 from smol_kernel.models import code_replies
 from smol_kernel.tools.base import Tool
@@ -127,23 +128,23 @@ class CodeAgent(MultiStepAgent):
             return {"response_format": json.loads(template("code_agent/reply_format.json"))}
         return {"stop_sequences": ["Observation:", "<end_code>", *([] if closing in opening else [closing])]}
 
-    def _remembered(self, reply: str, purpose: str = "action") -> str:
-        if purpose == "action" and not self.use_structured_outputs_internally:
-            reply = code_replies.closed(reply, self.code_block_tags)
+    def _remembered(self, message: ChatMessage, purpose: str = "action") -> str:
+        is_whole = purpose == "action" and not (self.use_structured_outputs_internally or message.cut_off)
+        reply = code_replies.closed(message.text, self.code_block_tags) if is_whole else message.text
         return truncate(reply, _LONGEST_REPLY)
 
-    def _answer_in(self, reply: str) -> str:
+    def _answer_in(self, reply: str) -> Any:
         """The text of a last reply; of one that holds code all the same, its literal answer or what it says before."""
         try:
             action = self._parse(reply)
         except AgentParsingError:
-            return reply.strip()
-        return code_replies.literal_answer(action.code) or action.thought
+            return super()._answer_in(reply)
+        return action.thought if (literal := code_replies.literal_answer(action.code)) is None else literal
 
-    def _parse(self, reply: str) -> code_replies.Action:
+    def _parse(self, reply: str, *, cut_off: bool = False) -> code_replies.Action:
         if self.use_structured_outputs_internally:
-            return code_replies.parse_json(reply)
-        return code_replies.parse_reply(reply, self.code_block_tags)
+            return code_replies.parse_json(reply, cut_off=cut_off)
+        return code_replies.parse_reply(reply, self.code_block_tags, cut_off=cut_off)
 
     def _interrupt_action(self) -> None:
         self.python_executor.interrupt()
@@ -158,11 +159,11 @@ class CodeAgent(MultiStepAgent):
         executor.send_variables(variables)
 
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:
-        reply = step.model_output_message.text if step.model_output_message else ""
+        message = step.model_output_message or ChatMessage(MessageRole.ASSISTANT)
         try:
-            action = self._parse(reply)
+            action = self._parse(message.text, cut_off=message.cut_off)
         except AgentParsingError:
-            step.model_output = truncate(reply, _LONGEST_UNUSABLE_REPLY)
+            step.model_output = truncate(message.text, _LONGEST_UNUSABLE_REPLY)
             raise
         step.code_action = action.code
         step.tool_calls = [ToolCall(name="python_interpreter", arguments=action.code, id=f"call_{step.step_number}")]

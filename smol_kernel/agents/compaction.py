@@ -23,8 +23,7 @@ def compact(steps: Sequence[MemoryStep]) -> list[int]:
     chosen = older[: (len(older) + 1) // 2]
     for step in chosen:
         step.observations_images = None
-        if step.observations:
-            step.observations = _shortened(step.observations)
+        step.observations = step.observations and _shortened(step.observations)
         if step.error is not None:
             step.error.message = _shortened(step.error.message)
     return [step.step_number for step in chosen]

@@ -22,7 +22,6 @@ MOST_HAND_OFFS = 10
 STOPPED = ("interrupted", "Stopped before there was an answer.")
 """State of a run that was stopped, and the sentence on it."""
 
-
 _TASK = "All that the agent has to know: it sees nothing of this conversation."
 TASK_INPUTS: dict[str, Any] = {
     "task": {"type": "string", "description": _TASK},
@@ -70,7 +69,7 @@ class ManagedAgentTool(Tool):
 
     def forward(self, task: str, additional_args: dict[str, Any] | None = None, **options: Any) -> str:
         """The agent's report. Raises AgentError if it has no answer."""
-        agent, lent = self._agent, False
+        agent, caller, lent = self._agent, self._caller, False
         if isinstance(agent, AgentRecipe):
             agent = agent.make(**options)
             agent.name = agent.name or self.name
@@ -81,17 +80,16 @@ class ManagedAgentTool(Tool):
         try:
             given, end, call = additional_args or {}, RunFinished(state="error"), current_call()
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
-            self._caller.called.add(agent)
-            resumed = self._caller.resumed and self._caller.resumed.part(call)
-            others: dict[str, Any] = {"caller": self._caller, "call": call, "resumed": resumed}
-            for event in agent.events(task, additional_args=given, images=seen, **others):
+            caller.called.add(agent)
+            others: dict[str, Any] = {"call": call, "resumed": caller.resumed and caller.resumed.part(call)}
+            for event in agent.events(task, additional_args=given, images=seen, caller=caller, **others):
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.run_id else end
             if not agent.answered:
                 raise AgentError(f"agent {self.name!r} gave no answer: {end.error or end.state}")
             return agent.report(agent.answer)
         finally:
-            self._caller.called.discard(agent)
+            caller.called.discard(agent)
             if lent:
                 agent.lent.release()
             else:
@@ -136,6 +134,9 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
     yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
     successor: Any = other.make() if isinstance(other, AgentRecipe) else other.another()
     successor.memory.steps = list(agent.memory.steps)
+    successor.answer_type = successor.answer_type or agent.answer_type  # the run is to end as it was asked to
+    further = [*agent.checks, *agent.final_answer_checks]
+    successor.checks = successor.checks + [check for check in further if check not in successor.checks]
     own = getattr(successor, "python_executor", None)
     if agent.writes_code and own is not None:  # in the same child: what is spoken of is still there
         successor.python_executor = agent.python_executor
@@ -167,13 +168,14 @@ def tools_by_name(tools: Sequence[Any], add_base_tools: bool, *, interpreter: bo
     return found
 
 
-def agents_by_name(agents: Sequence[Any], tools: Mapping[str, Tool]) -> dict[str, Any]:
-    """`agents` by their names. Raises ConfigError for one without name or description, and for a name used twice."""
+def agents_by_name(agents: Sequence[Any], taken: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`agents` by their names. Raises ConfigError for one without name or description, and for a name used twice; they
+    are called by it with `prefix` in front."""
     found: dict[str, Any] = {}
     for agent in agents:
         if not all(getattr(agent, part, None) for part in ("name", "description", "another")):
             raise ConfigError(f"{getattr(agent, 'name', agent)!r} is no agent with a name and a description to go by")
-        if agent.name in found or agent.name in tools:
-            raise ConfigError(f"two agents or tools are called {agent.name!r}: rename one of them")
+        if agent.name in found or f"{prefix}{agent.name}" in taken:
+            raise ConfigError(f"two agents or tools are called {prefix + agent.name!r}: rename one of them")
         found[agent.name] = agent
     return found

@@ -30,6 +30,7 @@ from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
 from smol_kernel.memory.usage import Timing, counts
 from smol_kernel.models.base import ModelCall
+from smol_kernel.models.replies import without_reasoning
 
 if TYPE_CHECKING:
     from smol_kernel.runs.replay import Replay
@@ -46,15 +47,14 @@ class MultiStepAgent(RunnableAgent):
     `planning_interval`, a plan every so many steps; `name` and `description`, for those who call this agent;
     `provide_run_summary`, whether its report tells its steps; `final_answer_checks`, functions of the answer;
     `return_full_result`, whether `run()` gives a RunResult; `logger`, where it prints. Ours besides: `stream_outputs`,
-    whether replies are asked for in pieces; `handoffs`, agents that may take over; `checks`, functions or expressions
-    in which `answer` is the live value; `output_type`, the type an answer has to have; `budget`; `journal`, where runs
-    are recorded (None: the Jupyter data folder; a path; False: nowhere).
+    whether replies are asked for in pieces; `handoffs`, agents that may take over, held to the same type and checks;
+    `checks`, functions or expressions in which `answer` is the live value; `output_type`, the type an answer has to
+    have; `budget`; `journal`, where runs are recorded (None: the Jupyter data folder; a path; False: nowhere).
     Raises ConfigError for a setting out of range, ToolError for tools that cannot be used together.
     """
 
     isolation = property(isolation_of_tools)
     """How what the model writes is boxed; "none" means not at all."""
-    _call: ModelCall | None = None
     resumed: Replay | None = None
     """What is recorded of the run that was resumed."""
 
@@ -71,13 +71,13 @@ class MultiStepAgent(RunnableAgent):
         """What goes along with a request for an action."""
         return {"stop_sequences": ["Observation:"]}
 
-    def _remembered(self, reply: str, purpose: str = "action") -> str:
-        """The reply as it is remembered."""
-        return reply
+    def _remembered(self, message: ChatMessage, purpose: str = "action") -> str:
+        """The reply's text as it is remembered."""
+        return message.text
 
     def _answer_in(self, reply: str) -> Any:
         """The answer in a reply that was asked for one."""
-        return reply.strip()
+        return without_reasoning(reply).strip()
 
     def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
         """Make ready to act, before the first step of a run; `anew`, without what is left of the last one."""
@@ -206,18 +206,19 @@ class MultiStepAgent(RunnableAgent):
         self.memory.steps.append(first)
         yield started
         try:
-            self._prepare(anew, variables)
-            state, reason = yield from self._steps(run, started.max_steps)
-        except errors.AgentBudgetError as error:
-            state, reason = "budget", error.message
+            try:
+                self._prepare(anew, variables)
+                state, reason = yield from self._steps(run, started.max_steps)
+            except errors.AgentBudgetError as error:
+                state, reason = "budget", error.message
+            limit = (errors.AgentBudgetError if state == "budget" else errors.AgentMaxStepsError)(reason or "")
+            for event in self._ending(limit if state in ("max_steps_error", "budget") else None):
+                yield event.stamped(run, self._begun)
+            reason = limit.message or None
         except KeyboardInterrupt as error:
             (state, reason), failure = others.STOPPED, error
         except Exception as error:  # noqa: BLE001  boundary: the run; raised after its last event
             state, reason, failure = "error", str(error), error
-        limit = (errors.AgentBudgetError if state == "budget" else errors.AgentMaxStepsError)(reason or "")
-        for event in self._ending(limit if state in ("max_steps_error", "budget") else None):
-            yield event.stamped(run, self._begun)
-        reason = limit.message or None
         totals, seconds = counts(self.account.own), time.monotonic() - begun
         yield ev.RunFinished(run=run, state=state, error=reason, steps=self._begun, seconds=seconds, **totals)
         if failure is not None:
@@ -281,7 +282,7 @@ class MultiStepAgent(RunnableAgent):
         if message is None:
             return
         step.model_output_message, step.token_usage = message, message.token_usage
-        step.model_output = self._remembered(message.text)
+        step.model_output = self._remembered(message)
         try:
             yield from self._act(step)
         finally:
@@ -314,7 +315,7 @@ class MultiStepAgent(RunnableAgent):
                 message = self.provide_final_answer(self.task or "") if own else (yield from request)
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
-                    said = self._answer_in(message.text) or self._best
+                    said = self._best if (said := self._answer_in(message.text)) == "" else said
                     step.action_output = self.answer_type.convert(said) if self.answer_type else said
             except errors.AgentError as failure:
                 if failure.message != limit.message:
@@ -331,13 +332,12 @@ class MultiStepAgent(RunnableAgent):
     def _plan(self, first: bool, remaining: int) -> Iterator[ev.Event]:
         """Ask the model for a plan, and keep it."""
         names = ("initial_plan",) if first else ("update_plan_pre_messages", "update_plan_post_messages")
-        variables = {**self._prompt_variables(), "task": self.task, "remaining_steps": remaining}
-        timing, asked = Timing(time.time()), self._rendered("planning", *names, **variables)
-        message = yield from self._request("plan", asked)
+        timing, ask = Timing(time.time()), self._rendered("planning", *names, task=self.task, remaining_steps=remaining)
+        message = yield from self._request("plan", ask)
         if message is None:
             return
         timing.end_time = time.time()
-        step = PlanningStep(self._sent, message, message.text.strip(), timing, message.token_usage, asked)
+        step = PlanningStep(self._sent, message, message.text.strip(), timing, message.token_usage, ask)
         yield from self._call_back(step)
         self.memory.steps.append(step)
         yield ev.PlanMade(plan=step.plan)
@@ -345,6 +345,7 @@ class MultiStepAgent(RunnableAgent):
     def _rendered(self, group: str, *names: str, **variables: Any) -> str:
         """The templates of a group, all or those named, one after the other."""
         templates: dict[str, str] = self.prompt_templates[group]
+        variables = {**self._prompt_variables(), **variables}
         texts = [populate_template(templates[name], variables).strip() for name in names or templates]
         return "\n\n".join(filter(None, texts))
 
@@ -380,10 +381,10 @@ class MultiStepAgent(RunnableAgent):
         if message is None or self.stop.is_set():
             return None
         self.account.charge(message.token_usage)
-        facts: dict[str, Any] = {"model": str(self.model.model_id or ""), **counts(message.token_usage)}
-        calls: list[dict[str, Any]] = message.dict()["tool_calls"] or []
-        content, seconds = self._remembered(message.text, purpose), time.monotonic() - asked
-        yield ev.ModelReplied(content=content, purpose=purpose, tool_calls=calls, seconds=seconds, **facts)
+        seconds, calls = time.monotonic() - asked, message.dict()["tool_calls"] or []
+        facts: dict[str, Any] = {"seconds": seconds, "cut_off": message.cut_off, **counts(message.token_usage)}
+        model, content = str(self.model.model_id or ""), self._remembered(message, purpose)
+        yield ev.ModelReplied(content=content, model=model, purpose=purpose, tool_calls=calls, **facts)
         return message
 
     def _call_back(self, step: MemoryStep) -> Iterator[ev.Event]:

@@ -66,4 +66,4 @@ def populate_template(template: str, variables: Mapping[str, Any]) -> str:
     try:
         return SandboxedEnvironment(undefined=StrictUndefined).from_string(template).render(**variables)
     except Exception as error:  # boundary: a user's own template
-        raise ConfigError(f"cannot render the prompt template {template[:60]!r}: {error}") from error
+        raise ConfigError(f"cannot render the prompt template {template!r:.60}: {error}") from error

@@ -13,7 +13,7 @@ from smol_kernel.events import ActionFinished, ActionProposed, Event
 from smol_kernel.executors.tool_calls import AT_ONCE, ToolCalls, as_python
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.steps import ActionStep, ToolCall
-from smol_kernel.models.replies import parse_json_if_needed
+from smol_kernel.models.replies import parse_json_if_needed, whole_calls
 from smol_kernel.tools.base import Tool
 
 MOST_CALLS = 100
@@ -101,7 +101,7 @@ class ToolCallingAgent(MultiStepAgent):
     def _read_calls(self, message: ChatMessage) -> list[ToolCall]:
         """The calls in a reply: structured ones, else one that is written as JSON."""
         try:
-            found = message.tool_calls or self.model.parse_tool_calls(message).tool_calls or []
+            found = whole_calls(message) or self.model.parse_tool_calls(message).tool_calls or []
         except Exception as error:  # boundary: a user's own model reads it
             raise AgentParsingError(f"Your reply holds no call of a tool that can be read: {error}") from error
         if not 0 < len(found) <= MOST_CALLS:

@@ -110,6 +110,8 @@ class ModelReplied(Event):
     cached_tokens: int | None = None
     cost: float | None = None
     seconds: float = 0.0
+    cut_off: bool = False
+    """Whether a limit on its tokens ended it."""
 
 
 @dataclass(frozen=True, kw_only=True)

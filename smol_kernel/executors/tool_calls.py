@@ -31,6 +31,7 @@ from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
 from smol_kernel.tools.base import Tool, validate_tool_arguments
+from smol_kernel.tools.checking import brief
 from smol_kernel.tools.records import to_plain
 
 AT_ONCE = 32
@@ -174,6 +175,11 @@ class ToolCalls:
         if tool is None:
             raise AgentToolExecutionError(f"There is no tool {call.name!r}; there are: {', '.join(tools)}.")
         given: Any = call.arguments if call.arguments not in (None, "") else {}
+        if isinstance(given, str) and given.lstrip().startswith("{"):  # the half of an object, or a broken one
+            raise AgentToolCallError(
+                f"The arguments of {call.name}() are no valid JSON, so nothing was called: {brief(given)}. Give one "
+                'whole JSON object; inside of its strings write \\" for a quote.'
+            )
         if not isinstance(given, dict):  # of a tool with one input some models give the value alone
             given = {next(iter(tool.inputs), "value"): given}
         arguments = {name: self._meant(name, value) for name, value in given.items()}

@@ -110,7 +110,7 @@ class Account:
     def timer(self, expired: Callable[[], None]) -> Generator[None]:
         """Meanwhile, call `expired` when the time of this budget is over, if there is such a limit."""
         left = (self._limits["seconds"] or 0) - (time.monotonic() - self._started)
-        timer = threading.Timer(max(0, left), expired)
+        timer = threading.Timer(min(max(0, left), threading.TIMEOUT_MAX), expired)
         timer.daemon = True
         if self._limits["seconds"] is not None:
             timer.start()

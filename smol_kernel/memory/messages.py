@@ -75,7 +75,7 @@ class ChatMessage:
     """One message. `content` is text, or a list of parts such as `{"type": "text", "text": …}`.
 
     `tool_calls` may be given as dicts, or as objects of another library, in the shape of OpenAI's API; `raw` is the
-    provider's own reply.
+    provider's own reply; `cut_off` says that a limit on its tokens ended the reply.
     """
 
     role: MessageRole
@@ -83,6 +83,7 @@ class ChatMessage:
     tool_calls: list[ChatMessageToolCall] | None = None
     raw: Any = None
     token_usage: TokenUsage | None = None
+    cut_off: bool = False
 
     def __post_init__(self) -> None:
         if self.tool_calls is not None:
@@ -101,6 +102,7 @@ class ChatMessage:
             "tool_calls": [call.dict() for call in self.tool_calls or []] or None,
             "raw": None,
             "token_usage": self.token_usage.dict() if self.token_usage is not None else None,
+            **({"cut_off": True} if self.cut_off else {}),
         }
 
     def model_dump_json(self) -> str:
@@ -121,7 +123,8 @@ class ChatMessage:
         counted = data.get("token_usage")
         if token_usage is None and counted is not None:
             token_usage = read_usage(counted)
-        return cls(MessageRole(data["role"]), data.get("content"), data.get("tool_calls") or None, raw, token_usage)
+        content, calls, cut_off = data.get("content"), data.get("tool_calls") or None, data.get("cut_off", False)
+        return cls(MessageRole(data["role"]), content, calls, raw, token_usage, cut_off)
 
 
 @dataclass
@@ -136,11 +139,12 @@ class ChatMessageToolCallStreamDelta:
 
 @dataclass
 class ChatMessageStreamDelta:
-    """A piece of a reply, as it streams in; `token_usage` comes with the last one."""
+    """A piece of a reply, as it streams in; `token_usage` comes with the last one, and `cut_off` (see ChatMessage)."""
 
     content: str | None = None
     tool_calls: list[ChatMessageToolCallStreamDelta] | None = None
     token_usage: TokenUsage | None = None
+    cut_off: bool = False
 
 
 def read_usage(usage: Any) -> TokenUsage:
@@ -183,15 +187,16 @@ def agglomerate_stream_deltas(
     """
     text: list[str] = []
     calls: list[tuple[int | None, ChatMessageToolCall]] = []
-    usage: TokenUsage | None = None
+    usage, cut_off = None, False
     for delta in stream_deltas:
         if delta.content:
             text.append(delta.content)
         usage = delta.token_usage or usage
+        cut_off = cut_off or getattr(delta, "cut_off", False)  # pieces of another library have no such field
         for piece in delta.tool_calls or []:
             _add_piece(_call_of(calls, piece), piece)
     whole = [call for _, call in calls]
-    return ChatMessage(role=role, content="".join(text), tool_calls=whole or None, token_usage=usage)
+    return ChatMessage(role, "".join(text), tool_calls=whole or None, token_usage=usage, cut_off=cut_off)
 
 
 def pieces_of(message: ChatMessage) -> Iterator[ChatMessageStreamDelta]:
@@ -202,8 +207,8 @@ def pieces_of(message: ChatMessage) -> Iterator[ChatMessageStreamDelta]:
     for index, call in enumerate(message.tool_calls or []):
         delta = ChatMessageToolCallStreamDelta(index=index, id=call.id, type=call.type, function=call.function)
         yield ChatMessageStreamDelta(tool_calls=[delta])
-    if message.token_usage is not None:
-        yield ChatMessageStreamDelta(token_usage=message.token_usage)
+    if message.token_usage is not None or message.cut_off:
+        yield ChatMessageStreamDelta(token_usage=message.token_usage, cut_off=message.cut_off)
 
 
 def _call_of(

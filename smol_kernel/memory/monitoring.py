@@ -200,6 +200,8 @@ class CallbackRegistry:
             raise ConfigError(f"{step_cls!r} is not a class of steps: register for ActionStep, PlanningStep, …")
         if not callable(callback):
             raise ConfigError(f"{callback!r} is not callable: give a function that takes a step")
+        if any(map(inspect.iscoroutinefunction, (callback, callback.__call__))):
+            raise ConfigError(f"{callback!r} is async, and callbacks are not awaited: give a plain function")
         self._callbacks.setdefault(step_cls, []).append(callback)
 
     def callback(self, memory_step: MemoryStep, **kwargs: Any) -> None:

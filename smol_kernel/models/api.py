@@ -258,13 +258,14 @@ class ApiModel(Model):
     ) -> Iterator[ChatMessageStreamDelta]:
         stream = self.client.completion(**request)
         scan = StopScan(stop_sequences)
-        said_something, finished, usage = False, None, None
+        said_something, finished, usage, refusal = False, None, None, ""
         try:
             for chunk in stream:
                 choice = chunk.choices[0] if chunk.choices else None
                 delta = getattr(choice, "delta", None)
                 text, calls = getattr(delta, "content", None), getattr(delta, "tool_calls", None)
                 said_something = said_something or bool(text or calls)
+                refusal += getattr(delta, "refusal", None) or ""
                 finished = getattr(choice, "finish_reason", None) or finished
                 usage = getattr(chunk, "usage", None) or usage
                 text = scan.feed(text or "")
@@ -280,31 +281,44 @@ class ApiModel(Model):
             usage = next((chunk.usage for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
         if not said_something and not finished:
             raise ModelError(no_completion(target))
-        if not said_something and finished == "length":
-            raise ModelError(self._used_up())
+        if not said_something:
+            self._refuse_silence(finished, refusal)
         if finished is None:
             raise ModelError(f"model {self.model_id!r}: the connection broke off (in the middle of the reply)")
         counted, rest = self._count(usage, stream), scan.rest()
-        if counted or rest:
-            yield ChatMessageStreamDelta(content=rest or None, token_usage=counted)
+        cut_off = finished == "length" and not scan.over
+        if counted or rest or cut_off:
+            yield ChatMessageStreamDelta(content=rest or None, token_usage=counted, cut_off=cut_off)
 
     def _message(self, reply: Any, stop_sequences: list[str] | None, target: Target) -> ChatMessage:
         if not getattr(reply, "choices", None):
             raise ModelError(f"model {self.model_id!r} sent a reply without a choice; ask again, or try another model")
         choice = reply.choices[0]
         calls = [ChatMessageToolCall.read(call) for call in choice.message.tool_calls or []]
-        if not choice.message.content and not calls and choice.finish_reason == "length":
-            raise ModelError(self._used_up())
+        if not choice.message.content and not calls:
+            self._refuse_silence(choice.finish_reason, getattr(choice.message, "refusal", None))
+        said = choice.message.content or ""
+        kept = remove_content_after_stop_sequences(said, stop_sequences)
         return ChatMessage(
             role=MessageRole.ASSISTANT,
-            content=remove_content_after_stop_sequences(choice.message.content or "", stop_sequences) or None,
+            content=kept or None,
             tool_calls=calls or None,
             raw=reply,
             token_usage=self._count(getattr(reply, "usage", None), reply),
+            cut_off=choice.finish_reason == "length" and kept == said,
         )
 
-    def _used_up(self) -> str:
-        return f"model {self.model_id!r} used up its output tokens before it said anything; raise max_tokens"
+    def _refuse_silence(self, finished: str | None, refusal: str | None) -> None:
+        """Raises ModelError where an empty reply tells why it is empty: the model has nothing to mend then."""
+        if finished == "length":
+            raise ModelError(
+                f"model {self.model_id!r} used up its output tokens before it said anything; raise max_tokens"
+            )
+        if refusal or finished == "content_filter":
+            why = refusal or "the provider's content filter held the reply back"
+            raise ModelError(
+                f"model {self.model_id!r} refused to answer: {why:.500}. Change the task, or try another model"
+            )
 
     def _count(self, usage: Any, reply: Any) -> TokenUsage | None:
         """The usage a reply tells, also added to `self.usage`; None if it tells none (LiteLLM then puts zeros)."""

@@ -172,6 +172,8 @@ class Model:
             request["tools"] = [get_tool_json_schema(tool) for tool in tools_to_call_from]
             request["tool_choice"] = tool_choice
         request |= {**self.kwargs, **kwargs}
+        if not request.get("tools"):  # OpenAI refuses them then
+            request |= {"tool_choice": None, "parallel_tool_calls": None}
         return {name: value for name, value in request.items() if value is not None and value is not REMOVE_PARAMETER}
 
 

@@ -19,6 +19,7 @@ from smol_kernel.memory.messages import (
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model
 from smol_kernel.models.quirks import Kind
+from smol_kernel.models.requests import request_options
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -60,12 +61,7 @@ class CallableModel(Model):
         **kwargs: Any,
     ) -> ChatMessage:
         """What the function returns: a ChatMessage, a message of the same shape, or text. It gets copies."""
-        options: dict[str, Any] = {
-            "stop_sequences": stop_sequences,
-            "response_format": response_format,
-            "tools_to_call_from": tools_to_call_from,
-            **kwargs,
-        }
+        options = request_options(stop_sequences, response_format, tools_to_call_from, kwargs)
         return self._read(self._called(self._function, messages, options))
 
     def _called(self, function: Callable[..., Any], messages: list[ChatMessage], options: dict[str, Any]) -> Any:
@@ -109,12 +105,7 @@ class ForeignModel(CallableModel):
         **kwargs: Any,
     ) -> Iterator[ChatMessageStreamDelta]:
         """The pieces the object streams, their token counts summed up; or its whole reply as one."""
-        options: dict[str, Any] = {
-            "stop_sequences": stop_sequences,
-            "response_format": response_format,
-            "tools_to_call_from": tools_to_call_from,
-            **kwargs,
-        }
+        options = request_options(stop_sequences, response_format, tools_to_call_from, kwargs)
         if self._stream is None:
             yield from in_pieces(self.generate(messages, **options))
             return
@@ -135,7 +126,7 @@ def in_pieces(message: ChatMessage) -> Iterator[ChatMessageStreamDelta]:
         ChatMessageToolCallStreamDelta(index, call.id, call.type, call.function)
         for index, call in enumerate(message.tool_calls or [])
     ]
-    yield ChatMessageStreamDelta(message.text or None, calls or None, message.token_usage)
+    yield ChatMessageStreamDelta(message.text or None, calls or None, message.token_usage, message.cut_off)
 
 
 def _call_piece(call: Any) -> ChatMessageToolCallStreamDelta:

@@ -32,6 +32,7 @@ from smol_kernel.models.cassette_file import (
 from smol_kernel.models.cassette_requests import difference, keep_all_secret, key_of, plain_parameters, request_of
 from smol_kernel.models.fallback import as_model
 from smol_kernel.models.quirks import Kind, supports_stop_parameter
+from smol_kernel.models.requests import request_options
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -275,14 +276,8 @@ def _how_to_record() -> str:
     )
 
 
-def _options(
-    stop_sequences: list[str] | None,
-    response_format: dict[str, Any] | None,
-    tools: list[Tool] | None,
-    kwargs: dict[str, Any],
-) -> dict[str, Any]:
-    options = {"stop_sequences": stop_sequences, "response_format": response_format, "tools_to_call_from": tools}
-    return {**{name: value for name, value in options.items() if value is not None}, **kwargs}
+def _options(*given: Any) -> dict[str, Any]:
+    return {name: value for name, value in request_options(*given).items() if value is not None}
 
 
 def _stream(model: Any, messages: list[ChatMessage], options: dict[str, Any]) -> Generator[ChatMessageStreamDelta]:

@@ -139,6 +139,8 @@ def reply_to_dict(message: ChatMessage) -> dict[str, Any]:
         kept["tool_calls"] = json.loads(without_secrets(calls))
     if message.token_usage is not None:
         kept["usage"] = {k: v for k, v in message.token_usage.dict().items() if k != "total_tokens"}
+    if message.cut_off:
+        kept["cut_off"] = True
     return kept
 
 
@@ -148,7 +150,7 @@ def reply_from_dict(reply: dict[str, Any]) -> ChatMessage:
         raise ContextLengthError(f"recorded: {reply['refused']}")
     content = _joined(reply["text"]) if "text" in reply else None
     data = {"role": MessageRole.ASSISTANT, "content": content, "tool_calls": reply.get("tool_calls")}
-    return ChatMessage.from_dict({**data, "token_usage": reply.get("usage")})
+    return ChatMessage.from_dict({**data, "token_usage": reply.get("usage"), "cut_off": reply.get("cut_off") is True})
 
 
 def _encoded(tape: Tape) -> str:

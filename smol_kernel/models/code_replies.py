@@ -7,14 +7,20 @@ import json
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from smol_kernel.errors import AgentParsingError, ConfigError
+from smol_kernel.models.replies import CUT_OFF, in_json, without_reasoning
 from smol_kernel.parsing import parsed
 
 DEFAULT_TAGS = ("<code>", "</code>")
 MARKDOWN_TAGS = ("```python", "```")
 
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:\{?(?:i?python3?|py)\}?)?[ \t]*\n", re.IGNORECASE | re.MULTILINE)
+_FENCE = re.compile(
+    r"^[ \t]*(`{3,}|~{3,})[ \t]*(?:(?:\{[ \t]*)?\.?([a-z][\w+#-]*)(?![\w+#-])[^`\n]*)?\n", re.IGNORECASE | re.MULTILINE
+)
+"""Opens a block of code; with the name of a language, and whatever may stand behind that."""
+_PYTHON = re.compile(r"i?py(thon)?[23]?", re.IGNORECASE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
 _PARSE_LIMIT = 100_000  # characters; a longer text is not parsed to find out whether it is Python
@@ -34,6 +40,8 @@ class _Block:
     start: int
     end: int
     code: str
+    is_open: bool = False
+    """True: nothing ended it."""
 
 
 def block_tags(tags: str | tuple[str, str] | None) -> tuple[str, str]:
@@ -47,16 +55,20 @@ def block_tags(tags: str | tuple[str, str] | None) -> tuple[str, str]:
     return (tags[0], tags[1])
 
 
-def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
+def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS, *, cut_off: bool = False) -> Action:
     """The action in `reply`.
 
     Understands a block between `tags`, Markdown fences, a last block left open, and a reply that is nothing
-    but code. Several blocks run as one, up to the first made-up observation between them.
+    but code. Several blocks run as one, up to the first made-up observation between them. Of a reply that was `cut_off`
+    only what ended before counts.
     Raises AgentParsingError with a message for the model that names the fault and shows the form.
     """
-    text = _without_reasoning(reply.lstrip("\ufeff").replace("\r\n", "\n"), tags)
+    text = reply.lstrip("\ufeff").replace("\r\n", "\n")
+    text = without_reasoning(text, lambda before: closed(before, tags) != before)
     blocks = _tagged_blocks(text, *tags) or _fenced_blocks(text)
     blocks = _before_invented_observation(text, [block for block in blocks if block.code.strip()])
+    if cut_off and (not blocks or blocks[-1].is_open):
+        raise AgentParsingError(CUT_OFF)
     if blocks:
         thought = _LABEL.sub("", text[: blocks[0].start].strip())
         return Action(thought=thought, code="\n\n".join(block.code.strip("\n").rstrip() for block in blocks))
@@ -65,13 +77,15 @@ def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS) -> Action:
     raise AgentParsingError(_fault(reply, text, tags))
 
 
-def parse_json(reply: str) -> Action:
-    """The action in a reply that was asked for as JSON. Raises AgentParsingError."""
-    text = _without_reasoning(reply, DEFAULT_TAGS).strip()
+def parse_json(reply: str, *, cut_off: bool = False) -> Action:
+    """The action in a reply that was asked for as JSON, and may be `cut_off`. Raises AgentParsingError."""
+    text = without_reasoning(reply, in_json).strip()
     try:
         told = json.loads(_unfenced(text.replace("```json", "```", 1)) if text.startswith("```") else text)
         thought, code = str(told.get("thought", "")), str(told["code"])
     except (ValueError, KeyError, TypeError, AttributeError):
+        if cut_off:
+            raise AgentParsingError(CUT_OFF) from None
         form = '{"thought": "what you do next, and why", "code": "the Python code"}'
         fault = "was empty" if not text else "is no JSON object with the keys thought and code"
         raise AgentParsingError(f"Your reply {fault}, so nothing ran. Reply in this form alone:\n{form}") from None
@@ -87,23 +101,15 @@ def closed(reply: str, tags: tuple[str, str]) -> str:
     return f"{reply.rstrip()}\n{tags[1]}"
 
 
-def literal_answer(code: str) -> str | None:
-    """The answer as text, where `code` is nothing but `final_answer(...)` of a literal; nothing is run."""
+def literal_answer(code: str) -> Any:
+    """The answer, where `code` is nothing but a literal, or `final_answer(...)` of one, else None; nothing is run."""
     try:
-        call = parsed(code.strip(), "eval").body
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "final_answer":
-            return str(ast.literal_eval((call.args or [keyword.value for keyword in call.keywords])[0]))
-    except (SyntaxError, ValueError, IndexError, RecursionError, MemoryError):
+        told = parsed(code.strip(), "eval").body
+        if isinstance(told, ast.Call) and isinstance(told.func, ast.Name) and told.func.id == "final_answer":
+            told = (told.args or [keyword.value for keyword in told.keywords])[0]
+        return ast.literal_eval(told)
+    except (SyntaxError, ValueError, TypeError, IndexError, RecursionError, MemoryError):
         return None
-    return None
-
-
-def _without_reasoning(reply: str, tags: tuple[str, str]) -> str:
-    """The reply after its `<think>` part; nothing where that part was never closed."""
-    head, found, tail = reply.partition("</think>")
-    if found and tags[0] not in head.split("<think>")[0]:
-        return tail
-    return "" if reply.lstrip().startswith("<think>") else reply
 
 
 def _tagged_blocks(text: str, opening: str, closing: str) -> list[_Block]:
@@ -116,7 +122,7 @@ def _tagged_blocks(text: str, opening: str, closing: str) -> list[_Block]:
         body = text[start + len(opening) :]
         length = _first_that_parses(body, ends) if ends else len(body)
         position = start + len(opening) + length + (len(closing) if ends else 0)
-        blocks.append(_Block(start, position, _unfenced(body[:length])))
+        blocks.append(_Block(start, position, _unfenced(body[:length]), is_open=not ends))
     return blocks
 
 
@@ -124,6 +130,10 @@ def _fenced_blocks(text: str) -> list[_Block]:
     blocks: list[_Block] = []
     position = 0
     while len(blocks) < _MOST_BLOCKS and (match := _FENCE.search(text, position)):
+        if not _is_python(match):
+            following = _FENCE.search(text, match.end())  # it ends this block, unless it begins another one
+            position = len(text) if following is None else following.start() if following[2] else following.end()
+            continue
         body = text[match.end() :]
         # Something may stand behind it, as in ```<end_code>, but not what begins the next block.
         closing = rf"^[ \t]*{re.escape(match.group(1))}(?!{match.group(1)[0]}|[ \t]*\{{?i?py)"
@@ -131,8 +141,12 @@ def _fenced_blocks(text: str) -> list[_Block]:
         length = _first_that_parses(body, ends) if ends else len(body)
         after = body.find("\n", length)
         position = len(text) if not ends or after < 0 else match.end() + after
-        blocks.append(_Block(match.start(), position, body[:length]))
+        blocks.append(_Block(match.start(), position, body[:length], is_open=not ends))
     return blocks
+
+
+def _is_python(fence: re.Match[str]) -> bool:
+    return fence[2] is None or bool(_PYTHON.fullmatch(fence[2]))
 
 
 def _first_that_parses(body: str, ends: list[int]) -> int:
@@ -143,7 +157,7 @@ def _first_that_parses(body: str, ends: list[int]) -> int:
 def _unfenced(code: str) -> str:
     """The code without Markdown fences that a model put inside the tags."""
     match = _FENCE.match(code.lstrip("\n"))
-    if not match:
+    if not match or not _is_python(match):
         return code
     body = code.lstrip("\n")[match.end() :].rstrip()
     return body.removesuffix(match.group(1))
@@ -183,7 +197,7 @@ def _fault(reply: str, text: str, tags: tuple[str, str]) -> str:
         return f"Your reply was empty.\nWrite a sentence on what you do next, then one block of code:\n{form}"
     if not text.strip():
         return f"Your reply ended while you were still thinking.\nThink less, then write one block of code:\n{form}"
-    if tags[0] in text or _FENCE.search(text):
+    if tags[0] in text or _fenced_blocks(text):
         return f"The code block in your reply is empty.\nPut the code between the tags:\n{form}"
     answer = f"{tags[0]}\nfinal_answer(...)\n{tags[1]}"
     return (

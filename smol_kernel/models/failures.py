@@ -76,7 +76,8 @@ def read_failure(error: BaseException, target: Target) -> Failure:
     named = f"model {target.model_id!r}"
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
         return Failure(f"{named}: nobody answers at {target.address}: connection refused. {_start_it(target)}")
-    if any("Timeout" in type(cause).__name__ for cause in chain):
+    status = _status(chain)
+    if status is None and any("Timeout" in type(cause).__name__ for cause in chain):  # LiteLLM makes one of 408 and 504
         return Failure(f"{named}: no reply in time from {target.where}. Allow it longer with timeout=SECONDS")
     if "LLM Provider NOT provided" in text:
         name = target.model_id.rpartition("/")[2]
@@ -97,7 +98,6 @@ def read_failure(error: BaseException, target: Target) -> Failure:
         )
     if _REPEATS in text:
         return Failure(f"{named}: the model repeated itself without end", retry=True)
-    status = _status(chain)
     if status is not None:
         return _read_status(status, chain, target)
     if any(isinstance(cause, json.JSONDecodeError) for cause in chain) or _is_no_reply(text):
@@ -162,7 +162,9 @@ def _status(chain: list[BaseException]) -> int | None:
         code = getattr(cause, "code", None)
         if isinstance(code, int) and 400 <= code < 600:  # an error sent as an event of a stream
             return code
-    return None
+    told = getattr(chain[-1], "status_code", None)
+    # A bare Exception is what LiteLLM makes of an error in a body that came with 200, as OpenRouter sends it.
+    return told if type(chain[-1]) is Exception and isinstance(told, int) and 400 <= told < 600 else None
 
 
 def _is_too_long(chain: list[BaseException]) -> bool:

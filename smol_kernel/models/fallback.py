@@ -12,6 +12,7 @@ from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta
 from smol_kernel.models.base import Model, begin_again, can_begin_again, was_abandoned
 from smol_kernel.models.callables import CallableModel, ForeignModel, in_pieces
 from smol_kernel.models.quirks import Kind
+from smol_kernel.models.requests import request_options
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -173,18 +174,8 @@ class FallbackModel(Model):
         return ModelError("no model gave a reply:\n" + "\n".join(f"- {failure}" for failure in failures))
 
 
-def _options(
-    stop_sequences: list[str] | None,
-    response_format: dict[str, Any] | None,
-    tools_to_call_from: list[Tool] | None,
-    kwargs: dict[str, Any],
-) -> dict[str, Any]:
-    options = {
-        "stop_sequences": stop_sequences,
-        "response_format": response_format,
-        "tools_to_call_from": tools_to_call_from,
-    }
-    return {**{name: value for name, value in options.items() if value is not None}, **kwargs}
+def _options(*given: Any) -> dict[str, Any]:
+    return {name: value for name, value in request_options(*given).items() if value is not None}
 
 
 def _stream(model: Any, messages: list[ChatMessage], options: dict[str, Any]) -> Iterator[ChatMessageStreamDelta]:

@@ -70,10 +70,18 @@ def image_bytes(image: Any) -> bytes:
     image = image.to_raw() if hasattr(image, "to_raw") else image
     save = getattr(image, "save", None)
     if callable(save):
-        buffer = io.BytesIO()
-        save(buffer, format="PNG")
-        return buffer.getvalue()
+        return _png(image)
     return _file(image, "an image: a PIL image, bytes, a path, or a URL")
+
+
+def _png(image: Any) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        kept = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # the others PNG has not: CMYK, F, …
+        (image if kept else image.convert("RGB")).save(buffer, format="PNG")
+    except Exception as error:  # boundary: PIL's own, of an image without pixels or of a strange mode
+        raise ModelError(f"cannot send {image!r:.80} as an image: {error}") from error
+    return buffer.getvalue()
 
 
 def _image_parts(image: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What comes out of a model: where a reply ends, and the tool calls that it writes as text.
+"""What comes out of a model: where a reply ends, what of it is reasoning, and the tool calls that it writes as text.
 
 Called by the models; public for those that users write.
 """
@@ -6,7 +6,9 @@ Called by the models; public for those that users write.
 from __future__ import annotations
 
 import json
+import re
 import uuid
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from smol_kernel.errors import ToolError
@@ -15,6 +17,14 @@ from smol_kernel.memory.messages import ChatMessage, ChatMessageToolCall, ChatMe
 from smol_kernel.memory.usage import TokenUsage
 
 Text = TypeVar("Text", str, None)
+
+CUT_OFF = (
+    "Your reply was cut off at the limit on its tokens (max_tokens), so nothing was run. Write less at once: do the "
+    "work in several smaller steps."
+)
+"""Said of a reply that ended in the middle of its action."""
+_THOUGHT_ENDS = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_THOUGHT_BEGINS = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 
 
 def remove_content_after_stop_sequences(content: Text, stop_sequences: list[str] | None) -> Text:
@@ -31,23 +41,24 @@ class StopScan:
     def __init__(self, stop_sequences: list[str] | None) -> None:
         self._stops = stop_sequences or []
         self._held = ""
-        self._over = False
+        self.over = False
+        """Whether there was one."""
 
     def feed(self, text: str) -> str:
         """What of the text so far may be shown; the beginning of a possible stop sequence is held back."""
-        if self._over:
+        if self.over:
             return ""
         self._held += text
         shown = remove_content_after_stop_sequences(self._held, self._stops)
-        self._over = len(shown) < len(self._held)
-        if not self._over:
+        self.over = len(shown) < len(self._held)
+        if not self.over:
             shown = self._held[: len(self._held) - self._suspect()]
         self._held = self._held[len(shown) :]
         return shown
 
     def rest(self) -> str:
         """What was held back, once the reply is over."""
-        return "" if self._over else self._held
+        return "" if self.over else self._held
 
     def _suspect(self) -> int:
         """Length of the longest end of the held text that begins a stop sequence."""
@@ -55,14 +66,45 @@ class StopScan:
         return max(sizes, default=0)
 
 
+def without_reasoning(reply: str, acts: Callable[[str], bool] = lambda before: False) -> str:
+    """The reply after its `<think>` parts, of which the first may have no opening mark; nothing after one that was
+    never closed.
+
+    `acts` says whether what stands before a closing mark begins an action that goes on behind it: there it is text.
+    """
+    start = 0
+    for mark in _THOUGHT_ENDS.finditer(reply):
+        if acts(_THOUGHT_BEGINS.split(reply[start : mark.start()], maxsplit=1)[0]):
+            break
+        start = mark.end()
+    return "" if _THOUGHT_BEGINS.match(reply[start:].lstrip()) else reply[start:]
+
+
+def in_json(before: str) -> bool:
+    """Whether a JSON object that begins in the text `before` goes on behind it."""
+    return before.count("{") > before.count("}")
+
+
 def parse_json_if_needed(arguments: Any) -> Any:
     """Arguments given as JSON text, decoded; what is no text, or no JSON, as it is."""
     if not isinstance(arguments, str):
         return arguments
     try:
-        return json.loads(arguments)
+        return json.loads(arguments, strict=False)
     except ValueError:
         return arguments
+
+
+def whole_calls(message: ChatMessage) -> list[ChatMessageToolCall]:
+    """The structured calls of a reply, if it has any.
+
+    Raises ToolError where it was cut off before they were whole: of calls that it writes as text one cannot tell.
+    """
+    calls = message.tool_calls or []
+    given = [parse_json_if_needed(call.function.arguments) for call in calls]
+    if message.cut_off and not (given and all(isinstance(arguments, dict) for arguments in given)):
+        raise ToolError(CUT_OFF)
+    return calls
 
 
 def get_tool_call_from_text(text: str, tool_name_key: str, tool_arguments_key: str) -> ChatMessageToolCall:
@@ -77,10 +119,10 @@ def tool_calls_in(text: str, name_key: str, arguments_key: str) -> list[ChatMess
     """All tool calls that `text` holds as JSON objects: by themselves, in fences or tags, in a list, side by side.
 
     An object with `name_key` is a call; its arguments are under `arguments_key` or "parameters", and may be JSON text
-    themselves. The shape of OpenAI's API (`{"function": {…}}`, `{"tool_calls": […]}`) is understood too. Raises
-    ToolError, a ValueError, which says what a call looks like.
+    themselves. The shape of OpenAI's API (`{"function": {…}}`, `{"tool_calls": […]}`) is understood too. What the model
+    only thought about, in `<think>`, is none. Raises ToolError, a ValueError, which says what a call looks like.
     """
-    objects, broken = _json_in(text)
+    objects, broken = _json_in(without_reasoning(text, in_json))
     calls = [call for found in objects for call in _calls_of(found, name_key, arguments_key)]
     if calls:
         return calls
@@ -146,4 +188,4 @@ def reply_of(event: ModelReplied) -> ChatMessage:
     usage = None
     if event.input_tokens is not None:
         usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
-    return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage)
+    return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage, cut_off=event.cut_off)

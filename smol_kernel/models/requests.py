@@ -149,7 +149,25 @@ def _json_schema(spec: Mapping[str, Any]) -> dict[str, Any]:
             schema[key] = [_json_schema(inner) if isinstance(inner, Mapping) else inner for inner in value]
         elif key != "type":
             schema[key] = value
+    named = schema.get("type")
+    if "array" in ([named] if isinstance(named, str) else named or ()):
+        schema.setdefault("items", {})  # OpenAI refuses the whole request where there is none
     return schema
+
+
+def request_options(
+    stop_sequences: list[str] | None,
+    response_format: dict[str, Any] | None,
+    tools_to_call_from: list[Tool] | None,
+    kwargs: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The parameters of `Model.generate` besides the messages, by their names, for another model."""
+    return {
+        "stop_sequences": stop_sequences,
+        "response_format": response_format,
+        "tools_to_call_from": tools_to_call_from,
+        **kwargs,
+    }
 
 
 def require_allowed(address: str | None, model_id: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 
 from smol_kernel.errors import AgentError
@@ -9,6 +11,8 @@ from smol_kernel.tools.hints import type_text
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 
 
 class AnswerType:
@@ -34,12 +38,19 @@ class AnswerType:
         return f"{self._name}, given as a dict of {_untitled(schema)}" if "properties" in schema else self._name
 
     def convert(self, answer: Any) -> Any:
-        """`answer` as a value of the type. Raises AgentError that says where it does not fit."""
+        """`answer` as a value of the type; text may be JSON, also in a Markdown fence.
+
+        Raises AgentError that says where it does not fit.
+        """
         from pydantic import ValidationError
 
         try:
             return self._adapter.validate_python(answer)
         except ValidationError as error:
+            if isinstance(answer, str):  # how a model writes a list or an object where it can only write
+                fenced = _FENCED.search(answer)
+                with suppress(ValidationError, NotImplementedError):
+                    return self._adapter.validate_json(fenced[1] if fenced else answer)
             places = [f"{'.'.join(map(str, e['loc'])) or 'the answer'}: {e['msg']}" for e in error.errors()[:10]]
             raise AgentError(f"The answer has to be {self.words()}. {'; '.join(places)}") from error
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from types import TracebackType
@@ -40,7 +39,7 @@ class MCPTool(Tool):
     def __init__(self, server: Server, listed: Any, name: str, structured: bool) -> None:
         self.name = name
         self.description = read_description(listed, server.name)
-        self.inputs, self._wire, self._required = read_inputs(listed.input_schema)
+        self.inputs, self._wire, self._required, self._takes_null = read_inputs(listed.input_schema)
         self.output_schema = read_output(listed.output_schema) if structured else None
         self.output_type = "object"
         self._server, self._listed_name, self._structured = server, listed.name, structured
@@ -53,14 +52,12 @@ class MCPTool(Tool):
 
         Raises ToolError for wrong arguments, and MCPServerError with the server's words for a call that failed.
         """
-        if len(args) == 1 and not kwargs and isinstance(args[0], Mapping) and set(args[0]) <= set(self.inputs):
-            args, kwargs = (), dict(args[0])
         given = bind_arguments(self, args, kwargs)
         validate_tool_arguments(self, given)
         arguments = {
             self._wire[key]: plain_argument(given.get(key), f"{self.name}(): {key}")
             for key in self.inputs
-            if key in self._required or given.get(key) is not None
+            if key in self._required or given.get(key) is not None or (key in given and key in self._takes_null)
         }
         result = self._server.call(self._listed_name, self.name, arguments)
         where = f"MCP server {self._server.spec.label}, tool {self._listed_name!r}:"
@@ -87,7 +84,8 @@ class MCPTool(Tool):
     def _type_text(self, name: str) -> str:
         if name == "return":
             return "dict" if self.output_schema else "Any"
-        return type_text(self.inputs[name])
+        text = type_text(self.inputs[name])
+        return f"{text} | None" if name in self._takes_null and not {"None", "Any"} & {*text.split(" | ")} else text
 
 
 class MCPClient:

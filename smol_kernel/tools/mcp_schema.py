@@ -76,10 +76,11 @@ def _numbered(names: list[str]) -> list[str]:
     return unique
 
 
-def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str], set[str]]:
-    """The inputs of a tool from its input schema; with the server's name of each, and those that have to be given.
+def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str], set[str], set[str]]:
+    """The inputs of a tool from its input schema; with the server's name of each, those that have to be given, and
+    those that may be null: to the server that is not the same as left out.
 
-    Those come first, so that the rest can be left out of a call.
+    Those that have to be given come first, so that the rest can be left out of a call.
     """
     reader = _Reader(schema)
     whole = reader.resolve(schema, 0)
@@ -89,6 +90,7 @@ def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str],
     found.sort(key=lambda pair: pair[0] not in required)
     inputs: dict[str, dict[str, Any]] = {}
     wire: dict[str, str] = {}
+    takes_null: set[str] = set()
     for given, name in zip((key for key, _ in found), _numbered([_input_name(key) for key, _ in found]), strict=True):
         spec = reader.read(properties[given], 1)
         spec.setdefault("type", "any")
@@ -96,10 +98,12 @@ def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str],
         keys = _keys_text(spec)
         if keys:
             spec["description"] = plain_text(f"{spec['description'].rstrip('.')}. {keys}", MAX_INPUT_DESCRIPTION)
+        if spec.get("nullable"):
+            takes_null.add(name)
         if given not in required:
             spec["nullable"] = True
         inputs[name], wire[name] = spec, given
-    return inputs, wire, {name for name, given in wire.items() if given in required}
+    return inputs, wire, {name for name, given in wire.items() if given in required}, takes_null
 
 
 def read_output(schema: Any) -> dict[str, Any] | None:
@@ -122,6 +126,8 @@ def type_text(spec: Mapping[str, Any]) -> str:
     choices = spec.get("enum")
     if choices and len(choices) <= 20:
         words = [f"Literal[{', '.join(map(repr, choices))}]"]
+    elif "anyOf" in spec:
+        words = list(dict.fromkeys(type_text({**each, "nullable": False}) for each in spec["anyOf"]))
     elif kinds == ["array"] and "items" in spec:
         words = [f"list[{type_text(spec['items'])}]"]
     else:
@@ -142,16 +148,23 @@ def _names(value: Any) -> list[str]:
 
 
 def _keys_text(spec: Mapping[str, Any]) -> str:
-    """The keys of an object, or of a list's objects, for its description."""
-    inner = spec.get("items", spec) if spec.get("type") == "array" else spec
-    properties = inner.get("properties")
-    if not properties:
-        return ""
-    required = inner.get("required", ())
-    keys = [
-        f"{name} ({type_text(each)}{'' if name in required else ', optional'})" for name, each in properties.items()
+    """The keys of an object, or of a list's objects, for its description; of each kind of object where several may be
+    given."""
+    inner = _one_of(spec)
+    kinds = [
+        ", ".join(
+            f"{name} ({type_text(each)}{'' if name in kind.get('required', ()) else ', optional'})"
+            for name, each in kind["properties"].items()
+        )
+        for kind in (inner, *map(_one_of, inner.get("anyOf", ())))
+        if kind.get("properties")
     ]
-    return f"Keys: {', '.join(keys)}."
+    return f"Keys: {'; or '.join(kinds)}." if kinds else ""
+
+
+def _one_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is in a list; what is none, itself."""
+    return spec.get("items", spec) if spec.get("type") == "array" else spec
 
 
 class _Reader:
@@ -199,6 +212,8 @@ class _Reader:
                 choices = [choice for each in solid for choice in each.get("enum", ())]
                 if all("enum" in each for each in solid):
                     spec["enum"] = choices[:MAX_CHOICES]
+            if len(solid) > 1 and any(each.keys() & {"properties", "items", "anyOf"} for each in solid):
+                spec["anyOf"] = solid
         if kinds:
             spec["type"] = kinds[0] if len(kinds) == 1 else kinds
         self._choices(given, spec)

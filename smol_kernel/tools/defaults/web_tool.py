@@ -35,7 +35,10 @@ SECRET_LENGTH = 4
 """Characters from which on a secret is looked for in texts: shorter ones are part of ordinary words."""
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([a-z0-9_:.-]{1,40})", re.IGNORECASE)
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_OTHER_NAMES = {"iso8859-1": "cp1252", "ascii": "cp1252"}  # what pages mean by them, says the WHATWG Encoding Standard
+_OTHER_NAMES = {"iso8859-1": "cp1252", "ascii": "cp1252", "iso8859-9": "cp1254", "tis-620": "cp874",
+                "gb2312": "gb18030", "gbk": "gb18030", "big5": "big5hkscs", "shift_jis": "cp932",
+                "euc_kr": "cp949"}  # fmt: skip
+"""What pages mean by a codec's name, says the WHATWG Encoding Standard (https://encoding.spec.whatwg.org)."""
 _NO_ENCODINGS_OF_PAGES = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf-7"}
 _secrets: set[str] = set()
 
@@ -60,7 +63,10 @@ class Page:
             if self.body.startswith(mark):
                 return self.body.decode(encoding, errors="replace")
         meta = _META_CHARSET.search(self.body[:4_096])
-        for told in (self.charset, meta and meta[1].decode("ascii")):
+        in_page = meta and meta[1].decode("ascii")
+        if (_encoding(in_page) or "").startswith("utf-16"):  # it could be read as ASCII, so it is none
+            in_page = "utf-8"
+        for told in (self.charset, in_page):
             encoding = _encoding(told)
             if encoding:
                 return self.body.decode(encoding, errors="replace")
