@@ -473,6 +473,12 @@ def test_magics_stay_and_the_rest_is_still_edited():
     assert cells == ["%matplotlib inline\nfiles = !ls\nx = 1\n!echo hi\nx?\n_ = f(x)", "x"]
 
 
+@pytest.mark.parametrize("magic", ["%timeit -n1 x", "größe = !ls -l ü", "if x:\n    !ls", "x?"])
+def test_a_magic_that_is_kept_last_is_kept_whole(magic):
+    failed = {"code": f"x = 5\n{magic}\n1/0", "status": "error", "completed": 2}
+    assert code_of(failed, "final_answer(x)") == [f"x = 5\n{magic}", "x"]
+
+
 @pytest.mark.parametrize("code", ["%%time\nx = 1", "%%bash\necho 'x", "this is no python"])
 def test_what_is_not_python_is_kept_whole_if_it_went_well(code):
     assert code_of({"code": code}, final=False) == [code]
