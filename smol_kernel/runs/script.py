@@ -80,13 +80,14 @@ def script_cells(transcript: Transcript, *, slice: bool = False) -> list[ScriptC
     input that the script binds anew or changes gets another name, so that the user's stays as it is.
     """
     parts = _parts(transcript)
-    return _cells((slice and _needed(parts, transcript)) or parts, transcript, slice)
+    return _cells((slice and _needed(parts, transcript)[0]) or parts, transcript, slice)
 
 
-def sliced_cells(transcript: Transcript) -> list[ScriptCell] | None:
-    """The cells with only what the answer needs; None where that cannot be told."""
-    needed = _needed(_parts(transcript), transcript)
-    return None if needed is None else _cells(needed, transcript, True)
+def sliced_cells(transcript: Transcript) -> tuple[list[ScriptCell] | None, bool]:
+    """The cells with only what the answer needs, None where that cannot be told; and whether the answer only stands in
+    words."""
+    needed, in_words = _needed(_parts(transcript), transcript)
+    return None if needed is None else _cells(needed, transcript, True), in_words
 
 
 def _parts(transcript: Transcript) -> list[Part]:
@@ -136,11 +137,12 @@ def part_of(step: StepRecord) -> Part | None:
     return Part(step, source, kept, end, answers=step.final)
 
 
-def _needed(parts: list[Part], transcript: Transcript) -> list[Part] | None:
-    """The parts with what the answer needs of them; None where that cannot be told."""
-    found = sliced(parts, transcript.inputs, transcript.tools)
+def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | None, bool]:
+    """The parts with what the answer needs of them, None where that cannot be told; and whether it only stands there in
+    words."""
+    found, in_words = sliced(parts, transcript.inputs, transcript.tools)
     if found is None:
-        return None
+        return None, in_words
     needed: list[Part] = []
     for part, kept in zip(parts, found, strict=True):
         if not kept:
@@ -149,7 +151,7 @@ def _needed(parts: list[Part], transcript: Transcript) -> list[Part] | None:
         end = part.end if kept[-1] is part.kept[-1] else part.source.end_of(kept[-1])
         edits = removals(part.source, kept, before)
         needed.append(Part(part.step, part.source, kept, end, edits, answers=part.answers and end == part.end))
-    return needed
+    return needed, in_words
 
 
 def read_names(parts: Iterable[Part], inputs: Mapping[str, str] | None = None) -> Changes:
