@@ -69,3 +69,20 @@ def test_a_decorated_function_goes_whole():
 def test_what_the_answer_needs_is_kept(name):
     whole, sliced = answers(*BREAKS[name][0])
     assert type(sliced) is type(whole) and sliced == whole
+
+
+LOOPS = "".join("    " * n + f"for i{n} in (0,):\n" for n in range(16)) + "    " * 16 + "total += 1"
+
+
+def test_functions_that_call_many_others_are_each_read_once():
+    functions = [f"def f{n}():\n    return f{n + 1}() + f{n + 2}()" for n in range(60)]
+    code = "\n".join([*functions, "f60 = f61 = int"])
+    assert kept(f"{code}\nprint(1)", "total = f0()", "final_answer(total)") == f"{code}\ntotal = f0()\ntotal"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["\n".join(f"def f{n}():\n    return f{n + 1}()" for n in range(900)) + "\ntotal = f0()", f"total = 0\n{LOOPS}"],
+)
+def test_what_is_too_deep_or_too_long_to_be_followed_is_kept_whole(code):
+    assert "print(1)" in kept(f"print(1)\n{code}", "final_answer(total)")

@@ -98,7 +98,7 @@ class Calls(Expressions):
         if package:
             return self._of_module(package, words or [name], given, alone)
         if isinstance(node.func, ast.Attribute):
-            return self._method(name, words, receiver, given, alone)
+            return self._method(name, words, receiver, given)
         if function or not bare:
             return frozenset([self._anything(function | given.every)])
         if name == "final_answer":
@@ -245,7 +245,7 @@ class Calls(Expressions):
 
     # methods
 
-    def _method(self, name: str, words: list[str], receiver: Value, given: Given, alone: bool) -> Value:
+    def _method(self, name: str, words: list[str], receiver: Value, given: Given) -> Value:
         world = self.world
         own = self.methods.get(name, [])
         if own and any(token.acts or token.variable or token.parameter for token in closure(receiver)):

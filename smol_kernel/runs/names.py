@@ -90,7 +90,7 @@ class Names(ast.NodeVisitor):
         """A name that is read, bound or deleted."""
         self._name(node.id, node, bind=not isinstance(node.ctx, ast.Load))
 
-    def _name(self, name: str, node: ast.AST, *, bind: bool, text: str = "{}", within: str | None = None) -> None:
+    def _name(self, name: str, node: ast.AST, *, bind: bool, within: str | None = None) -> None:
         """Note an occurrence; `within` is the word it follows in the node (None: the node is the name)."""
         self.every.add(name)
         if self._scope_of(name) is not self._module:
@@ -101,7 +101,7 @@ class Names(ast.NodeVisitor):
             edits = list(self._places_in_fstring(name, self._in_fstring[-1]))
         else:
             start, end = self._source.span(node)
-            edits = [Edit(start, end, text)] if within is None else list(self._place_after(name, start, end, within))
+            edits = [Edit(start, end, "{}")] if within is None else list(self._place_after(name, start, end, within))
         if not edits or any(self._source.text[edit.start : edit.end] not in (name, "") for edit in edits):
             self._unplaced.add(name)
         self.spans.setdefault(name, []).extend((self._part, edit) for edit in edits)

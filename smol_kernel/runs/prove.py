@@ -126,10 +126,12 @@ class Prover:
         """Run the cells and compare. Takes as long as the cells do, twice, and a second or two."""
         transcript = self._transcript
         whole = script_cells(transcript)
-        sliced, self._in_words = sliced_cells(transcript)
+        sliced, self._in_words = (None, False) if self._stopped.is_set() else sliced_cells(transcript)
         if not any(step.final for step in transcript.steps) or not transcript.answered:
             return Proof("not proved", whole, "no statement of the script gives the answer")
         try:
+            if self._stopped.is_set():
+                raise _Unknown(STOPPED)
             values = self._values()
             by_chance = chance(_code(sliced or whole))
             if by_chance:

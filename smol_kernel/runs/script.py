@@ -140,7 +140,10 @@ def part_of(step: StepRecord) -> Part | None:
 def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | None, bool]:
     """The parts with what the answer needs of them, None where that cannot be told; and whether it only stands there in
     words."""
-    found, in_words = sliced(parts, transcript.inputs, transcript.tools)
+    try:
+        found, in_words = sliced(parts, transcript.inputs, transcript.tools)
+    except RecursionError:  # functions that call each other hundreds deep
+        return None, False
     if found is None:
         return None, in_words
     needed: list[Part] = []

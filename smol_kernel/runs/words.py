@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Set
 
 from smol_kernel.runs.names import bindings, called
 
-_WORDING = frozenset(
-    """append bool bytes complex dedent dict extend final_answer float format frozenset int join list round set str strip
-    tuple""".split()
-)
+_WORDING_NAMES = """append bool bytes complex dedent dict extend final_answer float format frozenset int join list round
+set str strip tuple"""
+_WORDING = frozenset(_WORDING_NAMES.split())
 """Calls that make nothing of constants but constants in another form; those of classes do not either."""
 
 
