@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterable
 
 from smol_kernel.runs import known
-from smol_kernel.runs.changes import CHANGING_METHODS
 from smol_kernel.runs.expressions import NOTHING, Expressions
 from smol_kernel.runs.names import called
 from smol_kernel.runs.tokens import Facts, Token, Value, closure, items, kept
@@ -26,6 +25,10 @@ glob rglob iglob imap imap_unordered as_completed"""
 _NEW_ITEMS = frozenset(_NEW_ITEMS_WORDS.split())
 """Iterators whose items are made as they go."""
 _WRAPPING = frozenset(["ChainMap", "memoryview", "SimpleNamespace", "partial", "UserDict", "namedtuple"])
+_SHALLOW = frozenset(["copy", "dict", "frozenset", "list", "set", "sorted", "tuple"])
+"""Copies that share their items."""
+_LEARNING = frozenset(["fit", "fit_predict", "fit_transform", "partial_fit"])
+"""Methods that change what they are called on, and never what they are given."""
 _NEW_ARRAYS_WORDS = """array concatenate vstack hstack stack column_stack where sort unique full empty zeros_like
 ones_like empty_like full_like copy concat merge to_datetime to_numeric cut qcut get_dummies crosstab"""
 _NEW_ARRAYS = frozenset(_NEW_ARRAYS_WORDS.split())
@@ -262,9 +265,9 @@ class Calls(Expressions):
         if name == "sample" and given.option("random_state") is None:
             self.ask(world.random)
             self.touch([world.random])
-        if name in CHANGING_METHODS and not receiver:  # `list.append(a, 1)`
+        if name in known.CHANGING_METHODS and not receiver:  # `list.append(a, 1)`
             self._change_first(given)
-        if name in CHANGING_METHODS:
+        if name in known.CHANGING_METHODS or name in _LEARNING:
             self.touch(receiver)
             self.go_through(given.every)
             for token in receiver:
@@ -349,4 +352,5 @@ class Calls(Expressions):
         if name in ("get", "min", "max", "next", "getattr", "first", "last", "nth"):
             return items(every)
         got = every if name in _NOT_GONE_THROUGH else kept(every)
-        return frozenset([Token(opaque=any(token.opaque for token in every), holds={*got, *items(got)})])
+        opaque = name not in _SHALLOW and any(token.opaque for token in every)
+        return frozenset([Token(opaque=opaque, holds={*got, *items(got)})])

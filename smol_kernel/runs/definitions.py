@@ -31,11 +31,16 @@ class Definitions(Calls):
         super().__init__(tools, bound)
         self._done = 0
 
-    def too_long(self) -> bool:
-        """Whether so much was done that it is given up: loops and functions in one another are done again and again."""
+    def gives_up(self) -> bool:
+        """Whether so much was done that no more is: loops and functions in one another are done again and again."""
         self._done += 1
-        if self._done > _LONGEST:
+        if self.too_long:
             self.free.add("loops and functions within each other")
+        return self.too_long
+
+    @property
+    def too_long(self) -> bool:
+        """Whether the code is too long to be followed."""
         return self._done > _LONGEST
 
     @abstractmethod
@@ -94,7 +99,7 @@ class Definitions(Calls):
             self.frames[0].state.values[recursive] = frozenset([token])
             token.variable = recursive
         for _ in range(4):
-            if self.too_long():
+            if self.gives_up():
                 break
             size = facts.size()
             frame = Frame("function", set(names), set(outer), State(), facts)

@@ -6,8 +6,7 @@ import ast
 from abc import abstractmethod
 from collections.abc import Iterable
 
-from smol_kernel.runs.changes import CHANGING_METHODS
-from smol_kernel.runs.known import SETTING, TOO_FREE
+from smol_kernel.runs.known import CHANGING_METHODS, SETTING, TOO_FREE
 from smol_kernel.runs.names import bindings
 from smol_kernel.runs.tokens import (
     Facts,

@@ -57,7 +57,7 @@ class Flow(Definitions):
 
     def do(self, node: ast.stmt) -> None:
         """Do one statement."""
-        if self.too_long():
+        if self.gives_up():
             return
         match node:
             case ast.Expr():

@@ -15,7 +15,7 @@ from typing import Literal
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.transcript import StepRecord, Transcript
 from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer
-from smol_kernel.runs.changes import Changes
+from smol_kernel.runs.changes import changed_inputs
 from smol_kernel.runs.halfway import halfway_statements
 from smol_kernel.runs.names import Names
 from smol_kernel.runs.slice import removals, sliced
@@ -32,7 +32,6 @@ _SHOWING = frozenset({"print", "display", "show"})
 _QUIET = frozenset(["append", "clear", "extend", "insert", "remove", "reverse", "shuffle", "sort", "update"])
 """Functions that give None."""
 _COPY_METHOD = ("DataFrame", "Series", "ndarray")
-_UNCHANGEABLE = ("bool", "bytes", "complex", "date", "datetime", "float", "int", "NoneType", "str")
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,11 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
     names = read_names(parts, transcript.inputs)
     for part in parts:
         settle_end(part, names, addresses=True)
-    first_lines = _spare_inputs(parts, names, transcript.inputs)
+    types = {name: _type(summary) for name, summary in transcript.inputs.items()}
+    statements = [statement for part in parts for statement in part.kept]
+    changed = changed_inputs(statements, types, transcript.tools, _COPY_METHOD)
+    touched = [name for name in types if name in names.bound | changed]
+    first_lines = _spare_inputs(parts, names, types, touched, changed)
     codes: list[str] = []
     for part in parts:
         begins = bool(first_lines and part.kept)
@@ -106,9 +109,7 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
         first_lines = [] if begins else first_lines
     code_of = dict(zip((part.step.number for part in parts), defined(codes), strict=True))
     halfway = halfway_statements(transcript.steps, {part.step.number: (part.source, part.kept) for part in parts})
-    remarks = [
-        CHANGED.format(f"`{name}`") for name in _touched_inputs(names, transcript.inputs) if name in names.unplaced
-    ]
+    remarks = [CHANGED.format(f"`{name}`") for name in touched if name in names.unplaced]
     cells: list[ScriptCell] = []
     for step in transcript.steps:
         number = step.number
@@ -157,10 +158,9 @@ def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | Non
     return needed, in_words
 
 
-def read_names(parts: Iterable[Part], inputs: Mapping[str, str] | None = None) -> Changes:
-    """The names of the whole script; those of `inputs`, with their summaries, count as used."""
-    inputs = inputs or {}
-    names = Changes(name for name, summary in inputs.items() if _type(summary) in _COPY_METHOD)
+def read_names(parts: Iterable[Part], inputs: Iterable[str] = ()) -> Names:
+    """The names of the whole script; those of `inputs` count as used."""
+    names = Names()
     names.every.update(inputs)
     for part in parts:
         names.read(part.source, part.kept)
@@ -220,11 +220,12 @@ def _shows(value: ast.expr) -> bool:
     return called in _SHOWING | _QUIET or isinstance(value, ast.Constant)
 
 
-def _spare_inputs(parts: list[Part], names: Changes, inputs: dict[str, str]) -> list[str]:
+def _spare_inputs(
+    parts: list[Part], names: Names, types: Mapping[str, str], touched: Iterable[str], changed: set[str]
+) -> list[str]:
     """Give inputs that the script binds or changes another name throughout; the lines to begin with."""
-    changed = _changed_inputs(names, inputs)
     lines: list[str] = []
-    for name in _touched_inputs(names, inputs):
+    for name in touched:
         if name in names.unplaced:
             continue
         other = free_name(f"{name}_", names)
@@ -232,22 +233,12 @@ def _spare_inputs(parts: list[Part], names: Changes, inputs: dict[str, str]) -> 
             parts[number].edits.append(Edit(edit.start, edit.end, edit.text.format(other)))
         if name not in changed:
             lines.append(f"{other} = {name}")
-        elif _type(inputs[name]) in _COPY_METHOD:
+        elif types[name] in _COPY_METHOD:
             lines.append(f"{other} = {name}.copy()")
         else:
             lines += [] if "from copy import deepcopy" in lines else ["from copy import deepcopy"]
             lines.append(f"{other} = deepcopy({name})")
     return lines
-
-
-def _changed_inputs(names: Changes, inputs: Mapping[str, str]) -> set[str]:
-    return {name for name in names.changed if _type(inputs.get(name, "")) not in _UNCHANGEABLE}
-
-
-def _touched_inputs(names: Changes, inputs: Mapping[str, str]) -> list[str]:
-    """Inputs that the script binds anew or changes."""
-    touched = names.bound | _changed_inputs(names, inputs)
-    return [name for name in inputs if name in touched]
 
 
 def _type(summary: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from smol_kernel.runs.flow import Flow
-from smol_kernel.runs.names import bindings, called
+from smol_kernel.runs.names import bound_by, called
 from smol_kernel.runs.source import Edit, Source
 from smol_kernel.runs.words import in_words
 
@@ -51,7 +51,8 @@ def sliced(
         return None, in_words([(answering.step.number > seen, answering.kept[-1])])
     types = {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in inputs.items()}
     asking = {*tools, "input", "getpass"} - {"final_answer"}
-    flow = Flow(_bound(parts), asking, inputs, [name for name, kind in types.items() if kind in _TABLES])
+    bound = bound_by(statement for part in parts for statement in part.kept)
+    flow = Flow(bound, asking, inputs, [name for name, kind in types.items() if kind in _TABLES])
     wanted: set[int] = set()
     places: list[list[tuple[int, ast.stmt]]] = []
     several = _answering_differently(parts)
@@ -89,14 +90,6 @@ def sliced(
     wanted |= {last} | flow.world.files.touched | flow.world.outside.touched
     needed = _all_needed(wanted, flow.needs)
     return [[statement for number, statement in place if number in needed] for place in places], False
-
-
-def _bound(parts: Sequence[Part]) -> set[str]:
-    """Global names that the parts bind, wherever they do."""
-    nodes = [statement for part in parts for statement in part.kept]
-    found = {name for name, _ in bindings(nodes)}
-    declared = (node for top in nodes for node in ast.walk(top) if isinstance(node, ast.Global))
-    return found.union(*(node.names for node in declared))
 
 
 def _is_text(output: Output) -> bool:
