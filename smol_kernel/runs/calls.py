@@ -32,6 +32,8 @@ _LEARNING = frozenset(["fit", "fit_predict", "fit_transform", "partial_fit"])
 _NEW_ARRAYS_WORDS = """array concatenate vstack hstack stack column_stack where sort unique full empty zeros_like
 ones_like empty_like full_like copy concat merge to_datetime to_numeric cut qcut get_dummies crosstab"""
 _NEW_ARRAYS = frozenset(_NEW_ARRAYS_WORDS.split())
+_INTO_THIRD = frozenset(["add", "divide", "maximum", "minimum", "mod", "multiply", "power", "subtract", "true_divide"])
+"""Functions of arrays whose third argument, if there is one, takes the result."""
 
 
 class Given:
@@ -201,7 +203,8 @@ class Calls(Expressions):
         if writing:
             self._write(given)
         draws = package in ("random", "secrets") or "random" in said
-        if name.endswith("into"):
+        in_place = name == "at" or (name in _INTO_THIRD and len(given.positional) > 2) or _is_shared(given)
+        if name.endswith("into") or (package == "numpy" and in_place):
             self.touch(closure(given.every))
         if name in known.CHANGING_FUNCTIONS:
             self._change_first(given)
@@ -339,9 +342,9 @@ class Calls(Expressions):
             return frozenset([Token(once=True, opaque=False, holds=made | every)])
         if makes_flat:
             chunked = given.option("chunksize") is not None or given.option("iterator") is not None
-            shares = name not in known.FRESH | _NEW_ARRAYS
+            shares = name not in known.FRESH | _NEW_ARRAYS or _is_shared(given)
             return frozenset([Token(flat=not chunked, once=chunked, holds=set(every) if shares else set())])
-        if flat and (name in known.COPIES or name in known.FRESH):
+        if flat and (name in known.COPIES or name in known.FRESH) and not _is_shared(given):
             return frozenset([Token(flat=True)])
         if name in known.FRESH:
             return frozenset([Token()])
@@ -354,3 +357,9 @@ class Calls(Expressions):
         got = every if name in _NOT_GONE_THROUGH else kept(every)
         opaque = name not in _SHALLOW and any(token.opaque for token in every)
         return frozenset([Token(opaque=opaque, holds={*got, *items(got)})])
+
+
+def _is_shared(given: Given) -> bool:
+    """Whether a call may not copy, as it is told to."""
+    copy = given.option("copy")
+    return copy is not None and not (isinstance(copy, ast.Constant) and copy.value is True)
