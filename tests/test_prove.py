@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import threading
+from decimal import Decimal
 
 import pytest
 from scripted_replies import code
@@ -271,6 +272,9 @@ def tables():
 
 @pytest.mark.parametrize(("was", "now", "same"), [
     (1, 1, True), (1, 1.0, False), (1, True, False), (1.0, 1.0 + 1e-12, True), (1.0, 1.0 + 1e-6, False),
+    ({float("nan"): 1}, {float("nan"): 1}, True), ({float("nan"): 1}, {float("nan"): 2}, False),
+    ({(1, float("nan"))}, {(1, float("nan"))}, True), ({float("nan")}, {1.0}, False), ({1, 2}, {1}, False),
+    (Decimal("NaN"), Decimal("NaN"), True), (Decimal(1), Decimal(2), False),
     (float("nan"), float("nan"), True), (0.0, 1e-300, False), ([1, [2.0]], [1, [2.0 + 1e-12]], True),
     ([1, 2], [2, 1], False), ((1,), [1], False), ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
     ({"a": 1}, {"a": 2}, False), ({"a": 1}, {"b": 1}, False), ({1, 2}, {2, 1}, True), (1j, 1j + 1e-12j, True),

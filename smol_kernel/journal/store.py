@@ -85,8 +85,10 @@ class Journal:
 
     def runs(self, limit: int = 50, search: str | None = None) -> list[RunSummary]:
         """Top-level runs, newest first; with `search` those whose id, task or answer contains it."""
-        where = "parent IS NULL AND (?1 IS NULL OR instr(lower(run || ' ' || task || ' ' || ifnull(answer, '')), ?1))"
-        return self._summaries(where, search.lower() if search else None, limit=limit)
+        where = (
+            "parent IS NULL AND (?1 IS NULL OR instr(casefold(run || ' ' || task || ' ' || ifnull(answer, '')), ?1))"
+        )
+        return self._summaries(where, search.casefold() if search else None, limit=limit)
 
     def find(self, run: str) -> RunSummary:
         """The run whose id begins with `run`; "last" is the newest top-level one.

@@ -111,7 +111,7 @@ class Flow(Definitions):
             case ast.Name():
                 self.bind(target.id, value)
             case ast.Starred():
-                self.assign(target.value, self.holder(items(value)))
+                self.assign(target.value, self.holder(value))
             case ast.Tuple() | ast.List():
                 self.go_through(value)
                 for part in target.elts:
