@@ -9,6 +9,7 @@ import pytest
 
 from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, Output, RunStarted, StepFinished
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.notebook import to_notebook
 from smol_kernel.runs.script import ScriptCell, script_cells
 from smol_kernel.runs.source import indented
 
@@ -531,6 +532,13 @@ def test_a_magic_that_is_kept_last_is_kept_whole(magic):
 @pytest.mark.parametrize("code", ["%%time\nx = 1", "%%bash\necho 'x", "this is no python"])
 def test_what_is_not_python_is_kept_whole_if_it_went_well(code):
     assert code_of({"code": code}, final=False) == [code]
+    assert code_of({"code": code, "status": "error"}, final=False) == []
+
+
+@pytest.mark.parametrize("code", ["x = 'a'" + ".replace('1', 'b')" * 200, "x = " + " + ".join(["1"] * 600)])
+def test_what_is_too_deep_to_be_read_is_kept_whole_if_it_went_well(code):
+    assert code_of(code, "final_answer(x)") == [code, "x"]
+    assert to_notebook(a_run(code, "final_answer(x)")).cells
     assert code_of({"code": code, "status": "error"}, final=False) == []
 
 

@@ -14,6 +14,9 @@ from smol_kernel.parsing import parsed
 _MAGIC = re.compile(r"(\s*)([%!].*|[^#'\"]*\?{1,2}\s*)")
 _ASSIGNED_MAGIC = re.compile(r"(\s*[\w.,\[\] ]+=\s*)([%!].*)")
 
+_DEEPEST = 250
+"""Levels of a syntax tree; a chain of 600 additions has more."""
+
 
 @dataclass(frozen=True, order=True)
 class Edit:
@@ -116,6 +119,15 @@ def indented(text: str) -> str:
 
 def _parse(text: str) -> list[ast.stmt] | None:
     try:
-        return parsed(text).body
+        body = parsed(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+    return body if _is_readable(body) else None
+
+
+def _is_readable(level: Iterable[ast.AST]) -> bool:
+    """Whether the tree is no deeper than what reads it by recursion can go."""
+    level = list(level)
+    for _ in range(_DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return not level
