@@ -176,6 +176,12 @@ b.append(1)
 print(b)
 ---
 final_answer(a)
+## alias in the rest of a list
+a = [[1], [2], [3]]
+first, *rest = a
+rest[0].append(9)
+---
+final_answer(a)
 ## alias in a list
 a = {}
 box = [a]

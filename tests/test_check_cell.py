@@ -12,6 +12,8 @@ from smol_kernel.runs.check_cell import check, with_check
 from smol_kernel.runs.script import ScriptCell
 
 TABLE = pd.DataFrame({"k": ["a", "b"], "v": [1.5, math.nan]}, index=[3, 5])
+GROUPED = pd.DataFrame({"k": ["a", None], "v": [1, 2]}).groupby("k", dropna=False).sum()
+HUGE = pd.DataFrame({"n": [10**5000]})
 
 
 @pytest.mark.parametrize(
@@ -36,14 +38,22 @@ TABLE = pd.DataFrame({"k": ["a", "b"], "v": [1.5, math.nan]}, index=[3, 5])
         (np.array([1.0, 2.0]), np.array([1.0, 2.0 + 1e-11]), np.array([1.0, 2.1])),
         (np.arange(5000), np.arange(5000), np.arange(5000) + 1),
         (np.float64(2.5), np.float64(2.5), np.float64(2.6)),
+        ("FINAL ANSWER: 42", "FINAL ANSWER: 42", "FINAL answer: 42"),
+        ([n + 0.123456789 for n in range(200)], [n + 0.123456789 for n in range(200)], [0.5] * 200),
+        (GROUPED, GROUPED, GROUPED + 1),
+        (pd.DataFrame({"a": ["my nan", "[nan"], "b": [math.nan, math.inf]}), None, TABLE),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), None, pd.DataFrame([[1, 3]], columns=["a", "a"])),
+        (np.datetime64("2024-01-01"), None, np.datetime64("2024-01-02")),
+        (np.timedelta64(3, "D"), None, np.timedelta64(3, "h")),
+        (np.array(["2024-01-01"], "datetime64[D]"), None, np.array(["2024-01-02"], "datetime64[D]")),
     ],
     ids=repr,
 )
 def test_it_passes_for_the_answer_and_fails_for_another(answer, close, other):
-    code = check(answer)
+    code = check(answer, "ANSWER")
     assert code is not None and "smol" not in code and len(code) < 4000
     exec(code, {"ANSWER": answer})
-    exec(code, {"ANSWER": close})
+    exec(code, {"ANSWER": answer if close is None else close})
     with pytest.raises(AssertionError):
         exec(code, {"ANSWER": other})
 
@@ -58,7 +68,9 @@ def test_the_last_expression_gets_a_name_that_is_free():
     assert with_check([ScriptCell("code", "total", 1)], 3)[-1].source == "assert total == 3"
 
 
-@pytest.mark.parametrize("answer", [object(), {1: object()}, pd.Timestamp("2024-01-01")])
+@pytest.mark.parametrize(
+    "answer", [object(), {1: object()}, pd.Timestamp("2024-01-01"), [10**5000], HUGE, np.array([object()])]
+)
 def test_an_answer_that_cannot_be_written_down_gets_no_cell(answer):
     cells = [ScriptCell("code", "x", 1)]
     assert with_check(cells, answer) == cells

@@ -65,6 +65,17 @@ def test_an_agent_that_was_called_comes_back_alone(journal, tmp_path):
     assert import_run(path, other).new is False
 
 
+def test_a_run_that_goes_on_from_one_that_is_not_here_says_so(journal, tmp_path):
+    path = export([started("later", "Go on.", continues="earlier")], tmp_path / "later.json")
+    said = "It goes on from run earlier, which is not here: to resume or fork it, import that too."
+    assert import_run(path, journal).remarks == [said]
+    path = export([started("own", "Go on.", continues="mine")], tmp_path / "own.json")
+    assert import_run(path, journal).remarks == []
+    path = export([started("odd", "Go on.", continues="\x1b[2J")], tmp_path / "odd.json")
+    with pytest.raises(ConfigError, match="continues cannot be"):
+        import_run(path, journal)
+
+
 def test_other_runs_of_these_ids_are_left_alone(journal, tmp_path):
     path = export(events_of(whole_run()), tmp_path / "run.json")
     before = [started("c", "Another, of an id that a called agent has.")]

@@ -92,6 +92,8 @@ def test_runs_are_listed_newest_first_and_searched_without_case(journal):
         journal.append(started(f"r{number}", task=task, time=float(number)))
     journal.append(started("child", parent="r1", time=9.0))
     assert [run.run for run in journal.runs()] == ["r1", "r0"]
+    journal.append(started("late", task="Wie viele Ärzte gibt es?", time=-1.0))
+    assert [run.run for search in ("Ärzte", "äRZTE") for run in journal.runs(search=search)] == ["late"] * 2
     assert [run.run for run in journal.runs(search="SHEEP")] == ["r0"]
     assert [run.run for run in journal.runs(search="0%")] == ["r0"]
     assert journal.runs(search="_") == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import threading
+from decimal import Decimal
 
 import pytest
 from scripted_replies import code
@@ -190,8 +191,29 @@ def test_inputs_tables_pictures_and_files_are_compared(prover):
 def test_an_answer_in_words_rests_on_what_was_printed(prover):
     said = prover("print(2 + 2)", "final_answer('It is four.')").prove()
     assert (said.state, sources(said)) == ("whole", ["print(2 + 2)", "'It is four.'"])
-    timed = prover("import time\nprint(time.perf_counter())", "final_answer('Long.')").prove()
-    assert timed.state == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "final_answer('Long.')",
+        "answer = 'It took 0.1234.'\nfinal_answer(answer)",
+        "final_answer(dict(seconds=0.1234))",
+        "taken = 0.1234\nresult = {'seconds': [taken]}\nfinal_answer(result['seconds'])",
+        "lines = []\nlines.append('It took {}.'.format(0.1234))\nfinal_answer('\\n'.join(lines))",
+        "unit: str = 's'\nfinal_answer(f'It took {0.1234:.2f} ' + unit)",
+        "import pandas as pd\ntable = pd.DataFrame({'seconds': [0.1234]})\nfinal_answer(table)",
+    ],
+)
+def test_words_rest_on_what_was_printed_whatever_holds_them(prover, answer):
+    proof = prover("import time\nprint(time.perf_counter())", answer).prove()
+    assert (proof.state, "in words" in proof.reason) == ("not reproduced", True)
+
+
+def test_what_is_made_of_data_that_the_script_holds_is_not_in_words(prover):
+    looked = "import time\nrows = [('a', 1)]\nprint(time.perf_counter())"
+    for answer in ("final_answer(rows)", "final_answer(rows[0])", "n = 2\nfinal_answer(sum([1, n]))"):
+        assert prover(looked, answer).prove().state == "proved"
 
 
 def test_where_the_part_does_not_prove_the_whole_script_does(prover):
@@ -250,6 +272,9 @@ def tables():
 
 @pytest.mark.parametrize(("was", "now", "same"), [
     (1, 1, True), (1, 1.0, False), (1, True, False), (1.0, 1.0 + 1e-12, True), (1.0, 1.0 + 1e-6, False),
+    ({float("nan"): 1}, {float("nan"): 1}, True), ({float("nan"): 1}, {float("nan"): 2}, False),
+    ({(1, float("nan"))}, {(1, float("nan"))}, True), ({float("nan")}, {1.0}, False), ({1, 2}, {1}, False),
+    (Decimal("NaN"), Decimal("NaN"), True), (Decimal(1), Decimal(2), False),
     (float("nan"), float("nan"), True), (0.0, 1e-300, False), ([1, [2.0]], [1, [2.0 + 1e-12]], True),
     ([1, 2], [2, 1], False), ((1,), [1], False), ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
     ({"a": 1}, {"a": 2}, False), ({"a": 1}, {"b": 1}, False), ({1, 2}, {2, 1}, True), (1j, 1j + 1e-12j, True),

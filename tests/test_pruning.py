@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 
 import pytest
 from nested_events import started, whole_run
@@ -95,6 +96,20 @@ def test_what_somebody_works_on_stays(journal, capsys):
     journal.cut_off("r90")
     journal.cut_off("late")
     assert len(journal.prunable(time.time() + DAY)) == 4
+
+
+def test_what_a_run_that_stays_goes_on_from_stays(journal, capsys):
+    for run, continues, days in (("first", None, 80), ("second", "first", 70), ("third", "second", 0)):
+        begun, ended = old(run, days)
+        journal.append_all([replace(begun, continues=continues), ended])
+        journal.cut_off(run)
+    assert main(["runs", "--prune", "--older-than", "60d", "--yes"]) == 0
+    assert {"first", "second", "third"} < set(kept(journal)) and "r90" not in kept(journal)
+    assert main(["runs", "--delete", "second", "--yes"]) == 2
+    assert "run third goes on from it; delete that one first" in capsys.readouterr().err
+    assert main(["runs", "--delete", "third", "--yes"]) == 0
+    assert main(["runs", "--prune", "--older-than", "60d", "--yes"]) == 0
+    assert not {"first", "second", "third"} & set(kept(journal))
 
 
 def test_a_person_is_asked(journal, capsys, monkeypatch):

@@ -476,6 +476,44 @@ def test_a_fork_goes_its_own_way_and_leaves_the_run_as_it_is(noting, tmp_path):
         CodeAgent.fork(run, 9, model=model, **given)
 
 
+def test_a_fork_begins_before_the_step_that_gave_the_answer(tmp_path):
+    run = ran(tmp_path, [code("n = 10"), code("m = 1"), code("final_answer(n)")])
+    with pytest.raises(ReplayError, match="step 3 gave the answer: fork at step 2 or earlier"):
+        CodeAgent.fork(run, 3, model=ScriptedModel([]), instruction="Double it.", **options(tmp_path))
+    model = ScriptedModel([code("final_answer(n * 2)")])
+    assert CodeAgent.fork(run, model=model, instruction="Double it.", **options(tmp_path)) == 20
+    assert read(model.requests[0]).rstrip().endswith("Double it.")
+    edited = {"action": "final_answer(n + m)", "model": ScriptedModel([])}
+    assert CodeAgent.fork(run, **edited, **options(tmp_path)) == 11
+    at_once = ran(tmp_path, [code("final_answer(1)")])
+    with pytest.raises(ReplayError, match=r"step 1 gave the answer: fork at step 0$"):
+        CodeAgent.fork(at_once, 1, model=ScriptedModel([]), **options(tmp_path))
+    assert CodeAgent.fork(at_once, model=ScriptedModel([code("final_answer(2)")]), **options(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        ({"continues": "r"}, "the run goes on from itself"),
+        ({"continues": "gone"}, "the run goes on from run gone, which is not in the journal"),
+        ({"max_steps": 0}, "no limit of steps"),
+        ({"settings": {"foo": 1}}, "settings that do not fit: .*foo"),
+        ({"settings": {"budget": {"foo": 1}}}, "settings that do not fit: .*foo"),
+        ({"settings": {"executor_kwargs": "x"}}, "settings that do not fit"),
+    ],
+)
+def test_a_record_that_somebody_else_wrote_is_refused_in_a_line(tmp_path, damage, why):
+    run = ran(tmp_path, [code("x = 1")])
+    begun, *others = (replace(event, run="r") for event in agent_events(tmp_path, run))
+    given = {**options(tmp_path), "journal": tmp_path / "other.sqlite"}
+    Journal(given["journal"]).append_all([replace(begun, **damage), *others])
+    Journal(given["journal"]).cut_off("r")
+    for go_on in (CodeAgent.resume, CodeAgent.fork):
+        with pytest.raises(ReplayError, match=why):
+            go_on("r", tools=[], model=ScriptedModel([]), **given)
+    assert [each.run for each in Journal(given["journal"]).runs()] == ["r"]
+
+
 def test_what_a_dead_child_knew_stays_lost(tmp_path):
     run = ran(tmp_path, [code("x = 1"), code("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"), code("y = 2")])
     answer, _ = taken_up(tmp_path, run, [code("final_answer(('x' in dir(), y))")])

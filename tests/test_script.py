@@ -9,6 +9,7 @@ import pytest
 
 from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, Output, RunStarted, StepFinished
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.notebook import to_notebook
 from smol_kernel.runs.script import ScriptCell, script_cells
 from smol_kernel.runs.source import indented
 
@@ -467,15 +468,77 @@ def test_pandas_tables_stay_as_they_are():
     assert list(df["b"]) == [4, 5, 6]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "list.sort(xs)",
+        "r = list(map(xs.append, [1, 2]))",
+        "for f in [xs.append]:\n    f(4)",
+        "from functools import partial\npartial(xs.append, 4)()",
+        "getattr(xs, 'append')(4)",
+        "def add(x):\n    x.append(1)\nlist(map(add, [xs]))",
+        "def add(x):\n    x.append(1)\nfor step in [add]:\n    step(xs)",
+        "add = lambda x: x.append(1)\nadd(xs)",
+        "import threading\nt = threading.Thread(target=xs.append, args=(1,))\nt.start()\nt.join()",
+        "from heapq import heappop as pop\npop(xs)",
+        "from types import SimpleNamespace\ns = SimpleNamespace(xs=xs)\ns.xs.append(1)",
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n    kept: list\n    def add(self):\n"
+        "        self.kept.append(1)\nP(xs).add()",
+        "class P:\n    kept = xs\nP.kept.append(1)",
+        "ys = [[0]] + [xs]\nys[1].append(1)",
+        "d = {'k': xs} | {'z': 1}\nd['k'].append(1)",
+    ],
+)
+def test_an_input_that_is_changed_by_a_detour_stays_as_it_is(code):
+    xs = [3, 1, 2]
+    sources = code_of(code, "final_answer(xs)", inputs={"xs": "list of 3 items"})
+    namespace = {"xs": xs}
+    first, second = run_cells(sources, namespace), run_cells(sources, namespace)
+    assert xs == [3, 1, 2] and first == second != xs
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "np.add.at(a, [0, 0], 1)",
+        "np.multiply(a, 2, a)",
+        "b = np.nan_to_num(a, copy=False)\nb[0] = 5",
+        "b = a.astype(float, copy=False)\nb[0] = 5",
+        "b, c = np.split(a, 2)\nb[0] = 5",
+        "b = np.atleast_2d(a)\nb[0, 0] = 5",
+    ],
+)
+def test_an_array_that_is_changed_through_another_stays_as_it_is(code):
+    import numpy as np
+
+    a = np.ones(4)
+    sources = code_of(f"import numpy as np\n{code}", "final_answer(a.tolist())", inputs={"a": "ndarray of 4"})
+    assert run_cells(sources, {"a": a}) != [1.0] * 4
+    assert a.tolist() == [1.0] * 4
+
+
 def test_magics_stay_and_the_rest_is_still_edited():
     code = "%matplotlib inline\nfiles = !ls\nx = 1\n!echo hi\nx?\nf(x);"
     cells = code_of({"code": code, "completed": 6}, "final_answer(x)")
     assert cells == ["%matplotlib inline\nfiles = !ls\nx = 1\n!echo hi\nx?\n_ = f(x)", "x"]
 
 
+@pytest.mark.parametrize("magic", ["%timeit -n1 x", "größe = !ls -l ü", "if x:\n    !ls", "x?"])
+def test_a_magic_that_is_kept_last_is_kept_whole(magic):
+    failed = {"code": f"x = 5\n{magic}\n1/0", "status": "error", "completed": 2}
+    assert code_of(failed, "final_answer(x)") == [f"x = 5\n{magic}", "x"]
+
+
 @pytest.mark.parametrize("code", ["%%time\nx = 1", "%%bash\necho 'x", "this is no python"])
 def test_what_is_not_python_is_kept_whole_if_it_went_well(code):
     assert code_of({"code": code}, final=False) == [code]
+    assert code_of({"code": code, "status": "error"}, final=False) == []
+
+
+@pytest.mark.parametrize("code", ["x = 'a'" + ".replace('1', 'b')" * 200, "x = " + " + ".join(["1"] * 600)])
+def test_what_is_too_deep_to_be_read_is_kept_whole_if_it_went_well(code):
+    assert code_of(code, "final_answer(x)") == [code, "x"]
+    assert to_notebook(a_run(code, "final_answer(x)")).cells
     assert code_of({"code": code, "status": "error"}, final=False) == []
 
 

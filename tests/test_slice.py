@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from typing import Any
 
 import pytest
@@ -69,3 +70,27 @@ def test_a_decorated_function_goes_whole():
 def test_what_the_answer_needs_is_kept(name):
     whole, sliced = answers(*BREAKS[name][0])
     assert type(sliced) is type(whole) and sliced == whole
+
+
+LOOPS = "".join("    " * n + f"for i{n} in (0,):\n" for n in range(16)) + "    " * 16 + "total += 1"
+
+
+def test_functions_that_call_many_others_are_each_read_once():
+    functions = [f"def f{n}():\n    return f{n + 1}() + f{n + 2}()" for n in range(60)]
+    code = "\n".join([*functions, "f60 = f61 = int"])
+    assert kept(f"{code}\nprint(1)", "total = f0()", "final_answer(total)") == f"{code}\ntotal = f0()\ntotal"
+
+
+def test_what_is_too_long_to_be_followed_is_kept_whole():
+    code = f"total = 0\nprint(1)\n{LOOPS}"
+    assert kept(code, "final_answer(total)") == f"{code}\ntotal"
+
+
+def test_what_is_too_deep_to_be_followed_is_kept_whole():
+    code = "\n".join(["print(1)", *(f"def f{n}():\n    return f{n + 1}()" for n in range(400)), "total = f0()"])
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(700)
+    try:
+        assert kept(code, "final_answer(total)") == f"{code}\ntotal"
+    finally:
+        sys.setrecursionlimit(before)

@@ -135,8 +135,7 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
     successor: Any = other.make() if isinstance(other, AgentRecipe) else other.another()
     successor.memory.steps = list(agent.memory.steps)
     successor.answer_type = successor.answer_type or agent.answer_type  # the run is to end as it was asked to
-    further = [*agent.checks, *agent.final_answer_checks]
-    successor.checks = successor.checks + [check for check in further if check not in successor.checks]
+    successor.checks = list({id(c): c for c in (*successor.checks, *agent.checks, *agent.final_answer_checks)}.values())
     own = getattr(successor, "python_executor", None)
     if agent.writes_code and own is not None:  # in the same child: what is spoken of is still there
         successor.python_executor = agent.python_executor

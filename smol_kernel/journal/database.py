@@ -33,6 +33,7 @@ def connect(path: Path) -> sqlite3.Connection:
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # tasks and data are nobody else's business
     db = sqlite3.connect(_address(path), uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+    db.create_function("casefold", 1, str.casefold, deterministic=True)  # SQLite's own lower() knows A to Z only
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:

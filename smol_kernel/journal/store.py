@@ -85,8 +85,10 @@ class Journal:
 
     def runs(self, limit: int = 50, search: str | None = None) -> list[RunSummary]:
         """Top-level runs, newest first; with `search` those whose id, task or answer contains it."""
-        where = "parent IS NULL AND (?1 IS NULL OR instr(lower(run || ' ' || task || ' ' || ifnull(answer, '')), ?1))"
-        return self._summaries(where, search.lower() if search else None, limit=limit)
+        where = (
+            "parent IS NULL AND (?1 IS NULL OR instr(casefold(run || ' ' || task || ' ' || ifnull(answer, '')), ?1))"
+        )
+        return self._summaries(where, search.casefold() if search else None, limit=limit)
 
     def find(self, run: str) -> RunSummary:
         """The run whose id begins with `run`; "last" is the newest top-level one.
@@ -137,13 +139,28 @@ class Journal:
             db.execute("UPDATE runs SET process = ? WHERE run = ?", (this_process(), run))
         return self.find(run)
 
+    def continued(self) -> dict[str, str]:
+        """The runs that go on from another one, each with that one, which they need to be resumed or forked."""
+        query = """SELECT run, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.continues') END FROM events
+            WHERE events.run = runs.run ORDER BY id LIMIT 1) AS before FROM runs WHERE before IS NOT NULL"""
+        with self._connection() as db:
+            return dict(db.execute(query).fetchall())
+
     def prunable(self, before: float, keep: int = 0) -> list[RunSummary]:
-        """The top-level runs that began before `before` (seconds since the epoch), without the newest `keep` of all and
-        without those that a process works on; `delete` takes them out."""
+        """The top-level runs that began before `before` (seconds since the epoch), without the newest `keep` of all,
+        those that a process works on, and those that one that stays goes on from; `delete` takes them out."""
         with self._connection() as db:
             at_work = _at_work(db)
-        runs = self._summaries("parent IS NULL AND ?1 IS NULL", None, limit=-1)
-        return [run for run in runs[keep:] if run.started < before and run.run not in at_work]
+        runs, continued = self._summaries("parent IS NULL AND ?1 IS NULL", None, limit=-1), self.continued()
+        found = [run for run in runs[keep:] if run.started < before and run.run not in at_work]
+        staying = {run.run for run in runs} - {run.run for run in found}
+        todo = list(staying)
+        while todo:
+            earlier = continued.get(todo.pop())
+            if earlier is not None and earlier not in staying:
+                staying.add(earlier)
+                todo.append(earlier)
+        return [run for run in found if run.run not in staying]
 
     def delete(self, runs: Iterable[str]) -> bool:
         """Take these runs out, with those of the agents that they called and all that only they refer to.

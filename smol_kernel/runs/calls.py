@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterable
 
 from smol_kernel.runs import known
-from smol_kernel.runs.changes import CHANGING_METHODS
 from smol_kernel.runs.expressions import NOTHING, Expressions
 from smol_kernel.runs.names import called
 from smol_kernel.runs.tokens import Facts, Token, Value, closure, items, kept
@@ -26,9 +25,15 @@ glob rglob iglob imap imap_unordered as_completed"""
 _NEW_ITEMS = frozenset(_NEW_ITEMS_WORDS.split())
 """Iterators whose items are made as they go."""
 _WRAPPING = frozenset(["ChainMap", "memoryview", "SimpleNamespace", "partial", "UserDict", "namedtuple"])
+_SHALLOW = frozenset(["copy", "dict", "frozenset", "list", "set", "sorted", "tuple"])
+"""Copies that share their items."""
+_LEARNING = frozenset(["fit", "fit_predict", "fit_transform", "partial_fit"])
+"""Methods that change what they are called on, and never what they are given."""
 _NEW_ARRAYS_WORDS = """array concatenate vstack hstack stack column_stack where sort unique full empty zeros_like
 ones_like empty_like full_like copy concat merge to_datetime to_numeric cut qcut get_dummies crosstab"""
 _NEW_ARRAYS = frozenset(_NEW_ARRAYS_WORDS.split())
+_INTO_THIRD = frozenset(["add", "divide", "maximum", "minimum", "mod", "multiply", "power", "subtract", "true_divide"])
+"""Functions of arrays whose third argument, if there is one, takes the result."""
 
 
 class Given:
@@ -98,7 +103,7 @@ class Calls(Expressions):
         if package:
             return self._of_module(package, words or [name], given, alone)
         if isinstance(node.func, ast.Attribute):
-            return self._method(name, words, receiver, given, alone)
+            return self._method(name, words, receiver, given)
         if function or not bare:
             return frozenset([self._anything(function | given.every)])
         if name == "final_answer":
@@ -198,7 +203,8 @@ class Calls(Expressions):
         if writing:
             self._write(given)
         draws = package in ("random", "secrets") or "random" in said
-        if name.endswith("into"):
+        in_place = name == "at" or (name in _INTO_THIRD and len(given.positional) > 2) or _is_shared(given)
+        if name.endswith("into") or (package == "numpy" and in_place):
             self.touch(closure(given.every))
         if name in known.CHANGING_FUNCTIONS:
             self._change_first(given)
@@ -245,7 +251,7 @@ class Calls(Expressions):
 
     # methods
 
-    def _method(self, name: str, words: list[str], receiver: Value, given: Given, alone: bool) -> Value:
+    def _method(self, name: str, words: list[str], receiver: Value, given: Given) -> Value:
         world = self.world
         own = self.methods.get(name, [])
         if own and any(token.acts or token.variable or token.parameter for token in closure(receiver)):
@@ -262,9 +268,9 @@ class Calls(Expressions):
         if name == "sample" and given.option("random_state") is None:
             self.ask(world.random)
             self.touch([world.random])
-        if name in CHANGING_METHODS and not receiver:  # `list.append(a, 1)`
+        if name in known.CHANGING_METHODS and not receiver:  # `list.append(a, 1)`
             self._change_first(given)
-        if name in CHANGING_METHODS:
+        if name in known.CHANGING_METHODS or name in _LEARNING:
             self.touch(receiver)
             self.go_through(given.every)
             for token in receiver:
@@ -336,9 +342,9 @@ class Calls(Expressions):
             return frozenset([Token(once=True, opaque=False, holds=made | every)])
         if makes_flat:
             chunked = given.option("chunksize") is not None or given.option("iterator") is not None
-            shares = name not in known.FRESH | _NEW_ARRAYS
+            shares = name not in known.FRESH | _NEW_ARRAYS or _is_shared(given)
             return frozenset([Token(flat=not chunked, once=chunked, holds=set(every) if shares else set())])
-        if flat and (name in known.COPIES or name in known.FRESH):
+        if flat and (name in known.COPIES or name in known.FRESH) and not _is_shared(given):
             return frozenset([Token(flat=True)])
         if name in known.FRESH:
             return frozenset([Token()])
@@ -349,4 +355,11 @@ class Calls(Expressions):
         if name in ("get", "min", "max", "next", "getattr", "first", "last", "nth"):
             return items(every)
         got = every if name in _NOT_GONE_THROUGH else kept(every)
-        return frozenset([Token(opaque=any(token.opaque for token in every), holds={*got, *items(got)})])
+        opaque = name not in _SHALLOW and any(token.opaque for token in every)
+        return frozenset([Token(opaque=opaque, holds={*got, *items(got)})])
+
+
+def _is_shared(given: Given) -> bool:
+    """Whether a call may not copy, as it is told to."""
+    copy = given.option("copy")
+    return copy is not None and not (isinstance(copy, ast.Constant) and copy.value is True)

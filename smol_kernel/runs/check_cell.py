@@ -26,128 +26,138 @@ _WORDS = "Checks the answer again."
 def with_check(cells: Sequence[ScriptCell], answer: Any) -> list[ScriptCell]:
     """The cells and one that checks that they give `answer`; without it where the answer cannot be written down."""
     found = list(cells)
-    code = check(answer)
     place = last_code(found)
-    if place is None or code is None:
+    if place is None:
         return found
     source, name = found[place].source, last_name(found[place].source)
     if name is None:
         name = _free([cell.source for cell in found if cell.kind == "code"])
         source = bound(source, name)
-    if source is None:
+    code = check(answer, name)
+    if source is None or code is None:
         return found
     step = found[place].step
     found[place] = replace(found[place], source=source)
-    found += [ScriptCell("markdown", _WORDS, step), ScriptCell("code", code.replace("ANSWER", name), step)]
-    return found
+    return [*found, ScriptCell("markdown", _WORDS, step), ScriptCell("code", code, step)]
 
 
-def check(answer: Any) -> str | None:
-    """The code that checks it, with ANSWER for the name; None where there is none."""
+def check(answer: Any, name: str) -> str | None:
+    """The code that checks that `name` is it; None where there is none."""
     kind = package(type(answer))
     if kind == "pandas":
-        return _check_table(answer)
+        return _check_table(answer, name)
     if kind == "numpy":
-        return _check_array(answer)
+        return _check_array(answer, name)
     if answer is None or isinstance(answer, bool):
-        return f"assert ANSWER is {answer!r}"
+        return f"assert {name} is {answer!r}"
     if isinstance(answer, float):
-        return _check_number(answer)
-    text = repr(answer)
+        return _check_number(answer, name)
     try:
+        text = repr(answer)
         plain = ast.literal_eval(text) == answer
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     if not plain:
         return None
-    if isinstance(answer, (list, tuple)) and answer and all(type(item) is float for item in answer):
-        return _check_array(import_module("numpy").array(answer)) if len(text) > LARGEST else _check_numbers(answer)
     if len(text) > LARGEST:
-        return f'import hashlib\n\nassert hashlib.sha256(repr(ANSWER).encode()).hexdigest() == "{_sha(text.encode())}"'
-    return f"assert ANSWER == {text}"
+        return f'import hashlib\n\nassert hashlib.sha256(repr({name}).encode()).hexdigest() == "{_sha(text.encode())}"'
+    if isinstance(answer, (list, tuple)) and answer and all(type(item) is float for item in answer):
+        return _check_numbers(answer, name)
+    return f"assert {name} == {text}"
 
 
-def _check_number(answer: float) -> str:
+def _check_number(answer: float, name: str) -> str:
     if math.isnan(answer):
-        return "assert ANSWER != ANSWER  # NaN"
+        return f"assert {name} != {name}  # NaN"
     if math.isinf(answer):
-        return f'assert ANSWER == float("{answer}")'
-    return f"assert abs(ANSWER - {answer!r}) <= 1e-9 * {abs(answer)!r}"
+        return f"assert {name} == {_written(answer)}"
+    return f"assert abs({name} - {answer!r}) <= 1e-9 * {abs(answer)!r}"
 
 
-def _check_numbers(answer: Sequence[float]) -> str | None:
+def _check_numbers(answer: Sequence[float], name: str) -> str | None:
     if not all(map(math.isfinite, answer)):
         return None
-    expected = list(answer)
-    return f"expected = {expected!r}\nassert len(ANSWER) == len(expected)\n" + (
-        "assert all(abs(a - b) <= 1e-9 * abs(b) for a, b in zip(ANSWER, expected))"
+    return f"expected = {list(answer)!r}\nassert len({name}) == len(expected)\n" + (
+        f"assert all(abs(a - b) <= 1e-9 * abs(b) for a, b in zip({name}, expected))"
     )
 
 
-def _check_table(answer: Any) -> str | None:
+def _written(value: Any) -> str:
+    """A plain value as Python reads it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
+    return f'float("{value}")' if isinstance(value, float) and not math.isfinite(value) else repr(value)
+
+
+def _check_table(answer: Any, name: str) -> str | None:
     pandas = import_module("pandas")
     if not isinstance(answer, (pandas.DataFrame, pandas.Series)):
         return None
-    name = "frame" if isinstance(answer, pandas.DataFrame) else "series"
     if isinstance(answer, pandas.DataFrame):
         made, text = _written_table(pandas, answer)
-        if made is not None and len(text) <= LARGEST and _same(pandas, name, answer, made):
+        if made is not None and len(text) <= LARGEST and _same(pandas, answer, made):
             return (
                 f"import pandas as pd\n\nexpected = {text}\n"
-                "pd.testing.assert_frame_equal(ANSWER, expected, rtol=1e-9, atol=0)"
+                f"pd.testing.assert_frame_equal({name}, expected, rtol=1e-9, atol=0)"
             )
     try:
         rows = pandas.util.hash_pandas_object(answer, index=True).to_numpy().tobytes()
-    except TypeError:  # cells that cannot be hashed
+    except (TypeError, ValueError):  # cells that cannot be hashed, or written
         return None
     return (
         "import hashlib\n\nimport pandas as pd\n\n"
-        "rows = pd.util.hash_pandas_object(ANSWER, index=True).to_numpy().tobytes()\n"
-        f"assert ANSWER.shape == {tuple(answer.shape)!r}\n"
+        f"rows = pd.util.hash_pandas_object({name}, index=True).to_numpy().tobytes()\n"
+        f"assert {name}.shape == {tuple(answer.shape)!r}\n"
         f'assert hashlib.sha256(rows).hexdigest() == "{_sha(rows)}"'
     )
 
 
 def _written_table(pandas: Any, table: Any) -> tuple[Any, str]:
     """The table made of plain lists, and the code that makes it so; None where that cannot be."""
-    if table.size * 4 > LARGEST or table.columns.nlevels > 1 or table.index.nlevels > 1:
+    if table.size * 4 > LARGEST or table.columns.nlevels > 1 or table.index.nlevels > 1 or not table.columns.is_unique:
         return None, ""
-    columns = {name: table[name].tolist() for name in table.columns}
-    parts: dict[str, Any] = {"index": table.index.tolist(), "columns": table.columns.tolist()}
-    rows = f"{columns!r}".replace(" nan", ' float("nan")').replace("[nan", '[float("nan")')
-    text = f"pd.DataFrame({rows}, index={parts['index']!r})"
-    named = [table.index.name, table.columns.name]
-    plain = (str, int, float, bool, type(None))
-    flat = [*columns, *parts["index"], *named, *(item for column in columns.values() for item in column)]
-    if not all(type(item) in plain for item in flat) or "inf" in rows:
+    columns, index = {name: table[name].tolist() for name in table.columns}, table.index.tolist()
+    flat = [
+        *columns,
+        *index,
+        table.index.name,
+        table.columns.name,
+        *(item for each in columns.values() for item in each),
+    ]
+    if not all(type(item) in (str, int, float, bool, type(None)) for item in flat):
         return None, ""
-    made = pandas.DataFrame(columns, index=parts["index"])
+    try:
+        rows = ", ".join(f"{_written(name)}: {_written(column)}" for name, column in columns.items())
+        text = f"pd.DataFrame({{{rows}}}, index={_written(index)})"
+    except ValueError:  # thousands of digits
+        return None, ""
+    made = pandas.DataFrame(columns, index=index)
     if table.index.name is not None:
         made, text = made.rename_axis(table.index.name), f"{text}.rename_axis({table.index.name!r})"
     return made, text
 
 
-def _same(pandas: Any, name: str, was: Any, made: Any) -> bool:
+def _same(pandas: Any, was: Any, made: Any) -> bool:
     try:
-        getattr(pandas.testing, f"assert_{name}_equal")(was, made)
+        pandas.testing.assert_frame_equal(was, made)
     except AssertionError:
         return False
     return True
 
 
-def _check_array(answer: Any) -> str | None:
-    if not hasattr(answer, "tobytes"):
+def _check_array(answer: Any, name: str) -> str | None:
+    if not hasattr(answer, "tobytes") or answer.dtype.hasobject:
         return None
-    if answer.ndim and answer.size * 4 <= LARGEST and answer.dtype.kind in "iuf":
+    kind = answer.dtype.kind
+    if answer.ndim and answer.size * 4 <= LARGEST and kind in "iuf":
         values = repr(answer.tolist())
         if "nan" not in values and "inf" not in values and len(values) <= LARGEST:
-            return f"import numpy as np\n\nnp.testing.assert_allclose(ANSWER, {values}, rtol=1e-9)"
-    if not answer.ndim:
-        return _check_number(float(answer)) if answer.dtype.kind == "f" else f"assert ANSWER == {answer.item()!r}"
-    raw = answer.tobytes()
+            return f"import numpy as np\n\nnp.testing.assert_allclose({name}, {values}, rtol=1e-9)"
+    if not answer.ndim and kind in "biufUS":
+        return _check_number(float(answer), name) if kind == "f" else f"assert {name} == {answer.item()!r}"
     return (
-        f'import hashlib\n\nassert str(ANSWER.dtype) == "{answer.dtype}" and ANSWER.shape == {tuple(answer.shape)!r}\n'
-        f'assert hashlib.sha256(ANSWER.tobytes()).hexdigest() == "{_sha(raw)}"'
+        f'import hashlib\n\nassert str({name}.dtype) == "{answer.dtype}" and {name}.shape == {tuple(answer.shape)!r}\n'
+        f'assert hashlib.sha256({name}.tobytes()).hexdigest() == "{_sha(answer.tobytes())}"'
     )
 
 

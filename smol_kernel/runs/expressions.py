@@ -6,13 +6,11 @@ import ast
 from abc import abstractmethod
 from collections.abc import Iterable
 
-from smol_kernel.runs.changes import CHANGING_METHODS
-from smol_kernel.runs.known import SETTING, TOO_FREE
+from smol_kernel.runs.known import CHANGING_METHODS, SETTING, TOO_FREE
 from smol_kernel.runs.names import bindings
 from smol_kernel.runs.tokens import (
     Facts,
     Frame,
-    State,
     Token,
     Value,
     World,
@@ -118,7 +116,8 @@ class Expressions:
                 if frame.facts is not facts:
                     frame.facts.add(facts)
             return
-        self._running.add(id(facts))
+        outermost = not self._running
+        self._running.add(id(facts))  # until all that it leads to is done: each is done once
         state = self.frames[0].state
         for name in sorted(facts.reads):
             self.use(name)
@@ -135,7 +134,8 @@ class Expressions:
         self.touch(facts.world)
         for tool in facts.tools:
             self.called(tool)
-        self._running.discard(id(facts))
+        if outermost:
+            self._running.clear()
 
     def called(self, tool: str) -> None:
         """Note that a tool may be called."""
@@ -262,9 +262,9 @@ class Expressions:
                 self.all_of(ast.iter_child_nodes(node))
                 return NOTHING
 
-    def holder(self, value: Value, once: bool = False) -> Value:
+    def holder(self, value: Value) -> Value:
         """A new value that holds others."""
-        return frozenset([Token(once=once, opaque=False, holds=set(value))])
+        return frozenset([Token(opaque=False, holds=set(value))])
 
     def derived(self, value: Value) -> Value:
         """What is calculated from a value: of a table a new one, of a number another."""
@@ -365,11 +365,6 @@ class Expressions:
     @abstractmethod
     def function(self, node: ast.AST, body: list[ast.AST]) -> Value:
         """The function that a definition makes."""
-
-    def nested(self, frame: Frame) -> None:
-        """Enter a function or class."""
-        frame.state = State()
-        self.frames.append(frame)
 
 
 def _selects(node: ast.AST) -> bool:

@@ -59,6 +59,8 @@ def _checked(data: Any) -> Event:
         raise EventError(
             f"run, step or time of kind {event.kind!r} cannot be {event.run!r}, {event.step}, {event.time}"
         )
+    if isinstance(event, RunStarted) and not _ID.fullmatch(event.run if event.continues is None else event.continues):
+        raise EventError(f"continues cannot be {event.continues!r}")
     if isinstance(event, RunStarted) and not (event.isolation.isprintable() and len(event.isolation) <= 200):
         raise EventError(f"isolation cannot be {event.isolation[:60]!r}")
     if isinstance(event, RunFinished) and (event.state not in STATES or event.state == "running"):

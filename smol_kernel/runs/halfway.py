@@ -9,7 +9,7 @@ from types import CodeType
 
 from smol_kernel.parsing import compiled
 from smol_kernel.render.transcript import StepRecord
-from smol_kernel.runs.changes import Changes
+from smol_kernel.runs.changes import touched_by
 from smol_kernel.runs.source import Source
 
 _READS = frozenset({"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"})
@@ -30,11 +30,8 @@ def halfway_statements(
         source = kept[step.number][0] if step.number in kept else Source(step.code)
         if source.body is None or step.completed >= len(source.body):
             continue
-        names = Changes()
-        for earlier in steps[: place + 1]:
-            if earlier.number in kept:
-                names.read(*kept[earlier.number])
-        touched = names.touched(source, _with_effects(source.body[step.completed]))
+        before = [node for earlier in steps[: place + 1] for node in kept.get(earlier.number, (source, []))[1]]
+        touched = touched_by(before, _with_effects(source.body[step.completed]))
         later = [kept[other.number][1] for other in steps[place + 1 :] if other.number in kept]
         if touched & _read(statement for statements in later for statement in statements):
             found[step.number] = step.completed + 1

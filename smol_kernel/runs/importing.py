@@ -58,6 +58,12 @@ def import_run(path: str | Path, journal: Journal) -> Imported:
         if _same(_kept(journal, run), named):
             return Imported(run, [*told, "The run was in the journal already."], new=False)
         if all(_kept(journal, each) is None for each in runs):
+            earlier = named[0].continues if isinstance(named[0], RunStarted) else None
+            if earlier is not None and _kept(journal, earlier) is None:
+                told = [
+                    *told,
+                    f"It goes on from run {earlier}, which is not here: to resume or fork it, import that too.",
+                ]
             journal.append_all(named)
             for each in runs:
                 journal.cut_off(each)  # no process of here works on it

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import sys
 
-from smol_kernel.runs.changes import CHANGING_FIRST, CHANGING_METHODS
+_CHANGING = """__delitem__ __iadd__ __setitem__ add append appendleft clear difference_update discard extend fill insert
+intersection_update itemset partition pop popitem popleft put remove resize reverse rotate setdefault setflags sort
+symmetric_difference_update update"""
+CHANGING_METHODS = frozenset(_CHANGING.split())
+"""Methods that change what they are called on."""
+_CHANGING_FIRST = """copyto delattr fill_diagonal heapify heappop heappush heappushpop heapreplace iadd iand iconcat
+imul insort ior isub ixor next place put putmask setattr setitem shuffle"""
+CHANGING_FIRST = frozenset(_CHANGING_FIRST.split())
+"""Functions that change their first argument."""
 
 _LOOKING = """print display repr str ascii format len type id hash isinstance issubclass callable hasattr dir help
 bool int float complex round abs divmod pow ord chr bin oct hex sum any all range bytes input getpass pprint pp sleep"""
@@ -54,7 +62,7 @@ getbands entropy getpalette reshape ravel flatten transpose squeeze swapaxes dia
 take repeat choose compress conj ptp sqrt exp log exists is_file is_dir read_text read_bytes with_suffix with_name
 relative_to resolve as_posix stat absolute joinpath iterdir glob rglob samefile expanduser parents getvalue hexdigest
 digest quantize ln log10 limit_denominator getpixel getbbox getdata convert crop rotate resize thumbnail histogram
-tell fileno name tree aio"""
+tell fileno name tree aio predict predict_proba decision_function score"""
 PURE_METHODS = frozenset(_PURE_METHODS.split()) - frozenset(["resize", "thumbnail"])
 """Methods that leave what they are called on, and their arguments, as they are."""
 

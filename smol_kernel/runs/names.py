@@ -26,23 +26,6 @@ class Scope:
     kind: str = "function"
     outer: set[str] = field(default_factory=set)
     """Names declared global."""
-    changed: set[str] = field(default_factory=set)
-    """Names whose value may be changed in place."""
-    aliases: dict[str, set[str]] = field(default_factory=dict)
-    """Name → names whose value it may share."""
-    copied: dict[str, bool] = field(default_factory=dict)
-    """Names whose value is a copy made here → whether its items are copies too."""
-    returned: set[str] = field(default_factory=set)
-    """Names whose value it may return."""
-
-    def sharing(self, names: Iterable[str]) -> set[str]:
-        """The names, and those whose value they may share."""
-        found, todo = set[str](), list(names)
-        while todo:
-            if (name := todo.pop()) not in found:
-                found.add(name)
-                todo += self.aliases.get(name, ())
-        return found
 
 
 class Names(ast.NodeVisitor):
@@ -61,8 +44,6 @@ class Names(ast.NodeVisitor):
         """Whether the script may read a name that is the text of some string, of which one is not known."""
         self._module = Scope(set(), "module")
         self._scopes = [self._module]
-        self._certain: set[int] = set()
-        """Nodes that run whenever what they stand in does: no branch, no loop."""
         self._part = -1
         self._source = Source("")
         self._in_fstring: list[ast.AST] = []
@@ -79,8 +60,6 @@ class Names(ast.NodeVisitor):
         unread = [source.text] if source.body is None else map(source.line, source.magics)
         for text in unread:  # what stands there is found by nobody
             self._unplaced.update(_WORD.findall(text))
-        statements = list(statements)
-        self._certain.update(map(id, statements))
         for statement in statements:
             self.visit(statement)
 
@@ -90,7 +69,7 @@ class Names(ast.NodeVisitor):
         """A name that is read, bound or deleted."""
         self._name(node.id, node, bind=not isinstance(node.ctx, ast.Load))
 
-    def _name(self, name: str, node: ast.AST, *, bind: bool, text: str = "{}", within: str | None = None) -> None:
+    def _name(self, name: str, node: ast.AST, *, bind: bool, within: str | None = None) -> None:
         """Note an occurrence; `within` is the word it follows in the node (None: the node is the name)."""
         self.every.add(name)
         if self._scope_of(name) is not self._module:
@@ -101,7 +80,7 @@ class Names(ast.NodeVisitor):
             edits = list(self._places_in_fstring(name, self._in_fstring[-1]))
         else:
             start, end = self._source.span(node)
-            edits = [Edit(start, end, text)] if within is None else list(self._place_after(name, start, end, within))
+            edits = [Edit(start, end, "{}")] if within is None else list(self._place_after(name, start, end, within))
         if not edits or any(self._source.text[edit.start : edit.end] not in (name, "") for edit in edits):
             self._unplaced.add(name)
         self.spans.setdefault(name, []).extend((self._part, edit) for edit in edits)
@@ -177,11 +156,11 @@ class Names(ast.NodeVisitor):
 
     # scopes
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Scope:
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         """A function: its name, defaults and annotations belong outside."""
         self._outside([*node.decorator_list, node.returns])
         self._name(node.name, node, bind=True, within=r"\bdef\b")
-        return self._inside(self._parameters(node.args), node.body)
+        self._inside(self._parameters(node.args), node.body)
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
@@ -219,19 +198,17 @@ class Names(ast.NodeVisitor):
             if node is not None:
                 self.visit(node)
 
-    def _inside(self, parameters: set[str], body: Iterable[ast.AST], kind: str = "function") -> Scope:
+    def _inside(self, parameters: set[str], body: Iterable[ast.AST], kind: str = "function") -> None:
         body = list(body)
         found = list(bindings(body))
         outer = {name for name, how in found if how == "global"}
         inherited = {name for name, how in found if how == "nonlocal"}
         scope = Scope((parameters | {name for name, _ in found}) - outer - inherited, kind, outer)
         self.every |= scope.bound
-        self._certain.update(map(id, body))
         self._scopes.append(scope)
         for node in body:
             self.visit(node)
         self._scopes.pop()
-        return scope
 
     # places in strings
 
@@ -312,3 +289,10 @@ def bindings(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.MatchMapping) and node.rest:
             yield node.rest, "bound"
         yield from bindings(ast.iter_child_nodes(node))
+
+
+def bound_by(nodes: Iterable[ast.AST]) -> set[str]:
+    """Global names that code at the top level binds, wherever it does."""
+    nodes = list(nodes)
+    declared = (node for top in nodes for node in ast.walk(top) if isinstance(node, ast.Global))
+    return {name for name, _ in bindings(nodes)}.union(*(node.names for node in declared))

@@ -6,7 +6,6 @@ answer, the pictures that were shown and the files that were made. Called by the
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import re
@@ -28,7 +27,6 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
 from smol_kernel.runs.same import difference, pictures, same_file, same_picture
 from smol_kernel.runs.script import ScriptCell, script_cells, sliced_cells
-from smol_kernel.runs.source import Source
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
@@ -116,6 +114,7 @@ class Prover:
         self._stopped = threading.Event()
         self._refused: dict[str, str] = {}
         """Calls that the run did not make: id → the call in a line."""
+        self._in_words = False
 
     def stop(self) -> None:
         """End it as soon as can be: nothing is proved then. Any thread."""
@@ -127,10 +126,12 @@ class Prover:
         """Run the cells and compare. Takes as long as the cells do, twice, and a second or two."""
         transcript = self._transcript
         whole = script_cells(transcript)
-        sliced = sliced_cells(transcript)
+        sliced, self._in_words = (None, False) if self._stopped.is_set() else sliced_cells(transcript)
         if not any(step.final for step in transcript.steps) or not transcript.answered:
             return Proof("not proved", whole, "no statement of the script gives the answer")
         try:
+            if self._stopped.is_set():
+                raise _Unknown(STOPPED)
             values = self._values()
             by_chance = chance(_code(sliced or whole))
             if by_chance:
@@ -218,13 +219,13 @@ class Prover:
         """Raises NotReproduced unless the cells give the answer, twice and whatever the order of sets."""
         shown = self._run(executor, cells)
         try:
-            self._compare_answer(shown, cells)
+            self._compare_answer(shown)
         except NotReproduced as error:
             raise NotReproduced(f"{error}{hint(_code(cells))}") from None
         self._compare_pictures(shown)
         self._compare_files(executor)
         try:
-            self._compare_answer(self._run(executor, cells), cells)
+            self._compare_answer(self._run(executor, cells))
         except NotReproduced as error:
             raise NotReproduced(f"run a second time, {error}") from None
         if has_sets(_code(cells)):
@@ -234,12 +235,12 @@ class Prover:
         turned = [replace(cell, source=backwards(cell.source)) if cell.kind == "code" else cell for cell in cells]
         executor(BACKWARDS)
         try:
-            self._compare_answer(self._run(executor, turned), cells)
+            self._compare_answer(self._run(executor, turned))
         except CellsFail:  # not all is the same for these sets: where the order is another one has to do
             for _ in range(FRESH):
                 executor.restart()
                 executor.send_variables(values)
-                self._compare_answer(self._run(executor, cells), cells)
+                self._compare_answer(self._run(executor, cells))
         except NotReproduced as error:
             raise NotReproduced(f"the answer depends on the order of a set ({error})") from None
 
@@ -273,11 +274,11 @@ class Prover:
             found[-1].value = executor.read("_") if isinstance(value, RemoteValue) else value
         return found
 
-    def _compare_answer(self, shown: Sequence[_Shown], cells: Sequence[ScriptCell]) -> None:
+    def _compare_answer(self, shown: Sequence[_Shown]) -> None:
         now = shown[-1].value if shown else None
         if found := difference(_decoded(self._transcript.answer), now):
             raise NotReproduced(found)
-        if _is_literal(cells):  # put in words by the model, from what it saw
+        if self._in_words:  # it rests on what the model saw
             texts = {each.step: each.text for each in shown}
             for step in self._transcript.steps:
                 was = "".join(output.text for output in step.outputs if output.channel in ("stdout", "result"))
@@ -361,14 +362,6 @@ def _decoded(value: Any) -> Any:
         return decode(value)
     except MalformedValue as error:
         raise _Unknown(f"a value cannot be read: {error}") from None
-
-
-def _is_literal(cells: Sequence[ScriptCell]) -> bool:
-    """Whether the answer stands in the script as it is, and nothing computes it."""
-    body = Source((_code(cells) or [""])[-1]).body
-    if not body or not isinstance(body[-1], ast.Expr):
-        return False
-    return not any(isinstance(node, (ast.Name, ast.Call)) for node in ast.walk(body[-1]))
 
 
 def _bare(text: str) -> str:

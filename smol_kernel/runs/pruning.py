@@ -25,6 +25,9 @@ def deletable(journal: Journal, name: str) -> RunSummary:
         raise ConfigError(f"--delete {name}: it is part of run {run.parent}, which called it; delete that one")
     if run.state == "running":
         raise ConfigError(f"--delete {name}: the run is at work; stop it first")
+    later = next((each for each, earlier in journal.continued().items() if earlier == run.run), None)
+    if later is not None:
+        raise ConfigError(f"--delete {name}: run {later} goes on from it; delete that one first")
     return run
 
 

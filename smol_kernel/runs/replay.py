@@ -325,6 +325,8 @@ def resting_place(own: list[Event], child_lives: bool) -> int:
 def limit_of(own: Iterable[Event]) -> int:
     """Steps that a run may take in all: as it was told last, of a run's own events."""
     told = [event.max_steps for event in own if isinstance(event, RunStarted | RunResumed) and event.max_steps]
+    if not told or told[-1] < 1:
+        raise ReplayError("the recording has no limit of steps: it is damaged")
     return told[-1]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ConfigError, JournalError, ReplayDiffersError, ReplayError
+from smol_kernel.errors import ConfigError, JournalError, ReplayDiffersError, ReplayError, RunNotFoundError, SmolError
 from smol_kernel.events import Event, InputsDigested, Instructed, ModelReplied, RunStarted, StepFinished, settled
 from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
 from smol_kernel.executors.launchers.view import not_rehearsed
@@ -39,6 +39,8 @@ class Resumption:
     """What is passed to the agent's `run` or `events`."""
     before: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Earlier runs of the same conversation, oldest first: their tasks, and what is passed with them."""
+    is_fork: bool = False
+    """A new run that is not kept if the user has to decide first."""
 
     def run(self, **options: Any) -> Any:
         """Go on to the end; gives what the agent's `run` gives. Raises as it does, and ReplayDiffersError."""
@@ -49,9 +51,6 @@ class Resumption:
         """The run as events: the recorded ones first."""
         with self._claimed():
             yield from self.agent.events(self.replay.started.task, **self.options)
-
-    is_fork: bool = False
-    """A new run that is not kept if the user has to decide first."""
 
     @contextmanager
     def _claimed(self) -> Generator[None]:
@@ -159,9 +158,10 @@ def prepare_fork(
     max_steps: int | None = None,
     **options: Any,
 ) -> Resumption:
-    """The recorded run `run_id` up to `step` (None: all its steps) as a new run in the journal, ready to go on.
+    """The recorded run `run_id` up to `step` as a new run in the journal, ready to go on.
 
-    Raises ReplayError for a step that it has not, and as `prepare`.
+    None is the last step: of a run that has its answer the one before that, unless an `action` takes its place. Raises
+    ReplayError for a step that it has not or that gave the answer, and as `prepare`.
     """
     book = _journal(journal)
     summary = book.find(run_id)
@@ -169,9 +169,13 @@ def prepare_fork(
     started = _beginning(events)
     own = [event for event in settled(events) if event.run == summary.run and event.kind != "run_resumed"]
     last = max((event.step for event in own if isinstance(event, StepFinished)), default=0)
-    step = last if step is None else step
+    answering = last if summary.state == "success" and action is None else None
+    step = last - (answering is not None) if step is None else step
     if not 0 <= step <= last:
-        raise ReplayError(f"step {step}: run {summary.run} has the steps 1 to {last}; 0 begins before the first")
+        has = f"the steps 1 to {last}" if last else "no steps"
+        raise ReplayError(f"step {step}: run {summary.run} has {has}; 0 begins before the first")
+    if step == answering:
+        raise ReplayError(f"step {step} gave the answer: fork at step {step - 1}{' or earlier' if step > 1 else ''}")
     if action is not None and not step:
         raise ReplayError("action: give the step whose action it takes the place of")
     copied = _up_to(own, step, edited=action is not None)
@@ -253,10 +257,15 @@ def _made(kind: type[Any], started: RunStarted, model: Any, tools: Sequence[Any]
     settings = dict(started.settings)
     if "given_templates" in settings:
         settings["prompt_templates"] = settings.pop("given_templates")
-    if isinstance(settings.get("budget"), dict):
-        settings["budget"] = Budget(**settings["budget"])
     chosen = {name: value for name, value in given.items() if value is not None}
-    return kind(tools=tools, model=model, **{"max_steps": started.max_steps, **settings, **chosen})
+    try:
+        if isinstance(settings.get("budget"), dict):
+            settings["budget"] = Budget(**settings["budget"])
+        return kind(tools=tools, model=model, **{"max_steps": started.max_steps, **settings, **chosen})
+    except SmolError:
+        raise
+    except (TypeError, ValueError) as error:  # of a record that somebody else wrote
+        raise ReplayError(f"the run was made with settings that do not fit: {error}") from error
 
 
 def _values(own: Sequence[Event]) -> dict[str, dict[str, Any]]:
@@ -337,8 +346,17 @@ def _outside(agent: Any, repeat: bool) -> Iterator[str]:
 def _conversation(journal: Journal, started: RunStarted, given: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The runs that this one goes on from, oldest first, to be played before."""
     found: list[tuple[str, dict[str, Any]]] = []
+    seen = {started.run}
     while started.continues is not None:
-        events = journal.events(started.continues, family=True)
+        if started.continues in seen:
+            raise ReplayError("the run goes on from itself: its record is damaged")
+        seen.add(started.continues)
+        try:
+            events = journal.events(started.continues, family=True)
+        except RunNotFoundError:
+            raise ReplayError(
+                f"the run goes on from run {started.continues}, which is not in the journal: import that one first"
+            ) from None
         started = _beginning(events)
         replay = Replay(events, journal, whole=True, accept=True)
         options = {**_media(started, {})[0], "additional_args": _inputs(events, given)[0], "resumed": replay}

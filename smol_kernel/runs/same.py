@@ -9,6 +9,7 @@ import math
 import reprlib
 import zipfile
 from collections.abc import Mapping
+from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
@@ -41,10 +42,23 @@ def difference(was: Any, now: Any, place: str = "the answer") -> str:
     if isinstance(was, (list, tuple)):
         return _of_sequences(was, now, place)
     if isinstance(was, dict):
-        if was.keys() != now.keys():
+        before, after = ({_key(key): value for key, value in each.items()} for each in (was, now))
+        if before.keys() != after.keys() or len(was) != len(now):
             return f"{place} has other keys: {_short(list(now))} where the run had {_short(list(was))}"
-        return next(filter(None, (difference(was[key], now[key], f"{place}[{_short(key)}]") for key in was)), "")
-    return "" if was == now else _another(was, now, place)
+        return next(
+            filter(None, (difference(before[_key(k)], after[_key(k)], f"{place}[{_short(k)}]") for k in was)), ""
+        )
+    if isinstance(was, (set, frozenset)):
+        return "" if len(was) == len(now) and set(map(_key, was)) == set(map(_key, now)) else _another(was, now, place)
+    return "" if _key(was) == _key(now) else _another(was, now, place)
+
+
+def _key(value: Any) -> Any:
+    """What stands for a value where it has to be equal to itself, which NaN is not."""
+    if isinstance(value, (tuple, frozenset)):
+        return type(value)(map(_key, value)) if type(value) in (tuple, frozenset) else value
+    is_nan = value.is_nan() if isinstance(value, Decimal) else isinstance(value, float) and math.isnan(value)
+    return (type(value), "NaN") if is_nan else value
 
 
 def _of_sequences(was: Any, now: Any, place: str) -> str:

@@ -15,7 +15,7 @@ from typing import Literal
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.transcript import StepRecord, Transcript
 from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer
-from smol_kernel.runs.changes import Changes
+from smol_kernel.runs.changes import changed_inputs
 from smol_kernel.runs.halfway import halfway_statements
 from smol_kernel.runs.names import Names
 from smol_kernel.runs.slice import removals, sliced
@@ -32,7 +32,6 @@ _SHOWING = frozenset({"print", "display", "show"})
 _QUIET = frozenset(["append", "clear", "extend", "insert", "remove", "reverse", "shuffle", "sort", "update"])
 """Functions that give None."""
 _COPY_METHOD = ("DataFrame", "Series", "ndarray")
-_UNCHANGEABLE = ("bool", "bytes", "complex", "date", "datetime", "float", "int", "NoneType", "str")
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,14 @@ def script_cells(transcript: Transcript, *, slice: bool = False) -> list[ScriptC
     input that the script binds anew or changes gets another name, so that the user's stays as it is.
     """
     parts = _parts(transcript)
-    return _cells((slice and _needed(parts, transcript)) or parts, transcript, slice)
+    return _cells((slice and _needed(parts, transcript)[0]) or parts, transcript, slice)
 
 
-def sliced_cells(transcript: Transcript) -> list[ScriptCell] | None:
-    """The cells with only what the answer needs; None where that cannot be told."""
-    needed = _needed(_parts(transcript), transcript)
-    return None if needed is None else _cells(needed, transcript, True)
+def sliced_cells(transcript: Transcript) -> tuple[list[ScriptCell] | None, bool]:
+    """The cells with only what the answer needs, None where that cannot be told; and whether the answer only stands in
+    words."""
+    needed, in_words = _needed(_parts(transcript), transcript)
+    return None if needed is None else _cells(needed, transcript, True), in_words
 
 
 def _parts(transcript: Transcript) -> list[Part]:
@@ -97,7 +97,11 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
     names = read_names(parts, transcript.inputs)
     for part in parts:
         settle_end(part, names, addresses=True)
-    first_lines = _spare_inputs(parts, names, transcript.inputs)
+    types = {name: _type(summary) for name, summary in transcript.inputs.items()}
+    statements = [statement for part in parts for statement in part.kept]
+    changed = changed_inputs(statements, types, transcript.tools, _COPY_METHOD)
+    touched = [name for name in types if name in names.bound | changed]
+    first_lines = _spare_inputs(parts, names, types, touched, changed)
     codes: list[str] = []
     for part in parts:
         begins = bool(first_lines and part.kept)
@@ -105,9 +109,7 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
         first_lines = [] if begins else first_lines
     code_of = dict(zip((part.step.number for part in parts), defined(codes), strict=True))
     halfway = halfway_statements(transcript.steps, {part.step.number: (part.source, part.kept) for part in parts})
-    remarks = [
-        CHANGED.format(f"`{name}`") for name in _touched_inputs(names, transcript.inputs) if name in names.unplaced
-    ]
+    remarks = [CHANGED.format(f"`{name}`") for name in touched if name in names.unplaced]
     cells: list[ScriptCell] = []
     for step in transcript.steps:
         number = step.number
@@ -136,11 +138,15 @@ def part_of(step: StepRecord) -> Part | None:
     return Part(step, source, kept, end, answers=step.final)
 
 
-def _needed(parts: list[Part], transcript: Transcript) -> list[Part] | None:
-    """The parts with what the answer needs of them; None where that cannot be told."""
-    found = sliced(parts, transcript.inputs, transcript.tools)
+def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | None, bool]:
+    """The parts with what the answer needs of them, None where that cannot be told; and whether it only stands there in
+    words."""
+    try:
+        found, in_words = sliced(parts, transcript.inputs, transcript.tools)
+    except RecursionError:  # functions that call each other hundreds deep
+        return None, False
     if found is None:
-        return None
+        return None, in_words
     needed: list[Part] = []
     for part, kept in zip(parts, found, strict=True):
         if not kept:
@@ -149,13 +155,12 @@ def _needed(parts: list[Part], transcript: Transcript) -> list[Part] | None:
         end = part.end if kept[-1] is part.kept[-1] else part.source.end_of(kept[-1])
         edits = removals(part.source, kept, before)
         needed.append(Part(part.step, part.source, kept, end, edits, answers=part.answers and end == part.end))
-    return needed
+    return needed, in_words
 
 
-def read_names(parts: Iterable[Part], inputs: Mapping[str, str] | None = None) -> Changes:
-    """The names of the whole script; those of `inputs`, with their summaries, count as used."""
-    inputs = inputs or {}
-    names = Changes(name for name, summary in inputs.items() if _type(summary) in _COPY_METHOD)
+def read_names(parts: Iterable[Part], inputs: Iterable[str] = ()) -> Names:
+    """The names of the whole script; those of `inputs` count as used."""
+    names = Names()
     names.every.update(inputs)
     for part in parts:
         names.read(part.source, part.kept)
@@ -215,11 +220,12 @@ def _shows(value: ast.expr) -> bool:
     return called in _SHOWING | _QUIET or isinstance(value, ast.Constant)
 
 
-def _spare_inputs(parts: list[Part], names: Changes, inputs: dict[str, str]) -> list[str]:
+def _spare_inputs(
+    parts: list[Part], names: Names, types: Mapping[str, str], touched: Iterable[str], changed: set[str]
+) -> list[str]:
     """Give inputs that the script binds or changes another name throughout; the lines to begin with."""
-    changed = _changed_inputs(names, inputs)
     lines: list[str] = []
-    for name in _touched_inputs(names, inputs):
+    for name in touched:
         if name in names.unplaced:
             continue
         other = free_name(f"{name}_", names)
@@ -227,22 +233,12 @@ def _spare_inputs(parts: list[Part], names: Changes, inputs: dict[str, str]) -> 
             parts[number].edits.append(Edit(edit.start, edit.end, edit.text.format(other)))
         if name not in changed:
             lines.append(f"{other} = {name}")
-        elif _type(inputs[name]) in _COPY_METHOD:
+        elif types[name] in _COPY_METHOD:
             lines.append(f"{other} = {name}.copy()")
         else:
             lines += [] if "from copy import deepcopy" in lines else ["from copy import deepcopy"]
             lines.append(f"{other} = deepcopy({name})")
     return lines
-
-
-def _changed_inputs(names: Changes, inputs: Mapping[str, str]) -> set[str]:
-    return {name for name in names.changed if _type(inputs.get(name, "")) not in _UNCHANGEABLE}
-
-
-def _touched_inputs(names: Changes, inputs: Mapping[str, str]) -> list[str]:
-    """Inputs that the script binds anew or changes."""
-    touched = names.bound | _changed_inputs(names, inputs)
-    return [name for name in inputs if name in touched]
 
 
 def _type(summary: str) -> str:

@@ -14,10 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from smol_kernel.runs.flow import Flow
-from smol_kernel.runs.names import bindings, called
+from smol_kernel.runs.names import bound_by, called
 from smol_kernel.runs.source import Edit, Source
+from smol_kernel.runs.words import in_words
 
 if TYPE_CHECKING:
+    from smol_kernel.events import Output
     from smol_kernel.render.transcript import StepRecord
     from smol_kernel.runs.script import Part
 
@@ -33,18 +35,24 @@ _SHOWING = frozenset(["display", "show"])
 _PICTURES = ("image/png", "image/jpeg")
 
 
-def sliced(parts: Sequence[Part], inputs: Mapping[str, str], tools: Sequence[str]) -> list[list[ast.stmt]] | None:
-    """Of each part the statements that are needed; None: it cannot be told, or all that counts was said in words.
+def sliced(
+    parts: Sequence[Part], inputs: Mapping[str, str], tools: Sequence[str]
+) -> tuple[list[list[ast.stmt]] | None, bool]:
+    """Of each part the statements that are needed, and whether the answer only stands in words.
 
+    None: it cannot be told what is needed, or all that counts was said in words, and so rests on what was shown.
     `inputs` are variables that were handed in, with the type that their summaries begin with.
     """
     answering = next((part for part in reversed(parts) if part.step.final and part.kept), None)
-    if answering is None or any(_beyond(part) for part in parts):
-        return None
+    if answering is None:
+        return None, False
+    seen = next((part.step.number for part in parts if any(map(_is_text, part.step.outputs))), answering.step.number)
+    if any(_beyond(part) for part in parts):
+        return None, in_words([(answering.step.number > seen, answering.kept[-1])])
     types = {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in inputs.items()}
-    flow = Flow(
-        _bound(parts), [*tools, "input", "getpass"], inputs, [name for name, kind in types.items() if kind in _TABLES]
-    )
+    asking = {*tools, "input", "getpass"} - {"final_answer"}
+    bound = bound_by(statement for part in parts for statement in part.kept)
+    flow = Flow(bound, asking, inputs, [name for name, kind in types.items() if kind in _TABLES])
     wanted: set[int] = set()
     places: list[list[tuple[int, ast.stmt]]] = []
     several = _answering_differently(parts)
@@ -72,19 +80,20 @@ def sliced(parts: Sequence[Part], inputs: Mapping[str, str], tools: Sequence[str
             wanted |= {number for number, statement in place if _shows(statement)}
             wanted |= {place[-1][0]} if place and isinstance(place[-1][1], ast.Expr) else set()
         places.append(place)
-    if flow.free or last < 0 or not (flow.needs[last] - _defining(places) or flow.calls.get(last)):
-        return None
+    made_by = _all_needed({last}, flow.needs)
+    words = not any(flow.calls.get(number) for number in made_by) and in_words(
+        (part.step.number > seen, statement)
+        for part, place in zip(parts, places, strict=True) for number, statement in place if number in made_by
+    )  # fmt: skip
+    if flow.free or words or not (flow.needs[last] - _defining(places) or flow.calls.get(last)):
+        return None, words
     wanted |= {last} | flow.world.files.touched | flow.world.outside.touched
     needed = _all_needed(wanted, flow.needs)
-    return [[statement for number, statement in place if number in needed] for place in places]
+    return [[statement for number, statement in place if number in needed] for place in places], False
 
 
-def _bound(parts: Sequence[Part]) -> set[str]:
-    """Global names that the parts bind, wherever they do."""
-    nodes = [statement for part in parts for statement in part.kept]
-    found = {name for name, _ in bindings(nodes)}
-    declared = (node for top in nodes for node in ast.walk(top) if isinstance(node, ast.Global))
-    return found.union(*(node.names for node in declared))
+def _is_text(output: Output) -> bool:
+    return output.channel in ("stdout", "result") and bool(output.text.strip())
 
 
 def _all_needed(wanted: set[int], needs: Sequence[set[int]]) -> set[int]:

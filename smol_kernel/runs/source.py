@@ -14,6 +14,9 @@ from smol_kernel.parsing import parsed
 _MAGIC = re.compile(r"(\s*)([%!].*|[^#'\"]*\?{1,2}\s*)")
 _ASSIGNED_MAGIC = re.compile(r"(\s*[\w.,\[\] ]+=\s*)([%!].*)")
 
+_DEEPEST = 250
+"""Levels of a syntax tree; a chain of 600 additions has more."""
+
 
 @dataclass(frozen=True, order=True)
 class Edit:
@@ -36,6 +39,8 @@ class Source:
     def __post_init__(self) -> None:
         self._lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", self.text)
         self._starts = [0]
+        self._put_aside: dict[int, int] = {}
+        """Line of a magic → the column, in bytes, at which what stands for it in the tree ends."""
         for line in self._lines:
             self._starts.append(self._starts[-1] + len(line))
         if not self.text.lstrip().startswith("%%"):
@@ -47,6 +52,7 @@ class Source:
             content = line.rstrip("\r\n")
             if found := _MAGIC.fullmatch(content) or _ASSIGNED_MAGIC.fullmatch(content):
                 self.magics.add(number + 1)
+                self._put_aside[number + 1] = len(found[1].encode(errors="replace")) + 1
                 lines[number] = found[1] + "0" + "#" * (len(found[2]) - 1) + line[len(content) :]
         return _parse("".join(lines))
 
@@ -61,15 +67,16 @@ class Source:
 
     def offset(self, line: int, column: int) -> int:
         """The character at `line` (from 1) and `column` (in bytes of UTF-8, as `ast` counts)."""
-        if line in self.magics:  # put aside with as many characters, all ASCII
-            return self._starts[line - 1] + column
         return self._starts[line - 1] + len(self._lines[line - 1].encode(errors="replace")[:column].decode())
 
     def span(self, node: ast.AST) -> tuple[int, int]:
         """Where a node of the tree begins and ends."""
         where: dict[str, int] = {name: getattr(node, name) for name in node._attributes}
         start = self.offset(where["lineno"], where["col_offset"])
-        return start, self.offset(where["end_lineno"], where["end_col_offset"])
+        line, column = where["end_lineno"], where["end_col_offset"]
+        if self._put_aside.get(line) == column:  # a magic reaches to the end of its line
+            return start, self._starts[line - 1] + len(self._lines[line - 1].rstrip("\r\n"))
+        return start, self.offset(line, column)
 
     def end_of(self, node: ast.AST) -> int:
         """Where the node ends, with the comment behind it on its line."""
@@ -112,6 +119,15 @@ def indented(text: str) -> str:
 
 def _parse(text: str) -> list[ast.stmt] | None:
     try:
-        return parsed(text).body
+        body = parsed(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+    return body if _is_readable(body) else None
+
+
+def _is_readable(level: Iterable[ast.AST]) -> bool:
+    """Whether the tree is no deeper than what reads it by recursion can go."""
+    level = list(level)
+    for _ in range(_DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return not level

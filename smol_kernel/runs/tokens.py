@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -201,8 +201,3 @@ def visible(frames: list[Frame], name: str) -> Frame:
         if name in frame.names:
             return frame
     return frames[0]
-
-
-def sinks(frames: list[Frame]) -> Iterator[Frame]:
-    """The innermost function among the frames, to which what code does is put down; nothing: it is the module's."""
-    yield from (frame for frame in reversed(frames) if frame.kind == "function")

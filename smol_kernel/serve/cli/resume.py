@@ -40,7 +40,8 @@ def add_commands(commands: Any) -> None:
         description="Go on from a step of RUN as a new run: with another model, an instruction, or another action. RUN "
         "itself stays as it is.",
     )
-    fork.add_argument("--step", type=int, metavar="N", help="the last step that is kept (default: all); 0: none")
+    fork.add_argument("--step", type=int, metavar="N",
+                      help="the last step that is kept (default: the last before the answer); 0: none")  # fmt: skip
     fork.add_argument("--instruction", metavar="TEXT", help="tell the model this after that step")
     fork.add_argument("--action", type=Path, metavar="FILE.py", help="code in place of that of the step")
     fork.set_defaults(command=fork_run)

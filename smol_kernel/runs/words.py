@@ -1,0 +1,56 @@
+"""Whether an answer only stands in the script: put in words by the model, from what it saw. Used by `slice`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Set
+
+from smol_kernel.runs.names import bindings, called
+
+_WORDING_NAMES = """append bool bytes complex dedent dict extend final_answer float format frozenset int join list round
+set str strip tuple"""
+_WORDING = frozenset(_WORDING_NAMES.split())
+"""Calls that make nothing of constants but constants in another form; those of classes do not either."""
+
+
+def in_words(statements: Iterable[tuple[bool, ast.stmt]]) -> bool:
+    """Whether an answer that these statements alone make is made of constants, some of them written by one who had seen
+    something: each statement comes with whether that was so."""
+    given = list(statements)
+    names = {name for name, _ in bindings(statement for _, statement in given)}
+    return all(_is_plain(statement, names) for _, statement in given) and any(
+        seen and any(isinstance(node, ast.Constant) for node in _parts(statement)) for seen, statement in given
+    )
+
+
+def _is_plain(node: ast.AST, names: Set[str]) -> bool:
+    match node:
+        case ast.Constant() | ast.Import() | ast.ImportFrom():
+            return True
+        case ast.Name():
+            return node.id in names
+        case ast.Call():
+            before_dot = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+            known = called(node) in _WORDING or called(node)[:1].isupper()
+            return known and all(_is_plain(part, names) for part in [*before_dot, *node.args, *node.keywords])
+        case ast.AnnAssign():
+            return node.value is not None and _is_plain(node.value, names)
+        case ast.BinOp() | ast.AugAssign():
+            texts = (part for part in _parts(node) if isinstance(getattr(part, "value", None), str))
+            if not isinstance(node.op, (ast.Add, ast.Mod)) or not any(texts):
+                return False
+        case ast.Assign() | ast.Expr() | ast.keyword() | ast.Starred() | ast.UnaryOp() | ast.Subscript() | ast.Slice():
+            pass
+        case ast.List() | ast.Tuple() | ast.Set() | ast.Dict() | ast.JoinedStr() | ast.FormattedValue():
+            pass
+        case _:
+            return False
+    parts = (part for part in ast.iter_child_nodes(node) if isinstance(part, (ast.expr, ast.keyword)))
+    return all(_is_plain(part, names) for part in parts)
+
+
+def _parts(node: ast.AST) -> Iterator[ast.AST]:
+    """The node with all that is in it, indices aside."""
+    yield node
+    for part in [node.value] if isinstance(node, ast.Subscript) else ast.iter_child_nodes(node):
+        yield from _parts(part)
