@@ -15,7 +15,7 @@ from smol_kernel.memory.budget import Budget
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.tools.base import tool
 
-SOON = 1
+SOON = 2
 """Seconds of a budget that something hanging uses up."""
 
 

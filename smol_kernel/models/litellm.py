@@ -305,5 +305,7 @@ class LiteLLMRouterModel(LiteLLMModel):
     def _priced_name(self, reply: Any) -> str:
         """The deployment that the Router says it chose."""
         chosen = (getattr(reply, "_hidden_params", None) or {}).get("model_id")
-        deployment = self.client.get_deployment(chosen) if chosen else None
+        client = self.client  # in newer versions of LiteLLM it has a registry, and warns of what it had instead
+        known: Any = client.registry().deployment if hasattr(client, "registry") else client.get_deployment
+        deployment = known(chosen) if chosen else None
         return str(deployment.litellm_params.model) if deployment else self.litellm_name
