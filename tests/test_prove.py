@@ -108,6 +108,9 @@ def recorded(*actions):
         (["from datetime import datetime as dt\ny = dt.now().year", "final_answer(y)"], "read the clock"),
         (["import pandas as pd\ny = pd.Timestamp.now().year", "final_answer(y)"], "read the clock"),
         (["import time\ny = time.strftime('%Y')", "final_answer(y)"], "read the clock"),
+        (["import pandas as pd\ny = pd.Timestamp('now').year", "final_answer(y)"], "read the clock"),
+        (["import numpy as np\nt = np.datetime64('today')", "final_answer(t)"], "read the clock"),
+        (["import datetime\nnow = datetime.datetime.now\ny = now().year", "final_answer(y)"], "read the clock"),
         (["import random\nx = random.choice([1, 2])", "final_answer(x)"], "without a seed"),
         (["from random import choice\nx = choice([1, 2])", "final_answer(x)"], "without a seed"),
         (["import random\nx = random.Random().random()", "final_answer(x)"], "without a seed"),
@@ -118,6 +121,9 @@ def recorded(*actions):
             "without a seed",
         ),
         (["x = df.sample(n=3)", "final_answer(x)"], "without a seed"),
+        (["x = df.sample(3)", "final_answer(x)"], "without a seed"),
+        (["import random\nrandom.seed(None)\nx = random.random()", "final_answer(x)"], "without a seed"),
+        (["import numpy as np\nx = np.random.default_rng(None).normal()", "final_answer(x)"], "without a seed"),
         (["import uuid\nx = uuid.uuid4()", "final_answer(x)"], "random"),
         (["import secrets\nx = secrets.token_hex()", "final_answer(x)"], "random"),
     ],
@@ -132,6 +138,7 @@ def test_a_stopwatch_is_no_clock_and_a_seed_no_chance():
 
     assert chance(["import time\nstart = time.time()\nwork()\ntook = time.time() - start"]) == ""
     assert chance(["import random\nrandom.seed(1)\nx = random.random()\ny = random.Random(3).random()"]) == ""
+    assert chance(["import random\nrng = random.Random(3)\nx = rng.sample([1, 2], 1)"]) == ""
     assert chance(["import numpy as np\nx = np.random.default_rng(0).normal()\ny = df.sample(3, random_state=1)"]) == ""
     assert chance(["import datetime\nx = datetime.datetime(2024, 1, 1)\ny = time.strftime('%Y', x)"]) == ""
 
@@ -141,6 +148,7 @@ def test_a_stopwatch_is_no_clock_and_a_seed_no_chance():
     [
         (["words = {'a', 'b'}", "final_answer(list(words))"], "order"),
         (["first = next(iter(set('xy')))", "final_answer(first)"], "order"),
+        (["a = dict(x=1, y=2, z=3)\nboth = list(a.keys() & {**a})", "final_answer(both)"], "order"),
         (["x = hash('word')", "final_answer(x)"], "the run had"),
         (["with open('n.txt', 'a') as f:\n    n = f.write('x')", "final_answer(len(open('n.txt').read()))"], "second"),
     ],

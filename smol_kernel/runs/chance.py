@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from smol_kernel.runs.source import Source
 
 _NOW = frozenset(["now", "utcnow", "today"])
+_HAVE_NOW = frozenset(["datetime", "date", "Timestamp", "DateTime", "pendulum", "arrow"])
+_READ_NOW = frozenset(["Timestamp", "to_datetime", "datetime64", "DatetimeIndex"])
+"""What reads the words "now" and "today" as the moment."""
 _CLOCKS = frozenset(["time.time", "time.time_ns"])
 _MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
 """Functions that take the moment as the argument of that place, else it is now."""
@@ -33,7 +36,7 @@ def chance(cells: Iterable[str]) -> str:
     spans = _stopwatches(trees, names)
     seeded: set[str] = set()
     for node in _nodes(trees):
-        if isinstance(node, ast.Call) and (path := _path(node.func, names)).endswith("random.seed") and node.args:
+        if isinstance(node, ast.Call) and (path := _path(node.func, names)).endswith("random.seed") and _is_given(node):
             seeded.add(path.removesuffix(".seed"))
     for node in _nodes(trees):
         if isinstance(node, ast.Call):
@@ -42,6 +45,10 @@ def chance(cells: Iterable[str]) -> str:
                 return f"the cells read the clock (`{ast.unparse(node.func)}`)"
             if _draws(node, path, seeded):
                 return f"the cells draw random numbers without a seed (`{ast.unparse(node.func)}`)"
+        elif isinstance(node, ast.Attribute) and node.attr in _NOW:
+            before = _path(node.value, names).rpartition(".")[2]
+            if before in _HAVE_NOW:  # called here, or by another name
+                return f"the cells read the clock (`{ast.unparse(node)}`)"
     return ""
 
 
@@ -49,7 +56,9 @@ def has_sets(cells: Iterable[str]) -> bool:
     """Whether the cells make sets, whose order is another one in each process."""
     trees = [ast.Module(source.body, []) for cell in cells if (source := Source(cell)).body is not None]
     return any(
-        isinstance(node, (ast.Set, ast.SetComp)) or (isinstance(node, ast.Name) and node.id in ("set", "frozenset"))
+        isinstance(node, (ast.Set, ast.SetComp))
+        or (isinstance(node, ast.Name) and node.id in ("set", "frozenset"))
+        or _is_of_keys(node)
         for node in _nodes(trees)
     )
 
@@ -127,6 +136,22 @@ class _Sets(ast.NodeTransformer):
         self.generic_visit(node)
         return _call_of_set(ast.ListComp(node.elt, node.generators))
 
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        return _call_of_set(node) if _is_of_keys(node) else node
+
+
+def _is_of_keys(node: ast.AST) -> bool:
+    """Whether it makes a set of the views that a dict gives: `a.keys() & b.keys()`."""
+    return (
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub))
+        and any(
+            isinstance(side, ast.Call) and isinstance(side.func, ast.Attribute) and side.func.attr in ("keys", "items")
+            for side in (node.left, node.right)
+        )
+    )
+
 
 def _call_of_set(argument: ast.expr) -> ast.Call:
     return ast.Call(ast.Name("set", ast.Load()), [argument], [])
@@ -151,8 +176,16 @@ def _path(node: ast.AST, names: dict[str, str]) -> str:
 def _reads_clock(node: ast.Call, path: str) -> bool:
     *before, last = path.split(".")
     if last in _NOW:
-        return bool(before) and before[-1] in ("datetime", "date", "Timestamp", "DateTime", "pendulum", "arrow")
+        return bool(before) and before[-1] in _HAVE_NOW
+    if last in _READ_NOW:
+        return any(isinstance(each, ast.Constant) and each.value in ("now", "today") for each in node.args)
     return path in _CLOCKS or (path in _MOMENTS and len(node.args) <= _MOMENTS[path])
+
+
+def _is_given(node: ast.Call) -> bool:
+    """Whether a seed is given: None is none."""
+    given = [*node.args, *(keyword.value for keyword in node.keywords)]
+    return any(not (isinstance(each, ast.Constant) and each.value is None) for each in given)
 
 
 def _stopwatches(trees: Iterable[ast.AST], names: dict[str, str]) -> set[int]:
@@ -193,9 +226,10 @@ def _draws(node: ast.Call, path: str, seeded: set[str]) -> bool:
         return True
     if last == "sample" and path != "random.sample":
         given = {keyword.arg for keyword in node.keywords}
-        return "random_state" not in given and bool(given & {"n", "frac", "weights", "replace"}) and not seeded
+        alone = len(node.args) == 1  # a generator's takes more
+        return "random_state" not in given and bool(alone or given & {"n", "frac", "weights", "replace"}) and not seeded
     if not before or before[-1] != "random" or before[0] not in ("random", "numpy"):
         return False
     if last in _GENERATORS:
-        return not (node.args or node.keywords)
+        return not _is_given(node)
     return last not in _NO_DRAW and ".".join(before) not in seeded
