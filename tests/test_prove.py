@@ -121,7 +121,6 @@ def recorded(*actions):
             "without a seed",
         ),
         (["x = df.sample(n=3)", "final_answer(x)"], "without a seed"),
-        (["x = df.sample(3)", "final_answer(x)"], "without a seed"),
         (["import random\nrandom.seed(None)\nx = random.random()", "final_answer(x)"], "without a seed"),
         (["import numpy as np\nx = np.random.default_rng(None).normal()", "final_answer(x)"], "without a seed"),
         (["import uuid\nx = uuid.uuid4()", "final_answer(x)"], "random"),
@@ -138,7 +137,7 @@ def test_a_stopwatch_is_no_clock_and_a_seed_no_chance():
 
     assert chance(["import time\nstart = time.time()\nwork()\ntook = time.time() - start"]) == ""
     assert chance(["import random\nrandom.seed(1)\nx = random.random()\ny = random.Random(3).random()"]) == ""
-    assert chance(["import random\nrng = random.Random(3)\nx = rng.sample([1, 2], 1)"]) == ""
+    assert chance(["import random\nrng = random.Random(3)\nx = rng.sample([1, 2], k=1)\ny = df.date.today"]) == ""
     assert chance(["import numpy as np\nx = np.random.default_rng(0).normal()\ny = df.sample(3, random_state=1)"]) == ""
     assert chance(["import datetime\nx = datetime.datetime(2024, 1, 1)\ny = time.strftime('%Y', x)"]) == ""
 
@@ -211,6 +210,9 @@ def test_an_answer_in_words_rests_on_what_was_printed(prover):
         "lines = []\nlines.append('It took {}.'.format(0.1234))\nfinal_answer('\\n'.join(lines))",
         "unit: str = 's'\nfinal_answer(f'It took {0.1234:.2f} ' + unit)",
         "import pandas as pd\ntable = pd.DataFrame({'seconds': [0.1234]})\nfinal_answer(table)",
+        "import json\nfinal_answer(json.dumps({'seconds': 0.1234}))",
+        "final_answer(412 - 398)",
+        "final_answer('slow' if 0.1234 > 0.1 else 'fast')",
     ],
 )
 def test_words_rest_on_what_was_printed_whatever_holds_them(prover, answer):
@@ -280,6 +282,7 @@ def tables():
 
 @pytest.mark.parametrize(("was", "now", "same"), [
     (1, 1, True), (1, 1.0, False), (1, True, False), (1.0, 1.0 + 1e-12, True), (1.0, 1.0 + 1e-6, False),
+    ({float("nan"): 1, float("nan"): 2}, {float("nan"): 3, float("nan"): 2}, False),
     ({float("nan"): 1}, {float("nan"): 1}, True), ({float("nan"): 1}, {float("nan"): 2}, False),
     ({(1, float("nan"))}, {(1, float("nan"))}, True), ({float("nan")}, {1.0}, False), ({1, 2}, {1}, False),
     (Decimal("NaN"), Decimal("NaN"), True), (Decimal(1), Decimal(2), False),

@@ -112,6 +112,16 @@ def test_what_a_run_that_stays_goes_on_from_stays(journal, capsys):
     assert not {"first", "second", "third"} & set(kept(journal))
 
 
+def test_runs_that_go_on_from_each_other_in_a_circle_can_be_deleted(journal):
+    for run, continues in (("one", "two"), ("two", "one"), ("own", "own")):  # as an edited record may have it
+        begun, ended = old(run, 1)
+        journal.append_all([replace(begun, continues=continues), ended])
+        journal.cut_off(run)
+    for run in ("one", "own"):
+        assert main(["runs", "--delete", run, "--yes"]) == 0
+    assert not {"one", "own"} & set(kept(journal))
+
+
 def test_a_person_is_asked(journal, capsys, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):

@@ -506,6 +506,24 @@ def test_text_has_all_words_and_all_of_an_error():
         assert 'File "<action>", line 1, in <module>' in lines
 
 
+@pytest.mark.parametrize(
+    ("kind", "message", "last"),
+    [
+        ("SyntaxError", "incomplete input (line 1)", "SyntaxError: incomplete input"),
+        ("ZeroDivisionError", "division by zero", "ZeroDivisionError: division by zero\na note"),
+        ("OddError", "one\ntwo", "package.OddError: one\ntwo"),
+    ],
+)
+def test_text_says_an_error_once(kind, message, last):
+    traceback = f'Traceback (most recent call last):\n  File "<action>", line 1\n    x = (1\n{last}'
+    failed = ActionFinished(**AT, status="error", error_type=kind, error=message, traceback=traceback)
+    events = [*a_run()[:2], ActionProposed(**AT, thought="I try.", code="f()"), failed]
+    text = account_text(Transcript.from_events(events))
+    shown = [line.strip() for line in text.splitlines() if kind in line and "I try." not in line]
+    assert shown == [f"{kind}: {message}".splitlines()[0]]
+    assert last.splitlines()[-1].removeprefix(f"{kind}: ") in text
+
+
 def test_a_failed_run_says_why():
     run = Transcript.from_events([*a_run()[:2], RunFinished(run="r", state="error", error="no credit")])
     for account in (account_html, account_text, account_markdown):

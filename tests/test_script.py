@@ -375,12 +375,38 @@ def test_a_word_in_a_string_that_nothing_reads_as_a_name_is_no_place_of_it(code)
         "copy = df.copy()\ncopy.loc[0, 'x'] = 1",
         "def clean(d):\n    d = d.copy()\n    d['x'] = 1\n    return d\nother = clean(df)",
         "rows = [r for r in df.itertuples()]\nn = len(rows)",
+        "total = 0\nfor _, row in df.iterrows():\n    total += row['a']",
+        "model = fitted(df)\nmodel.summary()",
+        "import plotly.express as px\nfig = px.line(df, x='a', y='b')\nfig.update_layout(title='t')",
         "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot(df.index, df['x'])\nax.set_title('t')",
         "from sklearn.linear_model import LinearRegression\nmodel = LinearRegression().fit(df[['a']], df['b'])",
     ],
 )
 def test_a_table_that_is_only_read_is_not_copied(code):
     assert code_of(code, final=False, inputs={"df": "DataFrame 3 x 2"}) == [code]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "total = 0\nfor item in xs:\n    total += item",
+        "counts = {}\nfor item in xs:\n    counts[item] = counts.get(item, 0) + 1",
+        "from collections import defaultdict\ncounts = defaultdict(int)\nfor item in xs:\n    counts[item] += 1",
+        "from collections import defaultdict\nby = defaultdict(list)\nfor x in xs:\n    by[x % 2].append(x)",
+        "groups = {}\nfor x in xs:\n    groups.setdefault(x % 2, []).append(x)",
+        "from collections import Counter\nfound = Counter(xs)\nfound.update([1])",
+        "import pandas as pd\ntable = pd.DataFrame(xs)\ntable['z'] = 1",
+        "rest = sorted(xs)[1:]\nrest.append(2)",
+        "import lib\nlib.compute(xs).show()",
+    ],
+)
+def test_a_list_that_is_only_read_is_not_copied(code):
+    assert code_of(code, final=False, inputs={"xs": "list of 3 items"}) == [code]
+
+
+@pytest.mark.parametrize("kind", ["module", "function", "type"])
+def test_what_cannot_be_copied_is_not(kind):
+    assert code_of("f.x = 1", final=False, inputs={"f": f"{kind}: f"}) == ["f.x = 1"]
 
 
 @pytest.mark.parametrize(

@@ -214,14 +214,22 @@ class StepRecord:
 
     @property
     def whole_error(self) -> str:
-        """The error with all lines of its message; empty if there was none."""
-        return ": ".join(filter(None, [self.error_type, (self.error or "").strip()]))
+        """The error with all lines of its message, and its notes; empty if there was none."""
+        said = ": ".join(filter(None, [self.error_type, (self.error or "").strip()]))
+        return "\n".join([said, *(line for line in self._traceback_parts()[1][1:] if line not in said)])
 
     @property
     def frames(self) -> str:
-        """The traceback; without the error, where it ends with just that."""
-        text, error = self.traceback.rstrip(), self.whole_error
-        return text.removesuffix(error).rpartition("\n")[0] if text.endswith(error) else text
+        """The traceback without the error that it ends with."""
+        return "\n".join(self._traceback_parts()[0])
+
+    def _traceback_parts(self) -> tuple[list[str], list[str]]:
+        """Its lines before the error, and those of the error itself."""
+        lines = self.traceback.rstrip().splitlines()
+        begins = [
+            n for n, line in enumerate(lines) if re.match(rf"[\w.]*\b{re.escape(self.error_type or ' ')}\b", line)
+        ]
+        return (lines[: begins[-1]], lines[begins[-1] :]) if begins else (lines, [])
 
     @property
     def open_calls(self) -> list[CallRecord]:

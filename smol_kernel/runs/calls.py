@@ -25,7 +25,7 @@ glob rglob iglob imap imap_unordered as_completed"""
 _NEW_ITEMS = frozenset(_NEW_ITEMS_WORDS.split())
 """Iterators whose items are made as they go."""
 _WRAPPING = frozenset(["ChainMap", "memoryview", "SimpleNamespace", "partial", "UserDict", "namedtuple"])
-_SHALLOW = frozenset(["copy", "dict", "frozenset", "list", "set", "sorted", "tuple"])
+_SHALLOW = frozenset("Counter OrderedDict copy deque dict frozenset list set sorted tuple".split())  # noqa: SIM905
 """Copies that share their items."""
 _LEARNING = frozenset(["fit", "fit_predict", "fit_transform", "partial_fit"])
 """Methods that change what they are called on, and never what they are given."""
@@ -75,6 +75,8 @@ class Calls(Expressions):
         super().__init__(tools, bound)
         self.alone = False
         """Whether the call stands alone as a statement: made for what it does."""
+        self.trusts = False
+        """Whether a call of which nothing is known leaves alone what it is given."""
 
     def call(self, node: ast.Call) -> Value:
         """What a call gives."""
@@ -105,6 +107,8 @@ class Calls(Expressions):
         if isinstance(node.func, ast.Attribute):
             return self._method(name, words, receiver, given)
         if function or not bare:
+            if isinstance(node.func, ast.Call):  # `getattr(a, "append")(1)`
+                self.touch(function)
             return frozenset([self._anything(function | given.every)])
         if name == "final_answer":
             return NOTHING
@@ -273,9 +277,12 @@ class Calls(Expressions):
         if name in known.CHANGING_METHODS or name in _LEARNING:
             self.touch(receiver)
             self.go_through(given.every)
+            new = given.every
+            if name == "setdefault" and given.positional:
+                new = NOTHING.union(*(value for _, value in given.positional[1:]))
             for token in receiver:
-                token.holds |= given.every - {token}
-            return items(receiver) | given.every
+                token.holds |= new - {token}
+            return items(receiver) | new
         if name in known.WRITING and (given.node.args or given.node.keywords or not name.startswith("to_")):
             if not name.startswith(("to_", "savefig")):
                 self.touch(closure(receiver))
@@ -324,8 +331,10 @@ class Calls(Expressions):
         return frozenset([self._anything(given.every)])
 
     def _anything(self, value: Value) -> Token:
-        """What a call gives of which nothing is known: it may change all it is given, and have it hold each other."""
-        self.touch(closure(value))
+        """What a call gives of which nothing is known: it may change all it is given, unless that is trusted, and have
+        it hold each other."""
+        if not self.trusts:
+            self.touch(closure(value))
         for token in value:
             token.holds |= value - {token}
         return Token(once=True, holds=set(value))
@@ -333,17 +342,19 @@ class Calls(Expressions):
     def _result(self, name: str, package: str, receiver: Value, given: Given) -> Value:
         """What a call gives that leaves all as it is."""
         flat = bool(receiver) and all(token.flat for token in receiver)
-        makes_flat = package in ("numpy", "pandas") or name in ("DataFrame", "Series") or name.startswith("read_")
+        makes_table = name in ("DataFrame", "Series")  # of lists and dicts: it copies them
+        makes_flat = package in ("numpy", "pandas") or makes_table or name.startswith("read_")
         every = receiver | given.every
         if name == "defaultdict":
-            return frozenset([Token(touchy=True, opaque=False, holds=set(every))])
+            return frozenset([Token(touchy=True, opaque=False, holds={Token(opaque=False), *every})])
         if name in known.ITERATORS or (name == "groupby" and package == "itertools"):
             made = {Token(holds=kept(every))} if name in _NEW_ITEMS else set[Token]()
             return frozenset([Token(once=True, opaque=False, holds=made | every)])
         if makes_flat:
             chunked = given.option("chunksize") is not None or given.option("iterator") is not None
             shares = name not in known.FRESH | _NEW_ARRAYS or _is_shared(given)
-            return frozenset([Token(flat=not chunked, once=chunked, holds=set(every) if shares else set())])
+            shared = {token for token in every if token.flat or not makes_table} if shares else set[Token]()
+            return frozenset([Token(flat=not chunked, once=chunked, holds=shared)])
         if flat and (name in known.COPIES or name in known.FRESH) and not _is_shared(given):
             return frozenset([Token(flat=True)])
         if name in known.FRESH:

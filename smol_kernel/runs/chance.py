@@ -46,8 +46,8 @@ def chance(cells: Iterable[str]) -> str:
             if _draws(node, path, seeded):
                 return f"the cells draw random numbers without a seed (`{ast.unparse(node.func)}`)"
         elif isinstance(node, ast.Attribute) and node.attr in _NOW:
-            before = _path(node.value, names).rpartition(".")[2]
-            if before in _HAVE_NOW:  # called here, or by another name
+            root, _, path = ast.unparse(node.value).partition(".")
+            if root in names and f"{names[root]}.{path}".rstrip(".").rpartition(".")[2] in _HAVE_NOW:  # by another name
                 return f"the cells read the clock (`{ast.unparse(node)}`)"
     return ""
 
@@ -146,6 +146,7 @@ def _is_of_keys(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.BinOp)
         and isinstance(node.op, (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub))
+        and not any(isinstance(side, ast.Constant) for side in (node.left, node.right))
         and any(
             isinstance(side, ast.Call) and isinstance(side.func, ast.Attribute) and side.func.attr in ("keys", "items")
             for side in (node.left, node.right)
@@ -226,8 +227,7 @@ def _draws(node: ast.Call, path: str, seeded: set[str]) -> bool:
         return True
     if last == "sample" and path != "random.sample":
         given = {keyword.arg for keyword in node.keywords}
-        alone = len(node.args) == 1  # a generator's takes more
-        return "random_state" not in given and bool(alone or given & {"n", "frac", "weights", "replace"}) and not seeded
+        return "random_state" not in given and bool(given & {"n", "frac", "weights", "replace"}) and not seeded
     if not before or before[-1] != "random" or before[0] not in ("random", "numpy"):
         return False
     if last in _GENERATORS:

@@ -1,6 +1,7 @@
 """What a script changes in place, directly or through another name, so that values of the user can be copied before.
 
-It reads the code alone and errs towards a change: a copy too many costs little. Used by `script` and `halfway`.
+It reads the code alone. What a call does of which nothing is known is not guessed: a copy of all that the user's own
+functions and libraries are given would be one too many nearly always. Used by `script` and `halfway`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.names import bound_by
 from smol_kernel.runs.tokens import closure
 
-_UNCHANGEABLE = ("bool", "bytes", "complex", "date", "datetime", "float", "int", "NoneType", "str")
+_KEPT_NAMES = """bool builtin_function_or_method bytes complex date datetime float function int method module NoneType
+str type"""
+_KEPT = frozenset(_KEPT_NAMES.split())
+"""Types whose values cannot be changed, or not be copied."""
 
 
 def changed_inputs(
@@ -20,11 +24,12 @@ def changed_inputs(
 ) -> set[str]:
     """The inputs whose value may be changed in place; all of them where that is too long or too deep to be followed.
 
-    `types` are those of the inputs, and `tables` the names of types that a shallow copy parts from the original wholly.
+    `types` are those of the inputs; of those in `tables` a `.copy()` shares nothing with the original.
     """
-    changeable = {name for name, kind in types.items() if kind not in _UNCHANGEABLE}
+    changeable = {name for name, kind in types.items() if kind not in _KEPT}
     flat = set(tables)
     flow = Flow(bound_by(statements), tools, types, [name for name, kind in types.items() if kind in flat])
+    flow.trusts = True
     values = dict(flow.frames[0].state.values)
     try:
         for statement in statements:

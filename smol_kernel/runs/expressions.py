@@ -346,7 +346,7 @@ class Expressions:
         """`a.b = value`, `a[b] = value`, `del a.b`."""
         base = self.value(target.value)
         if isinstance(target, ast.Subscript):
-            value |= self.value(target.slice)
+            self.value(target.slice)  # a key is nothing that could be changed
         package, words = self.root(target)
         if package or SETTING & set(words):
             self.touch([self.world.settings])

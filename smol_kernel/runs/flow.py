@@ -138,7 +138,7 @@ class Flow(Definitions):
             self.touch(before)
             for token in before:
                 token.holds |= items(value) - {token}
-            self.bind(node.target.id, before or value)
+            self.bind(node.target.id, before or self.holder(value))  # what cannot be changed becomes something new
         else:
             before = self.value(node.target)
             value = self.value(node.value)

@@ -67,7 +67,8 @@ PURE_METHODS = frozenset(_PURE_METHODS.split()) - frozenset(["resize", "thumbnai
 """Methods that leave what they are called on, and their arguments, as they are."""
 
 _FRESH = f"""{_LOOKING} sum mean median std var describe value_counts nunique isna isnull notna notnull corr cov
-quantile idxmax idxmin argmax argmin argsort cumsum cumprod to_string to_markdown to_json hexdigest getvalue read_text
+quantile idxmax idxmin argmax argmin argsort cumsum cumprod to_string to_markdown to_json to_list tolist hexdigest
+getvalue read_text
 read_bytes capitalize casefold center count encode endswith find format index join ljust lower lstrip partition
 removeprefix removesuffix rfind rjust rpartition rsplit rstrip splitlines startswith strip swapcase title translate
 upper zfill decode match fullmatch search findall sub subn strftime isoformat total_seconds deepcopy sqrt floor ceil

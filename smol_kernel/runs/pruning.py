@@ -25,7 +25,10 @@ def deletable(journal: Journal, name: str) -> RunSummary:
         raise ConfigError(f"--delete {name}: it is part of run {run.parent}, which called it; delete that one")
     if run.state == "running":
         raise ConfigError(f"--delete {name}: the run is at work; stop it first")
-    later = next((each for each, earlier in journal.continued().items() if earlier == run.run), None)
+    earlier, before = journal.continued(), [run.run]
+    while (one := earlier.get(before[-1])) is not None and one not in before:
+        before.append(one)  # an imported one may go on from itself, in a circle
+    later = next((each for each, its in earlier.items() if its == run.run and each not in before), None)
     if later is not None:
         raise ConfigError(f"--delete {name}: run {later} goes on from it; delete that one first")
     return run

@@ -43,7 +43,7 @@ def difference(was: Any, now: Any, place: str = "the answer") -> str:
         return _of_sequences(was, now, place)
     if isinstance(was, dict):
         before, after = ({_key(key): value for key, value in each.items()} for each in (was, now))
-        if before.keys() != after.keys() or len(was) != len(now):
+        if before.keys() != after.keys() or not len(before) == len(was) == len(now):  # of several NaN one counts
             return f"{place} has other keys: {_short(list(now))} where the run had {_short(list(was))}"
         return next(
             filter(None, (difference(before[_key(k)], after[_key(k)], f"{place}[{_short(k)}]") for k in was)), ""

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Set
 
 from smol_kernel.runs.names import bindings, called
 
-_WORDING_NAMES = """append bool bytes complex dedent dict extend final_answer float format frozenset int join list round
-set str strip tuple"""
+_WORDING_NAMES = """append bool bytes complex dedent dict dumps extend final_answer float format frozenset int join list
+lower replace round set str strip title tuple upper
+DataFrame Decimal Fraction Index OrderedDict Path Series SimpleNamespace Timedelta Timestamp"""
 _WORDING = frozenset(_WORDING_NAMES.split())
-"""Calls that make nothing of constants but constants in another form; those of classes do not either."""
+"""Calls that make nothing of constants but constants in another form."""
 
 
 def in_words(statements: Iterable[tuple[bool, ast.stmt]]) -> bool:
@@ -31,14 +32,17 @@ def _is_plain(node: ast.AST, names: Set[str]) -> bool:
             return node.id in names
         case ast.Call():
             before_dot = [node.func.value] if isinstance(node.func, ast.Attribute) else []
-            known = called(node) in _WORDING or called(node)[:1].isupper()
-            return known and all(_is_plain(part, names) for part in [*before_dot, *node.args, *node.keywords])
+            return called(node) in _WORDING and all(
+                _is_plain(part, names) for part in [*before_dot, *node.args, *node.keywords]
+            )
         case ast.AnnAssign():
             return node.value is not None and _is_plain(node.value, names)
-        case ast.BinOp() | ast.AugAssign():
-            texts = (part for part in _parts(node) if isinstance(getattr(part, "value", None), str))
-            if not isinstance(node.op, (ast.Add, ast.Mod)) or not any(texts):
+        case ast.AugAssign():
+            if not _is_text(node.value):
                 return False
+        case ast.BinOp() | ast.Compare() | ast.BoolOp() | ast.IfExp():
+            if not _is_text(node):  # else made of nothing but constants: worked out by the model, and put down
+                return not any(isinstance(part, (ast.Name, ast.Call)) for part in ast.walk(node))
         case ast.Assign() | ast.Expr() | ast.keyword() | ast.Starred() | ast.UnaryOp() | ast.Subscript() | ast.Slice():
             pass
         case ast.List() | ast.Tuple() | ast.Set() | ast.Dict() | ast.JoinedStr() | ast.FormattedValue():
@@ -47,6 +51,13 @@ def _is_plain(node: ast.AST, names: Set[str]) -> bool:
             return False
     parts = (part for part in ast.iter_child_nodes(node) if isinstance(part, (ast.expr, ast.keyword)))
     return all(_is_plain(part, names) for part in parts)
+
+
+def _is_text(node: ast.AST) -> bool:
+    """Whether it is text, or joined to text."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, (ast.Add, ast.Mod)) and (_is_text(node.left) or _is_text(node.right))
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _parts(node: ast.AST) -> Iterator[ast.AST]:

@@ -100,7 +100,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.Namespace, last: str) -> int:
     """Draw `events`, a run of `agent`, to its end, keep what the arguments want kept, and end the agent; gives the exit
-    status. `last` is what `--save-files` comes behind."""
+    status. `last` is the word for what `--save-files` comes behind, to say so."""
     with ExitStack() as held:
         held.callback(agent.cleanup)
         saved = held.enter_context(saving(agent, arguments.save_files))
