@@ -100,8 +100,13 @@ def json_end(text: str, place: int, stop: int) -> int | None:
     """Where the first whole JSON object or list ends that begins in `text` between `place` and `stop`, if one does."""
     for found in _JSON_BEGINS.finditer(text, place, stop):
         with suppress(ValueError, RecursionError):
-            return _DECODER.raw_decode(text, found.start())[1]
+            return found.start() + _decoded(text, found.start())[1]
     return None
+
+
+def _decoded(text: str, place: int) -> tuple[Any, int]:
+    """The JSON value at a place, and its length."""
+    return _DECODER.raw_decode(text[place:])  # an error counts the lines before it, which takes long in a long text
 
 
 def parse_json_if_needed(arguments: Any) -> Any:
@@ -168,8 +173,9 @@ def _json_in(text: str) -> tuple[list[Any], json.JSONDecodeError | None]:
             place += 1
             continue
         try:
-            value, place = _DECODER.raw_decode(text, place)
+            value, length = _decoded(text, place)
             found.append(value)
+            place += length
         except json.JSONDecodeError as error:
             if text[place] == "{" and broken is None:
                 broken = error
