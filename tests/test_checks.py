@@ -10,10 +10,11 @@ from PIL import Image
 from scripted_replies import call, code, of, request
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
-from smol_kernel.errors import ConfigError
+from smol_kernel.errors import AgentError, ConfigError
 from smol_kernel.events import Checked, FinalAnswer, Notice, Output, StepFinished
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
+from smol_kernel.tools.answer_type import AnswerType
 
 
 @pytest.fixture(scope="module")
@@ -286,8 +287,12 @@ def test_checks_see_the_answer_as_it_is_typed(make):
         ("```json\n[1, 2]\n```", list[int], [1, 2]),
         ("These:\n```\n[1, 2]\n```\nThat is all.", list[int], [1, 2]),
         ("<think>[3]</think>[1, 2]", list[int], [1, 2]),
+        ("[3]?</think>[1, 2]", list[int], [1, 2]),
+        ("It stands between <think> and </think>.", str, "It stands between <think> and </think>."),
+        ("<think>Hm.</think> It opens with <think>.", str, "It opens with <think>."),
         ("<code>final_answer([1, 2])</code>", list[int], [1, 2]),
         ("<code>final_answer([])</code>", list[int], []),
+        ("Nothing.\n<code>final_answer(...)</code>", str, "Nothing."),
         ('{"name": "Ulm", "people": 5}', City, City(name="Ulm", people=5)),
         ("<code>final_answer({'name': 'Ulm', 'people': 5})</code>", City, City(name="Ulm", people=5)),
         ('{"x": 1}', Point, Point(1)),
@@ -298,6 +303,11 @@ def test_a_last_answer_is_read_as_what_it_has_to_be(make, reply, kind, value):
     result = agent.run("solve", return_full_result=True)
     assert (result.output, result.state) == (value, "max_steps_error")
     assert agent.answer_type.words() in request(agent)
+
+
+def test_a_long_text_of_broken_fences_is_soon_refused():
+    with pytest.raises(AgentError, match="has to be list"):
+        AnswerType(list[int]).convert("x```\n" * 200_000)
 
 
 def test_a_last_answer_in_words_is_typed_too(make):

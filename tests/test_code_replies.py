@@ -35,6 +35,10 @@ def test_a_tagged_block_and_its_thought():
         "shall I? <code>no()</code> No.</think>look\n<code>x = 1</code>",
         "<thinking>shall I? <code>no()</code></thinking>look\n<code>x = 1</code>",
         "<think>a</think><think>b <code>no()</code></think>look\n<code>x = 1</code>",
+        "<think>a `</think>` <code>no()</code></think>look\n<code>x = 1</code>",
+        "look\n<code>x = 1</code>\n<think>so that is done</think>",
+        "look\n<code>x = 1</code>\n<think>and then\n<code>no()</code>",
+        "look<think>hm\n```python\nno()\n```\n</think>\n```python\nx = 1\n```",
     ],
 )
 def test_other_forms_are_understood(reply):
@@ -52,6 +56,10 @@ def test_other_forms_are_understood(reply):
         ("<code>\nprint('``` in a string')\n</code>", "print('``` in a string')"),
         ("<code>\nprint('<think>')\n</code>", "print('<think>')"),
         ("<code>\nprint('</think>')\n</code>", "print('</think>')"),
+        ("<code>\ns='</code>'\nprint('<think>x</think>')\n</code>", "s='</code>'\nprint('<think>x</think>')"),
+        ("<think>plan</think>\n```python\nre.sub('.*</think>', '', s)\n```", "re.sub('.*</think>', '', s)"),
+        ("like\n```html\n<think>\n```\n<code>x = 1</code>", "x = 1"),
+        ("print('<think>')", "print('<think>')"),
     ],
 )
 def test_marks_inside_strings_of_the_code_do_not_end_it(reply, code):
@@ -61,10 +69,12 @@ def test_marks_inside_strings_of_the_code_do_not_end_it(reply, code):
 def test_a_tag_that_is_only_spoken_of_is_no_block():
     action = parse_reply("I put it between `<code>` tags.\n<code>\nx = 1\n</code>")
     assert (action.thought, action.code) == ("I put it between `<code>` tags.", "x = 1")
+    assert parse_reply("It begins with `<think>`.\n<code>\nx = 1\n</code>").code == "x = 1"
 
 
 def test_several_blocks_run_as_one():
-    assert parse_reply("a\n<code>x = 1</code>\nthen\n<code>y = x</code>").code == "x = 1\n\ny = x"
+    for between in ("then", "<think>hm</think>", "<think>hm <code>no()</code></think>", "It may print </think> here."):
+        assert parse_reply(f"a\n<code>x = 1</code>\n{between}\n<code>y = x</code>").code == "x = 1\n\ny = x"
 
 
 def test_blocks_that_end_in_a_stop_sequence_are_each_read():
@@ -96,6 +106,8 @@ def test_a_reply_that_is_only_code_is_run():
 def test_a_flood_of_tags_is_cut_short():
     assert len(parse_reply("<code>x</code>" * 100_000).code) < 1_000
     assert parse_reply("<code>" * 100_000).code
+    assert parse_reply("<think><code></think>" * 20_000 + "<code>x</code>").code == "x"
+    assert len(parse_reply("<code>x</code>" * 30_000 + "<think>").code) < 1_000
 
 
 def test_markdown_tags():
@@ -108,6 +120,9 @@ def test_markdown_tags():
         ("", "was empty"),
         ("  \n ", "was empty"),
         ("<think>I wonder and wonder", "still thinking"),
+        ("Let me see.\n<think>I could\n<code>\nshutil.rmtree('data')\n", "no code block"),
+        ("<think>" * 60_000, "still thinking"),
+        ("</think>" * 50_000, "no code block"),
         ("The answer is 42.", "final_answer(...)"),
         ("Done", "no code block"),
         ("<code>\n</code>", "is empty"),

@@ -57,6 +57,10 @@ def called(calls):
         ('<thinking>{"name": "g"}? No.</thinking>{"name": "f"}', [("f", None)]),
         ('{"name": "g"}? No.</think>{"name": "f"}', [("f", None)]),
         ('{"name": "f", "arguments": {"a": "<think>b</think>"}}', [("f", {"a": "<think>b</think>"})]),
+        ('{"name": "f", "arguments": {"a": "}}", "b": "</think>"}}', [("f", {"a": "}}", "b": "</think>"})]),
+        ('{"name": "f", "arguments": {}}\n<think>ok</think>', [("f", {})]),
+        ('{"name": "f"}\n<think>{"name": "h"}?</think>\n{"name": "g"}', [("f", None), ("g", None)]),
+        ("<think>[</think>" * 25_000 + '{"name": "f"}', [("f", None)]),
     ],
 )  # fmt: skip
 def test_calls_are_found_in_text(text, expected):
@@ -76,6 +80,7 @@ def test_calls_are_found_in_text(text, expected):
         ("{'tool': 'f'}", "Strings and keys stand in double quotes, with true, false and null"),
         ("[" * 100_000, "holds no tool call"),
         ('<think>{"tool": "f"} would be wrong', "holds no tool call"),
+        ('OK. <think>{"tool": "f", "args": {}} would be wrong', "holds no tool call"),
     ],
 )  # fmt: skip
 def test_text_without_a_call_teaches_what_one_looks_like(text, lesson):

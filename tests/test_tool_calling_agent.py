@@ -216,6 +216,7 @@ def test_of_several_calls_one_fails_and_the_results_of_the_others_are_kept(make)
         (({}, None), "There is no tool {}"),
         (("echo", '{"text": "half of the te'), "no valid JSON, so nothing was called"),
         (("final_answer", '{"answer": "He said "hi""}'), "no valid JSON, so nothing was called"),
+        (("final_answer", ' {\n "answer": "He'), "no valid JSON, so nothing was called"),
     ],
 )
 def test_a_call_that_cannot_be_made_is_told_and_none_beside_it_is_made(make, wrong, said):
@@ -224,6 +225,12 @@ def test_a_call_that_cannot_be_made_is_told_and_none_beside_it_is_made(make, wro
     assert said in read(agent.model.requests[1])
     assert [event.tool for event in of(ToolCalled, events)] == ["final_answer"]
     assert agent.answer == "ok"
+
+
+@pytest.mark.parametrize("text", ["{{ name }} and {x}", "{x for x in y}", "{"])
+def test_the_value_alone_may_begin_with_a_brace(make, text):
+    agent = make([calls(("final_answer", text))])
+    assert agent.run("answer") == text
 
 
 @pytest.mark.parametrize("beside", [[("echo", {"text": "a"})], [("final_answer", {"answer": 1})]])

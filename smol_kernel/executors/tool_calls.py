@@ -10,6 +10,7 @@ import contextvars
 import inspect
 import itertools
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -175,7 +176,7 @@ class ToolCalls:
         if tool is None:
             raise AgentToolExecutionError(f"There is no tool {call.name!r}; there are: {', '.join(tools)}.")
         given: Any = call.arguments if call.arguments not in (None, "") else {}
-        if isinstance(given, str) and given.lstrip().startswith("{"):  # the half of an object, or a broken one
+        if isinstance(given, str) and re.match(r'\s*\{\s*"', given):  # the half of an object, or a broken one
             raise AgentToolCallError(
                 f"The arguments of {call.name}() are no valid JSON, so nothing was called: {brief(given)}. Give one "
                 'whole JSON object; inside of its strings write \\" for a quote.'

@@ -6,11 +6,11 @@ import ast
 import json
 import re
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from smol_kernel.errors import AgentParsingError, ConfigError
-from smol_kernel.models.replies import CUT_OFF, in_json, without_reasoning
+from smol_kernel.models.replies import CUT_OFF, json_end, without_reasoning
 from smol_kernel.parsing import parsed
 
 DEFAULT_TAGS = ("<code>", "</code>")
@@ -64,7 +64,7 @@ def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS, *, cut_off: bo
     Raises AgentParsingError with a message for the model that names the fault and shows the form.
     """
     text = reply.lstrip("\ufeff").replace("\r\n", "\n")
-    text = without_reasoning(text, lambda before: closed(before, tags) != before)
+    text = text if _is_code(text) else _without_reasoning(text, *tags)
     blocks = _tagged_blocks(text, *tags) or _fenced_blocks(text)
     blocks = _before_invented_observation(text, [block for block in blocks if block.code.strip()])
     if cut_off and (not blocks or blocks[-1].is_open):
@@ -79,7 +79,7 @@ def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS, *, cut_off: bo
 
 def parse_json(reply: str, *, cut_off: bool = False) -> Action:
     """The action in a reply that was asked for as JSON, and may be `cut_off`. Raises AgentParsingError."""
-    text = without_reasoning(reply, in_json).strip()
+    text = without_reasoning(reply, json_end).strip()
     try:
         told = json.loads(_unfenced(text.replace("```json", "```", 1)) if text.startswith("```") else text)
         thought, code = str(told.get("thought", "")), str(told["code"])
@@ -107,51 +107,86 @@ def literal_answer(code: str) -> Any:
         told = parsed(code.strip(), "eval").body
         if isinstance(told, ast.Call) and isinstance(told.func, ast.Name) and told.func.id == "final_answer":
             told = (told.args or [keyword.value for keyword in told.keywords])[0]
-        return ast.literal_eval(told)
+        answer = ast.literal_eval(told)
+        return None if answer is ... else answer  # `final_answer(...)` is the form we show, not an answer
     except (SyntaxError, ValueError, TypeError, IndexError, RecursionError, MemoryError):
         return None
 
 
+def _without_reasoning(text: str, opening: str, closing: str) -> str:
+    """`text` without its reasoning; the marks inside of blocks stay."""
+    begins = re.compile(f"{_tag(opening)}|{_FENCE.pattern}", _FENCE.flags)
+    passed = 0
+
+    def block_end(text: str, place: int, stop: int) -> int | None:
+        nonlocal passed
+        if passed == _MOST_BLOCKS or not (found := begins.search(text, place, stop)):
+            return None
+        passed += 1
+        fence = _FENCE.match(text, found.start())
+        return (_fenced_block(text, fence) if fence else _tagged_block(text, found.start(), opening, closing)).end
+
+    return without_reasoning(text, block_end)
+
+
+def _tag(opening: str) -> str:
+    return f"(?<!`){re.escape(opening)}"  # `<code>` in backticks is only spoken of
+
+
 def _tagged_blocks(text: str, opening: str, closing: str) -> list[_Block]:
     blocks: list[_Block] = []
-    position = 0
-    tag = re.compile(f"(?<!`){re.escape(opening)}", re.IGNORECASE)  # `<code>` in backticks is only spoken of
-    while len(blocks) < _MOST_BLOCKS and (found := tag.search(text, position)):
-        start = found.start()
-        ends = [match.start() for match in re.finditer(re.escape(closing), text[found.end() :], re.IGNORECASE)]
-        body = text[start + len(opening) :]
-        length = _first_that_parses(body, ends) if ends else len(body)
-        position = start + len(opening) + length + (len(closing) if ends else 0)
-        blocks.append(_Block(start, position, _unfenced(body[:length]), is_open=not ends))
+    tag = re.compile(_tag(opening), re.IGNORECASE)
+    while len(blocks) < _MOST_BLOCKS and (found := tag.search(text, blocks[-1].end if blocks else 0)):
+        blocks.append(_tagged_block(text, found.start(), opening, closing))
     return blocks
+
+
+def _tagged_block(text: str, start: int, opening: str, closing: str) -> _Block:
+    body = text[start + len(opening) :]
+    ends = _first_ends(re.escape(closing), body)
+    length = _first_that_parses(body, ends) if ends else len(body)
+    end = start + len(opening) + length + (len(closing) if ends else 0)
+    return _Block(start, end, _unfenced(body[:length]), is_open=not ends)
 
 
 def _fenced_blocks(text: str) -> list[_Block]:
     blocks: list[_Block] = []
     position = 0
     while len(blocks) < _MOST_BLOCKS and (match := _FENCE.search(text, position)):
-        if not _is_python(match):
-            following = _FENCE.search(text, match.end())  # it ends this block, unless it begins another one
-            position = len(text) if following is None else following.start() if following[2] else following.end()
-            continue
-        body = text[match.end() :]
-        # Something may stand behind it, as in ```<end_code>, but not what begins the next block.
-        closing = rf"^[ \t]*{re.escape(match.group(1))}(?!{match.group(1)[0]}|[ \t]*\{{?i?py)"
-        ends = [found.start() for found in re.finditer(closing, body, re.MULTILINE | re.IGNORECASE)]
-        length = _first_that_parses(body, ends) if ends else len(body)
-        after = body.find("\n", length)
-        position = len(text) if not ends or after < 0 else match.end() + after
-        blocks.append(_Block(match.start(), position, body[:length], is_open=not ends))
+        block = _fenced_block(text, match)
+        position = block.end
+        if _is_python(match):
+            blocks.append(block)
     return blocks
+
+
+def _fenced_block(text: str, match: re.Match[str]) -> _Block:
+    """The block that a fence opens; of one of another language only where it ends."""
+    if not _is_python(match):
+        following = _FENCE.search(text, match.end())  # it ends this block, unless it begins another one
+        end = len(text) if following is None else following.start() if following[2] else following.end()
+        return _Block(match.start(), end, "")
+    body = text[match.end() :]
+    # Something may stand behind it, as in ```<end_code>, but not what begins the next block.
+    closing = rf"^[ \t]*{re.escape(match.group(1))}(?!{match.group(1)[0]}|[ \t]*\{{?i?py)"
+    ends = _first_ends(closing, body)
+    length = _first_that_parses(body, ends) if ends else len(body)
+    after = body.find("\n", length)
+    end = len(text) if not ends or after < 0 else match.end() + after
+    return _Block(match.start(), end, body[:length], is_open=not ends)
 
 
 def _is_python(fence: re.Match[str]) -> bool:
     return fence[2] is None or bool(_PYTHON.fullmatch(fence[2]))
 
 
+def _first_ends(closing: str, body: str) -> list[int]:
+    return [found.start() for found in islice(re.finditer(closing, body, re.MULTILINE | re.IGNORECASE), 20)]
+
+
 def _first_that_parses(body: str, ends: list[int]) -> int:
     """Where the block ends: a closing mark inside a string of the code is not the end."""
-    return next((end for end in ends[:20] if _parses(_unfenced(body[:end]))), ends[0])
+    return next((end for end in ends if _parses(_unfenced(body[:end]))), ends[0])
 
 
 def _unfenced(code: str) -> str:

@@ -9,6 +9,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from smol_kernel.errors import ToolError
@@ -23,8 +24,10 @@ CUT_OFF = (
     "work in several smaller steps."
 )
 """Said of a reply that ended in the middle of its action."""
-_THOUGHT_ENDS = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
-_THOUGHT_BEGINS = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+_MARK = re.compile(r"(?<!`)<(/?)think(?:ing)?>|<(/?)think(?:ing)?>(?!`)", re.IGNORECASE)
+"""Opens or closes reasoning; in backticks it is only spoken of."""
+_JSON_BEGINS = re.compile(r"[{\[]")
+_DECODER = json.JSONDecoder(strict=False)
 
 
 def remove_content_after_stop_sequences(content: Text, stop_sequences: list[str] | None) -> Text:
@@ -66,23 +69,44 @@ class StopScan:
         return max(sizes, default=0)
 
 
-def without_reasoning(reply: str, acts: Callable[[str], bool] = lambda before: False) -> str:
-    """The reply after its `<think>` parts, of which the first may have no opening mark; nothing after one that was
-    never closed.
+def without_reasoning(reply: str, action: Callable[[str, int, int], int | None] | None = None) -> str:
+    """The reply without its `<think>` parts: the first may have no opening mark, one never closed goes on to the end.
 
-    `acts` says whether what stands before a closing mark begins an action that goes on behind it: there it is text.
+    `action` says where the first action ends that begins between two places of the reply, if one does: a mark inside
+    of it is its own text. Without it the reply is prose, and reasoning stands only at its beginning.
     """
-    start = 0
-    for mark in _THOUGHT_ENDS.finditer(reply):
-        if acts(_THOUGHT_BEGINS.split(reply[start : mark.start()], maxsplit=1)[0]):
+    kept, start, place, is_first = "", 0, 0, True
+    while mark := _MARK.search(reply, place):
+        while action and place <= mark.start() and (end := action(reply, place, mark.start())) is not None:
+            place = end
+        if place > mark.start():
+            continue
+        if mark[1] or mark[2]:
+            # Behind an action, and between the words of a sentence, it is only spoken of.
+            if is_first and not (place and reply[mark.start() - 1] == " " == reply[mark.end() : mark.end() + 1]):
+                start = mark.end()
+            place = mark.end()
+        elif action is None and reply[start : mark.start()].strip():
             break
-        start = mark.end()
-    return "" if _THOUGHT_BEGINS.match(reply[start:].lstrip()) else reply[start:]
+        else:
+            kept += reply[start : mark.start()]
+            closing = next((found for found in _MARK.finditer(reply, mark.end()) if found[1] or found[2]), None)
+            start = place = closing.end() if closing else len(reply)
+        is_first = False
+    return kept + reply[start:]
 
 
-def in_json(before: str) -> bool:
-    """Whether a JSON object that begins in the text `before` goes on behind it."""
-    return before.count("{") > before.count("}")
+def json_end(text: str, place: int, stop: int) -> int | None:
+    """Where the first whole JSON object or list ends that begins in `text` between `place` and `stop`, if one does."""
+    for found in _JSON_BEGINS.finditer(text, place, stop):
+        with suppress(ValueError, RecursionError):
+            return found.start() + _decoded(text, found.start())[1]
+    return None
+
+
+def _decoded(text: str, place: int) -> tuple[Any, int]:
+    """The JSON value at a place, and its length."""
+    return _DECODER.raw_decode(text[place:])  # an error counts the lines before it, which takes long in a long text
 
 
 def parse_json_if_needed(arguments: Any) -> Any:
@@ -122,7 +146,7 @@ def tool_calls_in(text: str, name_key: str, arguments_key: str) -> list[ChatMess
     themselves. The shape of OpenAI's API (`{"function": {…}}`, `{"tool_calls": […]}`) is understood too. What the model
     only thought about, in `<think>`, is none. Raises ToolError, a ValueError, which says what a call looks like.
     """
-    objects, broken = _json_in(without_reasoning(text, in_json))
+    objects, broken = _json_in(without_reasoning(text, json_end))
     calls = [call for found in objects for call in _calls_of(found, name_key, arguments_key)]
     if calls:
         return calls
@@ -143,14 +167,15 @@ def tool_calls_in(text: str, name_key: str, arguments_key: str) -> list[ChatMess
 
 def _json_in(text: str) -> tuple[list[Any], json.JSONDecodeError | None]:
     """The objects and lists in `text`, from left to right, and why the first that looks like one is none."""
-    decoder, found, broken, place = json.JSONDecoder(strict=False), [], None, 0
+    found, broken, place = [], None, 0
     while place < len(text):
         if text[place] not in "{[":
             place += 1
             continue
         try:
-            value, place = decoder.raw_decode(text, place)
+            value, length = _decoded(text, place)
             found.append(value)
+            place += length
         except json.JSONDecodeError as error:
             if text[place] == "{" and broken is None:
                 broken = error

@@ -12,7 +12,9 @@ from smol_kernel.tools.hints import type_text
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
+# Searched for one after the other: as one expression they would take quadratic time, and the text may be the child's.
+_FENCE_BEGINS = re.compile(r"```(?:json)?[ \t]*\n")
+_FENCE_ENDS = re.compile(r"\n[ \t]*```")
 
 
 class AnswerType:
@@ -48,9 +50,11 @@ class AnswerType:
             return self._adapter.validate_python(answer)
         except ValidationError as error:
             if isinstance(answer, str):  # how a model writes a list or an object where it can only write
-                fenced = _FENCED.search(answer)
+                begins = _FENCE_BEGINS.search(answer)
+                ends = _FENCE_ENDS.search(answer, begins.end()) if begins else None
                 with suppress(ValidationError, NotImplementedError):
-                    return self._adapter.validate_json(fenced[1] if fenced else answer)
+                    text = answer[begins.end() : ends.start()] if begins and ends else answer
+                    return self._adapter.validate_json(text)
             places = [f"{'.'.join(map(str, e['loc'])) or 'the answer'}: {e['msg']}" for e in error.errors()[:10]]
             raise AgentError(f"The answer has to be {self.words()}. {'; '.join(places)}") from error
 
