@@ -321,6 +321,14 @@ def test_a_group_of_errors_says_what_is_in_it(kernel):
     events, finished = run(kernel, "fail('group')")
     assert (finished.error_type, finished.error) == ("ExceptionGroup", said)
     assert events[1].error == said
+    code = """
+caught = []
+try:
+    try: fail('group')
+    except* (RuntimeError, ValueError): caught.append('a part')
+except ExceptionGroup as error: caught.append(error.message)
+caught"""
+    assert value(kernel, code) == [said]
 
 
 def test_a_result_that_holds_itself_is_refused_in_words(kernel):

@@ -12,7 +12,17 @@ from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.managed_agent import MOST_HAND_OFFS, AgentRecipe
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentError, AgentGenerationError, SmolError
-from smol_kernel.events import FinalAnswer, HandedOff, Output, RunFinished, RunStarted, ToolProgress, emit, watched
+from smol_kernel.events import (
+    Checked,
+    FinalAnswer,
+    HandedOff,
+    Output,
+    RunFinished,
+    RunStarted,
+    ToolProgress,
+    emit,
+    watched,
+)
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
@@ -195,6 +205,25 @@ def test_who_takes_over_is_held_to_what_was_asked_of_the_first(make, options, wr
     agent = make(ToolCallingAgent, [over("other")], handoffs=[other], **options)
     assert agent.run("ask") == 2
     assert (other.answer_type, other.checks) == (None, [])
+
+
+def test_expressions_that_check_are_tried_in_the_first_ones_child(make):
+    """Whoever answers: an agent that calls tools too, and the one that it hands on to."""
+    last = make(ToolCallingAgent, [final(1), final(2)], name="last")
+    mid = make(ToolCallingAgent, [over("last")], name="mid", handoffs=[last])
+    agent = make(CodeAgent, [code("least = 2\ntransfer_to_mid('Go on.')")], handoffs=[mid], checks=["answer >= least"])
+    events = list(agent.events("count"))
+    assert agent.answer == 2
+    assert [(seen.check, seen.ok) for seen in of(Checked, events)] == [("answer >= least", ok) for ok in (False, True)]
+
+
+def test_a_recipe_that_keeps_its_agent_gets_it_back_as_it_was(make):
+    kept = make(ToolCallingAgent, [final(2), final("two")], name="kept")
+    recipe = AgentRecipe("kept", "Is made once.", lambda: kept)
+    strict = make(ToolCallingAgent, [over("kept")], handoffs=[recipe], output_type=int, checks=[lambda answer: answer])
+    assert strict.run("ask") == 2
+    assert (kept.answer_type, kept.checks) == (None, [])
+    assert make(ToolCallingAgent, [over("kept")], handoffs=[recipe]).run("ask") == "two"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from scripted_replies import calls
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentExecutionError, ConfigError
+from smol_kernel.events import ToolCalled
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.scripted import ScriptedModel
@@ -124,6 +125,42 @@ def test_a_stop_of_the_agent_ends_the_code(number, tmp_path):
         assert not ended.is_set()
     finally:
         tool.cleanup()
+
+
+@pytest.mark.parametrize("stopped", ["waits", "has ended"])
+def test_a_stop_leaves_the_code_of_another_alone(stopped, tmp_path):
+    """The call of the agent that is stopped waits until another has ended, or has had its turn."""
+    begun, go_on, had = threading.Event(), threading.Event(), tmp_path / "had"
+    os.mkfifo(had)
+    functions = {"begun": begun.set, "go_on": go_on.wait}
+    tool = PythonInterpreterTool(executor_kwargs={"additional_functions": functions, "box": False})
+    reply = calls(*[("python_interpreter", {"code": f"open({str(had)!r}, 'w').close()"})] * 2)
+    agent = ToolCallingAgent(
+        [tool], ScriptedModel([reply]), journal=tmp_path / "journal.sqlite", verbosity_level=LogLevel.OFF
+    )
+    events = agent.events("run it")
+
+    def until_the_first_is_made():
+        called = (event for event in events if isinstance(event, ToolCalled))
+        return [next(called) for _ in range(2)]
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            if stopped == "has ended":
+                until_the_first_is_made()
+                had.read_bytes()
+            other = pool.submit(tool, "begun()\ngo_on()\n6 * 7")
+            begun.wait()
+            if stopped == "waits":
+                until_the_first_is_made()
+            agent.interrupt()
+            go_on.set()
+            assert other.result() == "Stdout:\n\nOutput: 42"
+            *_, last = events
+            assert last.state == "interrupted"
+        finally:
+            go_on.set()
+            tool.cleanup()
 
 
 def running(pid):

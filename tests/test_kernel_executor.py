@@ -19,6 +19,7 @@ from smol_kernel.errors import AgentExecutionError, ConfigError, ExecutorError, 
 from smol_kernel.events import ActionFinished, Output
 from smol_kernel.executors import streams
 from smol_kernel.executors.base import PythonExecutor
+from smol_kernel.executors.client import KernelClient
 from smol_kernel.executors.create import create
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.local import LocalPythonExecutor
@@ -667,6 +668,7 @@ def test_a_second_keyboard_interrupt_ends_the_child_and_nothing_is_left_open(fre
     with pytest.raises(KeyboardInterrupt):
         read()
     assert (events[-1].status, events[-1].lost) == ("interrupted", ["precious"])
+    assert "interrupted; it was stopped a second time" in events[-1].error
     assert value(fresh, "2") == 2
 
 
@@ -825,6 +827,23 @@ def test_a_variable_that_the_child_refuses_is_told_once_and_forgotten(fresh, sta
     assert value(fresh, "kept + before") == 3
     fresh.cleanup()
     assert value(fresh, "kept + before, 'odd' in globals()") == (3, False)
+
+
+def test_a_variable_that_is_not_taken_in_time_is_given_again(unboxed, tmp_path, monkeypatch):
+    class SlowOnce:
+        def __reduce__(self):
+            once = f"[7, open({str(tmp_path / 'read')!r}, 'x'), __import__('time').sleep(600)][0]"
+            return eval, (f"7 if __import__('os').path.exists({str(tmp_path / 'read')!r}) else {once}",)
+
+    value(unboxed, "1")
+    _, *rest = KernelClient.ask.__defaults__
+    with monkeypatch.context() as patch:
+        patch.setattr(KernelClient.ask, "__defaults__", (1.0, *rest))
+        with pytest.raises(ExecutorError, match="did not take the variable 'slow' in time"):
+            unboxed.send_variables({"slow": SlowOnce()})
+    assert (tmp_path / "read").exists()
+    unboxed.cleanup()
+    assert value(unboxed, "slow") == 7
 
 
 def test_secrets_of_the_environment_stay_in_the_host(monkeypatch, unboxed):

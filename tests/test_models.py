@@ -483,6 +483,33 @@ def test_images_travel_as_data_urls():
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (2, 1)
 
 
+def _seen(image):
+    from PIL import Image
+
+    return Image.open(io.BytesIO(base64.b64decode(image_url(image).partition(",")[2])))
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "I;16B"])
+def test_the_range_of_an_image_of_numbers_becomes_shades(mode):
+    image = pytest.importorskip("PIL.Image").new(mode, (3, 1), 1000)
+    image.putpixel((1, 0), 20_000)
+    image.putpixel((2, 0), 30_000)
+    assert [_seen(image).getpixel((x, 0)) // 5 for x in range(3)] == [0, 167 // 5, 255 // 5]
+
+
+@pytest.mark.parametrize(("mode", "sent"), [("La", (50, 200)), ("RGBa", (50, 50, 50, 200)), ("PA", None)])
+def test_an_image_that_can_be_seen_through_stays_so(mode, sent):
+    Image = pytest.importorskip("PIL.Image")
+    if sent is None:
+        image, sent = Image.new(mode, (1, 1)), (50, 60, 70, 200)
+        image.putpalette(sent[:3])
+        image.putpixel((0, 0), (0, 200))
+    else:
+        image = Image.new(mode.upper(), (1, 1), sent).convert(mode)
+    got = _seen(image).getpixel((0, 0))
+    assert len(got) == len(sent) and all(abs(a - b) < 2 for a, b in zip(got, sent, strict=True))
+
+
 def test_bytes_and_data_urls_are_images_too():
     assert image_url(b"\x89PNG...").startswith("data:image/png;base64,")
     assert image_url(b"\xff\xd8...").startswith("data:image/jpeg;base64,")

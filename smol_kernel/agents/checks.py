@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from smol_kernel.errors import ConfigError
-from smol_kernel.events import Checked
+from smol_kernel.events import Checked, Event
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.memory.monitoring import called_with
 from smol_kernel.memory.steps import ActionStep, AgentMemory
@@ -46,6 +46,14 @@ def look(check: Callable[..., Any], answer: Any, memory: AgentMemory, agent: Any
     except Exception as error:  # noqa: BLE001 - boundary: a user's own check
         reason = str(error) or type(error).__name__
     return Checked(check=name, ok=not reason, reason=reason)
+
+
+def looks(agent: Any, answer: Any) -> Iterator[Event]:
+    """What the checks say of the answer; expressions are tried in the agent's child, or in that of a predecessor."""
+    if expressions := [check for check in agent.checks if isinstance(check, str)]:
+        yield from agent.python_executor.check(expressions, answer)
+    for check in filter(callable, [*agent.checks, *agent.final_answer_checks]):
+        yield look(check, answer, agent.memory, agent)
 
 
 class Repetition:

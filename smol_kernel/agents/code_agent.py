@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from smol_kernel.agents.multi_step import MultiStepAgent
@@ -182,11 +182,6 @@ class CodeAgent(MultiStepAgent):
         if finished.status != "ok":
             raise AgentExecutionError(failure(finished))
         step.action_output = decode(finished.value)
-
-    def _looks(self, answer: Any) -> Iterator[Event]:
-        if expressions := [check for check in self.checks if isinstance(check, str)]:
-            yield from self.python_executor.check(expressions, answer)
-        yield from super()._looks(answer)
 
     def told(self, answer: Any) -> FinalAnswer:
         """The answer as an event: as it came from the child, where it did."""

@@ -132,14 +132,14 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
         raise AgentError(f"the task was handed on {MOST_HAND_OFFS} times without an answer")
     run, step, end = agent.run_id or "", agent.step_number - 1, RunFinished(state="error")
     yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
-    successor: Any = other.make() if isinstance(other, AgentRecipe) else other.another()
+    successor: Any = (other.make() if isinstance(other, AgentRecipe) else other).another()  # a maker may keep its own
     successor.memory.steps = list(agent.memory.steps)
     successor.answer_type = successor.answer_type or agent.answer_type  # the run is to end as it was asked to
     successor.checks = list({id(c): c for c in (*successor.checks, *agent.checks, *agent.final_answer_checks)}.values())
     own = getattr(successor, "python_executor", None)
-    if agent.writes_code and own is not None:  # in the same child: what is spoken of is still there
-        successor.python_executor = agent.python_executor
-    else:
+    if agent.writes_code or own is None:  # in the same child, if only for the checks: what is spoken of is still there
+        successor.python_executor = getattr(agent, "python_executor", None)
+    if not agent.writes_code or own is None:
         successor._prepare(False, {name: v for name, v in agent.state.items() if own is None or name.isidentifier()})
     agent.called.add(successor)
     try:

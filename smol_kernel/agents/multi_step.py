@@ -15,7 +15,7 @@ from smol_kernel import errors
 from smol_kernel import events as ev
 from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.agent import at_least_one
-from smol_kernel.agents.checks import Repetition, look
+from smol_kernel.agents.checks import Repetition, looks
 from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.prompts import populate_template
 from smol_kernel.agents.running import RunnableAgent
@@ -84,11 +84,6 @@ class MultiStepAgent(RunnableAgent):
 
     def _interrupt_action(self) -> None:
         """Interrupt the action that runs now. Called from any thread."""
-
-    def _looks(self, answer: Any) -> Iterator[ev.Event]:
-        """What the checks say of the answer."""
-        for check in filter(callable, [*self.checks, *self.final_answer_checks]):
-            yield look(check, answer, self.memory, self)
 
     # -- what others call
 
@@ -294,7 +289,7 @@ class MultiStepAgent(RunnableAgent):
         self._best = step.action_output
         told = self.told(step.action_output)
         step.action_output = self.answer_type.convert(step.action_output) if self.answer_type else step.action_output
-        for seen in self._looks(step.action_output):
+        for seen in looks(self, step.action_output):
             yield seen
             if isinstance(seen, ev.Checked) and not seen.ok:
                 raise errors.AgentError(f"The answer was not accepted. {seen.check}: {seen.reason}")

@@ -107,7 +107,8 @@ class Action:
         self.reply: Replied | None = None
         self.died: str | None = None
         self.reason: Reason | None = None
-        self.killed = False
+        self.killed = ""
+        """Why its child was killed, if it was."""
 
     def stopping(self) -> bool:
         """Whether nobody waits for answers any more: the action is being stopped, should be, or its child is gone."""
@@ -139,7 +140,7 @@ class Action:
             yield from self._go_on()
         except KeyboardInterrupt:  # once more: it is not waited for any longer
             if not self.ended:
-                self.killed = True
+                self.killed = "it was stopped a second time"
                 self._client.kill()
             yield from self._go_on()
 
@@ -233,7 +234,7 @@ class Action:
         if self._interrupts == 0:
             self._interrupts_at = now
         elif now - self._interrupts_at >= self._grace:
-            self.killed = True
+            self.killed = "it did not heed the interrupt"
             self._client.kill()
             return
         if now - self._interrupts_at >= self._interrupts * self._grace / 2:  # twice: one can get lost in a callback

@@ -101,6 +101,10 @@ class Stopped(Exception):
     """An interrupt came while the child was started or given something."""
 
 
+class Refused(ExecutorError):
+    """The child replied that it cannot take what it was given."""
+
+
 class KernelClient:
     """One child kernel and the way to it."""
 

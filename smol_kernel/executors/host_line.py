@@ -136,6 +136,7 @@ def error_of(reply: Reply) -> Exception:
     own = {"__str__": lambda _: text, "__module__": "tools"}
     if hasattr(base, "exceptions"):  # the text names the errors in a group, which cannot be made without one
         kind = type(kinds[0], (base,), {**own, "exceptions": ()})
-        return kind.__new__(kind, text, [RuntimeError()])
+        part = type("PartInTheHost", (Exception,), {"__module__": "tools"})  # no `except*` but for all catches it
+        return kind.__new__(kind, text, [part("the errors in this group stayed in the host; its message names them")])
     kind = type(kinds[0], (base,), own)
     return kind.__new__(kind, text)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from smol_kernel.errors import AgentExecutionError
@@ -16,6 +18,39 @@ TOOLS_ONLY = "tools"
 """The isolation of an agent whose model has no code run."""
 FORGET = "get_ipython().reset(new_session=False); get_ipython().compile.reset_compiler_flags()"
 """Clears the child's namespace; takes a twentieth of the time a fresh child needs."""
+
+
+class Stop:
+    """Ends the code that one call runs, or is about to run; what other calls run in the same child goes on."""
+
+    def __init__(self) -> None:
+        self._lock, self._wanted = threading.Lock(), False
+        self._runs: KernelExecutor | None = None
+
+    def now(self) -> None:
+        """Any thread, any time; for good."""
+        with self._lock:
+            self._wanted = True
+            if self._runs is not None:
+                self._runs.interrupt()
+
+    @contextmanager
+    def ending(self, executor: KernelExecutor) -> Generator[None]:
+        """Have it end what `executor` runs now. Raises AgentExecutionError if it has come already."""
+        with self._lock:
+            if self._wanted:
+                raise AgentExecutionError("interrupted")
+            executor.clear_interrupt()
+            self._runs = executor
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs = None
+
+
+STOP: ContextVar[Stop | None] = ContextVar("smol_stop", default=None)
+"""Of the call in which the caller runs."""
 
 
 class PythonInterpreterTool(Tool):
@@ -50,7 +85,7 @@ class PythonInterpreterTool(Tool):
         self._executor = KernelExecutor(
             timeout_seconds, additional_authorized_imports=self.authorized_imports, **(executor_kwargs or {})
         )
-        self._one_at_a_time, self._stop = threading.Lock(), threading.Event()
+        self._one_at_a_time = threading.Lock()
         self._used = False
         super().__init__(*args, **kwargs)
 
@@ -61,11 +96,7 @@ class PythonInterpreterTool(Tool):
 
     def forward(self, code: str) -> str:
         """What the code printed, and its last value."""
-        stop = self._stop
-        with self._one_at_a_time:
-            self._executor.clear_interrupt()
-            if stop.is_set():  # while it waited for its turn
-                raise AgentExecutionError("interrupted")
+        with self._one_at_a_time, (STOP.get() or Stop()).ending(self._executor):
             if self._used:
                 self._forget()
             self._used = True
@@ -73,12 +104,6 @@ class PythonInterpreterTool(Tool):
         value = done.output.text if isinstance(done.output, RemoteValue) else str(done.output)
         value = truncate(clean(value), self._executor.max_print_outputs_length)
         return f"Stdout:\n{done.logs}\nOutput: {value}"
-
-    def interrupt(self) -> None:
-        """End the calls under way, and those that wait for them. Any thread, any time."""
-        stop, self._stop = self._stop, threading.Event()
-        stop.set()
-        self._executor.interrupt()
 
     def cleanup(self) -> None:
         """End the child. A later call starts a fresh one."""

@@ -20,7 +20,7 @@ from smol_kernel.events import ActionFinished, Checked, Event, Notice
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse
-from smol_kernel.executors.client import KernelClient, Stopped
+from smol_kernel.executors.client import KernelClient, Refused, Stopped
 from smol_kernel.executors.imports import forbidden
 from smol_kernel.executors.kept_values import encoded_variable
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
@@ -128,7 +128,7 @@ class KernelExecutor(PythonExecutor):
         """Set variables in the child's namespace, now and after each restart.
 
         Raises NotPortableError for a value that can neither cross nor be pickled, ConfigError for a name that is none,
-        or a tool's.
+        or a tool's; ExecutorError if the child refuses a value, which is forgotten then, or does not take it in time.
         """
         encoded: dict[str, Any] = {}
         for name, value in variables.items():
@@ -318,7 +318,7 @@ class KernelExecutor(PythonExecutor):
         if reply is None:
             raise ExecutorError(f"the child kernel did not take the {what} in time; restart() gives a fresh one")
         if reply.get("status") != "ok":
-            raise ExecutorError(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
+            raise Refused(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
         return reply
 
     def _offer(self, client: KernelClient) -> None:
@@ -332,10 +332,9 @@ class KernelExecutor(PythonExecutor):
         for name, data in list(encoded.items()):
             try:
                 set_variable(name, data, client.give, lambda *told: self._tell(client, *told))
-            except ExecutorError as error:
-                if not isinstance(error, ChildDiedError):  # each fresh child would refuse it, and never be ready
-                    self._variables.pop(name, None)
-                    self._given.pop(name, None)
+            except Refused:  # each fresh child would refuse it too, and never be ready
+                self._variables.pop(name, None)
+                self._given.pop(name, None)
                 raise
             if name not in self._names and not name.startswith("_"):
                 self._names.append(name)

@@ -95,7 +95,7 @@ def why_ended(action: Action) -> str:
     if action.died is None:
         return stopped
     if action.killed:
-        return f"{stopped}; it did not heed the interrupt, so the child kernel was ended"
+        return f"{stopped}; {action.killed}, so the child kernel was ended"
     return f"{stopped}; the child kernel ended" if action.reason else action.died
 
 

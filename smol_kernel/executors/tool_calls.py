@@ -15,14 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from smol_kernel.errors import AgentToolCallError, AgentToolExecutionError, BoxUnavailableError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
-from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
+from smol_kernel.executors.interpreter_tool import STOP, Stop
 from smol_kernel.executors.observation import PACE, clean, truncate
 from smol_kernel.executors.recorded import Recorded, kinds_of_error, name_of_error
 from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
@@ -58,6 +58,8 @@ class _Made:
     ended: bool = False
     future: Future[Any] | None = None
     """What runs of it on the event loop."""
+    stop: Stop = field(default_factory=Stop)
+    """Ends the code that it runs."""
 
     def begun(self, future: Future[Any]) -> None:
         """Note the future; canceled at once if nobody waits for it any more."""
@@ -142,8 +144,7 @@ class ToolCalls:
         """Wait for no call any longer; the code of those that run some is ended. Any thread."""
         self._arrivals.put(None)
         for made in self._made:
-            if isinstance(made.tool, PythonInterpreterTool) and not made.ended:
-                made.tool.interrupt()
+            made.stop.now()
 
     def call(self, call: ToolCall, tools: Mapping[str, Tool]) -> Any:
         """What one call gives, made at once on this thread. Raises AgentToolCallError or AgentToolExecutionError."""
@@ -274,6 +275,7 @@ class ToolCalls:
         thread.submit(Job(lambda: self._perform(made, arrivals), done))
 
     def _perform(self, made: _Made, arrivals: queue.SimpleQueue[Any]) -> None:
+        token = STOP.set(made.stop)
         try:
             with made.room, listening(made.emitted, made.event.call):
                 if made.ended or self._stopped():  # while it waited for room
@@ -289,6 +291,8 @@ class ToolCalls:
             arrivals.put((made, None, error))
         else:
             arrivals.put((made, value, None))
+        finally:
+            STOP.reset(token)
 
     def _value(self, made: _Made) -> Any:
         if self.through is None:

@@ -77,11 +77,22 @@ def image_bytes(image: Any) -> bytes:
 def _png(image: Any) -> bytes:
     buffer = io.BytesIO()
     try:
-        kept = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # the others PNG has not: CMYK, F, …
-        (image if kept else image.convert("RGB")).save(buffer, format="PNG")
+        _for_png(image).save(buffer, format="PNG")
     except Exception as error:  # boundary: PIL's own, of an image without pixels or of a strange mode
         raise ModelError(f"cannot send {image!r:.80} as an image: {error}") from error
     return buffer.getvalue()
+
+
+def _for_png(image: Any) -> Any:
+    """The same in a mode that PNG has."""
+    if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        return image
+    if image.mode[0] not in "IF":
+        return image.convert({"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
+    image = image.convert("F")  # of numbers beyond 255 all else would be one white
+    low, high = image.getextrema()
+    scale = 255 / ((high - low) or 1)
+    return image.point(lambda value: value * scale - low * scale).convert("L")
 
 
 def _image_parts(image: Any) -> list[dict[str, Any]]:
