@@ -502,6 +502,7 @@ def test_pandas_tables_stay_as_they_are():
         "for f in [xs.append]:\n    f(4)",
         "from functools import partial\npartial(xs.append, 4)()",
         "getattr(xs, 'append')(4)",
+        "import random\nrng = random.Random(3)\nrng.shuffle(xs)",
         "def add(x):\n    x.append(1)\nlist(map(add, [xs]))",
         "def add(x):\n    x.append(1)\nfor step in [add]:\n    step(xs)",
         "add = lambda x: x.append(1)\nadd(xs)",

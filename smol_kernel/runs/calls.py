@@ -302,6 +302,8 @@ class Calls(Expressions):
         if name == "open":
             self.touch(closure(receiver))
             return self._open(given)
+        if name in known.CHANGING_FIRST:  # `rng.shuffle(a)`
+            self._change_first(given)
         return frozenset([self._anything(receiver | given.every)])
 
     def _own_method(self, own: list[Facts], receiver: Value, given: Given) -> Value:
