@@ -69,7 +69,16 @@ def test_the_last_expression_gets_a_name_that_is_free():
 
 
 @pytest.mark.parametrize(
-    "answer", [object(), {1: object()}, pd.Timestamp("2024-01-01"), [10**5000], HUGE, np.array([object()])]
+    "answer",
+    [
+        object(),
+        {1: object()},
+        pd.Timestamp("2024-01-01"),
+        [10**5000],
+        HUGE,
+        np.array([object()]),
+        [set(map(str, range(1000)))],  # too long to be written, and in another order elsewhere
+    ],
 )
 def test_an_answer_that_cannot_be_written_down_gets_no_cell(answer):
     cells = [ScriptCell("code", "x", 1)]

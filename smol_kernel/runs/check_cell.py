@@ -54,12 +54,15 @@ def check(answer: Any, name: str) -> str | None:
         return _check_number(answer, name)
     try:
         text = repr(answer)
-        plain = ast.literal_eval(text) == answer
+        tree = ast.parse(text, mode="eval")
+        plain = ast.literal_eval(tree) == answer
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     if not plain:
         return None
     if len(text) > LARGEST:
+        if any(isinstance(node, ast.Set) for node in ast.walk(tree)):  # its order is another one in each process
+            return None
         return f'import hashlib\n\nassert hashlib.sha256(repr({name}).encode()).hexdigest() == "{_sha(text.encode())}"'
     if isinstance(answer, (list, tuple)) and answer and all(type(item) is float for item in answer):
         return _check_numbers(answer, name)
