@@ -534,6 +534,7 @@ def test_what_threads_print_at_once_is_counted_whole():
     left_out = stream.left_out
     stream.end()
     assert printed.getvalue().count("y") + left_out == threads * rounds * 40_000
+    del printed.close  # it is closed when it is collected
 
 
 def test_an_action_that_deletes_builtins_does_not_hang_the_host(used):
