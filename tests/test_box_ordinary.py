@@ -181,6 +181,21 @@ def test_a_package_installed_as_editable_is_there(tmp_path):
     executor.cleanup()
 
 
+def test_an_environment_made_by_way_of_a_link_to_its_interpreter_works(tmp_path):
+    link = tmp_path / "links" / "python"
+    link.parent.mkdir()
+    link.symlink_to(os.path.realpath(sys.executable))
+    python = tmp_path / "environment" / "bin" / "python"
+    subprocess.run([link, "-m", "venv", "--without-pip", python.parents[1]], check=True)
+    (packages,) = python.parents[1].glob("lib/*/site-packages")
+    (packages / "others.pth").write_text(f"{os.path.dirname(os.path.dirname(pd.__file__))}\n")
+    assert os.path.realpath(link) in map(os.path.realpath, python.parent.iterdir())
+    (tmp_path / "work").mkdir()
+    executor = KernelExecutor(python=python, cwd=tmp_path / "work")
+    assert run(executor, "import sys\nsys.base_prefix") == sys.base_prefix
+    executor.cleanup()
+
+
 def replace(path, text):
     """Write a file anew, as editors do."""
     path.with_suffix(".new").write_text(text)

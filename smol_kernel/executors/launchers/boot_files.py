@@ -192,6 +192,7 @@ class Root:
                 target = os.path.dirname(target)
         for path, target in self.settings["links"].items():
             if not os.path.lexists(TOP + path):
+                os.makedirs(os.path.dirname(TOP + path), exist_ok=True)
                 os.symlink(target, TOP + path)
 
 

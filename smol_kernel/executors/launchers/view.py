@@ -130,7 +130,7 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
     seen = [*skip, home, *(other.folder for other, _ in others), *filter(None, [shown])]
     plan: dict[str, Any] = {
         "binds": binds,
-        "links": {path: os.readlink(path) for path in LINKED if os.path.islink(path)},
+        "links": _links(facts, binds),
         "files": files,
         "home": home,
         "home_files": font_cache(),
@@ -188,10 +188,18 @@ def _binds(facts: dict[str, Any], settings: BoxSettings, home: str, cwd: str) ->
     folders: dict[str, str] = {}
     for path in paths:
         real = _real(path, folders)
-        for place in dict.fromkeys((path, real)):
+        is_link = path in facts["executables"] and os.path.islink(path)  # it stays one, see `_links`
+        for place in (real,) if is_link else dict.fromkeys((path, real)):
             if os.path.exists(place) and not any(above in binds for above in _above(place)):
                 binds[place] = real
     return [*binds.items(), *((path, "/dev/null") for path in shells if os.path.isfile(path))]
+
+
+def _links(facts: dict[str, Any], binds: list[tuple[str, str]]) -> dict[str, str]:
+    """Links that are to be there as such, with what they lead to. By those to an interpreter it finds its library."""
+    shown = {path for path, _ in binds}
+    links = [path for path in (*LINKED, *facts["executables"]) if os.path.islink(path)]
+    return {path: os.readlink(path) for path in links if not any(above in shown for above in _above(path))}
 
 
 def _real(path: str, folders: dict[str, str]) -> str:
