@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 
-def _jupyter_labextension_paths() -> list[dict[str, str]]:
+def _jupyter_labextension_paths() -> list[dict[str, str]]:  # pyright: ignore[reportUnusedFunction] - JupyterLab does
     """Where JupyterLab's tools find the extension that inserts cells; an install puts a copy where JupyterLab looks."""
     return [{"src": "labextension", "dest": "smol-kernel"}]
 

@@ -146,7 +146,7 @@ class ChildCell:
 def _is_quiet(code: str) -> bool:
     """Whether it ends in a semicolon: IPython does not show the value then."""
     with suppress(SyntaxError, tokenize.TokenError):
-        return DisplayHook.semicolon_at_end_of_expression(code)
+        return bool(DisplayHook.semicolon_at_end_of_expression(code))
     return False
 
 

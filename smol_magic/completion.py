@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
 from smol_magic.namespace import variables
 
@@ -24,8 +24,10 @@ IDENTIFIER = "smol_magic"
 def install(shell: InteractiveShell, commands: Sequence[str]) -> None:
     """Have `shell` complete our lines; `commands` are those of `%agent`."""
 
-    @context_matcher(identifier=IDENTIFIER, priority=10_000)
-    def complete(context: CompletionContext) -> SimpleMatcherResult:
+    @context_matcher(identifier=IDENTIFIER, priority=10_000)  # pyright: ignore[reportUntypedFunctionDecorator]
+    def complete(
+        context: CompletionContext,
+    ) -> dict[str, Any]:  # a SimpleMatcherResult, most of whose keys may be left out
         line = context.line_with_cursor[: context.cursor_position]
         words = line.split()
         if not line.startswith(("%agent ", "%%agent ")):

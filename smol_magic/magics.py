@@ -96,7 +96,7 @@ class SmolMagic(Magics):
         ["auto", "widgets", "text"], "auto", help="How a run is shown: widgets where there is a page, else text."
     ).tag(config=True)
 
-    shell: InteractiveShell
+    shell: InteractiveShell  # pyright: ignore[reportIncompatibleVariableOverride] - there is one
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)

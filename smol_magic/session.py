@@ -8,7 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ class Session:
         return self._journal
 
     @contextmanager
-    def busy(self, doing: str) -> Iterator[None]:
+    def busy(self, doing: str) -> Generator[None]:
         """Claims the session for one cell. Raises CellError when another one has it (a tool that runs a cell)."""
         if not self._lock.acquire(blocking=False):
             raise CellError(f"{self.running} in this notebook: wait for its end, or stop it with ■ or %agent stop")
@@ -143,8 +143,9 @@ class Session:
             if type(known) is type(fresh) and not fresh.writes_code:
                 fresh.state.update(known.state)
         if options.continued and fresh.writes_code:  # there may be a child without an agent, started by %%py
-            fresh.python_executor = self.executor(options)
-            fresh.python_executor.timeout_seconds = options.timeout
+            executor: Any = self.executor(options)
+            executor.timeout_seconds = options.timeout
+            fresh.python_executor = executor
         if fresh.writes_code:
             fresh.python_executor.expect()  # while the model is asked
         self.agent = fresh
@@ -202,15 +203,15 @@ class Session:
 
     def complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
         """Completions in the child's namespace, as the content of a `complete_reply`."""
-        if hasattr(self._executor, "complete"):
-            return self._executor.complete(code, cursor_pos)
+        if complete := getattr(self._executor, "complete", None):
+            return complete(code, cursor_pos)
         empty = {"matches": [], "cursor_start": cursor_pos, "cursor_end": cursor_pos, "metadata": {}}
         return {"status": "ok", **empty}
 
     def inspect(self, code: str, cursor_pos: int, detail_level: int = 0) -> dict[str, Any]:
         """What the child knows of the name at the cursor, as the content of an `inspect_reply`."""
-        if hasattr(self._executor, "inspect"):
-            return self._executor.inspect(code, cursor_pos, detail_level)
+        if inspect := getattr(self._executor, "inspect", None):
+            return inspect(code, cursor_pos, detail_level)
         return {"status": "ok", "found": False, "data": {}, "metadata": {}}
 
     def last_here(self) -> str:

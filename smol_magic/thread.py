@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -37,7 +37,7 @@ of the cell, which then loses the reply."""
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Generator[None]:
     """What a cell waits for before there is a run: an interrupt ends that, and the cell."""
     try:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -93,7 +93,9 @@ class CellThread(ToolThread):
 
         self._post(serve, contextvars.copy_context())  # with it, what a tool prints stays in this cell
 
-    def ask_person(self, prompt: str, password: bool) -> str:
+    def ask_person(  # pyright: ignore[reportIncompatibleVariableOverride] - always there
+        self, prompt: str, password: bool
+    ) -> str:
         """What the person types in answer to an action's `input()`. Raises EOFError where nobody can be asked.
 
         On the cell's thread `input` and `getpass` are those of the page: IPython's kernel replaces them.
@@ -104,7 +106,7 @@ class CellThread(ToolThread):
             raise EOFError("input() has nobody to ask: this notebook is run without a person") from None
 
     @contextmanager
-    def interruptible(self, stop: Callable[[], None]) -> Iterator[None]:
+    def interruptible(self, stop: Callable[[], None]) -> Generator[None]:
         """Meanwhile an interrupt (■, Ctrl-C) calls `stop`, and ends a tool that holds this thread.
 
         It raises nowhere else, so neither the loop nor our own code is torn.

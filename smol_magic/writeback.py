@@ -38,7 +38,8 @@ class Place:
     @classmethod
     def of(cls, shell: InteractiveShell) -> Place:
         """The place of the cell that `shell` runs now."""
-        request = shell.get_parent() if hasattr(shell, "get_parent") else None
+        get_parent = getattr(shell, "get_parent", None)
+        request = get_parent() if get_parent else None
         if not isinstance(request, dict):
             return cls()
         header, metadata = request.get("header") or {}, request.get("metadata") or {}

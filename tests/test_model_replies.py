@@ -61,6 +61,7 @@ def called(calls):
         ('{"name": "f", "arguments": {}}\n<think>ok</think>', [("f", {})]),
         ('{"name": "f"}\n<think>{"name": "h"}?</think>\n{"name": "g"}', [("f", None), ("g", None)]),
         ("<think>[</think>" * 25_000 + '{"name": "f"}', [("f", None)]),
+        ('{"name": "f", "arguments": {"a": "' + "{" * 20_000 + '"}} {"name": "g"}', [("f", {"a": "{" * 20_000}), ("g", None)]),
     ],
 )  # fmt: skip
 def test_calls_are_found_in_text(text, expected):
@@ -79,6 +80,7 @@ def test_calls_are_found_in_text(text, expected):
         ('{"tool": "f", "args": {"a": 1}', "not valid JSON: Expecting ',' delimiter at "),
         ("{'tool': 'f'}", "Strings and keys stand in double quotes, with true, false and null"),
         ("[" * 100_000, "holds no tool call"),
+        ("{" * 5_000_000, "not valid JSON: Expecting property name enclosed in double quotes at '{{"),
         ('<think>{"tool": "f"} would be wrong', "holds no tool call"),
         ('OK. <think>{"tool": "f", "args": {}} would be wrong', "holds no tool call"),
     ],

@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from typing import Any, TypeVar
 
 from smol_kernel.errors import ToolError
@@ -27,6 +28,8 @@ CUT_OFF = (
 _MARK = re.compile(r"(?<!`)<(/?)think(?:ing)?>|<(/?)think(?:ing)?>(?!`)", re.IGNORECASE)
 """Opens or closes reasoning; in backticks it is only spoken of."""
 _JSON_BEGINS = re.compile(r"[{\[]")
+_MOST_BEGINS = 10_000
+"""Places in one reply at which no JSON begins after all before no more are tried: each costs a copy of the rest."""
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -98,7 +101,7 @@ def without_reasoning(reply: str, action: Callable[[str, int, int], int | None] 
 
 def json_end(text: str, place: int, stop: int) -> int | None:
     """Where the first whole JSON object or list ends that begins in `text` between `place` and `stop`, if one does."""
-    for found in _JSON_BEGINS.finditer(text, place, stop):
+    for found in islice(_JSON_BEGINS.finditer(text, place, stop), _MOST_BEGINS):
         with suppress(ValueError, RecursionError):
             return found.start() + _decoded(text, found.start())[1]
     return None
@@ -167,19 +170,22 @@ def tool_calls_in(text: str, name_key: str, arguments_key: str) -> list[ChatMess
 
 def _json_in(text: str) -> tuple[list[Any], json.JSONDecodeError | None]:
     """The objects and lists in `text`, from left to right, and why the first that looks like one is none."""
-    found, broken, place = [], None, 0
-    while place < len(text):
-        if text[place] not in "{[":
-            place += 1
+    found, broken, end = [], None, 0
+    failed = 0
+    for begin in _JSON_BEGINS.finditer(text):
+        place = begin.start()
+        if place < end:
             continue
         try:
             value, length = _decoded(text, place)
             found.append(value)
-            place += length
+            end = place + length
         except json.JSONDecodeError as error:
             if text[place] == "{" and broken is None:
                 broken = error
-            place += 1
+            failed += 1
+            if failed == _MOST_BEGINS:
+                break
         except RecursionError:
             break
     return found, broken
