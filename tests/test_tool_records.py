@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import enum
 import json
 import subprocess
 import sys
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NewType, TypedDict
@@ -342,3 +344,67 @@ print(to_plain(f({{"x": 1}})), sorted({{"pydantic", "numpy", "PIL"}} & set(sys.m
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "{'x': 1} []\n"
+
+
+class Day(TypedDict):
+    on: datetime.date
+
+
+WRITTEN = [
+    (datetime.date, "2024-02-29", datetime.date(2024, 2, 29)),
+    (datetime.datetime, "2024-02-29T08:30:00Z", datetime.datetime(2024, 2, 29, 8, 30, tzinfo=datetime.timezone.utc)),
+    (datetime.datetime, "2024-02-29", datetime.datetime(2024, 2, 29)),
+    (datetime.time, "08:30", datetime.time(8, 30)),
+    (Path, "a/b.csv", Path("a/b.csv")),
+    (decimal.Decimal, "19.90", decimal.Decimal("19.90")),
+    (decimal.Decimal, 0.1, decimal.Decimal("0.1")),
+    (uuid.UUID, "12345678123456781234567812345678", uuid.UUID("12345678-1234-5678-1234-567812345678")),
+    (datetime.date | None, "2024-02-29", datetime.date(2024, 2, 29)),
+    (datetime.date | None, None, None),
+    (list[datetime.date], ["2024-02-29"], [datetime.date(2024, 2, 29)]),
+    (dict[str, Path], {"a": "b"}, {"a": Path("b")}),
+    (Day, {"on": "2024-02-29"}, {"on": datetime.date(2024, 2, 29)}),
+    (str | Path, "a/b.csv", "a/b.csv"),
+    (str | Path, Path("a"), Path("a")),
+    (datetime.date | int, 7, 7),
+]
+
+
+@pytest.mark.parametrize(("hint", "given", "taken"), WRITTEN)
+def test_text_stands_for_what_json_cannot_write(hint, given, taken):
+    def same(value):
+        """Gives it back.
+
+        Args:
+            value: any
+        """
+        return value
+
+    same.__annotations__.update({"value": hint, "return": Any})
+    same = tool(same)
+    for each in (given, taken):  # an action that is code may pass the value itself
+        validate_tool_arguments(same, {"value": each})
+        assert same(value=each) == taken and type(same(each)) is type(taken)
+
+
+def test_a_date_is_described_by_its_format_and_as_a_result_is_one():
+    @tool
+    def later(day: datetime.date, days: int = 1, until: datetime.date = datetime.date(2030, 1, 1)) -> datetime.date:
+        """A later day.
+
+        Args:
+            day: from here
+            days: so much
+            until: at most
+        """
+        return min(day + datetime.timedelta(days), until)
+
+    assert later.inputs["day"] == {"type": "string", "format": "date", "description": "from here"}
+    assert later.output_type == "object" and "day: date" in later.signature
+    assert later("2024-02-29", until=None) == datetime.date(2024, 3, 1)
+    with pytest.raises(
+        ToolError, match=r"later\(\) cannot take 'day': it needs a date such as '2026-01-31', not 'soon'"
+    ):
+        later("soon")
+    with pytest.raises(ToolTypeError, match="needs a string for 'day', not the int 3"):
+        validate_tool_arguments(later, {"day": 3})

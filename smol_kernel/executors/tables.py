@@ -385,4 +385,5 @@ def _summary(value: Any) -> str:
     if hasattr(value, "__len__"):
         unit = "characters" if isinstance(value, str) else "bytes" if isinstance(value, bytes) else "items"
         return f"{name} of {len(value):,} {unit}: {short.repr(value)}"
-    return f"{name} {short.repr(value)}"
+    text = short.repr(value)
+    return text if name in text.partition("(")[0] else f"{name} {text}"

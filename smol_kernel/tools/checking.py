@@ -119,16 +119,17 @@ def _problem(spec: Any, value: Any, path: str) -> _Problem | None:
     spec, kinds = cast("Mapping[str, Any]", spec), kinds_of(cast("Any", spec))
     if value is None and is_nullable(spec):
         return None
-    if not any(_FITS.get(kind, _anything)(value) for kind in kinds) and not ("format" in spec and _is_object(value)):
+    branches = [spec[key] for key in ("anyOf", "oneOf") if isinstance(spec.get(key), list)]  # they say more
+    fits = any(_FITS.get(kind, _anything)(value) for kind in kinds) or ("format" in spec and _is_object(value))
+    if not fits and not branches:
         return _Problem(f"needs {_wanted(kinds)} for {path!r}, not the {type(value).__name__} {brief(value)}")
     choices = spec.get("enum") or ([spec["const"]] if "const" in spec else [])
     if choices and not (_is_scalar(value) and value in choices):
         return _Problem.of_value(f"needs one of {', '.join(map(repr, choices))} for {path!r}, not {brief(value)}")
-    for key in ("anyOf", "oneOf"):
-        if isinstance(spec.get(key), list):
-            problem = _problem_of_all(spec[key], value, path)
-            if problem:
-                return problem
+    for each in branches:
+        problem = _problem_of_all(each, value, path)
+        if problem:
+            return problem
     if isinstance(value, (list, tuple)):
         return _item_problem(spec, cast("list[Any]", value), path)
     if isinstance(value, dict):

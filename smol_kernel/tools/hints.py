@@ -2,7 +2,7 @@
 
 The types are those of JSON schema (https://json-schema.org) and at the top of a schema a few of ours: image, audio,
 any. Records (dataclasses, TypedDicts, pydantic models) are described by their properties, an Enum by the values of its
-members.
+members, a date or a path as the text that stands for it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import dataclasses
 import enum
 import types
 import typing
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeGuard, Union, cast
 
 from smol_kernel.errors import ToolError
+from smol_kernel.tools.written import FORMATS, is_written
 
 Schema = dict[str, Any]
 
@@ -120,6 +122,8 @@ def _schema(hint: Any, where: str, within: tuple[Any, ...]) -> Schema:
         return {"type": "any"}
     if is_enum(origin):
         return _enum_schema(origin, where)
+    if is_written(origin):
+        return {"type": ["number", "string"] if origin is Decimal else "string", "format": FORMATS[origin][0]}
     if is_record(origin):
         return {"type": "object"} if origin in within else _record_schema(origin, where, (*within, origin))
     if origin in ARRAYS:

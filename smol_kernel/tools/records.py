@@ -1,5 +1,5 @@
 """Records at the border: a dict from an action becomes the dataclass or pydantic model a function wants, and back; so
-does a value the Enum member.
+does a value the Enum member, and text the date or path.
 
 `@tool` builds arguments with `build`; whoever hands a tool's result on to a child calls `to_plain` first.
 """
@@ -15,15 +15,18 @@ from typing import Any, Union, cast
 from smol_kernel.errors import ToolError, ToolTypeError
 from smol_kernel.memory.rich_values import AgentType
 from smol_kernel.tools.hints import ARRAYS, MAPPINGS, bare, is_enum, is_model, is_record, is_typed_dict
+from smol_kernel.tools.written import is_written, read
 
 _SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def holds_record(hint: Any) -> bool:
-    """True if a value of this hint is, or may contain, a dataclass, a TypedDict, a pydantic model or an Enum member."""
+    """True if a value of this hint is, or may contain, a dataclass, a TypedDict, a pydantic model, an Enum member, or
+    what text stands for."""
     hint = bare(hint)
     return (
         is_enum(hint)
+        or is_written(hint)
         or is_record(hint)
         or is_record(typing.get_origin(hint))
         or any(map(holds_record, typing.get_args(hint)))
@@ -42,6 +45,8 @@ def build(hint: Any, value: Any, path: str) -> Any:
     origin, args = typing.get_origin(hint) or hint, typing.get_args(hint)
     if is_enum(origin):
         return _member(origin, value, path)
+    if is_written(origin):
+        return read(origin, value, path)
     if is_record(origin):
         return _instance(origin, hint, value, path)
     if origin in (Union, types.UnionType):
@@ -66,6 +71,8 @@ def _one_of(members: tuple[Any, ...], value: Any, path: str) -> Any:
     what they are for a member without a record."""
     complaint: ToolError | None = None
     for member in members:
+        if str in members and is_written(bare(member)):
+            continue  # text is what it is
         if isinstance(value, _container(bare(member))):
             try:
                 return build(member, value, path)
@@ -82,6 +89,8 @@ def _container(hint: Any) -> tuple[type, ...]:
     origin = typing.get_origin(hint) or hint
     if is_enum(origin):
         return (str, int)
+    if is_written(origin):
+        return (str,)
     if is_record(origin) or origin in MAPPINGS:
         return (dict,)
     return (list, tuple) if origin in ARRAYS else ()

@@ -109,13 +109,18 @@ def read_function(function: Callable[..., Any]) -> FunctionSchema:
         name=name,
         description=description,
         inputs=inputs,
-        output_type=shape["type"] if isinstance(shape["type"], str) else "any",
+        output_type=_output_type(shape),
         output_schema=_as_json_schema(shape) if holds_record(hints["return"]) else None,
         returns=returns,
         texts={key: type_text(hint) for key, hint in hints.items()},
         hints={key: hint for key, hint in hints.items() if key != "return"},
         left_out=frozenset(left_out),
     )
+
+
+def _output_type(shape: dict[str, Any]) -> str:
+    kind = shape["type"] if isinstance(shape["type"], str) else "any"
+    return "object" if "format" in shape else kind  # a date goes to an action as one
 
 
 def _input(schema: dict[str, Any], description: str, parameter: inspect.Parameter) -> dict[str, Any]:
