@@ -13,7 +13,7 @@ from smol_kernel.runs.script import ScriptCell
 
 TABLE = pd.DataFrame({"k": ["a", "b"], "v": [1.5, math.nan]}, index=[3, 5])
 GROUPED = pd.DataFrame({"k": ["a", None], "v": [1, 2]}).groupby("k", dropna=False).sum()
-HUGE = pd.DataFrame({"n": [10**5000]})
+HUGE = pd.DataFrame({"n": pd.Series([10**5000], dtype=object)})
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def _check_table(answer: Any, name: str) -> str | None:
             )
     try:
         rows = pandas.util.hash_pandas_object(answer, index=True).to_numpy().tobytes()
-    except (TypeError, ValueError):  # cells that cannot be hashed, or written
+    except (TypeError, ValueError, OverflowError):  # cells that cannot be hashed, or written
         return None
     return (
         "import hashlib\n\nimport pandas as pd\n\n"
