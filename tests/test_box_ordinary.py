@@ -12,6 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from smol_kernel.errors import ConfigError
+from smol_kernel.events import FilesMade
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import hidden
 from smol_kernel.executors.launchers.identity import identity
@@ -181,18 +183,72 @@ def test_a_package_installed_as_editable_is_there(tmp_path):
     executor.cleanup()
 
 
+def environment(folder, maker=sys.executable):
+    """The interpreter of a new virtual environment, with the packages that this one has."""
+    subprocess.run([maker, "-m", "venv", "--without-pip", folder], check=True)
+    (packages,) = folder.glob("lib/*/site-packages")
+    (packages / "others.pth").write_text(f"{os.path.dirname(os.path.dirname(pd.__file__))}\n")
+    return folder / "bin" / "python"
+
+
 def test_an_environment_made_by_way_of_a_link_to_its_interpreter_works(tmp_path):
     link = tmp_path / "links" / "python"
     link.parent.mkdir()
     link.symlink_to(os.path.realpath(sys.executable))
-    python = tmp_path / "environment" / "bin" / "python"
-    subprocess.run([link, "-m", "venv", "--without-pip", python.parents[1]], check=True)
-    (packages,) = python.parents[1].glob("lib/*/site-packages")
-    (packages / "others.pth").write_text(f"{os.path.dirname(os.path.dirname(pd.__file__))}\n")
+    python = environment(tmp_path / "environment", link)
     assert os.path.realpath(link) in map(os.path.realpath, python.parent.iterdir())
     (tmp_path / "work").mkdir()
     executor = KernelExecutor(python=python, cwd=tmp_path / "work")
     assert run(executor, "import sys\nsys.base_prefix") == sys.base_prefix
+    executor.cleanup()
+
+
+PUT_ANOTHER_THERE = """\
+import os, shutil
+for path in {paths}:
+    try: os.rename(path, path + '-old'); shutil.copytree(path + '-old', path, symlinks=True); print('moved', path)
+    except OSError as error: print(error.strerror, path)
+    try: open(path + '/new', 'w').close()
+    except OSError as error: print(error.strerror, path)
+open('result.txt', 'w').write('kept')
+"""
+
+
+@pytest.mark.parametrize("within", [".venv", "tools/env", "."])
+def test_an_interpreter_in_a_writable_mount_stays_what_it_is(tmp_path, within):
+    project = tmp_path / "project"
+    python = environment(project / within)
+    executor = KernelExecutor(python=python, cwd=project, mounts=[f"{project}:rw"])
+    paths = [".venv", "tools", "tools/env", "bin", "lib"]
+    there = [path for path in paths if (project / path).is_dir()]
+    out = executor(PUT_ANOTHER_THERE.format(paths=there)).logs
+    executor.cleanup()
+    assert "moved" not in out and out.count("Device or resource busy") == len(there)
+    assert out.count("Read-only file system") == len([path for path in there if path != "tools"])
+    assert (project / "result.txt").read_text() == "kept"
+
+
+def test_a_link_to_the_interpreter_that_the_child_could_change_is_refused(tmp_path):
+    python = environment(tmp_path / "made")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "env").symlink_to(tmp_path / "made")
+    with pytest.raises(ConfigError, match=r"shared:rw would let the child lead .*shared/env elsewhere"):
+        KernelExecutor(python=tmp_path / "shared/env/bin/python", cwd=tmp_path, mounts=[f"{tmp_path}/shared:rw"])("1")
+    executor = KernelExecutor(python=python, cwd=tmp_path, mounts=[f"{tmp_path}/shared:rw"])
+    assert run(executor, "1 + 1") == 2
+    executor.cleanup()
+
+
+def test_what_the_box_itself_puts_in_the_folder_is_not_told_as_made(tmp_path):
+    folder = tmp_path / "work"
+    (folder / ".links").mkdir(parents=True)
+    (folder / ".links" / "python").symlink_to(os.path.realpath(sys.executable))
+    python = environment(tmp_path / "environment", folder / ".links" / "python")
+    (folder / ".venv").symlink_to(tmp_path / "environment")
+    executor = KernelExecutor(python=folder / ".venv/bin" / python.name, cwd=folder)
+    assert not [event for event in executor.run("1") if isinstance(event, FilesMade)]
+    (told,) = [event for event in executor.run("open('new', 'w').close()") if isinstance(event, FilesMade)]
+    assert [each["path"] for each in told.files] == ["new"]
     executor.cleanup()
 
 

@@ -50,7 +50,8 @@ class MadeFiles:
             self._layers = kept
             if descriptor is not None and settings is not None:
                 below = working_folder(folder)
-                self._layers = [Layer(descriptor, below, settings.limits.disk), *kept]
+                placed = getattr(child, "placed", {})
+                self._layers = [Layer(descriptor, below, settings.limits.disk, placed), *kept]
             if self._afresh:
                 self._told, self._died, self._afresh = ([], 0), False, False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -86,11 +86,11 @@ class Layer:
 
     `descriptor` is of the first, of which a duplicate is held: the files live as long as that does. `below` is the path
     of the second. What is hidden from the child there counts as not there: else it could write what it guesses, and
-    learn from what is told whether it is that.
+    learn from what is told whether it is that. `placed` was put into the first when the box was built, see `View`.
     """
 
-    def __init__(self, descriptor: int, below: str, room: int) -> None:
-        self.below, self.room = below, room
+    def __init__(self, descriptor: int, below: str, room: int, placed: Mapping[str, str] | None = None) -> None:
+        self.below, self.room, self._placed = below, room, placed or {}
         held = [os.dup(descriptor)]
         self._upper, self._lower = held[0], None
         self.close = weakref.finalize(self, _close, held)
@@ -103,14 +103,14 @@ class Layer:
 
     def listing(self) -> Listing:
         """What is in it. Never raises for that."""
-        look = _Look(self._compared, self._watch)
+        look = _Look(self._compared, self._watch, self._placed)
         self._look(look, self._lower, "")
         self._compared = look.compared
         return look.found
 
     def files_in(self, path: str) -> Listing:
         """What is in a folder of it, whatever there is below."""
-        look = _Look({}, self._watch)
+        look = _Look({}, self._watch, self._placed)
         self._look(look, None, path)
         return look.found
 
@@ -149,7 +149,8 @@ _Compared = tuple[tuple[int, ...], tuple[int, ...], bool]
 class _Look:
     """One look through a layer; `known` is what the last one found out of contents, `watch` tells what is hidden."""
 
-    def __init__(self, known: dict[str, _Compared], watch: Watch) -> None:
+    def __init__(self, known: dict[str, _Compared], watch: Watch, placed: Mapping[str, str]) -> None:
+        self._placed = placed
         self.found = Listing()
         self.compared: dict[str, _Compared] = {}
         self._known, self._watch, self._folders = known, watch, 0
@@ -202,8 +203,8 @@ class _Look:
 
     def _take(self, upper: int, lower: int | None, name: str, path: str) -> None:
         status, existing = _status(name, upper), self._below(name, lower, path)
-        if status is None:
-            return  # gone meanwhile
+        if status is None or self._is_placed(upper, name, path, status):
+            return  # gone meanwhile, or of the box itself
         if _is_whiteout(status):
             if existing is not None:
                 self._add(Made(path, "removed"))
@@ -211,6 +212,15 @@ class _Look:
             kind = _kind(status)
             size = status.st_size if kind == "file" else 0
             self._add(Made(path, "made" if existing is None else "changed", size, kind))
+
+    def _is_placed(self, upper: int, name: str, path: str, status: os.stat_result) -> bool:
+        """Whether it is still what was put there: an empty file, or a link that leads where it led."""
+        leads = self._placed.get(path)
+        if not leads:
+            return leads is not None and stat.S_ISREG(status.st_mode) and not status.st_size
+        with suppress(OSError):
+            return os.readlink(name, dir_fd=upper) == leads
+        return False
 
     def _add(self, made: Made) -> None:
         if len(self.found.files) < MAX_TOLD:

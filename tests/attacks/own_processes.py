@@ -126,9 +126,20 @@ PROCESSES = [
         return read('/proc/self/oom_score_adj').strip() != '1000'
     """, unboxed=False),
     attack("own-watches", "resources", "of what a user may have in all the user's other programs have most", """
-        n = 0
-        while n < 1000 and libc.inotify_init() >= 0: n += 1
-        return int(read('/proc/self/uid_map').split()[1]) < 1 << 30 and n > 40  # else it is a user that nobody else is
+        made = []; seen = 0
+        while len(made) < 1000 and (each := libc.inotify_init()) >= 0: made.append(each)
+        for number in range(10_000):
+            os.close(os.open(f'/tmp/own-seen-{number}', os.O_CREAT))
+            if libc.inotify_add_watch(made[0], f'/tmp/own-seen-{number}'.encode(), 2) < 0: break
+            seen += 1
+        return int(read('/proc/self/uid_map').split()[1]) < 1 << 30 and (len(made) > 40 or seen > 9_000)  # else it is a user that nobody else is
+    """, unboxed=False),
+    attack("own-signals", "resources", "of signals that wait, and of queues, the user's other programs have most", """
+        import signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN + 1]); sent = 0
+        value = ctypes.c_void_p(0)
+        while sent < 3_000 and libc.sigqueue(os.getpid(), signal.SIGRTMIN + 1, value) == 0: sent += 1
+        return int(read('/proc/self/uid_map').split()[1]) < 1 << 30 and sent > 2_000
     """, unboxed=False),
     attack("own-buffers", "resources", "no socket holds more than the system gives it by itself", """
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -43,7 +43,8 @@ else:
 FAILED = 70
 """Exit status of a box that could not be built."""
 HOST_NAME = b"box"
-INOTIFY_INSTANCES = 32
+OF_THE_USER = {"max_inotify_instances": 32, "max_inotify_watches": 8192}
+"""Counted for a user in all, see namespaces(7)."""
 ENDED = "it has ended"
 OF_THE_KERNEL = ("cwd", "env", "limits")
 """Settings that a kernel needs to know which has begun before."""
@@ -100,8 +101,9 @@ def outside(settings: dict[str, Any], control: socket.socket, start: Callable[..
     else:  # or as root of a user namespace that has no other user
         begin("user namespace")
         by = enter_user_namespace(settings, user, group)
-        with contextlib.suppress(OSError):  # of those that the user may have in all: others are to have some as well
-            calls.write("/proc/sys/user/max_inotify_instances", str(INOTIFY_INSTANCES))
+        for name, most in OF_THE_USER.items():
+            with contextlib.suppress(OSError):  # others of the user's are to have some as well
+                calls.write(f"/proc/sys/user/{name}", str(most))
     begin("namespaces")
     network = 0 if settings["network"] == "full" else calls.NEWNET
     calls.unshare(calls.NEWNS | calls.NEWPID | calls.NEWIPC | calls.NEWUTS | network)

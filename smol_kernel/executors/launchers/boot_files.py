@@ -79,6 +79,7 @@ class Root:
         places: list[tuple[str, str, Any]] = [(path, "system", source) for path, source in settings["binds"]]
         places += [("/tmp", "own", 0o1777), ("/dev/shm", "own", 0o1777), (settings["home"], "own", 0o700)]
         places += [(path, "veiled", None) for path in settings["veiled"]]
+        places += [(path, "pinned", None) for path in settings["pinned"]]
         places += [(path, "mount", writable) for path, writable in settings["mounts"]]
         if settings["folder"]:
             places.append((settings["folder"], "overlay", None))
@@ -87,6 +88,8 @@ class Root:
             target = TOP + path
             if kind == "system":
                 bind(what, target)
+            elif kind == "pinned":
+                calls.mount(target, target, None, calls.BIND | calls.REC)
             elif kind == "own":
                 calls.mount(self.own(f"own{path.replace('/', '-')}", what), folder(target), None, calls.BIND)
             elif kind == "mount":

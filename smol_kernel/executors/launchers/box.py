@@ -86,6 +86,8 @@ class BoxedChild:
         """Who made it: "bubblewrap", "unshare", or "nobody" where the box was built by root."""
         self.notices: list[str] = []
         """What the user should know of this box."""
+        self.placed: dict[str, str] = {}
+        """What was put into the layer of the working folder when the box was built, see `View`."""
         self._masks: MaskLayer | None = None
         self._ended_for = ""
         self._proxy: Any = None
@@ -106,7 +108,7 @@ class BoxedChild:
 
     def _start(self, python: str, cwd: str) -> None:
         seen = view(python, cwd, self.settings)
-        self.notices = seen.notices
+        self.notices, self.placed = seen.notices, seen.placed
         early = {name: seen.plan[name] for name in EARLY}
         forked = None
         if not self.settings.afresh:
@@ -190,6 +192,8 @@ class BoxedChild:
         step, said = message.get("failed"), message.get("error")
         if step is None:
             said, step = self.last_words()[-500:] or "the process that builds it ended", "start"
+        if message.get("errno") == errno.ETOOMANYREFS:  # see unix(7)
+            return f"no box can be built now ({said}): what processes of yours sent, maybe a child, was not taken yet"
         remedy = REMEDIES.get(str(step), "See `smol doctor`")
         if message.get("errno") == errno.EINVAL and (points := mounts_below(str(step).removeprefix("mounts: "))):
             remedy = f"{points[0]} is a file system of its own, and the box of an ordinary user cannot show the folder "

@@ -25,12 +25,15 @@ from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers import seccomp
 from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.launchers.mountinfo import mounts_below
+from smol_kernel.executors.launchers.pinned import check_links, pinned
 from smol_kernel.executors.launchers.settings import BoxSettings, Limits
 from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.memory.known_secrets import SECRET_NAME
 
 PROXY_PORT = 3128
 """Of the proxy, on the box's own 127.0.0.1."""
+SIGNALS = 1024
+"""Sent and not taken yet: of all of a user's, which are counted together."""
 WATCHES = 8
 """Folders to remember of this host."""
 NO_ROOM = (errno.EMFILE, errno.ENFILE)
@@ -89,11 +92,19 @@ class View:
     """Folders from which the interpreter imports what was installed."""
     notices: list[str] = field(default_factory=list)
 
+    @property
+    def placed(self) -> dict[str, str]:
+        """What is put into the working folder's layer for something to be mounted on it, and links: by the path below
+        that folder, where a link leads."""
+        inside = f"{self.plan['folder']}/"
+        places = dict.fromkeys(place for place, _ in self.plan["binds"]) | self.plan["links"]
+        return {path.removeprefix(inside): leads or "" for path, leads in places.items() if path.startswith(inside)}
+
 
 def view(python: str, cwd: str, settings: BoxSettings) -> View:
     """What a child of the interpreter `python` with the working folder `cwd` sees.
 
-    Raises ConfigError if there is no such interpreter or folder.
+    Raises ConfigError if there is no such interpreter or folder, or if the child could have another one started.
     """
     if not os.path.isdir(cwd):
         raise ConfigError(f"cwd {cwd!r} is not a folder; name one that exists")
@@ -107,6 +118,8 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
     if shown is None and not mounted:
         notices.append(f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}.")
     binds = _binds(facts, settings, home, cwd)
+    read_only, writable = [place for place, _ in binds], [path for path, may_write in mounts if may_write]
+    check_links([*facts["executables"], facts["prefix"], facts["exec_prefix"]], read_only, writable)
     skip = [path for path, _ in (*binds, *mounts)]
     others = [_looked_at(path, skip, notices) for path in _own_packages(facts, home, binds)]
     watch, hidden = _looked_at(shown, skip, notices) if shown else (None, [])
@@ -136,6 +149,7 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
         "home_files": font_cache(),
         "folder": shown,
         "veiled": [other.folder for other, _ in others],
+        "pinned": pinned(read_only, writable),
         "masked": [path for path, names in masks.items() if names],
         "mounts": mounts,
         "rehearsed": _rehearsed(mounts, seen) if settings.rehearsal else [],
@@ -180,7 +194,8 @@ def _binds(facts: dict[str, Any], settings: BoxSettings, home: str, cwd: str) ->
     for prefix in dict.fromkeys((facts["base_prefix"], facts["prefix"], facts["exec_prefix"])):
         if prefix in ("/usr", "/usr/local", "/"):
             continue
-        whole = prefix == facts["base_prefix"] and not _holds(prefix, home) and not _holds(prefix, cwd)
+        inside = any(each.writable and os.path.realpath(prefix).startswith(f"{each.path}/") for each in settings.mounts)
+        whole = (inside or prefix == facts["base_prefix"]) and not _holds(prefix, home) and not _holds(prefix, cwd)
         paths += [prefix] if whole else [f"{prefix}/{part}" for part in ENVIRONMENT_PARTS]
         shells += [f"{prefix}/bin/{name}" for name in SHELLS]
     paths += facts["executables"]
@@ -298,6 +313,8 @@ def resource_limits(limits: Limits) -> dict[str, int]:
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_CPU": limits.cpu_seconds,
         "RLIMIT_CORE": 0,
+        "RLIMIT_SIGPENDING": SIGNALS,
+        "RLIMIT_MSGQUEUE": 0,
     }
 
 
