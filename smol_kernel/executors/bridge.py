@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-import json
 import queue
 import threading
 import time
@@ -23,11 +22,12 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
 from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.recorded import NOT_SHOWN, AbandonedError, NotMadeError, Recorded, kinds_of_error
 from smol_kernel.executors.summaries import argument, brief, cut, error_line
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
-from smol_kernel.executors.values import CROSSES, Decoder, MalformedValue, NotPortable, encode
+from smol_kernel.executors.values import CROSSES, Decoder, MalformedValue, NotPortable, decode, encode
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.records import to_plain
@@ -367,14 +367,15 @@ def _perform(call: Call) -> Outcome:
             if inspect.isawaitable(value):
                 value = coroutines.wait(value, call.begun)
         try:
-            value = redacted(value)
-            encoded = encode(to_plain(value), limit=RESULT_LIMIT)
+            given = encode(to_plain(value), limit=RESULT_LIMIT)
+            encoded, size = no_secrets(given)
+            value = value if encoded is given else decode(encoded)
         except RecursionError:
             raise TypeError(f"{call.tool}() gave a result that nests too deeply, or contains itself") from None
         except NotPortable as error:
             reason = f"{call.tool}() gave a result that cannot cross to the child: {error}. {CROSSES}"
             raise TypeError(reason) from error
-        return Outcome(call, encoded, brief(value, 120), size=len(json.dumps(encoded)))
+        return Outcome(call, encoded, brief(value, 120), size=size)
     except KeyboardInterrupt as error:
         if not call.pooled:
             raise
