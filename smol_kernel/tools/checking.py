@@ -6,6 +6,7 @@ Called by the bridge before a tool runs, and by agents whose models make structu
 from __future__ import annotations
 
 import difflib
+import inspect
 import numbers
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,13 +27,21 @@ def unpack(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[
     return args, kwargs
 
 
+def positions(tool: Tool) -> list[str]:
+    """The names of the inputs in the order in which a call gives them without names: that of `tool.inputs`, those that
+    may be left out last. `forward` may have another one."""
+    optional = tool.optional_inputs
+    defaults = tool._defaults()  # pyright: ignore[reportPrivateUsage]
+    return sorted(_inputs(tool), key=lambda name: (name in optional, name in defaults))
+
+
 def bind_arguments(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, positional ones in the order of `tool.inputs`. Called by the bridge.
+    """The arguments of a call by name, positional ones in the order of `positions`. Called by the bridge.
 
     Raises ToolError for too many of them or one given twice. Values are not checked here.
     """
     args, kwargs = unpack(tool, args, kwargs)
-    names = list(_inputs(tool))
+    names = positions(tool)
     if len(args) > len(names):
         count = f"{len(names)} argument{'' if len(names) == 1 else 's'}"
         raise ToolError(_teach(tool, f"takes {count}, but {len(args)} were given"))
@@ -41,6 +50,15 @@ def bind_arguments(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     if twice:
         raise ToolError(_teach(tool, f"got {twice[0]!r} twice"))
     return {**arguments, **kwargs}
+
+
+def takes_by_name(tool: Tool, arguments: Mapping[str, Any]) -> bool:
+    """Whether `forward` takes these arguments by name: only such a call does not depend on the order of its own."""
+    try:
+        inspect.signature(tool.forward).bind(**arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def validate_tool_arguments(tool: Tool, arguments: Any) -> None:
