@@ -28,11 +28,10 @@ def unpack(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[
 
 
 def positions(tool: Tool) -> list[str]:
-    """The names of the inputs in the order in which a call gives them without names: that of `tool.inputs`, those that
-    may be left out last. `forward` may have another one."""
-    optional = tool.optional_inputs
+    """The names of the inputs in the order in which a call gives them without names: that of `tool.inputs`, those with
+    a default last. `forward` may have another one."""
     defaults = tool._defaults()  # pyright: ignore[reportPrivateUsage]
-    return sorted(_inputs(tool), key=lambda name: (name in optional, name in defaults))
+    return sorted(_inputs(tool), key=lambda name: name in defaults)
 
 
 def bind_arguments(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +141,7 @@ def _problem(spec: Any, value: Any, path: str) -> _Problem | None:
     if not fits and not branches:
         return _Problem(f"needs {_wanted(kinds)} for {path!r}, not the {type(value).__name__} {brief(value)}")
     choices = spec.get("enum") or ([spec["const"]] if "const" in spec else [])
-    if choices and not (_is_scalar(value) and value in choices):
+    if choices and not _is_one_of(value, choices):
         return _Problem.of_value(f"needs one of {', '.join(map(repr, choices))} for {path!r}, not {brief(value)}")
     for each in branches:
         problem = _problem_of_all(each, value, path)
@@ -200,6 +199,14 @@ def _field_problem(spec: Mapping[str, Any], value: Mapping[Any, Any], path: str)
         if problem:
             return problem
     return None
+
+
+def _is_one_of(value: Any, choices: Sequence[Any]) -> bool:
+    value = list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
+    try:
+        return (_is_scalar(value) or type(value) in (list, dict)) and value in choices
+    except ValueError:  # an array in it: what it is equal to is an array
+        return False
 
 
 def _is_scalar(value: Any) -> bool:
