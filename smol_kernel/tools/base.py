@@ -28,13 +28,13 @@ from smol_kernel.tools.schema import PYTHON_NAMES, FunctionSchema, read_function
 
 
 class _SetupLock:
-    """Lets one thread at a time set a tool up; a copied tool has its own."""
+    """Lets one thread at a time set a tool up; a tool that was copied, or pickled, has its own."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
 
-    def __deepcopy__(self, memo: Any) -> _SetupLock:
-        return _SetupLock()
+    def __reduce__(self) -> tuple[type[_SetupLock], tuple[()]]:
+        return _SetupLock, ()
 
 
 class _ToolType(ABCMeta):
