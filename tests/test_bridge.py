@@ -453,6 +453,67 @@ def test_setup_of_a_tool_class_runs_in_the_host_once(used):
     assert value(used, "prepared(); prepared()") == 1
 
 
+TEXT = {"type": "string", "description": "A text."}
+
+
+class Move(Tool):
+    name = "move"
+    description = "Moves a file."
+    inputs = {"target": TEXT, "source": TEXT}  # noqa: RUF012
+    output_type = "string"
+
+    def forward(self, source, target):
+        return f"{source} to {target}"
+
+
+class ByName(Move):
+    def forward(self, *, source, target):
+        return f"{source} to {target}"
+
+
+class Anything(Move):
+    def forward(self, **names):
+        return "{source} to {target}".format(**names)
+
+
+class ByPlace(Move):
+    skip_forward_signature_validation = True
+
+    def forward(self, a, b, /):
+        return f"{b} to {a}"
+
+
+@pytest.mark.parametrize("kind", [Move, ByName, Anything, ByPlace])
+@pytest.mark.parametrize("call", ["move('/new', '/old')", "move('/new', source='/old')"])
+def test_arguments_without_names_are_those_of_the_signature_that_the_model_reads(used, kind, call):
+    made = kind()
+    assert made.signature == "move(target: str, source: str) -> str"
+    used.send_tools({"move": made})
+    if kind is ByPlace and "source" in call:
+        return  # nobody can call it so
+    assert value(used, call) == "/old to /new"
+
+
+def test_what_may_be_left_out_comes_last_in_the_signature(used):
+    class Find(Tool):
+        name = "find"
+        description = "Finds."
+        inputs = {"place": {**TEXT, "nullable": True}, "text": TEXT}  # noqa: RUF012
+        output_type = "string"
+
+        def forward(self, text, place="here"):
+            return f"{text} {place}"
+
+    find = Find()
+    assert find.signature == "find(text: str, place: str | None = 'here') -> str"
+    used.send_tools({"find": find})
+    assert value(used, "[find('a'), find('a', 'there'), find(place='there', text='a')]") == [
+        "a here",
+        "a there",
+        "a there",
+    ]
+
+
 # input()
 
 

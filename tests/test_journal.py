@@ -19,6 +19,7 @@ import pytest
 from smol_kernel.errors import JournalError, RunNotFoundError
 from smol_kernel.events import (
     ActionProposed,
+    Event,
     FinalAnswer,
     ModelDelta,
     Notice,
@@ -77,6 +78,17 @@ def test_what_only_watchers_see_is_not_written(journal):
     journal.append(started())
     journal.append(ModelDelta(run="r1", text="hm"))
     assert [event.kind for event in journal.events("r1")] == ["run_started"]
+
+
+def test_an_event_of_a_program_s_own_is_for_watchers_and_takes_nobody_s_name(journal):
+    given = {"__module__": "program", "__annotations__": {}}
+    mine, named = type("RowsRead", (Event,), given), type("Notice", (Event,), given)
+    with closing(journal):
+        journal.append_all([started(), mine(run="r1"), named(run="r1"), Notice(run="r1", text="so")])
+    code = f"from smol_kernel.journal import Journal; print(len(Journal({str(journal.path)!r}).events('r1')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "2\n"
+    assert [event.kind for event in journal.events("r1")] == ["run_started", "notice"]
 
 
 def test_a_finished_run_is_summed_up(journal):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import json
 import os
 import re
@@ -11,19 +13,28 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pydantic
 import pytest
 from model_server import ModelServer, Text, ToolCall
-from scripted_replies import code
+from scripted_replies import call, code, final, of
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.events import ToolReturned
+from smol_kernel.executors.no_secrets import no_secrets
+from smol_kernel.executors.values import decode, encode
 from smol_kernel.memory.known_secrets import INSTEAD, redacted
+from smol_kernel.memory.rich_values import AgentText
 from smol_kernel.memory.untrusted import END, inert
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import Tool, tool
 from smol_kernel.tools.mcp import MCPClient
 from smol_kernel.tools.mcp_servers import plain_text
+from smol_kernel.tools.records import to_plain
 
 MCP_SERVER = str(Path(__file__).with_name("mcp_server.py"))
 FORGED = """RESULT HELD
@@ -278,6 +289,97 @@ def test_secrets_of_the_host_are_in_no_request_event_or_record(make, kind, monke
     assert {place: name for place, text in told.items() for name, secret in SECRETS.items() if secret in text} == {}
     assert told["requests"].count(INSTEAD) > 6  # they were on their way
     assert "401" in told["requests"]
+
+
+@dataclasses.dataclass
+class Link:
+    url: str
+
+
+class Page(pydantic.BaseModel):
+    url: str
+
+
+class Words(str):
+    pass
+
+
+class Bare:
+    def __repr__(self):
+        return f"Bare({SECRETS['ENVIRONMENT']})"
+
+
+def holding(key):
+    """Values of every kind that hold the key."""
+    row = collections.namedtuple("row", "url n")
+    frame = pd.DataFrame({"a": [f"x {key} y", "plain"], "n": [1, 2]})
+    return {
+        "dataclass": Link(f"http://x?key={key}"),
+        "model": Page(url=key),
+        "nested": {"a": [Link(key)]},
+        "words": Words(key),
+        "agent text": AgentText(key),
+        "namedtuple": row(key, 1),
+        "ordered": collections.OrderedDict(url=key),
+        "set": {key, "plain"},
+        "keys": {key: 1, 2: key},
+        "path": Path("/tmp") / key,
+        "bytes": f"a {key} b".encode(),
+        "surrogates": f"\ud800 {key}",
+        "many": [{"n": number} for number in range(20_000)] + [{"url": key}],
+        "frame": frame,
+        "objects": frame.astype(object),
+        "categories": frame.astype({"a": "category"}),
+        "arrow strings": frame.astype({"a": "string"}),
+        "labels": pd.DataFrame([[1]], index=[key], columns=[f"c {key}"]),
+        "series": pd.Series([key, "plain"], name="s"),
+        "array": np.array([f"x {key} y", "plain"]),
+        "other order": np.array([key]).astype(">U40"),
+        "array of bytes": np.array([key.encode()]),
+        "scalar": np.str_(key),
+        "arrow": pa.table({"a": [key, "plain"]}),
+    }
+
+
+@pytest.mark.parametrize("kind", ["code", "calls"])
+def test_a_secret_is_taken_out_of_values_of_every_type(make, kind, monkeypatch):
+    key = SECRETS["ENVIRONMENT"]
+    monkeypatch.setenv("PLANTED_API_KEY", key)
+    values = holding(key)
+
+    @tool
+    def give(what: str) -> object:
+        """Gives a value.
+
+        Args:
+            what: its kind.
+        """
+        return values[what]
+
+    if kind == "code":
+        show = "v = give({what!r})\nprint(v if not isinstance(v, list) else v[-1], getattr(v, 'tolist', list)())"
+        replies = [*(code(show.format(what=what)) for what in values), code("final_answer(1)")]
+    else:
+        values["bare"] = Bare()
+        replies = [*(call("give", what=what) for what in values), final(1)]
+    agent = make(replies, [give], kind=CodeAgent if kind == "code" else ToolCallingAgent, max_steps=len(replies))
+    events = list(agent.events("Look."))
+    leaks = [what for what, step in zip(values, agent.memory.steps[1:], strict=False) if key in step.observations]
+    assert leaks == []
+    forms = {what: event.value for what, event in zip(values, of(ToolReturned, events), strict=False)}
+    assert [what for what, form in forms.items() if key in repr(form) or key in repr(decode(form))] == []
+    assert key not in repr(events) and key not in repr(agent.model.requests[-1])
+    frame, array, raw = (decode(forms[what]) for what in ("frame", "array", "bytes"))
+    assert frame["n"].tolist() == [1, 2] and frame["a"].tolist()[1] == "plain" and frame["a"][0].endswith(" y")
+    assert array.dtype == values["array"].dtype and array[1] == "plain" and len(raw) == len(values["bytes"])
+
+
+def test_tables_and_arrays_without_secrets_are_the_same(monkeypatch):
+    monkeypatch.setenv("PLANTED_API_KEY", SECRETS["ENVIRONMENT"])
+    for value in holding("plain text of no key").values():
+        form = encode(to_plain(value))
+        assert no_secrets(form) == (form, len(json.dumps(form)))
+        assert no_secrets(form)[0] is form
 
 
 def test_a_value_without_secrets_stays_the_same_object(monkeypatch):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import json
+import pickle
 import re
 from typing import Annotated, Any, Optional
 
+import numpy as np
 import pytest
 
 from smol_kernel.errors import ToolError
@@ -99,6 +102,7 @@ def test_setup_by_hand_is_not_repeated():
 
 def test_a_copied_tool_works():
     assert copy.deepcopy(Weather())("Bern") == copy.copy(Weather())("Bern") == "str Bern None"
+    assert pickle.loads(pickle.dumps(Weather()))("Bern") == "str Bern None"
     assert copy.deepcopy(search)("a") == "a 5 None"
 
 
@@ -128,6 +132,24 @@ def test_a_note_on_the_hint_is_a_description():
 
     assert far.inputs == {"distance": {"type": "number", "description": "in metres"}}
     assert far.signature == "far(distance: float) -> None"
+
+
+def test_a_default_may_be_what_json_cannot_say():
+    ones = np.ones(2)
+
+    @tool
+    def near(limit: float = float("inf"), weights: Any = ones) -> float:
+        """Tells what is near.
+
+        Args:
+            limit: How far.
+            weights: By what.
+        """
+        return limit * weights.sum()
+
+    assert near() == float("inf") and near(limit=2.0) == 4.0
+    json.dumps(near.inputs, allow_nan=False)
+    assert near.signature.startswith("near(limit: float = inf, weights: Any = array([1., 1.]))")
 
 
 def test_the_prompt_for_structured_calls():

@@ -81,6 +81,34 @@ def test_a_class_is_written_as_it_stands_and_read_back():
     assert weather.to_dict() == Weather().to_dict()
 
 
+def test_lambdas_and_comprehensions_in_a_class_need_nothing_from_outside():
+    class Ranked(Tool):
+        name, description, output_type = "ranked", "Ranks.", "string"
+        inputs = {n: {"type": "string", "description": n} for n in ("a", "b")}  # noqa: RUF012
+        order = staticmethod(lambda row, *more: row[0])
+
+        def forward(self, a, b):
+            return self.order(sorted([a, b]))
+
+    assert Tool.from_dict(Ranked().to_dict())("y", "x") == "x"
+
+
+def test_a_function_that_may_run_beside_others_still_may():
+    def plain() -> int:
+        """Gives one."""
+        return 1
+
+    @tool
+    def marked() -> int:
+        """Gives two."""
+        return 2
+
+    for made in (tool(threaded=True)(plain), tool(threaded=True)(marked)):
+        again = Tool.from_dict(made.to_dict())
+        assert again.threaded and again() == made()
+    assert not Tool.from_dict(tool(marked).to_dict()).threaded
+
+
 def test_the_text_is_found_by_its_line_not_by_its_name():
     def make(word):
         if word:
@@ -155,6 +183,20 @@ def test_a_page_of_a_function_needs_no_instance(tmp_path):
     assert sorted(path.name for path in (tmp_path / "plain").iterdir()) == ["requirements.txt", "tool.py"]
     with pytest.raises(ToolError, match=r"tool_file_name='my tool' cannot be imported"):
         double.save(tmp_path, tool_file_name="my tool")
+
+
+def test_the_page_takes_the_tool_wherever_it_stands(tmp_path):
+    more = "\n\ndef more():\n    pass\n\n\nclass Other:\n    pass\n"
+    for code, line in ((BASE + ONE, "made = One()"), (double.to_dict()["code"], "made = double")):
+        Tool.from_code(code + more).save(tmp_path)
+        assert f"\n{line}\n" in (tmp_path / "app.py").read_text()
+
+
+def test_what_was_made_with_arguments_from_code_is_not_written_without_them(tmp_path):
+    code = f"{BASE}{ONE}    def __init__(self, key):\n        self.key = key\n"
+    with pytest.raises(ToolError, match="One needs the constructor argument 'key', which stays here"):
+        Tool.from_code(code, key="abc").save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_requirements_are_the_packages_as_pip_names_them():

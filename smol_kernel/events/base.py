@@ -24,12 +24,18 @@ class Event:
 
     kind: ClassVar[str] = "event"
     durable: ClassVar[bool] = True
-    """False: for those who watch only; the journal passes it on unwritten."""
+    """False: for those who watch only; the journal passes it on unwritten. So it is for classes of programs' own, which
+    nobody else could read."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        _KINDS[cls.kind] = cls
+        if _is_ours(cls):
+            _KINDS[cls.kind] = cls
+        else:
+            cls.durable = False
+            if not _is_ours(_KINDS.get(cls.kind, cls)):
+                _KINDS[cls.kind] = cls
 
     def to_dict(self) -> dict[str, Any]:
         """The event as JSON-plain data, its kind included."""
@@ -38,6 +44,10 @@ class Event:
     def stamped(self, run: str, step: int) -> Event:
         """The same event marked with `run` and `step`; one that carries a mark already keeps it."""
         return self if self.run else replace(self, run=run, step=step)
+
+
+def _is_ours(cls: type[Event]) -> bool:
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 _KINDS: dict[str, type[Event]] = {}

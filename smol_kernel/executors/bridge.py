@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-import json
 import queue
 import threading
 import time
@@ -23,13 +22,15 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
 from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.recorded import NOT_SHOWN, AbandonedError, NotMadeError, Recorded, kinds_of_error
 from smol_kernel.executors.summaries import argument, brief, cut, error_line
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
-from smol_kernel.executors.values import CROSSES, Decoder, MalformedValue, NotPortable, encode
+from smol_kernel.executors.values import CROSSES, Decoder, MalformedValue, NotPortable, decode, encode
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
+from smol_kernel.tools.checking import takes_by_name
 from smol_kernel.tools.records import to_plain
 
 POOL = 32
@@ -332,14 +333,14 @@ class Bridge:
             args, kwargs = decoder.decode(raw_args), decoder.decode(raw_kwargs)
             if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
                 raise MalformedValue("keyword arguments are a dict")
-            _check(tool, args, kwargs)
+            positional, named = _checked(tool, args, kwargs)
         except Exception as error:  # noqa: BLE001 - boundary: values of many types, whose own methods run
             raise Refused(f"{error}", *(kind.__name__ for kind in type(error).__mro__)) from None
         weight = asked.size + decoder.weight
         if self._outstanding and self._held + weight > MAX_HELD:
             raise Refused("the arguments of calls under way are too large together; wait for some", "RuntimeError")
         pooled = bool(getattr(tool, "threaded", False) or getattr(tool, "is_async", False))
-        call = self._new_call(number, name, lambda: tool(*args, **kwargs), pooled, weight=weight)
+        call = self._new_call(number, name, lambda: tool(*positional, **named), pooled, weight=weight)
         parts = [*map(argument, args), *(f"{key}={argument(value)}" for key, value in kwargs.items())]
         summary = cut(f"{name}({', '.join(parts)})")
         return call, ToolCalled(
@@ -347,15 +348,18 @@ class Bridge:
         )
 
 
-def _check(tool: Function, args: list[Any], kwargs: dict[str, Any]) -> None:
+def _checked(tool: Function, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments as the tool is called with them. Raises what is wrong with them."""
     if isinstance(tool, Tool):
-        validate_tool_arguments(tool, bind_arguments(tool, args, kwargs))
-        return
+        named = bind_arguments(tool, args, kwargs)
+        validate_tool_arguments(tool, named)
+        return ([], named) if takes_by_name(tool, named) else (args, kwargs)
     try:
         signature = inspect.signature(tool)
-    except (TypeError, ValueError):
-        return
+    except (TypeError, ValueError):  # some builtins tell nothing
+        return args, kwargs
     signature.bind(*args, **kwargs)
+    return args, kwargs
 
 
 def _perform(call: Call) -> Outcome:
@@ -367,14 +371,15 @@ def _perform(call: Call) -> Outcome:
             if inspect.isawaitable(value):
                 value = coroutines.wait(value, call.begun)
         try:
-            value = redacted(value)
-            encoded = encode(to_plain(value), limit=RESULT_LIMIT)
+            given = encode(to_plain(value), limit=RESULT_LIMIT)
+            encoded, size = no_secrets(given)
+            value = value if encoded is given else decode(encoded)
         except RecursionError:
             raise TypeError(f"{call.tool}() gave a result that nests too deeply, or contains itself") from None
         except NotPortable as error:
             reason = f"{call.tool}() gave a result that cannot cross to the child: {error}. {CROSSES}"
             raise TypeError(reason) from error
-        return Outcome(call, encoded, brief(value, 120), size=len(json.dumps(encoded)))
+        return Outcome(call, encoded, brief(value, 120), size=size)
     except KeyboardInterrupt as error:
         if not call.pooled:
             raise

@@ -23,6 +23,7 @@ from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, 
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.interpreter_tool import STOP, Stop
+from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.observation import PACE, clean, truncate
 from smol_kernel.executors.recorded import Recorded, kinds_of_error, name_of_error
 from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
@@ -131,7 +132,7 @@ class ToolCalls:
         last = self.outputs.get(order[-1])
         yield ActionFinished(
             status="error" if errors else "ok",
-            value=plain(last.output) if last else None,
+            value=no_secrets(plain(last.output))[0] if last else None,
             final=bool(last and last.is_final_answer),
             logs="\n".join(output.observation for output in self.outputs.values()),
             error_type="AgentToolExecutionError" if errors else None,
@@ -244,8 +245,7 @@ class ToolCalls:
                     raise error
                 del waiting[made.event.call]
                 made.end()
-                value = redacted(value)
-                said, error = self._kept(made, value, error)
+                said, form, error = self._kept(made, value, error)
                 if error is not None:
                     errors.append(f"Tool {made.call.name!r} failed: {truncate(clean(said), LONGEST_RESULT)}")
                 if (progress := made.emitted.end()) is not None:
@@ -254,7 +254,7 @@ class ToolCalls:
                     call=made.event.call,
                     tool=made.call.name,
                     ok=error is None,
-                    value=plain(value) if error is None else None,
+                    value=form,
                     error_type=name_of_error(error) if error else None,
                     kinds=kinds_of_error(error) if error else [],
                     error=redacted(message(error)) if error else None,
@@ -302,14 +302,16 @@ class ToolCalls:
         except _ToolFailed as error:
             raise error.__cause__ or error from None  # it is told of as always
 
-    def _kept(self, made: _Made, value: Any, error: BaseException | None) -> tuple[str, BaseException | None]:
-        """What the model reads of what came of a call, and the error: also that of a value which cannot be read."""
+    def _kept(self, made: _Made, value: Any, error: BaseException | None) -> tuple[str, Any, BaseException | None]:
+        """What the model reads of what came of a call, the value in its encoded form, and the error: also that of a
+        value which cannot be read. Known secrets are in none of them."""
         try:
             if error is None:
-                return self._keep(made, value), None
+                value, form = _without_secrets(value)
+                return self._keep(made, value), form, None
         except Exception as unreadable:  # noqa: BLE001 - boundary: the value's own methods run here
             error = unreadable
-        return redacted(f"{name_of_error(error)}: {message(error)}"), error
+        return redacted(f"{name_of_error(error)}: {message(error)}"), None, error
 
     def _keep(self, made: _Made, value: Any) -> str:
         """Keep what a call gave; returns what the model reads: of an image or a sound the name it is kept under."""
@@ -321,7 +323,7 @@ class ToolCalls:
             if isinstance(rich, AgentImage):
                 self._images[made.event.call] = rich.to_raw()
         else:
-            said = truncate(clean(str(value)), LONGEST_RESULT).strip()
+            said = truncate(clean(redacted(str(value))), LONGEST_RESULT).strip()
         final = made.call.name == "final_answer"
         self.outputs[made.event.call] = ToolOutput(made.call.id, value, final, said, made.call)
         return said
@@ -341,3 +343,16 @@ def plain(value: Any) -> Any:
         return encode(to_plain(value))
     except Exception:  # noqa: BLE001 - boundary: not portable, or its own methods raise
         return remote(value, "")
+
+
+def _without_secrets(value: Any) -> tuple[Any, Any]:
+    """`value`, or one that holds words in place of known secrets, as it would come from a child; and its encoded form.
+
+    One that cannot cross stays as it is; only its description is without them.
+    """
+    try:
+        given = encode(to_plain(value))
+    except Exception:  # noqa: BLE001 - boundary: not portable, or its own methods raise
+        return value, no_secrets(remote(value, ""))[0]
+    form, _ = no_secrets(given)
+    return value if form is given else decode(form), form

@@ -10,6 +10,7 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.tools.base import Tool
+from smol_kernel.tools.checking import positions
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
 from smol_kernel.tools.definition import check_name
 
@@ -40,7 +41,7 @@ def tool_specs(tools: Mapping[str, Callable[..., Any]]) -> list[dict[str, Any]]:
         if isinstance(tool, Tool):
             lines = [f"{key}: {spec['description']}" for key, spec in tool.inputs.items()]
             doc = "\n".join([tool.description, "", *lines]).strip()
-            parameters = [{"name": key, "optional": key in tool.optional_inputs} for key in tool.inputs]
+            parameters = [{"name": key, "optional": key in tool.optional_inputs} for key in positions(tool)]
         else:
             doc, parameters = inspect.getdoc(tool), _parameters(tool)
         specs.append({"name": name, "doc": doc, "parameters": parameters})

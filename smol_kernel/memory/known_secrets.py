@@ -67,12 +67,12 @@ def redacted(value: Any, most: int = MOST_PARTS) -> Any:
     Of a value with more parts than `most` the rest is not looked through. Secrets are found also as JSON, or Python,
     writes them.
     """
-    secrets = _known()
+    secrets = known()
     return _walk(value, secrets, [most]) if secrets else value
 
 
-def _known() -> list[str]:
-    """All secrets, the longest first."""
+def known() -> list[str]:
+    """All secrets in each of the forms they are found in, the longest first."""
     here: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)  # as it is kept, which takes no decoding
     environment, count, known = _last[0]
     if here != environment or count != len(_given):

@@ -19,7 +19,7 @@ from smol_kernel.errors import ToolError
 from smol_kernel.memory.known_secrets import keep_secrets_of, redacted
 from smol_kernel.memory.rich_values import handle_agent_input_types, handle_agent_output_types, handle_later
 from smol_kernel.tools.checking import bind_arguments as bind_arguments
-from smol_kernel.tools.checking import brief, is_nullable, kinds_of, unpack
+from smol_kernel.tools.checking import brief, is_nullable, kinds_of, positions, unpack
 from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
 from smol_kernel.tools.definition import RESERVED_NAMES as RESERVED_NAMES
 from smol_kernel.tools.definition import check_definition, check_name
@@ -28,13 +28,13 @@ from smol_kernel.tools.schema import PYTHON_NAMES, FunctionSchema, read_function
 
 
 class _SetupLock:
-    """Lets one thread at a time set a tool up; a copied tool has its own."""
+    """Lets one thread at a time set a tool up; a tool that was copied, or pickled, has its own."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
 
-    def __deepcopy__(self, memo: Any) -> _SetupLock:
-        return _SetupLock()
+    def __reduce__(self) -> tuple[type[_SetupLock], tuple[()]]:
+        return _SetupLock, ()
 
 
 class _ToolType(ABCMeta):
@@ -135,7 +135,7 @@ class Tool(metaclass=_ToolType):
         defaults = {name: to_plain(value) for name, value in self._defaults().items()}
         parameters = [
             f"{name}: {self._type_text(name)}" + (f" = {brief(redacted(defaults[name]))}" if name in defaults else "")
-            for name in self.inputs
+            for name in positions(self)
         ]
         return f"{self.name}({', '.join(parameters)}) -> {self._type_text('return')}"
 
@@ -144,7 +144,7 @@ class Tool(metaclass=_ToolType):
         """Names of the inputs a call may leave out: those with a default, and nullable ones of `forward(**kwargs)`."""
         parameters = inspect.signature(self.forward).parameters.values()
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return {name for name, spec in self.inputs.items() if is_nullable(spec)}
+            return {name for name, spec in self.inputs.items() if is_nullable(spec)} | set(self._defaults())
         return set(self._defaults())
 
     def to_code_prompt(self) -> str:

@@ -6,6 +6,7 @@ Called by the bridge before a tool runs, and by agents whose models make structu
 from __future__ import annotations
 
 import difflib
+import inspect
 import numbers
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,13 +27,20 @@ def unpack(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[
     return args, kwargs
 
 
+def positions(tool: Tool) -> list[str]:
+    """The names of the inputs in the order in which a call gives them without names: that of `tool.inputs`, those with
+    a default last. `forward` may have another one."""
+    defaults = tool._defaults()  # pyright: ignore[reportPrivateUsage]
+    return sorted(_inputs(tool), key=lambda name: name in defaults)
+
+
 def bind_arguments(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, positional ones in the order of `tool.inputs`. Called by the bridge.
+    """The arguments of a call by name, positional ones in the order of `positions`. Called by the bridge.
 
     Raises ToolError for too many of them or one given twice. Values are not checked here.
     """
     args, kwargs = unpack(tool, args, kwargs)
-    names = list(_inputs(tool))
+    names = positions(tool)
     if len(args) > len(names):
         count = f"{len(names)} argument{'' if len(names) == 1 else 's'}"
         raise ToolError(_teach(tool, f"takes {count}, but {len(args)} were given"))
@@ -41,6 +49,15 @@ def bind_arguments(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     if twice:
         raise ToolError(_teach(tool, f"got {twice[0]!r} twice"))
     return {**arguments, **kwargs}
+
+
+def takes_by_name(tool: Tool, arguments: Mapping[str, Any]) -> bool:
+    """Whether `forward` takes these arguments by name: only such a call does not depend on the order of its own."""
+    try:
+        inspect.signature(tool.forward).bind(**arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def validate_tool_arguments(tool: Tool, arguments: Any) -> None:
@@ -124,7 +141,7 @@ def _problem(spec: Any, value: Any, path: str) -> _Problem | None:
     if not fits and not branches:
         return _Problem(f"needs {_wanted(kinds)} for {path!r}, not the {type(value).__name__} {brief(value)}")
     choices = spec.get("enum") or ([spec["const"]] if "const" in spec else [])
-    if choices and not (_is_scalar(value) and value in choices):
+    if choices and not _is_one_of(value, choices):
         return _Problem.of_value(f"needs one of {', '.join(map(repr, choices))} for {path!r}, not {brief(value)}")
     for each in branches:
         problem = _problem_of_all(each, value, path)
@@ -182,6 +199,14 @@ def _field_problem(spec: Mapping[str, Any], value: Mapping[Any, Any], path: str)
         if problem:
             return problem
     return None
+
+
+def _is_one_of(value: Any, choices: Sequence[Any]) -> bool:
+    value = list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
+    try:
+        return (_is_scalar(value) or type(value) in (list, dict)) and value in choices
+    except ValueError:  # an array in it: what it is equal to is an array
+        return False
 
 
 def _is_scalar(value: Any) -> bool:

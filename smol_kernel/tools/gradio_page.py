@@ -51,7 +51,8 @@ if __name__ == "__main__":
 
 def page_for(tool: Tool, code: str, module: str) -> str:
     """The page's source, for the tool that `code`, saved as `module`, defines. JSON is typed in where no field fits."""
-    symbol = _defined(code)
+    wrapped = getattr(tool, "__wrapped__", None)
+    symbol = _defined(code, wrapped.__name__ if wrapped else type(tool).__name__)
     fields: list[str] = []
     arguments: list[str] = []
     for name, spec in tool.inputs.items():
@@ -61,7 +62,7 @@ def page_for(tool: Tool, code: str, module: str) -> str:
     return _PAGE.format(
         module=module,
         symbol=symbol,
-        made=symbol if hasattr(tool, "__wrapped__") else f"{symbol}()",
+        made=symbol if wrapped else f"{symbol}()",
         parameters=", ".join(tool.inputs),
         arguments=", ".join(arguments),
         fields="".join(fields),
@@ -71,7 +72,8 @@ def page_for(tool: Tool, code: str, module: str) -> str:
     )
 
 
-def _defined(code: str) -> str:
-    """The last function or class of a module."""
+def _defined(code: str, name: str) -> str:
+    """The function or class of this name in a module; the last one where there is none, as of a built-in tool."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return [node.name for node in parsed(code).body if isinstance(node, kinds)][-1]
+    names = [node.name for node in parsed(code).body if isinstance(node, kinds)]
+    return name if name in names else names[-1]

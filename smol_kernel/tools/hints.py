@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import enum
+import math
 import types
 import typing
 from decimal import Decimal
@@ -241,7 +242,7 @@ def is_plain(value: Any) -> bool:
     if type(value) is dict:
         pairs = cast("dict[Any, Any]", value).items()
         return all(type(key) is str and is_plain(item) for key, item in pairs)
-    return value is None or type(value) in (str, bool, int, float)
+    return value is None or type(value) in (str, bool, int) or (type(value) is float and math.isfinite(value))
 
 
 def _model_schema(model: Any) -> Schema:

@@ -16,7 +16,7 @@ from smol_kernel.errors import ConfigError, MCPServerError, ToolError
 from smol_kernel.memory.untrusted import inert
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.mcp_portal import Portal, Server
-from smol_kernel.tools.mcp_results import error_text, plain_argument, read_result
+from smol_kernel.tools.mcp_results import all_arguments, error_text, plain_argument, read_result
 from smol_kernel.tools.mcp_schema import read_description, read_inputs, read_output, tool_names, type_text
 from smol_kernel.tools.mcp_servers import plain_text, read_specs, require_sdk, seconds
 
@@ -54,11 +54,11 @@ class MCPTool(Tool):
         """
         given = bind_arguments(self, args, kwargs)
         validate_tool_arguments(self, given)
-        arguments = {
-            self._wire[key]: plain_argument(given.get(key), f"{self.name}(): {key}")
-            for key in self.inputs
-            if key in self._required or given.get(key) is not None or (key in given and key in self._takes_null)
-        }
+        arguments: dict[str, Any] = {}
+        for key, wire in self._wire.items():
+            if key in self._required or given.get(key) is not None or (key in given and key in self._takes_null):
+                value = plain_argument(given.get(key), f"{self.name}(): {key}")
+                arguments |= all_arguments(value, f"{self.name}(): {key}") if wire is None else {wire: value}
         result = self._server.call(self._listed_name, self.name, arguments)
         where = f"MCP server {self._server.spec.label}, tool {self._listed_name!r}:"
         if result.is_error:

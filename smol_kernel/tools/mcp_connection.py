@@ -99,7 +99,6 @@ class Connection:
         """The result of a call, of the SDK's type. Raises SessionOver if the server did nothing for that reason."""
         import anyio
         from mcp import MCPError
-        from mcp_types import CONNECTION_CLOSED
 
         async def on_progress(done: float, total: float | None, text: str | None) -> None:
             _tell(mailbox, text or "", done, total)
@@ -113,7 +112,8 @@ class Connection:
                 return await self.client.call_tool(tool, arguments, progress_callback=on_progress)
         except TimeoutError:
             raise MCPTimeoutError(
-                f"{where} no answer within {timeout:g} s; the call was cancelled, what it did until then is not known. "
+                f"{where} no answer within {timeout:g} s; the call was cancelled, what it did until then is not "
+                f"known{self._noise_text()}. "
                 'More time: MCPClient(…, adapter_kwargs={"call_timeout": 3600}), or None for no limit'
             ) from None
         except MCPError as error:
@@ -121,7 +121,7 @@ class Connection:
             if answer.session_over:
                 self.stop()
                 raise SessionOver(f"{where} {message}") from error
-            if error.code == CONNECTION_CLOSED:
+            if self.over.is_set() or _is_lost(error):
                 raise await self._lost(where) from error
             raise MCPServerError(f"{where} {message}") from error
         except (anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
@@ -221,7 +221,6 @@ def why(failure: BaseException | None, spec: ServerSpec, answer: HttpAnswer) -> 
     """Why a connection failed, as the rest of a sentence that begins with the server."""
     import httpx2
     from mcp import MCPError
-    from mcp_types import CONNECTION_CLOSED
 
     for error in leaves(failure):
         if isinstance(error, httpx2.HTTPStatusError):
@@ -235,7 +234,7 @@ def why(failure: BaseException | None, spec: ServerSpec, answer: HttpAnswer) -> 
             return f"cannot be reached ({_first_line(error)}). Is it running, at this address?"
         if isinstance(error, MCPServerError):
             return str(error)
-        if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
+        if isinstance(error, MCPError) and _is_lost(error):
             return "ended before it answered as an MCP server"
     found = next(leaves(failure), None)
     refusal = http_reason(answer)
@@ -245,6 +244,13 @@ def why(failure: BaseException | None, spec: ServerSpec, answer: HttpAnswer) -> 
         return "ended"
     said = _first_line(found)
     return f"did not answer as an MCP server: {said}" if isinstance(found, MCPError) else f"failed: {said}"
+
+
+def _is_lost(error: Any) -> bool:
+    """Whether an MCPError is the SDK's own about a connection that ended; servers use its code for errors of theirs."""
+    from mcp_types import CONNECTION_CLOSED
+
+    return error.code == CONNECTION_CLOSED and error.message.startswith(("Connection closed", "SSE stream "))
 
 
 _MISSING = {FileNotFoundError: "is not found", PermissionError: "is not executable"}

@@ -7,6 +7,7 @@ SDK's own reads a line of any length, in time that grows with its square.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections import deque
@@ -100,13 +101,12 @@ async def _receive(
 ) -> None:
     import anyio
     from mcp.shared.message import SessionMessage
-    from mcp_types import jsonrpc_message_adapter
 
     try:
         while line := await stdout.readline():
             try:
                 text = line.decode(parameters.encoding, parameters.encoding_error_handler)
-                message: Any = SessionMessage(jsonrpc_message_adapter.validate_json(text, by_name=False))
+                message: Any = SessionMessage(_read(text))
             except ValueError as error:  # the session is told, and goes on
                 message = error
             await incoming.send(message)
@@ -117,6 +117,27 @@ async def _receive(
     finally:
         ended()
         incoming.close()
+
+
+def _read(line: str) -> Any:
+    """The message of a line. Half a character, as JavaScript can write one, becomes "?"; an answer that is none of the
+    protocol becomes an error, so that nobody waits for it. Raises ValueError for any other line."""
+    from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
+
+    try:
+        return jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValueError as error:
+        try:
+            data = json.loads(line)
+            whole = json.dumps(data, ensure_ascii=False).encode(errors="replace")
+        except (ValueError, RecursionError):
+            raise error from None
+        with suppress(ValueError):
+            return jsonrpc_message_adapter.validate_json(whole, by_name=False)
+        if not isinstance(data, dict) or "method" in data or type(data.get("id")) not in (int, str):
+            raise
+        said = f"its answer is no message of the protocol: {plain_text(line, 100).strip()}"
+        return JSONRPCError(jsonrpc="2.0", id=data["id"], error=ErrorData(code=PARSE_ERROR, message=said))
 
 
 async def _send(stdin: asyncio.StreamWriter, outgoing: Any, incoming: Any, parameters: Any) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from smol_kernel.errors import MCPServerError, MissingDependencyError, ToolError
+from smol_kernel.tools.mcp_servers import plain_text
 
 MAX_CONTENTS = 1_000
 MAX_RESULT = 64 << 20
@@ -54,19 +55,27 @@ def plain_argument(value: Any, path: str, depth: int = 0) -> Any:
     raise ToolError(f"{path} is a {kind.__name__}, which an MCP server cannot take. Pass {advice}")
 
 
+def all_arguments(value: Any, path: str) -> dict[str, Any]:
+    """A plain value that holds all arguments of a tool that takes any. Raises ToolError for what is no dict."""
+    if not isinstance(value, dict):
+        raise ToolError(f"{path} holds the arguments by name. Pass a dict")
+    return cast("dict[str, Any]", value)
+
+
 def error_text(result: Any) -> str:
-    """The texts of a result that is an error."""
-    texts = [each.text for each in result.content[:MAX_CONTENTS] if each.type == "text"]
-    return "\n".join(texts).strip() or "the server reported an error and did not say which"
+    """The texts of a result that is an error; of one without, its structured content."""
+    parts = [getattr(each, "resource", each) for each in result.content[:MAX_CONTENTS]]
+    said = "\n".join(getattr(part, "text", None) or "" for part in parts).strip()
+    return said or _as_text(result) or "the server reported an error and did not say which"
 
 
 def read_result(result: Any, structured: bool, where: str) -> Any:
     """The value of an SDK's CallToolResult.
 
     One content gives its value (text as str, an image as PIL image, audio and other data as bytes), several texts
-    give one text, several of different kinds a list, none None. With `structured` the structured content goes before
-    all that, and a text that is JSON is read. `where` opens the message of the MCPServerError for what is too large or
-    broken.
+    give one text, several of different kinds a list; none the structured content as text, or None. With `structured`
+    that content goes before all, and a text that is JSON is read. `where` opens the message of the MCPServerError for
+    what is too large or broken.
     """
     contents = result.content
     size = sum(len(_raw(each)) for each in contents)
@@ -76,7 +85,7 @@ def read_result(result: Any, structured: bool, where: str) -> Any:
         return result.structured_content
     values = [_value(each, where) for each in contents] if len(contents) == 1 else [_spared(each) for each in contents]
     if not values:
-        return None
+        return _as_text(result)
     value = "\n".join(values) if all(isinstance(each, str) for each in values) else values
     if len(values) == 1:
         value = values[0]
@@ -86,6 +95,12 @@ def read_result(result: Any, structured: bool, where: str) -> Any:
         except (ValueError, RecursionError):
             return value
     return value
+
+
+def _as_text(result: Any) -> str | None:
+    """The structured content as JSON, for a result that says nothing else."""
+    found = result.structured_content
+    return None if found is None else json.dumps(found, ensure_ascii=False)
 
 
 def _raw(content: Any) -> str:
@@ -105,7 +120,7 @@ def _value(content: Any, where: str) -> Any:
     if content.type == "text":
         return content.text
     if content.type == "image":
-        return _image(_bytes(content.data, where), where)
+        return _image(_bytes(content.data, where), content.mime_type, where)
     if content.type == "audio":
         return _bytes(content.data, where)
     if content.type == "resource":
@@ -113,7 +128,8 @@ def _value(content: Any, where: str) -> Any:
         if hasattr(resource, "text"):
             return resource.text
         data = _bytes(resource.blob, where)
-        return _image(data, where) if str(resource.mime_type or "").startswith("image/") else data
+        kind = str(resource.mime_type or "")
+        return _image(data, kind, where) if kind.startswith("image/") else data
     if content.type == "resource_link":
         return f"{content.title or content.name}: {content.uri}"
     raise MCPServerError(f"{where} a content of the unknown type {content.type!r}")
@@ -126,7 +142,10 @@ def _bytes(data: str, where: str) -> bytes:
         raise MCPServerError(f"{where} data that is no base64: {error}") from None
 
 
-def _image(data: bytes, where: str) -> Any:
+def _image(data: bytes, kind: str, where: str) -> Any:
+    """The image of a MIME type; a drawing in SVG is the text that it is."""
+    if kind.partition(";")[0].strip().lower() == "image/svg+xml":
+        return data.decode(errors="replace")
     try:
         from PIL import Image
     except ImportError as error:
@@ -142,5 +161,7 @@ def _image(data: bytes, where: str) -> Any:
     except MCPServerError:
         raise
     except Exception as error:  # noqa: BLE001 - boundary: decoders raise anything on what is broken
-        raise MCPServerError(f"{where} an image that cannot be read: {error}") from None
+        known = type(error).__name__ != "UnidentifiedImageError"  # whose message names an object in memory
+        reason = str(error) if known else f"it is none of {', '.join(IMAGE_FORMATS)}"
+        raise MCPServerError(f"{where} an image that cannot be read ({plain_text(kind, 100)}): {reason}") from None
     return image

@@ -24,10 +24,12 @@ MAX_INPUTS = 100
 MAX_CHOICES = 200
 MAX_DEPTH = 8
 MAX_NODES = 1_000
-"""Schemas within the inputs of one tool; what comes after them is not described."""
+"""Schemas within the inputs of one tool, and as many that stand for others; what comes after them is not described."""
 MAX_OUTPUT_SCHEMA = 20_000
 """Characters of an output schema; a longer one is not shown."""
 
+ANY_INPUTS = "arguments"
+"""The one input of a tool that takes any arguments."""
 _KINDS = ("string", "number", "integer", "boolean", "object", "array", "null")
 _COPIED = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "format")
 _RESULTS_OF_ACTIONS = {*RESERVED_NAMES, "final_answer", "self"}
@@ -76,20 +78,26 @@ def _numbered(names: list[str]) -> list[str]:
     return unique
 
 
-def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str], set[str], set[str]]:
-    """The inputs of a tool from its input schema; with the server's name of each, those that have to be given, and
-    those that may be null: to the server that is not the same as left out.
+def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str | None], set[str], set[str]]:
+    """The inputs of a tool from its input schema; with the server's name of each (None for an input that holds all
+    arguments, of a tool that takes any), those that have to be given, and those that may be null: to the server that is
+    not the same as left out.
 
-    Those that have to be given come first, so that the rest can be left out of a call.
+    Those that have to be given come first, so that the rest can be left out of a call. Of several shapes that the
+    arguments may have, all inputs are there.
     """
     reader = _Reader(schema)
     whole = reader.resolve(schema, 0)
-    properties: dict[str, Any] = whole["properties"] if isinstance(whole.get("properties"), dict) else {}
-    found = list(properties.items())[:MAX_INPUTS]
     required = _names(whole.get("required"))
+    properties = reader.properties(whole)
+    properties |= {name: {} for name in required if name not in properties}
+    if not properties and whole.get("additionalProperties") not in (None, False):
+        spec = {"type": "object", "description": "All arguments by name: the tool takes any.", "nullable": True}
+        return {ANY_INPUTS: spec}, {ANY_INPUTS: None}, set(), set()
+    found = list(properties.items())[:MAX_INPUTS]
     found.sort(key=lambda pair: pair[0] not in required)
     inputs: dict[str, dict[str, Any]] = {}
-    wire: dict[str, str] = {}
+    wire: dict[str, str | None] = {}
     takes_null: set[str] = set()
     for given, name in zip((key for key, _ in found), _numbered([_input_name(key) for key, _ in found]), strict=True):
         spec = reader.read(properties[given], 1)
@@ -172,17 +180,21 @@ class _Reader:
 
     def __init__(self, root: Any) -> None:
         self._root = root
-        self._nodes = 0
+        self._nodes = self._merged = 0
 
-    def resolve(self, schema: Any, depth: int) -> dict[str, Any]:
-        """`schema` with what its `$ref` and `allOf` stand for put in its place."""
-        if not isinstance(schema, dict) or depth > MAX_DEPTH:
+    def resolve(self, schema: Any, depth: int, within: tuple[Any, ...] = ()) -> dict[str, Any]:
+        """`schema` with what its `$ref` and `allOf` stand for put in its place; `within` are the `$ref`s that led to
+        it, which say nothing new."""
+        self._merged += bool(within)
+        if not isinstance(schema, dict) or depth > MAX_DEPTH or self._merged > MAX_NODES:
             return {}
         merged: dict[str, Any] = {}
-        parts = [self._target(schema["$ref"])] if "$ref" in schema else []
+        reference = schema.get("$ref")
+        parts = [self._target(reference)] if "$ref" in schema and reference not in within else []
+        within = (*within, reference)
         parts += schema["allOf"][:20] if isinstance(schema.get("allOf"), list) else []
         for part in parts:
-            for key, value in self.resolve(part, depth + 1).items():
+            for key, value in self.resolve(part, depth + 1, within).items():
                 if key == "properties" and isinstance(value, dict) and isinstance(merged.get(key), dict):
                     value = {**merged[key], **value}
                 elif key == "required":
@@ -190,6 +202,17 @@ class _Reader:
                 merged[key] = value
         own = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
         return {**merged, **own}
+
+    def properties(self, whole: Mapping[str, Any]) -> dict[str, Any]:
+        """The properties of a resolved schema, after those of the shapes that it may have."""
+        found: dict[str, Any] = {}
+        for key in ("anyOf", "oneOf"):
+            shapes = whole.get(key)
+            for shape in shapes[:50] if isinstance(shapes, list) else ():
+                inner = self.resolve(shape, 1).get("properties")
+                found |= inner if isinstance(inner, dict) else {}
+        own = whole.get("properties")
+        return found | own if isinstance(own, dict) else found
 
     def read(self, schema: Any, depth: int) -> dict[str, Any]:
         """A schema in the form of a tool's inputs: `type`, and where they apply `nullable`, `enum`, `items`, …"""

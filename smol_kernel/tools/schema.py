@@ -101,7 +101,8 @@ def read_function(function: Callable[..., Any]) -> FunctionSchema:
         if not text:
             raise ToolError(_undescribed(name, parameter.name, described, parameters))
         schema = type_schema(hint, f"tool {name!r}: parameter {parameter.name!r}")
-        if parameter.default not in (parameter.empty, None) and not _takes_none(schema):
+        has_default = parameter.default is not parameter.empty and parameter.default is not None
+        if has_default and not _takes_none(schema):
             left_out.add(parameter.name)
         inputs[parameter.name] = _input(schema, text, parameter)
     shape = type_schema(hints["return"], f"tool {name!r}: the return type")

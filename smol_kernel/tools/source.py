@@ -33,12 +33,16 @@ if TYPE_CHECKING:
 _OURS = "smol_kernel"
 _KEY = re.compile("key|token|secret|password|header", re.IGNORECASE)  # settings that may hold a secret
 _QUALIFIED = re.compile(r"^(@|class \w+\()(?:\w+\.)+(tool|Tool)\b", re.MULTILINE)  # @lib.tool, class X(lib.Tool)
+_DECORATOR = re.compile(r"^@tool(\(.*\))?$", re.MULTILINE)
 _FOREIGN = re.compile(r"^(\s*)from\s+smolagents(?:\.\w+)*\s+import\s+", re.MULTILINE)
 
 
 def to_dict(tool: Tool) -> dict[str, Any]:
     """The tool as `name`, `code` and `requirements`. Raises ToolError naming what keeps it from being written down."""
-    code = tool._code or _code_of(tool)  # pyright: ignore[reportPrivateUsage]
+    code = tool._code  # pyright: ignore[reportPrivateUsage]
+    if code and not hasattr(tool, "__wrapped__"):
+        _check_constructor(tool.name, type(tool))
+    code = code or _code_of(tool)
     return {"name": tool.name, "code": code, "requirements": requirements(code)}
 
 
@@ -117,7 +121,7 @@ def _packages() -> Mapping[str, list[str]]:
 def _code_of(tool: Tool) -> str:
     wrapped = getattr(tool, "__wrapped__", None)
     if wrapped:
-        return _function_code(tool.name, wrapped)
+        return _function_code(tool.name, wrapped, tool.threaded)
     ours = type(tool).__name__ in cast("Any", sys.modules[_OURS]).__all__
     return _shipped_code(tool) if ours and _is_ours(type(tool)) else _class_code(tool.name, type(tool))
 
@@ -139,18 +143,22 @@ def _shipped_code(tool: Tool) -> str:
     return f"{head}\n    def __init__(self):\n        super().__init__({given})\n"
 
 
-def _function_code(name: str, wrapped: Callable[..., Any]) -> str:
+def _function_code(name: str, wrapped: Callable[..., Any], threaded: bool) -> str:
     if inspect.ismethod(wrapped):
         owner = type(wrapped.__self__).__name__
         raise ToolError(f"tool {name!r} cannot be written as source: it is a method of a live {owner} object")
     function = cast("types.FunctionType", inspect.unwrap(wrapped))
     node, text = _find(name, function, ast.FunctionDef, ast.AsyncFunctionDef)
-    if not any("tool" in ast.unparse(decorator) for decorator in node.decorator_list):
-        text = f"@tool\n{text}"  # it was made by tool(function)
+    decorator = "@tool(threaded=True)" if threaded else "@tool"
+    if any("tool" in ast.unparse(decorator) for decorator in node.decorator_list):
+        text = _DECORATOR.sub(decorator, text, count=1)
+    else:  # it was made by tool(function)
+        text = f"{decorator}\n{text}"
     return _module(name, text, function, {"tool": f"from {_OURS} import tool"})
 
 
-def _class_code(name: str, kind: type) -> str:
+def _check_constructor(name: str, kind: type) -> None:
+    """Raises ToolError for a class that is not made without arguments: what an instance was given is not written."""
     parameters = inspect.signature(kind.__init__).parameters.values()
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)][
         1:
@@ -160,6 +168,10 @@ def _class_code(name: str, kind: type) -> str:
             f"tool {name!r} cannot be written as source: {kind.__name__} needs the constructor argument {needed[0]!r}, "
             f"which stays here. Give it a default, such as None, and read the value where it is needed"
         )
+
+
+def _class_code(name: str, kind: type) -> str:
+    _check_constructor(name, kind)
     own = [member for member in vars(kind).values() if inspect.isfunction(member)]
     if not own:
         raise ToolError(f"tool {name!r} cannot be written as source: {kind.__name__} has no method of its own")
@@ -255,10 +267,13 @@ def _globals_of(table: symtable.SymbolTable) -> Iterator[str]:
         yield from _globals_of(child)
 
 
-def _read_names(node: ast.AST) -> Iterator[str]:
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
-            yield part.id
+def _read_names(node: ast.AST) -> set[str]:
+    """The names that a part of a definition reads, but those of its own lambdas and comprehensions."""
+    parts = list(ast.walk(node))
+    own = {part.arg for part in parts if isinstance(part, ast.arg)}
+    targets = [part.target for part in parts if isinstance(part, ast.comprehension)]
+    own |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)} - own
 
 
 def _import_line(name: str, value: Any) -> str | None:
