@@ -19,7 +19,7 @@ from smol_kernel.errors import ToolError
 from smol_kernel.memory.known_secrets import keep_secrets_of, redacted
 from smol_kernel.memory.rich_values import handle_agent_input_types, handle_agent_output_types, handle_later
 from smol_kernel.tools.checking import bind_arguments as bind_arguments
-from smol_kernel.tools.checking import brief, is_nullable, kinds_of, positions, unpack
+from smol_kernel.tools.checking import brief, is_nullable, kinds_of, positions, signature_of, unpack
 from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
 from smol_kernel.tools.definition import RESERVED_NAMES as RESERVED_NAMES
 from smol_kernel.tools.definition import check_definition, check_name
@@ -142,7 +142,7 @@ class Tool(metaclass=_ToolType):
     @property
     def optional_inputs(self) -> set[str]:
         """Names of the inputs a call may leave out: those with a default, and nullable ones of `forward(**kwargs)`."""
-        parameters = inspect.signature(self.forward).parameters.values()
+        parameters = signature_of(self).parameters.values()
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
             return {name for name, spec in self.inputs.items() if is_nullable(spec)} | set(self._defaults())
         return set(self._defaults())
@@ -216,7 +216,7 @@ class Tool(metaclass=_ToolType):
         return from_code(Tool, tool_code, kwargs)
 
     def _defaults(self) -> dict[str, Any]:
-        parameters = inspect.signature(self.forward).parameters.values()
+        parameters = signature_of(self).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty}
 
     def _type_text(self, name: str) -> str:

@@ -10,7 +10,9 @@ import inspect
 import numbers
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 from smol_kernel.errors import ToolError, ToolTypeError
 
@@ -25,6 +27,22 @@ def unpack(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[
         if all(key in inputs for key in given) and (given or not inputs):
             return (), given
     return args, kwargs
+
+
+_signatures: WeakKeyDictionary[FunctionType, dict[bool, inspect.Signature]] = WeakKeyDictionary()
+"""Of functions, by whether they are bound: without the first parameter."""
+
+
+def signature_of(tool: Tool) -> inspect.Signature:
+    """That of `tool.forward`. It is read once for each function: a call asks for it several times."""
+    forward: Any = tool.forward
+    function = getattr(forward, "__func__", forward)
+    if not isinstance(function, FunctionType):
+        return inspect.signature(forward)
+    known, bound = _signatures.setdefault(function, {}), function is not forward
+    if bound not in known:
+        known[bound] = inspect.signature(forward)
+    return known[bound]
 
 
 def positions(tool: Tool) -> list[str]:
@@ -54,7 +72,7 @@ def bind_arguments(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -
 def takes_by_name(tool: Tool, arguments: Mapping[str, Any]) -> bool:
     """Whether `forward` takes these arguments by name: only such a call does not depend on the order of its own."""
     try:
-        inspect.signature(tool.forward).bind(**arguments)
+        signature_of(tool).bind(**arguments)
     except TypeError:
         return False
     return True
