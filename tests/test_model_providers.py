@@ -125,9 +125,10 @@ def ask_usage(model):
 
 def test_bedrock_takes_a_client_of_boto3():
     boto3 = pytest.importorskip("boto3")
-    with ModelServer(Converse("hello")) as server:
+    with ModelServer(*[Converse("hello")] * 3) as server:
         client = boto3.client("bedrock-runtime", **AWS, endpoint_url=root(server))
-        assert ask(AmazonBedrockModel("us.amazon.nova-pro-v1:0", client=client)).text == "hello"
+        for model in given("us.amazon.nova-pro-v1:0", client, AmazonBedrockModel):
+            assert ask(model).text == "hello"
         client.close()
     assert "Credential=AK/" in server.requests[0].headers["authorization"]
 
@@ -234,9 +235,35 @@ def test_hugging_faces_router_is_told_the_provider():
 
 def test_a_client_of_the_openai_package_is_handed_to_litellm():
     openai = pytest.importorskip("openai")
-    with ModelServer(Text("hello")) as server, openai.OpenAI(base_url=server.url, api_key="mine") as client:
-        assert ask(OpenAIModel("double", client=client)).text == "hello"
-    assert server.requests[0].headers["authorization"] == "Bearer mine"
+    with ModelServer(*[Text("hello")] * 3) as server, openai.OpenAI(base_url=server.url, api_key="mine") as client:
+        for model in given("double", client, OpenAIModel):
+            assert ask(model).text == "hello"
+            assert model.client is client
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer mine"}
+
+
+def given(model_id, client, kind):
+    """Models with this client, given in each of the ways."""
+
+    class Mine(kind):
+        def create_client(self):
+            return client
+
+    later = kind(model_id)
+    later.client = client
+    return kind(model_id, client=client), later, Mine(model_id)
+
+
+def test_a_client_that_cannot_be_asked_is_refused_however_it_is_given():
+    class Mine(OpenAIModel):
+        def create_client(self):
+            return 7
+
+    model = OpenAIModel("double")
+    with pytest.raises(ModelError, match="client has to have completion"):
+        model.client = 7
+    with pytest.raises(ModelError, match="client has to have completion"):
+        ask(Mine("double"))
 
 
 def test_a_class_of_ones_own_may_use_the_retries():

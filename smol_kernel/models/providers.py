@@ -212,9 +212,6 @@ class AmazonBedrockModel(LiteLLMModel):
     ) -> None:
         self.client_kwargs = client_kwargs
         self._mapped = _mapped(type(self).__name__, dict(client_kwargs or {}), _AWS_CLIENT)
-        if client is not None and hasattr(client, "converse"):
-            self._mapped = _boto_settings(client) | self._mapped
-            client = None
         kwargs |= _mapped("inferenceConfig", dict(kwargs.pop("inferenceConfig", None) or {}), _INFERENCE_CONFIG)
         more: dict[str, Any] = kwargs.pop("additionalModelRequestFields", None) or {}
         kwargs |= more
@@ -226,8 +223,11 @@ class AmazonBedrockModel(LiteLLMModel):
         """The model as LiteLLM names it."""
         return f"bedrock/converse/{self.model_id}"
 
+    def _usable(self, client: Any) -> Any:
+        return client if hasattr(client, "converse") else super()._usable(client)
+
     def _settings(self) -> dict[str, Any]:
-        return self._mapped
+        return {**(_boto_settings(self.client) if hasattr(self.client, "converse") else {}), **self._mapped}
 
 
 def _mapped(owner: str, arguments: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
