@@ -22,9 +22,8 @@ MOST_HAND_OFFS = 10
 STOPPED = ("interrupted", "Stopped before there was an answer.")
 """State of a run that was stopped, and the sentence on it."""
 
-_TASK = "All that the agent has to know: it sees nothing of this conversation."
 TASK_INPUTS: dict[str, Any] = {
-    "task": {"type": "string", "description": _TASK},
+    "task": {"type": "string", "description": "All that the agent has to know: it sees nothing of this conversation."},
     "additional_args": {"type": "object", "description": "Variables for it, by name.", "nullable": True},
 }
 """What an agent is called with, in the form of `Tool.inputs`."""
@@ -81,8 +80,11 @@ class ManagedAgentTool(Tool):
             given, end, call = additional_args or {}, RunFinished(state="error"), current_call()
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
             caller.called.add(agent)
-            others: dict[str, Any] = {"call": call, "resumed": caller.resumed and caller.resumed.part(call)}
-            for event in agent.events(task, additional_args=given, images=seen, caller=caller, **others):
+            past = caller.resumed and caller.resumed.part(call)
+            if {way.__module__ for way in (type(agent).__call__, type(agent).run)} != {f"{__package__}.running"}:
+                agent.hired = caller, call, past  # its class has a way of its own to be called
+                return str(agent(task, **({"additional_args": given} if given else {})))
+            for event in agent.events(task, additional_args=given, images=seen, caller=caller, call=call, resumed=past):
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.run_id else end
             if not agent.answered:
@@ -90,6 +92,7 @@ class ManagedAgentTool(Tool):
             return agent.report(agent.answer)
         finally:
             caller.called.discard(agent)
+            agent.hired = ()
             if lent:
                 agent.lent.release()
             else:
