@@ -328,7 +328,7 @@ class MultiStepAgent(RunnableAgent):
         """Ask the model for a plan, and keep it."""
         names = ("initial_plan",) if first else ("update_plan_pre_messages", "update_plan_post_messages")
         timing, ask = Timing(time.time()), self._rendered("planning", *names, task=self.task, remaining_steps=remaining)
-        message = yield from self._request("plan", ask)
+        message = yield from self._request("plan", ask, stop_sequences=["<end_plan>"])
         if message is None:
             return
         timing.end_time = time.time()
