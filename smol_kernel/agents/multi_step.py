@@ -56,6 +56,8 @@ class MultiStepAgent(RunnableAgent):
     """How what the model writes is boxed; "none" means not at all."""
     resumed: Replay | None = None
     """What is recorded of the run that was resumed."""
+    interrupt_switch = property(lambda self: self.stop.is_set(), lambda self, on: on and self.interrupt())
+    """Whether the run is to stop, as smolagents calls it; setting it to True is `interrupt()`."""
 
     # -- what a subclass says of itself
 
