@@ -593,6 +593,15 @@ def test_a_recipe_that_fails_is_an_error_of_its_call(make):
     assert "'no such thing' is the name of a model" in agent.memory.steps[1].error.message
 
 
+class Other:
+    """An agent of another library."""
+
+    name, description = "other", "Does it."
+
+    def __call__(self, task):
+        return "done"
+
+
 @pytest.mark.parametrize(
     ("others", "said"),
     [
@@ -605,6 +614,7 @@ def test_a_recipe_that_fails_is_an_error_of_its_call(make):
         ([None], "name and a description"),
         ([hang], "name and a description"),
         (["a", hang], "name and a description"),
+        ([Other()], "'other' is no agent of this library .*; write a @tool that calls another one"),
     ],
 )
 def test_agents_that_could_not_be_called_by_name_are_refused(make, others, said):
@@ -613,5 +623,8 @@ def test_agents_that_could_not_be_called_by_name_are_refused(make, others, said)
             ToolCallingAgent,
             [],
             [hang],
-            managed_agents=[one if one is hang else make(ToolCallingAgent, [], **named(one)) for one in others],
+            managed_agents=[
+                one if one is hang or isinstance(one, Other) else make(ToolCallingAgent, [], **named(one))
+                for one in others
+            ],
         )

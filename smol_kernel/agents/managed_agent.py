@@ -22,6 +22,7 @@ MOST_HAND_OFFS = 10
 STOPPED = ("interrupted", "Stopped before there was an answer.")
 """State of a run that was stopped, and the sentence on it."""
 
+_NO_AGENT = "{!r} is no agent of this library with a name and a description; write a @tool that calls another one"
 TASK_INPUTS: dict[str, Any] = {
     "task": {"type": "string", "description": "All that the agent has to know: it sees nothing of this conversation."},
     "additional_args": {"type": "object", "description": "Variables for it, by name.", "nullable": True},
@@ -163,8 +164,7 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
 def tools_by_name(tools: Sequence[Any], add_base_tools: bool, *, interpreter: bool) -> dict[str, Tool]:
     """`tools` by their names, with `final_answer`; with `add_base_tools` the built-in ones too. Raises ConfigError."""
     found = by_name(tools)
-    extra = list(base_tools().values()) if add_base_tools else []
-    extra += [PythonInterpreterTool()] if add_base_tools and interpreter else []
+    extra = [*base_tools().values(), *([PythonInterpreterTool()] if interpreter else [])] if add_base_tools else []
     for tool in [*extra, FinalAnswerTool()]:
         found.setdefault(tool.name, tool)
     return found
@@ -176,7 +176,7 @@ def agents_by_name(agents: Sequence[Any], taken: Mapping[str, Any], prefix: str 
     found: dict[str, Any] = {}
     for agent in agents:
         if not all(getattr(agent, part, None) for part in ("name", "description", "another")):
-            raise ConfigError(f"{getattr(agent, 'name', agent)!r} is no agent with a name and a description to go by")
+            raise ConfigError(_NO_AGENT.format(getattr(agent, "name", None) or agent))
         if agent.name in found or f"{prefix}{agent.name}" in taken:
             raise ConfigError(f"two agents or tools are called {prefix + agent.name!r}: rename one of them")
         found[agent.name] = agent
