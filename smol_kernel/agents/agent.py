@@ -21,7 +21,7 @@ from smol_kernel.memory.plain_settings import plain_settings
 from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep, ToolOutput
 from smol_kernel.models.fallback import as_model
 from smol_kernel.tools.answer_type import AnswerType
-from smol_kernel.tools.base import Tool
+from smol_kernel.tools.base import NotBuilt, Tool
 
 
 class Agent(ABC):
@@ -38,6 +38,7 @@ class Agent(ABC):
     """True: it acts by code in a child."""
     inputs, output_type = others.TASK_INPUTS, "string"
     """Of the agent as a tool of another one."""
+    from_hub = push_to_hub = NotBuilt("from_hub() and push_to_hub() are not built: save() writes files to upload")
 
     def __init__(
         self,
