@@ -360,6 +360,8 @@ def test_a_type_checker_knows_which_names_there_are(tmp_path):
 def test_a_name_of_smolagents_that_is_not_here_says_so():
     with pytest.raises(ImportError, match="'DockerExecutor' of smolagents is not in smol_kernel"):
         exec("from smol_kernel import DockerExecutor")
+    with pytest.raises(ImportError, match="'parse_code_blobs' of smolagents is not in smol_kernel"):
+        exec("from smol_kernel import parse_code_blobs")
     with pytest.raises(AttributeError, match="has no attribute 'Dockerexecutor'"):
         smol_kernel.Dockerexecutor  # noqa: B018
     assert not set(smol_kernel.__all__) & set(smol_kernel._NOT_BUILT.split())

@@ -218,6 +218,18 @@ def test_stop_in_the_middle_of_an_action(make):
     assert "go" in finished.logs
 
 
+def test_the_switch_of_smolagents_interrupts(make):
+    agent = make([code("print('go', flush=True)\nwhile True: pass"), code("final_answer(1)")])
+    assert not agent.interrupt_switch
+    for event in agent.events("loop"):
+        if getattr(event, "channel", "") == "stdout":
+            agent.interrupt_switch = True
+    assert event.state == "interrupted"
+    assert agent.interrupt_switch
+    agent.interrupt_switch = False
+    assert agent.run("again") == 1
+
+
 def test_a_stop_in_the_last_step_is_no_limit_of_steps(make):
     agent = make([code("print('go', flush=True)\nwhile True: pass"), "not asked for"], max_steps=1)
     events = []

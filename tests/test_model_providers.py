@@ -7,6 +7,7 @@ import inspect
 import time
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from model_server import Converse, ModelServer, Status, Text
 
@@ -125,9 +126,10 @@ def ask_usage(model):
 
 def test_bedrock_takes_a_client_of_boto3():
     boto3 = pytest.importorskip("boto3")
-    with ModelServer(Converse("hello")) as server:
+    with ModelServer(*[Converse("hello")] * 3) as server:
         client = boto3.client("bedrock-runtime", **AWS, endpoint_url=root(server))
-        assert ask(AmazonBedrockModel("us.amazon.nova-pro-v1:0", client=client)).text == "hello"
+        for model in given("us.amazon.nova-pro-v1:0", client, AmazonBedrockModel):
+            assert ask(model).text == "hello"
         client.close()
     assert "Credential=AK/" in server.requests[0].headers["authorization"]
 
@@ -155,7 +157,16 @@ def test_the_switch_holds_for_every_deployment_of_a_router():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: OpenAIModel("x", client_kwargs={"http_client": 1}), "OpenAIModel: http_client cannot be handed to"),
+        (
+            lambda: OpenAIModel("x", client_kwargs={"mounts": 1}),
+            "default_query, max_retries, project); pass what LiteLLM",
+        ),
+        (
+            lambda: ask(OpenAIModel("x", None, "k", client_kwargs={"http_client": httpx.AsyncClient()})),
+            "client_kwargs: Invalid",
+        ),
+        (lambda: ask(OpenAIModel("x", client_kwargs={"default_query": {"a": 1}})), "OPENAI_API_KEY"),
+        (lambda: AzureOpenAIModel("x", client_kwargs={"http_client": 1}), "http_client cannot be handed to LiteLLM"),
         (lambda: InferenceClientModel("x", client_kwargs={"proxies": {}}), "proxies cannot be handed to LiteLLM"),
         (lambda: AmazonBedrockModel("x", client_kwargs={"config": 1}), "config cannot be handed to LiteLLM"),
         (lambda: InferenceClientModel(token="a", api_key="b"), "token or api_key, which mean the same"),
@@ -234,9 +245,47 @@ def test_hugging_faces_router_is_told_the_provider():
 
 def test_a_client_of_the_openai_package_is_handed_to_litellm():
     openai = pytest.importorskip("openai")
-    with ModelServer(Text("hello")) as server, openai.OpenAI(base_url=server.url, api_key="mine") as client:
-        assert ask(OpenAIModel("double", client=client)).text == "hello"
-    assert server.requests[0].headers["authorization"] == "Bearer mine"
+    with ModelServer(*[Text("hello")] * 3) as server, openai.OpenAI(base_url=server.url, api_key="mine") as client:
+        for model in given("double", client, OpenAIModel):
+            assert ask(model).text == "hello"
+            assert model.client is client
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer mine"}
+
+
+def given(model_id, client, kind):
+    """Models with this client, given in each of the ways."""
+
+    class Mine(kind):
+        def create_client(self):
+            return client
+
+    later = kind(model_id)
+    later.client = client
+    return kind(model_id, client=client), later, Mine(model_id)
+
+
+@BOTH
+def test_openai_s_client_is_made_where_an_argument_needs_one(stream):
+    with ModelServer(Text("hello")) as server, httpx.Client(headers={"X-Proxy": "1"}) as http:
+        arguments = {"http_client": http, "default_query": {"team": "a"}, "default_headers": {"X-Mine": "1"}}
+        model = OpenAIModel("double", server.url, "sk", project="pro", client_kwargs=arguments)
+        assert ask(model, stream).text == "hello"
+    [request] = server.requests
+    assert request.path.endswith("/chat/completions?team=a")
+    wanted = {"authorization": "Bearer sk", "x-proxy": "1", "x-mine": "1", "openai-project": "pro"}
+    assert wanted.items() <= request.headers.items()
+
+
+def test_a_client_that_cannot_be_asked_is_refused_however_it_is_given():
+    class Mine(OpenAIModel):
+        def create_client(self):
+            return 7
+
+    model = OpenAIModel("double")
+    with pytest.raises(ModelError, match="client has to have completion"):
+        model.client = 7
+    with pytest.raises(ModelError, match="client has to have completion"):
+        ask(Mine("double"))
 
 
 def test_a_class_of_ones_own_may_use_the_retries():

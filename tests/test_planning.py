@@ -1,6 +1,7 @@
 """Plans: when they are made, where they are kept, what callbacks may do with them."""
 
 import pytest
+from model_server import ModelServer, Text
 from scripted_replies import call, code, counted, of, request
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
@@ -8,6 +9,7 @@ from smol_kernel.errors import AgentError, AgentGenerationError
 from smol_kernel.events import MemoryEdited, ModelReplied, PlanMade, StepStarted
 from smol_kernel.journal import Journal
 from smol_kernel.memory.steps import ActionStep, PlanningStep, TaskStep
+from smol_kernel.models.providers import OpenAIModel
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
 
@@ -48,6 +50,18 @@ def test_a_plan_comes_before_every_so_many_steps(planner, tmp_path):
     kinds = [TaskStep, PlanningStep, ActionStep, ActionStep, PlanningStep, ActionStep, ActionStep]
     assert [type(step) for step in agent.memory.steps] == kinds
     assert of(PlanMade, Journal(tmp_path / "journal.sqlite").events(agent.run_id)) == of(PlanMade, events)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_comes_behind_the_mark_of_a_plan_s_end_is_left_out(make, stream):
+    """Templates of smolagents ask for the mark."""
+    with ModelServer(Text("1. Look.<end_plan>\nThere is nothing."), Text(code("final_answer(1)"))) as server:
+        model = OpenAIModel("double", server.url, "key")
+        agent = make([], model=model, planning_interval=5, stream_outputs=stream)
+        assert agent.run("search") == 1
+    assert server.requests[0].body["stop"] == ["<end_plan>"]
+    assert agent.memory.steps[1].plan == "1. Look."
+    assert "There is nothing" not in str(server.requests[1].body)
 
 
 def test_the_first_plan_is_asked_for_otherwise_than_later_ones_and_tells_the_steps_left(planner):

@@ -25,7 +25,7 @@ from smol_kernel.executors.values import decode, encode
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.media import image_url
-from smol_kernel.runs.resuming import prepare
+from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_kernel.serve.cli import main
 
 __all__ = ["no_proxy_of_the_machine"]
@@ -169,7 +169,7 @@ def test_what_cannot_be_taken_up_is_refused_with_the_reason(noting, tmp_path):
     short = ran(tmp_path, [code("note('x')"), "no more"], [note], max_steps=1)
     with pytest.raises(ReplayError, match=r"limit of 1 steps: give a higher one, max_steps="):
         taken_up(tmp_path, short, [], [note])
-    with pytest.raises(ReplayError, match=f"run {short} has the tools note, which are not here: pass them as tools="):
+    with pytest.raises(ReplayError, match=f"run {short} has the tools note, which are not here: .* as tools="):
         taken_up(tmp_path, short, [], max_steps=3)
     with pytest.raises(ReplayError, match="is of a CodeAgent, not of a ToolCallingAgent"):
         taken_up(tmp_path, short, [], [note], ToolCallingAgent, max_steps=3)
@@ -474,6 +474,20 @@ def test_a_fork_goes_its_own_way_and_leaves_the_run_as_it_is(noting, tmp_path):
     assert begun.forked == {"run": run, "step": 1}
     with pytest.raises(ReplayError, match=f"step 9: run {run} has the steps 1 to 3"):
         CodeAgent.fork(run, 9, model=model, **given)
+
+
+def test_a_fork_of_which_nothing_new_comes_leaves_no_run(noting, tmp_path):
+    note, _ = noting
+    run = ran(tmp_path, [code("n = note('a')"), code("m = 1"), code("final_answer(n)")], [note])
+    journal = Journal(tmp_path / "journal.sqlite")
+    with pytest.raises(ReplayError, match=f"run {run} has the tools note, which are not here: .* the command line"):
+        CodeAgent.fork(run, 2, tools=[], model=ScriptedModel([]), **options(tmp_path))
+    assert [each.run for each in journal.runs()] == [run]
+    forked = prepare_fork(CodeAgent, run, 2, tools=[note], model=ScriptedModel([]), **options(tmp_path))
+    with contextlib.closing(forked.events()) as events:
+        assert next(events).run != run
+    forked.agent.cleanup()
+    assert journal.find("last").run == run
 
 
 def test_a_fork_begins_before_the_step_that_gave_the_answer(tmp_path):

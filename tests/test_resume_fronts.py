@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 from loaded_shell import loaded_shell
@@ -48,6 +51,15 @@ def test_a_run_goes_on_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "place/made.txt").read_text() == "kept"
     assert main([*again, "--save-files", "action.py"]) == 2
     assert main(["fork", "last", "--step", "3", "--action", "missing.py"]) == 2
+
+
+def test_the_run_of_the_demo_is_forked_as_the_readme_shows_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo"]) == 0
+    (line,) = re.findall(r"^smol (fork .*)$", (Path(__file__).parent.parent / "README.md").read_text(), re.MULTILINE)
+    assert main(shlex.split(line)) == 0
+    assert "In the 1980s: the yearly median grew by 16.1 ppm" in capsys.readouterr().out
+    assert [run.state for run in Journal().runs()] == ["success", "success"]
 
 
 def test_in_a_notebook_it_goes_on_in_the_child_that_lives_and_else_in_a_fresh_one(shell, capsys):

@@ -20,7 +20,7 @@ from smol_kernel.memory.messages import (
 )
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model, ModelCall
-from smol_kernel.models.demo import DEMO_TASKS, DemoModel, demo_data
+from smol_kernel.models.demo import DEMO_INSTRUCTION, DEMO_TASKS, DemoModel, demo_data
 from smol_kernel.models.fallback import as_model
 from smol_kernel.models.scripted import ScriptedModel
 
@@ -238,6 +238,20 @@ def test_each_cell_of_the_demo_may_run_twice():
     for demo in DEMO_TASKS:
         answers, _, _ = run_script(demo.task, demo_data(demo.data), times=2)
         assert len(answers) == 2 and answers[0] == answers[1]
+
+
+def test_an_instruction_in_a_fork_of_the_first_task_is_scripted_too():
+    df = demo_data("co2")
+    task = conversation(DEMO_TASKS[0].task)[:2]
+    told = [*task, conversation(DEMO_INSTRUCTION.task)[1]]
+    yearly = df["co2"].groupby(df.index.year).median()
+    assert code_of(DemoModel().generate(told).text) == code_of(DEMO_INSTRUCTION.replies[0])
+    namespace = {"df": df}
+    exec(code_of(DEMO_INSTRUCTION.replies[0]), namespace)
+    assert namespace["growth"][1980] == pytest.approx(yearly[1989] - yearly[1979])
+    assert not DemoModel.knows(DEMO_INSTRUCTION.task)
+    with pytest.raises(ModelError, match="no script for 'Use the median"):
+        DemoModel().generate(told[:1] + told[2:])
 
 
 def test_the_macrodata_script_names_the_row_with_the_largest_inflation():

@@ -13,9 +13,11 @@ from typing import Annotated, Any, Optional
 import numpy as np
 import pytest
 
+from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.errors import ToolError
 from smol_kernel.memory.rich_values import AgentText
 from smol_kernel.tools.base import Tool, bind_arguments, tool, validate_tool_arguments
+from smol_kernel.tools.collection import ToolCollection
 
 
 class Weather(Tool):
@@ -340,3 +342,19 @@ def forecast(city: str) -> str:
         city: Where.
     """
     return city
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "instead"),
+    [
+        *[(Tool, name, "save() writes a file") for name in ("from_hub", "push_to_hub")],
+        *[(Tool, name, "call gradio_client in a @tool") for name in ("from_space", "from_gradio")],
+        (Tool, "from_langchain", "call the tool's invoke()"),
+        (ToolCollection, "from_hub", "load them with Tool.from_code()"),
+        *[(CodeAgent, name, "save() writes files to upload") for name in ("from_hub", "push_to_hub")],
+    ],
+)
+def test_a_method_of_smolagents_that_is_not_here_says_what_to_do_instead(owner, name, instead):
+    assert not hasattr(owner, name)
+    with pytest.raises(AttributeError, match=f"{owner.__name__}: .*{name}.* not built: .*{re.escape(instead)}"):
+        getattr(owner, name)

@@ -14,14 +14,14 @@ from smol_kernel.agents.checks import checked
 from smol_kernel.agents.prompts import PromptTemplates, populate_template, templates_for
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
-from smol_kernel.memory.budget import Account, Budget, usable
+from smol_kernel.memory.budget import Account, Budget, at_least_one, usable
 from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.memory.monitoring import AgentLogger, CallbackRegistry, LogLevel, Monitor
 from smol_kernel.memory.plain_settings import plain_settings
 from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep, ToolOutput
 from smol_kernel.models.fallback import as_model
 from smol_kernel.tools.answer_type import AnswerType
-from smol_kernel.tools.base import Tool
+from smol_kernel.tools.base import NotBuilt, Tool
 
 
 class Agent(ABC):
@@ -38,6 +38,7 @@ class Agent(ABC):
     """True: it acts by code in a child."""
     inputs, output_type = others.TASK_INPUTS, "string"
     """Of the agent as a tool of another one."""
+    from_hub = push_to_hub = NotBuilt("from_hub() and push_to_hub() are not built: save() writes files to upload")
 
     def __init__(
         self,
@@ -106,6 +107,8 @@ class Agent(ABC):
         """Of the current step: id of a structured call → what came of it."""
         self.called: set[Any] = set()
         """Agents that work for this one now."""
+        self.hired: tuple[Any, ...] = ()
+        """Who this agent works for, by which call, and what is recorded of it, where it has a `run` of its own."""
         self.successor: tuple[Any, str] | None = None
         """The agent that takes over after this step, and why."""
         self._call: Any = None
@@ -169,10 +172,3 @@ class Agent(ABC):
             return text
         told = "\n\n".join(message.text for message in self.write_memory_to_messages(summary_mode=True))
         return f"{text}\n\nWhat it did:\n{told}"
-
-
-def at_least_one(name: str, value: int) -> int:
-    """`value`, the setting `name`. Raises ConfigError if it is no whole number above 0."""
-    if type(value) is not int or value < 1:
-        raise ConfigError(f"{name} is {value!r}: give a whole number of at least 1")
-    return value

@@ -22,9 +22,9 @@ MOST_HAND_OFFS = 10
 STOPPED = ("interrupted", "Stopped before there was an answer.")
 """State of a run that was stopped, and the sentence on it."""
 
-_TASK = "All that the agent has to know: it sees nothing of this conversation."
+_NO_AGENT = "{!r} is no agent of this library with a name and a description; write a @tool that calls another one"
 TASK_INPUTS: dict[str, Any] = {
-    "task": {"type": "string", "description": _TASK},
+    "task": {"type": "string", "description": "All that the agent has to know: it sees nothing of this conversation."},
     "additional_args": {"type": "object", "description": "Variables for it, by name.", "nullable": True},
 }
 """What an agent is called with, in the form of `Tool.inputs`."""
@@ -81,8 +81,11 @@ class ManagedAgentTool(Tool):
             given, end, call = additional_args or {}, RunFinished(state="error"), current_call()
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
             caller.called.add(agent)
-            others: dict[str, Any] = {"call": call, "resumed": caller.resumed and caller.resumed.part(call)}
-            for event in agent.events(task, additional_args=given, images=seen, caller=caller, **others):
+            past = caller.resumed and caller.resumed.part(call)
+            if {way.__module__ for way in (type(agent).__call__, type(agent).run)} != {f"{__package__}.running"}:
+                agent.hired = caller, call, past  # its class has a way of its own to be called
+                return str(agent(task, **({"additional_args": given} if given else {})))
+            for event in agent.events(task, additional_args=given, images=seen, caller=caller, call=call, resumed=past):
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.run_id else end
             if not agent.answered:
@@ -90,6 +93,7 @@ class ManagedAgentTool(Tool):
             return agent.report(agent.answer)
         finally:
             caller.called.discard(agent)
+            agent.hired = ()
             if lent:
                 agent.lent.release()
             else:
@@ -160,8 +164,7 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
 def tools_by_name(tools: Sequence[Any], add_base_tools: bool, *, interpreter: bool) -> dict[str, Tool]:
     """`tools` by their names, with `final_answer`; with `add_base_tools` the built-in ones too. Raises ConfigError."""
     found = by_name(tools)
-    extra = list(base_tools().values()) if add_base_tools else []
-    extra += [PythonInterpreterTool()] if add_base_tools and interpreter else []
+    extra = [*base_tools().values(), *([PythonInterpreterTool()] if interpreter else [])] if add_base_tools else []
     for tool in [*extra, FinalAnswerTool()]:
         found.setdefault(tool.name, tool)
     return found
@@ -173,7 +176,7 @@ def agents_by_name(agents: Sequence[Any], taken: Mapping[str, Any], prefix: str 
     found: dict[str, Any] = {}
     for agent in agents:
         if not all(getattr(agent, part, None) for part in ("name", "description", "another")):
-            raise ConfigError(f"{getattr(agent, 'name', agent)!r} is no agent with a name and a description to go by")
+            raise ConfigError(_NO_AGENT.format(getattr(agent, "name", None) or agent))
         if agent.name in found or f"{prefix}{agent.name}" in taken:
             raise ConfigError(f"two agents or tools are called {prefix + agent.name!r}: rename one of them")
         found[agent.name] = agent

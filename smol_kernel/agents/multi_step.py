@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel import errors
 from smol_kernel import events as ev
 from smol_kernel.agents import managed_agent as others
-from smol_kernel.agents.agent import at_least_one
 from smol_kernel.agents.checks import Repetition, looks
 from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.prompts import populate_template
@@ -24,7 +23,7 @@ from smol_kernel.executors.kept_values import KeptValues
 from smol_kernel.executors.tool_calls import plain
 from smol_kernel.executors.values import describe
 from smol_kernel.journal import open_journal, record
-from smol_kernel.memory.budget import TO_ASK, Account
+from smol_kernel.memory.budget import TO_ASK, Account, at_least_one
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
 from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
@@ -57,6 +56,8 @@ class MultiStepAgent(RunnableAgent):
     """How what the model writes is boxed; "none" means not at all."""
     resumed: Replay | None = None
     """What is recorded of the run that was resumed."""
+    interrupt_switch = property(lambda self: self.stop.is_set(), lambda self, on: on and self.interrupt())
+    """Whether the run is to stop, as smolagents calls it; setting it to True is `interrupt()`."""
 
     # -- what a subclass says of itself
 
@@ -112,6 +113,7 @@ class MultiStepAgent(RunnableAgent):
             raise errors.ConfigError("the task is empty: say what the agent shall do")
         if not self.in_use.acquire(blocking=False):
             raise errors.AgentError("this agent is at work on another task: give each thread an agent of its own")
+        caller, call, resumed = self.hired or (caller, call, resumed)
         try:
             self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
             variables = dict(additional_args or {})
@@ -140,7 +142,7 @@ class MultiStepAgent(RunnableAgent):
             )
             self.resumed = resumed
             started = resumed.begin(started) if resumed else started
-            task = self.assignment(task) if caller and reset else task
+            task = self.assignment(task) if caller and reset and not self.hired else task
             first = TaskStep.with_inputs(task, started.inputs, *media.values())
             self.account = Account(self.budget, caller.account if caller else None, resumed.seconds if resumed else 0.0)
             anew = reset and bool(self.run_id or resumed)  # what was put there before the first run stays
@@ -328,7 +330,7 @@ class MultiStepAgent(RunnableAgent):
         """Ask the model for a plan, and keep it."""
         names = ("initial_plan",) if first else ("update_plan_pre_messages", "update_plan_post_messages")
         timing, ask = Timing(time.time()), self._rendered("planning", *names, task=self.task, remaining_steps=remaining)
-        message = yield from self._request("plan", ask)
+        message = yield from self._request("plan", ask, stop_sequences=["<end_plan>"])
         if message is None:
             return
         timing.end_time = time.time()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from smol_kernel.agents.agent import at_least_one
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates
 from smol_kernel.errors import AgentExecutionError, AgentParsingError, AgentToolExecutionError
 from smol_kernel.events import ActionFinished, ActionProposed, Event
 from smol_kernel.executors.tool_calls import AT_ONCE, ToolCalls, as_python
+from smol_kernel.memory.budget import at_least_one
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.steps import ActionStep, ToolCall
 from smol_kernel.models.replies import parse_json_if_needed, whole_calls

@@ -118,3 +118,10 @@ class Account:
             yield
         finally:
             timer.cancel()
+
+
+def at_least_one(name: str, value: int) -> int:
+    """`value`, the setting `name`. Raises ConfigError if it is no whole number above 0."""
+    if type(value) is not int or value < 1:
+        raise ConfigError(f"{name} is {value!r}: give a whole number of at least 1")
+    return value

@@ -82,7 +82,7 @@ class ApiModel(Model):
         self.output_cost_per_token = output_cost_per_token
         self.capabilities = capabilities or {}
         self.usage = TokenUsage(0, 0)
-        self._client = client
+        self._client = None if client is None else self._usable(client)
         self._pace = Pace(requests_per_minute)
         self._lock = threading.Lock()
         self._told: set[str] = set()
@@ -91,12 +91,20 @@ class ApiModel(Model):
     def client(self) -> Any:
         """What is asked: the client that was given, or made at the first request."""
         if self._client is None:
-            self._client = self.create_client()
+            self._client = self._usable(self.create_client())
         return self._client
 
     @client.setter
     def client(self, client: Any) -> None:
-        self._client = client
+        self._client = None if client is None else self._usable(client)
+
+    def _usable(self, client: Any) -> Any:
+        """`client`, if this class can ask it; subclasses raise ModelError if not."""
+        return client
+
+    def _asked(self) -> Any:
+        """The object whose `completion` takes the requests."""
+        return self.client
 
     def create_client(self) -> Any:
         """Makes the client where none was given. Subclasses define it."""
@@ -119,7 +127,7 @@ class ApiModel(Model):
 
         def ask() -> ChatMessage:
             self._apply_rate_limit()
-            return self._message(self.client.completion(**request), stop_sequences, target)
+            return self._message(self._asked().completion(**request), stop_sequences, target)
 
         return self._attempted(ask, target)
 
@@ -256,7 +264,7 @@ class ApiModel(Model):
     def _pieces(
         self, request: dict[str, Any], stop_sequences: list[str] | None, target: Target
     ) -> Iterator[ChatMessageStreamDelta]:
-        stream = self.client.completion(**request)
+        stream = self._asked().completion(**request)
         scan = StopScan(stop_sequences)
         said_something, finished, usage, refusal = False, None, None, ""
         try:

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from smol_kernel.errors import ConfigError, MissingDependencyError, ModelError
@@ -43,6 +44,17 @@ growth = decades.sum()[decades.count() == 10].rename_axis("decade")
 growth.round(2)
 </code>"""
 
+_MEDIANS = """The median of each year, then, in place of its mean. The dates are the index of the table, so I group by \
+its year. Decades that are not covered whole are left out.
+
+<code>
+yearly = df["co2"].groupby(df.index.year).median()
+rise = yearly.diff().dropna()
+decades = rise.groupby(rise.index // 10 * 10)
+growth = decades.sum()[decades.count() == 10].rename_axis("decade")
+growth.round(2)
+</code>"""
+
 _PLOT = """Now the drawing: a bar for each decade, the fastest one in color. {about_unit}
 
 <code>
@@ -55,7 +67,7 @@ fig, ax = plt.subplots(figsize=(6, 3.5))
 bars = ax.bar([f"{{decade}}s" for decade in growth.index], growth, color=colors)
 ax.bar_label(bars, fmt="%.1f")
 ax.margins(y=0.12)
-ax.set_title(f"The yearly mean grew fastest in the {{fastest}}s")
+ax.set_title(f"The yearly {middle} grew fastest in the {{fastest}}s")
 ax.set_ylabel(f"growth within the decade ({{unit}})")
 plt.show()
 </code>"""
@@ -64,7 +76,7 @@ _ANSWER_DECADE = """Everything is computed, so I answer from these values.
 
 <code>
 final_answer(
-    f"In the {fastest}s: the yearly mean grew by {growth[fastest]:.1f} {unit}, "
+    f"In the {fastest}s: the yearly MIDDLE grew by {growth[fastest]:.1f} {unit}, "
     f"from {yearly[fastest - 1]:.1f} in {fastest - 1} to {yearly[fastest + 9]:.1f} in {fastest + 9}."
 )
 </code>"""
@@ -77,11 +89,13 @@ final_answer(f"Quarter {peak['quarter']:.0f} of {peak['year']:.0f}: {peak['infl'
 </code>"""
 
 
-def _plot(messages: list[ChatMessage]) -> str:
-    """The plot; its unit is asked of the tool `fetch_unit` where the system prompt offers it."""
+def _plot(messages: list[ChatMessage], middle: str = "mean") -> str:
+    """The plot, of yearly means or medians; its unit is asked of `fetch_unit` where the system prompt offers it."""
     if any(message.role == MessageRole.SYSTEM and "def fetch_unit(" in message.text for message in messages):
-        return _PLOT.format(unit='fetch_unit(name="co2")', about_unit="The unit on its axis is looked up by a tool.")
-    return _PLOT.format(unit='"ppm"', about_unit="The unit on its axis is parts per million.")
+        return _PLOT.format(
+            unit='fetch_unit(name="co2")', middle=middle, about_unit="The unit on its axis is looked up by a tool."
+        )
+    return _PLOT.format(unit='"ppm"', middle=middle, about_unit="The unit on its axis is parts per million.")
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,7 @@ DEMO_TASKS = (
         "In which decade did the yearly mean grow fastest, and by how much? Draw it.",
         data="co2",
         column="co2",
-        replies=(_LOOK, _YEARS_FROM_A_COLUMN, _YEARS_FROM_THE_INDEX, _plot, _ANSWER_DECADE),
+        replies=(_LOOK, _YEARS_FROM_A_COLUMN, _YEARS_FROM_THE_INDEX, _plot, _ANSWER_DECADE.replace("MIDDLE", "mean")),
     ),
     DemoTask(
         "Which quarter had the highest inflation, and how high was it?",
@@ -111,12 +125,20 @@ DEMO_TASKS = (
     ),
 )
 """The tasks shipped with the package; the first is the one `smol demo` shows."""
+DEMO_INSTRUCTION = DemoTask(
+    "Use the median.",
+    data="co2",
+    column="co2",
+    replies=(_MEDIANS, partial(_plot, middle="median"), _ANSWER_DECADE.replace("MIDDLE", "median")),
+)
+"""What a fork of the first task may be told after any of its steps."""
 
 
 class DemoModel(ScriptedModel):
-    """Gives hand-written replies to the shipped tasks (`DEMO_TASKS`) and refuses any other. It asks no language model.
+    """Gives hand-written replies to the shipped tasks (`DEMO_TASKS`; in a fork DEMO_INSTRUCTION) and refuses others.
 
-    It holds no place in a script: each reply follows from the messages, so one model serves any number of runs.
+    It asks no language model. It holds no place in a script: each reply follows from the messages, so one model serves
+    any number of runs.
     Raises ModelError for another task, or where `df` is not the task's table.
     """
 
@@ -131,7 +153,7 @@ class DemoModel(ScriptedModel):
     def reply(self, number: int, messages: list[ChatMessage]) -> Reply:
         """The reply that follows in the script of the last task in `messages`."""
         place, text = _last_task(messages)
-        demo = _find(text)
+        demo = DEMO_INSTRUCTION if place > 1 and text == DEMO_INSTRUCTION.task else _find(text)
         if demo is None:
             raise ModelError(refusal(text))
         later = messages[place + 1 :]

@@ -104,14 +104,6 @@ class LiteLLMModel(ApiModel):
         super().__init__(model_id, custom_role_conversions, flatten_messages_as_text=flatten_messages_as_text, **kwargs)
         self.api_base = api_base
         self.api_key = api_key
-        self._handed: Any = None
-        if self._client is not None and not callable(getattr(self._client, "completion", None)):
-            if not hasattr(getattr(self._client, "chat", None), "completions"):
-                raise ModelError(
-                    f"client has to have completion(**request), as LiteLLM's module does, or be a client of the "
-                    f"package openai, not {self._client!r:.80}"
-                )
-            self._handed, self._client = self._client, None
 
     @property
     def slow_start(self) -> str | None:
@@ -129,7 +121,18 @@ class LiteLLMModel(ApiModel):
     def _through_litellm(self) -> bool:
         """False where a client of the user's own is in LiteLLM's place: then nothing is known of where it goes."""
         kind = getattr(self._client, "__name__", None) or type(self._client).__module__
-        return self._client is None or kind.partition(".")[0] == "litellm"
+        return not _takes_requests(self._client) or kind.partition(".")[0] == "litellm"
+
+    def _usable(self, client: Any) -> Any:
+        if not _takes_requests(client) and not _is_openai(client):
+            raise ModelError(
+                f"client has to have completion(**request), as LiteLLM's module does, or be a client of the "
+                f"package openai, not {client!r:.80}"
+            )
+        return client
+
+    def _asked(self) -> Any:
+        return self.client if _takes_requests(self.client) else load()
 
     def create_client(self) -> Any:
         """LiteLLM itself."""
@@ -163,7 +166,8 @@ class LiteLLMModel(ApiModel):
 
         Retries are ours alone, so LiteLLM and its clients make none.
         """
-        ours = {"api_base": self.api_base, "api_key": self.api_key, "client": self._handed, **self._settings()}
+        handed = self.client if _is_openai(self.client) else None
+        ours = {"api_base": self.api_base, "api_key": self.api_key, "client": handed, **self._settings()}
         for name, value in ours.items():
             if value is not None:
                 request.setdefault(name, value)
@@ -183,9 +187,9 @@ class LiteLLMModel(ApiModel):
     def _checked(self, request: dict[str, Any]) -> Target:
         litellm = load()
         address = request.get("api_base") or request.get("base_url") or request.get("aws_bedrock_runtime_endpoint")
-        if self._handed is not None:
-            address = str(getattr(self._handed, "base_url", None) or "") or address
-        given = request.get("api_key") or getattr(self._handed, "api_key", None)
+        handed = request.get("client")
+        address = str(getattr(handed, "base_url", None) or "") or address
+        given = request.get("api_key") or getattr(handed, "api_key", None)
         try:
             name, provider, _, default_address = litellm.get_llm_provider(request["model"], api_base=address)
         except Exception as error:
@@ -226,6 +230,16 @@ class LiteLLMModel(ApiModel):
     def _priced_name(self, reply: Any) -> str:
         """The model that gave `reply`, as LiteLLM names it."""
         return self.litellm_name
+
+
+def _takes_requests(client: Any) -> bool:
+    """Whether `client` is asked in LiteLLM's way, in its place."""
+    return callable(getattr(client, "completion", None))
+
+
+def _is_openai(client: Any) -> bool:
+    """Whether `client` is one of the package openai, which LiteLLM uses."""
+    return not _takes_requests(client) and hasattr(getattr(client, "chat", None), "completions")
 
 
 def _named(litellm_name: str, api_base: str | None) -> tuple[str, str | None]:

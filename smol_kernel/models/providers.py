@@ -30,6 +30,8 @@ _OPENAI_CLIENT = {
     "default_headers": "extra_headers",
 }
 """Arguments of `openai.OpenAI` → LiteLLM's."""
+_OPENAI_CLIENT_ONLY = ("http_client", "default_query")
+"""Arguments of `openai.OpenAI` for which a client is made, since LiteLLM does not take them."""
 _AZURE_CLIENT = _OPENAI_CLIENT | {
     "azure_endpoint": "api_base",
     "api_version": "api_version",
@@ -45,12 +47,13 @@ class OpenAIModel(LiteLLMModel):
     """A model of OpenAI, or of any server that speaks its protocol (`api_base`).
 
     Parameters: `model_id`, the name at the server; `api_key` (default: OPENAI_API_KEY); `organization`; `project`;
-    `client_kwargs`, arguments of `openai.OpenAI` (`timeout`, `default_headers`; `max_retries=0` is `retry=False`);
-    others as in LiteLLMModel. Raises ModelError for a client argument that has no counterpart.
+    `client_kwargs`, arguments of `openai.OpenAI` (`timeout`, `default_headers`, `http_client`; `max_retries=0` is
+    `retry=False`); others as in LiteLLMModel. Raises ModelError for a client argument that has no counterpart.
     """
 
     _prefix = "openai"
     _client_arguments = _OPENAI_CLIENT
+    _client_only = _OPENAI_CLIENT_ONLY
 
     def __init__(
         self,
@@ -70,7 +73,9 @@ class OpenAIModel(LiteLLMModel):
         self.client_kwargs = client_kwargs
         if arguments.pop("max_retries", None) == 0:
             kwargs.setdefault("retry", False)
-        self._mapped = _mapped(type(self).__name__, arguments, self._client_arguments)
+        self._for_client = {name: arguments.pop(name) for name in self._client_only if name in arguments}
+        others = (*self._client_only, "max_retries", "project")
+        self._mapped = _mapped(type(self).__name__, arguments, self._client_arguments, others)
         super().__init__(
             model_id,
             api_base or self._mapped.pop("api_base", None),
@@ -84,6 +89,17 @@ class OpenAIModel(LiteLLMModel):
     def litellm_name(self) -> str:
         """The model as LiteLLM names it, `provider/name`."""
         return f"{self._prefix}/{self.model_id}"
+
+    def create_client(self) -> Any:
+        """LiteLLM itself; a client of the package openai where one of its arguments is not LiteLLM's."""
+        if not self._for_client:
+            return super().create_client()
+        openai: Any = importlib.import_module("openai")
+        key = self.api_key or os.environ.get("OPENAI_API_KEY") or ("none" if self.api_base else None)
+        try:
+            return openai.OpenAI(api_key=key, base_url=self.api_base, max_retries=0, **self._for_client)
+        except (TypeError, openai.OpenAIError) as error:
+            raise ModelError(f"{type(self).__name__}: no client can be made of client_kwargs: {error}") from error
 
     def _settings(self) -> dict[str, Any]:
         settings = {**self._mapped}
@@ -104,6 +120,7 @@ class AzureOpenAIModel(OpenAIModel):
 
     _prefix = "azure"
     _client_arguments = _AZURE_CLIENT
+    _client_only = ()
     _unsaved = OpenAIModel._unsaved | {"api_base"}
 
     def __init__(
@@ -212,9 +229,6 @@ class AmazonBedrockModel(LiteLLMModel):
     ) -> None:
         self.client_kwargs = client_kwargs
         self._mapped = _mapped(type(self).__name__, dict(client_kwargs or {}), _AWS_CLIENT)
-        if client is not None and hasattr(client, "converse"):
-            self._mapped = _boto_settings(client) | self._mapped
-            client = None
         kwargs |= _mapped("inferenceConfig", dict(kwargs.pop("inferenceConfig", None) or {}), _INFERENCE_CONFIG)
         more: dict[str, Any] = kwargs.pop("additionalModelRequestFields", None) or {}
         kwargs |= more
@@ -226,16 +240,22 @@ class AmazonBedrockModel(LiteLLMModel):
         """The model as LiteLLM names it."""
         return f"bedrock/converse/{self.model_id}"
 
+    def _usable(self, client: Any) -> Any:
+        return client if hasattr(client, "converse") else super()._usable(client)
+
     def _settings(self) -> dict[str, Any]:
-        return self._mapped
+        return {**(_boto_settings(self.client) if hasattr(self.client, "converse") else {}), **self._mapped}
 
 
-def _mapped(owner: str, arguments: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """`arguments` under LiteLLM's names. Raises ModelError for one that has none."""
+def _mapped(
+    owner: str, arguments: dict[str, Any], names: dict[str, str], others: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """`arguments` under LiteLLM's names. Raises ModelError for one that has none; it tells of the `others` as well."""
     strangers = [name for name in arguments if name not in names]
     if strangers:
+        known = ", ".join((*names, *others))
         raise ModelError(
-            f"{owner}: {', '.join(strangers)} cannot be handed to LiteLLM (known: {', '.join(names)}); pass what "
+            f"{owner}: {', '.join(strangers)} cannot be handed to LiteLLM (known: {known}); pass what "
             f"LiteLLM calls it as a keyword of the model, or a client of your own as client=…"
         )
     return {names[name]: value for name, value in arguments.items() if value is not None}

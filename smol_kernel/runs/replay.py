@@ -9,7 +9,7 @@ recording. `resuming`, the caller, makes the agent.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -97,6 +97,8 @@ class Replay:
         """Number of the step whose action was cut off, and is run again; 0: there is none."""
         self.calls = [event for event in own if isinstance(event, ToolCalled | ToolReturned)]
         """All that were ever made, those that do not count any more included: they had their effects."""
+        self.went_on = False
+        """Whether something new was recorded."""
         self._parts: dict[str | None, str] = {}
         self._hands: RecordedActions | None = None
 
@@ -109,12 +111,7 @@ class Replay:
 
     def begin(self, started: RunStarted) -> RunStarted:
         """The recorded beginning, given the one that the agent would make. Raises ReplayError if a tool is missing."""
-        missing = [name for name in self.started.tools if name not in started.tools]
-        if missing:
-            raise ReplayError(
-                f"run {self.run} has the tools {', '.join(missing)}, which are not here: pass them as tools= (agents "
-                "as managed_agents=), under the same names"
-            )
+        require_tools(self.started, started.tools)
         return self.started
 
     def go_on(self, agent: Any, run: Generator[Event]) -> Generator[Event]:
@@ -251,6 +248,7 @@ class Replay:
             differences=[*self.differences, *self._unknown()],
             max_steps=self.started.max_steps,
         )
+        self.went_on = True
         yield first
         yield from run
 
@@ -320,6 +318,17 @@ def resting_place(own: list[Event], child_lives: bool) -> int:
         proposed = [place for place, event in enumerate(step) if isinstance(event, ActionProposed)]
         return begun[-1] + proposed[-1] + 1 if proposed else end
     return end
+
+
+def require_tools(started: RunStarted, names: Container[str]) -> None:
+    """Raises ReplayError if a tool of the run is not among `names`."""
+    missing = [name for name in started.tools if name not in names]
+    if missing:
+        raise ReplayError(
+            f"run {started.run} has the tools {', '.join(missing)}, which are not here: give them under the same "
+            "names, in Python as tools= (agents as managed_agents=), in a notebook by defining them; the command line "
+            "has those that are built in and those of MCP servers (--mcp)"
+        )
 
 
 def limit_of(own: Iterable[Event]) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ConfigError, JournalError, ReplayDiffersError, ReplayError, RunNotFoundError, SmolError
+from smol_kernel.errors import ConfigError, JournalError, ReplayError, RunNotFoundError, SmolError
 from smol_kernel.events import Event, InputsDigested, Instructed, ModelReplied, RunStarted, StepFinished, settled
 from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
 from smol_kernel.executors.launchers.view import not_rehearsed
@@ -20,7 +20,7 @@ from smol_kernel.executors.values import MalformedValue
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.runs.recorded_actions import leave_rehearsal
-from smol_kernel.runs.replay import Replay, limit_of
+from smol_kernel.runs.replay import Replay, limit_of, require_tools
 from smol_kernel.runs.source import Source
 
 OUTSIDE = "Running its actions again can change what is outside of its box a second time: {}."
@@ -40,7 +40,7 @@ class Resumption:
     before: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Earlier runs of the same conversation, oldest first: their tasks, and what is passed with them."""
     is_fork: bool = False
-    """A new run that is not kept if the user has to decide first."""
+    """A new run that is kept only if something new comes of it."""
 
     def run(self, **options: Any) -> Any:
         """Go on to the end; gives what the agent's `run` gives. Raises as it does, and ReplayDiffersError."""
@@ -61,15 +61,12 @@ class Resumption:
                 for _ in self.agent.events(task, **options):
                     pass
             yield
-        except ReplayDiffersError:
-            if self.is_fork:
-                self.journal.cut_off(run)
-                self.journal.delete([run])
-            raise
         finally:
             leave_rehearsal(getattr(self.agent, "python_executor", None))
             with suppress(JournalError):  # told already, where it matters
                 self.journal.cut_off(run)
+                if self.is_fork and not self.replay.went_on:
+                    self.journal.delete([run])
 
 
 def resume(kind: type[Any], run_id: str, **options: Any) -> Any:
@@ -107,12 +104,14 @@ def prepare(
     executor: Any = None,
     child_lives: bool = False,
     agent: Any = None,
+    copied_from: str | None = None,
     **parameters: Any,
 ) -> Resumption:
     """The recorded run `run_id` (the beginning of its id, or "last"), ready to go on.
 
     Parameters: as of `RunnableAgent.resume`; `agent`, in place of a new one of class `kind`; `child_lives`, the
-    `executor` still has the child of the run. Raises RunNotFoundError; ReplayError for a run that has ended with its
+    `executor` still has the child of the run; `copied_from`, the run that errors name, of which this one is a copy that
+    the user has not seen. Raises RunNotFoundError; ReplayError for a run that has ended with its
     answer, is another kind of agent's, or is one that another agent called; ConfigError for what does not fit.
     """
     book = _journal(journal)
@@ -128,7 +127,9 @@ def prepare(
         raise ReplayError(
             f"run {summary.run} has reached its limit of {reached} steps: give a higher one, max_steps= (--max-steps)"
         )
-    agent = agent or _made(kind, started, model, tools, {**parameters, "journal": book, "executor": executor})
+    seen = replace(started, run=copied_from or started.run)
+    agent = agent or _made(kind, seen, model, tools, {**parameters, "journal": book, "executor": executor})
+    require_tools(seen, agent.functions)
     variables, changed = _inputs(events, additional_args or {})
     media, others = _media(started, {"images": images, "audio": audio, "videos": videos})
     differences = [*changed, *others, *([] if child_lives else _outside(agent, repeat))]
@@ -206,7 +207,8 @@ def prepare_fork(
     book.append_all(new)
     book.cut_off(run)
     try:
-        return replace(prepare(kind, run, journal=book, model=model, **options), is_fork=True)
+        ready = prepare(kind, run, journal=book, model=model, copied_from=summary.run, **options)
+        return replace(ready, is_fork=True)
     except BaseException:
         book.delete([run])
         raise

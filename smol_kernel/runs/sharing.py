@@ -172,8 +172,9 @@ def _yaml_text(templates: Mapping[str, Any]) -> str:
 def _read(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The dict of the agent in `folder`; without the parts that are `given` otherwise."""
     place = folder / "agent.json"
+    text = _text(place, "this is no folder of a saved agent")
     try:
-        data: Any = json.loads(_text(place, "this is no folder of a saved agent"))
+        data: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{str(place)!r} is no JSON: {error}") from error
     if not isinstance(data, dict):

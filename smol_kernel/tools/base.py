@@ -48,6 +48,16 @@ class _ToolType(ABCMeta):
         return built
 
 
+class NotBuilt:
+    """A method of smolagents that is not here: to look it up is an AttributeError, which tells `what` to do instead."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        raise AttributeError(f"{owner.__name__}: {self._what}")
+
+
 class Tool(metaclass=_ToolType):
     """A function of the host that an action may call by name.
 
@@ -87,6 +97,10 @@ class Tool(metaclass=_ToolType):
     _owns_reserved_name: ClassVar[bool] = False
     _code: str | None = None
     """The source the tool was made from by `from_code`."""
+
+    from_hub = push_to_hub = NotBuilt("from_hub() and push_to_hub() are not built: save() writes a file to upload")
+    from_space = from_gradio = NotBuilt("from_space() and from_gradio() are not built: call gradio_client in a @tool")
+    from_langchain = NotBuilt("from_langchain() is not built: call the tool's invoke() in a function with @tool")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a subclass's own may call it with anything, or not at all."""

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from smol_kernel.errors import ConfigError
-from smol_kernel.tools.base import Tool
+from smol_kernel.tools.base import NotBuilt, Tool
 
 
 class ToolCollection:
     """Tools as a whole: `CodeAgent(tools=[*collection.tools], …)`."""
+
+    from_hub = NotBuilt("from_hub() is not built: save the tools as files and load them with Tool.from_code()")
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self.tools: list[Tool] = list(tools)

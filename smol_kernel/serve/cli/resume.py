@@ -11,9 +11,11 @@ from smol_kernel.config import RunOptions, builtin_tools, connect, recorded_star
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.models.demo import DemoModel
 from smol_kernel.models.named import model_to_go_on
 from smol_kernel.render.plain import one_line
 from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
+from smol_kernel.serve.cli.demo import fetch_unit
 from smol_kernel.serve.cli.run import (
     add_save_files,
     check_folder,
@@ -21,6 +23,7 @@ from smol_kernel.serve.cli.run import (
     finish,
     read_inputs,
 )
+from smol_kernel.tools.base import tool
 
 WHICH = "the run's id or the beginning of it; last: the newest run"
 
@@ -88,6 +91,8 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     model = model_to_go_on(started, arguments.model, arguments.api_base)
     with ExitStack() as held:
         tools = builtin_tools(RunOptions(), list(started.tools))
+        if isinstance(model, DemoModel):
+            tools.append(tool(fetch_unit))
         if started.origin.get("mcp") and not arguments.mcp:  # never from a record alone: a server is code that is run
             had = ", ".join(one_line(str(server), 100) for server in started.origin["mcp"])
             raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in --mcp {had!r}")
