@@ -46,7 +46,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
         if script and events and not chosen.no_proof:
             script = Prover(settled(events)).prove()
             print(script.line)
-        export(events, path, script=script, overwrite=chosen.force, transcript=run)
+        export(events, path, script=script, overwrite=chosen.force, cut_off=run.state == "unfinished", transcript=run)
     except FileExistsError:
         raise CellError(
             f"%agent export {file}: the file exists: choose another name, or replace it with --force"

@@ -319,9 +319,9 @@ class SmolMagic(Magics):
         if not run and self.session.last is not None:
             return self.session.last
         journal = self.session.journal
-        found = journal.find(run).run
-        journal.offer(found)
-        return Transcript.from_events(journal.events(found, family=True))
+        found = journal.find(run)
+        journal.offer(found.run)
+        return Transcript.from_events(journal.events(found.run, family=True), cut_off=found.state == "unfinished")
 
 
 def _columns(*pairs: tuple[str, str]) -> str:

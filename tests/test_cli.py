@@ -15,6 +15,7 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
+from loaded_shell import loaded_shell
 from model_server import Hang, ModelServer, Text
 from nbclient import NotebookClient
 
@@ -138,6 +139,31 @@ def test_ctrl_c_while_the_model_thinks_stops_with_one_line():
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert re.fullmatch(r"Stopped\. smol resume \w{8} goes on from here\.", err.strip())
+
+
+def test_a_killed_run_is_shown_as_cut_off_and_one_at_work_as_running(here, capsys):
+    action = code("import time\nprint('begun', 1, flush=True)\nwhile True: time.sleep(60)")
+    with ModelServer(Text(action)) as server:
+        process = started("run", "work forever", "--model", "openai/double", "--api-base", server.url)
+        for line in process.stdout:
+            if line.split() == ["begun", "1"]:
+                break
+        assert main(["show", "last"]) == 0
+        assert " · running\n" in capsys.readouterr().out
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+    assert main(["show", "last"]) == 0
+    shown = capsys.readouterr().out
+    assert " · cut off\n" in shown and "[stopped]" in shown
+    for name in ("run.md", "run.html", "run.ipynb"):
+        assert main(["export", "last", "--to", name]) == 0
+        assert "cut off" in (told := Path(name).read_text()) and "running" not in re.sub(
+            r"(?s)<style.*?</style>", "", told
+        )
+    with loaded_shell() as shell:
+        capsys.readouterr()
+        shell.run_cell(f"%agent show {Journal().find('last').run}")
+    assert "cut off" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
