@@ -305,6 +305,20 @@ def test_only_a_kernel_of_ours_is_uninstalled(name, tmp_path, capsys):
     assert (folder / "broken" / "kernel.json").exists()
 
 
+def test_no_kernel_but_one_of_ours_is_replaced(tmp_path, capsys):
+    folder = tmp_path / "share" / "jupyter" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text('{"argv": ["python", "-m", "ipykernel_launcher"]}')
+    for name in ("python3", "Python3"):
+        assert main(["kernel", "install", "--prefix", str(tmp_path), "--name", name]) == 2
+        assert "is not an Agent kernel" in capsys.readouterr().err
+    assert "ipykernel_launcher" in (folder / "kernel.json").read_text()
+    for display_name in ("Agent", "My agent"):
+        arguments = ["--name", "mine", "--display-name", display_name]
+        assert main(["kernel", "install", "--prefix", str(tmp_path), *arguments]) == 0
+    assert '"My agent"' in (folder.parent / "mine" / "kernel.json").read_text()
+
+
 # -- demo
 
 
