@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,10 +112,11 @@ def test_without_a_model_it_says_what_to_set_and_runs_nothing(here, capsys):
     assert list(here.iterdir()) == []
 
 
-def test_ctrl_c_in_an_action_stops_with_one_line(here):
+@pytest.mark.parametrize("options", [[], ["--no-journal"]])
+def test_ctrl_c_in_an_action_stops_with_one_line(here, options):
     action = code("import time\nprint('begun', 1, flush=True)\nwhile True: time.sleep(60)")
     with ModelServer(Text(action)) as server:
-        process = started("run", "work forever", "--model", "openai/double", "--api-base", server.url)
+        process = started("run", "work forever", "--model", "openai/double", "--api-base", server.url, *options)
         for line in process.stdout:
             if line.split() == ["begun", "1"]:
                 break
@@ -123,9 +125,12 @@ def test_ctrl_c_in_an_action_stops_with_one_line(here):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert re.fullmatch(r"Stopped\. smol resume \w{8} goes on from here\.", err.strip())
+    assert re.fullmatch(r"Stopped\." if options else r"Stopped\. smol resume \w{8} goes on from here\.", err.strip())
     assert "Traceback" not in out
     assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
+    if options:
+        assert not (here / "journal.sqlite").exists()
+        return
     (run,) = Journal().runs()
     assert run.state == "interrupted"
 
@@ -397,6 +402,14 @@ def test_the_demo_is_in_the_journal_and_can_be_listed_shown_and_exported(demo, m
     assert "--force" in capsys.readouterr().err
     assert main(["export", "last", "--to", "run.ipynb", "--force"]) == 0
     assert main(["export", "last", "--to", "nowhere/run.ipynb"]) == 2
+
+
+def test_the_demo_goes_on_from_a_step_with_its_own_tool(demo, here, monkeypatch, capsys):
+    monkeypatch.setenv("SMOL_JOURNAL", str(shutil.copy(demo[0] / "journal.sqlite", here)))
+    for _ in range(2):  # and so does the run that came of it
+        assert main(["fork", "last", "--step", "3"]) == 0
+        shown = capsys.readouterr().out
+        assert "fetch_unit" in shown and "In the 1980s" in shown
 
 
 WITHOUT_STATSMODELS = f"""

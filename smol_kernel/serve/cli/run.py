@@ -143,7 +143,8 @@ def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, i
                 transcript.feed(event)
                 console(event)
         except KeyboardInterrupt:
-            how = f"smol resume {transcript.run} goes on from here." if transcript.run else ""
+            is_recorded = transcript.run and agent.journal is not False
+            how = f"smol resume {transcript.run} goes on from here." if is_recorded else ""
             raise KeyboardInterrupt(how) from None
         except SmolError as error:
             if transcript.state != "error":  # else the console has said it
