@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.config import RunOptions, builtin_tools, recorded_start
+from smol_kernel.config import builtin_tools, recorded_start
 from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, RunStarted
 from smol_kernel.memory.monitoring import LogLevel
@@ -41,15 +41,16 @@ class ResumedCell(AgentCell):
 
     def __init__(self, magics: SmolMagic, words: Sequence[str]) -> None:
         chosen = _read(words)
-        self._begin(magics, RunOptions())
+        self._begin(magics, magics.settings())
         self._answer_name = namespace.answer_name(chosen.output, [])
+        self._inputs: dict[str, Any] = {}
         try:
             self._resumption = self._prepared(magics, chosen)
         except SmolError as error:
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
         self._agent = self._resumption.agent
         self._task = self._resumption.replay.started.task
-        self._proof = CellProof(self._transcript, self._options, {}, self._answer_name)
+        self._proof = CellProof(self._transcript, self._options, self._inputs, self._answer_name)
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
 
     def _events(self) -> Iterator[Event]:
@@ -64,7 +65,8 @@ class ResumedCell(AgentCell):
         started, kind = recorded_start(journal, run)
         model = self._model(magics, chosen, started)
         tools = namespace.tools(variables)
-        tools += builtin_tools(RunOptions(), list(started.tools), tools)
+        tools += builtin_tools(self._options, list(started.tools), tools)
+        self._inputs = {name: variables[name] for name in started.inputs if name in variables}
         lives = chosen.command == "resume" and session.has_child_of(run)
         more = {name: getattr(chosen, name) for name in ("step", "instruction") if chosen.command == "fork"}
         resumption = (prepare_fork if chosen.command == "fork" else prepare)(
@@ -73,7 +75,7 @@ class ResumedCell(AgentCell):
             model=model,
             tools=tools,
             journal=journal,
-            additional_args={name: variables[name] for name in started.inputs if name in variables},
+            additional_args=self._inputs,
             max_steps=chosen.max_steps,
             accept=chosen.accept,
             repeat=chosen.repeat,
