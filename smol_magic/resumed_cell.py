@@ -28,21 +28,22 @@ if TYPE_CHECKING:
 
 async def resumed_cell(magics: SmolMagic, words: Sequence[str]) -> None:
     """Carry out the command; buttons work meanwhile, and cells are inserted. Raises CellError or Stopped."""
-    await carry_out(magics, lambda: ResumedCell(magics, words))
+    if (chosen := _read(words)) is not None:
+        await carry_out(magics, lambda: ResumedCell(magics, chosen))
 
 
 def resumed_cell_blocking(magics: SmolMagic, words: Sequence[str]) -> None:
     """The same for a cell that cannot await."""
-    carry_out_blocking(magics, lambda: ResumedCell(magics, words))
+    if (chosen := _read(words)) is not None:
+        carry_out_blocking(magics, lambda: ResumedCell(magics, chosen))
 
 
 class ResumedCell(AgentCell):
-    """A recorded run that goes on in a cell; `words` are the command and what follows it."""
+    """A recorded run that goes on in a cell, as the line that was read has `chosen`."""
 
-    def __init__(self, magics: SmolMagic, words: Sequence[str]) -> None:
-        chosen = _read(words)
+    def __init__(self, magics: SmolMagic, chosen: Any) -> None:
         self._begin(magics, magics.settings())
-        self._answer_name = namespace.answer_name(chosen.output, [])
+        self._answer_name = namespace.answer_name(chosen.output, [], self._shell.user_ns)
         self._inputs: dict[str, Any] = {}
         try:
             self._resumption = self._prepared(magics, chosen)
@@ -98,19 +99,21 @@ class ResumedCell(AgentCell):
 
 
 def _read(words: Sequence[str]) -> Any:
-    parser = CommandParser(prog=f"%agent {words[0]}", add_help=False, allow_abbrev=False)
+    """What the command and the words behind it say; None if they ask for help."""
+    parser = CommandParser(words[0])
     parser.set_defaults(command=words[0])
-    parser.add_argument("run", nargs="?")
-    parser.add_argument("--model", "-m")
-    parser.add_argument("--api-base")
-    parser.add_argument("--max-steps", type=int)
-    parser.add_argument("--accept", action="store_true")
-    parser.add_argument("--repeat", action="store_true")
-    parser.add_argument("-o", "--out", dest="output")
+    add = parser.add_argument
+    add("run", nargs="?", metavar="RUN", help="its id or the beginning of it (default: the last of this notebook)")
     if words[0] == "fork":
-        parser.add_argument("--step", type=int)
-        parser.add_argument("--instruction")
-    return parser.parse_args(words[1:])
+        add("--step", type=int, metavar="N", help="the last step that is kept; 0: none")
+        add("--instruction", metavar="TEXT", help="tell the model this after that step")
+    add("--model", "-m", metavar="NAME", help="the model to ask (default: the run's)")
+    add("--api-base", metavar="URL", help="address of your own model server")
+    add("--max-steps", type=int, metavar="N", help="steps of the run in all")
+    add("--accept", action="store_true", help="go on although something does not replay the same")
+    add("--repeat", action="store_true", help="make a call again of which it is not known whether it was made")
+    add("-o", "--out", dest="output", metavar="NAME", help="put the answer into this variable")
+    return parser.read(words[1:])
 
 
 def _is_agent(value: Any) -> bool:
