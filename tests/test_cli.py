@@ -112,6 +112,26 @@ def test_without_a_model_it_says_what_to_set_and_runs_nothing(here, capsys):
     assert list(here.iterdir()) == []
 
 
+STOPPED_AT_ONCE = f"""
+import signal, sys
+from importlib.machinery import PathFinder
+class Stopping(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == "smol_kernel.serve.cli.doctor":
+            signal.raise_signal(signal.SIGINT)
+        return super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Stopping
+{COMMAND}
+"""
+
+
+def test_ctrl_c_while_the_command_is_loaded_stops_with_one_line():
+    process = started("runs", code=STOPPED_AT_ONCE)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, err.strip()) == (130, "", "Stopped.")
+
+
 @pytest.mark.parametrize("options", [[], ["--no-journal"]])
 def test_ctrl_c_in_an_action_stops_with_one_line(here, options):
     action = code("import time\nprint('begun', 1, flush=True)\nwhile True: time.sleep(60)")
@@ -181,6 +201,7 @@ def test_a_killed_run_is_shown_as_cut_off_and_one_at_work_as_running(here, capsy
         (["run", "x", "--model", "demo", "--in", "df"], 2, "write NAME=FILE"),
         (["run", "caf\udce9", "--model", "demo"], 2, "the task is not UTF-8"),
         (["runs", "--prune", "--keep", "-1"], 2, "--keep -1"),
+        (["show", "\udcff"], 1, "no run '\\udcff'"),
         (["runs", "-n", "0"], 2, "--limit is 0: give a whole number of at least 1"),
         (["import", "a.html"], 2, "a.html: give an exported .ipynb or .json"),
         (["run", "x", "--model", "demo", "--box-limit", "cpu_seconds=99999999999999999999"], 2, "cpu_seconds"),
