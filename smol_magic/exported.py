@@ -27,13 +27,13 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     from smol_kernel.runs.prove import Proof, Prover
 
     chosen = _read(words)
+    if chosen is None:
+        return
     file, path = chosen.file, Path(chosen.file).expanduser()
-    opened = notebook_path()
-    if opened and path.exists() and path.resolve() == Path(opened).resolve():
-        raise CellError(f"%agent export {file}: this is the notebook you are in; choose another name")
-    if chosen.force and path.suffix.lower() == ".ipynb" and path.is_file() and not _is_exported(path):
-        # Perhaps the one that is open: after it was renamed the kernel knows its old name only.
-        raise CellError(f"%agent export {file}: this is a notebook that no export wrote; choose another name")
+    try:
+        _check_free(path, file, chosen.force)
+    except OSError as error:
+        raise CellError(f"%agent export {file}: {error.strerror or error}") from None
     run = find(chosen.run)
     try:
         events = session.journal.events(run.run, family=True)
@@ -46,7 +46,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
         if script and events and not chosen.no_proof:
             script = Prover(settled(events)).prove()
             print(script.line)
-        export(events, path, script=script, overwrite=chosen.force, transcript=run)
+        export(events, path, script=script, overwrite=chosen.force, cut_off=run.state == "unfinished", transcript=run)
     except FileExistsError:
         raise CellError(
             f"%agent export {file}: the file exists: choose another name, or replace it with --force"
@@ -54,6 +54,16 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     except OSError as error:
         raise CellError(f"%agent export {file}: {error.strerror or error}") from None
     print(f"written: {file}")
+
+
+def _check_free(path: Path, file: str, force: bool) -> None:
+    """Raise CellError for a notebook that no export wrote, OSError for a name that cannot be looked up."""
+    opened = notebook_path()
+    if opened and path.exists() and path.resolve() == Path(opened).resolve():
+        raise CellError(f"%agent export {file}: this is the notebook you are in; choose another name")
+    if force and path.suffix.lower() == ".ipynb" and path.is_file() and not _is_exported(path):
+        # Perhaps the one that is open: after it was renamed the kernel knows its old name only.
+        raise CellError(f"%agent export {file}: this is a notebook that no export wrote; choose another name")
 
 
 def _is_exported(path: Path) -> bool:
@@ -64,10 +74,11 @@ def _is_exported(path: Path) -> bool:
 
 
 def _read(words: Sequence[str]) -> Any:
-    parser = CommandParser(prog="%agent export", add_help=False, allow_abbrev=False)
-    parser.add_argument("file")
-    parser.add_argument("run", nargs="?", default="")
-    parser.add_argument("--script", action="store_true")
-    parser.add_argument("--no-proof", action="store_true")
-    parser.add_argument("--force", action="store_true")
-    return parser.parse_intermixed_args(list(words))
+    """What the words behind the command say; None if they ask for help."""
+    parser = CommandParser("export")
+    parser.add_argument("file", metavar="FILE", help="the file to write: .ipynb, .py, .html, .md or .json")
+    parser.add_argument("run", nargs="?", default="", metavar="RUN", help="default: the last of this notebook")
+    parser.add_argument("--script", action="store_true", help="the finished work only (.ipynb, .py)")
+    parser.add_argument("--no-proof", action="store_true", help="with --script: all that completed, as it was run")
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+    return parser.read(words)

@@ -25,6 +25,8 @@ def files_command(session: Session, words: Sequence[str]) -> None:
     from smol_kernel.render.files import file_text
 
     chosen = _read(words)
+    if chosen is None:
+        return
     if session.child is None:
         raise CellError(GONE)
     made = session.child.files()
@@ -53,12 +55,15 @@ def files_line(made: FilesMade) -> str:
 
 
 def _read(words: Sequence[str]) -> Any:
-    parser = CommandParser(prog="%agent files", add_help=False, allow_abbrev=False)
-    parser.add_argument("command", nargs="?")
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--to", metavar="DIR")
-    parser.add_argument("--overwrite", action="store_true")
-    chosen = parser.parse_intermixed_args(list(words))
+    """What the words behind the command say; None if they ask for help."""
+    parser = CommandParser("files")
+    parser.add_argument("command", nargs="?", metavar="save", help="save them; without it they are listed")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these")
+    parser.add_argument("--to", metavar="DIR", help="into this folder (default: yours)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    chosen = parser.read(words)
+    if chosen is None:
+        return None
     if words and chosen.command != "save":
         raise CellError(f"%agent files {chosen.command or words[0]}: {USAGE}.")
     return chosen

@@ -34,11 +34,13 @@ COMMANDS = {
     "show": ("%agent show [RUN]", "the account of a run, the last one if none is named"),
     "runs": (
         "%agent runs [WORD]",
-        "the latest runs in the journal (with this word in them); --prune takes old ones out",
+        "the latest runs in the journal (with this word in them); --prune (with --older-than AGE, --keep N) and "
+        "--delete RUN take some out, with --yes at once",
     ),
     "resume": (
         "%agent resume [RUN] [options]",
-        "go on with a run that was cut off or stopped; --accept, --repeat, --max-steps N, --model NAME",
+        "go on with a run that was cut off or stopped; --accept, --repeat, --max-steps N, --model NAME, "
+        "--api-base URL, -o NAME",
     ),
     "fork": (
         "%agent fork [RUN] [options]",
@@ -203,7 +205,7 @@ class SmolMagic(Magics):
         from smol_magic.writeback import Place
 
         name, *words = _words(line) or [""]
-        if name and name not in COMMANDS:
+        if name not in COMMANDS and (name or words):
             close = difflib.get_close_matches(name, COMMANDS, n=1)
             guess = f"Did you mean %agent {close[0]}?" if close else "%agent help lists the commands."
             raise CellError(f"%agent {name}: there is no such command. {guess} A task goes below %%agent.")
@@ -319,9 +321,9 @@ class SmolMagic(Magics):
         if not run and self.session.last is not None:
             return self.session.last
         journal = self.session.journal
-        found = journal.find(run).run
-        journal.offer(found)
-        return Transcript.from_events(journal.events(found, family=True))
+        found = journal.find(run)
+        journal.offer(found.run)
+        return Transcript.from_events(journal.events(found.run, family=True), cut_off=found.state == "unfinished")
 
 
 def _columns(*pairs: tuple[str, str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import keyword
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 _OF_IPYTHON = {"In", "Out", "exit", "get_ipython", "open", "quit"}
+_ITS_HISTORY = re.compile(r"_+|_i{1,3}|_i?\d+|_[dio]h|__\w+__")
+"""Names under which IPython keeps what was typed and shown, and those of Python."""
 
 
 def variables(namespace: Mapping[str, Any]) -> list[str]:
@@ -113,12 +116,25 @@ def tools(namespace: Mapping[str, Any]) -> list[Tool]:
     return list(found.values())
 
 
-def answer_name(name: str | None, given: Iterable[str]) -> str | None:
-    """`name`, checked: a Python name that is not also handed in (the cell could not be run twice)."""
+def answer_name(name: str | None, given: Iterable[str], namespace: Mapping[str, Any]) -> str | None:
+    """`name`, checked: a Python name that is neither taken nor also handed in (the cell could not be run twice)."""
+    from smol_kernel.agents.managed_agent import AgentRecipe
+    from smol_kernel.agents.multi_step import MultiStepAgent
+    from smol_kernel.config import TAKEN_NAMES
+    from smol_kernel.models.base import Model
+    from smol_kernel.tools.base import Tool
+
     if name is None:
         return None
     if not name.isidentifier() or keyword.iskeyword(name):
         raise CellError(f"-o {name}: {name!r} is not a Python name; write for instance -o answer")
     if name in given:
         raise CellError(f"-o {name}: {name!r} is handed in by --in and stays as it is; choose another name")
+    if name in _OF_IPYTHON or _ITS_HISTORY.fullmatch(name):
+        raise CellError(f"-o {name}: IPython needs this name for something else; choose another name")
+    if name in TAKEN_NAMES:
+        raise CellError(f"-o {name}: actions need this name for something else ({TAKEN_NAMES[name]}); choose another")
+    for kind, what in ((Tool, "a tool"), (Model, "a model"), (MultiStepAgent | AgentRecipe, "an agent")):
+        if isinstance(namespace.get(name), kind):
+            raise CellError(f"-o {name}: {name!r} is {what}, which the answer would replace; choose another name")
     return name

@@ -18,6 +18,8 @@ MOST_LISTED = 20
 def runs_command(journal: Journal, words: Sequence[str]) -> None:
     """Carry out the command. Raises ConfigError and JournalError, with the reason in a sentence."""
     chosen = _read(words)
+    if chosen is None:
+        return
     if chosen.prune or chosen.delete:
         _take_out(journal, chosen)
         return
@@ -52,14 +54,17 @@ def _take_out(journal: Journal, chosen: Any) -> None:
 
 
 def _read(words: Sequence[str]) -> Any:
-    parser = CommandParser(prog="%agent runs", add_help=False, allow_abbrev=False)
-    parser.add_argument("words", nargs="*")
-    parser.add_argument("--prune", action="store_true")
-    parser.add_argument("--delete", metavar="RUN")
-    parser.add_argument("--older-than", metavar="AGE")
-    parser.add_argument("--keep", type=int, default=0, metavar="N")
-    parser.add_argument("--yes", action="store_true")
-    chosen = parser.parse_args(list(words))
+    """What the words behind the command say; None if they ask for help."""
+    parser = CommandParser("runs")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only runs whose id, task or answer has it")
+    parser.add_argument("--prune", action="store_true", help="take old runs out of the journal")
+    parser.add_argument("--delete", metavar="RUN", help="take this run out of the journal")
+    parser.add_argument("--older-than", metavar="AGE", help="which runs to prune: 12h, 30d, 8w (default: 30d)")
+    parser.add_argument("--keep", type=int, default=0, metavar="N", help="do not prune the newest N runs")
+    parser.add_argument("--yes", action="store_true", help="do it; without it they are only listed")
+    chosen = parser.read(words)
+    if chosen is None:
+        return None
     about = [*(["--older-than"] * bool(chosen.older_than)), *(["--keep"] * bool(chosen.keep))]
     if about and not chosen.prune:
         raise CellError(f"%agent runs: {about[0]} goes with --prune, which takes old runs out")

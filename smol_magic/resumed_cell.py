@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.config import RunOptions, builtin_tools, recorded_start
+from smol_kernel.config import builtin_tools, recorded_start
 from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, RunStarted
 from smol_kernel.memory.monitoring import LogLevel
@@ -28,28 +28,30 @@ if TYPE_CHECKING:
 
 async def resumed_cell(magics: SmolMagic, words: Sequence[str]) -> None:
     """Carry out the command; buttons work meanwhile, and cells are inserted. Raises CellError or Stopped."""
-    await carry_out(magics, lambda: ResumedCell(magics, words))
+    if (chosen := _read(words)) is not None:
+        await carry_out(magics, lambda: ResumedCell(magics, chosen))
 
 
 def resumed_cell_blocking(magics: SmolMagic, words: Sequence[str]) -> None:
     """The same for a cell that cannot await."""
-    carry_out_blocking(magics, lambda: ResumedCell(magics, words))
+    if (chosen := _read(words)) is not None:
+        carry_out_blocking(magics, lambda: ResumedCell(magics, chosen))
 
 
 class ResumedCell(AgentCell):
-    """A recorded run that goes on in a cell; `words` are the command and what follows it."""
+    """A recorded run that goes on in a cell, as the line that was read has `chosen`."""
 
-    def __init__(self, magics: SmolMagic, words: Sequence[str]) -> None:
-        chosen = _read(words)
-        self._begin(magics, RunOptions())
-        self._answer_name = namespace.answer_name(chosen.output, [])
+    def __init__(self, magics: SmolMagic, chosen: Any) -> None:
+        self._begin(magics, magics.settings())
+        self._answer_name = namespace.answer_name(chosen.output, [], self._shell.user_ns)
+        self._inputs: dict[str, Any] = {}
         try:
             self._resumption = self._prepared(magics, chosen)
         except SmolError as error:
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
         self._agent = self._resumption.agent
         self._task = self._resumption.replay.started.task
-        self._proof = CellProof(self._transcript, self._options, {}, self._answer_name)
+        self._proof = CellProof(self._transcript, self._options, self._inputs, self._answer_name)
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
 
     def _events(self) -> Iterator[Event]:
@@ -64,7 +66,8 @@ class ResumedCell(AgentCell):
         started, kind = recorded_start(journal, run)
         model = self._model(magics, chosen, started)
         tools = namespace.tools(variables)
-        tools += builtin_tools(RunOptions(), list(started.tools), tools)
+        tools += builtin_tools(self._options, list(started.tools), tools)
+        self._inputs = {name: variables[name] for name in started.inputs if name in variables}
         lives = chosen.command == "resume" and session.has_child_of(run)
         more = {name: getattr(chosen, name) for name in ("step", "instruction") if chosen.command == "fork"}
         resumption = (prepare_fork if chosen.command == "fork" else prepare)(
@@ -73,7 +76,7 @@ class ResumedCell(AgentCell):
             model=model,
             tools=tools,
             journal=journal,
-            additional_args={name: variables[name] for name in started.inputs if name in variables},
+            additional_args=self._inputs,
             max_steps=chosen.max_steps,
             accept=chosen.accept,
             repeat=chosen.repeat,
@@ -96,19 +99,21 @@ class ResumedCell(AgentCell):
 
 
 def _read(words: Sequence[str]) -> Any:
-    parser = CommandParser(prog=f"%agent {words[0]}", add_help=False, allow_abbrev=False)
+    """What the command and the words behind it say; None if they ask for help."""
+    parser = CommandParser(words[0])
     parser.set_defaults(command=words[0])
-    parser.add_argument("run", nargs="?")
-    parser.add_argument("--model", "-m")
-    parser.add_argument("--api-base")
-    parser.add_argument("--max-steps", type=int)
-    parser.add_argument("--accept", action="store_true")
-    parser.add_argument("--repeat", action="store_true")
-    parser.add_argument("-o", "--out", dest="output")
+    add = parser.add_argument
+    add("run", nargs="?", metavar="RUN", help="its id or the beginning of it (default: the last of this notebook)")
     if words[0] == "fork":
-        parser.add_argument("--step", type=int)
-        parser.add_argument("--instruction")
-    return parser.parse_args(words[1:])
+        add("--step", type=int, metavar="N", help="the last step that is kept; 0: none")
+        add("--instruction", metavar="TEXT", help="tell the model this after that step")
+    add("--model", "-m", metavar="NAME", help="the model to ask (default: the run's)")
+    add("--api-base", metavar="URL", help="address of your own model server")
+    add("--max-steps", type=int, metavar="N", help="steps of the run in all")
+    add("--accept", action="store_true", help="go on although something does not replay the same")
+    add("--repeat", action="store_true", help="make a call again of which it is not known whether it was made")
+    add("-o", "--out", dest="output", metavar="NAME", help="put the answer into this variable")
+    return parser.read(words[1:])
 
 
 def _is_agent(value: Any) -> bool:

@@ -161,6 +161,15 @@ def test_help_is_of_what_the_agent_has_and_else_of_the_kernel(client):
         assert shown in str(Cell(client, asked).reply["payload"])
 
 
+def test_a_word_that_names_nothing_is_a_question(client):
+    assert Cell(client, SCRIPT).reply["status"] == "ok"
+    assert Cell(client, "%agent model scripted").reply["status"] == "ok"
+    cell = Cell(client, "Why?")
+    assert cell.reply["status"] == "ok" and "42" in cell.text
+    for asked in ("double?", "timeit?", "?Why", "x.nothing?"):
+        assert "42" not in Cell(client, asked).text
+
+
 def test_host_is_a_magic_like_others(client):
     assert "%%host" in Cell(client, "%lsmagic").text
     assert "defined in here" in str(Cell(client, "%%host?").reply["payload"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
+from loaded_shell import loaded_shell
 from model_server import Hang, ModelServer, Text
 from nbclient import NotebookClient
 
@@ -110,10 +112,31 @@ def test_without_a_model_it_says_what_to_set_and_runs_nothing(here, capsys):
     assert list(here.iterdir()) == []
 
 
-def test_ctrl_c_in_an_action_stops_with_one_line(here):
+STOPPED_AT_ONCE = f"""
+import signal, sys
+from importlib.machinery import PathFinder
+class Stopping(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == "smol_kernel.serve.cli.doctor":
+            signal.raise_signal(signal.SIGINT)
+        return super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Stopping
+{COMMAND}
+"""
+
+
+def test_ctrl_c_while_the_command_is_loaded_stops_with_one_line():
+    process = started("runs", code=STOPPED_AT_ONCE)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, err.strip()) == (130, "", "Stopped.")
+
+
+@pytest.mark.parametrize("options", [[], ["--no-journal"]])
+def test_ctrl_c_in_an_action_stops_with_one_line(here, options):
     action = code("import time\nprint('begun', 1, flush=True)\nwhile True: time.sleep(60)")
     with ModelServer(Text(action)) as server:
-        process = started("run", "work forever", "--model", "openai/double", "--api-base", server.url)
+        process = started("run", "work forever", "--model", "openai/double", "--api-base", server.url, *options)
         for line in process.stdout:
             if line.split() == ["begun", "1"]:
                 break
@@ -122,9 +145,12 @@ def test_ctrl_c_in_an_action_stops_with_one_line(here):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert re.fullmatch(r"Stopped\. smol resume \w{8} goes on from here\.", err.strip())
+    assert re.fullmatch(r"Stopped\." if options else r"Stopped\. smol resume \w{8} goes on from here\.", err.strip())
     assert "Traceback" not in out
     assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
+    if options:
+        assert not (here / "journal.sqlite").exists()
+        return
     (run,) = Journal().runs()
     assert run.state == "interrupted"
 
@@ -140,6 +166,31 @@ def test_ctrl_c_while_the_model_thinks_stops_with_one_line():
     assert re.fullmatch(r"Stopped\. smol resume \w{8} goes on from here\.", err.strip())
 
 
+def test_a_killed_run_is_shown_as_cut_off_and_one_at_work_as_running(here, capsys):
+    action = code("import time\nprint('begun', 1, flush=True)\nwhile True: time.sleep(60)")
+    with ModelServer(Text(action)) as server:
+        process = started("run", "work forever", "--model", "openai/double", "--api-base", server.url)
+        for line in process.stdout:
+            if line.split() == ["begun", "1"]:
+                break
+        assert main(["show", "last"]) == 0
+        assert " · running\n" in capsys.readouterr().out
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+    assert main(["show", "last"]) == 0
+    shown = capsys.readouterr().out
+    assert " · cut off\n" in shown and "[stopped]" in shown
+    for name in ("run.md", "run.html", "run.ipynb"):
+        assert main(["export", "last", "--to", name]) == 0
+        assert "cut off" in (told := Path(name).read_text()) and "running" not in re.sub(
+            r"(?s)<style.*?</style>", "", told
+        )
+    with loaded_shell() as shell:
+        capsys.readouterr()
+        shell.run_cell(f"%agent show {Journal().find('last').run}")
+    assert "cut off" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -150,6 +201,7 @@ def test_ctrl_c_while_the_model_thinks_stops_with_one_line():
         (["run", "x", "--model", "demo", "--in", "df"], 2, "write NAME=FILE"),
         (["run", "caf\udce9", "--model", "demo"], 2, "the task is not UTF-8"),
         (["runs", "--prune", "--keep", "-1"], 2, "--keep -1"),
+        (["show", "\udcff"], 1, "no run '\\udcff'"),
         (["runs", "-n", "0"], 2, "--limit is 0: give a whole number of at least 1"),
         (["import", "a.html"], 2, "a.html: give an exported .ipynb or .json"),
         (["run", "x", "--model", "demo", "--box-limit", "cpu_seconds=99999999999999999999"], 2, "cpu_seconds"),
@@ -279,6 +331,20 @@ def test_only_a_kernel_of_ours_is_uninstalled(name, tmp_path, capsys):
     assert (folder / "broken" / "kernel.json").exists()
 
 
+def test_no_kernel_but_one_of_ours_is_replaced(tmp_path, capsys):
+    folder = tmp_path / "share" / "jupyter" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text('{"argv": ["python", "-m", "ipykernel_launcher"]}')
+    for name in ("python3", "Python3"):
+        assert main(["kernel", "install", "--prefix", str(tmp_path), "--name", name]) == 2
+        assert "is not an Agent kernel" in capsys.readouterr().err
+    assert "ipykernel_launcher" in (folder / "kernel.json").read_text()
+    for display_name in ("Agent", "My agent"):
+        arguments = ["--name", "mine", "--display-name", display_name]
+        assert main(["kernel", "install", "--prefix", str(tmp_path), *arguments]) == 0
+    assert '"My agent"' in (folder.parent / "mine" / "kernel.json").read_text()
+
+
 # -- demo
 
 
@@ -357,6 +423,14 @@ def test_the_demo_is_in_the_journal_and_can_be_listed_shown_and_exported(demo, m
     assert "--force" in capsys.readouterr().err
     assert main(["export", "last", "--to", "run.ipynb", "--force"]) == 0
     assert main(["export", "last", "--to", "nowhere/run.ipynb"]) == 2
+
+
+def test_the_demo_goes_on_from_a_step_with_its_own_tool(demo, here, monkeypatch, capsys):
+    monkeypatch.setenv("SMOL_JOURNAL", str(shutil.copy(demo[0] / "journal.sqlite", here)))
+    for _ in range(2):  # and so does the run that came of it
+        assert main(["fork", "last", "--step", "3"]) == 0
+        shown = capsys.readouterr().out
+        assert "fetch_unit" in shown and "In the 1980s" in shown
 
 
 WITHOUT_STATSMODELS = f"""

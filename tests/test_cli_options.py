@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
 from pathlib import Path
@@ -34,6 +35,9 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+PANDAS = "__import__('pandas')"
+
+
 def code(text):
     return Text(f"I write code.\n```python\n{text}\n```")
 
@@ -63,13 +67,31 @@ def test_an_answer_that_fails_a_check_is_not_accepted(capsys):
         ("__import__('numpy').float64(3.5)", "answer.json", "3.5\n"),
         ("{'a': [__import__('numpy').int64(2)]}", "answer.json", '{\n  "a": [\n    2\n  ]\n}\n'),
         ("'a\\ud800b'", "answer.txt", "a?b\n"),
+        ("{1980: (16.1, float('nan')), 1990: {3}}", "answer.json", '{"1980": [16.1, null], "1990": [3]}'),
+        ("__import__('datetime').date(2020, 1, 2)", "answer.json", '"2020-01-02"'),
+        ("[__import__('decimal').Decimal('1.5'), 2**70]", "answer.json", f'["1.5", {2**70}]'),
+        ("__import__('numpy').array([[1, 2]])", "answer.json", "[[1, 2]]"),
+        (f"{PANDAS}.DataFrame({{'a': [1], 'b': [None]}})", "answer.json", '[{"a": 1, "b": null}]'),
+        (f"{PANDAS}.Series([2.5], index={PANDAS}.Index(['x'], name='k'))", "answer.json", '{"x": 2.5}'),
+        (f"{PANDAS}.DataFrame({{'a': [1]}}, index=['x'])", "answer.json", '[{"index": "x", "a": 1}]'),
+        (
+            f"{PANDAS}.Series([{PANDAS}.Timestamp('2020'), {PANDAS}.NaT])",
+            "answer.json",
+            '["2020-01-01T00:00:00", null]',
+        ),
+        ("__import__('numpy').datetime64('2020-01-01T00', 'ns')", "answer.json", '"2020-01-01T00:00:00.000000000"'),
+        ("{1: 'a', '1': 'b'}", "answer.json", '[["1", "a"], ["1", "b"]]'),
     ],
 )
 def test_an_answer_is_written_as_its_reader_wants_it(here, given, file, written):
     (here / file).write_text("what was there")
     with ModelServer(code(f"final_answer({given})")) as server:
         assert run(server, "-o", file) == 0
-    assert (here / file).read_text() == written
+    found = (here / file).read_text()
+    if file.endswith(".json"):
+        assert json.loads(found) == json.loads(written)
+    else:
+        assert found == written
 
 
 def test_a_budget_that_is_used_up_gives_the_best_answer_and_status_3(here, capsys):

@@ -24,6 +24,11 @@ from smol_magic.thread import stoppable
 ADDS = "Add them.\n<code>\nfinal_answer(1 + 1)\n</code>"
 
 
+def a_tool() -> int:
+    """Gives a number."""
+    return 1
+
+
 @pytest.fixture
 def shell(tmp_path, monkeypatch):
     monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
@@ -145,6 +150,14 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
         ("%%agent --model m -o 2x\nadd", "'2x' is not a Python name"),
         ("%%agent --model m -o class\nadd", "'class' is not a Python name"),
         ("%%agent --model m --in prices -o prices\nadd", "choose another name"),
+        ("%%agent --model m -o m\nadd", "'m' is a model, which the answer would replace"),
+        ("%%agent --model m -o a_tool\nadd", "'a_tool' is a tool, which the answer would replace"),
+        ("%%agent --model m -o helper\nadd", "'helper' is an agent, which the answer would replace"),
+        ("%%agent --model m -o get_ipython\nadd", "IPython needs this name"),
+        ("%%agent --model m -o _12\nadd", "IPython needs this name"),
+        ("%%agent --model m -o __name__\nadd", "IPython needs this name"),
+        ("%%agent --model m -o print\nadd", "actions need this name"),
+        ('%agent "" x', "%agent help lists the commands"),
         ("%agent exprot x.ipynb", "Did you mean %agent export?"),
         ("%agent draw me a sheep", "A task goes below %%agent"),
         ("%agent export", "%agent export FILE [RUN]"),
@@ -167,7 +180,16 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
 def test_what_cannot_be_done_is_said_in_a_line_and_nothing_is_run(shell, capsys, cell, says):
     shell.user_ns["m"] = ScriptedModel([ADDS])
     shell.user_ns |= {"prices": [1], "x5": 5, "frame": sys._getframe(), "final_answer": 1, "print": 2}
+    shell.user_ns |= {"helper": AgentRecipe("helper", "Helps.", lambda: None), "a_tool": tool(a_tool)}
     assert says in refused(shell, cell, capsys)
+
+
+def test_a_name_too_long_for_a_file_is_said_in_a_line(shell, monkeypatch, tmp_path):
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "here.ipynb"))
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    assert error_of(shell, "%%agent --model m\nadd 1 and 1") is None
+    error = error_of(shell, f"%agent export {'x' * 300}.ipynb")
+    assert isinstance(error, CellError) and "File name too long" in str(error)
 
 
 def test_of_variables_only_those_of_the_person_are_suggested(shell, capsys):
@@ -513,10 +535,15 @@ def test_an_interrupt_before_there_is_a_run_ends_the_cell():
         signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("command", ["resume", "fork", "runs"])
-def test_a_command_that_is_written_wrongly_leads_to_the_help_there_is(shell, command):
-    said = str(error_of(shell, f"%agent {command} --help"))
+@pytest.mark.parametrize("command", ["resume", "fork", "runs", "files", "export"])
+def test_a_command_that_is_written_wrongly_leads_to_the_help_there_is(shell, command, capsys):
+    said = str(error_of(shell, f"%agent {command} x --nonsense"))
     assert said.endswith("%agent help lists the commands and their options.")
+    for asked in ("-h", "--help"):
+        capsys.readouterr()
+        assert error_of(shell, f"%agent {command} {asked}") is None
+        assert capsys.readouterr().out.startswith(f"usage: %agent {command} ")
+    assert not Journal().runs()
 
 
 def test_what_cannot_go_on_says_where_the_runs_are(shell):

@@ -8,6 +8,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from html import escape
 
 import mistune
 import pytest
@@ -34,6 +35,7 @@ from smol_kernel.render.console import LINES_A_STEP, ConsoleReader
 from smol_kernel.render.html import account_html, is_open, step_html
 from smol_kernel.render.markdown import account_markdown, safe_markdown
 from smol_kernel.render.plain import one_line, plain, shorten
+from smol_kernel.render.records import StepRecord
 from smol_kernel.render.sanitize import clean_html, kept_html, output_html
 from smol_kernel.render.style import STYLE
 from smol_kernel.render.text import account_text
@@ -250,6 +252,36 @@ def test_two_runs_of_the_same_course_have_the_same_account():
         assert "0x7f" not in account(one)
         assert "1,204" not in account(one)
     assert "1,204 tok" in step_html(one.steps[0], open=True)
+
+
+def test_an_address_in_a_task_an_answer_or_an_output_is_told():
+    task, answer = "Which function lies at 0x00401136?", "The crash is at 0x00401136 -> the stack at 0x7ffe0010."
+    printed = "handler at 0x00401136, table at 0x00402000 <main>"
+    run = Transcript(task=task, state="success", answered=True, answer=answer, answer_text=answer)
+    run.rows.append(
+        StepRecord(1, thought=task, code="f()", state="ok", outputs=[Output(channel="stdout", text=printed)])
+    )
+    for told in (Page(account_html(run)).words, account_text(run), account_markdown(run).replace("&#62;", ">")):
+        assert told.count(task) == 2
+        assert answer in told and printed in told
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ("[<Line2D at 0x7f00aa>, <Line2D at 0x7f00ab>]", "[<Line2D>, <Line2D>]"),
+        ("<generator object <genexpr> at 0x7f3a11>", "<generator object <genexpr>>"),
+        ("<bound method A.f of <A object at 0x7f3a11>>", "<bound method A.f of <A object>>"),
+        ("<cell at 0x7f3a11: int object at 0x7f3a12>", "<cell: int object>"),
+        ("main at 0x00401136 is <f at 0x7f3a11>", "main at 0x00401136 is <f>"),
+        ("a <b at 0x00401136", "a <b at 0x00401136"),
+    ],
+)
+def test_only_reprs_lose_their_addresses(shown, expected):
+    run = Transcript(task="t", state="success")
+    run.rows.append(StepRecord(1, state="ok", outputs=[Output(channel="stdout", text=shown)]))
+    for told in (account_html(run), account_text(run), account_markdown(run)):
+        assert (escape(expected, quote=False) if told.startswith("<") else expected) in told
 
 
 def test_the_account_says_in_words_what_colour_says():

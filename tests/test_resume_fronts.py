@@ -7,6 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from loaded_shell import loaded_shell
 from model_server import ModelServer, Text
@@ -96,6 +98,19 @@ def test_in_a_notebook_it_goes_on_in_the_child_that_lives_and_else_in_a_fresh_on
     del shell.user_ns["note"]
     error = shell.run_cell(f"%agent fork {run} --model m").error_in_exec
     assert isinstance(error, CellError) and "has the tools note, which are not here" in str(error)
+
+
+@pytest.mark.parametrize("proves", [True, False])
+def test_a_run_that_goes_on_is_proved_with_the_large_input_of_the_notebook_as_is_set(shell, proves):
+    shell.run_line_magic("config", f"SmolMagic.prove = {proves}")
+    shell.user_ns["big"] = pd.DataFrame({"a": np.arange(3_000_000)})
+    shell.user_ns["m"] = ScriptedModel([code("x = int(big.a.sum())"), "best", code("final_answer(x + 1)")])
+    assert shell.run_cell("%%agent --model m --in big --max-steps 1\nadd up").success
+    shell.run_cell("%agent stop")
+    shell.rl_next_input = None
+    assert shell.run_cell("%agent resume --model m --max-steps 3 -o answer").success
+    assert shell.user_ns["answer"] == shell.user_ns["big"].a.sum() + 1
+    assert ("Proved" in shell.rl_next_input) is proves
 
 
 def test_what_differs_is_told_in_a_cell_and_accepted_by_an_option(shell):

@@ -9,6 +9,7 @@ import pytest
 
 from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, Output, RunStarted, StepFinished
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.named_answer import with_answer_in
 from smol_kernel.runs.notebook import to_notebook
 from smol_kernel.runs.script import ScriptCell, script_cells
 from smol_kernel.runs.source import indented
@@ -197,6 +198,15 @@ def test_nothing_is_shown_that_the_run_did_not_show_or_that_differs_each_time(st
 
 def test_an_answer_whose_text_holds_an_address_is_not_shown():
     assert code_of({"code": "final_answer(f)", "value_text": "<f at 0x7f00>"}) == ["_ = f"]
+
+
+def test_an_answer_in_words_that_names_an_address_is_shown():
+    assert code_of({"code": "final_answer(f)", "value_text": "'It crashes at 0x00401136.'"}) == ["f"]
+
+
+def test_an_answer_that_is_not_shown_goes_into_the_name_that_was_asked_for():
+    cells = script_cells(a_run({"code": "y = 1\nfinal_answer(f)", "value_text": "<f at 0x7f00>"}))
+    assert with_answer_in(cells, "where")[-1].source == "y = 1\nwhere = f"
 
 
 @pytest.mark.parametrize(

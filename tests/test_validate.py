@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,12 @@ def test_a_drift_in_the_data_is_told_at_the_cell_that_changed(here, capsys):
     assert "code cell 2 differs" in (told := capsys.readouterr().out) and "plot 1: 100.00% of its pixels differ" in told
     names = ["a-cell2-plot1-now.png", "a-cell2-plot1-stored.png"]
     assert sorted(path.name for path in (here / "seen").iterdir()) == names
+    (here / "more").mkdir()
+    for name in ("a.ipynb", "data.csv"):
+        shutil.copy(name, "more")
+    assert main(["validate", "a.ipynb", "more/a.ipynb", "--save-diff", "both"]) == 1
+    names += ["a-2-cell2-plot1-now.png", "a-2-cell2-plot1-stored.png"]
+    assert sorted(path.name for path in (here / "both").iterdir()) == sorted(names)
 
 
 def test_tags_errors_and_cells_that_were_never_run(here):

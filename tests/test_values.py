@@ -26,7 +26,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from smol_kernel.executors import tables, values
+from smol_kernel.executors import addresses, tables, values
 from smol_kernel.executors.values import MalformedValue, NotPortable, RemoteValue, decode, encode
 
 
@@ -489,13 +489,14 @@ def test_the_source_runs_by_itself_and_loads_only_the_standard_library():
     code = f"""
 import sys, types
 before = set(sys.modules)
-for name, path in [("kid_values", {values.__file__!r}), ("kid_tables", {tables.__file__!r})]:
+for name, path in [("kid_values", {values.__file__!r}), ("kid_addresses", {addresses.__file__!r}),
+                   ("kid_tables", {tables.__file__!r})]:
     sys.modules[name] = types.ModuleType(name)
     exec(compile(open(path).read(), path, "exec"), vars(sys.modules[name]))
 kid = sys.modules["kid_values"]
 assert kid.decode(kid.encode((1, {{2}}))) == (1, {{2}})
 assert vars(kid.decode(kid.remote(1, "h")))["handle"] == "h"
-loaded = {{name.partition(".")[0] for name in set(sys.modules) - before}} - {{"kid_values", "kid_tables"}}
+loaded = {{name.partition(".")[0] for name in set(sys.modules) - before if not name.startswith("kid_")}}
 strangers = loaded - set(sys.stdlib_module_names)
 assert not strangers, strangers
 import pandas
@@ -710,6 +711,10 @@ def test_describe_is_one_short_line_without_addresses():
         line = values.describe(value)
         assert 0 < len(line) <= 200
         assert "\n" not in line and "0x" not in line
+
+
+def test_describe_tells_addresses_that_are_text():
+    assert values.describe("it lies at 0x00401136") == "str of 21 characters: 'it lies at 0x00401136'"
 
 
 @pytest.mark.parametrize("unit", ["0s", "as", "Y", "00"])

@@ -17,9 +17,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smol_kernel.executors import values
-else:  # in the child both have other names
-    values = import_module(__name__.replace("tables", "values"))
+    from smol_kernel.executors import addresses, values
+else:  # in the child they have other names
+    addresses, values = (import_module(__name__.replace("tables", name)) for name in ("addresses", "values"))
 
 # numpy, Pillow
 
@@ -358,7 +358,7 @@ def pickled(value: Any) -> bytes:
 def line(value: Any) -> str:
     """What `values.describe` says of a value."""
     try:
-        text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(_summary(value).split()))
+        text = addresses.without_addresses(" ".join(_summary(value).split()))
     except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
         text = type(value).__name__
     return text if len(text) <= 200 else f"{text[:199]}…"

@@ -203,7 +203,9 @@ class Journal:
             WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM runs
             WHERE {where} ORDER BY started DESC, rowid DESC LIMIT ?2"""
         with self._connection() as db:
-            return [summary_of(row) for row in db.execute(query, (value, limit))]
+            # Bytes of a command line that are no text have no form in SQLite, and stand in no run.
+            text = value and value.encode(errors="backslashreplace").decode()
+            return [summary_of(row) for row in db.execute(query, (text, limit))]
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:

@@ -97,9 +97,9 @@ def account_html(transcript: Transcript) -> str:
     rows = "".join(row_html(row, times=False) for row in transcript.rows)
     plain_steps = all(isinstance(row, StepRecord) and not row.has_more for row in transcript.rows)
     style = STYLE if plain_steps else STYLE + MORE_STYLE
-    content = f"{style}{_head(transcript)}{rows}{answer_html(transcript)}{files_html(transcript)}"
-    whole = f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>'
-    return fixed(whole, code=r'(?s)(<pre class="smol-code">.*?</pre>)')
+    told = fixed(rows + answer_html(transcript), code=r'(?s)(<pre class="smol-code">.*?</pre>)')
+    content = f"{style}{_head(transcript)}{told}{files_html(transcript)}"
+    return f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>'
 
 
 def answer_html(transcript: Transcript) -> str:

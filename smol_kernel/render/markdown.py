@@ -41,7 +41,7 @@ def safe_markdown(text: str) -> str:
     prices are none: both become code, which is the one thing every renderer leaves alone. Blocks stand between blank
     lines, beyond which JupyterLab looks for no end of a formula.
     """
-    lines = fixed(plain(text)).split("\n")  # at once: what is taken out later could join two marks to another
+    lines = plain(text).split("\n")
     closings: dict[str, list[int]] = {}
     for number, line in enumerate(lines):
         if set(line.rstrip()) in ({"`"}, {"~"}):
@@ -87,7 +87,7 @@ def _is_paired(line: str) -> bool:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """`text` as a code block whose fence is longer than any in it; without memory addresses, if it is no code."""
+    """`text` as a code block whose fence is longer than any in it; without addresses of reprs, if it is no code."""
     text = text if language else fixed(text)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -134,14 +134,14 @@ def plan_markdown(plan: PlanRecord) -> str:
 
 def note_markdown(note: Note) -> str:
     """What happened beside the action, in a line."""
-    return f"*{safe_markdown(note_text(note))}*"
+    return f"*{safe_markdown(fixed(note_text(note)))}*"
 
 
 def _ending(transcript: Transcript) -> list[str]:
     blocks: list[str] = []
     told = transcript.error if transcript.state not in ("running", "success") else None
     if told:
-        blocks.append(safe_markdown(told.strip()))
+        blocks.append(safe_markdown(fixed(told.strip())))
     if transcript.answered:
         blocks += [f"**{transcript.answer_label}**", _words(transcript.answer_text or "None")]
     elif transcript.state != "running" and not told:
@@ -188,5 +188,5 @@ def beside_markdown(step: StepRecord) -> list[str]:
 
 def _words(text: str) -> str:
     """Prose as prose, text in columns as a block."""
-    shown = shorten(plain(text), characters=20_000).strip("\n")
+    shown = fixed(shorten(plain(text), characters=20_000)).strip("\n")
     return fenced(shown) if in_columns(shown) else safe_markdown(shown)

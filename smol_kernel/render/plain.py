@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 
+from smol_kernel.executors.addresses import without_addresses
 from smol_kernel.executors.observation import clean as plain
 from smol_kernel.executors.unseen import is_unseen
 from smol_kernel.parsing import parsed
 
 __all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "plain_code", "plain_to_run", "shorten"]
 
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
 _SYMBOLS = r"\u2190-\u2bff\U0001f000-\U0001faff"  # none can stand in a name
 _NOT_PLAIN = re.compile(rf"\r\n?|(?P<page>^\x0c+)|(?<![{_SYMBOLS}])\ufe0f|[^ -~\n\t\u200c\u200d\ufe0f]", re.MULTILINE)
 """A line end, what parts pages, and what may be unseen. Joiners stay, which no name may hold, and what makes an emoji
@@ -21,9 +21,9 @@ of a symbol."""
 
 
 def fixed(text: str, code: str = r"(\Z)") -> str:
-    """`text` without memory addresses, which differ from run to run; what matches the one group of `code` stays."""
+    """`text` without addresses in reprs, which differ from run to run; what matches the one group of `code` stays."""
     parts = re.split(code, text)
-    parts[::2] = [_ADDRESS.sub("", part) for part in parts[::2]]
+    parts[::2] = map(without_addresses, parts[::2])
     return "".join(parts)
 
 

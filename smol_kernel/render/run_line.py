@@ -22,4 +22,4 @@ def run_line(run: RunSummary) -> str:
 
 def state_word(state: str) -> str:
     """The state of a recorded run, as people read it."""
-    return "cut off" if state == "unfinished" else STATES.get(state, (state,))[0]
+    return STATES.get(state, (state,))[0]

@@ -22,8 +22,9 @@ MAX_ERROR_TYPE = 60
 
 def account_text(transcript: Transcript) -> str:
     """The whole run, outputs shortened; the same whenever the run takes the same course."""
-    blocks = [head_text(transcript), *map(row_text, transcript.rows), answer_text(transcript), _files(transcript)]
-    return fixed("\n\n".join(filter(None, blocks)), code=r"(?m)(^[│ ]*> .*$)")
+    told = "\n\n".join(filter(None, [*map(row_text, transcript.rows), answer_text(transcript)]))
+    told = fixed(told, code=r"(?m)(^[│ ]*> .*$)")
+    return "\n\n".join(filter(None, [head_text(transcript), told, _files(transcript)]))
 
 
 def head_text(transcript: Transcript) -> str:

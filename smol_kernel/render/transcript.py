@@ -38,6 +38,7 @@ STATES = {
     "interrupted": ("stopped", "warn"),
     "budget": ("out of budget", "warn"),
     "error": ("failed", "bad"),
+    "unfinished": ("cut off", "warn"),
 }
 """State of a run → its word and its colour."""
 SCRIPTED = "Replies come from a script, not from a model."
@@ -62,7 +63,8 @@ Row: TypeAlias = "StepRecord | PlanRecord | Transcript | Note"
 
 @dataclass
 class Transcript:
-    """A run, as far as its events have been fed. `state` is "running" until RunFinished tells another."""
+    """A run, as far as its events have been fed. `state` is "running" until RunFinished tells another; "unfinished" if
+    none will come."""
 
     run: str = ""
     parent: str | None = None
@@ -139,11 +141,16 @@ class Transcript:
         return [SCRIPTED] * self.scripted + [UNBOXED] * self.unboxed
 
     @classmethod
-    def from_events(cls, events: Iterable[Event]) -> Transcript:
-        """The transcript of a whole recording; its first run is the one it is about."""
+    def from_events(cls, events: Iterable[Event], *, cut_off: bool = False) -> Transcript:
+        """The transcript of a whole recording; its first run is the one it is about.
+
+        With `cut_off` nobody works on it any more, as the journal knows: what has not ended in it never will.
+        """
         transcript = cls()
         for event in settled(events):
             transcript.feed(event)
+        if cut_off and transcript.state == "running":
+            transcript._cut_off()
         return transcript
 
     def feed(self, event: Event) -> None:
@@ -333,6 +340,16 @@ class Transcript:
         if event.cost is not None:
             totals.cost, totals.unpriced = event.cost, 0
         self._settle("interrupted" if event.state == "interrupted" else "error")
+        self._end_family()
+
+    def _cut_off(self) -> None:
+        self.state = "unfinished"
+        for call in self.last_step.open_calls if self.last_step else ():
+            call.ok = False
+        self._settle("interrupted")
+        self._end_family()
+
+    def _end_family(self) -> None:
         for child in self.family():
             if child.state == "running":
                 child.state = "interrupted"

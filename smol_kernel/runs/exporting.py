@@ -39,19 +39,21 @@ def export(
     *,
     script: bool | Proof = False,
     overwrite: bool = False,
+    cut_off: bool = False,
     transcript: Transcript | None = None,
 ) -> Path:
     """Write a run, as `Journal.events(run, family=True)` gives it, to `path`, whole or not at all; gives the path.
 
     The name's ending says the form: `.ipynb`, `.py`, `.html`, `.md` or `.json`. With `script` the finished work alone,
-    as a notebook or as Python: all that completed, or of a Proof the cells that it is about. A run that was never
-    recorded is given as its `transcript`, with no events; a notebook of it holds no record then. Raises ConfigError for
-    another ending, and where a form needs the events, FileExistsError unless `overwrite`, and OSError.
+    as a notebook or as Python: all that completed, or of a Proof the cells that it is about. `cut_off` says that nobody
+    works on a run that has not ended, as the journal knows by its state. A run that was never recorded is given as its
+    `transcript`, with no events; a notebook of it holds no record then. Raises ConfigError for another ending, and
+    where a form needs the events, FileExistsError unless `overwrite`, and OSError.
     """
     ending = form_of(path, script=script is not False)
     if not events and ending in (".json", ".html"):
         raise ConfigError(f"{path}: this run is not in the journal, so it can be written as .ipynb, .py or .md only")
-    run = Transcript.from_events(events) if events or transcript is None else transcript
+    run = Transcript.from_events(events, cut_off=cut_off) if events or transcript is None else transcript
     cells = script_cells(run) if script is True else script.told() if script else None
     if ending != ".ipynb":
         return write_whole(_text(run, events, ending, cells), path, overwrite=overwrite)
@@ -108,7 +110,7 @@ def _text(transcript: Transcript, events: Sequence[Event], ending: str, cells: l
     if ending == ".py":
         return python_file(transcript, cells)
     if ending == ".html":
-        return report_html(events)
+        return report_html(events, cut_off=transcript.state == "unfinished")
     if ending == ".md":
         return account_markdown(transcript).rstrip() + "\n"
     return json.dumps(record_of(events), indent=1) + "\n"

@@ -63,7 +63,7 @@ def _checked(data: Any) -> Event:
         raise EventError(f"continues cannot be {event.continues!r}")
     if isinstance(event, RunStarted) and not (event.isolation.isprintable() and len(event.isolation) <= 200):
         raise EventError(f"isolation cannot be {event.isolation[:60]!r}")
-    if isinstance(event, RunFinished) and (event.state not in STATES or event.state == "running"):
+    if isinstance(event, RunFinished) and (event.state not in STATES or event.state in ("running", "unfinished")):
         raise EventError(f"a run cannot end as {event.state[:60]!r}")
     return event
 

@@ -16,11 +16,21 @@ def last_code(cells: Sequence[ScriptCell]) -> int | None:
 
 
 def with_answer_in(cells: Sequence[ScriptCell], name: str) -> list[ScriptCell]:
-    """The cells, the last of which puts its value into `name` and shows it; as they are where it ends otherwise."""
+    """The cells, the last of which puts its value into `name`, and shows it where it did; as they are where it ends
+    otherwise."""
     found, place = list(cells), last_code(cells)
-    if place is not None and last_name(found[place].source) != name:
-        found[place] = replace(found[place], source=bound(found[place].source, name) or found[place].source)
+    if place is not None and last_name(source := found[place].source) != name:
+        found[place] = replace(found[place], source=_put_aside(source, name) or bound(source, name) or source)
     return found
+
+
+def _put_aside(source: str, name: str) -> str | None:
+    """The cell with `name` in place of the `_` that its last value goes into unseen; None if it ends otherwise."""
+    read = Source(source)
+    match read.body:
+        case [*_, ast.Assign(targets=[ast.Name(id="_") as unseen])]:
+            return read.edited([Edit(*read.span(unseen), name)])
+    return None
 
 
 def last_name(source: str) -> str | None:

@@ -25,7 +25,7 @@ from smol_kernel.render.markdown import (
     run_markdown,
     safe_markdown,
 )
-from smol_kernel.render.plain import plain, plain_code, shorten
+from smol_kernel.render.plain import fixed, plain, plain_code, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import is_base64, kept_html
 from smol_kernel.render.text import call_text, error_text, output_text
@@ -137,11 +137,11 @@ def _as_text(step: StepRecord) -> Iterator[str]:
 def _closing(transcript: Transcript) -> Iterator[NotebookNode]:
     blocks: list[str] = []
     if transcript.state != "success" and transcript.error:
-        blocks.append(safe_markdown(transcript.error.strip()))
+        blocks.append(safe_markdown(fixed(transcript.error.strip())))
     shown = any(step.final for step in transcript.steps)
     if transcript.answered and (not shown or isinstance(transcript.answer, str)):
         text = shorten(plain(transcript.answer_text).strip("\n"), characters=100_000) or "None"
-        blocks.append(f"**{transcript.answer_label}**\n\n" + safe_markdown(text))
+        blocks.append(f"**{transcript.answer_label}**\n\n" + safe_markdown(fixed(text)))
     blocks += files_markdown(transcript)
     if blocks:
         yield _markdown("answer", "\n\n".join(blocks))

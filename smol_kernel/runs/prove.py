@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +21,7 @@ from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
 from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
 from smol_kernel.render.markdown import safe_markdown
-from smol_kernel.render.plain import plain
+from smol_kernel.render.plain import fixed, plain
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
 from smol_kernel.runs.same import difference, pictures, same_file, same_picture
@@ -365,7 +364,7 @@ def _decoded(value: Any) -> Any:
 
 
 def _bare(text: str) -> str:
-    return " ".join(re.sub(r" at 0x[0-9A-Fa-f]+", "", plain(text)).split())
+    return " ".join(fixed(plain(text)).split())
 
 
 def _counts(file: Mapping[str, Any]) -> bool:

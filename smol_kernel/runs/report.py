@@ -34,9 +34,9 @@ _HELP = (
 )
 
 
-def report_html(events: Sequence[Event]) -> str:
-    """The page of a run, as `Journal.events(run, family=True)` gives it."""
-    transcript, timeline = Transcript.from_events(events), timeline_of(events)
+def report_html(events: Sequence[Event], *, cut_off: bool = False) -> str:
+    """The page of a run, as `Journal.events(run, family=True)` gives it; `cut_off` as in Transcript.from_events."""
+    transcript, timeline = Transcript.from_events(events, cut_off=cut_off), timeline_of(events)
     script, style = _part("js"), _style()
     policy = (
         f"default-src 'none'; img-src data:; script-src {_source(script)}; style-src {_source(style)}; "

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from smol_kernel.render.markdown import safe_markdown
+from smol_kernel.render.plain import fixed
 from smol_kernel.render.transcript import StepRecord, Transcript
 from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer
 from smol_kernel.runs.changes import changed_inputs
@@ -21,7 +22,6 @@ from smol_kernel.runs.names import Names
 from smol_kernel.runs.slice import removals, sliced
 from smol_kernel.runs.source import Edit, Source
 
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 HALFWAY = (
     "Statement {} of this step failed half-way. What it had changed by then is not repeated here, so the answer may "
     "differ."
@@ -178,7 +178,7 @@ def free_name(wanted: str, names: Names) -> str:
 def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
     """Make the last statement end the cell well: with the answer if it gave it, else without showing what it did not.
 
-    With `addresses`, values whose text holds a memory address are not shown either.
+    With `addresses`, values whose repr holds a memory address are not shown either.
     """
     if not part.kept:
         return
@@ -192,7 +192,7 @@ def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
     if semicolon:
         part.edits.append(Edit(end, semicolon.end(), ""))
     shown = (step.value_text, *(output.text for output in step.outputs if output.channel == "result"))
-    hidden = addresses and any(map(_ADDRESS.search, shown))
+    hidden = addresses and any(fixed(text) != text for text in shown)
     if last is not (source.body or [last])[-1] and not part.answers:
         hidden = addresses and not _shows(last.value)  # it was no last expression before, and its value is not known
     if hidden or (semicolon and not part.answers):

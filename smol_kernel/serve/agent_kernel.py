@@ -17,7 +17,8 @@ from IPython.core.error import UsageError
 from smol_kernel import __version__
 
 _HELP = re.compile(r"\s*(\?{1,2}\s*)?(?P<name>%{0,2}[^\W\d][\w.]*)(?(1)|\s*\?{1,2})\s*")
-"""`name?`, `name??` or `?name` alone: IPython's help. Any other text may well end in a question mark."""
+"""`name?`, `name??` or `?name` alone: IPython's help; a word that names nothing is a question. Any other text may
+well end in a question mark."""
 
 _CELL_MAGIC = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(%%\S*).*")
 """The line of a cell magic; comments may stand before it."""
@@ -77,6 +78,11 @@ class AgentKernel(IPythonKernel):
             self._shell.payload_manager.write_payload({"source": "page", "data": found["data"], "start": 0})
         else:
             self._shell.run_line_magic("pinfo2" if detail_level else "pinfo", name)
+
+    def _knows(self, name: str) -> bool:
+        """Whether the child or the kernel has something of that name."""
+        found = self._session.inspect(name, len(name)) if self._session is not None else {}
+        return bool(found.get("found") or self._shell.object_inspect(name)["found"])
 
     @property
     def _shell(self) -> Any:
@@ -140,11 +146,14 @@ class AgentKernel(IPythonKernel):
         cell = _client_cell.get()
         if cell is None or "".join(lines).rstrip("\n") != cell.rstrip("\n"):
             return lines
-        if is_task(cell):
+        asked = _HELP.fullmatch(cell)
+        if is_task(cell) or (
+            asked and asked["name"].isidentifier() and not asked[1] and not self._knows(asked["name"])
+        ):
             if self._shell.find_cell_magic("agent") is None:
                 raise UsageError("this kernel has no agent: start it with --ext smol_magic, as its kernel.json does")
             return ["%%agent --continue\n", *lines]
-        if asked := _HELP.fullmatch(cell):
+        if asked:
             return [f"get_ipython().kernel.show_help({asked['name']!r}, {int('??' in cell)})\n"]
         magic, start = _split(cell)
         if magic != "%%host":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 MODULES = (
     "values",
+    "addresses",
     "tables",
     "mapped",
     "tracebacks",

@@ -11,7 +11,6 @@ from contextlib import suppress
 
 from smol_kernel import __version__
 from smol_kernel.errors import ConfigError, SmolError
-from smol_kernel.serve.cli import demo, doctor, kernel, record, resume, run, validate
 
 USAGE_ERROR, FAILURE, INTERRUPTED, READER_GONE = 2, 1, 130, 141
 """Exit statuses; the last two are a shell's 128 + SIGINT and 128 + SIGPIPE."""
@@ -68,6 +67,8 @@ def _call(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> i
 
 
 def _parser() -> argparse.ArgumentParser:
+    from smol_kernel.serve.cli import demo, doctor, kernel, record, resume, run, validate  # here a Ctrl-C is caught
+
     parser = argparse.ArgumentParser(prog="smol", description="Agents that act by writing code, in a Jupyter kernel.")
     parser.add_argument("--version", action="version", version=f"smol-kernel {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -9,10 +9,11 @@ from typing import Any
 
 from smol_kernel.config import RunOptions, make_agent
 from smol_kernel.errors import ConfigError
+from smol_kernel.events import RunStarted
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel
 from smol_kernel.render.transcript import Transcript, isolation_words
 from smol_kernel.serve.cli.run import NO_BOX, begin, demo_inputs, draw
-from smol_kernel.tools.base import tool
+from smol_kernel.tools.base import Tool, tool
 
 NOTEBOOK = "co2_demo.ipynb"
 
@@ -48,6 +49,12 @@ def fetch_unit(name: str) -> str:
         name: The quantity, for instance "co2".
     """
     return {"co2": "ppm", "temperature": "°C"}[name]
+
+
+def demo_tools(started: RunStarted) -> list[Tool]:
+    """The tool of a recorded run that is the demo's; none for any other run."""
+    is_ours = (started.model, started.origin.get("front"), started.origin.get("mcp")) == ("demo", "cli", [])
+    return [tool(fetch_unit)] if is_ours and fetch_unit.__name__ in started.tools else []
 
 
 def add_commands(commands: Any) -> None:

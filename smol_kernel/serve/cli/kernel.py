@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -36,10 +37,13 @@ def add_commands(commands: Any) -> None:
 
 
 def install_kernel(arguments: argparse.Namespace) -> int:
-    """Carry out `smol kernel install`."""
+    """Carry out `smol kernel install`. Only a kernel of ours is replaced."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     prefix = _prefix(arguments)
+    target = _kernels(prefix) / arguments.name.lower()  # as Jupyter names the folder
+    if os.path.lexists(target) and not _is_ours(target):
+        raise ConfigError(f"{target} is not an Agent kernel and would be replaced: choose another --name")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(kernelspec_folder(), folder, dirs_exist_ok=True)
         description = Path(folder, "kernel.json")
@@ -59,10 +63,7 @@ def install_kernel(arguments: argparse.Namespace) -> int:
 
 def uninstall_kernel(arguments: argparse.Namespace) -> int:
     """Carry out `smol kernel uninstall`. Only a kernel of ours is removed."""
-    from jupyter_core.paths import jupyter_data_dir
-
-    prefix = _prefix(arguments)
-    kernels = Path(jupyter_data_dir() if prefix is None else prefix / "share" / "jupyter") / "kernels"
+    kernels = _kernels(_prefix(arguments))
     target = kernels / arguments.name
     if target.parent != kernels or not target.is_dir():
         raise ConfigError(f"there is no kernel {arguments.name!r} in {kernels}; `jupyter kernelspec list` shows where")
@@ -74,6 +75,13 @@ def uninstall_kernel(arguments: argparse.Namespace) -> int:
         shutil.rmtree(target)
     print(f"Removed {target}.")
     return 0
+
+
+def _kernels(prefix: Path | None) -> Path:
+    """The folder of kernels below `prefix`; None: the user's own."""
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir() if prefix is None else prefix / "share" / "jupyter") / "kernels"
 
 
 def _is_ours(folder: Path) -> bool:

@@ -115,12 +115,13 @@ def export_run(arguments: argparse.Namespace) -> int:
     target: Path = arguments.to
     form_of(target, script=arguments.script)  # what is wrong with the name is told first
     journal = Journal()
-    events = journal.events(journal.find(arguments.run).run, family=True)
+    run = journal.find(arguments.run)
+    events = journal.events(run.run, family=True)
     try:
         if target.exists() and not arguments.force:
             raise FileExistsError
         script = Prover(settled(events)).prove() if arguments.script and not arguments.no_proof else arguments.script
-        export(events, target, script=script, overwrite=arguments.force)
+        export(events, target, script=script, overwrite=arguments.force, cut_off=run.state == "unfinished")
     except FileExistsError:
         raise ConfigError(f"--to {target}: the file exists; --force replaces it") from None
     except OSError as error:
@@ -140,4 +141,5 @@ def import_file(arguments: argparse.Namespace) -> int:
 
 def _transcript(run: str) -> Transcript:
     journal = Journal()
-    return Transcript.from_events(journal.events(journal.find(run).run, family=True))
+    found = journal.find(run)
+    return Transcript.from_events(journal.events(found.run, family=True), cut_off=found.state == "unfinished")

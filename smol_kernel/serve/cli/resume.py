@@ -11,19 +11,11 @@ from smol_kernel.config import RunOptions, builtin_tools, connect, recorded_star
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
-from smol_kernel.models.demo import DemoModel
 from smol_kernel.models.named import model_to_go_on
 from smol_kernel.render.plain import one_line
 from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
-from smol_kernel.serve.cli.demo import fetch_unit
-from smol_kernel.serve.cli.run import (
-    add_save_files,
-    check_folder,
-    check_writable,
-    finish,
-    read_inputs,
-)
-from smol_kernel.tools.base import tool
+from smol_kernel.serve.cli.demo import demo_tools
+from smol_kernel.serve.cli.run import add_save_files, check_folder, check_writable, finish, read_inputs
 
 WHICH = "the run's id or the beginning of it; last: the newest run"
 
@@ -90,9 +82,7 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     started, kind = recorded_start(journal, run)
     model = model_to_go_on(started, arguments.model, arguments.api_base)
     with ExitStack() as held:
-        tools = builtin_tools(RunOptions(), list(started.tools))
-        if isinstance(model, DemoModel):
-            tools.append(tool(fetch_unit))
+        tools = builtin_tools(RunOptions(), list(started.tools)) + demo_tools(started)
         if started.origin.get("mcp") and not arguments.mcp:  # never from a record alone: a server is code that is run
             had = ", ".join(one_line(str(server), 100) for server in started.origin["mcp"])
             raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in --mcp {had!r}")

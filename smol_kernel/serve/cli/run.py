@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import keyword
-import math
 import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.config import TAKEN_NAMES, add_options, connect, make_agent, model_of, read_image, read_options
 from smol_kernel.errors import BoxUnavailableError, ConfigError, MissingDependencyError, ModelError, SmolError
-from smol_kernel.executors.values import decode
+from smol_kernel.executors.values import MalformedValue, decode
 from smol_kernel.models.cassette import MARK
 from smol_kernel.models.demo import DEMO_TASKS, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.plain_json import plain_json
 from smol_kernel.runs.whole_file import write_whole
 from smol_kernel.tools.base import Tool
 
@@ -43,7 +43,8 @@ def add_commands(commands: Any) -> None:
         description="Let an agent work on TASK. Its code runs on this machine in a kernel of its own, in a box: it "
         "sees this folder, writes to a copy in memory, and has no network unless allowed. `smol doctor` tells more.",
         epilog="--in df=sales.csv gives the agent the table as df (.csv, .tsv, .parquet; .json as plain values). "
-        "-o FILE writes the answer there, as JSON if FILE ends in .json, else as text. "
+        "-o FILE writes the answer there, as JSON if FILE ends in .json (a table as records, a date as ISO text, NaN "
+        "as null, what JSON lacks as its text), else as text. "
         "Exit status: 0 the agent answered; 3 a limit of the budget (--max-cost and the like, not --max-steps) was "
         "reached, and the answer, if there is one, is the best so far; 4 no box can be had here, so no code was run; "
         "1 any other end; 2 wrong options; 130 Ctrl-C.",
@@ -143,7 +144,8 @@ def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, i
                 transcript.feed(event)
                 console(event)
         except KeyboardInterrupt:
-            how = f"smol resume {transcript.run} goes on from here." if transcript.run else ""
+            is_recorded = transcript.run and agent.journal is not False
+            how = f"smol resume {transcript.run} goes on from here." if is_recorded else ""
             raise KeyboardInterrupt(how) from None
         except SmolError as error:
             if transcript.state != "error":  # else the console has said it
@@ -240,29 +242,16 @@ def save_files(agent: Any, folder: str) -> bool:
 
 
 def write_answer(transcript: Transcript, path: Path) -> None:
-    """Write the answer to `path`: JSON for a .json file (types that JSON lacks are tagged), else its text."""
-    as_json = path.suffix.lower() == ".json"
-    text = json.dumps(plain_numbers(transcript.answer), ensure_ascii=False, indent=2) if as_json else None
-    text = f"{transcript.answer_text if text is None else text}\n"
+    """Write the answer to `path`: JSON for a .json file, else its text."""
+    text = f"{transcript.answer_text}\n"
     try:
+        if path.suffix.lower() == ".json":
+            text = json.dumps(plain_json(decode(transcript.answer)), ensure_ascii=False, indent=2) + "\n"
         if (path.is_file() or not path.exists()) and os.access(path.resolve().parent, os.W_OK):
             write_whole(text, path, overwrite=True)
         else:  # a pipe, a terminal, or nothing can be made beside it
             path.write_text(text, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigError(f"the answer could not be written to {str(path)!r}: {error.strerror}") from None
+    except (OSError, MalformedValue) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"the answer could not be written to {str(path)!r}: {why}") from None
     print(f"The {transcript.answer_label.lower()} is in {path}.")
-
-
-def plain_numbers(value: Any) -> Any:
-    """An encoded value with numbers of NumPy's as plain ones, where JSON has these."""
-    if isinstance(value, list):
-        return [plain_numbers(each) for each in cast("list[Any]", value)]
-    if not isinstance(value, dict):
-        return value
-    data = cast("dict[str, Any]", value)
-    if data.get("$") == "scalar":
-        number = decode(data).item()
-        plain = isinstance(number, bool | int | str) or (isinstance(number, float) and math.isfinite(number))
-        return number if plain else data
-    return {name: plain_numbers(each) for name, each in data.items()}

@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ElementTree, SubElement
@@ -48,12 +49,14 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--save-diff {arguments.save_diff}: it is a file; name a folder")
     seconds = math.ceil(min(arguments.timeout, MOST_SECONDS))
     results: list[Validation] = []
+    names: list[str] = []
     for path in notebooks_in(arguments.paths):
         result = validate(path, seconds)
         results.append(result)
+        names.append(_free_name(result.path.stem, names))
         print(_account(result), flush=True)
         if arguments.save_diff is not None:
-            _save(result, arguments.save_diff)
+            _save(result, arguments.save_diff, names[-1])
     if arguments.junit is not None:
         _write_junit(results, arguments.junit)
     different = sum(not result.ok for result in results)
@@ -75,13 +78,19 @@ def _shown(result: Validation) -> str:
     return "\n".join([*lines, *(f"    {plain(line)}" for line in result.difference.splitlines())])
 
 
-def _save(result: Validation, folder: Path) -> None:
-    """Write the plots that differ."""
+def _free_name(name: str, taken: Sequence[str]) -> str:
+    """`name`, with a number if another notebook has it."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(each for each in chain([name], numbered) if each not in taken)
+
+
+def _save(result: Validation, folder: Path, name: str) -> None:
+    """Write the plots that differ, in files whose names begin with `name`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for number, pair in enumerate(result.pictures, 1):
             for word, data in zip(("stored", "now"), pair, strict=True):
-                target = folder / f"{result.path.stem}-cell{result.cell}-plot{number}-{word}.png"
+                target = folder / f"{name}-cell{result.cell}-plot{number}-{word}.png"
                 target.write_bytes(data)
                 print(f"    Written: {target}")
     except OSError as error:
