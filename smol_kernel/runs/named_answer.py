@@ -27,10 +27,11 @@ def with_answer_in(cells: Sequence[ScriptCell], name: str) -> list[ScriptCell]:
 def _put_aside(source: str, name: str) -> str | None:
     """The cell with `name` in place of the `_` that its last value goes into unseen; None if it ends otherwise."""
     read = Source(source)
-    match read.body:
-        case [*_, ast.Assign(targets=[ast.Name(id="_") as unseen])]:
-            return read.edited([Edit(*read.span(unseen), name)])
-    return None
+    last = read.body[-1] if read.body else None
+    unseen = last.targets[0] if isinstance(last, ast.Assign) else None
+    if not (isinstance(unseen, ast.Name) and unseen.id == "_"):
+        return None
+    return read.edited([Edit(*read.span(unseen), name)])
 
 
 def last_name(source: str) -> str | None:
