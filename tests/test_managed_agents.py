@@ -115,52 +115,6 @@ def family(agent, events):
 # called
 
 
-class Asked(CodeAgent):
-    """Is called in a way of its own."""
-
-    asked = ()
-
-    def __call__(self, task, **kwargs):
-        Asked.asked = (*self.asked, (task, kwargs))
-        return super().__call__(f"{task}!", **kwargs)
-
-
-class Tried(ToolCallingAgent):
-    """Runs in a way of its own."""
-
-    def run(self, task, additional_args=None):
-        return f"{super().run(task, additional_args=additional_args)} at last"
-
-
-@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
-def test_an_agent_whose_class_has_its_own_way_to_be_called_is_called_that_way(make, kind, monkeypatch):
-    monkeypatch.setattr(Asked, "asked", ())
-    asked = make(Asked, [code("final_answer(n + 1)"), code("final_answer(0)")], **named("asked"))
-    tried = make(Tried, [final("done")], **named("tried"))
-    if kind is CodeAgent:
-        replies = [code("print(asked('count', additional_args={'n': 6}))\nprint(asked('again'), tried('it'))")]
-    else:
-        replies = [
-            calls(("asked", {"task": "count", "additional_args": {"n": 6}})),
-            calls(("asked", {"task": "again"}), ("tried", {"task": "it"})),
-        ]
-    end = code("final_answer('ok')") if kind is CodeAgent else final("ok")
-    agent = make(kind, [*replies, end], managed_agents=[asked, tried], budget=Budget(steps=9))
-    assert agent.run("ask") == "ok"
-    assert Asked.asked == (("count", {"additional_args": {"n": 6}}), ("again", {}))
-    given = read(asked.model.requests[0])
-    assert given.count("count!") == given.count("You are the agent asked") == 1
-    said = read(agent.model.requests[-1])
-    assert "7" in said and "done at last" in said
-    journal = Journal(agent.journal)
-    assert [run.run for run in journal.runs()] == [agent.run_id]
-    begun = of(RunStarted, journal.events(agent.run_id, family=True))
-    assert [event.parent for event in begun] == [None, *[agent.run_id] * 3]
-    called = {event.call for event in of(ToolCalled, journal.events(agent.run_id)) if event.tool != "final_answer"}
-    assert {event.call for event in begun[1:]} == called
-    assert agent.account.used["steps"] == len(replies) + 1 + 3
-
-
 @pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
 def test_an_agent_in_an_action_is_given_variables_and_gives_a_report(make, kind):
     add = code("final_answer(int(table.x.sum()) + extra['n'] + picture.size[0])")

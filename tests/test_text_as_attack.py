@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import decimal
 import json
 import os
 import re
 import sys
 import threading
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -408,3 +410,18 @@ def test_a_models_error_tells_no_key_to_the_agent_that_called_it(make, echo):
     assert SECRETS["MODEL"] not in repr(events)
     assert "inner" in agent.model.requests[-1][-1].text
     assert isinstance(agent.model, ScriptedModel)
+
+
+@pytest.mark.parametrize(
+    ("secret", "value", "given"),
+    [
+        ("sk-abcdef1234567890", "bytes", "bytes"),
+        ("550e8400-e29b-41d4-a716-446655440000", uuid.UUID("550e8400-e29b-41d4-a716-446655440000"), INSTEAD),
+        ("123456789012", {"price": decimal.Decimal("123456789012.50")}, {"price": INSTEAD}),
+        ("AAAAAAAAAAAA", bytes(100), bytes(100)),
+        ("aGVsbG8gd29ybGQgaGVsbG8=", b"hello world hello", b"hello world hello"),
+    ],
+)
+def test_what_holds_a_secret_only_in_the_form_it_is_sent_in_can_be_read(secret, value, given, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", secret)
+    assert decode(no_secrets(encode(value))[0]) == given

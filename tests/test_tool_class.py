@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from smol_kernel.agents.code_agent import CodeAgent
-from smol_kernel.errors import ToolError
+from smol_kernel.errors import AgentExecutionError, ToolError
+from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.memory.rich_values import AgentText
 from smol_kernel.tools.base import Tool, bind_arguments, tool, validate_tool_arguments
 from smol_kernel.tools.collection import ToolCollection
@@ -358,3 +359,43 @@ def test_a_method_of_smolagents_that_is_not_here_says_what_to_do_instead(owner, 
     assert not hasattr(owner, name)
     with pytest.raises(AttributeError, match=f"{owner.__name__}: .*{name}.* not built: .*{re.escape(instead)}"):
         getattr(owner, name)
+
+
+def test_a_call_reaches_a_tool_as_it_was_written_where_the_order_is_its_own():
+    """A decorator that takes positional arguments alone, and parameters that are given by name alone."""
+
+    def memo(function):
+        @functools.wraps(function)
+        def inner(*args):
+            return function(*args)
+
+        return inner
+
+    @tool
+    @memo
+    def square(x: int) -> int:
+        """Squares.
+
+        Args:
+            x: a number
+        """
+        return x * x
+
+    @tool
+    def listed(a: int, b: int = 1, *, c: int) -> list:
+        """Lists them.
+
+        Args:
+            a: one
+            b: two
+            c: three
+        """
+        return [a, b, c]
+
+    assert listed.signature == "listed(a: int, b: int = 1, *, c: int) -> list"
+    executor = KernelExecutor()
+    executor.send_tools({"square": square, "listed": listed})
+    assert executor("square(3), listed(1, 2, c=3), listed(1, c=2)").output == (9, [1, 2, 3], [1, 1, 2])
+    with pytest.raises(AgentExecutionError, match="needs the argument 'c'"):
+        executor("listed(1, 2)")
+    executor.cleanup()

@@ -20,7 +20,7 @@ from smol_kernel.errors import ToolError, ToolTypeError
 from smol_kernel.models.base import get_tool_json_schema
 from smol_kernel.tools.base import tool, validate_tool_arguments
 from smol_kernel.tools.hints import type_schema
-from smol_kernel.tools.records import to_plain
+from smol_kernel.tools.records import build, to_plain
 
 pydantic = pytest.importorskip("pydantic")
 
@@ -123,7 +123,8 @@ def test_a_pydantic_model_is_described_without_references():
     ]["unit"] == {"type": "string", "enum": ["celsius"], "default": "celsius"}
     assert schema["properties"]["back"] == {"anyOf": [{"type": "object"}, {"type": "null"}], "default": None}
     assert "$" not in json.dumps(schema)
-    assert book.output_schema["items"] == stop
+    given = {**stop["properties"], "at": {"type": "object"}}  # a date goes to an action as one
+    assert book.output_schema["items"] == {**stop, "properties": given}
 
 
 def test_what_a_provider_gets_is_json_schema():
@@ -328,7 +329,7 @@ def test_pydantic_is_not_loaded_by_us():
 import sys; sys.path.insert(0, {str(Path(smol_kernel.__file__).parent.parent)!r})
 from dataclasses import dataclass
 from smol_kernel.tools.base import tool
-from smol_kernel.tools.records import to_plain
+from smol_kernel.tools.records import build, to_plain
 @dataclass
 class P:
     x: int
@@ -408,3 +409,48 @@ def test_a_date_is_described_by_its_format_and_as_a_result_is_one():
         later("soon")
     with pytest.raises(ToolTypeError, match="needs a string for 'day', not the int 3"):
         validate_tool_arguments(later, {"day": 3})
+
+
+@pytest.mark.parametrize(
+    ("hint", "given", "taken"),
+    [
+        (decimal.Decimal | None, 1.5, decimal.Decimal("1.5")),
+        (int | decimal.Decimal, 3, 3),
+        (int | decimal.Decimal, 1.5, decimal.Decimal("1.5")),
+    ],
+)
+def test_a_decimal_in_a_union_is_one(hint, given, taken):
+    built = build(hint, given, "price")
+    assert built == taken and type(built) is type(taken)
+
+
+def test_a_record_that_is_given_back_says_what_its_dates_are():
+    @dataclass
+    class Order:
+        day: datetime.date
+        price: decimal.Decimal
+        name: str
+
+    def order() -> Order:
+        """An order."""
+
+    order.__annotations__["return"] = Order
+    assert {name: each["type"] for name, each in tool(order).output_schema["properties"].items()} == {
+        "day": "object",
+        "price": "object",
+        "name": "string",
+    }
+
+
+def test_a_type_beside_shapes_without_one_holds():
+    @tool
+    def either(value: Any) -> None:
+        """Takes it.
+
+        Args:
+            value: any
+        """
+
+    either.inputs["value"] = {"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    with pytest.raises(ToolTypeError, match="needs a dict or an object for 'value', not the int 5"):
+        validate_tool_arguments(either, {"value": 5})

@@ -107,8 +107,6 @@ class Agent(ABC):
         """Of the current step: id of a structured call → what came of it."""
         self.called: set[Any] = set()
         """Agents that work for this one now."""
-        self.hired: tuple[Any, ...] = ()
-        """Who this agent works for, by which call, and what is recorded of it, where it has a `run` of its own."""
         self.successor: tuple[Any, str] | None = None
         """The agent that takes over after this step, and why."""
         self._call: Any = None

@@ -82,9 +82,6 @@ class ManagedAgentTool(Tool):
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
             caller.called.add(agent)
             past = caller.resumed and caller.resumed.part(call)
-            if {way.__module__ for way in (type(agent).__call__, type(agent).run)} != {f"{__package__}.running"}:
-                agent.hired = caller, call, past  # its class has a way of its own to be called
-                return str(agent(task, **({"additional_args": given} if given else {})))
             for event in agent.events(task, additional_args=given, images=seen, caller=caller, call=call, resumed=past):
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.run_id else end
@@ -93,7 +90,6 @@ class ManagedAgentTool(Tool):
             return agent.report(agent.answer)
         finally:
             caller.called.discard(agent)
-            agent.hired = ()
             if lent:
                 agent.lent.release()
             else:

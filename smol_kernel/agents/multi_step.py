@@ -113,7 +113,6 @@ class MultiStepAgent(RunnableAgent):
             raise errors.ConfigError("the task is empty: say what the agent shall do")
         if not self.in_use.acquire(blocking=False):
             raise errors.AgentError("this agent is at work on another task: give each thread an agent of its own")
-        caller, call, resumed = self.hired or (caller, call, resumed)
         try:
             self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
             variables = dict(additional_args or {})
@@ -142,7 +141,7 @@ class MultiStepAgent(RunnableAgent):
             )
             self.resumed = resumed
             started = resumed.begin(started) if resumed else started
-            task = self.assignment(task) if caller and reset and not self.hired else task
+            task = self.assignment(task) if caller and reset else task
             first = TaskStep.with_inputs(task, started.inputs, *media.values())
             self.account = Account(self.budget, caller.account if caller else None, resumed.seconds if resumed else 0.0)
             anew = reset and bool(self.run_id or resumed)  # what was put there before the first run stays

@@ -30,7 +30,7 @@ from smol_kernel.executors.tracebacks import message, shorten
 from smol_kernel.executors.values import CROSSES, Decoder, MalformedValue, NotPortable, decode, encode
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
-from smol_kernel.tools.checking import takes_by_name
+from smol_kernel.tools.checking import is_reordered
 from smol_kernel.tools.records import to_plain
 
 POOL = 32
@@ -353,7 +353,7 @@ def _checked(tool: Function, args: list[Any], kwargs: dict[str, Any]) -> tuple[l
     if isinstance(tool, Tool):
         named = bind_arguments(tool, args, kwargs)
         validate_tool_arguments(tool, named)
-        return ([], named) if takes_by_name(tool, named) else (args, kwargs)
+        return ([], named) if is_reordered(tool, args, named) else (args, kwargs)
     try:
         signature = inspect.signature(tool)
     except (TypeError, ValueError):  # some builtins tell nothing

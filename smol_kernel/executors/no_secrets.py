@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import operator
-import sys
 from typing import Any, cast
 
 from smol_kernel.memory.known_secrets import INSTEAD, known, redacted
@@ -27,12 +26,29 @@ def no_secrets(form: Any) -> tuple[Any, int]:
     text, secrets = json.dumps(form), known()
     clean = _overwritten(form, secrets, "utf-8") if secrets and '"bytes"' in text else form
     if any(json.dumps(secret)[1:-1] in text for secret in secrets):
-        clean = redacted(clean, most=sys.maxsize)
+        clean = _in_words(clean)
     return clean, len(text) if clean is form else len(json.dumps(clean))
+
+
+def _in_words(form: Any) -> Any:
+    """`form` with words in place of the secrets in its texts; of one that says a value of another type, a number or a
+    date, in place of the whole value."""
+    if type(form) is list:
+        return [_in_words(part) for part in cast("list[Any]", form)]
+    if type(form) is not dict:
+        return redacted(form)
+    kind, value = form.get("$"), form.get("v")
+    if kind == "bytes":  # these have been searched
+        return form
+    if kind is not None and isinstance(value, str) and redacted(value) != value:
+        return INSTEAD
+    return {redacted(name): _in_words(part) for name, part in form.items()}
 
 
 def _overwritten(form: Any, secrets: list[str], encoding: str) -> Any:
     """`form` with the secrets in its bytes written over; the same object where there are none."""
+    if type(form) not in (list, dict):
+        return form
     if type(form) is list:
         parts = cast("list[Any]", form)
         new = [_overwritten(part, secrets, encoding) if type(part) in (list, dict) else part for part in parts]

@@ -19,7 +19,7 @@ from smol_kernel.errors import ToolError
 from smol_kernel.memory.known_secrets import keep_secrets_of, redacted
 from smol_kernel.memory.rich_values import handle_agent_input_types, handle_agent_output_types, handle_later
 from smol_kernel.tools.checking import bind_arguments as bind_arguments
-from smol_kernel.tools.checking import brief, is_nullable, kinds_of, positions, signature_of, unpack
+from smol_kernel.tools.checking import brief, is_nullable, kinds_of, named_only, positions, signature_of, unpack
 from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
 from smol_kernel.tools.definition import RESERVED_NAMES as RESERVED_NAMES
 from smol_kernel.tools.definition import check_definition, check_name
@@ -146,11 +146,14 @@ class Tool(metaclass=_ToolType):
     @property
     def signature(self) -> str:
         """The call as a line of Python: `search(query: str, limit: int = 5) -> str`."""
-        defaults = {name: to_plain(value) for name, value in self._defaults().items()}
+        defaults, order = {name: to_plain(value) for name, value in self._defaults().items()}, positions(self)
         parameters = [
             f"{name}: {self._type_text(name)}" + (f" = {brief(redacted(defaults[name]))}" if name in defaults else "")
-            for name in positions(self)
+            for name in order
         ]
+        alone = named_only(self)
+        if not alone <= defaults.keys() and not defaults.keys() <= alone:  # one without a default after one with it
+            parameters.insert(next(place for place, name in enumerate(order) if name in alone), "*")
         return f"{self.name}({', '.join(parameters)}) -> {self._type_text('return')}"
 
     @property

@@ -47,9 +47,16 @@ def signature_of(tool: Tool) -> inspect.Signature:
 
 def positions(tool: Tool) -> list[str]:
     """The names of the inputs in the order in which a call gives them without names: that of `tool.inputs`, those with
-    a default last. `forward` may have another one."""
+    a default last, and then those that `forward` takes by name alone. It may have another order."""
     defaults = tool._defaults()  # pyright: ignore[reportPrivateUsage]
-    return sorted(_inputs(tool), key=lambda name: name in defaults)
+    named = named_only(tool)
+    return sorted(_inputs(tool), key=lambda name: (name in named, name in defaults))
+
+
+def named_only(tool: Tool) -> set[str]:
+    """Inputs that `forward` takes by name alone."""
+    found = {name for name, each in signature_of(tool).parameters.items() if each.kind is each.KEYWORD_ONLY}
+    return found & set(_inputs(tool))
 
 
 def bind_arguments(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,8 +76,14 @@ def bind_arguments(tool: Tool, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     return {**arguments, **kwargs}
 
 
-def takes_by_name(tool: Tool, arguments: Mapping[str, Any]) -> bool:
-    """Whether `forward` takes these arguments by name: only such a call does not depend on the order of its own."""
+def is_reordered(tool: Tool, args: Sequence[Any], arguments: Mapping[str, Any]) -> bool:
+    """Whether `forward` would take the positional ones of these arguments for others, and takes all by name."""
+    parameters = signature_of(tool).parameters.values()
+    if any(each.kind is each.VAR_POSITIONAL for each in parameters):
+        return False
+    own = [each.name for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    if own[: len(args)] == positions(tool)[: len(args)]:
+        return False
     try:
         signature_of(tool).bind(**arguments)
     except TypeError:
@@ -156,7 +169,8 @@ def _problem(spec: Any, value: Any, path: str) -> _Problem | None:
         return None
     branches = [spec[key] for key in ("anyOf", "oneOf") if isinstance(spec.get(key), list)]  # they say more
     fits = any(_FITS.get(kind, _anything)(value) for kind in kinds) or ("format" in spec and _is_object(value))
-    if not fits and not branches:
+    typed = bool(branches) and all("type" in part for each in branches for part in each if isinstance(part, Mapping))
+    if not fits and not typed:
         return _Problem(f"needs {_wanted(kinds)} for {path!r}, not the {type(value).__name__} {brief(value)}")
     choices = spec.get("enum") or ([spec["const"]] if "const" in spec else [])
     if choices and not _is_one_of(value, choices):

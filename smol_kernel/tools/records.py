@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import numbers
 import types
 import typing
+from decimal import Decimal
 from typing import Any, Union, cast
 
 from smol_kernel.errors import ToolError, ToolTypeError
@@ -71,8 +73,8 @@ def _one_of(members: tuple[Any, ...], value: Any, path: str) -> Any:
     what they are for a member without a record."""
     complaint: ToolError | None = None
     for member in members:
-        if str in members and is_written(bare(member)):
-            continue  # text is what it is
+        if is_written(bare(member)) and type(value) in members:
+            continue  # text, or a number, is what it is
         if isinstance(value, _container(bare(member))):
             try:
                 return build(member, value, path)
@@ -90,7 +92,7 @@ def _container(hint: Any) -> tuple[type, ...]:
     if is_enum(origin):
         return (str, int)
     if is_written(origin):
-        return (str,)
+        return (str, numbers.Real) if origin is Decimal else (str,)
     if is_record(origin) or origin in MAPPINGS:
         return (dict,)
     return (list, tuple) if origin in ARRAYS else ()

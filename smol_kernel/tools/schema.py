@@ -16,6 +16,7 @@ from typing import Any, cast
 from smol_kernel.errors import ToolError
 from smol_kernel.tools.hints import hints_of, is_plain, note, plain_default, type_schema, type_text
 from smol_kernel.tools.records import holds_record
+from smol_kernel.tools.written import FORMAT_NAMES
 
 AUTHORIZED_TYPES = ("string", "boolean", "integer", "number", "image", "audio", "array", "object", "any", "null")
 """Types that `inputs` and `output_type` of a tool may name."""
@@ -105,12 +106,12 @@ def read_function(function: Callable[..., Any]) -> FunctionSchema:
         if has_default and not _takes_none(schema):
             left_out.add(parameter.name)
         inputs[parameter.name] = _input(schema, text, parameter)
-    shape = type_schema(hints["return"], f"tool {name!r}: the return type")
+    shape = _as_given(type_schema(hints["return"], f"tool {name!r}: the return type"))
     return FunctionSchema(
         name=name,
         description=description,
         inputs=inputs,
-        output_type=_output_type(shape),
+        output_type=shape["type"] if isinstance(shape["type"], str) else "any",
         output_schema=_as_json_schema(shape) if holds_record(hints["return"]) else None,
         returns=returns,
         texts={key: type_text(hint) for key, hint in hints.items()},
@@ -119,9 +120,16 @@ def read_function(function: Callable[..., Any]) -> FunctionSchema:
     )
 
 
-def _output_type(shape: dict[str, Any]) -> str:
-    kind = shape["type"] if isinstance(shape["type"], str) else "any"
-    return "object" if "format" in shape else kind  # a date goes to an action as one
+def _as_given(shape: Any) -> Any:
+    """The schema of a result: a date or a path goes to an action as one, not as text."""
+    if isinstance(shape, list):
+        return [_as_given(part) for part in cast("list[Any]", shape)]
+    if not isinstance(shape, dict):
+        return shape
+    shape = cast("dict[str, Any]", shape)
+    if shape.get("format") in FORMAT_NAMES:
+        return {**{key: part for key, part in shape.items() if key != "format"}, "type": "object"}
+    return {key: _as_given(part) for key, part in shape.items()}
 
 
 def _input(schema: dict[str, Any], description: str, parameter: inspect.Parameter) -> dict[str, Any]:

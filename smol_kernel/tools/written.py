@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import numbers
 import pathlib
 import uuid
 from collections.abc import Callable
@@ -22,6 +23,7 @@ FORMATS: dict[type, tuple[str, str, Callable[[str], Any]]] = {
     uuid.UUID: ("uuid", "'12345678-1234-5678-1234-567812345678'", uuid.UUID),
 }
 """What the schema calls the text of each, an example, and how it is read."""
+FORMAT_NAMES = frozenset(name for name, _, _ in FORMATS.values())
 
 
 def is_written(hint: Any) -> TypeGuard[type]:
@@ -32,8 +34,8 @@ def is_written(hint: Any) -> TypeGuard[type]:
 def read(kind: type, value: Any, path: str) -> Any:
     """The value that a text stands for, and of Decimal a number; any other as it is. Raises ToolError, which names the
     place by `path`, for text that stands for none."""
-    numbers = (int, float) if kind is decimal.Decimal and not isinstance(value, bool) else ()
-    if not isinstance(value, (str, *numbers)):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, (bool, decimal.Decimal))
+    if not isinstance(value, str) and not (kind is decimal.Decimal and is_number):
         return value
     name, example, reader = FORMATS[kind]
     text = str(value)
