@@ -196,6 +196,7 @@ def _binds(facts: dict[str, Any], settings: BoxSettings, home: str, cwd: str) ->
             continue
         inside = any(each.writable and os.path.realpath(prefix).startswith(f"{each.path}/") for each in settings.mounts)
         whole = (inside or prefix == facts["base_prefix"]) and not _holds(prefix, home) and not _holds(prefix, cwd)
+        whole = whole and not any(each.writable and os.path.realpath(prefix) == each.path for each in settings.mounts)
         paths += [prefix] if whole else [f"{prefix}/{part}" for part in ENVIRONMENT_PARTS]
         shells += [f"{prefix}/bin/{name}" for name in SHELLS]
     paths += facts["executables"]
