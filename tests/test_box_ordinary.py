@@ -239,6 +239,19 @@ def test_a_link_to_the_interpreter_that_the_child_could_change_is_refused(tmp_pa
     executor.cleanup()
 
 
+@pytest.mark.parametrize("also", [".venv", ".venv/bin"])
+def test_an_environment_that_is_a_writable_mount_itself_can_be_written_no_more_than_in_one(tmp_path, also):
+    python = environment(tmp_path / ".venv")
+    executor = KernelExecutor(python=python, cwd=tmp_path, mounts=[f"{tmp_path}:rw", f"{tmp_path}/{also}:rw"])
+    if also == ".venv":
+        out = executor(PUT_ANOTHER_THERE.format(paths=[".venv/bin", ".venv/lib"])).logs
+        assert "moved" not in out and out.count("Read-only file system") == 2
+    else:
+        with pytest.raises(ConfigError, match=r"bin:rw would let the child put another .*python.* there"):
+            executor("1")
+    executor.cleanup()
+
+
 def test_what_the_box_itself_puts_in_the_folder_is_not_told_as_made(tmp_path):
     folder = tmp_path / "work"
     (folder / ".links").mkdir(parents=True)

@@ -25,6 +25,19 @@ def pinned(places: Iterable[str], writable: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
+def check_programs(programs: Iterable[str], read_only: Sequence[str], writable: Sequence[str]) -> None:
+    """Raises ConfigError if one of these `programs` of an interpreter lies where the child may write: in a mount within
+    what is read-only, or in its place."""
+    for program in programs:
+        around = [place for place in (*read_only, *writable) if f"{program}/".startswith(f"{place}/")]
+        nearest = max(around, key=len, default="")
+        if nearest in writable:
+            raise ConfigError(
+                f"mount {nearest}:rw would let the child put another {program} there, which this host starts: "
+                f"mount a folder without it, or this one without :rw"
+            )
+
+
 def check_links(paths: Iterable[str], read_only: Iterable[str], writable: Sequence[str]) -> None:
     """Raises ConfigError if on the way to one of these `paths` of an interpreter there is a link where the child may
     write: it could lead elsewhere."""

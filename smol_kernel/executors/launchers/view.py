@@ -25,7 +25,7 @@ from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers import seccomp
 from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.launchers.mountinfo import mounts_below
-from smol_kernel.executors.launchers.pinned import check_links, pinned
+from smol_kernel.executors.launchers.pinned import check_links, check_programs, pinned
 from smol_kernel.executors.launchers.settings import BoxSettings, Limits
 from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.memory.known_secrets import SECRET_NAME
@@ -119,6 +119,7 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
         notices.append(f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}.")
     binds = _binds(facts, settings, home, cwd)
     read_only, writable = [place for place, _ in binds], [path for path, may_write in mounts if may_write]
+    check_programs(facts["executables"], read_only, writable)
     check_links([*facts["executables"], facts["prefix"], facts["exec_prefix"]], read_only, writable)
     skip = [path for path, _ in (*binds, *mounts)]
     others = [_looked_at(path, skip, notices) for path in _own_packages(facts, home, binds)]
