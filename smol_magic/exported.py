@@ -29,11 +29,12 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     chosen = _read(words)
     if chosen is None:
         return
-    file, path = chosen.file, Path(chosen.file).expanduser()
+    file = chosen.file
     try:
+        path = Path(file).expanduser()
         _check_free(path, file, chosen.force)
-    except OSError as error:
-        raise CellError(f"%agent export {file}: {error.strerror or error}") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME, and nobody has that name
+        raise CellError(f"%agent export {file}: {getattr(error, 'strerror', None) or error}") from None
     run = find(chosen.run)
     try:
         events = session.journal.events(run.run, family=True)

@@ -205,6 +205,12 @@ class SmolMagic(Magics):
         from smol_magic.writeback import Place
 
         name, *words = _words(line) or [""]
+        asks = not {"-h", "--help"}.isdisjoint(words)
+        if name in ("-h", "--help"):
+            name = "help"
+        elif asks and name in ("model", "show", "stop", "help"):  # the others tell theirs themselves
+            print(_columns(COMMANDS[name]))
+            return
         if name not in COMMANDS and (name or words):
             close = difflib.get_close_matches(name, COMMANDS, n=1)
             guess = f"Did you mean %agent {close[0]}?" if close else "%agent help lists the commands."

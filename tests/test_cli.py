@@ -343,6 +343,11 @@ def test_no_kernel_but_one_of_ours_is_replaced(tmp_path, capsys):
         arguments = ["--name", "mine", "--display-name", display_name]
         assert main(["kernel", "install", "--prefix", str(tmp_path), *arguments]) == 0
     assert '"My agent"' in (folder.parent / "mine" / "kernel.json").read_text()
+    assert main(["kernel", "uninstall", "--prefix", str(tmp_path), "--name", "Mine"]) == 0
+    assert not (folder.parent / "mine").exists()
+    for name in ("", ".", "..", "a/b"):
+        assert main(["kernel", "install", "--prefix", str(tmp_path), "--name", name]) == 2
+        assert "a kernel's name is made of letters" in capsys.readouterr().err
 
 
 # -- demo

@@ -190,6 +190,8 @@ def test_a_name_too_long_for_a_file_is_said_in_a_line(shell, monkeypatch, tmp_pa
     assert error_of(shell, "%%agent --model m\nadd 1 and 1") is None
     error = error_of(shell, f"%agent export {'x' * 300}.ipynb")
     assert isinstance(error, CellError) and "File name too long" in str(error)
+    error = error_of(shell, "%agent export ~nobody_at_all/a.ipynb")
+    assert isinstance(error, CellError) and "home directory" in str(error)
 
 
 def test_of_variables_only_those_of_the_person_are_suggested(shell, capsys):
@@ -544,6 +546,23 @@ def test_a_command_that_is_written_wrongly_leads_to_the_help_there_is(shell, com
         assert error_of(shell, f"%agent {command} {asked}") is None
         assert capsys.readouterr().out.startswith(f"usage: %agent {command} ")
     assert not Journal().runs()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("model --help", "model NAME"),
+        ("show -h", "show [RUN]"),
+        ("stop --help", "stop"),
+        ("--help", "help"),
+        ("-h", "help"),
+    ],
+)
+def test_other_commands_tell_theirs_too_and_do_nothing(shell, line, told, capsys):
+    capsys.readouterr()
+    assert error_of(shell, f"%agent {line}") is None
+    assert f"%agent {told} " in capsys.readouterr().out
+    assert not shell.magics_manager.registry["SmolMagic"].model
 
 
 def test_what_cannot_go_on_says_where_the_runs_are(shell):

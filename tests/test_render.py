@@ -273,6 +273,7 @@ def test_an_address_in_a_task_an_answer_or_an_output_is_told():
         ("<generator object <genexpr> at 0x7f3a11>", "<generator object <genexpr>>"),
         ("<bound method A.f of <A object at 0x7f3a11>>", "<bound method A.f of <A object>>"),
         ("<cell at 0x7f3a11: int object at 0x7f3a12>", "<cell: int object>"),
+        ("0  <__main__.AccountOfACustomer object at 0x7f3fa...", "0  <__main__.AccountOfACustomer object..."),
         ("main at 0x00401136 is <f at 0x7f3a11>", "main at 0x00401136 is <f>"),
         ("a <b at 0x00401136", "a <b at 0x00401136"),
     ],

@@ -9,7 +9,8 @@ import re
 
 _REACH = 200
 """How far from its address a repr is looked at, in characters; reprs are short."""
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{4,}")
+_ADDRESS = re.compile(r" at 0x(?:[0-9A-Fa-f]{4,}|[0-9A-Fa-f]*(?=\.\.\.|…))")
+"""A whole one, or what is left of one in a cell that pandas cut off."""
 _MARK = re.compile(r"(<|&lt;)(?=[/\w])|(?<!-)(?:>|&gt;)")
 """What opens or closes a repr, or an element of HTML."""
 
@@ -26,5 +27,5 @@ def _in_repr(text: str, address: re.Match[str]) -> bool:
         closed += -1 if opening else 1
         if closed < 0:
             behind = text[end : end + _REACH].partition("\n")[0]
-            return "…" in behind or (">" if opening == "<" else "&gt;") in behind
+            return "…" in behind or "..." in behind or (">" if opening == "<" else "&gt;") in behind
     return False

@@ -8,14 +8,20 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from smol_kernel.executors.addresses import without_addresses
 from smol_kernel.executors.values import package
+
+MOST_BITS = 10_000
+"""Of an integer that is written in digits: Python, and most programs, read no more than some thousand digits."""
 
 
 def plain_json(value: Any) -> Any:
     """`value`, decoded, as what JSON has: a tuple or a set as a list, a date as ISO's text, a table as records, NaN as
     null. What has no such form, such as a picture, becomes its text."""
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | str):
         return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= MOST_BITS else hex(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -28,7 +34,11 @@ def plain_json(value: Any) -> Any:
         return _of_package(value)
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    return str(value)
+    return without_addresses(str(value))
+
+
+def _times(texts: Any) -> Any:
+    return [_times(each) for each in texts] if isinstance(texts, list) else None if texts == "NaT" else texts
 
 
 def _object(pairs: Iterable[tuple[Any, Any]]) -> Any:
@@ -57,6 +67,9 @@ def _of_package(value: Any) -> Any:
             return plain_json(value.tolist()) if counts else _object(value.items())
         frame = value if counts else value.reset_index(allow_duplicates=True)
         return [_object(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
-    if hasattr(value, "tolist"):  # times become numbers there
-        return plain_json((value.astype(str) if value.dtype.kind in "mM" else value).tolist())
+    if hasattr(value, "tolist"):
+        if value.dtype.kind in "mM":  # they would become numbers
+            return _times(value.astype(str).tolist())
+        shorter = {"g": float, "G": complex}.get(value.dtype.char)  # Python has no long double
+        return plain_json((value if shorter is None else value.astype(shorter)).tolist())
     return value.isoformat() if kind == "Timestamp" else str(value)

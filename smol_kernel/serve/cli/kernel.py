@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -41,7 +42,7 @@ def install_kernel(arguments: argparse.Namespace) -> int:
     from jupyter_client.kernelspec import KernelSpecManager
 
     prefix = _prefix(arguments)
-    target = _kernels(prefix) / arguments.name.lower()  # as Jupyter names the folder
+    target = _folder(_kernels(prefix), arguments.name)
     if os.path.lexists(target) and not _is_ours(target):
         raise ConfigError(f"{target} is not an Agent kernel and would be replaced: choose another --name")
     with tempfile.TemporaryDirectory() as folder:
@@ -64,8 +65,8 @@ def install_kernel(arguments: argparse.Namespace) -> int:
 def uninstall_kernel(arguments: argparse.Namespace) -> int:
     """Carry out `smol kernel uninstall`. Only a kernel of ours is removed."""
     kernels = _kernels(_prefix(arguments))
-    target = kernels / arguments.name
-    if target.parent != kernels or not target.is_dir():
+    target = _folder(kernels, arguments.name)
+    if not target.is_dir():
         raise ConfigError(f"there is no kernel {arguments.name!r} in {kernels}; `jupyter kernelspec list` shows where")
     if not _is_ours(target):
         raise ConfigError(f"{target} is not an Agent kernel; it was left alone")
@@ -75,6 +76,13 @@ def uninstall_kernel(arguments: argparse.Namespace) -> int:
         shutil.rmtree(target)
     print(f"Removed {target}.")
     return 0
+
+
+def _folder(kernels: Path, name: str) -> Path:
+    """The folder of the kernel `name`, as Jupyter calls it. Raises ConfigError for what is the name of none."""
+    if not re.fullmatch(r"[a-z0-9._-]*[a-z0-9_-][a-z0-9._-]*", name, re.IGNORECASE | re.ASCII):
+        raise ConfigError(f"--name {name!r}: a kernel's name is made of letters, digits, and . _ -")
+    return kernels / name.lower()
 
 
 def _kernels(prefix: Path | None) -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.config import TAKEN_NAMES, add_options, connect, make_agent, model_of, read_image, read_options
 from smol_kernel.errors import BoxUnavailableError, ConfigError, MissingDependencyError, ModelError, SmolError
-from smol_kernel.executors.values import MalformedValue, decode
+from smol_kernel.executors.values import decode
 from smol_kernel.models.cassette import MARK
 from smol_kernel.models.demo import DEMO_TASKS, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
@@ -246,12 +246,15 @@ def write_answer(transcript: Transcript, path: Path) -> None:
     text = f"{transcript.answer_text}\n"
     try:
         if path.suffix.lower() == ".json":
-            text = json.dumps(plain_json(decode(transcript.answer)), ensure_ascii=False, indent=2) + "\n"
+            plain = plain_json(decode(transcript.answer))
+            text = json.dumps(plain, ensure_ascii=False, indent=2) + "\n"
+            if any("\ud800" <= each <= "\udfff" for each in text):  # halves of characters, which JSON writes as escapes
+                text = json.dumps(plain, indent=2) + "\n"
         if (path.is_file() or not path.exists()) and os.access(path.resolve().parent, os.W_OK):
             write_whole(text, path, overwrite=True)
         else:  # a pipe, a terminal, or nothing can be made beside it
             path.write_text(text, encoding="utf-8", errors="replace")
-    except (OSError, MalformedValue) as error:
+    except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"the answer could not be written to {str(path)!r}: {why}") from None
     print(f"The {transcript.answer_label.lower()} is in {path}.")
