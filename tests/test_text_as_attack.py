@@ -392,7 +392,8 @@ def test_a_value_without_secrets_stays_the_same_object(monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "value"), [("PWD", "/home/me/project"), ("PIN_KEY", "1234"), ("HOMEPAGE", "x" * 20),
-                                             ("SSH_AUTH_SOCK", "/tmp/ssh-agent/1")])  # fmt: skip
+                                             ("SSH_AUTH_SOCK", "/tmp/ssh-agent/1"), ("A_API_KEY", "AAAAAAAAAAAA"),
+                                             ("A_TOKEN", "xxx-xxxx-xxxxxx")])  # fmt: skip
 def test_no_word_by_chance_is_taken_for_a_secret(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     assert redacted(f"a {value} b") == f"a {value} b"

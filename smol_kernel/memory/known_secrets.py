@@ -24,6 +24,8 @@ SECRET_NAME = re.compile(
 """Names of what is secret."""
 SHORTEST = 12
 """Characters; what is shorter may stand in any text by chance."""
+FEWEST = 4
+"""Different characters; what has fewer is a placeholder, as "xxxxxxxxxxxx", and found in any line or encoded bytes."""
 INSTEAD = "(a secret of the host)"
 _IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 _HOLDING = frozenset({str, dict, list, tuple})  # what is looked into
@@ -80,7 +82,7 @@ def known() -> list[str]:
         for name, value in os.environ.items():
             _given.update(_in_variable(name, value))
         given = _given.copy()  # other threads may add to it
-        forms = {form for secret in given if len(secret) >= SHORTEST for form in _forms(secret)}
+        forms = {form for secret in given if _is_findable(secret) for form in _forms(secret)}
         known = sorted(forms, key=len, reverse=True)
         _last[0] = environment, len(given), known
     return known
@@ -88,6 +90,10 @@ def known() -> list[str]:
 
 _last: list[tuple[dict[Any, Any], int, list[str]]] = [({}, -1, [])]
 """The environment that was looked at, how many secrets were given, and what came of it."""
+
+
+def _is_findable(secret: str) -> bool:
+    return len(secret) >= SHORTEST and len(set(secret)) >= FEWEST
 
 
 @lru_cache(maxsize=1_000)
