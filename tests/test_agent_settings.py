@@ -126,6 +126,16 @@ def test_inputs_of_structured_calls_are_named_in_arguments(make):
 # -- pictures, sounds, videos
 
 
+@pytest.mark.parametrize("sound", [b"sound", (8000, [0, 1])], ids=["bytes", "pair"])
+def test_a_single_picture_sound_or_video_need_not_be_in_a_list(make, sound):
+    picture = Image.new("RGB", (3, 3))
+    agent = make([call("final_answer", answer=1)], [look], kind=ToolCallingAgent)
+    agent.run("see", images=picture, audio=sound, videos=("a.mp4", "b.mp4"))
+    step = agent.memory.steps[0]
+    assert isinstance(step, TaskStep)
+    assert (step.task_images, step.task_audio, step.task_videos) == ([picture], [sound], ["a.mp4", "b.mp4"])
+
+
 def test_media_go_with_the_task_and_stay_in_the_conversation(make):
     picture, sound, video = Image.new("RGB", (3, 3)), b"sound", b"video"
     agent = make([call("look", place="a"), call("final_answer", answer=1)], [look], kind=ToolCallingAgent)

@@ -131,6 +131,14 @@ def test_of_unknown_token_counts_the_sum_is_unknown(caller):
     assert result.token_usage is None
 
 
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens"])
+def test_a_limit_on_tokens_that_nobody_tells_ends_the_run_as_one_on_the_cost_does(caller, name):
+    agent = caller([call("look", place="a"), call("look", place="b")], budget=Budget(**{name: 9}))
+    result = agent.run("look", return_full_result=True)
+    assert (result.state, result.used["steps"], result.used[name]) == ("budget", 1, None)
+    assert "the model does not tell how many" in result.error and "best answer" not in result.error
+
+
 def test_a_plan_and_a_last_answer_are_looked_at_too(caller):
     agent = caller([counted("1. Look.", 30)], budget=Budget(input_tokens=20), planning_interval=1)
     events = list(agent.events("plan"))
@@ -194,7 +202,7 @@ def test_time_ends_a_hanging_model(caller, never, max_steps):
     agent = caller([lambda messages: never.wait()], budget=Budget(seconds=SOON), max_steps=max_steps)
     result = agent.run("hang", return_full_result=True)
     assert (result.state, result.output) == ("budget", None)
-    assert f"of {SOON} seconds" in result.error
+    assert f"of {SOON} seconds" in result.error and result.error.count("used up") == 1
 
 
 def test_time_ends_a_model_that_hangs_at_the_last_answer(caller, never):

@@ -83,6 +83,15 @@ def test_a_reply_without_code_is_answered_with_the_form(make):
     assert "no code block" in request(agent)
 
 
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_half_an_action_is_not_run_whatever_broke_it_off(make, finish, stream):
+    with ModelServer(Text("<code>\nx = 1\n", finish=finish), Text(code("final_answer('x' in dir())"))) as server:
+        agent = make([], stream_outputs=stream)
+        agent.model = LiteLLMModel("openai/double", api_base=server.url)
+        assert agent.run("go") is False
+
+
 def test_half_an_action_is_not_run_also_not_from_the_record(make, tmp_path):
     half = ChatMessage(MessageRole.ASSISTANT, "<code>\nx = 1\nfor row in rows:", cut_off=True)
     agent = make([half, code("final_answer('x' in dir())")])
@@ -106,12 +115,30 @@ def test_at_max_steps_the_best_answer_is_asked_for(make):
         (code("final_answer('about two')"), "about two"),
         (code("x = 2\nfinal_answer(x)", thought="About two."), "About two."),
         (code("x = 2", thought=""), None),
+        ("```python\nfinal_answer([1])\n```", [1]),
     ],
 )
 def test_a_best_answer_given_as_code_is_read_not_run(make, reply, answer):
     agent = make([code("x = 1"), reply], max_steps=1)
     result = agent.run("count", return_full_result=True)
     assert (result.output, result.state) == (answer, "max_steps_error")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Here is the function:\n```python\ndef f(x):\n    return x + 1\n```\nIt adds one.",
+        "Here is the function:\n```python\ndef f(x):\n    return x + 1\n```",
+        "```python\ndef f(x):\n    return x + 1\n```",
+        "The means per group:\n```\n| a | 3.2 |\n| b | 4.1 |\n```\nSo b is larger.",
+        "Run <code>pip install pandas</code> first, then the mean is 3.2.",
+        "[1, 2] are the two:\n```\n[1, 2]\n```",
+    ],
+)
+@pytest.mark.parametrize("tags", [None, "markdown"])
+def test_a_best_answer_that_shows_code_is_whole(make, answer, tags):
+    agent = make(["x = 1", answer], max_steps=1, code_block_tags=tags)
+    assert agent.run("count") == answer
 
 
 def test_max_steps_without_a_best_answer_keeps_the_reason(make):

@@ -1,9 +1,11 @@
 """A reply becomes an action, or a message that repairs it."""
 
+import json
+
 import pytest
 
 from smol_kernel.errors import AgentParsingError
-from smol_kernel.models.code_replies import MARKDOWN_TAGS, closed, parse_json, parse_reply
+from smol_kernel.models.code_replies import MARKDOWN_TAGS, closed, parse_reply
 
 
 def test_a_tagged_block_and_its_thought():
@@ -103,6 +105,32 @@ def test_a_reply_that_is_only_code_is_run():
     assert parse_reply("final_answer(6 * 7)").code == "final_answer(6 * 7)"
 
 
+HTML = "html = '<p>use <code>pip</code> now</p>'\nprint(html)"
+README = "doc = '''Title\n```\nls -l\n```\n'''\nprint(doc)"
+
+
+@pytest.mark.parametrize("program", [HTML, README])
+def test_marks_in_the_strings_of_a_program_begin_no_block(program):
+    assert parse_reply(program).code == program
+    assert parse_reply(json.dumps({"thought": "t", "code": program}), None).code == program
+    assert parse_reply(f"So:\n<code>\n{program}\n</code>").code == program
+    with pytest.raises(AgentParsingError, match="cut off"):
+        parse_reply(program, cut_off=True)
+
+
+def test_a_tag_in_the_strings_of_a_fenced_program_begins_no_block():
+    assert parse_reply(f"So:\n```python\n{HTML}\n```").code == HTML
+    assert parse_reply("```\n<code>\nx = 1\n</code>\n```").code == "x = 1"
+
+
+@pytest.mark.parametrize(
+    "text", ['{"thought": null, "code": "x = 1\ny = 2"}', '```json\n{"code": "x = 1\ny = 2"}\n```']
+)
+def test_json_with_a_line_break_in_a_text_and_no_thought_is_read(text):
+    action = parse_reply(text, None)
+    assert (action.thought, action.code) == ("", "x = 1\ny = 2")
+
+
 def test_a_flood_of_tags_is_cut_short():
     assert len(parse_reply("<code>x</code>" * 100_000).code) < 1_000
     assert parse_reply("<code>" * 100_000).code
@@ -152,7 +180,7 @@ def test_of_a_reply_that_was_cut_off_whole_blocks_are_run():
 
 def test_json_that_was_cut_off_is_not_run():
     with pytest.raises(AgentParsingError, match="cut off"):
-        parse_json('{"thought": "so", "code": "print(', cut_off=True)
+        parse_reply('{"thought": "so", "code": "print(', None, cut_off=True)
 
 
 def test_the_closing_tag_cut_off_by_the_stop_sequence_is_put_back():

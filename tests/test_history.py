@@ -13,6 +13,7 @@ from smol_kernel.events import Compacted, ModelReplied, PlanMade, StepFinished
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.models.litellm import LiteLLMModel
+from smol_kernel.render.text import note_text
 from smol_kernel.tools.base import tool
 
 
@@ -151,6 +152,31 @@ def test_a_conversation_that_is_too_long_is_shortened_and_its_values_stay(make, 
     assert "0" * 100 in texts[-1]
     assert "3" * 3000 in texts[-1]  # the newest is whole
     assert of(Compacted, Journal(tmp_path / "journal.sqlite").events(agent.run_id)) == compacted
+
+
+def test_a_long_conversation_of_small_steps_goes_on(make, child):
+    says = "I look at the next column and print what is in it, as planned. " * 4
+    replies = [code(f"print('row {number} ' * 50)", says) for number in range(12)]
+    texts = [each for number, reply in enumerate(replies) for each in (reply, code(f"final_answer({number})", says))]
+    with NarrowServer(9_000, *map(Text, texts)) as server:
+        agent = make([], model=model(server), executor=child)
+        runs = [list(agent.events(f"task {number}", reset=False)) for number in range(12)]
+    assert [events[-1].state for events in runs] == ["success"] * 12
+    left_out = [event for events in runs for event in of(Compacted, events) if event.left_out]
+    assert left_out and "does not read" in note_text(left_out[0])
+    last = sent(server)[-1]
+    assert "task 0" in last and "final_answer(0)" in last and "row 0 " not in last
+    assert "task 11" in last and "row 11 " in last
+
+
+def test_long_replies_are_shortened_where_nothing_else_can_be(make, child):
+    replies = [Text(code(f"{name} = '{name * 3000}'\nw = 0")) for name in "xyz"]
+    with NarrowServer(9_000, *replies, Text(code("final_answer(len(x + y + z))"))) as server:
+        agent = make([], model=model(server), executor=child)
+        events = list(agent.events("Write it.", reset=False))
+    assert (events[-1].state, agent.answer) == ("success", 9_000)
+    assert of(Compacted, events)[0].steps == [1] and not any(event.left_out for event in of(Compacted, events))
+    assert "x" * 3000 not in sent(server)[-1] and "x" * 100 in sent(server)[-1]
 
 
 def test_structured_calls_are_shortened_too(make):

@@ -142,7 +142,8 @@ def test_several_calls_come_back_whatever_they_name(stream, index, monkeypatch):
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 @pytest.mark.parametrize(
-    ("finish", "text", "cut_off"), [("length", "a b", True), ("length", "a END b", False), ("stop", "a b", False)]
+    ("finish", "text", "cut_off"),
+    [("length", "a b", True), ("content_filter", "a b", True), ("length", "a END b", False), ("stop", "a b", False)],
 )
 def test_a_reply_tells_that_its_tokens_were_up_before_its_end(stream, finish, text, cut_off, monkeypatch):
     monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "0")

@@ -99,6 +99,24 @@ def test_an_image_may_come_in_many_forms(form, tmp_path):
     assert notices == []
 
 
+@pytest.mark.parametrize("form", ["TIFF", "BMP", "ICO"])
+def test_an_image_of_a_format_that_models_do_not_take_is_sent_as_png(form):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, form)
+    header, _, data = image_url(buffer.getvalue()).partition(",")
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert (header, image.format, image.size) == ("data:image/png;base64", "PNG", (16, 16))
+
+
+def test_a_drawing_is_known_also_by_its_head():
+    assert image_url(b'<?xml version="1.0"?>\n<svg></svg>').startswith("data:image/svg+xml;")
+
+
+def test_what_is_no_image_is_not_sent_as_one():
+    with pytest.raises(ModelError, match=r"begins with b'nonsense'.*Send PNG, JPEG"):
+        image_url(b"nonsense")
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "HSV", "YCbCr"])
 def test_an_image_of_a_mode_that_png_has_not_is_sent_in_rgb(mode):
     data = base64.b64decode(image_url(Image.new(mode, (3, 2))).partition(",")[2])

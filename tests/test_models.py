@@ -296,6 +296,38 @@ def test_a_refused_connection_names_the_address(stream):
     assert error.__cause__ is not None
 
 
+@pytest.mark.parametrize("key", ["double", "openai", "e", "EMPTY"])
+def test_a_word_given_as_a_key_is_not_taken_out_of_what_is_said(key):
+    error = str(refusal(LiteLLMModel("openai/double", api_base=unused_address(), api_key=key, retry=False)))
+    assert "model 'openai/double': nobody answers at" in error
+
+
+class Sent:
+    """A stream that ends in an error, after `pieces`."""
+
+    def __init__(self, code, *pieces):
+        self.events = [*pieces, {"error": {"message": "what is wrong with it", "code": code, "type": "x"}}]
+
+    def answer(self, handler, request):
+        handler.start_stream()
+        for event in self.events:
+            handler.send_event(event)
+        handler.end_stream()
+
+
+@pytest.mark.parametrize("pieces", [0, 1])
+@pytest.mark.parametrize(
+    ("code", "passes"), [("bad_image", False), (400, False), (500, True), ("429", True), (None, True)]
+)
+def test_an_error_in_a_stream_has_its_own_words(code, passes, pieces):
+    delta = {"index": 0, "delta": {"role": "assistant", "content": "Hm"}, "finish_reason": None}
+    piece = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "double", "choices": [delta]}
+    with ModelServer(*[Sent(code, *[piece] * pieces)] * 4) as server:
+        error = refusal(model_at(server), stream=True)
+    assert "what is wrong with it" in str(error)
+    assert len(server.requests) == (4 if passes and not pieces else 1)
+
+
 def test_a_password_in_an_address_is_not_told():
     address = unused_address().replace("://", "://ada:secret@")
     error = str(refusal(LiteLLMModel("openai/double", api_base=address)))

@@ -38,6 +38,16 @@ SCRIPT = ["1. Look.", call("look", place="a"), call("look", place="b"), " 2. Loo
 SCRIPT += [call("final_answer", answer="nothing")]
 
 
+def test_the_reasoning_of_a_plan_is_no_part_of_it(planner):
+    agent = planner(
+        ["<think>All?</think> 1. Look.", call("look", place="a"), "<think>Hm.</think>", SCRIPT[-1]], planning_interval=1
+    )
+    events = list(agent.events("search"))
+    assert [event.plan for event in of(PlanMade, events)] == ["1. Look."]
+    assert [step.plan for step in agent.memory.steps if isinstance(step, PlanningStep)] == ["1. Look."]
+    assert "All?" not in request(agent) and "Hm." not in request(agent)
+
+
 def test_a_plan_comes_before_every_so_many_steps(planner, tmp_path):
     agent = planner(SCRIPT, max_steps=9)
     events = list(agent.events("search"))

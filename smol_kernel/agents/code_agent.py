@@ -134,17 +134,8 @@ class CodeAgent(MultiStepAgent):
         return truncate(reply, _LONGEST_REPLY)
 
     def _answer_in(self, reply: str) -> Any:
-        """The text of a last reply; of one that holds code all the same, its literal answer or what it says before."""
-        try:
-            action = self._parse(reply)
-        except AgentParsingError:
-            return super()._answer_in(reply)
-        return action.thought if (literal := code_replies.literal_answer(action.code)) is None else literal
-
-    def _parse(self, reply: str, *, cut_off: bool = False) -> code_replies.Action:
-        if self.use_structured_outputs_internally:
-            return code_replies.parse_json(reply, cut_off=cut_off)
-        return code_replies.parse_reply(reply, self.code_block_tags, cut_off=cut_off)
+        """The text of a last reply; of one that ends in an action all the same, its literal answer or what it says."""
+        return code_replies.answer_in(reply, None if self.use_structured_outputs_internally else self.code_block_tags)
 
     def _interrupt_action(self) -> None:
         self.python_executor.interrupt()
@@ -161,7 +152,8 @@ class CodeAgent(MultiStepAgent):
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:
         message = step.model_output_message or ChatMessage(MessageRole.ASSISTANT)
         try:
-            action = self._parse(message.text, cut_off=message.cut_off)
+            tags = None if self.use_structured_outputs_internally else self.code_block_tags
+            action = code_replies.parse_reply(message.text, tags, cut_off=message.cut_off)
         except AgentParsingError:
             step.model_output = truncate(message.text, _LONGEST_UNUSABLE_REPLY)
             raise

@@ -1,38 +1,52 @@
-"""Shortens the oldest observations when the conversation has become longer than the model can read."""
+"""Makes the conversation shorter when it has become longer than the model can read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from smol_kernel.events import Compacted
 from smol_kernel.executors.observation import truncate
-from smol_kernel.memory.steps import ActionStep, MemoryStep
+from smol_kernel.memory.messages import text_of
+from smol_kernel.memory.steps import ActionStep, MemoryStep, TaskStep
 
 KEPT = 300
-"""Characters that stay of a shortened observation or error."""
-_NOTE = "[shortened; variables that this step made are still defined] "
+"""Characters that stay of a shortened observation, error or reply."""
 
 
-def compact(steps: Sequence[MemoryStep]) -> list[int]:
-    """Shorten the older half of the long observations in `steps`; returns the numbers of the steps it changed.
-
-    The newest step is left alone as long as others can be shortened; images of a shortened step are dropped. An empty
-    list: nothing is left to shorten.
+def compact(steps: list[MemoryStep]) -> Compacted | None:
+    """Shorten the older half of the long observations in `steps`, with their images; where there are none, of the long
+    replies; at last leave out the older half of the steps, first those between the tasks before this one and their
+    answers. The newest step is left alone as long as there is another. None: nothing is left to do.
     """
     actions = [step for step in steps if isinstance(step, ActionStep)]
-    older = [step for step in actions[:-1] if _can_shrink(step)] or [step for step in actions[-1:] if _can_shrink(step)]
-    chosen = older[: (len(older) + 1) // 2]
-    for step in chosen:
-        step.observations_images = None
-        step.observations = step.observations and _shortened(step.observations)
-        if step.error is not None:
-            step.error.message = _shortened(step.error.message)
-    return [step.step_number for step in chosen]
+    for said in (False, True):
+        long = [step for step in actions if _is_long(step, said)]
+        older = [step for step in long if step is not actions[-1]] or long
+        chosen = older[: (len(older) + 1) // 2]
+        for step in chosen:
+            _shorten(step, said)
+        if chosen:
+            return Compacted(steps=[step.step_number for step in chosen])
+    begun = max((index for index, step in enumerate(steps) if isinstance(step, TaskStep)), default=0)
+    middle = [each for each in steps[:begun] if not (isinstance(each, TaskStep) or vars(each).get("is_final_answer"))]
+    older = middle or steps[:begun] or steps[begun + 1 : -1]
+    gone = older[: (len(older) + 1) // 2]
+    steps[:] = [step for step in steps if all(step is not each for each in gone)]
+    numbers = [step.step_number for step in gone if isinstance(step, ActionStep)]
+    return Compacted(steps=numbers, left_out=True) if gone else None
 
 
-def _can_shrink(step: ActionStep) -> bool:
-    longest = max(len(step.observations or ""), len(step.error.message) if step.error else 0)
-    return longest > 2 * KEPT or bool(step.observations_images)
+def _is_long(step: ActionStep, said: bool) -> bool:
+    """Whether what it said is, or what was seen of it."""
+    seen = [step.observations or "", step.error.message if step.error else ""]
+    return max(map(len, [text_of(step.model_output)] if said else seen)) > 2 * KEPT or bool(step.observations_images)
+
+
+def _shorten(step: ActionStep, said: bool) -> None:
+    step.observations_images = None
+    step.model_output = _shortened(text_of(step.model_output)) if said else step.model_output
+    step.observations = step.observations and _shortened(step.observations)
+    if step.error is not None:
+        step.error.message = _shortened(step.error.message)
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= 2 * KEPT else _NOTE + truncate(text, KEPT)
+    return text if len(text) <= 2 * KEPT else f"[shortened; its variables are still defined] {truncate(text, KEPT)}"

@@ -116,7 +116,7 @@ class MultiStepAgent(RunnableAgent):
         try:
             self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
             variables = dict(additional_args or {})
-            media = {"images": images, "audio": audio, "videos": videos}
+            media = TaskStep.media(images, audio, videos)
             kept = KeptValues(variables, media) if self._recorded_in else KeptValues({})
             started = ev.RunStarted(
                 run=secrets.token_hex(4),
@@ -314,7 +314,7 @@ class MultiStepAgent(RunnableAgent):
                     said = self._best if (said := self._answer_in(message.text)) == "" else said
                     step.action_output = self.answer_type.convert(said) if self.answer_type else said
             except errors.AgentError as failure:
-                if failure.message != limit.message:
+                if type(failure) is not type(limit):
                     limit.message += f" Asking for a best answer failed as well: {failure.message}"
             step.timing.end_time = time.time()
             yield from self._call_back(step)
@@ -330,10 +330,10 @@ class MultiStepAgent(RunnableAgent):
         names = ("initial_plan",) if first else ("update_plan_pre_messages", "update_plan_post_messages")
         timing, ask = Timing(time.time()), self._rendered("planning", *names, task=self.task, remaining_steps=remaining)
         message = yield from self._request("plan", ask, stop_sequences=["<end_plan>"])
-        if message is None:
+        if message is None or not (plan := without_reasoning(message.text).strip()):
             return
         timing.end_time = time.time()
-        step = PlanningStep(self._sent, message, message.text.strip(), timing, message.token_usage, ask)
+        step = PlanningStep(self._sent, message, plan, timing, message.token_usage, ask)
         yield from self._call_back(step)
         self.memory.steps.append(step)
         yield ev.PlanMade(plan=step.plan)
@@ -366,10 +366,10 @@ class MultiStepAgent(RunnableAgent):
                         yield ev.ModelDelta(text=piece.content)
                 break
             except Exception as error:  # boundary: whatever a model raises ends the run with its reason
-                shortened = compact(self.memory.steps) if isinstance(error, errors.ContextLengthError) else []
-                if not shortened:
+                compacted = compact(self.memory.steps) if isinstance(error, errors.ContextLengthError) else None
+                if compacted is None:
                     raise errors.AgentGenerationError(f"The model gave no reply: {error}") from error
-                yield ev.Compacted(steps=shortened)
+                yield compacted
             finally:
                 call.abandon()
                 self._call = None

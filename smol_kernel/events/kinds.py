@@ -111,7 +111,7 @@ class ModelReplied(Event):
     cost: float | None = None
     seconds: float = 0.0
     cut_off: bool = False
-    """Whether a limit on its tokens ended it."""
+    """Whether it lacks its end: a limit on its tokens, or the provider, ended it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,10 +263,12 @@ class Checked(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Compacted(Event):
-    """The conversation was longer than the model can read: the oldest observations were shortened."""
+    """The conversation was longer than the model can read: the oldest observations or replies were shortened."""
 
     steps: list[int]
     """Numbers of the steps that were."""
+    left_out: bool = False
+    """Whether they were left out."""
     summary: str = ""
     """What stands in their place, where it is one text."""
 

@@ -20,7 +20,8 @@ class Budget:
     Parameters: `steps`; `input_tokens` and `output_tokens` of all model calls; `cost` in USD; `seconds` of wall time;
     `tool_calls`. It is looked at before each model call; time and tool calls also while an action runs, save for a
     plain tool that hangs: that has the thread of `run()` to itself. A limit on the cost needs a model whose price is
-    known: otherwise the run ends after its first call. Raises ConfigError for a limit that is no positive number.
+    known, one on tokens a model that tells them: otherwise the run ends after its first call. Raises ConfigError for a
+    limit that is no positive number.
     """
 
     steps: int | None = None
@@ -63,7 +64,7 @@ class Account:
 
     @property
     def used(self) -> dict[str, float | None]:
-        """What was used, by the names of the limits; a cost of None is unknown."""
+        """What was used, by the names of the limits; None is unknown."""
         return {**self._used, "seconds": time.monotonic() - self._started}
 
     def count(self, **amounts: float | None) -> None:
@@ -78,8 +79,8 @@ class Account:
     def charge(self, usage: TokenUsage | None) -> None:
         """Count a model call of the run itself."""
         self.own = self.own + usage if self.own and usage else None
-        told = usage or TokenUsage(0, 0)
-        self.count(input_tokens=told.input_tokens, output_tokens=told.output_tokens, cost=told.cost)
+        names = ("input_tokens", "output_tokens", "cost")
+        self.count(**{name: getattr(usage, name, None) for name in names})
 
     def check(self, names: tuple[str, ...] | None = None) -> None:
         """Raises AgentBudgetError if one of the limits `names` (None: any) is reached, here or at a caller's."""
@@ -87,13 +88,20 @@ class Account:
             limit, words = self._limits[name], name.replace("_", " ")
             if limit is None or (names and name not in names):
                 continue
-            if used is None:
+            if used is None and name == "cost":
                 raise AgentBudgetError(
                     f"The budget allows ${limit:g}, but what the model costs is unknown: give its prices "
                     "(input_cost_per_token=…, output_cost_per_token=…), or no limit on the cost."
                 )
+            if used is None:
+                raise AgentBudgetError(
+                    f"The budget allows {limit:,g} {words}, but the model does not tell how many it takes: give limits "
+                    "on seconds or steps instead."
+                )
             if used > limit or (used == limit and name != "tool_calls"):  # a call too many is counted, and refused
-                amounts = f"${used:,.4g} of ${limit:,g}" if name == "cost" else f"{used:,.6g} of {limit:,g} {words}"
+                amounts = (
+                    f"${used:,.4g} of ${limit:,g}" if name == "cost" else f"{round(used, 1):,.6g} of {limit:,g} {words}"
+                )
                 raise AgentBudgetError(f"The budget is used up: {amounts}.")
         if self._caller:
             self._caller.check(names)

@@ -75,7 +75,7 @@ class ChatMessage:
     """One message. `content` is text, or a list of parts such as `{"type": "text", "text": …}`.
 
     `tool_calls` may be given as dicts, or as objects of another library, in the shape of OpenAI's API; `raw` is the
-    provider's own reply; `cut_off` says that a limit on its tokens ended the reply.
+    provider's own reply; `cut_off` says that a limit on its tokens, or the provider, ended it.
     """
 
     role: MessageRole

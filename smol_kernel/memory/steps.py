@@ -88,6 +88,11 @@ class TaskStep(MemoryStep):
         listed = "\n".join(f"- `{name}`: {inert(summary)}" for name, summary in inputs.items())
         return cls(f"{task}\n\nThese variables are defined already:\n{listed}" if inputs else task, *media)
 
+    @staticmethod
+    def media(images: Any, audio: Any, videos: Any) -> dict[str, list[Any] | None]:
+        """What is shown with a task, as lists: of each kind a single one need not be in a list."""
+        return {"images": _listed(images), "audio": _listed(audio), "videos": _listed(videos)}
+
     def dict(self) -> dict[str, Any]:
         """The step as plain data; sounds and videos where there are any."""
         return {
@@ -306,3 +311,10 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if hasattr(value, "__dict__") and (speechless or (is_dataclass(value) and not isinstance(value, type))):
         return {"_type": type(value).__name__, **_plain(vars(value), depth + 1)}
     return str(value)
+
+
+def _listed(media: Any) -> list[Any] | None:
+    if media is None or isinstance(media, list):
+        return cast("list[Any] | None", media)
+    is_sound = isinstance(media, tuple) and bool(media) and isinstance(media[0], int)  # samples a second, array
+    return list(cast("tuple[Any, ...]", media)) if isinstance(media, tuple) and not is_sound else [media]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from smol_kernel.errors import ContextLengthError, ModelError, SmolError
 from smol_kernel.events import Notice, emit
+from smol_kernel.memory.known_secrets import SHORTEST
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -38,6 +39,8 @@ LONGEST_WAIT = 60.0
 """Seconds between two attempts at most; a server that asks for more ends the request."""
 TOLD_WAIT = 2.0
 """A wait for the pace of `requests_per_minute` is told to the person from this many seconds on."""
+BROKEN_OFF = ("length", "content_filter", "error")
+"""Finish reasons of a reply that lacks its end; the last is OpenRouter's."""
 
 T = TypeVar("T")
 
@@ -258,7 +261,8 @@ class ApiModel(Model):
     def _without_keys(self, message: str, target: Target) -> str:
         message = re.sub(r"(?<=://)[^/\s@]*@", "", message)  # user and password in an address
         for key in (getattr(self, "api_key", None), os.environ.get(target.key_variable)):
-            message = message.replace(key, "…") if key and key != "none" else message
+            is_word = not key or (key.isalpha() and len(key) < SHORTEST)  # "none", "ollama", as local servers are given
+            message = message if is_word else message.replace(str(key), "…")
         return message
 
     def _pieces(
@@ -294,7 +298,7 @@ class ApiModel(Model):
         if finished is None:
             raise ModelError(f"model {self.model_id!r}: the connection broke off (in the middle of the reply)")
         counted, rest = self._count(usage, stream), scan.rest()
-        cut_off = finished == "length" and not scan.over
+        cut_off = finished in BROKEN_OFF and not scan.over
         if counted or rest or cut_off:
             yield ChatMessageStreamDelta(content=rest or None, token_usage=counted, cut_off=cut_off)
 
@@ -313,7 +317,7 @@ class ApiModel(Model):
             tool_calls=calls or None,
             raw=reply,
             token_usage=self._count(getattr(reply, "usage", None), reply),
-            cut_off=choice.finish_reason == "length" and kept == said,
+            cut_off=choice.finish_reason in BROKEN_OFF and kept == said,
         )
 
     def _refuse_silence(self, finished: str | None, refusal: str | None) -> None:

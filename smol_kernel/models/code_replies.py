@@ -55,42 +55,65 @@ def block_tags(tags: str | tuple[str, str] | None) -> tuple[str, str]:
     return (tags[0], tags[1])
 
 
-def parse_reply(reply: str, tags: tuple[str, str] = DEFAULT_TAGS, *, cut_off: bool = False) -> Action:
-    """The action in `reply`.
+def parse_reply(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS, *, cut_off: bool = False) -> Action:
+    """The action in `reply`; with `tags` of None one that was asked for as JSON.
 
     Understands a block between `tags`, Markdown fences, a last block left open, and a reply that is nothing
     but code. Several blocks run as one, up to the first made-up observation between them. Of a reply that was `cut_off`
     only what ended before counts.
     Raises AgentParsingError with a message for the model that names the fault and shows the form.
     """
-    text = reply.lstrip("\ufeff").replace("\r\n", "\n")
-    text = text if _is_code(text) else _without_reasoning(text, *tags)
-    blocks = _tagged_blocks(text, *tags) or _fenced_blocks(text)
-    blocks = _before_invented_observation(text, [block for block in blocks if block.code.strip()])
+    if tags is None:
+        return _parse_json(reply, cut_off)
+    text, blocks = _read(reply, tags)
     if cut_off and (not blocks or blocks[-1].is_open):
         raise AgentParsingError(CUT_OFF)
-    if blocks:
-        thought = _LABEL.sub("", text[: blocks[0].start].strip())
-        return Action(thought=thought, code="\n\n".join(block.code.strip("\n").rstrip() for block in blocks))
-    if _is_code(text):
-        return Action(thought="", code=text.strip())
-    raise AgentParsingError(_fault(reply, text, tags))
+    if not blocks:
+        raise AgentParsingError(_fault(reply, text, tags))
+    return _action(text, blocks)
 
 
-def parse_json(reply: str, *, cut_off: bool = False) -> Action:
-    """The action in a reply that was asked for as JSON, and may be `cut_off`. Raises AgentParsingError."""
+def _parse_json(reply: str, cut_off: bool) -> Action:
     text = without_reasoning(reply, json_end).strip()
     try:
-        told = json.loads(_unfenced(text.replace("```json", "```", 1)) if text.startswith("```") else text)
-        thought, code = str(told.get("thought", "")), str(told["code"])
+        told = json.loads(
+            _unfenced(text.replace("```json", "```", 1)) if text.startswith("```") else text, strict=False
+        )
+        thought, code = str(told.get("thought") or ""), str(told["code"])
     except (ValueError, KeyError, TypeError, AttributeError):
         if cut_off:
             raise AgentParsingError(CUT_OFF) from None
         form = '{"thought": "what you do next, and why", "code": "the Python code"}'
         fault = "was empty" if not text else "is no JSON object with the keys thought and code"
         raise AgentParsingError(f"Your reply {fault}, so nothing ran. Reply in this form alone:\n{form}") from None
-    blocks = _tagged_blocks(code, *DEFAULT_TAGS) or _fenced_blocks(code)  # some models put the marks there as well
-    return Action(thought=thought, code="\n\n".join(block.code.strip("\n") for block in blocks) or code)
+    marked = [] if _parses(code) else _tagged_blocks(code, *DEFAULT_TAGS) or _fenced_blocks(code)  # as some models do
+    return Action(thought=thought, code="\n\n".join(block.code.strip("\n") for block in marked) or code)
+
+
+def answer_in(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS) -> Any:
+    """The answer in a reply that was asked for one as text: all of it, without reasoning.
+
+    Of one that ends in an action all the same it is the literal answer of that, or what is said before; code that the
+    answer shows is a part of it. `tags` as in `parse_reply`.
+    """
+    said = without_reasoning(reply).strip()
+    if tags is None:
+        try:
+            action = _parse_json(reply, cut_off=False)
+        except AgentParsingError:
+            return said
+        literal = literal_answer(action.code)
+        return action.thought if literal is None else literal
+    text, blocks = _read(reply, tags)
+    if not blocks or text[blocks[-1].end :].strip():
+        return said
+    action = _action(text, blocks)
+    literal = literal_answer(action.code)
+    is_tagged = text.lower().startswith(tags[0].lower(), blocks[-1].start) and not tags[0].startswith("`")
+    is_meant = is_tagged or "final_answer(" in action.code
+    if literal is None:
+        return action.thought if is_meant else said
+    return literal if is_meant or not action.thought else said
 
 
 def closed(reply: str, tags: tuple[str, str]) -> str:
@@ -111,6 +134,25 @@ def literal_answer(code: str) -> Any:
         return None if answer is ... else answer  # `final_answer(...)` is the form we show, not an answer
     except (SyntaxError, ValueError, TypeError, IndexError, RecursionError, MemoryError):
         return None
+
+
+def _action(text: str, blocks: list[_Block]) -> Action:
+    thought = _LABEL.sub("", text[: blocks[0].start].strip())
+    return Action(thought=thought, code="\n\n".join(block.code.strip("\n").rstrip() for block in blocks))
+
+
+def _read(reply: str, tags: tuple[str, str]) -> tuple[str, list[_Block]]:
+    """The text without its reasoning, and the blocks of code in it that count: of nothing but code all of it is one."""
+    text = reply.lstrip("\ufeff").replace("\r\n", "\n")
+    if _is_code(text):
+        return text, [_Block(0, len(text), text.strip(), is_open=True)]
+    text = _without_reasoning(text, *tags)
+    if _is_code(text):
+        return text, [_Block(0, len(text), text.strip(), is_open=True)]
+    tagged, fenced = _tagged_blocks(text, *tags), _fenced_blocks(text)
+    if fenced and tagged and fenced[0].start < tagged[0].start < fenced[0].end and _parses(fenced[0].code):
+        tagged = []  # the tag stands in a string of that code
+    return text, _before_invented_observation(text, [block for block in tagged or fenced if block.code.strip()])
 
 
 def _without_reasoning(text: str, opening: str, closing: str) -> str:

@@ -35,6 +35,8 @@ _TOO_LONG = (
 """What providers say of a conversation that is too long, in lower case."""
 _NO_KEY = ("missing credentials", "api_key client option must be set", "missing anthropic api key", "no api key")
 _BROKEN = ("RemoteProtocolError", "ReadError", "WriteError", "CloseError", "APIConnectionError", "ConnectError")
+_PASSING = ("server", "overloaded", "rate_limit", "unavailable", "timeout", "internal")
+"""In the codes and types of errors that may pass by themselves."""
 _MID_STREAM = "MidStreamFallbackError"  # LiteLLM's own, for all that ends a stream
 _REPEATS = "repeating the same chunk"
 _NOT_A_REPLY = ("empty or invalid response", "unable to get json response")
@@ -102,6 +104,10 @@ def read_failure(error: BaseException, target: Target) -> Failure:
         return _read_status(status, chain, target)
     if any(isinstance(cause, json.JSONDecodeError) for cause in chain) or _is_no_reply(text):
         return Failure(no_completion(target))
+    if (sent := _sent_in_stream(chain)) is not None:
+        kind = f"{sent.get('code') or ''} {sent.get('type') or ''}".lower()
+        passes = not sent.get("code") or any(sign in kind for sign in _PASSING)
+        return Failure(f"{named}: {target.where} failed: {_said(chain)}", retry=passes)
     if any(type(cause).__name__ in (*_BROKEN, _MID_STREAM) for cause in chain):
         return Failure(f"{named}: the connection to {target.where} failed", retry=True)
     return Failure(f"{named}: {_first_line(text)}")
@@ -122,7 +128,7 @@ def no_completion(target: Target) -> str:
 
 def _read_status(status: int, chain: list[BaseException], target: Target) -> Failure:
     named = f"model {target.model_id!r}"
-    said = f"{_first_line(str(chain[0]))} ({status})"
+    said = f"{_said(chain)} ({status})"
     if status in (401, 403):
         return Failure(f"{named}: {target.where} refused the key ({status}). Check {target.key_variable} or api_key")
     if status == 404:
@@ -159,9 +165,9 @@ def _status(chain: list[BaseException]) -> int | None:
         response: Any = getattr(cause, "response", None)
         if response is not None and getattr(response, "headers", None):
             return int(response.status_code)
-        code = getattr(cause, "code", None)
-        if isinstance(code, int) and 400 <= code < 600:  # an error sent as an event of a stream
-            return code
+        code = str(getattr(cause, "code", None))
+        if code.isdecimal() and 400 <= int(code) < 600:  # an error sent as an event of a stream
+            return int(code)
     told = getattr(chain[-1], "status_code", None)
     # A bare Exception is what LiteLLM makes of an error in a body that came with 200, as OpenRouter sends it.
     return told if type(chain[-1]) is Exception and isinstance(told, int) and 400 <= told < 600 else None
@@ -202,6 +208,17 @@ def _start_it(target: Target) -> str:
     if target.model_id.startswith("ollama"):
         return "Is Ollama running? `ollama serve` starts it"
     return "Is the server running, and is api_base right?"
+
+
+def _sent_in_stream(chain: list[BaseException]) -> dict[str, Any] | None:
+    """The error that a server sent as an event of a stream: OpenAI's client raises it as the base of its errors."""
+    bodies = (getattr(cause, "body", None) for cause in chain if type(cause).__name__ == "APIError")
+    return next((body for body in bodies if isinstance(body, dict)), None)
+
+
+def _said(chain: list[BaseException]) -> str:
+    """The server's own words."""
+    return _first_line(str((_sent_in_stream(chain) or {}).get("message") or chain[0]))
 
 
 def _first_line(text: str) -> str:

@@ -61,8 +61,25 @@ def image_url(image: Any) -> str:
     if isinstance(image, str) and image.startswith(("data:image/", "http://", "https://")):
         return image
     data = image_bytes(image)
-    kind = "image/webp" if data[8:12] == b"WEBP" else _sniffed(data, _IMAGES) or "image/png"
+    kind = "image/webp" if data[8:12] == b"WEBP" else _sniffed(data, _IMAGES)
+    if kind is None and data.lstrip().startswith(b"<?xml") and b"<svg" in data:
+        kind = "image/svg+xml"
+    if kind is None:
+        data, kind = _converted(data), "image/png"
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _converted(data: bytes) -> bytes:
+    """A file of another format, such as TIFF, as a PNG. Raises ModelError."""
+    try:
+        image: Any = importlib.import_module("PIL.Image")
+        with image.open(io.BytesIO(data)) as opened:
+            return _png(opened)
+    except ImportError:
+        why = "to convert another format needs the package pillow"
+    except Exception as error:  # noqa: BLE001 - boundary: PIL's own, of what is no image
+        why = str(error)
+    raise ModelError(f"cannot send an image that begins with {data[:8]!r}: {why}. Send PNG, JPEG, GIF or WebP")
 
 
 def image_bytes(image: Any) -> bytes:

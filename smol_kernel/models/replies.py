@@ -21,8 +21,8 @@ from smol_kernel.memory.usage import TokenUsage
 Text = TypeVar("Text", str, None)
 
 CUT_OFF = (
-    "Your reply was cut off at the limit on its tokens (max_tokens), so nothing was run. Write less at once: do the "
-    "work in several smaller steps."
+    "Your reply was cut off, at the limit on its tokens (max_tokens) or by the provider, so nothing was run. Write "
+    "less at once: do the work in several smaller steps."
 )
 """Said of a reply that ended in the middle of its action."""
 _MARK = re.compile(r"(?<!`)<(/?)think(?:ing)?>|<(/?)think(?:ing)?>(?!`)", re.IGNORECASE)

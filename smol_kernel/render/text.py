@@ -81,7 +81,8 @@ def note_text(note: Note) -> str:
             return one_line(f"check passed: {note.check}", 400)
         return one_line(f"check failed: {note.check}" + (f": {note.reason}" if note.reason else ""), 400)
     if isinstance(note, Compacted):
-        return f"too long for the model: it now reads {_steps_in_words(note.steps)} shortened"
+        words = "it does not read {} any more" if note.left_out else "it now reads {} shortened"
+        return f"too long for the model: {words.format(_steps_in_words(note.steps))}"
     if isinstance(note, HandedOff):
         return one_line(f"handed over to {note.agent}" + (f": {note.reason}" if note.reason else ""), 400)
     if isinstance(note, RunResumed):
