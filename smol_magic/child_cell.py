@@ -6,12 +6,8 @@ IPython calls `child_cell` (rewritten to an await) or `child_cell_blocking`, as 
 from __future__ import annotations
 
 import sys
-import tokenize
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from IPython.core.displayhook import DisplayHook
 
 from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
 from smol_kernel.events import ActionFinished, FilesMade, Notice, Output, Progress
@@ -132,8 +128,6 @@ class ChildCell:
         kernel = getattr(self._shell, "kernel", None)
         if output.channel == "display":
             self._shell.display_pub.publish(data=data)
-        elif _is_quiet(self._code):
-            return
         elif kernel is None:
             print(f"Out[{self._count}]: {output.text}")
         elif not kernel.get_parent("shell").get("content", {}).get("silent"):
@@ -141,13 +135,6 @@ class ChildCell:
                 stream.flush()
             content = {"data": data, "metadata": {}, "execution_count": self._count}
             kernel.send_response(kernel.iopub_socket, "execute_result", content)
-
-
-def _is_quiet(code: str) -> bool:
-    """Whether it ends in a semicolon: IPython does not show the value then."""
-    with suppress(SyntaxError, tokenize.TokenError):
-        return bool(DisplayHook.semicolon_at_end_of_expression(code))
-    return False
 
 
 def _lost(finished: ActionFinished | None) -> str:

@@ -93,7 +93,8 @@ def _variable(name: str, namespace: Mapping[str, Any], option: str) -> Any:
 
 def _check_crosses(name: str, value: Any) -> None:
     """Raise CellError for what would not reach the child. Tables and arrays are left to the run: they are large."""
-    from smol_kernel.executors.values import NotPortable, encode_input
+    from smol_kernel.executors.pickles import encode_input
+    from smol_kernel.executors.values import NotPortable
 
     if hasattr(value, "__array__"):
         return

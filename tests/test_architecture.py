@@ -206,6 +206,7 @@ def test_modules_are_looked_up_by_name_in_known_places_only():
         "smol_kernel.executors.launchers.zygote_main",  # what a kernel imports
         "smol_kernel.executors.launchers.zygote_main",
         "smol_kernel.executors.mapped",
+        "smol_kernel.executors.pandas_labels",
         "smol_kernel.executors.proxies",
         "smol_kernel.executors.questions",
         "smol_kernel.executors.tables",

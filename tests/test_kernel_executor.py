@@ -145,6 +145,27 @@ def test_what_cannot_cross_stays_and_is_described(kernel):
     assert value(kernel, "type(handle).__name__") == "object"
 
 
+def test_an_action_that_ends_in_a_semicolon_shows_no_value(kernel):
+    for code in ("7 * 6;", "7 * 6;  # a remark", "x = 42;", "import math\n42;\n"):
+        events, finished = run(kernel, code)
+        assert [event for event in events if isinstance(event, Output)] == []
+        assert (finished.value, finished.value_text) == (None, ""), code
+    assert value(kernel, "x = ';'\n';'") == ";"
+    assert value(kernel, "7 * 6") == 42
+
+
+def test_the_text_of_a_value_is_made_once(kernel):
+    """It may run a query, or call a tool."""
+    value(kernel, "made = 0\nclass Lazy:\n    def __repr__(self):\n        global made; made += 1; return 'rows'")
+    _, assigned = run(kernel, "q = Lazy()")
+    assert (assigned.value_text, value(kernel, "made")) == ("rows", 1)
+    assert isinstance(decode(assigned.value), RemoteValue) and decode(assigned.value).text == "rows"
+    events, shown = run(kernel, "q")
+    assert [event.text for event in events if isinstance(event, Output)] == ["rows"]
+    assert (shown.value_text, decode(shown.value).text, value(kernel, "made")) == ("rows", "rows", 2)
+    assert run(kernel, "get_ipython().run_cell('q')\nNone")[1].value_text == ""
+
+
 def test_a_value_above_the_limit_stays(kernel):
     stayed = value(kernel, "import numpy as np\nbig = np.zeros((3000, 1000))")
     assert isinstance(stayed, RemoteValue)
@@ -296,6 +317,43 @@ def test_fifty_megabytes_of_prints_are_cut_in_the_child(kernel):
 def test_a_flood_of_displays_is_cut(kernel):
     code = "from IPython.display import display\nfor n in range(300): display(n)"
     assert 0 < len(outputs(kernel, code)) <= 200
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "n = os.write(1, b'RESULT 42\\n')",
+        "n = os.write(2, b'RESULT 42\\n')",
+        "d = subprocess.run([sys.executable, '-S', '-c', 'print(\"RESULT 42\")'])",
+    ],
+    ids=["stdout", "stderr", "subprocess"],
+)
+def test_what_is_written_to_the_descriptor_belongs_to_the_action_that_wrote_it(kernel, code):
+    value(kernel, "import os, subprocess, sys")
+    for _ in range(20):
+        assert run(kernel, code)[1].logs == "RESULT 42\n"
+
+
+def test_what_is_written_to_the_descriptor_keeps_its_place(kernel):
+    code = "import os\nn = os.write(1, 'ä'.encode()[:1])\nn = os.write(1, 'ä1 '.encode()[1:])\nprint('2', end=' ')\n"
+    code += "n = os.write(1, b'3 \\xff')\nprint(4, os.write(1, b'5 \\xc3'))"
+    assert run(kernel, code)[1].logs == "ä1 2 3 \ufffd5 4 3\n\ufffd"
+    assert run(kernel, "print('next')")[1].logs == "next\n"
+
+
+def test_what_a_subprocess_writes_without_end_holds_up_nobody(kernel):
+    endless = "import subprocess, sys\np = subprocess.Popen([sys.executable, '-S', '-c', 'while True: print(10**50)'])"
+    value(kernel, f"{endless}\n1")
+    assert value(kernel, "p.kill()\np.wait()\n2") == 2
+
+
+def test_a_task_puts_out_where_it_is_awaited(kernel):
+    begin = "import asyncio\nasync def work():\n    await gate.wait()\n    print('from the task')\n    display(7)\n"
+    begin += "gate = asyncio.Event()\ntask = asyncio.create_task(work())\n"
+    first = run(kernel, f"{begin}asyncio.get_running_loop().call_later(0, print, 'x');")[1].logs
+    second = run(kernel, "gate.set()\nawait task\nawait asyncio.sleep(0)\nprint('after it')")[1].logs
+    assert (first + second).replace("x\n", "") == "from the task\n7\nafter it\n"
+    assert (first + second).count("x\n") == 1
 
 
 def test_output_of_subprocesses_is_seen(kernel):

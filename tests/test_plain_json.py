@@ -28,6 +28,9 @@ FRAME = pd.DataFrame({"day": [pd.Timestamp("2020-01-01"), pd.NaT], "n": [1.5, fl
         (np.clongdouble(1), "(1+0j)"),
         (np.array(["2020-01-01", "NaT"], "datetime64[D]"), ["2020-01-01", None]),
         (FRAME, [{"day": "2020-01-01T00:00:00", "n": 1.5}, {"day": None, "n": None}]),
+        (pd.Series(["a", None]).unique(), ["a", None]),
+        (pd.period_range("2020-01", periods=2, freq="M"), ["2020-01", "2020-02"]),
+        (np.dtype("int64"), "int64"),
         (object(), "<object object>"),
     ],
 )

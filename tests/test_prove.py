@@ -278,6 +278,15 @@ def tables():
     yield np.array([1]), np.array([1.0]), False
     yield np.float64(1.0), 1.0, False
     yield pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-02"), False
+    yield pd.Index([1, 2]), pd.Index([1, 2]), True
+    yield pd.Index([1, 2]), pd.Index([1, 3]), False
+    yield df.a.array, df.a.copy().array, True
+    yield pd.array(["a"]), pd.array(["b"]), False
+    yield pd.Period("2020"), pd.Period("2021"), False
+    yield np.dtype("i8"), np.dtype("i8"), True
+    yield np.dtype("i8"), np.dtype("i4"), False
+    yield np.array([[1], "a"], object), np.array([[1], "a"], object), True
+    yield np.array([[1], "a"], object), np.array([[2], "a"], object), False
 
 
 @pytest.mark.parametrize(("was", "now", "same"), [

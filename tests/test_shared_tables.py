@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -121,6 +123,25 @@ def test_a_column_arrives_as_it_is(child, name):
     new = pd.__version__ >= "3"  # what pandas 2 takes for text are objects, and its times are counted in ns
     mapped = ("float64", "text" if new else "zone", "date ns")
     assert is_mapped(child) == (name in mapped)  # of the others there is little, or a copy
+
+
+@pytest.mark.parametrize("kind", ["period", "sparse", "fractions", "big-endian", "index"])
+def test_a_large_table_that_only_a_pickle_holds_arrives_as_a_small_one_does(child, kind):
+    columns = {
+        "period": pd.period_range("2000", periods=ROWS, freq="D"),
+        "sparse": pd.arrays.SparseArray(np.arange(ROWS, dtype=float)),
+        "fractions": [Fraction(1, 3)] * ROWS,
+        "big-endian": np.arange(ROWS, dtype=">i8"),
+        "index": np.arange(ROWS),
+    }
+    table = pd.DataFrame({"v": columns[kind], "n": range(ROWS)})
+    table = table.set_index(pd.interval_range(0, ROWS)) if kind == "index" else table
+    for rows in (20, ROWS):
+        child.send_variables({"t": table[:rows]})
+        assert (
+            printed(child, "len(t), int(t.n.sum()), t.dtypes.iloc[0]")
+            == f"{rows} {rows * (rows - 1) // 2} {table.dtypes.iloc[0]}"
+        )
 
 
 def arrays() -> dict[str, np.ndarray]:
@@ -405,7 +426,9 @@ def test_a_child_that_ended_gets_it_once_it_is_there_again(child):
     child.send_variables({"t": floats()})
     client = child._client
     assert client is not None
+    below = psutil.Process(client.child.pid).children(recursive=True)
     client.kill()
+    psutil.wait_procs(below, timeout=60)
     child.send_variables({"t": floats() + 1})
     list(child.run("pass"))  # tells that the other one has ended
     child(MAPPED)

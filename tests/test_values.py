@@ -26,8 +26,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from smol_kernel.executors import addresses, tables, values
+from smol_kernel.executors import pandas_labels, tables, values
+from smol_kernel.executors.descriptions import describe
+from smol_kernel.executors.pickles import encode_input
 from smol_kernel.executors.values import MalformedValue, NotPortable, RemoteValue, decode, encode
+from smol_kernel.runs.same import difference
 
 
 def crossed(value: Any) -> Any:
@@ -342,6 +345,74 @@ def test_an_image_comes_out_as_it_went_in(mode):
     assert result.tobytes() == image.tobytes()
 
 
+def of_pandas():
+    frame = pd.DataFrame({"age": [1, 5, 30], "n": ["x", "y", None]})
+    yield frame.groupby(pd.cut(frame.age, [0, 18, 65]), observed=True).age.mean()
+    yield pd.Series(range(60), pd.date_range("2020", periods=60)).pipe(
+        lambda s: s.groupby(s.index.to_period("M")).sum()
+    )
+    yield frame.dtypes
+    yield pd.DataFrame({"p": pd.period_range("2020", periods=2, freq="M"), "i": pd.interval_range(0, 2)})
+    yield pd.Series(pd.cut([1.0, np.nan], 2))
+    yield from (frame.columns, pd.RangeIndex(1, 9, 2), pd.Index([1, 2], name="k"), pd.Index([]), pd.Index(["a", 1]))
+    yield pd.MultiIndex.from_product([[1, 2], ["a", "b"]], names=["x", None])
+    yield pd.date_range("2020", periods=3, freq="D", tz="Europe/Berlin")
+    yield from (pd.timedelta_range("1h", periods=3), pd.CategoricalIndex(["a", "b"]), pd.Index(pd.array([1, None])))
+    yield from (pd.interval_range(0, 3), pd.interval_range(pd.Timestamp("2020", tz="UTC"), periods=2))
+    yield from (pd.period_range("2020", periods=3, freq="W"), pd.period_range("2020", periods=3, freq="Q"))
+    yield from (frame.n.unique(), pd.array([1, None]), pd.Categorical(["b", "a", None]), pd.cut([1, 2, 9], 3))
+    yield pd.arrays.IntervalArray.from_tuples([(0, 1), None])
+
+
+@pytest.mark.parametrize("value", of_pandas(), ids=lambda value: type(value).__name__)
+def test_what_pandas_labels_with_crosses(value):
+    result = crossed(value)
+    assert type(result) is type(value)
+    assert difference(value, result) == ""
+    assert getattr(result, "freq", None) == getattr(value, "freq", None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.Interval(0, 1, closed="both"), pd.Interval(pd.Timestamp("2020"), pd.Timestamp("2021")),
+        pd.Period("2020-03", "M"), pd.Period("2020", "Q-NOV"), np.dtype("int64"), np.dtype("M8[ns]"), pd.Int64Dtype(),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_interval_a_period_and_a_dtype_cross(value):
+    result = crossed(value)
+    assert (result, type(result)) == (value, type(value))
+
+
+@pytest.mark.parametrize("array", [np.array(["a", None, [1, 2]], object), np.array([[1, "b"], [None, {}]], object),
+                                   np.array([[1, 2], [3, 4]], object), np.array(5, object)], ids=str)  # fmt: skip
+def test_an_array_of_objects_crosses_item_by_item(array):
+    result = crossed(array)
+    assert (result.dtype, result.shape, result.tolist()) == (array.dtype, array.shape, array.tolist())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"$": "Period", "v": [1, "M; import os"]},
+        {"$": "Interval", "v": [1, 0, "right"]},
+        {"$": "Interval", "v": ["a", "b", "right"]},
+        {"$": "dtype", "v": "category"},
+        {"$": "dtype", "v": "period[M"},
+        {"$": "pandas array", "v": [[1]]},
+        {"$": "Index", "v": {"index": {"names": [None], "range": [0, 10**12, 1]}, "arrow": None}},
+        {"$": "ndarray", "v": ["|O", [3], [1, 2]]},
+        {"$": "ndarray", "v": ["|O", [1], {"$": "bytes", "v": "AA=="}]},
+        {"$": "ndarray", "v": ["<i8", [1], [1]]},
+    ],
+    ids=str,
+)
+def test_what_is_none_of_pandas_is_refused(data):
+    with pytest.raises(MalformedValue):
+        decode(data)
+
+
 # What may not cross
 
 
@@ -353,10 +424,15 @@ def test_an_image_comes_out_as_it_went_in(mode):
         ({1: object()}, "value[1] is an object"),
         ({object(): 1}, " is an object"),
         ((1, object()), "value[1] is an object"),
-        (np.array([object()]), "value is an ndarray of dtype object"),
+        (np.array([object()]), "value is an object, which cannot"),
         ([np.zeros(2, "i4,f4")], "value[0] is an ndarray of dtype [("),
         (np.ma.array([1], mask=[True]), "value is a masked array"),
-        (pd.DataFrame({"p": pd.period_range("2020", periods=2)}), "dtype period"),
+        (np.matrix([[1]]), "value is a matrix"),
+        (pd.DataFrame({"s": pd.arrays.SparseArray([1.0])}), "dtype Sparse"),
+        (pd.Series(pd.Categorical(["a"])).dtype, "value is the dtype category"),
+        (pd.RangeIndex(10**9), "value is a RangeIndex of 1,000,000,000 items"),
+        ([Image.new("L", (6000, 6000))] * 2, "value[1] is too large to cross: images"),
+        (pd.DataFrame(np.zeros((1, 100_000))), "value is too large to cross: images and columns"),
         ({"df": pd.DataFrame({"o": [object()]})}, "value['df'] is a DataFrame with a cell or label that is an object"),
         (pa.table({"v": pa.array(["a"], pa.string_view())}), "'v' is of type string_view"),
         (Image.new("CMYK", (1, 1)), "value is an Image, which cannot cross: cannot write mode CMYK"),
@@ -463,23 +539,23 @@ def test_a_shape_that_raises_leaves_the_text():
 
 
 def test_an_input_that_is_not_on_the_list_is_pickled_for_the_child_alone():
-    encoded = json.loads(json.dumps(values.encode_input({"f": len, "n": 1})))
+    encoded = json.loads(json.dumps(encode_input({"f": len, "n": 1})))
     assert decode(encoded, trusted=True) == {"f": len, "n": 1}
     with pytest.raises(MalformedValue, match="unknown tag 'pickle'"):
         decode(encoded)
     with pytest.raises(MalformedValue, match="unknown tag 'pickle'"):
         decode([{"a": encoded}])
-    assert values.encode_input([1]) == [1]
+    assert encode_input([1]) == [1]
 
 
 def test_an_input_that_cannot_be_pickled_is_refused_with_advice():
     with pytest.raises(NotPortable, match=r"a generator, which can neither cross nor be pickled .*make it a tool"):
-        values.encode_input(item for item in [])
+        encode_input(item for item in [])
 
 
 def test_what_belongs_to_the_host_is_never_pickled():
     with pytest.raises(NotPortable, match="stays in the host"):
-        values.encode_input({"model": [object, RemoteValue("t", None, "x", "h")]})
+        encode_input({"model": [object, RemoteValue("t", None, "x", "h")]})
 
 
 # The source in the child
@@ -489,9 +565,10 @@ def test_the_source_runs_by_itself_and_loads_only_the_standard_library():
     code = f"""
 import sys, types
 before = set(sys.modules)
-for name, path in [("kid_values", {values.__file__!r}), ("kid_addresses", {addresses.__file__!r}),
-                   ("kid_tables", {tables.__file__!r})]:
-    sys.modules[name] = types.ModuleType(name)
+sources = dict(kid_values={values.__file__!r}, kid_tables={tables.__file__!r})
+sources["kid_pandas_labels"] = {pandas_labels.__file__!r}
+sys.modules.update((name, types.ModuleType(name)) for name in sources)
+for name, path in sources.items():
     exec(compile(open(path).read(), path, "exec"), vars(sys.modules[name]))
 kid = sys.modules["kid_values"]
 assert kid.decode(kid.encode((1, {{2}}))) == (1, {{2}})
@@ -701,20 +778,20 @@ def test_every_cut_and_flipped_encoded_value_is_refused_or_read_but_never_breaks
     ids=lambda item: item[:20] if isinstance(item, str) else "",
 )
 def test_describe_says_type_and_size(value, line):
-    assert values.describe(value) == line
+    assert describe(value) == line
 
 
 def test_describe_is_one_short_line_without_addresses():
     wide = pd.DataFrame({f"column {n}": [n] for n in range(1000)})
     broken = types.new_class("Broken", exec_body=lambda body: body.update(__len__=lambda self: 1 // 0))()
     for value in (wide, "x" * 10**6, object(), test_describe_says_type_and_size, broken, [[["x" * 500] * 9] * 9] * 9):
-        line = values.describe(value)
+        line = describe(value)
         assert 0 < len(line) <= 200
         assert "\n" not in line and "0x" not in line
 
 
 def test_describe_tells_addresses_that_are_text():
-    assert values.describe("it lies at 0x00401136") == "str of 21 characters: 'it lies at 0x00401136'"
+    assert describe("it lies at 0x00401136") == "str of 21 characters: 'it lies at 0x00401136'"
 
 
 @pytest.mark.parametrize("unit", ["0s", "as", "Y", "00"])

@@ -407,14 +407,16 @@ from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
 zygote.expect()
-first, second = KernelExecutor(), KernelExecutor()
+first = KernelExecutor()
 list(first.run("0"))
 assert zygote.wait(60)
 seconds, client.START_SECONDS = client.START_SECONDS, 0
-try:
-    list(second.run("1"))
-except ExecutorError as error:
-    print(error)
+while zygote.wait(0):  # one may be there at once
+    second = KernelExecutor()
+    try:
+        list(second.run("1"))
+    except ExecutorError as error:
+        print(error)
 client.START_SECONDS = seconds
 print(list(second.run("1"))[-1].status, isinstance(second._client.child._process, zygote.ForkedProcess))
 """

@@ -18,10 +18,10 @@ from smol_kernel.agents.checks import Repetition, looks
 from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.prompts import populate_template
 from smol_kernel.agents.running import RunnableAgent
+from smol_kernel.executors.descriptions import describe
 from smol_kernel.executors.interpreter_tool import isolation_of_tools
 from smol_kernel.executors.kept_values import KeptValues
 from smol_kernel.executors.tool_calls import plain
-from smol_kernel.executors.values import describe
 from smol_kernel.journal import open_journal, record
 from smol_kernel.memory.budget import TO_ASK, Account, at_least_one
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message

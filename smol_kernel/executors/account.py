@@ -30,6 +30,10 @@ class Action:
         self.completed = 0
         self.running = 0
         """How deep statements run: an action may run further cells."""
+        self.quiet = False
+        """Whether it ends in a semicolon: IPython does not show its value then."""
+        self.shown: str | None = None
+        """The value of a last expression as IPython has shown it: to make its text once more may cost a query."""
 
 
 class Account:
@@ -69,14 +73,16 @@ class Account:
     def last_value(self, action: Action, result: Any) -> dict[str, Any]:
         """The value of the last statement: of an expression, or what an assignment gave to its names; and `handle`,
         the name it has here."""
-        if not action.nodes:
+        if not action.nodes or action.quiet:
             return {"value": None, "value_text": ""}
         last = action.nodes[-1]
         if isinstance(last, ast.Expr):
             value, handle = result.result, "_"
         else:
             handle, value = self._assigned(last)
-        return {"value": portable(value, handle, VALUE_LIMIT), "value_text": self.plain_text(value), "handle": handle}
+        shown = None if value is None or isinstance(value, str) or not isinstance(last, ast.Expr) else action.shown
+        text = self.plain_text(value) if shown is None else tracebacks.shorten(shown, MAX_TEXT)
+        return {"value": portable(value, handle, VALUE_LIMIT, text), "value_text": text, "handle": handle}
 
     def plain_text(self, value: Any) -> str:
         """The value as IPython shows it; text of several lines as it is."""
@@ -111,14 +117,15 @@ class Account:
         return "", None
 
 
-def portable(value: Any, handle: str, limit: int) -> Any:
-    """The value encoded; one that cannot cross, or takes more than `limit` bytes, as the RemoteValue of that handle."""
+def portable(value: Any, handle: str, limit: int, text: str | None = None) -> Any:
+    """The value encoded; one that cannot cross, or takes more than `limit` bytes, as the RemoteValue of that handle,
+    shown as `text` (None: its repr)."""
     try:
         if _size(value) > limit:
             raise values.NotPortable("is too large")
         return values.encode(value, limit=limit)
     except values.NotPortable:
-        return values.remote(value, handle)
+        return values.remote(value, handle, text)
 
 
 def _size(value: Any) -> int:

@@ -14,6 +14,7 @@ import functools
 import os
 import signal
 import sys
+import tokenize
 import warnings
 from collections.abc import Callable, Generator
 from importlib import import_module
@@ -23,6 +24,7 @@ import IPython
 import zmq
 from ipykernel.compiler import get_tmp_directory
 from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.displayhook import DisplayHook
 
 if TYPE_CHECKING:
     from smol_kernel.executors import (
@@ -71,7 +73,7 @@ class ActionShell(ZMQInteractiveShell):
         """Run an action and leave its report with the reply."""
         if kwargs.get("silent") or self.smol.action.running:
             return await super().run_cell_async(*args, **kwargs)
-        self.smol.begin()
+        self.smol.begin(kwargs.get("transformed_cell") or (args[0] if args else ""))
         result = await super().run_cell_async(*args, **kwargs)
         self.smol.report(result)
         return result
@@ -149,6 +151,7 @@ class Child:
         self.kernel.shell_handlers["smol_request"] = self.serve
         shell.display_pub.register_hook(self.displays.limit)
         shell.displayhook.register_hook(self.displays.limit)
+        shell.displayhook.quiet = lambda: self.action.quiet and self.action.running == 1  # IPython looks at `In`
         self.receive_tools([])
 
     # what the host asks
@@ -179,9 +182,11 @@ class Child:
 
     # one action
 
-    def begin(self) -> None:
-        """Prepare for an action: a new account, and all of ours in its place again."""
+    def begin(self, cell: str) -> None:
+        """Prepare for an action, which is this `cell`: a new account, and all of ours in its place again."""
         self.action = account.Action()
+        with contextlib.suppress(SyntaxError, tokenize.TokenError):
+            self.action.quiet = bool(DisplayHook.semicolon_at_end_of_expression(cell))
         self.answer, self.final = [], []
         self.line.parent = (self.kernel._parent_ident["shell"], self.kernel.get_parent("shell"))
         for part in (self.displays, *self.streams):
@@ -216,6 +221,7 @@ class Child:
             elif error is not None:
                 report["error"] = self.account.error(self.action, error)
             else:
+                self.action.shown = self.displays.result
                 report.update(self.account.last_value(self.action, result))
         except BaseException:  # noqa: BLE001 - boundary: any class's own methods run here, and a stop may come meanwhile
             report.update(value=None, value_text="<a value that cannot be shown>")

@@ -26,6 +26,8 @@ HEARD = ("iopub_welcome", "smol_ready", "smol_started")
 """Messages by which we know that we hear what a child puts out. ipykernel may lose the first: where it sends something
 in the moment in which we subscribe, zmq does not tell it of that any more (see ZMQ_FD in zmq_getsockopt(3))."""
 REQUEST_SECONDS = 60.0
+LATE = ("stream", "display_data")
+"""What may come of an action that has ended, and belongs to the one under way then."""
 STOP_SECONDS = 1.0
 """How long a child that is to stop may take to answer: it mostly does at once, and then need not end."""
 MAX_TEXT = 2 << 20
@@ -117,6 +119,8 @@ class KernelClient:
         """Messages that came at the last look, whatever request they are of."""
         self.killed = False
         """Whether the child was ended by `kill`."""
+        self._actions: set[str] = set()
+        """The requests that ran actions: a task or a callback puts out under the one that made it, maybe much later."""
 
     def boot(self, stopped: Callable[[], bool]) -> None:
         """Wait for the kernel and make it a child of ours.
@@ -183,7 +187,9 @@ class KernelClient:
         longer ones the child keeps under this `number`. It is offered `tools` from now on, if they are given."""
         self.child.refresh(action=True)
         about = {"action": number, "shown": shown}
-        return self._execute(code, silent=False, smol=about if tools is None else {**about, "tools": tools})
+        request = self._execute(code, silent=False, smol=about if tools is None else {**about, "tools": tools})
+        self._actions.add(request)
+        return request
 
     def _execute(self, code: str, silent: bool, smol: Mapping[str, Any] | None = None) -> str:
         return self._transport.send("shell", "execute_request", _action(code, silent, smol))
@@ -206,7 +212,8 @@ class KernelClient:
         """What came of `request` within `timeout` seconds; may be nothing. Raises ChildDiedError."""
         readings: list[Reading] = []
         for message in self._messages(timeout):
-            if message.parent == request:
+            is_late = message.type in LATE and message.parent in self._actions and request in self._actions
+            if message.parent == request or is_late:
                 reading = _read(message)
                 if reading is not None:
                     readings.append(reading)

@@ -28,10 +28,12 @@ class Displays:
         self._count, self._keep = 0, keep
         self._updated: dict[str, dict[str, Any]] = {}
         """The last state of displays that were updated, by their ids."""
+        self.result: str | None = None
+        """The last value of an expression that was shown, as text."""
 
     def begin(self) -> None:
         """Count anew."""
-        self._count, self._updated = 0, {}
+        self._count, self._updated, self.result = 0, {}, None
 
     def end(self, publish: Callable[[dict[str, Any]], None]) -> None:
         """Display what was updated once more, as it is now: the host shows no display in place of another."""
@@ -48,6 +50,9 @@ class Displays:
                 self._updated[name] = content["data"]
         if message["msg_type"] not in ("display_data", "execute_result"):
             return None
+        if message["msg_type"] == "execute_result":
+            text = content["data"].get("text/plain")
+            self.result = text if isinstance(text, str) else None
         self._count += 1
         content["data"], content["metadata"] = forms(content["data"]), {}
         if message["msg_type"] == "display_data" and self._count <= MAX_DISPLAYS:

@@ -16,7 +16,8 @@ from typing import Any, cast
 from smol_kernel.errors import NotPortableError
 from smol_kernel.events import Event, InputsDigested, RunFinished
 from smol_kernel.executors import tables
-from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode, encode_input
+from smol_kernel.executors.pickles import encode_input
+from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode
 from smol_kernel.memory.known_secrets import redacted
 
 SMALL = 4 << 20

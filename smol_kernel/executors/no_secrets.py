@@ -59,7 +59,7 @@ def _overwritten(form: Any, secrets: list[str], encoding: str) -> Any:
         return form if clean is raw else {**form, "v": base64.b64encode(clean).decode()}
     if form.get("$") in ("ndarray", "scalar"):
         dtype = form["v"][0]
-        if dtype[1] not in "US":
+        if dtype[1] not in "USO":
             return form
         encoding = _ORDERS[dtype[0]] if dtype[1] == "U" else encoding
     values = _overwritten(list(form.values()), secrets, encoding)

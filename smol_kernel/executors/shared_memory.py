@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from smol_kernel.executors import mapped, tables, values
+from smol_kernel.executors import mapped, pickles, tables, values
 from smol_kernel.executors.sealed_memory import SealedMemory, memory_of
 
 SMALLEST = 256 << 10
@@ -30,7 +30,7 @@ class SharedInput:
 
     def encoded(self) -> Any:
         """The encoded form, for a message."""
-        return values.encode_input(mapped.build(self.told, [memory.descriptor for memory in self._memories]))
+        return pickles.encode_input(mapped.build(self.told, [memory.descriptor for memory in self._memories]))
 
     def passed(self, give: Callable[[list[int], int], bool], number: int) -> bool:
         """Whether `give` has passed the child what it maps."""
@@ -47,14 +47,14 @@ class SharedInput:
 
 
 def encode_input(value: Any) -> Any:
-    """As `values.encode_input`, but a SharedInput of a large table or array. Raises NotPortable."""
+    """As `pickles.encode_input`, but a SharedInput of a large table or array. Raises NotPortable."""
     if _size(value) >= SMALLEST and hasattr(os, "memfd_create"):
         try:
             if shared := _shared(value):
                 return shared
-        except (OSError, MemoryError, ImportError):
-            pass  # there is no such memory, or not enough
-    return values.encode_input(value)
+        except Exception:  # noqa: BLE001 - boundary: no such memory, or not enough; or what only a pickle holds
+            pass
+    return pickles.encode_input(value)
 
 
 def set_variable(

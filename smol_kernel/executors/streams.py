@@ -6,9 +6,11 @@ Travels into the child as source, for `child.py`; needs the standard library alo
 
 from __future__ import annotations
 
+import codecs
 import functools
 import io
 import os
+import select
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +23,8 @@ TAIL = 64 * 1024
 FLUSH_SECONDS = 10.0
 MAX_WHOLE = 10_000_000
 """Characters kept of what one action put out, and of all that are kept together."""
+AT_ONCE, MOST_AT_ONCE = 1 << 16, 256
+"""Bytes read from a descriptor at once, and how often before others have their turn: somebody may write without end."""
 
 
 _lock = threading.RLock()  # a signal's handler may print while its thread does
@@ -69,6 +73,51 @@ class Whole:
         return True
 
 
+class Descriptor:
+    """What is written to the descriptor of a stream, by a subprocess or a library in C, on its way to `write`.
+
+    ipykernel reads it in a thread, some time later; here who needs it now can `take` it as well. Needs poll(2).
+    """
+
+    def __init__(self, stream: Any, write: Callable[[str], Any]) -> None:
+        self._write, self._process = write, os.getpid()
+        self._text = codecs.getincrementaldecoder("utf-8")("replace")
+        self._taking = self._ended = False
+        stream._should_watch = False
+        os.write(stream._original_stdstream_fd, b"\0")  # ipykernel's own thread ends, as in its `close`
+        self._end, end = os.pipe()
+        os.dup2(end, stream._original_stdstream_fd)
+        os.close(end)
+        self._there, waiting = select.poll(), select.poll()
+        for poller in (self._there, waiting):
+            poller.register(self._end, select.POLLIN)
+        threading.Thread(target=self._watch, args=(waiting,), name="smol output", daemon=True).start()
+
+    def take(self, whole: bool = False) -> None:
+        """Write what has come; with `whole` also a character that lacks its end."""
+        if os.getpid() != self._process:
+            return
+        with _lock:
+            if self._taking:  # this is what it writes
+                return
+            self._taking = True
+            try:
+                for _ in range(MOST_AT_ONCE):
+                    if self._ended or not self._there.poll(0):
+                        break
+                    self._ended = not (data := os.read(self._end, AT_ONCE))
+                    self._write(self._text.decode(data))
+                if whole and (rest := self._text.decode(b"", final=True)):
+                    self._write(rest)
+            finally:
+                self._taking = False
+
+    def _watch(self, waiting: select.poll) -> None:
+        while not self._ended:
+            waiting.poll()
+            self.take()
+
+
 class Stream:
     """Stands before a stream of ipykernel's: the first part of what an action prints passes, then only the end is kept.
 
@@ -83,6 +132,8 @@ class Stream:
         self._flush: Callable[[], None] = functools.partial(type(stream).flush, stream)
         self._waiting = False
         self.begin()
+        is_watched = getattr(stream, "_should_watch", False)
+        self._descriptor = Descriptor(stream, self.write) if is_watched else None
 
     def begin(self) -> None:
         """Count anew."""
@@ -96,6 +147,8 @@ class Stream:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with _lock:
+            if self._descriptor is not None:
+                self._descriptor.take()  # it was there before
             self._keep(text)
             room = max(0, PASSES - self._passed)
             if room:
@@ -108,6 +161,8 @@ class Stream:
 
     def flush(self) -> bool:
         """Send what was printed; returns once it is on its way, and whether there was anything."""
+        if self._descriptor is not None:
+            self._descriptor.take()
         if not self._waiting:
             return False
         self._waiting = False
@@ -123,6 +178,8 @@ class Stream:
 
     def end(self) -> None:
         """Let through what was held back, with a note of what is missing."""
+        if self._descriptor is not None:
+            self._descriptor.take(whole=True)
         with _lock:
             if self._tail:
                 note = f"\n… {self.left_out:,} characters left out …\n" if self.left_out else ""

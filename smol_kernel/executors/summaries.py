@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from smol_kernel.executors.descriptions import describe
 from smol_kernel.executors.tracebacks import message
-from smol_kernel.executors.values import describe
 from smol_kernel.memory.known_secrets import redacted
 
 

@@ -1,4 +1,4 @@
-"""How arrays, tables and images cross between host and child; and pickles and summaries of other values.
+"""How arrays, tables and images cross between host and child.
 
 `values` loads this module when it meets one, in the child as well, into which both travel as source.
 """
@@ -9,7 +9,6 @@ import datetime
 import io
 import math
 import re
-import reprlib
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,9 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smol_kernel.executors import addresses, values
-else:  # in the child they have other names
-    addresses, values = (import_module(__name__.replace("tables", name)) for name in ("addresses", "values"))
+    from smol_kernel.executors import values
+else:  # in the child it has another name
+    values = import_module(__name__.replace("tables", "values"))
 
 # numpy, Pillow
 
@@ -28,8 +27,11 @@ DTYPE = re.compile(r"[<>|](b1|[iuf]\d{1,2}|c\d{1,2}|[SU]\d{1,9}|[mM]8(\[\d{0,9}[
 
 
 def _array(value: Any) -> list[Any]:
-    if hasattr(value, "mask"):
-        raise values.NotPortable("is a masked array, which cannot cross between host and child")
+    if hasattr(value, "mask") or type(value).__name__ in ("matrix", "chararray"):  # as plain arrays they compute others
+        what = "masked array" if hasattr(value, "mask") else type(value).__name__
+        raise values.NotPortable(f"is a {what}, which cannot cross between host and child")
+    if value.dtype.kind == "O":
+        return ["|O", list(value.shape), value.ravel().tolist()]
     if not DTYPE.fullmatch(value.dtype.str):
         raise values.NotPortable(
             f"is {values.a_name(type(value))} of dtype {value.dtype}, which cannot cross between host and child"
@@ -39,7 +41,13 @@ def _array(value: Any) -> list[Any]:
 
 def _from_array(parts: list[Any]) -> Any:
     np = import_module("numpy")
-    name, shape, raw = values.row(parts, str, list, bytes)
+    name, shape, raw = values.row(parts, str, list, bytes | list)
+    if name == "|O":
+        array = np.empty(len(raw), object)
+        for place, item in enumerate(values.need(raw, list)):  # at once numpy would look into lists
+            array[place] = item
+        return array.reshape([values.need(n, int) for n in shape])
+    values.need(raw, bytes)
     dtype = np.dtype(name if DTYPE.fullmatch(name) else values.refuse(f"dtype {name[:40]!r}"))
     if dtype.itemsize == 0 or math.prod(values.need(n, int) for n in shape) * dtype.itemsize != len(raw):
         values.refuse(f"{len(raw)} bytes do not make an array of dtype {name} and shape {shape}"[:200])
@@ -97,7 +105,11 @@ _COLUMN = re.compile(
     r"|U?Int\d\d?|Float\d\d|boolean|string|str|.{1,300}\[pyarrow\]",
     re.ASCII,
 )
-_BY_VALUE = re.compile(r"object|complex\d{2,3}", re.ASCII)
+_BY_VALUE = re.compile(
+    r"object|complex\d{2,3}|period\[[\w-]{1,30}\]|interval\[(u?int|float)\d\d, \w+\]"
+    rf"|interval\[(datetime|timedelta)64\[{_UNIT}(, {values.ZONE.pattern})?\], \w+\]",
+    re.ASCII,
+)
 
 
 def _zone(zone: datetime.tzinfo, moment: Any) -> str | None:
@@ -113,7 +125,7 @@ def _column(series: Any, wholes: list[Any] | None) -> dict[str, Any]:
     if (zone := getattr(series.dtype, "tz", None)) is not None:
         dtype = f"datetime64[{series.dtype.unit}, {_zone(zone, None) or repr(zone)}]"
     if dtype == "category":
-        labels = _index(series.cat.categories, None, most=_most(len(series)))
+        labels = index_parts(series.cat.categories, None, most=_most(len(series)))
         categories = {"categories": labels, "ordered": bool(series.cat.ordered)}
         codes = import_module("pandas").Series(series.array.codes, copy=False)  # those of `series.cat` are a copy
         return _column(codes, wholes) | categories
@@ -128,7 +140,7 @@ def _column(series: Any, wholes: list[Any] | None) -> dict[str, Any]:
 def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
     pd = import_module("pandas")
     name = parts["dtype"]
-    if not (_COLUMN.fullmatch(name) or _BY_VALUE.fullmatch(name)):
+    if not is_dtype(name):
         values.refuse(f"dtype {name[:40]!r}")
     if "values" in parts:
         series = pd.Series(values.need(parts["values"], list), dtype=name)
@@ -144,9 +156,14 @@ def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
             series = array.to_pandas()
             series = series.astype(dtype) if dtype.kind in "biufmM" else series
     if "categories" in parts:
-        categories = _from_index(parts["categories"], arrays, _most(len(series)))
+        categories = index_of(parts["categories"], arrays, _most(len(series)))
         series = pd.Series(pd.Categorical.from_codes(series, categories, ordered=values.need(parts["ordered"], bool)))
     return series
+
+
+def is_dtype(name: str) -> bool:
+    """Whether a dtype of this name crosses, by its name alone."""
+    return bool(_COLUMN.fullmatch(name) or _BY_VALUE.fullmatch(name))
 
 
 def _most(rows: int) -> int:
@@ -154,7 +171,7 @@ def _most(rows: int) -> int:
     return max(rows, 1_000)
 
 
-def _index(index: Any, wholes: list[Any] | None, most: int | None = None) -> dict[str, Any]:
+def index_parts(index: Any, wholes: list[Any] | None, most: int | None = None) -> dict[str, Any]:
     """Parts of an index; a range of more than `most` items crosses item by item."""
     names = list(index.names)
     if type(index).__name__ == "RangeIndex" and (most is None or len(index) <= most):
@@ -167,14 +184,15 @@ def _index(index: Any, wholes: list[Any] | None, most: int | None = None) -> dic
 def _freq(index: Any) -> str | None:
     """The name of an index's frequency. One that its name does not tell, such as business days with holidays of their
     own, stays behind: the labels are the same without."""
-    name = getattr(index, "freqstr", None)
+    name = None if type(index).__name__ == "PeriodIndex" else getattr(index, "freqstr", None)  # its dtype tells it
     with suppress(ValueError):
         if name and import_module("pandas.tseries.frequencies").to_offset(name) == index.freq:
             return name
     return None
 
 
-def _from_index(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
+def index_of(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
+    """The index of such parts; `arrays` gives the columns that cross as wholes."""
     pd = import_module("pandas")
     names = values.need(parts["names"], list)
     if "range" in parts:
@@ -188,7 +206,8 @@ def _from_index(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
         return pd.MultiIndex.from_arrays(levels, names=names)
     index = pd.Index(levels[0], dtype=levels[0].dtype).rename(names[0])
     with suppress(ValueError):  # one that another pandas wrote may not be known here, or not fit
-        index.freq = parts["freq"] or None
+        if parts["freq"]:
+            index.freq = parts["freq"]
     return index
 
 
@@ -196,7 +215,11 @@ def apart(frame: Any) -> tuple[dict[str, Any], list[Any]]:
     """Parts of a table, and the columns of it and of its index that cross as wholes, in their order."""
     wholes: list[Any] = []
     columns = [_column(frame.iloc[:, place], wholes) for place in range(frame.shape[1])]
-    return {"columns": columns, "index": _index(frame.index, wholes), "labels": _index(frame.columns, None)}, wholes
+    return {
+        "columns": columns,
+        "index": index_parts(frame.index, wholes),
+        "labels": index_parts(frame.columns, None),
+    }, wholes
 
 
 def together(parts: dict[str, Any], arrays: Iterator[Any], copy: bool = True, block: Any = None) -> Any:
@@ -204,12 +227,12 @@ def together(parts: dict[str, Any], arrays: Iterator[Any], copy: bool = True, bl
     array of all its columns, if there is one."""
     pd = import_module("pandas")
     columns = [_from_column(column, arrays) for column in parts["columns"]]
-    index = _from_index(parts["index"], arrays, max(len(columns[0]) if columns else 0, 1_000_000))
+    index = index_of(parts["index"], arrays, max(len(columns[0]) if columns else 0, 1_000_000))
     if any(len(column) != len(index) for column in columns):
         values.refuse("columns of different lengths")
     data = dict(enumerate(columns)) if block is None else block
     frame = pd.DataFrame(data, index=pd.RangeIndex(len(index)), copy=copy)
-    frame.index, frame.columns = index, _from_index(parts["labels"], arrays, _most(len(columns)))
+    frame.index, frame.columns = index, index_of(parts["labels"], arrays, _most(len(columns)))
     return frame
 
 
@@ -325,65 +348,3 @@ def _is_compressed(message: Any) -> bool:
 
 
 values.crosses("pyarrow.Table", "Table", lambda v: stream(v).to_pybytes(), bytes, from_stream)
-
-
-# What may not cross
-
-
-def pickled(value: Any) -> bytes:
-    """The value pickled by cloudpickle, for the child alone. Raises NotPortable."""
-    cloudpickle = import_module("cloudpickle")
-
-    class Pickler(cloudpickle.Pickler):
-        def reducer_override(self, obj: Any) -> Any:
-            if any(values.package(cls) == "smol_kernel" for cls in type(obj).__mro__):
-                raise values.NotPortable(
-                    f"holds {values.a_name(type(obj))}, which stays in the host and is never pickled"
-                )
-            return super().reducer_override(obj)
-
-    stream = io.BytesIO()
-    try:
-        Pickler(stream).dump(value)
-    except values.NotPortable:
-        raise
-    except Exception as error:  # boundary: any class's __reduce__ runs here
-        raise values.NotPortable(
-            f"is {values.a_name(type(value))}, which can neither cross nor be pickled ({error}): "
-            "hand over plain data such as a dict or a DataFrame, or make it a tool"
-        ) from error
-    return stream.getvalue()
-
-
-def line(value: Any) -> str:
-    """What `values.describe` says of a value."""
-    try:
-        text = addresses.without_addresses(" ".join(_summary(value).split()))
-    except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
-        text = type(value).__name__
-    return text if len(text) <= 200 else f"{text[:199]}…"
-
-
-def _summary(value: Any) -> str:
-    name = type(value).__name__
-    kind = f"{values.package(type(value))}.{name}"
-    if kind in ("pandas.DataFrame", "pyarrow.Table"):
-        is_frame = kind == "pandas.DataFrame"
-        labels, dtypes = (value.columns, value.dtypes) if is_frame else (value.column_names, value.schema.types)
-        columns = [f"{label} ({dtype})" for label, dtype in zip(labels[:20], dtypes[:20], strict=True)]
-        return f"{name} {value.shape[0]} x {value.shape[1]}, columns {', '.join(columns) or 'none'}"
-    if kind == "pandas.Series":
-        return f"Series of {len(value):,} items, {value.dtype}, name {value.name!r}"
-    if kind == "numpy.ndarray":
-        return f"ndarray {' x '.join(map(str, value.shape)) or 'of one item'}, {value.dtype}"
-    if kind.startswith("PIL."):
-        return f"{name} {value.width} x {value.height}, {value.mode}"
-    if isinstance(value, values.RemoteValue) or value is None:
-        return repr(value)
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 100
-    if hasattr(value, "__len__"):
-        unit = "characters" if isinstance(value, str) else "bytes" if isinstance(value, bytes) else "items"
-        return f"{name} of {len(value):,} {unit}: {short.repr(value)}"
-    text = short.repr(value)
-    return text if name in text.partition("(")[0] else f"{name} {text}"

@@ -29,8 +29,7 @@ MAX_PIXELS = 50_000_000
 """Pixels of an image."""
 MAX_WEIGHT = 4 * MAX_PIXELS
 """Bytes that the images and columns of one value take together, beyond what they took on the way."""
-MAX_TEXT = 2_000
-"""Characters of a RemoteValue's text."""
+MAX_TEXT = 2_000  # characters of a RemoteValue's text
 
 CROSSES = "Give text, numbers, lists, dicts, arrays, tables or images"
 """What a person, or a model, is told to do about a NotPortable."""
@@ -83,41 +82,25 @@ def decode(data: Any, *, trusted: bool = False) -> Any:
     return Decoder(trusted).decode(data)
 
 
-def encode_input(value: Any) -> Any:
-    """Like `encode`, for what a user hands to the child by name: what cannot cross otherwise is pickled.
-
-    Raises NotPortable where that fails too, and for tools, models and agents, which stay in the host.
-    """
-    try:
-        return encode(value)
-    except NotPortable:
-        return {"$": "pickle", "v": encode(_tables().pickled(value))}
-
-
-def remote(value: Any, handle: str) -> Any:
-    """The encoded RemoteValue for `value`, which stays where it is, under `handle`."""
+def remote(value: Any, handle: str, text: str | None = None) -> Any:
+    """The encoded RemoteValue for `value`, which stays where it is, under `handle`; `text` is in place of its repr."""
     try:
         shape = tuple(n.__index__() for n in value.shape)
     except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
         shape = None
     try:
-        text = repr(value)
+        text = repr(value) if text is None else text
     except Exception as error:  # noqa: BLE001 - boundary: any class's __repr__ runs here
         text = f"a {type(value).__name__} whose repr fails: {error!r}"
     name = re.sub(r"^(builtins|__main__)\.", "", f"{type(value).__module__}.{type(value).__qualname__}")
     return encode(RemoteValue(name[:MAX_TEXT], shape, text[:MAX_TEXT], handle))
 
 
-def describe(value: Any) -> str:
-    """One line of at most 200 characters for a prompt: type, size, columns or first items; no memory addresses."""
-    return _tables().line(value)
-
-
 class _Encoder:
     """One walk down a value."""
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.size, self.depth = limit, 0, 0
+        self.limit, self.size, self.depth, self.weight = limit, 0, 0, 0
 
     def __call__(self, value: Any) -> Any:
         kind = type(value)
@@ -183,6 +166,9 @@ class _Encoder:
             raise NotPortable(f"is {a_name(kind)}, which cannot cross: {error}") from error
         if not tag:
             return self(simpler)
+        self.weight += _tables().weight(simpler) if tag in _HEAVY else 0
+        if self.weight > MAX_WEIGHT:
+            raise NotPortable(f"is too large to cross: images and columns of more than {MAX_WEIGHT:,} bytes in memory")
         try:
             return {"$": tag, "v": self(simpler)}
         except NotPortable as error:
@@ -247,10 +233,9 @@ class Decoder:
             _tables()
         takes, build = _BUILDS.get(tag) or refuse(f"unknown tag {tag[:40]!r}")
         parts = need(self._read(data["v"]), takes)
-        if tag in ("image", "DataFrame", "Series"):
-            self.weight += _tables().weight(parts)
-            if self.weight > MAX_WEIGHT:
-                return refuse(f"images and columns that take more than {MAX_WEIGHT:,} bytes")
+        self.weight += _tables().weight(parts) if tag in _HEAVY else 0
+        if self.weight > MAX_WEIGHT:
+            return refuse(f"images and columns that take more than {MAX_WEIGHT:,} bytes")
         try:
             return build(parts)
         except MalformedValue:
@@ -262,8 +247,8 @@ class Decoder:
 
 
 def _tables() -> Any:
-    """The module `tables` beside this one, under whatever name this one runs."""
-    return import_module(__name__.replace("values", "tables"))
+    """The module `tables` beside this one, under whatever name this one runs; with it that which loads it is there."""
+    return import_module(__name__.replace("values", "pandas_labels")).tables
 
 
 def refuse(reason: str) -> Any:
@@ -306,6 +291,7 @@ def _install(error: ImportError) -> str:
 
 _BASES: dict[type, Any] = {str: str.__str__, int: int.__index__, float: float.__float__, list: list, dict: dict}
 """Types that stand for themselves, and how a value of a subclass becomes one of the type itself."""
+_HEAVY = ("image", "DataFrame", "Series")  # a few bytes of these may be many in memory
 _TABLED = ("numpy", "pandas", "pyarrow", "PIL")  # their types are in `tables`
 _FORMS: dict[str, tuple[str, Callable[[Any], Any]]] = {}
 _BUILDS: dict[str, tuple[type, Callable[[Any], Any]]] = {}

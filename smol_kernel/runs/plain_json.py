@@ -70,6 +70,6 @@ def _of_package(value: Any) -> Any:
     if hasattr(value, "tolist"):
         if value.dtype.kind in "mM":  # they would become numbers
             return _times(value.astype(str).tolist())
-        shorter = {"g": float, "G": complex}.get(value.dtype.char)  # Python has no long double
+        shorter = {"g": float, "G": complex}.get(getattr(value.dtype, "char", ""))  # Python has no long double
         return plain_json((value if shorter is None else value.astype(shorter)).tolist())
     return value.isoformat() if kind == "Timestamp" else str(value)

@@ -88,8 +88,12 @@ def _of_package(kind: str, was: Any, now: Any, place: str) -> str:
     if kind == "pyarrow":
         return "" if was.equals(now) else f"{place} is another table"
     np = import_module("numpy")
+    if isinstance(was, np.dtype):
+        return "" if was == now else _another(was, now, place)
     if was.dtype != now.dtype or was.shape != now.shape:
         return f"{place} is {now.dtype} {now.shape} where the run had {was.dtype} {was.shape}"
+    if was.dtype.kind == "O":
+        return _of_sequences(was.ravel().tolist(), now.ravel().tolist(), place)
     if was.dtype.kind in "fc":
         same = bool(np.allclose(now, was, rtol=TOLERANCE, atol=0, equal_nan=True))
     elif was.dtype.kind in "mM":
@@ -100,14 +104,19 @@ def _of_package(kind: str, was: Any, now: Any, place: str) -> str:
 
 
 def _of_tables(was: Any, now: Any, place: str) -> str:
-    testing = import_module("pandas").testing
-    names = {"DataFrame": "assert_frame_equal", "Series": "assert_series_equal"}
-    name = names.get(type(was).__name__, "assert_index_equal" if type(was).__name__.endswith("Index") else "")
+    pd = import_module("pandas")
+    kinds = {
+        pd.DataFrame: "assert_frame_equal",
+        pd.Series: "assert_series_equal",
+        pd.Index: "assert_index_equal",
+        pd.api.extensions.ExtensionArray: "assert_extension_array_equal",
+    }
+    name = next((each for kind, each in kinds.items() if isinstance(was, kind)), "")
     if not name:  # a Timestamp, NaT, …
         return "" if was is now or was == now else _another(was, now, place)
     exact = {"rtol": TOLERANCE, "atol": 0.0, "check_exact": False}
     try:
-        getattr(testing, name)(was, now, **exact)
+        getattr(pd.testing, name)(was, now, **exact)
     except AssertionError as error:
         return f"{place} is another table: {' '.join(str(error).split())[:200]}"
     return ""

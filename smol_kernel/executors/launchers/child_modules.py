@@ -9,8 +9,8 @@ from pathlib import Path
 
 MODULES = (
     "values",
-    "addresses",
     "tables",
+    "pandas_labels",
     "mapped",
     "tracebacks",
     "account",
