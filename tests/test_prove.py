@@ -226,6 +226,56 @@ def test_what_is_made_of_data_that_the_script_holds_is_not_in_words(prover):
         assert prover(looked, answer).prove().state == "proved"
 
 
+READ = "print(df.groupby('k').v.sum())"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "totals = {'a': 5.5, 'b': 2.5}\nbest = max(totals, key=totals.get)\nfinal_answer(f'{best}: {totals[best]}')",
+        "total = 8.0\nn = 3\nfinal_answer(total / n)",
+        "vals = [1.5, 2.5, 4]\nfinal_answer(sum(vals) / len(vals))",
+        "def report(m):\n    return f'mean is {m}'\n\nfinal_answer(report(2.67))",
+        "import pandas as pd\nvals = [5.5, 2.5]\nfinal_answer(pd.DataFrame({'k': list('ab'), 'v': vals}).sort_values('v'))",
+    ],
+)
+def test_numbers_typed_from_what_was_read_rest_on_it(prover, answer):
+    import pandas as pd
+
+    df = pd.DataFrame({"k": ["a", "b", "a"], "v": [1.5, 2.5, 4]})
+    made = prover(f"import pandas as pd\npd.set_option('display.width', 90)\n{READ}", answer, inputs={"df": df})
+    proof = made.prove()
+    assert (proof.state, READ in "\n".join(sources(proof))) == ("whole", True)
+    other = Prover(made.events, inputs={"df": df.assign(v=9.0)}, cwd=made.cwd).prove()
+    assert (other.state, "what it had read" in other.reason) == ("not reproduced", True)
+
+
+@pytest.mark.parametrize("looked", ["print(look(1))", "print(open('n.txt').read())"])
+def test_numbers_typed_from_tools_and_files_rest_on_them(prover, tmp_path, looked):
+    (tmp_path / "n.txt").write_text("67")
+
+    @tool
+    def look(at: int) -> int:
+        """A number.
+
+        Args:
+            at: Where.
+        """
+        return 67
+
+    proof = prover(looked, "people = 67", "final_answer(round(people / 3))", tools=[look]).prove()
+    assert (proof.state, sources(proof)[0]) == ("whole", looked)
+
+
+def test_what_is_worked_out_from_nothing_or_from_the_data_is_proved_by_its_part(prover):
+    primes = "ps = [n for n in range(2, 40) if all(n % d for d in range(2, n))]"
+    proof = prover(f"{primes}\nprint(ps)", "tenth = ps[9]\nprint(tenth)", "final_answer(tenth * 2)").prove()
+    assert (proof.state, sources(proof)) == ("proved", [primes, "tenth = ps[9]", "tenth * 2"])
+    actions = ["print(xs)", "total = sum(xs) * 2\nprint(total)", "final_answer(total / 3)"]
+    proof = prover(*actions, inputs={"xs": [1, 2]}).prove()
+    assert (proof.state, sources(proof)) == ("proved", ["total = sum(xs) * 2", "total / 3"])
+
+
 def test_where_the_part_does_not_prove_the_whole_script_does(prover):
     sly = "class A:\n    def __del__(self):\n        log.append(1)\n\nlog = []\na = A()\na = None\nprint(log)"
     proof = prover(sly, "final_answer(len(log))").prove()
