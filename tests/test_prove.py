@@ -186,7 +186,7 @@ def test_inputs_tables_pictures_and_files_are_compared(prover):
     assert proof.state == "proved"
     assert sources(proof) == [
         "import matplotlib.pyplot as plt\ndf['v'].plot()\nplt.show()",
-        "m = df.groupby('k')['v'].sum()\n_ = m.to_csv('sums.csv')",
+        "m = df.groupby('k')['v'].sum()\nm.to_csv('sums.csv');",
         "m.to_frame()",
     ]
     other = df.assign(v=[1.0, 2.0, 5.0])
@@ -236,7 +236,7 @@ READ = "print(df.groupby('k').v.sum())"
         "total = 8.0\nn = 3\nfinal_answer(total / n)",
         "vals = [1.5, 2.5, 4]\nfinal_answer(sum(vals) / len(vals))",
         "def report(m):\n    return f'mean is {m}'\n\nfinal_answer(report(2.67))",
-        "import pandas as pd\nvals = [5.5, 2.5]\nfinal_answer(pd.DataFrame({'k': list('ab'), 'v': vals}).sort_values('v'))",
+        "import pandas as pd\ntable = pd.Series([5.5, 2.5], list('ab'))\nfinal_answer(table.sort_values())",
     ],
 )
 def test_numbers_typed_from_what_was_read_rest_on_it(prover, answer):
@@ -274,6 +274,30 @@ def test_what_is_worked_out_from_nothing_or_from_the_data_is_proved_by_its_part(
     actions = ["print(xs)", "total = sum(xs) * 2\nprint(total)", "final_answer(total / 3)"]
     proof = prover(*actions, inputs={"xs": [1, 2]}).prove()
     assert (proof.state, sources(proof)) == ("proved", ["total = sum(xs) * 2", "total / 3"])
+
+
+@pytest.mark.parametrize("before", ["for _ in 'ab':\n    n = 1", "_, n = 1, 2", "n = 1"])
+def test_a_large_answer_is_proved_whatever_the_cells_call_by_an_underscore(prover, before):
+    proof = prover(f"{before}\nimport numpy as np", "x = np.arange(1_100_000.0)", "final_answer(x * n)").prove()
+    assert (proof.state, proof.reason) == ("proved", "")
+
+
+def test_what_is_not_shown_leaves_the_last_value_as_it_is(prover):
+    shown = "class A:\n    def __del__(self): pass\n\nA()"
+    assert prover(shown, "x = 21\nx + 0", "final_answer(_ * 2)").prove().proved
+    quiet = prover("x = 20\nx + 1", "y = 0\nclass A: pass\na = A()", "final_answer(_ * 2)").prove()
+    assert quiet.proved and sources(quiet)[-1] == "_ * 2"
+
+
+@pytest.mark.parametrize("value", ["A()", "A();", "7", "7;", "(7, A())"])
+def test_what_the_cells_hide_is_no_other_text_than_what_was_read(prover, value):
+    proof = prover(f"class A: pass\nprint(5)\n{value}", "final_answer('It is five.')").prove()
+    assert (proof.state, proof.reason) == ("whole", "")
+
+
+def test_a_number_in_a_value_that_the_cells_hide_is_compared_as_well(prover):
+    proof = prover("import time\nclass A: pass\n(time.perf_counter(), A())", "final_answer('Long.')").prove()
+    assert proof.state == "not reproduced"
 
 
 def test_where_the_part_does_not_prove_the_whole_script_does(prover):

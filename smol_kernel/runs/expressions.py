@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 
 from smol_kernel.runs.known import CHANGING_METHODS, SETTING, TOO_FREE
-from smol_kernel.runs.names import bindings
+from smol_kernel.runs.names import LAST_VALUES, bindings
 from smol_kernel.runs.tokens import (
     Facts,
     Frame,
@@ -166,7 +166,7 @@ class Expressions:
             self.look(value)
             return value
         known = frame.state.values.get(name)
-        if known is None and name in TOO_FREE | {"_", "__", "___"}:
+        if known is None and name in TOO_FREE | LAST_VALUES:
             self.free.add(name)
         if name not in self.bound:
             if name in self.tools:
