@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import threading
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -74,6 +75,20 @@ def test_tool_calls_are_answered_from_the_record(prover):
     assert proof.state == "proved"
     # the second roll is another one, and the note was made for what it does
     assert sources(proof)[0] == "print(roll(6))\nx = roll(6)\nlist(map(note, 'x'))"
+
+
+def test_input_is_answered_as_it_was_by_a_person_or_by_none(prover, make, tmp_path):
+    ask = "try:\n    k = input('q')\nexcept EOFError:\n    k = 'none'"
+    proof = prover(ask, "final_answer(len(k))").prove()
+    assert (proof.state, proof.reason) == ("proved", "")
+    agent = make([code(ask), code("final_answer(len(k))")])
+    agent.python_executor.ask_person = lambda prompt, password: "yes"
+    assert agent.run("work") == 3
+    events = list(Journal(tmp_path / "journal.sqlite").events(agent.run_id))
+    assert Prover(events, cwd=tmp_path).prove().state == "proved"
+    other = [replace(e, code=e.code.replace("'q'", "'w'")) if isinstance(e, ActionProposed) else e for e in events]
+    proof = Prover(other, cwd=tmp_path).prove()
+    assert (proof.state, "did not at this place" in proof.reason) == ("not reproduced", True)
 
 
 def test_what_an_earlier_run_made_is_missed(prover):

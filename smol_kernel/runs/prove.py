@@ -195,7 +195,9 @@ class Prover:
             executor.interrupt()
         executor.send_tools(dict(self.tools) if self.tools is not None else dict.fromkeys(self._tools(), _no_tool))
         executor.send_variables(values)
-        executor.refuse, executor.ask_person = self._refuse, _nobody
+        executor.refuse = self._refuse
+        if any(event.tool == "input" for event in self._calls):  # else nobody could be asked, and input() says so
+            executor.ask_person = _nobody
         return executor
 
     def _tools(self) -> list[str]:
