@@ -36,7 +36,7 @@ def free_name_in(cells: Sequence[ScriptCell]) -> str:
 
 def last_name(source: str) -> str | None:
     """The name that a cell ends with; None if it ends otherwise."""
-    last = _last(Source(source))
+    last = Source(source).last_expression
     return last.value.id if last is not None and isinstance(last.value, ast.Name) else None
 
 
@@ -44,7 +44,7 @@ def bound(source: str, name: str) -> str | None:
     """The cell with its last expression bound to `name`, which then is the last one unless a semicolon hides the value;
     None if it ends otherwise."""
     read = Source(source)
-    last = _last(read)
+    last = read.last_expression
     if last is None:
         return None
     start, _ = read.span(last)
@@ -52,8 +52,3 @@ def bound(source: str, name: str) -> str | None:
     if semicolon := read.semicolon(last):
         return read.edited([assigned, Edit(*semicolon, "")])
     return f"{read.edited([assigned]).rstrip()}\n{name}"
-
-
-def _last(read: Source) -> ast.Expr | None:
-    last = read.body[-1] if read.body else None
-    return last if isinstance(last, ast.Expr) and last.lineno not in read.magics else None

@@ -115,8 +115,7 @@ class Prover:
         self._refused: dict[str, str] = {}
         """Calls that the run did not make: id → the call in a line."""
         self._in_words = False
-        steps = self._transcript.steps
-        self._showed = {step.number for step in steps if any(each.channel == "result" for each in step.outputs)}
+        self._showed = {step.number for step in self._transcript.steps if step.showed_value}
         """Steps whose value the model saw: it is compared, also where the cell hides it."""
 
     def stop(self) -> None:

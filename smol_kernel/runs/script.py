@@ -204,8 +204,8 @@ def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
 def showing(cell: str) -> str:
     """The cell so that it shows the value of its last expression, if a semicolon hides that."""
     source = Source(cell)
-    last = source.body[-1] if source.body else None
-    semicolon = source.semicolon(last) if isinstance(last, ast.Expr) and last.lineno not in source.magics else None
+    last = source.last_expression
+    semicolon = source.semicolon(last) if last else None
     return source.edited([Edit(*semicolon, "")]) if semicolon else cell
 
 

@@ -85,6 +85,12 @@ class Source:
         rest = re.compile(r"[ \t]*;?[ \t]*(#[^\r\n]*)?(?=[\r\n]|$)").match(self.text, end)
         return rest.end() if rest else end
 
+    @property
+    def last_expression(self) -> ast.Expr | None:
+        """The last statement, if it is an expression of Python's."""
+        last = self.body[-1] if self.body else None
+        return last if isinstance(last, ast.Expr) and last.lineno not in self.magics else None
+
     def semicolon(self, node: ast.AST, until: int | None = None) -> tuple[int, int] | None:
         """Where the semicolon stands that follows the node, with the space before it; None if there is none."""
         end = self.span(node)[1]
