@@ -135,7 +135,21 @@ def recorded(*actions):
             ["import random\nimport numpy as np\nrandom.seed(1)\nx = np.random.rand()", "final_answer(x)"],
             "without a seed",
         ),
+        (["import time\nlate = time.monotonic() > 0", "final_answer(late)"], "read the clock"),
+        (["from time import perf_counter\nx = perf_counter()", "final_answer(x)"], "read the clock"),
+        (["import pandas as pd\ny = pd.Period.now('Y').year", "final_answer(y)"], "read the clock"),
+        (["import pandas as pd\ny = pd.Timestamp(ts_input='now').year", "final_answer(y)"], "read the clock"),
+        (["import pandas as pd\ny = pd.to_datetime(arg='today').year", "final_answer(y)"], "read the clock"),
+        (["import pandas as pd\nd = pd.to_datetime(['now', '1990-01-01'])", "final_answer(d)"], "read the clock"),
+        (["import pandas as pd\nd = pd.date_range(end='today', periods=2)", "final_answer(d)"], "read the clock"),
         (["x = df.sample(n=3)", "final_answer(x)"], "without a seed"),
+        (["x = df.sample()", "final_answer(x)"], "without a seed"),
+        (["x = df[df.a > 1].sample(5)", "final_answer(x)"], "without a seed"),
+        (["x = df.groupby('k').sample(1, random_state=None)", "final_answer(x)"], "without a seed"),
+        (["import random\nrandom.seed(1)\nx = df.sample(3)", "final_answer(x)"], "without a seed"),
+        (["import numpy as np\nx = np.random.sample(3)", "final_answer(x)"], "without a seed"),
+        (["from scipy import stats\nx = stats.bernoulli.rvs(0.97)", "final_answer(x)"], "without a seed"),
+        (["from scipy.stats import norm\nx = norm(0, 1).rvs(size=5)", "final_answer(x)"], "without a seed"),
         (["import random\nrandom.seed(None)\nx = random.random()", "final_answer(x)"], "without a seed"),
         (["import numpy as np\nx = np.random.default_rng(None).normal()", "final_answer(x)"], "without a seed"),
         (["import uuid\nx = uuid.uuid4()", "final_answer(x)"], "random"),
@@ -147,14 +161,45 @@ def test_the_clock_and_chance_are_never_called_proved(actions, reason):
     assert proof.state == "not reproduced" and reason in proof.reason
 
 
-def test_a_stopwatch_is_no_clock_and_a_seed_no_chance():
+TIMER = """\
+from time import perf_counter
+
+class Timer:
+    def start(self):
+        self.begun = perf_counter()
+    def took(self):
+        return perf_counter() - self.begun"""
+WELL = """\
+class Well:
+    def sample(self, n=1):
+        return n
+
+x = Well().sample() + well.sample(n=2)"""
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import time\nstart = time.time()\nwork()\ntook = time.time() - start",
+        "import time\nstart = time.monotonic()\nwork()\nend = time.monotonic()\nprint(end - start)",
+        TIMER,
+        "import random\nrandom.seed(1)\nx = random.random()\ny = random.Random(3).random()",
+        "import random\nrng = random.Random(3)\nx = rng.sample([1, 2], k=1)\ny = df.date.today",
+        "import random\nrng = random.Random(3)\nx = rng.sample([1, 2], 1)",
+        "import numpy as np\nx = np.random.default_rng(0).normal()\ny = df.sample(3, random_state=1)",
+        "import numpy as np\nnp.random.seed(1)\nx = df.sample(5)\ny = norm.rvs(size=3)\nz = np.random.sample()",
+        "x = norm.rvs(size=3, random_state=1)\ny = df.sample(3, seed=0)\nz = df.sample(**options)",
+        "from numpy.random import RandomState\nrng = RandomState(3)\nx = rng.sample(3) + RandomState(1).sample(2)",
+        "import torch\ntorch.manual_seed(0)\nx = distribution.sample()",
+        WELL,
+        "import datetime\nx = datetime.datetime(2024, 1, 1)\ny = time.strftime('%Y', x)",
+        "import pandas as pd\nx = pd.date_range('2024-01-01', name='today', periods=2)\ny = pd.to_datetime(d['now'])",
+    ],
+)
+def test_a_stopwatch_is_no_clock_and_a_seed_no_chance(cell):
     from smol_kernel.runs.chance import chance
 
-    assert chance(["import time\nstart = time.time()\nwork()\ntook = time.time() - start"]) == ""
-    assert chance(["import random\nrandom.seed(1)\nx = random.random()\ny = random.Random(3).random()"]) == ""
-    assert chance(["import random\nrng = random.Random(3)\nx = rng.sample([1, 2], k=1)\ny = df.date.today"]) == ""
-    assert chance(["import numpy as np\nx = np.random.default_rng(0).normal()\ny = df.sample(3, random_state=1)"]) == ""
-    assert chance(["import datetime\nx = datetime.datetime(2024, 1, 1)\ny = time.strftime('%Y', x)"]) == ""
+    assert chance([cell]) == ""
 
 
 @pytest.mark.parametrize(
@@ -231,12 +276,12 @@ def test_an_answer_in_words_rests_on_what_was_printed(prover):
     ],
 )
 def test_words_rest_on_what_was_printed_whatever_holds_them(prover, answer):
-    proof = prover("import time\nprint(time.perf_counter())", answer).prove()
+    proof = prover("print(hash('word'))", answer).prove()
     assert (proof.state, "in words" in proof.reason) == ("not reproduced", True)
 
 
 def test_what_is_made_of_data_that_the_script_holds_is_not_in_words(prover):
-    looked = "import time\nrows = [('a', 1)]\nprint(time.perf_counter())"
+    looked = "rows = [('a', 1)]\nprint(hash('word'))"
     for answer in ("final_answer(rows)", "final_answer(rows[0])", "n = 2\nfinal_answer(sum([1, n]))"):
         assert prover(looked, answer).prove().state == "proved"
 
@@ -311,7 +356,7 @@ def test_what_the_cells_hide_is_no_other_text_than_what_was_read(prover, value):
 
 
 def test_a_number_in_a_value_that_the_cells_hide_is_compared_as_well(prover):
-    proof = prover("import time\nclass A: pass\n(time.perf_counter(), A())", "final_answer('Long.')").prove()
+    proof = prover("class A: pass\n(hash('word'), A())", "final_answer('Long.')").prove()
     assert proof.state == "not reproduced"
 
 
