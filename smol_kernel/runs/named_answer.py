@@ -1,5 +1,5 @@
-"""The last expression of a script bound to a name. Used by `check_cell` and `prove`, and for the name that a
-user gave."""
+"""The last expression of a script bound to a name. Used by `check_cell`, `prove`, and for the name that a user
+gave."""
 
 from __future__ import annotations
 

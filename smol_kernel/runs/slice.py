@@ -102,7 +102,8 @@ def _rests_on_words(
     if any(flow.calls.get(number) for number in made_by):
         return False
     nodes = [(part.step.number, node) for part, number, node in numbered if number in made_by]
-    if in_words((step > _first_seen(parts, answering), node) for step, node in nodes):
+    seen = _first_seen(parts, answering)
+    if in_words((step > seen, node) for step, node in nodes):
         return True
     setting = {number for _, number, node in numbered if number in flow.world.settings.touched and _binds_nothing(node)}
     needs = [needed - setting for needed in flow.needs]  # settings are no data, and all that follows needs them
