@@ -81,6 +81,24 @@ def test_the_python_file_runs(recorded, tmp_path):
     assert "rows['x']" not in str(notebook.cells)
 
 
+def test_the_python_file_has_the_value_that_was_shown_last(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    actions = ["1 + 2", "print('a')", "boom", "n = _\n_ * 2", "final_answer(_ + n)"]
+    with CodeAgent(tools=[], model=ScriptedModel(list(map(code, actions))), verbosity_level=LogLevel.OFF) as agent:
+        assert agent.run("Count.") == 9
+        events = Journal().events(agent.run_id)
+    for script in (False, True):
+        path = export(events, tmp_path / f"run-{script}.py", script=script)
+        assert runpy.run_path(str(path))["_"] == 6
+        text = path.read_text()
+        assert "\n_ = 1 + 2\n" in text and "\nn = _\n_ = _ * 2\n" in text and "\nprint('a')\n" in text
+    shown = [code("1 + 2"), code("for _ in 'ab':\n    n = _\nn"), code("final_answer(_)")]
+    with CodeAgent(tools=[], model=ScriptedModel(shown), verbosity_level=LogLevel.OFF) as agent:
+        assert agent.run("Count.") == "b"
+        text = export(Journal().events(agent.run_id), tmp_path / "other.py").read_text()
+    assert "_ = " not in text
+
+
 def test_the_notebook_is_clean_in_nbconvert(recorded, tmp_path):
     path = export(recorded[1], tmp_path / "run.ipynb")
     page, _ = HTMLExporter().from_filename(str(path))

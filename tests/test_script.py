@@ -178,17 +178,19 @@ def test_a_function_of_an_earlier_step_may_give_the_answer():
 @pytest.mark.parametrize(
     ("step", "expected"),
     [
-        ({"code": "f();"}, "_ = f()"),
-        ({"code": "f() ; # quiet"}, "_ = f() # quiet"),
-        ({"code": "f(\n  1\n);"}, "_ = f(\n  1\n)"),
+        ({"code": "f();"}, "f();"),
+        ({"code": "f() ; # quiet"}, "f() ; # quiet"),
+        ({"code": "f(\n  1\n);"}, "f(\n  1\n);"),
         ({"code": "x = 1;"}, "x = 1;"),
         ({"code": "a; b"}, "a; b"),
-        ({"code": "x.plot()", "value_text": "[<Line2D at 0x7f00aa>]"}, "_ = x.plot()"),
-        ({"code": "x.plot()", "result": "<Axes object at 0x7F12>"}, "_ = x.plot()"),
-        ({"code": "(\n  x)", "value_text": "<f at 0xabcd>"}, "_ = (\n  x)"),
+        ({"code": "x.plot()", "value_text": "[<Line2D at 0x7f00aa>]"}, "x.plot();"),
+        ({"code": "x.plot()", "result": "<Axes object at 0x7F12>"}, "x.plot();"),
+        ({"code": "x.plot()  # a", "result": "<Axes object at 0x7F12>"}, "x.plot();  # a"),
+        ({"code": "x.plot();", "result": "<Axes object at 0x7F12>"}, "x.plot();"),
+        ({"code": "(\n  x)", "value_text": "<f at 0xabcd>"}, "(\n  x);"),
         ({"code": "y = x", "value_text": "<object at 0x7f00>"}, "y = x"),
         ({"code": "x", "value_text": "at noon"}, "x"),
-        ({"code": "ax.plot(x)\nboom", "status": "error", "completed": 1}, "_ = ax.plot(x)"),
+        ({"code": "ax.plot(x)\nboom", "status": "error", "completed": 1}, "ax.plot(x);"),
         ({"code": "print(x)\nboom", "status": "error", "completed": 1}, "print(x)"),
     ],
 )
@@ -197,7 +199,17 @@ def test_nothing_is_shown_that_the_run_did_not_show_or_that_differs_each_time(st
 
 
 def test_an_answer_whose_text_holds_an_address_is_not_shown():
-    assert code_of({"code": "final_answer(f)", "value_text": "<f at 0x7f00>"}) == ["_ = f"]
+    assert code_of({"code": "final_answer(f)", "value_text": "<f at 0x7f00>"}) == ["f;"]
+    assert code_of({"code": "final_answer(f);", "value_text": "<f at 0x7f00>"}) == ["f;"]
+    assert code_of({"code": "final_answer(f);", "value_text": "1"}) == ["f"]
+
+
+def test_what_the_script_reads_as_the_last_value_is_shown():
+    made = {"code": "A()", "value_text": "<A at 0x7f00>"}
+    assert code_of(made, "b = _", "final_answer(b)") == ["A()", "b = _", "b"]
+    assert code_of(made, "for _ in 'ab':\n    b = _", "final_answer(b)")[0] == "A();"
+    failed = {"code": "f()\nboom", "status": "error", "completed": 1}
+    assert code_of("1 + 2", failed, "final_answer(_)") == ["1 + 2", "f();", "_"]
 
 
 def test_an_answer_in_words_that_names_an_address_is_shown():
@@ -557,7 +569,7 @@ def test_an_array_that_is_changed_through_another_stays_as_it_is(code):
 def test_magics_stay_and_the_rest_is_still_edited():
     code = "%matplotlib inline\nfiles = !ls\nx = 1\n!echo hi\nx?\nf(x);"
     cells = code_of({"code": code, "completed": 6}, "final_answer(x)")
-    assert cells == ["%matplotlib inline\nfiles = !ls\nx = 1\n!echo hi\nx?\n_ = f(x)", "x"]
+    assert cells == ["%matplotlib inline\nfiles = !ls\nx = 1\n!echo hi\nx?\nf(x);", "x"]
 
 
 @pytest.mark.parametrize("magic", ["%timeit -n1 x", "größe = !ls -l ü", "if x:\n    !ls", "x?"])

@@ -257,6 +257,29 @@ def test_an_exported_notebook_is_as_it_was_although_it_was_cleaned(tmp_path, mon
     assert "text/html" in validate(path).difference
 
 
+def test_what_writes_over_itself_and_an_answer_of_nothing_are_as_they_were(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    count = "import sys\nfor n in range(3):\n    print(f'\\r{n} of 3', end='', flush=True)\nprint()"
+    warn = "for n in range(3):\n    sys.stderr.write(f'\\r{n}')\n    sys.stderr.flush()\n    print(n, flush=True)"
+    model = ScriptedModel([code(count), code(warn), code("final_answer(None)")])
+    with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "journal.sqlite") as agent:
+        agent.run("Count.")
+        events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+    path = tmp_path / "exported.ipynb"
+    write_notebook(Transcript.from_events(events), path)
+    first, _, last = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    assert (first.outputs[0].text, last.outputs) == ("2 of 3\n", [])
+    assert validate(path).difference == ""
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "exported.ipynb"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+
+
 def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     """A repository with both kinds of notebooks: one with an `%%agent` cell and its cassette, one that was exported."""
     folder = tmp_path / "notebooks"

@@ -177,6 +177,11 @@ class StepRecord:
     """For a step that failed: number of the next one that did not."""
 
     @property
+    def showed_value(self) -> bool:
+        """Whether the value of the last expression was shown."""
+        return any(output.channel == "result" for output in self.outputs)
+
+    @property
     def title(self) -> str:
         """The thought's first sentence, or a word on what the step does."""
         first = next((line.strip() for line in self.thought.splitlines() if line.strip()), "")

@@ -11,14 +11,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from smol_kernel.runs.source import Source
 
 _NOW = frozenset(["now", "utcnow", "today"])
-_HAVE_NOW = frozenset(["datetime", "date", "Timestamp", "DateTime", "pendulum", "arrow"])
-_READ_NOW = frozenset(["Timestamp", "to_datetime", "datetime64", "DatetimeIndex"])
+_HAVE_NOW = frozenset(["datetime", "date", "Timestamp", "Period", "DateTime", "pendulum", "arrow"])
+_READ_NOW_WORDS = "Timestamp to_datetime datetime64 DatetimeIndex Period date_range bdate_range period_range"
+_READ_NOW = frozenset(_READ_NOW_WORDS.split())
 """What reads the words "now" and "today" as the moment."""
-_CLOCKS = frozenset(["time.time", "time.time_ns"])
+_MOMENT_NAMES = frozenset(["ts_input", "arg", "data", "value", "start", "end"])
+"""Names of the arguments in which it does."""
+_CLOCK_WORDS = "time monotonic perf_counter process_time thread_time"
+_CLOCKS = frozenset(f"time.{name}{unit}" for name in _CLOCK_WORDS.split() for unit in ("", "_ns"))
+_PLACES = (ast.Name, ast.Attribute)
 _MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
 """Functions that take the moment as the argument of that place, else it is now."""
 _ALWAYS = frozenset("uuid.uuid1 uuid.uuid4 os.urandom os.getpid".split())  # noqa: SIM905
 _GENERATORS = frozenset(["default_rng", "RandomState", "Random", "Generator", "SeedSequence", "PCG64", "MT19937"])
+_SEED_NAMES = frozenset(["random_state", "seed"])
+_TABLE_NAMES = frozenset(["n", "frac", "weights", "replace", "axis", "ignore_index"])
+"""Names of the arguments of a table's `sample`."""
 _NO_DRAW = frozenset(["seed", "getstate", "setstate", "get_state", "set_state"])
 
 
@@ -36,14 +44,17 @@ def chance(cells: Iterable[str]) -> str:
     spans = _stopwatches(trees, names)
     seeded: set[str] = set()
     for node in _nodes(trees):
-        if isinstance(node, ast.Call) and (path := _path(node.func, names)).endswith("random.seed") and _is_given(node):
-            seeded.add(path.removesuffix(".seed"))
+        if isinstance(node, ast.Call) and _is_given(node):
+            module, _, function = _path(node.func, names).rpartition(".")
+            if (function == "seed" and module.endswith("random")) or function == "manual_seed":
+                seeded.add(module)
+    made = _not_tables(trees, names)
     for node in _nodes(trees):
         if isinstance(node, ast.Call):
             path = _path(node.func, names)
             if id(node) not in spans and _reads_clock(node, path):
                 return f"the cells read the clock (`{ast.unparse(node.func)}`)"
-            if _draws(node, path, seeded):
+            if _draws(node, path, seeded) or _draws_from(node, path, seeded, made):
                 return f"the cells draw random numbers without a seed (`{ast.unparse(node.func)}`)"
         elif isinstance(node, ast.Attribute) and node.attr in _NOW:
             root, _, path = ast.unparse(node.value).partition(".")
@@ -179,7 +190,9 @@ def _reads_clock(node: ast.Call, path: str) -> bool:
     if last in _NOW:
         return bool(before) and before[-1] in _HAVE_NOW
     if last in _READ_NOW:
-        return any(isinstance(each, ast.Constant) and each.value in ("now", "today") for each in node.args)
+        given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg in _MOMENT_NAMES)]
+        words = [part for each in given for part in getattr(each, "elts", [each])]
+        return any(isinstance(each, ast.Constant) and each.value in ("now", "today") for each in words)
     return path in _CLOCKS or (path in _MOMENTS and len(node.args) <= _MOMENTS[path])
 
 
@@ -194,28 +207,29 @@ def _stopwatches(trees: Iterable[ast.AST], names: dict[str, str]) -> set[int]:
     found: set[int] = set()
     for node in _nodes(trees):
         value = node.value if isinstance(node, ast.Assign) else None
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.right, ast.Name):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.right, _PLACES):
             value = node.left
         if isinstance(value, ast.Call) and _path(value.func, names) in _CLOCKS:
             found.add(id(value))
     starts = {
-        target.id
+        ast.unparse(target)
         for node in _nodes(trees)
         if isinstance(node, ast.Assign) and id(node.value) in found
         for target in node.targets
-        if isinstance(target, ast.Name)
+        if isinstance(target, _PLACES)
     }
     differences = [node for node in _nodes(trees) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)]
     for node in differences:
-        if id(node.left) in found and getattr(node.right, "id", "") not in starts:
+        if id(node.left) in found and ast.unparse(node.right) not in starts:
             return set()  # what is taken from it is no other time
     spans = {id(side) for node in differences for side in (node.left, node.right)}
     for node in _nodes(trees):
         if (
-            isinstance(node, ast.Name)
+            isinstance(node, _PLACES)
             and isinstance(node.ctx, ast.Load)
-            and node.id in starts
             and id(node) not in spans
+            and starts
+            and ast.unparse(node) in starts
         ):
             return set()  # the time itself is used
     return found
@@ -225,11 +239,43 @@ def _draws(node: ast.Call, path: str, seeded: set[str]) -> bool:
     *before, last = path.split(".")
     if path in _ALWAYS or (before and before[0] == "secrets") or last == "SystemRandom":
         return True
-    if last == "sample" and path != "random.sample":
-        given = {keyword.arg for keyword in node.keywords}
-        return "random_state" not in given and bool(given & {"n", "frac", "weights", "replace"}) and not seeded
     if not before or before[-1] != "random" or before[0] not in ("random", "numpy"):
         return False
     if last in _GENERATORS:
         return not _is_given(node)
     return last not in _NO_DRAW and ".".join(before) not in seeded
+
+
+def _draws_from(node: ast.Call, path: str, seeded: set[str], made: set[str]) -> bool:
+    """Whether it is `table.sample()` or `distribution.rvs()`, which draw by numpy's own state unless told otherwise.
+
+    Of `sample` all is left out that others have: two arguments by place, as `random.Random.sample` takes them, and what
+    is called on something in `made`.
+    """
+    *before, last = path.split(".")
+    if last not in ("sample", "rvs") or not isinstance(node.func, ast.Attribute) or before[-1:] == ["random"]:
+        return False
+    given = {keyword.arg: keyword.value for keyword in node.keywords}
+    told = [given[name] for name in _SEED_NAMES if name in given]
+    if seeded & {"numpy.random", "torch"} or None in given or f".{last}" in made:
+        return False
+    if any(not (isinstance(value, ast.Constant) and value.value is None) for value in told):
+        return False
+    if last == "rvs" or given.keys() & _TABLE_NAMES:
+        return True
+    receiver = node.func.value
+    maker = ast.unparse(receiver.func if isinstance(receiver, ast.Call) else receiver)
+    return len(node.args) <= 1 and not given.keys() - _SEED_NAMES and maker.rpartition(".")[2] not in made
+
+
+def _not_tables(trees: Iterable[ast.AST], names: dict[str, str]) -> set[str]:
+    """Classes of the script's own and generators of random numbers, names for what these make, and methods of those
+    classes with a dot before them."""
+    own = {node.name: node for node in _nodes(trees) if isinstance(node, ast.ClassDef)}
+    makers = {*own, *_GENERATORS}
+    makers |= {name for name, path in names.items() if path.rpartition(".")[2] in _GENERATORS}
+    found = {f".{part.name}" for part in _nodes(own.values()) if isinstance(part, ast.FunctionDef)}
+    for node in (node for node in _nodes(trees) if isinstance(node, ast.Assign)):
+        if isinstance(node.value, ast.Call) and ast.unparse(node.value.func).rpartition(".")[2] in makers:
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return makers | found

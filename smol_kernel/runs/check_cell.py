@@ -8,14 +8,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from smol_kernel.executors.values import package
-from smol_kernel.runs.named_answer import bound, last_code, last_name
+from smol_kernel.runs.named_answer import bound, free_name_in, last_code, last_name
 from smol_kernel.runs.script import ScriptCell
 
 LARGEST = 2_000
@@ -31,7 +30,7 @@ def with_check(cells: Sequence[ScriptCell], answer: Any) -> list[ScriptCell]:
         return found
     source, name = found[place].source, last_name(found[place].source)
     if name is None:
-        name = _free([cell.source for cell in found if cell.kind == "code"])
+        name = free_name_in(found)
         source = bound(source, name)
     code = check(answer, name)
     if source is None or code is None:
@@ -166,10 +165,3 @@ def _check_array(answer: Any, name: str) -> str | None:
 
 def _sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _free(sources: Sequence[str]) -> str:
-    name = "answer"
-    while any(re.search(rf"\b{name}\b", source) for source in sources):
-        name += "_"
-    return name

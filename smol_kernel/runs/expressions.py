@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 
 from smol_kernel.runs.known import CHANGING_METHODS, SETTING, TOO_FREE
-from smol_kernel.runs.names import bindings
+from smol_kernel.runs.names import LAST_VALUES, bindings
 from smol_kernel.runs.tokens import (
     Facts,
     Frame,
@@ -22,6 +22,8 @@ from smol_kernel.runs.tokens import (
 )
 
 NOTHING: Value = frozenset()
+START = 0
+"""Stands among the numbers of statements for what was there before the first: inputs, files, the state of chance."""
 _FREE_ATTRIBUTES_WORDS = """import_module reload get_ipython currentframe _getframe run_cell run_line_magic
 run_cell_magic modules settrace __globals__ __code__ __builtins__ __subclasses__ f_globals f_locals f_back _exit
 fork finalize"""
@@ -34,11 +36,13 @@ class Expressions:
 
     def __init__(self, tools: Iterable[str], bound: Iterable[str]) -> None:
         self.world = World()
+        for token in (self.world.files, self.world.random):
+            token.touched.add(START)
         self.frames = [Frame()]
         self.number = 0
         """Of the statement that is read."""
-        self.needs: list[set[int]] = []
-        """Statement → numbers of those it needs."""
+        self.needs: list[set[int]] = [set()]
+        """Statement → numbers of those it needs, and START where it reads what was there before them."""
         self.free: set[str] = set()
         """Names that say why the code cannot be followed."""
         self.tools = frozenset(tools)
@@ -162,7 +166,7 @@ class Expressions:
             self.look(value)
             return value
         known = frame.state.values.get(name)
-        if known is None and name in TOO_FREE | {"_", "__", "___"}:
+        if known is None and name in TOO_FREE | LAST_VALUES:
             self.free.add(name)
         if name not in self.bound:
             if name in self.tools:

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterable, Sequence
 
 from smol_kernel.runs.definitions import Definitions
-from smol_kernel.runs.expressions import NOTHING
+from smol_kernel.runs.expressions import NOTHING, START
 from smol_kernel.runs.known import SILENT_IMPORTS
 from smol_kernel.runs.names import bindings, called
 from smol_kernel.runs.tokens import State, Token, Value, closure, items
@@ -27,7 +27,7 @@ class Flow(Definitions):
         super().__init__(tools, {*bound, *inputs})
         flat = set(tables)
         for name in inputs:
-            self.frames[0].state.bound[name] = frozenset()
+            self.frames[0].state.bound[name] = frozenset([START])
             self.frames[0].state.values[name] = frozenset([Token(flat=name in flat)])
 
     def read(self, statement: ast.stmt) -> int:

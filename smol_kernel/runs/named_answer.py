@@ -1,8 +1,10 @@
-"""The last expression of a script bound to a name. Used by `check_cell`, and for the name that a user gave."""
+"""The last expression of a script bound to a name. Used by `check_cell`, `prove`, and for the name that a user
+gave."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,36 +22,33 @@ def with_answer_in(cells: Sequence[ScriptCell], name: str) -> list[ScriptCell]:
     otherwise."""
     found, place = list(cells), last_code(cells)
     if place is not None and last_name(source := found[place].source) != name:
-        found[place] = replace(found[place], source=_put_aside(source, name) or bound(source, name) or source)
+        found[place] = replace(found[place], source=bound(source, name) or source)
     return found
 
 
-def _put_aside(source: str, name: str) -> str | None:
-    """The cell with `name` in place of the `_` that its last value goes into unseen; None if it ends otherwise."""
-    read = Source(source)
-    last = read.body[-1] if read.body else None
-    unseen = last.targets[0] if isinstance(last, ast.Assign) else None
-    if not (isinstance(unseen, ast.Name) and unseen.id == "_"):
-        return None
-    return read.edited([Edit(*read.span(unseen), name)])
+def free_name_in(cells: Sequence[ScriptCell]) -> str:
+    """A name for the answer that stands in none of the cells."""
+    name = "answer"
+    while any(cell.kind == "code" and re.search(rf"\b{name}\b", cell.source) for cell in cells):
+        name += "_"
+    return name
 
 
 def last_name(source: str) -> str | None:
     """The name that a cell ends with; None if it ends otherwise."""
-    last = _last(Source(source))
+    last = Source(source).last_expression
     return last.value.id if last is not None and isinstance(last.value, ast.Name) else None
 
 
 def bound(source: str, name: str) -> str | None:
-    """The cell with its last expression bound to `name`, which then is the last one; None if it ends otherwise."""
+    """The cell with its last expression bound to `name`, which then is the last one unless a semicolon hides the value;
+    None if it ends otherwise."""
     read = Source(source)
-    last = _last(read)
+    last = read.last_expression
     if last is None:
         return None
     start, _ = read.span(last)
-    return f"{read.edited([Edit(start, start, f'{name} = ')]).rstrip()}\n{name}"
-
-
-def _last(read: Source) -> ast.Expr | None:
-    last = read.body[-1] if read.body else None
-    return last if isinstance(last, ast.Expr) and last.lineno not in read.magics else None
+    assigned = Edit(start, start, f"{name} = ")
+    if semicolon := read.semicolon(last):
+        return read.edited([assigned, Edit(*semicolon, "")])
+    return f"{read.edited([assigned]).rstrip()}\n{name}"

@@ -13,6 +13,8 @@ from smol_kernel.runs.source import Edit, Source
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _PATTERNS = (ast.MatchAs, ast.MatchStar)
+LAST_VALUES = frozenset(["_", "__", "___"])
+"""Names under which IPython keeps the values that were shown last, unless the user gives them values."""
 _WORD = re.compile(r"[^\W\d]\w*")
 _QUERIED = r"(?<!\w)@({})\b"
 """A name as `df.query("a > @name")` reads it; `{}` is for the name."""

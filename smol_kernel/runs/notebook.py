@@ -160,7 +160,7 @@ def _code(step: StepRecord, source: str, count: int, transcript: Transcript) -> 
     outputs = [_output(output, count) for output in step.outputs]
     if step.only_calls and step.calls:  # it put out nothing, but got something back
         outputs.append(new_output("stream", name="stdout", text="\n".join(map(call_text, step.calls)) + "\n"))
-    if step.final and transcript.answered:
+    if step.final and transcript.answered and transcript.answer is not None:  # IPython shows no None
         outputs.append(new_output("execute_result", data=_answer(transcript), execution_count=count))
     metadata: dict[str, Any] = {"smol": {"step": step.number}}
     if step.state == "error":
@@ -197,10 +197,25 @@ def is_exported(notebook: Any) -> bool:
     return isinstance(ours := notebook.metadata.get("smol"), dict) and "run" in ours
 
 
-def as_exported(outputs: Iterable[Any]) -> list[Any]:
-    """Outputs of a cell as such a notebook keeps them: what a kernel gave cleaned, what is in one already as it is."""
+def joined(outputs: Iterable[Any]) -> list[Any]:
+    """Outputs of a cell, with what was printed piece by piece in one."""
     found: list[Any] = []
+    printed: dict[str, Any] = {}
     for output in deepcopy(list(outputs)):
+        if output.output_type == "stream" and output.name in printed:
+            printed[output.name].text += output.text
+            continue
+        if output.output_type == "stream":
+            printed[output.name] = output
+        found.append(output)
+    return found
+
+
+def as_exported(outputs: Iterable[Any]) -> list[Any]:
+    """Outputs of a cell as such a notebook keeps them, joined: what a kernel gave cleaned, what is in one already as it
+    is."""
+    found = joined(outputs)
+    for output in found:
         if output.output_type == "stream":
             output.text = plain(output.text)
         elif "data" in output:
@@ -208,7 +223,6 @@ def as_exported(outputs: Iterable[Any]) -> list[Any]:
             html = kept_html(kept.get("text/html", ""))
             output.data = {"text/plain": plain(kept.get("text/plain", "")), **({"text/html": html} if html else {})}
             output.data |= {kind: kept[kind] for kind in _PICTURES if kind in kept}
-        found.append(output)
     return found
 
 
@@ -223,8 +237,6 @@ def _answer(transcript: Transcript) -> dict[str, str]:
         value = decode(transcript.answer)
     except MalformedValue:
         return {"text/plain": text}
-    if value is None:
-        return {"text/plain": "None"}
     from IPython.core.formatters import DisplayFormatter
 
     shown: dict[str, Any] = DisplayFormatter().format(value, include={"text/plain", "text/html", "image/png"})[0]

@@ -24,8 +24,9 @@ from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.plain import fixed, plain
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
+from smol_kernel.runs.named_answer import free_name_in, with_answer_in
 from smol_kernel.runs.same import difference, pictures, same_file, same_picture
-from smol_kernel.runs.script import ScriptCell, script_cells, sliced_cells
+from smol_kernel.runs.script import ScriptCell, script_cells, showing, sliced_cells
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
@@ -114,6 +115,8 @@ class Prover:
         self._refused: dict[str, str] = {}
         """Calls that the run did not make: id → the call in a line."""
         self._in_words = False
+        self._showed = {step.number for step in self._transcript.steps if step.showed_value}
+        """Steps whose value the model saw: it is compared, also where the cell hides it."""
 
     def stop(self) -> None:
         """End it as soon as can be: nothing is proved then. Any thread."""
@@ -191,7 +194,9 @@ class Prover:
             executor.interrupt()
         executor.send_tools(dict(self.tools) if self.tools is not None else dict.fromkeys(self._tools(), _no_tool))
         executor.send_variables(values)
-        executor.refuse, executor.ask_person = self._refuse, _nobody
+        executor.refuse = self._refuse
+        if any(event.tool == "input" for event in self._calls):  # else nobody could be asked, and input() says so
+            executor.ask_person = _nobody
         return executor
 
     def _tools(self) -> list[str]:
@@ -246,12 +251,14 @@ class Prover:
     def _run(self, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> list[_Shown]:
         found: list[_Shown] = []
         self._refused.clear()
-        for cell in cells:
+        name = free_name_in(cells)
+        named = with_answer_in(cells, name)
+        for cell in named:
             if cell.kind != "code":
                 continue
             self._answer_calls(executor, cell.step)
             shown = _Shown(cell.step)
-            for event in executor.run(cell.source):
+            for event in executor.run(showing(cell.source) if cell.step in self._showed else cell.source):
                 if isinstance(event, Output):
                     shown.pictures += pictures(event.data)
                     shown.text += event.text if event.channel in ("stdout", "result") else ""
@@ -270,7 +277,8 @@ class Prover:
         last = found[-1].ended if found else None
         if last is not None:
             value = _decoded(last.value)
-            found[-1].value = executor.read("_") if isinstance(value, RemoteValue) else value
+            kept = "_" if named == list(cells) else name  # `_` may be a variable of the cells
+            found[-1].value = executor.read(kept) if isinstance(value, RemoteValue) else value
         return found
 
     def _compare_answer(self, shown: Sequence[_Shown]) -> None:

@@ -13,9 +13,10 @@ from types import CodeType
 
 from smol_kernel.parsing import compiled
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.names import Names
 from smol_kernel.runs.notebook import opening, to_notebook
 from smol_kernel.runs.script import ScriptCell, part_of
-from smol_kernel.runs.source import Source, indented
+from smol_kernel.runs.source import Edit, Source, indented
 
 _FIRST_LINE = "# -*- coding: utf-8 -*-"
 """Python looks into two lines for this, and the task, which comes next, may say "coding: ..." (PEP 263)."""
@@ -43,7 +44,8 @@ def python_file(transcript: Transcript, work: Sequence[ScriptCell] | None = None
 
 
 def _script(transcript: Transcript, work: Sequence[ScriptCell]) -> list[tuple[str, str]]:
-    cells = [(cell.kind, cell.source) for cell in work]
+    sources = _with_last_values(transcript, [(cell.step, cell.source if cell.kind == "code" else "") for cell in work])
+    cells = [(cell.kind, source or cell.source) for cell, source in zip(work, sources, strict=True)]
     numbered = enumerate([("markdown", opening(transcript)), *cells])
     return [(kind, source if kind == "markdown" else _runnable(source, number)) for number, (kind, source) in numbered]
 
@@ -51,8 +53,10 @@ def _script(transcript: Transcript, work: Sequence[ScriptCell]) -> list[tuple[st
 def _story(transcript: Transcript) -> list[tuple[str, str]]:
     steps = {step.number: step for step in transcript.steps}
     found: list[tuple[str, str]] = []
-    for number, cell in enumerate(to_notebook(transcript).cells):
-        source = cell.source
+    cells = to_notebook(transcript).cells
+    code = [(cell.metadata.smol["step"], cell.source) if cell.cell_type == "code" else (0, "") for cell in cells]
+    for number, (cell, kept) in enumerate(zip(cells, _with_last_values(transcript, code), strict=True)):
+        source = kept or cell.source
         if cell.cell_type == "code":
             step = steps[cell.metadata.smol["step"]]
             if step.state == "error":
@@ -64,6 +68,26 @@ def _story(transcript: Transcript) -> list[tuple[str, str]]:
             else:
                 source = _runnable(source, number)
         found.append((cell.cell_type, source))
+    return found
+
+
+def _with_last_values(transcript: Transcript, codes: Sequence[tuple[int, str]]) -> list[str]:
+    """The codes, each with its step, so that what reads the value shown last, as `_`, finds it without IPython too."""
+    showed = {step.number for step in transcript.steps if step.showed_value}
+    found = [code for _, code in codes]
+    last: int | None = None
+    for place, (step, code) in enumerate(codes):
+        source, names = Source(code), Names()
+        names.read(source, source.body or ())
+        if "_" in names.bound:  # from here on it is a variable
+            break
+        if "_" in names.spans and last is not None:
+            read = Source(found[last])
+            assert read.last_expression is not None
+            start, _ = read.span(read.last_expression)
+            found[last], last = read.edited([Edit(start, start, "_ = ")]), None
+        if step in showed and source.last_expression is not None:
+            last = place
     return found
 
 

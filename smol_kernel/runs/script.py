@@ -18,7 +18,7 @@ from smol_kernel.render.transcript import StepRecord, Transcript
 from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer
 from smol_kernel.runs.changes import changed_inputs
 from smol_kernel.runs.halfway import halfway_statements
-from smol_kernel.runs.names import Names
+from smol_kernel.runs.names import LAST_VALUES, Names
 from smol_kernel.runs.slice import removals, sliced
 from smol_kernel.runs.source import Edit, Source
 
@@ -75,8 +75,8 @@ def script_cells(transcript: Transcript, *, slice: bool = False) -> list[ScriptC
 
     With `slice` only what the answer needs, as far as that can be told; see `runs.slice`.
 
-    `final_answer(x)` becomes a last expression; `expr;` and values whose repr holds an address become `_ = expr`; an
-    input that the script binds anew or changes gets another name, so that the user's stays as it is.
+    `final_answer(x)` becomes a last expression; values whose repr holds an address are hidden by a semicolon; an input
+    that the script binds anew or changes gets another name, so that the user's stays as it is.
     """
     parts = _parts(transcript)
     return _cells((slice and _needed(parts, transcript)[0]) or parts, transcript, slice)
@@ -187,16 +187,26 @@ def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
         _give_answer(part, last, names)
     if not isinstance(last, ast.Expr) or last.lineno in source.magics or part.wrapped or part.appended:
         return
-    start, end = source.span(last)
-    semicolon = re.compile(r"[ \t]*;").match(source.text, end, part.end)
-    if semicolon:
-        part.edits.append(Edit(end, semicolon.end(), ""))
     shown = (step.value_text, *(output.text for output in step.outputs if output.channel == "result"))
     hidden = addresses and any(fixed(text) != text for text in shown)
+    if any(name in names.spans and name not in names.bound for name in LAST_VALUES):
+        hidden = False  # IPython keeps no value that is hidden, and the script may read it
     if last is not (source.body or [last])[-1] and not part.answers:
         hidden = addresses and not _shows(last.value)  # it was no last expression before, and its value is not known
-    if hidden or (semicolon and not part.answers):
-        part.edits.append(Edit(start, start, "_ = "))
+    semicolon = source.semicolon(last, part.end)
+    if hidden and not semicolon:
+        end = source.span(last)[1]
+        part.edits.append(Edit(end, end, ";"))
+    elif semicolon and part.answers and not hidden:
+        part.edits.append(Edit(*semicolon, ""))
+
+
+def showing(cell: str) -> str:
+    """The cell so that it shows the value of its last expression, if a semicolon hides that."""
+    source = Source(cell)
+    last = source.last_expression
+    semicolon = source.semicolon(last) if last else None
+    return source.edited([Edit(*semicolon, "")]) if semicolon else cell
 
 
 def _give_answer(part: Part, last: ast.stmt, names: Names) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.names import bound_by, called
 from smol_kernel.runs.source import Edit, Source
-from smol_kernel.runs.words import in_words
+from smol_kernel.runs.words import in_words, typed
 
 if TYPE_CHECKING:
     from smol_kernel.events import Output
@@ -40,15 +41,15 @@ def sliced(
 ) -> tuple[list[list[ast.stmt]] | None, bool]:
     """Of each part the statements that are needed, and whether the answer only stands in words.
 
-    None: it cannot be told what is needed, or all that counts was said in words, and so rests on what was shown.
+    None: it cannot be told what is needed, or all that counts was said in words or typed, and so rests on what was
+    shown.
     `inputs` are variables that were handed in, with the type that their summaries begin with.
     """
     answering = next((part for part in reversed(parts) if part.step.final and part.kept), None)
     if answering is None:
         return None, False
-    seen = next((part.step.number for part in parts if any(map(_is_text, part.step.outputs))), answering.step.number)
     if any(_beyond(part) for part in parts):
-        return None, in_words([(answering.step.number > seen, answering.kept[-1])])
+        return None, in_words([(answering.step.number > _first_seen(parts, answering), answering.kept[-1])])
     types = {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in inputs.items()}
     asking = {*tools, "input", "getpass"} - {"final_answer"}
     bound = bound_by(statement for part in parts for statement in part.kept)
@@ -80,12 +81,8 @@ def sliced(
             wanted |= {number for number, statement in place if _shows(statement)}
             wanted |= {place[-1][0]} if place and isinstance(place[-1][1], ast.Expr) else set()
         places.append(place)
-    made_by = _all_needed({last}, flow.needs)
-    words = not any(flow.calls.get(number) for number in made_by) and in_words(
-        (part.step.number > seen, statement)
-        for part, place in zip(parts, places, strict=True) for number, statement in place if number in made_by
-    )  # fmt: skip
-    if flow.free or words or not (flow.needs[last] - _defining(places) or flow.calls.get(last)):
+    words = _rests_on_words(flow, parts, places, answering, last)
+    if flow.free or words or not (flow.needs[last] - {START} - _defining(places) or flow.calls.get(last)):
         return None, words
     wanted |= {last} | flow.world.files.touched | flow.world.outside.touched
     needed = _all_needed(wanted, flow.needs)
@@ -94,6 +91,41 @@ def sliced(
 
 def _is_text(output: Output) -> bool:
     return output.channel in ("stdout", "result") and bool(output.text.strip())
+
+
+def _rests_on_words(
+    flow: Flow, parts: Sequence[Part], places: Sequence[Sequence[tuple[int, ast.stmt]]], answering: Part, last: int
+) -> bool:
+    """Whether the answer, or what it is worked out from, was put down by the model from what it saw."""
+    numbered = [(part, number, node) for part, place in zip(parts, places, strict=True) for number, node in place]
+    made_by = _all_needed({last}, flow.needs)
+    if any(flow.calls.get(number) for number in made_by):
+        return False
+    nodes = [(part.step.number, node) for part, number, node in numbered if number in made_by]
+    seen = _first_seen(parts, answering)
+    if in_words((step > seen, node) for step, node in nodes):
+        return True
+    setting = {number for _, number, node in numbered if number in flow.world.settings.touched and _binds_nothing(node)}
+    needs = [needed - setting for needed in flow.needs]  # settings are no data, and all that follows needs them
+    made_by = _all_needed({last}, needs)
+    if START in made_by:
+        return False
+    outside = {
+        part.step.number
+        for part, number, _ in numbered
+        if START in (needed := _all_needed({number}, needs)) or any(flow.calls.get(each) for each in needed)
+    }
+    seen = _first_seen([part for part in parts if part.step.number in outside], answering)
+    return typed((part.step.number > seen, node) for part, number, node in numbered if number in made_by)
+
+
+def _first_seen(parts: Iterable[Part], answering: Part) -> int:
+    """The step of the first of these that showed text; the last step if none did."""
+    return next((part.step.number for part in parts if any(map(_is_text, part.step.outputs))), answering.step.number)
+
+
+def _binds_nothing(statement: ast.stmt) -> bool:
+    return isinstance(statement, (ast.Import, ast.ImportFrom)) or not bound_by([statement])
 
 
 def _all_needed(wanted: set[int], needs: Sequence[set[int]]) -> set[int]:

@@ -13,6 +13,7 @@ from smol_kernel.parsing import parsed
 
 _MAGIC = re.compile(r"(\s*)([%!].*|[^#'\"]*\?{1,2}\s*)")
 _ASSIGNED_MAGIC = re.compile(r"(\s*[\w.,\[\] ]+=\s*)([%!].*)")
+_SEMICOLON = re.compile(r"[ \t]*;")
 
 _DEEPEST = 250
 """Levels of a syntax tree; a chain of 600 additions has more."""
@@ -83,6 +84,18 @@ class Source:
         end = self.span(node)[1]
         rest = re.compile(r"[ \t]*;?[ \t]*(#[^\r\n]*)?(?=[\r\n]|$)").match(self.text, end)
         return rest.end() if rest else end
+
+    @property
+    def last_expression(self) -> ast.Expr | None:
+        """The last statement, if it is an expression of Python's."""
+        last = self.body[-1] if self.body else None
+        return last if isinstance(last, ast.Expr) and last.lineno not in self.magics else None
+
+    def semicolon(self, node: ast.AST, until: int | None = None) -> tuple[int, int] | None:
+        """Where the semicolon stands that follows the node, with the space before it; None if there is none."""
+        end = self.span(node)[1]
+        found = _SEMICOLON.match(self.text, end, len(self.text) if until is None else until)
+        return found.span() if found else None
 
     def edited(self, edits: Iterable[Edit], end: int | None = None) -> str:
         """The text up to `end` with the edits made; of overlapping ones the first counts."""

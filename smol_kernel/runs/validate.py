@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, MissingDependencyError
-from smol_kernel.runs.notebook import as_exported, is_exported
+from smol_kernel.runs.notebook import as_exported, is_exported, joined
 from smol_kernel.runs.same_outputs import LONGEST, Pair, differences
 
 SKIPPED = ("nbval-skip", "skip-execution")
@@ -146,7 +146,7 @@ def _compared(old: Any, new: Any, marks: set[str], exported: bool) -> tuple[str,
     if marks.intersection(IGNORED):
         return "", []
     # One that was run and saved again holds what its kernel gave.
-    cleaned = exported and old.outputs == as_exported(old.outputs)
+    cleaned = exported and joined(old.outputs) == as_exported(old.outputs)
     return differences(old.outputs, as_exported(new.outputs) if cleaned else new.outputs)
 
 

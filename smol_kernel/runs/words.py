@@ -1,4 +1,5 @@
-"""Whether an answer only stands in the script: put in words by the model, from what it saw. Used by `slice`."""
+"""Whether an answer only stands in the script: put in words by the model, or worked out from what it typed, of what it
+saw. Used by `slice`."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ DataFrame Decimal Fraction Index OrderedDict Path Series SimpleNamespace Timedel
 _WORDING = frozenset(_WORDING_NAMES.split())
 """Calls that make nothing of constants but constants in another form."""
 
+_DEFINING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
 
 def in_words(statements: Iterable[tuple[bool, ast.stmt]]) -> bool:
     """Whether an answer that these statements alone make is made of constants, some of them written by one who had seen
@@ -20,6 +23,18 @@ def in_words(statements: Iterable[tuple[bool, ast.stmt]]) -> bool:
     given = list(statements)
     names = {name for name, _ in bindings(statement for _, statement in given)}
     return all(_is_plain(statement, names) for _, statement in given) and any(
+        seen and any(isinstance(node, ast.Constant) for node in _parts(statement)) for seen, statement in given
+    )
+
+
+def typed(statements: Iterable[tuple[bool, ast.stmt]]) -> bool:
+    """Whether an answer that these statements alone make, of nothing from outside of the script, rests on what was read
+    from outside and put down again: each comes with whether it was written by one who had seen something of that.
+
+    All of them were, but for what holds no data, and there are constants in them: `total = 8.0`, `total / 3`.
+    """
+    given = list(statements)
+    return all(seen or isinstance(statement, _DEFINING) for seen, statement in given) and any(
         seen and any(isinstance(node, ast.Constant) for node in _parts(statement)) for seen, statement in given
     )
 
