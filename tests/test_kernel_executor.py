@@ -164,6 +164,8 @@ def test_the_text_of_a_value_is_made_once(kernel):
     assert [event.text for event in events if isinstance(event, Output)] == ["rows"]
     assert (shown.value_text, decode(shown.value).text, value(kernel, "made")) == ("rows", "rows", 2)
     assert run(kernel, "get_ipython().run_cell('q')\nNone")[1].value_text == ""
+    empty = "class Empty:\n    def __repr__(self): return ''\nEmpty()"
+    assert run(kernel, empty)[1].value_text == "<Empty that cannot be shown>"
 
 
 def test_a_value_above_the_limit_stays(kernel):
@@ -339,6 +341,12 @@ def test_what_is_written_to_the_descriptor_keeps_its_place(kernel):
     code += "n = os.write(1, b'3 \\xff')\nprint(4, os.write(1, b'5 \\xc3'))"
     assert run(kernel, code)[1].logs == "ä1 2 3 \ufffd5 4 3\n\ufffd"
     assert run(kernel, "print('next')")[1].logs == "next\n"
+
+
+def test_what_is_written_to_the_descriptor_is_kept_whole(fresh):
+    value(fresh, "import os, sys\nsys.setswitchinterval(5)\n1")  # who reads it has no turn before the end
+    value(fresh, "n = os.write(1, b'x' * 60_000)")
+    assert value(fresh, "list(map(len, _logs.values()))") == [60_000]
 
 
 def test_what_a_subprocess_writes_without_end_holds_up_nobody(kernel):

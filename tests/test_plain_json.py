@@ -31,6 +31,8 @@ FRAME = pd.DataFrame({"day": [pd.Timestamp("2020-01-01"), pd.NaT], "n": [1.5, fl
         (pd.Series(["a", None]).unique(), ["a", None]),
         (pd.period_range("2020-01", periods=2, freq="M"), ["2020-01", "2020-02"]),
         (np.dtype("int64"), "int64"),
+        (pd.DatetimeIndex(["2020-01-01", None]), ["2020-01-01", None]),
+        (pd.to_timedelta(["1h", None]), ["0 days 01:00:00", None]),
         (object(), "<object object>"),
     ],
 )

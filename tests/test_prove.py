@@ -412,6 +412,12 @@ def tables():
     yield np.array([1]), np.array([1.0]), False
     yield np.float64(1.0), 1.0, False
     yield pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-02"), False
+    yield pd.Interval(0.0, 0.3), pd.Interval(0.0, 0.1 + 0.2), True
+    yield pd.Interval(0.0, 0.3), pd.Interval(0, 0.4), False
+    yield pd.Interval(0, 1), pd.Interval(0, 1, closed="left"), False
+    yield pd.interval_range(0.0, 2.0), pd.IntervalIndex.from_breaks([0, 1 + 1e-12, 2.0]), True
+    yield pd.interval_range(0.0, 2.0), pd.interval_range(0.0, 2.0, name="k"), False
+    yield pd.IntervalDtype("int64"), pd.IntervalDtype("int64"), True
     yield pd.Index([1, 2]), pd.Index([1, 2]), True
     yield pd.Index([1, 2]), pd.Index([1, 3]), False
     yield df.a.array, df.a.copy().array, True

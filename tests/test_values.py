@@ -402,6 +402,9 @@ def test_an_array_of_objects_crosses_item_by_item(array):
         {"$": "dtype", "v": "period[M"},
         {"$": "pandas array", "v": [[1]]},
         {"$": "Index", "v": {"index": {"names": [None], "range": [0, 10**12, 1]}, "arrow": None}},
+        [{"$": "Index", "v": {"index": {"names": [None], "range": [0, 10**6, 1]}, "arrow": None}}] * 30,
+        {"$": "ndarray", "v": ["|O", [10**8, 0], []]},
+        {"$": "ndarray", "v": ["<i8", [0, 10**8], {"$": "bytes", "v": ""}]},
         {"$": "ndarray", "v": ["|O", [3], [1, 2]]},
         {"$": "ndarray", "v": ["|O", [1], {"$": "bytes", "v": "AA=="}]},
         {"$": "ndarray", "v": ["<i8", [1], [1]]},
@@ -411,6 +414,14 @@ def test_an_array_of_objects_crosses_item_by_item(array):
 def test_what_is_none_of_pandas_is_refused(data):
     with pytest.raises(MalformedValue):
         decode(data)
+
+
+def test_periods_and_intervals_cross_as_whole_columns():
+    periods = pd.period_range("1900", periods=10_000, freq="h")
+    frame = pd.DataFrame({"p": periods, "i": pd.interval_range(0, 10_000)}, index=periods)
+    frame.loc[periods[3], "p"] = pd.NaT
+    assert len(json.dumps(encode(frame))) < 50 * len(frame)
+    pd.testing.assert_frame_equal(crossed(frame), frame)
 
 
 # What may not cross
@@ -431,6 +442,10 @@ def test_what_is_none_of_pandas_is_refused(data):
         (pd.DataFrame({"s": pd.arrays.SparseArray([1.0])}), "dtype Sparse"),
         (pd.Series(pd.Categorical(["a"])).dtype, "value is the dtype category"),
         (pd.RangeIndex(10**9), "value is a RangeIndex of 1,000,000,000 items"),
+        (np.zeros((10**8, 0)), "value is an array of nothing with shape (100000000, 0)"),
+        (pd.ArrowDtype(pa.string()), "value is the dtype string[pyarrow]"),
+        (pd.ArrowDtype(pa.decimal128(10, 2)), "value is the dtype decimal128(10, 2)[pyarrow]"),
+        (pd.DataFrame([[1]], columns=pd.arrays.SparseArray([1.0])), "dtype Sparse"),
         ([Image.new("L", (6000, 6000))] * 2, "value[1] is too large to cross: images"),
         (pd.DataFrame(np.zeros((1, 100_000))), "value is too large to cross: images and columns"),
         ({"df": pd.DataFrame({"o": [object()]})}, "value['df'] is a DataFrame with a cell or label that is an object"),

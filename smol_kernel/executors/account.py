@@ -81,7 +81,7 @@ class Account:
         else:
             handle, value = self._assigned(last)
         shown = None if value is None or isinstance(value, str) or not isinstance(last, ast.Expr) else action.shown
-        text = self.plain_text(value) if shown is None else tracebacks.shorten(shown, MAX_TEXT)
+        text = tracebacks.shorten(shown, MAX_TEXT) if shown else self.plain_text(value)
         return {"value": portable(value, handle, VALUE_LIMIT, text), "value_text": text, "handle": handle}
 
     def plain_text(self, value: Any) -> str:

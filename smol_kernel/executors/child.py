@@ -227,6 +227,8 @@ class Child:
             report.update(value=None, value_text="<a value that cannot be shown>")
         try:
             self.displays.end(self.shell.display_pub.publish)
+            for stream in self.streams:
+                stream.drain()
         finally:
             report["log"] = self.whole.end()
             report["left_out"] = sum(stream.left_out for stream in self.streams)

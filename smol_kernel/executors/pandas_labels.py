@@ -7,6 +7,7 @@ own arrays, which `unique()` gives.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,10 @@ def _from_period(parts: list[Any]) -> Any:
 
 def _dtype(dtype: Any) -> str:
     name = str(dtype)
-    if not tables.is_dtype(name):
-        raise values.NotPortable(f"is the dtype {name[:100]}, which cannot cross between host and child")
-    return name
+    with suppress(Exception):  # of some a name stands for another, or for none
+        if tables.is_dtype(name) and type(same := _from_dtype(name)) is type(dtype) and same == dtype:
+            return name
+    raise values.NotPortable(f"is the dtype {name[:100]}, which cannot cross between host and child")
 
 
 def _from_dtype(name: str) -> Any:

@@ -176,10 +176,14 @@ class Stream:
         sent.wait(FLUSH_SECONDS)
         return True
 
-    def end(self) -> None:
-        """Let through what was held back, with a note of what is missing."""
+    def drain(self) -> None:
+        """Take in all that was written to the descriptor."""
         if self._descriptor is not None:
             self._descriptor.take(whole=True)
+
+    def end(self) -> None:
+        """Let through what was held back, with a note of what is missing."""
+        self.drain()
         with _lock:
             if self._tail:
                 note = f"\n… {self.left_out:,} characters left out …\n" if self.left_out else ""

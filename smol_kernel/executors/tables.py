@@ -26,10 +26,15 @@ DTYPE = re.compile(r"[<>|](b1|[iuf]\d{1,2}|c\d{1,2}|[SU]\d{1,9}|[mM]8(\[\d{0,9}[
 """Of arrays that cross: all that has a fixed size, in its `str`."""
 
 
+_LISTS = 1_000_000  # of nothing, in one array
+
+
 def _array(value: Any) -> list[Any]:
     if hasattr(value, "mask") or type(value).__name__ in ("matrix", "chararray"):  # as plain arrays they compute others
         what = "masked array" if hasattr(value, "mask") else type(value).__name__
         raise values.NotPortable(f"is a {what}, which cannot cross between host and child")
+    if _is_hollow(value.shape):
+        raise values.NotPortable(f"is an array of nothing with shape {value.shape}, which cannot cross")
     if value.dtype.kind == "O":
         return ["|O", list(value.shape), value.ravel().tolist()]
     if not DTYPE.fullmatch(value.dtype.str):
@@ -39,9 +44,16 @@ def _array(value: Any) -> list[Any]:
     return [value.dtype.str, list(value.shape), value.tobytes()]
 
 
+def _is_hollow(shape: Any) -> bool:
+    """Whether it holds nothing, and yet as many lists of nothing as would take much memory elsewhere."""
+    return 0 in shape and math.prod(filter(None, shape)) > _LISTS
+
+
 def _from_array(parts: list[Any]) -> Any:
     np = import_module("numpy")
     name, shape, raw = values.row(parts, str, list, bytes | list)
+    if _is_hollow(shape):
+        values.refuse(f"an array of nothing with shape {shape}"[:200])
     if name == "|O":
         array = np.empty(len(raw), object)
         for place, item in enumerate(values.need(raw, list)):  # at once numpy would look into lists
@@ -67,8 +79,13 @@ def _png(image: Any) -> bytes:
 
 
 def weight(parts: Any) -> int:
-    """Bytes that a PNG or a table of these parts takes in memory, beyond what it holds."""
-    return 4 * _pixels(parts) if isinstance(parts, bytes) else _COLUMN_BYTES * len(parts["columns"])
+    """Bytes that a PNG, a table or an index of these parts takes in memory, beyond what it holds."""
+    if isinstance(parts, bytes):
+        return 4 * _pixels(parts)
+    columns = parts.get("columns", ())
+    levels = sum(len(parts[name].get("levels", ())) for name in ("index", "labels") if name in parts)
+    counted = () if columns else range(*parts["index"].get("range", (0,)))
+    return _COLUMN_BYTES * (len(columns) + levels) + 8 * len(counted)
 
 
 _COLUMN_BYTES = 2048
@@ -129,10 +146,16 @@ def _column(series: Any, wholes: list[Any] | None) -> dict[str, Any]:
         categories = {"categories": labels, "ordered": bool(series.cat.ordered)}
         codes = import_module("pandas").Series(series.array.codes, copy=False)  # those of `series.cat` are a copy
         return _column(codes, wholes) | categories
+    if not is_dtype(dtype):
+        raise values.NotPortable(f"has values of dtype {dtype}, which cannot cross between host and child")
+    if wholes is not None and dtype.startswith("period"):
+        ordinals = import_module("pandas").Series(series.array.asi8, copy=False)
+        return _column(ordinals, wholes) | {"period": dtype}
+    if wholes is not None and dtype.startswith("interval"):
+        ends = [_column(end.to_series(), wholes) for end in (series.array.left, series.array.right)]
+        return {"dtype": dtype, "ends": ends, "closed": series.array.closed}
     if wholes is None or _BY_VALUE.fullmatch(dtype):
         return {"dtype": dtype, "values": series.tolist()}
-    if not _COLUMN.fullmatch(dtype):
-        raise values.NotPortable(f"has values of dtype {dtype}, which cannot cross between host and child")
     wholes.append(series)
     return {"dtype": dtype}
 
@@ -140,8 +163,11 @@ def _column(series: Any, wholes: list[Any] | None) -> dict[str, Any]:
 def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
     pd = import_module("pandas")
     name = parts["dtype"]
-    if not is_dtype(name):
+    if not is_dtype(name) or not is_dtype(parts.get("period", name)):
         values.refuse(f"dtype {name[:40]!r}")
+    if "ends" in parts:
+        left, right = (_from_column(end, arrays) for end in parts["ends"])
+        return pd.Series(pd.arrays.IntervalArray.from_arrays(left, right, values.need(parts["closed"], str)))
     if "values" in parts:
         series = pd.Series(values.need(parts["values"], list), dtype=name)
     else:
@@ -155,6 +181,8 @@ def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
         else:
             series = array.to_pandas()
             series = series.astype(dtype) if dtype.kind in "biufmM" else series
+    if "period" in parts:
+        series = pd.Series(pd.arrays.PeriodArray(series.to_numpy(), dtype=pd.api.types.pandas_dtype(parts["period"])))
     if "categories" in parts:
         categories = index_of(parts["categories"], arrays, _most(len(series)))
         series = pd.Series(pd.Categorical.from_codes(series, categories, ordered=values.need(parts["ordered"], bool)))

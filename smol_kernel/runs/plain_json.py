@@ -38,7 +38,9 @@ def plain_json(value: Any) -> Any:
 
 
 def _times(texts: Any) -> Any:
-    return [_times(each) for each in texts] if isinstance(texts, list) else None if texts == "NaT" else texts
+    if isinstance(texts, list):
+        return [_times(each) for each in texts]
+    return texts if isinstance(texts, str) and texts != "NaT" else None
 
 
 def _object(pairs: Iterable[tuple[Any, Any]]) -> Any:

@@ -21,6 +21,7 @@ LEVELS = 3
 """Difference of two pixels in a channel, of 255, that counts for nothing."""
 PIXELS = 0.001
 """Share of the pixels that may differ by more."""
+_INTERVALS = ("Interval", "IntervalIndex", "IntervalArray")
 _TIMES_OF_OFFICE = ("docProps/core.xml",)
 """Parts of a spreadsheet or document that say when it was written."""
 
@@ -112,6 +113,10 @@ def _of_tables(was: Any, now: Any, place: str) -> str:
         pd.api.extensions.ExtensionArray: "assert_extension_array_equal",
     }
     name = next((each for kind, each in kinds.items() if isinstance(was, kind)), "")
+    if type(was).__name__ in _INTERVALS and was.closed == now.closed:  # by their ends, with the tolerance
+        names = [getattr(each, "names", None) for each in (was, now)]
+        found = difference(was.left, now.left, place) or difference(was.right, now.right, place)
+        return found if names[0] == names[1] else f"{place} has the names {names[1]} where the run had {names[0]}"
     if not name:  # a Timestamp, NaT, …
         return "" if was is now or was == now else _another(was, now, place)
     exact = {"rtol": TOLERANCE, "atol": 0.0, "check_exact": False}
