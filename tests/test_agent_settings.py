@@ -126,7 +126,9 @@ def test_inputs_of_structured_calls_are_named_in_arguments(make):
 # -- pictures, sounds, videos
 
 
-@pytest.mark.parametrize("sound", [b"sound", (8000, [0, 1])], ids=["bytes", "pair"])
+@pytest.mark.parametrize(
+    "sound", [b"sound", (8000, [0, 1]), (numpy.int64(8000), [0, 1])], ids=["bytes", "pair", "numpy"]
+)
 def test_a_single_picture_sound_or_video_need_not_be_in_a_list(make, sound):
     picture = Image.new("RGB", (3, 3))
     agent = make([call("final_answer", answer=1)], [look], kind=ToolCallingAgent)

@@ -116,6 +116,12 @@ def test_at_max_steps_the_best_answer_is_asked_for(make):
         (code("x = 2\nfinal_answer(x)", thought="About two."), "About two."),
         (code("x = 2", thought=""), None),
         ("```python\nfinal_answer([1])\n```", [1]),
+        (code("final_answer(42)") + "\nThis is my best answer.", 42),
+        (code("final_answer(42)") + "<end_code>", 42),
+        (code("final_answer(42)") + "\nObservation: 41", 42),
+        (code("42") + "<|im_end|>", 42),
+        ("So:\n```python\nfinal_answer(42)\n```\nDone.", 42),
+        (code("final_answer(x)", thought="About two.") + "\nDone.", "About two."),
     ],
 )
 def test_a_best_answer_given_as_code_is_read_not_run(make, reply, answer):

@@ -121,6 +121,9 @@ def test_marks_in_the_strings_of_a_program_begin_no_block(program):
 def test_a_tag_in_the_strings_of_a_fenced_program_begins_no_block():
     assert parse_reply(f"So:\n```python\n{HTML}\n```").code == HTML
     assert parse_reply("```\n<code>\nx = 1\n</code>\n```").code == "x = 1"
+    two = f"First\n```python\na = 1\n```\nthen\n```python\n{HTML}\n```"
+    assert parse_reply(two).code == f"a = 1\n\n{HTML}"
+    assert parse_reply(f"As in\n```python\n{HTML}\n```\nI do\n<code>\nx = 1\n</code>").code == "x = 1"
 
 
 @pytest.mark.parametrize(

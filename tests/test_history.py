@@ -5,14 +5,15 @@ from itertools import pairwise
 
 import pytest
 from model_server import ModelServer, Status, Text, ToolCall
-from scripted_replies import code, of
+from scripted_replies import call, code, of
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
-from smol_kernel.errors import AgentGenerationError
+from smol_kernel.errors import AgentGenerationError, ContextLengthError
 from smol_kernel.events import Compacted, ModelReplied, PlanMade, StepFinished
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.models.litellm import LiteLLMModel
+from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.render.text import note_text
 from smol_kernel.tools.base import tool
 
@@ -163,10 +164,32 @@ def test_a_long_conversation_of_small_steps_goes_on(make, child):
         runs = [list(agent.events(f"task {number}", reset=False)) for number in range(12)]
     assert [events[-1].state for events in runs] == ["success"] * 12
     left_out = [event for events in runs for event in of(Compacted, events) if event.left_out]
-    assert left_out and "does not read" in note_text(left_out[0])
+    assert left_out and "does not read some earlier steps" in note_text(left_out[0])
     last = sent(server)[-1]
+    assert "steps were here, and are left out" in last and "row 3 " in agent.memory.return_full_code()
     assert "task 0" in last and "final_answer(0)" in last and "row 0 " not in last
     assert "task 11" in last and "row 11 " in last
+
+
+def test_a_task_that_is_too_long_by_itself_costs_the_others_nothing(make):
+    replies = [call("final_answer", answer=number) for number in range(4)]
+
+    class Narrow(ScriptedModel):
+        def generate(self, messages, *args, **kwargs):
+            if sum(len(message.text) for message in messages) > 9_000:
+                raise ContextLengthError("too long")
+            return super().generate(messages, *args, **kwargs)
+
+    agent = make([], kind=ToolCallingAgent)
+    agent.model = Narrow([*replies, call("final_answer", answer="on")])
+    for number in range(4):
+        agent.run(f"task {number}", reset=False)
+    with pytest.raises(AgentGenerationError):
+        agent.run("sum this up: " + "pasted " * 2_000, reset=False)
+    assert not any(step.left_out for step in agent.memory.steps)
+    assert agent.run("go on", reset=False) == "on"
+    told = "".join(message.text for message in agent.model.requests[-1])
+    assert all(f"task {number}" in told for number in range(4)) and "pasted" not in told
 
 
 def test_long_replies_are_shortened_where_nothing_else_can_be(make, child):

@@ -109,7 +109,8 @@ def test_an_image_of_a_format_that_models_do_not_take_is_sent_as_png(form):
 
 
 def test_a_drawing_is_known_also_by_its_head():
-    assert image_url(b'<?xml version="1.0"?>\n<svg></svg>').startswith("data:image/svg+xml;")
+    for head in (b'<?xml version="1.0"?>\n', b"\xef\xbb\xbf\n<!-- drawn -->"):
+        assert image_url(head + b"<svg></svg>").startswith("data:image/svg+xml;")
 
 
 def test_what_is_no_image_is_not_sent_as_one():

@@ -135,8 +135,6 @@ def recorded(*actions):
             ["import random\nimport numpy as np\nrandom.seed(1)\nx = np.random.rand()", "final_answer(x)"],
             "without a seed",
         ),
-        (["import time\nlate = time.monotonic() > 0", "final_answer(late)"], "read the clock"),
-        (["from time import perf_counter\nx = perf_counter()", "final_answer(x)"], "read the clock"),
         (["import pandas as pd\ny = pd.Period.now('Y').year", "final_answer(y)"], "read the clock"),
         (["import pandas as pd\ny = pd.Timestamp(ts_input='now').year", "final_answer(y)"], "read the clock"),
         (["import pandas as pd\ny = pd.to_datetime(arg='today').year", "final_answer(y)"], "read the clock"),
@@ -146,6 +144,8 @@ def recorded(*actions):
         (["x = df.sample()", "final_answer(x)"], "without a seed"),
         (["x = df[df.a > 1].sample(5)", "final_answer(x)"], "without a seed"),
         (["x = df.groupby('k').sample(1, random_state=None)", "final_answer(x)"], "without a seed"),
+        (["few = df[df.a > 1]\nfew = few.dropna()\nx = few.sample(2)", "final_answer(x)"], "without a seed"),
+        (["import pandas as pd\nx = pd.Series([0, 1]).sample(1)", "final_answer(x)"], "without a seed"),
         (["import random\nrandom.seed(1)\nx = df.sample(3)", "final_answer(x)"], "without a seed"),
         (["import numpy as np\nx = np.random.sample(3)", "final_answer(x)"], "without a seed"),
         (["from scipy import stats\nx = stats.bernoulli.rvs(0.97)", "final_answer(x)"], "without a seed"),
@@ -191,6 +191,16 @@ x = Well().sample() + well.sample(n=2)"""
         "x = norm.rvs(size=3, random_state=1)\ny = df.sample(3, seed=0)\nz = df.sample(**options)",
         "from numpy.random import RandomState\nrng = RandomState(3)\nx = rng.sample(3) + RandomState(1).sample(2)",
         "import torch\ntorch.manual_seed(0)\nx = distribution.sample()",
+        "import polars as pl\npl.set_random_seed(0)\nx = df.sample(3)",
+        "import numpy as np\nnp.random.set_state(s)\nx = df.sample(3)",
+        "from decklib import Deck\nd = Deck(seed=1)\nx = d.sample(3)",
+        "from sklearn.mixture import GaussianMixture\nx = GaussianMixture(2, random_state=0).fit(X).sample(10)",
+        "from types import SimpleNamespace\nx = SimpleNamespace(sample=lambda: 3).sample()",
+        "import random\nrng: random.Random = random.Random(0)\nx = rng.sample(range(9))",
+        "from scipy import stats\nk = stats.norm(0, 1)\nk.random_state = 7\nx = k.rvs(5)",
+        "def draw(well):\n    return well.sample(3)\nx = fetch().sample()\nfor each in wells:\n    each.sample()",
+        "import time\ndef fit(n):\n    t: float = time.perf_counter()\n    print(time.perf_counter() - t)",
+        "import time\nend = time.monotonic() + 5\nwhile time.monotonic() < end:\n    work()",
         WELL,
         "import datetime\nx = datetime.datetime(2024, 1, 1)\ny = time.strftime('%Y', x)",
         "import pandas as pd\nx = pd.date_range('2024-01-01', name='today', periods=2)\ny = pd.to_datetime(d['now'])",
@@ -286,7 +296,7 @@ def test_what_is_made_of_data_that_the_script_holds_is_not_in_words(prover):
         assert prover(looked, answer).prove().state == "proved"
 
 
-READ = "print(df.groupby('k').v.sum())"
+READ = "print(df.groupby('k').v.sum(), df.v.sum(), df.v.mean())"
 
 
 @pytest.mark.parametrize(
@@ -308,6 +318,23 @@ def test_numbers_typed_from_what_was_read_rest_on_it(prover, answer):
     assert (proof.state, READ in "\n".join(sources(proof))) == ("whole", True)
     other = Prover(made.events, inputs={"df": df.assign(v=9.0)}, cwd=made.cwd).prove()
     assert (other.state, "what it had read" in other.reason) == ("not reproduced", True)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "import numpy as np\nrng = np.random.default_rng(0)\nm = float((rng.random((10_000, 2)) ** 2).mean())",
+        "import math\nm = math.factorial(20)",
+        "import os\nm = int(os.environ.get('SOME_N', '30')) * 12",
+    ],
+    ids=["numpy", "math", "os"],
+)
+def test_constants_that_were_not_shown_are_worked_with_not_typed_from_what_was_read(prover, work):
+    import pandas as pd
+
+    look = "print(df.sample(2))"
+    proof = prover(look, f"{work}\nprint(m)", "final_answer(m)", inputs={"df": pd.DataFrame({"v": [1.5, 2.5]})}).prove()
+    assert proof.state == "proved" and look not in sources(proof)
 
 
 @pytest.mark.parametrize("looked", ["print(look(1))", "print(open('n.txt').read())"])

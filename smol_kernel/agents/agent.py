@@ -155,8 +155,7 @@ class Agent(ABC):
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """All that the model reads: the system prompt and every step so far."""
-        steps: list[MemoryStep] = [self.memory.system_prompt, *self.memory.steps]
-        return [message for step in steps for message in step.to_messages(summary_mode=summary_mode)]
+        return self.memory.messages(summary_mode)
 
     def assignment(self, task: str) -> str:
         """The task as this agent reads it when another one gives it."""

@@ -13,25 +13,28 @@ KEPT = 300
 
 def compact(steps: list[MemoryStep]) -> Compacted | None:
     """Shorten the older half of the long observations in `steps`, with their images; where there are none, of the long
-    replies; at last leave out the older half of the steps, first those between the tasks before this one and their
-    answers. The newest step is left alone as long as there is another. None: nothing is left to do.
+    replies; at last leave out the older half of the steps, first those between earlier tasks and their answers, then of
+    these the longest. The newest step is left alone as long as there is another. None: nothing is left to do, and none
+    is left out any more, since that does not help.
     """
-    actions = [step for step in steps if isinstance(step, ActionStep)]
+    there = [step for step in steps if not step.left_out]
+    actions = [step for step in there if isinstance(step, ActionStep)]
     for said in (False, True):
         long = [step for step in actions if _is_long(step, said)]
         older = [step for step in long if step is not actions[-1]] or long
-        chosen = older[: (len(older) + 1) // 2]
-        for step in chosen:
-            _shorten(step, said)
-        if chosen:
-            return Compacted(steps=[step.step_number for step in chosen])
-    begun = max((index for index, step in enumerate(steps) if isinstance(step, TaskStep)), default=0)
-    middle = [each for each in steps[:begun] if not (isinstance(each, TaskStep) or vars(each).get("is_final_answer"))]
-    older = middle or steps[:begun] or steps[begun + 1 : -1]
+        if older:
+            return Compacted(steps=[_shorten(step, said) for step in older[: (len(older) + 1) // 2]])
+    begun = max((index for index, step in enumerate(there) if isinstance(step, TaskStep)), default=0)
+    middle = [each for each in there[:begun] if not (isinstance(each, TaskStep) or vars(each).get("is_final_answer"))]
+    older = middle or sorted(there[:begun], key=_length)[-1:] or there[begun + 1 : -1]
     gone = older[: (len(older) + 1) // 2]
-    steps[:] = [step for step in steps if all(step is not each for each in gone)]
-    numbers = [step.step_number for step in gone if isinstance(step, ActionStep)]
-    return Compacted(steps=numbers, left_out=True) if gone else None
+    for each in gone or steps:
+        each.left_out = bool(gone)
+    return Compacted(steps=[], left_out=True) if gone else None
+
+
+def _length(step: MemoryStep) -> int:
+    return sum(len(message.text) for message in step.to_messages())
 
 
 def _is_long(step: ActionStep, said: bool) -> bool:
@@ -40,12 +43,14 @@ def _is_long(step: ActionStep, said: bool) -> bool:
     return max(map(len, [text_of(step.model_output)] if said else seen)) > 2 * KEPT or bool(step.observations_images)
 
 
-def _shorten(step: ActionStep, said: bool) -> None:
+def _shorten(step: ActionStep, said: bool) -> int:
+    """Shorten what is long of a step; gives its number."""
     step.observations_images = None
     step.model_output = _shortened(text_of(step.model_output)) if said else step.model_output
     step.observations = step.observations and _shortened(step.observations)
     if step.error is not None:
         step.error.message = _shortened(step.error.message)
+    return step.step_number
 
 
 def _shortened(text: str) -> str:

@@ -268,7 +268,7 @@ class Compacted(Event):
     steps: list[int]
     """Numbers of the steps that were."""
     left_out: bool = False
-    """Whether they were left out."""
+    """Whether steps were left out instead."""
     summary: str = ""
     """What stands in their place, where it is one text."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
+from numbers import Integral
 from typing import Any, cast
 
 from smol_kernel.errors import AgentError, AgentExecutionError, AgentMaxStepsError
@@ -53,9 +54,12 @@ class ToolOutput:
 class MemoryStep:
     """Base of all steps."""
 
+    left_out = False
+    """Whether the model reads nothing of it any more: the conversation was too long."""
+
     def dict(self) -> dict[str, Any]:
         """The step as plain data."""
-        return dict(self.__dict__)
+        return {name: value for name, value in self.__dict__.items() if name != "left_out"}
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """What the model reads of this step; `summary_mode` leaves out what a summary does not need."""
@@ -98,7 +102,7 @@ class TaskStep(MemoryStep):
         return {
             name: value
             for name, value in self.__dict__.items()
-            if value is not None or name not in ("task_audio", "task_videos")
+            if name != "left_out" and (value is not None or name not in ("task_audio", "task_videos"))
         }
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
@@ -239,6 +243,21 @@ class AgentMemory:
         """Forget all steps; the system prompt stays."""
         self.steps = []
 
+    def messages(self, summary_mode: bool = False) -> list[ChatMessage]:
+        """What the model reads of all steps; in the place of those that were left out, a note. A summary has them."""
+        read: list[ChatMessage] = []
+        gone = 0
+        for step in [self.system_prompt, *self.steps]:
+            if step.left_out and not summary_mode:
+                gone += 1
+                continue
+            if gone:
+                note = f"[{gone} steps were here, and are left out for length; variables they made are still defined]"
+                read.append(text_message(MessageRole.USER, note))
+            gone = 0
+            read += step.to_messages(summary_mode=summary_mode)
+        return read
+
     def get_full_steps(self) -> list[dict[str, Any]]:
         """All steps as plain data, oldest first."""
         return [step.dict() for step in self.steps]
@@ -316,5 +335,5 @@ def _plain(value: Any, depth: int = 0) -> Any:
 def _listed(media: Any) -> list[Any] | None:
     if media is None or isinstance(media, list):
         return cast("list[Any] | None", media)
-    is_sound = isinstance(media, tuple) and bool(media) and isinstance(media[0], int)  # samples a second, array
+    is_sound = isinstance(media, tuple) and bool(media) and isinstance(media[0], Integral)  # samples a second, array
     return list(cast("tuple[Any, ...]", media)) if isinstance(media, tuple) and not is_sound else [media]

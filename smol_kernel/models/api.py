@@ -39,8 +39,8 @@ LONGEST_WAIT = 60.0
 """Seconds between two attempts at most; a server that asks for more ends the request."""
 TOLD_WAIT = 2.0
 """A wait for the pace of `requests_per_minute` is told to the person from this many seconds on."""
-BROKEN_OFF = ("length", "content_filter", "error")
-"""Finish reasons of a reply that lacks its end; the last is OpenRouter's."""
+BROKEN_OFF = ("length", "content_filter")
+"""Finish reasons of a reply that lacks its end."""
 
 T = TypeVar("T")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any
@@ -22,6 +23,7 @@ _FENCE = re.compile(
 """Opens a block of code; with the name of a language, and whatever may stand behind that."""
 _PYTHON = re.compile(r"i?py(thon)?[23]?", re.IGNORECASE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
+_END_TOKENS = re.compile(r"(?:<[^<>\s]{1,30}>\s*)+")
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
 _PARSE_LIMIT = 100_000  # characters; a longer text is not parsed to find out whether it is Python
 _MOST_BLOCKS = 50  # a reply with more of them is a model gone astray
@@ -105,15 +107,17 @@ def answer_in(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS) -> Any:
         literal = literal_answer(action.code)
         return action.thought if literal is None else literal
     text, blocks = _read(reply, tags)
-    if not blocks or text[blocks[-1].end :].strip():
+    if not blocks:
         return said
     action = _action(text, blocks)
     literal = literal_answer(action.code)
+    behind = _OBSERVED.split(text[blocks[-1].end :], maxsplit=1)[0].strip()
     is_tagged = text.lower().startswith(tags[0].lower(), blocks[-1].start) and not tags[0].startswith("`")
-    is_meant = is_tagged or "final_answer(" in action.code
+    is_last = not behind or bool(_END_TOKENS.fullmatch(behind))
+    is_meant = "final_answer(" in blocks[-1].code or (is_tagged and is_last)
     if literal is None:
         return action.thought if is_meant else said
-    return literal if is_meant or not action.thought else said
+    return literal if is_meant or (is_last and not action.thought) else said
 
 
 def closed(reply: str, tags: tuple[str, str]) -> str:
@@ -149,10 +153,9 @@ def _read(reply: str, tags: tuple[str, str]) -> tuple[str, list[_Block]]:
     text = _without_reasoning(text, *tags)
     if _is_code(text):
         return text, [_Block(0, len(text), text.strip(), is_open=True)]
-    tagged, fenced = _tagged_blocks(text, *tags), _fenced_blocks(text)
-    if fenced and tagged and fenced[0].start < tagged[0].start < fenced[0].end and _parses(fenced[0].code):
-        tagged = []  # the tag stands in a string of that code
-    return text, _before_invented_observation(text, [block for block in tagged or fenced if block.code.strip()])
+    fenced = _fenced_blocks(text)
+    blocks = _tagged_blocks(text, *tags, fenced) or fenced
+    return text, _before_invented_observation(text, [block for block in blocks if block.code.strip()])
 
 
 def _without_reasoning(text: str, opening: str, closing: str) -> str:
@@ -175,11 +178,16 @@ def _tag(opening: str) -> str:
     return f"(?<!`){re.escape(opening)}"  # `<code>` in backticks is only spoken of
 
 
-def _tagged_blocks(text: str, opening: str, closing: str) -> list[_Block]:
+def _tagged_blocks(text: str, opening: str, closing: str, fenced: Sequence[_Block] = ()) -> list[_Block]:
+    """Blocks between the tags; a tag within one of the `fenced` blocks, if that is a program, opens none."""
     blocks: list[_Block] = []
-    tag = re.compile(_tag(opening), re.IGNORECASE)
-    while len(blocks) < _MOST_BLOCKS and (found := tag.search(text, blocks[-1].end if blocks else 0)):
-        blocks.append(_tagged_block(text, found.start(), opening, closing))
+    tag, place = re.compile(_tag(opening), re.IGNORECASE), 0
+    while len(blocks) < _MOST_BLOCKS and (found := tag.search(text, place)):
+        within = (each for each in fenced if each.start < found.start() < each.end and _parses(each.code))
+        around = next(within, None)
+        if around is None:
+            blocks.append(_tagged_block(text, found.start(), opening, closing))
+        place = blocks[-1].end if around is None else around.end
     return blocks
 
 

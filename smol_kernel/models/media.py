@@ -62,7 +62,7 @@ def image_url(image: Any) -> str:
         return image
     data = image_bytes(image)
     kind = "image/webp" if data[8:12] == b"WEBP" else _sniffed(data, _IMAGES)
-    if kind is None and data.lstrip().startswith(b"<?xml") and b"<svg" in data:
+    if kind is None and data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and b"<svg" in data:
         kind = "image/svg+xml"
     if kind is None:
         data, kind = _converted(data), "image/png"
@@ -77,8 +77,8 @@ def _converted(data: bytes) -> bytes:
             return _png(opened)
     except ImportError:
         why = "to convert another format needs the package pillow"
-    except Exception as error:  # noqa: BLE001 - boundary: PIL's own, of what is no image
-        why = str(error)
+    except Exception:  # noqa: BLE001 - boundary: PIL's own, of what is no image
+        why = "Pillow cannot read it"
     raise ModelError(f"cannot send an image that begins with {data[:8]!r}: {why}. Send PNG, JPEG, GIF or WebP")
 
 

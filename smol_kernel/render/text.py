@@ -81,8 +81,10 @@ def note_text(note: Note) -> str:
             return one_line(f"check passed: {note.check}", 400)
         return one_line(f"check failed: {note.check}" + (f": {note.reason}" if note.reason else ""), 400)
     if isinstance(note, Compacted):
-        words = "it does not read {} any more" if note.left_out else "it now reads {} shortened"
-        return f"too long for the model: {words.format(_steps_in_words(note.steps))}"
+        words = "it does not read some earlier steps any more"
+        if not note.left_out:
+            words = f"it now reads {_steps_in_words(note.steps)} shortened"
+        return f"too long for the model: {words}"
     if isinstance(note, HandedOff):
         return one_line(f"handed over to {note.agent}" + (f": {note.reason}" if note.reason else ""), 400)
     if isinstance(note, RunResumed):

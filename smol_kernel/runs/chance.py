@@ -17,15 +17,15 @@ _READ_NOW = frozenset(_READ_NOW_WORDS.split())
 """What reads the words "now" and "today" as the moment."""
 _MOMENT_NAMES = frozenset(["ts_input", "arg", "data", "value", "start", "end"])
 """Names of the arguments in which it does."""
-_CLOCK_WORDS = "time monotonic perf_counter process_time thread_time"
-_CLOCKS = frozenset(f"time.{name}{unit}" for name in _CLOCK_WORDS.split() for unit in ("", "_ns"))
+_CLOCKS = frozenset(["time.time", "time.time_ns"])
 _PLACES = (ast.Name, ast.Attribute)
 _MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
 """Functions that take the moment as the argument of that place, else it is now."""
 _ALWAYS = frozenset("uuid.uuid1 uuid.uuid4 os.urandom os.getpid".split())  # noqa: SIM905
 _GENERATORS = frozenset(["default_rng", "RandomState", "Random", "Generator", "SeedSequence", "PCG64", "MT19937"])
 _SEED_NAMES = frozenset(["random_state", "seed"])
-_TABLE_NAMES = frozenset(["n", "frac", "weights", "replace", "axis", "ignore_index"])
+_SEEDING = frozenset(["manual_seed", "manual_seed_all", "set_random_seed", "set_state"])
+_TABLE_NAMES = frozenset(["n", "frac", "weights", "replace"])
 """Names of the arguments of a table's `sample`."""
 _NO_DRAW = frozenset(["seed", "getstate", "setstate", "get_state", "set_state"])
 
@@ -46,15 +46,15 @@ def chance(cells: Iterable[str]) -> str:
     for node in _nodes(trees):
         if isinstance(node, ast.Call) and _is_given(node):
             module, _, function = _path(node.func, names).rpartition(".")
-            if (function == "seed" and module.endswith("random")) or function == "manual_seed":
+            if (function == "seed" and module.endswith("random")) or function in _SEEDING:
                 seeded.add(module)
-    made = _not_tables(trees, names)
+    origins = Origins(trees, names)
     for node in _nodes(trees):
         if isinstance(node, ast.Call):
             path = _path(node.func, names)
             if id(node) not in spans and _reads_clock(node, path):
                 return f"the cells read the clock (`{ast.unparse(node.func)}`)"
-            if _draws(node, path, seeded) or _draws_from(node, path, seeded, made):
+            if _draws(node, path, seeded) or _draws_from(node, path, seeded, origins):
                 return f"the cells draw random numbers without a seed (`{ast.unparse(node.func)}`)"
         elif isinstance(node, ast.Attribute) and node.attr in _NOW:
             root, _, path = ast.unparse(node.value).partition(".")
@@ -246,36 +246,66 @@ def _draws(node: ast.Call, path: str, seeded: set[str]) -> bool:
     return last not in _NO_DRAW and ".".join(before) not in seeded
 
 
-def _draws_from(node: ast.Call, path: str, seeded: set[str], made: set[str]) -> bool:
+def _draws_from(node: ast.Call, path: str, seeded: set[str], origins: Origins) -> bool:
     """Whether it is `table.sample()` or `distribution.rvs()`, which draw by numpy's own state unless told otherwise.
 
-    Of `sample` all is left out that others have: two arguments by place, as `random.Random.sample` takes them, and what
-    is called on something in `made`.
+    Other things have such methods as well: what is no table of pandas by its origin has one if it is told what only
+    these are, and a distribution is scipy's.
     """
     *before, last = path.split(".")
     if last not in ("sample", "rvs") or not isinstance(node.func, ast.Attribute) or before[-1:] == ["random"]:
         return False
     given = {keyword.arg: keyword.value for keyword in node.keywords}
     told = [given[name] for name in _SEED_NAMES if name in given]
-    if seeded & {"numpy.random", "torch"} or None in given or f".{last}" in made:
+    if seeded - {"random"} or None in given or last in origins.own:
         return False
     if any(not (isinstance(value, ast.Constant) and value.value is None) for value in told):
         return False
-    if last == "rvs" or given.keys() & _TABLE_NAMES:
-        return True
-    receiver = node.func.value
-    maker = ast.unparse(receiver.func if isinstance(receiver, ast.Call) else receiver)
-    return len(node.args) <= 1 and not given.keys() - _SEED_NAMES and maker.rpartition(".")[2] not in made
+    if last == "rvs":
+        return "random_state" not in origins.set and origins.is_of("scipy", node.func.value)
+    return bool(given.keys() & _TABLE_NAMES) or origins.is_of("pandas", node.func.value, handed_in=True)
 
 
-def _not_tables(trees: Iterable[ast.AST], names: dict[str, str]) -> set[str]:
-    """Classes of the script's own and generators of random numbers, names for what these make, and methods of those
-    classes with a dot before them."""
-    own = {node.name: node for node in _nodes(trees) if isinstance(node, ast.ClassDef)}
-    makers = {*own, *_GENERATORS}
-    makers |= {name for name, path in names.items() if path.rpartition(".")[2] in _GENERATORS}
-    found = {f".{part.name}" for part in _nodes(own.values()) if isinstance(part, ast.FunctionDef)}
-    for node in (node for node in _nodes(trees) if isinstance(node, ast.Assign)):
-        if isinstance(node.value, ast.Call) and ast.unparse(node.value.func).rpartition(".")[2] in makers:
-            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    return makers | found
+class Origins:
+    """Where what the cells work with comes from, as far as it can be told. `names` are those of imports, with paths."""
+
+    def __init__(self, trees: Iterable[ast.AST], names: dict[str, str]) -> None:
+        self._names = names
+        self._assigned: dict[str, list[ast.expr]] = {}
+        self._bound: set[str] = set()
+        self.own: set[str] = set()
+        """Names of functions and methods of the cells' own."""
+        self.set: set[str] = set()
+        """Names of attributes that are set."""
+        for node in _nodes(trees):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    self._assigned.setdefault(name, []).append(value)
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    self._assigned.setdefault(name, []).append(value)
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                    self.own.add(name)
+                case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()):
+                    self._bound.add(name)
+                case ast.Attribute(attr=name, ctx=ast.Store()):
+                    self.set.add(name)
+                case _:
+                    pass
+
+    def is_of(
+        self, package: str, value: ast.expr, *, handed_in: bool = False, seen: frozenset[str] = frozenset()
+    ) -> bool:
+        """Whether it is made by functions of the package alone; or from a variable that the cells do not make, if that
+        may be `handed_in`."""
+        called = False
+        while isinstance(value, ast.Attribute | ast.Subscript | ast.Call):
+            called = isinstance(value, ast.Call)
+            value = value.func if isinstance(value, ast.Call) else value.value
+        name = value.id if isinstance(value, ast.Name) else ""
+        if name in self._names:
+            return self._names[name].partition(".")[0] == package
+        if name in self._assigned:
+            return name in seen or all(
+                self.is_of(package, each, handed_in=handed_in, seen=seen | {name}) for each in self._assigned[name]
+            )
+        return handed_in and bool(name) and not called and name not in self._bound | self.own

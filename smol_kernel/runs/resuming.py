@@ -19,6 +19,7 @@ from smol_kernel.executors.launchers.view import not_rehearsed
 from smol_kernel.executors.values import MalformedValue
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import Budget
+from smol_kernel.memory.steps import TaskStep
 from smol_kernel.runs.recorded_actions import leave_rehearsal
 from smol_kernel.runs.replay import Replay, limit_of, require_tools
 from smol_kernel.runs.source import Source
@@ -131,7 +132,7 @@ def prepare(
     agent = agent or _made(kind, seen, model, tools, {**parameters, "journal": book, "executor": executor})
     require_tools(seen, agent.functions)
     variables, changed = _inputs(events, additional_args or {})
-    media, others = _media(started, {"images": images, "audio": audio, "videos": videos})
+    media, others = _media(started, TaskStep.media(images, audio, videos))
     differences = [*changed, *others, *([] if child_lives else _outside(agent, repeat))]
     replay = Replay(
         events,

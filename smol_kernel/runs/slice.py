@@ -17,7 +17,7 @@ from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.names import bound_by, called
 from smol_kernel.runs.source import Edit, Source
-from smol_kernel.runs.words import in_words, typed
+from smol_kernel.runs.words import in_words, numbers_in, typed
 
 if TYPE_CHECKING:
     from smol_kernel.events import Output
@@ -115,8 +115,16 @@ def _rests_on_words(
         for part, number, _ in numbered
         if START in (needed := _all_needed({number}, needs)) or any(flow.calls.get(each) for each in needed)
     }
-    seen = _first_seen([part for part in parts if part.step.number in outside], answering)
-    return typed((part.step.number > seen, node) for part, number, node in numbered if number in made_by)
+    shown = {
+        part.step.number: numbers_in("\n".join(output.text for output in part.step.outputs if _is_text(output)))
+        for part in parts
+        if part.step.number in outside
+    }
+    return typed(
+        (set[float]().union(*(found for step, found in shown.items() if step < part.step.number)), node)
+        for part, number, node in numbered
+        if number in made_by
+    )
 
 
 def _first_seen(parts: Iterable[Part], answering: Part) -> int:

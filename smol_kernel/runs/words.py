@@ -4,6 +4,7 @@ saw. Used by `slice`."""
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Set
 
 from smol_kernel.runs.names import bindings, called
@@ -14,6 +15,7 @@ DataFrame Decimal Fraction Index OrderedDict Path Series SimpleNamespace Timedel
 _WORDING = frozenset(_WORDING_NAMES.split())
 """Calls that make nothing of constants but constants in another form."""
 
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _DEFINING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -27,16 +29,33 @@ def in_words(statements: Iterable[tuple[bool, ast.stmt]]) -> bool:
     )
 
 
-def typed(statements: Iterable[tuple[bool, ast.stmt]]) -> bool:
+def typed(statements: Iterable[tuple[Set[float], ast.stmt]]) -> bool:
     """Whether an answer that these statements alone make, of nothing from outside of the script, rests on what was read
-    from outside and put down again: each comes with whether it was written by one who had seen something of that.
+    from outside and put down again: `total = 8.0`, `total / 3`. Each comes with the numbers that were shown of that
+    before it was written.
 
-    All of them were, but for what holds no data, and there are constants in them: `total = 8.0`, `total / 3`.
+    All were written after some were, but for what holds no data, and one of those numbers stands in them.
     """
     given = list(statements)
-    return all(seen or isinstance(statement, _DEFINING) for seen, statement in given) and any(
-        seen and any(isinstance(node, ast.Constant) for node in _parts(statement)) for seen, statement in given
+    return all(shown or isinstance(statement, _DEFINING) for shown, statement in given) and any(
+        _is_shown(node.value, shown)
+        for shown, statement in given
+        for node in _parts(statement)
+        if isinstance(node, ast.Constant)
     )
+
+
+def numbers_in(text: str) -> set[float]:
+    """The numbers that stand in a text."""
+    return {float(found) for found in _NUMBER.findall(text)}
+
+
+def _is_shown(value: object, shown: Set[float]) -> bool:
+    """Whether it is one of these numbers, maybe rounded; those of one digit stand anywhere."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, int) and abs(value) < 10):
+        return False
+    decimals = len(repr(value).partition(".")[2]) if isinstance(value, float) else 0
+    return any(abs(value) in (number, round(number, decimals)) for number in shown)
 
 
 def _is_plain(node: ast.AST, names: Set[str]) -> bool:
