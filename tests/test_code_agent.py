@@ -121,7 +121,7 @@ def test_at_max_steps_the_best_answer_is_asked_for(make):
         (code("final_answer(42)") + "\nObservation: 41", 42),
         (code("42") + "<|im_end|>", 42),
         ("So:\n```python\nfinal_answer(42)\n```\nDone.", 42),
-        (code("final_answer(x)", thought="About two.") + "\nDone.", "About two."),
+        ("<code>\nx = 1\n</code>\n<code>\nfinal_answer(42)\n</code>", 42),
     ],
 )
 def test_a_best_answer_given_as_code_is_read_not_run(make, reply, answer):
@@ -139,6 +139,10 @@ def test_a_best_answer_given_as_code_is_read_not_run(make, reply, answer):
         "The means per group:\n```\n| a | 3.2 |\n| b | 4.1 |\n```\nSo b is larger.",
         "Run <code>pip install pandas</code> first, then the mean is 3.2.",
         "[1, 2] are the two:\n```\n[1, 2]\n```",
+        "```python\n[1, 2]\n```\nResult: these are the ids of the two shops.",
+        "<code>\nprint(total)\n</code>\nResult: the mean price is 42.5 EUR.",
+        "<code>\nfinal_answer(answer)\n</code>\nThe answer is 42.",
+        "The answer is 42. Use\n```python\nfinal_answer(df.head())\n```\nto end.",
     ],
 )
 @pytest.mark.parametrize("tags", [None, "markdown"])

@@ -166,19 +166,38 @@ def test_a_long_conversation_of_small_steps_goes_on(make, child):
     left_out = [event for events in runs for event in of(Compacted, events) if event.left_out]
     assert left_out and "does not read some earlier steps" in note_text(left_out[0])
     last = sent(server)[-1]
-    assert "steps were here, and are left out" in last and "row 3 " in agent.memory.return_full_code()
+    assert "[Left out here for length: " in last and "row 3 " in agent.memory.return_full_code()
     assert "task 0" in last and "final_answer(0)" in last and "row 0 " not in last
     assert "task 11" in last and "row 11 " in last
 
 
+class Narrow(ScriptedModel):
+    """Reads no more than `limit` characters."""
+
+    limit = 9_000
+    refused = 0
+
+    def generate(self, messages, *args, **kwargs):
+        if sum(len(message.text) for message in messages) > self.limit:
+            self.refused += 1
+            raise ContextLengthError("too long")
+        return super().generate(messages, *args, **kwargs)
+
+
+def test_of_many_short_tasks_half_are_left_out_at_once(make):
+    agent = make([], kind=ToolCallingAgent)
+    agent.model = Narrow([call("final_answer", answer=number) for number in range(62)])
+    agent.model.limit = 10**6
+    for number in range(60):
+        agent.run(f"task {number}", reset=False)
+    agent.model.limit = sum(len(message.text) for message in agent.model.requests[-1]) // 2
+    assert agent.run("go on", reset=False) == 60
+    assert agent.model.refused < 6
+    assert not [step for step in agent.memory.steps[-2:] if step.left_out]
+
+
 def test_a_task_that_is_too_long_by_itself_costs_the_others_nothing(make):
     replies = [call("final_answer", answer=number) for number in range(4)]
-
-    class Narrow(ScriptedModel):
-        def generate(self, messages, *args, **kwargs):
-            if sum(len(message.text) for message in messages) > 9_000:
-                raise ContextLengthError("too long")
-            return super().generate(messages, *args, **kwargs)
 
     agent = make([], kind=ToolCallingAgent)
     agent.model = Narrow([*replies, call("final_answer", answer="on")])

@@ -443,7 +443,7 @@ def test_calls_that_an_action_leaves_behind_are_stopped(make):
     leave = "import threading\nthreading.Thread(target=helper, args=('x',)).start()\nprint(look())"
     inside = threading.Event()
 
-    @tool
+    @tool(threaded=True)  # its call may come before that of the thread
     def look() -> bool:
         """Waits until the other is at work."""
         return inside.wait(WAIT)

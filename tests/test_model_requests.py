@@ -114,6 +114,8 @@ def test_a_drawing_is_known_also_by_its_head():
 
 
 def test_what_is_no_image_is_not_sent_as_one():
+    with pytest.raises(ModelError, match="Send PNG, JPEG"):
+        image_url(b"<!DOCTYPE html><html><body><svg></svg></body></html>")
     with pytest.raises(ModelError, match=r"begins with b'nonsense'.*Send PNG, JPEG"):
         image_url(b"nonsense")
 

@@ -145,6 +145,10 @@ def recorded(*actions):
         (["x = df[df.a > 1].sample(5)", "final_answer(x)"], "without a seed"),
         (["x = df.groupby('k').sample(1, random_state=None)", "final_answer(x)"], "without a seed"),
         (["few = df[df.a > 1]\nfew = few.dropna()\nx = few.sample(2)", "final_answer(x)"], "without a seed"),
+        (["df = load_table('a')\nx = df.sample(3)", "final_answer(x)"], "without a seed"),
+        (["def clean(df):\n    return df\nx = clean(df).sample(3)", "final_answer(x)"], "without a seed"),
+        (["x = [part.sample(1) for key, part in df.groupby('k')]", "final_answer(x)"], "without a seed"),
+        (["game.set_state('on')\nx = df.sample(3)", "final_answer(x)"], "without a seed"),
         (["import pandas as pd\nx = pd.Series([0, 1]).sample(1)", "final_answer(x)"], "without a seed"),
         (["import random\nrandom.seed(1)\nx = df.sample(3)", "final_answer(x)"], "without a seed"),
         (["import numpy as np\nx = np.random.sample(3)", "final_answer(x)"], "without a seed"),
@@ -198,7 +202,7 @@ x = Well().sample() + well.sample(n=2)"""
         "from types import SimpleNamespace\nx = SimpleNamespace(sample=lambda: 3).sample()",
         "import random\nrng: random.Random = random.Random(0)\nx = rng.sample(range(9))",
         "from scipy import stats\nk = stats.norm(0, 1)\nk.random_state = 7\nx = k.rvs(5)",
-        "def draw(well):\n    return well.sample(3)\nx = fetch().sample()\nfor each in wells:\n    each.sample()",
+        "R = namedtuple('R', 'sample')\nr = R(1)\nx = r.sample(3)",
         "import time\ndef fit(n):\n    t: float = time.perf_counter()\n    print(time.perf_counter() - t)",
         "import time\nend = time.monotonic() + 5\nwhile time.monotonic() < end:\n    work()",
         WELL,
@@ -352,6 +356,26 @@ def test_numbers_typed_from_tools_and_files_rest_on_them(prover, tmp_path, looke
 
     proof = prover(looked, "people = 67", "final_answer(round(people / 3))", tools=[look]).prove()
     assert (proof.state, sources(proof)[0]) == ("whole", looked)
+
+
+@pytest.mark.parametrize(
+    ("look", "answer"),
+    [
+        ("print(f'{sum(xs):,}')", "total = 1234567\nfinal_answer(round(total / 3))"),
+        ("print(xs)", "text = '1000000 234567'\nfinal_answer(sum(int(x) for x in text.split()))"),
+        ("print(['Ann', 'Bob'][: len(xs)])", "found = ['Ann', 'Bob']\nfinal_answer(len(found) + 1)"),
+        ("print(len(xs) + 6)", "rows = 8\nfinal_answer(rows / 3)"),
+        ("print(f'{len(xs) * 6.25}%')", "rate = 0.125\nfinal_answer(rate * 80)"),
+        ("print(f'${len(xs) * 6.25}k')", "rate = 12.5e3\nfinal_answer(rate / 3)"),
+        (
+            "print(f'20{len(xs) * 12}-03-05')",
+            "from datetime import date\nday = date.fromisoformat('2024-03-05')\nfinal_answer(day.year)",
+        ),
+    ],
+)
+def test_what_is_put_down_in_another_form_rests_on_what_was_read(prover, look, answer):
+    proof = prover(look, answer, inputs={"xs": [1_000_000, 234_567]}).prove()
+    assert (proof.state, sources(proof)[0]) == ("whole", look)
 
 
 def test_what_is_worked_out_from_nothing_or_from_the_data_is_proved_by_its_part(prover):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from smol_kernel.events import Compacted
 from smol_kernel.executors.observation import truncate
 from smol_kernel.memory.messages import text_of
-from smol_kernel.memory.steps import ActionStep, MemoryStep, TaskStep
+from smol_kernel.memory.steps import ActionStep, MemoryStep, TaskStep, longest
 
 KEPT = 300
 """Characters that stay of a shortened observation, error or reply."""
@@ -13,9 +13,9 @@ KEPT = 300
 
 def compact(steps: list[MemoryStep]) -> Compacted | None:
     """Shorten the older half of the long observations in `steps`, with their images; where there are none, of the long
-    replies; at last leave out the older half of the steps, first those between earlier tasks and their answers, then of
-    these the longest. The newest step is left alone as long as there is another. None: nothing is left to do, and none
-    is left out any more, since that does not help.
+    replies; at last leave out the older half of the steps, first those between earlier tasks and their answers, then
+    the longest of these. The newest step is left alone as long as there is another. None: nothing is left to do, and
+    none is left out any more, since that does not help.
     """
     there = [step for step in steps if not step.left_out]
     actions = [step for step in there if isinstance(step, ActionStep)]
@@ -26,15 +26,11 @@ def compact(steps: list[MemoryStep]) -> Compacted | None:
             return Compacted(steps=[_shorten(step, said) for step in older[: (len(older) + 1) // 2]])
     begun = max((index for index, step in enumerate(there) if isinstance(step, TaskStep)), default=0)
     middle = [each for each in there[:begun] if not (isinstance(each, TaskStep) or vars(each).get("is_final_answer"))]
-    older = middle or sorted(there[:begun], key=_length)[-1:] or there[begun + 1 : -1]
-    gone = older[: (len(older) + 1) // 2]
+    current = there[begun + 1 : -1]
+    gone = middle[: (len(middle) + 1) // 2] or longest(there[:begun]) or current[: (len(current) + 1) // 2]
     for each in gone or steps:
         each.left_out = bool(gone)
     return Compacted(steps=[], left_out=True) if gone else None
-
-
-def _length(step: MemoryStep) -> int:
-    return sum(len(message.text) for message in step.to_messages())
 
 
 def _is_long(step: ActionStep, said: bool) -> bool:

@@ -26,15 +26,10 @@ DTYPE = re.compile(r"[<>|](b1|[iuf]\d{1,2}|c\d{1,2}|[SU]\d{1,9}|[mM]8(\[\d{0,9}[
 """Of arrays that cross: all that has a fixed size, in its `str`."""
 
 
-_LISTS = 1_000_000  # of nothing, in one array
-
-
 def _array(value: Any) -> list[Any]:
     if hasattr(value, "mask") or type(value).__name__ in ("matrix", "chararray"):  # as plain arrays they compute others
         what = "masked array" if hasattr(value, "mask") else type(value).__name__
         raise values.NotPortable(f"is a {what}, which cannot cross between host and child")
-    if _is_hollow(value.shape):
-        raise values.NotPortable(f"is an array of nothing with shape {value.shape}, which cannot cross")
     if value.dtype.kind == "O":
         return ["|O", list(value.shape), value.ravel().tolist()]
     if not DTYPE.fullmatch(value.dtype.str):
@@ -44,16 +39,9 @@ def _array(value: Any) -> list[Any]:
     return [value.dtype.str, list(value.shape), value.tobytes()]
 
 
-def _is_hollow(shape: Any) -> bool:
-    """Whether it holds nothing, and yet as many lists of nothing as would take much memory elsewhere."""
-    return 0 in shape and math.prod(filter(None, shape)) > _LISTS
-
-
 def _from_array(parts: list[Any]) -> Any:
     np = import_module("numpy")
     name, shape, raw = values.row(parts, str, list, bytes | list)
-    if _is_hollow(shape):
-        values.refuse(f"an array of nothing with shape {shape}"[:200])
     if name == "|O":
         array = np.empty(len(raw), object)
         for place, item in enumerate(values.need(raw, list)):  # at once numpy would look into lists
@@ -79,9 +67,12 @@ def _png(image: Any) -> bytes:
 
 
 def weight(parts: Any) -> int:
-    """Bytes that a PNG, a table or an index of these parts takes in memory, beyond what it holds."""
+    """Bytes that a PNG, an array, a table or an index of these parts takes in memory, beyond what it holds: an array of
+    nothing as lists, which it may become."""
     if isinstance(parts, bytes):
         return 4 * _pixels(parts)
+    if isinstance(parts, list):
+        return 64 * math.prod(filter(None, parts[1])) if 0 in parts[1] else 0
     columns = parts.get("columns", ())
     levels = sum(len(parts[name].get("levels", ())) for name in ("index", "labels") if name in parts)
     counted = () if columns else range(*parts["index"].get("range", (0,)))

@@ -252,7 +252,7 @@ class AgentMemory:
                 gone += 1
                 continue
             if gone:
-                note = f"[{gone} steps were here, and are left out for length; variables they made are still defined]"
+                note = f"[Left out here for length: {gone} step{'s' * (gone > 1)}. What was made then is still there.]"
                 read.append(text_message(MessageRole.USER, note))
             gone = 0
             read += step.to_messages(summary_mode=summary_mode)
@@ -285,6 +285,18 @@ class AgentMemory:
         logger.log_markdown(self.system_prompt.system_prompt, title="System prompt", level=LogLevel.ERROR)
         for step in self.steps:
             _replay(step, logger, detailed)
+
+
+def longest(steps: list[MemoryStep]) -> list[MemoryStep]:
+    """The longest of the steps, as few as make half of their text."""
+    lengths = [(sum(len(message.text) for message in step.to_messages()), place) for place, step in enumerate(steps)]
+    half, chosen = sum(length for length, _ in lengths) / 2, list[MemoryStep]()
+    for length, place in sorted(lengths, reverse=True):
+        if half <= 0 and chosen:
+            break
+        half -= length
+        chosen.append(steps[place])
+    return chosen
 
 
 def _told(*texts: str) -> ChatMessage:

@@ -109,15 +109,18 @@ def answer_in(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS) -> Any:
     text, blocks = _read(reply, tags)
     if not blocks:
         return said
-    action = _action(text, blocks)
-    literal = literal_answer(action.code)
-    behind = _OBSERVED.split(text[blocks[-1].end :], maxsplit=1)[0].strip()
-    is_tagged = text.lower().startswith(tags[0].lower(), blocks[-1].start) and not tags[0].startswith("`")
+    last, thought = blocks[-1], _action(text, blocks).thought
+    literal, behind = literal_answer(last.code), text[last.end :].strip()
+    gives_it = "final_answer(" in last.code
+    is_tagged = text.lower().startswith(tags[0].lower(), last.start) and not tags[0].startswith("`")
     is_last = not behind or bool(_END_TOKENS.fullmatch(behind))
-    is_meant = "final_answer(" in blocks[-1].code or (is_tagged and is_last)
-    if literal is None:
-        return action.thought if is_meant else said
-    return literal if is_meant or (is_last and not action.thought) else said
+    if literal is not None and (gives_it or (is_tagged and (is_last or _OBSERVED.match(behind)))):
+        return literal
+    if not is_last:
+        return said
+    if literal is not None and not thought:
+        return literal
+    return thought if gives_it or is_tagged else said
 
 
 def closed(reply: str, tags: tuple[str, str]) -> str:

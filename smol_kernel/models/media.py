@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import importlib
 import io
+import re
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ LARGEST_SIDE = 768
 """Pixels of the longer side of such a frame, at most."""
 
 _IMAGES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"GIF8", "image/gif"), (b"<svg", "image/svg+xml"))
+_SVG, _HEAD = re.compile(rb"(?:\s|<\?xml.*?\?>|<!--.*?-->|<!DOCTYPE svg[^>]*>)*<svg\b", re.DOTALL), 10_000
+"""Begins a drawing: it is the root, after what may stand before it, in so many bytes."""
 _AUDIO = ((b"ID3", "mp3"), (b"\xff\xfb", "mp3"), (b"\xff\xf3", "mp3"), (b"fLaC", "flac"), (b"OggS", "ogg"))
 _VIDEO_SUFFIXES = {".webm": "video/webm", ".mov": "video/quicktime", ".mkv": "video/x-matroska", ".avi": "video/avi"}
 
@@ -62,7 +65,7 @@ def image_url(image: Any) -> str:
         return image
     data = image_bytes(image)
     kind = "image/webp" if data[8:12] == b"WEBP" else _sniffed(data, _IMAGES)
-    if kind is None and data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and b"<svg" in data:
+    if kind is None and _SVG.match(data[:_HEAD].removeprefix(b"\xef\xbb\xbf")):
         kind = "image/svg+xml"
     if kind is None:
         data, kind = _converted(data), "image/png"

@@ -24,7 +24,9 @@ _MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctim
 _ALWAYS = frozenset("uuid.uuid1 uuid.uuid4 os.urandom os.getpid".split())  # noqa: SIM905
 _GENERATORS = frozenset(["default_rng", "RandomState", "Random", "Generator", "SeedSequence", "PCG64", "MT19937"])
 _SEED_NAMES = frozenset(["random_state", "seed"])
-_SEEDING = frozenset(["manual_seed", "manual_seed_all", "set_random_seed", "set_state"])
+_SEEDED = {("seed", "random"), ("seed", "numpy.random"), ("set_state", "numpy.random")}
+_SEEDING = frozenset(["manual_seed", "manual_seed_all", "set_random_seed"])
+"""Functions that seed, those of the second whatever module they are of."""
 _TABLE_NAMES = frozenset(["n", "frac", "weights", "replace"])
 """Names of the arguments of a table's `sample`."""
 _NO_DRAW = frozenset(["seed", "getstate", "setstate", "get_state", "set_state"])
@@ -46,7 +48,7 @@ def chance(cells: Iterable[str]) -> str:
     for node in _nodes(trees):
         if isinstance(node, ast.Call) and _is_given(node):
             module, _, function = _path(node.func, names).rpartition(".")
-            if (function == "seed" and module.endswith("random")) or function in _SEEDING:
+            if (function, module) in _SEEDED or function in _SEEDING:
                 seeded.add(module)
     origins = Origins(trees, names)
     for node in _nodes(trees):
@@ -199,7 +201,7 @@ def _reads_clock(node: ast.Call, path: str) -> bool:
 def _is_given(node: ast.Call) -> bool:
     """Whether a seed is given: None is none."""
     given = [*node.args, *(keyword.value for keyword in node.keywords)]
-    return any(not (isinstance(each, ast.Constant) and each.value is None) for each in given)
+    return not all(map(_is_none, given))
 
 
 def _stopwatches(trees: Iterable[ast.AST], names: dict[str, str]) -> set[int]:
@@ -249,63 +251,59 @@ def _draws(node: ast.Call, path: str, seeded: set[str]) -> bool:
 def _draws_from(node: ast.Call, path: str, seeded: set[str], origins: Origins) -> bool:
     """Whether it is `table.sample()` or `distribution.rvs()`, which draw by numpy's own state unless told otherwise.
 
-    Other things have such methods as well: what is no table of pandas by its origin has one if it is told what only
-    these are, and a distribution is scipy's.
+    Other things have such methods as well: what comes of something else, as far as can be seen, is left out.
     """
     *before, last = path.split(".")
     if last not in ("sample", "rvs") or not isinstance(node.func, ast.Attribute) or before[-1:] == ["random"]:
         return False
     given = {keyword.arg: keyword.value for keyword in node.keywords}
     told = [given[name] for name in _SEED_NAMES if name in given]
-    if seeded - {"random"} or None in given or last in origins.own:
+    if seeded - {"random"} or None in given or any(not _is_none(value) for value in told):
         return False
-    if any(not (isinstance(value, ast.Constant) and value.value is None) for value in told):
-        return False
-    if last == "rvs":
-        return "random_state" not in origins.set and origins.is_of("scipy", node.func.value)
-    return bool(given.keys() & _TABLE_NAMES) or origins.is_of("pandas", node.func.value, handed_in=True)
+    if last == "sample" and len(node.args) > 1 and not given.keys() & _TABLE_NAMES:
+        return False  # as `random.Random.sample` is called
+    return last not in origins.methods and not origins.is_another(node.func.value)
+
+
+def _is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
 
 
 class Origins:
-    """Where what the cells work with comes from, as far as it can be told. `names` are those of imports, with paths."""
+    """Where what the cells work with comes from, as far as it can be seen. `names` are those of imports, with paths."""
 
     def __init__(self, trees: Iterable[ast.AST], names: dict[str, str]) -> None:
         self._names = names
         self._assigned: dict[str, list[ast.expr]] = {}
-        self._bound: set[str] = set()
-        self.own: set[str] = set()
-        """Names of functions and methods of the cells' own."""
-        self.set: set[str] = set()
-        """Names of attributes that are set."""
+        self._seeded: set[str] = set()
+        self.methods: set[str] = set()
+        """Names of the methods of the cells' own classes."""
         for node in _nodes(trees):
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     self._assigned.setdefault(name, []).append(value)
                 case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
                     self._assigned.setdefault(name, []).append(value)
-                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                    self.own.add(name)
-                case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()):
-                    self._bound.add(name)
-                case ast.Attribute(attr=name, ctx=ast.Store()):
-                    self.set.add(name)
+                case ast.ClassDef(body=body):
+                    self.methods |= {part.name for part in body if isinstance(part, ast.FunctionDef)}
+                case ast.Attribute(value=ast.Name(id=name), attr="random_state", ctx=ast.Store()):
+                    self._seeded.add(name)
                 case _:
                     pass
 
-    def is_of(
-        self, package: str, value: ast.expr, *, handed_in: bool = False, seen: frozenset[str] = frozenset()
-    ) -> bool:
-        """Whether it is made by functions of the package alone; or from a variable that the cells do not make, if that
-        may be `handed_in`."""
-        called = False
+    def is_another(self, value: ast.expr, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether it is seen to be no table of pandas and no distribution: made by a class, but pandas', or by a call
+        that was given a seed; or its own state was set."""
         while isinstance(value, ast.Attribute | ast.Subscript | ast.Call):
-            called = isinstance(value, ast.Call)
+            if isinstance(value, ast.Call):
+                *_, name = path = _path(value.func, self._names).split(".")
+                if name[:1].isupper() and path[0] != "pandas":
+                    return True
+                if any(each.arg in _SEED_NAMES and not _is_none(each.value) for each in value.keywords):
+                    return True
             value = value.func if isinstance(value, ast.Call) else value.value
         name = value.id if isinstance(value, ast.Name) else ""
-        if name in self._names:
-            return self._names[name].partition(".")[0] == package
-        if name in self._assigned:
-            return name in seen or all(
-                self.is_of(package, each, handed_in=handed_in, seen=seen | {name}) for each in self._assigned[name]
-            )
-        return handed_in and bool(name) and not called and name not in self._bound | self.own
+        made = self._assigned.get(name, ())
+        return name in self._seeded or (
+            bool(made) and name not in seen and all(self.is_another(each, seen | {name}) for each in made)
+        )

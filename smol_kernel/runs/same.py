@@ -115,7 +115,8 @@ def _of_tables(was: Any, now: Any, place: str) -> str:
     name = next((each for kind, each in kinds.items() if isinstance(was, kind)), "")
     if type(was).__name__ in _INTERVALS and was.closed == now.closed:  # by their ends, with the tolerance
         names = [getattr(each, "names", None) for each in (was, now)]
-        found = difference(was.left, now.left, place) or difference(was.right, now.right, place)
+        ends = ((getattr(was, end), getattr(now, end), f"{place}.{end}") for end in ("left", "right"))
+        found = next(filter(None, (difference(*each) for each in ends)), "")
         return found if names[0] == names[1] else f"{place} has the names {names[1]} where the run had {names[0]}"
     if not name:  # a Timestamp, NaT, …
         return "" if was is now or was == now else _another(was, now, place)

@@ -17,7 +17,7 @@ from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.names import bound_by, called
 from smol_kernel.runs.source import Edit, Source
-from smol_kernel.runs.words import in_words, numbers_in, typed
+from smol_kernel.runs.words import in_words, typed
 
 if TYPE_CHECKING:
     from smol_kernel.events import Output
@@ -115,13 +115,15 @@ def _rests_on_words(
         for part, number, _ in numbered
         if START in (needed := _all_needed({number}, needs)) or any(flow.calls.get(each) for each in needed)
     }
-    shown = {
-        part.step.number: numbers_in("\n".join(output.text for output in part.step.outputs if _is_text(output)))
+    shown = [
+        (part.step.number, output.text)
         for part in parts
         if part.step.number in outside
-    }
+        for output in part.step.outputs
+        if _is_text(output)
+    ]
     return typed(
-        (set[float]().union(*(found for step, found in shown.items() if step < part.step.number)), node)
+        ("\n".join(text for step, text in shown if step < part.step.number), node)
         for part, number, node in numbered
         if number in made_by
     )

@@ -4,6 +4,7 @@ saw. Used by `slice`."""
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Iterable, Iterator, Set
 
@@ -15,7 +16,9 @@ DataFrame Decimal Fraction Index OrderedDict Path Series SimpleNamespace Timedel
 _WORDING = frozenset(_WORDING_NAMES.split())
 """Calls that make nothing of constants but constants in another form."""
 
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"(?<![\w.,])(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
+FEW = 10
+"""Smaller whole numbers stand in any code and any text."""
 _DEFINING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -29,33 +32,55 @@ def in_words(statements: Iterable[tuple[bool, ast.stmt]]) -> bool:
     )
 
 
-def typed(statements: Iterable[tuple[Set[float], ast.stmt]]) -> bool:
+def typed(statements: Iterable[tuple[str, ast.stmt]]) -> bool:
     """Whether an answer that these statements alone make, of nothing from outside of the script, rests on what was read
-    from outside and put down again: `total = 8.0`, `total / 3`. Each comes with the numbers that were shown of that
-    before it was written.
+    from outside and put down again: `total = 8.0`, `total / 3`. Each comes with the text in which that was shown before
+    it was written.
 
-    All were written after some were, but for what holds no data, and one of those numbers stands in them.
+    All were written after some was, but for what holds no data, and something of that text stands in them.
     """
     given = list(statements)
-    return all(shown or isinstance(statement, _DEFINING) for shown, statement in given) and any(
-        _is_shown(node.value, shown)
-        for shown, statement in given
-        for node in _parts(statement)
-        if isinstance(node, ast.Constant)
+    numbers = {text: numbers_in(text) for text, _ in given}
+    return all(text or isinstance(statement, _DEFINING) for text, statement in given) and any(
+        _is_put_down(node, text, numbers[text]) for text, statement in given if text for node in _parts(statement)
     )
 
 
 def numbers_in(text: str) -> set[float]:
-    """The numbers that stand in a text."""
-    return {float(found) for found in _NUMBER.findall(text)}
+    """The numbers that stand in a text; of one with thousands separators its parts as well."""
+    found = [each for number in _NUMBER.findall(text) for each in {number.replace(",", ""), *number.split(",")}]
+    return {float(each) for each in found}
 
 
-def _is_shown(value: object, shown: Set[float]) -> bool:
-    """Whether it is one of these numbers, maybe rounded; those of one digit stand anywhere."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, int) and abs(value) < 10):
-        return False
+def _is_put_down(node: ast.AST, text: str, numbers: Set[float]) -> bool:
+    """Whether it is a number that was shown, or holds one; or what was shown, as the value of a name or one of many."""
+    match node:
+        case ast.Constant(value=bool()):
+            return False
+        case ast.Constant(value=int() | float() as value):
+            return (isinstance(value, float) or abs(value) >= FEW) and _is_shown(value, numbers)
+        case ast.Constant(value=str() as value):
+            return any(number >= FEW and number in numbers for number in numbers_in(value))
+        case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
+            values = [value]
+        case ast.List(elts=values) | ast.Tuple(elts=values) | ast.Set(elts=values) | ast.Dict(values=values):
+            pass
+        case _:
+            return False
+    held = [each.value for each in values if isinstance(each, ast.Constant)]
+    return any(isinstance(each, str) and len(each.strip()) > 1 and each.strip() in text for each in held) or (
+        isinstance(node, ast.Assign) and any(type(each) is int and each in numbers for each in held)
+    )
+
+
+def _is_shown(value: float, numbers: Set[float]) -> bool:
+    """Whether it is one of these numbers, maybe rounded, or written as percent, thousands or millions."""
     decimals = len(repr(value).partition(".")[2]) if isinstance(value, float) else 0
-    return any(abs(value) in (number, round(number, decimals)) for number in shown)
+    return any(
+        math.isclose(abs(value), each)
+        for number in numbers
+        for each in (number, round(number, decimals), number / 100, number * 1e3, number * 1e6)
+    )
 
 
 def _is_plain(node: ast.AST, names: Set[str]) -> bool:
