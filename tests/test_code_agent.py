@@ -122,6 +122,7 @@ def test_at_max_steps_the_best_answer_is_asked_for(make):
         (code("42") + "<|im_end|>", 42),
         ("So:\n```python\nfinal_answer(42)\n```\nDone.", 42),
         ("<code>\nx = 1\n</code>\n<code>\nfinal_answer(42)\n</code>", 42),
+        (code("final_answer(x)", thought="About two.") + "\nObservation: 42", "About two."),
     ],
 )
 def test_a_best_answer_given_as_code_is_read_not_run(make, reply, answer):
@@ -143,6 +144,7 @@ def test_a_best_answer_given_as_code_is_read_not_run(make, reply, answer):
         "<code>\nprint(total)\n</code>\nResult: the mean price is 42.5 EUR.",
         "<code>\nfinal_answer(answer)\n</code>\nThe answer is 42.",
         "The answer is 42. Use\n```python\nfinal_answer(df.head())\n```\nto end.",
+        "```python\nprint(sum([1, 2]))\n```\n\nThis adds the two and prints:\n\n```\n3\n```",
     ],
 )
 @pytest.mark.parametrize("tags", [None, "markdown"])

@@ -149,6 +149,8 @@ def recorded(*actions):
         (["def clean(df):\n    return df\nx = clean(df).sample(3)", "final_answer(x)"], "without a seed"),
         (["x = [part.sample(1) for key, part in df.groupby('k')]", "final_answer(x)"], "without a seed"),
         (["game.set_state('on')\nx = df.sample(3)", "final_answer(x)"], "without a seed"),
+        (["x = df.sample(frac=1, random_state=0)\nx = x.sample(50)", "final_answer(x)"], "without a seed"),
+        (["df = Loader('x').to_pandas()\nx = df.sample(n=3)", "final_answer(x)"], "without a seed"),
         (["import pandas as pd\nx = pd.Series([0, 1]).sample(1)", "final_answer(x)"], "without a seed"),
         (["import random\nrandom.seed(1)\nx = df.sample(3)", "final_answer(x)"], "without a seed"),
         (["import numpy as np\nx = np.random.sample(3)", "final_answer(x)"], "without a seed"),
@@ -203,6 +205,11 @@ x = Well().sample() + well.sample(n=2)"""
         "import random\nrng: random.Random = random.Random(0)\nx = rng.sample(range(9))",
         "from scipy import stats\nk = stats.norm(0, 1)\nk.random_state = 7\nx = k.rvs(5)",
         "R = namedtuple('R', 'sample')\nr = R(1)\nx = r.sample(3)",
+        "import rasterio\nwith rasterio.open('dem.tif') as src:\n    v = list(src.sample([(1, 2)]))",
+        "import pymc as pm\nwith pm.Model():\n    t = pm.sample(1000, random_seed=3)",
+        "def two(rng, xs):\n    return rng.sample(xs, k=2)",
+        "env.action_space.seed(0)\nx = env.action_space.sample()",
+        "from scipy import stats\nstats.norm.random_state = state\nx = stats.norm.rvs(size=5)",
         "import time\ndef fit(n):\n    t: float = time.perf_counter()\n    print(time.perf_counter() - t)",
         "import time\nend = time.monotonic() + 5\nwhile time.monotonic() < end:\n    work()",
         WELL,
@@ -363,6 +370,7 @@ def test_numbers_typed_from_tools_and_files_rest_on_them(prover, tmp_path, looke
     [
         ("print(f'{sum(xs):,}')", "total = 1234567\nfinal_answer(round(total / 3))"),
         ("print(xs)", "text = '1000000 234567'\nfinal_answer(sum(int(x) for x in text.split()))"),
+        ("print(f'a,{xs[0] / 8}\\nb,{xs[1] / 8}')", "a, b = 125000.0, 29320.875\nfinal_answer(round(a / b, 2))"),
         ("print(['Ann', 'Bob'][: len(xs)])", "found = ['Ann', 'Bob']\nfinal_answer(len(found) + 1)"),
         ("print(len(xs) + 6)", "rows = 8\nfinal_answer(rows / 3)"),
         ("print(f'{len(xs) * 6.25}%')", "rate = 0.125\nfinal_answer(rate * 80)"),
@@ -376,6 +384,11 @@ def test_numbers_typed_from_tools_and_files_rest_on_them(prover, tmp_path, looke
 def test_what_is_put_down_in_another_form_rests_on_what_was_read(prover, look, answer):
     proof = prover(look, answer, inputs={"xs": [1_000_000, 234_567]}).prove()
     assert (proof.state, sources(proof)[0]) == ("whole", look)
+
+
+def test_a_number_of_many_digits_is_compared_as_others_are(prover):
+    proof = prover("print(xs)", f"n = {'7' * 400}\nfinal_answer(len(str(n)))", inputs={"xs": [12]}).prove()
+    assert proof.state == "proved"
 
 
 def test_what_is_worked_out_from_nothing_or_from_the_data_is_proved_by_its_part(prover):

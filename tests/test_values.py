@@ -405,7 +405,7 @@ def test_an_array_of_objects_crosses_item_by_item(array):
         [{"$": "Index", "v": {"index": {"names": [None], "range": [0, 10**6, 1]}, "arrow": None}}] * 30,
         {"$": "ndarray", "v": ["|O", [10**8, 0], []]},
         [{"$": "ndarray", "v": ["<i8", [10**6, 0], {"$": "bytes", "v": ""}]}] * 8,
-        {"$": "ndarray", "v": ["<i8", [0, 10**8], {"$": "bytes", "v": ""}]},
+        {"$": "scalar", "v": ["<f8", [10**12, 0], {"$": "bytes", "v": ""}]},
         {"$": "ndarray", "v": ["|O", [3], [1, 2]]},
         {"$": "ndarray", "v": ["|O", [1], {"$": "bytes", "v": "AA=="}]},
         {"$": "ndarray", "v": ["<i8", [1], [1]]},
@@ -415,6 +415,11 @@ def test_an_array_of_objects_crosses_item_by_item(array):
 def test_what_is_none_of_pandas_is_refused(data):
     with pytest.raises(MalformedValue):
         decode(data)
+
+
+def test_pictures_without_a_mask_cross():
+    masks = [np.zeros((0, 480, 640), bool)] * 20
+    assert [each.shape for each in crossed(masks)] == [(0, 480, 640)] * 20
 
 
 def test_periods_and_intervals_cross_as_whole_columns():

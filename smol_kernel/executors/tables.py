@@ -72,7 +72,7 @@ def weight(parts: Any) -> int:
     if isinstance(parts, bytes):
         return 4 * _pixels(parts)
     if isinstance(parts, list):
-        return 64 * math.prod(filter(None, parts[1])) if 0 in parts[1] else 0
+        return 64 * math.prod(parts[1][: parts[1].index(0)]) if 0 in parts[1] else 0
     columns = parts.get("columns", ())
     levels = sum(len(parts[name].get("levels", ())) for name in ("index", "labels") if name in parts)
     counted = () if columns else range(*parts["index"].get("range", (0,)))

@@ -291,7 +291,7 @@ def _install(error: ImportError) -> str:
 
 _BASES: dict[type, Any] = {str: str.__str__, int: int.__index__, float: float.__float__, list: list, dict: dict}
 """Types that stand for themselves, and how a value of a subclass becomes one of the type itself."""
-_HEAVY = ("image", "ndarray", "DataFrame", "Series", "Index")  # a few bytes of these may be many in memory
+_HEAVY = ("image", "ndarray", "scalar", "DataFrame", "Series", "Index")  # a few bytes of these may be many in memory
 _TABLED = ("numpy", "pandas", "pyarrow", "PIL")  # their types are in `tables`
 _FORMS: dict[str, tuple[str, Callable[[Any], Any]]] = {}
 _BUILDS: dict[str, tuple[type, Callable[[Any], Any]]] = {}

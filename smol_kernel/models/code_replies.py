@@ -114,11 +114,12 @@ def answer_in(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS) -> Any:
     gives_it = "final_answer(" in last.code
     is_tagged = text.lower().startswith(tags[0].lower(), last.start) and not tags[0].startswith("`")
     is_last = not behind or bool(_END_TOKENS.fullmatch(behind))
-    if literal is not None and (gives_it or (is_tagged and (is_last or _OBSERVED.match(behind)))):
+    is_last = is_last or bool((gives_it or is_tagged) and _OBSERVED.match(behind) and (literal is not None or gives_it))
+    if literal is not None and (gives_it or (is_tagged and is_last)):
         return literal
     if not is_last:
         return said
-    if literal is not None and not thought:
+    if literal is not None and not text[: last.start].strip():
         return literal
     return thought if gives_it or is_tagged else said
 

@@ -23,7 +23,7 @@ _MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctim
 """Functions that take the moment as the argument of that place, else it is now."""
 _ALWAYS = frozenset("uuid.uuid1 uuid.uuid4 os.urandom os.getpid".split())  # noqa: SIM905
 _GENERATORS = frozenset(["default_rng", "RandomState", "Random", "Generator", "SeedSequence", "PCG64", "MT19937"])
-_SEED_NAMES = frozenset(["random_state", "seed"])
+_SEED_NAMES = frozenset(["random_state", "seed", "random_seed"])
 _SEEDED = {("seed", "random"), ("seed", "numpy.random"), ("set_state", "numpy.random")}
 _SEEDING = frozenset(["manual_seed", "manual_seed_all", "set_random_seed"])
 """Functions that seed, those of the second whatever module they are of."""
@@ -260,9 +260,12 @@ def _draws_from(node: ast.Call, path: str, seeded: set[str], origins: Origins) -
     told = [given[name] for name in _SEED_NAMES if name in given]
     if seeded - {"random"} or None in given or any(not _is_none(value) for value in told):
         return False
-    if last == "sample" and len(node.args) > 1 and not given.keys() & _TABLE_NAMES:
+    if last == "sample" and (
+        given.keys() & {"k", "counts"} or (len(node.args) > 1 and not given.keys() & _TABLE_NAMES)
+    ):
         return False  # as `random.Random.sample` is called
-    return last not in origins.methods and not origins.is_another(node.func.value)
+    classes = not given.keys() & _TABLE_NAMES  # what is told what only a table knows is one, whoever made it
+    return last not in origins.methods and not origins.is_another(node.func.value, classes=classes)
 
 
 def _is_none(value: ast.expr) -> bool:
@@ -286,24 +289,33 @@ class Origins:
                     self._assigned.setdefault(name, []).append(value)
                 case ast.ClassDef(body=body):
                     self.methods |= {part.name for part in body if isinstance(part, ast.FunctionDef)}
-                case ast.Attribute(value=ast.Name(id=name), attr="random_state", ctx=ast.Store()):
-                    self._seeded.add(name)
+                case ast.Attribute(value=value, attr="random_state", ctx=ast.Store()):
+                    self._seeded.add(ast.unparse(value))
+                case ast.withitem(context_expr=value, optional_vars=ast.Name(id=name)):
+                    self._assigned.setdefault(name, []).append(value)
+                case ast.Call(func=ast.Attribute(value=value, attr="seed")) if _is_given(node):
+                    self._seeded.add(ast.unparse(value))
                 case _:
                     pass
 
-    def is_another(self, value: ast.expr, seen: frozenset[str] = frozenset()) -> bool:
-        """Whether it is seen to be no table of pandas and no distribution: made by a class, but pandas', or by a call
-        that was given a seed; or its own state was set."""
+    def is_another(self, value: ast.expr, *, classes: bool, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether it is seen to be no table of pandas and no distribution: made by a class, but pandas' (if `classes`
+        tell), or by a call that was given a seed, or opened as a file; or its own state was set."""
         while isinstance(value, ast.Attribute | ast.Subscript | ast.Call):
+            if ast.unparse(value) in self._seeded:
+                return True
             if isinstance(value, ast.Call):
                 *_, name = path = _path(value.func, self._names).split(".")
-                if name[:1].isupper() and path[0] != "pandas":
+                if classes and path[0] != "pandas" and (name[:1].isupper() or name == "open"):
                     return True
-                if any(each.arg in _SEED_NAMES and not _is_none(each.value) for each in value.keywords):
+                seeds = [each.value for each in value.keywords if each.arg in _SEED_NAMES]
+                if name not in ("sample", "rvs", "train_test_split") and not all(map(_is_none, seeds)):
                     return True
             value = value.func if isinstance(value, ast.Call) else value.value
         name = value.id if isinstance(value, ast.Name) else ""
         made = self._assigned.get(name, ())
         return name in self._seeded or (
-            bool(made) and name not in seen and all(self.is_another(each, seen | {name}) for each in made)
+            bool(made)
+            and name not in seen
+            and all(self.is_another(each, classes=classes, seen=seen | {name}) for each in made)
         )

@@ -16,7 +16,7 @@ DataFrame Decimal Fraction Index OrderedDict Path Series SimpleNamespace Timedel
 _WORDING = frozenset(_WORDING_NAMES.split())
 """Calls that make nothing of constants but constants in another form."""
 
-_NUMBER = re.compile(r"(?<![\w.,])(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"(?<![\w.])(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
 FEW = 10
 """Smaller whole numbers stand in any code and any text."""
 _DEFINING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -77,7 +77,7 @@ def _is_shown(value: float, numbers: Set[float]) -> bool:
     """Whether it is one of these numbers, maybe rounded, or written as percent, thousands or millions."""
     decimals = len(repr(value).partition(".")[2]) if isinstance(value, float) else 0
     return any(
-        math.isclose(abs(value), each)
+        abs(value) == each or (isinstance(value, float) and math.isclose(abs(value), each))
         for number in numbers
         for each in (number, round(number, decimals), number / 100, number * 1e3, number * 1e6)
     )
