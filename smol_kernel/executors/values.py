@@ -28,7 +28,7 @@ MAX_BYTES = 1 << 31
 MAX_PIXELS = 50_000_000
 """Pixels of an image."""
 MAX_WEIGHT = 4 * MAX_PIXELS
-"""Bytes that the images and columns of one value take together, beyond what they took on the way."""
+"""Bytes that images, columns and the like (`_HEAVY`) of one value take together, beyond what they took on the way."""
 MAX_TEXT = 2_000  # characters of a RemoteValue's text
 
 CROSSES = "Give text, numbers, lists, dicts, arrays, tables or images"
@@ -235,7 +235,7 @@ class Decoder:
         parts = need(self._read(data["v"]), takes)
         self.weight += _tables().weight(parts) if tag in _HEAVY else 0
         if self.weight > MAX_WEIGHT:
-            return refuse(f"images and columns that take more than {MAX_WEIGHT:,} bytes")
+            return refuse(f"what would take more than {MAX_WEIGHT:,} bytes in memory")
         try:
             return build(parts)
         except MalformedValue:

@@ -113,8 +113,8 @@ def answer_in(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS) -> Any:
     literal, behind = literal_answer(last.code), text[last.end :].strip()
     gives_it = "final_answer(" in last.code
     is_tagged = text.lower().startswith(tags[0].lower(), last.start) and not tags[0].startswith("`")
-    is_last = not behind or bool(_END_TOKENS.fullmatch(behind))
-    is_last = is_last or bool((gives_it or is_tagged) and _OBSERVED.match(behind) and (literal is not None or gives_it))
+    is_meant = gives_it or (is_tagged and literal is not None)
+    is_last = not behind or _END_TOKENS.fullmatch(behind) or (is_meant and _OBSERVED.match(behind))
     if literal is not None and (gives_it or (is_tagged and is_last)):
         return literal
     if not is_last:
@@ -152,9 +152,7 @@ def _action(text: str, blocks: list[_Block]) -> Action:
 def _read(reply: str, tags: tuple[str, str]) -> tuple[str, list[_Block]]:
     """The text without its reasoning, and the blocks of code in it that count: of nothing but code all of it is one."""
     text = reply.lstrip("\ufeff").replace("\r\n", "\n")
-    if _is_code(text):
-        return text, [_Block(0, len(text), text.strip(), is_open=True)]
-    text = _without_reasoning(text, *tags)
+    text = text if _is_code(text) else _without_reasoning(text, *tags)
     if _is_code(text):
         return text, [_Block(0, len(text), text.strip(), is_open=True)]
     fenced = _fenced_blocks(text)
