@@ -132,8 +132,9 @@ class Stream:
         self._flush: Callable[[], None] = functools.partial(type(stream).flush, stream)
         self._waiting = False
         self.begin()
-        is_watched = getattr(stream, "_should_watch", False)
-        self._descriptor = Descriptor(stream, self.write) if is_watched else None
+        self._descriptor: Descriptor | None = None  # its thread writes here at once
+        if getattr(stream, "_should_watch", False):
+            self._descriptor = Descriptor(stream, self.write)
 
     def begin(self) -> None:
         """Count anew."""
