@@ -82,6 +82,10 @@ class AgentBudgetError(AgentError):
     """The run used up its budget; it ends with the best answer so far."""
 
 
+NO_REPLY = "The model gave no reply: "
+"""With what the message of an AgentGenerationError begins, before the reason."""
+
+
 class AgentGenerationError(AgentError):
     """The model gave no reply; the run ends, its journal intact."""
 

@@ -18,6 +18,7 @@ from smol_kernel import CodeAgent, ScriptedModel, tool
 from smol_kernel.errors import AgentGenerationError, JournalError
 from smol_kernel.executors.base import CodeOutput, PythonExecutor
 from smol_kernel.journal import Journal
+from smol_kernel.memory.known_secrets import INSTEAD, redacted
 from smol_kernel.memory.monitoring import LogLevel
 
 KEY = "sk-" + "Q7f" * 9
@@ -62,6 +63,34 @@ def test_a_key_reaches_the_file_on_no_way(tmp_path, monkeypatch):
         assert KEY.encode() not in file.read_bytes(), file
     told = str(Journal(tmp_path / "journal.sqlite").events(agent.run_id))
     assert "(a secret of the host)" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "/JalrXUtnFEMI/K7MDENG/bPxRfiCY", "/JalrXUtnFEMI/K7MDENG/bPxRfiCY"),
+        ("MY_API_KEY", "~tilde-secret-1234567", "~tilde-secret-1234567"),
+        ("DB_PASSWORD", ".dot5secret9876543", ".dot5secret9876543"),
+        ("NL_SECRET", "endsnewline-778899aa\n", "endsnewline-778899aa"),
+        ("DB_URL", "postgresql://user:p%40ssw0rd-long-1234@db/x", "p@ssw0rd-long-1234"),
+    ],
+)
+def test_a_secret_is_found_however_it_begins_and_is_written(monkeypatch, name, value, said):
+    monkeypatch.setenv(name, value)
+    assert redacted(f"it is {said}, so") == f"it is {INSTEAD}, so"
+
+
+def test_a_place_is_no_secret(monkeypatch, tmp_path):
+    (tmp_path / "credentials").touch()
+    places = {
+        "PWD": "/somewhere/that/is/gone",
+        "SSH_AUTH_SOCK": "/tmp/agent.1234/gone",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/somewhere/service-account.json",
+        "SECRET_AT": str(tmp_path / "credentials"),
+    }
+    for name, value in places.items():
+        monkeypatch.setenv(name, value)
+    assert redacted(list(places.values())) == list(places.values())
 
 
 def test_a_secret_that_json_and_python_write_otherwise_is_found_in_every_form(tmp_path, monkeypatch):

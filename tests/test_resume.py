@@ -25,6 +25,9 @@ from smol_kernel.executors.values import decode, encode
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.media import image_url
+from smol_kernel.render.transcript import UNBOXED, Transcript
+from smol_kernel.runs.exporting import export
+from smol_kernel.runs.importing import import_run
 from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_kernel.serve.cli import main
 
@@ -611,6 +614,65 @@ def test_what_no_rehearsal_can_keep_from_happening_twice_is_asked_for_first(tmp_
         run = ran(tmp_path, [code("1")], executor_kwargs=kwargs)
         with pytest.raises(ReplayDiffersError, match=f"can change what is outside of its box a second time: {said}"):
             taken_up(tmp_path, run, [])
+
+
+def test_nothing_of_a_conversation_is_run_before_that_is_asked_for(tmp_path):
+    marker = tmp_path / "was-here"
+    run = ran(
+        tmp_path, [code(f"import pathlib\npathlib.Path({str(marker)!r}).touch()")], executor_kwargs={"box": False}
+    )
+    marker.unlink()
+    begun, *others = agent_events(tmp_path, run)
+    last = replace(begun, run="later", continues=run, settings={**begun.settings, "executor_kwargs": {"box": False}})
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.append_all([last, *(replace(event, run="later") for event in others)])
+    journal.cut_off("later")
+    for take_up in (CodeAgent.resume, CodeAgent.fork):
+        with pytest.raises(ReplayDiffersError, match="there is no box"):
+            take_up("later", model=ScriptedModel([]), **options(tmp_path))
+    assert not marker.exists()
+
+
+def test_what_the_record_of_somebody_else_reaches_is_asked_for_first(tmp_path, monkeypatch, capsys):
+    theirs, mine = tmp_path / "theirs", tmp_path / "mine"
+    theirs.mkdir()
+    mine.mkdir()
+    box = {"cwd": str(theirs), "allow_hosts": ["example.org"], "limits": {"processes": 64}}
+    run = ran(tmp_path, [code("x = 1")], executor_kwargs=box)
+    export(agent_events(tmp_path, run), tmp_path / "run.json")
+    monkeypatch.chdir(mine)
+    assert taken_up(tmp_path, run, [code("final_answer(x)")])[0] == 1  # it is one's own
+    foreign = Journal(tmp_path / "foreign.sqlite")
+    assert import_run(tmp_path / "run.json", foreign).run == run
+    given = {**options(tmp_path), "journal": foreign}
+    with pytest.raises(ReplayDiffersError) as refused:
+        CodeAgent.resume(run, model=ScriptedModel([]), **given)
+    assert refused.value.differences == [
+        f"Its actions work in the folder {theirs}.",
+        "Its actions have a network (box, with example.org).",
+        "Its actions have limits of their own (processes=64).",
+    ]
+    assert CodeAgent.resume(run, model=ScriptedModel([code("final_answer(x)")]), accept=True, **given) == 1
+
+
+def test_a_run_that_goes_on_without_a_box_says_so_wherever_it_is_shown(tmp_path, monkeypatch):
+    run = ran(tmp_path, [code("x = 1")])
+    journal = Journal(tmp_path / "journal.sqlite")
+    assert journal.find(run).isolation == "box"
+    monkeypatch.setenv("SMOL_BOX", "off")
+    resumption = prepare(
+        CodeAgent, run, model=ScriptedModel([code("y = 2")] * 2), accept=True, max_steps=2, **options(tmp_path)
+    )
+    live = Transcript.from_events(resumption.events())
+    resumption.agent.cleanup()
+    monkeypatch.delenv("SMOL_BOX")
+    again = prepare(
+        CodeAgent, run, model=ScriptedModel([code("final_answer(y)")]), accept=True, max_steps=9, **options(tmp_path)
+    )
+    for each in (live, Transcript.from_events(again.events()), Transcript.from_events(agent_events(tmp_path, run))):
+        assert each.unboxed and each.isolation_words == "not isolated" and UNBOXED in each.marks
+    again.agent.cleanup()
+    assert journal.find(run).isolation == "none"
 
 
 def test_a_stop_while_it_plays_leaves_the_recording(tmp_path):

@@ -368,7 +368,7 @@ class MultiStepAgent(RunnableAgent):
             except Exception as error:  # boundary: whatever a model raises ends the run with its reason
                 compacted = compact(self.memory.steps) if isinstance(error, errors.ContextLengthError) else None
                 if compacted is None:
-                    raise errors.AgentGenerationError(f"The model gave no reply: {error}") from error
+                    raise errors.AgentGenerationError(f"{errors.NO_REPLY}{error}") from error
                 yield compacted
             finally:
                 call.abandon()

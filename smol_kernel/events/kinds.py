@@ -51,7 +51,8 @@ class RunStarted(Event):
     forked: dict[str, Any] = field(default_factory=dict)
     """The `run` that this one is a fork of, and the last `step` the two have in common; empty: it is no fork."""
     origin: dict[str, Any] = field(default_factory=dict)
-    """Where the run was started: `front` ("notebook", "agent-kernel", "cli", "python"), `cell_id`, …"""
+    """Where the run was started: `front` ("notebook", "agent-kernel", "cli", "python"), `cell_id`, …; `imported` is
+    true of one that came in a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,8 @@ class RunResumed(Event):
     """What was not the same when the recorded actions were run again, a sentence each."""
     max_steps: int = 0
     """Steps that it may take in all now."""
+    isolation: str = ""
+    """How its child is boxed now, as in RunStarted, or was before, whichever holds less; empty: as before."""
 
 
 @dataclass(frozen=True, kw_only=True)

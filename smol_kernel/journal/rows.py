@@ -53,6 +53,11 @@ def summarise(db: sqlite3.Connection, event: Event) -> None:
             "UPDATE runs SET process = ?, finished = NULL, state = NULL, answer = NULL, offered = 0 WHERE run = ?",
             (this_process(), event.run),
         )
+        if event.isolation:
+            db.execute(
+                "UPDATE runs SET origin = json_set(origin, '$.isolation', ?) WHERE run = ?",
+                (event.isolation, event.run),
+            )
     elif isinstance(event, StepStarted):
         db.execute("UPDATE runs SET steps = max(steps, ?) WHERE run = ?", (event.step, event.run))
     elif isinstance(event, FinalAnswer):
@@ -69,8 +74,10 @@ def summary_of(row: tuple[Any, ...]) -> RunSummary:
     *first, scripted, state, process, started, finished, steps, answer, origin, offered, isolation = row
     if state is None:
         state = "running" if is_alive(process) else "unfinished"
-    kept: list[Any] = [*first, bool(scripted), state, started, finished, steps, answer, json.loads(origin)]
-    return RunSummary(*kept, offered=bool(offered), isolation=isolation or "")
+    origin = json.loads(origin)
+    isolation = origin.pop("isolation", isolation) or ""
+    kept: list[Any] = [*first, bool(scripted), state, started, finished, steps, answer, origin]
+    return RunSummary(*kept, offered=bool(offered), isolation=isolation)
 
 
 def this_process() -> str:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
+from urllib.parse import unquote
 
 SECRET_NAME = re.compile(
     r"PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|KEY\d*$|_KEY_|AUTH(?!OR)|CREDENTIAL|COOKIE|BEARER|SIGNATURE|SESSION_?ID"
@@ -27,6 +28,8 @@ SHORTEST = 12
 FEWEST = 4
 """Different characters; what has fewer is a placeholder, as "xxxxxxxxxxxx", and found in any line or encoded bytes."""
 INSTEAD = "(a secret of the host)"
+_PLACE = re.compile(r"^(OLD)?PWD$|(FILE|PATH|DIR|FOLDER|SOCK|SOCKET|HOME)$", re.IGNORECASE)
+_ENDING = re.compile(r"\.[A-Za-z]{2,5}$")
 _IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 _HOLDING = frozenset({str, dict, list, tuple})  # what is looked into
 MOST_PARTS = 10_000
@@ -105,10 +108,15 @@ def _forms(secret: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1_000)
 def _in_variable(name: str, value: str) -> tuple[str, ...]:
     found = tuple(_IN_URL.findall(value))
-    is_secret = SECRET_NAME.search(name) and not value.startswith(
-        ("/", "~", ".")
-    )  # PWD, and where a key lies, are none
-    return (value, *found) if is_secret else found
+    is_secret = SECRET_NAME.search(name) and not _is_path(name, value)
+    return tuple({*((value, value.strip()) if is_secret else ()), *found, *map(unquote, found)})
+
+
+def _is_path(name: str, value: str) -> bool:
+    """Whether it is where something lies: a key may begin as a path does, too."""
+    if not value.startswith(("/", "~", ".")):
+        return False
+    return bool(_PLACE.search(name) or _ENDING.search(value)) or os.path.exists(os.path.expanduser(value))
 
 
 def _walk(value: Any, secrets: list[str], room: list[int]) -> Any:

@@ -224,6 +224,7 @@ class Transcript:
         elif isinstance(event, NOTES):
             if isinstance(event, RunResumed):
                 self.state, self.error, self.max_steps = "running", None, event.max_steps
+                self.isolation = event.isolation or self.isolation
             notes = self.rows if step is None else step.beforehand if step.state == "thinking" else step.notes
             notes.append(event)
         elif isinstance(event, (ModelDelta, ModelReplied, PlanMade)):
@@ -296,13 +297,8 @@ class Transcript:
             self._finish_step(step, event)
 
     def _begin(self, event: RunStarted) -> None:
-        self.run, self.parent, self.task, self.agent, self.name = (
-            event.run,
-            event.parent,
-            event.task,
-            event.agent,
-            event.name,
-        )
+        self.run, self.parent, self.task = event.run, event.parent, event.task
+        self.agent, self.name = event.agent, event.name
         self.model, self.scripted, self.isolation = event.model, event.scripted, event.isolation
         self.max_steps, self.tools, self.inputs, self.origin = event.max_steps, event.tools, event.inputs, event.origin
         self.state, self.error = "running", None

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from smol_kernel.errors import EventError
-from smol_kernel.events import Event, RunFinished, RunStarted, from_dict
+from smol_kernel.events import Event, RunFinished, RunResumed, RunStarted, from_dict
 from smol_kernel.executors.values import MAX_DEPTH
 from smol_kernel.render.transcript import STATES
 
@@ -61,7 +61,9 @@ def _checked(data: Any) -> Event:
         )
     if isinstance(event, RunStarted) and not _ID.fullmatch(event.run if event.continues is None else event.continues):
         raise EventError(f"continues cannot be {event.continues!r}")
-    if isinstance(event, RunStarted) and not (event.isolation.isprintable() and len(event.isolation) <= 200):
+    if isinstance(event, RunStarted | RunResumed) and not (
+        event.isolation.isprintable() and len(event.isolation) <= 200
+    ):
         raise EventError(f"isolation cannot be {event.isolation[:60]!r}")
     if isinstance(event, RunFinished) and (event.state not in STATES or event.state in ("running", "unfinished")):
         raise EventError(f"a run cannot end as {event.state[:60]!r}")

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,10 @@ def import_run(path: str | Path, journal: Journal) -> Imported:
     """Put the run in the file at `path`, an exported `.ipynb` or `.json`, into `journal`: whole, or not at all.
 
     It keeps its id where that is free, and gets the same other one each time where it is not; if the same run is there
-    already nothing changes. Raises ConfigError for a file that holds no such run.
+    already nothing changes. Its origin says that it was imported. Raises ConfigError for a file that holds no such run.
     """
     given, remarks = _read(Path(path).expanduser())
-    events = [without_secrets(event)[0] for event in given]
+    events = _marked(without_secrets(event)[0] for event in given)
     old, root = events[0].run, events[0]
     if _same(_kept(journal, old), events):
         return Imported(old, [*remarks, "The run was in the journal already."], new=False)
@@ -80,9 +80,16 @@ def _kept(journal: Journal, run: str) -> list[Event] | None:
 
 
 def _same(there: Sequence[Event] | None, events: Sequence[Event]) -> bool:
-    """Compared as text, in which even what is not a number equals itself."""
-    return there is not None and [json.dumps(one.to_dict()) for one in there] == [
+    """Compared as text, in which even what is not a number equals itself; own runs too may come back."""
+    return there is not None and [json.dumps(one.to_dict()) for one in _marked(there)] == [
         json.dumps(one.to_dict()) for one in events
+    ]
+
+
+def _marked(events: Iterable[Event]) -> list[Event]:
+    return [
+        replace(event, origin={**event.origin, "imported": True}) if isinstance(event, RunStarted) else event
+        for event in events
     ]
 
 

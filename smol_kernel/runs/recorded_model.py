@@ -8,20 +8,20 @@ from typing import Any
 
 from smol_kernel.errors import ContextLengthError
 from smol_kernel.events import Compacted, Event, ModelReplied
-from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, pieces_of
+from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole, pieces_of
 from smol_kernel.models.replies import reply_of
 
 
 class RecordedModel:
     """Stands before `live`, a Model: as long as there are `recorded` replies it gives these, whatever it is asked.
 
-    `gate` is called before `live` is asked for the first time, and may raise.
+    `gate` is called before `live` is asked, and may raise, or say that it is not to be.
     """
 
     PLAYED = (ModelReplied, Compacted)
     """Events that tell what a model did: where one was shortened for, it had refused to read the conversation."""
 
-    def __init__(self, live: Any, recorded: Iterable[Event], gate: Callable[[], None]) -> None:
+    def __init__(self, live: Any, recorded: Iterable[Event], gate: Callable[[], bool]) -> None:
         self._live, self._recorded, self._gate = live, deque(recorded), gate
 
     def __getattr__(self, name: str) -> Any:
@@ -34,20 +34,16 @@ class RecordedModel:
 
     def generate(self, messages: list[ChatMessage], **options: Any) -> ChatMessage:
         """The next recorded reply, or the model's own."""
-        return self._next() if self._recorded else self._asked(messages, options)
+        if self._recorded:
+            return self._next()
+        return self._live.generate(messages, **options) if self._gate() else ChatMessage(MessageRole.ASSISTANT, "")
 
     def generate_stream(self, messages: list[ChatMessage], **options: Any) -> Iterator[ChatMessageStreamDelta]:
         """The same in pieces."""
-        if not self._recorded:
-            self._gate()
-            if hasattr(self._live, "generate_stream"):
-                yield from self._live.generate_stream(messages, **options)
-                return
-        yield from pieces_of(self.generate(messages, **options))
-
-    def _asked(self, messages: list[ChatMessage], options: dict[str, Any]) -> ChatMessage:
-        self._gate()
-        return self._live.generate(messages, **options)
+        if not self._recorded and hasattr(self._live, "generate_stream") and self._gate():
+            yield from self._live.generate_stream(messages, **options)
+        else:
+            yield from pieces_of(self.generate(messages, **options))
 
     def _next(self) -> ChatMessage:
         event = self._recorded.popleft()

@@ -9,30 +9,27 @@ recording. `resuming`, the caller, makes the agent.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from smol_kernel.errors import ReplayDiffersError, ReplayError
 from smol_kernel.events import (
-    ActionFinished,
     ActionProposed,
     Checked,
     Event,
-    FilesMade,
     InputsDigested,
     Instructed,
     MemoryEdited,
     ModelFellBack,
-    ModelReplied,
     Notice,
     Output,
     RunFinished,
     RunResumed,
     RunStarted,
-    StepFinished,
-    StepStarted,
     ToolCalled,
     ToolReturned,
     settled,
@@ -40,7 +37,9 @@ from smol_kernel.events import (
 from smol_kernel.journal import Journal, record
 from smol_kernel.memory.steps import MemoryStep, TaskStep
 from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
+from smol_kernel.runs.recorded_end import RecordedEnd
 from smol_kernel.runs.recorded_model import RecordedModel
+from smol_kernel.runs.recording import actions_of, limit_of, resting_place, weakest, worked
 
 BESIDE = (Notice, ModelFellBack, RunResumed, Instructed, InputsDigested)
 """Events that the loop does not make again: they are passed on in their places."""
@@ -52,9 +51,9 @@ class Replay:
     Parameters: `events` of the run and the agents it called, as `Journal.events(run, family=True)` gives them; the
     `journal` they come from, to which the new ones go; `accept`, go on although something is not the same when it is
     run again; `repeat`, make a call again of which it is not known whether it was made; `whole`, play the run to its
-    recorded end only; `child_lives`, the executor still has the child in which the recorded actions ran; `max_steps`,
-    in place of the recorded limit; `differences` that are known already; `caller`, the one that this is a part of.
-    Raises ReplayError for events that are not those of a run.
+    recorded end only, whatever that was, without a limit on time; `child_lives`, the executor still has the child in
+    which the recorded actions ran; `max_steps`, in place of the recorded limit; `differences` that are known already;
+    `caller`, the one that this is a part of. Raises ReplayError for events that are not those of a run.
     """
 
     def __init__(
@@ -74,15 +73,16 @@ class Replay:
         if not every or not isinstance(every[0], RunStarted):
             raise ReplayError("the recording does not begin with the start of a run: it is damaged")
         self.started, self.run = every[0], every[0].run
-        self._whole = whole
         self.accept, self.repeat, self.child_lives = accept, repeat, child_lives
         self.differences = list(differences)
         self.refusal: ReplayDiffersError | None = None
         self._journal, self._caller = journal, caller
         self._family = every
         own = [event for event in every if event.run == self.run]
-        self.started = replace(self.started, max_steps=max_steps or limit_of(own))
-        self.seconds = _worked(own)
+        again = [each.isolation for each in own if isinstance(each, RunResumed) and each.isolation]
+        held = weakest(self.started.isolation, *again)
+        self.started = replace(self.started, max_steps=max_steps or limit_of(own), isolation=held)
+        self.seconds = -math.inf if whole else worked(own)
         counting = settled(every)
         kept = [event for event in counting if event.run == self.run and not isinstance(event, RunResumed)]
         kept = kept if whole else kept[: resting_place(kept, child_lives)]
@@ -91,7 +91,8 @@ class Replay:
         """What is played, events of agents that were called included."""
         self._at = 0
         self.replies = [event for event in kept if isinstance(event, RecordedModel.PLAYED)]
-        self.actions = _actions(kept)
+        self._end = RecordedEnd(kept, self.replies) if whole else None
+        self.actions = actions_of(kept)
         last = kept[-1]
         self.cut_step = last.step if isinstance(last, ActionProposed) else 0
         """Number of the step whose action was cut off, and is run again; 0: there is none."""
@@ -110,8 +111,10 @@ class Replay:
     # what the loop asks for
 
     def begin(self, started: RunStarted) -> RunStarted:
-        """The recorded beginning, given the one that the agent would make. Raises ReplayError if a tool is missing."""
+        """The recorded beginning, given the one that the agent would make; of how the two are boxed it tells what holds
+        less. Raises ReplayError if a tool is missing."""
         require_tools(self.started, started.tools)
+        self.started = replace(self.started, isolation=weakest(self.started.isolation, started.isolation))
         return self.started
 
     def go_on(self, agent: Any, run: Generator[Event]) -> Generator[Event]:
@@ -121,14 +124,15 @@ class Replay:
         """
         with self._installed(agent):
             try:
-                self._decide()
+                self.decide()
                 first = yield from self._play(agent, run)
                 if first is not None:
                     yield from record(self._live(first, run), self._journal, self.run)
             except Exception:
                 if self.refusal is not None:
                     raise self.refusal from None
-                raise
+                if not (self._end and self.played):  # else it ended by that then as well
+                    raise
             finally:
                 run.close()
 
@@ -141,17 +145,26 @@ class Replay:
         if run is None:
             return None
         events = self._journal.events(run, family=True)
-        return Replay(events, self._journal, accept=self.accept, repeat=self.repeat, caller=self)
+        return Replay(
+            events, self._journal, accept=self.accept, repeat=self.repeat, whole=self._end is not None, caller=self
+        )
 
     # what the parts of the replay ask for
 
     def gate(self) -> None:
         """Called before anything new is done. Raises ReplayDiffersError if the user has to decide first."""
-        if self._hands is not None and not self._whole:
+        if self._hands is not None and not self._end:
             self._hands.settle()
-        self._decide()
+        self.decide()
 
-    def _decide(self) -> None:
+    def _may_ask(self, agent: Any) -> bool:
+        """Called before the model of `agent` is asked for what is not recorded; whether it is to be."""
+        if not self._end:
+            self.gate()
+        return not self._end or self._end.may_ask(agent)
+
+    def decide(self) -> None:
+        """Raises ReplayDiffersError if something differs, and the user has not accepted that."""
         if self.differences and not self.accept:
             told = "\n".join(f"- {each}" for each in self.differences)
             self.refusal = ReplayDiffersError(
@@ -199,7 +212,7 @@ class Replay:
                 continue
             if self.refusal is not None or not event.durable:
                 continue  # of an end that is none; or for those who watch
-            if not self.played and (agent.stop.is_set() or isinstance(event, RunFinished)) and not self._whole:
+            if not self.played and (agent.stop.is_set() or isinstance(event, RunFinished)) and not self._end:
                 if isinstance(event, RunFinished):  # stopped, or failed, before all was played: the recording stays
                     yield event
                 continue
@@ -207,6 +220,8 @@ class Replay:
             if self.played:
                 if isinstance(event, BESIDE):
                     continue
+                if self._end:
+                    return None
                 self.gate()
                 return event
             recorded = self._sequence[self._at]
@@ -214,6 +229,11 @@ class Replay:
                 self._at += 1
                 self._hand_over(agent, recorded)
                 yield self.started if isinstance(recorded, RunStarted) else recorded
+            elif self._end and self._end.is_all_of(rest := self._sequence[self._at :], BESIDE):
+                self._at += len(rest)
+                self._end.remember(agent)
+                yield from rest
+                return None
             elif not isinstance(event, BESIDE):
                 raise ReplayError(
                     f"run {self.run} cannot be taken up: in step {recorded.step} the recording goes on with "
@@ -233,7 +253,9 @@ class Replay:
             yield event
 
     def _hand_over(self, agent: Any, event: Event) -> None:
-        """A recorded hand-off is to be one again, though its tool is not called."""
+        """A recorded hand-off is to be one again, though its tool is not called; and an end, though no clock runs."""
+        if self._end and isinstance(event, RunFinished):
+            self._end.remember(agent)
         if isinstance(event, ToolReturned) and event.ok and event.tool.startswith("transfer_to_"):
             other = agent.handoffs.get(event.tool.removeprefix("transfer_to_"))
             if other is not None:
@@ -247,6 +269,7 @@ class Replay:
             kept=kept,
             differences=[*self.differences, *self._unknown()],
             max_steps=self.started.max_steps,
+            isolation=self.started.isolation,
         )
         self.went_on = True
         yield first
@@ -265,7 +288,7 @@ class Replay:
         """The agent has what plays the recording in place of its own model, callbacks and executor."""
         hands = "python_executor" if agent.writes_code else "_hands"
         held = {name: getattr(agent, name) for name in ("model", "step_callbacks", hands)}
-        agent.model = RecordedModel(held["model"], self.replies, self.gate)
+        agent.model = RecordedModel(held["model"], self.replies, partial(self._may_ask, agent))
         agent.step_callbacks = _Callbacks(held["step_callbacks"], self)
         self._hands = RecordedActions(held[hands], self, agent)
         setattr(agent, hands, self._hands)
@@ -274,7 +297,7 @@ class Replay:
         finally:
             for name, value in held.items():
                 setattr(agent, name, value)
-            if not self._whole:
+            if not self._end:
                 leave_rehearsal(held[hands])
 
 
@@ -296,30 +319,6 @@ class _Callbacks:
         self._replay.edit([*agent.memory.steps, memory_step])
 
 
-def resting_place(own: list[Event], child_lives: bool) -> int:
-    """How many of a run's own events count when it is taken up again: without an end that was none, without a step
-    that got no reply, and without what a cut-off action had put out. An action that was stopped is one, unless the
-    child lives, in which it left what it had done."""
-    end = len(own)
-    if isinstance(own[-1], RunFinished):
-        end -= 1
-        if own[-1].state in ("max_steps_error", "budget", "success"):
-            ended = [place for place, event in enumerate(own[:end]) if isinstance(event, StepFinished)]
-            end = ended[-1] + 1 if ended else 1
-    begun = [place for place, event in enumerate(own[:end]) if isinstance(event, StepStarted)]
-    if not begun:
-        return end
-    step = own[begun[-1] : end]
-    replied = any(isinstance(event, ModelReplied) and event.purpose == "action" for event in step)
-    stopped = any(isinstance(event, ActionFinished) and event.status == "interrupted" for event in step)
-    if any(isinstance(event, StepFinished) for event in step) and not stopped:
-        return end if replied else begun[-1]
-    if (stopped and not child_lives) or not any(isinstance(event, ActionFinished) for event in step):
-        proposed = [place for place, event in enumerate(step) if isinstance(event, ActionProposed)]
-        return begun[-1] + proposed[-1] + 1 if proposed else end
-    return end
-
-
 def require_tools(started: RunStarted, names: Container[str]) -> None:
     """Raises ReplayError if a tool of the run is not among `names`."""
     missing = [name for name in started.tools if name not in names]
@@ -331,41 +330,8 @@ def require_tools(started: RunStarted, names: Container[str]) -> None:
         )
 
 
-def limit_of(own: Iterable[Event]) -> int:
-    """Steps that a run may take in all: as it was told last, of a run's own events."""
-    told = [event.max_steps for event in own if isinstance(event, RunStarted | RunResumed) and event.max_steps]
-    if not told or told[-1] < 1:
-        raise ReplayError("the recording has no limit of steps: it is damaged")
-    return told[-1]
-
-
 def _place(events: list[Event], event: Event) -> int:
     return next(place for place, each in enumerate(events) if each is event)
-
-
-def _worked(own: list[Event]) -> float:
-    """Seconds that the run took, without the time in which nobody worked on it."""
-    pairs = itertools.pairwise(own)
-    return sum(max(0.0, b.time - a.time) for a, b in pairs if not isinstance(b, RunResumed))
-
-
-def _actions(own: list[Event]) -> list[list[Event]]:
-    """The events of each action that was not cut off: ActionProposed, and what belongs to it up to ActionFinished and
-    the files made; of one that was refused before it began that is all."""
-    found: list[list[Event]] = []
-    taking = False
-    for event in own:
-        if isinstance(event, ActionProposed):
-            found.append([])
-            taking = True
-        elif isinstance(event, FilesMade):
-            taking = True
-        elif isinstance(event, StepFinished | StepStarted | ModelReplied):
-            taking = False
-        if taking:
-            found[-1].append(event)
-            taking = not isinstance(event, ActionFinished | FilesMade)
-    return found[:-1] if isinstance(own[-1], ActionProposed) else found
 
 
 def _edit(step: Any, changes: dict[str, Any]) -> None:

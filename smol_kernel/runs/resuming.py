@@ -5,23 +5,26 @@ Called by `CodeAgent.resume` and `fork`, the command line and the magics.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, JournalError, ReplayError, RunNotFoundError, SmolError
 from smol_kernel.events import Event, InputsDigested, Instructed, ModelReplied, RunStarted, StepFinished, settled
 from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
+from smol_kernel.executors.launchers.settings import Limits
 from smol_kernel.executors.launchers.view import not_rehearsed
 from smol_kernel.executors.values import MalformedValue
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.runs.recorded_actions import leave_rehearsal
-from smol_kernel.runs.replay import Replay, limit_of, require_tools
+from smol_kernel.runs.recording import limit_of
+from smol_kernel.runs.replay import Replay, require_tools
 from smol_kernel.runs.source import Source
 
 OUTSIDE = "Running its actions again can change what is outside of its box a second time: {}."
@@ -58,9 +61,12 @@ class Resumption:
         run = self.replay.run
         self.journal.claim(run)
         try:
+            self.replay.decide()
             for task, options in self.before:
                 for _ in self.agent.events(task, **options):
                     pass
+                earlier = options["resumed"]
+                self.replay.differences += [f"Of the earlier run {earlier.run}: {each}" for each in earlier.differences]
             yield
         finally:
             leave_rehearsal(getattr(self.agent, "python_executor", None))
@@ -133,7 +139,10 @@ def prepare(
     require_tools(seen, agent.functions)
     variables, changed = _inputs(events, additional_args or {})
     media, others = _media(started, TaskStep.media(images, audio, videos))
-    differences = [*changed, *others, *([] if child_lives else _outside(agent, repeat))]
+    asked = [] if child_lives else [*_outside(agent, repeat)]
+    if executor is None and started.origin.get("imported"):
+        asked += _of_others(agent)
+    differences = [*changed, *others, *asked]
     replay = Replay(
         events,
         book,
@@ -346,6 +355,20 @@ def _outside(agent: Any, repeat: bool) -> Iterator[str]:
         yield OUTSIDE.format(f"they have a network ({settings.words})")
 
 
+def _of_others(agent: Any) -> Iterator[str]:
+    """What the actions of the agent reach because the record of somebody else says so."""
+    executor = getattr(agent, "python_executor", None)
+    settings = getattr(executor, "settings", None)
+    if executor is not None and (folder := os.path.realpath(executor.cwd or ".")) != os.path.realpath("."):
+        yield SEEN.format(f"work in the folder {folder}")
+    if settings is not None and settings.allow_hosts:
+        yield SEEN.format(f"have a network ({settings.words})")
+    usual = asdict(Limits())
+    given = asdict(settings.limits) if settings is not None else usual
+    if other := [f"{name}={value}" for name, value in given.items() if value != usual[name]]:
+        yield SEEN.format(f"have limits of their own ({', '.join(other)})")
+
+
 def _conversation(journal: Journal, started: RunStarted, given: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The runs that this one goes on from, oldest first, to be played before."""
     found: list[tuple[str, dict[str, Any]]] = []
@@ -361,7 +384,8 @@ def _conversation(journal: Journal, started: RunStarted, given: Mapping[str, Any
                 f"the run goes on from run {started.continues}, which is not in the journal: import that one first"
             ) from None
         started = _beginning(events)
-        replay = Replay(events, journal, whole=True, accept=True)
-        options = {**_media(started, {})[0], "additional_args": _inputs(events, given)[0], "resumed": replay}
+        variables, changed = _inputs(events, given)
+        replay = Replay(events, journal, whole=True, accept=True, differences=changed)
+        options = {**_media(started, {})[0], "additional_args": variables, "resumed": replay}
         found.insert(0, (started.task, {"reset": started.continues is None, **options}))
     return found

@@ -1,0 +1,82 @@
+"""What `replay` reads off the recording of a run: where it rests, its limit, its time, and its actions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from smol_kernel.errors import ReplayError
+from smol_kernel.events import (
+    ActionFinished,
+    ActionProposed,
+    Event,
+    FilesMade,
+    ModelReplied,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+)
+
+
+def resting_place(own: list[Event], child_lives: bool) -> int:
+    """How many of a run's own events count when it is taken up again: without an end that was none, without a step
+    that got no reply, and without what a cut-off action had put out. An action that was stopped is one, unless the
+    child lives, in which it left what it had done."""
+    end = len(own)
+    if isinstance(own[-1], RunFinished):
+        end -= 1
+        if own[-1].state in ("max_steps_error", "budget", "success"):
+            ended = [place for place, event in enumerate(own[:end]) if isinstance(event, StepFinished)]
+            end = ended[-1] + 1 if ended else 1
+    begun = [place for place, event in enumerate(own[:end]) if isinstance(event, StepStarted)]
+    if not begun:
+        return end
+    step = own[begun[-1] : end]
+    replied = any(isinstance(event, ModelReplied) and event.purpose == "action" for event in step)
+    stopped = any(isinstance(event, ActionFinished) and event.status == "interrupted" for event in step)
+    if any(isinstance(event, StepFinished) for event in step) and not stopped:
+        return end if replied else begun[-1]
+    if (stopped and not child_lives) or not any(isinstance(event, ActionFinished) for event in step):
+        proposed = [place for place, event in enumerate(step) if isinstance(event, ActionProposed)]
+        return begun[-1] + proposed[-1] + 1 if proposed else end
+    return end
+
+
+def limit_of(own: Iterable[Event]) -> int:
+    """Steps that a run may take in all: as it was told last, of a run's own events."""
+    told = [event.max_steps for event in own if isinstance(event, RunStarted | RunResumed) and event.max_steps]
+    if not told or told[-1] < 1:
+        raise ReplayError("the recording has no limit of steps: it is damaged")
+    return told[-1]
+
+
+def weakest(*isolations: str) -> str:
+    """Of the `isolation` of several children that of which holds least."""
+    return max(isolations, key=lambda each: (each in ("", "none"), each.endswith("the network"), "with" in each))
+
+
+def worked(own: list[Event]) -> float:
+    """Seconds that the run took, without the time in which nobody worked on it."""
+    pairs = itertools.pairwise(own)
+    return sum(max(0.0, b.time - a.time) for a, b in pairs if not isinstance(b, RunResumed))
+
+
+def actions_of(own: list[Event]) -> list[list[Event]]:
+    """The events of each action that was not cut off: ActionProposed, and what belongs to it up to ActionFinished and
+    the files made; of one that was refused before it began that is all."""
+    found: list[list[Event]] = []
+    taking = False
+    for event in own:
+        if isinstance(event, ActionProposed):
+            found.append([])
+            taking = True
+        elif isinstance(event, FilesMade):
+            taking = True
+        elif isinstance(event, StepFinished | StepStarted | ModelReplied):
+            taking = False
+        if taking:
+            found[-1].append(event)
+            taking = not isinstance(event, ActionFinished | FilesMade)
+    return found[:-1] if isinstance(own[-1], ActionProposed) else found
