@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from scripted_replies import call, code, of, request
 
-from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel import CodeAgent, MultiStepAgent, ToolCallingAgent
 from smol_kernel.errors import AgentError, ConfigError
 from smol_kernel.events import MemoryEdited, Notice
 from smol_kernel.journal import Journal
@@ -216,6 +216,9 @@ def test_an_async_callback_is_refused_for_it_would_never_run(caller):
 def test_what_is_no_callback_is_refused(caller):
     with pytest.raises(ConfigError, match="'print' is not callable"):
         caller([], step_callbacks=["print"])
+    for given in (3, [3], {ActionStep: 3}):
+        with pytest.raises(ConfigError, match="3 is not callable: give a function that takes a step"):
+            caller([], step_callbacks=given)
     with pytest.raises(ConfigError, match="'ActionStep' is not a class of steps"):
         caller([], step_callbacks={"ActionStep": print})
 
@@ -244,3 +247,11 @@ def test_what_a_callback_makes_of_the_flag_of_a_step_decides_nothing(caller):
     agent = caller(looks("a"), step_callbacks=[turn])
     assert agent.run("search") == "nothing"
     assert len(agent.memory.steps) == 3
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent, MultiStepAgent])
+@pytest.mark.parametrize("name", ["_step_stream", "_finalize_step", "process_tool_calls"])
+def test_a_class_that_defines_what_nothing_would_call_is_refused(kind, name):
+    with pytest.raises(ConfigError, match=rf"Guarded defines {name}\(\), which nothing here would call: "):
+        type("Guarded", (kind,), {name: lambda self, *given: None})
+    assert type("Own", (kind,), {"execute_tool_call": lambda self, name, arguments: None})

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scripted_replies import call, code, of, request
 
-from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel import CodeAgent, ToolCallingAgent, tool
 from smol_kernel.errors import AgentError, ConfigError
 from smol_kernel.events import Checked, FinalAnswer, Notice, Output, StepFinished
 from smol_kernel.executors.kernel import KernelExecutor
@@ -358,6 +358,29 @@ def test_what_differs_is_no_repetition(make):
     replies = [call("final_answer", answer=number % 2) for number in range(8)]
     agent = make([*replies, "Done."], kind=ToolCallingAgent, checks=[lambda answer: f"not {answer}"], max_steps=8)
     assert not circles(agent)
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_an_action_of_which_something_else_comes_each_time_is_no_repetition(make, kind):
+    page = iter(range(1, 20))
+
+    @tool
+    def next_page() -> str:
+        """Turns to the next page and gives its text."""
+        return f"page {next(page)} of 12"
+
+    turn = code("print(next_page())") if kind is CodeAgent else call("next_page")
+    done = code("final_answer(1)") if kind is CodeAgent else call("final_answer", answer=1)
+    agent = make([*[turn] * 12, done], kind=kind, tools=[next_page], max_steps=20)
+    assert not circles(agent) and (agent.answer, next(page)) == (1, 13)
+
+
+def test_nor_is_one_of_which_a_callback_shows_another_image(make):
+    def look(step, agent):
+        step.observations_images = [Image.new("RGB", (8, 8), (step.step_number, 0, 0))]
+
+    agent = make([*[code("pass")] * 9, code("final_answer(1)")], step_callbacks=[look], max_steps=20)
+    assert not circles(agent) and agent.answer == 1
 
 
 def test_an_answer_after_the_warning_is_taken(make):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import keyword
 import threading
 from abc import ABC
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,10 +22,11 @@ from smol_kernel.memory.plain_settings import plain_settings
 from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep, ToolOutput
 from smol_kernel.models.fallback import as_model
 from smol_kernel.tools.answer_type import AnswerType
-from smol_kernel.tools.base import NotBuilt, Tool
+from smol_kernel.tools.base import Tool
+from smol_kernel.tools.not_built import NotBuilt, OwnLoop
 
 
-class Agent(ABC):
+class Agent(OwnLoop, ABC):
     """The settings of an agent, and the state of its last run. MultiStepAgent says what the parameters are."""
 
     templates: ClassVar[str]
@@ -66,8 +68,10 @@ class Agent(ABC):
         budget: Budget | None = None,
         journal: Journal | str | Path | bool | None = None,
     ) -> None:
-        if name is not None and not name.isidentifier():
-            raise ConfigError(f"the agent's name {name!r} cannot be called in Python: use letters, digits and _")
+        if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
+            raise ConfigError(
+                f"the agent's name {name!r} cannot be called in Python: use letters and _, and no keyword"
+            )
         self.name, self.description, self.instructions = name, description, instructions
         self.model = as_model(model)
         self.tools = others.tools_by_name(tools, add_base_tools, interpreter=not self.writes_code)
@@ -92,7 +96,7 @@ class Agent(ABC):
         self.monitor = Monitor(self.model, self.logger)
         self.step_callbacks = CallbackRegistry()
         for kind, callbacks in [(ActionStep, self.monitor.update_metrics), *self.given_callbacks.items()]:
-            for callback in [callbacks] if callable(callbacks) else callbacks:
+            for callback in callbacks if isinstance(callbacks, Iterable) else [callbacks]:
                 self.step_callbacks.register(kind, callback)
         self.run_id: str | None = None
         self.task: str | None = None

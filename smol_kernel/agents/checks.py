@@ -60,18 +60,19 @@ class Repetition:
     """Notices an agent that goes in circles. `hopeless`: it was told as often as makes sense."""
 
     def __init__(self) -> None:
-        self.hopeless = False
-        self._warnings = 0
-        self._seen: list[dict[str, str]] = []
+        self.hopeless, self._warnings = False, 0
+        self._seen: list[tuple[ActionStep, dict[str, str]]] = []
 
     def look(self, step: ActionStep) -> Checked | None:
-        """A failed check if `step` repeats those before it once too often, else None."""
+        """A failed check if `step` repeats those before it once too often, else None. The same action is no repetition
+        where something else came of it, text or an image, which a callback may have added."""
         error = step.error.message.strip().splitlines() if step.error else []
         calls = [(call.name, call.arguments) for call in step.tool_calls or []]
-        seen = {"action": str(calls) if calls else "", "error": error[-1] if error else ""}
-        self._seen = [*self._seen, seen][-REPEATS:]
-        repeated = [what for what, text in seen.items() if text and [s[what] for s in self._seen] == [text] * REPEATS]
-        if not repeated:
+        same = calls and not any(earlier.observations_images for earlier, _ in self._seen)
+        seen = {"action": f"{calls}{step.observations}" if same else "", "error": error[-1] if error else ""}
+        self._seen = [*self._seen, (step, seen)][-REPEATS:]
+        repeated = [what for what, text in seen.items() if text and all(s[what] == text for _, s in self._seen)]
+        if len(self._seen) < REPEATS or not repeated:
             return None
         self._seen.clear()
         self._warnings += 1

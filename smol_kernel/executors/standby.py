@@ -234,7 +234,9 @@ def _wish(python: str | Path | None, cwd: str | Path | None, settings: BoxSettin
     folder = working_folder(cwd)
     places = [_place(path) for path in (folder, *(mount.path for mount in settings.mounts))]
     environment = frozenset(box_environment(settings).items())
-    return _Wish(python, folder, settings, (str(python or sys.executable), folder, settings, environment, *places))
+    return _Wish(
+        python, folder, settings, (str(python or sys.executable), folder, settings, environment, *places, *sys.path)
+    )
 
 
 def _wait_for_zygote() -> None:

@@ -228,7 +228,11 @@ class Decoder:
             return refuse('a tagged value has "$" and "v" and nothing else')
         tag = need(data["$"], str)
         if tag == "pickle" and self.trusted:
-            return import_module("pickle").loads(need(self._read(data["v"]), bytes))
+            pickled = need(self._read(data["v"]), bytes)
+            try:
+                return import_module("pickle").loads(pickled)
+            except ModuleNotFoundError as error:
+                refuse(f"{error}: the child kernel cannot import that; have it in the working folder or in a mount")
         if tag not in _BUILDS:
             _tables()
         takes, build = _BUILDS.get(tag) or refuse(f"unknown tag {tag[:40]!r}")

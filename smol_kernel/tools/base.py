@@ -23,6 +23,7 @@ from smol_kernel.tools.checking import brief, is_nullable, kinds_of, named_only,
 from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
 from smol_kernel.tools.definition import RESERVED_NAMES as RESERVED_NAMES
 from smol_kernel.tools.definition import check_definition, check_name
+from smol_kernel.tools.not_built import NotBuilt
 from smol_kernel.tools.records import build, holds_record, to_plain
 from smol_kernel.tools.schema import PYTHON_NAMES, FunctionSchema, read_function
 
@@ -46,16 +47,6 @@ class _ToolType(ABCMeta):
         built.validate_arguments()
         keep_secrets_of(built, built._defaults())
         return built
-
-
-class NotBuilt:
-    """A method of smolagents that is not here: to look it up is an AttributeError, which tells `what` to do instead."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __get__(self, instance: Any, owner: type[Any]) -> Any:
-        raise AttributeError(f"{owner.__name__}: {self._what}")
 
 
 class Tool(metaclass=_ToolType):

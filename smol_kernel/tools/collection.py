@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from smol_kernel.errors import ConfigError
-from smol_kernel.tools.base import NotBuilt, Tool
+from smol_kernel.tools.base import Tool
+from smol_kernel.tools.not_built import NotBuilt
 
 
 class ToolCollection:

@@ -22,6 +22,7 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers.memory_line import MemoryLine, memory_line
+from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.transports import Transport
 from smol_kernel.executors.transports.zmq import ZmqTransport
 from smol_kernel.memory.known_secrets import SECRET_NAME
@@ -120,7 +121,7 @@ class PlainChild:
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                     cwd=cwd,
-                    env=self._environment(),
+                    env=self._environment(cwd),
                     pass_fds=[each for each in (read_end, line) if each >= 0],
                     start_new_session=True,
                 )
@@ -141,8 +142,10 @@ class PlainChild:
         """What to start: the interpreter with PRELUDE, which takes the arguments."""
         return [python, "-c", PRELUDE, *arguments]
 
-    def _environment(self) -> dict[str, str]:
-        return child_environment(dict(os.environ), self._folder)
+    def _environment(self, cwd: str | None) -> dict[str, str]:
+        prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix)
+        whole = with_project_path(dict(os.environ), ["/"], prefixes, os.path.realpath(cwd or "."))
+        return child_environment(whole, self._folder)
 
     @property
     def pid(self) -> int:

@@ -24,6 +24,7 @@ from typing import Any
 from smol_kernel.errors import BoxUnavailableError, ConfigError
 from smol_kernel.executors.launchers import hidden
 from smol_kernel.executors.launchers.plain import PRELUDE, PlainChild
+from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
 from smol_kernel.executors.launchers.view import box_environment, host_user, interpreter, resource_limits
 from smol_kernel.executors.launchers.working_folder import working_folder
@@ -273,8 +274,9 @@ class SeatbeltChild(PlainChild):
         run = self._facts["executables"][0]
         return [SANDBOX_EXEC, "-p", text, run, "-c", _limits(self.settings) + PRELUDE, *arguments]
 
-    def _environment(self) -> dict[str, str]:
-        environment = box_environment(self.settings)
+    def _environment(self, cwd: str | None) -> dict[str, str]:
+        prefixes = [self._facts[name] for name in ("prefix", "base_prefix", "exec_prefix")]
+        environment = with_project_path(box_environment(self.settings), [self._cwd], prefixes, self._cwd)
         if self._proxy_port is not None:
             address = f"http://127.0.0.1:{self._proxy_port}"
             environment |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), address)

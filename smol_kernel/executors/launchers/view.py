@@ -26,6 +26,7 @@ from smol_kernel.executors.launchers import seccomp
 from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.launchers.mountinfo import mounts_below
 from smol_kernel.executors.launchers.pinned import check_links, check_programs, pinned
+from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.launchers.settings import BoxSettings, Limits
 from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.memory.known_secrets import SECRET_NAME
@@ -141,6 +142,8 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
         "IPYTHONDIR": "/tmp/.ipython",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
+    prefixes = (facts["prefix"], facts["base_prefix"], facts["exec_prefix"])
+    environment = with_project_path(environment, [*filter(None, [shown]), *(path for path, _ in mounts)], prefixes, cwd)
     seen = [*skip, home, *(other.folder for other, _ in others), *filter(None, [shown])]
     plan: dict[str, Any] = {
         "binds": binds,
@@ -163,7 +166,6 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
         "ids": ids,
         "env": environment,
     }
-    prefixes = (facts["prefix"], facts["base_prefix"], facts["exec_prefix"])
     packages = [path for path in facts["path"] if any(_holds(prefix, path) for prefix in prefixes)]
     return View(plan, watch, [other for other, _ in others], masks, packages, notices)
 

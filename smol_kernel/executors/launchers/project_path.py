@@ -1,0 +1,37 @@
+"""Folders from which the program that has agents imports its own modules, for a child that sees them to do the same."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+
+
+def with_project_path(
+    environment: Mapping[str, str], shown: Iterable[str], prefixes: Iterable[str], cwd: str
+) -> dict[str, str]:
+    """The `environment` of a child with those folders of this process' path in PYTHONPATH that lie in those `shown` to
+    it: that of a script that was started as `python src/main.py`, or one that a notebook added. None that is hidden or
+    belongs to an interpreter, whose `prefixes` are named, nor the child's `cwd`, from which it imports anyway."""
+    shown, prefixes = [*shown], [*prefixes]
+    found = dict.fromkeys(os.path.realpath(each) for each in [*sys.path] if each and os.path.isabs(each))
+    own = [
+        path
+        for path in found
+        if path != cwd
+        and os.pathsep not in path
+        and any(_is_in(path, folder) and not _is_hidden(path, folder) for folder in shown)
+        and not any(_is_in(path, prefix) for prefix in prefixes)
+        and os.path.isdir(path)
+    ]
+    given = environment.get("PYTHONPATH", "").split(os.pathsep)
+    every = dict.fromkeys(filter(None, [*given, *own]))
+    return {**environment, **({"PYTHONPATH": os.pathsep.join(every)} if every else {})}
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _is_hidden(path: str, folder: str) -> bool:
+    return any(part.startswith(".") for part in os.path.relpath(path, folder).split("/") if part != ".")

@@ -1,0 +1,42 @@
+"""What smolagents has and this library has not, told where a program uses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smol_kernel.errors import ConfigError
+
+NOT_CALLED = {
+    "_step_stream": "define _act(), or watch steps by step_callbacks, the calls of a ToolCallingAgent by its "
+    "execute_tool_call(), and code by a PythonExecutor of your own",
+    "_finalize_step": "step_callbacks may change a step",
+    "_generate_planning_step": "prompt_templates['planning'] says how a plan is asked for",
+    "_validate_final_answer": "use final_answer_checks or checks",
+    "process_tool_calls": "put what is to happen around each call into execute_tool_call",
+}
+"""Methods of smolagents' agents that no loop of ours calls, and what to do instead."""
+
+
+class NotBuilt:
+    """A method of smolagents that is not here: to look it up is an AttributeError, which tells `what` to do instead."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        raise AttributeError(f"{owner.__name__}: {self._what}")
+
+
+class OwnLoop:
+    """A class whose loop is its own: a subclass that defines what only smolagents' loop would call is refused.
+
+    Raises ConfigError where that class is defined.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            return
+        for name, instead in NOT_CALLED.items():
+            if name in vars(cls):
+                raise ConfigError(f"{cls.__name__} defines {name}(), which nothing here would call: {instead}")
