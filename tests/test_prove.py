@@ -392,6 +392,10 @@ def test_numbers_typed_from_tools_and_files_rest_on_them(prover, tmp_path, looke
         ("print(f'a,{xs[0] / 8}\\nb,{xs[1] / 8}')", "a, b = 125000.0, 29320.875\nfinal_answer(round(a / b, 2))"),
         ("print(['Ann', 'Bob'][: len(xs)])", "found = ['Ann', 'Bob']\nfinal_answer(len(found) + 1)"),
         ("print(len(xs) + 6)", "rows = 8\nfinal_answer(rows / 3)"),
+        (
+            "import json\nyears = 5\nprint(json.dumps(xs))",
+            "ys = json.loads('[1000000, 234567]')\nfinal_answer(sum(ys) / years)",
+        ),
         ("print(f'{len(xs) * 6.25}%')", "rate = 0.125\nfinal_answer(rate * 80)"),
         ("print(f'${len(xs) * 6.25}k')", "rate = 12.5e3\nfinal_answer(rate / 3)"),
         (

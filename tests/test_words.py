@@ -34,6 +34,39 @@ def test_numbers_that_the_script_held_before_they_were_shown_are_its_own():
     assert put_down("  mean\n0   34", "final_answer(len([x for x in ages if x > 34]))", before)
 
 
+TEXTS = [
+    "import io, pandas as pd\nd = pd.read_csv(io.StringIO('k,v\\na,10.5\\nb,20.25'))\nfinal_answer(d.v.sum())",
+    "import io, pandas as pd\ntext = 'k,v\\na,10.5\\nb,20.25'\nd = pd.read_csv(io.StringIO(text), sep=',')\n"
+    "final_answer(d.v.sum())",
+    "import io, pandas\nbuffer = io.StringIO('a 10.5\\nb 20.25')\nd = pandas.read_table(filepath_or_buffer=buffer)\n"
+    "final_answer(d.v.sum())",
+    "from io import StringIO\nimport numpy as np\nd = np.loadtxt(StringIO('10.5 20.25'))\nfinal_answer(d.sum())",
+    'import json\nd = json.loads(\'{"a": 10.5, "b": 20.25}\')\nfinal_answer(sum(d.values()))',
+    "from json import loads\ntext = '[10.5, 20.25]'\nd = loads(text)\nfinal_answer(sum(d))",
+    "import io, json\nd = json.load(io.StringIO('[10.5, 20.25]'))\nfinal_answer(sum(d))",
+]
+
+
+@pytest.mark.parametrize("answer", TEXTS)
+def test_data_put_down_as_text_and_read_again_is_put_down(answer):
+    assert put_down(TABLE, answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "import pandas as pd\nd = pd.read_csv('sales_2019.csv')\nfinal_answer(d.v.sum() / 20.25)",
+        "import json\nd = json.loads(open('sales_2019.json').read())\nfinal_answer(d['v'] / 20.25)",
+        "import json\nd = json.load(open('sales_2019.json'))\nfinal_answer(d['v'] / 20.25)",
+        "import io, pandas as pd\nd = pd.read_csv(io.StringIO(open('a').read()))\nfinal_answer(d[d.year == 2020])",
+        "import io, pandas as pd\nd = pd.read_csv(io.StringIO(df.to_csv()))\nfinal_answer(d[d.year == 2020])",
+        "import pickle\nd = pickle.loads(b'10.5 20.25')\nfinal_answer(d / 20.25)",
+    ],
+)
+def test_what_is_read_from_files_and_inputs_is_not(answer):
+    assert not put_down(TABLE, answer)
+
+
 COUNTS = "k\na    2\nb    2\nc    1\nName: count, dtype: int64"
 
 
