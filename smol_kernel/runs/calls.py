@@ -226,7 +226,8 @@ class Calls(Expressions):
             self.touch([world.random])
         if "out" in (option for option, _ in given.named):
             self.touch(frozenset(token for option, value in given.named if option == "out" for token in value))
-        if name.startswith(("read_", "load")) or package in ("os", "glob", "pathlib", "shutil"):
+        of_file = name != "loads" and not any(token.in_memory for token in given.every)
+        if (name.startswith(("read_", "load")) and of_file) or package in ("os", "glob", "pathlib", "shutil"):
             self.ask(world.files)
             self.go_through(given.every)
         if package in _SHARED and name[:1].isupper():
@@ -369,7 +370,8 @@ class Calls(Expressions):
             return items(every)
         got = every if name in _NOT_GONE_THROUGH else kept(every)
         opaque = name not in _SHALLOW and any(token.opaque for token in every)
-        return frozenset([Token(opaque=opaque, holds={*got, *items(got)})])
+        in_memory = name in ("StringIO", "BytesIO")
+        return frozenset([Token(opaque=opaque, in_memory=in_memory, holds={*got, *items(got)})])
 
 
 def _is_shared(given: Given) -> bool:

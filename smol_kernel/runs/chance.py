@@ -24,9 +24,10 @@ _MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctim
 _ALWAYS = frozenset("uuid.uuid1 uuid.uuid4 os.urandom os.getpid".split())  # noqa: SIM905
 _GENERATORS = frozenset(["default_rng", "RandomState", "Random", "Generator", "SeedSequence", "PCG64", "MT19937"])
 _SEED_NAMES = frozenset(["random_state", "seed", "random_seed"])
-_SEEDED = {("seed", "random"), ("seed", "numpy.random"), ("set_state", "numpy.random")}
+_SEEDED = {("seed", "random"), ("setstate", "random"), ("seed", "numpy.random"), ("set_state", "numpy.random")}
+_SEEDS = frozenset(["seed", "setstate", "set_state"])
 _SEEDING = frozenset(["manual_seed", "manual_seed_all", "set_random_seed"])
-"""Functions that seed, those of the second whatever module they are of."""
+"""Functions that seed: those of two modules; of anything that has them; those of any module."""
 _TABLE_NAMES = frozenset(["n", "frac", "weights", "replace"])
 """Names of the arguments of a table's `sample`."""
 _NO_DRAW = frozenset(["seed", "getstate", "setstate", "get_state", "set_state"])
@@ -56,7 +57,7 @@ def chance(cells: Iterable[str]) -> str:
             path = _path(node.func, names)
             if id(node) not in spans and _reads_clock(node, path):
                 return f"the cells read the clock (`{ast.unparse(node.func)}`)"
-            if _draws(node, path, seeded) or _draws_from(node, path, seeded, origins):
+            if _draws(node, path, seeded, origins) or _draws_from(node, path, seeded, origins):
                 return f"the cells draw random numbers without a seed (`{ast.unparse(node.func)}`)"
         elif isinstance(node, ast.Attribute) and node.attr in _NOW:
             root, _, path = ast.unparse(node.value).partition(".")
@@ -237,14 +238,14 @@ def _stopwatches(trees: Iterable[ast.AST], names: dict[str, str]) -> set[int]:
     return found
 
 
-def _draws(node: ast.Call, path: str, seeded: set[str]) -> bool:
+def _draws(node: ast.Call, path: str, seeded: set[str], origins: Origins) -> bool:
     *before, last = path.split(".")
     if path in _ALWAYS or (before and before[0] == "secrets") or last == "SystemRandom":
         return True
     if not before or before[-1] != "random" or before[0] not in ("random", "numpy"):
         return False
     if last in _GENERATORS:
-        return not _is_given(node)
+        return not _is_given(node) and not origins.is_seeded_later(node)
     return last not in _NO_DRAW and ".".join(before) not in seeded
 
 
@@ -283,17 +284,17 @@ class Origins:
         """Names of the methods of the cells' own classes."""
         for node in _nodes(trees):
             match node:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    self._assigned.setdefault(name, []).append(value)
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                    self._assigned.setdefault(name, []).append(value)
+                case (
+                    ast.Assign(targets=[ast.Name() | ast.Attribute() as target], value=value)
+                    | ast.AnnAssign(target=target, value=ast.expr() as value)
+                    | ast.withitem(context_expr=value, optional_vars=ast.Name() as target)
+                ):
+                    self._assigned.setdefault(ast.unparse(target), []).extend(_either(value))
                 case ast.ClassDef(body=body):
                     self.methods |= {part.name for part in body if isinstance(part, ast.FunctionDef)}
                 case ast.Attribute(value=value, attr="random_state", ctx=ast.Store()):
                     self._seeded.add(ast.unparse(value))
-                case ast.withitem(context_expr=value, optional_vars=ast.Name(id=name)):
-                    self._assigned.setdefault(name, []).append(value)
-                case ast.Call(func=ast.Attribute(value=value, attr="seed")) if _is_given(node):
+                case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _SEEDS and _is_given(node):
                     self._seeded.add(ast.unparse(value))
                 case _:
                     pass
@@ -313,9 +314,32 @@ class Origins:
                     return True
             value = value.func if isinstance(value, ast.Call) else value.value
         name = value.id if isinstance(value, ast.Name) else ""
-        made = self._assigned.get(name, ())
+        made = [each for each in self._assigned.get(name, ()) if _root(each) != name]  # `a = a.fit(x)` is what it was
         return name in self._seeded or (
             bool(made)
             and name not in seen
             and all(self.is_another(each, classes=classes, seen=seen | {name}) for each in made)
         )
+
+    def is_seeded_later(self, made: ast.Call) -> bool:
+        """Whether what a call makes gets a name and, under that name, a seed: `rng = Random()`, `rng.seed(3)`."""
+        return any(each is made for name in self._seeded for each in self._assigned.get(name, ()))
+
+
+def _either(value: ast.expr) -> list[ast.expr]:
+    """The values of which it is one: `a or b`, `a if c else b`; None is none."""
+    match value:
+        case ast.BoolOp(values=values):
+            pass
+        case ast.IfExp(body=body, orelse=orelse):
+            values = [body, orelse]
+        case _:
+            return [value]
+    return [part for each in values for part in _either(each) if not _is_none(part)]
+
+
+def _root(value: ast.expr) -> str:
+    """The name that a chain of attributes, items and calls begins with."""
+    while isinstance(value, ast.Attribute | ast.Subscript | ast.Call):
+        value = value.func if isinstance(value, ast.Call) else value.value
+    return value.id if isinstance(value, ast.Name) else ""

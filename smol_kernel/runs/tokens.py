@@ -16,6 +16,8 @@ class Token:
     """What it holds is not told apart from itself."""
     flat: bool = False
     """A table or an array: what is copied from it shares nothing with it."""
+    in_memory: bool = False
+    """A file in memory: who reads it reads no file."""
     touchy: bool = False
     """Already to look at it may change it."""
     holds: set[Token] = field(default_factory=set)

@@ -16,10 +16,16 @@ DataFrame Decimal Fraction Index OrderedDict Path Series SimpleNamespace Timedel
 _WORDING = frozenset(_WORDING_NAMES.split())
 """Calls that make nothing of constants but constants in another form."""
 
-_NUMBER = re.compile(r"(?<![\w.])(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
+_DIGITS = r"(?<![\w.])((?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?)"
+_NUMBER = re.compile(_DIGITS, re.IGNORECASE)
+_MEASURED = re.compile(_DIGITS + r"[^\S\n]?(%|(?:k|m|b|bn|thousand|million|billion)\b)", re.IGNORECASE)
+_GROUPED = re.compile(r"(?<![\w.])[1-9]\d{0,2}([,._'’]|[^\S\n])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?(?!\d)")
+_UNITS = {"%": 1 / 100, "k": 1e3, "t": 1e3, "m": 1e6, "b": 1e9}
+"""What the word behind a number makes of it, by its first letter."""
 FEW = 10
 """Smaller whole numbers stand in any code and any text."""
-_DEFINING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+LARGE = 100_000
+"""From here on numbers are written down by their first digits."""
 
 
 def in_words(statements: Iterable[tuple[bool, ast.stmt]]) -> bool:
@@ -35,32 +41,65 @@ def in_words(statements: Iterable[tuple[bool, ast.stmt]]) -> bool:
 def typed(statements: Iterable[tuple[str, ast.stmt]]) -> bool:
     """Whether an answer that these statements alone make, of nothing from outside of the script, rests on what was read
     from outside and put down again: `total = 8.0`, `total / 3`. Each comes with the text in which that was shown before
-    it was written.
-
-    All were written after some was, but for what holds no data, and something of that text stands in them.
+    it was written. What stood in the script before any was shown is its own.
     """
     given = list(statements)
-    numbers = {text: numbers_in(text) for text, _ in given}
-    return all(text or isinstance(statement, _DEFINING) for text, statement in given) and any(
-        _is_put_down(node, text, numbers[text]) for text, statement in given if text for node in _parts(statement)
-    )
+    nodes = (node for text, statement in given if not text for node in ast.walk(statement))
+    own = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    shown = {text: _Shown(text, own) for text, _ in given if text}
+    return any(_is_put_down(node, shown[text]) for text, statement in given if text for node in _parts(statement))
 
 
 def numbers_in(text: str) -> set[float]:
-    """The numbers that stand in a text; of one with thousands separators its parts as well."""
-    found = [each for number in _NUMBER.findall(text) for each in {number.replace(",", ""), *number.split(",")}]
-    return {float(each) for each in found}
+    """The numbers that stand in a text; of one in groups of digits (`1,234`) its parts as well."""
+    found = {float(number) for number in _NUMBER.findall(text)}
+    for match in _GROUPED.finditer(text):
+        groups = match[0].replace(match[1], " ").replace(",", ".").split(" ")
+        found |= {float("".join(groups[:end])) for end in range(2, len(groups) + 1)}  # behind a space others may follow
+    return found
 
 
-def _is_put_down(node: ast.AST, text: str, numbers: Set[float]) -> bool:
+class _Shown:
+    """What stands in a text, less what is the script's own: these constants."""
+
+    def __init__(self, text: str, own: Iterable[object]) -> None:
+        self._text = text
+        self._own_words = "\n".join(each for each in own if isinstance(each, str))
+        self._own = {*own, *numbers_in(self._own_words)}
+        self.numbers = numbers_in(text) - self._own
+        self._in_units = {float(number) * _UNITS[unit[0].lower()] for number, unit in _MEASURED.findall(text)}
+        for number in self.numbers:
+            if number >= FEW or number % 1:  # the unit may stand at the head of its column
+                self._in_units |= {number / 100, number * 1e3, number * 1e6}
+
+    def has_word(self, word: str) -> bool:
+        return len(word) > 1 and word in self._text and word not in self._own_words
+
+    def has_number(self, value: float) -> bool:
+        """Whether it was shown, maybe with more digits, or as percent, thousands, millions or billions."""
+        decimals = len(repr(value).partition(".")[2]) if isinstance(value, float) else 0
+        if LARGE <= value < 1e15 and value % 1 == 0:
+            digits = str(int(value))
+            first = digits.rstrip("0")
+            decimals = len(first) - len(digits) if len(first) > 1 and first[-1] != "5" else 0  # else a round number
+        return value not in self._own and (
+            value in self.numbers
+            or any(value == round(number, decimals) for number in self.numbers)
+            or (value < 1e15 and any(math.isclose(value, each) for each in self._in_units))
+        )
+
+
+def _is_put_down(node: ast.AST, shown: _Shown) -> bool:
     """Whether it is a number that was shown, or holds one; or what was shown, as the value of a name or one of many."""
     match node:
         case ast.Constant(value=bool()):
             return False
         case ast.Constant(value=int() | float() as value):
-            return (isinstance(value, float) or abs(value) >= FEW) and _is_shown(value, numbers)
+            return (isinstance(value, float) or value >= FEW) and value not in (0, 1) and shown.has_number(value)
         case ast.Constant(value=str() as value):
-            return any(number >= FEW and number in numbers for number in numbers_in(value))
+            return any(number >= FEW and number in shown.numbers for number in numbers_in(value))
+        case ast.Assign(value=ast.Tuple(elts=values)):
+            pass
         case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
             values = [value]
         case ast.List(elts=values) | ast.Tuple(elts=values) | ast.Set(elts=values) | ast.Dict(values=values):
@@ -68,18 +107,12 @@ def _is_put_down(node: ast.AST, text: str, numbers: Set[float]) -> bool:
         case _:
             return False
     held = [each.value for each in values if isinstance(each, ast.Constant)]
-    return any(isinstance(each, str) and len(each.strip()) > 1 and each.strip() in text for each in held) or (
-        isinstance(node, ast.Assign) and any(type(each) is int and each in numbers for each in held)
-    )
-
-
-def _is_shown(value: float, numbers: Set[float]) -> bool:
-    """Whether it is one of these numbers, maybe rounded, or written as percent, thousands or millions."""
-    decimals = len(repr(value).partition(".")[2]) if isinstance(value, float) else 0
-    return any(
-        abs(value) == each or (isinstance(value, float) and math.isclose(abs(value), each))
-        for number in numbers
-        for each in (number, round(number, decimals), number / 100, number * 1e3, number * 1e6)
+    whole = [each for each in held if type(each) is int]
+    counts_up = [number - place for place, number in enumerate(whole)] == whole[:1] * len(whole)  # `[1, 2, 3]`
+    one = isinstance(node, (ast.Assign, ast.AnnAssign))
+    several = len(whole) > 1 and not counts_up and not isinstance(node, ast.Tuple)
+    return any(isinstance(each, str) and shown.has_word(each.strip()) for each in held) or (
+        (one or several) and not {*whole} <= {0, 1} and {*whole} <= shown.numbers
     )
 
 

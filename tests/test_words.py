@@ -1,0 +1,127 @@
+"""What counts as put down by the model from what it had read, and what as its own: by the text that was shown."""
+
+from __future__ import annotations
+
+import pytest
+from test_script import a_run
+
+from smol_kernel.runs.script import sliced_cells
+
+TABLE = (
+    "   k      v  year\n0  a  10.50  2019\n1  b  20.25  2020\n2  c  31.00  2021\n3  a  44.00  2022\n4  b  58.50  2023"
+)
+
+
+def put_down(shown, answer, before=""):
+    """Whether the answer rests on what was shown; `before` is done in the step that showed it."""
+    look = {"code": f"{before}\nprint(df)", "result": shown}
+    return sliced_cells(a_run(look, answer, inputs={"df": "DataFrame 5 x 3"}))[1]
+
+
+@pytest.mark.parametrize(
+    "before", ["YEARS = 5", "FIRST, LAST = 2018, 2023\nYEARS = LAST - FIRST", "YEARS = len('abcde')"]
+)
+def test_what_was_there_before_does_not_excuse_what_is_typed_after(before):
+    assert put_down("164.25", "total = 164.25\nfinal_answer(total / YEARS)", before)
+    assert not put_down("164.25", "total = 321.5\nfinal_answer(total / YEARS)", before)
+
+
+def test_numbers_that_the_script_held_before_they_were_shown_are_its_own():
+    before = "ages = [25, 30, 47]\nrates = {'old': 0.25}"
+    assert not put_down("   age\n0   25\n1   30\n2   47", "final_answer(len([x for x in ages if x > 30]))", before)
+    assert not put_down("old: 0.25", "rate = rates['old']\nfinal_answer([rate - 0.25, ages, ['old']])", before)
+    assert not put_down("   age\n0  30.4", "final_answer(len([x for x in ages if x > 30]))", before)
+    assert put_down("  mean\n0   34", "final_answer(len([x for x in ages if x > 34]))", before)
+
+
+TEXTS = [
+    "import io, pandas as pd\nd = pd.read_csv(io.StringIO('k,v\\na,10.5\\nb,20.25'))\nfinal_answer(d.v.sum())",
+    "import io, pandas as pd\ntext = 'k,v\\na,10.5\\nb,20.25'\nd = pd.read_csv(io.StringIO(text), sep=',')\n"
+    "final_answer(d.v.sum())",
+    "import io, pandas\nbuffer = io.StringIO('a 10.5\\nb 20.25')\nd = pandas.read_table(filepath_or_buffer=buffer)\n"
+    "final_answer(d.v.sum())",
+    "from io import StringIO\nimport numpy as np\nd = np.loadtxt(StringIO('10.5 20.25'))\nfinal_answer(d.sum())",
+    'import json\nd = json.loads(\'{"a": 10.5, "b": 20.25}\')\nfinal_answer(sum(d.values()))',
+    "from json import loads\ntext = '[10.5, 20.25]'\nd = loads(text)\nfinal_answer(sum(d))",
+    "import io, json\nd = json.load(io.StringIO('[10.5, 20.25]'))\nfinal_answer(sum(d))",
+]
+
+
+@pytest.mark.parametrize("answer", TEXTS)
+def test_data_put_down_as_text_and_read_again_is_put_down(answer):
+    assert put_down(TABLE, answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "import pandas as pd\nd = pd.read_csv('sales_2019.csv')\nfinal_answer(d.v.sum() / 20.25)",
+        "import json\nd = json.loads(open('sales_2019.json').read())\nfinal_answer(d['v'] / 20.25)",
+        "import json\nd = json.load(open('sales_2019.json'))\nfinal_answer(d['v'] / 20.25)",
+        "import io, pandas as pd\nd = pd.read_csv(io.StringIO(open('a').read()))\nfinal_answer(d[d.year == 2020])",
+        "import io, pandas as pd\nd = pd.read_csv(io.StringIO(df.to_csv()))\nfinal_answer(d[d.year == 2020])",
+        "import pickle\nd = pickle.loads(b'10.5 20.25')\nfinal_answer(d / 20.25)",
+    ],
+)
+def test_what_is_read_from_files_and_inputs_is_not(answer):
+    assert not put_down(TABLE, answer)
+
+
+COUNTS = "k\na    2\nb    2\nc    1\nName: count, dtype: int64"
+
+
+@pytest.mark.parametrize(
+    ("shown", "answer"),
+    [
+        (COUNTS, "counts = {'a': 2, 'b': 2, 'c': 1}\nfinal_answer(sum(counts.values()) / len(counts))"),
+        (COUNTS, "import numpy as np\nfinal_answer(np.array([2, 2, 1]).std())"),
+        ("3 5", "good, every = 3, 5\nfinal_answer(good / every)"),
+        ("3 5", "good = 3\nfinal_answer(good / 5)"),
+        # other forms of a number
+        ("2102650", "people = 2.1e6\nfinal_answer(people / 2)"),
+        ("2102650", "people = 2_100_000\nfinal_answer(people / 2)"),
+        ("2,102,650 people", "people = 2_103_000\nfinal_answer(people / 2)"),
+        ("2.1 billion", "people = 2_100_000_000\nfinal_answer(people / 2)"),
+        ("2.3 million", "people = 2_300_000\nfinal_answer(people / 2)"),
+        ("5 million", "people = 5_000_000\nfinal_answer(people / 3)"),
+        ("$5bn", "money = 5e9\nfinal_answer(money / 3)"),
+        ("7%", "rate = 0.07\nfinal_answer(rate * 3)"),
+        ("1_234_567", "people = 1234567\nfinal_answer(people / 2)"),
+        ("1 234 567", "people = 1234567\nfinal_answer(people / 2)"),
+        ("1\u2009234\u2009567.5 m", "people = 1234567.5\nfinal_answer(people / 2)"),
+        ("1\u202f234\u202f567,5 m", "people = 1234567.5\nfinal_answer(people / 2)"),
+        ("1.234.567,89", "money = 1234567.89\nfinal_answer(money / 3)"),
+        ("1 234 567 164.25", "people = 1234567\nfinal_answer(people / 2)"),
+        ("[100 200 300]", "low = 300\nfinal_answer(low / 2)"),
+        ("1'234'567", "money = 1234567\nfinal_answer(money / 3)"),
+        ("1,234 567,890", "a, b = 1234, 567890\nfinal_answer(a / b)"),
+        ("100 200.5", "b = 200.5\nfinal_answer(b / 2)"),
+        ("10.5,20.25,200", "b = 20.25\nfinal_answer(b / 2)"),
+    ],
+)
+def test_numbers_are_known_again_in_whatever_form_they_were_shown(shown, answer):
+    assert put_down(shown, answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "total = 0\nfor i in range(90):\n    total += i * i\nfinal_answer(total)",
+        "total = 0.0\nlow, high = 0, 1\nfor i in range(90):\n    total += i / 7\nfinal_answer(total)",
+        "found = [0, 1]\nwhile found[-1] < 90:\n    found.append(found[-1] + found[-2])\nfinal_answer(found)",
+        "n = 1000\nfinal_answer(sum(i * i for i in range(n)))",
+        "alpha = 0.05\nfinal_answer(1 - (1 - alpha) ** 7)",
+        "n = 1_000_000\nfinal_answer(sum(i * i for i in range(n)))",
+        "grid = [[8, 6], [7, 9]]\nfinal_answer(grid[0][0] * grid[1][1])",
+        "grid = [[1, 2], [3, 4]]\nfinal_answer(grid[0][0] * grid[1][1] + sum(x * x for x in [1, 2, 3]))",
+        "import matplotlib.pyplot as plt\nplt.figure(figsize=(4, 2))\nfinal_answer(max(map(abs, range(90))))",
+    ],
+)
+def test_what_stands_in_any_code_is_not_put_down(answer):
+    assert not put_down(TABLE, answer)
+
+
+@pytest.mark.parametrize("n", ["100", "90.0", "2e6", "2_000_000", "1500", "7.5e5", "250_000", "300_000", "1e9"])
+def test_round_numbers_are_not_taken_for_what_was_shown(n):
+    shown = "0  98.6  3589\n1  1984765  8957\n2  1500.7  299123\n25%  254321"
+    assert not put_down(shown, f"n = {n}\nfinal_answer(sum(i * i for i in range(int(n))))")
