@@ -101,6 +101,48 @@ def test_blocks_after_an_invented_observation_are_left_out():
     assert parse_reply(reply).code == "x = 1"
 
 
+@pytest.mark.parametrize("label", ["python", "py", "Python", "python3", "ipython", "{.python}", ""])
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "Total: 5 items",
+        "Total: 5",
+        "Name: Ann\nAge: 7",
+        "5",
+        "[1, 2]",
+        "price",
+        "a, b",
+        "a  b\n1  2",
+        "$ pip install x",
+    ],
+)
+def test_a_block_without_a_label_that_is_no_program_is_not_run_beside_one_that_is(label, shown):
+    reply = f"Count.\n```{label}\nprint('Total: 5')\n```\nThis will print something like:\n```\n{shown}\n```"
+    assert parse_reply(reply).code == "print('Total: 5')"
+    assert parse_reply(f"{reply}\nand then\n```{label}\nx = 1\n```").code == "print('Total: 5')\n\nx = 1"
+    before = f"I saw:\n```\n{shown}\n```\nNow:\n```{label}\nx = 1\n```"
+    assert parse_reply(before).code == "x = 1"
+    assert parse_reply(json.dumps({"thought": "t", "code": before}), None).code == "x = 1"
+
+
+@pytest.mark.parametrize("first", ["python", "py", ""])
+@pytest.mark.parametrize("second", ["python", "py", ""])
+def test_programs_run_with_and_without_a_label(first, second):
+    assert parse_reply(f"a\n```{first}\nx = 1\n```\nb\n```{second}\nprint(x)\n```").code == "x = 1\n\nprint(x)"
+
+
+def test_where_no_block_is_a_program_what_is_wrong_with_it_is_told_by_running_it():
+    assert parse_reply("a\n```\nfor x in\n```").code == "for x in"
+    assert parse_reply("a\n```\nprice\n```").code == "price"
+    assert parse_reply("a\n```\n!pip list\n```\nb\n```\nx = 1\n```").code == "!pip list\n\nx = 1"
+    assert parse_reply("a\n```python\nfor x in\n```\nprints\n```\nTotal: 5\n```").code == "for x in"
+
+
+def test_tags_in_the_output_that_a_reply_expects_begin_no_block():
+    reply = "a\n```python\nprint(html)\n```\nprints\n```\n'use <code>pip</code>'\n```"
+    assert parse_reply(reply).code == "print(html)"
+
+
 def test_a_reply_that_is_only_code_is_run():
     assert parse_reply("final_answer(6 * 7)").code == "final_answer(6 * 7)"
 
@@ -156,6 +198,7 @@ def test_markdown_tags():
         ("</think>" * 50_000, "no code block"),
         ("The answer is 42.", "final_answer(...)"),
         ("Done", "no code block"),
+        ("Answer: 42", "no code block"),
         ("<code>\n</code>", "is empty"),
         ("x" * 1_000_000, "no code block"),
         ("({[" * 400_000, "no code block"),
@@ -170,7 +213,15 @@ def test_a_reply_without_an_action_gets_a_message_that_repairs(reply, hint):
 
 
 @pytest.mark.parametrize(
-    "reply", ["", "I think", "final_answer(1)", "<code>\nx = 1", "```py\nx = 1\n```\n```py\ny = 2"]
+    "reply",
+    [
+        "",
+        "I think",
+        "final_answer(1)",
+        "<code>\nx = 1",
+        "```py\nx = 1\n```\n```py\ny = 2",
+        "```\nx = 1\n```\n```\nfor y in",
+    ],
 )
 def test_of_a_reply_that_was_cut_off_an_open_block_is_not_run(reply):
     with pytest.raises(AgentParsingError, match="cut off"):

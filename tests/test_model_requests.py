@@ -112,13 +112,21 @@ def test_a_drawing_is_known_also_by_its_head():
     kind = (
         b'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "svg11.dtd" [\n<!ENTITY ns "http://www.w3.org/2000/svg">\n]>'
     )
-    for head in (b'<?xml version="1.0"?>\n', b"\xef\xbb\xbf\n<!-- drawn -->", kind, b"<!-- a -->\n" * 800):
+    for head in (
+        b'<?xml version="1.0"?>\n',
+        b"\xef\xbb\xbf\n<!-- drawn -->",
+        kind,
+        b"<!doctype svg>\n",
+        b"<!-- a -->\n" * 800,
+    ):
         assert image_url(head + b"<svg></svg>").startswith("data:image/svg+xml;")
 
 
 def test_what_is_no_image_is_not_sent_as_one():
     with pytest.raises(ModelError, match="Send PNG, JPEG"):
         image_url(b"<!DOCTYPE html><html><body><svg></svg></body></html>")
+    with pytest.raises(ModelError, match="Send PNG, JPEG"):
+        image_url(b"<!doctype html><html><body><svg></svg></body></html>")
     with pytest.raises(ModelError, match="Send PNG, JPEG"):
         image_url(b"<!-- a -->\n" * 800 + b"<kml/>")
     with pytest.raises(ModelError, match=r"begins with b'nonsense'.*Send PNG, JPEG"):

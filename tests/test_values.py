@@ -175,6 +175,8 @@ def test_an_array_comes_out_as_it_went_in(array):
         np.bool_(True),
         np.str_("ä"),
         np.bytes_(b"x"),
+        np.str_(""),
+        np.bytes_(b""),
         np.complex64(1j),
         np.datetime64("2020"),
     ],
@@ -403,8 +405,12 @@ def test_an_array_of_objects_crosses_item_by_item(array):
         {"$": "pandas array", "v": [[1]]},
         {"$": "Index", "v": {"index": {"names": [None], "range": [0, 10**12, 1]}, "arrow": None}},
         [{"$": "Index", "v": {"index": {"names": [None], "range": [0, 10**6, 1]}, "arrow": None}}] * 30,
+        {
+            "$": "DataFrame",
+            "v": {**encode(pd.DataFrame(index=range(5)))["v"], "index": {"names": [None], "range": [0, 10**9, 1]}},
+        },
         {"$": "ndarray", "v": ["|O", [10**8, 0], []]},
-        [{"$": "ndarray", "v": ["<i8", [10**6, 0], {"$": "bytes", "v": ""}]}] * 8,
+        [{"$": "ndarray", "v": ["<i8", [10**7, 0], {"$": "bytes", "v": ""}]}] * 8,
         {"$": "scalar", "v": ["<f8", [10**12, 0], {"$": "bytes", "v": ""}]},
         {"$": "ndarray", "v": ["|O", [3], [1, 2]]},
         {"$": "ndarray", "v": ["|O", [1], {"$": "bytes", "v": "AA=="}]},
@@ -418,8 +424,27 @@ def test_what_is_none_of_pandas_is_refused(data):
 
 
 def test_pictures_without_a_mask_cross():
-    masks = [np.zeros((0, 480, 640), bool)] * 20
-    assert [each.shape for each in crossed(masks)] == [(0, 480, 640)] * 20
+    for shape in ((0, 480, 640), (480, 640, 0)):
+        assert [each.shape for each in crossed([np.zeros(shape, bool)] * 20)] == [shape] * 20
+
+
+def test_empty_texts_of_numpy_cross():
+    counts = dict(zip(*np.unique(np.array(["a", "", "a"]), return_counts=True), strict=True))
+    assert crossed(counts) == {"": 1, "a": 2}
+    assert crossed([*np.array(["", "b"])]) == ["", "b"]
+    assert crossed(pd.Series([np.str_("")], dtype=object)).tolist() == [""]
+    for hollow in (np.ndarray(3, "U0"), np.ndarray((2, 1), ">U0"), np.ndarray(2, "S0"), np.ndarray((), "U0")):
+        result = crossed(hollow)
+        assert (result.shape, result.tolist()) == (hollow.shape, hollow.tolist())
+        assert result.dtype == hollow.copy().dtype  # NumPy's own copies too take a character
+
+
+def test_a_table_of_rows_alone_crosses_as_long_as_it_may():
+    most = values.MAX_WEIGHT // 8
+    for rows in (5_000_000, most):
+        assert len(crossed(pd.DataFrame(index=range(rows)))) == rows
+    with pytest.raises(NotPortable, match="too large"):
+        encode(pd.DataFrame(index=range(most + 1)))
 
 
 def test_periods_and_intervals_cross_as_whole_columns():

@@ -36,6 +36,8 @@ def _array(value: Any) -> list[Any]:
         raise values.NotPortable(
             f"is {values.a_name(type(value))} of dtype {value.dtype}, which cannot cross between host and child"
         )
+    if not value.dtype.itemsize:  # empty texts: an array that NumPy makes of them has room for a character
+        value = import_module("numpy").asarray(value, f"{value.dtype.str[:2]}1")
     return [value.dtype.str, list(value.shape), value.tobytes()]
 
 
@@ -68,11 +70,11 @@ def _png(image: Any) -> bytes:
 
 def weight(parts: Any) -> int:
     """Bytes that a PNG, an array, a table or an index of these parts takes in memory, beyond what it holds: an array of
-    nothing as lists, which it may become."""
+    nothing, which may become lists, as many as if there were a number in each of them."""
     if isinstance(parts, bytes):
         return 4 * _pixels(parts)
     if isinstance(parts, list):
-        return 64 * math.prod(parts[1][: parts[1].index(0)]) if 0 in parts[1] else 0
+        return 8 * math.prod(parts[1][: parts[1].index(0)]) if 0 in parts[1] else 0
     columns = parts.get("columns", ())
     levels = sum(len(parts[name].get("levels", ())) for name in ("index", "labels") if name in parts)
     counted = () if columns else range(*parts["index"].get("range", (0,)))
@@ -246,7 +248,7 @@ def together(parts: dict[str, Any], arrays: Iterator[Any], copy: bool = True, bl
     array of all its columns, if there is one."""
     pd = import_module("pandas")
     columns = [_from_column(column, arrays) for column in parts["columns"]]
-    index = index_of(parts["index"], arrays, max(len(columns[0]) if columns else 0, 1_000_000))
+    index = index_of(parts["index"], arrays, len(columns[0]) if columns else values.MAX_WEIGHT // 8)  # see `weight`
     if any(len(column) != len(index) for column in columns):
         values.refuse("columns of different lengths")
     data = dict(enumerate(columns)) if block is None else block

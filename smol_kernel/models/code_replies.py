@@ -23,6 +23,7 @@ _FENCE = re.compile(
 """Opens a block of code; with the name of a language, and whatever may stand behind that."""
 _PYTHON = re.compile(r"i?py(thon)?[23]?", re.IGNORECASE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
+_INVENTED = re.compile(r"(?:observations?|execution logs)\s*:", re.IGNORECASE)
 _END_TOKENS = re.compile(r"(?:<[^<>\s]{1,30}>\s*)+")
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
 _PARSE_LIMIT = 100_000  # characters; a longer text is not parsed to find out whether it is Python
@@ -44,6 +45,8 @@ class _Block:
     code: str
     is_open: bool = False
     """True: nothing ended it."""
+    is_labelled: bool = True
+    """False: a fence that names no language began it."""
 
 
 def block_tags(tags: str | tuple[str, str] | None) -> tuple[str, str]:
@@ -61,8 +64,8 @@ def parse_reply(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS, *, cut_
     """The action in `reply`; with `tags` of None one that was asked for as JSON.
 
     Understands a block between `tags`, Markdown fences, a last block left open, and a reply that is nothing
-    but code. Several blocks run as one, up to the first made-up observation between them. Of a reply that was `cut_off`
-    only what ended before counts.
+    but code. Several blocks run as one, up to the first made-up observation between them; among them those without a
+    label that are programs. Of a reply that was `cut_off` only what ended before counts.
     Raises AgentParsingError with a message for the model that names the fault and shows the form.
     """
     if tags is None:
@@ -88,7 +91,7 @@ def _parse_json(reply: str, cut_off: bool) -> Action:
         form = '{"thought": "what you do next, and why", "code": "the Python code"}'
         fault = "was empty" if not text else "is no JSON object with the keys thought and code"
         raise AgentParsingError(f"Your reply {fault}, so nothing ran. Reply in this form alone:\n{form}") from None
-    marked = [] if _parses(code) else _tagged_blocks(code, *DEFAULT_TAGS) or _fenced_blocks(code)  # as some models do
+    marked = [] if _parses(code) else _marked_blocks(code, *DEFAULT_TAGS)  # as some models do
     return Action(thought=thought, code="\n\n".join(block.code.strip("\n") for block in marked) or code)
 
 
@@ -96,7 +99,7 @@ def answer_in(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS) -> Any:
     """The answer in a reply that was asked for one as text: all of it, without reasoning.
 
     Of one that ends in an action all the same it is the literal answer of that, or what is said before; code that the
-    answer shows is a part of it. `tags` as in `parse_reply`.
+    answer shows, or has within a line, is a part of it. `tags` as in `parse_reply`.
     """
     said = without_reasoning(reply).strip()
     if tags is None:
@@ -107,21 +110,20 @@ def answer_in(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS) -> Any:
         literal = literal_answer(action.code)
         return action.thought if literal is None else literal
     text, blocks = _read(reply, tags)
+    blocks = [block for block in blocks if _gives_answer(block) or not _is_inline(text, block)]
     if not blocks:
         return said
     last, thought = blocks[-1], _action(text, blocks).thought
     literal, behind = literal_answer(last.code), text[last.end :].strip()
-    gives_it = "final_answer(" in last.code
+    gives_it, is_last = _gives_answer(last), not behind or _END_TOKENS.fullmatch(behind)
     is_tagged = text.lower().startswith(tags[0].lower(), last.start) and not tags[0].startswith("`")
-    is_meant = gives_it or (is_tagged and literal is not None)
-    is_last = not behind or _END_TOKENS.fullmatch(behind) or (is_meant and _OBSERVED.match(behind))
-    if literal is not None and (gives_it or (is_tagged and is_last)):
-        return literal
-    if not is_last:
-        return said
-    if literal is not None and not text[: last.start].strip():
-        return literal
-    return thought if gives_it or is_tagged else said
+    if literal is not None:
+        is_alone = is_last and not text[: last.start].strip()
+        if gives_it or is_alone or (is_tagged and (is_last or _OBSERVED.match(behind))):
+            return literal
+    if is_last:
+        return thought if gives_it or is_tagged else said
+    return thought if thought and gives_it and _INVENTED.match(behind) else said
 
 
 def closed(reply: str, tags: tuple[str, str]) -> str:
@@ -144,6 +146,15 @@ def literal_answer(code: str) -> Any:
         return None
 
 
+def _gives_answer(block: _Block) -> bool:
+    return "final_answer(" in block.code
+
+
+def _is_inline(text: str, block: _Block) -> bool:
+    """Whether it stands within a line of prose."""
+    return "\n" not in block.code and bool(text[text.rfind("\n", 0, block.start) + 1 : block.start].strip())
+
+
 def _action(text: str, blocks: list[_Block]) -> Action:
     thought = _LABEL.sub("", text[: blocks[0].start].strip())
     return Action(thought=thought, code="\n\n".join(block.code.strip("\n").rstrip() for block in blocks))
@@ -155,9 +166,20 @@ def _read(reply: str, tags: tuple[str, str]) -> tuple[str, list[_Block]]:
     text = text if _is_code(text) else _without_reasoning(text, *tags)
     if _is_code(text):
         return text, [_Block(0, len(text), text.strip(), is_open=True)]
+    blocks = [block for block in _marked_blocks(text, *tags) if block.code.strip()]
+    return text, _before_invented_observation(text, blocks)
+
+
+def _marked_blocks(text: str, opening: str, closing: str) -> list[_Block]:
+    """The tagged blocks, else the fenced ones: beside others one that only shows something does not count."""
     fenced = _fenced_blocks(text)
-    blocks = _tagged_blocks(text, *tags, fenced) or fenced
-    return text, _before_invented_observation(text, [block for block in blocks if block.code.strip()])
+    return _tagged_blocks(text, opening, closing, fenced) or [b for b in fenced if not _only_shows(b)] or fenced
+
+
+def _only_shows(block: _Block) -> bool:
+    """Whether it is whole, has no label, and holds no program and no command of IPython, but perhaps an output."""
+    is_command = block.code.lstrip().startswith(("!", "%"))
+    return not (block.is_labelled or block.is_open or is_command or _is_code(block.code))
 
 
 def _without_reasoning(text: str, opening: str, closing: str) -> str:
@@ -225,7 +247,7 @@ def _fenced_block(text: str, match: re.Match[str]) -> _Block:
     length = _first_that_parses(body, ends) if ends else len(body)
     after = body.find("\n", length)
     end = len(text) if not ends or after < 0 else match.end() + after
-    return _Block(match.start(), end, body[:length], is_open=not ends)
+    return _Block(match.start(), end, body[:length], is_open=not ends, is_labelled=match[2] is not None)
 
 
 def _is_python(fence: re.Match[str]) -> bool:
@@ -271,11 +293,14 @@ def _parses(code: str) -> bool:
 
 
 def _is_code(text: str) -> bool:
-    """Whether the bare text is a program: prose that happens to parse (`Done`, `42`) is not."""
-    if not _parses(text):
-        return False
-    body = parsed(text).body
-    return any(not isinstance(node, ast.Expr) or isinstance(node.value, (ast.Call, ast.Await)) for node in body)
+    """Whether the bare text is a program: prose that happens to parse (`Done`, `42`, `Total: 42`) is not."""
+    return _parses(text) and any(map(_does_something, parsed(text).body))
+
+
+def _does_something(node: ast.stmt) -> bool:
+    if isinstance(node, ast.AnnAssign):
+        return node.value is not None
+    return not isinstance(node, ast.Expr) or isinstance(node.value, (ast.Call, ast.Await))
 
 
 def _fault(reply: str, text: str, tags: tuple[str, str]) -> str:

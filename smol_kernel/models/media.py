@@ -20,7 +20,7 @@ LARGEST_SIDE = 768
 """Pixels of the longer side of such a frame, at most."""
 
 _IMAGES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"GIF8", "image/gif"), (b"<svg", "image/svg+xml"))
-_SVG_HEAD = rb"\s|<\?(?:(?!\?>).)*\?>|<!--(?:(?!-->).)*-->|<!DOCTYPE\s+svg[^>\[]*(?:\[[^\]]*\]\s*)?>"
+_SVG_HEAD = rb"\s|<\?(?:(?!\?>).)*\?>|<!--(?:(?!-->).)*-->|<!(?i:DOCTYPE)\s+svg[^>\[]*(?:\[[^\]]*\]\s*)?>"
 _SVG, _HEAD = re.compile(rb"(?:" + _SVG_HEAD + rb")*<svg\b", re.DOTALL), 10_000
 """Begins a drawing: it is the root, after what may stand before it, in so many bytes."""
 _AUDIO = ((b"ID3", "mp3"), (b"\xff\xfb", "mp3"), (b"\xff\xf3", "mp3"), (b"fLaC", "flac"), (b"OggS", "ogg"))
