@@ -70,7 +70,7 @@ class Agent(OwnLoop, ABC):
     ) -> None:
         if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
             raise ConfigError(
-                f"the agent's name {name!r} cannot be called in Python: use letters and _, and no keyword"
+                f"agent's name {name!r} cannot be called in Python: use letters, digits and _, no keyword"
             )
         self.name, self.description, self.instructions = name, description, instructions
         self.model = as_model(model)
