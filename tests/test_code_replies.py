@@ -241,3 +241,16 @@ def test_the_closing_tag_cut_off_by_the_stop_sequence_is_put_back():
     assert closed("a\n<code>\nx", ("<code>", "</code>")) == "a\n<code>\nx\n</code>"
     assert closed("a\n<code>\nx\n</code>", ("<code>", "</code>")) == "a\n<code>\nx\n</code>"
     assert closed("no code", ("<code>", "</code>")) == "no code"
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        ("The value is <code>42</code>", 42),
+        ("Row <code>3</code>, column <code>7</code>", "Row <code>3</code>, column <code>7</code>"),
+        ("The best column is <code>price</code>", "The best column is <code>price</code>"),
+        ("See column <code>7</code> for details.", "See column <code>7</code> for details."),
+    ],
+)
+def test_code_within_a_line_is_a_part_of_the_answer_unless_it_is_the_one_value(reply, answer):
+    assert answer_in(reply) == answer

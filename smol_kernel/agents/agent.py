@@ -69,9 +69,7 @@ class Agent(OwnLoop, ABC):
         journal: Journal | str | Path | bool | None = None,
     ) -> None:
         if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
-            raise ConfigError(
-                f"agent's name {name!r} cannot be called in Python: use letters, digits and _, no keyword"
-            )
+            raise ConfigError(f"the name {name!r} cannot be called in Python: use letters, digits and _, no keyword")
         self.name, self.description, self.instructions = name, description, instructions
         self.model = as_model(model)
         self.tools = others.tools_by_name(tools, add_base_tools, interpreter=not self.writes_code)

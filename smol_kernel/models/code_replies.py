@@ -110,7 +110,8 @@ def answer_in(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS) -> Any:
         literal = literal_answer(action.code)
         return action.thought if literal is None else literal
     text, blocks = _read(reply, tags)
-    blocks = [block for block in blocks if _gives_answer(block) or not _is_inline(text, block)]
+    if len(blocks) > 1 or (blocks and literal_answer(blocks[0].code) is None):
+        blocks = [block for block in blocks if _gives_answer(block) or not _is_inline(text, block)]
     if not blocks:
         return said
     last, thought = blocks[-1], _action(text, blocks).thought
