@@ -5,7 +5,7 @@ import json
 import pytest
 
 from smol_kernel.errors import AgentParsingError
-from smol_kernel.models.code_replies import MARKDOWN_TAGS, closed, parse_reply
+from smol_kernel.models.code_replies import MARKDOWN_TAGS, answer_in, closed, parse_reply
 
 
 def test_a_tagged_block_and_its_thought():

@@ -71,3 +71,11 @@ def test_which_folders_these_are(tmp_path, monkeypatch):
     own = with_project_path({"PYTHONPATH": "/given", "A": "b"}, [path], [f"{path}/venv", sys.prefix], path)
     assert own == {"PYTHONPATH": f"/given{os.pathsep}{path}/src", "A": "b"}
     assert with_project_path({}, [str(tmp_path / "empty")], [], path) == {}
+    (tmp_path / "src" / "code").mkdir()  # no module
+    (tmp_path / "src" / "data.code.txt").touch()
+    (tmp_path / "src" / "test_project_path.py").touch()
+    assert with_project_path({}, [path], [f"{path}/venv", sys.prefix], path) == {}  # another one was imported
+    (tmp_path / "src" / "test_project_path.py").unlink()
+    assert with_project_path({}, [path], [f"{path}/venv", sys.prefix], path) == {"PYTHONPATH": f"{path}/src"}
+    (tmp_path / "src" / "code" / "__init__.py").touch()
+    assert with_project_path({}, [path], [f"{path}/venv", sys.prefix], path) == {}
