@@ -256,6 +256,11 @@ def notebook_path() -> str | None:
     return os.environ.get("JPY_SESSION_NAME") or None
 
 
+def export_hint(run: str) -> str:
+    """How to get the finished work of a run where no page took its cells."""
+    return f"its cells: %agent export FILE {run} --script"
+
+
 def front(shell: Any) -> str:
     """Which of ours the person works in: "notebook", "agent-kernel" or "terminal"."""
     kernel = getattr(shell, "kernel", None)
