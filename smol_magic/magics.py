@@ -232,7 +232,12 @@ class SmolMagic(Magics):
         from smol_kernel.render.text import facts_line
 
         model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
-        print(f"model: {model}" if model else NO_MODEL.replace(", so nothing was run", ""))
+        if model:
+            print(f"model: {model}")
+        elif self.session.has_run_here:
+            print("model: none set (%agent help)")
+        else:
+            print(NO_MODEL.replace(", so nothing was run", ""))
         if self.cassette:
             print(f"cassette: {self.cassette}")
         limit = f"{self.timeout:g} s" if self.timeout else "any time"

@@ -225,6 +225,15 @@ class Session:
             raise CellError(NO_RUN)
         return found
 
+    @property
+    def has_run_here(self) -> bool:
+        """Whether there is a run of this conversation, or one of this notebook in the journal."""
+        from smol_kernel.errors import JournalError
+
+        with suppress(CellError, JournalError):  # a run says what is wrong with the journal
+            return bool(self.last_here())
+        return False
+
     # -- runs whose page went away
 
     def unseen(self, shell: Any, place: Place) -> list[RunSummary]:
