@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from IPython.display import display
 
 from smol_kernel.config import RunOptions
-from smol_kernel.errors import BoxUnavailableError, ConfigError, SmolError
+from smol_kernel.errors import AgentGenerationError, BoxUnavailableError, ConfigError, SmolError
 from smol_kernel.events import Event, RunStarted
 from smol_kernel.executors.values import decode
 from smol_kernel.models.base import Model
@@ -25,7 +25,7 @@ from smol_magic.account import account
 from smol_magic.endings import CellError, Stopped
 from smol_magic.files import SAVE_FILES
 from smol_magic.proving import CellProof
-from smol_magic.session import front, origin
+from smol_magic.session import export_hint, front, origin
 from smol_magic.thread import Awaiting, Blocking, stoppable
 from smol_magic.view import make_view
 from smol_magic.writeback import Place, as_one_cell, notebook_cells, write
@@ -117,6 +117,7 @@ class AgentCell:
         self._place = Place.of(self._shell)
         self._in_agent_kernel = front(self._shell) == "agent-kernel"
         self._transcript, self._stopping = Transcript(), False
+        self._account_seen = False  # the page that sent the cell has said that it shows the account
 
     def show(self, *, buttons: bool) -> None:
         """Display the view. Without `buttons` it has no Stop button, because no click would arrive."""
@@ -182,29 +183,30 @@ class AgentCell:
     async def write_back(self) -> None:
         """Insert the script below the cell, or offer it as one next cell where no page takes it."""
         script, place = self._script(), self._place
-        proof = self._proof.proof
-        cells = notebook_cells(script, self._transcript.run, place.cell_id, proof)
+        run, proof = self._transcript.run, self._proof.proof
+        cells = notebook_cells(script, run, place.cell_id, proof)
+        account = f"its account: %agent show {run}" if run else ""
+        proved = "" if proof is None else "proved" if proof.proved else proof.state
         # Without cells it only learns whether the page is still there to show the account.
         written = await write(cells, place, replace=bool(script))
         if written is None:
             if place.cell_id is not None:
-                self._view.retire()
+                self._view.retire(_joined(account, proved, export_hint(run) if script else ""))
             self.write_one_cell(script)
             return
         self._session.taken_away |= dict.fromkeys(written.sent, written.date)
-        shown = written.by_sender and (written.shown or not self._leaves_account)
+        self._account_seen = written.by_sender and written.shown
+        shown = self._account_seen or (written.by_sender and not self._leaves_account)
         if shown:
-            self._session.seen(self._transcript.run)
-        said = "" if proof is None else "proved · " if proof.proved else f"{proof.state} · "
+            self._session.seen(run)
+        below = ""
         if written.inserted:
             gone = ". The ones that they replace were not run" if written.sent else ""
-            said += f"{counted(written.inserted, 'cell')} inserted below: read before you run{gone}"
+            below = f"{counted(written.inserted, 'cell')} inserted below: read before you run{gone}"
         elif written.kept:
-            said += "the cells below are those of this run as well"
-        if not shown:
-            said = " · ".join(filter(None, [f"its account: %agent show {self._transcript.run}", said]))
-        if written.inserted or written.kept or not shown:
-            self._view.say(said)
+            below = "the cells below are those of this run as well"
+        if below or not shown:
+            self._view.say(_joined("" if shown else account, proved, below))
 
     def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
         """Offer the script as the one next cell that every front end knows how to take."""
@@ -222,12 +224,18 @@ class AgentCell:
             raise Stopped(f"The agent was stopped. {how} goes on from here.")
         if isinstance(failure, BoxUnavailableError):
             self._session.drop_executor()
-        if isinstance(failure, SmolError):
-            raise CellError(str(failure)) from None
-        if failure is not None:
+        if failure is not None and not isinstance(failure, SmolError):
             raise failure
-        if state == "error" or (state in AT_LIMIT and not answered):
-            raise CellError(self._transcript.error or "The run ended with an error.")
+        if failure is not None or state == "error" or (state in AT_LIMIT and not answered):
+            told = self._transcript.error or "The run ended with an error."
+            why = str(failure or told)
+            # The account ends with the same words.
+            raise CellError(why, shown=self._see_above(failure) if self._account_seen and why == told else None)
+
+    def _see_above(self, failure: BaseException | None) -> str:
+        how = "failed" if self._transcript.state == "error" else "ended without an answer"
+        goes_on = " %agent resume goes on." if isinstance(failure, AgentGenerationError) else ""
+        return f"The run {how}: see above.{goes_on}"
 
     @property
     def _writes(self) -> bool:
@@ -238,6 +246,10 @@ class AgentCell:
     def _script(self) -> list[ScriptCell]:
         """The finished work, if there is some and it is wanted."""
         return self._proof.cells() if self._writes else []
+
+
+def _joined(*parts: str) -> str:
+    return " · ".join(filter(None, parts))
 
 
 def _refuse_unknown_demo(model: Model, task: str) -> None:

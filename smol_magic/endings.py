@@ -8,10 +8,17 @@ from __future__ import annotations
 
 
 class CellError(Exception):
-    """The cell cannot do what it was asked; the message says what to do about it."""
+    """The cell cannot do what it was asked; the message says what to do about it.
+
+    `shown` stands in its place on a page that shows the message already.
+    """
+
+    def __init__(self, message: str, shown: str | None = None) -> None:
+        super().__init__(message)
+        self._shown = shown or message
 
     def _render_traceback_(self) -> list[str]:
-        return [str(self)]
+        return [self._shown]
 
 
 class Stopped(KeyboardInterrupt):

@@ -20,7 +20,7 @@ from smol_magic import completion
 from smol_magic.endings import CellError
 from smol_magic.parser import Parser
 from smol_magic.rewriting import AwaitRewriting
-from smol_magic.session import NO_RUN, Session
+from smol_magic.session import NO_RUN, Session, export_hint
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -193,8 +193,8 @@ class SmolMagic(Magics):
         for run in missed[:MOST_OFFERED]:
             task = run.task.strip().splitlines()[0][:60]
             how = "was cut off" if run.state == "unfinished" else f"ended ({state_word(run.state)}), perhaps unseen"
-            goes_on = "" if run.state == "success" else f" · to go on: %agent resume {run.run}"
-            print(f"An earlier run here {how}: “{task}”. Its account: %agent show {run.run}{goes_on}")
+            then = export_hint(run.run) if run.state == "success" else f"to go on: %agent resume {run.run}"
+            print(f"An earlier run here {how}: “{task}”. Its account: %agent show {run.run} · {then}")
         if len(missed) > MOST_OFFERED:
             print(f"… and {len(missed) - MOST_OFFERED} more before: %agent runs")
 
@@ -232,7 +232,12 @@ class SmolMagic(Magics):
         from smol_kernel.render.text import facts_line
 
         model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
-        print(f"model: {model}" if model else NO_MODEL.replace(", so nothing was run", ""))
+        if model:
+            print(f"model: {model}")
+        elif self.session.has_run_here:
+            print("model: none set (%agent help)")
+        else:
+            print(NO_MODEL.replace(", so nothing was run", ""))
         if self.cassette:
             print(f"cassette: {self.cassette}")
         limit = f"{self.timeout:g} s" if self.timeout else "any time"

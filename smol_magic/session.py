@@ -225,6 +225,15 @@ class Session:
             raise CellError(NO_RUN)
         return found
 
+    @property
+    def has_run_here(self) -> bool:
+        """Whether there is a run of this conversation, or one of this notebook in the journal."""
+        from smol_kernel.errors import JournalError
+
+        with suppress(CellError, JournalError):  # a run says what is wrong with the journal
+            return bool(self.last_here())
+        return False
+
     # -- runs whose page went away
 
     def unseen(self, shell: Any, place: Place) -> list[RunSummary]:
@@ -254,6 +263,11 @@ class Session:
 def notebook_path() -> str | None:
     """The notebook this kernel belongs to, as far as Jupyter's server tells."""
     return os.environ.get("JPY_SESSION_NAME") or None
+
+
+def export_hint(run: str) -> str:
+    """How to get the finished work of a run where no page took its cells."""
+    return f"its cells: %agent export FILE {run} --script"
 
 
 def front(shell: Any) -> str:

@@ -88,8 +88,8 @@ class View(Protocol):
         """Add a sentence to that line."""
         ...
 
-    def retire(self) -> None:
-        """Leave only what a page can show later without widgets."""
+    def retire(self, text: str) -> None:
+        """No page took the work: leave only what one can show without widgets. One that finds them is told `text`."""
         ...
 
 
@@ -130,8 +130,8 @@ class TextView:
         """Print the sentence."""
         print(text)
 
-    def retire(self) -> None:
-        """Nothing to leave."""
+    def retire(self, text: str) -> None:
+        """Nothing to leave, and nothing that a page could find later."""
 
 
 class LiveView:
@@ -222,11 +222,13 @@ class LiveView:
         line = html.escape(" · ".join([*facts, text] if text else facts))
         self._title.value = f'<div class="smol-head">{_chip(word, kind)}<small>{line}</small></div>'
 
-    def retire(self) -> None:
+    def retire(self, text: str) -> None:
         """Leave only what needs no widgets, for a page that would show an error once the kernel is gone.
 
-        Our labextension does it in time; this is for pages without it.
+        Our labextension does it in time; this is for pages without it. One that had been closed missed the account, and
+        finds the widgets as long as the kernel lives: for it the line says `text`.
         """
+        self.say(text)
         publish_display_data(_WITHOUT_WIDGETS, transient={"display_id": self._root.model_id}, update=True)
 
     def _keep_drawing(self) -> None:

@@ -366,9 +366,11 @@ def test_a_run_whose_page_was_reloaded_is_offered_once(tmp_path):
     after_reload = kernel.connect()
     offered = kernel.run("%agent", client=after_reload).must_be_ok().printed
     assert "what is it?" in offered and "ended (done)" in offered
-    command = offered[offered.index("%agent show") :].splitlines()[0]
+    command, write = offered[offered.index("%agent show") :].splitlines()[0].split(" · its cells: ")
     shown = kernel.run(command, client=after_reload).must_be_ok()
     assert "42" in shown.displays[0]["data"]["text/plain"]
+    kernel.run(write.replace("FILE", "cells.py"), client=after_reload).must_be_ok()
+    assert "42" in (tmp_path / "cells.py").read_text()
     assert "what is it?" not in kernel.run("%agent", client=after_reload).printed
     after_reload.stop_channels()
     kernel.close()

@@ -223,6 +223,23 @@ def test_the_settings_name_the_ways_to_set_a_model(shell, capsys):
     assert "%agent model" in shown and "SMOL_MODEL" in shown
 
 
+def test_where_the_cells_name_their_models_the_settings_say_briefly_that_none_is_set(shell, capsys, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "here.ipynb")
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    assert error_of(shell, "%%agent --model m\nadd") is None
+    for command in ("unload_ext", "load_ext"):  # now, and as after a restart
+        capsys.readouterr()
+        assert error_of(shell, "%agent") is None
+        shown = capsys.readouterr().out
+        assert shown.startswith("model: none set (%agent help)\n") and "Set one of" not in shown
+        if command == "unload_ext":
+            shell.run_line_magic("unload_ext", "smol_magic")
+            shell.run_line_magic("load_ext", "smol_magic")
+    monkeypatch.setenv("JPY_SESSION_NAME", "another.ipynb")
+    assert error_of(shell, "%agent") is None
+    assert capsys.readouterr().out.startswith("No model is set. Set one of:\n")
+
+
 def test_the_demo_model_refuses_a_task_it_has_no_script_for(shell, capsys):
     error = error_of(shell, "%%agent --model demo\nPaint my house.")
     assert isinstance(error, CellError)

@@ -118,6 +118,10 @@ def test_where_no_page_answers_everything_comes_as_one_next_cell(kernel, sent):
     assert "# %%\nx = 20" in payload["text"]
     retired = [update["data"] for update in cell.contents("update_display_data")]
     assert retired == ([{"text/html": "<small>Agent run</small>", "text/plain": "Agent run"}] if sent else [])
+    # For a page that was closed, and is opened again while the widgets live.
+    run = kernel.value("get_ipython().smol_session.last.run")
+    said = f"its account: %agent show {run} · its cells: %agent export FILE {run} --script"
+    assert (said in cell.traits) is bool(sent)
 
 
 def test_a_code_console_is_told_how_to_get_the_work_and_keeps_what_was_asked(kernel):
@@ -142,6 +146,39 @@ def test_a_cell_that_lost_its_account_says_where_it_is(kernel, shown):
     offered = kernel.run("%agent", cell_id="c2", client=client).printed
     client.stop_channels()
     assert (f"%agent show {run}" in offered) is not shown
+
+
+@pytest.mark.parametrize("view", ["widgets", "text"])
+def test_a_run_that_failed_while_no_page_was_there_says_where_its_account_is(kernel, view):
+    kernel.run(f"%config SmolMagic.view = {view!r}\nm = scripted(code('x = 1'), RuntimeError('no credit left'))")
+    cell = kernel.run("%%agent --model m\nadd", cell_id="c1")
+    kernel.run("%config SmolMagic.view = 'auto'").must_be_ok()
+    assert cell.status == "error" and "no credit left" in cell.errors[0]
+    assert ("its account: %agent show" in cell.traits) is (view == "widgets")
+    assert "its account" not in cell.printed and "its cells" not in cell.traits
+
+
+@pytest.mark.parametrize("limit", [20, 1])
+@pytest.mark.parametrize("shown", [True, False])
+def test_why_a_run_failed_is_told_once_where_the_page_shows_the_account(kernel, shown, limit):
+    kernel.run("m = scripted(code('x = 1'), RuntimeError('no credit left'))").must_be_ok()
+    cell = kernel.start(f"%%agent --model m --max-steps {limit}\nadd", cell_id="c1")
+    page = Page(kernel, cell)
+    page.claim(page.opened()["session"])
+    page.granted()
+    page.done(0, shown)
+    cell.finish()
+    assert "no credit left" in cell.displays[-1]["data"]["text/plain"]
+    (told,) = cell.errors
+    short = "The run failed" if limit > 1 else "The run ended without an answer"
+    assert (told.startswith(f"{short}: see above.") and "no credit left" not in told) is shown
+    assert ("no credit left" in told) is not shown
+    assert "no credit left" in cell.reply["evalue"]  # all the same, for whoever reads it without the page
+    if shown and limit > 1:
+        assert told.endswith("%agent resume goes on.")
+        kernel.run("m = scripted(code('final_answer(x + 1)'))").must_be_ok()
+        kernel.run("%agent resume --model m -o out").must_be_ok()
+        assert kernel.value("out") == 2
 
 
 def test_a_run_that_fails_writes_nothing(kernel):

@@ -391,11 +391,35 @@ def test_a_page_reloaded_in_the_middle_of_a_run_is_offered_the_run(lab, context)
     tab.run(tab.sources().index("%agent"))
     offered = str(tab.cells()[tab.sources().index("%agent")]["outputs"])
     assert "wait for it" in offered
-    command = offered[offered.index("%agent show") :].split("\\n")[0]
+    command = offered[offered.index("%agent show") :].split(" · ")[0]
     last = len(tab.cells()) - 1
     tab.edit(last, command)
     tab.run(last)
     expect(tab.output(last)).to_contain_text("42")
+
+
+def test_a_page_closed_in_the_middle_of_a_run_says_where_its_account_and_its_cells_are(lab, context, screenshot):
+    gate = lab.notebooks / "closed-gate"
+    lab.write("closed.ipynb", [SETUP, WAITS.replace("GATE", gate.name), "%%agent --model m -o answer\nwait for it", ""])
+    tab = NotebookPage(context, lab, "closed.ipynb")
+    tab.run(0)
+    tab.run(1)
+    tab.start(2)
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("os.listdir")
+    tab.save()
+    tab.page.close()
+    gate.touch()
+    tab = NotebookPage(context, lab, "closed.ipynb", workspace="reopened")
+    tab.edit(3, "answer")
+    tab.run(3)
+    assert "42" in str(tab.cells()[3]["outputs"])
+    line = tab.cell(2).locator(".smol-view")
+    expect(line).to_contain_text("its account: %agent show")
+    expect(line).to_contain_text("its cells: %agent export FILE")
+    screenshot(tab.page, "closed")
+    tab.edit(3, "%agent show " + line.inner_text().split("%agent show ")[1].split()[0])
+    tab.run(3)
+    expect(tab.output(3).last).to_contain_text("42")
 
 
 def test_the_agent_kernel_takes_a_plain_cell_as_a_task(lab, context, screenshot):
