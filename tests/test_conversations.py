@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
+from loaded_shell import loaded_shell
 from scripted_replies import calls, code, counted, read
 
 from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, tool
 from smol_kernel.errors import AgentError, ContextLengthError, ReplayDiffersError
 from smol_kernel.events import Output, RunFinished
 from smol_kernel.journal import Journal
+from smol_kernel.runs.resuming import prepare_fork
 
 LEFT = "final_answer((x, 'y' in globals(), 'z' in globals()))"
 SAY = "\nprint('stop here', flush=True)\nwhile True: pass"
@@ -138,3 +140,115 @@ def test_so_does_one_of_structured_calls(reply, tmp_path):
     goes_on = model(calls(("final_answer", {"answer": 3})))
     assert ToolCallingAgent.fork(agent.run_id, 0, **{**given, "model": goes_on}) == 3
     assert [read(each) for each in goes_on.requests] == [read(each) for each in agent.model.requests]
+
+
+def taken_further(tmp_path, *settings, kinds=(CodeAgent, CodeAgent, CodeAgent)):
+    """Three runs of a conversation, before each of which the agent was changed; the requests of the last one's fork,
+    and those that it had itself."""
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    agent = None
+    for kind, (replies, changes) in zip(kinds, settings, strict=True):
+        fresh = kind(model=model(*replies), **given, **changes)
+        if agent is not None:
+            fresh.memory.steps, fresh.run_id = list(agent.memory.steps), agent.run_id
+            if fresh.writes_code and agent.writes_code:
+                fresh.python_executor = agent.python_executor
+        list(fresh.events("task", reset=agent is None))
+        agent = fresh
+    asked = [read(each) for each in agent.model.requests]
+    goes_on = model(*settings[-1][0])
+    functions = [check for _, changes in settings for check in changes.get("final_answer_checks", ())]
+    options = {**given, "model": goes_on, "final_answer_checks": functions or None}
+    kinds[-1].fork(agent.run_id, 0, **options)
+    agent.cleanup()
+    return [read(each) for each in goes_on.requests], asked
+
+
+ONE = code("x = 1"), code("final_answer(x)")
+TWO = code("y = x + 1"), code("final_answer(y)")
+BY_CALL = [calls(("final_answer", {"answer": 2}))]
+CHANGES = {
+    "a plan": [(ONE, {}), (["A plan.", *TWO], {"planning_interval": 9}), (TWO, {})],
+    "no plan": [(["A plan.", *ONE], {"planning_interval": 9}), (TWO, {}), (TWO, {})],
+    "a check": [(ONE, {}), (TWO, {"checks": ["answer < 5"]}), (TWO, {"checks": ["answer < 9", "answer > 0"]})],
+    "a budget": [(ONE, {}), (TWO, {"budget": Budget(input_tokens=15)}), (TWO, {"budget": Budget(steps=1)})],
+    "the tags": [(ONE, {}), (["```python\nfinal_answer(x)\n```"], {"code_block_tags": "markdown"}), (TWO, {})],
+    "a function": [(ONE, {}), (TWO, {"final_answer_checks": [lambda answer: True]}), (TWO, {})],
+}
+
+
+@pytest.mark.parametrize("settings", CHANGES.values(), ids=CHANGES)
+def test_each_run_is_played_with_the_settings_that_it_had(settings, tmp_path):
+    again, asked = taken_further(tmp_path, *settings)
+    assert again == asked and asked
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        (CodeAgent, ToolCallingAgent, CodeAgent),
+        (ToolCallingAgent, CodeAgent, ToolCallingAgent),
+        (CodeAgent, CodeAgent, ToolCallingAgent),
+    ],
+)
+def test_runs_of_either_kind_go_on_from_each_other(kinds, tmp_path):
+    replies = [BY_CALL if kind is ToolCallingAgent else [code("final_answer(1)")] for kind in kinds]
+    again, asked = taken_further(tmp_path, *((each, {}) for each in replies), kinds=kinds)
+    assert again == asked and asked
+
+
+def test_in_a_notebook_whose_child_lives_the_whole_conversation_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    with loaded_shell() as shell:
+        shell.user_ns["one"] = model(code("x = 1\nfinal_answer(x)"))
+        shell.run_cell_magic("agent", "--model one", "The first task.")
+        shell.user_ns["two"] = model(code("y = 2"), "best")
+        shell.run_cell_magic("agent", "--continue --model two --max-steps 1", "The second.")
+        shell.user_ns["three"] = goes_on = model(code("final_answer((x, y))"))
+        shell.run_line_magic("agent", "resume --model three --max-steps 4 -o both")
+        assert shell.user_ns["both"] == (1, 2)
+        assert "The first task." in read(goes_on.requests[0]) and "x = 1" in read(goes_on.requests[0])
+
+
+def test_a_stop_while_earlier_runs_are_played_is_one(tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "go").touch()
+    wait = f"import os\nwhile not os.path.exists({str(tmp_path / 'shared' / 'go')!r}): pass"
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    box = {"executor_kwargs": {"mounts": [str(tmp_path / "shared")]}}
+    with CodeAgent(model=model(code(wait), code("final_answer(1)"), code("final_answer(2)")), **given, **box) as agent:
+        agent.run("first")
+        agent.run("second", reset=False)
+    (tmp_path / "shared" / "go").unlink()
+    resumption = prepare_fork(CodeAgent, agent.run_id, 0, model=model(code("final_answer(3)")), accept=True, **given)
+    events = resumption.events()
+    stopping = threading.Thread(target=stop_once_it_plays, args=[resumption.agent])
+    stopping.start()
+    with pytest.raises(AgentError, match=r"^The agent was interrupted\.$"):
+        next(events)
+    stopping.join()
+    resumption.agent.cleanup()
+    assert len(Journal(tmp_path / "journal.sqlite").runs()) == 2  # the fork that came to nothing is gone
+
+
+def stop_once_it_plays(agent):
+    while not any(each.python_executor.started for each in list(agent.called)):
+        pass
+    agent.interrupt()
+
+
+@pytest.mark.parametrize("at", ["ModelReplied", "ActionProposed", "Output", "ToolCalled", "ActionFinished"])
+def test_a_run_whose_reader_left_in_the_middle_is_played_up_to_there(at, tmp_path):
+    given = {"tools": [double], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    with CodeAgent(model=model(code("x = 1"), code("final_answer(x)")), **given) as agent:
+        agent.run("first")
+        agent.model = model(code("y = 2\nprint('there', flush=True)\nz = double(4)"), code("final_answer(y)"))
+        events = agent.events("second", reset=False)
+        next(event for event in events if type(event).__name__ == at)
+        events.close()
+        agent.model = model(code("final_answer(x)"))
+        agent.run("third", reset=False)
+        asked = [read(each) for each in agent.model.requests]
+    goes_on = model(code("final_answer(x)"))
+    assert CodeAgent.fork(agent.run_id, 0, accept=True, **{**given, "model": goes_on}) == 1
+    assert [read(each) for each in goes_on.requests] == asked

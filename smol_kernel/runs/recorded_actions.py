@@ -95,6 +95,8 @@ class RecordedActions:
             return
         if self._skipped:
             self.__dict__["_skipped"] -= 1
+        elif len(events) > 1 and not any(isinstance(event, ActionFinished) for event in events):
+            replay.differences.append(f"Step {events[0].step} was left in its action: nothing of it was run again.")
         elif not replay.child_lives:
             self._again(action, more, events)
         yield from map(_unmarked, events[1:])

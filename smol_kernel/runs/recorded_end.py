@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from smol_kernel.errors import NO_REPLY, AgentBudgetError, ContextLengthError, ModelError
-from smol_kernel.events import Compacted, Event, FinalAnswer, RunFinished
+from smol_kernel.events import (
+    Compacted,
+    Event,
+    FinalAnswer,
+    HandedOff,
+    PlanMade,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+)
 from smol_kernel.memory.steps import ActionStep
 from smol_kernel.memory.usage import Timing
 
@@ -39,6 +48,11 @@ class RecordedEnd:
     def is_all_of(self, rest: Sequence[Event], beside: tuple[type[Event], ...]) -> bool:
         """Whether the `rest` of a recording is an end to which no loop comes by itself, and what is `beside`."""
         return self._state not in ("", "success") and all(isinstance(each, (*beside, *PARTS)) for each in rest)
+
+    def closes(self, event: Event, rest: Sequence[Event], beside: tuple[type[Event], ...]) -> bool:
+        """Whether the reader of the run closed it behind `event`, in a step, with this `rest` of a recording."""
+        paused = (RunStarted, StepFinished, PlanMade, HandedOff, *PARTS, *beside)
+        return self._state == "interrupted" and not isinstance(event, paused) and self.is_all_of(rest, beside)
 
     def remember(self, agent: Any) -> None:
         """Have in the memory of `agent` that its time was up, if that was so."""

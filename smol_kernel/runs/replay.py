@@ -229,10 +229,11 @@ class Replay:
                 self._at += 1
                 self._hand_over(agent, recorded)
                 yield self.started if isinstance(recorded, RunStarted) else recorded
-            elif self._end and self._end.is_all_of(rest := self._sequence[self._at :], BESIDE):
-                self._at += len(rest)
-                self._end.remember(agent)
-                yield from rest
+                if self._end and self._end.closes(recorded, self._sequence[self._at :], BESIDE):
+                    yield from self._rest(agent)
+                    return None
+            elif self._end and self._end.is_all_of(self._sequence[self._at :], BESIDE):
+                yield from self._rest(agent)
                 return None
             elif not isinstance(event, BESIDE):
                 raise ReplayError(
@@ -251,6 +252,14 @@ class Replay:
             if isinstance(event, Instructed):
                 agent.memory.steps.append(TaskStep(event.text))
             yield event
+
+    def _rest(self, agent: Any) -> list[Event]:
+        """What is left of the recording: the end of a run, to which its loop does not come."""
+        rest = self._sequence[self._at :]
+        self._at += len(rest)
+        if self._end:
+            self._end.remember(agent)
+        return rest
 
     def _hand_over(self, agent: Any, event: Event) -> None:
         """A recorded hand-off is to be one again, though its tool is not called; and an end, though no clock runs."""

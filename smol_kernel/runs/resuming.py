@@ -13,15 +13,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ConfigError, JournalError, ReplayError, RunNotFoundError, SmolError
-from smol_kernel.events import Event, InputsDigested, Instructed, ModelReplied, RunStarted, StepFinished, settled
-from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
+from smol_kernel.errors import ConfigError, JournalError, ReplayError
+from smol_kernel.events import Event, Instructed, ModelReplied, StepFinished, settled
 from smol_kernel.executors.launchers.settings import Limits
 from smol_kernel.executors.launchers.view import not_rehearsed
-from smol_kernel.executors.values import MalformedValue
 from smol_kernel.journal import Journal, open_journal
-from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.steps import TaskStep
+from smol_kernel.runs.conversation import Conversation
+from smol_kernel.runs.made_again import beginning, inputs_of, made_again, media_of, values_of
 from smol_kernel.runs.recorded_actions import leave_rehearsal
 from smol_kernel.runs.recording import limit_of
 from smol_kernel.runs.replay import Replay, require_tools
@@ -39,10 +38,10 @@ class Resumption:
     agent: Any
     replay: Replay
     journal: Journal
+    before: Conversation
+    """The earlier runs of the same conversation."""
     options: dict[str, Any] = field(default_factory=dict)
     """What is passed to the agent's `run` or `events`."""
-    before: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    """Earlier runs of the same conversation, oldest first: their tasks, and what is passed with them."""
     is_fork: bool = False
     """A new run that is kept only if something new comes of it."""
 
@@ -62,11 +61,7 @@ class Resumption:
         self.journal.claim(run)
         try:
             self.replay.decide()
-            for task, options in self.before:
-                for _ in self.agent.events(task, **options):
-                    pass
-                earlier = options["resumed"]
-                self.replay.differences += [f"Of the earlier run {earlier.run}: {each}" for each in earlier.differences]
+            self.replay.differences += self.before.play()
             yield
         finally:
             leave_rehearsal(getattr(self.agent, "python_executor", None))
@@ -126,7 +121,7 @@ def prepare(
     if summary.parent is not None:
         raise ReplayError(f"run {summary.run} is one that another agent called: resume run {summary.parent}")
     events = book.events(summary.run, family=True)
-    started = _beginning(events)
+    started = beginning(events)
     if summary.state == "success":
         raise ReplayError(f"run {summary.run} has ended with its answer; fork it to go on from one of its steps")
     reached = limit_of(event for event in events if event.run == summary.run)
@@ -135,10 +130,10 @@ def prepare(
             f"run {summary.run} has reached its limit of {reached} steps: give a higher one, max_steps= (--max-steps)"
         )
     seen = replace(started, run=copied_from or started.run)
-    agent = agent or _made(kind, seen, model, tools, {**parameters, "journal": book, "executor": executor})
+    agent = agent or made_again(kind, seen, model, tools, {**parameters, "journal": book, "executor": executor})
     require_tools(seen, agent.functions)
-    variables, changed = _inputs(events, additional_args or {})
-    media, others = _media(started, TaskStep.media(images, audio, videos))
+    variables, changed = inputs_of(events, additional_args or {})
+    media, others = media_of(started, TaskStep.media(images, audio, videos))
     asked = [] if child_lives else [*_outside(agent, repeat)]
     if executor is None and started.origin.get("imported"):
         asked += _of_others(agent)
@@ -153,8 +148,9 @@ def prepare(
         differences=differences,
     )
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
-    before = [] if child_lives else _conversation(book, started, additional_args or {})
-    return Resumption(agent, replay, book, given, before)
+    more = {**parameters, "journal": book}
+    before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives)
+    return Resumption(agent, replay, book, before, given)
 
 
 def prepare_fork(
@@ -177,7 +173,7 @@ def prepare_fork(
     book = _journal(journal)
     summary = book.find(run_id)
     events = book.events(summary.run, family=True)
-    started = _beginning(events)
+    started = beginning(events)
     own = [event for event in settled(events) if event.run == summary.run and event.kind != "run_resumed"]
     last = max((event.step for event in own if isinstance(event, StepFinished)), default=0)
     answering = last if summary.state == "success" and action is None else None
@@ -197,16 +193,16 @@ def prepare_fork(
         max_steps = max(limit_of(event for event in events if event.run == summary.run), step + 1)
     elif max_steps < 1:
         raise ReplayError(f"max_steps: {max_steps}; a run takes one step or more")
-    beginning = replace(
+    forked = replace(
         started,
-        values=_values(events),
+        values=values_of(events),
         run=run,
         forked=common,
         model=model_id,
         scripted=getattr(model, "scripted", False),
         max_steps=max_steps,
     )
-    new: list[Event] = [beginning, *(replace(event, run=run) for event in copied[1:])]
+    new: list[Event] = [forked, *(replace(event, run=run) for event in copied[1:])]
     if action is not None:
         reply = next(event for event in reversed(new) if isinstance(event, ModelReplied))
         new[new.index(reply)] = replace(reply, content=_edited(reply.content, own, step, action))
@@ -252,87 +248,6 @@ def _journal(journal: Journal | str | Path | None) -> Journal:
     return found
 
 
-def _beginning(events: Sequence[Event]) -> RunStarted:
-    if isinstance(events[0], RunStarted):
-        return events[0]
-    raise ReplayError(f"run {events[0].run} cannot be taken up: its recording does not begin with its start")
-
-
-def _made(kind: type[Any], started: RunStarted, model: Any, tools: Sequence[Any], given: Mapping[str, Any]) -> Any:
-    """The agent of a recorded run."""
-    if model is None:
-        raise ConfigError(f"model= is missing: the run had {started.model!r}; a model is never kept, for it holds keys")
-    if started.agent != kind.__name__:
-        raise ReplayError(
-            f"run {started.run} is of a {started.agent}, not of a {kind.__name__}: use {started.agent}.resume"
-        )
-    settings = dict(started.settings)
-    if "given_templates" in settings:
-        settings["prompt_templates"] = settings.pop("given_templates")
-    chosen = {name: value for name, value in given.items() if value is not None}
-    try:
-        if isinstance(settings.get("budget"), dict):
-            settings["budget"] = Budget(**settings["budget"])
-        return kind(tools=tools, model=model, **{"max_steps": started.max_steps, **settings, **chosen})
-    except SmolError:
-        raise
-    except (TypeError, ValueError) as error:  # of a record that somebody else wrote
-        raise ReplayError(f"the run was made with settings that do not fit: {error}") from error
-
-
-def _values(own: Sequence[Event]) -> dict[str, dict[str, Any]]:
-    """What is recorded of the variables that a run was given, with the digests that came later."""
-    started = _beginning(own)
-    values = {name: dict(kept) for name, kept in started.values.items()}
-    for event in own:
-        if isinstance(event, InputsDigested) and event.run == started.run:
-            for name, digest in event.digests.items():
-                values.setdefault(name, {})["digest"] = digest
-    return values
-
-
-def _inputs(own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The variables that a run was given, and what is to be said of them. Raises ConfigError for missing ones."""
-    started, values = _beginning(own), _values(own)
-    variables: dict[str, Any] = {}
-    said: list[str] = []
-    for name in started.inputs:
-        kept = values.get(name, {})
-        if name in given:
-            variables[name] = given[name]
-            if not kept.get("digest"):
-                said.append(f"Whether the input {name!r} is what it was nobody can tell: it has no recorded digest.")
-            elif digest_of(given[name]) != kept["digest"]:
-                said.append(f"The input {name!r} is not what it was when the run began.")
-        elif "value" in kept:
-            variables[name] = recorded_value(kept["value"])
-        else:
-            raise ConfigError(
-                f"the run was given {name!r} ({started.inputs[name]}), which is not recorded whole: pass it again, "
-                f"additional_args={{{name!r}: …}}"
-            )
-    return variables, said
-
-
-def _media(started: RunStarted, given: Mapping[str, list[Any] | None]) -> tuple[dict[str, list[Any] | None], list[str]]:
-    """The images, sounds and videos that the model was shown with the task, and what is to be said of them. Raises
-    ConfigError for missing ones."""
-    shown: dict[str, list[Any] | None] = dict(given)
-    said: list[str] = []
-    for kind, recorded in started.media.items():
-        again = given.get(kind)
-        if again is None:
-            try:
-                shown[kind] = [recorded_medium(each["value"]) for each in recorded]
-            except (KeyError, MalformedValue):
-                raise ConfigError(
-                    f"the run was given {kind} that are not recorded whole: pass them again, {kind}=[…]"
-                ) from None
-        elif [digest_of_medium(each) for each in again] != [each.get("digest", "") for each in recorded]:
-            said.append(f"The {kind} given with the task are not those of the beginning.")
-    return shown, said
-
-
 def _outside(agent: Any, repeat: bool) -> Iterator[str]:
     """What the actions of the agent reach besides their working folder, when they are run again; `repeat`, also what
     they reach only with leave to do things twice."""
@@ -367,25 +282,3 @@ def _of_others(agent: Any) -> Iterator[str]:
     given = asdict(settings.limits) if settings is not None else usual
     if other := [f"{name}={value}" for name, value in given.items() if value != usual[name]]:
         yield SEEN.format(f"have limits of their own ({', '.join(other)})")
-
-
-def _conversation(journal: Journal, started: RunStarted, given: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The runs that this one goes on from, oldest first, to be played before."""
-    found: list[tuple[str, dict[str, Any]]] = []
-    seen = {started.run}
-    while started.continues is not None:
-        if started.continues in seen:
-            raise ReplayError("the run goes on from itself: its record is damaged")
-        seen.add(started.continues)
-        try:
-            events = journal.events(started.continues, family=True)
-        except RunNotFoundError:
-            raise ReplayError(
-                f"the run goes on from run {started.continues}, which is not in the journal: import that one first"
-            ) from None
-        started = _beginning(events)
-        variables, changed = _inputs(events, given)
-        replay = Replay(events, journal, whole=True, accept=True, differences=changed)
-        options = {**_media(started, {})[0], "additional_args": variables, "resumed": replay}
-        found.insert(0, (started.task, {"reset": started.continues is None, **options}))
-    return found

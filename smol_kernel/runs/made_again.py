@@ -1,0 +1,96 @@
+"""Makes the agent of a recorded run again, and what that was given, as far as it is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smol_kernel.errors import ConfigError, ReplayError, SmolError
+from smol_kernel.events import Event, InputsDigested, RunStarted
+from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
+from smol_kernel.executors.values import MalformedValue
+from smol_kernel.memory.budget import Budget
+
+
+def beginning(events: Sequence[Event]) -> RunStarted:
+    """The start of the run that these events are of. Raises ReplayError for a record without."""
+    if isinstance(events[0], RunStarted):
+        return events[0]
+    raise ReplayError(f"run {events[0].run} cannot be taken up: its recording does not begin with its start")
+
+
+def made_again(kind: type[Any], started: RunStarted, model: Any, tools: Sequence[Any], given: Mapping[str, Any]) -> Any:
+    """The agent of a recorded run."""
+    if model is None:
+        raise ConfigError(f"model= is missing: the run had {started.model!r}; a model is never kept, for it holds keys")
+    if started.agent != kind.__name__:
+        raise ReplayError(
+            f"run {started.run} is of a {started.agent}, not of a {kind.__name__}: use {started.agent}.resume"
+        )
+    settings = dict(started.settings)
+    if "given_templates" in settings:
+        settings["prompt_templates"] = settings.pop("given_templates")
+    chosen = {name: value for name, value in given.items() if value is not None}
+    try:
+        if isinstance(settings.get("budget"), dict):
+            settings["budget"] = Budget(**settings["budget"])
+        return kind(tools=tools, model=model, **{"max_steps": started.max_steps, **settings, **chosen})
+    except SmolError:
+        raise
+    except (TypeError, ValueError) as error:  # of a record that somebody else wrote
+        raise ReplayError(f"the run was made with settings that do not fit: {error}") from error
+
+
+def values_of(own: Sequence[Event]) -> dict[str, dict[str, Any]]:
+    """What is recorded of the variables that a run was given, with the digests that came later."""
+    started = beginning(own)
+    values = {name: dict(kept) for name, kept in started.values.items()}
+    for event in own:
+        if isinstance(event, InputsDigested) and event.run == started.run:
+            for name, digest in event.digests.items():
+                values.setdefault(name, {})["digest"] = digest
+    return values
+
+
+def inputs_of(own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The variables that a run was given, and what is to be said of them. Raises ConfigError for missing ones."""
+    started, values = beginning(own), values_of(own)
+    variables: dict[str, Any] = {}
+    said: list[str] = []
+    for name in started.inputs:
+        kept = values.get(name, {})
+        if name in given:
+            variables[name] = given[name]
+            if not kept.get("digest"):
+                said.append(f"Whether the input {name!r} is what it was nobody can tell: it has no recorded digest.")
+            elif digest_of(given[name]) != kept["digest"]:
+                said.append(f"The input {name!r} is not what it was when the run began.")
+        elif "value" in kept:
+            variables[name] = recorded_value(kept["value"])
+        else:
+            raise ConfigError(
+                f"the run was given {name!r} ({started.inputs[name]}), which is not recorded whole: pass it again, "
+                f"additional_args={{{name!r}: …}}"
+            )
+    return variables, said
+
+
+def media_of(
+    started: RunStarted, given: Mapping[str, list[Any] | None]
+) -> tuple[dict[str, list[Any] | None], list[str]]:
+    """The images, sounds and videos that the model was shown with the task, and what is to be said of them. Raises
+    ConfigError for missing ones."""
+    shown: dict[str, list[Any] | None] = dict(given)
+    said: list[str] = []
+    for kind, recorded in started.media.items():
+        again = given.get(kind)
+        if again is None:
+            try:
+                shown[kind] = [recorded_medium(each["value"]) for each in recorded]
+            except (KeyError, MalformedValue):
+                raise ConfigError(
+                    f"the run was given {kind} that are not recorded whole: pass them again, {kind}=[…]"
+                ) from None
+        elif [digest_of_medium(each) for each in again] != [each.get("digest", "") for each in recorded]:
+            said.append(f"The {kind} given with the task are not those of the beginning.")
+    return shown, said
