@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import smol_kernel
-from smol_kernel.executors.launchers.project_path import with_project_path
+from smol_kernel.executors.launchers.project_path import VARIABLE, with_project_path
 
 SHAPES = """
 class Square:
@@ -60,22 +60,26 @@ def test_where_the_child_cannot_see_them_it_is_said_what_to_do(project, tmp_path
     assert "No module named 'shapes': the child kernel cannot import that; have it in the working folder" in done.stderr
 
 
+def test_what_is_installed_stays_what_it_is(project):
+    for name in ("profile.py", "code.py", "numpy.py", "ipykernel.py"):
+        (project / "src" / name).write_text("raise RuntimeError('of the project')")
+    (project / "appended.py").write_text(f"import sys; sys.path.append('src')\n{MAIN}".replace("import shapes", SEES))
+    assert ran(project, "appended.py").stdout == "(9, 4)\n"
+
+
+SEES = "import profile, code, numpy, ipykernel, shapes; assert numpy.ones(1)[0] == 1"
+
+
 def test_which_folders_these_are(tmp_path, monkeypatch):
-    folders = [tmp_path / name for name in ("src", ".hidden", "venv/lib", "not there", "lib:colon")]
+    folders = [tmp_path / name for name in ("src", ".hidden", "venv/lib", "not there", "lib:colon", "relative")]
     for folder in folders:
         if folder.name != "not there":
             folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     outside = tmp_path.parent
-    monkeypatch.setattr(sys, "path", ["", "relative", *map(str, folders), str(outside), str(tmp_path), *sys.path])
+    names = ["", "relative", *map(str, folders[:-1]), str(outside), str(tmp_path)]
+    monkeypatch.setattr(sys, "path", [*names, *sys.path])
     path = str(tmp_path)
-    own = with_project_path({"PYTHONPATH": "/given", "A": "b"}, [path], [f"{path}/venv", sys.prefix], path)
-    assert own == {"PYTHONPATH": f"/given{os.pathsep}{path}/src", "A": "b"}
+    own = with_project_path({"A": "b"}, [path], [f"{path}/venv", sys.prefix], path)
+    assert own == {"A": "b", VARIABLE: f"{path}/relative{os.pathsep}{path}/src"}
     assert with_project_path({}, [str(tmp_path / "empty")], [], path) == {}
-    (tmp_path / "src" / "code").mkdir()  # no module
-    (tmp_path / "src" / "data.code.txt").touch()
-    (tmp_path / "src" / "test_project_path.py").touch()
-    assert with_project_path({}, [path], [f"{path}/venv", sys.prefix], path) == {}  # another one was imported
-    (tmp_path / "src" / "test_project_path.py").unlink()
-    assert with_project_path({}, [path], [f"{path}/venv", sys.prefix], path) == {"PYTHONPATH": f"{path}/src"}
-    (tmp_path / "src" / "code" / "__init__.py").touch()
-    assert with_project_path({}, [path], [f"{path}/venv", sys.prefix], path) == {}

@@ -306,6 +306,7 @@ def announce() -> None:
     """Mind the variables of the environment, and tell the host that actions may come."""
     for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "CLICOLOR"):  # IPython asks subprocesses for colors
         os.environ.pop(name, None)
+    sys.path += filter(None, os.environ.pop("SMOL_PROJECT_PATH", "").split(os.pathsep))
     # tqdm.auto sees such a name and writes text, which can be followed; no page would get the widgets it makes else.
     os.environ.setdefault("SPYDER_STYLE_PROGRESS", "text")
     with contextlib.suppress(OSError, AttributeError), open(os.devnull, "w") as null:

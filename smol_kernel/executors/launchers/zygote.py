@@ -30,6 +30,7 @@ from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.launchers.forked import ForkedProcess
 from smol_kernel.executors.launchers.lines import Lines
 from smol_kernel.executors.launchers.plain import OPTIONS
+from smol_kernel.executors.launchers.project_path import VARIABLE as PROJECT_PATH
 from smol_kernel.executors.launchers.readable import readable
 from smol_kernel.executors.launchers.spare import Spare
 
@@ -43,7 +44,10 @@ RESTED = b"rested"
 """What it says once it has imported everything, see `zygote_main`."""
 ANSWER_SECONDS = 20.0
 """How long a zygote may take to fork; it may be importing something."""
-LATE = ("PYTHONPATH", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
+LATE = (
+    *("PYTHONPATH", PROJECT_PATH),
+    *("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY"),
+)
 """Variables that a child has, and a zygote has not. Python itself would import from the folders of PYTHONPATH: a child
 may be let write there, and a zygote stands outside of the boxes."""
 NAMES = ("IPython", "ipykernel", "numpy", "pandas", "pyarrow", "sitecustomize", "traitlets", "usercustomize", "zmq")
