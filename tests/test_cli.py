@@ -298,15 +298,19 @@ def test_files_become_values(here):
     table.to_csv("t.tsv", index=False, sep="\t")
     table.to_parquet("t.parquet")
     Path("t.json").write_text('{"a": [1, null]}')
-    values = read_inputs(["c=t.csv", "t=t.tsv", "p=t.parquet", "j=t.json"])
+    Path("marked.json").write_text('{"a": [1, null]}', encoding="utf-8-sig")
+    values = read_inputs(["c=t.csv", "t=t.tsv", "p=t.parquet", "j=t.json", "m=marked.json"])
     for name in ("c", "t", "p"):
         pd.testing.assert_frame_equal(values[name], table)
-    assert values["j"] == {"a": [1, None]}
+    assert values["j"] == values["m"] == {"a": [1, None]}
 
 
-@pytest.mark.parametrize("given", ["df=missing.csv", "df=bad.json", "df=table.xls", "1df=t.csv", "=t.csv", "df="])
+@pytest.mark.parametrize(
+    "given", ["df=missing.csv", "df=bad.json", "df=nul.csv", "df=table.xls", "1df=t.csv", "=t.csv", "df="]
+)
 def test_a_file_that_does_not_serve_is_named(given):
     Path("bad.json").write_text("{")
+    Path("nul.csv").write_bytes(bytes(100))
     with pytest.raises(ConfigError, match="--in " + given):
         read_inputs([given])
 

@@ -184,14 +184,17 @@ def _read(path: Path, given: str) -> Any:
         raise ConfigError(f"--in {given}: a {kind or 'nameless'} file cannot be read; there are {', '.join(READABLE)}")
     try:
         if kind == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(path.read_text(encoding="utf-8-sig"))
         try:
             import pandas as pd
         except ImportError:
             raise MissingDependencyError(f"--in {given} needs pandas: pip install 'smol-kernel[demo]'") from None
         if kind == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, sep="\t" if kind == ".tsv" else ",")
+        table = pd.read_csv(path, sep="\t" if kind == ".tsv" else ",")
+        if not any(str(name).strip("\0 ") for name in table.columns):  # a file that was allotted and never written
+            raise ValueError("No columns to parse from file")
+        return table
     except (OSError, ValueError, RecursionError) as error:  # the last two: json and pandas on a malformed file
         raise ConfigError(f"--in {given}: {error}") from None
 
