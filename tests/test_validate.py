@@ -160,6 +160,44 @@ def test_what_cannot_be_run_is_told_and_the_others_go_on(here, capsys, monkeypat
     assert "e.ipynb: as it was (1 cell)\n5 notebooks, 4 of them not as it was" in told
 
 
+@pytest.mark.parametrize(
+    ("kernelspec", "language_info", "said"),
+    [
+        ({"name": "ir", "language": "R"}, {}, "its kernel 'ir' is not installed"),
+        ({"name": "ir"}, {"name": "R"}, "its kernel 'ir' is not installed"),
+        (None, {"name": "julia"}, "its kernel 'julia' is not installed"),
+        ({"name": "my-env", "language": "python"}, {}, ""),
+        ({"name": "my-env"}, {"name": "python"}, ""),
+        ({"name": "my-env"}, None, ""),
+        (None, None, ""),
+    ],
+)
+def test_a_notebook_of_another_language_is_not_run_as_python(here, kernelspec, language_info, said):
+    metadata = {
+        "kernelspec": {"display_name": "x", **kernelspec} if kernelspec else None,
+        "language_info": language_info,
+    }
+    notebook = new_notebook(cells=[cell("print(1)", "1\n")], metadata={k: v for k, v in metadata.items() if v})
+    nbformat.write(notebook, here / "a.ipynb")
+    told = validate(here / "a.ipynb")
+    assert (told.difference, told.cells) == (said, 0 if said else 1)
+
+
+def test_displays_are_compared_as_later_cells_have_updated_them(here):
+    show = "shown = display(rows[0], display_id='x')"
+    path = stored(here / "a.ipynb", READ, show, "display('kept')", "shown.update(sum(rows))", "print(rows[0])")
+    assert nbformat.read(path, 4).cells[1].outputs[0].data["text/plain"] == "60"
+    assert validate(path).difference == ""
+    (here / "data.csv").write_text("10\n20\n31\n")
+    told = validate(path)
+    assert (told.cell, told.source) == (2, show) and "-60\n+61" in told.difference
+    (here / "data.csv").write_text("11\n20\n29\n")
+    assert validate(path).cell == 5
+    write(here / "b.ipynb", cell("display(1, display_id='x')\n1 / 0", result("1")), cell("print(1)", "2\n"))
+    told = validate(here / "b.ipynb")
+    assert told.cell == 1 and told.difference.startswith("the cell fails now")
+
+
 def test_wrong_paths_and_options_are_refused(here, capsys):
     for arguments, why in (
         (["missing.ipynb"], "missing.ipynb: there is no such notebook or folder"),
