@@ -237,6 +237,22 @@ def test_what_varies_between_machines_and_runs_is_no_part_of_it(file, tmp_path, 
     assert "./sales.csv and ~/x and <f at 0x…> in (temporary), ." in file.read_text()
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_where_the_working_folder_is_the_home_folder_it_is_the_working_folder(file, tmp_path, monkeypatch, elsewhere):
+    asked = []
+    for name, home in (("one", "one"), ("two", "other")):
+        folder = tmp_path / name
+        folder.mkdir()
+        asked.append((folder, tmp_path / home, f"No such file: {folder}/sales.csv"))
+    for folder, home, text in asked if elsewhere else asked[::-1]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("HOME", str(home))
+        if not file.exists():
+            record(file, "yes", ask=[text])
+        assert CassetteModel(None, file, "replay").generate([user(text)]).text == "yes"
+    assert "No such file: ./sales.csv" in file.read_text()
+
+
 def test_calls_that_a_model_wrote_as_text_replay_though_their_ids_are_ours(file, make):
     calls = ['{"name": "stock", "arguments": {"item": "tea"}}', '{"name": "final_answer", "arguments": {"answer": 12}}']
     for inner, mode in ((ScriptedModel(calls), "auto"), (None, "replay")):

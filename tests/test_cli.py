@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -48,8 +50,8 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def started(*arguments, code=COMMAND):
-    """The command in a process of its own, as a shell starts it."""
+def started(*arguments, code=COMMAND, ignored=()):
+    """The command in a process of its own, as a shell starts it; the signals `ignored` are."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdin=subprocess.DEVNULL,
@@ -57,13 +59,14 @@ def started(*arguments, code=COMMAND):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        preexec_fn=interruptible,
+        preexec_fn=lambda: heard(ignored),
     )
 
 
-def interruptible():
+def heard(ignored):
     """Undo what a shell does to a job in the background, as these tests may be: there Ctrl-C is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
 
 def code(text):
@@ -166,6 +169,61 @@ def test_ctrl_c_while_the_model_thinks_stops_with_one_line():
     assert re.fullmatch(r"Stopped\. smol resume \w{8} goes on from here\.", err.strip())
 
 
+@pytest.mark.parametrize(
+    ("sent", "status", "ignored"),
+    [
+        ([signal.SIGTERM], 143, ()),
+        ([signal.SIGTERM, signal.SIGTERM], 143, ()),  # as `timeout` does it
+        ([signal.SIGHUP], 129, (signal.SIGINT,)),  # as in the background of a shell
+        ([signal.SIGHUP, signal.SIGTERM], 143, (signal.SIGHUP,)),  # as under nohup
+    ],
+)
+def test_a_signal_to_end_stops_a_run_as_ctrl_c_does_and_it_goes_on_from_there(here, sent, status, ignored, capsys):
+    wait = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.1)"
+    action = code(f"open('made.txt', 'w').write('made')\nprint('begun', 1, flush=True)\n{wait}")
+    with ModelServer(Text(action), Text(code("final_answer(6 * 7)"))) as server:
+        arguments = ("work", "--model", "openai/double", "--api-base", server.url, "--save-files", "saved")
+        process = started("run", *arguments, ignored=ignored)
+        for line in process.stdout:
+            if line.split() == ["begun", "1"]:
+                break
+        for number in sent:
+            process.send_signal(number)
+        _, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == status
+        assert re.fullmatch(r"Stopped\. smol resume \w{8} goes on from here\.", err.strip())
+        assert (here / "saved" / "made.txt").read_text() == "made"
+        (run,) = Journal().runs()
+        assert run.state == "interrupted"
+        (here / "go").touch()  # for the action, which is run again
+        assert main(["resume", "last", "--api-base", server.url, "-o", "answer.txt"]) == 0, capsys.readouterr()
+    assert (here / "answer.txt").read_text() == "42\n"
+
+
+STUBBORN = STOPPED_AT_ONCE.replace(
+    "            signal.raise_signal(signal.SIGINT)\n",
+    """            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt:
+                print("stopping", flush=True)
+                while True:
+                    signal.pause()
+""",
+)
+
+
+def test_a_second_signal_to_end_does_so_at_once():
+    process = started("runs", code=STUBBORN)
+    assert process.stdout.readline() == "stopping\n"
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+    assert process.communicate(timeout=PATIENCE) == ("", "")
+    assert process.returncode == 143
+
+
 def test_a_killed_run_is_shown_as_cut_off_and_one_at_work_as_running(here, capsys):
     action = code("import time\nprint('begun', 1, flush=True)\nwhile True: time.sleep(60)")
     with ModelServer(Text(action)) as server:
@@ -240,15 +298,19 @@ def test_files_become_values(here):
     table.to_csv("t.tsv", index=False, sep="\t")
     table.to_parquet("t.parquet")
     Path("t.json").write_text('{"a": [1, null]}')
-    values = read_inputs(["c=t.csv", "t=t.tsv", "p=t.parquet", "j=t.json"])
+    Path("marked.json").write_text('{"a": [1, null]}', encoding="utf-8-sig")
+    values = read_inputs(["c=t.csv", "t=t.tsv", "p=t.parquet", "j=t.json", "m=marked.json"])
     for name in ("c", "t", "p"):
         pd.testing.assert_frame_equal(values[name], table)
-    assert values["j"] == {"a": [1, None]}
+    assert values["j"] == values["m"] == {"a": [1, None]}
 
 
-@pytest.mark.parametrize("given", ["df=missing.csv", "df=bad.json", "df=table.xls", "1df=t.csv", "=t.csv", "df="])
+@pytest.mark.parametrize(
+    "given", ["df=missing.csv", "df=bad.json", "df=nul.csv", "df=table.xls", "1df=t.csv", "=t.csv", "df="]
+)
 def test_a_file_that_does_not_serve_is_named(given):
     Path("bad.json").write_text("{")
+    Path("nul.csv").write_bytes(bytes(100))
     with pytest.raises(ConfigError, match="--in " + given):
         read_inputs([given])
 

@@ -124,7 +124,8 @@ def test_the_best_answer_is_called_so_everywhere(here, capsys):
 def test_a_limit_on_the_cost_ends_a_run_whose_price_is_unknown(capsys):
     with ModelServer(code("1 + 1"), code("final_answer(2)")) as server:
         assert run(server, "--max-cost", "0.5") == 3
-    assert "what the model costs is unknown" in capsys.readouterr().out
+    assert "what the model costs is unknown: limit its tokens" in (told := capsys.readouterr().out)
+    assert "--max-output-tokens" in told
 
 
 def test_an_agent_of_structured_calls_with_a_servers_tools(capsys):

@@ -160,6 +160,44 @@ def test_what_cannot_be_run_is_told_and_the_others_go_on(here, capsys, monkeypat
     assert "e.ipynb: as it was (1 cell)\n5 notebooks, 4 of them not as it was" in told
 
 
+@pytest.mark.parametrize(
+    ("kernelspec", "language_info", "said"),
+    [
+        ({"name": "ir", "language": "R"}, {}, "its kernel 'ir' is not installed"),
+        ({"name": "ir"}, {"name": "R"}, "its kernel 'ir' is not installed"),
+        (None, {"name": "julia"}, "its kernel 'julia' is not installed"),
+        ({"name": "my-env", "language": "python"}, {}, ""),
+        ({"name": "my-env"}, {"name": "python"}, ""),
+        ({"name": "my-env"}, None, ""),
+        (None, None, ""),
+    ],
+)
+def test_a_notebook_of_another_language_is_not_run_as_python(here, kernelspec, language_info, said):
+    metadata = {
+        "kernelspec": {"display_name": "x", **kernelspec} if kernelspec else None,
+        "language_info": language_info,
+    }
+    notebook = new_notebook(cells=[cell("print(1)", "1\n")], metadata={k: v for k, v in metadata.items() if v})
+    nbformat.write(notebook, here / "a.ipynb")
+    told = validate(here / "a.ipynb")
+    assert (told.difference, told.cells) == (said, 0 if said else 1)
+
+
+def test_displays_are_compared_as_later_cells_have_updated_them(here):
+    show = "shown = display(rows[0], display_id='x')"
+    path = stored(here / "a.ipynb", READ, show, "display('kept')", "shown.update(sum(rows))", "print(rows[0])")
+    assert nbformat.read(path, 4).cells[1].outputs[0].data["text/plain"] == "60"
+    assert validate(path).difference == ""
+    (here / "data.csv").write_text("10\n20\n31\n")
+    told = validate(path)
+    assert (told.cell, told.source) == (2, show) and "-60\n+61" in told.difference
+    (here / "data.csv").write_text("11\n20\n29\n")
+    assert validate(path).cell == 5
+    write(here / "b.ipynb", cell("display(1, display_id='x')\n1 / 0", result("1")), cell("print(1)", "2\n"))
+    told = validate(here / "b.ipynb")
+    assert told.cell == 1 and told.difference.startswith("the cell fails now")
+
+
 def test_wrong_paths_and_options_are_refused(here, capsys):
     for arguments, why in (
         (["missing.ipynb"], "missing.ipynb: there is no such notebook or folder"),
@@ -192,6 +230,16 @@ def test_wrong_paths_and_options_are_refused(here, capsys):
         ([result("1"), result("2")], [result("1\n2")], "another number of outputs"),
         ([result("x", **{"application/vnd.jupyter.widget-view+json": {"model_id": "a"}})], [result("x")], ""),
         ([result("x" * 900)], [result("y" * 900)], f"-{'x' * 299} …"),
+        (
+            [new_output("stream", name="stderr", text="<action>:2: UserWarning: old\n  f(1)\n")],
+            [new_output("stream", name="stderr", text="/tmp/ipykernel_5/67.py:2: UserWarning: new\n  f(1)\n")],
+            "-UserWarning: old\n+UserWarning: new",
+        ),
+        (
+            [new_output("stream", text="a/b.py:2: error: no")],
+            [new_output("stream", text="c/b.py:2: error: no")],
+            "-a/b.py:2: error: no",
+        ),
     ],
 )
 def test_outputs_are_compared_by_their_kind(old, new, said):
@@ -280,14 +328,29 @@ def test_what_writes_over_itself_and_an_answer_of_nothing_are_as_they_were(tmp_p
     assert ran.returncode == 0, ran.stdout
 
 
+WARNINGS = (
+    "import warnings\nwarnings.warn('old way')\nprint(1)",
+    "def old():\n    warnings.warn('two\\n  lines', DeprecationWarning, stacklevel=2)\nold()",
+    "import statistics\nwarnings.warn_explicit('of a library', UserWarning, statistics.__file__, 5)",
+    "import helper\nhelper.warn()",
+    "import traceback\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    traceback.print_exc()",
+    "async def never(): pass\nnever()\nNone",
+    "'\\d'",
+    "1 +",
+    "print(object())",
+)
+"""Actions that put out what differs from one process to the next."""
+
+
 def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     """A repository with both kinds of notebooks: one with an `%%agent` cell and its cassette, one that was exported."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
     (folder / "data.csv").write_text("10\n20\n30\n")
+    (folder / "helper.py").write_text("import warnings\n\ndef warn():\n    warnings.warn('of a helper')\n")
     monkeypatch.chdir(folder)
     table = "import pandas as pd\npd.DataFrame({'rows': rows})"
-    script = [code(f"{READ}\n{table}"), code("final_answer(sum(rows))")]
+    script = [code(f"{READ}\n{table}"), *map(code, WARNINGS), code("final_answer(warnings.warn('last') or sum(rows))")]
     model = CassetteModel(ScriptedModel(script), folder / "sum.json", "record")
     with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "journal.sqlite") as agent:
         assert agent.run("Sum up the rows of data.csv.") == 60
@@ -295,9 +358,10 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     write_notebook(Transcript.from_events(events), folder / "exported.ipynb")
     cell = "%%agent --cassette sum.json -o total --no-write\nSum up the rows of data.csv."
     stored(folder / "agent.ipynb", "%load_ext smol_magic", cell, "total")
-    document = re.search(r"```yaml\n(.*?)```", (DOCS / "ci.md").read_text(), re.DOTALL)
-    assert document is not None
-    job = yaml.safe_load(document[1])["jobs"]["validate"]
+    blocks = re.findall(r"```(\w*)\n(.*?)```", (DOCS / "ci.md").read_text(), re.DOTALL)
+    (tmp_path / "nbval.cfg").write_text(next(text for _, text in blocks if text.startswith("regex: ")))
+    document = next(text for kind, text in blocks if kind == "yaml")
+    job = yaml.safe_load(document)["jobs"]["validate"]
     commands = [step["run"] for step in job["steps"] if "run" in step and not step["run"].startswith("pip ")]
     assert len(commands) == 2
     kept = {name: value for name, value in os.environ.items() if "KEY" not in name and name != "SMOL_MODEL"}

@@ -90,8 +90,9 @@ class Account:
                 continue
             if used is None and name == "cost":
                 raise AgentBudgetError(
-                    f"The budget allows ${limit:g}, but what the model costs is unknown: give its prices "
-                    "(input_cost_per_token=…, output_cost_per_token=…), or no limit on the cost."
+                    f"The budget allows ${limit:g}, but what the model costs is unknown: limit its tokens "
+                    "or the seconds instead (--max-output-tokens, Budget(output_tokens=…)), or, in Python, give its "
+                    "prices (input_cost_per_token=…, output_cost_per_token=…)."
                 )
             if used is None:
                 raise AgentBudgetError(

@@ -31,7 +31,20 @@ have drawn (matplotlib 3.10 and 3.11 come to 0.0006; a bar 2 % higher is 0.0022,
 LONGEST, WIDEST = 60, 300
 """Lines of a difference that are shown, and characters of a line."""
 MOST_PIXELS = 100_000_000
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+_SAME = tuple(
+    (re.compile(pattern, re.MULTILINE), instead)
+    for pattern, instead in (
+        (r"^(?:.*[/\\]ipykernel_\d+[/\\]\d+\.py|<action>):\d+: (\w+: .*)(?:\n  .*)?$", r"\1"),
+        (r"^.*[/\\]([\w.-]+\.py:\d+: \w*Warning: )", r"\1"),
+        (r"^RuntimeWarning: Enable tracemalloc to get the object allocation traceback\n", ""),
+        (r"(?<![^\s\"'()])[^\s\"'()]*[/\\]ipykernel_\d+[/\\]\d+\.py", "<action>"),
+        (r"\(\d+\.py, line (\d+)\)", r"(line \1)"),
+        (r"\b0x[0-9a-fA-F]{6,}\b", "0x…"),
+    )
+)
+"""What differs from one process to the next, and what stands in its place: the file that a cell is compiled as, which
+an exported run calls `<action>`; in its warnings also the line, whose text is another where it gave the answer; the
+folder of other files that warn; addresses in memory. docs/ci.md has the same as a file for nbval."""
 _INLINE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=\s]+)")
 _OVERWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)
 _ERASED = re.compile(r"[^\n]\x08")
@@ -126,7 +139,7 @@ def _sorted(outputs: Iterable[Any]) -> tuple[dict[str, list[str]], list[bytes]]:
                     text = _text(content)
                     plots += [plot for found in _INLINE.findall(text) for plot in _decoded(found)]
                     texts.setdefault(kind, []).append(_INLINE.sub("data:image", text))
-    return {kind: [_ADDRESS.sub("0x…", _as_shown(text)) for text in all_of] for kind, all_of in texts.items()}, plots
+    return {kind: [_as_anywhere(_as_shown(text)) for text in all_of] for kind, all_of in texts.items()}, plots
 
 
 def _text(content: Any) -> str:
@@ -149,6 +162,12 @@ def _as_shown(text: str) -> str:
     while (shorter := _ERASED.sub("", text)) != text:
         text = shorter
     return _OVERWRITTEN.sub("", text)
+
+
+def _as_anywhere(text: str) -> str:
+    for pattern, instead in _SAME:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def _lines(texts: Sequence[str]) -> list[str]:

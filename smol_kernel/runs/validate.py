@@ -81,9 +81,12 @@ def validate(path: Path, timeout: float = 600) -> Validation:
     try:
         stored: Any = nbformat.read(path, as_version=4)
         fresh: Any = nbformat.from_dict(stored)
-        kernel = _kernel(stored)
+        kernel, missing = _kernel(stored)
     except Exception as error:  # noqa: BLE001 - boundary: json, nbformat and its validation each have their own
         result.difference = f"it cannot be read as a notebook: {_first_line(error)}"
+        return result
+    if missing:
+        result.difference = f"its kernel {kernel!r} is not installed"
         return result
     with _alone() as folder:
         sockets = {} if os.name == "nt" else {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
@@ -102,18 +105,19 @@ def validate(path: Path, timeout: float = 600) -> Validation:
 
 
 def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
-    """Run the cells one after the other until one differs, and put that into `result`."""
+    """Run the cells one after the other until one differs, and put that into `result`. Cells whose displays later ones
+    may update are compared in the end."""
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    began = False
+    began, exported = False, is_exported(stored)
+    waiting: list[tuple[int, Any, Any]] = []
     try:
         with client.setup_kernel():
             began = True
             code = [place for place, cell in enumerate(stored.cells) if cell.cell_type == "code"]
             for number, place in enumerate(code, 1):
                 old, new = stored.cells[place], fresh.cells[place]
-                marks = _marks(old)
-                if not old.source.strip() or marks.intersection(SKIPPED):
+                if not old.source.strip() or _marks(old).intersection(SKIPPED):
                     continue
                 result.cells += 1
                 result.cell, result.source = number, old.source
@@ -125,10 +129,25 @@ def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
                 except DeadKernelError:
                     result.difference = "the kernel died while the cell ran"
                 else:
-                    result.difference, result.pictures = _compared(old, new, marks, is_exported(stored))
-                if result.difference:
-                    return
-        result.cell, result.source = None, ""
+                    result.difference = _failure(old, new)
+                    if result.ok and _can_be_updated(client, place):
+                        waiting.append((number, old, new))
+                    elif result.ok:
+                        result.difference, result.pictures = _compared(old, new, exported)
+                if not result.ok:
+                    break
+        for number, old, new in waiting:
+            difference, pictures = _compared(old, new, exported)
+            if difference:
+                result.cell, result.source, result.difference, result.pictures = (
+                    number,
+                    old.source,
+                    difference,
+                    pictures,
+                )
+                break
+        if result.ok:
+            result.cell, result.source = None, ""
     except MissingDependencyError:
         raise
     except Exception as error:  # noqa: BLE001 - boundary: jupyter_client and nbclient raise RuntimeError and others
@@ -136,14 +155,23 @@ def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
         result.difference = f"{what}: {_first_line(error)}"
 
 
-def _compared(old: Any, new: Any, marks: set[str], exported: bool) -> tuple[str, list[Pair]]:
+def _can_be_updated(client: Any, place: int) -> bool:
+    """Whether the cell shows something that has an id: `display(…, display_id=True).update(…)`."""
+    return any(place in cells for cells in getattr(client, "_display_id_map", {}).values())
+
+
+def _failure(old: Any, new: Any) -> str:
     failed = next((output for output in new.outputs if output.output_type == "error"), None)
-    if failed is not None and not marks.intersection(RAISES):
-        trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failed.traceback)).strip().splitlines()
-        return "\n".join(["the cell fails now:", *trace[-LONGEST:]]), []
+    if failed is None or _marks(old).intersection(RAISES):
+        return ""
+    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failed.traceback)).strip().splitlines()
+    return "\n".join(["the cell fails now:", *trace[-LONGEST:]])
+
+
+def _compared(old: Any, new: Any, exported: bool) -> tuple[str, list[Pair]]:
     if old.execution_count is None:  # it was never run
         return ("it has outputs, but was not run: run it and save the notebook", []) if old.outputs else ("", [])
-    if marks.intersection(IGNORED):
+    if _marks(old).intersection(IGNORED):
         return "", []
     # One that was run and saved again holds what its kernel gave.
     cleaned = exported and joined(old.outputs) == as_exported(old.outputs)
@@ -167,12 +195,16 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _kernel(notebook: Any) -> str:
-    """The notebook's kernel, if it is here, else Python's."""
+def _kernel(notebook: Any) -> tuple[str, bool]:
+    """The notebook's kernel, if it is here, else Python's if that is its language; and whether there is none for it."""
     from jupyter_client.kernelspec import KernelSpecManager
 
-    name = notebook.metadata.get("kernelspec", {}).get("name", "python3")
-    return name if name in KernelSpecManager().find_kernel_specs() else "python3"
+    spec, info = (notebook.metadata.get(name, {}) for name in ("kernelspec", "language_info"))
+    language = str(spec.get("language") or info.get("name") or "python").lower()
+    name = str(spec.get("name") or (language if language != "python" else "python3"))
+    if name in KernelSpecManager().find_kernel_specs():
+        return name, False
+    return ("python3", False) if language in ("python", "ipython") else (name, True)
 
 
 @contextmanager

@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 from smol_kernel import __version__
 from smol_kernel.errors import ConfigError, SmolError
 
 USAGE_ERROR, FAILURE, INTERRUPTED, READER_GONE = 2, 1, 130, 141
 """Exit statuses; the last two are a shell's 128 + SIGINT and 128 + SIGPIPE."""
+AS_CTRL_C, TWICE = ("SIGTERM", "SIGHUP"), 1.0
+"""Signals that stop the command as Ctrl-C does: a job is cancelled, a terminal closed. `timeout` and shells
+send theirs twice, within less than so many seconds."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,13 +44,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def process() -> int:
     """The command `smol`: `main`, and for a stopped one an end at once: a model that was left in the middle of a reply
     would hold up Python's own, or crash it. What has to be closed, `main` has closed."""
-    status = main()
-    if status == INTERRUPTED:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):  # closed, or None where the shell closed it
-                stream.flush()
-        os._exit(status)
+    status = FAILURE
+    with _stopped_by_signals() as came:
+        try:
+            status = main()
+        finally:
+            if came or status == INTERRUPTED:
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(OSError, ValueError, AttributeError):  # closed, or None where the shell closed it
+                        stream.flush()
+                os._exit(128 + came[0] if came else status)
     return status
+
+
+@contextmanager
+def _stopped_by_signals() -> Generator[list[int]]:
+    """Meanwhile the signals of AS_CTRL_C do what Ctrl-C does, and one that comes later once more ends the process at
+    once. Gives the one that came. Where they are ignored (`nohup`) they stay so."""
+    came: list[int] = []
+    since = 0.0
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal since
+        if came:
+            if time.monotonic() - since > TWICE:
+                os._exit(128 + number)
+            return
+        came.append(number)
+        since = time.monotonic()
+        pressed = signal.getsignal(signal.SIGINT)
+        if not callable(pressed):  # Ctrl-C is ignored: a job in the background of a shell
+            raise KeyboardInterrupt
+        pressed(signal.SIGINT, frame)
+
+    numbers = [getattr(signal, name) for name in AS_CTRL_C if hasattr(signal, name)]  # Windows has no SIGHUP
+    taken = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, stop)
+    try:
+        yield came
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _call(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:

@@ -47,7 +47,7 @@ def add_commands(commands: Any) -> None:
         "as null, what JSON lacks as its text), else as text. "
         "Exit status: 0 the agent answered; 3 a limit of the budget (--max-cost and the like, not --max-steps) was "
         "reached, and the answer, if there is one, is the best so far; 4 no box can be had here, so no code was run; "
-        "1 any other end; 2 wrong options; 130 Ctrl-C.",
+        "1 any other end; 2 wrong options; 130 Ctrl-C; 143 SIGTERM and 129 SIGHUP, which stop as Ctrl-C does.",
     )
     parser.add_argument("task", metavar="TASK", help="what to do, in plain words; - reads it from standard input")
     add_options(parser, notebook=False)
@@ -184,14 +184,17 @@ def _read(path: Path, given: str) -> Any:
         raise ConfigError(f"--in {given}: a {kind or 'nameless'} file cannot be read; there are {', '.join(READABLE)}")
     try:
         if kind == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(path.read_text(encoding="utf-8-sig"))
         try:
             import pandas as pd
         except ImportError:
             raise MissingDependencyError(f"--in {given} needs pandas: pip install 'smol-kernel[demo]'") from None
         if kind == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, sep="\t" if kind == ".tsv" else ",")
+        table = pd.read_csv(path, sep="\t" if kind == ".tsv" else ",")
+        if not any(str(name).strip("\0 ") for name in table.columns):  # a file that was allotted and never written
+            raise ValueError("No columns to parse from file")
+        return table
     except (OSError, ValueError, RecursionError) as error:  # the last two: json and pandas on a malformed file
         raise ConfigError(f"--in {given}: {error}") from None
 
