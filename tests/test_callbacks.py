@@ -1,6 +1,7 @@
 """What a user's functions see of each step, and may change."""
 
 import threading
+from unittest.mock import MagicMock
 
 import pytest
 from PIL import Image
@@ -216,6 +217,9 @@ def test_an_async_callback_is_refused_for_it_would_never_run(caller):
 def test_what_is_no_callback_is_refused(caller):
     with pytest.raises(ConfigError, match="'print' is not callable"):
         caller([], step_callbacks=["print"])
+    both = MagicMock()  # it can be gone through as well
+    caller(looks(), step_callbacks={ActionStep: both}).run("search")
+    assert both.call_count == 1
     for given in (3, [3], {ActionStep: 3}):
         with pytest.raises(ConfigError, match="3 is not callable: give a function that takes a step"):
             caller([], step_callbacks=given)
@@ -254,4 +258,6 @@ def test_what_a_callback_makes_of_the_flag_of_a_step_decides_nothing(caller):
 def test_a_class_that_defines_what_nothing_would_call_is_refused(kind, name):
     with pytest.raises(ConfigError, match=rf"Guarded defines {name}\(\), which nothing here would call: "):
         type("Guarded", (kind,), {name: lambda self, *given: None})
+    with pytest.raises(ConfigError, match=rf"Guarded defines {name}\(\)"):
+        type("Guarded", (type("Mixin", (), {name: lambda self, *given: None}), kind), {})
     assert type("Own", (kind,), {"execute_tool_call": lambda self, name, arguments: None})

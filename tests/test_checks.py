@@ -383,6 +383,14 @@ def test_nor_is_one_of_which_a_callback_shows_another_image(make):
     assert not circles(agent) and agent.answer == 1
 
 
+@pytest.mark.parametrize(
+    "action", ["object()", "print(lambda: 1)", "import matplotlib.pyplot as p\np.plot([1]); p.show()"]
+)
+def test_what_differs_by_an_address_alone_or_shows_the_same_picture_is_one(make, action):
+    agent = make([*[code(action)] * 12, "Nothing."], kind=CodeAgent, max_steps=20)
+    assert [event.step for event in circles(agent)] == [3, 6, 9]
+
+
 def test_an_answer_after_the_warning_is_taken(make):
     agent = make([call("nothing")] * 3 + [call("final_answer", answer=1)], kind=ToolCallingAgent)
     assert agent.run("solve") == 1

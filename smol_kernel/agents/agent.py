@@ -94,7 +94,7 @@ class Agent(OwnLoop, ABC):
         self.monitor = Monitor(self.model, self.logger)
         self.step_callbacks = CallbackRegistry()
         for kind, callbacks in [(ActionStep, self.monitor.update_metrics), *self.given_callbacks.items()]:
-            for callback in callbacks if isinstance(callbacks, Iterable) else [callbacks]:
+            for callback in [callbacks] if callable(callbacks) or not isinstance(callbacks, Iterable) else callbacks:
                 self.step_callbacks.register(kind, callback)
         self.run_id: str | None = None
         self.task: str | None = None

@@ -68,14 +68,13 @@ class Repetition:
         where something else came of it, text or an image, which a callback may have added."""
         error = step.error.message.strip().splitlines() if step.error else []
         calls = [(call.name, call.arguments) for call in step.tool_calls or []]
-        same = calls and not any(earlier.observations_images for earlier, _ in self._seen)
-        seen = {"action": f"{calls}{step.observations}" if same else "", "error": error[-1] if error else ""}
+        seen = {"action": f"{calls}{step.seen_text}" if calls else "", "error": error[-1] if error else ""}
         self._seen = [*self._seen, (step, seen)][-REPEATS:]
         repeated = [what for what, text in seen.items() if text and all(s[what] == text for _, s in self._seen)]
-        if len(self._seen) < REPEATS or not repeated:
+        shown = {s.seen_images for s, _ in self._seen if s is not step or s.observations_images}
+        if len(self._seen) < REPEATS or not repeated or (repeated == ["action"] and len(shown) > 1):
             return None
-        self._seen.clear()
-        self._warnings += 1
+        self._seen, self._warnings = [], self._warnings + 1
         self.hopeless = self._warnings > WARNINGS
         said = f"This was the same {repeated[0]} {REPEATS} times in a row. Try something else, or give the best answer."
         return Checked(check="repetition", ok=False, reason=said)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
+from hashlib import sha256
 from numbers import Integral
 from typing import Any, cast
 
@@ -15,6 +17,7 @@ from smol_kernel.memory.untrusted import Outside, inert
 from smol_kernel.memory.usage import Timing, TokenUsage
 
 _RETRY = "Do it in another way now: the same again would fail again."
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 _DEEPEST = 20  # levels of a value that are told as data
 
 
@@ -156,6 +159,17 @@ class ActionStep(MemoryStep):
             "token_usage": self.token_usage.dict() if self.token_usage else None,
             "is_final_answer": self.is_final_answer,
         }
+
+    @property
+    def seen_text(self) -> str:
+        """What the model reads of the action, less addresses in memory: the same where the same came of it."""
+        return _ADDRESS.sub("0x…", self.observations or "")
+
+    @property
+    def seen_images(self) -> tuple[str, ...]:
+        """Digests of the images that it is shown of the action."""
+        found = [_pixels(each) for each in self.observations_images or ()]
+        return tuple(sha256(each if isinstance(each, bytes) else repr(each).encode()).hexdigest() for each in found)
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """What the model said (left out in a summary) and called, then what it saw of it, marked as data.

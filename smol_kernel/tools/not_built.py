@@ -35,8 +35,8 @@ class OwnLoop:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
-            return
+        ours = __name__.partition(".")[0]
+        theirs = [base for base in cls.__mro__ if base.__module__.partition(".")[0] != ours]
         for name, instead in NOT_CALLED.items():
-            if name in vars(cls):
+            if any(name in vars(base) for base in theirs):
                 raise ConfigError(f"{cls.__name__} defines {name}(), which nothing here would call: {instead}")
