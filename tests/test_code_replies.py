@@ -254,3 +254,27 @@ def test_the_closing_tag_cut_off_by_the_stop_sequence_is_put_back():
 )
 def test_code_within_a_line_is_a_part_of_the_answer_unless_it_is_the_one_value(reply, answer):
     assert answer_in(reply) == answer
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "x = 1\n!ls",
+        "# install\n!pip install x",
+        "import os\n%matplotlib inline\nfoo = 1",
+        "print(1",
+        "for x in y:\n    print(x",
+        "df['a'] = (1",
+    ],
+)
+@pytest.mark.parametrize("label", ["", "python"])
+def test_a_program_without_a_label_counts_also_where_it_cannot_be_read(first, label):
+    reply = f"A\n```\n{first}\n```\nB\n```{label}\nfinal_answer(1)\n```"
+    assert parse_reply(reply).code == f"{first}\n\nfinal_answer(1)"
+
+
+@pytest.mark.parametrize(
+    "shown", ["Total: 5 items", "   a  b\n0  1  2\n1  3  4", "Name: x, dtype: int64", "42", "<class 'int'>"]
+)
+def test_an_output_without_a_label_is_no_program(shown):
+    assert parse_reply(f"A\n```python\nprint(1)\n```\nThis gives:\n```\n{shown}\n```").code == "print(1)"

@@ -24,6 +24,12 @@ _FENCE = re.compile(
 _PYTHON = re.compile(r"i?py(thon)?[23]?", re.IGNORECASE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
 _INVENTED = re.compile(r"(?:observations?|execution logs)\s*:", re.IGNORECASE)
+_STATEMENT = re.compile(
+    r"^[ \t]*(?:[!%]|(?:import|def|class|del|raise)\b|from\s+\S+\s+import\b|(?:for|while|with|if|try)\b.*:[ \t]*$"
+    r"|[\w.\[\]\"']+\(|[\w.\[\]\"', ]+=(?!=))",
+    re.MULTILINE,
+)
+"""A line that is likely one of a program, whole or not."""
 _END_TOKENS = re.compile(r"(?:<[^<>\s]{1,30}>\s*)+")
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
 _PARSE_LIMIT = 100_000  # characters; a longer text is not parsed to find out whether it is Python
@@ -178,9 +184,8 @@ def _marked_blocks(text: str, opening: str, closing: str) -> list[_Block]:
 
 
 def _only_shows(block: _Block) -> bool:
-    """Whether it is whole, has no label, and holds no program and no command of IPython, but perhaps an output."""
-    is_command = block.code.lstrip().startswith(("!", "%"))
-    return not (block.is_labelled or block.is_open or is_command or _is_code(block.code))
+    """Whether it is whole, has no label, and no line of a program or command of IPython: perhaps it is an output."""
+    return not (block.is_labelled or block.is_open or _is_code(block.code) or _STATEMENT.search(block.code))
 
 
 def _without_reasoning(text: str, opening: str, closing: str) -> str:
