@@ -14,6 +14,7 @@ from smol_kernel.events import Event, RunStarted
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
 from smol_kernel.models.named import model_to_go_on
+from smol_kernel.runs.conversation import starts
 from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_magic import namespace
 from smol_magic.cell import AgentCell, carry_out, carry_out_blocking
@@ -66,7 +67,10 @@ class ResumedCell(AgentCell):
         started, kind = recorded_start(journal, run)
         model = self._model(magics, chosen, started)
         tools = namespace.tools(variables)
-        tools += builtin_tools(self._options, list(started.tools), tools)
+        conversation = starts(journal, started)
+        names = list(dict.fromkeys(name for each in conversation for name in each.tools))
+        tools += builtin_tools(self._options, names, tools)
+        given = dict.fromkeys(name for each in conversation for name in each.inputs)
         self._inputs = {name: variables[name] for name in started.inputs if name in variables}
         lives = chosen.command == "resume" and session.has_child_of(run)
         more = {name: getattr(chosen, name) for name in ("step", "instruction") if chosen.command == "fork"}
@@ -76,14 +80,14 @@ class ResumedCell(AgentCell):
             model=model,
             tools=tools,
             journal=journal,
-            additional_args=self._inputs,
+            additional_args={name: variables[name] for name in given if name in variables},
             max_steps=chosen.max_steps,
             accept=chosen.accept,
             repeat=chosen.repeat,
             executor=session.child if lives else None,
             child_lives=lives,
             verbosity_level=LogLevel.OFF,
-            managed_agents=[variables[name] for name in started.tools if _is_agent(variables.get(name))] or None,
+            managed_agents=[variables[name] for name in names if _is_agent(variables.get(name))] or None,
             **more,
         )
         session.take_over(resumption.agent, keep_child=lives)

@@ -274,7 +274,22 @@ def test_a_program_without_a_label_counts_also_where_it_cannot_be_read(first, la
 
 
 @pytest.mark.parametrize(
-    "shown", ["Total: 5 items", "   a  b\n0  1  2\n1  3  4", "Name: x, dtype: int64", "42", "<class 'int'>"]
+    "shown",
+    [
+        "Total: 5 items",
+        "   a  b\n0  1  2\n1  3  4",
+        "Name: x, dtype: int64",
+        "42",
+        "<class 'int'>",
+        "mean = 3.2 ± 0.1",
+        "accuracy = 93 %",
+        "f(x) at 3: 4",
+        "a = 3 b = 4",
+        "LinearRegression() fitted in 3 s",
+        "class  precision",
+        "% of rows: 3",
+        "with errors:\n3",
+    ],
 )
 def test_an_output_without_a_label_is_no_program(shown):
     assert parse_reply(f"A\n```python\nprint(1)\n```\nThis gives:\n```\n{shown}\n```").code == "print(1)"

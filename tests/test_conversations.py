@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
+import numpy
 import pytest
 from loaded_shell import loaded_shell
 from scripted_replies import calls, code, counted, read
@@ -210,7 +213,16 @@ def test_in_a_notebook_whose_child_lives_the_whole_conversation_is_there(tmp_pat
         assert "The first task." in read(goes_on.requests[0]) and "x = 1" in read(goes_on.requests[0])
 
 
-def test_a_stop_while_earlier_runs_are_played_is_one(tmp_path):
+def stopped(agent):
+    agent.interrupt()
+
+
+def interrupted(agent):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(("stop", "raised"), [(stopped, AgentError), (interrupted, KeyboardInterrupt)])
+def test_a_stop_while_earlier_runs_are_played_is_one(stop, raised, tmp_path):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "go").touch()
     wait = f"import os\nwhile not os.path.exists({str(tmp_path / 'shared' / 'go')!r}): pass"
@@ -221,20 +233,19 @@ def test_a_stop_while_earlier_runs_are_played_is_one(tmp_path):
         agent.run("second", reset=False)
     (tmp_path / "shared" / "go").unlink()
     resumption = prepare_fork(CodeAgent, agent.run_id, 0, model=model(code("final_answer(3)")), accept=True, **given)
-    events = resumption.events()
-    stopping = threading.Thread(target=stop_once_it_plays, args=[resumption.agent])
+
+    def stop_once_it_plays():
+        while not any(each.python_executor.started for each in list(resumption.agent.called)):
+            pass
+        stop(resumption.agent)
+
+    stopping = threading.Thread(target=stop_once_it_plays)
     stopping.start()
-    with pytest.raises(AgentError, match=r"^The agent was interrupted\.$"):
-        next(events)
+    with pytest.raises(raised, match=r"^(The agent was interrupted\.)?$"):
+        next(resumption.events())
     stopping.join()
     resumption.agent.cleanup()
     assert len(Journal(tmp_path / "journal.sqlite").runs()) == 2  # the fork that came to nothing is gone
-
-
-def stop_once_it_plays(agent):
-    while not any(each.python_executor.started for each in list(agent.called)):
-        pass
-    agent.interrupt()
 
 
 @pytest.mark.parametrize("at", ["ModelReplied", "ActionProposed", "Output", "ToolCalled", "ActionFinished"])
@@ -252,3 +263,78 @@ def test_a_run_whose_reader_left_in_the_middle_is_played_up_to_there(at, tmp_pat
     goes_on = model(code("final_answer(x)"))
     assert CodeAgent.fork(agent.run_id, 0, accept=True, **{**given, "model": goes_on}) == 1
     assert [read(each) for each in goes_on.requests] == asked
+
+
+def test_a_run_whose_actions_made_files_is_played_too(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    writes = code("open('made.txt', 'w').write('x')\nx = 1")
+    with CodeAgent(model=model(writes, code("final_answer(x)"), code("final_answer(x + 1)")), **given) as agent:
+        agent.run("first")
+        first = agent.run_id
+        agent.run("second", reset=False)
+        second = agent.run_id
+    for run, step in ((first, 1), (second, 0)):
+        goes_on = {**given, "model": model(code("final_answer((x, open('made.txt').read()))"))}
+        assert CodeAgent.fork(run, step, **goes_on) == (1, "x")
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        {"checks": ["answer == 1"]},
+        {"planning_interval": 1},
+        {"budget": Budget(steps=1)},
+        {"output_type": int},
+        {"final_answer_checks": [lambda answer: True]},
+    ],
+)
+def test_what_is_given_now_is_no_setting_of_earlier_runs(now, tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    with CodeAgent(model=model(code("x = 1"), code("final_answer('one')"), code("final_answer(2)")), **given) as agent:
+        agent.run("first")
+        agent.run("second", reset=False)
+    replies = [*["A plan."] * ("planning_interval" in now), code("final_answer(x)")]
+    assert CodeAgent.fork(agent.run_id, 0, **{**given, **now, "model": model(*replies)}) == 1
+
+
+def test_functions_among_the_checks_are_those_of_earlier_runs_as_well(tmp_path):
+    def positive(answer):
+        return answer > 0
+
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    given["checks"] = ["answer < 5", positive]
+    with CodeAgent(model=model(code("x = 1"), *[code("final_answer(x)")] * 2), **given) as agent:
+        agent.run("first")
+        agent.run("second", reset=False)
+    assert CodeAgent.fork(agent.run_id, 0, **{**given, "model": model(code("final_answer(x)"))}) == 1
+
+
+def test_a_run_left_while_an_agent_worked_for_it_is_played_up_to_there(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    given["managed_agents"] = [helper([code("final_answer(5)")] * 2)]
+    with CodeAgent(model=model(code("x = 1"), code("final_answer(x)")), **given) as agent:
+        agent.run("first")
+        agent.model = model(code("y = helper('Help.')"), code("final_answer(y)"))
+        events = agent.events("second", reset=False)
+        next(event for event in events if event.kind == "action_finished" and event.run != agent.run_id)
+        events.close()
+        agent.model = model(code("final_answer(x)"))
+        agent.run("third", reset=False)
+        asked = [read(each) for each in agent.model.requests]
+    goes_on = model(code("final_answer(x)"))
+    assert CodeAgent.fork(agent.run_id, 0, accept=True, **{**given, "model": goes_on}) == 1
+    assert [read(each) for each in goes_on.requests] == asked
+
+
+def test_where_a_child_lives_nothing_that_it_has_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    with loaded_shell() as shell:
+        shell.user_ns["data"] = numpy.arange(1_000_000.0)
+        shell.user_ns["one"] = model(code("x = data.sum()\nfinal_answer(x)"))
+        shell.run_cell_magic("agent", "--model one --in data --tool visit_webpage", "The first task.")
+        shell.user_ns["two"] = model(code("y = 2"), "best")
+        shell.run_cell_magic("agent", "--continue --model two --max-steps 1", "The second.")
+        shell.user_ns["three"] = goes_on = model(code("final_answer((x, y))"))
+        shell.run_line_magic("agent", "resume --model three --max-steps 4 -o both")
+        assert shell.user_ns["both"] == (499999500000.0, 2)
+        assert "The first task." in read(goes_on.requests[0])

@@ -17,7 +17,7 @@ from smol_kernel.memory.untrusted import Outside, inert
 from smol_kernel.memory.usage import Timing, TokenUsage
 
 _RETRY = "Do it in another way now: the same again would fail again."
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{6,}")
 _DEEPEST = 20  # levels of a value that are told as data
 
 
@@ -163,7 +163,7 @@ class ActionStep(MemoryStep):
     @property
     def seen_text(self) -> str:
         """What the model reads of the action, less addresses in memory: the same where the same came of it."""
-        return _ADDRESS.sub("0x…", self.observations or "")
+        return _ADDRESS.sub(" at 0x…", self.observations or "")
 
     @property
     def seen_images(self) -> tuple[str, ...]:

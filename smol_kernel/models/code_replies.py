@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codeop
 import json
 import re
 from collections.abc import Sequence
@@ -24,12 +25,7 @@ _FENCE = re.compile(
 _PYTHON = re.compile(r"i?py(thon)?[23]?", re.IGNORECASE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
 _INVENTED = re.compile(r"(?:observations?|execution logs)\s*:", re.IGNORECASE)
-_STATEMENT = re.compile(
-    r"^[ \t]*(?:[!%]|(?:import|def|class|del|raise)\b|from\s+\S+\s+import\b|(?:for|while|with|if|try)\b.*:[ \t]*$"
-    r"|[\w.\[\]\"']+\(|[\w.\[\]\"', ]+=(?!=))",
-    re.MULTILINE,
-)
-"""A line that is likely one of a program, whole or not."""
+_COMMAND = re.compile(r"^[ \t]*(?:!|%%?)\w", re.MULTILINE)
 _END_TOKENS = re.compile(r"(?:<[^<>\s]{1,30}>\s*)+")
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
 _PARSE_LIMIT = 100_000  # characters; a longer text is not parsed to find out whether it is Python
@@ -184,8 +180,13 @@ def _marked_blocks(text: str, opening: str, closing: str) -> list[_Block]:
 
 
 def _only_shows(block: _Block) -> bool:
-    """Whether it is whole, has no label, and no line of a program or command of IPython: perhaps it is an output."""
-    return not (block.is_labelled or block.is_open or _is_code(block.code) or _STATEMENT.search(block.code))
+    """Whether it is whole, has no label, and holds no program, not one without its end, and no command of IPython."""
+    if block.is_labelled or block.is_open or _COMMAND.search(block.code) or _is_code(block.code):
+        return False
+    try:
+        return codeop.compile_command(block.code[:_PARSE_LIMIT], symbol="exec") is not None
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
+        return True
 
 
 def _without_reasoning(text: str, opening: str, closing: str) -> str:

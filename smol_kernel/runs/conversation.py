@@ -11,11 +11,12 @@ from typing import Any
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
-from smol_kernel.errors import AgentError, ReplayError, RunNotFoundError
-from smol_kernel.events import Checked, Event, RunStarted
+from smol_kernel.errors import AgentError, ConfigError, ReplayError, RunNotFoundError
+from smol_kernel.events import Checked, Event, FinalAnswer, RunStarted
 from smol_kernel.journal import Journal
 from smol_kernel.runs.made_again import beginning, inputs_of, made_again, media_of
 from smol_kernel.runs.replay import Replay
+from smol_kernel.tools.answer_type import AnswerType
 
 
 class Conversation:
@@ -55,17 +56,23 @@ class Conversation:
     def _run(
         self, started: RunStarted, events: Sequence[Event], inputs: Mapping[str, Any]
     ) -> tuple[Any, RunStarted, dict[str, Any]]:
-        """The agent that plays a run, and what is passed to it."""
+        """The agent that plays a run, and what is passed to it; where the child lives, that has what it was given."""
         agent = self._made(started, events)
-        variables, changed = inputs_of(events, inputs)
         lives = agent.writes_code and self._child_lives
-        changed = [] if lives else changed
+        variables, changed = ({}, []) if lives else inputs_of(events, inputs)
+        try:
+            media = media_of(started, {})[0]
+        except ConfigError:
+            if not lives:
+                raise
+            media, changed = {}, ["its images, sounds or videos are not recorded whole, and not shown again."]
         replay = Replay(events, self._journal, whole=True, accept=True, child_lives=lives, differences=changed)
-        options = {**media_of(started, {})[0], "additional_args": variables, "resumed": replay}
-        return agent, started, {"reset": started.continues is None, **options}
+        return agent, started, {
+            **media, "reset": started.continues is None, "additional_args": variables, "resumed": replay
+        }  # fmt: skip
 
     def _made(self, started: RunStarted, events: Sequence[Event]) -> Any:
-        """An agent with the settings of that run, and the functions that checked an answer of it."""
+        """An agent with the settings of that run, and of the functions that are given now those that it had."""
         kinds = {kind.__name__: kind for kind in (CodeAgent, ToolCallingAgent, type(self._agent))}
         kind = kinds.get(started.agent)
         if kind is None:
@@ -73,10 +80,16 @@ class Conversation:
                 f"the run goes on from run {started.run}, which is of a {started.agent}, not of a "
                 f"{type(self._agent).__name__}"
             )
-        checked = {event.check for event in events if isinstance(event, Checked) and event.run == started.run}
-        functions = self._given.get("final_answer_checks") or ()
-        given = {name: value for name, value in self._given.items() if name not in started.settings}
-        given["final_answer_checks"] = [each for each in functions if _name(each) in checked] or None
+        own = [event for event in events if event.run == started.run]
+        checked = {event.check for event in own if isinstance(event, Checked)}
+        known = {*kind.recorded_settings, "prompt_templates"}
+        given = {name: value for name, value in self._given.items() if name not in known}
+        for name in ("checks", "final_answer_checks"):
+            functions = [each for each in self._given.get(name) or () if callable(each) and _name(each) in checked]
+            given[name] = [*started.settings.get(name, ()), *functions] or None
+        answers = [event.value for event in own if isinstance(event, FinalAnswer)]
+        if given.get("output_type") is not None and not all(_fits(each, given["output_type"]) for each in answers):
+            del given["output_type"]
         given["executor"] = self._agent.python_executor if kind.writes_code and self._agent.writes_code else None
         return made_again(kind, started, self._agent.model, self._tools, given)
 
@@ -97,8 +110,12 @@ class Conversation:
                     raise
             finally:
                 self._agent.called.discard(agent)
+                if agent.writes_code and not self._agent.writes_code:  # it had an executor of its own
+                    agent.cleanup()
             if self._agent.stop.is_set():
                 raise AgentError("The agent was interrupted.")
+            if not options["resumed"].played:
+                raise ReplayError(f"run {started.run}, from which the run goes on, did not come to its recorded end")
             found += [f"Of the earlier run {started.run}: {each}" for each in options["resumed"].differences]
             before = agent
         if before is not None:
@@ -106,11 +123,30 @@ class Conversation:
         return found
 
 
+def starts(journal: Journal, started: RunStarted) -> list[RunStarted]:
+    """The beginnings of the runs of a conversation that are in the journal, from that of the last one back."""
+    found = [started]
+    while (before := found[-1].continues) is not None and before not in {each.run for each in found}:
+        try:
+            found.append(beginning(journal.events(before)))
+        except (RunNotFoundError, ReplayError):
+            break
+    return found
+
+
 def _go_on(agent: Any, before: Any) -> None:
     """Have `agent` be where `before` is in the conversation."""
     agent.memory.steps, agent.run_id = list(before.memory.steps), before.run_id
     if not agent.writes_code and not before.writes_code:
         agent.state.update(before.state)
+
+
+def _fits(answer: Any, output_type: Any) -> bool:
+    try:
+        AnswerType(output_type).convert(answer)
+    except AgentError:
+        return False
+    return True
 
 
 def _name(check: Any) -> str:

@@ -76,8 +76,12 @@ def form_of(path: str | Path, *, script: bool = False) -> str:
 
 
 def record_of(events: Sequence[Event]) -> dict[str, Any]:
-    """The run whole, as data: from it `importing` gives it back."""
-    return {"format": FORMAT, "schema": SCHEMA_VERSION, "events": [event.to_dict() for event in events]}
+    """The run whole, as data: from it `importing` gives it back. That it was imported itself is left out."""
+    data = [event.to_dict() for event in events]
+    for event in data:
+        if isinstance(origin := event.get("origin"), dict):
+            event["origin"] = {name: value for name, value in origin.items() if name != "imported"}
+    return {"format": FORMAT, "schema": SCHEMA_VERSION, "events": data}
 
 
 def packed(events: Sequence[Event]) -> dict[str, Any]:

@@ -95,9 +95,11 @@ class RecordedActions:
             return
         if self._skipped:
             self.__dict__["_skipped"] -= 1
+        elif replay.child_lives:
+            pass
         elif len(events) > 1 and not any(isinstance(event, ActionFinished) for event in events):
             replay.differences.append(f"Step {events[0].step} was left in its action: nothing of it was run again.")
-        elif not replay.child_lives:
+        else:
             self._again(action, more, events)
         yield from map(_unmarked, events[1:])
 

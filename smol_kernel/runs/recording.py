@@ -10,7 +10,6 @@ from smol_kernel.events import (
     ActionFinished,
     ActionProposed,
     Event,
-    FilesMade,
     ModelReplied,
     RunFinished,
     RunResumed,
@@ -64,19 +63,17 @@ def worked(own: list[Event]) -> float:
 
 
 def actions_of(own: list[Event]) -> list[list[Event]]:
-    """The events of each action that was not cut off: ActionProposed, and what belongs to it up to ActionFinished and
-    the files made; of one that was refused before it began that is all."""
+    """The events of each action that was not cut off: ActionProposed, and what belongs to it up to ActionFinished; that
+    is all of one that was refused before it began."""
     found: list[list[Event]] = []
     taking = False
     for event in own:
         if isinstance(event, ActionProposed):
             found.append([])
             taking = True
-        elif isinstance(event, FilesMade):
-            taking = True
         elif isinstance(event, StepFinished | StepStarted | ModelReplied):
             taking = False
         if taking:
             found[-1].append(event)
-            taking = not isinstance(event, ActionFinished | FilesMade)
+            taking = not isinstance(event, ActionFinished)
     return found[:-1] if isinstance(own[-1], ActionProposed) else found

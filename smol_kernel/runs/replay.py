@@ -113,7 +113,8 @@ class Replay:
     def begin(self, started: RunStarted) -> RunStarted:
         """The recorded beginning, given the one that the agent would make; of how the two are boxed it tells what holds
         less. Raises ReplayError if a tool is missing."""
-        require_tools(self.started, started.tools)
+        if not (self._end and self.child_lives):  # else none is called
+            require_tools(self.started, started.tools)
         self.started = replace(self.started, isolation=weakest(self.started.isolation, started.isolation))
         return self.started
 
@@ -145,9 +146,9 @@ class Replay:
         if run is None:
             return None
         events = self._journal.events(run, family=True)
-        return Replay(
-            events, self._journal, accept=self.accept, repeat=self.repeat, whole=self._end is not None, caller=self
-        )
+        given: dict[str, Any] = {"accept": self.accept, "repeat": self.repeat}
+        given["child_lives"] = self.child_lives and self._end is not None
+        return Replay(events, self._journal, **given, whole=self._end is not None, caller=self)
 
     # what the parts of the replay ask for
 
@@ -229,12 +230,14 @@ class Replay:
                 self._at += 1
                 self._hand_over(agent, recorded)
                 yield self.started if isinstance(recorded, RunStarted) else recorded
-                if self._end and self._end.closes(recorded, self._sequence[self._at :], BESIDE):
+                if self._end and self._end.closes(recorded, self._left(), BESIDE):
                     yield from self._rest(agent)
                     return None
-            elif self._end and self._end.is_all_of(self._sequence[self._at :], BESIDE):
+            elif self._end and self._end.is_all_of(self._left(), BESIDE):
                 yield from self._rest(agent)
                 return None
+            elif self._end and isinstance(event, RunFinished):
+                continue  # stopped, or failed: that is raised
             elif not isinstance(event, BESIDE):
                 raise ReplayError(
                     f"run {self.run} cannot be taken up: in step {recorded.step} the recording goes on with "
@@ -252,6 +255,9 @@ class Replay:
             if isinstance(event, Instructed):
                 agent.memory.steps.append(TaskStep(event.text))
             yield event
+
+    def _left(self) -> list[Event]:
+        return [event for event in self._sequence[self._at :] if event.run == self.run]
 
     def _rest(self, agent: Any) -> list[Event]:
         """What is left of the recording: the end of a run, to which its loop does not come."""

@@ -13,6 +13,7 @@ from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.named import model_to_go_on
 from smol_kernel.render.plain import one_line
+from smol_kernel.runs.conversation import starts
 from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
 from smol_kernel.serve.cli.demo import demo_tools
 from smol_kernel.serve.cli.run import add_save_files, check_folder, check_writable, finish, read_inputs
@@ -81,10 +82,13 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     run = journal.find(arguments.run).run
     started, kind = recorded_start(journal, run)
     model = model_to_go_on(started, arguments.model, arguments.api_base)
+    earlier = starts(journal, started)
+    names = list(dict.fromkeys(name for each in earlier for name in each.tools))
     with ExitStack() as held:
-        tools = builtin_tools(RunOptions(), list(started.tools)) + demo_tools(started)
-        if started.origin.get("mcp") and not arguments.mcp:  # never from a record alone: a server is code that is run
-            had = ", ".join(one_line(str(server), 100) for server in started.origin["mcp"])
+        tools = builtin_tools(RunOptions(), names) + demo_tools(started)
+        servers = list(dict.fromkeys(str(server) for each in earlier for server in each.origin.get("mcp") or ()))
+        if servers and not arguments.mcp:  # never from a record alone: a server is code that is run
+            had = ", ".join(one_line(server, 100) for server in servers)
             raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in --mcp {had!r}")
         if arguments.mcp:
             client = connect(arguments.mcp)
