@@ -46,6 +46,7 @@ class ResumedCell(AgentCell):
         self._begin(magics, magics.settings())
         self._answer_name = namespace.answer_name(chosen.output, [], self._shell.user_ns)
         self._inputs: dict[str, Any] = {}
+        self._lives = self._taken_over = False
         try:
             self._resumption = self._prepared(magics, chosen)
         except SmolError as error:
@@ -56,7 +57,24 @@ class ResumedCell(AgentCell):
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
 
     def _events(self) -> Iterator[Event]:
-        return self._resumption.events()
+        """The run goes on in the notebook's conversation once there is something new; until then that is as it was."""
+        try:
+            for event in self._resumption.events():
+                if self._resumption.replay.went_on and not self._taken_over:
+                    self._taken_over = True
+                    self._session.take_over(self._agent, keep_child=self._lives)
+                yield event
+        finally:
+            if not (self._taken_over or self._lives):
+                self._agent.cleanup()
+
+    def end(self, failure: BaseException | None) -> None:
+        """Of a run that did not go on nothing stays in the session."""
+        session = self._session
+        last = session.last, session.last_answer_name
+        super().end(failure)
+        if not self._taken_over:
+            session.last, session.last_answer_name = last
 
     def _prepared(self, magics: SmolMagic, chosen: Any) -> Any:
         session, variables = self._session, self._shell.user_ns
@@ -72,9 +90,9 @@ class ResumedCell(AgentCell):
         tools += builtin_tools(self._options, names, tools)
         given = dict.fromkeys(name for each in conversation for name in each.inputs)
         self._inputs = {name: variables[name] for name in started.inputs if name in variables}
-        lives = chosen.command == "resume" and session.has_child_of(run)
+        self._lives = lives = chosen.command == "resume" and session.has_child_of(run)
         more = {name: getattr(chosen, name) for name in ("step", "instruction") if chosen.command == "fork"}
-        resumption = (prepare_fork if chosen.command == "fork" else prepare)(
+        return (prepare_fork if chosen.command == "fork" else prepare)(
             kind,
             run,
             model=model,
@@ -90,8 +108,6 @@ class ResumedCell(AgentCell):
             managed_agents=[variables[name] for name in names if _is_agent(variables.get(name))] or None,
             **more,
         )
-        session.take_over(resumption.agent, keep_child=lives)
-        return resumption
 
     def _model(self, magics: SmolMagic, chosen: Any, started: RunStarted) -> Model:
         """The one that is named, or set; else the very model of the run, if that was the last one here."""

@@ -16,6 +16,7 @@ from smol_kernel.errors import AgentError, ContextLengthError, ReplayDiffersErro
 from smol_kernel.events import Output, RunFinished
 from smol_kernel.journal import Journal
 from smol_kernel.runs.resuming import prepare_fork
+from smol_magic.endings import CellError
 
 LEFT = "final_answer((x, 'y' in globals(), 'z' in globals()))"
 SAY = "\nprint('stop here', flush=True)\nwhile True: pass"
@@ -338,3 +339,21 @@ def test_where_a_child_lives_nothing_that_it_has_is_asked_for(tmp_path, monkeypa
         shell.run_line_magic("agent", "resume --model three --max-steps 4 -o both")
         assert shell.user_ns["both"] == (499999500000.0, 2)
         assert "The first task." in read(goes_on.requests[0])
+
+
+def test_a_fork_that_is_refused_leaves_the_conversation_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    with loaded_shell() as shell:
+        shell.user_ns["one"] = model(code("import random\nx = random.random()\nprint(x)"), code("final_answer(x)"))
+        shell.run_cell_magic("agent", "--model one -o first", "The first task.")
+        shell.user_ns["two"] = model(code("final_answer(x)"))
+        shell.run_cell_magic("agent", "--continue --model two -o second", "The second.")
+        shell.user_ns["three"] = asked = model(code("final_answer(x)"))
+        with pytest.raises(CellError, match="does not replay the same"):
+            shell.run_line_magic("agent", "fork --model three -o third")
+        assert "third" not in shell.user_ns and not asked.requests  # the number is another one
+        shell.user_ns["four"] = model(code("final_answer(x)"))
+        shell.run_cell_magic("agent", "--continue --model four -o fourth", "The fourth.")
+        assert shell.user_ns["fourth"] == shell.user_ns["second"] == shell.user_ns["first"]
+        shell.run_line_magic("agent", "fork --model three -o third --accept")
+        assert len(asked.requests) == 1 and shell.user_ns["third"] != shell.user_ns["first"]
