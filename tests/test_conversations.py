@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -12,8 +14,8 @@ from loaded_shell import loaded_shell
 from scripted_replies import calls, code, counted, read
 
 from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, tool
-from smol_kernel.errors import AgentError, ContextLengthError, ReplayDiffersError
-from smol_kernel.events import Output, RunFinished
+from smol_kernel.errors import AgentError, ContextLengthError, ReplayDiffersError, ReplayError
+from smol_kernel.events import ActionProposed, ModelReplied, Output, RunFinished, RunStarted
 from smol_kernel.journal import Journal
 from smol_kernel.runs.resuming import prepare_fork
 from smol_magic.endings import CellError
@@ -357,3 +359,33 @@ def test_a_fork_that_is_refused_leaves_the_conversation_as_it_was(tmp_path, monk
         assert shell.user_ns["fourth"] == shell.user_ns["second"] == shell.user_ns["first"]
         shell.run_line_magic("agent", "fork --model three -o third --accept")
         assert len(asked.requests) == 1 and shell.user_ns["third"] != shell.user_ns["first"]
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+@pytest.mark.parametrize("where", ["the action", "a check"])
+def test_an_earlier_run_opens_no_box_by_its_own_word(kind, where, tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    marker = tmp_path / "was-here"
+    touch = f"__import__('pathlib').Path({str(marker)!r}).touch()"
+    first = CodeAgent(model=model(code("x = 1"), code("final_answer(x)")), **given)
+    first.run("first")
+    first.cleanup()
+    last = kind(model=model(*(BY_CALL if kind is ToolCallingAgent else [code("final_answer(2)")])), **given)
+    last.memory.steps, last.run_id = list(first.memory.steps), first.run_id
+    list(last.events("second", reset=False))
+    last.cleanup()
+    journal, forged = Journal(tmp_path / "journal.sqlite"), Journal(tmp_path / "forged.sqlite")
+    for run in (first.run_id, last.run_id):
+        for event in journal.events(run):
+            if isinstance(event, RunStarted) and run == first.run_id:
+                unboxed = {**event.settings, "executor_kwargs": {"box": False}}
+                event = replace(event, settings={**unboxed, "checks": [touch] * (where == "a check")})
+            if where == "the action" and isinstance(event, ModelReplied | ActionProposed):
+                name = "content" if isinstance(event, ModelReplied) else "code"
+                event = replace(event, **{name: getattr(event, name).replace("x = 1", f"x = {touch}")})
+            forged.append(event)
+        forged.cut_off(run)
+    again = model(*(BY_CALL if kind is ToolCallingAgent else [code("final_answer(2)")]))
+    with suppress(ReplayError, AgentError):
+        kind.fork(last.run_id, 0, **{**given, "journal": forged, "model": again})
+    assert not marker.exists()

@@ -7,6 +7,7 @@ one before; the model of none is asked.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from smol_kernel.agents.code_agent import CodeAgent
@@ -91,7 +92,9 @@ class Conversation:
         if given.get("output_type") is not None and not all(_fits(each, given["output_type"]) for each in answers):
             del given["output_type"]
         given["executor"] = self._agent.python_executor if kind.writes_code and self._agent.writes_code else None
-        return made_again(kind, started, self._agent.model, self._tools, given)
+        # No record says of itself where its code may run: what the user was asked about is the last agent's executor.
+        settings = {name: value for name, value in started.settings.items() if not name.startswith("executor_")}
+        return made_again(kind, replace(started, settings=settings), self._agent.model, self._tools, given)
 
     def play(self) -> list[str]:
         """Play them; gives what did not replay the same. Raises AgentError where the agent is stopped meanwhile."""

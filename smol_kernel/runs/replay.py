@@ -108,6 +108,11 @@ class Replay:
         """Whether all recorded events have been passed on."""
         return self._at >= len(self._sequence)
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is played to its recorded end only."""
+        return self._end is not None
+
     # what the loop asks for
 
     def begin(self, started: RunStarted) -> RunStarted:
@@ -148,7 +153,7 @@ class Replay:
         events = self._journal.events(run, family=True)
         given: dict[str, Any] = {"accept": self.accept, "repeat": self.repeat}
         given["child_lives"] = self.child_lives and self._end is not None
-        return Replay(events, self._journal, **given, whole=self._end is not None, caller=self)
+        return Replay(events, self._journal, **given, whole=self.whole, caller=self)
 
     # what the parts of the replay ask for
 
