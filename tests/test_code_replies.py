@@ -265,6 +265,12 @@ def test_code_within_a_line_is_a_part_of_the_answer_unless_it_is_the_one_value(r
         "print(1",
         "for x in y:\n    print(x",
         "df['a'] = (1",
+        "import numpy as np\nx = np.array([1,2,3]\nprint(x)",
+        "for i in range(3)\n  print(i)",
+        "import os\nprint 1",
+        "!./run.sh",
+        "! ls",
+        "!{cmd}",
     ],
 )
 @pytest.mark.parametrize("label", ["", "python"])
@@ -289,6 +295,11 @@ def test_a_program_without_a_label_counts_also_where_it_cannot_be_read(first, la
         "class  precision",
         "% of rows: 3",
         "with errors:\n3",
+        "[1, 2, 3,",
+        "{'a': 1,",
+        "(3, 4",
+        "mean (sd",
+        "total: (3",
     ],
 )
 def test_an_output_without_a_label_is_no_program(shown):

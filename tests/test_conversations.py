@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import signal
 import threading
@@ -362,7 +363,7 @@ def test_a_fork_that_is_refused_leaves_the_conversation_as_it_was(tmp_path, monk
 
 
 @pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
-@pytest.mark.parametrize("where", ["the action", "a check"])
+@pytest.mark.parametrize("where", ["the action", "an action without an end", "a check"])
 def test_an_earlier_run_opens_no_box_by_its_own_word(kind, where, tmp_path):
     given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
     marker = tmp_path / "was-here"
@@ -380,12 +381,32 @@ def test_an_earlier_run_opens_no_box_by_its_own_word(kind, where, tmp_path):
             if isinstance(event, RunStarted) and run == first.run_id:
                 unboxed = {**event.settings, "executor_kwargs": {"box": False}}
                 event = replace(event, settings={**unboxed, "checks": [touch] * (where == "a check")})
-            if where == "the action" and isinstance(event, ModelReplied | ActionProposed):
+            if "action" in where and isinstance(event, ModelReplied | ActionProposed):
                 name = "content" if isinstance(event, ModelReplied) else "code"
                 event = replace(event, **{name: getattr(event, name).replace("x = 1", f"x = {touch}")})
             forged.append(event)
+            if where == "an action without an end" and run == first.run_id and isinstance(event, ActionProposed):
+                break
         forged.cut_off(run)
     again = model(*(BY_CALL if kind is ToolCallingAgent else [code("final_answer(2)")]))
     with suppress(ReplayError, AgentError):
         kind.fork(last.run_id, 0, **{**given, "journal": forged, "model": again})
     assert not marker.exists()
+
+
+def test_an_earlier_run_has_the_variables_that_it_was_given(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    with CodeAgent(model=model(code("x = n * 2"), code("final_answer(x)"), code("final_answer(x)")), **given) as agent:
+        agent.run("first", additional_args={"n": 3})
+        agent.run("second", reset=False)
+    goes_on = {**given, "model": model(code("final_answer((n, x))"))}
+    assert CodeAgent.fork(agent.run_id, 0, additional_args={"n": 500}, **goes_on) == (3, 6)
+
+
+def test_an_answer_that_was_of_another_type_is_refused_again(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0, "output_type": datetime.date}
+    dates = code("import datetime\nfinal_answer(datetime.date(2026, 1, 2))")
+    with CodeAgent(model=model(code("final_answer(3.5j)"), dates, dates), **given) as agent:
+        agent.run("first")
+        agent.run("second", reset=False)
+    assert CodeAgent.fork(agent.run_id, 0, **{**given, "model": model(dates)}) == datetime.date(2026, 1, 2)

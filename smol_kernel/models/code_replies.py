@@ -25,7 +25,8 @@ _FENCE = re.compile(
 _PYTHON = re.compile(r"i?py(thon)?[23]?", re.IGNORECASE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
 _INVENTED = re.compile(r"(?:observations?|execution logs)\s*:", re.IGNORECASE)
-_COMMAND = re.compile(r"^[ \t]*(?:!|%%?)\w", re.MULTILINE)
+_COMMAND = re.compile(r"^[ \t]*(?:!\s*[\w./~${\"'!]|%%?\w)", re.MULTILINE)
+_LINES = 200  # of a block, that are looked at one by one
 _END_TOKENS = re.compile(r"(?:<[^<>\s]{1,30}>\s*)+")
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
 _PARSE_LIMIT = 100_000  # characters; a longer text is not parsed to find out whether it is Python
@@ -180,13 +181,16 @@ def _marked_blocks(text: str, opening: str, closing: str) -> list[_Block]:
 
 
 def _only_shows(block: _Block) -> bool:
-    """Whether it is whole, has no label, and holds no program, not one without its end, and no command of IPython."""
+    """Whether it is whole, has no label, and holds no program, no line of one, and no command of IPython."""
     if block.is_labelled or block.is_open or _COMMAND.search(block.code) or _is_code(block.code):
         return False
+    if any(_is_code(line.strip()) for line in block.code[:_PARSE_LIMIT].splitlines()[:_LINES]):
+        return False
     try:
-        return codeop.compile_command(block.code[:_PARSE_LIMIT], symbol="exec") is not None
+        has_end = codeop.compile_command(block.code[:_PARSE_LIMIT], symbol="exec") is not None
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
         return True
+    return has_end or not re.search(r"\w\(|=", block.code)
 
 
 def _without_reasoning(text: str, opening: str, closing: str) -> str:

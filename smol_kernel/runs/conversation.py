@@ -13,11 +13,14 @@ from typing import Any
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentError, ConfigError, ReplayError, RunNotFoundError
-from smol_kernel.events import Checked, Event, FinalAnswer, RunStarted
+from smol_kernel.events import Checked, Event, FinalAnswer, RunStarted, StepFinished
 from smol_kernel.journal import Journal
-from smol_kernel.runs.made_again import beginning, inputs_of, made_again, media_of
+from smol_kernel.runs.made_again import beginning, inputs_of, made_again, media_of, values_of
 from smol_kernel.runs.replay import Replay
 from smol_kernel.tools.answer_type import AnswerType
+
+REFUSED = "has to be"
+"""Words of an error that tells that an answer was not of its type, see `AnswerType`."""
 
 
 class Conversation:
@@ -60,7 +63,9 @@ class Conversation:
         """The agent that plays a run, and what is passed to it; where the child lives, that has what it was given."""
         agent = self._made(started, events)
         lives = agent.writes_code and self._child_lives
-        variables, changed = ({}, []) if lives else inputs_of(events, inputs)
+        recorded = values_of(events)
+        missing = {name: value for name, value in inputs.items() if "value" not in recorded.get(name, {})}
+        variables, changed = ({}, []) if lives else inputs_of(events, missing)
         try:
             media = media_of(started, {})[0]
         except ConfigError:
@@ -86,11 +91,12 @@ class Conversation:
         known = {*kind.recorded_settings, "prompt_templates"}
         given = {name: value for name, value in self._given.items() if name not in known}
         for name in ("checks", "final_answer_checks"):
-            functions = [each for each in self._given.get(name) or () if callable(each) and _name(each) in checked]
-            given[name] = [*started.settings.get(name, ()), *functions] or None
+            recorded, now = (_several(each.get(name)) for each in (started.settings, self._given))
+            given[name] = [*recorded, *(each for each in now if callable(each) and _name(each) in checked)] or None
+        refused = any(isinstance(event, StepFinished) and REFUSED in (event.error or "") for event in own)
         answers = [event.value for event in own if isinstance(event, FinalAnswer)]
-        if given.get("output_type") is not None and not all(_fits(each, given["output_type"]) for each in answers):
-            del given["output_type"]
+        if not refused and not all(_fits(each, given.get("output_type")) for each in answers):
+            given["output_type"] = None
         given["executor"] = self._agent.python_executor if kind.writes_code and self._agent.writes_code else None
         # No record says of itself where its code may run: what the user was asked about is the last agent's executor.
         settings = {name: value for name, value in started.settings.items() if not name.startswith("executor_")}
@@ -144,12 +150,18 @@ def _go_on(agent: Any, before: Any) -> None:
         agent.state.update(before.state)
 
 
+def _several(checks: Any) -> Sequence[Any]:
+    """One check, or several; of a record that holds something else, none."""
+    return (
+        checks if isinstance(checks, list | tuple) else [checks] if isinstance(checks, str) or callable(checks) else []
+    )
+
+
 def _fits(answer: Any, output_type: Any) -> bool:
     try:
-        AnswerType(output_type).convert(answer)
+        return output_type is None or bool([AnswerType(output_type).convert(answer)])
     except AgentError:
         return False
-    return True
 
 
 def _name(check: Any) -> str:

@@ -42,6 +42,8 @@ class RecordedActions:
     def __init__(self, live: Any, replay: Replay, agent: Any) -> None:
         if not hasattr(live, "recorded"):
             raise ReplayError(f"actions that {type(live).__name__} runs cannot be replayed: use the local executor")
+        if replay.whole and isinstance(live, RecordedActions):  # of the agent that this one took over from
+            live = live._live
         own = {"_live": live, "_replay": replay, "_agent": agent, "_actions": iter(replay.actions)}
         self.__dict__.update(own)
         died = [place for place, events in enumerate(replay.actions) if _finished(events).status == "died"]
@@ -84,6 +86,8 @@ class RecordedActions:
         replay, live = self._replay, self._live
         events: list[Event] | None = next(self._actions, None)
         if events is None:
+            if replay.whole:
+                raise ReplayError(f"run {replay.run} goes on with an action of which nothing more is recorded")
             replay.gate()
             live.recorded = self._answers_when_cut_off() if replay.cut_step == self._agent.step_number else None
             try:
