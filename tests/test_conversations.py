@@ -204,19 +204,6 @@ def test_runs_of_either_kind_go_on_from_each_other(kinds, tmp_path):
     assert again == asked and asked
 
 
-def test_in_a_notebook_whose_child_lives_the_whole_conversation_is_there(tmp_path, monkeypatch):
-    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
-    with loaded_shell() as shell:
-        shell.user_ns["one"] = model(code("x = 1\nfinal_answer(x)"))
-        shell.run_cell_magic("agent", "--model one", "The first task.")
-        shell.user_ns["two"] = model(code("y = 2"), "best")
-        shell.run_cell_magic("agent", "--continue --model two --max-steps 1", "The second.")
-        shell.user_ns["three"] = goes_on = model(code("final_answer((x, y))"))
-        shell.run_line_magic("agent", "resume --model three --max-steps 4 -o both")
-        assert shell.user_ns["both"] == (1, 2)
-        assert "The first task." in read(goes_on.requests[0]) and "x = 1" in read(goes_on.requests[0])
-
-
 def stopped(agent):
     agent.interrupt()
 
@@ -330,18 +317,24 @@ def test_a_run_left_while_an_agent_worked_for_it_is_played_up_to_there(tmp_path)
     assert [read(each) for each in goes_on.requests] == asked
 
 
-def test_where_a_child_lives_nothing_that_it_has_is_asked_for(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "number", "answer"),
+    [("", "1", (1, 2)), ("--in data --tool visit_webpage", "data.sum()", (499999500000.0, 2))],
+)
+def test_where_a_child_lives_the_conversation_is_whole_and_nothing_is_asked_for(
+    options, number, answer, tmp_path, monkeypatch
+):
     monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
     with loaded_shell() as shell:
         shell.user_ns["data"] = numpy.arange(1_000_000.0)
-        shell.user_ns["one"] = model(code("x = data.sum()\nfinal_answer(x)"))
-        shell.run_cell_magic("agent", "--model one --in data --tool visit_webpage", "The first task.")
+        shell.user_ns["one"] = model(code(f"x = {number}\nfinal_answer(x)"))
+        shell.run_cell_magic("agent", f"--model one {options}", "The first task.")
         shell.user_ns["two"] = model(code("y = 2"), "best")
         shell.run_cell_magic("agent", "--continue --model two --max-steps 1", "The second.")
         shell.user_ns["three"] = goes_on = model(code("final_answer((x, y))"))
         shell.run_line_magic("agent", "resume --model three --max-steps 4 -o both")
-        assert shell.user_ns["both"] == (499999500000.0, 2)
-        assert "The first task." in read(goes_on.requests[0])
+        assert shell.user_ns["both"] == answer
+        assert "The first task." in read(goes_on.requests[0]) and f"x = {number}" in read(goes_on.requests[0])
 
 
 def test_a_fork_that_is_refused_leaves_the_conversation_as_it_was(tmp_path, monkeypatch):

@@ -202,3 +202,9 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_run_came_from_does_not_say_how_it_is_boxed(journal, tmp_path):
+    path = export([started("own", "Go.", isolation="none", origin={"isolation": "box"})], tmp_path / "own.json")
+    import_run(path, journal)
+    assert journal.find("own").isolation == "none"

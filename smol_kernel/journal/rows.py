@@ -42,7 +42,10 @@ def summarise(db: sqlite3.Connection, event: Event) -> None:
     """Keep the row of the event's run in step with the event."""
     if isinstance(event, RunStarted):
         row = (event.run, event.parent, _storable(event.task), event.agent, event.model, event.scripted)
-        row += (json.dumps(event.origin), this_process(), event.time)
+        origin = {
+            name: value for name, value in event.origin.items() if name != "isolation"
+        }  # which is put there below
+        row += (json.dumps(origin), this_process(), event.time)
         db.execute(
             """INSERT INTO runs (run, parent, task, agent, model, scripted, origin, process, started)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",

@@ -6,7 +6,8 @@ one before; the model of none is asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -43,19 +44,8 @@ class Conversation:
         self._journal, self._agent, self._tools, self._given = journal, agent, tools, given
         self._child_lives = child_lives or not agent.writes_code
         self._runs: list[tuple[Any, RunStarted, dict[str, Any]]] = []
-        seen = {started.run}
-        while started.continues is not None:
-            if started.continues in seen:
-                raise ReplayError("the run goes on from itself: its record is damaged")
-            seen.add(started.continues)
-            try:
-                events = journal.events(started.continues, family=True)
-            except RunNotFoundError:
-                raise ReplayError(
-                    f"the run goes on from run {started.continues}, which is not in the journal: import that one first"
-                ) from None
-            started = beginning(events)
-            self._runs.insert(0, self._run(started, events, inputs))
+        for events in _earlier(journal, started):
+            self._runs.insert(0, self._run(beginning(events), events, inputs))
 
     def _run(
         self, started: RunStarted, events: Sequence[Event], inputs: Mapping[str, Any]
@@ -135,12 +125,26 @@ class Conversation:
 def starts(journal: Journal, started: RunStarted) -> list[RunStarted]:
     """The beginnings of the runs of a conversation that are in the journal, from that of the last one back."""
     found = [started]
-    while (before := found[-1].continues) is not None and before not in {each.run for each in found}:
-        try:
-            found.append(beginning(journal.events(before)))
-        except (RunNotFoundError, ReplayError):
-            break
+    with suppress(ReplayError):
+        found += map(beginning, _earlier(journal, started))
     return found
+
+
+def _earlier(journal: Journal, started: RunStarted) -> Iterator[list[Event]]:
+    """The events of each run before `started`, from the last one back. Raises ReplayError if one is not there."""
+    seen = {started.run}
+    while started.continues is not None:
+        if started.continues in seen:
+            raise ReplayError("the run goes on from itself: its record is damaged")
+        seen.add(started.continues)
+        try:
+            events = journal.events(started.continues, family=True)
+        except RunNotFoundError:
+            raise ReplayError(
+                f"the run goes on from run {started.continues}, which is not in the journal: import that one first"
+            ) from None
+        started = beginning(events)
+        yield events
 
 
 def _go_on(agent: Any, before: Any) -> None:

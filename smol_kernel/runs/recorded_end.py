@@ -29,11 +29,18 @@ PARTS = (FinalAnswer, RunFinished)
 
 
 class RecordedEnd:
-    """The end of a run, of all whose `events` the last one tells it; `replies` are what is played of its model."""
+    """The end of a run, of all whose `events`, those of agents that it called included, the last one tells it.
 
-    def __init__(self, events: Sequence[Event], replies: Sequence[Event]) -> None:
+    `replies` are what is played of its model, `beside` events that may stand anywhere.
+    """
+
+    def __init__(self, events: Sequence[Event], replies: Sequence[Event], beside: tuple[type[Event], ...]) -> None:
         self._last, self._replies = events[-1], replies
         self._state = self._last.state if isinstance(self._last, RunFinished) else ""
+        parts = (*PARTS, *beside)
+        own = [place for place, each in enumerate(events) if each.run == self._last.run and not isinstance(each, parts)]
+        self._begins = own[-1] + 1 if own else 0
+        self._paused = (RunStarted, StepFinished, PlanMade, HandedOff, *parts)
 
     def may_ask(self, agent: Any) -> bool:
         """Called before the model of `agent` is asked for what is not recorded: it never is. False where the run was
@@ -45,14 +52,13 @@ class RecordedEnd:
         too_long = self._replies and isinstance(self._replies[-1], Compacted)
         raise (ContextLengthError if too_long else ModelError)(said.partition(NO_REPLY)[2] or said)
 
-    def is_all_of(self, rest: Sequence[Event], beside: tuple[type[Event], ...]) -> bool:
-        """Whether the `rest` of a recording is an end to which no loop comes by itself, and what is `beside`."""
-        return self._state not in ("", "success") and all(isinstance(each, (*beside, *PARTS)) for each in rest)
+    def is_next(self, at: int) -> bool:
+        """Whether from this place on nothing is left but an end to which no loop comes by itself."""
+        return self._state not in ("", "success") and at >= self._begins
 
-    def closes(self, event: Event, rest: Sequence[Event], beside: tuple[type[Event], ...]) -> bool:
-        """Whether the reader of the run closed it behind `event`, in a step, with this `rest` of a recording."""
-        paused = (RunStarted, StepFinished, PlanMade, HandedOff, *PARTS, *beside)
-        return self._state == "interrupted" and not isinstance(event, paused) and self.is_all_of(rest, beside)
+    def closes(self, event: Event, at: int) -> bool:
+        """Whether the reader of the run closed it behind `event`, in a step, with what comes from this place on."""
+        return self._state == "interrupted" and not isinstance(event, self._paused) and self.is_next(at)
 
     def remember(self, agent: Any) -> None:
         """Have in the memory of `agent` that its time was up, if that was so."""

@@ -91,7 +91,7 @@ class Replay:
         """What is played, events of agents that were called included."""
         self._at = 0
         self.replies = [event for event in kept if isinstance(event, RecordedModel.PLAYED)]
-        self._end = RecordedEnd(kept, self.replies) if whole else None
+        self._end = RecordedEnd(self._sequence, self.replies, BESIDE) if whole else None
         self.actions = actions_of(kept)
         last = kept[-1]
         self.cut_step = last.step if isinstance(last, ActionProposed) else 0
@@ -235,10 +235,10 @@ class Replay:
                 self._at += 1
                 self._hand_over(agent, recorded)
                 yield self.started if isinstance(recorded, RunStarted) else recorded
-                if self._end and self._end.closes(recorded, self._left(), BESIDE):
+                if self._end and self._end.closes(recorded, self._at):
                     yield from self._rest(agent)
                     return None
-            elif self._end and self._end.is_all_of(self._left(), BESIDE):
+            elif self._end and self._end.is_next(self._at):
                 yield from self._rest(agent)
                 return None
             elif self._end and isinstance(event, RunFinished):
@@ -260,9 +260,6 @@ class Replay:
             if isinstance(event, Instructed):
                 agent.memory.steps.append(TaskStep(event.text))
             yield event
-
-    def _left(self) -> list[Event]:
-        return [event for event in self._sequence[self._at :] if event.run == self.run]
 
     def _rest(self, agent: Any) -> list[Event]:
         """What is left of the recording: the end of a run, to which its loop does not come."""

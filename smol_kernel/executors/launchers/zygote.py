@@ -44,10 +44,8 @@ RESTED = b"rested"
 """What it says once it has imported everything, see `zygote_main`."""
 ANSWER_SECONDS = 20.0
 """How long a zygote may take to fork; it may be importing something."""
-LATE = (
-    *("PYTHONPATH", PROJECT_PATH),
-    *("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY"),
-)
+_PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
+LATE = ("PYTHONPATH", PROJECT_PATH, *_PROXIES)
 """Variables that a child has, and a zygote has not. Python itself would import from the folders of PYTHONPATH: a child
 may be let write there, and a zygote stands outside of the boxes."""
 NAMES = ("IPython", "ipykernel", "numpy", "pandas", "pyarrow", "sitecustomize", "traitlets", "usercustomize", "zmq")
