@@ -46,6 +46,8 @@ class Session:
         self.taken_away: dict[str, str] = {}
         """Cells that the page took away although they had been sent to run: their ids, and when."""
         self._executor: PythonExecutor | None = None
+        self._made_with: Mapping[str, Any] = {}
+        """The options of the executor, as an agent records them."""
         self._mcp: Any = None
         """The MCPClient of the servers that were last asked for, which are `_servers`."""
         self._servers: list[str] = []
@@ -86,6 +88,7 @@ class Session:
 
             self._foresee()
             self._executor = create("local", timeout_seconds=options.timeout, **options.box_kwargs)
+            self._made_with = options.box_kwargs
         return self._executor
 
     def expect(self, options: RunOptions) -> None:
@@ -136,7 +139,7 @@ class Session:
                 )
         if not options.continued:
             self.end_child()
-            self._executor = getattr(fresh, "python_executor", None)
+            self._have_executor_of(fresh)
         elif known is not None:
             fresh.memory.steps = list(known.memory.steps)
             fresh.run_id = known.run_id
@@ -146,6 +149,7 @@ class Session:
             executor: Any = self.executor(options)
             executor.timeout_seconds = options.timeout
             fresh.python_executor = executor
+            fresh.executor_kwargs = {**self._made_with, "timeout_seconds": options.timeout}
         if fresh.writes_code:
             fresh.python_executor.expect()  # while the model is asked
         self.agent = fresh
@@ -160,7 +164,11 @@ class Session:
         if not keep_child:  # else its child is the other's now
             self.end_child()
         self.agent = agent
+        self._have_executor_of(agent)
+
+    def _have_executor_of(self, agent: Any) -> None:
         self._executor = getattr(agent, "python_executor", None)
+        self._made_with = getattr(agent, "executor_kwargs", {})
 
     def drop_executor(self) -> None:
         """Forget an executor that got no child, so that the next cell may ask for another kind."""

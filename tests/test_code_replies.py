@@ -300,6 +300,12 @@ def test_a_program_without_a_label_counts_also_where_it_cannot_be_read(first, la
         "(3, 4",
         "mean (sd",
         "total: (3",
+        "R2 = 0.97\nRMSE = 1.2 mm",
+        "mean = 3.5\n12 samples in all",
+        "Epoch 1: loss = 0.5\nloss = 0.4",
+        "slope = 0.5 ppm per year\nn = 12\nstatus = ok",
+        "<class 'int'>\nx = 5",
+        "100%|####| 5/5\nloss=3",
     ],
 )
 def test_an_output_without_a_label_is_no_program(shown):

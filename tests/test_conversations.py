@@ -403,3 +403,70 @@ def test_an_answer_that_was_of_another_type_is_refused_again(tmp_path):
         agent.run("first")
         agent.run("second", reset=False)
     assert CodeAgent.fork(agent.run_id, 0, **{**given, "model": model(dates)}) == datetime.date(2026, 1, 2)
+
+
+def test_a_run_that_goes_on_from_one_that_was_resumed_later_has_what_there_was_then(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    with CodeAgent(model=model(code("x = 1"), code("y = 2"), "best"), **given) as agent:
+        agent.run("first", max_steps=2)
+        first, agent.model = agent.run_id, model(code("final_answer(x)"))
+        agent.run("second", reset=False)
+        asked = [read(each) for each in agent.model.requests]
+    again = model(code("x = 100"), code("final_answer('hundred')"))
+    assert CodeAgent.resume(first, max_steps=6, **{**given, "model": again}) == "hundred"
+    goes_on = model(code("final_answer(x)"))
+    assert CodeAgent.fork(agent.run_id, 0, **{**given, "model": goes_on}) == 1
+    assert [read(each) for each in goes_on.requests] == asked
+
+
+def test_what_one_kind_of_agent_is_given_is_nothing_to_the_other(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    caller = ToolCallingAgent(model=model(calls(("final_answer", {"answer": 1}))), **given)
+    caller.run("first")
+    with CodeAgent(model=model(code("final_answer(2)")), **given) as agent:
+        agent.memory.steps, agent.run_id = list(caller.memory.steps), caller.run_id
+        agent.run("second", reset=False)
+    more = {"additional_authorized_imports": ["numpy"], "model": model(code("final_answer(3)"))}
+    assert CodeAgent.fork(agent.run_id, 0, **{**given, **more}) == 3
+
+
+def test_words_of_an_action_s_own_error_tell_nothing_of_a_type(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    raises = code("raise ValueError('The answer has to be positive')")
+    with CodeAgent(model=model(raises, code("final_answer('one')"), code("final_answer(2)")), **given) as agent:
+        agent.run("first")
+        agent.run("second", reset=False)
+    more = {"output_type": int, "model": model(code("final_answer(3)"))}
+    assert CodeAgent.fork(agent.run_id, 0, **{**given, **more}) == 3
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_plan_is_made_with_what_was_instructed(step, tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    replies = ("A plan.", code("x = 1"), "Another.", code("final_answer(x)"))
+    with CodeAgent(model=model(*replies), planning_interval=1, **given) as agent:
+        agent.run("first")
+    asked = model(*replies[2 * step :])
+    assert CodeAgent.fork(agent.run_id, step, instruction="Use the median.", **{**given, "model": asked}) == 1
+    assert all("Use the median." in read(each) for each in asked.requests)
+
+
+@pytest.mark.parametrize("option", ["--mount data", "--box off"])
+def test_a_conversation_keeps_the_box_that_it_began_with(option, tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "n.txt").write_text("42")
+    path = str(tmp_path / "data" / "n.txt")
+    reads = code(f"final_answer(open({path!r}).read())")
+    with loaded_shell() as shell:
+        shell.user_ns["one"] = model(code("x = 7"), reads)
+        shell.run_cell_magic("agent", f"--model one {option.replace('data', str(tmp_path / 'data'))} -o a", "First.")
+        shell.user_ns["two"] = model(reads)
+        shell.run_cell_magic("agent", "--continue --model two -o b", "Second.")
+        shell.user_ns["three"] = model(code(f"final_answer((x, open({path!r}).read()))"))
+        shell.run_line_magic("agent", "fork --step 0 --model three --accept -o c")
+        assert shell.user_ns["c"] == (7, "42")
+        started = [
+            event for run in Journal().runs() for event in Journal().events(run.run) if event.kind == "run_started"
+        ]
+        assert len({event.isolation for event in started}) == 1 and len(started) == 3

@@ -83,3 +83,5 @@ def test_which_folders_these_are(tmp_path, monkeypatch):
     own = with_project_path({"A": "b"}, [path], [f"{path}/venv", sys.prefix], path)
     assert own == {"A": "b", VARIABLE: f"{path}/relative{os.pathsep}{path}/src"}
     assert with_project_path({}, [str(tmp_path / "empty")], [], path) == {}
+    monkeypatch.setattr(sys, "prefix", f"{path}/venv")
+    assert with_project_path({}, [path], ["/other"], path) == {VARIABLE: own[VARIABLE]}

@@ -586,6 +586,25 @@ def test_hosts_are_asked_again_only_on_request(tmp_path):
         assert len(web.requests) == 4
 
 
+@pytest.mark.usefixtures("no_proxy_of_the_machine")
+def test_earlier_runs_of_a_conversation_ask_their_hosts_again_as_well(tmp_path):
+    with WebServer() as web:
+        web["/"] = Answer("hello")
+        fetch = f"import urllib.request\nx = urllib.request.urlopen({web.url('/')!r}).read()"
+        box = {"allow_hosts": [web.url("/").split("/")[2]]}
+        replies = [code(fetch), code("final_answer(x)"), code(fetch.replace("x =", "y =")), code("final_answer(y)")]
+        with CodeAgent([], ScriptedModel(replies), executor_kwargs=box, **options(tmp_path)) as agent:
+            agent.run("one")
+            agent.run("two", reset=False)
+        assert len(web.requests) == 2
+        both = ScriptedModel([code("final_answer((x, y))")])
+        assert CodeAgent.fork(agent.run_id, 1, model=both, repeat=True, accept=True, **options(tmp_path)) == (
+            b"hello",
+            b"hello",
+        )
+        assert len(web.requests) == 4
+
+
 def test_a_refused_resumption_leaves_no_child_that_only_rehearses(tmp_path):
     shared = tmp_path / "shared"
     shared.mkdir()

@@ -184,7 +184,7 @@ def _only_shows(block: _Block) -> bool:
     """Whether it is whole, has no label, and holds no program, no line of one, and no command of IPython."""
     if block.is_labelled or block.is_open or _COMMAND.search(block.code) or _is_code(block.code):
         return False
-    if any(_is_code(line.strip()) for line in block.code[:_PARSE_LIMIT].splitlines()[:_LINES]):
+    if any(_is_step(line.strip()) for line in block.code[:_PARSE_LIMIT].splitlines()[:_LINES]):
         return False
     try:
         has_end = codeop.compile_command(block.code[:_PARSE_LIMIT], symbol="exec") is not None
@@ -306,6 +306,17 @@ def _parses(code: str) -> bool:
 def _is_code(text: str) -> bool:
     """Whether the bare text is a program: prose that happens to parse (`Done`, `42`, `Total: 42`) is not."""
     return _parses(text) and any(map(_does_something, parsed(text).body))
+
+
+def _is_step(line: str) -> bool:
+    """Whether a line by itself is one of a program: `loss = 0.4` or `status = ok` may as well be of its output."""
+    return _is_code(line) and not all(map(_may_be_shown, parsed(line).body))
+
+
+def _may_be_shown(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.Assign):
+        return not _does_something(node)
+    return isinstance(node.value, ast.Name) or literal_answer(ast.unparse(node.value)) is not None
 
 
 def _does_something(node: ast.stmt) -> bool:

@@ -6,6 +6,7 @@ one before; the model of none is asked.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,22 +14,23 @@ from typing import Any
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
-from smol_kernel.errors import AgentError, ConfigError, ReplayError, RunNotFoundError
-from smol_kernel.events import Checked, Event, FinalAnswer, RunStarted, StepFinished
+from smol_kernel.errors import AgentError, AgentExecutionError, ConfigError, ReplayError, RunNotFoundError
+from smol_kernel.events import Checked, Event, FinalAnswer, RunResumed, RunStarted, StepFinished
 from smol_kernel.journal import Journal
 from smol_kernel.runs.made_again import beginning, inputs_of, made_again, media_of, values_of
 from smol_kernel.runs.replay import Replay
 from smol_kernel.tools.answer_type import AnswerType
 
-REFUSED = "has to be"
-"""Words of an error that tells that an answer was not of its type, see `AnswerType`."""
+REFUSED = "The answer has to be"
+"""Begins an error that tells that an answer was not of its type, see `AnswerType`."""
 
 
 class Conversation:
     """The runs from which `started`, a run in `journal`, goes on.
 
     Parameters: `agent`, the one that goes on; `tools`, and what else it was `given`; `inputs`, variables that are not
-    recorded whole; `child_lives`, nothing has to be run again. Raises ReplayError if one of the runs is not there.
+    recorded whole; `child_lives`, nothing has to be run again; `repeat`, actions may ask their hosts anew. Raises
+    ReplayError if one of the runs is not there.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class Conversation:
         given: Mapping[str, Any],
         inputs: Mapping[str, Any],
         child_lives: bool,
+        repeat: bool,
     ) -> None:
         self._journal, self._agent, self._tools, self._given = journal, agent, tools, given
         self._child_lives = child_lives or not agent.writes_code
         self._runs: list[tuple[Any, RunStarted, dict[str, Any]]] = []
+        self._repeat = repeat
         for events in _earlier(journal, started):
             self._runs.insert(0, self._run(beginning(events), events, inputs))
 
@@ -62,7 +66,15 @@ class Conversation:
             if not lives:
                 raise
             media, changed = {}, ["its images, sounds or videos are not recorded whole, and not shown again."]
-        replay = Replay(events, self._journal, whole=True, accept=True, child_lives=lives, differences=changed)
+        replay = Replay(
+            events,
+            self._journal,
+            whole=True,
+            accept=True,
+            repeat=self._repeat,
+            child_lives=lives,
+            differences=changed,
+        )
         return agent, started, {
             **media, "reset": started.continues is None, "additional_args": variables, "resumed": replay
         }  # fmt: skip
@@ -79,11 +91,17 @@ class Conversation:
         own = [event for event in events if event.run == started.run]
         checked = {event.check for event in own if isinstance(event, Checked)}
         known = {*kind.recorded_settings, "prompt_templates"}
-        given = {name: value for name, value in self._given.items() if name not in known}
+        takes = {*self._given} if kind is type(self._agent) else _parameters(kind)
+        given = {name: value for name, value in self._given.items() if name in takes - known}
         for name in ("checks", "final_answer_checks"):
             recorded, now = (_several(each.get(name)) for each in (started.settings, self._given))
             given[name] = [*recorded, *(each for each in now if callable(each) and _name(each) in checked)] or None
-        refused = any(isinstance(event, StepFinished) and REFUSED in (event.error or "") for event in own)
+        refused = any(
+            isinstance(event, StepFinished)
+            and event.error_type != AgentExecutionError.__name__
+            and (event.error or "").startswith(REFUSED)
+            for event in own
+        )
         answers = [event.value for event in own if isinstance(event, FinalAnswer)]
         if not refused and not all(_fits(each, given.get("output_type")) for each in answers):
             given["output_type"] = None
@@ -143,8 +161,21 @@ def _earlier(journal: Journal, started: RunStarted) -> Iterator[list[Event]]:
             raise ReplayError(
                 f"the run goes on from run {started.continues}, which is not in the journal: import that one first"
             ) from None
+        later = started
         started = beginning(events)
-        yield events
+        yield _before(later, events)
+
+
+def _before(later: RunStarted, events: list[Event]) -> list[Event]:
+    """Of the `events` of the run that `later` goes on from those that there were then: it may have been resumed."""
+    resumed = (place for place, each in enumerate(events) if isinstance(each, RunResumed) and each.time > later.time)
+    return events[: next(resumed, None)]
+
+
+def _parameters(kind: type[Any]) -> set[str]:
+    """What an agent of this class can be given, by its own `__init__` and those that this calls."""
+    own = [inspect.signature(vars(each)["__init__"]) for each in kind.__mro__[:-1] if "__init__" in vars(each)]
+    return {name for each in own for name in each.parameters}
 
 
 def _go_on(agent: Any, before: Any) -> None:

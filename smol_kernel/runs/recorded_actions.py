@@ -17,6 +17,7 @@ from smol_kernel.errors import ReplayError
 from smol_kernel.events import ActionFinished, Event, ToolCalled
 from smol_kernel.executors.recorded import RecordedCalls, RecordedError, RecordedResult
 from smol_kernel.render.plain import one_line
+from smol_kernel.runs.recording import used
 from smol_kernel.runs.source import Source
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class RecordedActions:
             if replay.refusal is not None:  # of an agent that it called
                 raise replay.refusal
             return
+        account, calls = self._agent.account, sum(used(each).get("tool_calls") or 0 for each in events)
+        counted = account.used["tool_calls"]
         if self._skipped:
             self.__dict__["_skipped"] -= 1
         elif replay.child_lives:
@@ -105,6 +108,7 @@ class RecordedActions:
             replay.differences.append(f"Step {events[0].step} was left in its action: nothing of it was run again.")
         else:
             self._again(action, more, events)
+        account.count(tool_calls=max(0, calls - account.used["tool_calls"] + counted))  # those not made again
         yield from map(_unmarked, events[1:])
 
     def check(self, expressions: Sequence[str], answer: Any = None) -> Iterator[Event]:
@@ -171,6 +175,7 @@ class RecordedActions:
 
         def answer(event: ToolCalled) -> RecordedResult | None:
             if (found := calls.take(event)) is not None:
+                replay.charge(self._agent, found.call)
                 return found
             opened = calls.take_open(event)
             harmless = event.tool == "input" or getattr(tools.get(event.tool), "repeatable", False)

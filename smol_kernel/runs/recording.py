@@ -16,7 +16,11 @@ from smol_kernel.events import (
     RunStarted,
     StepFinished,
     StepStarted,
+    ToolCalled,
 )
+
+NOT_COUNTED = ("input", "final_answer")
+"""Calls that no budget counts."""
 
 
 def resting_place(own: list[Event], child_lives: bool) -> int:
@@ -49,6 +53,26 @@ def limit_of(own: Iterable[Event]) -> int:
     if not told or told[-1] < 1:
         raise ReplayError("the recording has no limit of steps: it is damaged")
     return told[-1]
+
+
+def called_runs(family: Iterable[Event], run: str) -> dict[str, str]:
+    """The runs of agents that `run` called, and of those that these had work for them: with the call of `run`."""
+    found: dict[str, str] = {}
+    for event in family:
+        if isinstance(event, RunStarted) and event.parent is not None:
+            call = event.call if event.parent == run else found.get(event.parent)
+            if call is not None:  # else the run was handed over
+                found[event.run] = call
+    return found
+
+
+def used(event: Event) -> dict[str, float | None]:
+    """What was used of a budget when this was recorded, by the names of `Budget`."""
+    if isinstance(event, ModelReplied):
+        return {name: getattr(event, name) for name in ("input_tokens", "output_tokens", "cost")}
+    if isinstance(event, ToolCalled):
+        return {"tool_calls": int(event.tool not in NOT_COUNTED)}
+    return {"steps": 1} if isinstance(event, StepStarted) else {}
 
 
 def weakest(*isolations: str) -> str:

@@ -30,6 +30,8 @@ from smol_kernel.events import (
     RunFinished,
     RunResumed,
     RunStarted,
+    StepFinished,
+    StepStarted,
     ToolCalled,
     ToolReturned,
     settled,
@@ -39,7 +41,7 @@ from smol_kernel.memory.steps import MemoryStep, TaskStep
 from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
 from smol_kernel.runs.recorded_end import RecordedEnd
 from smol_kernel.runs.recorded_model import RecordedModel
-from smol_kernel.runs.recording import actions_of, limit_of, resting_place, weakest, worked
+from smol_kernel.runs.recording import actions_of, called_runs, limit_of, resting_place, used, weakest, worked
 
 BESIDE = (Notice, ModelFellBack, RunResumed, Instructed, InputsDigested)
 """Events that the loop does not make again: they are passed on in their places."""
@@ -100,6 +102,7 @@ class Replay:
         """All that were ever made, those that do not count any more included: they had their effects."""
         self.went_on = False
         """Whether something new was recorded."""
+        self._called = called_runs(every, self.run)
         self._parts: dict[str | None, str] = {}
         self._hands: RecordedActions | None = None
 
@@ -201,6 +204,12 @@ class Replay:
                 return found
         return None
 
+    def charge(self, agent: Any, call: str) -> None:
+        """Count for `agent` what an agent used by a `call` that is not made again."""
+        for event in settled(self._family):
+            if self._called.get(event.run) == call:
+                agent.account.count(**used(event))
+
     def edit(self, steps: list[MemoryStep]) -> None:
         """Make the changes that a callback made here to what the model reads of `steps`."""
         for event in itertools.takewhile(lambda each: isinstance(each, MemoryEdited), self._sequence[self._at :]):
@@ -235,6 +244,8 @@ class Replay:
                 self._at += 1
                 self._hand_over(agent, recorded)
                 yield self.started if isinstance(recorded, RunStarted) else recorded
+                if isinstance(recorded, RunStarted | StepFinished):  # the next request is to tell what was instructed
+                    yield from self._beside(agent, StepStarted)
                 if self._end and self._end.closes(recorded, self._at):
                     yield from self._rest(agent)
                     return None
@@ -257,6 +268,8 @@ class Replay:
             if event.run == self.run and (type(event) is wanted or not isinstance(event, BESIDE)):
                 return
             self._at += 1
+            if event.run in self._called:
+                agent.account.count(**used(event))
             if isinstance(event, Instructed):
                 agent.memory.steps.append(TaskStep(event.text))
             yield event

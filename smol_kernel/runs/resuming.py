@@ -149,7 +149,7 @@ def prepare(
     )
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
     more = {**parameters, "journal": book}
-    before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives)
+    before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat)
     return Resumption(agent, replay, book, before, given)
 
 

@@ -16,10 +16,11 @@ def with_project_path(
     """The `environment` of a child with those folders of this process' path that lie in those `shown` to it: that of a
     script that was started as `python src/main.py`, or one that a notebook added.
 
-    None that is hidden or belongs to an interpreter, whose `prefixes` are named, nor the child's `cwd`, from which it
-    imports anyway.
+    None that is hidden or belongs to this interpreter or to another one, whose `prefixes` are named, nor the child's
+    `cwd`, from which it imports anyway.
     """
-    shown, prefixes = [*shown], [*prefixes]
+    shown = [*shown]
+    prefixes = [os.path.realpath(each) for each in (*prefixes, sys.prefix, sys.base_prefix, sys.exec_prefix)]
     own = [
         path
         for path in dict.fromkeys(os.path.realpath(each) for each in [*sys.path] if each)
