@@ -260,6 +260,7 @@ def test_a_killed_run_is_shown_as_cut_off_and_one_at_work_as_running(here, capsy
         (["run", "caf\udce9", "--model", "demo"], 2, "the task is not UTF-8"),
         (["runs", "--prune", "--keep", "-1"], 2, "--keep -1"),
         (["show", "\udcff"], 1, "no run '\\udcff'"),
+        (["runs", "--delete", "last", "--keep", "3", "--yes"], 2, "--delete takes out the one run that it names"),
         (["runs", "-n", "0"], 2, "--limit is 0: give a whole number of at least 1"),
         (["import", "a.html"], 2, "a.html: give an exported .ipynb or .json"),
         (["run", "x", "--model", "demo", "--box-limit", "cpu_seconds=99999999999999999999"], 2, "cpu_seconds"),
@@ -274,6 +275,7 @@ def test_a_killed_run_is_shown_as_cut_off_and_one_at_work_as_running(here, capsy
         (["show", "abc"], 1, "'abc'"),
         (["export", "last", "--to", "run.txt"], 2, "ends in .ipynb, .py, .html, .md, .json"),
         (["export", "last", "--to", "run.ipynb"], 1, "no runs in"),
+        (["export", "last", "--to", "nowhere/run.ipynb"], 2, "there is no folder 'nowhere'"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, status, said, capsys):
@@ -373,12 +375,29 @@ def test_output_that_could_not_be_printed_is_told(here):
     assert Journal().find("last").state == "success"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_an_answer_that_could_not_be_written_is_kept(here, capsys):
+    assert main(["run", "--model", "demo", DEMO_TASKS[0].task, "-o", "/dev/full"]) == 1
+    run = Journal().find("last").run
+    assert f"'/dev/full': No space left on device; it is kept: smol show {run}\n" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_no_fewer_steps_than_it_has_begun(here, capsys):
+    agent = CodeAgent([], ScriptedModel(["<code>x = 1</code>", "<code>x = 2</code>"]), verbosity_level=LogLevel.OFF)
+    with agent, suppress(Exception):
+        agent.run("two steps", max_steps=9)
+    for number, said in (("-5", "a whole number of at least 1"), ("0", "at least 1"), ("1", "has begun 3 steps")):
+        assert main(["resume", "last", "--model", "demo", "--max-steps", number]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["fork", "last", "--model", "demo", "--max-steps", "0"]) == 2
+
+
 def test_where_the_working_folder_is_gone_that_is_said(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "gone"
     folder.mkdir()
     monkeypatch.chdir(folder)
     folder.rmdir()
-    assert main(["demo"]) == 2
+    assert main(["demo"]) == 1
     said = "".join(capsys.readouterr())
     assert "the working folder is gone; change to one that is there" in said
     assert "the notebook could not be written into this folder" in said

@@ -374,3 +374,11 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
         assert done.returncode == 0, done.stdout + done.stderr
     (folder / "data.csv").write_text("10\n20\n31\n")
     assert main(["validate", str(folder)]) == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_report_that_could_not_be_written_is_no_wrong_option(here, capsys):
+    write(here / "b.ipynb", cell("1 + 1", result("2")))
+    assert main(["validate", "b.ipynb", "--junit", "/dev/full"]) == 1
+    told = capsys.readouterr()
+    assert "as it was" in told.out and "--junit /dev/full: No space left on device" in told.err

@@ -30,6 +30,11 @@ CREATE INDEX runs_by_start ON runs (started);
 def connect(path: Path) -> sqlite3.Connection:
     """A connection to the file at `path`, which is made if need be. Raises JournalError for one of a newer version."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.exists() and not path.is_file():
+        raise JournalError(
+            f"the journal {str(path)!r} is no file: set SMOL_JOURNAL to one, or run without a journal (--no-journal, "
+            "journal=False)"
+        )
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # tasks and data are nobody else's business
     db = sqlite3.connect(_address(path), uri=True, timeout=10, isolation_level=None, check_same_thread=False)
@@ -95,13 +100,14 @@ def close_all(
 
 
 _CAUSES = (
-    # What SQLite's message says, what that means here; see https://sqlite.org/rescode.html.
+    # What SQLite's or the system's message says in small letters, what that means here; see https://sqlite.org/rescode.html.
     ("locked", "is locked by another process: try again when that is done"),
-    ("readonly", "cannot be written (read-only)"),
-    ("read-only", "cannot be written (read-only)"),
+    ("readonly", "cannot be written (read-only): make it writable, run without it (--no-journal, journal=False)"),
+    ("read-only", "cannot be written (read-only): make it writable, run without it (--no-journal, journal=False)"),
+    ("permission denied", "cannot be used: make it yours, run without it (--no-journal, journal=False)"),
     ("disk is full", "cannot grow, the disk is full: make room"),
-    ("disk I/O error", "cannot be written (full disk, quota, or a failing one): make room"),
-    ("No space left", "cannot grow, the disk is full: make room"),
+    ("disk i/o error", "cannot be written (full disk, quota, or a failing one): make room"),
+    ("no space left", "cannot grow, the disk is full: make room"),
     ("not a database", "is not a journal: move it away"),
     ("malformed", "is damaged: move it away"),
     ("missing", "is damaged: move it away"),
@@ -111,5 +117,6 @@ _CAUSES = (
 
 def explain(path: Path, error: Exception) -> str:
     """What went wrong with the file, in a sentence that says what to do."""
-    cause = next((meaning for sign, meaning in _CAUSES if sign in str(error)), "cannot be used: mend that")
+    said = str(error).lower()
+    cause = next((meaning for sign, meaning in _CAUSES if sign in said), "cannot be used: mend that")
     return f"the journal {str(path)!r} {cause}, or set SMOL_JOURNAL to another file ({error})"

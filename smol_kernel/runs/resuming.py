@@ -18,6 +18,7 @@ from smol_kernel.events import Event, Instructed, ModelReplied, StepFinished, se
 from smol_kernel.executors.launchers.settings import Limits
 from smol_kernel.executors.launchers.view import not_rehearsed
 from smol_kernel.journal import Journal, open_journal
+from smol_kernel.memory.budget import at_least_one
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.runs.conversation import Conversation
 from smol_kernel.runs.made_again import beginning, inputs_of, made_again, media_of, values_of
@@ -125,6 +126,9 @@ def prepare(
     if summary.state == "success":
         raise ReplayError(f"run {summary.run} has ended with its answer; fork it to go on from one of its steps")
     reached = limit_of(event for event in events if event.run == summary.run)
+    begun = max((event.step for event in settled(events) if event.run == summary.run), default=0)
+    if max_steps is not None and at_least_one("max_steps", max_steps) < begun:
+        raise ConfigError(f"max_steps is {max_steps}: run {summary.run} has begun {begun} steps: give that or more")
     if summary.state == "max_steps_error" and (max_steps or 0) <= reached:
         raise ReplayError(
             f"run {summary.run} has reached its limit of {reached} steps: give a higher one, max_steps= (--max-steps)"
@@ -191,8 +195,8 @@ def prepare_fork(
     common = {"run": summary.run, "step": step - (action is not None)}
     if max_steps is None:
         max_steps = max(limit_of(event for event in events if event.run == summary.run), step + 1)
-    elif max_steps < 1:
-        raise ReplayError(f"max_steps: {max_steps}; a run takes one step or more")
+    else:
+        at_least_one("max_steps", max_steps)
     forked = replace(
         started,
         values=values_of(events),

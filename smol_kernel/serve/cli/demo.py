@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.config import RunOptions, make_agent
-from smol_kernel.errors import ConfigError
+from smol_kernel.errors import SmolError
 from smol_kernel.events import RunStarted
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel
 from smol_kernel.render.transcript import Transcript, isolation_words
@@ -98,7 +98,7 @@ def _write(transcript: Transcript) -> Path:
         path = _free_name()
         nbformat.write(notebook, path)
     except OSError as error:
-        raise ConfigError(f"the notebook could not be written into this folder: {error.strerror}") from None
+        raise SmolError(f"the notebook could not be written into this folder: {error.strerror}") from None
     return path
 
 

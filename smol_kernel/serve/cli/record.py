@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ConfigError
+from smol_kernel.errors import ConfigError, SmolError
 from smol_kernel.events import settled
 from smol_kernel.journal import Journal
 from smol_kernel.render.plain import counted
@@ -58,6 +58,8 @@ def list_runs(arguments: argparse.Namespace) -> int:
     taking_out = arguments.prune or arguments.delete
     if arguments.search and taking_out:
         raise ConfigError(f"{arguments.search}: --prune and --delete look for no text in runs; leave it out")
+    if arguments.delete and (arguments.older_than or arguments.keep):
+        raise ConfigError("--older-than and --keep go with --prune; --delete takes out the one run that it names")
     if taking_out:
         return _take_out(journal, arguments)
     if arguments.older_than or arguments.keep or arguments.dry_run or arguments.yes:
@@ -114,6 +116,8 @@ def export_run(arguments: argparse.Namespace) -> int:
 
     target: Path = arguments.to
     form_of(target, script=arguments.script)  # what is wrong with the name is told first
+    if not target.expanduser().parent.is_dir():
+        raise ConfigError(f"--to {target}: there is no folder {str(target.parent)!r}")
     journal = Journal()
     run = journal.find(arguments.run)
     events = journal.events(run.run, family=True)
@@ -125,7 +129,7 @@ def export_run(arguments: argparse.Namespace) -> int:
     except FileExistsError:
         raise ConfigError(f"--to {target}: the file exists; --force replaces it") from None
     except OSError as error:
-        raise ConfigError(f"--to {target}: {error.strerror}") from None
+        raise SmolError(f"--to {target}: {error.strerror}") from None
     print("\n".join([*([script.line] if isinstance(script, Proof) else []), f"Written: {target}"]))
     return 0
 

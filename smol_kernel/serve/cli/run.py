@@ -107,7 +107,7 @@ def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.
         saved = held.enter_context(saving(agent, arguments.save_files))
         transcript, status = draw(agent, events)
         if transcript.answered and arguments.output:
-            write_answer(transcript, Path(arguments.output))
+            status = write_answer(transcript, Path(arguments.output), agent.journal is not False) or status
         if arguments.save_files is None and transcript.files:
             print(f"These files are gone with the box; --save-files after the {last} keeps them.", file=sys.stderr)
     return status if all(saved) else status or 1
@@ -244,8 +244,8 @@ def save_files(agent: Any, folder: str) -> bool:
     return all(why.startswith(MEANT) for why in saved.refused.values())
 
 
-def write_answer(transcript: Transcript, path: Path) -> None:
-    """Write the answer to `path`: JSON for a .json file, else its text."""
+def write_answer(transcript: Transcript, path: Path, is_recorded: bool) -> int:
+    """Write the answer to `path`: JSON for a .json file, else its text; gives the exit status that comes of it."""
     text = f"{transcript.answer_text}\n"
     try:
         if path.suffix.lower() == ".json":
@@ -259,5 +259,8 @@ def write_answer(transcript: Transcript, path: Path) -> None:
             path.write_text(text, encoding="utf-8", errors="replace")
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"the answer could not be written to {str(path)!r}: {why}") from None
+        kept = f"; it is kept: smol show {transcript.run}" if is_recorded else ""
+        print(f"smol: the answer could not be written to {str(path)!r}: {why}{kept}", file=sys.stderr)
+        return 1
     print(f"The {transcript.answer_label.lower()} is in {path}.")
+    return 0

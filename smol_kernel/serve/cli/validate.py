@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ElementTree, SubElement
 
-from smol_kernel.errors import ConfigError
+from smol_kernel.errors import ConfigError, SmolError
 from smol_kernel.render.plain import counted, plain, plain_code
 from smol_kernel.runs.validate import Validation, notebooks_in, validate
 
@@ -57,12 +57,12 @@ def command(arguments: argparse.Namespace) -> int:
         print(_account(result), flush=True)
         if arguments.save_diff is not None:
             _save(result, arguments.save_diff, names[-1])
+    if len(results) > 1:
+        different = sum(not result.ok for result in results)
+        print(f"{counted(len(results), 'notebook')}, {different or 'none'} of them not as it was")
     if arguments.junit is not None:
         _write_junit(results, arguments.junit)
-    different = sum(not result.ok for result in results)
-    if len(results) > 1:
-        print(f"{counted(len(results), 'notebook')}, {different or 'none'} of them not as it was")
-    return 1 if different else 0
+    return 0 if all(result.ok for result in results) else 1
 
 
 def _account(result: Validation) -> str:
@@ -94,7 +94,7 @@ def _save(result: Validation, folder: Path, name: str) -> None:
                 target.write_bytes(data)
                 print(f"    Written: {target}")
     except OSError as error:
-        raise ConfigError(f"--save-diff {folder}: {error.strerror}") from None
+        raise SmolError(f"--save-diff {folder}: {error.strerror}") from None
 
 
 def _write_junit(results: Sequence[Validation], path: Path) -> None:
@@ -111,4 +111,4 @@ def _write_junit(results: Sequence[Validation], path: Path) -> None:
     try:
         ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
     except OSError as error:
-        raise ConfigError(f"--junit {path}: {error.strerror}") from None
+        raise SmolError(f"--junit {path}: {error.strerror}") from None
