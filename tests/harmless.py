@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+ATTRIBUTES = {"class", "src", "alt", "open", "title", "style", "colspan", "rowspan", "width", "height", "start"}
+
 
 class Page(HTMLParser):
     """What a browser would find in a piece of HTML."""
@@ -37,7 +39,7 @@ def assert_harmless(html):
     assert page.stack == []
     assert not page.tags & {"script", "a", "link", "iframe", "form", "object", "meta", "base", "svg", "video", "input"}
     for _tag, name, value in page.attributes:
-        assert name in {"class", "src", "alt", "open", "title", "style", "colspan", "rowspan", "width", "height"}
+        assert name in ATTRIBUTES
         if name == "src":
             assert re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]*", value)
         assert "url(" not in value

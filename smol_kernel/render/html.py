@@ -13,7 +13,8 @@ from html import escape
 from typing import Any
 
 from smol_kernel.render.files import files_text
-from smol_kernel.render.plain import counted, fixed, in_columns, one_line, plain, plain_code, shorten
+from smol_kernel.render.plain import counted, fixed, one_line, plain, plain_code, shorten
+from smol_kernel.render.prose import answer_words_html, inline_html, paragraphs_html
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import NO_FORMULAS, clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
@@ -41,8 +42,6 @@ MAX_ENCODED_ANSWER = 4_000_000
 """Size of an encoded table or picture, in characters, up to which an answer is drawn; a larger one stays text."""
 
 _COLOURS = {"ok": "ok", "error": "bad", "interrupted": "warn", "thinking": "now", "running": "now"}
-
-_MARKED = re.compile(r"`([^`\n]+)`|\*\*([^*\n]+)\*\*")
 
 
 def row_html(row: Row, *, times: bool = True) -> str:
@@ -252,14 +251,7 @@ def error_html(step: StepRecord) -> str:
 
 
 def _answer(transcript: Transcript) -> str:
-    drawn = _drawn(transcript.answer)
-    if drawn:
-        return drawn
-    text = shorten(plain(transcript.answer_text), characters=20_000).strip() or "None"
-    if in_columns(text):
-        return text_html(text)
-    lead, _, rest = text.partition("\n")
-    return f'<p class="smol-lead"><strong>{inline_html(lead)}</strong></p>{paragraphs_html(rest)}'
+    return _drawn(transcript.answer) or answer_words_html(transcript.answer_text.strip() or "None")
 
 
 def _drawn(answer: Any) -> str:
@@ -284,23 +276,6 @@ def _drawn(answer: Any) -> str:
 
 def _text(text: str) -> str:
     return escape(shorten(plain(text), characters=4_000).strip())
-
-
-def inline_html(text: str) -> str:
-    """Escaped text in which backticks and double asterisks mean what people mean by them."""
-    return _MARKED.sub(_marked, escape(plain(text)))
-
-
-def _marked(match: re.Match[str]) -> str:
-    """Elements that end inside each other, whatever stood between the marks."""
-    code, strong = match.groups()
-    return f"<code>{code}</code>" if code else f"<strong>{_MARKED.sub(_marked, strong)}</strong>"
-
-
-def paragraphs_html(text: str) -> str:
-    """Escaped text, its blocks as paragraphs."""
-    blocks = re.split(r"\n\s*\n", shorten(plain(text), characters=MAX_CODE).strip())
-    return "".join(f"<p>{inline_html(block).replace(chr(10), '<br>')}</p>" for block in blocks if block.strip())
 
 
 def code_html(code: str) -> str:

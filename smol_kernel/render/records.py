@@ -27,7 +27,8 @@ Note: TypeAlias = ModelFellBack | Checked | Compacted | MemoryEdited | HandedOff
 NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff, RunResumed, Instructed)
 
 _CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
-_SENTENCE = re.compile(r"(?<=[^.][.!?])\s+(?=[A-Z])")
+_HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
+_SENTENCE = re.compile(r"(?<=[^.][.!?])(?<!^\d\.)\s+(?=[A-Z])")  # the number of a list's item ends none
 
 
 @dataclass
@@ -108,6 +109,12 @@ def _plus(total: Any, more: Any) -> Any:
     return total if more is None else (total or 0) + more
 
 
+def _without_mark(words: str) -> str:
+    """`words` without the mark of the heading that they begin with."""
+    mark = _HEADING.match(words)
+    return words[mark.end() :] if mark else words
+
+
 @dataclass
 class PlanRecord:
     """A plan, made before the step of that number."""
@@ -186,7 +193,7 @@ class StepRecord:
         """The thought's first sentence, or a word on what the step does."""
         first = next((line.strip() for line in self.thought.splitlines() if line.strip()), "")
         if first:
-            return _SENTENCE.split(first, maxsplit=1)[0]
+            return _SENTENCE.split(_without_mark(first), maxsplit=1)[0]
         if self.only_calls and (names := dict.fromkeys(_CALLED.findall(self.code))):
             return f"Calls {', '.join(names)}"
         if self.code:
@@ -203,7 +210,7 @@ class StepRecord:
     def words_beyond_title(self) -> str:
         """The words of the step that its title does not hold."""
         words = (self.thought or ("" if self.code else self.reply)).strip()
-        return words.removeprefix(self.title).strip() if self.thought else words
+        return _without_mark(words).removeprefix(self.title).strip() if self.thought else words
 
     @property
     def shown_code(self) -> str:

@@ -8,6 +8,7 @@ from html import escape
 from smol_kernel.events import Output
 from smol_kernel.executors.observation import SUSPECT, allowed
 from smol_kernel.render.plain import plain, shorten
+from smol_kernel.render.prose import markdown_html
 from smol_kernel.render.style import BARRED
 
 MAX_HTML = 500_000
@@ -133,12 +134,14 @@ def is_base64(picture: str) -> bool:
 
 
 def output_html(output: Output) -> str:
-    """The best form of `output` that may be shown: PNG, JPEG, cleaned HTML, else its text; or empty."""
+    """The best form of `output` that may be shown: PNG, JPEG, cleaned HTML, Markdown, else its text; or empty."""
     for kind in ("image/png", "image/jpeg"):
         if picture := output.data.get(kind):
             return picture_html(kind, picture, "Plot" if output.channel == "display" else "Picture")
     if html := shown_html(output):
         return f'<div class="smol-rich">{html}</div>'
+    if markdown := plain(shorten(output.data.get("text/markdown", ""), characters=MAX_TEXT)).strip("\n"):
+        return markdown_html(markdown, declared=True)
     return text_html(output.text or output.data.get("text/plain", ""), error=output.channel == "stderr")
 
 

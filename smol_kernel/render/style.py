@@ -79,6 +79,15 @@ overflow-wrap:anywhere}}
 .smol-rich th,.smol-rich td{{padding:3px 10px 3px 0;border:0;border-bottom:1px solid var(--smol-line);text-align:right;
 background:none;font-variant-numeric:tabular-nums;white-space:nowrap;max-width:none}}
 .smol-rich img{{max-width:100%}}
+.smol-run .smol-words :is(th,td){{text-align:left;white-space:normal;vertical-align:top;line-height:1.5}}
+.smol-words tr{{background:none!important}}
+.smol-run :is(.smol-body,.smol-final) :is(ul,ol){{margin:0 0 6px;padding-left:2em}}
+.smol-run :is(.smol-body,.smol-final) li :is(ul,ol){{margin:0}}
+.smol-run :is(.smol-body,.smol-final) blockquote{{margin:0 0 6px;padding:0 0 0 10px;border:0;
+border-left:2px solid var(--smol-line);color:var(--smol-dim)}}
+.smol-run :is(.smol-body,.smol-final) hr{{margin:8px 0;border:0;border-top:1px solid var(--smol-line)}}
+.smol-run :is(.smol-body,.smol-final) :is(.smol-h1,.smol-h2,.smol-h3):not(:first-child){{margin-top:10px}}
+.smol-h1{{font-size:1.1em}}
 .smol-final{{padding:11px 14px;background:var(--smol-soft);border-top:1px solid var(--smol-line)}}
 .smol-run .smol-final p{{margin:0 0 4px;white-space:pre-line}}
 .smol-lead{{font-weight:600}}
