@@ -6,6 +6,7 @@ Exits with 1 if a count grew at all, or memory by more than its bound.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import random
@@ -35,7 +36,7 @@ BOUNDS = {
     "cycles": {"host memory": 2.0, "children's memory": 4.0},
     "runs": {"host memory": 2.0, "children's memory": 0.0},
 }
-"""Kilobytes that memory may grow with each action or cycle: the slope of a line fitted to the second half."""
+"""Kilobytes that memory may grow with each action or cycle: the slope over the second half."""
 PLAIN = "rows = [n * n for n in range(1_000)]\nprint(sum(rows))\nlen(rows)"
 CALL = "total = sum(double(n) for n in range(5))\nassert total == 20\nprint(total)"
 FAULT = "def below(n):\n    return 1 / n\n\nbelow(0)"
@@ -87,9 +88,7 @@ class Soak:
             first, last = numbers[:tenth], numbers[-tenth:]
             if name in BOUNDS[self.unit]:
                 bound = BOUNDS[self.unit][name]
-                slope = 0.0
-                if len(self.at) > 1:
-                    slope = statistics.linear_regression(self.at[half:], numbers[half:]).slope * 1000
+                slope = 1000 * _slope(self.at[half:], numbers[half:])
                 growth = f"{slope:+.2f} kB each, at most {bound:g}"
                 yield (
                     f"{name}, MB",
@@ -101,6 +100,13 @@ class Soak:
             else:
                 grown = min(last) - min(first)  # the least: what is just about to end is no leak
                 yield name, min(first), min(last), f"{grown:+g}, at most 0", self.judged and grown > 0
+
+
+def _slope(at: list[int], numbers: list[float]) -> float:
+    """The median of the slopes between any two, after Theil and Sen: a child that begins or ends while it is measured
+    does not tilt it."""
+    pairs = itertools.combinations(zip(at, numbers, strict=True), 2)
+    return statistics.median([(later - number) / (then - when) for (when, number), (then, later) in pairs] or [0.0])
 
 
 def actions(count: int, chance: random.Random, soak: Soak) -> None:
@@ -136,6 +142,8 @@ def cycles(count: int, chance: random.Random, soak: Soak) -> None:
         executor.send_tools({"double": double})
         executor(chance.choice(plain))
         due = number >= 0 and number % max(1, count // SAMPLES) == 0
+        if due:
+            zygote.wait_for_spares(60)  # the one that is forked ahead is there in each sample
         children = children_memory() if due else 0.0
         executor.cleanup()
         if due:

@@ -93,8 +93,9 @@ def _homes():
     """Of each module the distributions that brought it; Python 3.10's own `packages_distributions` finds few."""
     homes = {}
     for each in distributions():
+        name = each.metadata["Name"]  # read from its file each time
         for path in each.files or ():
-            homes.setdefault(path.parts[0].partition(".")[0], set()).add(each.metadata["Name"])
+            homes.setdefault(path.parts[0].partition(".")[0], set()).add(name)
     return homes
 
 
