@@ -96,7 +96,7 @@ def test_the_console_without_another_has_what_is_used_most_and_names_the_other()
     console.print("b", end="")
     assert console.width == 88
     assert stream.getvalue().split("\n") == [f"── [bold]Step[/] {'─' * 71}", "─" * 88, "a 1", "b", ""]
-    with pytest.raises(AttributeError, match=r"no 'status': .* AgentLogger\(console=rich.console.Console\(\)\)"):
+    with pytest.raises(AttributeError, match=r"no 'status': .*AgentLogger\(console=rich.console.Console\(\)\)"):
         console.status("busy")
     assert not hasattr(console, "record")
     assert copy.copy(console).file is stream
