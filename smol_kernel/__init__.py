@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from smol_kernel.agents.code_agent import CodeAgent as CodeAgent
     from smol_kernel.agents.managed_agent import AgentRecipe as AgentRecipe
     from smol_kernel.agents.multi_step import MultiStepAgent as MultiStepAgent
-    from smol_kernel.agents.prompts import EMPTY_PROMPT_TEMPLATES as EMPTY_PROMPT_TEMPLATES
-    from smol_kernel.agents.prompts import PromptTemplates as PromptTemplates
     from smol_kernel.agents.prompts import populate_template as populate_template
     from smol_kernel.agents.results import RunResult as RunResult
     from smol_kernel.agents.tool_calling_agent import ToolCallingAgent as ToolCallingAgent
@@ -70,6 +68,11 @@ if TYPE_CHECKING:
     from smol_kernel.models.fallback import FallbackModel as FallbackModel
     from smol_kernel.models.litellm import LiteLLMModel as LiteLLMModel
     from smol_kernel.models.litellm import LiteLLMRouterModel as LiteLLMRouterModel
+    from smol_kernel.models.prompt_templates import EMPTY_PROMPT_TEMPLATES as EMPTY_PROMPT_TEMPLATES
+    from smol_kernel.models.prompt_templates import FinalAnswerPromptTemplate as FinalAnswerPromptTemplate
+    from smol_kernel.models.prompt_templates import ManagedAgentPromptTemplate as ManagedAgentPromptTemplate
+    from smol_kernel.models.prompt_templates import PlanningPromptTemplate as PlanningPromptTemplate
+    from smol_kernel.models.prompt_templates import PromptTemplates as PromptTemplates
     from smol_kernel.models.providers import AmazonBedrockModel as AmazonBedrockModel
     from smol_kernel.models.providers import AmazonBedrockServerModel as AmazonBedrockServerModel
     from smol_kernel.models.providers import AzureOpenAIModel as AzureOpenAIModel
@@ -85,6 +88,7 @@ if TYPE_CHECKING:
     from smol_kernel.models.requests import REMOVE_PARAMETER as REMOVE_PARAMETER
     from smol_kernel.models.requests import get_clean_message_list as get_clean_message_list
     from smol_kernel.models.requests import get_tool_json_schema as get_tool_json_schema
+    from smol_kernel.models.requests import tool_role_conversions as tool_role_conversions
     from smol_kernel.models.scripted import ScriptedModel as ScriptedModel
     from smol_kernel.tools.base import Tool as Tool
     from smol_kernel.tools.base import tool as tool
@@ -107,7 +111,7 @@ _HOMES = {
     "agents.code_agent": "CodeAgent",
     "agents.managed_agent": "AgentRecipe",
     "agents.multi_step": "MultiStepAgent",
-    "agents.prompts": "EMPTY_PROMPT_TEMPLATES PromptTemplates populate_template",
+    "agents.prompts": "populate_template",
     "agents.results": "RunResult",
     "agents.tool_calling_agent": "ToolCallingAgent",
     "errors": "AgentBudgetError AgentError AgentExecutionError AgentGenerationError AgentMaxStepsError "
@@ -131,11 +135,13 @@ _HOMES = {
     "models.cassette": "CassetteModel",
     "models.fallback": "FallbackModel",
     "models.litellm": "LiteLLMModel LiteLLMRouterModel",
+    "models.prompt_templates": "EMPTY_PROMPT_TEMPLATES FinalAnswerPromptTemplate ManagedAgentPromptTemplate "
+    "PlanningPromptTemplate PromptTemplates",
     "models.providers": "AmazonBedrockModel AmazonBedrockServerModel AzureOpenAIModel AzureOpenAIServerModel "
     "HfApiModel InferenceClientModel OpenAIModel OpenAIServerModel",
     "models.quirks": "supports_stop_parameter",
     "models.replies": "get_tool_call_from_text parse_json_if_needed remove_content_after_stop_sequences",
-    "models.requests": "REMOVE_PARAMETER get_clean_message_list get_tool_json_schema",
+    "models.requests": "REMOVE_PARAMETER get_clean_message_list get_tool_json_schema tool_role_conversions",
     "models.scripted": "ScriptedModel",
     "tools.base": "Tool tool",
     "tools.checking": "validate_tool_arguments",
@@ -154,12 +160,11 @@ _PUBLIC = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name
 
 _NOT_BUILT = """
 AGENT_REGISTRY BASE_BUILTIN_MODULES BaseTool BlaxelExecutor CODEAGENT_RESPONSE_FORMAT DockerExecutor
-DocstringParsingException E2BExecutor ExecutionTimeoutError FinalAnswerPromptTemplate GatewayExecutor GradioUI
-InterpreterError MLXModel MODEL_REGISTRY ManagedAgentPromptTemplate ModalExecutor PipelineTool PlanningPromptTemplate
-RateLimiter SpeechToTextTool TOOL_MAPPING TransformersModel TypeHintParsingException VLLMModel WasmExecutor
-encode_image_base64 evaluate_python_code get_imports get_json_schema handle_agent_input_types launch_gradio_demo
-load_model load_tool make_image_url make_json_serializable parse_code_blobs save_screenshot
-stream_to_gradio truncate_content
+DocstringParsingException E2BExecutor ExecutionTimeoutError GatewayExecutor GradioUI InterpreterError MLXModel
+MODEL_REGISTRY ModalExecutor PipelineTool RateLimiter RemotePythonExecutor SafeSerializer SerializationError
+SpeechToTextTool TOOL_MAPPING TransformersModel TypeHintParsingException VLLMModel WasmExecutor encode_image_base64
+evaluate_python_code get_imports get_json_schema handle_agent_input_types launch_gradio_demo load_model load_tool
+make_image_url make_json_serializable parse_code_blobs save_screenshot stream_to_gradio truncate_content
 """
 
 __all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]

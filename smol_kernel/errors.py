@@ -33,6 +33,7 @@ The tree (a standard type in brackets where one fits as well)::
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 
@@ -167,3 +168,12 @@ class ReplayDiffersError(ReplayError):
 
 class MissingDependencyError(SmolError, ImportError):
     """An optional package is needed; the message names the extra to install."""
+
+
+def no_name_here(package: str, name: str) -> Any:
+    """What a package inside this one does when it is asked for `name`, which it has not: raise AttributeError, or for a
+    public name an ImportError that says where it is; with another error `from … import …` would not tell."""
+    top = package.partition(".")[0]
+    if name in getattr(sys.modules[top], "__all__", ()):
+        raise ImportError(f"{name!r} is not in {package}: take it from {top} itself", name=name)
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import io
 import json
 import subprocess
@@ -203,6 +204,7 @@ def test_modules_are_looked_up_by_name_in_known_places_only():
         "smol_kernel.agents.running",  # the loop's one look-up, of what draws a run
         "smol_kernel.executors.account",  # these find each other under the names they have in the child
         "smol_kernel.executors.child",
+        "smol_kernel.executors.fields",
         "smol_kernel.executors.launchers.zygote_main",  # what a kernel imports
         "smol_kernel.executors.launchers.zygote_main",
         "smol_kernel.executors.mapped",
@@ -363,6 +365,23 @@ def test_a_name_of_smolagents_that_is_not_here_says_so():
         exec("from smol_kernel import DockerExecutor")
     with pytest.raises(ImportError, match="'parse_code_blobs' of smolagents is not in smol_kernel"):
         exec("from smol_kernel import parse_code_blobs")
+    with pytest.raises(ImportError, match="'SafeSerializer' of smolagents is not in smol_kernel"):
+        exec("from smol_kernel import SafeSerializer")
     with pytest.raises(AttributeError, match="has no attribute 'Dockerexecutor'"):
         smol_kernel.Dockerexecutor  # noqa: B018
     assert not set(smol_kernel.__all__) & set(smol_kernel._NOT_BUILT.split())
+
+
+@pytest.mark.parametrize("package", ["agents", "memory", "models", "tools"])
+def test_a_public_name_that_is_looked_up_in_a_package_inside_says_where_it_is(package):
+    inner = importlib.import_module(f"smol_kernel.{package}")
+    assert not hasattr(inner, "CodeAgentt") and not hasattr(inner, "__wrapped__")
+    name = "ToolCollection" if package == "tools" else "CodeAgent"
+    with pytest.raises(ImportError, match=f"'{name}' is not in smol_kernel.{package}: take it from smol_kernel itself"):
+        exec(f"from smol_kernel.{package} import {name}")
+    with pytest.raises(ImportError, match="cannot import name 'CodeAgentt'"):
+        exec(f"from smol_kernel.{package} import CodeAgentt")
+    modules = [name.removeprefix(f"smol_kernel.{package}.") for name in FILES if f"smol_kernel.{package}." in name]
+    for module in modules:  # those that are not loaded yet are asked for as attributes first
+        if "." not in module and "main" not in module:
+            exec(f"from smol_kernel.{package} import {module}")

@@ -31,6 +31,7 @@ from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.tools.base import tool
+from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
 
 
 @tool
@@ -429,6 +430,7 @@ def test_an_empty_task_is_refused(make, task):
         ({"code_block_tags": "x"}, "code_block_tags is 'x'"),
         ({"prompt_templates": {"system_prompt": "{{ nope }}"}}, "nope"),
         ({"tools": [print]}, "is not a tool"),
+        ({"tools": [FinalAnswerTool]}, r"FinalAnswerTool is a class of tools: make one, FinalAnswerTool\(\)"),
         ({"tools": [double, double]}, "two tools are called 'double'"),
         ({"executor_type": "docker"}, "docker"),
         ({"additional_authorized_imports": "numpy"}, "additional_authorized_imports is 'numpy'"),

@@ -12,6 +12,7 @@ import pytest
 from model_server import ModelServer, Text
 from PIL import Image
 
+import smol_kernel
 from smol_kernel.errors import MissingDependencyError, ModelError
 from smol_kernel.events import Notice
 from smol_kernel.memory.messages import ChatMessage, MessageRole
@@ -368,3 +369,9 @@ def test_the_schema_of_a_tool_is_plain_json_schema_at_any_depth():
         "size": {"type": "integer", "description": "e", "nullable": True, "default": 3},
         "kind": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Kind"}], "description": "f", "nullable": True},
     }
+
+
+def test_a_model_of_a_users_own_converts_roles_as_in_smolagents():
+    messages = [ChatMessage(MessageRole.TOOL_CALL, "a"), ChatMessage(MessageRole.TOOL_RESPONSE, "b")]
+    cleaned = get_clean_message_list(messages, role_conversions=smol_kernel.tool_role_conversions)
+    assert [message["role"] for message in cleaned] == ["assistant", "user"]

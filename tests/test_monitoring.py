@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import io
@@ -84,6 +85,21 @@ def test_a_run_is_printed_by_a_console_that_records_or_has_no_file(make):
         lines = [objects[0] for objects, markup, *_ in console.calls if not markup]
         assert any("add [i]" in line for line in lines) and any("[b]" in line for line in lines)
         assert not any("\x1b" in line or "\n" in line for line in lines)
+
+
+def test_the_console_without_another_has_what_is_used_most_and_names_the_other():
+    stream = io.StringIO()
+    console = AgentLogger(console=stream).console
+    console.rule("[bold]Step[/]", style="red")
+    console.rule()
+    console.log("a", 1, style="red")
+    console.print("b", end="")
+    assert console.width == 88
+    assert stream.getvalue().split("\n") == [f"── [bold]Step[/] {'─' * 71}", "─" * 88, "a 1", "b", ""]
+    with pytest.raises(AttributeError, match=r"no 'status': .*AgentLogger\(console=rich.console.Console\(\)\)"):
+        console.status("busy")
+    assert not hasattr(console, "record")
+    assert copy.copy(console).file is stream
 
 
 def test_a_console_that_fails_does_not_end_a_run():

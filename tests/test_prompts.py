@@ -175,6 +175,18 @@ def test_what_is_left_out_is_ours(make):
     assert given == {"planning": {"initial_plan": "Plan!"}, "final_answer": None}
 
 
+def test_templates_are_written_with_the_names_of_smolagents():
+    templates = smol_kernel.PromptTemplates(
+        system_prompt="",
+        planning=smol_kernel.PlanningPromptTemplate(
+            initial_plan="", update_plan_pre_messages="", update_plan_post_messages=""
+        ),
+        managed_agent=smol_kernel.ManagedAgentPromptTemplate(task="", report=""),
+        final_answer=smol_kernel.FinalAnswerPromptTemplate(pre_messages="", post_messages=""),
+    )
+    assert templates == EMPTY_PROMPT_TEMPLATES
+
+
 def test_templates_may_be_empty_and_changed_later(make):
     agent = make([call("final_answer", answer=1)], kind=ToolCallingAgent, prompt_templates=EMPTY_PROMPT_TEMPLATES)
     assert agent.system_prompt == ""

@@ -8,30 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 from smol_kernel.errors import ConfigError
-
-
-class PromptTemplates(TypedDict):
-    """The templates of an agent, in Jinja's syntax. Those that are left out are ours."""
-
-    system_prompt: str
-    planning: dict[str, str]
-    """How the model is asked for a plan, and for a new one."""
-    managed_agent: dict[str, str]
-    """How a managed agent is given its task, and its answer is reported."""
-    final_answer: dict[str, str]
-    """How the model is asked for a last answer when a limit ended the run."""
-
-
-EMPTY_PROMPT_TEMPLATES: PromptTemplates = {
-    "system_prompt": "",
-    "planning": {"initial_plan": "", "update_plan_pre_messages": "", "update_plan_post_messages": ""},
-    "managed_agent": {"task": "", "report": ""},
-    "final_answer": {"pre_messages": "", "post_messages": ""},
-}
-"""All the keys, with nothing in them: a form to fill in."""
+from smol_kernel.models.prompt_templates import EMPTY_PROMPT_TEMPLATES, PromptTemplates
 
 
 @cache

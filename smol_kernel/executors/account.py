@@ -117,13 +117,15 @@ class Account:
         return "", None
 
 
-def portable(value: Any, handle: str, limit: int, text: str | None = None) -> Any:
-    """The value encoded; one that cannot cross, or takes more than `limit` bytes, as the RemoteValue of that handle,
-    shown as `text` (None: its repr)."""
+def portable(
+    value: Any, handle: str, limit: int, text: str | None = None, instead: values.Instead | None = None
+) -> Any:
+    """The value encoded, with `instead`; one that cannot cross, or takes more than `limit` bytes, as the RemoteValue of
+    that handle, shown as `text` (None: its repr)."""
     try:
         if _size(value) > limit:
             raise values.NotPortable("is too large")
-        return values.encode(value, limit=limit)
+        return values.encode(value, limit=limit, instead=instead)
     except values.NotPortable:
         return values.remote(value, handle, text)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from smol_kernel.executors import (
         account,
         displays,
+        fields,
         host_line,
         mapped,
         proxies,
@@ -39,11 +40,12 @@ if TYPE_CHECKING:
         values,
     )
 else:  # in the child they have other names
-    account, displays, host_line, mapped, proxies, questions, streams, tracebacks, values = (
+    account, displays, fields, host_line, mapped, proxies, questions, streams, tracebacks, values = (
         import_module(f"smol_{name}")
         for name in (
             "account",
             "displays",
+            "fields",
             "host_line",
             "mapped",
             "proxies",
@@ -249,7 +251,7 @@ class Child:
             """Give the final answer to the task and end the run."""
             answer = (tool or _answer)(*args, **kwargs)
             try:
-                encoded = values.encode(answer, limit=proxies.CALL_LIMIT)
+                encoded = values.encode(answer, limit=proxies.CALL_LIMIT, instead=fields.fields)
             except values.NotPortable as error:
                 raise TypeError(f"final_answer(): {error}. {values.CROSSES}") from None
             if not self.answer:

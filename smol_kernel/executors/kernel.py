@@ -229,8 +229,8 @@ class KernelExecutor(PythonExecutor):
         """Names of variables: those the last action left, and those sent since. Never starts a child."""
         return list(self._variables if self._client is None else self._names)
 
-    def read(self, name: str) -> Any:
-        """The value of a variable: a copy, or a RemoteValue where it cannot cross or is too large.
+    def read(self, name: str, as_answer: bool = False) -> Any:
+        """A variable's value (`as_answer`: as one crosses): a copy; a RemoteValue if it cannot cross or is too large.
 
         Before the child has started, the very object that was sent. Raises KeyError if there is none of that name,
         ExecutorError if an action is under way or the child does not answer.
@@ -238,7 +238,7 @@ class KernelExecutor(PythonExecutor):
         with self._alone():
             if self._client is None:
                 return self._given[name]
-            reply = self._client.ask("smol_request", {"read": name})
+            reply = self._client.ask("smol_request", {"read": name, "as_answer": as_answer})
         return variable(reply, name)
 
     def forget(self, names: Iterable[str]) -> None:

@@ -11,10 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smol_kernel.executors import account, mapped, tracebacks, values
+    from smol_kernel.executors import account, fields, mapped, tracebacks, values
 else:  # in the child they have other names
-    account, mapped, tracebacks, values = (
-        import_module(__name__.replace("questions", name)) for name in ("account", "mapped", "tracebacks", "values")
+    account, fields, mapped, tracebacks, values = (
+        import_module(__name__.replace("questions", name))
+        for name in ("account", "fields", "mapped", "tracebacks", "values")
     )
 
 READ_LIMIT = 64 << 20
@@ -62,16 +63,16 @@ class Questions:
             os.chdir(content["work_in"])
             return {"left": left}
         if "read" in content:
-            return self._read(content["read"])
+            return self._read(content["read"], fields.fields if content.get("as_answer") else None)
         if "checks" in content:
             answer = final[0] if final else values.decode(content["answer"])
             return {"checks": self._check(content["checks"], answer)}
         return {}
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str, instead: values.Instead | None) -> dict[str, Any]:
         if name not in self._namespace:
             return {"found": False}
-        return {"found": True, "value": account.portable(self._namespace[name], name, READ_LIMIT)}
+        return {"found": True, "value": account.portable(self._namespace[name], name, READ_LIMIT, instead=instead)}
 
     def _check(self, expressions: list[str], answer: Any) -> list[tuple[bool, str]]:
         """Of each expression whether it is true, and the reason if not; fewer of them if a stop came."""

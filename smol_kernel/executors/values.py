@@ -36,6 +36,8 @@ CROSSES = "Give text, numbers, lists, dicts, arrays, tables or images"
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
+Instead = Callable[[type, bool], Callable[[Any], Any] | None]  # of a type not on the list, to be hashed or not
+
 
 class NotPortable(TypeError):
     """A value cannot cross; the message names its type and its place, such as `value['a'][3]`."""
@@ -64,13 +66,13 @@ class RemoteValue:
         return f"<{self.type_name}{shape}, which stayed in the child kernel: {self.text}>"
 
 
-def encode(value: Any, *, limit: int | None = None) -> Any:
+def encode(value: Any, *, limit: int | None = None, instead: Instead | None = None) -> Any:
     """The JSON-plain form of `value`, of at most `limit` bytes (None: MAX_BYTES).
 
     As in `json`, a subclass of a builtin crosses as the builtin: a namedtuple as a tuple. Raises NotPortable.
     """
     try:
-        return _Encoder(limit or MAX_BYTES)(value)
+        return _Encoder(limit or MAX_BYTES, instead)(value)
     except NotPortable:
         raise
     except Exception as error:  # boundary: a class's own methods, a dict another thread changed, a full stack
@@ -99,8 +101,9 @@ def remote(value: Any, handle: str, text: str | None = None) -> Any:
 class _Encoder:
     """One walk down a value."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, instead: Instead | None) -> None:
         self.limit, self.size, self.depth, self.weight = limit, 0, 0, 0
+        self.instead, self.hashed = instead, False
 
     def __call__(self, value: Any) -> Any:
         kind = type(value)
@@ -126,7 +129,7 @@ class _Encoder:
         elif "$" not in value and all(type(key) is str and _is_text(key) for key in value):
             encoded = {self.item(key, key): self.item(key, item) for key, item in value.items()}
         else:
-            encoded = {"$": "dict", "v": [[self.item(key, key), self.item(key, item)] for key, item in value.items()]}
+            encoded = {"$": "dict", "v": [[self.item(k, k, True), self.item(k, item)] for k, item in value.items()]}
         self.depth -= 1
         return encoded
 
@@ -143,16 +146,19 @@ class _Encoder:
             self.spend(sum(map(len, map(repr, value))))
         return value.copy() if plain else None
 
-    def item(self, key: object, value: Any) -> Any:
+    def item(self, key: object, value: Any, hashed: bool = False) -> Any:
+        before, self.hashed = self.hashed, self.hashed or hashed
         try:
-            return self(value)
+            encoded = self(value)
         except NotPortable as error:
             error.path = f"[{reprlib.repr(key)}]{error.path}"
             raise
+        self.hashed = before
+        return encoded
 
     def tagged(self, value: Any) -> Any:
         kind = type(value)
-        tag, parts = _form(kind)
+        tag, parts = _form(kind, self.instead, self.hashed)
         if package(kind) in _TABLED:  # too large is told before any copy is made: a cell takes at least a bit
             sizes = (getattr(value, "nbytes", 0), getattr(value, "size", 0))
             self.spend(max((size // 8 for size in sizes if isinstance(size, int)), default=0), keep=False)
@@ -169,14 +175,17 @@ class _Encoder:
         self.weight += _tables().weight(simpler) if tag in _HEAVY else 0
         if self.weight > MAX_WEIGHT:
             raise NotPortable(f"is too large to cross: it would take more than {MAX_WEIGHT:,} bytes in memory")
+        before, self.hashed = self.hashed, self.hashed or tag in ("set", "frozenset")
         try:
-            return {"$": tag, "v": self(simpler)}
+            encoded = {"$": tag, "v": self(simpler)}
         except NotPortable as error:
             if type(simpler) is dict and error.reason.startswith("is "):
                 error = NotPortable(f"is {a_name(kind)} with a cell or label that {error.reason}")
             if kind not in (tuple, set, frozenset):
                 error.path = ""  # places among the parts mean nothing to a reader
             raise error from None
+        self.hashed = before
+        return encoded
 
     def spend(self, size: int, keep: bool = True) -> None:
         total = self.size + size
@@ -308,7 +317,7 @@ def crosses(types: str, tag: str, parts: Callable[[Any], Any], takes: type, buil
     _BUILDS[tag] = (takes, build)
 
 
-def _form(kind: type) -> tuple[str, Callable[[Any], Any]]:
+def _form(kind: type, instead: Instead | None, hashed: bool) -> tuple[str, Callable[[Any], Any]]:
     """Tag and parts of a type; an empty tag: its parts stand for themselves.
 
     Subclasses from elsewhere cross for the standard library's types alone: an array with units would lose them.
@@ -321,6 +330,8 @@ def _form(kind: type) -> tuple[str, Callable[[Any], Any]]:
         form = _FORMS.get(f"{package(cls)}.{cls.__qualname__}")
         if form and package(cls) in (package(kind), "builtins", "datetime", "decimal", "pathlib", "uuid"):
             return form
+    if instead and (simpler := instead(kind, hashed)):
+        return "", simpler
     raise NotPortable(f"is {a_name(kind)}, which cannot cross between host and child")
 
 

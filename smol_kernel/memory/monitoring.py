@@ -32,12 +32,27 @@ class LogLevel(IntEnum):
 class _Lines:
     """Prints plain text to `file` (None: whatever `sys.stdout` is at the time)."""
 
+    width = _WIDTH
+
     def __init__(self, file: TextIO | None = None) -> None:
         self.file = file
 
     def print(self, *objects: Any, **_options: Any) -> None:
         """Print `objects`, separated by spaces; options of other consoles mean nothing here."""
         print(*objects, file=self.file or sys.stdout)
+
+    log = print
+
+    def rule(self, title: Any = "", **_options: Any) -> None:
+        """Print a line across the page that holds `title`."""
+        self.print(_ruled(title))
+
+    def __getattr__(self, name: str) -> Any:
+        """What a rich console has besides."""
+        raise AttributeError(
+            f"an agent's console prints plain text and has no {name!r}: give it one of rich's, with "
+            "logger=AgentLogger(console=rich.console.Console())"
+        )
 
 
 class _Printed:
@@ -105,7 +120,7 @@ class AgentLogger:
 
     def log_rule(self, title: str, level: int | LogLevel = LogLevel.INFO) -> None:
         """Print a line across the page that holds `title`."""
-        self._say(f"── {title} ".ljust(_WIDTH, "─"), level)
+        self._say(_ruled(title), level)
 
     def log_task(
         self, content: str, subtitle: str, title: str | None = None, level: int | LogLevel = LogLevel.INFO
@@ -127,6 +142,10 @@ class AgentLogger:
 
     def _say(self, text: str, level: int | LogLevel) -> None:
         self.log(_STEERS_A_TERMINAL.sub("", text), level=level, **_unstyled(self.console))
+
+
+def _ruled(title: Any) -> str:
+    return (f"── {title} " if title else "").ljust(_WIDTH, "─")
 
 
 def _unstyled(console: Any) -> dict[str, bool]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TOOL_ROLE_CONVERSIONS = {MessageRole.TOOL_CALL: MessageRole.ASSISTANT, MessageRole.TOOL_RESPONSE: MessageRole.USER}
 """Our tool roles as the three roles that every provider knows."""
+tool_role_conversions = TOOL_ROLE_CONVERSIONS  # smolagents' name, for models of users' own
 
 REMOVE_PARAMETER: Any = type("REMOVE_PARAMETER", (), {"__repr__": lambda self: "REMOVE_PARAMETER"})()
 """Given as the value of a keyword, it keeps that parameter out of the request."""

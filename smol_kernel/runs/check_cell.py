@@ -23,10 +23,11 @@ _WORDS = "Checks the answer again."
 
 
 def with_check(cells: Sequence[ScriptCell], answer: Any) -> list[ScriptCell]:
-    """The cells and one that checks that they give `answer`; without it where the answer cannot be written down."""
+    """The cells and one that checks that they give `answer`; without it where the answer cannot be written down, or is
+    what they give in another form."""
     found = list(cells)
     place = last_code(found)
-    if place is None:
+    if place is None or found[place].as_fields:
         return found
     source, name = found[place].source, last_name(found[place].source)
     if name is None:

@@ -24,7 +24,8 @@ from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.plain import fixed, plain
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
-from smol_kernel.runs.named_answer import free_name_in, with_answer_in
+from smol_kernel.runs.failed_cells import failure
+from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.same import difference, pictures, same_file, same_picture
 from smol_kernel.runs.script import ScriptCell, script_cells, showing, sliced_cells
 
@@ -115,6 +116,8 @@ class Prover:
         self._refused: dict[str, str] = {}
         """Calls that the run did not make: id → the call in a line."""
         self._in_words = False
+        self._as_fields = False
+        """Whether the cells end with an object that is an answer by its fields."""
         self._showed = {step.number for step in self._transcript.steps if step.showed_value}
         """Steps whose value the model saw: it is compared, also where the cell hides it."""
 
@@ -155,14 +158,14 @@ class Prover:
         if sliced is not None:
             try:
                 self._try(executor, values, sliced)
-                return Proof("proved", sliced, digest=self._digest(sliced))
+                return self._proved("proved", sliced)
             except NotReproduced as error:
                 if _code(sliced) == _code(whole):
                     raise NotReproduced(str(error)) from None
             executor.restart()
             executor.send_variables(values)
         self._try(executor, values, whole)
-        return Proof("whole", whole, digest=self._digest(whole))
+        return self._proved("whole", whole)
 
     # what the cells begin with
 
@@ -272,13 +275,15 @@ class Prover:
                 )
             assert shown.ended is not None
             if shown.ended.status != "ok":
-                raise CellsFail(_failure(shown.ended))
+                raise CellsFail(failure(shown.ended))
             found.append(shown)
         last = found[-1].ended if found else None
         if last is not None:
             value = _decoded(last.value)
             kept = "_" if named == list(cells) else name  # `_` may be a variable of the cells
-            found[-1].value = executor.read(kept) if isinstance(value, RemoteValue) else value
+            value = executor.read(kept) if isinstance(value, RemoteValue) else value
+            self._as_fields = isinstance(value, RemoteValue)
+            found[-1].value = executor.read(kept, as_answer=True) if self._as_fields else value
         return found
 
     def _compare_answer(self, shown: Sequence[_Shown]) -> None:
@@ -332,9 +337,12 @@ class Prover:
                 if not after.is_file() or not same_file(path, before.read_bytes(), after.read_bytes()):
                     raise NotReproduced(f"the file {path} comes out otherwise")
 
-    def _digest(self, cells: Sequence[ScriptCell]) -> str:
+    def _proved(self, state: State, cells: Sequence[ScriptCell]) -> Proof:
         text = json.dumps([_code(cells), self._transcript.answer], sort_keys=True)
-        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+        found, last = list(cells), last_code(cells)
+        if last is not None:
+            found[last] = replace(found[last], as_fields=self._as_fields)
+        return Proof(state, found, digest=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16])
 
 
 @dataclass
@@ -379,21 +387,3 @@ def _counts(file: Mapping[str, Any]) -> bool:
     """Whether a file is one the script made: not a cache, and no pipe or link."""
     parts = str(file["path"]).split("/")
     return "type" not in file and not any(part.startswith(".") or part == "__pycache__" for part in parts)
-
-
-_NETWORK = frozenset(
-    ["gaierror", "ConnectionError", "URLError", "ConnectError", "ConnectTimeout", "ProxyError", "NewConnectionError"]
-)
-
-
-def _failure(ended: ActionFinished) -> str:
-    """Why a cell did not run to its end."""
-    kind, message = ended.error_type or "", " ".join(plain(ended.error or "").split())[:200]
-    said = ": ".join(filter(None, [kind, message])) or f"the kernel ended ({ended.status})"
-    if kind in _NETWORK or "Network is unreachable" in message or "name resolution" in message:
-        return f"the cells need the network, which a proof has not ({said})"
-    if kind == "NameError":
-        return f"the cells use what they do not make themselves, such as a variable of an earlier run ({said})"
-    if kind == "FileNotFoundError":
-        return f"a file is not there any more, or an earlier run had made it ({said})"
-    return f"the cells fail ({said})"

@@ -41,6 +41,8 @@ class ScriptCell:
     kind: Literal["markdown", "code"]
     source: str
     step: int
+    as_fields: bool = False
+    """Whether its value was seen to be an object of which the answer has the fields."""
 
 
 @dataclass

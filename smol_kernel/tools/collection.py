@@ -48,6 +48,8 @@ def by_name(tools: Iterable[Any]) -> dict[str, Tool]:
     """`tools` by their names. Raises ConfigError for what is no tool, and for two of one name."""
     found: dict[str, Tool] = {}
     for tool in tools:
+        if isinstance(tool, type) and issubclass(tool, Tool):
+            raise ConfigError(f"{tool.__name__} is a class of tools: make one, {tool.__name__}()")
         if not isinstance(tool, Tool):
             raise ConfigError(f"{tool!r} is not a tool: decorate the function with @tool, or subclass Tool")
         if tool.name in found:

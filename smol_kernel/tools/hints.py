@@ -76,6 +76,12 @@ def is_record(hint: Any) -> TypeGuard[type]:
     return isinstance(hint, type) and (dataclasses.is_dataclass(hint) or is_typed_dict(hint) or is_model(hint))
 
 
+def made_by_itself(record: type) -> set[str]:
+    """Fields that a dataclass fills in by itself: they stand in the dict of one, and are not for its caller to give."""
+    fields = dataclasses.fields(record) if dataclasses.is_dataclass(record) else ()
+    return {field.name for field in fields if not field.init}
+
+
 def is_enum(hint: Any) -> TypeGuard[type[enum.Enum]]:
     """True for a class of Enum members; as an argument the value of one stands for it."""
     return isinstance(hint, type) and issubclass(hint, enum.Enum)
@@ -225,7 +231,7 @@ def _record_schema(record: type, where: str, within: tuple[Any, ...]) -> Schema:
         schema["description"] = " ".join(doc.split())
     if required:
         schema["required"] = required
-    if fields is not None:
+    if fields is not None and not made_by_itself(record):
         schema["additionalProperties"] = False
     return schema
 

@@ -16,7 +16,7 @@ from typing import Any, Union, cast
 
 from smol_kernel.errors import ToolError, ToolTypeError
 from smol_kernel.memory.rich_values import AgentType
-from smol_kernel.tools.hints import ARRAYS, MAPPINGS, bare, is_enum, is_model, is_record, is_typed_dict
+from smol_kernel.tools.hints import ARRAYS, MAPPINGS, bare, is_enum, is_model, is_record, is_typed_dict, made_by_itself
 from smol_kernel.tools.written import is_written, read
 
 _SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
@@ -116,7 +116,8 @@ def _instance(record: Any, hint: Any, value: Any, path: str) -> Any:
         if is_model(record):
             return hint.model_validate(fields)
         kinds = typing.get_type_hints(record, include_extras=True)
-        fields = {key: build(kinds.get(key, Any), item, f"{path}[{key!r}]") for key, item in fields.items()}
+        made = made_by_itself(record)
+        fields = {k: build(kinds.get(k, Any), v, f"{path}[{k!r}]") for k, v in fields.items() if k not in made}
         return fields if is_typed_dict(record) else record(**fields)
     except ToolError:
         raise

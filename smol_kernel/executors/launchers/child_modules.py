@@ -9,6 +9,7 @@ from pathlib import Path
 
 MODULES = (
     "values",
+    "fields",
     "tables",
     "pandas_labels",
     "mapped",

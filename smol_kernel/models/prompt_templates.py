@@ -1,0 +1,45 @@
+"""The form of an agent's prompt templates: which there are. Our own are in `agents`."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class PlanningPromptTemplate(TypedDict):
+    """How the model is asked for a plan, and for a new one."""
+
+    initial_plan: str
+    update_plan_pre_messages: str
+    update_plan_post_messages: str
+
+
+class ManagedAgentPromptTemplate(TypedDict):
+    """How a managed agent is given its task, and its answer is reported."""
+
+    task: str
+    report: str
+
+
+class FinalAnswerPromptTemplate(TypedDict):
+    """How the model is asked for a last answer when a limit ended the run."""
+
+    pre_messages: str
+    post_messages: str
+
+
+class PromptTemplates(TypedDict):
+    """The templates of an agent, in Jinja's syntax. Those that are left out are ours."""
+
+    system_prompt: str
+    planning: PlanningPromptTemplate
+    managed_agent: ManagedAgentPromptTemplate
+    final_answer: FinalAnswerPromptTemplate
+
+
+EMPTY_PROMPT_TEMPLATES: PromptTemplates = {
+    "system_prompt": "",
+    "planning": {"initial_plan": "", "update_plan_pre_messages": "", "update_plan_post_messages": ""},
+    "managed_agent": {"task": "", "report": ""},
+    "final_answer": {"pre_messages": "", "post_messages": ""},
+}
+"""All the keys, with nothing in them: a form to fill in."""
