@@ -287,7 +287,7 @@ def test_only_reprs_lose_their_addresses(shown, expected):
 
 def test_the_account_says_in_words_what_colour_says():
     page = Page(account_html(fold(scripted=True)))
-    assert "KeyError, repaired in 3" in page.words
+    assert "KeyError, went on in 3" in page.words
     for words in ("m/1 (scripted)", "not isolated", "done", SCRIPTED):
         assert words in page.words
     assert SCRIPTED not in Page(account_html(fold(isolation="box"))).words
@@ -515,7 +515,7 @@ def test_an_account_in_markdown_is_harmless_and_keeps_fences_whole():
 def test_the_account_in_text_has_all_the_run_in_it():
     text = account_text(fold())
     for words in ("Which decade?", "m/1 · not isolated · done", "1. Look first.", "> print(df.shape)", "(3, 2)",
-                  "2. Yearly means [KeyError, repaired in 3]", "KeyError: 'date'", "▸ unit('co2') → 'ppm'",
+                  "2. Yearly means [KeyError, went on in 3]", "KeyError: 'date'", "▸ unit('co2') → 'ppm'",
                   "[plot, 640 x 480]", "Answer: 1980s"):  # fmt: skip
         assert words in text
 
