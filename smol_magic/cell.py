@@ -19,6 +19,7 @@ from smol_kernel.models.base import Model
 from smol_kernel.models.demo import DemoModel, refusal
 from smol_kernel.render.plain import counted
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.prove import STOPPED
 from smol_kernel.runs.script import ScriptCell
 from smol_magic import namespace
 from smol_magic.account import account
@@ -187,6 +188,8 @@ class AgentCell:
         cells = notebook_cells(script, run, place.cell_id, proof)
         account = f"its account: %agent show {run}" if run else ""
         proved = "" if proof is None else "proved" if proof.proved else proof.state
+        if proof is not None and proof.reason == STOPPED:
+            proved += " (the proof was stopped: cells that wait go on)"
         # Without cells it only learns whether the page is still there to show the account.
         written = await write(cells, place, replace=bool(script))
         if written is None:

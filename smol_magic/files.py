@@ -30,6 +30,10 @@ def files_command(session: Session, words: Sequence[str]) -> None:
     if session.child is None:
         raise CellError(GONE)
     made = session.child.files()
+    if words and not (getattr(session.child, "started", True) or made.files or made.more):
+        raise CellError(
+            "There is nothing to save: no agent's code has run in this conversation yet, or its files are gone."
+        )
     if not words:
         for file in made.files:
             print(file_text(file))

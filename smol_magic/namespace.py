@@ -85,7 +85,9 @@ def agents(names: Iterable[str], namespace: Mapping[str, Any]) -> list[Any]:
 
 def _variable(name: str, namespace: Mapping[str, Any], option: str) -> Any:
     if name not in namespace:
-        close = difflib.get_close_matches(name, variables(namespace), n=3)
+        known = variables(namespace)
+        same = [each for each in known if each.lower() == name.lower()]
+        close = same or difflib.get_close_matches(name, known, n=3)
         guess = f" Did you mean {' or '.join(close)}?" if close else ""
         raise CellError(f"{option}: there is no variable {name!r} in this notebook.{guess}")
     return namespace[name]

@@ -110,12 +110,12 @@ class ResumedCell(AgentCell):
         )
 
     def _model(self, magics: SmolMagic, chosen: Any, started: RunStarted) -> Model:
-        """The one that is named, or set; else the very model of the run, if that was the last one here."""
-        name, api_base = chosen.model or magics.model or None, chosen.api_base or magics.api_base or None
-        last = self._session.agent
-        if last is not None and last.run_id == started.run and name in (None, started.model) and not chosen.api_base:
+        """The one that is named; else the very model of the run, if that was the last one here; else one like it."""
+        name, last, variables = chosen.model, self._session.agent, self._shell.user_ns
+        its_own = last is not None and (not name or (name == last.model.model_id and name not in variables))
+        if last is not None and its_own and last.run_id == started.run and not chosen.api_base:
             return last.model
-        return model_to_go_on(started, name, api_base, self._shell.user_ns)
+        return model_to_go_on(started, name, chosen.api_base, variables, (magics.model, magics.api_base))
 
 
 def _read(words: Sequence[str]) -> Any:

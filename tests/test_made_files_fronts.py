@@ -201,6 +201,9 @@ def test_a_cell_of_python_tells_what_it_made(kernel):
     kernel.run("%agent stop").must_be_ok()
     [error] = kernel.run("%agent files").errors
     assert "There are no files of an agent here" in error
+    assert kernel.run("%%agent --model m\nthe script is over").errors
+    [error] = kernel.run("%agent files save").errors
+    assert "There is nothing to save: no agent's code has run in this conversation yet" in error
 
 
 # commands, in a shell without a page

@@ -146,6 +146,7 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
         ("%%agent --model m 'add\nadd", "cannot read"),
         ("%%agent add one and one\nadd", "the task goes in the lines below"),
         ("%%agent --model m --in pricse\nadd", "Did you mean prices?"),
+        ("%%agent --model m --in PRICES\nadd", "Did you mean prices?"),
         ("%%agent --model m --in zzz\nadd", "there is no variable 'zzz'"),
         ("%%agent --model m -o 2x\nadd", "'2x' is not a Python name"),
         ("%%agent --model m -o class\nadd", "'class' is not a Python name"),

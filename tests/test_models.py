@@ -346,15 +346,22 @@ def test_a_refused_connection_to_ollama_asks_whether_it_runs():
 
 
 def test_a_missing_key_names_the_variable_to_set():
-    message = "model 'openai/gpt-4.1-mini' needs a key: set OPENAI_API_KEY, or pass api_key=…"
-    assert str(refusal(LiteLLMModel("openai/gpt-4.1-mini"))) == message
+    message = "model 'openai/gpt-4.1-mini' needs a key: set OPENAI_API_KEY (in a notebook: %env OPENAI_API_KEY=…"
+    assert str(refusal(LiteLLMModel("openai/gpt-4.1-mini"))).startswith(message)
 
 
 def test_an_unknown_provider_shows_the_form():
-    error = refusal(LiteLLMModel("nonsense/qwen3"))
+    error = refusal(LiteLLMModel("qwen3"))
     assert "does not say which provider it is of" in str(error)
     assert "'openai/qwen3'" in str(error) and "'ollama/qwen3'" in str(error)
-    assert "notebook" not in str(error)
+
+
+def test_a_provider_that_there_is_not_is_named():
+    unknown = str(refusal(LiteLLMModel("nonsense/qwen3")))
+    assert "names the provider 'nonsense', which LiteLLM does not know. At an OpenAI-compatible server" in unknown
+    assert "'openai/nonsense/qwen3'" in unknown
+    assert "Did you mean 'anthropic/claude'?" in str(refusal(LiteLLMModel("Antropic/claude")))
+    assert "notebook" not in unknown
     assert "No variable of the notebook is called m either" in str(refusal(LiteLLMModel("m")))
 
 

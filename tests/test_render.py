@@ -208,6 +208,29 @@ def test_html_of_a_child_loads_and_runs_nothing(html):
     assert_harmless(clean_html(html))
 
 
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ("<p>a <img src=http://evil.example/x.png width=3> b</p>", "<p>a [image left out] b</p>"),
+        ("<IMG alt='a > b \"c\"' src=//x><img>", "[image left out][image left out]"),
+        ("<img src=x title='<img src=y>'>", "[image left out]"),
+        ("<table><tr><td><img srcset=x></table>", "<table><tbody><tr><td>[image left out]</td></tr></tbody></table>"),
+    ],
+)
+def test_a_picture_that_would_be_loaded_is_left_out_and_that_is_said(html, shown):
+    assert clean_html(html) == shown
+
+
+def test_no_quotes_lead_out_of_an_attribute_where_a_picture_is_left_out():
+    for html in (
+        "<p title='<img'>a</p>",
+        "<p title='<img a=' dir='>'>a</p>",
+        "<p title='<img a='>b<b title='>c'>d</b>",
+    ):
+        page = Page(clean_html(html + "<img src=data: onerror=x>"))
+        assert not page.tags - {"p", "b"}
+
+
 def test_a_table_keeps_its_form_and_a_picture_its_own_data():
     html = '<table border="1" class="dataframe x"><tr style="text-align: right;"><td colspan="2">1</td></tr></table>'
     html += f'<img src="data:image/png;base64,{PNG}">'
@@ -287,7 +310,7 @@ def test_only_reprs_lose_their_addresses(shown, expected):
 
 def test_the_account_says_in_words_what_colour_says():
     page = Page(account_html(fold(scripted=True)))
-    assert "KeyError, repaired in 3" in page.words
+    assert "KeyError, went on in 3" in page.words
     for words in ("m/1 (scripted)", "not isolated", "done", SCRIPTED):
         assert words in page.words
     assert SCRIPTED not in Page(account_html(fold(isolation="box"))).words
@@ -515,7 +538,7 @@ def test_an_account_in_markdown_is_harmless_and_keeps_fences_whole():
 def test_the_account_in_text_has_all_the_run_in_it():
     text = account_text(fold())
     for words in ("Which decade?", "m/1 · not isolated · done", "1. Look first.", "> print(df.shape)", "(3, 2)",
-                  "2. Yearly means [KeyError, repaired in 3]", "KeyError: 'date'", "▸ unit('co2') → 'ppm'",
+                  "2. Yearly means [KeyError, went on in 3]", "KeyError: 'date'", "▸ unit('co2') → 'ppm'",
                   "[plot, 640 x 480]", "Answer: 1980s"):  # fmt: skip
         assert words in text
 

@@ -14,12 +14,16 @@ from loaded_shell import loaded_shell
 from model_server import ModelServer, Text
 from scripted_replies import code
 
-from smol_kernel import ScriptedModel, tool
+from smol_kernel import CodeAgent, LiteLLMModel, OpenAIServerModel, ScriptedModel, tool
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
 from smol_kernel.journal import Journal
+from smol_kernel.models.cassette import CassetteModel
 from smol_kernel.models.demo import DEMO_TASKS
+from smol_kernel.models.fallback import as_model
 from smol_kernel.models.named import model_to_go_on
+from smol_kernel.render.text import head_text
+from smol_kernel.render.transcript import model_label
 from smol_kernel.serve.cli import main
 from smol_magic.endings import CellError
 
@@ -145,6 +149,154 @@ def test_a_conversation_is_not_sent_to_another_server_than_the_run_s(shell, monk
         assert shell.run_cell(f"%agent resume --max-steps 3 --api-base {own.url}").success
         assert shell.user_ns["answer"] == 6  # the variable of the run
         assert not usual.requests
+
+
+@pytest.mark.parametrize("lives", [True, False])
+@pytest.mark.parametrize("set_by", ["command", "profile", "environment"])
+def test_what_is_set_for_new_tasks_does_not_take_the_place_of_the_run_s_model(shell, monkeypatch, set_by, lives):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    replies = [Text(code("x = 6")), Text("best"), Text(code("final_answer(x)")), Text(code("final_answer(x + 1)"))]
+    with ModelServer(*[Text(code("final_answer(0)"))] * 2) as usual, ModelServer(*replies) as own:
+        first = f"%%agent --model openai/private --api-base {own.url} --max-steps 1 -o answer\nsecret"
+        assert shell.run_cell(first).success
+        run = shell.smol_session.last.run
+        if set_by == "environment":
+            monkeypatch.setenv("SMOL_MODEL", "openai/usual")
+            monkeypatch.setenv("SMOL_API_BASE", usual.url)
+        else:
+            shell.run_line_magic("config", f"SmolMagic.api_base = {usual.url!r}")
+        if set_by == "command":
+            assert shell.run_cell("%agent model openai/usual").success
+        elif set_by == "profile":
+            shell.run_line_magic("config", "SmolMagic.model = 'openai/usual'")
+        address = ""
+        if not lives:
+            shell.run_cell("%agent stop")
+            for command in ("resume --max-steps 3", f"fork {run}", f"fork {run} --model openai/private"):
+                error = shell.run_cell(f"%agent {command}").error_in_exec
+                assert isinstance(error, CellError) and "give this address again with --api-base" in str(error)
+            address = f" --api-base {own.url}"
+        assert shell.run_cell(f"%agent resume --max-steps 3{address}").success
+        assert shell.user_ns["answer"] == 6
+        assert shell.run_cell(f"%agent fork --step 1 -o other{address}").success
+        assert shell.user_ns["other"] == 7
+        assert shell.smol_session.last.model == "openai/private"
+        assert (len(own.requests), len(usual.requests)) == (4, 0)
+        assert shell.run_cell(f"%agent fork {run} --step 1 --model openai/usual -o other").success
+        assert (shell.user_ns["other"], shell.smol_session.last.model) == (0, "openai/usual")
+
+
+def recorded(model="openai/own", server=None, scripted=False):
+    return RunStarted(
+        run="r", task="t", model=model, server=server, scripted=scripted,
+        agent="CodeAgent", isolation="box", max_steps=3, system_prompt="",
+    )  # fmt: skip
+
+
+OWN, OTHER = "http://own/v1", "http://other/v1"
+
+
+@pytest.mark.parametrize(
+    ("started", "line", "usual", "asked"),
+    [
+        # the provider's own
+        ((), (None, None), (None, None), ("openai/own", None)),
+        ((), (None, None), ("openai/other", OTHER), ("openai/own", None)),
+        ((), (None, OTHER), ("openai/another", OWN), ("openai/own", OTHER)),
+        ((), ("openai/own", None), ("openai/other", OTHER), ("openai/own", None)),
+        ((), ("openai/other", None), (None, OTHER), ("openai/other", OTHER)),
+        # a server
+        (("openai/own", OWN), (None, None), (None, None), "give this address again"),
+        (("openai/own", OWN), (None, None), ("openai/own", OTHER), "give this address again"),
+        (("openai/own", OWN), ("openai/own", None), (None, OTHER), "give this address again"),
+        (("openai/own", OWN), ("openai/other,openai/own", None), (None, OTHER), "give this address again"),
+        (("openai/own", OWN), (None, None), ("openai/other", OWN + "/"), ("openai/own", OWN + "/")),
+        (("openai/own", OWN), (None, None), (None, "http://me:word@own/v1"), ("openai/own", "http://me:word@own/v1")),
+        (("openai/own", OWN), (None, OTHER), (None, None), ("openai/own", OTHER)),
+        (("openai/own (cassette)", OWN), (None, OWN), ("openai/other", OTHER), ("openai/own", OWN)),
+        (("openai/own", OWN), ("openai/other", None), (None, None), ("openai/other", None)),
+        # a script
+        (("scripted", None, True), (None, None), (None, None), "came from a script"),
+        (("scripted", None, True), (None, None), ("openai/other", OTHER), ("openai/other", OTHER)),
+        (("scripted", OWN, True), (None, None), ("openai/other", OTHER), "came from a script"),
+        (("demo", None, True), (None, None), ("openai/other", OTHER), ("demo", None)),
+        # what no name stands for
+        (("gpt", "a model made in Python"), (None, None), ("gpt", OTHER), "'gpt', a model made in Python: name"),
+        (("gpt", "a model made in Python"), ("gpt", None), ("other", OTHER), ("gpt", OTHER)),
+        (("openai/own (cassette)", "as a cassette has it"), (None, None), (None, None), "as a cassette has it: name a"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_which_model_goes_on_and_where_it_is_asked(monkeypatch, started, line, usual, asked, by_environment):
+    if by_environment:
+        for variable, value in zip(("SMOL_MODEL", "SMOL_API_BASE"), usual, strict=True):
+            monkeypatch.setenv(variable, value or "")
+        usual = (None, None)
+    if isinstance(asked, str):
+        with pytest.raises(ConfigError, match=asked):
+            model_to_go_on(recorded(*started), *line, {}, usual)
+    else:
+        model = model_to_go_on(recorded(*started), *line, {}, usual)
+        assert (model.model_id, getattr(model, "api_base", None)) == asked
+
+
+def test_a_model_that_is_set_by_a_variable_goes_on_where_it_is_the_run_s():
+    own = LiteLLMModel("openai/own", api_base="http://me:word@own/v1", api_key="k")
+    usual = ("m", OTHER)
+    assert model_to_go_on(recorded("openai/own", OWN), None, None, {"m": own}, usual) is own
+    assert model_to_go_on(recorded("openai/own", OWN), None, OWN, {"m": own}, usual) is not own
+    with pytest.raises(ConfigError, match="give this address again"):
+        model_to_go_on(recorded("openai/own", OWN), None, None, {"m": LiteLLMModel("openai/own")}, usual)
+    assert model_to_go_on(recorded("openai/other"), None, None, {"m": own}, usual).model_id == "openai/other"
+    assert model_to_go_on(recorded("openai/other"), "m", None, {"m": own}, usual) is own
+
+
+def test_a_record_tells_where_a_name_alone_does_not(tmp_path, make):
+    class Foreign:
+        model_id = "openai/gpt-oss-20b"
+
+        def generate(self, messages, **options):
+            return code("final_answer(1)")
+
+    class Client:
+        def completion(self, **request):
+            raise NotImplementedError
+
+    CassetteModel(lambda messages: "a", tmp_path / "tape.json").generate([])
+    places = [
+        (as_model(Foreign()), "a model made in Python"),
+        (as_model(lambda messages: ""), "a model made in Python"),
+        (LiteLLMModel("openai/own", client=Client()), "a model made in Python"),
+        (LiteLLMModel("openai/own"), None),
+        (LiteLLMModel("openai/own", base_url=OWN), OWN),
+        (OpenAIServerModel("gpt-4.1"), None),
+        (as_model([LiteLLMModel("openai/own"), Foreign()]), None),
+        (ScriptedModel([]), None),
+        (CassetteModel(ScriptedModel([]), tmp_path / "new.json"), None),
+        (CassetteModel(LiteLLMModel("openai/own", OWN), tmp_path / "new.json"), OWN),
+        (CassetteModel(None, tmp_path / "tape.json"), "as a cassette has it"),
+    ]
+    assert [model.server_address for model, _ in places] == [place for _, place in places]
+    agent = make([], model=Foreign(), journal=Journal())
+    assert agent.run("secret") == 1
+    with pytest.raises(ConfigError, match="model= is missing"):
+        CodeAgent.fork("last", journal=Journal())
+    assert main(["fork", "last"]) == 2
+
+
+def test_the_account_names_the_model_that_went_on(shell, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    with ModelServer(Text(code("final_answer(x)"))) as server:
+        shell.user_ns["m"] = ScriptedModel([code("x = 6"), "best"])
+        assert shell.run_cell("%%agent --model m --max-steps 1 -o answer\ncount").success
+        shell.run_cell("%agent stop")
+        shell.run_line_magic("config", f"SmolMagic.api_base = {server.url!r}")
+        assert shell.run_cell("%agent model openai/usual").success
+        assert shell.run_cell("%agent resume --max-steps 3").success
+        assert shell.user_ns["answer"] == 6
+        last = shell.smol_session.last
+        assert model_label(last.model, last.scripted) == "scripted, then openai/usual"
+        assert "scripted, then openai/usual · isolated" in head_text(last)
 
 
 def test_the_last_run_of_a_notebook_goes_on_with_its_own_model(shell):

@@ -27,7 +27,8 @@ def a_run(*steps, inputs=None, final=True):
         completed = step.get("completed", statements(step["code"]) if ok else 0)
         events.append(ActionProposed(**at, thought=step.get("thought", f"thought {number}"), code=step["code"]))
         if "result" in step:
-            events.append(Output(**at, channel="result", text=step["result"]))
+            data = {"text/plain": step["result"], **step.get("data", {})}
+            events.append(Output(**at, channel="result", text=step["result"], data=data))
         events.append(
             ActionFinished(
                 **at, status=step.get("status", "ok"), completed=completed, final=is_final,
@@ -187,6 +188,16 @@ def test_a_function_of_an_earlier_step_may_give_the_answer():
         ({"code": "x.plot()", "result": "<Axes object at 0x7F12>"}, "x.plot();"),
         ({"code": "x.plot()  # a", "result": "<Axes object at 0x7F12>"}, "x.plot();  # a"),
         ({"code": "x.plot();", "result": "<Axes object at 0x7F12>"}, "x.plot();"),
+        (
+            {
+                "code": "t.style",
+                "value_text": "<Styler at 0x7f12>",
+                "result": "<Styler at 0x7f12>",
+                "data": {"text/html": ""},
+            },
+            "t.style",
+        ),
+        ({"code": "picture", "result": "<Image at 0x7f12>", "data": {"image/png": "iVBO"}}, "picture"),
         ({"code": "(\n  x)", "value_text": "<f at 0xabcd>"}, "(\n  x);"),
         ({"code": "y = x", "value_text": "<object at 0x7f00>"}, "y = x"),
         ({"code": "x", "value_text": "at noon"}, "x"),

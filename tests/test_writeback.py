@@ -236,10 +236,10 @@ def test_a_proof_can_be_stopped_and_the_answer_stays(proving, kernel):
     make_it_wait = "def wait():\n    open('wait', 'w').close()\n    return True"
     proving.run(f"from smol_kernel import tool\n{make_it_wait}").must_be_ok()
     proving.run("m.replies[1] = lambda messages, last=m.replies[1]: wait() and last").must_be_ok()
-    cell = proving.start("%%agent --model m -o out\ncount")
+    cell = proving.start("%%agent --model m -o out\ncount", cell_id="c1")
     cell.until_shown("proving")
     proving.interrupt()
-    cell.finish().must_be_ok()
-    (payload,) = cell.reply["payload"]
-    assert "Not proved: stopped" in payload["text"] and "n = 1" in payload["text"]
+    cells = written(cell, Page(proving, cell))
+    assert "Not proved: stopped" in cells[0]["source"] and "n = 1" in cells[1]["source"]
+    assert "not proved (the proof was stopped: cells that wait go on) · 4 cells inserted" in cell.traits
     assert proving.value("out") == 1

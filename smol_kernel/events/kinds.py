@@ -26,7 +26,8 @@ class RunStarted(Event):
     scripted: bool = False
     """True: the replies are a script's, not a model's; every account of the run must say so."""
     server: str | None = None
-    """Address of the server that the model is asked at, where the user gave one."""
+    """Address of the server that the model is asked at, where the user gave one; or, in words, that its name alone does
+    not tell where (`models.base.NOWHERE`)."""
     parent: str | None = None
     """Run id of the agent that called this one."""
     call: str | None = None

@@ -35,6 +35,17 @@ _SECRET = re.compile(
     r"api_?key|secret|password|access_key|credential|authorization|headers|(^|(?<!per)_)token($|_prov)"
 )
 """Names of settings that never leave in `to_dict`."""
+ADDRESSES = ("api_base", "base_url", "aws_bedrock_runtime_endpoint")
+"""Names under which LiteLLM is told where to ask."""
+IN_PYTHON = "a model made in Python"
+IN_CASSETTE = "as a cassette has it"
+NOWHERE = (IN_PYTHON, IN_CASSETTE)
+"""In place of a server's address: the model's name alone does not tell where it is asked."""
+
+
+def without_password(address: str) -> str:
+    """The address of a server without user and password."""
+    return re.sub(r"(?<=//)[^/@]*@", "", address)
 
 
 class Model:
@@ -72,9 +83,18 @@ class Model:
 
     @property
     def server_address(self) -> str | None:
-        """Address that the user gave of the server it asks, without user and password; None: its provider's own."""
-        address = getattr(self, "api_base", None)
-        return re.sub(r"(?<=//)[^/@]*@", "", address) if isinstance(address, str) and address else None
+        """Address that the user gave of the server it asks, without user and password; None: its provider's own, which
+        LiteLLM finds by the name alone, or one of NOWHERE."""
+        told = (getattr(self, "api_base", None), *(self.kwargs.get(name) for name in ADDRESSES))
+        address = next((each for each in told if isinstance(each, str) and each), None)
+        if address:
+            return without_password(address)
+        return None if self._found_by_name else IN_PYTHON
+
+    @property
+    def _found_by_name(self) -> bool:
+        """Whether another model of the same name is asked at the same place, or none is (a script)."""
+        return self.scripted
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model_id!r})"

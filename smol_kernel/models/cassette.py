@@ -16,7 +16,7 @@ from smol_kernel.memory.messages import (
     agglomerate_stream_deltas,
     pieces_of,
 )
-from smol_kernel.models.base import Model, times_begun_again
+from smol_kernel.models.base import IN_CASSETTE, Model, times_begun_again
 from smol_kernel.models.callables import in_pieces
 from smol_kernel.models.cassette_file import (
     TOO_LONG,
@@ -104,8 +104,8 @@ class CassetteModel(Model):
 
     @property
     def server_address(self) -> str | None:
-        """That of the model."""
-        return self.model.server_address if self.model is not None else None
+        """That of the model; it is not recorded in the cassette."""
+        return self.model.server_address if self.model is not None else None if self.scripted else IN_CASSETTE
 
     @property
     def slow_start(self) -> str | None:

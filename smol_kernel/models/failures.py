@@ -6,7 +6,9 @@ for the status that really came over the wire, and for the standard errors at it
 
 from __future__ import annotations
 
+import difflib
 import json
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,12 +84,7 @@ def read_failure(error: BaseException, target: Target) -> Failure:
     if status is None and any("Timeout" in type(cause).__name__ for cause in chain):  # LiteLLM makes one of 408 and 504
         return Failure(f"{named}: no reply in time from {target.where}. Allow it longer with timeout=SECONDS")
     if "LLM Provider NOT provided" in text:
-        name = target.model_id.rpartition("/")[2]
-        variable = f". No variable of the notebook is called {name} either" if target.model_id == name else ""
-        return Failure(
-            f"{named} does not say which provider it is of. Write it as provider/name: 'openai/{name}' "
-            f"(also for any OpenAI-compatible server, with api_base), 'anthropic/{name}', 'ollama/{name}'{variable}"
-        )
+        return Failure(f"{named} {_no_provider(target.model_id)}")
     if any(sign in text.lower() for sign in _NO_KEY):
         return Failure(no_key(target))
     if any(isinstance(cause, ImportError) for cause in chain):
@@ -113,9 +110,30 @@ def read_failure(error: BaseException, target: Target) -> Failure:
     return Failure(f"{named}: {_first_line(text)}")
 
 
+def _no_provider(name: str) -> str:
+    """What is wrong with a name of which LiteLLM does not know the provider."""
+    provider, slash, rest = name.partition("/")
+    if not slash:
+        return (
+            f"does not say which provider it is of. Write it as provider/name: 'openai/{name}' (also for any "
+            f"OpenAI-compatible server, with api_base), 'anthropic/{name}', 'ollama/{name}'. No variable of the "
+            f"notebook is called {name} either"
+        )
+    known = [str(getattr(each, "value", each)) for each in getattr(sys.modules.get("litellm"), "provider_list", ())]
+    close = difflib.get_close_matches(provider.lower(), known, n=1)
+    guess = f" Did you mean '{close[0]}/{rest}'?" if close else ""
+    return (
+        f"names the provider {provider!r}, which LiteLLM does not know.{guess} At an OpenAI-compatible server of your "
+        f"own it is 'openai/{name}', with api_base"
+    )
+
+
 def no_key(target: Target) -> str:
     """Said of a request that has no key to send."""
-    return f"model {target.model_id!r} needs a key: set {target.key_variable}, or pass api_key=…"
+    return (
+        f"model {target.model_id!r} needs a key: set {target.key_variable} (in a notebook: %env "
+        f"{target.key_variable}=…, in a cell that you do not keep), or pass api_key=…"
+    )
 
 
 def no_completion(target: Target) -> str:

@@ -69,8 +69,8 @@ class FallbackModel(Model):
 
     @property
     def server_address(self) -> str | None:
-        """That of the first one, by whose name it goes."""
-        return self.models[0].server_address
+        """That of the model asked next, by whose name it goes."""
+        return self.current.server_address
 
     @property
     def slow_start(self) -> str | None:

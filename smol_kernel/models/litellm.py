@@ -12,6 +12,7 @@ from typing import Any
 from smol_kernel.errors import MissingDependencyError, ModelError
 from smol_kernel.memory.known_secrets import keep_secret
 from smol_kernel.models.api import ApiModel
+from smol_kernel.models.base import ADDRESSES
 from smol_kernel.models.failures import Target, no_key, read_failure
 from smol_kernel.models.quirks import Kind
 from smol_kernel.models.requests import is_loopback, require_allowed
@@ -118,6 +119,11 @@ class LiteLLMModel(ApiModel):
         return str(self.model_id)
 
     @property
+    def _found_by_name(self) -> bool:
+        own = self._client is not None and self._client is not _module
+        return self.litellm_name in (self.model_id, f"openai/{self.model_id}") and not own
+
+    @property
     def _through_litellm(self) -> bool:
         """False where a client of the user's own is in LiteLLM's place: then nothing is known of where it goes."""
         kind = getattr(self._client, "__name__", None) or type(self._client).__module__
@@ -186,7 +192,7 @@ class LiteLLMModel(ApiModel):
 
     def _checked(self, request: dict[str, Any]) -> Target:
         litellm = load()
-        address = request.get("api_base") or request.get("base_url") or request.get("aws_bedrock_runtime_endpoint")
+        address = next((request[name] for name in ADDRESSES if request.get(name)), None)
         handed = request.get("client")
         address = str(getattr(handed, "base_url", None) or "") or address
         given = request.get("api_key") or getattr(handed, "api_key", None)
@@ -303,6 +309,10 @@ class LiteLLMRouterModel(LiteLLMModel):
     def litellm_name(self) -> str:
         """The first deployment as LiteLLM names it: what it takes, they all are expected to take."""
         return str(self._deployments()[0].get("model"))
+
+    @property
+    def _found_by_name(self) -> bool:
+        return False
 
     def _deployments(self) -> list[dict[str, Any]]:
         entries = [entry for entry in self.model_list if entry.get("model_name") == self.model_id]

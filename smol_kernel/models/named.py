@@ -8,7 +8,7 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
-from smol_kernel.models.base import Model
+from smol_kernel.models.base import NOWHERE, Model, without_password
 from smol_kernel.models.cassette import MARK, MODE_VARIABLE, mode_of
 from smol_kernel.models.fallback import as_model
 
@@ -44,36 +44,71 @@ def make_model(
     names = names or names_in([os.environ.get(MODEL_VARIABLE, "")])
     if not names:
         raise ConfigError(NO_MODEL)
-    models = [_make_model(each.removesuffix(MARK), api_base, variables or {}) for each in names]
-    return models[0] if len(models) == 1 else as_model(models)
+    return _made(names, api_base or os.environ.get(API_BASE_VARIABLE), variables or {})
 
 
 def model_to_go_on(
-    started: RunStarted, name: str | None, api_base: str | None, variables: Mapping[str, Any] | None = None
+    started: RunStarted,
+    name: str | None,
+    api_base: str | None,
+    variables: Mapping[str, Any] | None = None,
+    usual: tuple[str | None, str | None] = (None, None),
 ) -> Model:
-    """The model to go on with in a recorded run: the one called `name`, else that of the run.
+    """The model to go on with in a recorded run: the one called `name`, else that of the run, where the run asked it.
 
-    Raises ConfigError where the record is not enough to ask it again: replies of a script are not in it, and its
-    conversation is not sent to another server than the run's, nor a key to an address because a record says so.
+    `usual` are the name and the address that are set for new tasks (else those of the environment). They count where
+    they are the run's; and for a run whose replies came from a script, which had no model. Raises ConfigError where the
+    record is not enough to ask the run's again: its conversation is not sent to another model or server than the run's,
+    nor a key to an address because a record says so.
     """
-    asked, there = started.model.removesuffix(MARK), variables or {}
-    wanted = name or asked
-    if isinstance(there.get(wanted), Model):
-        return there[wanted]
-    if not name and started.scripted and asked != DEMO:
-        raise ConfigError(f"the replies of run {started.run} came from a script: name a model with --model")
-    again = asked in (each.removesuffix(MARK) for each in names_in([wanted]))
-    if started.server and again and not (api_base or os.environ.get(API_BASE_VARIABLE)):
+    asked, there, server = started.model.removesuffix(MARK), variables or {}, started.server
+    usual_name = usual[0] or os.environ.get(MODEL_VARIABLE)
+    usual_base = usual[1] or os.environ.get(API_BASE_VARIABLE)
+    address = api_base or (usual_base if server and _address(usual_base) == _address(server) else None)
+    if not name:
+        for each in (there.get(asked), there.get(usual_name or "")):
+            if isinstance(each, Model) and not api_base and _is_that_of(started, each):
+                return each
+        if started.scripted and asked != DEMO:
+            if not usual_name or (server and not address):
+                raise ConfigError(f"the replies of run {started.run} came from a script: name a model with --model")
+            name = usual_name
+    if name and isinstance(there.get(name), Model):
+        return there[name]
+    names = [each.removesuffix(MARK) for each in names_in([name or asked])]
+    if server in NOWHERE and not name:
+        raise ConfigError(f"run {started.run} asked {asked!r}, {server}: name a model with --model")
+    if asked not in names or server in NOWHERE:
+        address = api_base or usual_base
+    elif server and not address:
         raise ConfigError(
-            f"run {started.run} asked {asked!r} at {started.server!r}: give this address again with --api-base, or "
+            f"run {started.run} asked {asked!r} at {server!r}: give this address again with --api-base, or "
             "name another model with --model"
         )
-    if wanted != DEMO and mode_of(None) == "replay":
+    if names != [DEMO] and mode_of(None) == "replay":
         raise ConfigError(
             f"{MODE_VARIABLE} is replay, so no model is asked, and a run that goes on has no cassette: unset it, or "
             f"play the run {started.run} from its beginning"
         )
-    return make_model(wanted, api_base, variables)
+    return _made(names, address, there)
+
+
+def _is_that_of(started: RunStarted, model: Model) -> bool:
+    """Whether a run with this model would be recorded as one with the same model at the same place."""
+    name = str(model.model_id or type(model).__name__).removesuffix(MARK)
+    same_place = _address(model.server_address) == _address(started.server)
+    return same_place and name == started.model.removesuffix(MARK)
+
+
+def _address(server: str | None) -> str | None:
+    """An address in the form that is recorded, for comparing."""
+    return without_password(server).rstrip("/") if server else None
+
+
+def _made(names: Sequence[str], api_base: str | None, variables: Mapping[str, Any]) -> Model:
+    """The model of these names, asked at this address and no other; None is its provider's own."""
+    models = [_make_model(each.removesuffix(MARK), api_base, variables) for each in names]
+    return models[0] if len(models) == 1 else as_model(models)
 
 
 def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -> Model:
@@ -88,4 +123,4 @@ def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -
         return DemoModel()
     from smol_kernel.models.litellm import LiteLLMModel
 
-    return LiteLLMModel(name, api_base=api_base or os.environ.get(API_BASE_VARIABLE) or None)
+    return LiteLLMModel(name, api_base=api_base or None)

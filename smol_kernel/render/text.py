@@ -120,10 +120,10 @@ def is_trouble(note: Note) -> bool:
 
 
 def remark_text(step: StepRecord) -> str:
-    """The state of a step that did not simply succeed: what failed, and where it was repaired."""
+    """The state of a step that did not simply succeed: what failed, and where it went on."""
     if step.state == "error":
         kind = one_line(step.error_type or "failed", MAX_ERROR_TYPE)
-        return f"{kind}, repaired in {step.repaired_in}" if step.repaired_in else kind
+        return f"{kind}, went on in {step.repaired_in}" if step.repaired_in else kind
     return {"ok": "", "interrupted": "stopped", "thinking": "asking the model"}.get(step.state, step.state)
 
 

@@ -47,8 +47,9 @@ UNBOXED = "NOT ISOLATED: this run's code could read your files and use the netwo
 
 
 def model_label(model: str, scripted: bool) -> str:
-    """The model as people read it; one whose replies are a script's says so."""
-    return f"{model} (scripted)" if scripted and model != "scripted" else model
+    """The model, or those that a run had one after the other, as people read it; that of a script says so."""
+    first, then, others = model.partition(", then ")
+    return f"{first} (scripted){then}{others}" if scripted and first != "scripted" else model
 
 
 def isolation_words(isolation: str) -> str:
@@ -100,6 +101,7 @@ class Transcript:
     """Runs of agents that this one called, by id. Those of a call are in its `runs` too."""
     label: str = ""
     """For a run that another one called: its agent's name, with a number from the second run of that name on."""
+    _resumed: bool = False
 
     @property
     def answer_label(self) -> str:
@@ -224,7 +226,7 @@ class Transcript:
         elif isinstance(event, NOTES):
             if isinstance(event, RunResumed):
                 self.state, self.error, self.max_steps = "running", None, event.max_steps
-                self.isolation = event.isolation or self.isolation
+                self.isolation, self._resumed = event.isolation or self.isolation, True
             notes = self.rows if step is None else step.beforehand if step.state == "thinking" else step.notes
             notes.append(event)
         elif isinstance(event, (ModelDelta, ModelReplied, PlanMade)):
@@ -237,6 +239,8 @@ class Transcript:
         purpose = event.purpose if isinstance(event, ModelReplied) else ""
         if isinstance(event, ModelReplied):
             self.totals.add(event)
+            if self._resumed and event.model not in ("", self.model.rpartition(", then ")[2]):
+                self.model += f", then {event.model}"
         if isinstance(event, PlanMade) or purpose == "plan" or (step is None and isinstance(event, ModelDelta)):
             self._take_plan(step, event)
         elif isinstance(event, ModelDelta):
@@ -313,12 +317,12 @@ class Transcript:
         elif step.state != "interrupted":
             step.state = "error" if step.error_type else "ok"
         if step.state == "ok":
-            self._repair(step)
+            self._went_on(step)
         if not step.thought and not step.code:
             step.thought = step.reply.strip()
 
-    def _repair(self, step: StepRecord) -> None:
-        """Note on the failed steps before `step`, up to the last that went well, where they were repaired."""
+    def _went_on(self, step: StepRecord) -> None:
+        """Note on the failed steps before `step`, up to the last that went well, that it went on there."""
         for row in reversed(self.rows):
             if isinstance(row, StepRecord) and row.number < step.number:
                 if row.state == "ok":

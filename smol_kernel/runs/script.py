@@ -77,8 +77,8 @@ def script_cells(transcript: Transcript, *, slice: bool = False) -> list[ScriptC
 
     With `slice` only what the answer needs, as far as that can be told; see `runs.slice`.
 
-    `final_answer(x)` becomes a last expression; values whose repr holds an address are hidden by a semicolon; an input
-    that the script binds anew or changes gets another name, so that the user's stays as it is.
+    `final_answer(x)` becomes a last expression; values shown by a repr with an address are hidden by a semicolon;
+    an input that the script binds anew or changes gets another name, so that the user's stays as it is.
     """
     parts = _parts(transcript)
     return _cells((slice and _needed(parts, transcript)[0]) or parts, transcript, slice)
@@ -180,7 +180,7 @@ def free_name(wanted: str, names: Names) -> str:
 def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
     """Make the last statement end the cell well: with the answer if it gave it, else without showing what it did not.
 
-    With `addresses`, values whose repr holds a memory address are not shown either.
+    With `addresses`, values that were shown by a repr with a memory address are not shown either.
     """
     if not part.kept:
         return
@@ -189,8 +189,10 @@ def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
         _give_answer(part, last, names)
     if not isinstance(last, ast.Expr) or last.lineno in source.magics or part.wrapped or part.appended:
         return
-    shown = (step.value_text, *(output.text for output in step.outputs if output.channel == "result"))
-    hidden = addresses and any(fixed(text) != text for text in shown)
+    results = [output for output in step.outputs if output.channel == "result"]
+    only_text = not any(output.data.keys() - {"text/plain"} for output in results)
+    shown = (step.value_text, *(output.text for output in results))
+    hidden = addresses and only_text and any(fixed(text) != text for text in shown)
     if any(name in names.spans and name not in names.bound for name in LAST_VALUES):
         hidden = False  # IPython keeps no value that is hidden, and the script may read it
     if last is not (source.body or [last])[-1] and not part.answers:
