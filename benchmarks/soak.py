@@ -98,8 +98,8 @@ class Soak:
                     self.judged and slope > bound,
                 )
             else:
-                grown = min(last) - min(first)  # the least: what is just about to end is no leak
-                yield name, min(first), min(last), f"{grown:+g}, at most 0", self.judged and grown > 0
+                before, after = map(statistics.median_low, (first, last))  # what is about to begin or end is no leak
+                yield name, before, after, f"{after - before:+g}, at most 0", self.judged and after > before
 
 
 def _slope(at: list[int], numbers: list[float]) -> float:

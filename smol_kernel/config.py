@@ -10,7 +10,7 @@ import os
 import shlex
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError, ReplayError
-from smol_kernel.events import RunStarted
+from smol_kernel.events import RunResumed, RunStarted
 from smol_kernel.executors.launchers.settings import Limits, settings_for, wants_box
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
@@ -58,7 +58,8 @@ class RunOptions:
     model; `output` is the name (or file) that receives the answer; `tools` are names of built-in tools, `mcp` MCP
     servers, `agents` names of agents that it may call; `timeout` is the child's own time per action in seconds, None
     for no limit; `checks` are expressions of the answer, tried in the child; `box`, `network`, `allow_hosts`, `mounts`
-    and `limits` are those of KernelExecutor, and `box_told` says whether one of them was given for this very run.
+    and `limits` are those of KernelExecutor, and `box_told` says whether one of them was given for this very run, as
+    `model_told` does of the model and its address.
     """
 
     models: list[str] = field(default_factory=list)
@@ -88,6 +89,7 @@ class RunOptions:
     mounts: list[str] = field(default_factory=list)
     limits: dict[str, Any] = field(default_factory=dict)
     box_told: bool = False
+    model_told: bool = False
 
     @property
     def box_kwargs(self) -> dict[str, Any]:
@@ -176,6 +178,7 @@ def read_options(parsed: Any) -> RunOptions:
         _read_check(check, parsed.type)
     return RunOptions(
         models=names_in(parsed.models) or parsed.known.models,
+        model_told=bool(names_in(parsed.models)) or parsed.api_base != parsed.known.api_base,
         api_base=parsed.api_base,
         cassette=parsed.cassette,
         cassette_mode=parsed.cassette_mode,
@@ -292,10 +295,14 @@ def builtin_tools(options: RunOptions, names: Sequence[str], besides: Sequence[T
 
 
 def recorded_start(journal: Journal, run: str) -> tuple[RunStarted, type[Any]]:
-    """How a recorded run began, and the class of its agent. Raises ReplayError where that is none of `TYPES`."""
-    started, kinds = journal.events(run)[0], {kind.__name__: kind for kind in TYPES.values()}
+    """How a recorded run began, but with the model that it went on with last, and the class of its agent. Raises
+    ReplayError where that is none of `TYPES`."""
+    (started, *later), kinds = journal.events(run), {kind.__name__: kind for kind in TYPES.values()}
     if not isinstance(started, RunStarted) or started.agent not in kinds:
         raise ReplayError(f"run {run} is of a class of its own: resume it from Python, with resume() of that class")
+    for event in later:
+        if isinstance(event, RunResumed) and event.run == run and event.model:
+            started = replace(started, model=event.model, server=event.server, scripted=event.scripted)
     return started, kinds[started.agent]
 
 

@@ -266,7 +266,7 @@ class SmolMagic(Magics):
         if not name:
             raise CellError(f"Name a model:\n{_columns(COMMANDS['model'])}")
         model = make_model(name, self.api_base or None, self.shell.user_ns)
-        self.model = name
+        self.model, self.session.model_told = name, False
         if model.slow_start and not self.cassette:
             from smol_kernel.models.litellm import warm_up
 

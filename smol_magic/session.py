@@ -45,6 +45,8 @@ class Session:
         """Stops it, from any thread: one that runs in a thread or a subshell is reached by no interrupt."""
         self.taken_away: dict[str, str] = {}
         """Cells that the page took away although they had been sent to run: their ids, and when."""
+        self.model_told = False
+        """Whether the conversation has a model of its own, and not the one that is set."""
         self._executor: PythonExecutor | None = None
         self._made_with: Mapping[str, Any] = {}
         """The options of the executor, as an agent records them."""
@@ -107,12 +109,14 @@ class Session:
         STANDBY.keep(self._standby())
 
     def model_for(self, options: RunOptions, variables: Mapping[str, Any]) -> Model:
-        """The model that the options name; where they name none, and the conversation is continued, its model."""
+        """The model that the options name. A conversation that is continued keeps its own if none is named for the
+        cell, and its own was named so, or none is set."""
         from smol_kernel.config import model_of
         from smol_kernel.models.named import MODEL_VARIABLE
 
         named = options.models or options.cassette or os.environ.get(MODEL_VARIABLE)
-        if not named and options.continued and self.agent is not None:
+        its_own = options.continued and self.agent is not None and not (options.model_told or options.cassette)
+        if self.agent is not None and its_own and (self.model_told or not named):
             return self.agent.model
         return model_of(options, variables)
 
@@ -152,6 +156,7 @@ class Session:
             fresh.executor_kwargs = {**self._made_with, "timeout_seconds": options.timeout}
         if fresh.writes_code:
             fresh.python_executor.expect()  # while the model is asked
+        self.model_told = options.model_told or (options.continued and self.model_told)
         self.agent = fresh
         return fresh
 
@@ -163,7 +168,7 @@ class Session:
         """Have `agent` be that of the conversation, in its own child or in the one that is there."""
         if not keep_child:  # else its child is the other's now
             self.end_child()
-        self.agent = agent
+        self.agent, self.model_told = agent, True
         self._have_executor_of(agent)
 
     def _have_executor_of(self, agent: Any) -> None:

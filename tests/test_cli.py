@@ -390,6 +390,8 @@ def test_a_run_goes_on_with_no_fewer_steps_than_it_has_begun(here, capsys):
         assert main(["resume", "last", "--model", "demo", "--max-steps", number]) == 2
         assert said in capsys.readouterr().err
     assert main(["fork", "last", "--model", "demo", "--max-steps", "0"]) == 2
+    assert main(["fork", "last", "--model", "demo", "--max-steps", "1"]) == 2
+    assert "max_steps is 1: the fork keeps 2 steps: give that or more" in capsys.readouterr().err
 
 
 def test_where_the_working_folder_is_gone_that_is_said(tmp_path, monkeypatch, capsys):

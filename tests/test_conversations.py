@@ -449,6 +449,7 @@ def test_a_plan_is_made_with_what_was_instructed(step, tmp_path):
     asked = model(*replies[2 * step :])
     assert CodeAgent.fork(agent.run_id, step, instruction="Use the median.", **{**given, "model": asked}) == 1
     assert all("Use the median." in read(each) for each in asked.requests)
+    assert ("First list what the task gives" in asked.requests[0][-1].text) is (step == 0)
 
 
 @pytest.mark.parametrize("option", ["--mount data", "--box off"])
@@ -470,3 +471,17 @@ def test_a_conversation_keeps_the_box_that_it_began_with(option, tmp_path, monke
             event for run in Journal().runs() for event in Journal().events(run.run) if event.kind == "run_started"
         ]
         assert len({event.isolation for event in started}) == 1 and len(started) == 3
+
+
+def test_so_has_one_that_goes_on_from_an_agent_that_was_handed_over_to(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    begins = model(code("x = 1\ntransfer_to_helper('It knows.')"))
+    with CodeAgent(model=begins, handoffs=[helper([code("k = 1"), fails])], **given) as agent:
+        with pytest.raises(AgentError):
+            agent.run("first")
+        first, agent.model = agent.run_id, model(code("final_answer('second')"))
+        agent.run("second", reset=False)
+    again = {"model": model(), "handoffs": [helper([code("k = 2"), code("final_answer(k)")])]}
+    assert CodeAgent.resume(first, **{**given, **again}) == 2
+    goes_on = {"model": model(code("final_answer((x, k))")), "handoffs": [helper([])]}
+    assert CodeAgent.fork(agent.run_id, 0, **{**given, **goes_on}) == (1, 1)

@@ -98,6 +98,20 @@ def test_continue_goes_on_in_the_same_conversation_and_namespace(shell):
     assert "first question" in str(model.requests[-1])
 
 
+def test_a_conversation_keeps_the_model_that_was_named_for_it_until_another_one_is_named_or_set(shell):
+    for name in ("usual", "own", "other"):
+        shell.user_ns[name] = ScriptedModel([f"<code>\nfinal_answer('{name}')\n</code>"] * 4, model_id=name)
+    lines = {"": "usual", "--continue": "usual", "--model own": "own", "--continue --max-steps 9": "own"}
+    assert error_of(shell, "%agent model usual") is None
+    for options, asked in lines.items():
+        assert error_of(shell, f"%%agent {options} -o answer\nWho is it?") is None
+        assert shell.user_ns["answer"] == asked
+    assert error_of(shell, "%agent model other") is None
+    for options, asked in {"--continue": "other", "--continue --model usual": "usual", "": "other"}.items():
+        assert error_of(shell, f"%%agent {options} -o answer\nWho is it?") is None
+        assert shell.user_ns["answer"] == asked
+
+
 def test_without_continue_conversation_and_namespace_are_fresh(shell):
     shell.user_ns["m"] = model = ScriptedModel(
         ["<code>\nkept = 41\nfinal_answer(kept)\n</code>", "<code>\nfinal_answer('kept' in globals())\n</code>"]

@@ -251,6 +251,22 @@ def test_a_model_that_is_set_by_a_variable_goes_on_where_it_is_the_run_s():
     assert model_to_go_on(recorded("openai/other"), "m", None, {"m": own}, usual) is own
 
 
+@pytest.mark.parametrize("command", [["resume", "last"], ["fork", "last", "--step", "1"]])
+def test_a_run_that_was_moved_to_another_server_stays_there(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    at_limit = [Text(code("x = 6")), Text("best")]
+    with ModelServer(*at_limit) as usual, ModelServer(*at_limit, Text(code("final_answer(x)"))) as own:
+        monkeypatch.setenv("OPENAI_API_BASE", usual.url)  # it stands for the provider's own
+        monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "1")
+        assert main(["run", "t", "--model", "openai/usual", "--max-steps", "1"]) == 1
+        assert main([*command, "--model", "openai/own", "--api-base", own.url, "--max-steps", "2"]) == 1
+        assert main(["resume", "last", "--max-steps", "4"]) == 2
+        assert f"asked 'openai/own' at {own.url!r}: give this address again" in capsys.readouterr().err
+        assert main(["resume", "last", "--max-steps", "4", "--api-base", own.url]) == 0
+        assert (len(usual.requests), [each.body["model"] for each in own.requests]) == (2, ["own"] * 3)
+
+
 def test_a_record_tells_where_a_name_alone_does_not(tmp_path, make):
     class Foreign:
         model_id = "openai/gpt-oss-20b"

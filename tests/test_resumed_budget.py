@@ -93,3 +93,36 @@ def test_an_earlier_run_that_used_up_its_budget_with_a_called_agent_is_played_to
         assert agent.run("second", reset=False) == "1"
     goes_on = {**given, "model": model(code("final_answer(y[-1])")), "managed_agents": [helper()]}
     assert CodeAgent.fork(agent.run_id, 0, **goes_on) == "1"
+
+
+def test_what_an_agent_used_counts_however_often_its_call_was_cut_off(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+
+    def agents(*replies):
+        other = helper(*replies[1])
+        other.name = "other"
+        return [helper(*replies[0]), other]
+
+    def cut(events):
+        with suppress(AgentGenerationError):
+            for event in events:
+                if isinstance(event, RunFinished) and event.state == "error":
+                    events.close()  # in the action
+
+    agent = CodeAgent(
+        model=model(code("y = helper('a')\nz = other('b')")),
+        managed_agents=agents([code("q = 1"), fails], [fails]),
+        **given,
+    )
+    cut(agent.events("Go."))
+    agent.cleanup()
+    more = {**given, "model": model(), "managed_agents": agents([code("final_answer(q)")], [fails])}
+    resumed = prepare(CodeAgent, agent.run_id, **more)
+    cut(resumed.events())
+    resumed.agent.cleanup()
+    more = {"model": model(code("final_answer(1)")), "managed_agents": agents([fails], [code("final_answer(7)")])}
+    resumed = prepare(CodeAgent, agent.run_id, **{**given, **more})
+    with resumed.agent:
+        assert resumed.run() == 1
+        used = resumed.agent.account.used
+    assert (used["steps"], used["input_tokens"]) == (5, 500)

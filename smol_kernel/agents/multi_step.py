@@ -225,7 +225,7 @@ class MultiStepAgent(RunnableAgent):
         while (number := self.step_number) <= limit and not self.stop.is_set():
             self.account.check()
             if self.planning_interval and (number - 1) % self.planning_interval == 0:
-                for event in self._plan(first=len(self.memory.steps) == 1, remaining=limit - number + 1):
+                for event in self._plan(remaining=limit - number + 1):
                     yield event.stamped(run, number)
             if self.stop.is_set():
                 break
@@ -325,8 +325,9 @@ class MultiStepAgent(RunnableAgent):
         if self.answered:
             yield from self._call_back(FinalAnswerStep(handle_agent_output_types(self.answer)))
 
-    def _plan(self, first: bool, remaining: int) -> Iterator[ev.Event]:
+    def _plan(self, remaining: int) -> Iterator[ev.Event]:
         """Ask the model for a plan, and keep it."""
+        first = all(isinstance(each, TaskStep) for each in self.memory.steps)
         names = ("initial_plan",) if first else ("update_plan_pre_messages", "update_plan_post_messages")
         timing, ask = Timing(time.time()), self._rendered("planning", *names, task=self.task, remaining_steps=remaining)
         message = yield from self._request("plan", ask, stop_sequences=["<end_plan>"])

@@ -77,6 +77,11 @@ class RunResumed(Event):
     """Steps that it may take in all now."""
     isolation: str = ""
     """How its child is boxed now, as in RunStarted, or was before, whichever holds less; empty: as before."""
+    model: str = ""
+    """Id of the model that is asked now; empty: as before."""
+    scripted: bool = False
+    server: str | None = None
+    """Where that is asked, as in RunStarted."""
 
 
 @dataclass(frozen=True, kw_only=True)

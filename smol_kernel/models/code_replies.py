@@ -26,6 +26,11 @@ _PYTHON = re.compile(r"i?py(thon)?[23]?", re.IGNORECASE)
 _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results?)\s*:", re.IGNORECASE | re.MULTILINE)
 _INVENTED = re.compile(r"(?:observations?|execution logs)\s*:", re.IGNORECASE)
 _COMMAND = re.compile(r"^[ \t]*(?:!\s*[\w./~${\"'!]|%%?\w)", re.MULTILINE)
+_FAULTY = re.compile(
+    r"print\s|for\s.*\sin\s.*:$|(?:el)?if\s.*[=<>].*:$|while\s.*:$"
+    r"|[^\W\d][\w.]*\s*[-+*/]?=(?:=|.*(?:[\"'“”‘’\[{]|[^\W\d]\(|\s[-+*/]\s|[-+*/,]$))"
+)
+"""A line that Python was meant to run, whatever is wrong with it; `loss = 0.4 per epoch` may be of an output."""
 _LINES = 200  # of a block, that are looked at one by one
 _END_TOKENS = re.compile(r"(?:<[^<>\s]{1,30}>\s*)+")
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
@@ -184,7 +189,8 @@ def _only_shows(block: _Block) -> bool:
     """Whether it is whole, has no label, and holds no program, no line of one, and no command of IPython."""
     if block.is_labelled or block.is_open or _COMMAND.search(block.code) or _is_code(block.code):
         return False
-    if any(_is_step(line.strip()) for line in block.code[:_PARSE_LIMIT].splitlines()[:_LINES]):
+    lines = [line.strip() for line in block.code[:_PARSE_LIMIT].splitlines()[:_LINES]]
+    if any(_is_step(line) or _FAULTY.match(line) for line in lines):
         return False
     try:
         has_end = codeop.compile_command(block.code[:_PARSE_LIMIT], symbol="exec") is not None
@@ -316,7 +322,10 @@ def _is_step(line: str) -> bool:
 def _may_be_shown(node: ast.stmt) -> bool:
     if not isinstance(node, ast.Assign):
         return not _does_something(node)
-    return isinstance(node.value, ast.Name) or literal_answer(ast.unparse(node.value)) is not None
+    try:
+        return isinstance(node.value, ast.Name) or ast.literal_eval(node.value) is not ...
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        return False
 
 
 def _does_something(node: ast.stmt) -> bool:

@@ -101,7 +101,6 @@ class Transcript:
     """Runs of agents that this one called, by id. Those of a call are in its `runs` too."""
     label: str = ""
     """For a run that another one called: its agent's name, with a number from the second run of that name on."""
-    _resumed: bool = False
 
     @property
     def answer_label(self) -> str:
@@ -226,7 +225,9 @@ class Transcript:
         elif isinstance(event, NOTES):
             if isinstance(event, RunResumed):
                 self.state, self.error, self.max_steps = "running", None, event.max_steps
-                self.isolation, self._resumed = event.isolation or self.isolation, True
+                self.isolation, self.scripted = event.isolation or self.isolation, self.scripted or event.scripted
+                if event.model not in ("", self.model.rpartition(", then ")[2]):
+                    self.model += f", then {event.model}"
             notes = self.rows if step is None else step.beforehand if step.state == "thinking" else step.notes
             notes.append(event)
         elif isinstance(event, (ModelDelta, ModelReplied, PlanMade)):
@@ -239,8 +240,6 @@ class Transcript:
         purpose = event.purpose if isinstance(event, ModelReplied) else ""
         if isinstance(event, ModelReplied):
             self.totals.add(event)
-            if self._resumed and event.model not in ("", self.model.rpartition(", then ")[2]):
-                self.model += f", then {event.model}"
         if isinstance(event, PlanMade) or purpose == "plan" or (step is None and isinstance(event, ModelDelta)):
             self._take_plan(step, event)
         elif isinstance(event, ModelDelta):

@@ -66,6 +66,17 @@ def called_runs(family: Iterable[Event], run: str) -> dict[str, str]:
     return found
 
 
+def family_of(family: Iterable[Event], run: str) -> list[Event]:
+    """Of these events those of `run` and of all runs below it."""
+    runs, found = {run}, list[Event]()
+    for event in family:
+        if isinstance(event, RunStarted) and event.parent in runs:
+            runs.add(event.run)
+        if event.run in runs:
+            found.append(event)
+    return found
+
+
 def used(event: Event) -> dict[str, float | None]:
     """What was used of a budget when this was recorded, by the names of `Budget`."""
     if isinstance(event, ModelReplied):

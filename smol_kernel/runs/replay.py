@@ -41,7 +41,16 @@ from smol_kernel.memory.steps import MemoryStep, TaskStep
 from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
 from smol_kernel.runs.recorded_end import RecordedEnd
 from smol_kernel.runs.recorded_model import RecordedModel
-from smol_kernel.runs.recording import actions_of, called_runs, limit_of, resting_place, used, weakest, worked
+from smol_kernel.runs.recording import (
+    actions_of,
+    called_runs,
+    family_of,
+    limit_of,
+    resting_place,
+    used,
+    weakest,
+    worked,
+)
 
 BESIDE = (Notice, ModelFellBack, RunResumed, Instructed, InputsDigested)
 """Events that the loop does not make again: they are passed on in their places."""
@@ -136,7 +145,7 @@ class Replay:
                 self.decide()
                 first = yield from self._play(agent, run)
                 if first is not None:
-                    yield from record(self._live(first, run), self._journal, self.run)
+                    yield from record(self._live(agent.model, first, run), self._journal, self.run)
             except Exception:
                 if self.refusal is not None:
                     raise self.refusal from None
@@ -153,7 +162,7 @@ class Replay:
             run = next((event.run for event in reversed(begun) if event.call is None), None)
         if run is None:
             return None
-        events = self._journal.events(run, family=True)
+        events = family_of(self._family, run)
         given: dict[str, Any] = {"accept": self.accept, "repeat": self.repeat}
         given["child_lives"] = self.child_lives and self._end is not None
         return Replay(events, self._journal, **given, whole=self.whole, caller=self)
@@ -206,8 +215,15 @@ class Replay:
 
     def charge(self, agent: Any, call: str) -> None:
         """Count for `agent` what an agent used by a `call` that is not made again."""
+        calls = {call}
+        if call not in self._called.values():  # one that took up what another one had begun
+            returned = {event.call for event in self.calls if isinstance(event, ToolReturned)}
+            made = [event for event in self.calls if isinstance(event, ToolCalled)]
+            same = next(((each.tool, each.args, each.kwargs) for each in made if each.call == call), None)
+            begun = [each for each in made if each.call not in returned]
+            calls |= {each.call for each in begun if (each.tool, each.args, each.kwargs) == same}
         for event in settled(self._family):
-            if self._called.get(event.run) == call:
+            if self._called.get(event.run) in calls:
                 agent.account.count(**used(event))
 
     def edit(self, steps: list[MemoryStep]) -> None:
@@ -291,7 +307,7 @@ class Replay:
             if other is not None:
                 agent.successor = (other, "")
 
-    def _live(self, first: Event, run: Generator[Event]) -> Generator[Event]:
+    def _live(self, model: Any, first: Event, run: Generator[Event]) -> Generator[Event]:
         kept = self._kept
         yield RunResumed(
             run=self.run,
@@ -300,6 +316,9 @@ class Replay:
             differences=[*self.differences, *self._unknown()],
             max_steps=self.started.max_steps,
             isolation=self.started.isolation,
+            model=str(model.model_id or type(model).__name__),
+            scripted=model.scripted,
+            server=model.server_address,
         )
         self.went_on = True
         yield first

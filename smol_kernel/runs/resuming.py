@@ -20,6 +20,7 @@ from smol_kernel.executors.launchers.view import not_rehearsed
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import at_least_one
 from smol_kernel.memory.steps import TaskStep
+from smol_kernel.models.fallback import as_model
 from smol_kernel.runs.conversation import Conversation
 from smol_kernel.runs.made_again import beginning, inputs_of, made_again, media_of, values_of
 from smol_kernel.runs.recorded_actions import leave_rehearsal
@@ -126,13 +127,13 @@ def prepare(
     if summary.state == "success":
         raise ReplayError(f"run {summary.run} has ended with its answer; fork it to go on from one of its steps")
     reached = limit_of(event for event in events if event.run == summary.run)
-    begun = max((event.step for event in settled(events) if event.run == summary.run), default=0)
-    if max_steps is not None and at_least_one("max_steps", max_steps) < begun:
-        raise ConfigError(f"max_steps is {max_steps}: run {summary.run} has begun {begun} steps: give that or more")
     if summary.state == "max_steps_error" and (max_steps or 0) <= reached:
         raise ReplayError(
             f"run {summary.run} has reached its limit of {reached} steps: give a higher one, max_steps= (--max-steps)"
         )
+    begun = max((event.step for event in settled(events) if event.run == summary.run), default=0)
+    if max_steps is not None and at_least_one("max_steps", max_steps) < begun:
+        raise ConfigError(f"max_steps is {max_steps}: run {summary.run} has begun {begun} steps: give that or more")
     seen = replace(started, run=copied_from or started.run)
     agent = agent or made_again(kind, seen, model, tools, {**parameters, "journal": book, "executor": executor})
     require_tools(seen, agent.functions)
@@ -183,7 +184,7 @@ def prepare_fork(
     answering = last if summary.state == "success" and action is None else None
     step = last - (answering is not None) if step is None else step
     if not 0 <= step <= last:
-        has = f"the steps 1 to {last}" if last else "no steps"
+        has = f"the steps 1 to {last}" if last else "no step that has ended"
         raise ReplayError(f"step {step}: run {summary.run} has {has}; 0 begins before the first")
     if step == answering:
         raise ReplayError(f"step {step} gave the answer: fork at step {step - 1}{' or earlier' if step > 1 else ''}")
@@ -191,19 +192,20 @@ def prepare_fork(
         raise ReplayError("action: give the step whose action it takes the place of")
     copied = _up_to(own, step, edited=action is not None)
     run = secrets.token_hex(4)
-    model_id = getattr(model, "model_id", None) or started.model
+    asked = None if model is None else as_model(model)
     common = {"run": summary.run, "step": step - (action is not None)}
     if max_steps is None:
         max_steps = max(limit_of(event for event in events if event.run == summary.run), step + 1)
-    else:
-        at_least_one("max_steps", max_steps)
+    elif at_least_one("max_steps", max_steps) < step:
+        raise ConfigError(f"max_steps is {max_steps}: the fork keeps {step} steps: give that or more")
     forked = replace(
         started,
         values=values_of(events),
         run=run,
         forked=common,
-        model=model_id,
-        scripted=getattr(model, "scripted", False),
+        model=str(asked.model_id or type(asked).__name__) if asked else started.model,
+        scripted=asked.scripted if asked else started.scripted,
+        server=asked.server_address if asked else started.server,
         max_steps=max_steps,
     )
     new: list[Event] = [forked, *(replace(event, run=run) for event in copied[1:])]
