@@ -59,7 +59,7 @@ class RunOptions:
     servers, `agents` names of agents that it may call; `timeout` is the child's own time per action in seconds, None
     for no limit; `checks` are expressions of the answer, tried in the child; `box`, `network`, `allow_hosts`, `mounts`
     and `limits` are those of KernelExecutor, and `box_told` says whether one of them was given for this very run, as
-    `model_told` does of the model and its address.
+    `model_told` and `address_told` do of the model and its server.
     """
 
     models: list[str] = field(default_factory=list)
@@ -90,6 +90,7 @@ class RunOptions:
     limits: dict[str, Any] = field(default_factory=dict)
     box_told: bool = False
     model_told: bool = False
+    address_told: bool = False
 
     @property
     def box_kwargs(self) -> dict[str, Any]:
@@ -178,7 +179,8 @@ def read_options(parsed: Any) -> RunOptions:
         _read_check(check, parsed.type)
     return RunOptions(
         models=names_in(parsed.models) or parsed.known.models,
-        model_told=bool(names_in(parsed.models)) or parsed.api_base != parsed.known.api_base,
+        model_told=bool(names_in(parsed.models)),
+        address_told=parsed.api_base != parsed.known.api_base,
         api_base=parsed.api_base,
         cassette=parsed.cassette,
         cassette_mode=parsed.cassette_mode,

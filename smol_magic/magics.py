@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class, no_var_expand
-from traitlets import Bool, CaselessStrEnum, Dict, Enum, Float, Int, List, Unicode
+from traitlets import Bool, CaselessStrEnum, Dict, Enum, Float, Int, List, Unicode, observe
 
 from smol_magic import completion
 from smol_magic.endings import CellError
@@ -238,6 +238,8 @@ class SmolMagic(Magics):
             print("model: none set (%agent help)")
         else:
             print(NO_MODEL.replace(", so nothing was run", ""))
+        if self.session.model_told and self.session.agent is not None:
+            print(f"model of this conversation (--continue): {self.session.agent.model.model_id}")
         if self.cassette:
             print(f"cassette: {self.cassette}")
         limit = f"{self.timeout:g} s" if self.timeout else "any time"
@@ -266,13 +268,19 @@ class SmolMagic(Magics):
         if not name:
             raise CellError(f"Name a model:\n{_columns(COMMANDS['model'])}")
         model = make_model(name, self.api_base or None, self.shell.user_ns)
-        self.model, self.session.model_told = name, False
+        self.model = name
+        self._model_is_set()
         if model.slow_start and not self.cassette:
             from smol_kernel.models.litellm import warm_up
 
             warm_up()
         print(f"model: {name}" + (" (its replies come from a script, not from a model)" if model.scripted else ""))
         self.session.expect(self.settings())
+
+    @observe("model")
+    def _model_is_set(self, _: object = None) -> None:
+        if hasattr(self, "session"):  # else it is read from a configuration, before there is one
+            self.session.model_told = False
 
     def _stop(self) -> None:
         if self.session.running:

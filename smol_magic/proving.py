@@ -64,7 +64,8 @@ class CellProof:
         named, and the last checks it if that is wanted."""
         proof = self.proof
         cells = script_cells(self._transcript) if proof is None else proof.told() if proof.cells else []
-        if self._answer_name is not None and any(step.final for step in self._transcript.steps):
+        other = any(cell.as_fields for cell in cells)  # its value is no dict, as the answer is
+        if self._answer_name is not None and not other and any(step.final for step in self._transcript.steps):
             cells = with_answer_in(cells, self._answer_name)
         if proof is not None and self._options.prove_cell and proof.proved:
             cells = with_check(cells, decode(self._transcript.answer))

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from smol_magic.endings import CellError
@@ -114,10 +115,13 @@ class Session:
         from smol_kernel.config import model_of
         from smol_kernel.models.named import MODEL_VARIABLE
 
-        named = options.models or options.cassette or os.environ.get(MODEL_VARIABLE)
-        its_own = options.continued and self.agent is not None and not (options.model_told or options.cassette)
-        if self.agent is not None and its_own and (self.model_told or not named):
-            return self.agent.model
+        if options.continued and self.agent is not None and not options.cassette:
+            own = str(self.agent.model.model_id)
+            is_set = bool(options.models or os.environ.get(MODEL_VARIABLE))
+            unnamed = not options.model_told and (self.model_told or not is_set)
+            if not options.address_told and (unnamed or (options.models == [own] and own not in variables)):
+                return self.agent.model
+            options = replace(options, models=[own]) if unnamed else options
         return model_of(options, variables)
 
     def agent_for(
@@ -156,7 +160,7 @@ class Session:
             fresh.executor_kwargs = {**self._made_with, "timeout_seconds": options.timeout}
         if fresh.writes_code:
             fresh.python_executor.expect()  # while the model is asked
-        self.model_told = options.model_told or (options.continued and self.model_told)
+        self.model_told = options.model_told or options.address_told or (options.continued and self.model_told)
         self.agent = fresh
         return fresh
 

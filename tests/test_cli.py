@@ -23,6 +23,7 @@ from model_server import Hang, ModelServer, Text
 from nbclient import NotebookClient
 
 import smol_kernel
+from smol_kernel import tool
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.config import add_options, read_options
 from smol_kernel.errors import ConfigError
@@ -31,6 +32,7 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.demo import DEMO_TASKS
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.serve.cli import main
+from smol_kernel.serve.cli.demo import fetch_unit
 from smol_kernel.serve.cli.run import read_inputs
 
 PATIENCE = 120  # seconds until a command that says nothing counts as hung
@@ -519,6 +521,19 @@ def test_the_demo_goes_on_from_a_step_with_its_own_tool(demo, here, monkeypatch,
         assert main(["fork", "last", "--step", "3"]) == 0
         shown = capsys.readouterr().out
         assert "fetch_unit" in shown and "In the 1980s" in shown
+
+
+def test_the_demo_goes_on_with_a_real_model_however_often(here, monkeypatch):
+    agent = CodeAgent(
+        [tool(fetch_unit)], ScriptedModel(["<code>x = fetch_unit('co2')</code>"]), verbosity_level=LogLevel.OFF
+    )
+    agent.model.model_id = "demo"
+    with agent, suppress(Exception):
+        list(agent.events("work", origin={"front": "cli", "mcp": []}))
+    with ModelServer(*[Text("<code>y = 1</code>"), Text("best")] * 2) as server:
+        for steps in ("2", "3"):
+            line = ["--model", "openai/own", "--api-base", server.url, "--max-steps", steps]
+            assert main(["resume", "last", *line]) == 1
 
 
 WITHOUT_STATSMODELS = f"""

@@ -316,6 +316,15 @@ def test_a_program_without_a_label_counts_also_where_it_cannot_be_read(first, la
         "slope = 0.5 ppm per year\nn = 12\nstatus = ok",
         "<class 'int'>\nx = 5",
         "100%|####| 5/5\nloss=3",
+        "score = 5 / 10 points",
+        "best_params = {'C': 1.0} (score 0.93)",
+        'city = "Paris", 2.1 million people',
+        "weights = [0.2 0.3\n 0.5]",
+        "Summary ==========\nn  12",
+        "profit = revenue - cost of goods",
+        "for each city in the list:\n    look up the price",
+        "if price >= 3 euros:\n  skip",
+        "print the table",
     ],
 )
 def test_an_output_without_a_label_is_no_program(shown):

@@ -199,7 +199,7 @@ def test_what_cannot_be_written_is_said_in_a_line(recorded, tmp_path, capsys):
     for arguments, why in (
         (["--to", "run.pdf"], "run.pdf: give a file that ends in .ipynb, .py, .html, .md, .json"),
         (["--to", "run.md", "--script"], "run.md: the finished work is written as .ipynb or .py"),
-        (["--to", str(tmp_path / "no" / "run.md")], "No such file or directory"),
+        (["--to", str(tmp_path / "no" / "run.md")], "there is no folder"),
         (["--to", str(tmp_path), "--force"], "give a file that ends in"),
     ):
         assert main(["export", "last", *arguments]) == 2

@@ -106,7 +106,7 @@ def test_a_conversation_keeps_the_model_that_was_named_for_it_until_another_one_
     for options, asked in lines.items():
         assert error_of(shell, f"%%agent {options} -o answer\nWho is it?") is None
         assert shell.user_ns["answer"] == asked
-    assert error_of(shell, "%agent model other") is None
+    assert error_of(shell, "%config SmolMagic.model = 'other'") is None
     for options, asked in {"--continue": "other", "--continue --model usual": "usual", "": "other"}.items():
         assert error_of(shell, f"%%agent {options} -o answer\nWho is it?") is None
         assert shell.user_ns["answer"] == asked

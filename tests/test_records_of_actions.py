@@ -11,10 +11,13 @@ import pytest
 from scripted_replies import code
 
 from smol_kernel import tool
+from smol_kernel.config import RunOptions
 from smol_kernel.executors.values import RemoteValue
 from smol_kernel.journal import Journal
+from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.check_cell import with_check
 from smol_kernel.runs.prove import Prover
+from smol_magic.proving import CellProof
 
 
 class Unit(enum.Enum):
@@ -192,6 +195,12 @@ def test_an_answer_is_the_fields_and_is_proved(answer_of, tmp_path, answer, give
     proof = Prover(events, cwd=tmp_path).prove()
     assert proof.proved
     assert with_check(proof.cells, gives) == proof.cells  # `P(5) == {"x": 5}` would be false
+    transcript = Transcript()
+    for event in events:
+        transcript.feed(event)
+    shown = CellProof(transcript, RunOptions(), {}, answer_name="answer")
+    shown.proof = proof
+    assert "answer =" not in "".join(cell.source for cell in shown.cells())  # it has the fields already
 
 
 def test_fields_that_come_out_otherwise_are_not_called_proved(make, tmp_path):

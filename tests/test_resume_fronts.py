@@ -215,6 +215,7 @@ OWN, OTHER = "http://own/v1", "http://other/v1"
         (("openai/own", OWN), (None, OTHER), (None, None), ("openai/own", OTHER)),
         (("openai/own (cassette)", OWN), (None, OWN), ("openai/other", OTHER), ("openai/own", OWN)),
         (("openai/own", OWN), ("openai/other", None), (None, None), ("openai/other", None)),
+        (("qwen3", OWN), (None, OWN), (None, None), ("openai/qwen3", OWN)),
         # a script
         (("scripted", None, True), (None, None), (None, None), "came from a script"),
         (("scripted", None, True), (None, None), ("openai/other", OTHER), ("openai/other", OTHER)),
@@ -267,12 +268,38 @@ def test_a_run_that_was_moved_to_another_server_stays_there(tmp_path, monkeypatc
         assert (len(usual.requests), [each.body["model"] for each in own.requests]) == (2, ["own"] * 3)
 
 
+def test_an_address_that_litellm_takes_from_the_environment_is_recorded(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_BASE", "http://me:word@own/v1/")
+    address = LiteLLMModel("openai/own").server_address
+    assert address == OWN + "/"
+    assert model_to_go_on(recorded("openai/own", address), None, None).model_id == "openai/own"
+    monkeypatch.delenv("OPENAI_API_BASE")
+    with pytest.raises(ConfigError, match="give this address again"):
+        model_to_go_on(recorded("openai/own", address), None, None)
+
+
+def test_a_conversation_stays_at_its_server_unless_another_one_is_named(shell, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    replies = [Text(code("final_answer(1)"))] * 4
+    with ModelServer(*replies) as usual, ModelServer(*replies) as own:
+        monkeypatch.setenv("OPENAI_API_BASE", usual.url)
+        line = "--model openai/own"
+        for options, asked in {f"{line} --api-base {own.url}": 1, "--continue": 2, f"--continue {line}": 3}.items():
+            assert shell.run_cell(f"%%agent {options}\nwork").success
+            assert (len(own.requests), len(usual.requests)) == (asked, 0)
+        assert shell.run_cell(f"%%agent --continue --api-base {usual.url}\nwork").success
+        assert [each.body["model"] for each in usual.requests] == ["own"]
+
+
 def test_a_record_tells_where_a_name_alone_does_not(tmp_path, make):
     class Foreign:
         model_id = "openai/gpt-oss-20b"
 
         def generate(self, messages, **options):
             return code("final_answer(1)")
+
+    class Own(LiteLLMModel):
+        """A user's."""
 
     class Client:
         def completion(self, **request):
@@ -285,7 +312,9 @@ def test_a_record_tells_where_a_name_alone_does_not(tmp_path, make):
         (LiteLLMModel("openai/own", client=Client()), "a model made in Python"),
         (LiteLLMModel("openai/own"), None),
         (LiteLLMModel("openai/own", base_url=OWN), OWN),
-        (OpenAIServerModel("gpt-4.1"), None),
+        (OpenAIServerModel("claude-sonnet-4"), "a model made in Python"),  # LiteLLM would take it for Anthropic's
+        (OpenAIServerModel("qwen3", OWN), OWN),
+        (Own("openai/own"), "a model made in Python"),
         (as_model([LiteLLMModel("openai/own"), Foreign()]), None),
         (ScriptedModel([]), None),
         (CassetteModel(ScriptedModel([]), tmp_path / "new.json"), None),

@@ -10,6 +10,7 @@ import collections
 import collections.abc
 import dataclasses
 import enum
+import io
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ def fields(kind: type, hashed: bool) -> Callable[[Any], Any] | None:
         simpler, said = _dump, "model_dump()"
     elif dataclasses.is_dataclass(kind):
         simpler, said = _fields, "fields"
-    elif issubclass(kind, _LISTED):
+    elif issubclass(kind, _LISTED) and not issubclass(kind, io.IOBase):
         raise values.NotPortable(f"is {values.a_name(kind)}, which cannot cross: make it a list with list(...)")
     else:
         return None

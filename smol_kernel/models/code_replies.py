@@ -27,8 +27,8 @@ _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results
 _INVENTED = re.compile(r"(?:observations?|execution logs)\s*:", re.IGNORECASE)
 _COMMAND = re.compile(r"^[ \t]*(?:!\s*[\w./~${\"'!]|%%?\w)", re.MULTILINE)
 _FAULTY = re.compile(
-    r"print\s|for\s.*\sin\s.*:$|(?:el)?if\s.*[=<>].*:$|while\s.*:$"
-    r"|[^\W\d][\w.]*\s*[-+*/]?=(?:=|.*(?:[\"'“”‘’\[{]|[^\W\d]\(|\s[-+*/]\s|[-+*/,]$))"
+    r"print\s+[\w\"'.]+$|for\s+\w+(?:\s*,\s*\w+)*\s+in\s.*:$|(?:el)?if\s.*[=<>].*:$"
+    r"|[^\W\d][\w.]*\s*[-+*/]?=(?:=(?!=)|.*(?:[\"'“”‘’\[{]|[^\W\d]\(|\s[-+*/]\s|[-+*/,]$))"
 )
 """A line that Python was meant to run, whatever is wrong with it; `loss = 0.4 per epoch` may be of an output."""
 _LINES = 200  # of a block, that are looked at one by one
@@ -182,15 +182,18 @@ def _read(reply: str, tags: tuple[str, str]) -> tuple[str, list[_Block]]:
 def _marked_blocks(text: str, opening: str, closing: str) -> list[_Block]:
     """The tagged blocks, else the fenced ones: beside others one that only shows something does not count."""
     fenced = _fenced_blocks(text)
-    return _tagged_blocks(text, opening, closing, fenced) or [b for b in fenced if not _only_shows(b)] or fenced
+    first = next((place for place, block in enumerate(fenced) if block.is_labelled), len(fenced))
+    programs = [block for place, block in enumerate(fenced) if not _only_shows(block, is_behind=place > first)]
+    return _tagged_blocks(text, opening, closing, fenced) or programs or fenced
 
 
-def _only_shows(block: _Block) -> bool:
-    """Whether it is whole, has no label, and holds no program, no line of one, and no command of IPython."""
+def _only_shows(block: _Block, is_behind: bool) -> bool:
+    """Whether it is whole, has no label, and holds no program, no line of one, and no command of IPython. Where it
+    `is_behind` a program a line with a fault is one of an output."""
     if block.is_labelled or block.is_open or _COMMAND.search(block.code) or _is_code(block.code):
         return False
     lines = [line.strip() for line in block.code[:_PARSE_LIMIT].splitlines()[:_LINES]]
-    if any(_is_step(line) or _FAULTY.match(line) for line in lines):
+    if any(_is_step(line) or (not is_behind and _FAULTY.match(line)) for line in lines):
         return False
     try:
         has_end = codeop.compile_command(block.code[:_PARSE_LIMIT], symbol="exec") is not None

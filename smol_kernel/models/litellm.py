@@ -12,7 +12,7 @@ from typing import Any
 from smol_kernel.errors import MissingDependencyError, ModelError
 from smol_kernel.memory.known_secrets import keep_secret
 from smol_kernel.models.api import ApiModel
-from smol_kernel.models.base import ADDRESSES
+from smol_kernel.models.base import ADDRESSES, without_password
 from smol_kernel.models.failures import Target, no_key, read_failure
 from smol_kernel.models.quirks import Kind
 from smol_kernel.models.requests import is_loopback, require_allowed
@@ -121,7 +121,15 @@ class LiteLLMModel(ApiModel):
     @property
     def _found_by_name(self) -> bool:
         own = self._client is not None and self._client is not _module
-        return self.litellm_name in (self.model_id, f"openai/{self.model_id}") and not own
+        ours = type(self).__module__.startswith("smol_kernel.")
+        return ours and self.litellm_name == self.model_id and not own
+
+    @property
+    def server_address(self) -> str | None:
+        """As of any Model; an address that LiteLLM takes from the environment was given as well."""
+        address, provider = super().server_address, self.litellm_name.partition("/")[0].upper()
+        known = (os.environ.get(f"{provider}_{name}") for name in ("BASE_URL", "API_BASE"))
+        return address if address is not None else next((without_password(each) for each in known if each), None)
 
     @property
     def _through_litellm(self) -> bool:

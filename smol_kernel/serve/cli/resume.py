@@ -14,6 +14,7 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.named import model_to_go_on
 from smol_kernel.render.plain import one_line
 from smol_kernel.runs.conversation import starts
+from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
 from smol_kernel.serve.cli.demo import demo_tools
 from smol_kernel.serve.cli.run import add_save_files, check_folder, check_writable, finish, read_inputs
@@ -85,7 +86,7 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     earlier = starts(journal, started)
     names = list(dict.fromkeys(name for each in earlier for name in each.tools))
     with ExitStack() as held:
-        tools = builtin_tools(RunOptions(), names) + demo_tools(started)
+        tools = builtin_tools(RunOptions(), names) + demo_tools(beginning(journal.events(run)))
         servers = list(dict.fromkeys(str(server) for each in earlier for server in each.origin.get("mcp") or ()))
         if servers and not arguments.mcp:  # never from a record alone: a server is code that is run
             had = ", ".join(one_line(server, 100) for server in servers)
