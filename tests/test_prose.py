@@ -117,7 +117,16 @@ def test_blocks(text, html):
     ],
 )
 def test_marks_within_a_line(text, html):
-    assert inline_html(text) == html
+    assert displayed(text) == f"<p>{html}</p>"
+
+
+def test_where_a_text_is_no_markdown_few_marks_count():
+    text = "regex: ^(*x*)$ and _two words_ and [a](http://x.org) and ![p](http://x.org/a.png)"
+    for html in (inline_html(text), paragraphs_html(text), answer(text)):
+        assert text in html
+    assert inline_html("**a** and `b`") == "<strong>a</strong> and <code>b</code>"
+    value = Transcript(task="t", state="success", answered=True, answer=["**a**"], answer_text="['**a**', '`b`']")
+    assert "[&#x27;**a**&#x27;, &#x27;`b`&#x27;]" in answer_html(value)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +180,13 @@ PLAIN = [
     "שלום עולם\n\nשורה שנייה",
     "Total: $5\n\nand $6.",
     "-a\n-b\n*c\n1.d",
+    "--- a.py\n+++ b.py\n@@ -1,6 +1,4 @@\n def f():\n-    a = 1\n-    b = 2\n     return 3\n \n def g():",
+    "Remove these:\n\n@@ -1,6 +1,4 @@\n def f():\n-    a = 1\n-    b = 2",
+    "- if x:\n-     return 1\n- return 2",
+    "name: x\nchannels:\n- defaults\ndependencies:\n- python=3.10\n- pandas",
+    "100\n- 20\n- 30\n= 50",
+    "- 5\n- 6\n- 7",
+    "> GET / HTTP/1.1\n> Host: a\n< HTTP/1.1 200",
 ]
 
 
@@ -200,6 +216,11 @@ def test_what_is_declared_to_be_markdown_is_read_as_that():
     assert "<b>h</b>" in output_html(both)
 
 
+def test_lists_that_are_too_deep_keep_their_lines():
+    html = paragraphs_html("\n".join(f"{'  ' * depth}- item {depth}" for depth in range(7)))
+    assert "item 3<br>" in html and "- item 5<br>" in html
+
+
 def test_what_is_printed_stays_as_it_is():
     assert "<pre" in output_html(Output(channel="stdout", text=RESULT))
     assert "## Result" in output_html(Output(channel="result", text=RESULT, data={"text/plain": RESULT}))
@@ -210,6 +231,7 @@ def test_what_is_printed_stays_as_it_is():
     [
         ("## Look\n\nThen draw.", "Look", "Then draw."),
         ("1. Load it. Then\n2. Draw", "1. Load it.", "Then\n2. Draw"),
+        ("10. Load it. Then", "10. Load it.", "Then"),
         ("#hashtag", "#hashtag", ""),
     ],
 )
@@ -253,7 +275,8 @@ def test_marks_put_together_by_chance_give_whole_elements_and_lose_no_letter(see
 
 
 LONG = """* ** u ` [ ![ [a]( ![a]( ]( $ $a **a_*b_ *a_ub_ ua_b #_ # -_ -_a% _-_a% -_-_ >_ >_>_a% >% 1._a% 1._a%3._b%
--_a%__b% - -_a%%% | |- |-|% |_a_|%|---|% \\| ```a% ```% ~ ~~~~` ---% ---%% % __% ( (( a\t <br> &"""
+-_a%__b% - -_a%%% | |- |-|% |_a_|%|---|% \\| ```a% ```% ~ ~~~~` ---% ---%% % __% ( (( a\t <br> &
+-_a__b% 1._a__b% -_1%"""
 
 
 @pytest.mark.parametrize("mark", LONG.split())

@@ -15,13 +15,16 @@ from smol_kernel.render.plain import in_columns
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,}(?!~))[^`]*")
 _HEADING = re.compile(r"(#{1,6})[ \t]+(?=\S)")
-_ITEM = re.compile(r"( {0,3})(?:([-*])|(\d{1,3})\.)[ \t]+(?=\S)")
+_ITEM = re.compile(r"( {0,3})(?:([-*])|(\d{1,3})\.)([ \t]+)(?=\S)")
 _RULE = re.compile(r"(?:-{3,}|\*{3,}|_{3,})[ \t]*")
 _QUOTE = re.compile(r">(?: |$)")
 _QUOTED_WORDS = re.compile(r"> (?:[^\W\d]|[\"'“«*_`])")
 _DASHES = re.compile(r":?-+:?")
 _BAR = re.compile(r"(?<!\\)\|")
 _KEY = re.compile(r"[\w-]+:(?:\s|$)")  # of YAML
+_VALUE = re.compile(r"^[\w-]+: +\S", re.MULTILINE)  # the same, by itself
+_AMOUNT = re.compile(r"[\d.,\s%$€£+-]+")
+_DIFF = re.compile(r"^(?:@@ -\d|diff |index [0-9a-f]+\.\.|\+\+\+ )", re.MULTILINE)
 
 
 @dataclass
@@ -44,7 +47,8 @@ def is_markdown(text: str) -> bool:
 
     Numbers, code, data, and what `diff` prints have marks like those of Markdown.
     """
-    return any(block.kind != "text" for block in blocks(text.split("\n"), strict=True)) and not _is_code(text)
+    found = blocks(text.split("\n"), strict=True)
+    return not _DIFF.search(text) and any(block.kind != "text" for block in found) and not _is_code(text)
 
 
 def _is_code(text: str) -> bool:
@@ -57,6 +61,7 @@ def _is_code(text: str) -> bool:
 def blocks(lines: list[str], strict: bool = False) -> Iterator[Block]:
     """The blocks of `lines` in order; where it is `strict`, what may be text is text."""
     last = {line.strip(): at for at, line in enumerate(lines)}
+    has_keys = strict and bool(_VALUE.search("\n".join(lines)))
     words: list[str] = []  # of the text under way
     at = 0
     while at < len(lines):
@@ -64,7 +69,7 @@ def blocks(lines: list[str], strict: bool = False) -> Iterator[Block]:
         block = (
             _code(lines, at, last)
             or _heading(lines, at, alone, strict)
-            or _list(lines, at, alone, strict)
+            or _list(lines, at, alone, strict, has_keys)
             or _table(lines, at)
             or (alone and (_rule(lines, at) or _quotation(lines, at, strict)))
         )
@@ -105,16 +110,20 @@ def _heading(lines: list[str], at: int, alone: bool, strict: bool) -> Block | No
     return Block("heading", at + 1, [bare.rstrip() if bare[-1:].isspace() else words], len(found[1]))
 
 
-def _list(lines: list[str], at: int, alone: bool, strict: bool) -> Block | None:
-    """A list whose numbers count upward; one item is one where no text stands before it and it need not be sure."""
+def _list(lines: list[str], at: int, alone: bool, strict: bool, has_keys: bool) -> Block | None:
+    """A list whose numbers count upward; one item is one where no text stands before it and it need not be sure. What
+    looks like several and may be something else is text as a whole; `has_keys`, there is YAML in these lines."""
     first = found = _ITEM.match(lines[at])
-    if not first or (strict and first[1]) or (at and lines[at - 1].startswith("+")):
+    before = lines[at - 1] if at else ""
+    if not first or (strict and first[1]) or before.startswith("+"):
         return None
     items: list[list[str]] = []
     begin = end = at
     number = count = int(first[3] or 0)
+    gaps = set[int]()
     while found and found.group(1, 2) == first.group(1, 2) and int(found[3] or count) == count:
         begin, end, count = end, end + 1, count + 1
+        gaps.add(len(found[4]) if found[2] else 1)
         while end < len(lines) and (not lines[end].strip() or _indent(lines[end]) >= len(first[1]) + 2):
             end += 1
         items.append([lines[begin][found.end() :], *_dedented(lines[begin + 1 : end])])
@@ -123,8 +132,12 @@ def _list(lines: list[str], at: int, alone: bool, strict: bool) -> Block | None:
     is_one = len(items) == 1 and not any(map(_ITEM.match, items[0][1:]))
     is_wide = in_columns("\n".join(line.strip() for item in items for line in item))
     is_data = any(len(item) > 1 and all(_KEY.match(line.strip()) for line in item if line.strip()) for item in items)
-    if (is_one and (strict or not alone)) or is_wide or (strict and is_data) or after.startswith(("+", "@@")):
+    is_data = is_data or all(_AMOUNT.fullmatch(item[0]) for item in items) or len(gaps) > 1 or max(gaps) > 3
+    is_data = is_data or (has_keys and re.fullmatch(r"[\w-]+:", before))
+    if is_one and (strict or not alone):
         return None
+    if is_wide or (strict and is_data) or after.startswith(("+", "@@")):
+        return Block("text", end, lines[at:end])
     return Block("ol" if first[3] else "ul", end, lines[at:end], number, items)
 
 
@@ -169,6 +182,7 @@ def _quotation(lines: list[str], at: int, strict: bool) -> Block | None:
     end = at
     while end < len(lines) and _QUOTE.match(lines[end]):
         end += 1
-    if end == at or (strict and not _QUOTED_WORDS.match(lines[at])):
+    answered = end < len(lines) and lines[end].startswith("<")
+    if end == at or (strict and (answered or not _QUOTED_WORDS.match(lines[at]))):
         return None
     return Block("quotation", end, [line[1:].removeprefix(" ") for line in lines[at:end]])

@@ -251,7 +251,9 @@ def error_html(step: StepRecord) -> str:
 
 
 def _answer(transcript: Transcript) -> str:
-    return _drawn(transcript.answer) or answer_words_html(transcript.answer_text.strip() or "None")
+    return _drawn(transcript.answer) or answer_words_html(
+        transcript.answer_text.strip() or "None", isinstance(transcript.answer, str)
+    )
 
 
 def _drawn(answer: Any) -> str:

@@ -18,22 +18,25 @@ MAX_PROSE = 20_000
 MAX_DEPTH = 4
 """How deep lists and quotations are looked for in each other."""
 
+_CODE = r"`(?P<code>[^`\n]+)`"
+_STRONG = r"(?<![0-9A-Za-z_*)\]\\])\*\*(?=\S)(?P<strong>(?:[^*\n]|\*(?!\*))+)(?<=\S)\*\*"
 _INLINE = re.compile(
-    r"`(?P<code>[^`\n]+)`"
+    rf"{_CODE}|{_STRONG}"
     r"|(?P<formula>\$(?=\S)[^$`\n]*(?<=\S)\$(?!\d))"  # as pandoc tells a formula from two prices
     r"|!\[(?P<picture>[^\[\]\n]*)\]\([^()\n]*\)"
     r"|\[(?P<link>[^\[\]\n]+)\]\((?P<address>(?:https?://|mailto:)[^()\s]+)\)"
-    r"|(?<![0-9A-Za-z_*)\]\\])\*\*(?=\S)(?P<strong>(?:[^*\n]|\*(?!\*))+)(?<=\S)\*\*"
     r"|(?<![^\s(\[{\"'“‘«>*])\*(?=[\w\"'“‘«(`])(?P<em>[^*\n]+)(?<=[\w.,:;!?)\"'”’»%`])\*(?![\w*/]|\.\w)"
     r"|(?<![^\n(])_(?=[^\W_][^_\n]* )(?P<words>[^_\n]+)(?<=\S)_(?=[.,:;]?(?:[\n)]|$))"  # elsewhere it is part of names
 )
 """Marks within a line. Each looks no further than to the next like it, so that none takes the square of a line."""
+_SPARE = re.compile(f"{_CODE}|{_STRONG}")
+"""The marks that count where a text is no Markdown."""
 _NUMBER = re.compile(r"[-+−±~<>≈]?[^\w\s]?\d[\d.,]*\s?[^\w\s]?")
 
 
 def inline_html(text: str) -> str:
-    """Escaped text in which backticks and asterisks mean what people mean by them."""
-    return _inline(plain(text))
+    """Escaped text in which backticks and double asterisks mean what people mean by them."""
+    return _inline(plain(text), _SPARE)
 
 
 def paragraphs_html(text: str) -> str:
@@ -42,21 +45,24 @@ def paragraphs_html(text: str) -> str:
     return markdown_html(text) if is_markdown(text) else lines_html(text)
 
 
-def answer_words_html(text: str) -> str:
-    """The same of an answer: its first line is set off, and where spaces carry meaning they are kept."""
+def answer_words_html(text: str, is_text: bool = True) -> str:
+    """The same of an answer: its first line is set off, and where spaces carry meaning they are kept. If it is not
+    `is_text` but a value's repr, it has no marks."""
     text = shorten(plain(text), characters=MAX_PROSE).strip()
-    if is_markdown(text):
+    if is_text and is_markdown(text):
         return markdown_html(text, lead=True)
     if in_columns(text):
         return _kept(text)
     lead, _, rest = text.partition("\n")
-    return _lead(lead) + lines_html(rest.strip())
+    if not is_text:
+        return _strong(escape(lead)) + (f"<p>{escape(rest).replace(chr(10), '<br>')}</p>" if rest else "")
+    return _strong(_inline(lead, _SPARE)) + lines_html(rest.strip())
 
 
 def lines_html(text: str) -> str:
     """Cleaned text that is no Markdown, its blocks as paragraphs."""
     parts = (block for block in re.split(r"\n\s*\n", text) if block.strip())
-    return "".join(f"<p>{_inline(block).replace(chr(10), '<br>')}</p>" for block in parts)
+    return "".join(f"<p>{_inline(block, _SPARE).replace(chr(10), '<br>')}</p>" for block in parts)
 
 
 def markdown_html(text: str, *, lead: bool = False, declared: bool = False) -> str:
@@ -67,6 +73,7 @@ def markdown_html(text: str, *, lead: bool = False, declared: bool = False) -> s
 
 def _drawn(lines: list[str], declared: bool, depth: int = 0, lead: bool = False) -> str:
     found = blocks(lines) if depth < MAX_DEPTH else [Block("text", len(lines), lines)]
+    declared = declared and depth < MAX_DEPTH
     return "".join(_block(block, declared, depth, lead and not at) for at, block in enumerate(found))
 
 
@@ -86,7 +93,7 @@ def _block(block: Block, declared: bool, depth: int, lead: bool) -> str:
         return "<hr>"
     if block.kind == "code" or (not depth and _keeps_spaces(lines, declared)):
         return _kept("\n".join(lines))
-    first, lines = (_lead(lines[0]), lines[1:]) if lead else ("", lines)
+    first, lines = (_strong(_inline(lines[0])), lines[1:]) if lead else ("", lines)
     return first + (f"<p>{_in_lines(lines, declared)}</p>" if lines else "")
 
 
@@ -107,8 +114,8 @@ def _item(lines: list[str], depth: int) -> str:
     return html.removeprefix("<p>").replace("</p>", "", 1) if html.startswith("<p>") else html
 
 
-def _lead(line: str) -> str:
-    return f'<p class="smol-lead"><strong>{_inline(line)}</strong></p>'
+def _strong(lead: str) -> str:
+    return f'<p class="smol-lead"><strong>{lead}</strong></p>'
 
 
 def _kept(text: str) -> str:
@@ -138,23 +145,23 @@ def _cell(text: str) -> str:
     return re.sub(r"&lt;br ?/?&gt;", "<br>", _inline(text))
 
 
-def _inline(text: str) -> str:
+def _inline(text: str, marks: re.Pattern[str] = _INLINE) -> str:
     """Cleaned text, escaped, with its marks as elements that end inside each other."""
     parts: list[str] = []
     end = 0
-    for match in _INLINE.finditer(text):
-        parts += [escape(text[end : match.start()]), _marked(match)]
+    for match in marks.finditer(text):
+        parts += [escape(text[end : match.start()]), _marked(match, marks)]
         end = match.end()
     return "".join([*parts, escape(text[end:])])
 
 
-def _marked(match: re.Match[str]) -> str:
-    kind, address = match.lastgroup, match["address"]
-    if address:
-        return f"{_inline(match['link'])} ({escape(address)})"
+def _marked(match: re.Match[str], marks: re.Pattern[str]) -> str:
+    kind = match.lastgroup
+    if kind == "address":
+        return f"{_inline(match['link'])} ({escape(match['address'])})"
     words = match[kind or 0]
     if kind == "code":
         return f"<code>{escape(words)}</code>"
     if kind == "strong":
-        return f"<strong>{_inline(words)}</strong>"
+        return f"<strong>{_inline(words, marks)}</strong>"
     return f"<em>{_inline(words)}</em>" if kind in ("em", "words") else escape(words or "picture")

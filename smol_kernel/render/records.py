@@ -28,7 +28,7 @@ NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff, RunResumed,
 
 _CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
-_SENTENCE = re.compile(r"(?<=[^.][.!?])(?<!^\d\.)\s+(?=[A-Z])")  # the number of a list's item ends none
+_SENTENCE = re.compile(r"(?<=[^.][.!?])(?<!^\d\.)(?<!^\d\d\.)\s+(?=[A-Z])")  # the number of a list's item ends none
 
 
 @dataclass

@@ -85,9 +85,6 @@ its attributes to the first."""
 _EMPTY = re.compile(r"<(?:svg|math)(?:\s[^<>]*)?/>", re.IGNORECASE)
 """Else what follows would be in it, once it is one that the parser knows nothing of."""
 _RENAMING = re.compile(rf"(</?(?:{_RENAMED}))(?={_END})", re.IGNORECASE)
-_NO_SOURCE = re.compile(r"<img(?: (?!src=)[\w-]+=\"[^\"]*\")*>")
-"""A picture that would have been loaded, as nh3 leaves it: a browser would draw that it is missing."""
-_LEFT_OUT = "[image left out]"
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _PICTURE = re.compile(r"data:(image/(?:png|jpeg));base64,([A-Za-z0-9+/\s]+={0,2}\s*)", re.IGNORECASE)
 _ALIGN = re.compile(r"\s*text-align:\s*(left|right|center)\s*;?\s*", re.IGNORECASE)
@@ -96,9 +93,9 @@ _ALIGN = re.compile(r"\s*text-align:\s*(left|right|center)\s*;?\s*", re.IGNORECA
 def clean_html(html: str) -> str:
     """`html` with only what a table or formatted text needs.
 
-    Pictures stay if they carry their own PNG or JPEG; of others words do. Links keep their text only: browsers look up
-    the host of a link that is merely shown, which would be a way out. Of styles only text alignment stays, of classes
-    only `dataframe`.
+    Pictures stay if they carry their own PNG or JPEG; of others an element without a source does, which is not shown
+    (`style`). Links keep their text only: browsers look up the host of a link that is merely shown, which would be a
+    way out. Of styles only text alignment stays, of classes only `dataframe`.
     """
     import nh3
 
@@ -112,7 +109,6 @@ def clean_html(html: str) -> str:
         link_rel=None,
         strip_comments=True,
     )
-    cleaned = _NO_SOURCE.sub(_LEFT_OUT, cleaned)
     return SUSPECT.sub("", cleaned.replace(_MARK, ""))  # behind it as well: what was a character reference
 
 

@@ -79,6 +79,7 @@ overflow-wrap:anywhere}}
 .smol-rich th,.smol-rich td{{padding:3px 10px 3px 0;border:0;border-bottom:1px solid var(--smol-line);text-align:right;
 background:none;font-variant-numeric:tabular-nums;white-space:nowrap;max-width:none}}
 .smol-rich img{{max-width:100%}}
+.smol-rich img:not([src]){{display:none}}
 .smol-run .smol-words :is(th,td){{text-align:left;white-space:normal;vertical-align:top;line-height:1.5}}
 .smol-words tr{{background:none!important}}
 .smol-run :is(.smol-body,.smol-final) :is(ul,ol){{margin:0 0 6px;padding-left:2em}}

@@ -28,7 +28,7 @@ def add_commands(commands: Any) -> None:
     )
     taking_out.add_argument("--delete", metavar="RUN", help="take this run out of the journal")
     runs.add_argument("--older-than", metavar="AGE", help="which runs to prune: 12h, 30d, 8w (default: 30d)")
-    runs.add_argument("--keep", type=int, default=0, metavar="N", help="do not prune the newest N runs")
+    runs.add_argument("--keep", type=int, metavar="N", help="do not prune the newest N runs")
     runs.add_argument("--dry-run", action="store_true", help="only list what would be taken out")
     runs.add_argument("--yes", action="store_true", help="do not ask before")
     runs.set_defaults(command=list_runs)
@@ -58,11 +58,11 @@ def list_runs(arguments: argparse.Namespace) -> int:
     taking_out = arguments.prune or arguments.delete
     if arguments.search and taking_out:
         raise ConfigError(f"{arguments.search}: --prune and --delete look for no text in runs; leave it out")
-    if arguments.delete and (arguments.older_than or arguments.keep):
+    if arguments.delete and (arguments.older_than or arguments.keep is not None):
         raise ConfigError("--older-than and --keep go with --prune; --delete takes out the one run that it names")
     if taking_out:
         return _take_out(journal, arguments)
-    if arguments.older_than or arguments.keep or arguments.dry_run or arguments.yes:
+    if arguments.older_than or arguments.keep is not None or arguments.dry_run or arguments.yes:
         raise ConfigError("--older-than, --keep, --dry-run and --yes go with --prune, which takes old runs out")
     if arguments.limit < 1:
         raise ConfigError(f"--limit is {arguments.limit}: give a whole number of at least 1")
@@ -80,7 +80,7 @@ def _take_out(journal: Journal, arguments: argparse.Namespace) -> int:
     if arguments.delete:
         chosen = [deletable(journal, arguments.delete)]
     else:
-        chosen = prunable(journal, arguments.older_than, arguments.keep)
+        chosen = prunable(journal, arguments.older_than, arguments.keep or 0)
     for run in chosen:
         print(run_line(run))
     what = counted(len(chosen), "run")
