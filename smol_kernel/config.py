@@ -132,7 +132,7 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     agent = parser.add_argument_group("agent")
     several(agent, "--model", "-m", dest="models", metavar="NAME",
             help="LiteLLM name, or demo; of several, or a,b, each is asked when the one before it failed")  # fmt: skip
-    agent.add_argument("--api-base", default=known.api_base, metavar="URL", help="address of your own model server")
+    agent.add_argument("--api-base", metavar="URL", help="address of your own model server")
     agent.add_argument("--cassette", default=known.cassette, metavar="FILE", help="keep its replies here, to replay")
     agent.add_argument("--cassette-mode", choices=MODES, default=known.cassette_mode,
                        help="replay: what the file has; record: anew; auto (default): both")  # fmt: skip
@@ -179,9 +179,9 @@ def read_options(parsed: Any) -> RunOptions:
         _read_check(check, parsed.type)
     return RunOptions(
         models=names_in(parsed.models) or parsed.known.models,
-        model_told=bool(names_in(parsed.models)),
-        address_told=parsed.api_base != parsed.known.api_base,
-        api_base=parsed.api_base,
+        model_told=bool(names_in(parsed.models)) or parsed.cassette != parsed.known.cassette,
+        address_told=parsed.api_base is not None,
+        api_base=parsed.known.api_base if parsed.api_base is None else parsed.api_base,
         cassette=parsed.cassette,
         cassette_mode=parsed.cassette_mode,
         type=parsed.type,

@@ -115,13 +115,15 @@ class Session:
         from smol_kernel.config import model_of
         from smol_kernel.models.named import MODEL_VARIABLE
 
-        if options.continued and self.agent is not None and not options.cassette:
-            own = str(self.agent.model.model_id)
-            is_set = bool(options.models or os.environ.get(MODEL_VARIABLE))
+        if options.continued and self.agent is not None:
+            its_own, own = self.agent.model, str(self.agent.model.model_id)
+            is_set = bool(options.models or options.cassette or os.environ.get(MODEL_VARIABLE))
             unnamed = not options.model_told and (self.model_told or not is_set)
-            if not options.address_told and (unnamed or (options.models == [own] and own not in variables)):
-                return self.agent.model
-            options = replace(options, models=[own]) if unnamed else options
+            same = options.model_told and options.models == [own] and own not in variables
+            if not options.address_told and (unnamed or (same and not options.cassette)):
+                return its_own
+            if unnamed and type(its_own).__name__ == "LiteLLMModel":  # it goes by its name
+                options = replace(options, models=[own])
         return model_of(options, variables)
 
     def agent_for(

@@ -269,6 +269,7 @@ def test_code_within_a_line_is_a_part_of_the_answer_unless_it_is_the_one_value(r
         "for i in range(3)\n  print(i)",
         "import os\nprint 1",
         "x = 5\nprint x",
+        "print 'mean', m",
         "data = {'a': 1\nn = 2",
         "rows = [\n    1,\n    2,\nn = 3",
         "a = 1\nb = 2\nc = a + b +",

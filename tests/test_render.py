@@ -218,6 +218,8 @@ def test_html_of_a_child_loads_and_runs_nothing(html):
 def test_a_picture_that_would_be_loaded_has_no_source_and_is_not_shown(html, shown):
     assert clean_html(html) == shown
     assert ".smol-rich img:not([src]){display:none}" in STYLE
+    picture = Output(channel="display", text="<Image>", data={"text/html": "<img src=http://x/a.png>"})
+    assert "&lt;Image&gt;" in output_html(picture)
 
 
 def test_a_table_keeps_its_form_and_a_picture_its_own_data():

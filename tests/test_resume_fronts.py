@@ -215,7 +215,6 @@ OWN, OTHER = "http://own/v1", "http://other/v1"
         (("openai/own", OWN), (None, OTHER), (None, None), ("openai/own", OTHER)),
         (("openai/own (cassette)", OWN), (None, OWN), ("openai/other", OTHER), ("openai/own", OWN)),
         (("openai/own", OWN), ("openai/other", None), (None, None), ("openai/other", None)),
-        (("qwen3", OWN), (None, OWN), (None, None), ("openai/qwen3", OWN)),
         # a script
         (("scripted", None, True), (None, None), (None, None), "came from a script"),
         (("scripted", None, True), (None, None), ("openai/other", OTHER), ("openai/other", OTHER)),

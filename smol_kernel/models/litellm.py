@@ -127,7 +127,8 @@ class LiteLLMModel(ApiModel):
     @property
     def server_address(self) -> str | None:
         """As of any Model; an address that LiteLLM takes from the environment was given as well."""
-        address, provider = super().server_address, self.litellm_name.partition("/")[0].upper()
+        provider, slash, _ = self.litellm_name.upper().partition("/")
+        address, provider = super().server_address, provider if slash else "OPENAI"
         known = (os.environ.get(f"{provider}_{name}") for name in ("BASE_URL", "API_BASE"))
         return address if address is not None else next((without_password(each) for each in known if each), None)
 

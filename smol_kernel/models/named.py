@@ -80,9 +80,7 @@ def model_to_go_on(
         raise ConfigError(f"run {started.run} asked {asked!r}, {server}: name a model with --model")
     if asked not in names or server in NOWHERE:
         address = api_base or usual_base
-    elif server and address:  # what is recorded without a provider was asked as OpenAI's own are
-        names = [each if "/" in each or each in (DEMO, name) else f"openai/{each}" for each in names]
-    elif server and _address(_made(names, None, there).server_address) != _address(server):
+    elif server and not address and _address(_made(names, None, there).server_address) != _address(server):
         raise ConfigError(
             f"run {started.run} asked {asked!r} at {server!r}: give this address again with --api-base, or "
             "name another model with --model"

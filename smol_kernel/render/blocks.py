@@ -22,9 +22,9 @@ _QUOTED_WORDS = re.compile(r"> (?:[^\W\d]|[\"'“«*_`])")
 _DASHES = re.compile(r":?-+:?")
 _BAR = re.compile(r"(?<!\\)\|")
 _KEY = re.compile(r"[\w-]+:(?:\s|$)")  # of YAML
-_VALUE = re.compile(r"^[\w-]+: +\S", re.MULTILINE)  # the same, by itself
+_VALUE = re.compile(r"^[a-z][\w-]*: +\S", re.MULTILINE)  # the same, by itself
 _AMOUNT = re.compile(r"[\d.,\s%$€£+-]+")
-_DIFF = re.compile(r"^(?:@@ -\d|diff |index [0-9a-f]+\.\.|\+\+\+ )", re.MULTILINE)
+_DIFF = re.compile(r"^(?:@@ -\d|diff --git |\+\+\+ \S)", re.MULTILINE)
 
 
 @dataclass
@@ -47,8 +47,9 @@ def is_markdown(text: str) -> bool:
 
     Numbers, code, data, and what `diff` prints have marks like those of Markdown.
     """
-    found = blocks(text.split("\n"), strict=True)
-    return not _DIFF.search(text) and any(block.kind != "text" for block in found) and not _is_code(text)
+    found = list(blocks(text.split("\n"), strict=True))
+    words = "\n".join("\n".join(block.lines) for block in found if block.kind == "text")
+    return not _DIFF.search(words) and any(block.kind != "text" for block in found) and not _is_code(text)
 
 
 def _is_code(text: str) -> bool:
@@ -132,8 +133,8 @@ def _list(lines: list[str], at: int, alone: bool, strict: bool, has_keys: bool) 
     is_one = len(items) == 1 and not any(map(_ITEM.match, items[0][1:]))
     is_wide = in_columns("\n".join(line.strip() for item in items for line in item))
     is_data = any(len(item) > 1 and all(_KEY.match(line.strip()) for line in item if line.strip()) for item in items)
-    is_data = is_data or all(_AMOUNT.fullmatch(item[0]) for item in items) or len(gaps) > 1 or max(gaps) > 3
-    is_data = is_data or (has_keys and re.fullmatch(r"[\w-]+:", before))
+    is_data = is_data or (first[2] and all(_AMOUNT.fullmatch(item[0]) for item in items)) or max(gaps) > 3
+    is_data = is_data or (has_keys and re.fullmatch(r"[a-z][\w-]*:", before))
     if is_one and (strict or not alone):
         return None
     if is_wide or (strict and is_data) or after.startswith(("+", "@@")):

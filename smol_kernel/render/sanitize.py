@@ -93,9 +93,9 @@ _ALIGN = re.compile(r"\s*text-align:\s*(left|right|center)\s*;?\s*", re.IGNORECA
 def clean_html(html: str) -> str:
     """`html` with only what a table or formatted text needs.
 
-    Pictures stay if they carry their own PNG or JPEG; of others an element without a source does, which is not shown
-    (`style`). Links keep their text only: browsers look up the host of a link that is merely shown, which would be a
-    way out. Of styles only text alignment stays, of classes only `dataframe`.
+    Pictures stay if they carry their own PNG or JPEG; of others an element without a source does, which accounts do
+    not show (`style`). Links keep their text only: browsers look up the host of a link that is merely shown, which
+    would be a way out. Of styles only text alignment stays, of classes only `dataframe`.
     """
     import nh3
 
@@ -120,8 +120,8 @@ def _filter(tag: str, attribute: str, value: str) -> str | None:
     if tag.endswith(_MARK):
         return None  # what a browser may repeat has nothing that is long
     if attribute == "src":
-        picture = _PICTURE.fullmatch(value)
-        return value if picture and allowed({picture[1].lower(): picture[2]})[0] else None  # what it says, and no bomb
+        picture = _PICTURE.fullmatch(value)  # what it says, and no bomb
+        return value if picture and allowed({picture[1].lower(): picture[2]})[0] else None
     if attribute == "style":
         return value if _ALIGN.fullmatch(value) else None
     if attribute == "class":
@@ -152,7 +152,9 @@ def shown_html(output: Output) -> str:
     if not html or _is_too_much(html):
         return ""
     cleaned = clean_html(html)
-    has_content = "<img" in cleaned or re.sub(r"<[^>]*>|\s", "", cleaned)  # a chart that a script draws has none
+    has_content = re.search(r"<img [^>]*src=", cleaned) or re.sub(
+        r"<[^>]*>|\s", "", cleaned
+    )  # a chart that a script draws has none
     return without_formulas(cleaned) if has_content else ""
 
 
