@@ -481,6 +481,20 @@ def test_a_display_that_was_updated_comes_once_more_as_it_is_at_the_end(kernel):
     assert outputs(kernel, "shown.update('later')") == [("display", "'later'")]
 
 
+def test_of_an_animation_the_last_picture_comes(kernel):
+    code = """from IPython.display import clear_output
+display("before")
+for number in range(1_000):
+    clear_output(wait=True)
+    shown = display(f"frame {number}", display_id=True)
+    shown.update(f"frame {number}, whole")
+display("behind it")
+print("end")"""
+    assert [text for _, text in outputs(kernel, code)] == ["'before'", "end\n", "'frame 999, whole'", "'behind it'"]
+    assert [text for _, text in outputs(kernel, "display(1)\nclear_output()\ndisplay(2)\n1 / 0")] == ["1", "2"]
+    assert [text for _, text in outputs(kernel, "display(3); print(4); display(5)")] == ["3", "4\n", "5"]
+
+
 def test_a_display_that_is_too_large_is_told(kernel):
     for code in ("display(HTML(large))", "HTML(large)"):
         ((_, text),) = outputs(kernel, f"from IPython.display import HTML\nlarge = 'x' * 13_000_000\n{code}")

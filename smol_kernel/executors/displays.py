@@ -28,25 +28,38 @@ class Displays:
         self._count, self._keep = 0, keep
         self._updated: dict[str, dict[str, Any]] = {}
         """The last state of displays that were updated, by their ids."""
+        self._held: dict[str, dict[str, Any]] | None = None
+        """What was displayed since the output was cleared, by its id or number; None: it never was."""
         self.result: str | None = None
         """The last value of an expression that was shown, as text."""
 
     def begin(self) -> None:
         """Count anew."""
-        self._count, self._updated, self.result = 0, {}, None
+        self._count, self._updated, self._held, self.result = 0, {}, None, None
 
     def end(self, publish: Callable[[dict[str, Any]], None]) -> None:
-        """Display what was updated once more, as it is now: the host shows no display in place of another."""
-        updated, self._updated = self._updated, {}
-        for data in updated.values():
+        """Display what was held back, and what was updated once more, as it is now: the host takes back no display,
+        and shows none in place of another."""
+        last = [*(self._held or {}).values(), *self._updated.values()]
+        self._held, self._updated = None, {}
+        for data in last:
             publish(data)
 
     def limit(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Let pass only what the host takes: a hook of IPython's publishers."""
         content = message["content"]
+        if message["msg_type"] == "clear_output":  # an animation: its last picture will do
+            self._held = {}
+            return None
+        name = str(content.get("transient", {}).get("display_id"))
+        if self._held is not None and message["msg_type"] == "display_data":
+            if len(self._held) < MAX_DISPLAYS:
+                self._held[name if name != "None" else f"#{len(self._held)}"] = content["data"]
+            return None
         if message["msg_type"] == "update_display_data":
-            name = str(content.get("transient", {}).get("display_id"))
-            if name in self._updated or len(self._updated) < MAX_DISPLAYS:
+            if self._held and name in self._held:
+                self._held[name] = content["data"]
+            elif name in self._updated or len(self._updated) < MAX_DISPLAYS:
                 self._updated[name] = content["data"]
         if message["msg_type"] not in ("display_data", "execute_result"):
             return None
