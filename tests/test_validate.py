@@ -358,6 +358,9 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     write_notebook(Transcript.from_events(events), folder / "exported.ipynb")
     cell = "%%agent --cassette sum.json -o total --no-write\nSum up the rows of data.csv."
     stored(folder / "agent.ipynb", "%load_ext smol_magic", cell, "total")
+    notebook = (folder / "agent.ipynb").read_text()
+    assert "--smol-now:#" in notebook
+    (folder / "agent.ipynb").write_text(notebook.replace("--smol-now:#", "--smol-older:#"))  # by another version
     blocks = re.findall(r"```(\w*)\n(.*?)```", (DOCS / "ci.md").read_text(), re.DOTALL)
     (tmp_path / "nbval.cfg").write_text(next(text for _, text in blocks if text.startswith("regex: ")))
     document = next(text for kind, text in blocks if kind == "yaml")
