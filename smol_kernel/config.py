@@ -59,7 +59,7 @@ class RunOptions:
     servers, `agents` names of agents that it may call; `timeout` is the child's own time per action in seconds, None
     for no limit; `checks` are expressions of the answer, tried in the child; `box`, `network`, `allow_hosts`, `mounts`
     and `limits` are those of KernelExecutor, and `box_told` says whether one of them was given for this very run, as
-    `model_told` and `address_told` do of the model and its server.
+    `model_told`, `address_told` and `cassette_told` do of the model, its server and its cassette.
     """
 
     models: list[str] = field(default_factory=list)
@@ -91,6 +91,7 @@ class RunOptions:
     box_told: bool = False
     model_told: bool = False
     address_told: bool = False
+    cassette_told: bool = False
 
     @property
     def box_kwargs(self) -> dict[str, Any]:
@@ -179,8 +180,9 @@ def read_options(parsed: Any) -> RunOptions:
         _read_check(check, parsed.type)
     return RunOptions(
         models=names_in(parsed.models) or parsed.known.models,
-        model_told=bool(names_in(parsed.models)) or parsed.cassette != parsed.known.cassette,
+        model_told=bool(names_in(parsed.models)),
         address_told=parsed.api_base is not None,
+        cassette_told=parsed.cassette != parsed.known.cassette,
         api_base=parsed.known.api_base if parsed.api_base is None else parsed.api_base,
         cassette=parsed.cassette,
         cassette_mode=parsed.cassette_mode,
@@ -304,7 +306,8 @@ def recorded_start(journal: Journal, run: str) -> tuple[RunStarted, type[Any]]:
         raise ReplayError(f"run {run} is of a class of its own: resume it from Python, with resume() of that class")
     for event in later:
         if isinstance(event, RunResumed) and event.run == run and event.model:
-            started = replace(started, model=event.model, server=event.server, scripted=event.scripted)
+            again = {"model": event.model, "named_as": event.named_as, "server": event.server}
+            started = replace(started, **again, scripted=event.scripted)
     return started, kinds[started.agent]
 
 

@@ -13,7 +13,7 @@ from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, RunStarted
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
-from smol_kernel.models.named import model_to_go_on
+from smol_kernel.models.named import is_named, model_to_go_on, names_in
 from smol_kernel.runs.conversation import starts
 from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_magic import namespace
@@ -112,7 +112,7 @@ class ResumedCell(AgentCell):
     def _model(self, magics: SmolMagic, chosen: Any, started: RunStarted) -> Model:
         """The one that is named; else the very model of the run, if that was the last one here; else one like it."""
         name, last, variables = chosen.model, self._session.agent, self._shell.user_ns
-        its_own = last is not None and (not name or (name == last.model.model_id and name not in variables))
+        its_own = last is not None and (not name or is_named(last.model, names_in([name]), variables))
         if last is not None and its_own and last.run_id == started.run and not chosen.api_base:
             return last.model
         return model_to_go_on(started, name, chosen.api_base, variables, (magics.model, magics.api_base))

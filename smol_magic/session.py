@@ -111,20 +111,35 @@ class Session:
 
     def model_for(self, options: RunOptions, variables: Mapping[str, Any]) -> Model:
         """The model that the options name. A conversation that is continued keeps its own if none is named for the
-        cell, and its own was named so, or none is set."""
+        cell, and its own was named so, or none is set; at another address or with another cassette if one is."""
         from smol_kernel.config import model_of
-        from smol_kernel.models.named import MODEL_VARIABLE
+        from smol_kernel.errors import ConfigError
+        from smol_kernel.models.cassette import CassetteModel
+        from smol_kernel.models.named import MODEL_VARIABLE, is_named
 
-        if options.continued and self.agent is not None:
-            its_own, own = self.agent.model, str(self.agent.model.model_id)
-            is_set = bool(options.models or options.cassette or os.environ.get(MODEL_VARIABLE))
-            unnamed = not options.model_told and (self.model_told or not is_set)
-            same = options.model_told and options.models == [own] and own not in variables
-            if not options.address_told and (unnamed or (same and not options.cassette)):
-                return its_own
-            if unnamed and type(its_own).__name__ == "LiteLLMModel":  # it goes by its name
-                options = replace(options, models=[own])
-        return model_of(options, variables)
+        if not options.continued or self.agent is None:
+            return model_of(options, variables)
+        own: Any = self.agent.model
+        cassette = own if isinstance(own, CassetteModel) else None
+        if options.model_told:
+            keeps = not options.address_told and is_named(own, options.models, variables)
+        else:
+            a_cassette = options.cassette and not options.cassette_told
+            keeps = self.model_told or not (options.models or a_cassette or os.environ.get(MODEL_VARIABLE))
+        if not keeps:
+            return model_of(options, variables)
+        if options.address_told:
+            if not own.named_as:
+                raise ConfigError(
+                    f"--api-base: the model of this conversation, {own.model_id}, was made in Python: name one as "
+                    "well, with --model"
+                )
+            if cassette is not None and not options.cassette_told:
+                options = replace(options, cassette=str(cassette.path), cassette_mode=cassette.mode)
+            return model_of(replace(options, models=own.named_as), {})
+        if options.cassette_told:
+            return CassetteModel(cassette.model if cassette else own, options.cassette or "", options.cassette_mode)
+        return own
 
     def agent_for(
         self, options: RunOptions, model: Model, tools: Sequence[Tool], agents: Sequence[Any] = ()
@@ -162,7 +177,8 @@ class Session:
             fresh.executor_kwargs = {**self._made_with, "timeout_seconds": options.timeout}
         if fresh.writes_code:
             fresh.python_executor.expect()  # while the model is asked
-        self.model_told = options.model_told or options.address_told or (options.continued and self.model_told)
+        told = options.model_told or options.address_told or options.cassette_told
+        self.model_told = told or (options.continued and self.model_told)
         self.agent = fresh
         return fresh
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from loaded_shell import loaded_shell
-from model_server import ModelServer, Text
+from model_server import ModelServer, Status, Text
 from scripted_replies import code
 
 from smol_kernel import CodeAgent, LiteLLMModel, OpenAIServerModel, ScriptedModel, tool
@@ -186,9 +186,9 @@ def test_what_is_set_for_new_tasks_does_not_take_the_place_of_the_run_s_model(sh
         assert (shell.user_ns["other"], shell.smol_session.last.model) == (0, "openai/usual")
 
 
-def recorded(model="openai/own", server=None, scripted=False):
+def recorded(model="openai/own", server=None, scripted=False, named_as=()):
     return RunStarted(
-        run="r", task="t", model=model, server=server, scripted=scripted,
+        run="r", task="t", model=model, server=server, scripted=scripted, named_as=list(named_as),
         agent="CodeAgent", isolation="box", max_steps=3, system_prompt="",
     )  # fmt: skip
 
@@ -215,6 +215,12 @@ OWN, OTHER = "http://own/v1", "http://other/v1"
         (("openai/own", OWN), (None, OTHER), (None, None), ("openai/own", OTHER)),
         (("openai/own (cassette)", OWN), (None, OWN), ("openai/other", OTHER), ("openai/own", OWN)),
         (("openai/own", OWN), ("openai/other", None), (None, None), ("openai/other", None)),
+        # names of its own
+        (("own", OWN, False, ["openai/own"]), (None, OWN), (None, None), ("openai/own", OWN)),
+        (("own", OWN, False, ["openai/own"]), ("own", OWN), (None, None), ("openai/own", OWN)),
+        (("own", OWN, False, ["openai/own"]), (None, None), (None, OTHER), "give this address again"),
+        (("own", None, False, ["openai/own"]), (None, None), (None, OTHER), ("openai/own", None)),
+        (("own", OWN, False, ["openai/own"]), ("openai/other", None), (None, OTHER), ("openai/other", OTHER)),
         # a script
         (("scripted", None, True), (None, None), (None, None), "came from a script"),
         (("scripted", None, True), (None, None), ("openai/other", OTHER), ("openai/other", OTHER)),
@@ -277,6 +283,79 @@ def test_an_address_that_litellm_takes_from_the_environment_is_recorded(monkeypa
         model_to_go_on(recorded("openai/own", address), None, None)
 
 
+def test_where_the_environment_changes_the_provider_s_own_address_nothing_is_sent_there(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", OWN)
+    monkeypatch.setenv("OLLAMA_API_BASE", OTHER)
+    with pytest.raises(ConfigError, match=f"at its provider's own server, and the environment says '{OWN}'"):
+        model_to_go_on(recorded("openai/own"), None, None)
+    assert model_to_go_on(recorded("openai/own"), None, OWN).server_address == OWN
+    names = ("gpt-4o", "o3-mini", "claude-sonnet-4-5", "command-a-03-2025", "ollama_chat/qwen3", "ollama/qwen3")
+    addresses = [LiteLLMModel(name).server_address for name in names]
+    assert addresses == [OWN, OWN, None, None, OTHER, OTHER]
+
+
+def test_of_several_models_all_go_on(shell, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    script = [Text(code("x = 6")), Text("best"), Text(code("final_answer(x)"))]
+    with ModelServer(*script[:2], Status(400), *script[2:]) as own:
+        names = "openai/first,openai/second"
+        assert main(["run", "t", "--model", names, "--api-base", own.url, "--max-steps", "1"]) == 1
+        assert main(["resume", "last", "--max-steps", "3", "--api-base", own.url]) == 0
+        assert [each.body["model"] for each in own.requests] == ["first", "first", "first", "second"]
+
+
+def test_a_model_of_openai_s_class_goes_on_by_its_name(make, monkeypatch, capsys):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
+    with ModelServer(Text(code("x = 6")), Text("best"), Text(code("final_answer(x)"))) as own:
+        model = OpenAIServerModel("claude-sonnet-4-5", api_base=own.url, api_key="k")
+        make([], model=model, journal=Journal(), max_steps=1).run("t")
+        assert main(["resume", "last", "--max-steps", "3"]) == 2
+        assert "give this address again with --api-base" in capsys.readouterr().err
+        assert main(["resume", "last", "--max-steps", "3", "--api-base", own.url]) == 0
+        assert {(each.path, each.body["model"]) for each in own.requests} == {
+            ("/v1/chat/completions", "claude-sonnet-4-5")
+        }
+        assert "secret" not in str([each.headers for each in own.requests])
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "asked"),
+    [
+        ("--model openai/own --api-base OWN", "--cassette a.json", "own"),
+        ("--model openai/own --api-base OWN --cassette c.json", "--model openai/own", "own"),
+        ("--model openai/own --api-base OWN --cassette c.json", "--cassette a.json", "own"),
+        ("--model openai/own,openai/b --api-base OWN", "--model openai/own,openai/b", "own"),
+        ("--model openai/own,openai/b --api-base OTHER", "--api-base OWN", "own"),
+        ("--model openai/own --api-base OTHER --cassette c.json", "--api-base OWN", "own"),
+        ("--model m", "--model qwen3", "qwen3"),
+        ("--model m", "--cassette a.json", "qwen3"),
+    ],
+)
+def test_a_conversation_that_goes_on_keeps_its_model_behind_what_the_line_adds(
+    shell, monkeypatch, tmp_path, first, later, asked
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    replies = [Text(code("final_answer(1)"))] * 2
+    with ModelServer(*replies) as usual, ModelServer(*replies) as own, ModelServer(*replies) as other:
+        monkeypatch.setenv("OPENAI_API_BASE", usual.url)
+        assert shell.run_cell("%agent model openai/usual").success
+        shell.user_ns["m"] = OpenAIServerModel("qwen3", own.url, "k")
+        for options in (first, f"--continue {later}"):
+            line = options.replace("OWN", own.url).replace("OTHER", other.url)
+            assert shell.run_cell(f"%%agent {line}\nwork").success
+        assert own.requests[-1].body["model"] == asked and "work" in str(own.requests[-1].body["messages"][2:])
+        assert not usual.requests and len(own.requests) + len(other.requests) == 2
+        assert (tmp_path / "a.json").exists() == ("a.json" in later)
+
+
+def test_an_address_for_a_model_made_in_python_needs_its_name_as_well(shell):
+    shell.user_ns["m"] = as_model(lambda messages: code("final_answer(1)"))
+    assert shell.run_cell("%%agent --model m\nwork").success
+    error = shell.run_cell(f"%%agent --continue --api-base {OWN}\nwork").error_in_exec
+    assert isinstance(error, CellError) and "was made in Python: name one as well" in str(error)
+
+
 def test_a_conversation_stays_at_its_server_unless_another_one_is_named(shell, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "test")
     replies = [Text(code("final_answer(1)"))] * 4
@@ -311,7 +390,8 @@ def test_a_record_tells_where_a_name_alone_does_not(tmp_path, make):
         (LiteLLMModel("openai/own", client=Client()), "a model made in Python"),
         (LiteLLMModel("openai/own"), None),
         (LiteLLMModel("openai/own", base_url=OWN), OWN),
-        (OpenAIServerModel("claude-sonnet-4"), "a model made in Python"),  # LiteLLM would take it for Anthropic's
+        (OpenAIServerModel("claude-sonnet-4"), None),  # it is named as OpenAI's
+        (OpenAIServerModel("gpt-4.1", organization="org"), "a model made in Python"),
         (OpenAIServerModel("qwen3", OWN), OWN),
         (Own("openai/own"), "a model made in Python"),
         (as_model([LiteLLMModel("openai/own"), Foreign()]), None),

@@ -23,6 +23,8 @@ class RunStarted(Event):
     """The agent's own name, if it has one."""
     model: str
     """Model id as the user gave it."""
+    named_as: list[str] = field(default_factory=list)
+    """Names by which `--model` makes it again; none: it was made in Python, or plays a script."""
     scripted: bool = False
     """True: the replies are a script's, not a model's; every account of the run must say so."""
     server: str | None = None
@@ -79,9 +81,10 @@ class RunResumed(Event):
     """How its child is boxed now, as in RunStarted, or was before, whichever holds less; empty: as before."""
     model: str = ""
     """Id of the model that is asked now; empty: as before."""
+    named_as: list[str] = field(default_factory=list)
     scripted: bool = False
     server: str | None = None
-    """Where that is asked, as in RunStarted."""
+    """How that is made again, and where it is asked, as in RunStarted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,12 +89,22 @@ class Model:
         address = next((each for each in told if isinstance(each, str) and each), None)
         if address:
             return without_password(address)
-        return None if self._found_by_name else IN_PYTHON
+        return None if self.named_as or self.scripted else IN_PYTHON
 
     @property
-    def _found_by_name(self) -> bool:
-        """Whether another model of the same name is asked at the same place, or none is (a script)."""
-        return self.scripted
+    def named_as(self) -> list[str]:
+        """The names that `--model` takes for a model like it, asked at its `server_address`; none: only Python makes
+        it."""
+        return []
+
+    def as_recorded(self) -> dict[str, Any]:
+        """What RunStarted and RunResumed record of it: enough to ask it again, without keys."""
+        return {
+            "model": str(self.model_id or type(self).__name__),
+            "named_as": self.named_as,
+            "scripted": self.scripted,
+            "server": self.server_address,
+        }
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model_id!r})"

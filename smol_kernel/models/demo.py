@@ -145,6 +145,11 @@ class DemoModel(ScriptedModel):
     def __init__(self) -> None:
         super().__init__((), model_id="demo")
 
+    @property
+    def named_as(self) -> list[str]:
+        """Its name."""
+        return ["demo"]
+
     @staticmethod
     def knows(task: str) -> bool:
         """True if `task` is one of the shipped tasks. Asked by the fronts before a run begins."""

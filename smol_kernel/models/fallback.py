@@ -73,6 +73,12 @@ class FallbackModel(Model):
         return self.current.server_address
 
     @property
+    def named_as(self) -> list[str]:
+        """Those of all, if they are asked at the same place; else those of the model asked next."""
+        names, places = [each.named_as for each in self.models], {each.server_address for each in self.models}
+        return [name for each in names for name in each] if all(names) and len(places) == 1 else self.current.named_as
+
+    @property
     def slow_start(self) -> str | None:
         """That of the model asked next."""
         return self.current.slow_start

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import threading
 import warnings
 from typing import Any
@@ -27,6 +28,9 @@ _FACTS: dict[str, str] = {
     "response_schema": "supports_response_schema",
 }
 _PARAMETERS = {"tools": "tools", "response_schema": "response_format"}
+_BARE = {"OPENAI": re.compile(r"(gpt|chatgpt|o\d|ft:gpt)"), "ANTHROPIC": re.compile("claude")}
+"""Providers that LiteLLM finds for names without one; before it is loaded these are known, whose address a variable can
+change."""
 _import_lock = threading.Lock()
 _module: Any = None
 
@@ -119,17 +123,20 @@ class LiteLLMModel(ApiModel):
         return str(self.model_id)
 
     @property
-    def _found_by_name(self) -> bool:
+    def named_as(self) -> list[str]:
+        """Its name for LiteLLM, unless it is of another class or has a client of the user's own."""
         own = self._client is not None and self._client is not _module
-        ours = type(self).__module__.startswith("smol_kernel.")
-        return ours and self.litellm_name == self.model_id and not own
+        return [self.litellm_name] if type(self) is LiteLLMModel and not own else []
 
     @property
     def server_address(self) -> str | None:
         """As of any Model; an address that LiteLLM takes from the environment was given as well."""
         provider, slash, _ = self.litellm_name.upper().partition("/")
-        address, provider = super().server_address, provider if slash else "OPENAI"
-        known = (os.environ.get(f"{provider}_{name}") for name in ("BASE_URL", "API_BASE"))
+        if not slash:
+            provider = next((each for each, names in _BARE.items() if names.match(self.litellm_name)), "")
+        prefix = provider.removesuffix("_CHAT")  # ollama_chat
+        known = (os.environ.get(f"{prefix}_{name}") for name in ("BASE_URL", "API_BASE"))
+        address = super().server_address
         return address if address is not None else next((without_password(each) for each in known if each), None)
 
     @property
@@ -318,10 +325,6 @@ class LiteLLMRouterModel(LiteLLMModel):
     def litellm_name(self) -> str:
         """The first deployment as LiteLLM names it: what it takes, they all are expected to take."""
         return str(self._deployments()[0].get("model"))
-
-    @property
-    def _found_by_name(self) -> bool:
-        return False
 
     def _deployments(self) -> list[dict[str, Any]]:
         entries = [entry for entry in self.model_list if entry.get("model_name") == self.model_id]

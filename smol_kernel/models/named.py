@@ -62,6 +62,7 @@ def model_to_go_on(
     nor a key to an address because a record says so.
     """
     asked, there, server = started.model.removesuffix(MARK), variables or {}, started.server
+    recorded = started.named_as or [asked]
     usual_name = usual[0] or os.environ.get(MODEL_VARIABLE)
     usual_base = usual[1] or os.environ.get(API_BASE_VARIABLE)
     address = api_base or (usual_base if server and _address(usual_base) == _address(server) else None)
@@ -75,15 +76,20 @@ def model_to_go_on(
             name = usual_name
     if name and isinstance(there.get(name), Model):
         return there[name]
-    names = [each.removesuffix(MARK) for each in names_in([name or asked])]
+    names = [each.removesuffix(MARK) for each in names_in([name])] if name else recorded
+    if names == [asked]:
+        names = recorded
     if server in NOWHERE and not name:
         raise ConfigError(f"run {started.run} asked {asked!r}, {server}: name a model with --model")
-    if asked not in names or server in NOWHERE:
+    if server in NOWHERE or not set(names) & set(recorded):
         address = api_base or usual_base
-    elif server and not address and _address(_made(names, None, there).server_address) != _address(server):
+    elif not address and _address(now := _made(names, None, there).server_address) != _address(server):
         raise ConfigError(
             f"run {started.run} asked {asked!r} at {server!r}: give this address again with --api-base, or "
             "name another model with --model"
+            if server
+            else f"run {started.run} asked {asked!r} at its provider's own server, and the environment says {now!r} "
+            "now: unset that, give it with --api-base to go on there, or name another model with --model"
         )
     if names != [DEMO] and mode_of(None) == "replay":
         raise ConfigError(
@@ -91,6 +97,12 @@ def model_to_go_on(
             f"play the run {started.run} from its beginning"
         )
     return _made(names, address, there)
+
+
+def is_named(model: Model, names: Sequence[str], variables: Mapping[str, Any]) -> bool:
+    """Whether `names` are those of this very model: then it is meant, where it is at hand."""
+    own = (model.named_as, [str(model.model_id).removesuffix(MARK)])
+    return list(names) in own and not any(name in variables for name in names)
 
 
 def _is_that_of(started: RunStarted, model: Model) -> bool:

@@ -90,6 +90,12 @@ class OpenAIModel(LiteLLMModel):
         """The model as LiteLLM names it, `provider/name`."""
         return f"{self._prefix}/{self.model_id}"
 
+    @property
+    def named_as(self) -> list[str]:
+        """Its name for LiteLLM, unless it is of another class or has more settings than an address and a key."""
+        plain = not (self._client or self.client_kwargs or self.organization or self.project)
+        return [self.litellm_name] if type(self) is OpenAIModel and plain else []
+
     def create_client(self) -> Any:
         """LiteLLM itself; a client of the package openai where one of its arguments is not LiteLLM's."""
         if not self._for_client:

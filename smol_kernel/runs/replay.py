@@ -316,9 +316,7 @@ class Replay:
             differences=[*self.differences, *self._unknown()],
             max_steps=self.started.max_steps,
             isolation=self.started.isolation,
-            model=str(model.model_id or type(model).__name__),
-            scripted=model.scripted,
-            server=model.server_address,
+            **model.as_recorded(),
         )
         self.went_on = True
         yield first

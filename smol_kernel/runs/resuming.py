@@ -203,10 +203,8 @@ def prepare_fork(
         values=values_of(events),
         run=run,
         forked=common,
-        model=str(asked.model_id or type(asked).__name__) if asked else started.model,
-        scripted=asked.scripted if asked else started.scripted,
-        server=asked.server_address if asked else started.server,
         max_steps=max_steps,
+        **(asked.as_recorded() if asked else {}),
     )
     new: list[Event] = [forked, *(replace(event, run=run) for event in copied[1:])]
     if action is not None:
