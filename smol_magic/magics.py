@@ -187,7 +187,7 @@ class SmolMagic(Magics):
 
     def tell_unseen(self, place: Place) -> None:
         """Offer the runs of this notebook whose page was closed or reloaded before they ended, or cut off."""
-        from smol_kernel.render.run_line import state_word
+        from smol_kernel.render.text import state_word
 
         missed = self.session.unseen(self.shell, place)
         for run in missed[:MOST_OFFERED]:

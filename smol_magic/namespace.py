@@ -1,6 +1,6 @@
 """The notebook's variables as an agent sees them: inputs it is handed, images, tools and agents, the answer's name.
 
-Called by `cell`, on the cell's own thread.
+Called by the cells, on their own thread.
 """
 
 from __future__ import annotations

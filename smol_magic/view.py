@@ -18,7 +18,7 @@ from IPython.display import display, publish_display_data
 
 from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, Notice, ToolCalled
-from smol_kernel.render.html import isolation_chip, live_card
+from smol_kernel.render.html import chip_html, isolation_chip, live_card
 from smol_kernel.render.plain import counted
 from smol_kernel.render.records import PlanRecord, StepRecord
 from smol_kernel.render.style import MORE_STYLE, STYLE
@@ -220,7 +220,7 @@ class LiveView:
         """Add a sentence to the one line."""
         word, kind, facts = self._result
         line = html.escape(" · ".join([*facts, text] if text else facts))
-        self._title.value = f'<div class="smol-head">{_chip(word, kind)}<small>{line}</small></div>'
+        self._title.value = f'<div class="smol-head">{chip_html(word, kind)}<small>{line}</small></div>'
 
     def retire(self, text: str) -> None:
         """Leave only what needs no widgets, for a page that would show an error once the kernel is gone.
@@ -277,7 +277,7 @@ class LiveView:
     def _chips(self) -> list[str]:
         transcript = self._transcript
         model = model_label(transcript.model, transcript.scripted)
-        return [_chip(model), _chip(*isolation_chip(transcript))]
+        return [chip_html(model), chip_html(*isolation_chip(transcript))]
 
     def _progress(self) -> str:
         transcript, parts = self._transcript, []
@@ -355,7 +355,3 @@ def _fingerprint(row: Row) -> tuple[Any, ...]:
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-def _chip(text: str, kind: str = "") -> str:
-    return f'<span class="smol-chip{f" smol-{kind}" if kind else ""}">{html.escape(text)}</span>'

@@ -26,7 +26,8 @@ from smol_kernel.events import (
 )
 from smol_kernel.executors.values import encode
 from smol_kernel.render.transcript import SCRIPTED, Transcript
-from smol_kernel.runs.notebook import to_notebook, write_notebook
+from smol_kernel.runs.exporting import export
+from smol_kernel.runs.notebook import to_notebook
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
 EVIL = "![x](http://evil.example) <img src=//evil.example>"
@@ -175,14 +176,14 @@ def test_a_run_that_did_not_succeed_is_a_notebook_too(state):
 
 def test_writing_does_not_replace_a_file_unless_told(tmp_path):
     path = tmp_path / "run.ipynb"
-    assert write_notebook(a_run(), path) == path
+    assert export([], path, transcript=a_run()) == path
     nbformat.validate(nbformat.read(path, as_version=4))
     path.write_text("mine")
     with pytest.raises(FileExistsError):
-        write_notebook(a_run(), path)
+        export([], path, transcript=a_run())
     assert path.read_text() == "mine"
     path.chmod(0o640)
-    write_notebook(a_run(), path, overwrite=True)
+    export([], path, overwrite=True, transcript=a_run())
     assert path.read_text().startswith("{")
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert os.listdir(tmp_path) == ["run.ipynb"]
@@ -190,11 +191,11 @@ def test_writing_does_not_replace_a_file_unless_told(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_left_as_it_was(tmp_path):
     with pytest.raises(FileNotFoundError):
-        write_notebook(a_run(), tmp_path / "nowhere" / "run.ipynb")
+        export([], tmp_path / "nowhere" / "run.ipynb", transcript=a_run())
     (tmp_path / "folder.ipynb").mkdir()
     for overwrite in (False, True):
         with pytest.raises(OSError, match=r"folder\.ipynb"):
-            write_notebook(a_run(), tmp_path / "folder.ipynb", overwrite=overwrite)
+            export([], tmp_path / "folder.ipynb", overwrite=overwrite, transcript=a_run())
     assert os.listdir(tmp_path) == ["folder.ipynb"]
 
 

@@ -10,21 +10,25 @@ import pytest
 from slice_cases import BREAKING, DROPPING, cases
 from test_script import a_run, run_cells
 
-from smol_kernel.runs.script import script_cells
+from smol_kernel.runs.script import script_cells, sliced_cells
 
 DROPPED, BREAKS = cases(DROPPING), cases(BREAKING)
 
 
+def cut(run):
+    return sliced_cells(run)[0] or script_cells(run)
+
+
 def kept(*steps, **options):
     """The code of the sliced cells, as one text."""
-    return "\n".join(c.source for c in script_cells(a_run(*steps, **options), slice=True) if c.kind == "code")
+    return "\n".join(c.source for c in cut(a_run(*steps, **options)) if c.kind == "code")
 
 
 def answers(*steps):
     """What the whole script answers, and what the sliced one does."""
     given = []
     for slice in (False, True):
-        cells = [cell.source for cell in script_cells(a_run(*steps), slice=slice) if cell.kind == "code"]
+        cells = [cell.source for cell in (cut if slice else script_cells)(a_run(*steps)) if cell.kind == "code"]
         namespace = dict[str, Any]()
         given.append(run_cells(cells, namespace))
         for value in namespace.values():
@@ -43,7 +47,7 @@ def test_what_the_answer_does_not_need_is_dropped(name):
 
 
 def test_a_step_of_which_nothing_is_needed_goes_with_its_thought():
-    cells = script_cells(a_run("x = 1", "print(x)", "final_answer(x)"), slice=True)
+    cells = cut(a_run("x = 1", "print(x)", "final_answer(x)"))
     assert [cell.source for cell in cells] == ["thought 1", "x = 1", "thought 3", "x"]
 
 

@@ -22,8 +22,7 @@ from scripted_replies import code
 
 from smol_kernel import CassetteModel, CodeAgent, LogLevel, ScriptedModel
 from smol_kernel.journal import Journal
-from smol_kernel.render.transcript import Transcript
-from smol_kernel.runs.notebook import write_notebook
+from smol_kernel.runs.exporting import export
 from smol_kernel.runs.same_outputs import differences, unlike
 from smol_kernel.runs.validate import notebooks_in, validate
 from smol_kernel.serve.cli import main
@@ -293,7 +292,7 @@ def test_an_exported_notebook_is_as_it_was_although_it_was_cleaned(tmp_path, mon
         agent.run("Show it.")
         events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
     path = tmp_path / "exported.ipynb"
-    write_notebook(Transcript.from_events(events), path)
+    export(events, path)
     assert validate(path).difference == ""
     outputs = str([cell.get("outputs") for cell in nbformat.read(path, 4).cells])
     assert "<script" not in outputs and outputs.count("<style scoped>") == 3
@@ -314,7 +313,7 @@ def test_what_writes_over_itself_and_an_answer_of_nothing_are_as_they_were(tmp_p
         agent.run("Count.")
         events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
     path = tmp_path / "exported.ipynb"
-    write_notebook(Transcript.from_events(events), path)
+    export(events, path)
     first, _, last = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
     assert (first.outputs[0].text, last.outputs) == ("2 of 3\n", [])
     assert validate(path).difference == ""
@@ -355,7 +354,7 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "journal.sqlite") as agent:
         assert agent.run("Sum up the rows of data.csv.") == 60
         events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
-    write_notebook(Transcript.from_events(events), folder / "exported.ipynb")
+    export(events, folder / "exported.ipynb")
     cell = "%%agent --cassette sum.json -o total --no-write\nSum up the rows of data.csv."
     stored(folder / "agent.ipynb", "%load_ext smol_magic", cell, "total")
     notebook = (folder / "agent.ipynb").read_text()

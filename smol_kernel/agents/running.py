@@ -21,7 +21,7 @@ from smol_kernel.memory.usage import Timing
 
 
 def _above(module: str) -> Any:
-    """A module that lies above the loop: drawing and saving are the one look-up by name in that direction."""
+    """A module that lies above the loop: drawing, saving and going on are the one look-up by name in that direction."""
     return import_module(f"smol_kernel.{module}")
 
 

@@ -1,7 +1,4 @@
-"""Memory addresses in reprs, such as the one of `<object at 0x7f3a11aa22bb>`: they differ from run to run.
-
-Travels into the child as source, for `tables`; needs the standard library alone.
-"""
+"""Memory addresses in reprs, such as the one of `<object at 0x7f3a11aa22bb>`: they differ from run to run."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ table goes to pages of this process alone.
 
 from __future__ import annotations
 
-import array
 import ctypes
 import mmap
 import os
@@ -21,8 +20,8 @@ else:  # in the child they have other names
     tables, values = (import_module(__name__.replace("mapped", name)) for name in ("tables", "values"))
 
 
-BESIDE = 4096
-"""Bytes of what may come with a message: an action may have asked for more than descriptors, such as times."""
+MOST = 1_000
+"""Descriptors that may come with a message; an action may have asked for more than these to come, such as times."""
 
 
 class NotReceived(Exception):
@@ -57,17 +56,13 @@ class MemoryLine:
             line.setblocking(False)
             while True:
                 try:
-                    text, told, _, _ = line.recvmsg(32, BESIDE)
+                    text, descriptors, _, _ = socket.recv_fds(line, 32, MOST)
                 except OSError:
                     raise NotReceived from None
-                descriptors = array.array("i")
-                for level, kind, data in told:
-                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                        descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
                 if text == str(number).encode() and len(descriptors) == count:
                     for each in descriptors:
                         os.set_inheritable(each, False)
-                    return list(descriptors)
+                    return descriptors
                 for each in descriptors:  # of a request that was given up
                     os.close(each)
                 if not text:

@@ -23,8 +23,6 @@ READ_LIMIT = 64 << 20
 MAX_REASON = 2_000
 """Characters of why a check failed."""
 
-Tell = Callable[[str, dict[str, Any]], None]
-
 
 class Questions:
     """Answers a request by its content. `namespace` is the actions'; `receive_tools` takes a list of tools;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import ModelError
@@ -134,3 +134,11 @@ def _call_piece(call: Any) -> ChatMessageToolCallStreamDelta:
     if function is not None:
         function = ChatMessageToolCallFunction(function.name or "", function.arguments or "")
     return ChatMessageToolCallStreamDelta(call.index, call.id, call.type, function)
+
+
+def stream_of(model: Any, messages: list[ChatMessage], options: dict[str, Any]) -> Generator[ChatMessageStreamDelta]:
+    """The reply of a model in pieces; one that cannot stream gives it in one."""
+    if hasattr(model, "generate_stream"):
+        yield from model.generate_stream(messages, **options)
+    else:
+        yield from in_pieces(model.generate(messages, **options))

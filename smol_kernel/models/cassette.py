@@ -17,7 +17,7 @@ from smol_kernel.memory.messages import (
     pieces_of,
 )
 from smol_kernel.models.base import IN_CASSETTE, Model, times_begun_again
-from smol_kernel.models.callables import in_pieces
+from smol_kernel.models.callables import stream_of
 from smol_kernel.models.cassette_file import (
     TOO_LONG,
     Tape,
@@ -32,7 +32,7 @@ from smol_kernel.models.cassette_file import (
 from smol_kernel.models.cassette_requests import difference, keep_all_secret, key_of, plain_parameters, request_of
 from smol_kernel.models.fallback import as_model
 from smol_kernel.models.quirks import Kind, supports_stop_parameter
-from smol_kernel.models.requests import request_options
+from smol_kernel.models.requests import given_options
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -158,7 +158,7 @@ class CassetteModel(Model):
         recorded = self._recorded(request)
         if recorded is not None:
             return recorded
-        options = _options(stop_sequences, response_format, tools_to_call_from, kwargs)
+        options = given_options(stop_sequences, response_format, tools_to_call_from, kwargs)
         with self._asked(request) as model:
             reply: Any = model.generate(messages, **options)
         if isinstance(reply, ChatMessage):  # else the loop tells what is wrong with it
@@ -179,10 +179,10 @@ class CassetteModel(Model):
         if recorded is not None:
             yield from pieces_of(recorded)
             return
-        options = _options(stop_sequences, response_format, tools_to_call_from, kwargs)
+        options = given_options(stop_sequences, response_format, tools_to_call_from, kwargs)
         pieces: list[ChatMessageStreamDelta] = []
         begun = times_begun_again()
-        with self._asked(request) as model, closing(_stream(model, messages, options)) as stream:
+        with self._asked(request) as model, closing(stream_of(model, messages, options)) as stream:
             for piece in stream:
                 if begun != (begun := times_begun_again()):
                     pieces.clear()  # what came before was taken back
@@ -279,14 +279,3 @@ def _how_to_record() -> str:
         "To record, run it once where the model can be asked, in the mode auto, which asks only for what is missing, "
         f"or record, which asks for all (--cassette-mode, {MODE_VARIABLE}, or mode= of CassetteModel)."
     )
-
-
-def _options(*given: Any) -> dict[str, Any]:
-    return {name: value for name, value in request_options(*given).items() if value is not None}
-
-
-def _stream(model: Any, messages: list[ChatMessage], options: dict[str, Any]) -> Generator[ChatMessageStreamDelta]:
-    if hasattr(model, "generate_stream"):
-        yield from model.generate_stream(messages, **options)
-    else:
-        yield from in_pieces(model.generate(messages, **options))

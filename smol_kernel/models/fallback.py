@@ -10,9 +10,9 @@ from smol_kernel.errors import ContextLengthError, ModelError
 from smol_kernel.events import ModelFellBack, emit
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta
 from smol_kernel.models.base import Model, begin_again, can_begin_again, was_abandoned
-from smol_kernel.models.callables import CallableModel, ForeignModel, in_pieces
+from smol_kernel.models.callables import CallableModel, ForeignModel, stream_of
 from smol_kernel.models.quirks import Kind
-from smol_kernel.models.requests import request_options
+from smol_kernel.models.requests import given_options
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -116,7 +116,7 @@ class FallbackModel(Model):
         **kwargs: Any,
     ) -> ChatMessage:
         """The reply of the first model that gives one. Raises ModelError, ContextLengthError."""
-        options = _options(stop_sequences, response_format, tools_to_call_from, kwargs)
+        options = given_options(stop_sequences, response_format, tools_to_call_from, kwargs)
         failures: list[str] = []
         for place in self._places():
             try:
@@ -137,12 +137,12 @@ class FallbackModel(Model):
         **kwargs: Any,
     ) -> Iterator[ChatMessageStreamDelta]:
         """The pieces of the first model that gives a whole reply; one that cannot stream gives it in one piece."""
-        options = _options(stop_sequences, response_format, tools_to_call_from, kwargs)
+        options = given_options(stop_sequences, response_format, tools_to_call_from, kwargs)
         failures: list[str] = []
         for place in self._places():
             delivered = False
             try:
-                for piece in _stream(self.models[place], messages, options):
+                for piece in stream_of(self.models[place], messages, options):
                     delivered = True
                     yield piece
             except Exception as error:
@@ -178,14 +178,3 @@ class FallbackModel(Model):
 
     def _all_failed(self, failures: list[str]) -> ModelError:
         return ModelError("no model gave a reply:\n" + "\n".join(f"- {failure}" for failure in failures))
-
-
-def _options(*given: Any) -> dict[str, Any]:
-    return {name: value for name, value in request_options(*given).items() if value is not None}
-
-
-def _stream(model: Any, messages: list[ChatMessage], options: dict[str, Any]) -> Iterator[ChatMessageStreamDelta]:
-    if hasattr(model, "generate_stream"):
-        yield from model.generate_stream(messages, **options)
-    else:
-        yield from in_pieces(model.generate(messages, **options))

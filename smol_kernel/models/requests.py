@@ -171,6 +171,11 @@ def request_options(
     }
 
 
+def given_options(*given: Any) -> dict[str, Any]:
+    """Those of `request_options` that are given."""
+    return {name: value for name, value in request_options(*given).items() if value is not None}
+
+
 def require_allowed(address: str | None, model_id: str) -> None:
     """Raises ModelError if `SMOL_ALLOW_MODEL_REQUESTS=0` is set and `address` is not on this machine.
 

@@ -44,6 +44,7 @@ from smol_kernel.render.text import (
     note_text,
     output_text,
     run_name,
+    state_word,
 )
 from smol_kernel.render.transcript import STATES, UNBOXED, Transcript
 
@@ -237,7 +238,7 @@ class ConsoleReader:
         elif isinstance(event, FinalAnswer):
             say(f"→ {event.text}")
         elif isinstance(event, RunFinished) and event.state != "success":
-            say(": ".join(filter(None, [STATES.get(event.state, (event.state,))[0], event.error])), "yellow")
+            say(": ".join(filter(None, [state_word(event.state), event.error])), "yellow")
         self._wait(self._doing(run) or self._doing(self._transcript))
 
     def _say(self, run: Transcript, text: str, style: str = "") -> None:

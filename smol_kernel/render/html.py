@@ -21,22 +21,6 @@ from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
 from smol_kernel.render.text import is_trouble, note_text, remark_text, run_name
 from smol_kernel.render.transcript import STATES, UNBOXED, Row, Transcript, model_label
 
-__all__ = [
-    "account_html",
-    "answer_html",
-    "code_html",
-    "error_html",
-    "files_html",
-    "inline_html",
-    "is_open",
-    "live_card",
-    "note_html",
-    "paragraphs_html",
-    "remark_html",
-    "row_html",
-    "step_html",
-]
-
 MAX_CODE = 20_000
 MAX_ENCODED_ANSWER = 4_000_000
 """Size of an encoded table or picture, in characters, up to which an answer is drawn; a larger one stays text."""
@@ -136,12 +120,17 @@ def _head(transcript: Transcript) -> str:
     word, kind = STATES.get(transcript.state, (transcript.state, "warn"))
     model = model_label(transcript.model, transcript.scripted)
     chips = "".join(
-        f'<i class="smol-bare"> · </i><span class="smol-chip{f" smol-{kind}" if kind else ""}">{escape(chip)}</span>'
+        f'<i class="smol-bare"> · </i>{chip_html(chip, kind)}'
         for chip, kind in ((plain(model), ""), isolation_chip(transcript), (word, kind))
     )
     note = "".join(f'<p class="smol-note{" smol-mark" * (mark == UNBOXED)}">{mark}</p>' for mark in transcript.marks)
     task = escape(shorten(plain(transcript.task).strip(), characters=2_000))
     return f'<div class="smol-head"><strong class="smol-task">{task}</strong>{chips}</div>{note}'
+
+
+def chip_html(text: str, kind: str = "") -> str:
+    """A word in a frame, in the colour of its `kind`."""
+    return f'<span class="smol-chip{f" smol-{kind}" if kind else ""}">{escape(text)}</span>'
 
 
 def isolation_chip(transcript: Transcript) -> tuple[str, str]:
@@ -150,10 +139,7 @@ def isolation_chip(transcript: Transcript) -> tuple[str, str]:
 
 
 def _body(step: StepRecord, times: bool) -> Iterator[str]:
-    yield from map(note_html, step.beforehand)
-    yield paragraphs_html(step.words_beyond_title)
-    if step.shown_code:
-        yield f'<pre class="smol-code">{code_html(shorten(plain_code(step.shown_code), characters=MAX_CODE))}</pre>'
+    yield from proposed_html(step)
     # A card at work is drawn many times a second: of called agents it holds what they do now, not what they did.
     brief = times and step.state == "running"
     for call in step.calls:
@@ -161,12 +147,25 @@ def _body(step: StepRecord, times: bool) -> Iterator[str]:
     for output in step.outputs:
         yield output_html(output)
     yield text_html(step.progress)
-    yield error_html(step)
+    yield from ended_html(step)
+    for run in step.runs:
+        yield _run(run, times, brief)
+
+
+def proposed_html(step: StepRecord) -> Iterator[str]:
+    """What a step begins with: what happened before, its words, its code."""
+    yield from map(note_html, step.beforehand)
+    yield paragraphs_html(step.words_beyond_title)
+    if step.shown_code:
+        yield f'<pre class="smol-code">{_code_html(shorten(plain_code(step.shown_code), characters=MAX_CODE))}</pre>'
+
+
+def ended_html(step: StepRecord) -> Iterator[str]:
+    """What came of its action besides outputs: the error, what was lost, and what happened after."""
+    yield _error(step)
     if step.lost:
         yield f"<p>Lost with the child kernel: {escape(', '.join(map(plain, step.lost)))}</p>"
     yield from map(note_html, step.notes)
-    for run in step.runs:
-        yield _run(run, times, brief)
 
 
 def _plan(plan: PlanRecord, times: bool) -> str:
@@ -185,10 +184,7 @@ def _run(run: Transcript, times: bool, brief: bool, heading: str = "") -> str:
     """What a called agent did, folded to a line unless it is at work; `brief` leaves out what its steps hold."""
     word, kind = STATES.get(run.state, (run.state, "warn"))
     parts = [run_name(run)] if heading and run.label != run.name else []
-    parts += [counted(len(run.steps), "step")] if run.steps else []
-    if times:
-        parts += [f"{run.totals.tokens:,} tok"] if run.totals.tokens else []
-        parts += [run.totals.cost_words] if run.totals.cost_words else []
+    parts += run_facts(run, times)
     chip = f'<span class="smol-state smol-{kind}">{escape(word)}</span>'
     heading = heading or f"<b>{escape(run_name(run))}</b>"
     facts = "".join(f" · {escape(part)}" for part in parts)
@@ -201,6 +197,13 @@ def _run(run: Transcript, times: bool, brief: bool, heading: str = "") -> str:
         f'<summary class="smol-call">{heading}{facts} · {chip}</summary>'
         f'<div class="smol-inner">{task}{rows}{answer}</div></details>'
     )
+
+
+def run_facts(run: Transcript, times: bool = True) -> list[str]:
+    """Its steps, and with `times` its tokens and what they cost."""
+    facts = [counted(len(run.steps), "step")] if run.steps else []
+    facts += [f"{run.totals.tokens:,} tok"] if times and run.totals.tokens else []
+    return facts + ([run.totals.cost_words] if times and run.totals.cost_words else [])
 
 
 def _brief(row: Row) -> str:
@@ -237,7 +240,7 @@ def _call(call: CallRecord, times: bool, brief: bool) -> str:
     return f'<div class="smol-call">▸ {line}</div>'
 
 
-def error_html(step: StepRecord) -> str:
+def _error(step: StepRecord) -> str:
     """The error of a step, with its traceback folded; empty without one."""
     if step.state == "interrupted" or not (step.error_type or step.error):
         return f"<p>{_text(step.error)}</p>" if step.error else ""
@@ -280,7 +283,7 @@ def _text(text: str) -> str:
     return escape(shorten(plain(text), characters=4_000).strip())
 
 
-def code_html(code: str) -> str:
+def _code_html(code: str) -> str:
     """Python as spans of colour; it belongs into a `pre` of class `smol-code`."""
     from pygments.lexers import PythonLexer
     from pygments.token import Comment, Keyword, Number, Operator, String

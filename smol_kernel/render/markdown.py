@@ -8,8 +8,17 @@ from bisect import bisect_right
 from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import fixed, in_columns, plain, plain_code, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
-from smol_kernel.render.text import call_text, error_text, note_text, output_text, remark_text, run_name
-from smol_kernel.render.transcript import STATES, Row, Transcript
+from smol_kernel.render.text import (
+    call_text,
+    error_text,
+    head_facts,
+    note_text,
+    output_text,
+    remark_text,
+    run_name,
+    state_word,
+)
+from smol_kernel.render.transcript import Row, Transcript
 
 _ACTIVE = re.compile(
     r"<(?=[A-Za-z/!?]|[^\s<>]*(?:@|\Z))"  # HTML, and links in angle brackets, which code may be a part of
@@ -96,10 +105,8 @@ def fenced(text: str, language: str = "") -> str:
 
 def account_markdown(transcript: Transcript) -> str:
     """The whole run, pictures named only; the same whenever the run takes the same course."""
-    state = STATES.get(transcript.state, (transcript.state,))[0]
-    facts = " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state]))
     task = " ".join(plain(transcript.task).split())
-    blocks = [f"**{safe_markdown(task)}**", safe_markdown(facts), *transcript.marks]
+    blocks = [f"**{safe_markdown(task)}**", safe_markdown(head_facts(transcript)), *transcript.marks]
     for row in transcript.rows:
         blocks += _row(row)
     return "\n\n".join(blocks + _ending(transcript))
@@ -107,9 +114,8 @@ def account_markdown(transcript: Transcript) -> str:
 
 def run_markdown(run: Transcript) -> str:
     """What a called agent did, as a quotation."""
-    state = STATES.get(run.state, (run.state,))[0]
     task = " ".join(plain(run.task).split())
-    blocks = [f"**{safe_markdown(run_name(run))}**: {safe_markdown(task)} *({safe_markdown(state)})*"]
+    blocks = [f"**{safe_markdown(run_name(run))}**: {safe_markdown(task)} *({safe_markdown(state_word(run.state))})*"]
     for row in run.rows:
         blocks += _row(row)
     return _quoted("\n\n".join(blocks + _ending(run)))

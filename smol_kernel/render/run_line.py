@@ -6,7 +6,8 @@ import time
 
 from smol_kernel.journal import RunSummary
 from smol_kernel.render.plain import counted, one_line
-from smol_kernel.render.transcript import STATES, model_label
+from smol_kernel.render.text import state_word
+from smol_kernel.render.transcript import model_label
 
 _ID_LENGTH, _TASK_LENGTH = 12, 60
 
@@ -18,8 +19,3 @@ def run_line(run: RunSummary) -> str:
     task, model = one_line(run.task, _TASK_LENGTH), one_line(model_label(run.model, run.scripted))
     boxed = "  not isolated" if run.isolation == "none" else ""
     return f"{run.run[:_ID_LENGTH]:{_ID_LENGTH}}  {when}  {state:13}  {steps:>8}  {model}{boxed}  {task}"
-
-
-def state_word(state: str) -> str:
-    """The state of a recorded run, as people read it."""
-    return STATES.get(state, (state,))[0]

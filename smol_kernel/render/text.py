@@ -29,9 +29,17 @@ def account_text(transcript: Transcript) -> str:
 
 def head_text(transcript: Transcript) -> str:
     """Task, model, isolation and state, and what has to be said of the run as a whole."""
-    facts = [plain(transcript.model), transcript.isolation_words, STATES.get(transcript.state, (transcript.state,))[0]]
-    lines = [plain(transcript.task).strip(), " · ".join(filter(None, facts))]
-    return "\n".join(lines + transcript.marks)
+    return "\n".join([plain(transcript.task).strip(), head_facts(transcript), *transcript.marks])
+
+
+def head_facts(transcript: Transcript) -> str:
+    """Model, isolation and state in a line."""
+    return " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state_word(transcript.state)]))
+
+
+def state_word(state: str) -> str:
+    """The state of a run, as people read it."""
+    return STATES.get(state, (state,))[0]
 
 
 def row_text(row: Row) -> str:
@@ -61,9 +69,8 @@ def step_text(step: StepRecord) -> str:
 
 def run_text(run: Transcript) -> str:
     """What a called agent did, each line marked as its."""
-    state = STATES.get(run.state, (run.state,))[0]
-    blocks = [f"{run_name(run)}: {plain(run.task).strip()} [{state}]", *map(row_text, run.rows), answer_text(run)]
-    blocks.append(_files(run))
+    blocks = [f"{run_name(run)}: {plain(run.task).strip()} [{state_word(run.state)}]", *map(row_text, run.rows)]
+    blocks += [answer_text(run), _files(run)]
     return "\n".join(f"│ {line}".rstrip() for block in filter(None, blocks) for line in block.split("\n"))
 
 
@@ -156,7 +163,7 @@ def error_text(step: StepRecord) -> str:
 
 def facts_line(transcript: Transcript) -> str:
     """How the run ended and what it used, in a line. Unlike the account it differs from run to run."""
-    word, steps = STATES.get(transcript.state, (transcript.state,))[0], transcript.steps
+    word, steps = state_word(transcript.state), transcript.steps
     notes = [note for step in steps for note in (*step.beforehand, *step.notes)]
     failed = sum(isinstance(note, Checked) and not note.ok for note in notes)
     facts = [word, *["not isolated"] * transcript.unboxed, counted(len(steps), "step")]

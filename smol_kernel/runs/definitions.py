@@ -52,13 +52,7 @@ class Definitions(Calls):
         """Do statements in a row."""
 
     def _define(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Facts:
-        stateful = False
-        for decorator in node.decorator_list:
-            value = self.value(decorator)
-            name = called(decorator) or getattr(decorator, "attr", getattr(decorator, "id", ""))
-            if name not in _HARMLESS:
-                self.touch(closure(value))
-                stateful = True
+        stateful = self._decorated(node)
         value = self.function(node, list(node.body))
         (token,) = value
         assert token.facts is not None
@@ -126,13 +120,20 @@ class Definitions(Calls):
             token.holds.discard(token)
         return frozenset([token])
 
-    def _class(self, node: ast.ClassDef) -> None:
-        bases = self.all_of([*node.bases, *(keyword.value for keyword in node.keywords)])
+    def _decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+        """Have the decorators touch what they hold; whether one does more than mark what is defined."""
+        stateful = False
         for decorator in node.decorator_list:
             value = self.value(decorator)
             name = called(decorator) or getattr(decorator, "attr", getattr(decorator, "id", ""))
             if name not in _HARMLESS:
                 self.touch(closure(value))
+                stateful = True
+        return stateful
+
+    def _class(self, node: ast.ClassDef) -> None:
+        bases = self.all_of([*node.bases, *(keyword.value for keyword in node.keywords)])
+        self._decorated(node)
         facts = Facts(is_class=True, known=False)
         behaviour = Token(facts=Facts(), acts={base.behaviour for base in bases if base.behaviour})
         token = Token(facts=facts, acts={base for base in bases if base.facts}, behaviour=behaviour)

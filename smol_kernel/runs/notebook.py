@@ -10,7 +10,6 @@ import platform
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.events import Output
@@ -28,11 +27,10 @@ from smol_kernel.render.markdown import (
 from smol_kernel.render.plain import fixed, plain, plain_code, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import is_base64, kept_html
-from smol_kernel.render.text import call_text, error_text, output_text
-from smol_kernel.render.transcript import STATES, Transcript
+from smol_kernel.render.text import call_text, error_text, head_facts, output_text
+from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined
 from smol_kernel.runs.script import Part, part_of, read_names, settle_end
-from smol_kernel.runs.whole_file import write_whole
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -62,23 +60,12 @@ def to_notebook(transcript: Transcript) -> NotebookNode:
     return notebook
 
 
-def write_notebook(transcript: Transcript, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the run to `path`, whole or not at all; gives the path.
-
-    Raises FileExistsError unless `overwrite`, and OSError where the file cannot be written.
-    """
-    from nbformat import writes
-
-    return write_whole(writes(to_notebook(transcript)) + "\n", path, overwrite=overwrite)
-
-
 def opening(transcript: Transcript) -> str:
     """The first cell: the task, what ran, what has to be said of it, and what it needs to be run again."""
     task = plain(transcript.task).strip()
     title, _, rest = task.partition("\n")
-    state = STATES.get(transcript.state, (transcript.state,))[0]
-    facts = " · ".join(filter(None, [plain(transcript.model), transcript.isolation_words, state]))
-    blocks = [f"# {safe_markdown(title)}", safe_markdown(rest.strip()), f"A run of an agent: {safe_markdown(facts)}."]
+    facts = safe_markdown(head_facts(transcript))
+    blocks = [f"# {safe_markdown(title)}", safe_markdown(rest.strip()), f"A run of an agent: {facts}."]
     blocks += transcript.marks
     needs = _needs(transcript)
     if needs:

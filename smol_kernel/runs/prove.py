@@ -1,7 +1,8 @@
 """Shows that the finished work of a run gives its answer again: the cells are run in a fresh, boxed child.
 
 Tool calls are answered from the record, there is no network, and what is written goes with the child. Compared are the
-answer, the pictures that were shown and the files that were made. Called by the notebook front and by `benchmarks`.
+answer, the pictures that were shown and the files that were made. Called by the notebook front, by
+`smol export --script` and by `benchmarks`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Takes recorded runs out of the journal: which ones a person means, and the sentence on what became of it.
 
-Called by the command line and by `%agent runs`, which ask the person first.
+Called by the command line, which asks the person first, and by `%agent runs`.
 """
 
 from __future__ import annotations

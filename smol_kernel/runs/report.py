@@ -15,7 +15,7 @@ from html import escape
 from importlib.resources import files
 
 from smol_kernel.events import Event, RunStarted
-from smol_kernel.render.html import answer_html, files_html, isolation_chip
+from smol_kernel.render.html import answer_html, chip_html, files_html, isolation_chip
 from smol_kernel.render.plain import counted, one_line, plain, shorten
 from smol_kernel.render.records import Totals
 from smol_kernel.render.style import DARK, MORE_STYLE, STYLE
@@ -73,9 +73,7 @@ def _source(text: str) -> str:
 def _head(transcript: Transcript, timeline: Timeline) -> str:
     word, kind = STATES.get(transcript.state, (transcript.state, "warn"))
     chips = [(word, kind), (plain(model_label(transcript.model, transcript.scripted)), ""), isolation_chip(transcript)]
-    shown = "".join(
-        f'<span class="smol-chip{f" smol-{kind}" if kind else ""}">{escape(chip)}</span>' for chip, kind in chips
-    )
+    shown = "".join(chip_html(*chip) for chip in chips)
     marks = "".join(
         f'<p class="mark{" unboxed" if mark == UNBOXED else ""}">{escape(mark)}</p>' for mark in transcript.marks
     )

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from html import escape
 
 from smol_kernel.render.html import (
-    MAX_CODE,
     answer_html,
-    code_html,
-    error_html,
+    ended_html,
     files_html,
-    inline_html,
     is_open,
     note_html,
-    paragraphs_html,
+    proposed_html,
     remark_html,
+    run_facts,
 )
-from smol_kernel.render.plain import counted, plain, plain_code, shorten
+from smol_kernel.render.plain import plain, shorten
+from smol_kernel.render.prose import inline_html, paragraphs_html
 from smol_kernel.render.records import CallRecord, PlanRecord, StepRecord, Totals
 from smol_kernel.render.sanitize import NO_FORMULAS, output_html, text_html
 from smol_kernel.render.text import run_name
@@ -83,17 +82,11 @@ class Steps:
     def _body(self, step: StepRecord, times: StepTimes | None) -> Iterator[str]:
         if times and (told := _times_told(times)):
             yield f'<p class="times">{escape(told)}</p>'
-        yield from map(note_html, step.beforehand)
-        yield paragraphs_html(step.words_beyond_title)
-        if step.shown_code:
-            yield f'<pre class="smol-code">{code_html(shorten(plain_code(step.shown_code), characters=MAX_CODE))}</pre>'
+        yield from proposed_html(step)
         for call in step.calls:
             yield self._call(call, times.tools.get(call.call) if times else None)
         yield from map(output_html, step.outputs)
-        yield error_html(step)
-        if step.lost:
-            yield f"<p>Lost with the child kernel: {escape(', '.join(map(plain, step.lost)))}</p>"
-        yield from map(note_html, step.notes)
+        yield from ended_html(step)
         yield from map(self._run, step.runs)
 
     def _call(self, call: CallRecord, use: ToolUse | None) -> str:
@@ -112,15 +105,12 @@ class Steps:
     def _run(self, run: Transcript) -> str:
         """What an agent did that was called."""
         word, kind = STATES.get(run.state, (run.state, "warn"))
-        facts = [counted(len(run.steps), "step")] if run.steps else []
-        facts += [f"{run.totals.tokens:,} tok"] if run.totals.tokens else []
-        facts += [run.totals.cost_words] if run.totals.cost_words else []
         task = escape(shorten(plain(run.task).strip(), characters=2_000))
         rows = "".join(self.row(run, row) for row in run.rows)
         return (
             f'<details class="agent"><summary><b>{escape(run_name(run))}</b> '
             f'<span class="smol-state smol-{kind}">{escape(word)}</span>'
-            f'<span class="smol-m">{escape(" · ".join(facts))}</span></summary>'
+            f'<span class="smol-m">{escape(" · ".join(run_facts(run)))}</span></summary>'
             f'<div class="inner"><p class="task">{task}</p>{rows}{answer_html(run)}{files_html(run)}</div></details>'
         )
 

@@ -1,6 +1,6 @@
 """The finished work of a run as cells: every statement that completed, running without the agent and this package.
 
-Called by the notebook front, which inserts the cells, and by `notebook`.
+Called by the notebook front, which inserts the cells, and by what exports and proves them.
 """
 
 from __future__ import annotations
@@ -72,16 +72,13 @@ class Part:
         return "\n".join(filter(None, [before, ended_by_answer(last.strip("\n"), self.wrapped)]))
 
 
-def script_cells(transcript: Transcript, *, slice: bool = False) -> list[ScriptCell]:
+def script_cells(transcript: Transcript) -> list[ScriptCell]:
     """The finished work: of each step that completed something its thought and its code.
-
-    With `slice` only what the answer needs, as far as that can be told; see `runs.slice`.
 
     `final_answer(x)` becomes a last expression; values shown by a repr with an address are hidden by a semicolon;
     an input that the script binds anew or changes gets another name, so that the user's stays as it is.
     """
-    parts = _parts(transcript)
-    return _cells((slice and _needed(parts, transcript)[0]) or parts, transcript, slice)
+    return _cells(_parts(transcript), transcript, slice=False)
 
 
 def sliced_cells(transcript: Transcript) -> tuple[list[ScriptCell] | None, bool]:

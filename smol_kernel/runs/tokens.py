@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 
@@ -105,38 +105,33 @@ class World:
 
 def closure(tokens: Iterable[Token]) -> set[Token]:
     """The tokens with all that they hold."""
-    found: set[Token] = set()
-    todo = list(tokens)
-    while todo:
-        token = todo.pop()
-        if token not in found:
-            found.add(token)
-            todo += token.holds
-    return found
+    return _spread(tokens, lambda token: token.holds)
 
 
 def reached(tokens: Iterable[Token]) -> set[Token]:
     """The tokens, with what cannot be told apart from them."""
+
+    def same(token: Token) -> Iterable[Token]:
+        return {*(token.holds if token.opaque else ()), *filter(None, [token.behaviour])}
+
+    return _spread(tokens, same)
+
+
+def _spread(tokens: Iterable[Token], following: Callable[[Token], Iterable[Token]]) -> set[Token]:
+    """The tokens with all to which one comes from them."""
     found: set[Token] = set()
     todo = list(tokens)
     while todo:
         token = todo.pop()
         if token not in found:
             found.add(token)
-            todo += token.holds if token.opaque else ()
-            todo += [token.behaviour] if token.behaviour else []
+            todo += following(token)
     return found
 
 
 def acting(tokens: Iterable[Token]) -> set[Token]:
     """Tokens of the functions and classes whose code may run when these are used."""
-    found: set[Token] = set()
-    todo = list(tokens)
-    while todo:
-        for token in closure([todo.pop()]):
-            if token not in found:
-                found.add(token)
-                todo += token.acts
+    found = _spread(tokens, lambda token: {*token.holds, *token.acts})
     return {token for token in found if token.facts is not None}
 
 

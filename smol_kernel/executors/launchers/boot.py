@@ -14,7 +14,6 @@ is, so that even a process with all rights in that namespace has none over the m
 
 from __future__ import annotations
 
-import array
 import base64
 import contextlib
 import errno
@@ -62,8 +61,7 @@ def begin(what: str) -> None:
 
 def tell(control: socket.socket, facts: dict[str, Any], descriptors: list[int] | None = None) -> None:
     """Tell the host, which reads until the box stands."""
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-    control.sendmsg([json.dumps(facts).encode()], rights)
+    socket.send_fds(control, [json.dumps(facts).encode()], descriptors or [])
 
 
 def tell_failure(control: socket.socket, error: BaseException) -> None:

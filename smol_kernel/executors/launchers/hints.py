@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from smol_kernel.executors.launchers.hidden import is_hidden
 from smol_kernel.executors.launchers.settings import GIBIBYTE, MEBIBYTE, BoxSettings
+from smol_kernel.executors.launchers.working_folder import holds
 
 MAX_READ = 20_000
 """Characters of a message that are looked at."""
@@ -119,7 +120,7 @@ class _Box:
         if path.startswith(_PROGRAM_FOLDERS) or path in _PROGRAMS.split():
             return self.no_program()
         whole = os.path.normpath(os.path.join(self.cwd or "/", path))
-        inside = self.cwd is not None and _below(whole, self.cwd)
+        inside = self.cwd is not None and holds(self.cwd, whole)
         if any(
             is_hidden(name)
             for name in (os.path.relpath(whole, self.cwd) if inside else path).split("/")
@@ -130,7 +131,7 @@ class _Box:
                 "is there and needed, ask the user for --mount PATH."
             )
         elsewhere = os.path.isabs(path) or path.startswith("..")
-        if inside or not elsewhere or any(_below(whole, mount.path) for mount in self.settings.mounts):
+        if inside or not elsewhere or any(holds(mount.path, whole) for mount in self.settings.mounts):
             return None
         return (
             "Of this machine's files the box shows the working folder and what is mounted; home and /tmp are its own. "
@@ -150,10 +151,6 @@ def _size(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.4g} {name}"
     return f"{count} bytes"
-
-
-def _below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 _MEMORY_TYPES = frozenset(("MemoryError", "_ArrayMemoryError", "ArrowMemoryError"))

@@ -7,7 +7,6 @@ connected to the sockets before anybody can accept that: no path leads to them a
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import socket
 import weakref
@@ -15,7 +14,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 from smol_kernel.executors.launchers.memory_line import MemoryLine
-from smol_kernel.executors.launchers.plain import CHANNELS, OPTIONS, short_folder
+from smol_kernel.executors.launchers.plain import CHANNELS, OPTIONS, connection, short_folder
 from smol_kernel.executors.transports import Channel
 from smol_kernel.executors.transports.zmq import ZmqTransport
 
@@ -89,9 +88,7 @@ class Lines:
                     dialled[channel].connect(listener.getsockname())
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
-        where = {"transport": "ipc", "ip": "/run/k", "key": secrets.token_hex(32), "signature_scheme": "hmac-sha256"}
-        return {**where, **ports}, listeners, dialled
+        return connection("/run/k"), listeners, dialled
 
     def _pipe(self, read: bool) -> tuple[int, int]:
         """The own end of a new pipe, which is to `read` or to write, and the other's."""

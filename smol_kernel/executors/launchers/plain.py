@@ -93,7 +93,7 @@ class PlainChild:
         self.memory_line: MemoryLine | None = memory_line()
         self._folder = short_folder()
         try:
-            self.connection = _connection(self._folder)
+            self.connection = connection(str(self._folder / "k"))
             self._start(str(python or sys.executable), None if cwd is None else str(cwd))
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -143,8 +143,7 @@ class PlainChild:
         return [python, "-c", PRELUDE, *arguments]
 
     def _environment(self, cwd: str | None) -> dict[str, str]:
-        prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix)
-        whole = with_project_path(dict(os.environ), ["/"], prefixes, os.path.realpath(cwd or "."))
+        whole = with_project_path(dict(os.environ), ["/"], (), os.path.realpath(cwd or "."))
         return child_environment(whole, self._folder)
 
     @property
@@ -232,11 +231,12 @@ def child_environment(environment: dict[str, str], folder: Path) -> dict[str, st
     }
 
 
-def _connection(folder: Path) -> dict[str, Any]:
+def connection(ip: str) -> dict[str, Any]:
+    """What a Jupyter connection file says of a kernel's sockets, IP-NUMBER each, with a new key."""
     ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
     return {
         "transport": "ipc",
-        "ip": str(folder / "k"),
+        "ip": ip,
         "key": secrets.token_hex(32),
         "signature_scheme": "hmac-sha256",
         **ports,

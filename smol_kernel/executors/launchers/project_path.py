@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 
+from smol_kernel.executors.launchers.working_folder import holds
+
 VARIABLE = "SMOL_PROJECT_PATH"
 """In which a child finds them, see `child.announce`. They come last on its path: what is installed stays what it is."""
 
@@ -26,15 +28,11 @@ def with_project_path(
         for path in dict.fromkeys(os.path.realpath(each) for each in [*sys.path] if each)
         if path != cwd
         and os.pathsep not in path
-        and any(_is_in(path, folder) and not _is_hidden(path, folder) for folder in shown)
-        and not any(_is_in(path, prefix) for prefix in prefixes)
+        and any(holds(folder, path) and not _is_hidden(path, folder) for folder in shown)
+        and not any(holds(prefix, path) for prefix in prefixes)
         and os.path.isdir(path)
     ]
     return {**environment, **({VARIABLE: os.pathsep.join(own)} if own else {})}
-
-
-def _is_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def _is_hidden(path: str, folder: str) -> bool:

@@ -74,8 +74,7 @@ class AllowProxy:
         self._listener.set_inheritable(False)
         self._listener.settimeout(0.5)  # where its shutdown wakes nobody (macOS), close() is noticed so
         self._told = refused
-        self._refused: dict[str, int] = {}
-        self._more_refused = 0
+        self._refused: set[str] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._free = threading.Semaphore(self._limits.connections)
@@ -109,22 +108,6 @@ class AllowProxy:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(deadline - time.monotonic(), 0.0))
         self._listener.close()
-
-    @property
-    def refused_hosts(self) -> tuple[str, ...]:
-        """The refused HOST:PORTs, the first hundred."""
-        with self._lock:
-            return tuple(self._refused)
-
-    def refusals(self) -> str:
-        """What was refused, in a sentence for a person; empty if nothing was."""
-        with self._lock:
-            if not self._refused:
-                return ""
-            names = [name if count == 1 else f"{name} ({count} times)" for name, count in self._refused.items()]
-            others = len(names) - 10 + self._more_refused
-        listed = ", ".join(names[:10]) + (f" and {others} more" if others > 0 else "")
-        return f"The box asked for hosts that are not allowed: {listed}. Allow one with --allow-host HOST."
 
     def _accept(self) -> None:
         while True:
@@ -244,10 +227,8 @@ class AllowProxy:
 
     def _record(self, authority: str) -> None:
         with self._lock:
-            known = authority in self._refused
-            if not known and len(self._refused) >= REFUSED_KEPT:
-                self._more_refused += 1
+            if authority in self._refused or len(self._refused) >= REFUSED_KEPT:
                 return
-            self._refused[authority] = self._refused.get(authority, 0) + 1
-        if not known and self._told:
+            self._refused.add(authority)
+        if self._told:
             self._told(authority)

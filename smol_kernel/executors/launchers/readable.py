@@ -1,6 +1,6 @@
 """Waits until something can be read, by poll(2): a host of many children has more descriptors than select(2) takes.
 
-For `box` and `zygote`.
+For `box`, `forked` and `zygote`.
 """
 
 from __future__ import annotations

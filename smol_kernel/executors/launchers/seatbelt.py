@@ -27,7 +27,7 @@ from smol_kernel.executors.launchers.plain import PRELUDE, PlainChild
 from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
 from smol_kernel.executors.launchers.view import box_environment, host_user, interpreter, resource_limits
-from smol_kernel.executors.launchers.working_folder import working_folder
+from smol_kernel.executors.launchers.working_folder import holds, working_folder
 
 SANDBOX_EXEC = "/usr/bin/sandbox-exec"
 
@@ -125,7 +125,7 @@ def _place(path: str, kind: str, home: str) -> list[str]:
         sockets = f"(require-all {here} (vnode-type SOCKET))"
         lines.append(f"(allow file-write-create file-write-unlink {sockets})")
     if kind == "veiled":
-        private = [f"(subpath {_quoted(home + '/Library')})"] if _holds(path, home) else []
+        private = [f"(subpath {_quoted(home + '/Library')})"] if holds(path, home) else []
         special = [f"(require-all {here} (vnode-type {name}))" for name in ("FIFO", "SOCKET")]
         names = [f'(regex (string-append "^" (regex-quote {_quoted(path)}) #"/(.*/)?{each}"))' for each in patterns()]
         lines += _rule("deny file-read* file-write* file-map-executable", [*names, *special, *private])
@@ -221,10 +221,6 @@ def _above(path: str) -> list[str]:
     return ["/" + "/".join(parts[:count]) for count in range(1, len(parts))]
 
 
-def _holds(above: str, path: str) -> bool:
-    return path == above or path.startswith(above.rstrip("/") + "/")
-
-
 class SeatbeltChild(PlainChild):
     """A started kernel process under a profile; its `transport` can be used at once.
 
@@ -247,7 +243,7 @@ class SeatbeltChild(PlainChild):
         self._home = os.path.realpath(os.path.expanduser("~"))
         try:
             self._facts = interpreter(str(python or sys.executable), os.environ.get("PYTHONPATH", ""))
-            if self._cwd != self._home and _holds(self._cwd, self._home):
+            if self._cwd != self._home and holds(self._cwd, self._home):
                 notices.append(
                     f"The working folder {self._cwd} is not shown to the child kernel, which has an empty one."
                 )
@@ -311,13 +307,13 @@ def _interpreter_files(facts: dict[str, Any], cwd: str, home: str) -> tuple[list
     readable = {*executables}
     for prefix in map(os.path.realpath, (facts["prefix"], facts["base_prefix"], facts["exec_prefix"])):
         executables.add(f"{prefix}/Resources/Python.app/Contents/MacOS/Python")  # what a framework's python becomes
-        whole = prefix == os.path.realpath(facts["base_prefix"]) and not (_holds(prefix, cwd) or _holds(prefix, home))
+        whole = prefix == os.path.realpath(facts["base_prefix"]) and not (holds(prefix, cwd) or holds(prefix, home))
         if prefix not in ("/", "/usr", "/usr/local", "/opt/homebrew"):
             readable |= {prefix} if whole else {f"{prefix}/{part}" for part in PARTS}
     packages = {
         path
         for path in map(os.path.realpath, facts["path"])
-        if not any(_holds(above, path) for above in (*readable, cwd)) and not (_holds(path, cwd) or _holds(path, home))
+        if not any(holds(above, path) for above in (*readable, cwd)) and not (holds(path, cwd) or holds(path, home))
     }
     return sorted(executables), sorted(readable), sorted(packages)
 

@@ -28,7 +28,7 @@ from smol_kernel.executors.launchers.mountinfo import mounts_below
 from smol_kernel.executors.launchers.pinned import check_links, check_programs, pinned
 from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.launchers.settings import BoxSettings, Limits
-from smol_kernel.executors.launchers.working_folder import working_folder
+from smol_kernel.executors.launchers.working_folder import holds, working_folder
 from smol_kernel.memory.known_secrets import SECRET_NAME
 
 PROXY_PORT = 3128
@@ -114,7 +114,7 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
     home, user = host_home(), host_user()
     mounts = [(mount.path, mount.writable) for mount in settings.mounts]
     mounted = any(path == cwd for path, _ in mounts)
-    shown = cwd if may_show(cwd) and not mounted and not (cwd != home and _holds(cwd, home)) else None
+    shown = cwd if may_show(cwd) and not mounted and not (cwd != home and holds(cwd, home)) else None
     notices: list[str] = []
     if shown is None and not mounted:
         notices.append(f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}.")
@@ -166,7 +166,7 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
         "ids": ids,
         "env": environment,
     }
-    packages = [path for path in facts["path"] if any(_holds(prefix, path) for prefix in prefixes)]
+    packages = [path for path in facts["path"] if any(holds(prefix, path) for prefix in prefixes)]
     return View(plan, watch, [other for other, _ in others], masks, packages, notices)
 
 
@@ -185,7 +185,7 @@ def _rehearsed(mounts: list[tuple[str, bool]], seen: list[str]) -> list[str]:
     return [
         path
         for path, writable in mounts
-        if writable and os.path.isdir(path) and not any(path != each and _holds(path, each) for each in seen)
+        if writable and os.path.isdir(path) and not any(path != each and holds(path, each) for each in seen)
     ]
 
 
@@ -198,7 +198,7 @@ def _binds(facts: dict[str, Any], settings: BoxSettings, home: str, cwd: str) ->
         if prefix in ("/usr", "/usr/local", "/"):
             continue
         inside = any(each.writable and os.path.realpath(prefix).startswith(f"{each.path}/") for each in settings.mounts)
-        whole = (inside or prefix == facts["base_prefix"]) and not _holds(prefix, home) and not _holds(prefix, cwd)
+        whole = (inside or prefix == facts["base_prefix"]) and not holds(prefix, home) and not holds(prefix, cwd)
         whole = whole and not any(each.writable and os.path.realpath(prefix) == each.path for each in settings.mounts)
         paths += [prefix] if whole else [f"{prefix}/{part}" for part in ENVIRONMENT_PARTS]
         shells += [f"{prefix}/bin/{name}" for name in SHELLS]
@@ -244,9 +244,9 @@ def _own_packages(facts: dict[str, Any], home: str, binds: list[tuple[str, str]]
     own = [
         path
         for path in dict.fromkeys(map(os.path.realpath, facts["path"]))
-        if may_show(path) and not _holds(path, home) and not any(_holds(above, path) for above in shown)
+        if may_show(path) and not holds(path, home) and not any(holds(above, path) for above in shown)
     ]
-    return [path for path in own if not any(path != above and _holds(above, path) for above in own)]
+    return [path for path in own if not any(path != above and holds(above, path) for above in own)]
 
 
 def _looked_at(folder: str, skip: list[str], notices: list[str]) -> tuple[Watch, list[str]]:
@@ -324,11 +324,7 @@ def resource_limits(limits: Limits) -> dict[str, int]:
 
 def may_show(path: str) -> bool:
     """Whether a folder may be the child's working folder: none that holds what is not the user's work."""
-    return path not in NEVER_SHOWN and not any(_holds(above, path) for above in NEVER_BELOW)
-
-
-def _holds(above: str, path: str) -> bool:
-    return path == above or path.startswith(above.rstrip("/") + "/")
+    return path not in NEVER_SHOWN and not any(holds(above, path) for above in NEVER_BELOW)
 
 
 def host_user() -> str:

@@ -14,3 +14,8 @@ def working_folder(cwd: str | Path | None) -> str:
         return os.path.realpath(cwd or os.getcwd())
     except FileNotFoundError:
         raise ConfigError("the working folder is gone; change to one that is there") from None
+
+
+def holds(above: str, path: str) -> bool:
+    """Whether `path` is the folder `above`, or lies in it; both are real paths."""
+    return path == above or path.startswith(above.rstrip("/") + "/")

@@ -128,8 +128,7 @@ class Zygote:
         lines, answer = Lines(), None
         try:
             lines.control.send(json.dumps({**early, **lines.early, "bubblewrap": None}).encode())
-            rights = array.array("i", [lines.plan, *lines.descriptors])
-            self._host.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            socket.send_fds(self._host, [b"fork"], [lines.plan, *lines.descriptors])
             lines.started()
             while answer is None and self.ready:
                 if not readable(self._host, ANSWER_SECONDS):

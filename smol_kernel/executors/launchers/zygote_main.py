@@ -11,7 +11,6 @@ library that keeps a descriptor of its own file, as libffi may. Then it begins a
 
 from __future__ import annotations
 
-import array
 import gc
 import importlib
 import importlib.machinery
@@ -157,8 +156,7 @@ def serve(requests: int) -> None:
                 os.close(host.detach())
                 become(given, partial(start, kernel=kernel, prepared=prepared, kept=kept, extra=extra, path=path))
             descriptor = os.pidfd_open(child)
-            rights = array.array("i", [descriptor])
-            host.sendmsg([str(child).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            socket.send_fds(host, [str(child).encode()], [descriptor])
             for each in (descriptor, *given):
                 os.close(each)
 
@@ -185,11 +183,7 @@ def is_of_the_environment(folder: str) -> bool:
 def received(host: socket.socket) -> list[int]:
     """The descriptors that one request brings; none once the host has closed its end. All else a child is told by its
     own: what is in this process' memory is in that of the next one as well."""
-    _, rights, _, _ = host.recvmsg(16, socket.CMSG_LEN(64))
-    descriptors = array.array("i")
-    for _, _, data in rights:
-        descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    return list(descriptors)
+    return socket.recv_fds(host, 16, 16)[1]
 
 
 def become(given: list[int], start: Callable[..., None]) -> None:
