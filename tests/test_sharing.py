@@ -343,6 +343,42 @@ def test_keys_are_never_written(tmp_path, monkeypatch):
     assert "127.0.0.1:9" in (tmp_path / "agent.json").read_text()
 
 
+SECRET_SETTINGS = (
+    "api_key aws_secret_access_key oci_key private_key passphrase bearer jwt auth extra_headers authorization cookie "
+    "hf_token token azure_ad_token azure_ad_token_provider vertex_credentials passwd pwd pat dsn connection_string "
+    "signature webhook_url proxy-authorization"
+).split()
+OPEN_SETTINGS = (
+    "max_tokens max_completion_tokens budget_tokens input_cost_per_token stop_token_ids prompt_cache_key temperature "
+    "tool_name_key tool_arguments_key api_key_name model_id author keywords seed"
+).split()
+
+
+def test_what_a_setting_is_called_tells_whether_it_is_written_down():
+    settings = {name: f"b4Dc1-{number}-zQ7" for number, name in enumerate(SECRET_SETTINGS + OPEN_SETTINGS)}
+    given = {name: value for name, value in settings.items() if name not in ("api_key", "model_id")}
+    made = LiteLLMModel("openai/x", api_key=settings["api_key"], **given)
+    assert made.to_dict().keys() == {*OPEN_SETTINGS}
+    agent = CodeAgent([], made)
+    data = json.dumps(agent.to_dict())
+    assert [name for name in SECRET_SETTINGS if settings[name] in data] == []
+
+
+class Sorted(Tool):
+    name = "sorted_rows"
+    description = "Sorts by created_at."
+    inputs = {}  # noqa: RUF012
+    output_type = "string"
+    sort_key = "created_at"
+
+    def forward(self):
+        return self.sort_key
+
+
+def test_a_word_by_which_something_is_sorted_is_no_secret():
+    assert "created_at" in json.dumps(CodeAgent([Sorted()], model()).to_dict())
+
+
 def test_options_of_an_executor_lose_their_keys_with_a_warning():
     agent = CodeAgent([], model())
     agent.executor_kwargs = {"timeout_seconds": 5, "api_key": "e2b-1234567", "environment": {"HF_TOKEN": "hf-1234567"}}

@@ -17,12 +17,14 @@ from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote
 
-SECRET_NAME = re.compile(
-    r"PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|KEY\d*$|_KEY_|AUTH(?!OR)|CREDENTIAL|COOKIE|BEARER|SIGNATURE|SESSION_?ID"
-    r"|(^|_)(PASS|PWD?|PAT|PEM|DSN|JWT|SK)\d*$|WEBHOOK|CONNECTION_STRING",
-    re.IGNORECASE,
+_NAMES = (
+    r"PASSW|PASSPHRASE|SECRET|API_?KEY|KEY\d*$|_KEY_|AUTH(?!OR)|CREDENTIAL|COOKIE|BEARER|SIGNATURE|SESSION_?ID"
+    r"|(^|_)(PASS|PWD?|PAT|PEM|DSN|JWT|SK)\d*$|WEBHOOK|CONNECTION_STRING"
 )
+SECRET_NAME = re.compile(f"{_NAMES}|TOKEN", re.IGNORECASE)
 """Names of what is secret."""
+_SETTING = re.compile(rf"{_NAMES}|(^|(?<!PER)_)TOKEN($|_PROV)|HEADER|AUTHORIZATION", re.IGNORECASE)
+_OPEN_SETTING = re.compile(r"_NAME$|_CACHE_KEY$|^TOOL_(NAME|ARGUMENTS)_KEY$", re.IGNORECASE)
 SHORTEST = 12
 """Characters; what is shorter may stand in any text by chance."""
 FEWEST = 4
@@ -46,6 +48,18 @@ _OPEN_HEADERS = (
 _given: set[str] = set()
 
 
+def is_secret_setting(name: str) -> bool:
+    """Whether what a setting of this name holds is a key, a password or the like, which is never written down. A count
+    of tokens is none, nor the name of a variable."""
+    name = name.replace("-", "_")
+    return bool(_SETTING.search(name)) and not _OPEN_SETTING.search(name)
+
+
+def without_password(text: str) -> str:
+    """The text, with addresses in it without user and password."""
+    return re.sub(r"(?<=//)[^/\s@]*@", "", text)
+
+
 def keep_secret(settings: Mapping[str, Any]) -> None:
     """Know the values of those settings that are secret by their names: keys and the like, and headers."""
     for name, value in settings.items():
@@ -59,10 +73,11 @@ def keep_secret(settings: Mapping[str, Any]) -> None:
 def keep_secrets_of(tool: Any, defaults: Mapping[str, Any]) -> None:
     """Know what a tool was given, and has as defaults, that is secret by its name and looks it: `key` may be a word."""
     settings = {**vars(type(tool)), **vars(tool), **defaults}
-    keep_secret({name: value for name, value in settings.items() if not isinstance(value, str) or _is_random(value)})
+    keep_secret({name: value for name, value in settings.items() if not isinstance(value, str) or is_random(value)})
 
 
-def _is_random(text: str) -> bool:
+def is_random(text: str) -> bool:
+    """Whether it has digits and letters, as keys do."""
     return any(map(str.isdigit, text)) and any(map(str.isalpha, text))
 
 

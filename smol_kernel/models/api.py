@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from smol_kernel.errors import ContextLengthError, ModelError, SmolError
 from smol_kernel.events import Notice, emit
-from smol_kernel.memory.known_secrets import SHORTEST
+from smol_kernel.memory.known_secrets import SHORTEST, without_password
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -259,7 +258,7 @@ class ApiModel(Model):
         raise ModelError(message) from error
 
     def _without_keys(self, message: str, target: Target) -> str:
-        message = re.sub(r"(?<=://)[^/\s@]*@", "", message)  # user and password in an address
+        message = without_password(message)
         for key in (getattr(self, "api_key", None), os.environ.get(target.key_variable)):
             is_word = not key or (key.isalpha() and len(key) < SHORTEST)  # "none", "ollama", as local servers are given
             message = message if is_word else message.replace(str(key), "…")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextvars
 import inspect
 import queue
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from smol_kernel.errors import ModelError, ToolError
 from smol_kernel.events import Event, Notice, emit, listening
+from smol_kernel.memory.known_secrets import is_secret_setting, without_password
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole, agglomerate_stream_deltas
 from smol_kernel.models.quirks import Kind, quirk_of, supports_stop_parameter
 from smol_kernel.models.replies import parse_json_if_needed, tool_calls_in
@@ -31,21 +31,12 @@ if TYPE_CHECKING:
 
 _current: contextvars.ContextVar[ModelCall | None] = contextvars.ContextVar("current", default=None)
 """The call that the request of this thread belongs to."""
-_SECRET = re.compile(
-    r"api_?key|secret|password|access_key|credential|authorization|headers|(^|(?<!per)_)token($|_prov)"
-)
-"""Names of settings that never leave in `to_dict`."""
 ADDRESSES = ("api_base", "base_url", "aws_bedrock_runtime_endpoint")
 """Names under which LiteLLM is told where to ask."""
 IN_PYTHON = "a model made in Python"
 IN_CASSETTE = "as a cassette has it"
 NOWHERE = (IN_PYTHON, IN_CASSETTE)
 """In place of a server's address: the model's name alone does not tell where it is asked."""
-
-
-def without_password(address: str) -> str:
-    """The address of a server without user and password."""
-    return re.sub(r"(?<=//)[^/@]*@", "", address)
 
 
 class Model:
@@ -169,7 +160,7 @@ class Model:
             value = getattr(self, name, parameter.default)
             if value != parameter.default:
                 settings[name] = value
-        return {name: value for name, value in _without_secrets(settings).items() if value != {}}
+        return {name: value for name, value in without_secrets(settings).items() if value != {}}
 
     @classmethod
     def from_dict(cls, model_dictionary: dict[str, Any]) -> Model:
@@ -215,16 +206,18 @@ def _parameters(cls: type[Model]) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in named.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
-def _without_secrets(value: Any) -> Any:
+def without_secrets(value: Any) -> Any:
+    """Plain settings without those that hold keys and the like, or functions, and addresses without user and password;
+    at any depth."""
     if isinstance(value, Mapping):
         return {
-            name: _without_secrets(inner)
+            name: without_secrets(inner)
             for name, inner in value.items()
-            if not (isinstance(name, str) and _SECRET.search(name.lower())) and not callable(inner)
+            if not (isinstance(name, str) and is_secret_setting(name)) and not callable(inner)
         }
     if isinstance(value, list):
-        return [_without_secrets(inner) for inner in value]
-    return re.sub(r"(?<=://)[^/\s@]*@", "", value) if isinstance(value, str) else value
+        return [without_secrets(inner) for inner in value]
+    return without_password(value) if isinstance(value, str) else value
 
 
 class ModelCall:

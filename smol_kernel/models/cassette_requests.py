@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from smol_kernel.memory.known_secrets import INSTEAD, SECRET_NAME, keep_secret, redacted
+from smol_kernel.memory.known_secrets import INSTEAD, is_secret_setting, keep_secret, redacted
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.models.media import audio_bytes, image_bytes
 from smol_kernel.models.requests import REMOVE_PARAMETER, get_tool_json_schema
@@ -75,7 +75,7 @@ def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
         str(name): _plain(value)
         for name, value in parameters.items()
         if value is not None and value is not REMOVE_PARAMETER and not _HOW_IT_TRAVELS.fullmatch(str(name))
-        if not _is_secret(str(name)) and not callable(value)
+        if not is_secret_setting(str(name)) and not callable(value)
     }
 
 
@@ -188,10 +188,6 @@ def _url(url: str) -> str:
     return _text(place) + (f"?{_digest(parts.query.encode())}" if parts.query else "")
 
 
-def _is_secret(name: str) -> bool:
-    return bool(SECRET_NAME.search(name)) and not name.endswith(("_tokens", "_cache_key"))
-
-
 def _plain(value: Any) -> Any:
     """`value` as JSON has it, without secrets; what JSON does not know by its type."""
     if isinstance(value, str):
@@ -201,7 +197,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value).items()
         # in a schema `properties` are names of arguments, which may be called `token` and hold none
-        return {str(k): _plain(v) for k, v in items if isinstance(v, Mapping) or not _is_secret(str(k))}
+        return {str(k): _plain(v) for k, v in items if isinstance(v, Mapping) or not is_secret_setting(str(k))}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(each) for each in cast("Iterable[Any]", value)]
     if isinstance(value, bytes):

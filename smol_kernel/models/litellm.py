@@ -11,9 +11,9 @@ import warnings
 from typing import Any
 
 from smol_kernel.errors import MissingDependencyError, ModelError
-from smol_kernel.memory.known_secrets import keep_secret
+from smol_kernel.memory.known_secrets import keep_secret, without_password
 from smol_kernel.models.api import ApiModel
-from smol_kernel.models.base import ADDRESSES, without_password
+from smol_kernel.models.base import ADDRESSES
 from smol_kernel.models.failures import Target, no_key, read_failure
 from smol_kernel.models.quirks import Kind
 from smol_kernel.models.requests import is_loopback, require_allowed

@@ -8,7 +8,8 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
-from smol_kernel.models.base import NOWHERE, Model, without_password
+from smol_kernel.memory.known_secrets import without_password
+from smol_kernel.models.base import NOWHERE, Model
 from smol_kernel.models.cassette import MARK, MODE_VARIABLE, mode_of
 from smol_kernel.models.fallback import as_model
 

@@ -11,7 +11,7 @@ from smol_kernel.models.fallback import FallbackModel
 from smol_kernel.models.litellm import LiteLLMModel, LiteLLMRouterModel
 from smol_kernel.models.providers import AmazonBedrockModel, AzureOpenAIModel, InferenceClientModel, OpenAIModel
 
-_CLASSES: dict[str, type[Model]] = {
+CLASSES: dict[str, type[Model]] = {  # by the names that saved agents have for them
     "AmazonBedrockModel": AmazonBedrockModel,
     "AmazonBedrockServerModel": AmazonBedrockModel,
     "AzureOpenAIModel": AzureOpenAIModel,
@@ -30,9 +30,9 @@ _CLASSES: dict[str, type[Model]] = {
 
 def model_from_dict(class_name: str, data: dict[str, Any]) -> Model:
     """The model of class `class_name` with the settings `data`. Raises ModelError for any other class."""
-    if class_name not in _CLASSES:
+    if class_name not in CLASSES:
         raise ModelError(
             f"a saved model is of the class {class_name!r}, which cannot be made again; pass the model itself "
-            f"(these can: {', '.join(_CLASSES)})"
+            f"(these can: {', '.join(CLASSES)})"
         )
-    return _CLASSES[class_name].from_dict(data)
+    return CLASSES[class_name].from_dict(data)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from smol_kernel.errors import ConfigError
-from smol_kernel.runs.saved_parts import is_secret
+from smol_kernel.memory.known_secrets import is_random, is_secret_setting
 
 _SHORTEST = 8  # characters; what is shorter is found in any text
+_MAY_BE_A_WORD = re.compile(r"(?<!api)(?<!api_)(?<!access_)(?<!private_)key\d*$", re.IGNORECASE)  # as in `sort_key`
 
 
 def refuse_secrets(agent: Any, data: Mapping[str, Any]) -> None:
@@ -19,7 +21,7 @@ def refuse_secrets(agent: Any, data: Mapping[str, Any]) -> None:
     """
     known = dict(_known_to(agent))
     for name, value in os.environ.items():
-        if (is_secret(name) or name.lower().endswith(("_key", "_passwd"))) and not value.isalpha():  # no plain word
+        if is_secret_setting(name) and not value.isalpha():  # no plain word
             known[value] = f"the environment variable {name}"
     for place, text in _texts(data):
         for value, owner in known.items():
@@ -56,8 +58,10 @@ def _secrets_in(settings: Mapping[str, Any], whose: str) -> Iterator[tuple[str, 
         elif isinstance(value, (list, tuple)):
             for each in value:
                 yield from _secrets_in(each if isinstance(each, Mapping) else {name: each}, whose)
-        elif isinstance(value, str) and is_secret(str(name)) and value.strip():
-            yield value.split()[-1], f"{name} {whose}"  # "Bearer KEY"
+        elif isinstance(value, str) and is_secret_setting(str(name)) and value.strip():
+            key = value.split()[-1]  # of "Bearer KEY"
+            if is_random(key) or not _MAY_BE_A_WORD.search(str(name)):
+                yield key, f"{name} {whose}"
 
 
 def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from smol_kernel.models.base import _SECRET, Model, _without_secrets  # pyright: ignore[reportPrivateUsage]
-from smol_kernel.models.registry import _CLASSES  # pyright: ignore[reportPrivateUsage]
+from smol_kernel.memory.known_secrets import is_secret_setting
+from smol_kernel.models.base import Model
+from smol_kernel.models.base import without_secrets as open_settings
+from smol_kernel.models.registry import CLASSES
 from smol_kernel.tools.base import Tool
 from smol_kernel.tools.source import requirements
 
@@ -18,18 +20,12 @@ _BARE = ("FinalAnswerTool", "UserInputTool", "PythonInterpreterTool")
 """Tools of ours that need no extra package."""
 
 
-def is_secret(name: str) -> bool:
-    """Whether what is kept under this name is a key, a password or the like. The name of a variable is none."""
-    name = name.lower().replace("-", "_")
-    return bool(_SECRET.search(name)) and not name.endswith("_name")
-
-
 def without_secrets(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """`settings` as far as they are plain data and no secrets, at any depth; and the names of those that lost some."""
     kept: dict[str, Any] = {}
     lost: list[str] = []
     for name, value in settings.items():
-        clean = _without_secrets({name: value})
+        clean = open_settings({name: value})
         try:
             kept |= json.loads(json.dumps(clean, allow_nan=False))
         except (TypeError, ValueError):
@@ -50,7 +46,7 @@ def model_dict(model: Model) -> tuple[dict[str, Any], str]:
 
 def _can_be_made_again(model: Model) -> bool:
     parts: list[Model] = getattr(model, "models", [])
-    return type(model) in _CLASSES.values() and all(map(_can_be_made_again, parts))
+    return type(model) in CLASSES.values() and all(map(_can_be_made_again, parts))
 
 
 def tool_dict(tool: Tool) -> dict[str, Any]:
@@ -72,7 +68,7 @@ def _constructor_settings(tool: Tool) -> Iterator[tuple[str, Any]]:
     """What the tool was built with, as far as it is plain and kept under the parameter's name."""
     for name, parameter in inspect.signature(type(tool).__init__).parameters.items():
         value = getattr(tool, name, parameter.default)
-        if parameter.default is parameter.empty or value == parameter.default or is_secret(name):
+        if parameter.default is parameter.empty or value == parameter.default or is_secret_setting(name):
             continue
         kept, lost = without_secrets({name: value})
         if not lost:

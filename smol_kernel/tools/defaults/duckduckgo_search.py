@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from smol_kernel.errors import ConfigError, MissingDependencyError, ToolError
+from smol_kernel.memory.known_secrets import without_password
 from smol_kernel.tools.base import Tool
 from smol_kernel.tools.defaults.rate_limit import RateLimit
 from smol_kernel.tools.defaults.search_results import found, listed, nothing_found, result
-
-_USER_IN_URL = re.compile(r"//[^/\s@]+@")
 
 
 class DuckDuckGoSearchTool(Tool):
@@ -62,7 +60,7 @@ class DuckDuckGoSearchTool(Tool):
         except DDGSException as error:
             if "No results" in str(error):
                 raise ToolError(nothing_found(query)) from None
-            raise ToolError(f"the search failed: {_USER_IN_URL.sub('//', str(error))[:300]}") from None
+            raise ToolError(f"the search failed: {without_password(str(error))[:300]}") from None
         found_ones = found(
             (result(each.get("title"), each.get("href"), each.get("body")) for each in results), self.max_results
         )
