@@ -343,15 +343,48 @@ def test_keys_are_never_written(tmp_path, monkeypatch):
     assert "127.0.0.1:9" in (tmp_path / "agent.json").read_text()
 
 
-SECRET_SETTINGS = (
-    "api_key aws_secret_access_key oci_key private_key passphrase bearer jwt auth extra_headers authorization cookie "
-    "hf_token token azure_ad_token azure_ad_token_provider vertex_credentials passwd pwd pat dsn connection_string "
-    "signature webhook_url proxy-authorization"
-).split()
-OPEN_SETTINGS = (
-    "max_tokens max_completion_tokens budget_tokens input_cost_per_token stop_token_ids prompt_cache_key temperature "
-    "tool_name_key tool_arguments_key api_key_name model_id author keywords seed"
-).split()
+SECRET_SETTINGS = [
+    "api_key",
+    "aws_secret_access_key",
+    "oci_key",
+    "private_key",
+    "passphrase",
+    "bearer",
+    "jwt",
+    "auth",
+    "extra_headers",
+    "authorization",
+    "cookie",
+    "hf_token",
+    "token",
+    "azure_ad_token",
+    "azure_ad_token_provider",
+    "vertex_credentials",
+    "passwd",
+    "pwd",
+    "pat",
+    "dsn",
+    "connection_string",
+    "signature",
+    "webhook_url",
+    "proxy-authorization",
+]
+OPEN_SETTINGS = [
+    "max_tokens",
+    "max_completion_tokens",
+    "budget_tokens",
+    "input_cost_per_token",
+    "stop_token_ids",
+    "prompt_cache_key",
+    "temperature",
+    "tool_name_key",
+    "tool_arguments_key",
+    "api_key_name",
+    "model_id",
+    "author",
+    "keywords",
+    "seed",
+]
 
 
 def test_what_a_setting_is_called_tells_whether_it_is_written_down():

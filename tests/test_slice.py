@@ -62,6 +62,18 @@ def test_an_input_is_still_spared():
     assert code == "df_ = df.copy()\ndf_['v'] = 1\ndf_"
 
 
+@pytest.mark.parametrize("answer", ["df.v.max()", "f'is {df.v.max()}'", "[df['v'].max(), len(df)]"])
+def test_looks_at_an_input_are_dropped_where_the_answer_is_made_of_it_at_once(answer):
+    looks = "print(df.columns.tolist())\ndf.tail(3)", "for i in range(10): print('line', i)"
+    code = kept(*looks, f"final_answer({answer})", inputs={"df": "DataFrame 3 x 2"})
+    assert code == answer
+
+
+def test_what_is_printed_to_a_stream_is_dropped_too():
+    code = "import sys\nprint('e', file=sys.stderr)\nsys.stdout.write('a')\nsys.stderr.flush()\nx = len(sys.argv)"
+    assert kept(code, "final_answer(x)") == "import sys\nx = len(sys.argv)\nx"
+
+
 def test_a_decorated_function_goes_whole():
     code = "from functools import lru_cache\n\n# unused\n@lru_cache\ndef f(n):\n    return n\n\nx = 1"
     assert kept(code, "final_answer(x)") == "x = 1\nx"

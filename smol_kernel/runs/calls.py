@@ -35,6 +35,9 @@ _NEW_ARRAYS = frozenset(_NEW_ARRAYS_WORDS.split())
 _INTO_THIRD = frozenset(["add", "divide", "maximum", "minimum", "mod", "multiply", "power", "subtract", "true_divide"])
 """Functions of arrays whose third argument, if there is one, takes the result."""
 
+_PRINTING = ("write", "writelines", "flush")
+"""Methods by which a stream does what `print` does."""
+
 
 class Given:
     """The arguments of a call, evaluated."""
@@ -42,7 +45,13 @@ class Given:
     def __init__(self, flow: Expressions, node: ast.Call) -> None:
         self.node = node
         self.positional = [(argument, flow.value(argument)) for argument in node.args]
-        self.named = [(keyword.arg, flow.value(keyword.value)) for keyword in node.keywords]
+        self.named = [
+            (
+                keyword.arg,
+                NOTHING if keyword.arg == "file" and flow.is_stream(keyword.value) else flow.value(keyword.value),
+            )
+            for keyword in node.keywords
+        ]
         self.every: Value = frozenset(
             token for value in [v for _, v in self.positional] + [v for _, v in self.named] for token in value
         )
@@ -86,6 +95,9 @@ class Calls(Expressions):
         receiver: Value = NOTHING
         function: Value = NOTHING
         if isinstance(node.func, ast.Attribute):
+            if name in _PRINTING and self.is_stream(node.func.value):
+                Given(self, node)
+                return NOTHING
             receiver = self.value(node.func.value)
             if name == "aio" and isinstance(node.func.value, ast.Name):
                 name, package, words = node.func.value.id, "", [node.func.value.id]

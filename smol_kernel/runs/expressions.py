@@ -291,6 +291,11 @@ class Expressions:
             frozenset([Token(holds=set(items(value)), opaque=any(token.opaque for token in value))]) if value else value
         )
 
+    def is_stream(self, node: ast.expr) -> bool:
+        """Whether it is `sys.stdout` or `sys.stderr`, to which one prints."""
+        stream = isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr") and node.value
+        return isinstance(stream, ast.Name) and any(token.module == "sys" for token in self.value(stream))
+
     def _attribute(self, node: ast.Attribute) -> Value:
         base = self.value(node.value)
         if node.attr in _FREE_ATTRIBUTES:

@@ -82,7 +82,7 @@ def sliced(
             wanted |= {place[-1][0]} if place and isinstance(place[-1][1], ast.Expr) else set()
         places.append(place)
     words = _rests_on_words(flow, parts, places, answering, last)
-    if flow.free or words or not (flow.needs[last] - {START} - _defining(places) or flow.calls.get(last)):
+    if flow.free or words or not (flow.needs[last] - _defining(places) or flow.calls.get(last)):
         return None, words
     wanted |= {last} | flow.world.files.touched | flow.world.outside.touched
     needed = _all_needed(wanted, flow.needs)
