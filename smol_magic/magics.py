@@ -17,10 +17,11 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class
 from traitlets import Bool, CaselessStrEnum, Dict, Enum, Float, Int, List, Unicode, observe
 
 from smol_magic import completion
+from smol_magic.commands import COMMANDS, help_text, usage
 from smol_magic.endings import CellError
 from smol_magic.parser import Parser
 from smol_magic.rewriting import AwaitRewriting
-from smol_magic.session import NO_RUN, Session, export_hint
+from smol_magic.session import NO_RUN, Session, export_hint, front
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -29,40 +30,6 @@ if TYPE_CHECKING:
     from smol_kernel.render.transcript import Transcript
     from smol_magic.writeback import Place
 
-COMMANDS = {
-    "model": ("%agent model NAME", "use this model from now on: a LiteLLM name, a variable, or demo; or a,b"),
-    "show": ("%agent show [RUN]", "the account of a run, the last one if none is named"),
-    "runs": (
-        "%agent runs [WORD]",
-        "the latest runs in the journal (with this word in them); --prune (with --older-than AGE, --keep N) and "
-        "--delete RUN take some out, with --yes at once",
-    ),
-    "resume": (
-        "%agent resume [RUN] [options]",
-        "go on with a run that was cut off or stopped; --accept, --repeat, --max-steps N, --model NAME, "
-        "--api-base URL, -o NAME",
-    ),
-    "fork": (
-        "%agent fork [RUN] [options]",
-        "go on from a step of a run, as a new one; --step N, --instruction TEXT, and those of resume",
-    ),
-    "export": (
-        "%agent export FILE [RUN]",
-        "write a run as .ipynb, .py, .html, .md or .json; --script: the work only (--no-proof: as it was run); --force",
-    ),
-    "files": (
-        "%agent files [save …]",
-        "what the agent made in its box; save [NAME …] [--to DIR] [--overwrite] keeps it",
-    ),
-    "stop": ("%agent stop", "end the agent's conversation, its child kernel and MCP connections"),
-    "help": ("%agent help", "this text"),
-}
-"""Command of `%agent` → how it is written, and what it does."""
-CELLS = [
-    ("%%agent [options]", "a task, in the lines below; %%agent --help lists the options"),
-    ("%%py", "Python, run in the agent's child kernel"),
-    ("%agent", "the settings"),
-]
 MOST_OFFERED = 5
 """Earlier runs named one by one."""
 
@@ -209,7 +176,7 @@ class SmolMagic(Magics):
         if name in ("-h", "--help"):
             name = "help"
         elif asks and name in ("model", "show", "stop", "help"):  # the others tell theirs themselves
-            print(_columns(COMMANDS[name]))
+            print(usage(name))
             return
         if name not in COMMANDS and (name or words):
             close = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -220,7 +187,7 @@ class SmolMagic(Magics):
         try:
             inspect.signature(command).bind(*words)
         except TypeError:
-            raise CellError(f"usage:\n{_columns(COMMANDS[name])}") from None
+            raise CellError(f"usage:\n{usage(name)}") from None
         try:
             command(*words)
         except SmolError as error:
@@ -246,7 +213,7 @@ class SmolMagic(Magics):
         print(f"a run takes at most {counted(self.max_steps, 'step')}, an action at most {limit}")
         print(self._box())
         if last is None:
-            print("no run in this notebook yet")
+            print("no run since this kernel was started")
         else:
             print(f"last run: {last.run} · {facts_line(last)}")
         print("%agent help lists the commands, %%agent --help the options")
@@ -266,7 +233,7 @@ class SmolMagic(Magics):
         from smol_kernel.models.named import make_model
 
         if not name:
-            raise CellError(f"Name a model:\n{_columns(COMMANDS['model'])}")
+            raise CellError(f"Name a model:\n{usage('model')}")
         model = make_model(name, self.api_base or None, self.shell.user_ns)
         self.model = name
         self._model_is_set()
@@ -329,7 +296,7 @@ class SmolMagic(Magics):
         export_command(self.session, [file, *words], self._transcript)
 
     def _help(self) -> None:
-        print(_columns(*CELLS, *COMMANDS.values()))
+        print(help_text(front(self.shell)))
 
     def _transcript(self, run: str) -> Transcript:
         """The run whose id begins with `run`; without one the last of this notebook."""
@@ -343,12 +310,6 @@ class SmolMagic(Magics):
         found = journal.find(run)
         journal.offer(found.run)
         return Transcript.from_events(journal.events(found.run, family=True), cut_off=found.state == "unfinished")
-
-
-def _columns(*pairs: tuple[str, str]) -> str:
-    """Pairs of usage and text as lines, the texts below each other."""
-    width = max(len(usage) for usage, _ in pairs)
-    return "\n".join(f"{usage:<{width}}   {text}" for usage, text in pairs)
 
 
 def _words(line: str) -> list[str]:

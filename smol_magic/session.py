@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from smol_magic.writeback import Place
 
 
-NO_RUN = "There is no run in this notebook yet. %agent runs lists those in the journal."
+NO_RUN = "There was no run since this kernel was started. %agent runs lists those in the journal."
 
 
 class Session:

@@ -208,6 +208,11 @@ def test_host_takes_cell_magics(client):
     assert "kept" in Cell(client, "%%host\nsaid.stdout").text
 
 
+def test_its_help_tells_of_its_own_cells(client):
+    lines = Cell(client, "%agent help").text.splitlines()
+    assert lines[0].startswith("a plain cell ") and any(line.startswith("%%host ") for line in lines)
+
+
 def test_completion_and_inspection_ask_the_namespace_where_the_cell_runs(client):
     Cell(client, "%%py\nzebra_of_child = 1")
     Cell(client, "%%host\nzebra_of_host = 'striped'")
@@ -220,6 +225,7 @@ def test_completion_and_inspection_ask_the_namespace_where_the_cell_runs(client)
     assert completed("%%host\nzebra_of") == ["%%host\nzebra_of_host"]
     assert completed("first line\nwhat is zebra_of") == ["first line\nwhat is zebra_of_child"]
     assert "%%agent" in completed("%%agen")
+    assert not any("%" in each for each in completed("How large is x"))
 
     def inspected(code):
         return client.inspect(code, reply=True, timeout=PATIENCE)["content"]

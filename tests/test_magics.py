@@ -176,11 +176,11 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
         ("%agent exprot x.ipynb", "Did you mean %agent export?"),
         ("%agent draw me a sheep", "A task goes below %%agent"),
         ("%agent export", "%agent export FILE [RUN]"),
-        ("%agent export x.txt", "no run in this notebook yet"),
+        ("%agent export x.txt", "no run since this kernel was started"),
         ("%agent export x.ipynb a b", "unrecognized arguments: b"),
-        ("%agent resume", "no run in this notebook yet"),
-        ("%agent export x.ipynb", "no run in this notebook yet"),
-        ("%agent show", "no run in this notebook yet"),
+        ("%agent resume", "no run since this kernel was started"),
+        ("%agent export x.ipynb", "no run since this kernel was started"),
+        ("%agent show", "no run since this kernel was started"),
         ("%agent show abc", "no run 'abc'"),
         ("%agent show abc", "%agent runs lists them"),
         ("%%agent --model x5\nadd", "int, not a model"),
@@ -219,7 +219,7 @@ def test_without_a_model_the_cell_says_what_to_set_and_runs_nothing(shell, capsy
     message = refused(shell, "%%agent\nadd 1 and 1", capsys)
     assert "--model" in message
     assert "SMOL_MODEL" in message
-    assert "--model demo" in message
+    assert "the model demo" in message
 
 
 def test_a_table_that_cannot_cross_is_named(shell):
@@ -377,6 +377,8 @@ def test_help_is_printed_and_nothing_is_run(shell, capsys):
     commands = capsys.readouterr().out.splitlines()
     assert any(line.startswith("%agent export FILE [RUN]") and "   write a run as" in line for line in commands)
     assert len({len(line) - len(line.split("   ", 1)[1].lstrip()) for line in commands}) == 1  # one column
+    assert max(map(len, commands)) <= 92  # a page breaks longer ones anywhere
+    assert not any(line.startswith("%%host") for line in commands)
     assert not Journal().runs()
 
 

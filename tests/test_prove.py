@@ -317,7 +317,7 @@ def test_an_answer_in_words_rests_on_what_was_printed(prover):
 )
 def test_words_rest_on_what_was_printed_whatever_holds_them(prover, answer):
     proof = prover("print(hash('word'))", answer).prove()
-    assert (proof.state, "in words" in proof.reason) == ("not reproduced", True)
+    assert (proof.state, "wrote the answer down itself" in proof.reason) == ("not reproduced", True)
 
 
 def test_what_is_made_of_data_that_the_script_holds_is_not_in_words(prover):

@@ -50,7 +50,7 @@ def test_a_reply_that_is_an_exception_is_raised():
 def test_a_script_that_is_over_says_so():
     model = ScriptedModel(["only"], model_id="mine")
     model.generate([])
-    with pytest.raises(ModelError, match="'mine' is over: it has 1 replies, and this is request 2"):
+    with pytest.raises(ModelError, match="'mine' is over: it has 1 reply, and this is request 2"):
         model.generate([])
 
 

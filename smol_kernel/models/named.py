@@ -18,11 +18,11 @@ DEMO = "demo"
 """Name of the model that plays shipped tasks."""
 
 NO_MODEL = f"""No model is set, so nothing was run. Set one of:
-  --model openai/gpt-4.1-mini          for this task (any LiteLLM name; the key in OPENAI_API_KEY)
-  %agent model ollama/qwen3            for this notebook
+  %agent model ollama/qwen3            for this notebook (any LiteLLM name)
+  --model openai/gpt-4.1-mini          for one task, behind %%agent or smol run (the key in OPENAI_API_KEY)
   c.SmolMagic.model = "..."            in ipython_config.py
   {MODEL_VARIABLE}=openai/gpt-4.1-mini       in the environment
-Without a key or a network: --model demo plays shipped tasks from a script."""
+Without a key or a network: the model demo plays shipped tasks from a script."""
 
 
 def names_in(given: Sequence[str]) -> list[str]:

@@ -81,8 +81,8 @@ class ScriptedModel(Model):
         """The reply to request `number`, counted from 1. Raises ModelError where the script has none."""
         if number > len(self.replies):
             raise ModelError(
-                f"the script of model {self.model_id!r} is over: it has {len(self.replies)} replies, and this is "
-                f"request {number}"
+                f"the script of model {self.model_id!r} is over: it has {len(self.replies)} "
+                f"{'reply' if len(self.replies) == 1 else 'replies'}, and this is request {number}"
             )
         return self.replies[number - 1]
 

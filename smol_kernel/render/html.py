@@ -62,7 +62,7 @@ def _card(mark: str, title: str, state: str, open: bool, meta: str, body: str) -
     meta = f'<span class="smol-m">{meta}</span>' if meta else ""
     kind = _COLOURS.get(state, "now")
     return (
-        f'<details class="smol-run smol-step smol-{kind} {NO_FORMULAS}"{" open" if open else ""}>'
+        f'<details class="smol-run smol-step smol-{kind} {NO_FORMULAS}"{" open" if open and body else ""}>'
         f'<summary><span class="smol-n">{mark}</span> <span class="smol-t">{title}</span> {meta}</summary>'
         f'<div class="smol-body" style="{INDENTED}">{body}</div></details>'
     )
@@ -243,7 +243,7 @@ def _call(call: CallRecord, times: bool, brief: bool) -> str:
 def _error(step: StepRecord) -> str:
     """The error of a step, with its traceback folded; empty without one."""
     if step.state == "interrupted" or not (step.error_type or step.error):
-        return f"<p>{_text(step.error)}</p>" if step.error else ""
+        return f"<p>{_text(step.error)}</p>" if step.error not in (None, "", "interrupted") else ""
     line = escape(shorten(plain(step.error_line), characters=2_000))
     shown = f'<pre class="smol-out smol-err" style="{BARRED}">{line}</pre>'
     if not step.traceback:

@@ -301,7 +301,7 @@ class Prover:
                     and _bare(texts.get(step.number, "")) != _bare(was)
                 ):
                     raise NotReproduced(
-                        "the model put the answer in words, and what it had read comes out otherwise now"
+                        "the model wrote the answer down itself, and what it had read comes out otherwise now"
                     )
 
     def _compare_pictures(self, shown: Sequence[_Shown]) -> None:

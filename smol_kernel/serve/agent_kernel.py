@@ -116,7 +116,8 @@ class AgentKernel(IPythonKernel):
         """Complete in the namespace where the cell runs: the child's, the host's for `%%host` and magics."""
         cursor = len(code) if cursor_pos is None else cursor_pos
         if _runs_in_child(code, cursor) and self._session is not None:
-            return _within_python(code, cursor, self._session.complete)
+            reply = _within_python(code, cursor, self._session.complete)
+            return _without_magics(reply) if is_task(code) else reply
         return _within_python(code, cursor, super().do_complete)
 
     def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> dict[str, Any]:
@@ -162,7 +163,7 @@ class AgentKernel(IPythonKernel):
             raise UsageError(_NO_OPTIONS.format(rest))
         body = cell[start:].splitlines(keepends=True)
         # Comments keep the line numbers of tracebacks right; a cell magic must come first, though.
-        return body if body and body[0].startswith("%%") else [*["#\n"] * cell.count("\n", 0, start), *body]
+        return body if body and body[0].startswith("%%") else [*["# %%host\n"] * cell.count("\n", 0, start), *body]
 
 
 def _split(cell: str) -> tuple[str, int]:
@@ -203,6 +204,18 @@ def _within_python(cell: str, cursor: int, complete: Callable[[str, int], dict[s
         typed["start"] += start
         typed["end"] += start
     return reply
+
+
+def _without_magics(reply: dict[str, Any]) -> dict[str, Any]:
+    """A completion without those of magics, which a task has no place for."""
+    metadata = reply.get("metadata", {})
+    types = metadata.get("_jupyter_types_experimental", [])
+    kept = [each for each in types if not str(each.get("text", "")).startswith("%")]
+    return {
+        **reply,
+        "matches": [match for match in reply["matches"] if not match.startswith("%")],
+        "metadata": {**metadata, "_jupyter_types_experimental": kept} if types else metadata,
+    }
 
 
 def launch() -> None:
