@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import SmolError
@@ -65,11 +66,18 @@ class CellProof:
         proof = self.proof
         cells = script_cells(self._transcript) if proof is None else proof.told() if proof.cells else []
         other = any(cell.as_fields for cell in cells)  # its value is no dict, as the answer is
-        if self._answer_name is not None and not other and any(step.final for step in self._transcript.steps):
-            cells = with_answer_in(cells, self._answer_name)
+        if self._answer_name is not None and any(step.final for step in self._transcript.steps):
+            name = self._answer_name
+            cells = _without(cells, name) if other else with_answer_in(cells, name)
         if proof is not None and self._options.prove_cell and proof.proved:
             cells = with_check(cells, decode(self._transcript.answer))
         return cells
+
+
+def _without(cells: list[ScriptCell], name: str) -> list[ScriptCell]:
+    first, *others = cells
+    said = f"The last cell gives the object whose fields are in `{name}`; run alone, these cells do not set that."
+    return [replace(first, source=f"{first.source}\n\n{said}"), *others] if first.kind == "markdown" else cells
 
 
 def _events(journal: Journal, run: str) -> Sequence[Any]:

@@ -200,7 +200,9 @@ def test_an_answer_is_the_fields_and_is_proved(answer_of, tmp_path, answer, give
         transcript.feed(event)
     shown = CellProof(transcript, RunOptions(), {}, answer_name="answer")
     shown.proof = proof
-    assert "answer =" not in "".join(cell.source for cell in shown.cells())  # it has the fields already
+    cells = shown.cells()
+    assert "answer =" not in "".join(cell.source for cell in cells)  # it has the fields already
+    assert "whose fields are in `answer`; run alone, these cells do not set that" in cells[0].source
 
 
 def test_fields_that_come_out_otherwise_are_not_called_proved(make, tmp_path):
