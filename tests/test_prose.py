@@ -95,6 +95,12 @@ def test_thoughts_plans_and_what_actions_display_are_drawn_as_well():
         ("## A\n\ndiff of the means is 3\n\n| g |\n|---|\n| a |", "<td>a</td>"),
         ("Total: 42\n\nHighlights:\n- Q1 was **up**\n- Q2", "<ul><li>Q1 was <strong>up</strong></li>"),
         ("Top:\n\n1. 120\n2. 80", "<ol><li>120</li>"),
+        ("A:\n\n*   **a**: x\n    *   b\n    *   c\n*   d", "<ul><li><strong>a</strong>: x<ul><li>b</li><li>c</li></ul></li>"),
+        ("A:\n\n1.  a\n    -   b\n    -   c\n2.  d", "<ol><li>a<ul><li>b</li><li>c</li></ul></li><li>d</li></ol>"),
+        ("A:\n\n- One.  Two.\n- Three!  Four.", "<ul><li>One.  Two.</li><li>Three!  Four.</li></ul>"),
+        ("1. a\n   ```\n   x = 1  # b\n   yy = 2  # c\n   ```\n2. b", ">x = 1  # b\nyy = 2  # c</pre></li><li>b</li></ol>"),
+        ("## A\n\n- a     1\n- bb    2\n- ccc   3", ">- a     1\n- bb    2\n- ccc   3</pre>"),
+        ("## A\n\n1) a\n2) b\n\n+ c\n+ d", "<p>1) a<br>2) b</p><p>+ c<br>+ d</p>"),
         ("## A\n\n    indented  code\n\nend", ">    indented  code</pre><p>end</p>"),
         ("## A\n\nyear  ppm\n1958  315", ">year  ppm\n1958  315</pre>"),
     ],
@@ -216,6 +222,9 @@ def test_what_is_declared_to_be_markdown_is_read_as_that():
     assert displayed("one\ntwo  \nthree") == "<p>one\ntwo  <br>three</p>"
     assert displayed("  \n") == ""
     assert displayed("just words") == "<p>just words</p>"
+    assert displayed("a\n1) b\n2) c") == "<p>a</p><ol><li>b</li><li>c</li></ol>"
+    assert displayed("+ a\n  + b\n+ c") == "<ul><li>a<ul><li>b</li></ul></li><li>c</li></ul>"
+    assert displayed("- a   1\n- bb  2\n+ c") == "<ul><li>a   1</li><li>bb  2</li></ul><ul><li>c</li></ul>"
     both = Output(channel="display", text="t", data={"text/markdown": "*m*", "text/html": "<b>h</b>"})
     assert "<b>h</b>" in output_html(both)
 
@@ -256,7 +265,7 @@ def test_no_piece_is_live_in_any_block(name):
             assert not assert_harmless(html).tags & {"img", "a"}
 
 
-MARKS = "#_ ##_ -_ __-_ 1._ 2._ >_ | |---| |-|-|% ``` ~~~% ---% * ** u ` [ ]( ](http://e) ![ $ <b> ____ % %% \t \\"
+MARKS = "#_ ##_ -_ __-_ +_ 1._ 2._ 1)_ >_ | |---| |-|-|% ``` ~~~% ---% * ** *** u ` [ ]( ](http://e) ![ $ <b> ____ % %% \t \\"
 """Apart by spaces; "_" is one, "%" the end of a line, "u" what else "_" would be."""
 
 
@@ -280,7 +289,7 @@ def test_marks_put_together_by_chance_give_whole_elements_and_lose_no_letter(see
 
 LONG = """* ** u ` [ ![ [a]( ![a]( ]( $ $a **a_*b_ *a_ub_ ua_b #_ # -_ -_a% _-_a% -_-_ >_ >_>_a% >% 1._a% 1._a%3._b%
 -_a%__b% - -_a%%% | |- |-|% |_a_|%|---|% \\| ```a% ```% ~ ~~~~` ---% ---%% % __% ( (( a\t <br> &
--_a__b% 1._a__b% -_1%"""
+-_a__b% 1._a__b% -_1% +_a% 1)_a% *** ***a_ -_```a%"""
 
 
 @pytest.mark.parametrize("mark", LONG.split())

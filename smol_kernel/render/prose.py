@@ -72,7 +72,7 @@ def markdown_html(text: str, *, lead: bool = False, declared: bool = False) -> s
 
 
 def _drawn(lines: list[str], declared: bool, depth: int = 0, lead: bool = False) -> str:
-    found = blocks(lines) if depth < MAX_DEPTH else [Block("text", len(lines), lines)]
+    found = blocks(lines, declared=declared) if depth < MAX_DEPTH else [Block("text", len(lines), lines)]
     declared = declared and depth < MAX_DEPTH
     return "".join(_block(block, declared, depth, lead and not at) for at, block in enumerate(found))
 
@@ -109,7 +109,7 @@ def _in_lines(lines: list[str], joined: bool) -> str:
 
 def _item(lines: list[str], depth: int) -> str:
     """The content of a list's item; its first paragraph is no element of its own."""
-    apart = [""] if len(lines) > 1 and next(blocks(lines[1:])).kind in ("ul", "ol") else []
+    apart = [""] if len(lines) > 1 and next(blocks(lines[1:], declared=True)).kind in ("ul", "ol") else []
     html = _drawn([lines[0], *apart, *lines[1:]], True, depth)
     return html.removeprefix("<p>").replace("</p>", "", 1) if html.startswith("<p>") else html
 
