@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from harmless import Page, assert_harmless
@@ -94,11 +95,13 @@ def test_thoughts_plans_and_what_actions_display_are_drawn_as_well():
         ("## A\n\n```diff\n--- a.py\n+++ b.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n```\n\n- a\n- b", "<ul><li>a</li>"),
         ("## A\n\ndiff of the means is 3\n\n| g |\n|---|\n| a |", "<td>a</td>"),
         ("Total: 42\n\nHighlights:\n- Q1 was **up**\n- Q2", "<ul><li>Q1 was <strong>up</strong></li>"),
+        ("These came out:\n\nmean: 5\n\nfindings:\n- a\n- b", "<ul><li>a</li><li>b</li></ul>"),
+        ("mean: 5\n\nfindings:\n- a\n- b\n\nThat is all.", "<ul><li>a</li><li>b</li></ul><p>That is all.</p>"),
         ("Top:\n\n1. 120\n2. 80", "<ol><li>120</li>"),
-        ("A:\n\n*   **a**: x\n    *   b\n    *   c\n*   d", "<ul><li><strong>a</strong>: x<ul><li>b</li><li>c</li></ul></li>"),
+        ("A:\n\n*   **a**: x\n    *   b\n    *   c\n*   d", "x<ul><li>b</li><li>c</li></ul></li><li>d</li></ul>"),
         ("A:\n\n1.  a\n    -   b\n    -   c\n2.  d", "<ol><li>a<ul><li>b</li><li>c</li></ul></li><li>d</li></ol>"),
         ("A:\n\n- One.  Two.\n- Three!  Four.", "<ul><li>One.  Two.</li><li>Three!  Four.</li></ul>"),
-        ("1. a\n   ```\n   x = 1  # b\n   yy = 2  # c\n   ```\n2. b", ">x = 1  # b\nyy = 2  # c</pre></li><li>b</li></ol>"),
+        ("1. a\n   ```\n   x  # b\n   y  # c\n   ```\n2. d", ">x  # b\ny  # c</pre></li><li>d</li></ol>"),
         ("## A\n\n- a     1\n- bb    2\n- ccc   3", ">- a     1\n- bb    2\n- ccc   3</pre>"),
         ("## A\n\n1) a\n2) b\n\n+ c\n+ d", "<p>1) a<br>2) b</p><p>+ c<br>+ d</p>"),
         ("## A\n\n    indented  code\n\nend", ">    indented  code</pre><p>end</p>"),
@@ -194,6 +197,7 @@ PLAIN = [
     "Remove these:\n\n@@ -1,6 +1,4 @@\n def f():\n-    a = 1\n-    b = 2",
     "- if x:\n-     return 1\n- return 2",
     "name: x\nchannels:\n- defaults\ndependencies:\n- python=3.10\n- pandas",
+    "# of mine\n---\nname: x\nenv:\n  a: 1\n\nchannels:\n- a # b\n- c",
     "100\n- 20\n- 30\n= 50",
     "- 5\n- 6\n- 7",
     "> GET / HTTP/1.1\n> Host: a\n< HTTP/1.1 200",
@@ -265,7 +269,8 @@ def test_no_piece_is_live_in_any_block(name):
             assert not assert_harmless(html).tags & {"img", "a"}
 
 
-MARKS = "#_ ##_ -_ __-_ +_ 1._ 2._ 1)_ >_ | |---| |-|-|% ``` ~~~% ---% * ** *** u ` [ ]( ](http://e) ![ $ <b> ____ % %% \t \\"
+MARKS = """#_ ##_ -_ __-_ +_ 1._ 2._ 1)_ >_ | |---| |-|-|% ``` ~~~% ---% * ** *** u ` [ ]( ](http://e) ![ $ <b> ____ % %%
+\t \\"""
 """Apart by spaces; "_" is one, "%" the end of a line, "u" what else "_" would be."""
 
 
@@ -276,7 +281,7 @@ def unfolded(mark):
 @pytest.mark.parametrize("seed", range(20))
 def test_marks_put_together_by_chance_give_whole_elements_and_lose_no_letter(seed):
     chance = random.Random(seed)
-    marks = [unfolded(mark) for mark in MARKS.split(" ")]
+    marks = [unfolded(mark) for mark in re.split(r"[ \n]", MARKS)]
     for _ in range(200):
         letters = iter("abcdefghijklmnopqrstuvwxyz")
         text = "".join(next(letters) if chance.random() < 0.4 else chance.choice(marks) for _ in range(26))

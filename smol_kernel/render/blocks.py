@@ -25,7 +25,8 @@ _QUOTED_WORDS = re.compile(r"> (?:[^\W\d]|[\"'“«*_`])")
 _DASHES = re.compile(r":?-+:?")
 _BAR = re.compile(r"(?<!\\)\|")
 _KEY = re.compile(r"[\w-]+:(?:\s|$)")  # of YAML
-_VALUE = re.compile(r"^[a-z][\w-]*: +\S", re.MULTILINE)  # the same, by itself
+_VALUE = re.compile(r"[a-z][\w-]*: +\S")  # the same, by itself
+_YAML = re.compile(r"$|[ \t#-]|[a-z][\w-]*:(?:\s|$)")  # how each of its lines begins
 _AMOUNT = re.compile(r"[\d.,\s%$€£+-]+")
 _DIFF = re.compile(r"^(?:@@ -\d|diff --git |\+\+\+ \S)", re.MULTILINE)
 
@@ -66,7 +67,7 @@ def blocks(lines: list[str], strict: bool = False, declared: bool = False) -> It
     """The blocks of `lines` in order; where it is `strict`, what may be text is text. Of what is `declared` to be
     Markdown, or stands in a list, every list is one."""
     last = {line.strip(): at for at, line in enumerate(lines)}
-    has_keys = strict and bool(_VALUE.search("\n".join(lines)))
+    has_keys = strict and all(map(_YAML.match, lines)) and any(map(_VALUE.match, lines))
     words: list[str] = []  # of the text under way
     at = 0
     while at < len(lines):
@@ -117,7 +118,7 @@ def _heading(lines: list[str], at: int, alone: bool, strict: bool) -> Block | No
 
 def _list(lines: list[str], at: int, alone: bool, strict: bool, declared: bool, has_keys: bool) -> Block | None:
     """A list whose numbers count upward; one item is one where no text stands before it and it need not be sure. What
-    looks like several and may be something else is text as a whole; `has_keys`, there is YAML in these lines."""
+    looks like several and may be something else is text as a whole; `has_keys`, these lines can be YAML."""
     mark = _ANY_ITEM if declared else _ITEM
     first = found = mark.match(lines[at])
     before = lines[at - 1] if at and not declared else ""
