@@ -90,6 +90,7 @@ def test_thoughts_plans_and_what_actions_display_are_drawn_as_well():
         ("### A ###\ntext\n#### C#", '<strong>A</strong></p><p>text</p><p class="smol-h3"><strong>C#</strong></p>'),
         ("a | b\n:-: | ---\nx\\|y | `z`", '<td style="text-align:center">x|y</td><td><code>z</code></td>'),
         ("| a |\n|---|\n| x<br>y<br/>z<hr> |", "<td>x<br>y<br>z&lt;hr&gt;</td>"),
+        ("| a |\n|---|\n| `<br>` and<br>`x` |", "<td><code>&lt;br&gt;</code> and<br><code>x</code></td>"),
         ("| a |\n|---|\n| 1 |\n| 2 | x |", f"<tr><td{RIGHT}>1</td></tr><tr><td{RIGHT}>2</td><td>x</td></tr>"),
         ("| padded | like this |\n|--------|-----------|\n| x      | y         |", "<td>x</td><td>y</td>"),
         ("## A\n\n```diff\n--- a.py\n+++ b.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n```\n\n- a\n- b", "<ul><li>a</li>"),
@@ -126,6 +127,11 @@ def test_blocks(text, html):
         ("[**b**](mailto:a@x.org)", "<strong>b</strong> (mailto:a@x.org)"),
         ("[x](javascript:alert(1)) a[0](b)", "[x](javascript:alert(1)) a[0](b)"),
         ("$a*b*c$ and $x_1 y_2 z$ for $5 and **$6**", "$a*b*c$ and $x_1 y_2 z$ for $5 and <strong>$6</strong>"),
+        (
+            "***a*** and ***b* c** and **d *e***",
+            "<strong><em>a</em></strong> and <strong><em>b</em> c</strong> and <strong>d <em>e</em></strong>",
+        ),
+        ("f(**kw) and g(**kw), ***** and **p = 5, ***p = 1", "f(**kw) and g(**kw), ***** and **p = 5, ***p = 1"),
         ("重点是**这个**词", "重点是<strong>这个</strong>词"),
     ],
 )
@@ -138,6 +144,9 @@ def test_where_a_text_is_no_markdown_few_marks_count():
     for html in (inline_html(text), paragraphs_html(text), answer(text)):
         assert text in html
     assert inline_html("**a** and `b`") == "<strong>a</strong> and <code>b</code>"
+    assert inline_html("***a***, (**b c**)") == "<strong><em>a</em></strong>, (<strong>b c</strong>)"
+    assert inline_html("“**a:** b”, **$5**.") == "“<strong>a:</strong> b”, <strong>$5</strong>."
+    assert inline_html("是**这个**词") == "是<strong>这个</strong>词"
     value = Transcript(task="t", state="success", answered=True, answer=["**a**"], answer_text="['**a**', '`b`']")
     assert "[&#x27;**a**&#x27;, &#x27;`b`&#x27;]" in answer_html(value)
 
@@ -148,6 +157,10 @@ def test_where_a_text_is_no_markdown_few_marks_count():
         "a * b * c and 2*3*4 and x**2 + y**2 and 2 ** 3 ** 4",
         "snake_case_names, __init__, _private_, _id and x_, a_b_c",
         "f(*args, **kwargs), SELECT *, count(*) FROM t, *.py and *.txt, /*no*/, [*sorted(glob('*.md'))]",
+        "f(**kw) and g(**kw2), x = {**a,**b} and [**c, **d], h(a, **b)(c, **d)",
+        "src/**/*.py and tests/**/*.py, **/tests/** and **/docs/**, glob('**/*.py') and glob('**/*.txt')",
+        "'**' and '**', (**) and (**), src/**,tests/**, a**/b**, (**.py,**.txt), x **y and z**2",
+        "*****, **** and ***, **p < 0.05, ***p < 0.01, char **a, int **b",
         "5* and 6*, p < 0.05 *, \\*not this\\*",
         "#hashtag #1 C# # 5",
         "2 | 3",
@@ -269,8 +282,8 @@ def test_no_piece_is_live_in_any_block(name):
             assert not assert_harmless(html).tags & {"img", "a"}
 
 
-MARKS = """#_ ##_ -_ __-_ +_ 1._ 2._ 1)_ >_ | |---| |-|-|% ``` ~~~% ---% * ** *** u ` [ ]( ](http://e) ![ $ <b> ____ % %%
-\t \\"""
+MARKS = """#_ ##_ -_ __-_ +_ 1._ 2._ 1)_ >_ | |---| |-|-|% ``` ~~~% ---% * ** *** u ` [ ]( ](http://e) ![ $ <b> ____ %
+%% \t \\"""
 """Apart by spaces; "_" is one, "%" the end of a line, "u" what else "_" would be."""
 
 
