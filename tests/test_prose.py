@@ -263,10 +263,15 @@ def test_what_is_printed_stays_as_it_is():
         ("1. Load it. Then\n2. Draw", "1. Load it.", "Then\n2. Draw"),
         ("10. Load it. Then", "10. Load it.", "Then"),
         ("#hashtag", "#hashtag", ""),
+        ("**Load. Then draw.** More. Then", "**Load. Then draw.** More.", "Then"),
+        ("Take `a. B`, f(**k). Then g(**k). Ok", "Take `a. B`, f(**k).", "Then g(**k). Ok"),
+        ("2 ** 3 is 8. Then **draw", "2 ** 3 is 8.", "Then **draw"),
+        ("| a |\n|---|\n| 1 |\n\nThen.", "Runs code", "| a |\n|---|\n| 1 |\n\nThen."),
+        ("```\nx = 1\n```\nThen.", "Runs code", "```\nx = 1\n```\nThen."),
     ],
 )
-def test_a_title_is_without_the_mark_of_a_heading(thought, title, rest):
-    step = StepRecord(1, thought=thought)
+def test_a_title_is_a_sentence_without_the_mark_of_a_heading(thought, title, rest):
+    step = StepRecord(1, thought=thought, code="x")
     assert (step.title, step.words_beyond_title) == (title, rest)
 
 
