@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from harmless import Page, assert_harmless
@@ -89,12 +90,21 @@ def test_thoughts_plans_and_what_actions_display_are_drawn_as_well():
         ("### A ###\ntext\n#### C#", '<strong>A</strong></p><p>text</p><p class="smol-h3"><strong>C#</strong></p>'),
         ("a | b\n:-: | ---\nx\\|y | `z`", '<td style="text-align:center">x|y</td><td><code>z</code></td>'),
         ("| a |\n|---|\n| x<br>y<br/>z<hr> |", "<td>x<br>y<br>z&lt;hr&gt;</td>"),
+        ("| a |\n|---|\n| `<br>` and<br>`x` |", "<td><code>&lt;br&gt;</code> and<br><code>x</code></td>"),
         ("| a |\n|---|\n| 1 |\n| 2 | x |", f"<tr><td{RIGHT}>1</td></tr><tr><td{RIGHT}>2</td><td>x</td></tr>"),
         ("| padded | like this |\n|--------|-----------|\n| x      | y         |", "<td>x</td><td>y</td>"),
         ("## A\n\n```diff\n--- a.py\n+++ b.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n```\n\n- a\n- b", "<ul><li>a</li>"),
         ("## A\n\ndiff of the means is 3\n\n| g |\n|---|\n| a |", "<td>a</td>"),
         ("Total: 42\n\nHighlights:\n- Q1 was **up**\n- Q2", "<ul><li>Q1 was <strong>up</strong></li>"),
+        ("These came out:\n\nmean: 5\n\nfindings:\n- a\n- b", "<ul><li>a</li><li>b</li></ul>"),
+        ("mean: 5\n\nfindings:\n- a\n- b\n\nThat is all.", "<ul><li>a</li><li>b</li></ul><p>That is all.</p>"),
         ("Top:\n\n1. 120\n2. 80", "<ol><li>120</li>"),
+        ("A:\n\n*   **a**: x\n    *   b\n    *   c\n*   d", "x<ul><li>b</li><li>c</li></ul></li><li>d</li></ul>"),
+        ("A:\n\n1.  a\n    -   b\n    -   c\n2.  d", "<ol><li>a<ul><li>b</li><li>c</li></ul></li><li>d</li></ol>"),
+        ("A:\n\n- One.  Two.\n- Three!  Four.", "<ul><li>One.  Two.</li><li>Three!  Four.</li></ul>"),
+        ("1. a\n   ```\n   x  # b\n   y  # c\n   ```\n2. d", ">x  # b\ny  # c</pre></li><li>d</li></ol>"),
+        ("## A\n\n- a     1\n- bb    2\n- ccc   3", ">- a     1\n- bb    2\n- ccc   3</pre>"),
+        ("## A\n\n1) a\n2) b\n\n+ c\n+ d", "<p>1) a<br>2) b</p><p>+ c<br>+ d</p>"),
         ("## A\n\n    indented  code\n\nend", ">    indented  code</pre><p>end</p>"),
         ("## A\n\nyear  ppm\n1958  315", ">year  ppm\n1958  315</pre>"),
     ],
@@ -117,6 +127,11 @@ def test_blocks(text, html):
         ("[**b**](mailto:a@x.org)", "<strong>b</strong> (mailto:a@x.org)"),
         ("[x](javascript:alert(1)) a[0](b)", "[x](javascript:alert(1)) a[0](b)"),
         ("$a*b*c$ and $x_1 y_2 z$ for $5 and **$6**", "$a*b*c$ and $x_1 y_2 z$ for $5 and <strong>$6</strong>"),
+        (
+            "***a*** and ***b* c** and **d *e***",
+            "<strong><em>a</em></strong> and <strong><em>b</em> c</strong> and <strong>d <em>e</em></strong>",
+        ),
+        ("f(**kw) and g(**kw), ***** and **p = 5, ***p = 1", "f(**kw) and g(**kw), ***** and **p = 5, ***p = 1"),
         ("重点是**这个**词", "重点是<strong>这个</strong>词"),
     ],
 )
@@ -129,6 +144,9 @@ def test_where_a_text_is_no_markdown_few_marks_count():
     for html in (inline_html(text), paragraphs_html(text), answer(text)):
         assert text in html
     assert inline_html("**a** and `b`") == "<strong>a</strong> and <code>b</code>"
+    assert inline_html("***a***, (**b c**)") == "<strong><em>a</em></strong>, (<strong>b c</strong>)"
+    assert inline_html("“**a:** b”, **$5**.") == "“<strong>a:</strong> b”, <strong>$5</strong>."
+    assert inline_html("是**这个**词") == "是<strong>这个</strong>词"
     value = Transcript(task="t", state="success", answered=True, answer=["**a**"], answer_text="['**a**', '`b`']")
     assert "[&#x27;**a**&#x27;, &#x27;`b`&#x27;]" in answer_html(value)
 
@@ -139,6 +157,10 @@ def test_where_a_text_is_no_markdown_few_marks_count():
         "a * b * c and 2*3*4 and x**2 + y**2 and 2 ** 3 ** 4",
         "snake_case_names, __init__, _private_, _id and x_, a_b_c",
         "f(*args, **kwargs), SELECT *, count(*) FROM t, *.py and *.txt, /*no*/, [*sorted(glob('*.md'))]",
+        "f(**kw) and g(**kw2), x = {**a,**b} and [**c, **d], h(a, **b)(c, **d)",
+        "src/**/*.py and tests/**/*.py, **/tests/** and **/docs/**, glob('**/*.py') and glob('**/*.txt')",
+        "'**' and '**', (**) and (**), src/**,tests/**, a**/b**, (**.py,**.txt), x **y and z**2",
+        "*****, **** and ***, **p < 0.05, ***p < 0.01, char **a, int **b",
         "5* and 6*, p < 0.05 *, \\*not this\\*",
         "#hashtag #1 C# # 5",
         "2 | 3",
@@ -188,6 +210,7 @@ PLAIN = [
     "Remove these:\n\n@@ -1,6 +1,4 @@\n def f():\n-    a = 1\n-    b = 2",
     "- if x:\n-     return 1\n- return 2",
     "name: x\nchannels:\n- defaults\ndependencies:\n- python=3.10\n- pandas",
+    "# of mine\n---\nname: x\nenv:\n  a: 1\n\nchannels:\n- a # b\n- c",
     "100\n- 20\n- 30\n= 50",
     "- 5\n- 6\n- 7",
     "> GET / HTTP/1.1\n> Host: a\n< HTTP/1.1 200",
@@ -216,6 +239,9 @@ def test_what_is_declared_to_be_markdown_is_read_as_that():
     assert displayed("one\ntwo  \nthree") == "<p>one\ntwo  <br>three</p>"
     assert displayed("  \n") == ""
     assert displayed("just words") == "<p>just words</p>"
+    assert displayed("a\n1) b\n2) c") == "<p>a</p><ol><li>b</li><li>c</li></ol>"
+    assert displayed("+ a\n  + b\n+ c") == "<ul><li>a<ul><li>b</li></ul></li><li>c</li></ul>"
+    assert displayed("- a   1\n- bb  2\n+ c") == "<ul><li>a   1</li><li>bb  2</li></ul><ul><li>c</li></ul>"
     both = Output(channel="display", text="t", data={"text/markdown": "*m*", "text/html": "<b>h</b>"})
     assert "<b>h</b>" in output_html(both)
 
@@ -237,10 +263,15 @@ def test_what_is_printed_stays_as_it_is():
         ("1. Load it. Then\n2. Draw", "1. Load it.", "Then\n2. Draw"),
         ("10. Load it. Then", "10. Load it.", "Then"),
         ("#hashtag", "#hashtag", ""),
+        ("**Load. Then draw.** More. Then", "**Load. Then draw.** More.", "Then"),
+        ("Take `a. B`, f(**k). Then g(**k). Ok", "Take `a. B`, f(**k).", "Then g(**k). Ok"),
+        ("2 ** 3 is 8. Then **draw", "2 ** 3 is 8.", "Then **draw"),
+        ("| a |\n|---|\n| 1 |\n\nThen.", "Runs code", "| a |\n|---|\n| 1 |\n\nThen."),
+        ("```\nx = 1\n```\nThen.", "Runs code", "```\nx = 1\n```\nThen."),
     ],
 )
-def test_a_title_is_without_the_mark_of_a_heading(thought, title, rest):
-    step = StepRecord(1, thought=thought)
+def test_a_title_is_a_sentence_without_the_mark_of_a_heading(thought, title, rest):
+    step = StepRecord(1, thought=thought, code="x")
     assert (step.title, step.words_beyond_title) == (title, rest)
 
 
@@ -256,7 +287,8 @@ def test_no_piece_is_live_in_any_block(name):
             assert not assert_harmless(html).tags & {"img", "a"}
 
 
-MARKS = "#_ ##_ -_ __-_ 1._ 2._ >_ | |---| |-|-|% ``` ~~~% ---% * ** u ` [ ]( ](http://e) ![ $ <b> ____ % %% \t \\"
+MARKS = """#_ ##_ -_ __-_ +_ 1._ 2._ 1)_ >_ | |---| |-|-|% ``` ~~~% ---% * ** *** u ` [ ]( ](http://e) ![ $ <b> ____ %
+%% \t \\"""
 """Apart by spaces; "_" is one, "%" the end of a line, "u" what else "_" would be."""
 
 
@@ -267,7 +299,7 @@ def unfolded(mark):
 @pytest.mark.parametrize("seed", range(20))
 def test_marks_put_together_by_chance_give_whole_elements_and_lose_no_letter(seed):
     chance = random.Random(seed)
-    marks = [unfolded(mark) for mark in MARKS.split(" ")]
+    marks = [unfolded(mark) for mark in re.split(r"[ \n]", MARKS)]
     for _ in range(200):
         letters = iter("abcdefghijklmnopqrstuvwxyz")
         text = "".join(next(letters) if chance.random() < 0.4 else chance.choice(marks) for _ in range(26))
@@ -280,7 +312,7 @@ def test_marks_put_together_by_chance_give_whole_elements_and_lose_no_letter(see
 
 LONG = """* ** u ` [ ![ [a]( ![a]( ]( $ $a **a_*b_ *a_ub_ ua_b #_ # -_ -_a% _-_a% -_-_ >_ >_>_a% >% 1._a% 1._a%3._b%
 -_a%__b% - -_a%%% | |- |-|% |_a_|%|---|% \\| ```a% ```% ~ ~~~~` ---% ---%% % __% ( (( a\t <br> &
--_a__b% 1._a__b% -_1%"""
+-_a__b% 1._a__b% -_1% +_a% 1)_a% *** ***a_ -_```a%"""
 
 
 @pytest.mark.parametrize("mark", LONG.split())

@@ -15,14 +15,18 @@ from smol_kernel.render.plain import in_columns
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,}(?!~))[^`]*")
 _HEADING = re.compile(r"(#{1,6})[ \t]+(?=\S)")
-_ITEM = re.compile(r"( {0,3})(?:([-*])|(\d{1,3})\.)([ \t]+)(?=\S)")
+_ITEM = re.compile(r"^( {0,3})(?:([-*])|(\d{1,3})\.)([ \t]+)(?=\S)")
+_ANY_ITEM = re.compile(r"^( {0,3})(?:([-*+])|(\d{1,3})[.)])([ \t]+)(?=\S)")
+"""With the marks that elsewhere say something else."""
+_FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _RULE = re.compile(r"(?:-{3,}|\*{3,}|_{3,})[ \t]*")
 _QUOTE = re.compile(r">(?: |$)")
 _QUOTED_WORDS = re.compile(r"> (?:[^\W\d]|[\"'“«*_`])")
 _DASHES = re.compile(r":?-+:?")
 _BAR = re.compile(r"(?<!\\)\|")
 _KEY = re.compile(r"[\w-]+:(?:\s|$)")  # of YAML
-_VALUE = re.compile(r"^[a-z][\w-]*: +\S", re.MULTILINE)  # the same, by itself
+_VALUE = re.compile(r"[a-z][\w-]*: +\S")  # the same, by itself
+_YAML = re.compile(r"$|[ \t#-]|[a-z][\w-]*:(?:\s|$)")  # how each of its lines begins
 _AMOUNT = re.compile(r"[\d.,\s%$€£+-]+")
 _DIFF = re.compile(r"^(?:@@ -\d|diff --git |\+\+\+ \S)", re.MULTILINE)
 
@@ -59,10 +63,11 @@ def _is_code(text: str) -> bool:
     return False
 
 
-def blocks(lines: list[str], strict: bool = False) -> Iterator[Block]:
-    """The blocks of `lines` in order; where it is `strict`, what may be text is text."""
+def blocks(lines: list[str], strict: bool = False, declared: bool = False) -> Iterator[Block]:
+    """The blocks of `lines` in order; where it is `strict`, what may be text is text. Of what is `declared` to be
+    Markdown, or stands in a list, every list is one."""
     last = {line.strip(): at for at, line in enumerate(lines)}
-    has_keys = strict and bool(_VALUE.search("\n".join(lines)))
+    has_keys = strict and all(map(_YAML.match, lines)) and any(map(_VALUE.match, lines))
     words: list[str] = []  # of the text under way
     at = 0
     while at < len(lines):
@@ -70,7 +75,7 @@ def blocks(lines: list[str], strict: bool = False) -> Iterator[Block]:
         block = (
             _code(lines, at, last)
             or _heading(lines, at, alone, strict)
-            or _list(lines, at, alone, strict, has_keys)
+            or _list(lines, at, alone, strict, declared, has_keys)
             or _table(lines, at)
             or (alone and (_rule(lines, at) or _quotation(lines, at, strict)))
         )
@@ -111,11 +116,12 @@ def _heading(lines: list[str], at: int, alone: bool, strict: bool) -> Block | No
     return Block("heading", at + 1, [bare.rstrip() if bare[-1:].isspace() else words], len(found[1]))
 
 
-def _list(lines: list[str], at: int, alone: bool, strict: bool, has_keys: bool) -> Block | None:
+def _list(lines: list[str], at: int, alone: bool, strict: bool, declared: bool, has_keys: bool) -> Block | None:
     """A list whose numbers count upward; one item is one where no text stands before it and it need not be sure. What
-    looks like several and may be something else is text as a whole; `has_keys`, there is YAML in these lines."""
-    first = found = _ITEM.match(lines[at])
-    before = lines[at - 1] if at else ""
+    looks like several and may be something else is text as a whole; `has_keys`, these lines can be YAML."""
+    mark = _ANY_ITEM if declared else _ITEM
+    first = found = mark.match(lines[at])
+    before = lines[at - 1] if at and not declared else ""
     if not first or (strict and first[1]) or before.startswith("+"):
         return None
     items: list[list[str]] = []
@@ -128,16 +134,16 @@ def _list(lines: list[str], at: int, alone: bool, strict: bool, has_keys: bool) 
         while end < len(lines) and (not lines[end].strip() or _indent(lines[end]) >= len(first[1]) + 2):
             end += 1
         items.append([lines[begin][found.end() :], *_dedented(lines[begin + 1 : end])])
-        found = _ITEM.match(lines[end]) if end < len(lines) else None
+        found = mark.match(lines[end]) if end < len(lines) else None
     after = lines[end] if end < len(lines) and lines[end - 1].strip() else ""
-    is_one = len(items) == 1 and not any(map(_ITEM.match, items[0][1:]))
-    is_wide = in_columns("\n".join(line.strip() for item in items for line in item))
+    is_one = len(items) == 1 and not any(map(mark.match, items[0][1:]))
+    is_wide = in_columns(_FENCED.sub("", "\n".join(_ITEM.sub("", line.strip()) for item in items for line in item)))
     is_data = any(len(item) > 1 and all(_KEY.match(line.strip()) for line in item if line.strip()) for item in items)
     is_data = is_data or (first[2] and all(_AMOUNT.fullmatch(item[0]) for item in items)) or max(gaps) > 3
     is_data = is_data or (has_keys and re.fullmatch(r"[a-z][\w-]*:", before))
     if is_one and (strict or not alone):
         return None
-    if is_wide or (strict and is_data) or after.startswith(("+", "@@")):
+    if not declared and (is_wide or (strict and is_data) or after.startswith(("+", "@@"))):
         return Block("text", end, lines[at:end])
     return Block("ol" if first[3] else "ul", end, lines[at:end], number, items)
 

@@ -60,8 +60,8 @@ def listed(words: Iterable[str]) -> str:
 
 
 def in_columns(text: str) -> bool:
-    """Whether the spaces of `text` carry meaning, as in a table or in code."""
-    wide = re.findall(r"^.*\S {2,}\S.*$", text, re.MULTILINE)
+    """Whether the spaces of `text` carry meaning, as in a table or in code; two between sentences do not."""
+    wide = re.findall(r"^.*\S(?!(?<=\D[.!?]) {2}[A-Z]) {2,}\S.*$", text, re.MULTILINE)
     return len(wide) > 1 or re.search(r"^[ \t]+\S", text, re.MULTILINE) is not None
 
 

@@ -19,9 +19,10 @@ MAX_DEPTH = 4
 """How deep lists and quotations are looked for in each other."""
 
 _CODE = r"`(?P<code>[^`\n]+)`"
-_STRONG = r"(?<![0-9A-Za-z_*)\]\\])\*\*(?=\S)(?P<strong>(?:[^*\n]|\*(?!\*))+)(?<=\S)\*\*"
+_STRONG = r"\*\*(?=\*?[^\s*])(?P<strong>(?:[^*\n]|\*(?!\*)|(?<=\S)\*(?=\*\*(?!\*)))+)(?<=[^\s(\[{])\*\*"
+"""Of three asterisks the outer two belong to it."""
 _INLINE = re.compile(
-    rf"{_CODE}|{_STRONG}"
+    rf"{_CODE}|(?<![0-9A-Za-z_*)\]\\]){_STRONG}"
     r"|(?P<formula>\$(?=\S)[^$`\n]*(?<=\S)\$(?!\d))"  # as pandoc tells a formula from two prices
     r"|!\[(?P<picture>[^\[\]\n]*)\]\([^()\n]*\)"
     r"|\[(?P<link>[^\[\]\n]+)\]\((?P<address>(?:https?://|mailto:)[^()\s]+)\)"
@@ -29,8 +30,9 @@ _INLINE = re.compile(
     r"|(?<![^\n(])_(?=[^\W_][^_\n]* )(?P<words>[^_\n]+)(?<=\S)_(?=[.,:;]?(?:[\n)]|$))"  # elsewhere it is part of names
 )
 """Marks within a line. Each looks no further than to the next like it, so that none takes the square of a line."""
-_SPARE = re.compile(f"{_CODE}|{_STRONG}")
-"""The marks that count where a text is no Markdown."""
+_SPARE = re.compile(rf"{_CODE}|(?<![!-')-~])(?<![!-~]\()(?!\*\*[/)]){_STRONG}(?![0-9A-Za-z_*/]|\.\w)")
+"""The marks that count where a text is no Markdown. Double asterisks in code and paths touch more than words; letters
+that are none of ASCII may be of a language without spaces."""
 _NUMBER = re.compile(r"[-+−±~<>≈]?[^\w\s]?\d[\d.,]*\s?[^\w\s]?")
 
 
@@ -72,7 +74,7 @@ def markdown_html(text: str, *, lead: bool = False, declared: bool = False) -> s
 
 
 def _drawn(lines: list[str], declared: bool, depth: int = 0, lead: bool = False) -> str:
-    found = blocks(lines) if depth < MAX_DEPTH else [Block("text", len(lines), lines)]
+    found = blocks(lines, declared=declared) if depth < MAX_DEPTH else [Block("text", len(lines), lines)]
     declared = declared and depth < MAX_DEPTH
     return "".join(_block(block, declared, depth, lead and not at) for at, block in enumerate(found))
 
@@ -109,7 +111,7 @@ def _in_lines(lines: list[str], joined: bool) -> str:
 
 def _item(lines: list[str], depth: int) -> str:
     """The content of a list's item; its first paragraph is no element of its own."""
-    apart = [""] if len(lines) > 1 and next(blocks(lines[1:])).kind in ("ul", "ol") else []
+    apart = [""] if len(lines) > 1 and next(blocks(lines[1:], declared=True)).kind in ("ul", "ol") else []
     html = _drawn([lines[0], *apart, *lines[1:]], True, depth)
     return html.removeprefix("<p>").replace("</p>", "", 1) if html.startswith("<p>") else html
 
@@ -142,7 +144,7 @@ def _table(lines: list[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"&lt;br ?/?&gt;", "<br>", _inline(text))
+    return re.sub(r"(<code>.*?</code>)|&lt;br ?/?&gt;", lambda found: found[1] or "<br>", _inline(text))
 
 
 def _inline(text: str, marks: re.Pattern[str] = _INLINE) -> str:
@@ -150,12 +152,12 @@ def _inline(text: str, marks: re.Pattern[str] = _INLINE) -> str:
     parts: list[str] = []
     end = 0
     for match in marks.finditer(text):
-        parts += [escape(text[end : match.start()]), _marked(match, marks)]
+        parts += [escape(text[end : match.start()]), _marked(match)]
         end = match.end()
     return "".join([*parts, escape(text[end:])])
 
 
-def _marked(match: re.Match[str], marks: re.Pattern[str]) -> str:
+def _marked(match: re.Match[str]) -> str:
     kind = match.lastgroup
     if kind == "address":
         return f"{_inline(match['link'])} ({escape(match['address'])})"
@@ -163,5 +165,5 @@ def _marked(match: re.Match[str], marks: re.Pattern[str]) -> str:
     if kind == "code":
         return f"<code>{escape(words)}</code>"
     if kind == "strong":
-        return f"<strong>{_inline(words, marks)}</strong>"
+        return f"<strong>{_inline(words)}</strong>"
     return f"<em>{_inline(words)}</em>" if kind in ("em", "words") else escape(words or "picture")

@@ -28,7 +28,11 @@ NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff, RunResumed,
 
 _CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
-_SENTENCE = re.compile(r"(?<=[^.][.!?])(?<!^\d\.)(?<!^\d\d\.)\s+(?=[A-Z])")  # the number of a list's item ends none
+_UNTITLED = re.compile(r"`{3}|~{3}|\|")  # how a block of code begins, and a table
+_SENTENCE = re.compile(
+    r"(?<!\S)\*\*(?=\S)[^*]+\*\*|`[^`]+`"
+    r"|(?P<end>(?<=[^.][.!?])(?<!^\d\.)(?<!^\d\d\.)\s+(?=[A-Z]))"  # the number of a list's item ends none
+)
 
 
 @dataclass
@@ -115,6 +119,12 @@ def _without_mark(words: str) -> str:
     return words[mark.end() :] if mark else words
 
 
+def _sentence(words: str) -> str:
+    """The first sentence; between marks of emphasis and of code none ends."""
+    ends = (found.start() for found in _SENTENCE.finditer(words) if found["end"])
+    return words[: next(ends, None)]
+
+
 @dataclass
 class PlanRecord:
     """A plan, made before the step of that number."""
@@ -192,8 +202,8 @@ class StepRecord:
     def title(self) -> str:
         """The thought's first sentence, or a word on what the step does."""
         first = next((line.strip() for line in self.thought.splitlines() if line.strip()), "")
-        if first:
-            return _SENTENCE.split(_without_mark(first), maxsplit=1)[0]
+        if first and not _UNTITLED.match(first):
+            return _sentence(_without_mark(first))
         if self.only_calls and (names := dict.fromkeys(_CALLED.findall(self.code))):
             return f"Calls {', '.join(names)}"
         if self.code:
