@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from smol_magic.endings import CellError
 from smol_magic.parser import CommandParser
 
 if TYPE_CHECKING:
@@ -15,17 +14,20 @@ MOST_LISTED = 20
 """Runs that are listed."""
 
 
-def runs_command(journal: Journal, words: Sequence[str]) -> None:
+def runs_command(journal: Journal, given: Sequence[str]) -> None:
     """Carry out the command. Raises ConfigError and JournalError, with the reason in a sentence."""
-    chosen = _read(words)
+    chosen = _read(given)
     if chosen is None:
         return
-    if chosen.prune or chosen.delete:
+    from smol_kernel.runs.pruning import takes_out
+
+    words = " ".join(chosen.words)
+    if takes_out(words, chosen.prune, chosen.delete, chosen.older_than, chosen.keep, yes=chosen.yes):
         _take_out(journal, chosen)
         return
-    runs = journal.runs(limit=MOST_LISTED, search=" ".join(chosen.words) or None)
+    runs = journal.runs(limit=MOST_LISTED, search=words or None)
     if not runs:
-        print("No runs in the journal yet." if not chosen.words else f"No run with {' '.join(chosen.words)!r} in it.")
+        print(f"No run with {words!r} in it." if words else "No runs in the journal yet.")
     _list(runs)
     if len(runs) == MOST_LISTED:
         print("… perhaps more: !smol runs -n 100 lists them, %agent runs --prune takes old ones out")
@@ -43,7 +45,10 @@ def _take_out(journal: Journal, chosen: Any) -> None:
     from smol_kernel.render.plain import counted
     from smol_kernel.runs.pruning import deletable, prunable, take_out
 
-    runs = [deletable(journal, chosen.delete)] if chosen.delete else prunable(journal, chosen.older_than, chosen.keep)
+    if chosen.delete:
+        runs = [deletable(journal, chosen.delete)]
+    else:
+        runs = prunable(journal, chosen.older_than, chosen.keep or 0)
     _list(runs)
     if not runs:
         print("There are none to take out.")
@@ -60,16 +65,6 @@ def _read(words: Sequence[str]) -> Any:
     parser.add_argument("--prune", action="store_true", help="take old runs out of the journal")
     parser.add_argument("--delete", metavar="RUN", help="take this run out of the journal")
     parser.add_argument("--older-than", metavar="AGE", help="which runs to prune: 12h, 30d, 8w (default: 30d)")
-    parser.add_argument("--keep", type=int, default=0, metavar="N", help="do not prune the newest N runs")
+    parser.add_argument("--keep", type=int, metavar="N", help="do not prune the newest N runs")
     parser.add_argument("--yes", action="store_true", help="do it; without it they are only listed")
-    chosen = parser.read(words)
-    if chosen is None:
-        return None
-    about = [*(["--older-than"] * bool(chosen.older_than)), *(["--keep"] * bool(chosen.keep))]
-    if about and not chosen.prune:
-        raise CellError(f"%agent runs: {about[0]} goes with --prune, which takes old runs out")
-    if chosen.words and (chosen.prune or chosen.delete):
-        raise CellError(
-            f"%agent runs: {chosen.words[0]!r}: --prune and --delete look for no text in runs; leave it out"
-        )
-    return chosen
+    return parser.read(words)

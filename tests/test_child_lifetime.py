@@ -270,3 +270,14 @@ def test_a_host_has_more_children_than_descriptors_that_select_takes(tmp_path, b
     assert subprocess.check_output([sys.executable, "-c", limit], cwd=tmp_path, text=True).split() == [
         *("1", "2", forked, "3", forked)
     ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no ulimit")
+@pytest.mark.parametrize("box", [True, False])
+@pytest.mark.parametrize("most", [32, 40, 48, 52, 64])
+def test_where_few_files_may_be_open_it_works_or_says_so(most, box):
+    program = "from smol_kernel.executors.kernel import KernelExecutor as Executor\n"
+    program += f"executor = Executor(box={box})\nprint(executor('6 * 7').output)\nexecutor.cleanup()"
+    command = ["sh", "-c", f'ulimit -n {most} && exec "$@"', "-", sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "42\n" or "ulimit -n" in done.stderr, done.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -93,3 +95,43 @@ def test_without_namespaces_it_says_why_and_what_helps(tmp_path):
     assert report["box"]["available"] is False and report["tried"] == []
     assert "max_user_namespaces" in report["box"]["reason"]
     assert Journal().runs() == []
+
+
+NO_FILES = ("sh", "-c", 'ulimit -f 0 && exec "$@"', "-")
+"""Runs what follows where no file can be written to: to Python as on a read-only system."""
+A_RUN = """
+from smol_kernel import CodeAgent, ScriptedModel
+from smol_kernel.errors import ExecutorError
+for box in (True, False):
+    model = ScriptedModel(["<code>\\nfinal_answer(41 + 1)\\n</code>"])
+    agent = CodeAgent([], model, journal=False, executor_kwargs={"box": box})
+    try:
+        print(agent.run("t"))
+    except ExecutorError as error:
+        print(error)
+    agent.cleanup()
+"""
+COMMANDS = {
+    "doctor": [*COMMAND, "doctor"],
+    "run": ["-c", A_RUN],
+    "model": ["-c", "from smol_kernel.models.litellm import load; load()"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_where_no_temporary_file_can_be_written_it_says_what_is_needed(command):
+    done = subprocess.run(
+        [*NO_FILES, sys.executable, *command],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    if command is COMMANDS["model"]:
+        assert "ModelError: LiteLLM cannot be imported ([Errno 2] No usable temporary directory" in said
+    else:
+        assert "no child kernel can be started: it needs a folder for temporary files" in said
+        assert "Traceback" not in said
+    assert "set TMPDIR to one" in said

@@ -410,6 +410,8 @@ def test_old_runs_are_listed_and_taken_out_when_that_is_confirmed(shell, capsys)
     for line, said in (
         ("--prune --older-than soon", "write it as 12h, 30d or 8w"),
         ("--keep 3", "--keep goes with --prune"),
+        ("--keep 0", "--keep goes with --prune"),
+        ("--delete new1 --keep 0", "--delete takes out the one run that it names"),
         ("word --prune", "look for no text in runs"),
         ("--delete nothing", "no run"),
     ):

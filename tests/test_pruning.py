@@ -144,7 +144,7 @@ def test_a_person_is_asked(journal, capsys, monkeypatch):
     "words",
     [
         "--prune --older-than soon", "--prune --older-than 9999999d", "--prune --keep -1", "--prune report",
-        "report --delete r1", "--older-than 3d", "--yes", "--keep 3",
+        "report --delete r1", "--older-than 3d", "--yes", "--keep 3", "--dry-run", "--keep 0", "--delete r1 --keep 0",
     ],
 )  # fmt: skip
 def test_what_is_not_clear_takes_nothing_out(journal, words):
@@ -188,3 +188,27 @@ def test_a_journal_that_cannot_be_written_says_so(journal, tmp_path):
     assert done.returncode == 1, done.stderr
     assert "read-only" in done.stderr
     assert "r90" in kept(journal)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "process = 'abc', state = NULL",
+        "process = 7, state = NULL",
+        "started = 1e18",
+        "started = 'soon'",
+        "started = -1e300",
+    ],
+)
+def test_a_damaged_row_hides_no_other_run(journal, capsys, damage):
+    with closing(sqlite3.connect(journal.path)) as db, db:
+        db.execute(f"UPDATE runs SET {damage} WHERE run = 'r40'")
+    assert main(["runs"]) == 0
+    listed = capsys.readouterr().out
+    assert "r40" in listed and "r90" in listed
+    assert ("  ?  " in listed) == ("started" in damage)
+    assert main(["runs", "--prune", "--older-than", "60d", "--yes"]) == 0
+    assert "r90" not in kept(journal)
+    if "r40" in kept(journal):  # that of no known age
+        assert main(["runs", "--delete", "r40", "--yes"]) == 0
+    assert kept(journal) == ["p", "r1"]

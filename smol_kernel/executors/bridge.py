@@ -25,6 +25,7 @@ from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.recorded import NOT_SHOWN, AbandonedError, NotMadeError, Recorded, kinds_of_error
 from smol_kernel.executors.summaries import argument, brief, cut, error_line
+from smol_kernel.executors.tool_body import ends_the_run, tool_body
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
 from smol_kernel.executors.values import CROSSES, Decoder, MalformedValue, NotPortable, decode, encode
@@ -143,9 +144,9 @@ class Bridge:
         self._running = 0
         self._unanswered: list[int] = []
         """Of calls that ended while the action was being stopped: the interrupt is its answer, until it has ended."""
-        self._news: queue.SimpleQueue[Outcome | Event] = queue.SimpleQueue()
-        self._pressed: KeyboardInterrupt | None = None
-        """Came in a call elsewhere, and stops the action."""
+        self._news: queue.SimpleQueue[Outcome | Event | BaseException] = queue.SimpleQueue()
+        self._pressed: BaseException | None = None
+        """Came in a call elsewhere, and ends the run."""
 
     def answer(self, asked: Asked) -> Iterator[Event]:
         """Meet one request of the child: at once, or in the pool."""
@@ -190,7 +191,7 @@ class Bridge:
     def collect(self) -> Iterator[Event]:
         """Hand on what calls have emitted, and what other threads have finished; make a call that one submitted.
 
-        Raises the KeyboardInterrupt that comes in a plain call, on whichever thread.
+        Raises what ends the run in a plain call, such as KeyboardInterrupt, on whichever thread.
         """
         yield from self._gather()
         if self._pressed is not None:
@@ -204,8 +205,8 @@ class Bridge:
         with suppress(queue.Empty):
             while True:
                 news = self._news.get_nowait()
-                if isinstance(news, Outcome) and not news.call.pooled and isinstance(news.error, KeyboardInterrupt):
-                    self._pressed = news.error
+                if isinstance(news, BaseException):
+                    self._pressed = news
                 elif isinstance(news, Outcome):
                     if news.call.pooled:
                         self._running -= 1
@@ -298,7 +299,7 @@ class Bridge:
             return Outcome(call, error=NotMadeError())
         return _perform(call)
 
-    def _tell(self, news: Outcome | Event) -> None:
+    def _tell(self, news: Outcome | Event | BaseException) -> None:
         """Bring in something from another thread."""
         self._news.put(news)
         self._client.wake()
@@ -363,10 +364,10 @@ def _checked(tool: Function, args: list[Any], kwargs: dict[str, Any]) -> tuple[l
 
 
 def _perform(call: Call) -> Outcome:
-    """Make the call; an error becomes part of the outcome."""
+    """Make the call; an error becomes part of the outcome, unless it ends the run."""
     call.started = time.monotonic()
     try:
-        with listening(call.emitted, call.id):
+        with listening(call.emitted, call.id), tool_body():
             value = call.work()
             if inspect.isawaitable(value):
                 value = coroutines.wait(value, call.begun)
@@ -380,16 +381,16 @@ def _perform(call: Call) -> Outcome:
             reason = f"{call.tool}() gave a result that cannot cross to the child: {error}. {CROSSES}"
             raise TypeError(reason) from error
         return Outcome(call, encoded, brief(value, 120), size=size)
-    except KeyboardInterrupt as error:
-        if not call.pooled:
+    except BaseException as error:  # boundary: a tool can raise anything; the child shall see it
+        if not call.pooled and ends_the_run(error):
             raise
-        return Outcome(call, error=error)
-    except BaseException as error:  # noqa: BLE001 - boundary: a tool can raise anything; the child shall see it
         return Outcome(call, error=error, summary=error_line(error))
 
 
-def _outcome(call: Call, outcome: Any, error: BaseException | None) -> Outcome:
-    """What came of a job: `error`, if it was not done to its end."""
+def _outcome(call: Call, outcome: Any, error: BaseException | None) -> Outcome | BaseException:
+    """What came of a job: `error` if it was not done to its end, by itself if that ends the run."""
+    if error is not None and not isinstance(error, Exception):
+        return error
     return outcome if error is None else Outcome(call, error=error, summary=error_line(error))
 
 

@@ -5,6 +5,7 @@ Everything a child sends is untrusted: what has not the form expected here is dr
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ LATE = ("stream", "display_data")
 """What may come of an action that has ended, and belongs to the one under way then."""
 STOP_SECONDS = 1.0
 """How long a child that is to stop may take to answer: it mostly does at once, and then need not end."""
+FEW_FILES = 128
+"""With fewer that may be open a child may not come up; it says so to nobody where it lacks one for that."""
 MAX_TEXT = 2 << 20
 """Characters that a message may print: ours passes on half of that."""
 MAX_PROMPT = 10_000
@@ -161,11 +164,12 @@ class KernelClient:
                 give_up()
             needs = "; it needs ipykernel 7.2 or newer" if reply and not welcomed else ""
             words = self.child.last_words()
-            said = f". Its last words: {words}" if words else ". Run the task again; the next start is a fresh one"
+            said = (f". Its last words: {words}" if words else "") + _few_files()
+            said = said or ". Run the task again; the next start is a fresh one"
             raise ExecutorError(f"the child kernel did not start: {error}{needs}{said}") from None
         if reply.get("status") != "ok":
             raise ExecutorError(
-                f"the child kernel could not be set up: {told(reply, 'ename')}: {told(reply, 'evalue')}"
+                f"the child kernel could not be set up: {told(reply, 'ename')}: {told(reply, 'evalue')}{_few_files()}"
             )
         self._booted = True
         self.child.connected()
@@ -359,4 +363,16 @@ def _replied(content: dict[str, Any]) -> Replied:
         report=reports[-1] if reports else {},
         error_type=told(content, "ename", 200),
         error=told(content, "evalue", 10_000),
+    )
+
+
+def _few_files() -> str:
+    """What to tell where a process may not have as many files open as a child needs; else nothing."""
+    if sys.platform == "win32":
+        return ""
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return (
+        f". A process may have only {most} files open here: allow more with ulimit -n" if 0 < most < FEW_FILES else ""
     )

@@ -12,6 +12,8 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
+from smol_kernel.executors.tool_body import tool_body
+
 _lock = threading.Lock()
 _loops: dict[int, tuple[asyncio.AbstractEventLoop, threading.Thread]] = {}
 _depth: ContextVar[int] = ContextVar("smol_async_depth", default=0)
@@ -35,7 +37,8 @@ def wait(awaitable: Awaitable[Any], started: Callable[[Future[Any]], object]) ->
 
 async def _result(awaitable: Awaitable[Any]) -> Any:
     _depth.set(_depth.get() + 1)
-    return await awaitable
+    with tool_body():
+        return await awaitable
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

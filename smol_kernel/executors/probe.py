@@ -18,6 +18,7 @@ from typing import Any
 
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers.plain import no_temporary_folder
 
 VARIABLE = "SMOL_DOCTOR_NOTE"
 """A variable of the environment that no box passes on, whatever it holds."""
@@ -111,7 +112,10 @@ def probe(box: bool = True) -> Probe:
     """
     token = secrets.token_hex(8)
     with ExitStack() as held:
-        planted = held.enter_context(_planted(token))
+        try:
+            planted = held.enter_context(_planted(token))
+        except FileNotFoundError as error:
+            raise no_temporary_folder(error) from None
         executor = KernelExecutor(60, cwd=os.path.dirname(planted["folder"]), box=box)
         held.callback(executor.cleanup)
         executor.send_variables({"planted": planted})

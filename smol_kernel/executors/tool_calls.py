@@ -26,6 +26,7 @@ from smol_kernel.executors.interpreter_tool import STOP, Stop
 from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.observation import PACE, clean, truncate
 from smol_kernel.executors.recorded import Recorded, kinds_of_error, name_of_error
+from smol_kernel.executors.tool_body import ends_the_run, tool_body
 from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message
 from smol_kernel.executors.values import decode, encode, remote
@@ -236,13 +237,13 @@ class ToolCalls:
             if isinstance(item, Event):
                 yield item
                 continue
+            if isinstance(item, BaseException):
+                raise item
             if item is here:
                 here.serve()
                 continue
             stopped = AgentToolExecutionError(_STOPPED)
             for made, value, error in [item] if item else [(made, None, stopped) for made in waiting.values()]:
-                if isinstance(error, KeyboardInterrupt) and made.event.blocking:
-                    raise error
                 del waiting[made.event.call]
                 made.end()
                 said, form, error = self._kept(made, value, error)
@@ -266,11 +267,11 @@ class ToolCalls:
         return errors
 
     def _submit(self, made: _Made, arrivals: queue.SimpleQueue[Any], thread: ToolThread) -> None:
-        """Have `thread` make the call."""
+        """Have `thread` make the call. What ends the run arrives by itself."""
 
         def done(_: object, error: BaseException | None) -> None:
             if error is not None:
-                arrivals.put((made, None, error))
+                arrivals.put((made, None, error) if isinstance(error, Exception) else error)
 
         thread.submit(Job(lambda: self._perform(made, arrivals), done))
 
@@ -281,13 +282,12 @@ class ToolCalls:
                 if made.ended or self._stopped():  # while it waited for room
                     raise AgentToolExecutionError(_STOPPED)
                 made.started = time.monotonic()
-                value = self._value(made)
-                value = wait(value, made.begun) if inspect.isawaitable(value) else value
-        except KeyboardInterrupt as error:
-            if made.event.blocking:
+                with tool_body():
+                    value = self._value(made)
+                    value = wait(value, made.begun) if inspect.isawaitable(value) else value
+        except BaseException as error:  # boundary: a tool can raise anything; the model shall see it
+            if made.event.blocking and ends_the_run(error):
                 raise
-            arrivals.put((made, None, error))
-        except BaseException as error:  # noqa: BLE001 - boundary: a tool can raise anything; the model shall see it
             arrivals.put((made, None, error))
         else:
             arrivals.put((made, value, None))

@@ -69,7 +69,7 @@ class PollingToolThread(ToolThread):
         self._wake()
 
     def serve(self) -> None:
-        """Do one job, if there is one. Raises KeyboardInterrupt if one comes meanwhile; all else is told."""
+        """Do one job, if there is one. Raises what is no Exception, such as KeyboardInterrupt; all else is told."""
         try:
             job = self._jobs.get_nowait()
         except queue.Empty:
@@ -78,7 +78,7 @@ class PollingToolThread(ToolThread):
             job.run()
         except BaseException as error:  # boundary: whoever submitted it gets it
             job.error = error
-            if isinstance(error, KeyboardInterrupt):
+            if not isinstance(error, Exception):
                 raise
         finally:
             job.tell()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sqlite3
@@ -79,6 +80,7 @@ def summary_of(row: tuple[Any, ...]) -> RunSummary:
         state = "running" if is_alive(process) else "unfinished"
     origin = json.loads(origin)
     isolation = origin.pop("isolation", isolation) or ""
+    started = started if isinstance(started, int | float) else math.nan  # of a damaged row
     kept: list[Any] = [*first, bool(scripted), state, started, finished, steps, answer, origin]
     return RunSummary(*kept, offered=bool(offered), isolation=isolation)
 
@@ -90,7 +92,10 @@ def this_process() -> str:
 
 def is_alive(process: str | None) -> bool:
     """Whether the process that a row names still lives."""
-    return bool(process) and process == _process(int(process.split(" ")[0]))
+    try:
+        return bool(process) and process == _process(int(str(process).split(" ")[0]))
+    except (ValueError, OverflowError):  # a damaged row
+        return False
 
 
 def _process(pid: int) -> str:

@@ -38,7 +38,7 @@ _module: Any = None
 def load() -> Any:
     """The litellm module. The first import takes seconds; it calls no network and reads no `.env` file.
 
-    Raises MissingDependencyError if it is not installed.
+    Raises MissingDependencyError if it is not installed, ModelError if this system does not let it be imported.
     """
     global _module
     with _import_lock:
@@ -50,6 +50,11 @@ def load() -> Any:
                 module: Any = importlib.import_module("litellm")
             except ImportError as error:
                 raise MissingDependencyError(f"LiteLLM cannot be imported ({error}): pip install litellm") from error
+            except OSError as error:  # read-only systems: it looks for a folder for temporary files
+                raise ModelError(
+                    f"LiteLLM cannot be imported ({error}). If a folder for temporary files is missing, mount a "
+                    "writable one at /tmp, or set TMPDIR to one"
+                ) from error
             finally:
                 for name, value in ours.items():
                     if os.environ.get(name) == value:

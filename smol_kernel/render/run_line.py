@@ -14,7 +14,10 @@ _ID_LENGTH, _TASK_LENGTH = 12, 60
 
 def run_line(run: RunSummary) -> str:
     """Its id, when it began (by the local clock), how it ended, its steps, its model, and the beginning of its task."""
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
+    try:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
+    except (ValueError, OverflowError, OSError):  # of a damaged row
+        when = "?".ljust(len("2026-01-01 00:00"))
     state, steps = state_word(run.state), counted(run.steps, "step")
     task, model = one_line(run.task, _TASK_LENGTH), one_line(model_label(run.model, run.scripted))
     boxed = "  not isolated" if run.isolation == "none" else ""

@@ -18,6 +18,22 @@ USUAL_AGE = "30d"
 """How old a run has to be, if nothing else is said."""
 
 
+def takes_out(
+    search: str, prune: bool, delete: str | None, older_than: str | None, keep: int | None, **consents: bool
+) -> bool:
+    """Whether these options of a list of runs take some out: `consents` are those that say whether to do it. Raises
+    ConfigError for what does not go together."""
+    which = [name for name, given in (("--older-than", older_than), ("--keep", keep)) if given is not None]
+    if search and (prune or delete):
+        raise ConfigError(f"{search}: --prune and --delete look for no text in runs; leave it out")
+    if delete and which:
+        raise ConfigError(f"{which[0]} goes with --prune; --delete takes out the one run that it names")
+    stray = [*which, *(f"--{name.replace('_', '-')}" for name, given in consents.items() if given)]
+    if stray and not (prune or delete):
+        raise ConfigError(f"{stray[0]} goes with --prune, which takes old runs out")
+    return prune or bool(delete)
+
+
 def deletable(journal: Journal, name: str) -> RunSummary:
     """The run `name`, the beginning of an id. Raises RunNotFoundError, and ConfigError for one that cannot go alone."""
     run = journal.find(name)

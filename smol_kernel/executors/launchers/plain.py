@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ConfigError
+from smol_kernel.errors import ConfigError, ExecutorError
 from smol_kernel.executors.launchers.memory_line import MemoryLine, memory_line
 from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.transports import Transport
@@ -244,12 +244,26 @@ def connection(ip: str) -> dict[str, Any]:
 
 
 def short_folder() -> Path:
-    """A new folder of mode 0700, its path without links. That of a unix socket is limited to some 100 bytes."""
-    folder = tempfile.mkdtemp(prefix="smol-")
-    if len(os.path.realpath(os.fsencode(folder))) + len("/k-1") > _MAX_SOCKET_PATH:
-        os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="smol-", dir="/tmp")
+    """A new folder of mode 0700, its path without links. That of a unix socket is limited to some 100 bytes.
+
+    Raises ExecutorError where none can be made.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="smol-")
+        if len(os.path.realpath(os.fsencode(folder))) + len("/k-1") > _MAX_SOCKET_PATH:
+            os.rmdir(folder)
+            folder = tempfile.mkdtemp(prefix="smol-", dir="/tmp")
+    except OSError as error:
+        raise no_temporary_folder(error) from None
     return Path(os.path.realpath(folder))
+
+
+def no_temporary_folder(error: OSError) -> ExecutorError:
+    """What to tell where no temporary folder can be made: read-only systems have none."""
+    return ExecutorError(
+        f"no child kernel can be started: it needs a folder for temporary files ({error.strerror}). Mount a writable "
+        "one at /tmp, or set TMPDIR to one"
+    )
 
 
 def ending(code: int) -> str:

@@ -14,7 +14,7 @@ from smol_kernel.render.plain import counted
 from smol_kernel.render.run_line import run_line
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.exporting import FORMS, export, form_of
-from smol_kernel.runs.pruning import deletable, prunable, take_out
+from smol_kernel.runs.pruning import deletable, prunable, take_out, takes_out
 
 
 def add_commands(commands: Any) -> None:
@@ -55,15 +55,9 @@ def add_commands(commands: Any) -> None:
 def list_runs(arguments: argparse.Namespace) -> int:
     """Carry out `smol runs`."""
     journal = Journal()
-    taking_out = arguments.prune or arguments.delete
-    if arguments.search and taking_out:
-        raise ConfigError(f"{arguments.search}: --prune and --delete look for no text in runs; leave it out")
-    if arguments.delete and (arguments.older_than or arguments.keep is not None):
-        raise ConfigError("--older-than and --keep go with --prune; --delete takes out the one run that it names")
-    if taking_out:
+    words, consents = arguments.search or "", {"dry_run": arguments.dry_run, "yes": arguments.yes}
+    if takes_out(words, arguments.prune, arguments.delete, arguments.older_than, arguments.keep, **consents):
         return _take_out(journal, arguments)
-    if arguments.older_than or arguments.keep is not None or arguments.dry_run or arguments.yes:
-        raise ConfigError("--older-than, --keep, --dry-run and --yes go with --prune, which takes old runs out")
     if arguments.limit < 1:
         raise ConfigError(f"--limit is {arguments.limit}: give a whole number of at least 1")
     found = journal.runs(limit=arguments.limit, search=arguments.search)
