@@ -279,6 +279,15 @@ def test_a_call_from_a_thread_of_the_action(kernel):
     assert value(kernel, code) == ["ppm"]
 
 
+def test_a_tool_of_the_name_of_a_magic_is_called_by_the_very_first_action(kernel):
+    first = KernelExecutor(cwd=kernel.cwd)
+    try:
+        first.send_tools({"who": who})
+        assert value(first, "who()") == "nobody"
+    finally:
+        first.cleanup()
+
+
 def test_pooled_tools_see_the_callers_context(kernel):
     token = person.set("the caller")
     assert value(kernel, "who()") == "the caller"
@@ -657,17 +666,23 @@ def test_the_clock_goes_on_for_a_child_that_works_while_a_call_is_open(used, wor
 
 
 def test_a_call_that_outlives_its_action_is_ended(used):
-    release = threading.Event()
+    begun, release = threading.Event(), threading.Event()
 
     @tool(threaded=True)
     def hold() -> str:
         """Holds on."""
+        begun.set()
         release.wait(30)
         return "released"
 
-    used.send_tools({"hold": hold, "fetch_unit": fetch_unit})
+    @tool(threaded=True)
+    def wait_for_it() -> bool:
+        """Waits until the other has begun."""
+        return begun.wait(60)
+
+    used.send_tools({"hold": hold, "wait_for_it": wait_for_it})
     code = "import threading, time\nerrors = []\ndef work():\n    try:\n        hold()\n    except Exception as e:\n"
-    code += "        errors.append(str(e))\nt = threading.Thread(target=work)\nt.start()\nfetch_unit('sent after it')"
+    code += "        errors.append(str(e))\nt = threading.Thread(target=work)\nt.start()\nwait_for_it()"
     events, finished = run(used, code)
     assert finished.status == "ok"
     ended = next(event for event in events if isinstance(event, ToolReturned) and event.tool == "hold")

@@ -82,6 +82,12 @@ class ActionShell(ZMQInteractiveShell):
 
     functools.update_wrapper(run_cell_async, ZMQInteractiveShell.run_cell_async)  # ipykernel looks at its signature
 
+    def transform_cell(self, raw_cell: str) -> str:
+        """The action as Python. A name that is a tool's is no magic's, so tools that come with the action come first."""
+        if not self.smol.action.running:
+            self.smol.take_tools()
+        return super().transform_cell(raw_cell)
+
     async def run_ast_nodes(
         self, nodelist: list[ast.stmt], cell_name: str, *args: Any, result: Any = None, **kwargs: Any
     ) -> Any:
@@ -184,6 +190,13 @@ class Child:
 
     # one action
 
+    def take_tools(self) -> dict[str, Any]:
+        """Receive the tools that came with the action, if any did; gives what else it came with."""
+        about: dict[str, Any] = self.kernel.get_parent("shell").get("content", {}).get("smol", {})
+        if (tools := about.pop("tools", None)) is not None:
+            self.receive_tools(tools)
+        return about
+
     def begin(self, cell: str) -> None:
         """Prepare for an action, which is this `cell`: a new account, and all of ours in its place again."""
         self.action = account.Action()
@@ -193,10 +206,7 @@ class Child:
         self.line.parent = (self.kernel._parent_ident["shell"], self.kernel.get_parent("shell"))
         for part in (self.displays, *self.streams):
             part.begin()
-        told = dict(self.kernel.get_parent("shell")["content"].get("smol", {}))
-        if (tools := told.pop("tools", None)) is not None:
-            self.receive_tools(tools)
-        self.whole.begin(**told)
+        self.whole.begin(**self.take_tools())
         self.restore()
         builtins.__dict__.update(self.given)
         self.shell.user_ns.pop("final_answer", None)

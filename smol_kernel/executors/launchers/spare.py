@@ -57,9 +57,10 @@ class Spare:
         return None
 
     def wait(self, seconds: float) -> bool:
-        """Wait until there is one; whether there is."""
+        """Wait until there is one, or none is wanted any more; whether there is."""
         with self._change:
-            return self._change.wait_for(lambda: self._there is not None, seconds)
+            self._change.wait_for(lambda: self._there is not None or self._early is None, seconds)
+            return self._there is not None
 
     def close(self) -> None:
         """End it, and have none any more."""
@@ -91,6 +92,7 @@ class Spare:
                 if self._early is None or since > IDLE_SECONDS:
                     self._early = self._filler = None
                     there, self._there = self._there, None
+                    self._change.notify_all()
                 elif self._there is not None:
                     self._change.wait(IDLE_SECONDS - since)
                     continue

@@ -291,7 +291,7 @@ def wait(seconds: float) -> bool:
 
 
 def wait_for_spares(seconds: float) -> bool:
-    """Wait until they have forked one child ahead; whether there are any, and all have."""
+    """Wait until those that are in use have forked one child ahead; whether there are any, and all have."""
     there = _of_use()
     return bool(there) and all(each.spare.wait(seconds) for each in there)
 
