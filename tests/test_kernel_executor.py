@@ -493,6 +493,11 @@ print("end")"""
     assert [text for _, text in outputs(kernel, code)] == ["'before'", "end\n", "'frame 999, whole'", "'behind it'"]
     assert [text for _, text in outputs(kernel, "display(1)\nclear_output()\ndisplay(2)\n1 / 0")] == ["1", "2"]
     assert [text for _, text in outputs(kernel, "display(3); print(4); display(5)")] == ["3", "4\n", "5"]
+    loop = "for number in range(4):\n    display(number)\n    clear_output(wait={})"
+    assert [text for _, text in outputs(kernel, loop.format(True))] == ["0", "3"]
+    assert [text for _, text in outputs(kernel, loop.format(False))] == ["0"]
+    updated = "h = display(0, display_id=True)\nh.update(1)\nclear_output()\ndisplay(2)"
+    assert [text for _, text in outputs(kernel, updated)] == ["0", "2"]
 
 
 def test_a_display_that_is_too_large_is_told(kernel):

@@ -14,7 +14,7 @@ from loaded_shell import loaded_shell
 from model_server import ModelServer, Status, Text
 from scripted_replies import code
 
-from smol_kernel import CodeAgent, LiteLLMModel, OpenAIServerModel, ScriptedModel, tool
+from smol_kernel import CodeAgent, FallbackModel, LiteLLMModel, OpenAIServerModel, ScriptedModel, tool
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
 from smol_kernel.journal import Journal
@@ -302,13 +302,36 @@ def test_of_several_models_all_go_on(shell, monkeypatch, capsys):
         assert main(["run", "t", "--model", names, "--api-base", own.url, "--max-steps", "1"]) == 1
         assert main(["resume", "last", "--max-steps", "3", "--api-base", own.url]) == 0
         assert [each.body["model"] for each in own.requests] == ["first", "first", "first", "second"]
+    two = FallbackModel([LiteLLMModel("openai/a"), LiteLLMModel("anthropic/b")])
+    monkeypatch.setenv("OPENAI_BASE_URL", OWN)  # comes again by itself
+    assert two.as_recorded() | {"model": ""} == {
+        "model": "", "named_as": ["openai/a", "anthropic/b"], "scripted": False, "server": OWN,
+    }  # fmt: skip
+    elsewhere = FallbackModel([LiteLLMModel("openai/a", api_base=OTHER), LiteLLMModel("anthropic/b")])
+    assert (elsewhere.named_as, elsewhere.server_address) == (["openai/a"], OTHER)
+
+
+def test_one_model_of_a_list_is_that_one(shell, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    at_limit = [Text(code("x = 6")), Text("best")]
+    with ModelServer(*at_limit, Status(400), *at_limit, Status(400)) as own:
+        names = f"--model openai/first,openai/second --api-base {own.url}"
+        assert main(["run", "t", *names.split(), "--max-steps", "1"]) == 1
+        assert main(["resume", "last", "--max-steps", "3", "--model", "openai/first", "--api-base", own.url]) == 1
+        assert shell.run_cell(f"%%agent {names} --max-steps 1\nt").success
+        line = f"--continue --model openai/first --api-base {own.url}"
+        assert shell.run_cell(f"%%agent {line}\nt").error_in_exec is not None
+        assert {each.body["model"] for each in own.requests} == {"first"}
 
 
 def test_a_model_of_openai_s_class_goes_on_by_its_name(make, monkeypatch, capsys):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
-    with ModelServer(Text(code("x = 6")), Text("best"), Text(code("final_answer(x)"))) as own:
+    replies = [Text(code("final_answer(0)")), Text(code("x = 6")), Text("best"), Text(code("final_answer(x)"))]
+    with ModelServer(*replies) as own:
         model = OpenAIServerModel("claude-sonnet-4-5", api_base=own.url, api_key="k")
-        make([], model=model, journal=Journal(), max_steps=1).run("t")
+        agent = make([], model=model, journal=Journal(), max_steps=1)
+        agent.run("first")
+        agent.run("t")
         assert main(["resume", "last", "--max-steps", "3"]) == 2
         assert "give this address again with --api-base" in capsys.readouterr().err
         assert main(["resume", "last", "--max-steps", "3", "--api-base", own.url]) == 0

@@ -368,6 +368,10 @@ SECRET_SETTINGS = [
     "signature",
     "webhook_url",
     "proxy-authorization",
+    "accessToken",
+    "token1",
+    "HFTOKEN",
+    "github_token_rw",
 ]
 OPEN_SETTINGS = [
     "max_tokens",
@@ -382,6 +386,8 @@ OPEN_SETTINGS = [
     "api_key_name",
     "model_id",
     "author",
+    "session_id",
+    "eos_token_id",
     "keywords",
     "seed",
 ]
@@ -403,13 +409,23 @@ class Sorted(Tool):
     inputs = {}  # noqa: RUF012
     output_type = "string"
     sort_key = "created_at"
+    csv_header = "name,city,population"
+    signature = "Best regards, Alexander"
 
     def forward(self):
-        return self.sort_key
+        return "name,city,population"
 
 
-def test_a_word_by_which_something_is_sorted_is_no_secret():
-    assert "created_at" in json.dumps(CodeAgent([Sorted()], model()).to_dict())
+def test_words_that_are_named_like_keys_are_no_secrets(monkeypatch):
+    monkeypatch.setenv("PWD", os.getcwd())
+    agent = CodeAgent([Sorted()], model(), instructions=f"For Alexander; see {os.getcwd()}/data1.csv")
+    assert "created_at" in json.dumps(agent.to_dict())
+
+
+def test_the_names_of_a_schema_s_properties_are_kept():
+    properties = {name: {"type": "string"} for name in ("header", "primary_key", "token")}
+    schema = {"type": "json_schema", "json_schema": {"name": "r", "schema": {"properties": properties}}}
+    assert LiteLLMModel("openai/x", response_format=schema).to_dict()["response_format"] == schema
 
 
 def test_options_of_an_executor_lose_their_keys_with_a_warning():

@@ -69,6 +69,12 @@ def test_looks_at_an_input_are_dropped_where_the_answer_is_made_of_it_at_once(an
     assert code == answer
 
 
+def test_looks_stay_where_the_words_around_an_input_hold_what_was_seen():
+    look = {"code": "df.v.max()", "result": "42.5"}
+    code = kept(look, "final_answer(f'The max is 42.5 of {len(df)} rows')", inputs={"df": "DataFrame 3 x 2"})
+    assert code.startswith("df.v.max()\n")
+
+
 def test_what_is_printed_to_a_stream_is_dropped_too():
     code = "import sys\nprint('e', file=sys.stderr)\nsys.stdout.write('a')\nsys.stderr.flush()\nx = len(sys.argv)"
     assert kept(code, "final_answer(x)") == "import sys\nx = len(sys.argv)\nx"

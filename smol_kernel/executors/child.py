@@ -82,8 +82,8 @@ class ActionShell(ZMQInteractiveShell):
 
     functools.update_wrapper(run_cell_async, ZMQInteractiveShell.run_cell_async)  # ipykernel looks at its signature
 
-    def transform_cell(self, raw_cell: str) -> str:
-        """The action as Python. A name that is a tool's is no magic's, so tools that come with the action come first."""
+    def transform_cell(self, raw_cell: str) -> Any:
+        """The action as Python. The name of a tool is no magic's, so tools that come with the action come first."""
         if not self.smol.action.running:
             self.smol.take_tools()
         return super().transform_cell(raw_cell)

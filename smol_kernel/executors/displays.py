@@ -30,32 +30,44 @@ class Displays:
         """The last state of displays that were updated, by their ids."""
         self._held: dict[str, dict[str, Any]] | None = None
         """What was displayed since the output was cleared, by its id or number; None: it never was."""
+        self._passed: set[str] = set()
+        """Ids of what was displayed before."""
+        self._due = False
+        """Whether it is to be cleared once there is something new."""
         self.result: str | None = None
         """The last value of an expression that was shown, as text."""
 
     def begin(self) -> None:
         """Count anew."""
-        self._count, self._updated, self._held, self.result = 0, {}, None, None
+        self._count, self._updated, self.result = 0, {}, None
+        self._held, self._due, self._passed = None, False, set()
 
     def end(self, publish: Callable[[dict[str, Any]], None]) -> None:
         """Display what was held back, and what was updated once more, as it is now: the host takes back no display,
         and shows none in place of another."""
         last = [*(self._held or {}).values(), *self._updated.values()]
-        self._held, self._updated = None, {}
+        self._held, self._due, self._updated = None, False, {}
         for data in last:
             publish(data)
 
     def limit(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Let pass only what the host takes: a hook of IPython's publishers."""
         content = message["content"]
-        if message["msg_type"] == "clear_output":  # an animation: its last picture will do
-            self._held = {}
+        if message["msg_type"] == "clear_output":
+            self._held, self._due = self._held or {}, True
+            if not content.get("wait"):
+                self._clear()
             return None
         name = str(content.get("transient", {}).get("display_id"))
-        if self._held is not None and message["msg_type"] == "display_data":
-            if len(self._held) < MAX_DISPLAYS:
+        if message["msg_type"] == "display_data":
+            if self._due:
+                self._clear()
+            if self._held is None:
+                self._passed.add(name)
+            elif len(self._held) < MAX_DISPLAYS:
                 self._held[name if name != "None" else f"#{len(self._held)}"] = content["data"]
-            return None
+            if self._held is not None:
+                return None
         if message["msg_type"] == "update_display_data":
             if self._held and name in self._held:
                 self._held[name] = content["data"]
@@ -72,6 +84,11 @@ class Displays:
             data = content["data"]
             self._keep((data.get("text/markdown") or data.get("text/plain") or "[a display]") + "\n")
         return message if content["data"] and self._count <= MAX_DISPLAYS else None
+
+    def _clear(self) -> None:
+        """Forget what is held: of an animation the last picture is enough."""
+        self._held, self._due = {}, False
+        self._updated = {name: data for name, data in self._updated.items() if name not in self._passed}
 
 
 def forms(data: dict[str, Any]) -> dict[str, str]:

@@ -23,8 +23,12 @@ _NAMES = (
 )
 SECRET_NAME = re.compile(f"{_NAMES}|TOKEN", re.IGNORECASE)
 """Names of what is secret."""
-_SETTING = re.compile(rf"{_NAMES}|(^|(?<!PER)_)TOKEN($|_PROV)|HEADER|AUTHORIZATION", re.IGNORECASE)
-_OPEN_SETTING = re.compile(r"_NAME$|_CACHE_KEY$|^TOOL_(NAME|ARGUMENTS)_KEY$", re.IGNORECASE)
+_SETTING = re.compile(rf"{_NAMES}|TOKEN|HEADERS$|AUTHORIZATION", re.IGNORECASE)
+_OPEN_SETTING = re.compile(
+    r"_NAME$|_CACHE_KEY$|^TOOL_(NAME|ARGUMENTS)_KEY$|^SESSION_ID$"
+    r"|TOKENS($|_)|TOKENIZ|PER_TOKEN|TOKEN_(IDS?|LIMIT|TYPE|COUNT|BUDGET|USAGE)$",
+    re.IGNORECASE,
+)
 SHORTEST = 12
 """Characters; what is shorter may stand in any text by chance."""
 FEWEST = 4
@@ -123,12 +127,12 @@ def _forms(secret: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1_000)
 def _in_variable(name: str, value: str) -> tuple[str, ...]:
     found = tuple(_IN_URL.findall(value))
-    is_secret = SECRET_NAME.search(name) and not _is_path(name, value)
+    is_secret = SECRET_NAME.search(name) and not is_path(name, value)
     return tuple({*((value, value.strip()) if is_secret else ()), *found, *map(unquote, found)})
 
 
-def _is_path(name: str, value: str) -> bool:
-    """Whether it is where something lies: a key may begin as a path does, too."""
+def is_path(name: str, value: str) -> bool:
+    """Whether a variable of this name says where something lies: a key may begin as a path does, too."""
     if not value.startswith(("/", "~", ".")):
         return False
     return bool(_PLACE.search(name) or _ENDING.search(value)) or os.path.exists(os.path.expanduser(value))

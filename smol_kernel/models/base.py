@@ -76,11 +76,14 @@ class Model:
     def server_address(self) -> str | None:
         """Address that the user gave of the server it asks, without user and password; None: its provider's own, which
         LiteLLM finds by the name alone, or one of NOWHERE."""
+        return self.given_address or (None if self.named_as or self.scripted else IN_PYTHON)
+
+    @property
+    def given_address(self) -> str | None:
+        """The same where it was given in Python; else None."""
         told = (getattr(self, "api_base", None), *(self.kwargs.get(name) for name in ADDRESSES))
         address = next((each for each in told if isinstance(each, str) and each), None)
-        if address:
-            return without_password(address)
-        return None if self.named_as or self.scripted else IN_PYTHON
+        return without_password(address) if address else None
 
     @property
     def named_as(self) -> list[str]:
@@ -206,14 +209,14 @@ def _parameters(cls: type[Model]) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in named.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
-def without_secrets(value: Any) -> Any:
+def without_secrets(value: Any, properties: bool = False) -> Any:
     """Plain settings without those that hold keys and the like, or functions, and addresses without user and password;
-    at any depth."""
+    at any depth. `properties` of a schema are names of arguments, which hold nothing."""
     if isinstance(value, Mapping):
         return {
-            name: without_secrets(inner)
+            name: without_secrets(inner, name == "properties")
             for name, inner in value.items()
-            if not (isinstance(name, str) and is_secret_setting(name)) and not callable(inner)
+            if (properties or not (isinstance(name, str) and is_secret_setting(name))) and not callable(inner)
         }
     if isinstance(value, list):
         return [without_secrets(inner) for inner in value]

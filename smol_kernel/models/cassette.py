@@ -108,6 +108,11 @@ class CassetteModel(Model):
         return self.model.server_address if self.model is not None else None if self.scripted else IN_CASSETTE
 
     @property
+    def given_address(self) -> str | None:
+        """That of the model."""
+        return self.model.given_address if self.model is not None else None
+
+    @property
     def named_as(self) -> list[str]:
         """Those of the model."""
         return self.model.named_as if self.model is not None else []

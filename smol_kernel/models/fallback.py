@@ -69,14 +69,17 @@ class FallbackModel(Model):
 
     @property
     def server_address(self) -> str | None:
-        """That of the model asked next, by whose name it goes."""
-        return self.current.server_address
+        """That of the model by whose name it goes, see `named_as`."""
+        return (self.models[0] if self._listed else self.current).server_address
 
     @property
     def named_as(self) -> list[str]:
-        """Those of all, if they are asked at the same place; else those of the model asked next."""
-        names, places = [each.named_as for each in self.models], {each.server_address for each in self.models}
-        return [name for each in names for name in each] if all(names) and len(places) == 1 else self.current.named_as
+        """Those of all, if all have some and were given one address or none; else those of the model asked next."""
+        return [name for each in self.models for name in each.named_as] if self._listed else self.current.named_as
+
+    @property
+    def _listed(self) -> bool:
+        return all(each.named_as for each in self.models) and len({each.given_address for each in self.models}) == 1
 
     @property
     def slow_start(self) -> str | None:

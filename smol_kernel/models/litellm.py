@@ -97,6 +97,8 @@ class LiteLLMModel(ApiModel):
     in LiteLLM's place is not held back.
     """
 
+    _made_by_name = True  # of this very class, not of those below it: they say so themselves
+
     def __init__(
         self,
         model_id: str | None = None,
@@ -129,9 +131,9 @@ class LiteLLMModel(ApiModel):
 
     @property
     def named_as(self) -> list[str]:
-        """Its name for LiteLLM, unless it is of another class or has a client of the user's own."""
-        own = self._client is not None and self._client is not _module
-        return [self.litellm_name] if type(self) is LiteLLMModel and not own else []
+        """Its name for LiteLLM, unless it is of a class that needs more, or has a client or a provider given to it."""
+        own = (self._client is not None and self._client is not _module) or "custom_llm_provider" in self.kwargs
+        return [self.litellm_name] if vars(type(self)).get("_made_by_name") and not own else []
 
     @property
     def server_address(self) -> str | None:

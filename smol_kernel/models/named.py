@@ -78,7 +78,7 @@ def model_to_go_on(
     if name and isinstance(there.get(name), Model):
         return there[name]
     names = [each.removesuffix(MARK) for each in names_in([name])] if name else recorded
-    if names == [asked]:
+    if names == [asked] and len(recorded) == 1:
         names = recorded
     if server in NOWHERE and not name:
         raise ConfigError(f"run {started.run} asked {asked!r}, {server}: name a model with --model")
@@ -102,8 +102,9 @@ def model_to_go_on(
 
 def is_named(model: Model, names: Sequence[str], variables: Mapping[str, Any]) -> bool:
     """Whether `names` are those of this very model: then it is meant, where it is at hand."""
-    own = (model.named_as, [str(model.model_id).removesuffix(MARK)])
-    return list(names) in own and not any(name in variables for name in names)
+    own = model.named_as
+    is_its_id = len(own) < 2 and list(names) == [str(model.model_id).removesuffix(MARK)]
+    return (is_its_id or (bool(own) and list(names) == own)) and not any(name in variables for name in names)
 
 
 def _is_that_of(started: RunStarted, model: Model) -> bool:

@@ -52,6 +52,7 @@ class OpenAIModel(LiteLLMModel):
     """
 
     _prefix = "openai"
+    _made_by_name = True
     _client_arguments = _OPENAI_CLIENT
     _client_only = _OPENAI_CLIENT_ONLY
 
@@ -92,9 +93,8 @@ class OpenAIModel(LiteLLMModel):
 
     @property
     def named_as(self) -> list[str]:
-        """Its name for LiteLLM, unless it is of another class or has more settings than an address and a key."""
-        plain = not (self._client or self.client_kwargs or self.organization or self.project)
-        return [self.litellm_name] if type(self) is OpenAIModel and plain else []
+        """As of a LiteLLMModel, unless it has arguments that only this class takes."""
+        return [] if self.client_kwargs or self.organization or self.project else super().named_as
 
     def create_client(self) -> Any:
         """LiteLLM itself; a client of the package openai where one of its arguments is not LiteLLM's."""

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from smol_kernel.errors import ConfigError
-from smol_kernel.memory.known_secrets import is_random, is_secret_setting
+from smol_kernel.memory.known_secrets import is_path, is_random, is_secret_setting
 
 _SHORTEST = 8  # characters; what is shorter is found in any text
-_MAY_BE_A_WORD = re.compile(r"(?<!api)(?<!api_)(?<!access_)(?<!private_)key\d*$", re.IGNORECASE)  # as in `sort_key`
+_CLEAR = re.compile("(api|access|private)_?key|passw|passphrase|secret|token|credential|authorization", re.IGNORECASE)
+"""Names of what is secret even if it looks like a word, which a `sort_key` or a `signature` may be."""
 
 
 def refuse_secrets(agent: Any, data: Mapping[str, Any]) -> None:
@@ -21,7 +22,7 @@ def refuse_secrets(agent: Any, data: Mapping[str, Any]) -> None:
     """
     known = dict(_known_to(agent))
     for name, value in os.environ.items():
-        if is_secret_setting(name) and not value.isalpha():  # no plain word
+        if is_secret_setting(name) and not value.isalpha() and not is_path(name, value):  # no plain word
             known[value] = f"the environment variable {name}"
     for place, text in _texts(data):
         for value, owner in known.items():
@@ -60,7 +61,7 @@ def _secrets_in(settings: Mapping[str, Any], whose: str) -> Iterator[tuple[str, 
                 yield from _secrets_in(each if isinstance(each, Mapping) else {name: each}, whose)
         elif isinstance(value, str) and is_secret_setting(str(name)) and value.strip():
             key = value.split()[-1]  # of "Bearer KEY"
-            if is_random(key) or not _MAY_BE_A_WORD.search(str(name)):
+            if is_random(key) or _CLEAR.search(str(name)):
                 yield key, f"{name} {whose}"
 
 

@@ -108,8 +108,6 @@ def _rests_on_words(
     setting = {number for _, number, node in numbered if number in flow.world.settings.touched and _binds_nothing(node)}
     needs = [needed - setting for needed in flow.needs]  # settings are no data, and all that follows needs them
     made_by = _all_needed({last}, needs)
-    if START in made_by:
-        return False
     outside = {
         part.step.number
         for part, number, _ in numbered
@@ -122,11 +120,20 @@ def _rests_on_words(
         for output in part.step.outputs
         if _is_text(output)
     ]
-    return typed(
+    given = [
         ("\n".join(text for step, text in shown if step < part.step.number), node)
         for part, number, node in numbered
         if number in made_by
-    )
+    ]
+    if START in made_by:  # it is made of what was handed in; but the words around that may hold what was seen
+        given = [(text, each) for text, node in given[-1:] for each in _said_around(node)]
+    return typed(given)
+
+
+def _said_around(statement: ast.stmt) -> list[ast.stmt]:
+    """The words of f-strings, each as a statement."""
+    texts = (node for node in ast.walk(statement) if isinstance(node, ast.JoinedStr))
+    return [ast.Expr(part) for text in texts for part in text.values if isinstance(part, ast.Constant)]
 
 
 def _first_seen(parts: Iterable[Part], answering: Part) -> int:
