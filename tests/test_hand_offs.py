@@ -26,7 +26,7 @@ from smol_kernel.events import (
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
-from smol_kernel.memory.steps import ActionStep, FinalAnswerStep
+from smol_kernel.memory.steps import ActionStep, FinalAnswerStep, TaskStep
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
 
@@ -168,7 +168,7 @@ def test_to_and_fro_with_an_answer(make):
     pong.handoffs["ping"] = ping
     agent = make(ToolCallingAgent, [over("ping")], handoffs=[ping])
     assert agent.run("play") == "point"
-    assert len(agent.memory.steps) == 2
+    assert [type(step) for step in agent.memory.steps] == [TaskStep, *[ActionStep] * 4]  # its own, and theirs
 
 
 def test_a_recipe_may_take_over(make):
@@ -287,6 +287,25 @@ def test_the_conversation_can_go_on(make):
     assert agent.run("ask") == 2
     assert agent.run("and now?", reset=False) == 2
     assert list(agent.functions) == ["final_answer", "transfer_to_other"]
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+@pytest.mark.parametrize("other_kind", [CodeAgent, ToolCallingAgent])
+def test_the_conversation_knows_what_the_other_did(make, kind, other_kind):
+    def answers(kind, answer):
+        return final(answer) if kind is ToolCallingAgent else code(f"final_answer({answer!r})")
+
+    last = make(other_kind, [answers(other_kind, "Your refund is no. 7731.")], name="last")
+    between = make(CodeAgent, [code("print('seen between')\ntransfer_to_last('x')")], handoffs=[last], name="between")
+    first = over("between") if kind is ToolCallingAgent else code("transfer_to_between('x')")
+    agent = make(kind, [first, answers(kind, "7731")], handoffs=[between])
+    assert "7731" in agent.run("I want a refund.")
+    agent.run("Which number was that?", reset=False)
+    said = read(agent.model.requests[-1])
+    assert said.count("7731") and said.count("seen between") and said.count("I want a refund.") == 1
+    assert said.index("7731") < said.index("Which number")
+    steps = [step for step in agent.memory.steps if isinstance(step, ActionStep)]
+    assert len(steps) == len({id(step) for step in steps}) == 4
 
 
 # stopped

@@ -417,6 +417,47 @@ def test_a_hand_off_is_one_again(tmp_path):
     assert CodeAgent.resume(first.run_id, **agent([], other[1:])) == 22
 
 
+def test_what_the_one_did_that_took_over_is_not_done_again(tmp_path):
+    calls, folder = [], tmp_path / "shared"
+    folder.mkdir()
+    log = folder / "log.txt"
+
+    @tool
+    def charge(amount: int) -> str:
+        """Charges.
+
+        Args:
+            amount: how much.
+        """
+        calls.append(amount)
+        return f"charged {amount}"
+
+    def agent(*replies):
+        own, second, third = ([reply] if reply else [] for reply in replies)
+        more = {**options(tmp_path), "executor_kwargs": {"mounts": [f"{folder}:rw"]}}
+        last = CodeAgent([charge], ScriptedModel(third), name="last", description="Ends.", **more)
+        between = {"name": "between", "description": "Between.", "handoffs": [last]}
+        handoffs = [CodeAgent([charge], ScriptedModel(second), **between, **more)]
+        return {"tools": [charge], "model": ScriptedModel(own), "handoffs": handoffs, **more}
+
+    write = f"_ = open({str(log)!r}, 'a').write"
+    replies = [
+        code(f"x = charge(1)\n{write}('a')\ntransfer_to_between('it can')"),
+        code(f"y = charge(2)\n{write}('b')\ntransfer_to_last('it can')"),
+        code(f"z = charge(3)\n{write}('c')\nz"),
+    ]
+    first = CodeAgent(**agent(*replies))
+    with contextlib.closing(first.events("t")) as events:
+        ended = (event for event in events if event.kind == "step_finished")
+        assert len([next(ended) for _ in range(3)]) == 3
+    first.cleanup()
+    done = code("final_answer((x, y, z, charge(4)))")
+    assert CodeAgent.resume(first.run_id, accept=True, **agent("", "", done)) == (
+        "charged 1", "charged 2", "charged 3", "charged 4",
+    )  # fmt: skip
+    assert (calls, log.read_text()) == ([1, 2, 3, 4], "abc")
+
+
 def test_what_a_callback_changed_stays_changed_and_it_is_not_called_again(tmp_path):
     called = []
 

@@ -9,6 +9,7 @@ from smol_kernel.errors import AgentError, ConfigError
 from smol_kernel.events import Event, HandedOff, RunFinished, current_call, emit
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.memory.rich_values import AgentImage, handle_agent_output_types
+from smol_kernel.memory.steps import TaskStep
 from smol_kernel.tools.base import Tool
 from smol_kernel.tools.collection import by_name
 from smol_kernel.tools.defaults import base_tools
@@ -133,7 +134,7 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
     run, step, end = agent.run_id or "", agent.step_number - 1, RunFinished(state="error")
     yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
     successor: Any = (other.make() if isinstance(other, AgentRecipe) else other).another()  # a maker may keep its own
-    successor.memory.steps = list(agent.memory.steps)
+    successor.memory.steps, known = list(agent.memory.steps), {id(step) for step in agent.memory.steps}
     successor.answer_type = successor.answer_type or agent.answer_type  # the run is to end as it was asked to
     successor.checks = list({id(c): c for c in (*successor.checks, *agent.checks, *agent.final_answer_checks)}.values())
     own = getattr(successor, "python_executor", None)
@@ -149,6 +150,8 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
             end = event if isinstance(event, RunFinished) and event.run == successor.run_id else end
     finally:
         agent.called.discard(successor)
+        done = (step for step in successor.memory.steps if id(step) not in known and not isinstance(step, TaskStep))
+        agent.memory.steps += done  # the conversation knows what became of the task
         successor.python_executor = own
         successor.cleanup()
     if successor.answered:

@@ -43,7 +43,7 @@ class RecordedActions:
     def __init__(self, live: Any, replay: Replay, agent: Any) -> None:
         if not hasattr(live, "recorded"):
             raise ReplayError(f"actions that {type(live).__name__} runs cannot be replayed: use the local executor")
-        if replay.whole and isinstance(live, RecordedActions):  # of the agent that this one took over from
+        while isinstance(live, RecordedActions):  # of an agent that handed the task, and its child, on to this one
             live = live._live
         own = {"_live": live, "_replay": replay, "_agent": agent, "_actions": iter(replay.actions)}
         self.__dict__.update(own)
