@@ -317,8 +317,10 @@ def tool(
                 city: Name of the city.
             \"\"\"
 
-    `@tool(threaded=True)` lets calls run side by side in a pool; otherwise they run on the thread that called
-    `run()`. Of an object's method: `tool(obj.method)`. Raises ToolError naming what is missing and the line to add.
+    `@tool(threaded=True)` lets calls run side by side in a pool; otherwise they run on the thread that called `run()`.
+    An `async def` runs on an event loop of this library's own: open what is bound to a loop, such as a pool of
+    connections, in the tool. Of an object's method: `tool(obj.method)`. Raises ToolError naming what is missing and the
+    line to add.
     """
     if tool_function is None:
         return functools.partial(_function_tool, threaded=threaded)
