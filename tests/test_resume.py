@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from web_server import Answer, WebServer
 
 from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, UserInputTool, tool
 from smol_kernel.errors import AgentError, ConfigError, JournalError, ReplayDiffersError, ReplayError
-from smol_kernel.events import InputsDigested, ModelReplied, RunResumed, ToolCalled
+from smol_kernel.events import InputsDigested, ModelReplied, RunResumed, ToolCalled, ToolProgress, emit
 from smol_kernel.executors import kept_values
 from smol_kernel.executors.kept_values import digest_of
 from smol_kernel.executors.kernel import KernelExecutor
@@ -400,6 +401,102 @@ def test_an_agent_that_was_called_goes_on_itself(noting, tmp_path):
     assert effects().count("b") == 1 or "It is not known" in str(family)
     runs = {event.run for event in family}
     assert len(runs) == 2, "it is the same run of the agent that was called"
+
+
+INSIDE = {
+    CodeAgent: [code("z = note('a')"), code("hang()"), code("final_answer(z)")],
+    ToolCallingAgent: [call("note", text="a"), call("hang"), final("1")],
+}
+OUTSIDE = {
+    CodeAgent: [code("report = counter('count')"), code("final_answer(report)")],
+    ToolCallingAgent: [call("counter", task="count"), final("over")],
+}
+
+
+@pytest.mark.parametrize("by", ["interrupt", "close"])
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize("outside", OUTSIDE)
+def test_an_agent_that_was_called_goes_on_after_a_stop(noting, tmp_path, outside, inside, by):
+    note, effects = noting
+    the_end = threading.Event()
+
+    @tool(threaded=True)
+    def hang() -> None:
+        """Hangs."""
+        emit(ToolProgress(tool="hang", text="go"))
+        the_end.wait()
+
+    def given(own, inner):
+        tools, model = [note, hang], ScriptedModel(inner)
+        counter = inside(tools=tools, model=model, name="counter", description="Counts.", **options(tmp_path))
+        return {"tools": [], "model": ScriptedModel(own), "managed_agents": [counter], **options(tmp_path)}
+
+    agent = outside(**given(OUTSIDE[outside], INSIDE[inside]))
+    with contextlib.closing(agent.events("count")) as events:
+        next(event for event in events if getattr(event, "text", "").strip() == "go")
+        if by == "interrupt":
+            agent.interrupt()
+            assert list(events)[-1].state == "interrupted"
+    for thread in threading.enumerate():
+        if thread.name == "tool counter":
+            thread.join(30)
+    agent.cleanup()
+    the_end.set()
+    parts = given(OUTSIDE[outside][1:], INSIDE[inside][2:])
+    answer = outside.resume(agent.run_id, **parts)
+    family = agent_events(tmp_path, agent.run_id)
+    assert effects() == ["a"]
+    assert len({event.run for event in family}) == 2, "it is the same run of the agent that was called"
+    assert "Report of counter:\n1" in (answer if outside is CodeAgent else read(parts["model"].requests[0]))
+    assert "OutcomeUnknownError" in read(parts["managed_agents"][0].model.requests[0])
+
+
+def test_structured_calls_that_were_stopped(noting, tmp_path):
+    """What had its effect is not repeated; what was under way is not known; what had to wait is made."""
+    note, effects = noting
+    the_end, replies = threading.Event(), [calls(("note", {"text": "a"}), ("hang", {}), ("later", {})), final("done")]
+
+    @tool(threaded=True)
+    def hang() -> None:
+        """Hangs."""
+        emit(ToolProgress(tool="hang", text="go"))
+        the_end.wait()
+
+    @tool(threaded=True)
+    def later() -> str:
+        """Comes later."""
+        return note("late")
+
+    def make(**more):
+        return {"tools": [note, hang, later], "max_tool_threads": 1, **options(tmp_path), **more}
+
+    agent = ToolCallingAgent(model=ScriptedModel(replies), **make())
+    for event in agent.events("count"):
+        if isinstance(event, ToolProgress):
+            agent.interrupt()
+    assert event.state == "interrupted"
+    the_end.set()
+    model = ScriptedModel(replies[1:])
+    assert ToolCallingAgent.resume(agent.run_id, model=model, **make()) == "done"
+    assert sorted(effects()) == ["a", "late"]
+    said = read(model.requests[0])
+    assert "OutcomeUnknownError" in said and said.count("failed") == 1
+
+
+def test_a_plain_structured_call_that_came_to_its_end_after_the_stop_counts(noting, tmp_path):
+    note, effects = noting
+
+    @tool
+    def charge() -> str:
+        """Stops the run that it is part of, and goes on."""
+        agent.interrupt()
+        return note("a")
+
+    agent = ToolCallingAgent([charge], ScriptedModel([call("charge")]), **options(tmp_path))
+    assert agent.run("t", return_full_result=True).state == "interrupted"
+    answer, model = taken_up(tmp_path, agent.run_id, [final("ok")], [charge], ToolCallingAgent)
+    assert (answer, effects()) == ("ok", ["a"])
+    assert read(model.requests[0]).endswith("Observation:\n1")
 
 
 def test_a_hand_off_is_one_again(tmp_path):

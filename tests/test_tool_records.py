@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 import decimal
 import enum
 import json
+import re
 import subprocess
 import sys
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NewType, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
 
 import pytest
+from scripted_replies import call, code, final
 
 import smol_kernel
+from smol_kernel import CodeAgent, ScriptedModel, ToolCallingAgent
 from smol_kernel.errors import ToolError, ToolTypeError
+from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import get_tool_json_schema
 from smol_kernel.tools.base import tool, validate_tool_arguments
 from smol_kernel.tools.hints import type_schema
@@ -454,3 +459,181 @@ def test_a_type_beside_shapes_without_one_holds():
     either.inputs["value"] = {"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
     with pytest.raises(ToolTypeError, match="needs a dict or an object for 'value', not the int 5"):
         validate_tool_arguments(either, {"value": 5})
+
+
+class Point(NamedTuple):
+    x: int
+    y: Annotated[int, "to the north"] = 0
+
+
+class Route(NamedTuple):
+    name: str
+    stops: list[Point]
+    color: Color | None = None
+    onward: Route | None = None
+
+
+@dataclass
+class Pin:
+    at: Point
+    paths: dict[str, Point] = field(default_factory=dict)
+
+
+@tool
+def move(to: Point, over: list[Point] | None = None, route: Route | None = None, other: Point | str = "no") -> Point:
+    """Moves.
+
+    Args:
+        to: Where to.
+        over: On the way.
+        route: Or this.
+        other: A point, or its name.
+    """
+    moved.append((to, over, route, other))
+    return to
+
+
+@tool
+def pin(at: Pin, start: Point = Point(1, 2)) -> Pin:  # noqa: B008
+    """Pins.
+
+    Args:
+        at: Where.
+        start: From where.
+    """
+    moved.append((at, start))
+    return at
+
+
+moved = []
+POINT = {
+    "type": "array",
+    "prefixItems": [
+        {"type": "integer", "description": "x"},
+        {"type": "integer", "description": "y: to the north", "default": 0},
+    ],
+    "minItems": 1,
+}
+
+
+def test_a_named_tuple_is_shown_as_a_list_with_the_names_of_its_items():
+    assert move.inputs["to"] == {**POINT, "description": "Where to."}
+    assert pin.inputs["at"]["properties"]["at"] == POINT
+    assert (move.output_type, move.output_schema) == ("array", POINT)
+    prompt = move.to_code_prompt()
+    assert prompt.startswith("def move(to: tuple, over: list[tuple] | None = None, route: tuple | None = None, ")
+    assert f"to: Where to. JSON schema: {json.dumps(POINT)}" in prompt
+    assert "start: tuple = (1, 2)" in pin.to_code_prompt()
+    for each in (move, pin):
+        json.dumps(get_tool_json_schema(each))
+    plain = collections.namedtuple("plain", "a b")
+    assert type_schema(plain, "it") == {"type": "array", "prefixItems": [{"description": "a"}, {"description": "b"}]}
+
+
+@pytest.mark.parametrize("point", [(1, 2), [1, 2], Point(1, 2)])
+def test_a_list_becomes_the_named_tuple(point):
+    moved.clear()
+    given = {"to": point, "over": [point], "route": ["r", [point], "red", ["s", []]], "other": point}
+    validate_tool_arguments(move, given)
+    assert move(**given) == Point(1, 2)
+    one = Point(1, 2)
+    assert moved == [(one, [one], Route("r", [one], Color.RED, Route("s", [])), one)]
+    assert all(type(each) is Point for each in (moved[0][0], moved[0][1][0], moved[0][2].stops[0], moved[0][3]))
+    assert move([3], other="text") == Point(3)
+    assert pin({"at": point, "paths": {"a": point}}) == Pin(one, {"a": one})
+    assert moved[-1][1] == one
+
+
+@pytest.mark.parametrize(
+    ("given", "checked", "said"),
+    [
+        ([1, 2, 3], "needs 1 to 2 items in 'to', not 3", "'to': Point refuses it: "),
+        ([], "needs 1 to 2 items in 'to', not 0", "'to': Point refuses it: "),
+        ({"x": 1}, "needs a list for 'to', not the dict {'x': 1}", "'to': it needs a list with x, y of Point, not "),
+        (["1", 2], "needs an integer for 'to[0]', not the str '1'", None),
+    ],
+)
+def test_a_list_that_is_no_such_tuple_is_refused(given, checked, said):
+    with pytest.raises(ToolError, match=re.escape(checked)):
+        validate_tool_arguments(move, {"to": given})
+    if said:
+        with pytest.raises(ToolError, match=re.escape(said)):
+            move(given)
+
+
+def test_named_tuples_cross_and_come_back():
+    assert to_plain(Route("r", [Point(1)], Color.RED)) == ("r", [(1, 0)], "red", None)
+    assert type(to_plain(Point(1, 2))) is tuple
+    agent = CodeAgent(
+        [move, pin],
+        ScriptedModel([code("p = move((1, 2))\nq = pin(at={'at': p})\nfinal_answer((p, move(p), move(q['at']), q))")]),
+        verbosity_level=LogLevel.OFF,
+        journal=False,
+    )
+    with agent:
+        assert agent.run("move") == ((1, 2), (1, 2), (1, 2), {"at": (1, 2), "paths": {}})
+    agent = ToolCallingAgent(
+        [move], ScriptedModel([call("move", to=[5, 6]), final("ok")]), verbosity_level=LogLevel.OFF, journal=False
+    )
+    assert agent.run("move") == "ok"
+    assert moved[-1][0] == Point(5, 6) and moved[-1][0].y == 6
+
+
+def test_none_stands_for_a_default_that_is_a_record():
+    moved.clear()
+    pin({"at": (3, 4)}, start=None)
+    seen.clear()
+    paint("red", level=None, other=None)
+    assert (moved[0][1], seen[0][1], seen[0][5]) == (Point(1, 2), Level.HIGH, "none")
+
+
+@dataclass
+class Brush:
+    kind: Literal[Color.RED, "none"] = "none"
+
+
+@tool
+def choose(
+    color: Literal[Color.RED, Color.BLUE, None],
+    mixed: Literal[Level.LOW, "none", 7] | float = "none",
+    brush: Brush | None = None,
+) -> Literal[Color.RED, Color.BLUE, None]:
+    """Chooses.
+
+    Args:
+        color: A color.
+        mixed: How much.
+        brush: What with.
+    """
+    seen.append((color, mixed, brush))
+    return color
+
+
+def test_members_of_an_enum_as_choices_are_shown_by_their_values():
+    assert choose.inputs["color"] == {
+        "type": "string", "enum": ["red", "blue"], "nullable": True, "description": "A color."
+    }  # fmt: skip
+    assert choose.inputs["brush"]["properties"]["kind"]["enum"] == ["red", "none"]
+    assert "color: Literal['red', 'blue', None], mixed: Literal[1, 'none', 7] | float" in choose.to_code_prompt()
+    json.dumps(get_tool_json_schema(choose))
+    with pytest.raises(ToolError, match=r"^it is the Enum Odd, .* strings or integers, not 1\.5$"):
+        type_schema(Literal[enum.Enum("Odd", {"A": 1.5}).A], "it")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (("red",), (Color.RED, "none", None)),
+        ((Color.BLUE, 1), (Color.BLUE, Level.LOW, None)),
+        ((None, 7, {"kind": "red"}), (None, 7, Brush(Color.RED))),
+        (("red", 0.5, {"kind": "none"}), (Color.RED, 0.5, Brush("none"))),
+    ],
+)
+def test_a_value_among_choices_becomes_the_member(given, taken):
+    seen.clear()
+    validate_tool_arguments(choose, dict(zip(choose.inputs, map(to_plain, given), strict=False)))
+    assert choose(*given) is taken[0]
+    assert seen == [taken]
+    assert type(seen[0][0]) is type(taken[0])
+    with pytest.raises(ToolError, match="needs one of 'red', 'blue'"):
+        choose("green")

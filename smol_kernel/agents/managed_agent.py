@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.errors import AgentError, ConfigError
 from smol_kernel.events import Event, HandedOff, RunFinished, current_call, emit
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
+from smol_kernel.executors.recorded import AbandonedError
 from smol_kernel.memory.rich_values import AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.tools.base import Tool
@@ -69,7 +70,8 @@ class ManagedAgentTool(Tool):
         self._agent, self._caller = agent, caller
 
     def forward(self, task: str, additional_args: dict[str, Any] | None = None, **options: Any) -> str:
-        """The agent's report. Raises AgentError if it has no answer."""
+        """The agent's report. Raises AgentError if it has no answer; AbandonedError if its caller was stopped: that has
+        the call made again then, and the agent go on."""
         agent, caller, lent = self._agent, self._caller, False
         if isinstance(agent, AgentRecipe):
             agent = agent.make(**options)
@@ -87,7 +89,8 @@ class ManagedAgentTool(Tool):
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.run_id else end
             if not agent.answered:
-                raise AgentError(f"agent {self.name!r} gave no answer: {end.error or end.state}")
+                failed = AbandonedError if caller.stop.is_set() else AgentError
+                raise failed(f"agent {self.name!r} gave no answer: {end.error or end.state}")
             return agent.report(agent.answer)
         finally:
             caller.called.discard(agent)

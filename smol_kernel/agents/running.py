@@ -83,7 +83,8 @@ class RunnableAgent(Agent):
         return answer
 
     async def arun(self, task: str, **kwargs: Any) -> Any:
-        """`run` in a thread, for asyncio; when it is cancelled the run is stopped."""
+        """`run` in a thread, for asyncio; when it is cancelled the run is stopped. Async tools do not run on
+        the caller's event loop: see `tool`."""
         return await in_thread(lambda: self.run(task, **kwargs), self.interrupt)
 
     def astream(self, task: str, **kwargs: Any) -> AsyncGenerator[Event, None]:

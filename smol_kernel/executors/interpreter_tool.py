@@ -11,6 +11,7 @@ from typing import Any
 from smol_kernel.errors import AgentExecutionError
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.observation import clean, truncate
+from smol_kernel.executors.recorded import AbandonedError, NotMadeError
 from smol_kernel.executors.values import RemoteValue
 from smol_kernel.tools.base import Tool
 
@@ -36,14 +37,18 @@ class Stop:
 
     @contextmanager
     def ending(self, executor: KernelExecutor) -> Generator[None]:
-        """Have it end what `executor` runs now. Raises AgentExecutionError if it has come already."""
+        """Have it end what `executor` runs now. Raises AbandonedError if it did, NotMadeError if it came before."""
         with self._lock:
             if self._wanted:
-                raise AgentExecutionError("interrupted")
+                raise NotMadeError()
             executor.clear_interrupt()
             self._runs = executor
         try:
             yield
+        except AgentExecutionError as error:
+            if self._wanted:
+                raise AbandonedError(error.message) from error
+            raise
         finally:
             with self._lock:
                 self._runs = None

@@ -105,6 +105,8 @@ class RecordedCalls:
 
 
 _NOT_WAITED_FOR = (AbandonedError.__name__, KeyboardInterrupt.__name__)
+STOPPED = (AbandonedError.__name__, NotMadeError.__name__)
+"""Names of the errors of calls that a stop kept from their end."""
 NOT_SHOWN = "(not shown)"
 """Summary of a result that is not recorded, such as a password: it is asked for again."""
 

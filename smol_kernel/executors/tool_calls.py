@@ -25,7 +25,14 @@ from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.interpreter_tool import STOP, Stop
 from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.observation import PACE, clean, truncate
-from smol_kernel.executors.recorded import Recorded, kinds_of_error, name_of_error
+from smol_kernel.executors.recorded import (
+    STOPPED,
+    AbandonedError,
+    NotMadeError,
+    Recorded,
+    kinds_of_error,
+    name_of_error,
+)
 from smol_kernel.executors.tool_body import ends_the_run, tool_body
 from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message
@@ -41,7 +48,7 @@ AT_ONCE = 32
 """Calls of one reply that run at once, if not told otherwise."""
 LONGEST_RESULT = 20_000
 """Characters of a result that the model reads."""
-_STOPPED = "the run was stopped"
+_STOPPED = "the run was stopped while this call was under way"
 _WAKE: Any = object()
 """Arrives when a call holds progress back."""
 
@@ -57,6 +64,7 @@ class _Made:
     emitted: Emitted
     room: threading.Semaphore
     started: float = 0.0
+    """When it was made, or nearly: 0 of one that surely was not."""
     ended: bool = False
     future: Future[Any] | None = None
     """What runs of it on the event loop."""
@@ -109,6 +117,8 @@ class ToolCalls:
         """Images among these."""
         self._images: dict[str, Any] = {}
         self._made: list[_Made] = []
+        self._cut_short = False
+        """Whether a call of the last reply was not made, or not waited for, because the run was stopped."""
 
     def run(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> Iterator[Event]:
         """Make `calls` of `tools`; yields what happens as it happens, ActionFinished last.
@@ -116,7 +126,7 @@ class ToolCalls:
         Raises AgentToolCallError or AgentToolExecutionError, before any is made, for a call that cannot be, and
         BoxUnavailableError if a tool found that no box can be had: that does not get better by trying.
         """
-        begun, self.outputs, self._images = time.monotonic(), {}, {}
+        begun, self.outputs, self._images, self._cut_short = time.monotonic(), {}, {}, False
         self._arrivals = arrivals = queue.SimpleQueue[Any]()
         room = threading.Semaphore(self._at_once)  # of this reply alone: calls that were left may never end
         self._made = made = [self._checked(call, tools, arrivals, room) for call in calls]
@@ -132,7 +142,7 @@ class ToolCalls:
         self.images = [self._images[call] for call in order if call in self._images]
         last = self.outputs.get(order[-1])
         yield ActionFinished(
-            status="error" if errors else "ok",
+            status="interrupted" if self._cut_short else "error" if errors else "ok",
             value=no_secrets(plain(last.output))[0] if last else None,
             final=bool(last and last.is_final_answer),
             logs="\n".join(output.observation for output in self.outputs.values()),
@@ -203,7 +213,7 @@ class ToolCalls:
         self, calls: list[_Made], arrivals: queue.SimpleQueue[Any], here: PollingToolThread
     ) -> Generator[Event, None, list[str]]:
         """Start the calls and see them to their end; returns what the errors say."""
-        waiting, errors = dict[str, _Made](), list[str]()
+        waiting, errors, last_look = dict[str, _Made](), list[str](), False
         elsewhere = tool_thread()
         for made in calls:
             alone = len(calls) == 1 and made.event.blocking
@@ -214,8 +224,10 @@ class ToolCalls:
             refusal = self._refuse() if made.call.name != "final_answer" else None
             if known is not None:
                 arrivals.put((made, decode(known.value), known.error))
-            elif refusal or self._stopped():
-                arrivals.put((made, None, AgentToolExecutionError(refusal or _STOPPED)))
+            elif self._stopped():
+                arrivals.put((made, None, NotMadeError()))
+            elif refusal:
+                arrivals.put((made, None, AgentToolExecutionError(refusal)))
             elif alone and elsewhere is not None:
                 self._submit(made, arrivals, elsewhere)
             elif alone:
@@ -240,13 +252,18 @@ class ToolCalls:
             if isinstance(item, BaseException):
                 raise item
             if item is here:
-                here.serve()
+                if not self._stopped():
+                    here.serve()
                 continue
-            stopped = AgentToolExecutionError(_STOPPED)
-            for made, value, error in [item] if item else [(made, None, stopped) for made in waiting.values()]:
+            if item is None and not last_look:  # what has come by now counts
+                last_look = True
+                arrivals.put(None)
+                continue
+            for made, value, error in [item] if item else [(each, None, _why(each)) for each in waiting.values()]:
                 del waiting[made.event.call]
                 made.end()
                 said, form, error = self._kept(made, value, error)
+                self._cut_short = self._cut_short or (error is not None and name_of_error(error) in STOPPED)
                 if error is not None:
                     errors.append(f"Tool {made.call.name!r} failed: {truncate(clean(said), LONGEST_RESULT)}")
                 if (progress := made.emitted.end()) is not None:
@@ -279,9 +296,9 @@ class ToolCalls:
         token = STOP.set(made.stop)
         try:
             with made.room, listening(made.emitted, made.event.call):
+                made.started = time.monotonic()  # before the look: who sees none knows that it was not made
                 if made.ended or self._stopped():  # while it waited for room
-                    raise AgentToolExecutionError(_STOPPED)
-                made.started = time.monotonic()
+                    raise NotMadeError()
                 with tool_body():
                     value = self._value(made)
                     value = wait(value, made.begun) if inspect.isawaitable(value) else value
@@ -327,6 +344,11 @@ class ToolCalls:
         final = made.call.name == "final_answer"
         self.outputs[made.event.call] = ToolOutput(made.call.id, value, final, said, made.call)
         return said
+
+
+def _why(made: _Made) -> Exception:
+    """What a call ends with that nobody waits for any longer."""
+    return AbandonedError(_STOPPED) if made.started else NotMadeError()
 
 
 def as_python(call: ToolCall, longest: int = 2_000) -> str:

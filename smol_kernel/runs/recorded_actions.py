@@ -136,8 +136,8 @@ class RecordedActions:
             )
             return RecordedResult("", error=RecordedError("This call is not in the recording.", ["RuntimeError"]))
 
-        whole = then.status in ("ok", "error", "")
-        if not whole and isinstance(action, str):
+        whole = then.status in ("ok", "error", "") or not isinstance(action, str)  # calls are recorded one by one
+        if not whole:
             action = _beginning(action, then.completed)
         now = ActionFinished(status="")
         live.recorded = answer

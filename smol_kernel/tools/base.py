@@ -246,16 +246,18 @@ def _json(value: Any) -> str:
 def _described(spec: Mapping[str, Any]) -> str:
     """The description of an input, with its shape where a type hint cannot tell it."""
     shape = {key: part for key, part in spec.items() if key not in ("description", "nullable", "default")}
-    if "properties" not in _json(shape):
+    text = _json(shape)
+    if '"properties"' not in text and not ('"prefixItems"' in text and '"description"' in text):
         return str(spec["description"])
-    return f"{spec['description']} JSON schema: {_json(shape)}"
+    return f"{spec['description']} JSON schema: {text}"
 
 
 class FunctionTool(Tool):
     """What `@tool` makes of a function: a tool that can still be called as the function it was.
 
-    A dict for a parameter that is a dataclass or a pydantic model becomes one, and a value for an Enum its member. None
-    for a parameter that has a default and no None in its type means that it is left out: models write null for that.
+    A dict for a parameter that is a dataclass or a pydantic model becomes one, a list for a NamedTuple one too, and a
+    value for an Enum its member. None for a parameter that has a default and no None in its type means that it is left
+    out: models write null for that.
     """
 
     __wrapped__: Callable[..., Any]
@@ -283,10 +285,11 @@ class FunctionTool(Tool):
         if not (left_out or self._records) or len(given) < len(args) + len(kwargs):  # what is wrong, Python will say
             return args, kwargs
         try:
-            built = {name: build(self._records[name], given[name], name) for name in self._records if name in given}
+            kept = {name: value for name, value in given.items() if name not in left_out}
+            built = {name: build(self._records[name], kept[name], name) for name in self._records if name in kept}
         except ToolError as error:
             raise type(error)(f"{self.name}() cannot take {error}. Its signature: {self.signature}") from error
-        return (), {name: value for name, value in {**given, **built}.items() if name not in left_out}
+        return (), {**kept, **built}
 
     def _type_text(self, name: str) -> str:
         return self._schema.texts.get(name) or super()._type_text(name)
@@ -314,8 +317,10 @@ def tool(
                 city: Name of the city.
             \"\"\"
 
-    `@tool(threaded=True)` lets calls run side by side in a pool; otherwise they run on the thread that called
-    `run()`. Of an object's method: `tool(obj.method)`. Raises ToolError naming what is missing and the line to add.
+    `@tool(threaded=True)` lets calls run side by side in a pool; otherwise they run on the thread that called `run()`.
+    An `async def` runs on an event loop of this library's own: open what is bound to a loop, such as a pool of
+    connections, in the tool. Of an object's method: `tool(obj.method)`. Raises ToolError naming what is missing and the
+    line to add.
     """
     if tool_function is None:
         return functools.partial(_function_tool, threaded=threaded)

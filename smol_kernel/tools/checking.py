@@ -206,8 +206,11 @@ def _item_problem(spec: Mapping[str, Any], value: Sequence[Any], path: str) -> _
     first, others = spec.get("prefixItems") or [], spec.get("items")
     if not first and not others:
         return None
-    if first and len(value) != len(first):
-        return _Problem.of_value(f"needs {len(first)} items in {path!r}, not {len(value)}")
+    given: Any = spec.get("minItems")
+    least = given if isinstance(given, int) and 0 <= given < len(first) else len(first)
+    if first and not least <= len(value) <= len(first):
+        most = f"{least} to {len(first)}" if least < len(first) else f"{least}"
+        return _Problem.of_value(f"needs {most} items in {path!r}, not {len(value)}")
     for index, item in enumerate(value):
         problem = _problem(first[index] if first else others, item, f"{path}[{index}]")
         if problem:

@@ -1,8 +1,8 @@
 """Type hints as JSON schema and as text: what `@tool` says of a function's parameters and of its result.
 
 The types are those of JSON schema (https://json-schema.org) and at the top of a schema a few of ours: image, audio,
-any. Records (dataclasses, TypedDicts, pydantic models) are described by their properties, an Enum by the values of its
-members, a date or a path as the text that stands for it.
+any. Records (dataclasses, TypedDicts, pydantic models) are described by their properties, a NamedTuple by its items,
+an Enum by the values of its members, a date or a path as the text that stands for it.
 """
 
 from __future__ import annotations
@@ -76,6 +76,11 @@ def is_record(hint: Any) -> TypeGuard[type]:
     return isinstance(hint, type) and (dataclasses.is_dataclass(hint) or is_typed_dict(hint) or is_model(hint))
 
 
+def is_named_tuple(hint: Any) -> TypeGuard[type[Any]]:
+    """True for a NamedTuple, or what `collections.namedtuple` made; as an argument a list or a tuple stands for one."""
+    return isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_field_defaults")
+
+
 def made_by_itself(record: type) -> set[str]:
     """Fields that a dataclass fills in by itself: they stand in the dict of one, and are not for its caller to give."""
     fields = dataclasses.fields(record) if dataclasses.is_dataclass(record) else ()
@@ -122,7 +127,8 @@ def _schema(hint: Any, where: str, within: tuple[Any, ...]) -> Schema:
     if origin in (Union, types.UnionType):
         return _union_schema([_schema(arg, where, within) for arg in args])
     if origin is Literal:
-        return _literal_schema(args)
+        _check_values([arg for arg in args if isinstance(arg, enum.Enum)], where)
+        return _literal_schema(tuple(map(plain_default, args)))
     if hint in _SCALARS:
         return {"type": _SCALARS[hint]}
     if hint is Any or hint is object or not isinstance(origin, type):
@@ -133,6 +139,8 @@ def _schema(hint: Any, where: str, within: tuple[Any, ...]) -> Schema:
         return {"type": ["number", "string"] if origin is Decimal else "string", "format": FORMATS[origin][0]}
     if is_record(origin):
         return {"type": "object"} if origin in within else _record_schema(origin, where, (*within, origin))
+    if is_named_tuple(origin):
+        return {"type": "array"} if origin in within else _named_schema(origin, where, (*within, origin))
     if origin in ARRAYS:
         return _array_schema(origin, args, where, within)
     if origin in MAPPINGS:
@@ -161,6 +169,21 @@ def _array_schema(origin: type, args: tuple[Any, ...], where: str, within: tuple
     if origin is tuple and parts and Ellipsis not in args:
         return {"type": "array", "prefixItems": parts}
     return {"type": "array", **({"items": parts[0]} if len(parts) == 1 and parts[0] else {})}
+
+
+def _named_schema(kind: type[Any], where: str, within: tuple[Any, ...]) -> Schema:
+    """Each item with the name of its field as description; those with a default may be missing at the end."""
+    where = f"{where} ({kind.__name__})"
+    hints, defaults = hints_of(kind, where), kind._field_defaults
+    items: list[Schema] = []
+    for name in kind._fields:
+        hint = hints.get(name, Any)
+        items.append(_nested(hint, f"{where}: {name!r}", within))
+        items[-1]["description"] = f"{name}: {note(hint)}" if note(hint) else name
+        if name in defaults and is_plain(default := plain_default(defaults[name])):
+            items[-1]["default"] = default
+    least = {"minItems": len(items) - len(defaults)} if defaults else {}
+    return {"type": "array", **({"prefixItems": items} if items else {}), **least}
 
 
 def _union_schema(members: list[Schema]) -> Schema:
@@ -194,13 +217,20 @@ def _literal_schema(choices: tuple[Any, ...]) -> Schema:
 
 
 def _enum_schema(kind: type[enum.Enum], where: str) -> Schema:
-    values = [member.value for member in kind]
-    if not values or not {str, int}.issuperset(map(type, values)):
-        raise ToolError(
-            f"{where} is the Enum {kind.__name__}, of which an action passes the values: they have to be strings or "
-            f"integers, not {', '.join(map(repr, values)) or 'none at all'}"
-        )
-    return _literal_schema(tuple(values))
+    if not list(kind):
+        raise ToolError(f"{where} is {_of_values(kind)}, not none at all")
+    _check_values(list(kind), where)
+    return _literal_schema(tuple(member.value for member in kind))
+
+
+def _check_values(members: list[enum.Enum], where: str) -> None:
+    values = [member.value for member in members]
+    if not {str, int}.issuperset(map(type, values)):
+        raise ToolError(f"{where} is {_of_values(type(members[0]))}, not {', '.join(map(repr, values))}")
+
+
+def _of_values(kind: type[enum.Enum]) -> str:
+    return f"the Enum {kind.__name__}, of which an action passes the values: they have to be strings or integers"
 
 
 def _record_schema(record: type, where: str, within: tuple[Any, ...]) -> Schema:
@@ -281,8 +311,8 @@ def _inlined(node: Any, defs: dict[str, Any], within: tuple[str, ...]) -> Any:
 
 
 def type_text(hint: Any) -> str:
-    """A type hint as one writes it: `list[str]`, `int | None`; a record is a `dict`, as which it crosses, and an Enum
-    the `Literal` of its values."""
+    """A type hint as one writes it: `list[str]`, `int | None`; a record is a `dict`, as which it crosses, a
+    NamedTuple a `tuple`, and an Enum the `Literal` of its values."""
     if isinstance(hint, str):
         return hint
     if typing.get_origin(hint) is Annotated:
@@ -293,13 +323,15 @@ def type_text(hint: Any) -> str:
         return "..."
     if is_record(hint):
         return "dict"
+    if is_named_tuple(hint) or is_named_tuple(typing.get_origin(hint)):
+        return "tuple"
     if is_enum(hint):
         return f"Literal[{', '.join(repr(member.value) for member in hint)}]"
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         return " | ".join(dict.fromkeys(type_text(arg) for arg in args))
     if origin is Literal:
-        return f"Literal[{', '.join(map(repr, args))}]"
+        return f"Literal[{', '.join(repr(plain_default(arg)) for arg in args)}]"
     if isinstance(hint, (list, tuple)):  # the parameters within Callable[[...], ...]
         return f"[{', '.join(map(type_text, cast('list[Any]', hint)))}]"
     name = getattr(origin or hint, "__name__", None) or str(hint).removeprefix("typing.")

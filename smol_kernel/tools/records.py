@@ -1,5 +1,5 @@
 """Records at the border: a dict from an action becomes the dataclass or pydantic model a function wants, and back; so
-does a value the Enum member, and text the date or path.
+does a list the NamedTuple, a value the Enum member, and text the date or path.
 
 `@tool` builds arguments with `build`; whoever hands a tool's result on to a child calls `to_plain` first.
 """
@@ -12,32 +12,45 @@ import numbers
 import types
 import typing
 from decimal import Decimal
-from typing import Any, Union, cast
+from typing import Any, Literal, Union, cast
 
 from smol_kernel.errors import ToolError, ToolTypeError
 from smol_kernel.memory.rich_values import AgentType
-from smol_kernel.tools.hints import ARRAYS, MAPPINGS, bare, is_enum, is_model, is_record, is_typed_dict, made_by_itself
+from smol_kernel.tools.hints import (
+    ARRAYS,
+    MAPPINGS,
+    bare,
+    is_enum,
+    is_model,
+    is_named_tuple,
+    is_record,
+    is_typed_dict,
+    made_by_itself,
+    plain_default,
+)
 from smol_kernel.tools.written import is_written, read
 
 _SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def holds_record(hint: Any) -> bool:
-    """True if a value of this hint is, or may contain, a dataclass, a TypedDict, a pydantic model, an Enum member, or
-    what text stands for."""
+    """True if a value of this hint is, or may contain, a dataclass, a TypedDict, a pydantic model, a NamedTuple, an
+    Enum member, or what text stands for."""
     hint = bare(hint)
+    kind = typing.get_origin(hint) or hint
     return (
         is_enum(hint)
+        or isinstance(hint, enum.Enum)  # a choice of a Literal
         or is_written(hint)
-        or is_record(hint)
-        or is_record(typing.get_origin(hint))
+        or is_record(kind)
+        or is_named_tuple(kind)
         or any(map(holds_record, typing.get_args(hint)))
     )
 
 
 def build(hint: Any, value: Any, path: str) -> Any:
-    """`value` with the dicts in it made the records that the hint names, and values Enum members; what is one already
-    stays.
+    """`value` with the dicts in it made the records that the hint names, lists NamedTuples, and values Enum members;
+    what is one already stays.
 
     Raises ToolError, which names the place by `path`, for a dict the record does not take, or a value of no member.
     """
@@ -53,6 +66,10 @@ def build(hint: Any, value: Any, path: str) -> Any:
         return _instance(origin, hint, value, path)
     if origin in (Union, types.UnionType):
         return _one_of(args, value, path)
+    if origin is Literal:
+        return _choice(args, value, path)
+    if is_named_tuple(origin):
+        return _named_tuple(origin, value, path)
     if origin in ARRAYS and isinstance(value, (list, tuple)):
         items = cast("list[Any]", value)
         kinds = args if origin is tuple and Ellipsis not in args else args[:1] * len(items)
@@ -89,13 +106,13 @@ def _one_of(members: tuple[Any, ...], value: Any, path: str) -> Any:
 def _container(hint: Any) -> tuple[type, ...]:
     """The types of a plain value that can stand for a value of this hint; of a scalar none."""
     origin = typing.get_origin(hint) or hint
-    if is_enum(origin):
+    if is_enum(origin) or (origin is Literal and holds_record(hint)):
         return (str, int)
     if is_written(origin):
         return (str, numbers.Real) if origin is Decimal else (str,)
     if is_record(origin) or origin in MAPPINGS:
         return (dict,)
-    return (list, tuple) if origin in ARRAYS else ()
+    return (list, tuple) if origin in ARRAYS or is_named_tuple(origin) else ()
 
 
 def _member(kind: type[enum.Enum], value: Any, path: str) -> enum.Enum:
@@ -104,6 +121,32 @@ def _member(kind: type[enum.Enum], value: Any, path: str) -> enum.Enum:
     except ValueError:
         choices = ", ".join(repr(member.value) for member in kind)
         raise ToolError(f"{path!r}: it needs one of {choices}, not {value!r:.80}") from None
+
+
+def _choice(choices: tuple[Any, ...], value: Any, path: str) -> Any:
+    """The one of a Literal's choices that the value stands for: it may be a member of an Enum."""
+    plain = isinstance(value, (str, bytes, numbers.Integral))
+    for choice in choices:
+        if choice is value or (plain and plain_default(choice) == value):
+            return choice
+    raise ToolError(f"{path!r}: it needs one of {', '.join(map(repr, map(plain_default, choices)))}, not {value!r:.80}")
+
+
+def _named_tuple(kind: Any, value: Any, path: str) -> Any:
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, (list, tuple)):
+        fields = ", ".join(kind._fields)
+        raise ToolTypeError(f"{path!r}: it needs a list with {fields} of {kind.__name__}, not {value!r:.80}")
+    hints = typing.get_type_hints(kind, include_extras=True)
+    names = [*kind._fields, *[""] * len(cast("list[Any]", value))]  # of too many it will say so itself
+    items = zip(names, cast("list[Any]", value), strict=False)
+    try:
+        return kind(*[build(hints.get(name, Any), item, f"{path}[{at}]") for at, (name, item) in enumerate(items)])
+    except ToolError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ToolError(_complaint(error, kind.__name__, path)) from error
 
 
 def _instance(record: Any, hint: Any, value: Any, path: str) -> Any:
@@ -138,9 +181,9 @@ def _complaint(error: Exception, name: str, path: str) -> str:
 
 
 def to_plain(value: Any) -> Any:
-    """A tool's result as data that may cross to a child: records as dicts, Enum members as their values, AgentImage and
-    the like as the value they hold. Anything else stays as it is, and lists and dicts without such values are the same
-    objects as before."""
+    """A tool's result as data that may cross to a child: records as dicts, NamedTuples as tuples, Enum members as their
+    values, AgentImage and the like as the value they hold. Anything else stays as it is, and lists and dicts without
+    such values are the same objects as before."""
     kind = type(value)
     if kind in _SIMPLE:
         return value
@@ -148,6 +191,8 @@ def to_plain(value: Any) -> Any:
         return value.to_raw()
     if kind in (list, tuple, set, frozenset):
         return _plain_items(value)
+    if is_named_tuple(kind):
+        return _plain_items(tuple(value))
     if kind is dict:
         if _SIMPLE.issuperset(map(type, value.values())):
             return value
