@@ -555,6 +555,81 @@ def test_what_the_one_did_that_took_over_is_not_done_again(tmp_path):
     assert (calls, log.read_text()) == ([1, 2, 3, 4], "abc")
 
 
+@pytest.mark.parametrize("box", [{"box": False}, {"network": "full"}])
+def test_what_a_called_agent_reaches_outside_is_asked_for_too(tmp_path, box):
+    log = tmp_path / "log.txt"
+
+    def agent(own, other):
+        more = {**options(tmp_path), "executor_kwargs": box}
+        called = CodeAgent([], ScriptedModel(other), name="called", description="Works.", **more)
+        return {"tools": [], "model": ScriptedModel(own), "managed_agents": [called], **options(tmp_path)}
+
+    first = CodeAgent(**agent([code("r = called('do')")], [code(f"_ = open({str(log)!r}, 'a').write('a')"), code("2")]))
+    with contextlib.closing(first.events("t")) as events:
+        next(event for event in events if event.kind == "step_finished" and event.run != first.run_id)
+    first.cleanup()
+    wrote = log.read_text() if log.exists() else ""
+    again = agent([code("final_answer(r)")], [code("final_answer('done')")])
+    with pytest.raises(ReplayDiffersError, match="outside of its box a second time"):
+        CodeAgent.resume(first.run_id, **again)
+    assert (log.read_text() if log.exists() else "") == wrote
+    assert "done" in CodeAgent.resume(first.run_id, accept=True, **again)
+
+
+@pytest.mark.parametrize("kind", ["tool_called", "tool_returned"])
+@pytest.mark.parametrize("first_kind", [CodeAgent, ToolCallingAgent])
+def test_a_hand_off_that_was_cut_off_is_made_again(tmp_path, kind, first_kind):
+    def agent(own, other):
+        second = CodeAgent([], ScriptedModel(other), name="second", description="Ends.", **options(tmp_path))
+        more = {"executor_kwargs": {"cwd": tmp_path}} if first_kind is CodeAgent else {}
+        return {"tools": [], "model": ScriptedModel(own), "handoffs": [second], **options(tmp_path), **more}
+
+    asked = "transfer_to_second('it can')\nimport os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)"
+    own = code(asked) if first_kind is CodeAgent else call("transfer_to_second", reason="it can")
+    first = first_kind(**agent([own], []))
+    with contextlib.closing(first.events("t")) as events:
+        next(event for event in events if event.kind == kind)
+    first.cleanup()
+    (tmp_path / "go").touch()
+    again = agent(["no"], [code("final_answer('second')")])
+    assert first_kind.resume(first.run_id, **again) == "second"
+    resumed, handed = (
+        next(event for event in agent_events(tmp_path, first.run_id) if event.kind == name)
+        for name in ("run_resumed", "handed_off")
+    )
+    assert (resumed.differences, handed.reason) == ([], "it can")
+
+
+def test_the_one_that_took_over_is_given_more_steps_and_its_predecessor_forked(tmp_path):
+    def agent(own, other):
+        more = {"name": "second", "description": "Ends.", "max_steps": 2}
+        second = CodeAgent([], ScriptedModel(other), **more, **options(tmp_path))
+        return {"tools": [], "model": ScriptedModel(own), "handoffs": [second], **options(tmp_path)}
+
+    first = CodeAgent(**agent([code("x = 1\ntransfer_to_second('it can')")], [code("x"), code("x + 1"), "best"]))
+    assert first.run("t", return_full_result=True).state == "max_steps_error"
+    first.cleanup()
+    with pytest.raises(ReplayError, match="its limit of 2 steps"):
+        CodeAgent.resume(first.run_id, **agent([], []))
+    assert CodeAgent.resume(first.run_id, max_steps=5, **agent([], [code("final_answer(x + 2)")])) == 3
+    assert CodeAgent.fork(first.run_id, 1, **agent([], [code("final_answer(x + 3)")])) == 4
+
+
+def test_a_called_agent_that_had_not_begun_begins(tmp_path):
+    def agent(own, other):
+        called = CodeAgent([], ScriptedModel(other), name="called", description="Works.", **options(tmp_path))
+        return {"tools": [], "model": ScriptedModel(own), "managed_agents": [called], **options(tmp_path)}
+
+    first = CodeAgent(**agent([code("r = called('do')")], [code("final_answer('late')")]))
+    with contextlib.closing(first.events("t")) as events:
+        next(event for event in events if event.kind == "tool_called")
+    first.cleanup()
+    book = Journal(tmp_path / "journal.sqlite")
+    book.delete([event.run for event in book.events(first.run_id, family=True) if event.run != first.run_id])
+    again = agent([code("final_answer(r)")], [code("final_answer('done')")])
+    assert "done" in CodeAgent.resume(first.run_id, **again)
+
+
 def test_what_a_callback_changed_stays_changed_and_it_is_not_called_again(tmp_path):
     called = []
 

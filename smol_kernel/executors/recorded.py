@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from smol_kernel.errors import ReplayDiffersError
 from smol_kernel.events import Event, ToolCalled, ToolReturned
 
 
@@ -104,7 +105,7 @@ class RecordedCalls:
             return [result.call for results in self._results.values() for result in results]
 
 
-_NOT_WAITED_FOR = (AbandonedError.__name__, KeyboardInterrupt.__name__)
+_NOT_WAITED_FOR = (AbandonedError.__name__, KeyboardInterrupt.__name__, ReplayDiffersError.__name__)
 STOPPED = (AbandonedError.__name__, NotMadeError.__name__)
 """Names of the errors of calls that a stop kept from their end."""
 NOT_SHOWN = "(not shown)"

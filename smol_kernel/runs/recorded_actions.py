@@ -167,19 +167,32 @@ class RecordedActions:
         if whole and calls.left():
             replay.differences.append(f"Step {step} did not make {len(calls.left())} of the calls that it made before.")
 
+    def may_repeat(self, tool: str) -> bool:
+        """Whether a call of the tool can be made again as it is: it changes nothing outside."""
+        harmless = tool == "input" or tool.startswith("transfer_to_")
+        return harmless or bool(getattr(self._agent.functions.get(tool), "repeatable", False))
+
+    def _never_began(self, tool: str) -> bool:
+        """Whether a call of which nothing came, and no run, was to an agent whose runs are recorded here."""
+        called = self._agent.managed_agents.get(tool)
+        return hasattr(called, "memory") and self._replay.is_recorded_here(called)
+
     def _answers_when_cut_off(self) -> Any:
         """Answers for the action that was cut off: what had come before; of what was under way nothing is known."""
-        replay, tools = self._replay, self._agent.functions
+        replay = self._replay
         begun = (event for event in replay.calls if event.step == replay.cut_step)
         calls = RecordedCalls(begun, first_only=True)
 
         def answer(event: ToolCalled) -> RecordedResult | None:
+            if event.tool.startswith("transfer_to_"):  # it has to be handed on once more
+                return None
             if (found := calls.take(event)) is not None:
                 replay.charge(self._agent, found.call)
                 return found
             opened = calls.take_open(event)
-            harmless = event.tool == "input" or getattr(tools.get(event.tool), "repeatable", False)
-            if opened is None or harmless or replay.repeat or replay.take_up(opened, event.call):
+            if opened is None or self.may_repeat(event.tool) or replay.repeat or replay.take_up(opened, event.call):
+                return None
+            if self._never_began(event.tool):
                 return None
             return RecordedResult(opened.call, error=RecordedError(UNKNOWN, ["OutcomeUnknownError", "RuntimeError"]))
 

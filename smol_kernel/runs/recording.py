@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from smol_kernel.errors import ReplayError
+from smol_kernel.errors import ReplayDiffersError, ReplayError
 from smol_kernel.events import (
     ActionFinished,
     ActionProposed,
@@ -17,6 +17,7 @@ from smol_kernel.events import (
     StepFinished,
     StepStarted,
     ToolCalled,
+    ToolReturned,
 )
 
 NOT_COUNTED = ("input", "final_answer")
@@ -38,7 +39,7 @@ def resting_place(own: list[Event], child_lives: bool) -> int:
         return end
     step = own[begun[-1] : end]
     replied = any(isinstance(event, ModelReplied) and event.purpose == "action" for event in step)
-    stopped = any(isinstance(event, ActionFinished) and event.status == "interrupted" for event in step)
+    stopped = any(map(_keeps_from_ending, step))
     if any(isinstance(event, StepFinished) for event in step) and not stopped:
         return end if replied else begun[-1]
     if (stopped and not child_lives) or not any(isinstance(event, ActionFinished) for event in step):
@@ -47,12 +48,27 @@ def resting_place(own: list[Event], child_lives: bool) -> int:
     return end
 
 
+def _keeps_from_ending(event: Event) -> bool:
+    """Whether an action is as good as cut off: it was stopped, or an agent that it called was not taken up."""
+    if isinstance(event, ToolReturned):
+        return event.error_type == ReplayDiffersError.__name__
+    return isinstance(event, ActionFinished) and event.status == "interrupted"
+
+
 def limit_of(own: Iterable[Event]) -> int:
     """Steps that a run may take in all: as it was told last, of a run's own events."""
     told = [event.max_steps for event in own if isinstance(event, RunStarted | RunResumed) and event.max_steps]
     if not told or told[-1] < 1:
         raise ReplayError("the recording has no limit of steps: it is damaged")
     return told[-1]
+
+
+def last_in_turn(family: Iterable[Event], run: str) -> str:
+    """The run that the task was handed on to last, by hand-offs; `run` itself if there was none."""
+    for event in family:  # in the order in which they began
+        if isinstance(event, RunStarted) and event.parent == run and event.call is None:
+            run = event.run
+    return run
 
 
 def called_runs(family: Iterable[Event], run: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Container, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,9 +36,11 @@ from smol_kernel.events import (
     ToolReturned,
     settled,
 )
-from smol_kernel.journal import Journal, record
+from smol_kernel.journal import Journal, open_journal, record
 from smol_kernel.memory.steps import MemoryStep, TaskStep
+from smol_kernel.runs.outside import outside
 from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
+from smol_kernel.runs.recorded_callbacks import RecordedCallbacks, edit
 from smol_kernel.runs.recorded_end import RecordedEnd
 from smol_kernel.runs.recorded_model import RecordedModel
 from smol_kernel.runs.recording import (
@@ -87,7 +89,7 @@ class Replay:
         self.accept, self.repeat, self.child_lives = accept, repeat, child_lives
         self.differences = list(differences)
         self.refusal: ReplayDiffersError | None = None
-        self._journal, self._caller = journal, caller
+        self._journal, self._caller, self._max_steps = journal, caller, max_steps
         self._family = every
         own = [event for event in every if event.run == self.run]
         again = [each.isolation for each in own if isinstance(each, RunResumed) and each.isolation]
@@ -140,6 +142,9 @@ class Replay:
 
         Raises ReplayDiffersError before anything new is done, if what was run again is not the same.
         """
+        shared = isinstance(getattr(agent, "python_executor", None), RecordedActions)  # with the one it took over from
+        if self._caller is not None and not (self._end or self.child_lives or shared):
+            self.differences += outside(agent, self.repeat)
         with self._installed(agent):
             try:
                 self.decide()
@@ -165,6 +170,7 @@ class Replay:
         events = family_of(self._family, run)
         given: dict[str, Any] = {"accept": self.accept, "repeat": self.repeat}
         given["child_lives"] = self.child_lives and self._end is not None
+        given["max_steps"] = self._max_steps if call is None else None
         return Replay(events, self._journal, **given, whole=self.whole, caller=self)
 
     # what the parts of the replay ask for
@@ -193,6 +199,11 @@ class Replay:
             if self._caller is not None:
                 self._caller.refusal = self.refusal
             raise self.refusal
+
+    def is_recorded_here(self, agent: Any) -> bool:
+        """Whether the runs of an agent that is called go to the journal of this one."""
+        own = self._journal if agent.journal is None else open_journal(agent.journal)
+        return own is not None and own.path == self._journal.path
 
     def take_up(self, opened: ToolCalled, call: str) -> bool:
         """Note that `call` takes up what `opened` had begun, if that was an agent's run; whether it was."""
@@ -230,7 +241,7 @@ class Replay:
         """Make the changes that a callback made here to what the model reads of `steps`."""
         for event in itertools.takewhile(lambda each: isinstance(each, MemoryEdited), self._sequence[self._at :]):
             if isinstance(event, MemoryEdited) and event.index < len(steps):
-                _edit(steps[event.index], event.changes)
+                edit(steps[event.index], event.changes)
 
     # playing
 
@@ -305,7 +316,8 @@ class Replay:
         if isinstance(event, ToolReturned) and event.ok and event.tool.startswith("transfer_to_"):
             other = agent.handoffs.get(event.tool.removeprefix("transfer_to_"))
             if other is not None:
-                agent.successor = (other, "")
+                made = next(each for each in self.calls if isinstance(each, ToolCalled) and each.call == event.call)
+                agent.successor = (other, str(made.kwargs.get("reason", next(iter(made.args), ""))))
 
     def _live(self, model: Any, first: Event, run: Generator[Event]) -> Generator[Event]:
         kept = self._kept
@@ -326,7 +338,9 @@ class Replay:
         """What is not known of the calls that were under way."""
         returned = {event.call for event in self.calls if isinstance(event, ToolReturned)}
         for event in self.calls:
-            if isinstance(event, ToolCalled) and not event.replays and event.call not in returned:
+            if not isinstance(event, ToolCalled) or event.replays or event.call in returned:
+                continue
+            if event.call not in self._called.values() and not (self._hands and self._hands.may_repeat(event.tool)):
                 what = "made again" if self.repeat else "not repeated"
                 yield f"It is not known whether {event.summary} had its effect: {what}."
 
@@ -336,7 +350,7 @@ class Replay:
         hands = "python_executor" if agent.writes_code else "_hands"
         held = {name: getattr(agent, name) for name in ("model", "step_callbacks", hands)}
         agent.model = RecordedModel(held["model"], self.replies, partial(self._may_ask, agent))
-        agent.step_callbacks = _Callbacks(held["step_callbacks"], self)
+        agent.step_callbacks = RecordedCallbacks(held["step_callbacks"], self)
         self._hands = RecordedActions(held[hands], self, agent)
         setattr(agent, hands, self._hands)
         try:
@@ -346,24 +360,6 @@ class Replay:
                 setattr(agent, name, value)
             if not self._end:
                 leave_rehearsal(held[hands])
-
-
-class _Callbacks:
-    """Calls no callback again; the edits that one made are made from the recording."""
-
-    def __init__(self, own: Any, replay: Replay) -> None:
-        self._own, self._replay = own, replay
-
-    def __len__(self) -> int:
-        return max(2, len(self._own))
-
-    def callback(self, memory_step: MemoryStep, **given: Any) -> None:
-        if self._replay.played:
-            self._own.callback(memory_step, **given)
-            return
-        agent = given["agent"]
-        agent.monitor.update_metrics(memory_step)
-        self._replay.edit([*agent.memory.steps, memory_step])
 
 
 def require_tools(started: RunStarted, names: Container[str]) -> None:
@@ -379,16 +375,3 @@ def require_tools(started: RunStarted, names: Container[str]) -> None:
 
 def _place(events: list[Event], event: Event) -> int:
     return next(place for place, each in enumerate(events) if each is event)
-
-
-def _edit(step: Any, changes: dict[str, Any]) -> None:
-    for name, value in changes.items():
-        if isinstance(value, int):
-            if value == 0:
-                setattr(step, name, None)
-        elif name == "error":
-            if step.error is not None:
-                step.error.message = value
-        else:
-            with suppress(AttributeError):
-                setattr(step, name, value or None)

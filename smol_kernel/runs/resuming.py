@@ -5,32 +5,26 @@ Called by `CodeAgent.resume` and `fork`, the command line and the magics.
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, JournalError, ReplayError
-from smol_kernel.events import Event, Instructed, ModelReplied, StepFinished, settled
-from smol_kernel.executors.launchers.settings import Limits
-from smol_kernel.executors.launchers.view import not_rehearsed
+from smol_kernel.events import Event, HandedOff, Instructed, ModelReplied, StepFinished, settled
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import at_least_one
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.models.fallback import as_model
 from smol_kernel.runs.conversation import Conversation
 from smol_kernel.runs.made_again import beginning, inputs_of, made_again, media_of, values_of
+from smol_kernel.runs.outside import of_others, outside
 from smol_kernel.runs.recorded_actions import leave_rehearsal
-from smol_kernel.runs.recording import limit_of
+from smol_kernel.runs.recording import last_in_turn, limit_of
 from smol_kernel.runs.replay import Replay, require_tools
 from smol_kernel.runs.source import Source
-
-OUTSIDE = "Running its actions again can change what is outside of its box a second time: {}."
-SEEN = "Its actions {}."
-"""What a record alone does not decide: it may have come from somebody else, by `smol import`."""
 
 
 @dataclass
@@ -124,9 +118,10 @@ def prepare(
         raise ReplayError(f"run {summary.run} is one that another agent called: resume run {summary.parent}")
     events = book.events(summary.run, family=True)
     started = beginning(events)
+    last = last_in_turn(events, summary.run)
     if summary.state == "success":
         raise ReplayError(f"run {summary.run} has ended with its answer; fork it to go on from one of its steps")
-    reached = limit_of(event for event in events if event.run == summary.run)
+    reached = limit_of(event for event in events if event.run == last)
     if summary.state == "max_steps_error" and (max_steps or 0) <= reached:
         raise ReplayError(
             f"run {summary.run} has reached its limit of {reached} steps: give a higher one, max_steps= (--max-steps)"
@@ -139,9 +134,9 @@ def prepare(
     require_tools(seen, agent.functions)
     variables, changed = inputs_of(events, additional_args or {})
     media, others = media_of(started, TaskStep.media(images, audio, videos))
-    asked = [] if child_lives else [*_outside(agent, repeat)]
+    asked = [] if child_lives else [*outside(agent, repeat)]
     if executor is None and started.origin.get("imported"):
-        asked += _of_others(agent)
+        asked += of_others(agent)
     differences = [*changed, *others, *asked]
     replay = Replay(
         events,
@@ -181,7 +176,8 @@ def prepare_fork(
     started = beginning(events)
     own = [event for event in settled(events) if event.run == summary.run and event.kind != "run_resumed"]
     last = max((event.step for event in own if isinstance(event, StepFinished)), default=0)
-    answering = last if summary.state == "success" and action is None else None
+    handed_on = any(isinstance(event, HandedOff) for event in own)  # the one that took over gave the answer
+    answering = last if summary.state == "success" and action is None and not handed_on else None
     step = last - (answering is not None) if step is None else step
     if not 0 <= step <= last:
         has = f"the steps 1 to {last}" if last else "no step that has ended"
@@ -250,39 +246,3 @@ def _journal(journal: Journal | str | Path | None) -> Journal:
     if found is None:
         raise ConfigError("journal is False: a run can only go on from a journal")
     return found
-
-
-def _outside(agent: Any, repeat: bool) -> Iterator[str]:
-    """What the actions of the agent reach besides their working folder, when they are run again; `repeat`, also what
-    they reach only with leave to do things twice."""
-    executor = getattr(agent, "python_executor", None)
-    if executor is None:
-        return
-    settings = getattr(executor, "settings", None)
-    if python := getattr(executor, "python", None):
-        yield SEEN.format(f"run in the interpreter {python}")
-    if settings is None:
-        yield OUTSIDE.format("there is no box")
-        return
-    if seen := [mount.path for mount in settings.mounts]:
-        yield SEEN.format(f"see {', '.join(seen)} besides the working folder")
-    if writable := not_rehearsed(executor.python, executor.cwd, settings):
-        yield OUTSIDE.format(f"they may write to {', '.join(writable)}")
-    if settings.network == "full":
-        yield OUTSIDE.format("they have the network")
-    elif repeat and settings.allow_hosts:
-        yield OUTSIDE.format(f"they have a network ({settings.words})")
-
-
-def _of_others(agent: Any) -> Iterator[str]:
-    """What the actions of the agent reach because the record of somebody else says so."""
-    executor = getattr(agent, "python_executor", None)
-    settings = getattr(executor, "settings", None)
-    if executor is not None and (folder := os.path.realpath(executor.cwd or ".")) != os.path.realpath("."):
-        yield SEEN.format(f"work in the folder {folder}")
-    if settings is not None and settings.allow_hosts:
-        yield SEEN.format(f"have a network ({settings.words})")
-    usual = asdict(Limits())
-    given = asdict(settings.limits) if settings is not None else usual
-    if other := [f"{name}={value}" for name, value in given.items() if value != usual[name]]:
-        yield SEEN.format(f"have limits of their own ({', '.join(other)})")

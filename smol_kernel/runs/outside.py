@@ -1,0 +1,54 @@
+"""What the actions of an agent reach besides a box of their own, told before recorded ones are run again.
+
+Called by `resuming` for the agent of a run, and by `replay` for those that it called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from smol_kernel.executors.launchers.settings import Limits
+from smol_kernel.executors.launchers.view import not_rehearsed
+
+OUTSIDE = "Running its actions again can change what is outside of its box a second time: {}."
+SEEN = "Its actions {}."
+"""What a record alone does not decide: it may have come from somebody else, by `smol import`."""
+
+
+def outside(agent: Any, repeat: bool) -> Iterator[str]:
+    """What the actions of the agent reach besides their working folder, when they are run again; `repeat`, also what
+    they reach only with leave to do things twice."""
+    executor = getattr(agent, "python_executor", None)
+    if executor is None:
+        return
+    settings = getattr(executor, "settings", None)
+    if python := getattr(executor, "python", None):
+        yield SEEN.format(f"run in the interpreter {python}")
+    if settings is None:
+        yield OUTSIDE.format("there is no box")
+        return
+    if seen := [mount.path for mount in settings.mounts]:
+        yield SEEN.format(f"see {', '.join(seen)} besides the working folder")
+    if writable := not_rehearsed(executor.python, executor.cwd, settings):
+        yield OUTSIDE.format(f"they may write to {', '.join(writable)}")
+    if settings.network == "full":
+        yield OUTSIDE.format("they have the network")
+    elif repeat and settings.allow_hosts:
+        yield OUTSIDE.format(f"they have a network ({settings.words})")
+
+
+def of_others(agent: Any) -> Iterator[str]:
+    """What the actions of the agent reach because the record of somebody else says so."""
+    executor = getattr(agent, "python_executor", None)
+    settings = getattr(executor, "settings", None)
+    if executor is not None and (folder := os.path.realpath(executor.cwd or ".")) != os.path.realpath("."):
+        yield SEEN.format(f"work in the folder {folder}")
+    if settings is not None and settings.allow_hosts:
+        yield SEEN.format(f"have a network ({settings.words})")
+    usual = asdict(Limits())
+    given = asdict(settings.limits) if settings is not None else usual
+    if other := [f"{name}={value}" for name, value in given.items() if value != usual[name]]:
+        yield SEEN.format(f"have limits of their own ({', '.join(other)})")
