@@ -18,7 +18,16 @@ from web_server import Answer, WebServer
 
 from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, UserInputTool, tool
 from smol_kernel.errors import AgentError, ConfigError, JournalError, ReplayDiffersError, ReplayError
-from smol_kernel.events import InputsDigested, ModelReplied, RunResumed, ToolCalled, ToolProgress, emit
+from smol_kernel.events import (
+    InputsDigested,
+    ModelReplied,
+    RunFinished,
+    RunResumed,
+    ToolCalled,
+    ToolProgress,
+    ToolReturned,
+    emit,
+)
 from smol_kernel.executors import kept_values
 from smol_kernel.executors.kept_values import digest_of
 from smol_kernel.executors.kernel import KernelExecutor
@@ -449,6 +458,61 @@ def test_an_agent_that_was_called_goes_on_after_a_stop(noting, tmp_path, outside
     assert len({event.run for event in family}) == 2, "it is the same run of the agent that was called"
     assert "Report of counter:\n1" in (answer if outside is CodeAgent else read(parts["model"].requests[0]))
     assert "OutcomeUnknownError" in read(parts["managed_agents"][0].model.requests[0])
+
+
+WAITS = {
+    CodeAgent: [code("y = note('a')"), code("z = note('b')"), code("final_answer(z)")],
+    ToolCallingAgent: [call("note", text="a"), call("note", text="b"), final("1")],
+}
+
+
+@pytest.mark.parametrize("further", [False, True])
+@pytest.mark.parametrize("inside", WAITS)
+@pytest.mark.parametrize("outside", OUTSIDE)
+def test_a_close_stops_an_agent_that_was_called_before_its_call_comes_to_nothing(
+    noting, tmp_path, outside, inside, further
+):
+    """Its plain call waits for the thread of the run, which is not to make it: none of its models is asked again. So it
+    is with `further`, where it was called by one that was called."""
+    note, effects = noting
+    gate, (first, second, last) = threading.Event(), WAITS[inside]
+
+    def gated(messages):
+        gate.wait()
+        return second
+
+    def given(outer, inner):
+        counter = inside([note], ScriptedModel(inner), name="counter", description="Counts.", **options(tmp_path))
+        parts = {"tools": [], "model": ScriptedModel(outer), "managed_agents": [counter], **options(tmp_path)}
+        if not further:
+            return parts
+        between = outside(**parts, name="counter", description="Has it counted.")
+        return {**parts, "model": ScriptedModel(outer), "managed_agents": [between]}
+
+    def calls_of_note():
+        return [e for e in agent_events(tmp_path, agent.run_id) if isinstance(e, ToolCalled) and e.tool == "note"]
+
+    parts = given(OUTSIDE[outside], [first, gated, last])
+    agent, counter = outside(**parts), parts["managed_agents"][0]
+    counter = counter.managed_agents["counter"] if further else counter
+    with contextlib.closing(agent.events("count")) as events:
+        next(event for event in events if isinstance(event, ToolReturned) and event.tool == "note")
+        gate.set()
+        while len(calls_of_note()) < 2:
+            pass
+    for thread in threading.enumerate():
+        if thread.name == "tool counter":
+            thread.join(30)
+    agent.cleanup()
+    assert (len(counter.model.requests), effects()) == (2, ["a"])
+    ends = [event for event in agent_events(tmp_path, agent.run_id) if isinstance(event, RunFinished)]
+    assert [event.state for event in ends] == ["interrupted"] * (2 + further)
+    parts = given(OUTSIDE[outside][1:], [last])
+    answer = outside.resume(agent.run_id, **parts)
+    assert effects() == ["a", "b"]
+    caller = parts["managed_agents"][0] if further else None
+    told = answer if outside is CodeAgent else read((caller.model if caller else parts["model"]).requests[0])
+    assert "Report of counter:\n1" in told
 
 
 def test_structured_calls_that_were_stopped(noting, tmp_path):

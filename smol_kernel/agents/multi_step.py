@@ -150,9 +150,6 @@ class MultiStepAgent(RunnableAgent):
             run = kept.beside(self._run(started, first, reset, anew, variables))
             with self.account.timer(self.interrupt):
                 yield from (resumed.go_on(self, run) if resumed else record(run, self._recorded_in, started.run))
-        except GeneratorExit:
-            self.interrupt()
-            raise
         finally:
             self.in_use.release()
 
@@ -231,7 +228,11 @@ class MultiStepAgent(RunnableAgent):
             self.account.count(steps=1)
             step = ActionStep(step_number=number, timing=Timing(time.time()))
             for event in self._step(step):
-                yield event.stamped(run, number)
+                try:
+                    yield event.stamped(run, number)
+                except GeneratorExit:  # the action has not ended yet: those it has called are to stop first
+                    self.interrupt()
+                    raise
             self.step_number = number + 1
             if self.answered:  # also when a stop came too late to keep it from being given
                 return "success", None

@@ -76,6 +76,7 @@ class Call:
     weight: int = 0
     """Bytes of its arguments."""
     started: float = field(default_factory=time.monotonic)
+    made: bool = False  # or nearly: one that has ended without was surely not made
     ended: bool = False
     future: Future[Any] | None = None
     """What runs of it on the event loop."""
@@ -184,7 +185,7 @@ class Bridge:
         elif self._elsewhere is not None:
             self._elsewhere.submit(Job(lambda: self._visit(call), lambda *came: self._tell(_outcome(call, *came))))
         else:
-            outcome = _perform(call)
+            outcome = self._visit(call)
             yield from self._gather()  # what it emitted
             yield from self._finish(outcome)
 
@@ -229,7 +230,9 @@ class Bridge:
         self._here.close()
         yield from self._gather()
         for call in list(self._outstanding.values()):
-            yield from self._finish(Outcome(call, error=AbandonedError(reason)))
+            call.ended = True
+            error = AbandonedError(reason) if call.made or not self._stopped() else NotMadeError()
+            yield from self._finish(Outcome(call, error=error))
         with suppress(ChildDiedError):
             while self._unanswered:
                 self._client.reply(self._unanswered.pop(), _failure(["RuntimeError"], reason))
@@ -291,13 +294,12 @@ class Bridge:
 
     def _work(self, call: Call) -> None:
         with tools_on(self._elsewhere or self._here):
-            self._tell(_perform(call))
+            self._tell(self._visit(call))
 
     def _visit(self, call: Call) -> Outcome:
-        """Make a plain call, on the tool thread."""
-        if call.ended or self._stopped():
-            return Outcome(call, error=NotMadeError())
-        return _perform(call)
+        """Make a call, on the thread that is for it, if anybody waits for it still."""
+        call.made = True  # before the look: who ends it, and sees it is not, knows that it will not be
+        return Outcome(call, error=NotMadeError()) if call.ended or self._stopped() else _perform(call)
 
     def _tell(self, news: Outcome | Event | BaseException) -> None:
         """Bring in something from another thread."""
