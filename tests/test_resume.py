@@ -619,8 +619,9 @@ def test_what_the_one_did_that_took_over_is_not_done_again(tmp_path):
     assert (calls, log.read_text()) == ([1, 2, 3, 4], "abc")
 
 
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
 @pytest.mark.parametrize("box", [{"box": False}, {"network": "full"}])
-def test_what_a_called_agent_reaches_outside_is_asked_for_too(tmp_path, box):
+def test_what_a_called_agent_reaches_outside_is_asked_for_too(tmp_path, kind, box):
     log = tmp_path / "log.txt"
 
     def agent(own, other):
@@ -628,16 +629,69 @@ def test_what_a_called_agent_reaches_outside_is_asked_for_too(tmp_path, box):
         called = CodeAgent([], ScriptedModel(other), name="called", description="Works.", **more)
         return {"tools": [], "model": ScriptedModel(own), "managed_agents": [called], **options(tmp_path)}
 
-    first = CodeAgent(**agent([code("r = called('do')")], [code(f"_ = open({str(log)!r}, 'a').write('a')"), code("2")]))
+    writes = kind is CodeAgent
+    own = code("r = called('do')") if writes else call("called", task="do")
+    first = kind(**agent([own], [code(f"_ = open({str(log)!r}, 'a').write('a')"), code("2")]))
     with contextlib.closing(first.events("t")) as events:
         next(event for event in events if event.kind == "step_finished" and event.run != first.run_id)
     first.cleanup()
     wrote = log.read_text() if log.exists() else ""
-    again = agent([code("final_answer(r)")], [code("final_answer('done')")])
+    end = code("final_answer(r)") if writes else lambda said: final(said[-1].text)
+    again = agent([end], [code("final_answer('done')")])
     with pytest.raises(ReplayDiffersError, match="outside of its box a second time"):
-        CodeAgent.resume(first.run_id, **again)
+        kind.resume(first.run_id, **again)
+    assert not again["model"].requests
     assert (log.read_text() if log.exists() else "") == wrote
-    assert "done" in CodeAgent.resume(first.run_id, accept=True, **again)
+    assert "done" in kind.resume(first.run_id, accept=True, **again)
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_a_tool_that_is_only_named_like_a_hand_off_is_not_called_again(tmp_path, kind):
+    made = []
+
+    @tool
+    def transfer_to_savings(amount: int) -> str:
+        """Moves money.
+
+        Args:
+            amount: how much.
+        """
+        made.append(amount)
+        return "moved"
+
+    @tool
+    def last() -> str:
+        """Comes last."""
+        return "last"
+
+    both = [("transfer_to_savings", {"amount": 100}), ("last", {})]
+    reply = code("a = transfer_to_savings(100)\nb = last()\nfinal_answer(a + b)") if kind is CodeAgent else calls(*both)
+    first = kind([transfer_to_savings, last], ScriptedModel([reply]), **options(tmp_path))
+    with contextlib.closing(first.events("t")) as events:
+        next(event for event in events if event.kind == "tool_returned" and event.tool == "transfer_to_savings")
+    first.cleanup()
+    model = ScriptedModel([final("moved")])
+    again = kind.resume(first.run_id, tools=[transfer_to_savings, last], model=model, **options(tmp_path))
+    assert again.startswith("moved") and made == [100]
+
+
+@pytest.mark.parametrize("name", ["NotMadeError", "AbandonedError"])
+def test_an_error_of_a_user_s_that_is_named_like_a_stop_is_none(tmp_path, name):
+    @tool
+    def order(number: int) -> str:
+        """Orders.
+
+        Args:
+            number: which.
+        """
+        raise type(name, (RuntimeError,), {})("no")
+
+    first = ToolCallingAgent([order], ScriptedModel([call("order", number=1), final("a")]), **options(tmp_path))
+    with contextlib.closing(first.events("t")) as events:
+        next(event for event in events if event.kind == "step_finished")
+    first.cleanup()
+    [ended] = [event for event in agent_events(tmp_path, first.run_id) if event.kind == "action_finished"]
+    assert ended.status == "error"
 
 
 @pytest.mark.parametrize("kind", ["tool_called", "tool_returned"])
@@ -677,6 +731,12 @@ def test_the_one_that_took_over_is_given_more_steps_and_its_predecessor_forked(t
         CodeAgent.resume(first.run_id, **agent([], []))
     assert CodeAgent.resume(first.run_id, max_steps=5, **agent([], [code("final_answer(x + 2)")])) == 3
     assert CodeAgent.fork(first.run_id, 1, **agent([], [code("final_answer(x + 3)")])) == 4
+    run = CodeAgent(**agent([code("x = 1\ntransfer_to_second('it can')")], [code("x"), code("x + 1")]))
+    with contextlib.closing(run.events("t")) as events:
+        [next(each for each in events if each.kind == "step_finished") for _ in range(3)]
+    run.cleanup()  # the second has taken two steps, and keeps its limit
+    resumed = CodeAgent.resume(run.run_id, max_steps=1, return_full_result=True, **agent([], ["the best"]))
+    assert (resumed.state, resumed.output) == ("max_steps_error", "the best")
 
 
 def test_a_called_agent_that_had_not_begun_begins(tmp_path):

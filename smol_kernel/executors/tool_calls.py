@@ -30,6 +30,7 @@ from smol_kernel.executors.recorded import (
     AbandonedError,
     NotMadeError,
     Recorded,
+    RecordedError,
     kinds_of_error,
     name_of_error,
 )
@@ -263,7 +264,7 @@ class ToolCalls:
                 del waiting[made.event.call]
                 made.end()
                 said, form, error = self._kept(made, value, error)
-                self._cut_short = self._cut_short or (error is not None and name_of_error(error) in STOPPED)
+                self._cut_short = self._cut_short or _kept_from_its_end(error)
                 if error is not None:
                     errors.append(f"Tool {made.call.name!r} failed: {truncate(clean(said), LONGEST_RESULT)}")
                 if (progress := made.emitted.end()) is not None:
@@ -344,6 +345,12 @@ class ToolCalls:
         final = made.call.name == "final_answer"
         self.outputs[made.event.call] = ToolOutput(made.call.id, value, final, said, made.call)
         return said
+
+
+def _kept_from_its_end(error: BaseException | None) -> bool:
+    """Whether a stop did that, now or when the call was recorded."""
+    then = isinstance(error, RecordedError) and name_of_error(error) in STOPPED
+    return then or isinstance(error, AbandonedError | NotMadeError)
 
 
 def _why(made: _Made) -> Exception:

@@ -92,11 +92,12 @@ class RecordedActions:
             replay.gate()
             live.recorded = self._answers_when_cut_off() if replay.cut_step == self._agent.step_number else None
             try:
-                yield from live.run(action, *more)
+                for event in live.run(action, *more):
+                    if replay.refusal is not None and isinstance(event, ActionFinished) and not event.run:
+                        raise replay.refusal  # of an agent that it called: the action is not over
+                    yield event
             finally:
                 live.recorded = None
-            if replay.refusal is not None:  # of an agent that it called
-                raise replay.refusal
             return
         account, calls = self._agent.account, sum(used(each).get("tool_calls") or 0 for each in events)
         counted = account.used["tool_calls"]
@@ -169,8 +170,14 @@ class RecordedActions:
 
     def may_repeat(self, tool: str) -> bool:
         """Whether a call of the tool can be made again as it is: it changes nothing outside."""
-        harmless = tool == "input" or tool.startswith("transfer_to_")
-        return harmless or bool(getattr(self._agent.functions.get(tool), "repeatable", False))
+        return (
+            tool == "input"
+            or self._hands_on(tool)
+            or bool(getattr(self._agent.functions.get(tool), "repeatable", False))
+        )
+
+    def _hands_on(self, tool: str) -> bool:
+        return tool.startswith("transfer_to_") and tool.removeprefix("transfer_to_") in self._agent.handoffs
 
     def _never_began(self, tool: str) -> bool:
         """Whether a call of which nothing came, and no run, was to an agent whose runs are recorded here."""
@@ -184,7 +191,7 @@ class RecordedActions:
         calls = RecordedCalls(begun, first_only=True)
 
         def answer(event: ToolCalled) -> RecordedResult | None:
-            if event.tool.startswith("transfer_to_"):  # it has to be handed on once more
+            if self._hands_on(event.tool):  # it has to be handed on once more
                 return None
             if (found := calls.take(event)) is not None:
                 replay.charge(self._agent, found.call)

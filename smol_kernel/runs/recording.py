@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from smol_kernel.errors import ReplayDiffersError, ReplayError
+from smol_kernel.errors import ReplayError
 from smol_kernel.events import (
     ActionFinished,
     ActionProposed,
@@ -17,7 +17,6 @@ from smol_kernel.events import (
     StepFinished,
     StepStarted,
     ToolCalled,
-    ToolReturned,
 )
 
 NOT_COUNTED = ("input", "final_answer")
@@ -39,20 +38,13 @@ def resting_place(own: list[Event], child_lives: bool) -> int:
         return end
     step = own[begun[-1] : end]
     replied = any(isinstance(event, ModelReplied) and event.purpose == "action" for event in step)
-    stopped = any(map(_keeps_from_ending, step))
+    stopped = any(isinstance(event, ActionFinished) and event.status == "interrupted" for event in step)
     if any(isinstance(event, StepFinished) for event in step) and not stopped:
         return end if replied else begun[-1]
     if (stopped and not child_lives) or not any(isinstance(event, ActionFinished) for event in step):
         proposed = [place for place, event in enumerate(step) if isinstance(event, ActionProposed)]
         return begun[-1] + proposed[-1] + 1 if proposed else end
     return end
-
-
-def _keeps_from_ending(event: Event) -> bool:
-    """Whether an action is as good as cut off: it was stopped, or an agent that it called was not taken up."""
-    if isinstance(event, ToolReturned):
-        return event.error_type == ReplayDiffersError.__name__
-    return isinstance(event, ActionFinished) and event.status == "interrupted"
 
 
 def limit_of(own: Iterable[Event]) -> int:

@@ -94,7 +94,9 @@ class Replay:
         own = [event for event in every if event.run == self.run]
         again = [each.isolation for each in own if isinstance(each, RunResumed) and each.isolation]
         held = weakest(self.started.isolation, *again)
-        self.started = replace(self.started, max_steps=max_steps or limit_of(own), isolation=held)
+        limit = limit_of(own)  # that of one that took over is not lowered: it may have begun more
+        limit = max(max_steps or 0, limit) if caller else max_steps or limit
+        self.started = replace(self.started, max_steps=limit, isolation=held)
         self.seconds = -math.inf if whole else worked(own)
         counting = settled(every)
         kept = [event for event in counting if event.run == self.run and not isinstance(event, RunResumed)]
@@ -189,6 +191,8 @@ class Replay:
 
     def decide(self) -> None:
         """Raises ReplayDiffersError if something differs, and the user has not accepted that."""
+        if self.refusal is not None:  # of an agent that was called
+            raise self.refusal
         if self.differences and not self.accept:
             told = "\n".join(f"- {each}" for each in self.differences)
             self.refusal = ReplayDiffersError(
