@@ -275,6 +275,27 @@ def test_interrupt_from_the_loop(make):
     assert state(agent) == "interrupted"
 
 
+def test_an_async_tool_hands_work_to_the_loop_of_its_caller(make):
+    """The loop it runs on is the library's own."""
+
+    async def ask():
+        server = asyncio.get_running_loop()
+
+        async def work():
+            return asyncio.get_running_loop() is server
+
+        @tool
+        async def hop() -> str:
+            """Hops."""
+            there = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), server))
+            return f"own {asyncio.get_running_loop() is not server}, there {there}"
+
+        agent = make([call("hop"), lambda said: final(said[-1].text)], [hop])
+        return await agent.arun("ask")
+
+    assert "own True, there True" in asyncio.run(ask())
+
+
 def test_an_async_tool_runs_another_agent(make):
     helper = make([call("twice", text="ab"), lambda said: final(said[-1].text[-4:])], [twice])
 

@@ -5,7 +5,6 @@ Everything a child sends is untrusted: what has not the form expected here is dr
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -368,11 +367,8 @@ def _replied(content: dict[str, Any]) -> Replied:
 
 def _few_files() -> str:
     """What to tell where a process may not have as many files open as a child needs; else nothing."""
-    if sys.platform == "win32":
-        return ""
     import resource
 
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return (
-        f". A process may have only {most} files open here: allow more with ulimit -n" if 0 < most < FEW_FILES else ""
-    )
+    few = f". A process may have only {most} files open here: allow more with ulimit -n"
+    return few if 0 < most < FEW_FILES else ""

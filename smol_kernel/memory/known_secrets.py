@@ -17,18 +17,19 @@ from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote
 
-_NAMES = (
-    r"PASSW|PASSPHRASE|SECRET|API_?KEY|KEY\d*$|_KEY_|AUTH(?!OR)|CREDENTIAL|COOKIE|BEARER|SIGNATURE|SESSION_?ID"
-    r"|(^|_)(PASS|PWD?|PAT|PEM|DSN|JWT|SK)\d*$|WEBHOOK|CONNECTION_STRING"
+SECRET_NAME = re.compile(
+    r"PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|KEY\d*$|_KEY_|AUTH(?!OR)|CREDENTIAL|COOKIE|BEARER|SIGNATURE|SESSION_?ID"
+    r"|(^|_)(PASS|PWD?|PAT|PEM|DSN|JWT|SK)\d*$|WEBHOOK|CONNECTION_STRING",
+    re.IGNORECASE,
 )
-SECRET_NAME = re.compile(f"{_NAMES}|TOKEN", re.IGNORECASE)
 """Names of what is secret."""
-_SETTING = re.compile(rf"{_NAMES}|TOKEN|HEADERS$|AUTHORIZATION", re.IGNORECASE)
+_HEADERS = re.compile(r"HEADERS$|AUTHORIZATION", re.IGNORECASE)
 _OPEN_SETTING = re.compile(
     r"_NAME$|_CACHE_KEY$|^TOOL_(NAME|ARGUMENTS)_KEY$|^SESSION_ID$"
     r"|TOKENS($|_)|TOKENIZ|PER_TOKEN|TOKEN_(IDS?|LIMIT|TYPE|COUNT|BUDGET|USAGE)$",
     re.IGNORECASE,
 )
+"""Names of settings that are like those of secrets and hold none."""
 SHORTEST = 12
 """Characters; what is shorter may stand in any text by chance."""
 FEWEST = 4
@@ -56,7 +57,7 @@ def is_secret_setting(name: str) -> bool:
     """Whether what a setting of this name holds is a key, a password or the like, which is never written down. A count
     of tokens is none, nor the name of a variable."""
     name = name.replace("-", "_")
-    return bool(_SETTING.search(name)) and not _OPEN_SETTING.search(name)
+    return bool(SECRET_NAME.search(name) or _HEADERS.search(name)) and not _OPEN_SETTING.search(name)
 
 
 def without_password(text: str) -> str:

@@ -152,10 +152,8 @@ def shown_html(output: Output) -> str:
     if not html or _is_too_much(html):
         return ""
     cleaned = clean_html(html)
-    has_content = re.search(r"<img [^>]*src=", cleaned) or re.sub(
-        r"<[^>]*>|\s", "", cleaned
-    )  # a chart that a script draws has none
-    return without_formulas(cleaned) if has_content else ""
+    has_picture, words = re.search(r"<img [^>]*src=", cleaned), re.sub(r"<[^>]*>|\s", "", cleaned)
+    return without_formulas(cleaned) if has_picture or words else ""  # a chart that a script draws has neither
 
 
 def _is_too_much(html: str) -> bool:
