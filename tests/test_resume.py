@@ -515,6 +515,54 @@ def test_a_close_stops_an_agent_that_was_called_before_its_call_comes_to_nothing
     assert "Report of counter:\n1" in told
 
 
+@pytest.mark.parametrize("inside", WAITS)
+def test_ctrl_c_in_a_tool_of_one_agent_stops_another_whose_call_waits(noting, tmp_path, inside):
+    """Both were called at once; the plain calls of the second have to wait for the first one's tool."""
+    note, effects = noting
+    pressing, first = threading.Event(), WAITS[inside][0]
+    last = code("final_answer(y)") if inside is CodeAgent else final("1")
+    both = code(
+        "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor() as pool:\n"
+        "    a, b = pool.submit(one, 'press'), pool.submit(other, 'count')\n    report = a.result() + b.result()"
+    )
+
+    @tool
+    def press() -> None:
+        """Waits for the other's call, and for Ctrl-C."""
+        pressing.set()
+        while not any(event.kind == "tool_called" and event.tool == "note" for event in events()):
+            pass
+        raise KeyboardInterrupt
+
+    def then(messages):
+        pressing.wait()
+        return first
+
+    def events():
+        return agent_events(tmp_path, agent.run_id)
+
+    def given(*replies):
+        own, one, other = map(ScriptedModel, replies)
+        more = options(tmp_path)
+        one = CodeAgent([press], one, name="one", description="Presses.", **more)
+        other = inside([note], other, name="other", description="Counts.", **more)
+        return {"tools": [], "model": own, "managed_agents": [one, other], **more}
+
+    parts = given([both], [code("press()")], [then, last])
+    agent, other = CodeAgent(**parts), parts["managed_agents"][1]
+    with pytest.raises(KeyboardInterrupt):
+        list(agent.events("count"))
+    for thread in threading.enumerate():
+        if thread.name.startswith("tool "):
+            thread.join(30)
+    agent.cleanup()
+    assert (len(other.model.requests), effects()) == (1, [])
+    assert [event.state for event in events() if event.kind == "run_finished"] == ["interrupted"] * 3
+    parts = given([code("final_answer(report)")], [code("final_answer('pressed')")], [last])
+    assert "1" in CodeAgent.resume(agent.run_id, **parts)
+    assert effects() == ["a"]
+
+
 def test_structured_calls_that_were_stopped(noting, tmp_path):
     """What had its effect is not repeated; what was under way is not known; what had to wait is made."""
     note, effects = noting

@@ -264,10 +264,8 @@ class Bridge:
             self._unanswered += [] if call.number is None else [call.number]
         else:
             self._client.refresh()
-            if error:
-                self._client.reply(call.number, _failure(outcome.kinds, words))
-            else:
-                self._client.reply(call.number, {"ok": True, "value": outcome.value})
+            answer = _failure(outcome.kinds, words) if error else {"ok": True, "value": outcome.value}
+            self._client.reply(call.number, answer)
         if not self._outstanding:
             self._standing(False)
 
@@ -390,10 +388,12 @@ def _perform(call: Call) -> Outcome:
 
 
 def _outcome(call: Call, outcome: Any, error: BaseException | None) -> Outcome | BaseException:
-    """What came of a job: `error` if it was not done to its end, by itself if that ends the run."""
-    if error is not None and not isinstance(error, Exception):
-        return error
-    return outcome if error is None else Outcome(call, error=error, summary=error_line(error))
+    """What came of a job: `error` if it was not done to its end, by itself if that ends the run; so does a refusal."""
+    if isinstance(error, NotMadeError):
+        return KeyboardInterrupt(str(error))
+    if isinstance(error, Exception):
+        return Outcome(call, error=error, summary=error_line(error))
+    return outcome if error is None else error
 
 
 def _failure(kinds: list[str], message: str) -> dict[str, Any]:

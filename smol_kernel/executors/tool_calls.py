@@ -282,6 +282,8 @@ class ToolCalls:
                 )
                 if isinstance(error, BoxUnavailableError):
                     raise error
+                if isinstance(error, NotMadeError) and not self._stopped():  # what this agent works for was
+                    raise KeyboardInterrupt(str(error))
         return errors
 
     def _submit(self, made: _Made, arrivals: queue.SimpleQueue[Any], thread: ToolThread) -> None:
