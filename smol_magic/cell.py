@@ -141,7 +141,7 @@ class AgentCell:
                 self._agent.interrupt()  # a stop that came before the run began is forgotten when it begins
 
     def _events(self) -> Iterator[Event]:
-        return self._agent.events(
+        return self._agent.run_events(
             self._task,
             reset=not self._options.continued,
             images=self._images or None,

@@ -167,7 +167,7 @@ class Session:
             self._have_executor_of(fresh)
         elif known is not None:
             fresh.memory.steps = list(known.memory.steps)
-            fresh.run_id = known.run_id
+            fresh.life.run_id = known.life.run_id
             if type(known) is type(fresh) and not fresh.writes_code:
                 fresh.state.update(known.state)
         if options.continued and fresh.writes_code:  # there may be a child without an agent, started by %%py

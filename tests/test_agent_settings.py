@@ -530,7 +530,7 @@ def test_a_stop_before_the_run_does_not_keep_it_from_running(make):
 def test_a_budget_that_is_used_up_holds_for_steps_of_ones_own_too(make):
     agent = make([call("look", place="a"), "Nothing."], [look], kind=ToolCallingAgent, budget=Budget(tool_calls=1))
     agent.run("search", max_steps=1)
-    agent.account.count(cost=None)
-    agent.account._limits["cost"] = 1
+    agent.life.account.count(cost=None)
+    agent.life.account._limits["cost"] = 1
     with pytest.raises(AgentBudgetError, match="unknown"):
         agent.step(ActionStep(2, Timing()))

@@ -201,7 +201,7 @@ def test_canceled_it_stops_and_the_agent_can_be_used_again(make, where, way):
         with pytest.raises(asyncio.CancelledError):
             await run
         assert state(agent) == "interrupted"
-        assert not agent.in_use.locked()
+        assert not agent.life.in_use.locked()
         return await agent.arun("again"), reports.told
 
     assert asyncio.run(main()) == ("ok", [])
@@ -387,7 +387,7 @@ def test_closed_half_way_it_stops(make, kind, reply, last, ended):
             async for event in stream:
                 if isinstance(event, last):
                     break
-        assert not agent.in_use.locked()
+        assert not agent.life.in_use.locked()
         assert state(agent) == ended
         agent.model = ScriptedModel([code("final_answer('ok')") if kind is CodeAgent else final("ok")])
         return await agent.arun("again"), reports.told
@@ -415,7 +415,7 @@ def test_a_stream_that_is_dropped_half_way_ends_with_the_loop(make):
                 break
 
     asyncio.run(main())
-    assert not agent.in_use.locked()
+    assert not agent.life.in_use.locked()
     agent.model.replies = [final("ok")] * 3
     assert agent.run("again") == "ok"
     assert len(of(RunFinished, Journal(agent.journal).events(agent.run_id))) == 1

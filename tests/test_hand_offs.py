@@ -9,7 +9,7 @@ from PIL import Image
 from scripted_replies import call, calls, code, counted, final, images, of, read, request
 
 from smol_kernel.agents.code_agent import CodeAgent
-from smol_kernel.agents.managed_agent import MOST_HAND_OFFS, AgentRecipe
+from smol_kernel.agents.managed_agent import MOST_HAND_OFFS, AgentRecipe, functions
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentError, AgentGenerationError, SmolError
 from smol_kernel.events import (
@@ -78,7 +78,7 @@ def test_the_other_agent_answers_in_the_same_child_and_conversation(make):
         handoffs=[writer],
     )
     events = list(agent.events("write", additional_args={"given": [1, 2]}))
-    assert (agent.answer, agent.answered, events[-1].state) == (42, True, "success")
+    assert (agent.answer, agent.life.answered, events[-1].state) == (42, True, "success")
     assert family(agent, events) == [None, "writer"]
     [handed] = of(HandedOff, events)
     assert (handed.agent, handed.reason, handed.run, handed.step) == ("writer", "It writes better.", agent.run_id, 2)
@@ -286,7 +286,7 @@ def test_the_conversation_can_go_on(make):
     agent = make(CodeAgent, [code("x = 1\ntransfer_to_other('x')"), code("final_answer(y)")], handoffs=[other])
     assert agent.run("ask") == 2
     assert agent.run("and now?", reset=False) == 2
-    assert list(agent.functions) == ["final_answer", "transfer_to_other"]
+    assert list(functions(agent)) == ["final_answer", "transfer_to_other"]
 
 
 @pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])

@@ -59,14 +59,14 @@ def test_what_an_agent_used_that_was_called_is_used(budget, tokens, cut, tmp_pat
                 events.close()  # in the action
     agent.cleanup()
     asked = model(*[code(f"z = {number}") for number in range(9)])
-    used = agent.account.used
+    used = agent.life.account.used
     other = helper(code("final_answer(2)"))
     other.name = "other"
     more = {**given, "managed_agents": [helper(), other][: len(helpers)], "max_steps": 9, "accept": True}
     resumed = prepare(CodeAgent, agent.run_id, model=asked, **more)
     with resumed.agent:
         ended = list(resumed.events())[-1]
-        spent = resumed.agent.account.used
+        spent = resumed.agent.life.account.used
     assert (used["steps"], used["input_tokens"]) == (4, 300)  # one step had no reply
     assert (ended.state, spent["steps"], spent["input_tokens"]) == ("budget", 5, tokens)
     assert len(asked.requests) == (tokens - 300) // 100 - (cut == "in a second agent")
@@ -124,5 +124,5 @@ def test_what_an_agent_used_counts_however_often_its_call_was_cut_off(tmp_path):
     resumed = prepare(CodeAgent, agent.run_id, **{**given, **more})
     with resumed.agent:
         assert resumed.run() == 1
-        used = resumed.agent.account.used
+        used = resumed.agent.life.account.used
     assert (used["steps"], used["input_tokens"]) == (5, 500)

@@ -37,7 +37,7 @@ def test_plans_actions_and_the_answer_at_the_limit_play_again_without_those_of_o
     second = [event for event in again.events("the task") if event.run in ("", again.run_id)]
     assert replied(second) == replied(event for event in first if event.run == agent.run_id)
     assert [reply[1] for reply in replied(second)] == ["plan", "action", "action", "answer"]
-    assert (again.answer, again.answered) == ("Best.", True)
+    assert (again.answer, again.life.answered) == ("Best.", True)
     assert next(event for event in second if isinstance(event, RunStarted)).scripted
 
 

@@ -190,7 +190,7 @@ def test_a_model_that_fails_raises_after_what_came_before(make, streamed):
 def test_nothing_is_done_before_the_first_thing_is_asked_for(make):
     agent = make(ToolCallingAgent, [final(2)])
     stream = agent.run("x", stream=True)
-    assert (agent.model.requests, agent.in_use.locked()) == ([], False)
+    assert (agent.model.requests, agent.life.in_use.locked()) == ([], False)
     assert told(stream)[-1] == "answer 2"
     with pytest.raises(ConfigError, match="task is empty"):
         next(agent.run(" ", stream=True))
@@ -288,7 +288,7 @@ def test_ctrl_c_while_something_is_shown_ends_the_run(make, streamed):
     agent = make(ToolCallingAgent, [call("say", text="a"), final(2)], [say], logger=logger)
     with pytest.raises(KeyboardInterrupt) as kept:
         list(agent.run("x", stream=True)) if streamed else agent.run("x")
-    assert (agent.in_use.locked(), ends(agent)) == (False, ["interrupted"])
+    assert (agent.life.in_use.locked(), ends(agent)) == (False, ["interrupted"])
     assert agent.run("again") == 2
     assert kept.value is not None
 

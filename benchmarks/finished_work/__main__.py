@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.finished_work.corpus import HERE, Run, Script, carry_out, furnish, scripts
 from benchmarks.finished_work.independent import gives
+from smol_kernel.agents.managed_agent import functions
 from smol_kernel.events import ActionProposed, ToolCalled, ToolReturned
 from smol_kernel.executors.values import decode
 from smol_kernel.runs.prove import Prover
@@ -64,7 +65,7 @@ def measure(script: Script) -> Row:
         furnish(folder)
         run = carry_out(script, folder)
         try:
-            proof = Prover(run.events, tools=run.agent.functions, made=run.agent.python_executor, cwd=folder).prove()
+            proof = Prover(run.events, tools=functions(run.agent), made=run.agent.python_executor, cwd=folder).prove()
         finally:
             run.agent.cleanup()
         code = [(cell.step, cell.source) for cell in proof.cells if cell.kind == "code"]

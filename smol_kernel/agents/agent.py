@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import keyword
-import threading
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +14,12 @@ from smol_kernel.agents.checks import checked
 from smol_kernel.agents.prompts import PromptTemplates, populate_template, templates_for
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
-from smol_kernel.memory.budget import Account, Budget, at_least_one, usable
+from smol_kernel.memory.budget import Budget, at_least_one, usable
+from smol_kernel.memory.life import Life, Shown
 from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.memory.monitoring import AgentLogger, CallbackRegistry, LogLevel, Monitor
 from smol_kernel.memory.plain_settings import plain_settings
-from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep, ToolOutput
+from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep
 from smol_kernel.models.fallback import as_model
 from smol_kernel.tools.answer_type import AnswerType
 from smol_kernel.tools.base import Tool
@@ -40,6 +40,8 @@ class Agent(OwnLoop, ABC):
     """True: it acts by code in a child."""
     inputs, output_type = others.TASK_INPUTS, "string"
     """Of the agent as a tool of another one."""
+    run_id, answer = Shown(), Shown()
+    """Of the last run: its id in the journal, and the answer that it gave."""
     from_hub = push_to_hub = NotBuilt("from_hub() and push_to_hub() are not built: save() writes files to upload")
 
     def __init__(
@@ -96,27 +98,11 @@ class Agent(OwnLoop, ABC):
         for kind, callbacks in [(ActionStep, self.monitor.update_metrics), *self.given_callbacks.items()]:
             for callback in [callbacks] if callable(callbacks) or not isinstance(callbacks, Iterable) else callbacks:
                 self.step_callbacks.register(kind, callback)
-        self.run_id: str | None = None
         self.task: str | None = None
-        self.step_number = self.depth = 0
-        self.account = Account()
-        """What the last run used."""
-        self.answer: Any = None
-        """The answer of the last run, if it was `answered`."""
-        self.answered = False
-        self.current_step: ActionStep | None = None
-        self.outputs: dict[str, ToolOutput] = {}
-        """Of the current step: id of a structured call → what came of it."""
-        self.called: set[Any] = set()
-        """Agents that work for this one now."""
-        self.successor: tuple[Any, str] | None = None
-        """The agent that takes over after this step, and why."""
-        self._call: Any = None
-        """The request to the model that is under way."""
-        self.lent, self.in_use, self.stop = threading.Lock(), threading.Lock(), threading.Event()
+        self.step_number = 0
+        self.life = Life()
 
-    @property
-    def settings(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         """What the agent was made with, as far as it is plain data, by the names of its parameters."""
         return plain_settings({name: getattr(self, name) for name in self.recorded_settings})
 
@@ -131,11 +117,6 @@ class Agent(OwnLoop, ABC):
         """End what the agents it may call hold. A later run starts afresh."""
         for agent in self.managed_agents.values():
             agent.cleanup()
-
-    @property
-    def functions(self) -> dict[str, Tool]:
-        """All that an action may call: tools, agents, and hand-offs to agents."""
-        return {**self.tools, **others.managed(self), **others.successors(self)}
 
     @property
     def system_prompt(self) -> str:
@@ -159,11 +140,11 @@ class Agent(OwnLoop, ABC):
         """All that the model reads: the system prompt and every step so far."""
         return self.memory.messages(summary_mode)
 
-    def assignment(self, task: str) -> str:
+    def _assignment(self, task: str) -> str:
         """The task as this agent reads it when another one gives it."""
         return populate_template(self.prompt_templates["managed_agent"]["task"], {"name": self.name, "task": task})
 
-    def report(self, answer: Any) -> str:
+    def report_on(self, answer: Any) -> str:
         """The answer as one who called this agent reads it."""
         variables = {"name": self.name, "task": self.task, "final_answer": answer}
         text = populate_template(self.prompt_templates["managed_agent"]["report"], variables)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
+from smol_kernel.agents.managed_agent import functions
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates, template
 from smol_kernel.errors import AgentExecutionError, AgentParsingError
@@ -75,7 +76,7 @@ class CodeAgent(MultiStepAgent):
         super()._begin_life()
         given = self._given_executor
         self.python_executor = self.create_python_executor() if given is None else as_executor(given)
-        self._finished = ActionFinished(status="")
+        self._last_action = ActionFinished(status="")
 
     def create_python_executor(self) -> PythonExecutor:
         """A new executor of the agent's type; its child starts at first use."""
@@ -143,10 +144,10 @@ class CodeAgent(MultiStepAgent):
     def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
         executor: Any = self.python_executor
         executor.clear_interrupt()
-        executor.refuse = lambda call: None if call.tool == "input" else self.account.refuse_call()
+        executor.refuse = lambda call: None if call.tool == "input" else self.life.account.refuse_call()
         if anew:
             executor.restart()
-        executor.send_tools(self.functions)
+        executor.send_tools(functions(self))
         executor.send_variables(variables)
 
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:
@@ -169,15 +170,15 @@ class CodeAgent(MultiStepAgent):
                 outputs.append(event)
             elif isinstance(event, ActionFinished):
                 finished = event
-        self._finished, step.is_final_answer = finished, finished.final
+        self._last_action, step.is_final_answer = finished, finished.final
         step.observations, step.observations_images = observation(finished) or None, observed_images(outputs) or None
         if finished.status != "ok":
             raise AgentExecutionError(failure(finished))
         step.action_output = decode(finished.value)
 
-    def told(self, answer: Any) -> FinalAnswer:
+    def _told(self, answer: Any) -> FinalAnswer:
         """The answer as an event: as it came from the child, where it did."""
-        finished = self._finished
-        if not finished.final or self.current_step is None or answer is not self.current_step.action_output:
-            return super().told(answer)
+        finished = self._last_action
+        if not finished.final or self.life.step is None or answer is not self.life.step.action_output:
+            return super()._told(answer)
         return FinalAnswer(value=finished.value, text=answer if isinstance(answer, str) else finished.value_text)

@@ -78,24 +78,24 @@ class ManagedAgentTool(Tool):
             agent.name = agent.name or self.name
         else:
             alone = getattr(agent, "_given_executor", None) is not None  # there is one place for it: calls wait
-            lent = (alone or not agent.in_use.locked()) and agent.lent.acquire(blocking=alone)
+            lent = (alone or not agent.life.in_use.locked()) and agent.life.lent.acquire(blocking=alone)
             agent = agent if lent else agent.another()
         try:
             given, end, call = additional_args or {}, RunFinished(state="error"), current_call()
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
-            caller.called.add(agent)
-            past = caller.resumed and caller.resumed.part(call)
-            for event in agent.events(task, additional_args=given, images=seen, caller=caller, call=call, resumed=past):
+            caller.life.called.add(agent)
+            taken_up = {"call": call, "resumed": caller.life.resumed and caller.life.resumed.part(call)}
+            for event in agent.run_events(task, additional_args=given, images=seen, caller=caller, **taken_up):
                 emit(event)
-                end = event if isinstance(event, RunFinished) and event.run == agent.run_id else end
-            if not agent.answered:
-                failed = AbandonedError if caller.stop.is_set() else AgentError
+                end = event if isinstance(event, RunFinished) and event.run == agent.life.run_id else end
+            if not agent.life.answered:
+                failed = AbandonedError if caller.life.stop.is_set() else AgentError
                 raise failed(f"agent {self.name!r} gave no answer: {end.error or end.state}")
-            return agent.report(agent.answer)
+            return agent.report_on(agent.life.answer)
         finally:
-            caller.called.discard(agent)
+            caller.life.called.discard(agent)
             if lent:
-                agent.lent.release()
+                agent.life.lent.release()
             else:
                 agent.cleanup()
 
@@ -113,7 +113,7 @@ class HandOffTool(Tool):
 
     def forward(self, reason: str) -> str:
         """A sentence on what happens next."""
-        self._caller.successor = (self._agent, reason)
+        self._caller.life.successor = (self._agent, reason)
         return f"{self._agent.name} takes over after this action."
 
 
@@ -132,9 +132,9 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
 
     Raises AgentError where the task has been handed on too often.
     """
-    if agent.depth >= MOST_HAND_OFFS:
+    if agent.life.depth >= MOST_HAND_OFFS:
         raise AgentError(f"the task was handed on {MOST_HAND_OFFS} times without an answer")
-    run, step, end = agent.run_id or "", agent.step_number - 1, RunFinished(state="error")
+    run, step, end = agent.life.run_id or "", agent.step_number - 1, RunFinished(state="error")
     yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
     successor: Any = (other.make() if isinstance(other, AgentRecipe) else other).another()  # a maker may keep its own
     successor.memory.steps, known = list(agent.memory.steps), {id(step) for step in agent.memory.steps}
@@ -145,22 +145,27 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
         successor.python_executor = getattr(agent, "python_executor", None)
     if not agent.writes_code or own is None:
         successor._prepare(False, {name: v for name, v in agent.state.items() if own is None or name.isidentifier()})
-    agent.called.add(successor)
+    agent.life.called.add(successor)
     try:
-        resumed = agent.resumed and agent.resumed.part(None)
-        for event in successor.events(agent.task or "", reset=False, caller=agent, resumed=resumed):
+        resumed = agent.life.resumed and agent.life.resumed.part(None)
+        for event in successor.run_events(agent.task or "", reset=False, caller=agent, resumed=resumed):
             yield event
-            end = event if isinstance(event, RunFinished) and event.run == successor.run_id else end
+            end = event if isinstance(event, RunFinished) and event.run == successor.life.run_id else end
     finally:
-        agent.called.discard(successor)
+        agent.life.called.discard(successor)
         done = (step for step in successor.memory.steps if id(step) not in known and not isinstance(step, TaskStep))
         agent.memory.steps += done  # the conversation knows what became of the task
         successor.python_executor = own
         successor.cleanup()
-    if successor.answered:
-        agent.answer, agent.answered = successor.answer, True
-        yield successor.told(successor.answer).stamped(run, step)
+    if successor.life.answered:
+        agent.life.answer, agent.life.answered = successor.life.answer, True
+        yield successor._told(successor.life.answer).stamped(run, step)
     return end.state, end.error
+
+
+def functions(agent: Any) -> dict[str, Tool]:
+    """All that an action of `agent` may call: tools, agents, and hand-offs to agents."""
+    return {**agent.tools, **managed(agent), **successors(agent)}
 
 
 def tools_by_name(tools: Sequence[Any], add_base_tools: bool, *, interpreter: bool) -> dict[str, Tool]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel import errors
 from smol_kernel import events as ev
 from smol_kernel.agents import managed_agent as others
-from smol_kernel.agents.checks import Repetition, looks
+from smol_kernel.agents.checks import Repetition, checked, looks
 from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.prompts import populate_template
 from smol_kernel.agents.running import RunnableAgent
@@ -23,7 +23,7 @@ from smol_kernel.executors.interpreter_tool import isolation_of_tools
 from smol_kernel.executors.kept_values import KeptValues
 from smol_kernel.executors.tool_calls import plain
 from smol_kernel.journal import open_journal, record
-from smol_kernel.memory.budget import TO_ASK, Account, at_least_one
+from smol_kernel.memory.budget import TO_ASK, Account, at_least_one, usable
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
 from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
@@ -54,9 +54,7 @@ class MultiStepAgent(RunnableAgent):
 
     isolation = property(isolation_of_tools)
     """How what the model writes is boxed; "none" means not at all."""
-    resumed: Replay | None = None
-    """What is recorded of the run that was resumed."""
-    interrupt_switch = property(lambda self: self.stop.is_set(), lambda self, on: on and self.interrupt())
+    interrupt_switch = property(lambda self: self.life.stop.is_set(), lambda self, on: on and self.interrupt())
     """Whether the run is to stop, as smolagents calls it; setting it to True is `interrupt()`."""
 
     # -- what a subclass says of itself
@@ -88,7 +86,7 @@ class MultiStepAgent(RunnableAgent):
 
     # -- what others call
 
-    def events(  # pyright: ignore[reportIncompatibleMethodOverride] - it says which options there are
+    def events(
         self,
         task: str,
         *,
@@ -111,55 +109,60 @@ class MultiStepAgent(RunnableAgent):
         """
         if not task.strip():
             raise errors.ConfigError("the task is empty: say what the agent shall do")
-        if not self.in_use.acquire(blocking=False):
+        life = self.life
+        if not life.in_use.acquire(blocking=False):
             raise errors.AgentError("this agent is at work on another task: give each thread an agent of its own")
         try:
-            self._recorded_in = caller._recorded_in if caller and self.journal is None else open_journal(self.journal)
+            above = caller.life if caller else None
+            life.recorded_in = above.recorded_in if above and self.journal is None else open_journal(self.journal)
             variables = dict(additional_args or {})
             media = TaskStep.media(images, audio, videos)
-            kept = KeptValues(variables, media) if self._recorded_in else KeptValues({})
+            kept = KeptValues(variables, media) if life.recorded_in else KeptValues({})
             started = ev.RunStarted(
                 run=secrets.token_hex(4),
                 task=task,
                 agent=type(self).__name__,
                 name=self.name,
                 **self.model.as_recorded(),
-                parent=caller.run_id if caller else None,
+                parent=above and above.run_id,
                 call=call,
-                continues=None if reset else self.run_id,
+                continues=None if reset else life.run_id,
                 isolation=self.isolation,
                 max_steps=at_least_one("max_steps", self.max_steps if max_steps is None else max_steps),
                 system_prompt=self.system_prompt,
-                tools=list(self.functions),
+                tools=list(others.functions(self)),
                 inputs={name: describe(value) for name, value in variables.items()},
                 values=kept.values,
                 media=kept.media,
-                settings=self.settings,
+                settings=self._settings(),
                 origin=dict(origin or {}),
             )
-            self.resumed = resumed
+            life.resumed = resumed
             started = resumed.begin(started) if resumed else started
-            task = self.assignment(task) if caller and reset else task
+            task = self._assignment(task) if caller and reset else task
             first = TaskStep.with_inputs(task, started.inputs, *media.values())
-            self.account = Account(self.budget, caller.account if caller else None, resumed.seconds if resumed else 0.0)
-            anew = reset and bool(self.run_id or resumed)  # what was put there before the first run stays
-            self.run_id, self.depth = started.run, caller.depth + 1 if caller else 0
-            self.stop.clear()
-            if caller is not None and caller.stop.is_set():
-                self.stop.set()
-            run = kept.beside(self._run(started, first, reset, anew, variables))
-            with self.account.timer(self.interrupt):
-                yield from (resumed.go_on(self, run) if resumed else record(run, self._recorded_in, started.run))
+            self.checks = checked(self.checks, live=self.writes_code)  # a program may have set others
+            life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
+            anew = reset and bool(life.run_id or resumed)  # what was put there before the first run stays
+            life.run_id, life.depth = started.run, above.depth + 1 if above else 0
+            life.stop.clear()
+            if above is not None and above.stop.is_set():
+                life.stop.set()
+            run = kept.beside(self.__run(started, first, reset, anew, variables))
+            with life.account.timer(self.interrupt):
+                yield from (resumed.go_on(self, run) if resumed else record(run, life.recorded_in, started.run))
         finally:
-            self.in_use.release()
+            life.in_use.release()
+
+    run_events = events  # pyright: ignore[reportAssignmentType] - it says which options there are
 
     def interrupt(self) -> None:
         """Stop the run: at once while the model is asked, within moments while an action runs. Any thread."""
-        self.stop.set()
-        if (call := self._call) is not None:
+        self.life.stop.set()
+        if (call := self.life.call) is not None:
             call.abandon()
         self._interrupt_action()
-        for agent in list(self.called):
+        for agent in list(self.life.called):
             agent.interrupt()
 
     def step(self, memory_step: ActionStep) -> ActionOutput:
@@ -167,15 +170,15 @@ class MultiStepAgent(RunnableAgent):
 
         Raises AgentError where the model's reply or the action fails.
         """
-        self.stop.clear()
+        self.life.stop.clear()
         self._prepare(False, {})
-        list(self._attempt(memory_step))  # nobody watches these events
+        list(self.__attempt(memory_step))  # nobody watches these events
         return ActionOutput(memory_step.action_output, memory_step.is_final_answer)
 
     def provide_final_answer(self, task: str) -> ChatMessage:
         """The best answer the model can give from the work so far. Raises AgentGenerationError."""
-        self.stop.clear()
-        request = self._request("answer", self._rendered("final_answer", task=task))
+        self.life.stop.clear()
+        request = self.__request("answer", self.__rendered("final_answer", task=task))
         while True:
             try:
                 next(request)
@@ -184,12 +187,13 @@ class MultiStepAgent(RunnableAgent):
 
     # -- the loop
 
-    def _run(
+    def __run(
         self, started: ev.RunStarted, first: TaskStep, reset: bool, anew: bool, variables: dict[str, Any]
     ) -> Generator[ev.Event, None, None]:
         run, begun, failure = started.run, time.monotonic(), None
-        self.task, self.step_number, self.answer, self.answered, self.successor = first.task, 1, None, False, None
-        self._repetition, self._best, self._begun = Repetition(), None, 0
+        life, self.task, self.step_number = self.life, first.task, 1
+        life.answer, life.answered, life.best, life.successor = None, False, None, None
+        life.begun, life.repetition = 0, Repetition()
         if reset:
             self.memory.reset()
             self.monitor.reset()
@@ -199,69 +203,69 @@ class MultiStepAgent(RunnableAgent):
         try:
             try:
                 self._prepare(anew, variables)
-                state, reason = yield from self._steps(run, started.max_steps)
+                state, reason = yield from self.__steps(run, started.max_steps)
             except errors.AgentBudgetError as error:
                 state, reason = "budget", error.message
             limit = (errors.AgentBudgetError if state == "budget" else errors.AgentMaxStepsError)(reason or "")
-            for event in self._ending(limit if state in ("max_steps_error", "budget") else None):
-                yield event.stamped(run, self._begun)
+            for event in self.__ending(limit if state in ("max_steps_error", "budget") else None):
+                yield event.stamped(run, self.life.begun)
             reason = limit.message or None
         except KeyboardInterrupt as error:
             (state, reason), failure = others.STOPPED, error
         except Exception as error:  # noqa: BLE001  boundary: the run; raised after its last event
             state, reason, failure = "error", str(error), error
-        totals, seconds = counts(self.account.own), time.monotonic() - begun
-        yield ev.RunFinished(run=run, state=state, error=reason, steps=self._begun, seconds=seconds, **totals)
+        totals, seconds = counts(self.life.account.own), time.monotonic() - begun
+        yield ev.RunFinished(run=run, state=state, error=reason, steps=self.life.begun, seconds=seconds, **totals)
         if failure is not None:
             raise failure
 
-    def _steps(self, run: str, limit: int) -> Generator[ev.Event, None, tuple[str, str | None]]:
+    def __steps(self, run: str, limit: int) -> Generator[ev.Event, None, tuple[str, str | None]]:
         """All steps; returns the state in which the run ends, and the reason where it is no success."""
-        while (number := self.step_number) <= limit and not self.stop.is_set():
-            self.account.check()
+        while (number := self.step_number) <= limit and not self.life.stop.is_set():
+            self.life.account.check()
             if self.planning_interval and (number - 1) % self.planning_interval == 0:
-                for event in self._plan(remaining=limit - number + 1):
+                for event in self.__plan(remaining=limit - number + 1):
                     yield event.stamped(run, number)
-            if self.stop.is_set():
+            if self.life.stop.is_set():
                 break
-            self._begun = number
-            self.account.count(steps=1)
+            self.life.begun = number
+            self.life.account.count(steps=1)
             step = ActionStep(step_number=number, timing=Timing(time.time()))
-            for event in self._step(step):
+            for event in self.__step(step):
                 try:
                     yield event.stamped(run, number)
                 except GeneratorExit:  # the action has not ended yet: those it has called are to stop first
                     self.interrupt()
                     raise
             self.step_number = number + 1
-            if self.answered:  # also when a stop came too late to keep it from being given
+            if self.life.answered:  # also when a stop came too late to keep it from being given
                 return "success", None
-            if self.successor is not None:
-                return (yield from others.hand_over(self, *self.successor))
-            if self._repetition.hopeless:
+            if self.life.successor is not None:
+                return (yield from others.hand_over(self, *self.life.successor))
+            if self.life.repetition.hopeless:
                 return "max_steps_error", "The run was ended: it did the same again and again."
-        if self.stop.is_set():
-            self.account.check()  # its time may be up
+        if self.life.stop.is_set():
+            self.life.account.check()  # its time may be up
             return others.STOPPED
         return "max_steps_error", f"Reached the limit of {limit} step{'s' * (limit > 1)} without a final answer."
 
-    def _step(self, step: ActionStep) -> Iterator[ev.Event]:
+    def __step(self, step: ActionStep) -> Iterator[ev.Event]:
         yield ev.StepStarted()
         try:
             try:
-                yield from self._attempt(step)
+                yield from self.__attempt(step)
                 if step.is_final_answer:
-                    yield from self._accept(step)
+                    yield from self.__accept(step)
             except errors.AgentError as error:
                 step.error, step.is_final_answer = error, False
                 if isinstance(error, errors.AgentGenerationError | errors.AgentBudgetError):
                     raise
             finally:
                 step.timing.end_time = time.time()
-            if (circles := self._repetition.look(step)) is not None:
+            if (circles := self.life.repetition.look(step)) is not None:
                 yield circles
                 step.observations = "\n".join(filter(None, [step.observations, circles.reason]))
-            yield from self._call_back(step)
+            yield from self.__call_back(step)
         finally:
             if step.model_output is not None or step.error is not None:  # else stopped before the model said anything
                 self.memory.steps.append(step)
@@ -269,11 +273,11 @@ class MultiStepAgent(RunnableAgent):
         seconds = step.timing.duration or 0.0
         yield ev.StepFinished(observation=step.observations or "", error_type=kind, error=said, seconds=seconds)
 
-    def _attempt(self, step: ActionStep) -> Iterator[ev.Event]:
+    def __attempt(self, step: ActionStep) -> Iterator[ev.Event]:
         """Ask the model for the next action, and run it."""
-        self.current_step, self.outputs = step, {}
-        message = yield from self._request("action", **self._request_options())
-        step.model_input_messages = self._sent
+        self.life.step, self.life.outputs = step, {}
+        message = yield from self.__request("action", **self._request_options())
+        step.model_input_messages = self.life.sent
         if message is None:
             return
         step.model_output_message, step.token_usage = message, message.token_usage
@@ -281,85 +285,86 @@ class MultiStepAgent(RunnableAgent):
         try:
             yield from self._act(step)
         finally:
-            for agent in list(self.called):  # nobody waits for them any more
+            for agent in list(self.life.called):  # nobody waits for them any more
                 agent.interrupt()
 
-    def _accept(self, step: ActionStep) -> Iterator[ev.Event]:
+    def __accept(self, step: ActionStep) -> Iterator[ev.Event]:
         """Take the answer of `step` if the checks let it pass. Raises AgentError with the reason if not."""
-        self._best = step.action_output
-        told = self.told(step.action_output)
+        self.life.best = step.action_output
+        told = self._told(step.action_output)
         step.action_output = self.answer_type.convert(step.action_output) if self.answer_type else step.action_output
         for seen in looks(self, step.action_output):
             yield seen
             if isinstance(seen, ev.Checked) and not seen.ok:
                 raise errors.AgentError(f"The answer was not accepted. {seen.check}: {seen.reason}")
-        self.answer, self.answered = step.action_output, True
+        self.life.answer, self.life.answered = step.action_output, True
         yield told
 
-    def told(self, answer: Any) -> ev.FinalAnswer:
+    def _told(self, answer: Any) -> ev.FinalAnswer:
         """The answer as an event."""
         return ev.FinalAnswer(value=plain(answer), text=str(answer))
 
-    def _ending(self, limit: errors.AgentError | None) -> Iterator[ev.Event]:
+    def __ending(self, limit: errors.AgentError | None) -> Iterator[ev.Event]:
         """What comes after the last step: where a limit ended the run, the best answer there is."""
-        if limit is not None and not self.answered:
-            step = ActionStep(self._begun + 1, Timing(time.time()), error=limit, action_output=self._best)
+        if limit is not None and not self.life.answered:
+            step = ActionStep(self.life.begun + 1, Timing(time.time()), error=limit, action_output=self.life.best)
             try:
                 own = type(self).provide_final_answer is not MultiStepAgent.provide_final_answer
-                request = self._request("answer", self._rendered("final_answer", task=self.task))
+                request = self.__request("answer", self.__rendered("final_answer", task=self.task))
                 message = self.provide_final_answer(self.task or "") if own else (yield from request)
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
-                    said = self._best if (said := self._answer_in(message.text)) == "" else said
+                    said = self.life.best if (said := self._answer_in(message.text)) == "" else said
                     step.action_output = self.answer_type.convert(said) if self.answer_type else said
             except errors.AgentError as failure:
                 if type(failure) is not type(limit):
                     limit.message += f" Asking for a best answer failed as well: {failure.message}"
             step.timing.end_time = time.time()
-            yield from self._call_back(step)
+            yield from self.__call_back(step)
             self.memory.steps.append(step)
             if step.action_output is not None:
-                self.answer, self.answered = step.action_output, True
-                yield self.told(self.answer)
-        if self.answered:
-            yield from self._call_back(FinalAnswerStep(handle_agent_output_types(self.answer)))
+                self.life.answer, self.life.answered = step.action_output, True
+                yield self._told(self.life.answer)
+        if self.life.answered:
+            yield from self.__call_back(FinalAnswerStep(handle_agent_output_types(self.life.answer)))
 
-    def _plan(self, remaining: int) -> Iterator[ev.Event]:
+    def __plan(self, remaining: int) -> Iterator[ev.Event]:
         """Ask the model for a plan, and keep it."""
         first = all(isinstance(each, TaskStep) for each in self.memory.steps)
         names = ("initial_plan",) if first else ("update_plan_pre_messages", "update_plan_post_messages")
-        timing, ask = Timing(time.time()), self._rendered("planning", *names, task=self.task, remaining_steps=remaining)
-        message = yield from self._request("plan", ask, stop_sequences=["<end_plan>"])
+        ask = self.__rendered("planning", *names, task=self.task, remaining_steps=remaining)
+        timing = Timing(time.time())
+        message = yield from self.__request("plan", ask, stop_sequences=["<end_plan>"])
         if message is None or not (plan := without_reasoning(message.text).strip()):
             return
         timing.end_time = time.time()
-        step = PlanningStep(self._sent, message, plan, timing, message.token_usage, ask)
-        yield from self._call_back(step)
+        step = PlanningStep(self.life.sent, message, plan, timing, message.token_usage, ask)
+        yield from self.__call_back(step)
         self.memory.steps.append(step)
         yield ev.PlanMade(plan=step.plan)
 
-    def _rendered(self, group: str, *names: str, **variables: Any) -> str:
+    def __rendered(self, group: str, *names: str, **variables: Any) -> str:
         """The templates of a group, all or those named, one after the other."""
         templates: dict[str, str] = self.prompt_templates[group]
         variables = {**self._prompt_variables(), **variables}
         texts = [populate_template(templates[name], variables).strip() for name in names or templates]
         return "\n\n".join(filter(None, texts))
 
-    def _request(self, purpose: str, last: str = "", **options: Any) -> Generator[ev.Event, None, ChatMessage | None]:
+    def __request(self, purpose: str, last: str = "", **options: Any) -> Generator[ev.Event, None, ChatMessage | None]:
         """The model's reply to the conversation, and to `last` after it; None if the run was stopped meanwhile.
 
         A conversation that is too long is shortened. Raises AgentBudgetError for a budget that is used up,
         AgentGenerationError for a model that gives no reply.
         """
         while True:
-            self.account.check(TO_ASK)
+            self.life.account.check(TO_ASK)
             asked = time.monotonic()
             if self.model.slow_start:
                 yield ev.Notice(text=self.model.slow_start)
-            self._sent = self.write_memory_to_messages() + ([text_message(MessageRole.USER, last)] if last else [])
-            call = self._call = ModelCall(self.model, self._sent, stream=self.stream_outputs, **options)
+            self.life.sent = self.write_memory_to_messages() + ([text_message(MessageRole.USER, last)] if last else [])
+            call = self.life.call = ModelCall(self.model, self.life.sent, stream=self.stream_outputs, **options)
             try:
-                for piece in () if self.stop.is_set() else call:  # a stop may come before there is a call to abandon
+                for piece in () if self.life.stop.is_set() else call:  # it may come before there is a call to abandon
                     if isinstance(piece, ev.Event):
                         yield piece
                     elif piece.content:
@@ -372,18 +377,18 @@ class MultiStepAgent(RunnableAgent):
                 yield compacted
             finally:
                 call.abandon()
-                self._call = None
+                self.life.call = None
         message = call.message
-        if message is None or self.stop.is_set():
+        if message is None or self.life.stop.is_set():
             return None
-        self.account.charge(message.token_usage)
+        self.life.account.charge(message.token_usage)
         seconds, calls = time.monotonic() - asked, message.dict()["tool_calls"] or []
         facts: dict[str, Any] = {"seconds": seconds, "cut_off": message.cut_off, **counts(message.token_usage)}
         model, content = str(self.model.model_id or ""), self._remembered(message, purpose)
         yield ev.ModelReplied(content=content, model=model, purpose=purpose, tool_calls=calls, **facts)
         return message
 
-    def _call_back(self, step: MemoryStep) -> Iterator[ev.Event]:
+    def __call_back(self, step: MemoryStep) -> Iterator[ev.Event]:
         """Call the user's callbacks with `step`, before it is in the memory. What they raise and edit is told."""
         before = self.memory.readable(step) if len(self.step_callbacks) > 1 else []  # the monitor's edits nothing
         try:

@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,9 @@ def _above(module: str) -> Any:
 class RunnableAgent(Agent):
     """What a user calls of an agent. The loop itself is `events`."""
 
-    _left: tuple[int, Callable[[], Any]] = (0, lambda: None)
-    """The thread of the last stream, and how to find it if it is still there."""
-
     @abstractmethod
-    def events(self, task: str, **options: Any) -> Generator[Event, None, None]:
-        """The run of `task` as events."""
+    def run_events(self, task: str, **options: Any) -> Generator[Event, None, None]:
+        """The run of `task` as events: `events` by a name that no subclass has for something else."""
 
     @abstractmethod
     def interrupt(self) -> None:
@@ -41,8 +38,8 @@ class RunnableAgent(Agent):
 
     def __call__(self, task: str, **kwargs: Any) -> str:
         """Work on `task` for someone else: `kwargs` are those of `run`; the answer comes as a report in words."""
-        answer = self.run(self.assignment(task), **kwargs)
-        return self.report(answer.output if isinstance(answer, RunResult) else answer)
+        answer = self.run(self._assignment(task), **kwargs)
+        return self.report_on(answer.output if isinstance(answer, RunResult) else answer)
 
     def run(
         self,
@@ -64,20 +61,21 @@ class RunnableAgent(Agent):
         can be started, AgentError when the run was interrupted and no full result is asked for, and KeyboardInterrupt.
         """
         begun, end = time.time(), RunFinished(state="error")
-        if self._left[0] == threading.get_ident() and (stale := self._left[1]()) is not None and not stale.gi_running:
+        thread, left = self.life.left
+        if thread == threading.get_ident() and (stale := left()) is not None and not stale.gi_running:
             stale.close()  # a stream that its reader left half-way
         options = {"reset": reset, "images": images, "additional_args": additional_args, "max_steps": max_steps}
-        events = _above("render.console").printed(self.events(task, **options, **media), self.logger)
-        self._left = threading.get_ident(), weakref.ref(events)
+        events = _above("render.console").printed(self.run_events(task, **options, **media), self.logger)
+        self.life.left = threading.get_ident(), weakref.ref(events)
         if stream:
             return _above("render.steps_stream").stream_of(events, self)
         for event in events:
-            if isinstance(event, RunFinished) and event.run == self.run_id:
+            if isinstance(event, RunFinished) and event.run == self.life.run_id:
                 end = event
-        answer = handle_agent_output_types(self.answer)
+        answer = handle_agent_output_types(self.life.answer)
         if self.return_full_result if return_full_result is None else return_full_result:
-            steps, timing, run = self.memory.get_full_steps(), Timing(begun, time.time()), self.run_id or ""
-            return RunResult(answer, end.state, steps, self.account.own, timing, run, self.account.used, end.error)
+            steps, timing, used = self.memory.get_full_steps(), Timing(begun, time.time()), self.life.account
+            return RunResult(answer, end.state, steps, used.own, timing, self.life.run_id or "", used.used, end.error)
         if end.state == "interrupted":
             raise AgentError("The agent was interrupted.")
         return answer
@@ -89,7 +87,7 @@ class RunnableAgent(Agent):
 
     def astream(self, task: str, **kwargs: Any) -> AsyncGenerator[Event, None]:
         """`events` for asyncio: the run works in a thread; closing the generator stops it."""
-        return stream_in_thread(self.events(task, **kwargs), self.interrupt)
+        return stream_in_thread(self.run_events(task, **kwargs), self.interrupt)
 
     @classmethod
     def resume(cls, run_id: str = "last", **options: Any) -> Any:

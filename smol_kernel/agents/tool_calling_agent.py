@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
+from smol_kernel.agents.managed_agent import functions
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates
 from smol_kernel.errors import AgentExecutionError, AgentParsingError, AgentToolExecutionError
@@ -51,7 +52,10 @@ class ToolCallingAgent(MultiStepAgent):
     def _begin_life(self) -> None:
         super()._begin_life()
         self.state: dict[str, Any] = {}
-        self._hands = ToolCalls(self.state, self.max_tool_threads, lambda: self.account.refuse_call(), self.stop.is_set)
+        life = self.life
+        self._hands = ToolCalls(
+            self.state, self.max_tool_threads, lambda: life.account.refuse_call(), lambda: life.stop.is_set()
+        )
         if type(self).execute_tool_call is not ToolCallingAgent.execute_tool_call:
             self._hands.through = self.execute_tool_call
 
@@ -62,16 +66,16 @@ class ToolCallingAgent(MultiStepAgent):
 
     def execute_tool_call(self, tool_name: str, arguments: dict[str, Any] | str) -> Any:
         """What one call gives; a subclass may put itself between. Raises AgentError."""
-        return self._hands.call(ToolCall(tool_name, arguments, "call"), self.functions)
+        return self._hands.call(ToolCall(tool_name, arguments, "call"), functions(self))
 
     def process_tool_calls(self, chat_message: ChatMessage, memory_step: ActionStep) -> Generator[Any]:
         """Make the calls of a reply, for a step of one's own: yields the ToolCalls, then a ToolOutput for each."""
         memory_step.model_output_message = chat_message
         list(self._act(memory_step))  # nobody watches these events
-        yield from [*(memory_step.tool_calls or []), *self.outputs.values()]
+        yield from [*(memory_step.tool_calls or []), *self.life.outputs.values()]
 
     def _request_options(self) -> dict[str, Any]:
-        return {**super()._request_options(), "tools_to_call_from": list(self.functions.values())}
+        return {**super()._request_options(), "tools_to_call_from": list(functions(self).values())}
 
     def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
         if anew:
@@ -87,14 +91,14 @@ class ToolCallingAgent(MultiStepAgent):
         yield ActionProposed(thought=message.text.strip(), code="\n".join(map(as_python, calls)))
         if len(calls) > 1 and any(call.name == "final_answer" for call in calls):
             raise AgentExecutionError("Call final_answer alone, in a reply of its own, when you have all results.")
-        for event in self._hands.run(calls, self.functions):
-            self.outputs = self._hands.outputs
+        for event in self._hands.run(calls, functions(self)):
+            self.life.outputs = self._hands.outputs
             yield event
             if isinstance(event, ActionFinished) and not event.run:  # else an agent's that was called
                 step.observations = event.logs or None
                 step.observations_images = self._hands.images or None
                 step.is_final_answer = event.final
-                step.action_output = list(self.outputs.values())[-1].output if event.final else None
+                step.action_output = list(self.life.outputs.values())[-1].output if event.final else None
                 if event.error:
                     raise AgentToolExecutionError(event.error)
 

@@ -10,9 +10,9 @@ import weakref
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from smol_kernel.errors import JournalError, RunNotFoundError
+from smol_kernel.errors import ConfigError, JournalError, RunNotFoundError
 from smol_kernel.events import Event, from_dict
 from smol_kernel.journal.blobs import BLOB_CHARACTERS, give_blobs, take_blobs
 from smol_kernel.journal.database import close_all, connect, explain, transaction
@@ -30,11 +30,16 @@ def default_path() -> Path:
 
 
 def open_journal(spec: bool | str | Path | Journal | None) -> Journal | None:
-    """The journal that `spec` means: None or True the default one, a path that file, False none at all."""
+    """The journal that `spec` means: None or True the default one, a path that file, False none at all.
+
+    Raises ConfigError for anything else.
+    """
     if spec is False:
         return None
     if isinstance(spec, Journal):
         return spec
+    if not isinstance(cast("Any", spec), bool | str | os.PathLike | None):
+        raise ConfigError(f"journal is {spec!r:.80}: give a path, a Journal, None (the default file) or False (none)")
     return Journal(None if spec is None or spec is True else spec)
 
 

@@ -34,9 +34,9 @@ def stream_of(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any
 
 def _drawn(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
     for event in events:
-        if event.run not in ("", agent.run_id):
+        if event.run not in ("", agent.life.run_id):
             continue
-        step, done = agent.memory.steps[-1] if agent.memory.steps else None, agent.current_step
+        step, done = agent.memory.steps[-1] if agent.memory.steps else None, agent.life.step
         if isinstance(event, ev.ModelDelta):
             yield ChatMessageStreamDelta(content=event.text)
         elif isinstance(event, ev.ModelReplied) and agent.stream_outputs and event.input_tokens is not None:
@@ -46,8 +46,8 @@ def _drawn(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
             yield step
         elif isinstance(event, ev.ActionProposed) and done is not None:
             yield from done.tool_calls or []
-        elif isinstance(event, ev.ToolReturned) and event.call in agent.outputs:
-            yield agent.outputs[event.call]
+        elif isinstance(event, ev.ToolReturned) and event.call in agent.life.outputs:
+            yield agent.life.outputs[event.call]
         elif isinstance(event, ev.StepFinished) and done is not None and (done.model_output_message or done.error):
             if done.error is None:
                 yield ActionOutput(done.action_output, done.is_final_answer)
@@ -57,5 +57,5 @@ def _drawn(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
                 raise AgentError("The agent was interrupted.")
             if event.state in ("max_steps_error", "budget") and step is not done:  # it was asked for the best answer
                 yield step
-            if agent.answered:
-                yield FinalAnswerStep(handle_agent_output_types(agent.answer))
+            if agent.life.answered:
+                yield FinalAnswerStep(handle_agent_output_types(agent.life.answer))

@@ -114,22 +114,22 @@ class Conversation:
         """Play them; gives what did not replay the same. Raises AgentError where the agent is stopped meanwhile."""
         found: list[str] = []
         before: Any = None
-        self._agent.stop.clear()
+        self._agent.life.stop.clear()
         for agent, started, options in self._runs:
             if before is not None:
                 _go_on(agent, before)
-            self._agent.called.add(agent)
+            self._agent.life.called.add(agent)
             try:
-                for _ in agent.events(started.task, **options):
+                for _ in agent.run_events(started.task, **options):
                     pass
             except Exception:
-                if not self._agent.stop.is_set():
+                if not self._agent.life.stop.is_set():
                     raise
             finally:
-                self._agent.called.discard(agent)
+                self._agent.life.called.discard(agent)
                 if agent.writes_code and not self._agent.writes_code:  # it had an executor of its own
                     agent.cleanup()
-            if self._agent.stop.is_set():
+            if self._agent.life.stop.is_set():
                 raise AgentError("The agent was interrupted.")
             if not options["resumed"].played:
                 raise ReplayError(f"run {started.run}, from which the run goes on, did not come to its recorded end")
@@ -180,7 +180,7 @@ def _parameters(kind: type[Any]) -> set[str]:
 
 def _go_on(agent: Any, before: Any) -> None:
     """Have `agent` be where `before` is in the conversation."""
-    agent.memory.steps, agent.run_id = list(before.memory.steps), before.run_id
+    agent.memory.steps, agent.life.run_id = list(before.memory.steps), before.life.run_id
     if not agent.writes_code and not before.writes_code:
         agent.state.update(before.state)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from smol_kernel.agents.managed_agent import functions
 from smol_kernel.errors import ReplayError
 from smol_kernel.events import ActionFinished, Event, ToolCalled
 from smol_kernel.executors.recorded import RecordedCalls, RecordedError, RecordedResult
@@ -99,7 +100,7 @@ class RecordedActions:
             finally:
                 live.recorded = None
             return
-        account, calls = self._agent.account, sum(used(each).get("tool_calls") or 0 for each in events)
+        account, calls = self._agent.life.account, sum(used(each).get("tool_calls") or 0 for each in events)
         counted = account.used["tool_calls"]
         if self._skipped:
             self.__dict__["_skipped"] -= 1
@@ -148,7 +149,7 @@ class RecordedActions:
                     now = event
         finally:
             live.recorded = None
-        if self._agent.stop.is_set():
+        if self._agent.life.stop.is_set():
             return
         if whole and (changed := [f"Step {step}: {each}" for each in _differences(then, now)]):
             replay.differences += changed
@@ -173,7 +174,7 @@ class RecordedActions:
         return (
             tool == "input"
             or self._hands_on(tool)
-            or bool(getattr(self._agent.functions.get(tool), "repeatable", False))
+            or bool(getattr(functions(self._agent).get(tool), "repeatable", False))
         )
 
     def _hands_on(self, tool: str) -> bool:

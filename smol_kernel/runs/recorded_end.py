@@ -47,7 +47,7 @@ class RecordedEnd:
         stopped then, as it is now. Raises ModelError as the model did."""
         said = (isinstance(self._last, RunFinished) and self._last.error) or "the recording ends here"
         if self._state in ("interrupted", "budget") and NO_REPLY not in said:
-            agent.stop.set()
+            agent.life.stop.set()
             return False
         too_long = self._replies and isinstance(self._replies[-1], Compacted)
         raise (ContextLengthError if too_long else ModelError)(said.partition(NO_REPLY)[2] or said)

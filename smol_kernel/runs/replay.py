@@ -239,7 +239,7 @@ class Replay:
             calls |= {each.call for each in begun if (each.tool, each.args, each.kwargs) == same}
         for event in settled(self._family):
             if self._called.get(event.run) in calls:
-                agent.account.count(**used(event))
+                agent.life.account.count(**used(event))
 
     def edit(self, steps: list[MemoryStep]) -> None:
         """Make the changes that a callback made here to what the model reads of `steps`."""
@@ -258,7 +258,7 @@ class Replay:
                 continue
             if self.refusal is not None or not event.durable:
                 continue  # of an end that is none; or for those who watch
-            if not self.played and (agent.stop.is_set() or isinstance(event, RunFinished)) and not self._end:
+            if not self.played and (agent.life.stop.is_set() or isinstance(event, RunFinished)) and not self._end:
                 if isinstance(event, RunFinished):  # stopped, or failed, before all was played: the recording stays
                     yield event
                 continue
@@ -300,7 +300,7 @@ class Replay:
                 return
             self._at += 1
             if event.run in self._called:
-                agent.account.count(**used(event))
+                agent.life.account.count(**used(event))
             if isinstance(event, Instructed):
                 agent.memory.steps.append(TaskStep(event.text))
             yield event
@@ -321,7 +321,7 @@ class Replay:
             other = agent.handoffs.get(event.tool.removeprefix("transfer_to_"))
             if other is not None:
                 made = next(each for each in self.calls if isinstance(each, ToolCalled) and each.call == event.call)
-                agent.successor = (other, str(made.kwargs.get("reason", next(iter(made.args), ""))))
+                agent.life.successor = (other, str(made.kwargs.get("reason", next(iter(made.args), ""))))
 
     def _live(self, model: Any, first: Event, run: Generator[Event]) -> Generator[Event]:
         kept = self._kept

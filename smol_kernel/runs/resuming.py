@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from smol_kernel.agents.managed_agent import functions
 from smol_kernel.errors import ConfigError, JournalError, ReplayError
 from smol_kernel.events import Event, HandedOff, Instructed, ModelReplied, StepFinished, settled
 from smol_kernel.journal import Journal, open_journal
@@ -49,7 +50,7 @@ class Resumption:
     def events(self) -> Generator[Event]:
         """The run as events: the recorded ones first."""
         with self._claimed():
-            yield from self.agent.events(self.replay.started.task, **self.options)
+            yield from self.agent.run_events(self.replay.started.task, **self.options)
 
     @contextmanager
     def _claimed(self) -> Generator[None]:
@@ -131,7 +132,7 @@ def prepare(
         raise ConfigError(f"max_steps is {max_steps}: run {summary.run} has begun {begun} steps: give that or more")
     seen = replace(started, run=copied_from or started.run)
     agent = agent or made_again(kind, seen, model, tools, {**parameters, "journal": book, "executor": executor})
-    require_tools(seen, agent.functions)
+    require_tools(seen, functions(agent))
     variables, changed = inputs_of(events, additional_args or {})
     media, others = media_of(started, TaskStep.media(images, audio, videos))
     asked = [] if child_lives else [*outside(agent, repeat)]

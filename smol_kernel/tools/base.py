@@ -45,7 +45,7 @@ class _ToolType(ABCMeta):
         built = super().__call__(*args, **kwargs)
         built._setup_lock = _SetupLock()
         built.validate_arguments()
-        keep_secrets_of(built, built._defaults())
+        keep_secrets_of(built, built._input_defaults())
         return built
 
 
@@ -118,14 +118,16 @@ class Tool(metaclass=_ToolType):
         positional, named = unpack(self, args, kwargs)
         if sanitize_inputs_outputs:
             positional, named = handle_agent_input_types(*positional, **named)
-        positional, named = self._prepared(positional, named)
+        positional, named = self._arguments_of_forward(positional, named)
         output = self.forward(*positional, **named)
         if not sanitize_inputs_outputs:
             return output
         handle = handle_later if inspect.isawaitable(output) else handle_agent_output_types
         return handle(output, self.output_type)
 
-    def _prepared(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    def _arguments_of_forward(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """The arguments as `forward` wants them."""
         return args, kwargs
 
@@ -137,7 +139,7 @@ class Tool(metaclass=_ToolType):
     @property
     def signature(self) -> str:
         """The call as a line of Python: `search(query: str, limit: int = 5) -> str`."""
-        defaults, order = {name: to_plain(value) for name, value in self._defaults().items()}, positions(self)
+        defaults, order = {name: to_plain(value) for name, value in self._input_defaults().items()}, positions(self)
         parameters = [
             f"{name}: {self._type_text(name)}" + (f" = {brief(redacted(defaults[name]))}" if name in defaults else "")
             for name in order
@@ -152,8 +154,8 @@ class Tool(metaclass=_ToolType):
         """Names of the inputs a call may leave out: those with a default, and nullable ones of `forward(**kwargs)`."""
         parameters = signature_of(self).parameters.values()
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return {name for name, spec in self.inputs.items() if is_nullable(spec)} | set(self._defaults())
-        return set(self._defaults())
+            return {name for name, spec in self.inputs.items() if is_nullable(spec)} | set(self._input_defaults())
+        return set(self._input_defaults())
 
     def to_code_prompt(self) -> str:
         """The tool as a model that writes code reads it: the head of a function with its docstring."""
@@ -223,7 +225,7 @@ class Tool(metaclass=_ToolType):
 
         return from_code(Tool, tool_code, kwargs)
 
-    def _defaults(self) -> dict[str, Any]:
+    def _input_defaults(self) -> dict[str, Any]:
         parameters = signature_of(self).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty}
 
@@ -278,7 +280,9 @@ class FunctionTool(Tool):
     def __repr__(self) -> str:
         return f"<tool {self.signature}>"
 
-    def _prepared(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    def _arguments_of_forward(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
         names = list(self._schema.hints)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         left_out = {name for name in self._schema.left_out if name in given and given[name] is None}

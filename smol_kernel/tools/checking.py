@@ -48,7 +48,7 @@ def signature_of(tool: Tool) -> inspect.Signature:
 def positions(tool: Tool) -> list[str]:
     """The names of the inputs in the order in which a call gives them without names: that of `tool.inputs`, those with
     a default last, and then those that `forward` takes by name alone. It may have another order."""
-    defaults = tool._defaults()  # pyright: ignore[reportPrivateUsage]
+    defaults = tool._input_defaults()  # pyright: ignore[reportPrivateUsage]
     named = named_only(tool)
     return sorted(_inputs(tool), key=lambda name: (name in named, name in defaults))
 

@@ -130,7 +130,7 @@ def begin(
 ) -> Generator[Event]:
     """The events of `task`, run by `agent` from the command line."""
     origin = {"front": "cli", "mcp": list(servers)}
-    return agent.events(task, images=list(images) or None, additional_args=inputs, origin=origin)
+    return agent.run_events(task, images=list(images) or None, additional_args=inputs, origin=origin)
 
 
 def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, int]:

@@ -1,0 +1,63 @@
+"""`Life`: what an agent holds of the run under way besides its steps, and what is left of the last one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from smol_kernel.memory.budget import Account
+from smol_kernel.memory.messages import ChatMessage
+from smol_kernel.memory.steps import ActionStep, ToolOutput
+
+
+@dataclass
+class Life:
+    """It stands apart from the agent's own attributes: a subclass may have an `answer` or a `stop` too."""
+
+    run_id: str | None = None
+    depth: int = 0
+    """How many agents are above this one."""
+    account: Account = field(default_factory=Account)
+    """What the run used."""
+    recorded_in: Any = None
+    """The journal."""
+    resumed: Any = None
+    """What is recorded of the run (a `runs.replay.Replay`), if it was resumed."""
+    begun: int = 0
+    """Number of the last step that began."""
+    sent: list[ChatMessage] = field(default_factory=list[ChatMessage])
+    """What the model read last."""
+    call: Any = None
+    """The request to the model that is under way."""
+    step: ActionStep | None = None
+    """The last one that began."""
+    outputs: dict[str, ToolOutput] = field(default_factory=dict[str, ToolOutput])
+    """Of this step: id of a structured call → what came of it."""
+    repetition: Any = None
+    """Notices when the run goes in circles."""
+    best: Any = None
+    """The last answer that was given, if only to be refused by a check."""
+    answer: Any = None
+    """The answer, if the run was `answered`."""
+    answered: bool = False
+    successor: tuple[Any, str] | None = None
+    """The agent that takes over after this step, and why."""
+    called: set[Any] = field(default_factory=set[Any])
+    """Agents that work for this one now."""
+    left: tuple[int, Callable[[], Any]] = (0, lambda: None)
+    """The thread of the last stream, and how to find it if it is still there."""
+    in_use: threading.Lock = field(default_factory=threading.Lock)
+    lent: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Shown:
+    """An attribute that shows what an agent's life has under this name. A subclass may set something else there."""
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._name = name
+
+    def __get__(self, agent: Any, owner: type[Any]) -> Any:
+        return self if agent is None else getattr(agent.life, self._name)
