@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from smol_kernel.agents.code_agent import CodeAgent as CodeAgent
     from smol_kernel.agents.managed_agent import AgentRecipe as AgentRecipe
     from smol_kernel.agents.multi_step import MultiStepAgent as MultiStepAgent
-    from smol_kernel.agents.prompts import populate_template as populate_template
     from smol_kernel.agents.results import RunResult as RunResult
     from smol_kernel.agents.tool_calling_agent import ToolCallingAgent as ToolCallingAgent
     from smol_kernel.errors import AgentBudgetError as AgentBudgetError
@@ -103,6 +102,7 @@ if TYPE_CHECKING:
     from smol_kernel.tools.defaults.web_search import WebSearchTool as WebSearchTool
     from smol_kernel.tools.defaults.wikipedia_search import WikipediaSearchTool as WikipediaSearchTool
     from smol_kernel.tools.mcp import MCPClient as MCPClient
+    from smol_kernel.tools.rendering import populate_template as populate_template
     from smol_kernel.tools.schema import AUTHORIZED_TYPES as AUTHORIZED_TYPES
 
 __version__ = "0.1.0"
@@ -111,7 +111,7 @@ _HOMES = {
     "agents.code_agent": "CodeAgent",
     "agents.managed_agent": "AgentRecipe",
     "agents.multi_step": "MultiStepAgent",
-    "agents.prompts": "populate_template",
+    "tools.rendering": "populate_template",
     "agents.results": "RunResult",
     "agents.tool_calling_agent": "ToolCallingAgent",
     "errors": "AgentBudgetError AgentError AgentExecutionError AgentGenerationError AgentMaxStepsError "

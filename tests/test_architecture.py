@@ -44,7 +44,7 @@ ONLY_IMPORTED_IN = {  # package → the parts of ours that may know it
     "cloudpickle": {"smol_kernel.executors"},
     "sqlite3": {"smol_kernel.journal"},
     "argparse": {"smol_kernel.config", "smol_kernel.serve", "smol_magic"},
-    "jinja2": {"smol_kernel.agents.prompts"},
+    "jinja2": {"smol_kernel.tools.rendering"},
     "mcp": {f"smol_kernel.tools.mcp_{part}" for part in ("connection", "process", "servers", "transport")},
     "mcp_types": {"smol_kernel.tools.mcp_connection", "smol_kernel.tools.mcp_process"},
     "httpx2": {"smol_kernel.tools.mcp_connection", "smol_kernel.tools.mcp_transport"},

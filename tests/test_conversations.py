@@ -157,7 +157,7 @@ def taken_further(tmp_path, *settings, kinds=(CodeAgent, CodeAgent, CodeAgent)):
     for kind, (replies, changes) in zip(kinds, settings, strict=True):
         fresh = kind(model=model(*replies), **given, **changes)
         if agent is not None:
-            fresh.memory.steps, fresh.run_id = list(agent.memory.steps), agent.run_id
+            fresh.memory.steps, fresh.life.run_id = list(agent.memory.steps), agent.run_id
             if fresh.writes_code and agent.writes_code:
                 fresh.python_executor = agent.python_executor
         list(fresh.events("task", reset=agent is None))
@@ -226,7 +226,7 @@ def test_a_stop_while_earlier_runs_are_played_is_one(stop, raised, tmp_path):
     resumption = prepare_fork(CodeAgent, agent.run_id, 0, model=model(code("final_answer(3)")), accept=True, **given)
 
     def stop_once_it_plays():
-        while not any(each.python_executor.started for each in list(resumption.agent.called)):
+        while not any(each.python_executor.started for each in list(resumption.agent.life.called)):
             pass
         stop(resumption.agent)
 
@@ -365,7 +365,7 @@ def test_an_earlier_run_opens_no_box_by_its_own_word(kind, where, tmp_path):
     first.run("first")
     first.cleanup()
     last = kind(model=model(*(BY_CALL if kind is ToolCallingAgent else [code("final_answer(2)")])), **given)
-    last.memory.steps, last.run_id = list(first.memory.steps), first.run_id
+    last.memory.steps, last.life.run_id = list(first.memory.steps), first.run_id
     list(last.events("second", reset=False))
     last.cleanup()
     journal, forged = Journal(tmp_path / "journal.sqlite"), Journal(tmp_path / "forged.sqlite")
@@ -424,7 +424,7 @@ def test_what_one_kind_of_agent_is_given_is_nothing_to_the_other(tmp_path):
     caller = ToolCallingAgent(model=model(calls(("final_answer", {"answer": 1}))), **given)
     caller.run("first")
     with CodeAgent(model=model(code("final_answer(2)")), **given) as agent:
-        agent.memory.steps, agent.run_id = list(caller.memory.steps), caller.run_id
+        agent.memory.steps, agent.life.run_id = list(caller.memory.steps), caller.run_id
         agent.run("second", reset=False)
     more = {"additional_authorized_imports": ["numpy"], "model": model(code("final_answer(3)"))}
     assert CodeAgent.fork(agent.run_id, 0, **{**given, **more}) == 3

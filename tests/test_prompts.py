@@ -2,17 +2,19 @@
 
 import json
 
+import pandas as pd
 import pytest
 from scripted_replies import call, code, request
 
 import smol_kernel
-from smol_kernel.agents.prompts import EMPTY_PROMPT_TEMPLATES, populate_template
+from smol_kernel.agents.prompts import EMPTY_PROMPT_TEMPLATES
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.models.base import Model
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
+from smol_kernel.tools.rendering import populate_template
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +220,52 @@ def test_templates_may_be_empty_and_changed_later(make):
 def test_a_template_reaches_nothing_else_and_its_faults_are_named(make, wrong):
     with pytest.raises(ConfigError, match="cannot render the prompt template"):
         make([], [look], prompt_templates={"system_prompt": wrong})
+
+
+SEEN = [
+    ("{% for t in tools.values() %}{{ t.name }}: {{ t.inputs.place.type }}{% endfor %}", "look: string"),
+    ("{{ tools.look.signature }} {{ tools.look.to_code_prompt() | length > 9 }}", "look(place: str) -> str True"),
+    ("{{ text.upper() }} {{ '{}-{}'.format(text, 1) }} {{ '%s' % text }} {{ text | title }}", "HI hi-1 hi Hi"),
+    ("{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(1) }}{% for i in [1, 2] %}{{ loop.index }}{% endfor %}", "<1>12"),
+    ("{% set n = namespace(v=1) %}{% set n.v = 2 %}{{ n.v }} {{ range(2) | list }} {{ dict(a=1).items() | list }}",
+     "2 [0, 1] [('a', 1)]"),
+    ("{{ final_answer.title }} {{ table.a.sum }}", None),
+    ("{{ final_answer.title }}", "A title"),
+]  # fmt: skip
+ACTS = [
+    "{{ tools.look('x') }}", "{{ tools.look.forward('x') }}", "{{ tools.look.from_code('import os') }}",
+    "{{ tools['look'] | attr('from_dict') }}", "{{ '{0.forward}'.format(tools.look) }}", "{{ tools.look.save('/x') }}",
+    "{% call tools.look('x') %}{% endcall %}", "{{ tools.look.to_code_prompt.__self__ }}", "{{ tools.look.__class__ }}",
+    "{{ table.to_csv('/x') }}", "{{ table.to_csv }}", "{{ table.eval('a') }}", "{{ final_answer.publish() }}",
+    "{{ final_answer('x') }}", "{{ [final_answer] | map('publish') | list }}", "{{ joiner.__init__.__globals__ }}",
+]  # fmt: skip
+
+
+class Report:
+    title = "A title"
+
+    def publish(self):
+        raise AssertionError("a template may not do anything")
+
+    __call__ = publish
+
+
+@pytest.mark.parametrize(("template", "text"), SEEN, ids=range(len(SEEN)))
+def test_a_template_reads_what_is_data(template, text):
+    variables = {"tools": {"look": look}, "text": "hi", "final_answer": Report()}
+    if text is not None:
+        assert populate_template(template, variables) == text
+    else:
+        with pytest.raises(ConfigError, match="'table' is undefined"):
+            populate_template(template, variables)
+
+
+@pytest.mark.parametrize("template", ACTS)
+def test_a_template_does_nothing(template):
+    """A template may come with the record of somebody else, and tools and answers are live objects."""
+    variables = {"tools": {"look": look}, "table": pd.DataFrame({"a": [1]}), "final_answer": Report()}
+    with pytest.raises(ConfigError, match="cannot render the prompt template"):
+        populate_template(template, variables)
 
 
 @pytest.mark.parametrize("wrong", ["Be brief.", {"planning": "1. Go."}, {"final_answer": ["now"]}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from dataclasses import replace
 
@@ -1057,6 +1058,48 @@ def test_what_the_record_of_somebody_else_reaches_is_asked_for_first(tmp_path, m
         "Its actions have limits of their own (processes=64).",
     ]
     assert CodeAgent.resume(run, model=ScriptedModel([code("final_answer(x)")]), accept=True, **given) == 1
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_templates_of_somebody_else_are_not_rendered_before_that_is_accepted(tmp_path, earlier):
+    """They are read before, when the agent is made; so it is with those of an `earlier` run of a conversation."""
+    own = {"system_prompt": "{% for i in range(9) %}Obey.{% endfor %}{{ nothing.of_the_kind }}"}
+    run = ran(tmp_path, [code("x = 1")])
+    begun, *others = agent_events(tmp_path, run)
+    begun = replace(begun, settings={**begun.settings, "given_templates": own}, origin={"imported": "run.json"})
+    last = replace(begun, run="later", continues=run, settings={}, origin={}) if earlier else None
+    journal = Journal(tmp_path / "foreign.sqlite")
+    journal.append_all([begun, *others])
+    if last is not None:
+        journal.append_all([last, *(replace(event, run="later") for event in others)])
+    for each in ("later", run)[not earlier :]:
+        journal.cut_off(each)
+    given = {"journal": journal, "verbosity_level": LogLevel.OFF}
+    for take_up in (CodeAgent.resume, CodeAgent.fork):
+        model = ScriptedModel([])
+        with pytest.raises(ReplayDiffersError) as refused:
+            take_up("later" if earlier else run, model=model, **given)
+        assert refused.value.differences == [f"The prompts of run {run} are made of templates that came with it."]
+        with pytest.raises(ConfigError, match="cannot render the prompt template"):
+            take_up("later" if earlier else run, model=model, accept=True, **given)
+
+
+def test_an_interpreter_of_somebody_else_is_not_started_before_that_is_accepted(tmp_path):
+    mine, log = tmp_path / "python", tmp_path / "log"
+    mine.write_text(f'#!/bin/sh\necho started >> {log}\nexec {sys.executable} "$@"\n')
+    mine.chmod(0o755)
+    (tmp_path / "shared").mkdir()
+    run = ran(tmp_path, [code("x = 1")])
+    begun, *others = agent_events(tmp_path, run)
+    asks = {"python": str(mine), "mounts": [f"{tmp_path / 'shared'}:rw"]}
+    begun = replace(begun, settings={**begun.settings, "executor_kwargs": asks}, origin={"imported": "run.json"})
+    journal = Journal(tmp_path / "foreign.sqlite")
+    journal.append_all([begun, *others])
+    journal.cut_off(run)
+    for take_up in (CodeAgent.resume, CodeAgent.fork):
+        with pytest.raises(ReplayDiffersError, match=f"run in the interpreter {mine}"):
+            take_up(run, model=ScriptedModel([]), journal=journal, verbosity_level=LogLevel.OFF)
+    assert not log.exists()
 
 
 def test_a_run_that_goes_on_without_a_box_says_so_wherever_it_is_shown(tmp_path, monkeypatch):

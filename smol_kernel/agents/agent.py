@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.checks import checked
-from smol_kernel.agents.prompts import PromptTemplates, populate_template, templates_for
+from smol_kernel.agents.prompts import PromptTemplates, templates_for
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget, at_least_one, usable
@@ -24,6 +24,7 @@ from smol_kernel.models.fallback import as_model
 from smol_kernel.tools.answer_type import AnswerType
 from smol_kernel.tools.base import Tool
 from smol_kernel.tools.not_built import NotBuilt, OwnLoop
+from smol_kernel.tools.rendering import populate_template
 
 
 class Agent(OwnLoop, ABC):

@@ -16,7 +16,6 @@ from smol_kernel import events as ev
 from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.checks import Repetition, checked, looks
 from smol_kernel.agents.compaction import compact
-from smol_kernel.agents.prompts import populate_template
 from smol_kernel.agents.running import RunnableAgent
 from smol_kernel.executors.descriptions import describe
 from smol_kernel.executors.interpreter_tool import isolation_of_tools
@@ -30,6 +29,7 @@ from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, 
 from smol_kernel.memory.usage import Timing, counts
 from smol_kernel.models.base import ModelCall
 from smol_kernel.models.replies import without_reasoning
+from smol_kernel.tools.rendering import populate_template
 
 if TYPE_CHECKING:
     from smol_kernel.runs.replay import Replay
@@ -141,7 +141,7 @@ class MultiStepAgent(RunnableAgent):
             started = resumed.begin(started) if resumed else started
             task = self._assignment(task) if caller and reset else task
             first = TaskStep.with_inputs(task, started.inputs, *media.values())
-            self.checks = checked(self.checks, live=self.writes_code)  # a program may have set others
+            self.checks = checked(self.checks, live=hasattr(self, "python_executor"))  # a program may have set others
             life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
             anew = reset and bool(life.run_id or resumed)  # what was put there before the first run stays
             life.run_id, life.depth = started.run, above.depth + 1 if above else 0

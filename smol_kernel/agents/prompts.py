@@ -1,4 +1,4 @@
-"""The agent's prompts: our own templates, and rendering of these or a user's in Jinja's sandbox.
+"""The agent's prompts: our own templates, and those that a user gave in their place. `tools.rendering` fills them in.
 
 The system prompt depends on nothing but the agent's settings, so that a provider can cache it byte for byte.
 """
@@ -33,17 +33,3 @@ def templates_for(agent: str, given: Mapping[str, Any] | None) -> PromptTemplate
     except TypeError:
         raise ConfigError(f"prompt_templates are {given!r:.80}: give a dict as EMPTY_PROMPT_TEMPLATES is") from None
     return cast("PromptTemplates", found)
-
-
-def populate_template(template: str, variables: Mapping[str, Any]) -> str:
-    """`template` rendered with `variables`, in a sandbox that reaches nothing else.
-
-    Raises ConfigError when the template is wrong or names a variable that is not there.
-    """
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import SandboxedEnvironment
-
-    try:
-        return SandboxedEnvironment(undefined=StrictUndefined).from_string(template).render(**variables)
-    except Exception as error:  # boundary: a user's own template
-        raise ConfigError(f"cannot render the prompt template {template!r:.60}: {error}") from error

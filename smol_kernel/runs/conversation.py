@@ -17,7 +17,7 @@ from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentError, AgentExecutionError, ConfigError, ReplayError, RunNotFoundError
 from smol_kernel.events import Checked, Event, FinalAnswer, RunResumed, RunStarted, StepFinished
 from smol_kernel.journal import Journal
-from smol_kernel.runs.made_again import beginning, inputs_of, made_again, media_of, values_of
+from smol_kernel.runs.made_again import beginning, has_foreign_templates, inputs_of, made_again, media_of, values_of
 from smol_kernel.runs.replay import Replay
 from smol_kernel.tools.answer_type import AnswerType
 
@@ -29,8 +29,8 @@ class Conversation:
     """The runs from which `started`, a run in `journal`, goes on.
 
     Parameters: `agent`, the one that goes on; `tools`, and what else it was `given`; `inputs`, variables that are not
-    recorded whole; `child_lives`, nothing has to be run again; `repeat`, actions may ask their hosts anew. Raises
-    ReplayError if one of the runs is not there.
+    recorded whole; `child_lives`, nothing has to be run again; `repeat`, actions may ask their hosts anew; `accept`,
+    the user has accepted what differs. Raises ReplayError if one of the runs is not there.
     """
 
     def __init__(
@@ -43,11 +43,14 @@ class Conversation:
         inputs: Mapping[str, Any],
         child_lives: bool,
         repeat: bool,
+        accept: bool,
     ) -> None:
         self._journal, self._agent, self._tools, self._given = journal, agent, tools, given
         self._child_lives = child_lives or not agent.writes_code
         self._runs: list[tuple[Any, RunStarted, dict[str, Any]]] = []
-        self._repeat = repeat
+        self._repeat, self._accept = repeat, accept
+        self.foreign_templates: list[str] = []
+        """The runs among them whose prompts are made of templates of somebody else."""
         for events in _earlier(journal, started):
             self._runs.insert(0, self._run(beginning(events), events, inputs))
 
@@ -56,6 +59,7 @@ class Conversation:
     ) -> tuple[Any, RunStarted, dict[str, Any]]:
         """The agent that plays a run, and what is passed to it; where the child lives, that has what it was given."""
         agent = self._made(started, events)
+        self.foreign_templates += [started.run] * has_foreign_templates(started)
         lives = agent.writes_code and self._child_lives
         recorded = values_of(events)
         missing = {name: value for name, value in inputs.items() if "value" not in recorded.get(name, {})}
@@ -108,7 +112,8 @@ class Conversation:
         given["executor"] = self._agent.python_executor if kind.writes_code and self._agent.writes_code else None
         # No record says of itself where its code may run: what the user was asked about is the last agent's executor.
         settings = {name: value for name, value in started.settings.items() if not name.startswith("executor_")}
-        return made_again(kind, replace(started, settings=settings), self._agent.model, self._tools, given)
+        started = replace(started, settings=settings)
+        return made_again(kind, started, self._agent.model, self._tools, given, self._accept)
 
     def play(self) -> list[str]:
         """Play them; gives what did not replay the same. Raises AgentError where the agent is stopped meanwhile."""

@@ -19,8 +19,15 @@ def beginning(events: Sequence[Event]) -> RunStarted:
     raise ReplayError(f"run {events[0].run} cannot be taken up: its recording does not begin with its start")
 
 
-def made_again(kind: type[Any], started: RunStarted, model: Any, tools: Sequence[Any], given: Mapping[str, Any]) -> Any:
-    """The agent of a recorded run."""
+def has_foreign_templates(started: RunStarted) -> bool:
+    """Whether the prompts of a run are made of templates that came with the record of somebody else."""
+    return bool(started.origin.get("imported") and started.settings.get("given_templates"))
+
+
+def made_again(
+    kind: type[Any], started: RunStarted, model: Any, tools: Sequence[Any], given: Mapping[str, Any], accept: bool
+) -> Any:
+    """The agent of a recorded run. What came with the record of somebody else is not rendered before they `accept`."""
     if model is None:
         raise ConfigError(f"model= is missing: the run had {started.model!r}; a model is never kept, for it holds keys")
     if started.agent != kind.__name__:
@@ -28,8 +35,11 @@ def made_again(kind: type[Any], started: RunStarted, model: Any, tools: Sequence
             f"run {started.run} is of a {started.agent}, not of a {kind.__name__}: use {started.agent}.resume"
         )
     settings = dict(started.settings)
-    if "given_templates" in settings:
-        settings["prompt_templates"] = settings.pop("given_templates")
+    if unknown := settings.keys() - set(kind.recorded_settings):
+        raise ReplayError(f"the run was made with settings that do not fit: there is no {', '.join(sorted(unknown))}")
+    templates = settings.pop("given_templates", None)
+    if templates is not None and (accept or not has_foreign_templates(started)):
+        settings["prompt_templates"] = templates
     chosen = {name: value for name, value in given.items() if value is not None}
     try:
         if isinstance(settings.get("budget"), dict):

@@ -32,7 +32,7 @@ def outside(agent: Any, repeat: bool) -> Iterator[str]:
         return
     if seen := [mount.path for mount in settings.mounts]:
         yield SEEN.format(f"see {', '.join(seen)} besides the working folder")
-    if writable := not_rehearsed(executor.python, executor.cwd, settings):
+    if writable := not_rehearsed(executor.cwd, settings):  # no interpreter that a record names is started for this
         yield OUTSIDE.format(f"they may write to {', '.join(writable)}")
     if settings.network == "full":
         yield OUTSIDE.format("they have the network")

@@ -20,12 +20,14 @@ from smol_kernel.memory.budget import at_least_one
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.models.fallback import as_model
 from smol_kernel.runs.conversation import Conversation
-from smol_kernel.runs.made_again import beginning, inputs_of, made_again, media_of, values_of
+from smol_kernel.runs.made_again import beginning, has_foreign_templates, inputs_of, made_again, media_of, values_of
 from smol_kernel.runs.outside import of_others, outside
 from smol_kernel.runs.recorded_actions import leave_rehearsal
 from smol_kernel.runs.recording import last_in_turn, limit_of
 from smol_kernel.runs.replay import Replay, require_tools
 from smol_kernel.runs.source import Source
+
+TEMPLATES = "The prompts of run {} are made of templates that came with it."
 
 
 @dataclass
@@ -131,13 +133,15 @@ def prepare(
     if max_steps is not None and at_least_one("max_steps", max_steps) < begun:
         raise ConfigError(f"max_steps is {max_steps}: run {summary.run} has begun {begun} steps: give that or more")
     seen = replace(started, run=copied_from or started.run)
-    agent = agent or made_again(kind, seen, model, tools, {**parameters, "journal": book, "executor": executor})
+    more = {**parameters, "journal": book}
+    agent = agent or made_again(kind, seen, model, tools, {**more, "executor": executor}, accept)
     require_tools(seen, functions(agent))
     variables, changed = inputs_of(events, additional_args or {})
     media, others = media_of(started, TaskStep.media(images, audio, videos))
     asked = [] if child_lives else [*outside(agent, repeat)]
     if executor is None and started.origin.get("imported"):
         asked += of_others(agent)
+    asked += [TEMPLATES.format(seen.run)] * has_foreign_templates(started)
     differences = [*changed, *others, *asked]
     replay = Replay(
         events,
@@ -149,8 +153,8 @@ def prepare(
         differences=differences,
     )
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
-    more = {**parameters, "journal": book}
-    before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat)
+    before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat, accept)
+    replay.differences += [TEMPLATES.format(run) for run in before.foreign_templates]
     return Resumption(agent, replay, book, before, given)
 
 

@@ -170,13 +170,13 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
     return View(plan, watch, [other for other, _ in others], masks, packages, notices)
 
 
-def not_rehearsed(python: str | Path | None, cwd: str | Path | None, settings: BoxSettings) -> list[str]:
+def not_rehearsed(cwd: str | Path | None, settings: BoxSettings) -> list[str]:
     """The writable mounts to which a child would write even in a rehearsal (see `BoxSettings`). Raises as `view`."""
     writable = [mount.path for mount in settings.mounts if mount.writable]
     if not writable or sys.platform != "linux":
         return writable
     rehearsing = replace(settings, rehearsal="offline")
-    seen = view(str(python or sys.executable), working_folder(cwd), rehearsing)
+    seen = view(sys.executable, working_folder(cwd), rehearsing)
     return [path for path in writable if path not in seen.plan["rehearsed"]]
 
 
