@@ -96,7 +96,7 @@ def test_what_an_earlier_run_made_is_missed(prover):
     agent = first.agent
     agent.model.replies += [code("final_answer(x + 1)")]
     agent.run("go on", reset=False)
-    proof = Prover(list(agent._recorded_in.events(agent.run_id)), cwd=first.cwd).prove()
+    proof = Prover(list(agent.life.recorded_in.events(agent.run_id)), cwd=first.cwd).prove()
     assert proof.state == "not reproduced"
     assert "'x' is not defined" in proof.reason
 
