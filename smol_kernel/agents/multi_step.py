@@ -305,9 +305,9 @@ class MultiStepAgent(RunnableAgent):
         if limit is not None and not self.answered:
             step = ActionStep(self._begun + 1, Timing(time.time()), error=limit, action_output=self._best)
             try:
-                own = type(self).provide_final_answer is not MultiStepAgent.provide_final_answer
+                own = self._overridden("provide_final_answer")
                 request = self._request("answer", self._rendered("final_answer", task=self.task))
-                message = self.provide_final_answer(self.task or "") if own else (yield from request)
+                message = own(self.task or "") if own else (yield from request)
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
                     said = self._best if (said := self._answer_in(message.text)) == "" else said

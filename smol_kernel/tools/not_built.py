@@ -40,3 +40,10 @@ class OwnLoop:
         for name, instead in NOT_CALLED.items():
             if any(name in vars(base) for base in theirs):
                 raise ConfigError(f"{cls.__name__} defines {name}(), which nothing here would call: {instead}")
+
+    def _overridden(self, name: str) -> Any:
+        """The method of that name if a program put it there, in a class or in this very agent; else None."""
+        method = getattr(self, name)
+        function = getattr(method, "__func__", method)
+        module = str(getattr(function, "__globals__", {}).get("__name__"))  # __module__ is what functools.wraps copies
+        return None if module.partition(".")[0] == __name__.partition(".")[0] else method
