@@ -7,14 +7,23 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 
 NOT_CALLED = {
+    "_run_stream": "events() and run(stream=True) give what happens, and step_callbacks each step",
     "_step_stream": "define _act(), or watch steps by step_callbacks, the calls of a ToolCallingAgent by its "
     "execute_tool_call(), and code by a PythonExecutor of your own",
     "_finalize_step": "step_callbacks may change a step",
     "_generate_planning_step": "prompt_templates['planning'] says how a plan is asked for",
+    "_handle_max_steps_reached": "define provide_final_answer(), which gives the answer as a ChatMessage; the model is "
+    "not asked then",
     "_validate_final_answer": "use final_answer_checks or checks",
     "process_tool_calls": "put what is to happen around each call into execute_tool_call",
+    "_substitute_state_variables": "execute_tool_call may change the arguments",
+    "_setup_tools": "give tools= to the constructor, or change agent.tools",
+    "_setup_managed_agents": "give managed_agents= to the constructor",
+    "_setup_step_callbacks": "give step_callbacks= to the constructor, or register them in agent.step_callbacks",
+    "_validate_tools_and_managed_agents": "tools and agents are checked by the constructor",
+    "_validate_name": "a name has to be one in Python",
 }
-"""Methods of smolagents' agents that no loop of ours calls, and what to do instead."""
+"""Methods of smolagents' agents that nothing of ours calls, and what to do instead."""
 
 
 class NotBuilt:
@@ -28,7 +37,7 @@ class NotBuilt:
 
 
 class OwnLoop:
-    """A class whose loop is its own: a subclass that defines what only smolagents' loop would call is refused.
+    """A class whose loop is its own: a subclass that defines what only smolagents' own agents call is refused.
 
     Raises ConfigError where that class is defined.
     """
