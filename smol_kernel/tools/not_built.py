@@ -36,11 +36,21 @@ class NotBuilt:
         raise AttributeError(f"{owner.__name__}: {self._what}")
 
 
+class NameOfClass:
+    """The name of an agent's class, unless the program gives the agent another one."""
+
+    def __get__(self, instance: Any, owner: type[Any]) -> str:
+        return owner.__name__
+
+
 class OwnLoop:
     """A class whose loop is its own: a subclass that defines what only smolagents' own agents call is refused.
 
     Raises ConfigError where that class is defined.
     """
+
+    agent_name: Any = NameOfClass()
+    """Its name, as smolagents calls it."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
