@@ -624,6 +624,10 @@ def test_a_plain_structured_call_that_came_to_its_end_after_the_stop_counts(noti
 class Denied(AgentError):
     """What a guard raises for the model to read."""
 
+    def __init__(self, rule):
+        Exception.__init__(self, "denied", rule)
+        self.message = rule
+
 
 class Refused(AgentToolExecutionError):
     """The same, where the tool's words are in it."""

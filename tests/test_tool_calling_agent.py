@@ -656,6 +656,10 @@ def test_what_a_subclass_says_of_an_error_is_told_as_it_says_it(tmp_path):
 class Denied(AgentError):
     """What a guard raises for the model to read."""
 
+    def __init__(self, rule):
+        Exception.__init__(self, "denied", rule)
+        self.message = rule
+
 
 def denies(*errors):
     """In place of `execute_tool_call`: makes the call, then raises the next of the errors, if it is one."""

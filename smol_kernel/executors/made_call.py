@@ -62,8 +62,14 @@ class MadeCall:
     def fail(self, error: BaseException, said: str) -> None:
         """Note that it ended with `error`, of which the model reads `said`."""
         self.error = error
-        own = redacted(message(error)) if self.is_reason else f"Tool {self.call.name!r} failed: {said}"
-        self.told = truncate(clean(own), LONGEST_RESULT)
+        told = (self.words or "") if self.is_reason else f"Tool {self.call.name!r} failed: {said}"
+        self.told = truncate(clean(told), LONGEST_RESULT)
+
+    @property
+    def words(self) -> str | None:
+        """What the error says, without known secrets; None if there is none."""
+        own = getattr(self.error, "message", None) if self.is_reason else None  # what an AgentError has for the model
+        return None if self.error is None else redacted(own if isinstance(own, str) else message(self.error))
 
     @property
     def around(self) -> bool:

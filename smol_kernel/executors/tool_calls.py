@@ -247,7 +247,7 @@ class ToolCalls:
                     value=form,
                     error_type=name_of_error(error) if error else None,
                     kinds=kinds_of_error(error) if error else [],
-                    error=redacted(message(error)) if error else None,
+                    error=made.words,
                     around=made.around,
                     summary=said[:200],
                     seconds=time.monotonic() - (made.started or time.monotonic()),
