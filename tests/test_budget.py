@@ -277,7 +277,7 @@ def test_what_a_managed_agent_uses_is_its_callers_too(make, caller):
         ("worker", "budget"),
         (None, "budget"),
     ]
-    assert boss.account.used["input_tokens"] == 110
+    assert boss.life.account.used["input_tokens"] == 110
     assert events[-1].input_tokens == 10  # of its own calls
 
 

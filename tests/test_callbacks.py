@@ -14,6 +14,7 @@ from smol_kernel.journal import Journal
 from smol_kernel.memory.rich_values import AgentText
 from smol_kernel.memory.steps import ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
 from smol_kernel.tools.base import tool
+from smol_kernel.tools.not_built import NOT_CALLED
 
 
 @tool
@@ -254,10 +255,15 @@ def test_what_a_callback_makes_of_the_flag_of_a_step_decides_nothing(caller):
 
 
 @pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent, MultiStepAgent])
-@pytest.mark.parametrize("name", ["_step_stream", "_finalize_step", "process_tool_calls"])
+@pytest.mark.parametrize("name", NOT_CALLED)
 def test_a_class_that_defines_what_nothing_would_call_is_refused(kind, name):
     with pytest.raises(ConfigError, match=rf"Guarded defines {name}\(\), which nothing here would call: "):
         type("Guarded", (kind,), {name: lambda self, *given: None})
     with pytest.raises(ConfigError, match=rf"Guarded defines {name}\(\)"):
         type("Guarded", (type("Mixin", (), {name: lambda self, *given: None}), kind), {})
     assert type("Own", (kind,), {"execute_tool_call": lambda self, name, arguments: None})
+
+
+def test_in_place_of_what_comes_at_the_limit_of_steps_there_is_another_method():
+    with pytest.raises(ConfigError, match=r"define provide_final_answer\(\)"):
+        type("Guarded", (CodeAgent,), {"_handle_max_steps_reached": lambda self, task: "none"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from smol_kernel import CodeAgent
 from smol_kernel.errors import AgentExecutionError, ConfigError
 from smol_kernel.executors.create import create
 from smol_kernel.executors.imports import BASE_MODULES, allowed_modules, check_imports
@@ -104,3 +105,26 @@ def test_options_that_can_be_had():
     executor = create("local", timeout_seconds=None, additional_authorized_imports=["numpy"])
     assert executor.additional_authorized_imports == ["numpy"]
     assert executor.timeout_seconds is None
+
+
+def test_names_of_smolagents_are_there_or_say_what_is():
+    executor = create("local", additional_authorized_imports=["numpy.*"])
+    assert {"numpy", "math"} < set(executor.authorized_imports)
+    executor.authorized_imports = None
+    assert executor.authorized_imports == ("*",)
+    with pytest.raises(ConfigError, match="give a list"):
+        executor.authorized_imports = "numpy"
+    with pytest.raises(AttributeError, match=r"python_executor\.additional_functions"):
+        executor.static_tools.update({})
+    assert not hasattr(executor, "custom_tools")
+
+
+def test_an_agent_has_the_name_of_its_class_unless_it_is_given_another():
+    class Own(CodeAgent):
+        def __init__(self, **options):
+            super().__init__([], lambda messages: "", **options)
+
+    agent = Own()
+    assert agent.agent_name == "Own"
+    agent.agent_name = "Ada"
+    assert agent.agent_name == "Ada"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import math
 import os
@@ -14,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from IPython.core.interactiveshell import _modified_open
 
 from smol_kernel.errors import AgentExecutionError, ConfigError, ExecutorError, NotPortableError, ToolError
 from smol_kernel.events import ActionFinished, Output
@@ -589,6 +591,24 @@ def test_a_function_with_a_name_that_code_needs_is_refused(fresh, name):
         KernelExecutor(additional_functions={name: max})
     with pytest.raises(ToolError, match=repr(name)):
         fresh.send_tools({name: max})
+
+
+def test_builtins_under_their_own_names_are_there_anyway(kernel):
+    def guarded(path):
+        return f"not {path}"
+
+    given = {"open": _modified_open, "len": len, "print": print, "guarded": guarded}
+    executor = KernelExecutor(additional_functions=given)
+    assert list(executor.additional_functions) == list(given)
+    kernel.send_tools(given)
+    try:
+        assert value(kernel, "print('a')\n(open('/dev/null').read(), len('ab'), guarded('b'))") == ("", 2, "not b")
+    finally:
+        kernel.send_tools({})
+    with pytest.raises(ToolError, match="'open' cannot be the name of a tool"):
+        KernelExecutor(additional_functions={"open": guarded})
+    with pytest.raises(ToolError, match="'open' cannot be the name of a tool"):
+        KernelExecutor(additional_functions={"open": functools.wraps(open)(guarded)})
 
 
 def test_a_closed_stream_prints_what_later_actions_print(kernel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import inspect
+import secrets
 import time
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from model_server import Converse, ModelServer, Status, Text
 
 from smol_kernel.errors import ContextLengthError, ModelError
+from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models import providers
@@ -274,6 +276,51 @@ def test_openai_s_client_is_made_where_an_argument_needs_one(stream):
     assert request.path.endswith("/chat/completions?team=a")
     wanted = {"authorization": "Bearer sk", "x-proxy": "1", "x-mine": "1", "openai-project": "pro"}
     assert wanted.items() <= request.headers.items()
+
+
+class OwnGenerate(OpenAIModel):
+    """As programs written for smolagents have it."""
+
+    def generate(self, messages, stop_sequences=None, **options):
+        request = self._prepare_completion_kwargs(messages, stop_sequences, model=self.model_id, **options)
+        reply = self.retryer(self.client.chat.completions.create, **request)
+        return ChatMessage(MessageRole.ASSISTANT, reply.choices[0].message.content)
+
+
+def test_a_program_s_own_generate_has_a_client_of_the_openai_package():
+    openai = pytest.importorskip("openai")
+    kept = "sk-" + secrets.token_hex(12)
+    with ModelServer(*[Text("hello")] * 3) as server, httpx.Client(headers={"X-Proxy": "1"}) as http:
+        arguments = {"default_headers": {"X-Mine": "1"}, "max_retries": 0, "timeout": 9}
+        for more in ({}, {"http_client": http}):
+            model = OwnGenerate("double", server.url, kept, "org", "pro", client_kwargs={**arguments, **more})
+            assert ask(model).text == "hello"
+            assert isinstance(model.client, openai.OpenAI) and model.client is model.client
+        assert redacted(f"with {kept}") != f"with {kept}"
+        plain = OpenAIModel("double", server.url, kept)
+        assert plain.client.chat.completions and plain.named_as == ["openai/double"]
+        assert ask(plain).text == "hello"
+        assert kept not in str(plain.to_dict())
+    wanted = {"authorization": f"Bearer {kept}", "x-mine": "1", "openai-project": "pro"}
+    for request, more in zip(server.requests, [{}, {"x-proxy": "1"}], strict=False):
+        assert (wanted | {"openai-organization": "org"} | more).items() <= request.headers.items()
+
+
+def test_a_client_of_the_openai_package_says_what_it_lacks(monkeypatch):
+    openai = pytest.importorskip("openai")
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ModelError, match=r"OpenAIModel: no client can be made of its arguments .*OPENAI_API_KEY"):
+        assert OpenAIModel("double").client
+    assert OpenAIModel("double", "http://127.0.0.1:9/v1").client.api_key == "none"
+    with pytest.raises(ModelError, match="switched off"):
+        assert OpenAIModel("double", api_key="k").client
+    monkeypatch.delenv("SMOL_ALLOW_MODEL_REQUESTS")
+    azure = AzureOpenAIModel("dep", "https://mine.openai.azure.com", "k", "2024-10-21").client
+    assert isinstance(azure, openai.AzureOpenAI) and str(azure.base_url).startswith("https://mine.openai.azure.com/")
+    by_address = {"base_url": "https://mine.example/openai", "api_version": "2024-10-21"}
+    azure = AzureOpenAIModel("dep", api_key="k", client_kwargs=by_address).client
+    assert str(azure.base_url).startswith("https://mine.example/openai")
 
 
 def test_a_client_that_cannot_be_asked_is_refused_however_it_is_given():

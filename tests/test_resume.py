@@ -18,12 +18,21 @@ from scripted_replies import call, calls, code, final, images, read
 from web_server import Answer, WebServer
 
 from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, UserInputTool, tool
-from smol_kernel.errors import AgentError, ConfigError, JournalError, ReplayDiffersError, ReplayError
+from smol_kernel.errors import (
+    AgentError,
+    AgentToolExecutionError,
+    ConfigError,
+    JournalError,
+    ReplayDiffersError,
+    ReplayError,
+)
 from smol_kernel.events import (
+    ActionFinished,
     InputsDigested,
     ModelReplied,
     RunFinished,
     RunResumed,
+    StepFinished,
     ToolCalled,
     ToolProgress,
     ToolReturned,
@@ -35,6 +44,7 @@ from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.values import decode, encode
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.memory.untrusted import Outside
 from smol_kernel.models.media import image_url
 from smol_kernel.render.transcript import UNBOXED, Transcript
 from smol_kernel.runs.exporting import export
@@ -610,6 +620,97 @@ def test_a_plain_structured_call_that_came_to_its_end_after_the_stop_counts(noti
     answer, model = taken_up(tmp_path, agent.run_id, [final("ok")], [charge], ToolCallingAgent)
     assert (answer, effects()) == ("ok", ["a"])
     assert read(model.requests[0]).endswith("Observation:\n1")
+
+
+class Denied(AgentError):
+    """What a guard raises for the model to read."""
+
+    def __init__(self, rule):
+        Exception.__init__(self, "denied", rule)
+        self.message = rule
+
+
+class Refused(AgentToolExecutionError):
+    """The same, where the tool's words are in it."""
+
+
+def marked(model):
+    """Of each request how much in it is marked as said by others."""
+    return [
+        sum(isinstance(part.get("text"), Outside) for message in messages for part in message.content)
+        for messages in model.requests
+    ]
+
+
+def guarded(error, after):
+    """A class that raises `error` around the calls of "b": before or after the tool is called."""
+
+    class Guarded(ToolCallingAgent):
+        def execute_tool_call(self, tool_name, arguments):
+            if arguments != {"text": "b"}:
+                return super().execute_tool_call(tool_name, arguments)
+            if after:
+                super().execute_tool_call(tool_name, arguments)
+            raise error
+
+    return Guarded
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("error", [Denied("not b"), Refused("not b")], ids=repr)
+def test_an_agent_error_from_around_a_call_is_read_again_as_it_was(noting, tmp_path, error, after):
+    note, effects = noting
+    kind = guarded(error, after)
+    both = calls(("note", {"text": "b"}), ("note", {"text": "c"}))
+    replies = [call("note", text="a"), call("note", text="b"), both, final("done")]
+    agent = kind(tools=[note], model=ScriptedModel(replies), **options(tmp_path))
+    whole = list(agent.events("count"))
+    asked = all_requests(agent.model)
+    ends = [place for place, event in enumerate(whole, 1) if isinstance(event, ActionFinished | StepFinished)]
+    for at in ends[:-2]:
+        (tmp_path / "effects.txt").write_text("")
+        run = ran(tmp_path, replies, [note], kind, at)
+        before = sorted(effects())
+        replied = sum(isinstance(event, ModelReplied) for event in agent_events(tmp_path, run))
+        answer, model = taken_up(tmp_path, run, replies[replied:], [note], kind)
+        assert answer == "done"
+        assert all_requests(model) == asked[replied:], at
+        assert marked(model) == marked(agent.model)[replied:], at
+        assert sorted(effects())[: len(before)] == before
+        assert sorted(effects()) == sorted(["a", *["b"] * after * 2, "c"])
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_run_that_ended_by_what_came_from_around_a_call_goes_on_without_that_call(noting, tmp_path, after):
+    note, effects = noting
+    kind = guarded(PermissionError("not b"), after)
+    both = calls(("note", {"text": "b"}), ("note", {"text": "c"}))
+    for reply, done in ((call("note", text="b"), ["b"] * after), (both, [*["b"] * after, "c"])):
+        (tmp_path / "effects.txt").write_text("")
+        agent = kind(tools=[note], model=ScriptedModel([call("note", text="a"), reply]), **options(tmp_path))
+        with pytest.raises(PermissionError):
+            agent.run("count")
+        answer, model = taken_up(tmp_path, agent.run_id, [final("done")], [note], kind)
+        assert (answer, sorted(effects())) == ("done", ["a", *done])
+        assert "Tool 'note' failed: PermissionError: not b" in read(model.requests[0])
+
+
+def test_a_conversation_goes_on_after_a_run_that_ended_by_what_came_from_around_a_call(noting, tmp_path):
+    note, effects = noting
+    kind = guarded(PermissionError("not b"), after=True)
+
+    def fails(messages):
+        raise RuntimeError("busy")
+
+    replies = [call("note", text="b"), call("note", text="c"), fails]
+    agent = kind(tools=[note], model=ScriptedModel(replies), **options(tmp_path))
+    with pytest.raises(PermissionError):
+        agent.run("first")
+    with pytest.raises(AgentError, match="busy"):
+        agent.run("second", reset=False)
+    answer, model = taken_up(tmp_path, agent.run_id, [final("done")], [note], kind)
+    assert (answer, effects()) == ("done", ["b", "c"])
+    assert all_requests(model)[0] == all_requests(agent.model)[-1]
 
 
 def test_a_hand_off_is_one_again(tmp_path):

@@ -7,9 +7,11 @@ import contextvars
 import io
 import re
 import threading
+from unittest.mock import MagicMock, Mock, create_autospec
 
 import pytest
 
+from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError, ModelError
 from smol_kernel.memory.messages import (
     ChatMessage,
@@ -22,6 +24,7 @@ from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model, ModelCall
 from smol_kernel.models.demo import DEMO_INSTRUCTION, DEMO_TASKS, DemoModel, demo_data
 from smol_kernel.models.fallback import as_model
+from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.scripted import ScriptedModel
 
 
@@ -108,6 +111,38 @@ def test_a_name_is_no_model():
 def test_a_model_stays_itself():
     model = ScriptedModel([])
     assert as_model(model) is model
+
+
+MOCKS = [
+    lambda: Mock(),
+    lambda: Mock(spec=Model),
+    lambda: MagicMock(spec=Model, model_id="m"),
+    lambda: create_autospec(LiteLLMModel, instance=True),
+]
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("mock", MOCKS)
+def test_a_mock_of_a_model_is_asked_as_a_model(mock, later):
+    call = ChatMessageToolCall(ChatMessageToolCallFunction("final_answer", {"answer": 3}), "c")
+    model = mock()
+    plan, answer = ChatMessage(MessageRole.ASSISTANT, "A plan."), ChatMessage(MessageRole.ASSISTANT, None, [call])
+    model.generate.side_effect = [plan, answer]
+    given = ScriptedModel([]) if later else model
+    agent = ToolCallingAgent([], given, planning_interval=1, verbosity_level=0, journal=False)
+    if later:
+        agent.model = model
+    assert agent.run("t") == 3
+    assert model.generate.call_count == 2
+    assert agent.model.as_recorded()["model"] in ("m", type(model).__name__)
+
+
+def test_a_model_that_is_set_later_is_made_one():
+    agent = ToolCallingAgent([], ScriptedModel([]), verbosity_level=0, journal=False)
+    agent.model = lambda messages: '{"name": "final_answer", "arguments": {"answer": 3}}'
+    assert agent.run("t") == 3
+    with pytest.raises(ModelError, match=re.escape("pass LiteLLMModel('gpt-4')")):
+        agent.model = "gpt-4"
 
 
 # ModelCall

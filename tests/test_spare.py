@@ -35,6 +35,7 @@ def make(tmp_path, monkeypatch):
         return made[-1]
 
     zygote.expect()
+    monkeypatch.setattr(zygote, "_given_up", threading.Event())  # whatever came of children of other tests
     monkeypatch.setenv("LC_SMOL_TEST", tmp_path.name)
     value(make(), "0")
     assert own().spare.wait(SECONDS)

@@ -48,6 +48,16 @@ def test_a_subclass_has_methods_of_its_own(make, kind, name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_private_name_of_the_loop_is_refused_where_the_class_is_defined(kind):
+    for name in ("_prepare", "_begin_life", "_told"):
+        with pytest.raises(ConfigError, match=f"Own defines {name}, which our own loop uses"):
+            type("Own", (kind,), {name: lambda self: None})
+        with pytest.raises(ConfigError, match=f"Own defines {name}, which our own loop uses"):
+            type("Own", (type("Mixin", (), {name: lambda self: None}), kind), {})
+    assert type("Own", (kind,), {"_load": 1, "_act": lambda self, step: iter(())})
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_called_agent_and_a_successor_have_too(make, kind):
     own = type("Own", (kind,), {"events": [], "answer": None, "stop": False, "report": "mine", "told": 1})
     called = make(KINDS[kind], tools=[double], kind=own, name="called", description="Works.")

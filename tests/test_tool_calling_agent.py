@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import sqlite3
 import threading
 import wave
@@ -14,12 +15,19 @@ from PIL import Image
 from scripted_replies import calls, final, images, of, read
 
 from smol_kernel.agents.tool_calling_agent import MOST_CALLS, ToolCallingAgent
-from smol_kernel.errors import AgentGenerationError, AgentToolCallError, AgentToolExecutionError, ConfigError
+from smol_kernel.errors import (
+    AgentError,
+    AgentGenerationError,
+    AgentToolCallError,
+    AgentToolExecutionError,
+    ConfigError,
+)
 from smol_kernel.events import (
     ActionFinished,
     ModelDelta,
     RunFinished,
     RunStarted,
+    StepFinished,
     ToolCalled,
     ToolProgress,
     ToolReturned,
@@ -30,6 +38,7 @@ from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole
 from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.memory.steps import ActionStep
 from smol_kernel.models.base import Model
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import Tool, tool
@@ -641,7 +650,133 @@ def test_what_a_subclass_says_of_an_error_is_told_as_it_says_it(tmp_path):
     quiet = {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF}
     agent = Strict([Called("fail", int)], ScriptedModel([calls(("fail", {"text": "b"})), calls(("echo", {}))]), **quiet)
     list(agent.events("go", max_steps=1))
-    assert step(agent).error.message == "Tool 'fail' failed: AgentToolExecutionError: ask a person first"
+    assert step(agent).error.message == "ask a person first"
+
+
+class Denied(AgentError):
+    """What a guard raises for the model to read."""
+
+    def __init__(self, rule):
+        Exception.__init__(self, "denied", rule)
+        self.message = rule
+
+
+def denies(*errors):
+    """In place of `execute_tool_call`: makes the call, then raises the next of the errors, if it is one."""
+    left = list(errors)
+
+    def around(call):
+        def execute_tool_call(tool_name, arguments):
+            value = call(tool_name, arguments)
+            if (error := left.pop(0) if left else None) is not None:
+                raise error
+            return value
+
+        return execute_tool_call
+
+    return around
+
+
+def put_around(agent, wrap):
+    agent.execute_tool_call = wrap(agent.execute_tool_call)
+    return agent
+
+
+def test_a_function_set_in_place_of_the_method_is_called_from_then_on(make):
+    asked = []
+
+    def audit(call):
+        def audited(tool_name, arguments):
+            asked.append(tool_name)
+            return call(tool_name, arguments)
+
+        return audited
+
+    agent = make([calls(("echo", {"text": "a"})), final(1)] * 2, [echo])
+    agent.run("go")
+    assert not asked
+    agent.step_callbacks.register(ActionStep, lambda step, agent: step.step_number == 1 and put_around(agent, audit))
+    assert agent.run("go") == 1
+    assert asked == ["final_answer"]
+
+
+def test_a_function_set_in_the_class_is_called_as_well(make, monkeypatch):
+    asked, ours = [], ToolCallingAgent.execute_tool_call
+
+    @functools.wraps(ours)
+    def audited(self, tool_name, arguments):
+        asked.append(tool_name)
+        return ours(self, tool_name, arguments)
+
+    monkeypatch.setattr(ToolCallingAgent, "execute_tool_call", audited)
+    assert make([calls(("echo", {"text": "a"})), final(1)], [echo]).run("go") == 1
+    assert asked == ["echo", "final_answer"]
+
+
+def test_an_agent_error_from_around_a_call_is_the_error_of_the_step(make):
+    raised = Denied("no echo")
+    agent = put_around(make([calls(("echo", {"text": "a"})), final(1)], [echo]), denies(raised))
+    events = list(agent.events("go"))
+    assert step(agent).error is raised
+    returned = of(ToolReturned, events)[0]
+    assert (returned.ok, returned.error_type, returned.error, returned.around) == (False, "Denied", "no echo", True)
+    finished = of(StepFinished, events)[0]
+    assert (finished.error_type, finished.error) == ("Denied", "no echo")
+    assert read(agent.model.requests[1]).count("no echo") == 1 and agent.answer == 1
+
+
+def test_another_error_from_around_a_call_ends_the_run_and_is_in_the_record(make, tmp_path):
+    agent = put_around(make([calls(("echo", {"text": "a"})), final(1)], [echo]), denies(PermissionError("no echo")))
+    with pytest.raises(PermissionError, match="no echo"):
+        agent.run("go")
+    recorded = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+    assert [event.kind for event in recorded][-4:] == [
+        "tool_called", "tool_returned", "action_finished", "run_finished",
+    ]  # fmt: skip
+    returned, ended = of(ToolReturned, recorded)[0], of(RunFinished, recorded)[0]
+    assert (returned.error_type, returned.around) == ("PermissionError", True)
+    assert (ended.state, ended.error) == ("error", "no echo")
+    assert step(agent).error.message == "Tool 'echo' failed: PermissionError: no echo"
+
+
+def test_of_calls_side_by_side_all_come_to_their_end_before_the_run_does(make):
+    done = []
+
+    def work(text):
+        done.append(text)
+        if text == "c":
+            raise KeyError(text)
+        return text
+
+    def around(call):
+        def execute_tool_call(tool_name, arguments):
+            value = call(tool_name, arguments)
+            if arguments["text"] in errors:
+                raise errors[arguments["text"]]
+            return value
+
+        return execute_tool_call
+
+    errors = {"a": Denied("not a"), "b": PermissionError("not b")}
+    reply = calls(*[("do", {"text": text}) for text in "abcd"])
+    agent = put_around(make([reply], [Called("do", work)]), around)
+    with pytest.raises(PermissionError, match="not b"):
+        agent.run("go")
+    assert sorted(done) == ["a", "b", "c", "d"]
+    del errors["b"]
+    agent.model = ScriptedModel([reply])
+    events = []
+    with pytest.raises(AgentGenerationError):
+        events.extend(agent.events("go"))
+    assert step(agent).error is errors["a"]
+    assert step(agent).observations == "b\nd\nTool 'do' failed: KeyError: 'c'"  # the model learns of all
+
+
+def test_what_ends_a_called_agent_is_told_to_the_one_that_called_it(make):
+    worker = put_around(make([final("x")], name="worker", description="Works."), denies(PermissionError("no answer")))
+    boss = make([calls(("worker", {"task": "work"})), final("y")], managed_agents=[worker])
+    assert boss.run("go") == "y"
+    assert step(boss).error.message == "Tool 'worker' failed: PermissionError: no answer"
 
 
 def test_where_an_event_loop_runs_a_tool_that_runs_its_own_is_threaded_or_async(make):
@@ -693,6 +828,13 @@ def test_a_subclass_may_give_the_last_answer(tmp_path):
     quiet = {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF}
     assert Sober([echo], model, max_steps=1, **quiet).run("go") == "none for 'go'"
     assert len(model.requests) == 1
+
+
+def test_a_function_set_in_place_may_give_the_last_answer(make):
+    agent = make([calls(("echo", {"text": "a"}))], [echo], max_steps=1)
+    agent.provide_final_answer = lambda task: ChatMessage(MessageRole.ASSISTANT, f"none for {task!r}")
+    assert agent.run("go") == "none for 'go'"
+    assert len(agent.model.requests) == 1
 
 
 def test_what_is_in_the_state_before_the_first_run_stays(make):

@@ -20,7 +20,7 @@ from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.memory.monitoring import AgentLogger, CallbackRegistry, LogLevel, Monitor
 from smol_kernel.memory.plain_settings import plain_settings
 from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep
-from smol_kernel.models.fallback import as_model
+from smol_kernel.models.fallback import give_model, model_of
 from smol_kernel.tools.answer_type import AnswerType
 from smol_kernel.tools.base import Tool
 from smol_kernel.tools.not_built import NotBuilt, OwnLoop
@@ -41,6 +41,8 @@ class Agent(OwnLoop, ABC):
     """True: it acts by code in a child."""
     inputs, output_type = others.TASK_INPUTS, "string"
     """Of the agent as a tool of another one."""
+    model = property(model_of, give_model)
+    """The model that is asked; what is set is made one, as by the constructor."""
     run_id, answer = Shown(), Shown()
     """Of the last run: its id in the journal, and the answer that it gave."""
     from_hub = push_to_hub = NotBuilt("from_hub() and push_to_hub() are not built: save() writes files to upload")
@@ -74,8 +76,7 @@ class Agent(OwnLoop, ABC):
         if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
             raise ConfigError(f"the name {name!r} cannot be called in Python: use letters, digits and _, no keyword")
         self.name, self.description, self.instructions = name, description, instructions
-        self.model = as_model(model)
-        self.tools = others.tools_by_name(tools, add_base_tools, interpreter=not self.writes_code)
+        self.model, self.tools = model, others.tools_by_name(tools, add_base_tools, interpreter=not self.writes_code)
         self.managed_agents = others.agents_by_name(managed_agents or (), self.tools)
         self.handoffs = others.agents_by_name(handoffs, {**self.tools, **self.managed_agents}, "transfer_to_")
         self.prompt_templates, self.given_templates = templates_for(self.templates, prompt_templates), prompt_templates

@@ -309,9 +309,9 @@ class MultiStepAgent(RunnableAgent):
         if limit is not None and not self.life.answered:
             step = ActionStep(self.life.begun + 1, Timing(time.time()), error=limit, action_output=self.life.best)
             try:
-                own = type(self).provide_final_answer is not MultiStepAgent.provide_final_answer
+                own = self._overridden("provide_final_answer")
                 request = self.__request("answer", self.__rendered("final_answer", task=self.task))
-                message = self.provide_final_answer(self.task or "") if own else (yield from request)
+                message = own(self.task or "") if own else (yield from request)
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
                     said = self.life.best if (said := self._answer_in(message.text)) == "" else said

@@ -8,9 +8,9 @@ from typing import Any
 from smol_kernel.agents.managed_agent import functions
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates
-from smol_kernel.errors import AgentExecutionError, AgentParsingError, AgentToolExecutionError
+from smol_kernel.errors import AgentExecutionError, AgentParsingError
 from smol_kernel.events import ActionFinished, ActionProposed, Event
-from smol_kernel.executors.tool_calls import AT_ONCE, ToolCalls, as_python
+from smol_kernel.executors.tool_calls import AT_ONCE, ToolCalls, as_python, error_of
 from smol_kernel.memory.budget import at_least_one
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.steps import ActionStep, ToolCall
@@ -56,8 +56,6 @@ class ToolCallingAgent(MultiStepAgent):
         self._hands = ToolCalls(
             self.state, self.max_tool_threads, lambda: life.account.refuse_call(), lambda: life.stop.is_set()
         )
-        if type(self).execute_tool_call is not ToolCallingAgent.execute_tool_call:
-            self._hands.through = self.execute_tool_call
 
     @property
     def tools_and_managed_agents(self) -> list[Any]:
@@ -65,7 +63,8 @@ class ToolCallingAgent(MultiStepAgent):
         return [*self.tools.values(), *self.managed_agents.values()]
 
     def execute_tool_call(self, tool_name: str, arguments: dict[str, Any] | str) -> Any:
-        """What one call gives; a subclass may put itself between. Raises AgentError."""
+        """What one call gives; a subclass, or a function set in its place, may put itself between: what that raises
+        ends the run, or the step if it is an AgentError. Raises AgentError."""
         return self._hands.call(ToolCall(tool_name, arguments, "call"), functions(self))
 
     def process_tool_calls(self, chat_message: ChatMessage, memory_step: ActionStep) -> Generator[Any]:
@@ -91,6 +90,7 @@ class ToolCallingAgent(MultiStepAgent):
         yield ActionProposed(thought=message.text.strip(), code="\n".join(map(as_python, calls)))
         if len(calls) > 1 and any(call.name == "final_answer" for call in calls):
             raise AgentExecutionError("Call final_answer alone, in a reply of its own, when you have all results.")
+        self._hands.through = self._overridden("execute_tool_call")
         for event in self._hands.run(calls, functions(self)):
             self.life.outputs = self._hands.outputs
             yield event
@@ -99,8 +99,9 @@ class ToolCallingAgent(MultiStepAgent):
                 step.observations_images = self._hands.images or None
                 step.is_final_answer = event.final
                 step.action_output = list(self.life.outputs.values())[-1].output if event.final else None
-                if event.error:
-                    raise AgentToolExecutionError(event.error)
+                step.error = error_of(event)
+        if step.error:
+            raise step.error
 
     def _read_calls(self, message: ChatMessage) -> list[ToolCall]:
         """The calls in a reply: structured ones, else one that is written as JSON."""

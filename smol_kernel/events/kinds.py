@@ -216,6 +216,8 @@ class ToolReturned(Event):
     error: str | None = None
     kinds: list[str] = field(default_factory=list)
     """Names of the error's classes, its own first: by these the action may catch it."""
+    around: bool = False
+    """True: not the tool raised it, but what a program put around its call, an `execute_tool_call` of its own."""
     summary: str = ""
     """The result (or error) in one line, shortened."""
     seconds: float = 0.0

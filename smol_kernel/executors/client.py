@@ -157,10 +157,7 @@ class KernelClient:
                 if reply and not welcomed:
                     deadline = min(deadline, time.monotonic() + 5)  # an ipykernel before 7.2 sends no welcome
         except ExecutorError as error:
-            if self.child.loaded:  # by a zygote, which the next child then does without
-                from smol_kernel.executors.launchers.zygote import give_up
-
-                give_up()
+            self._tell_the_zygote(False)
             needs = "; it needs ipykernel 7.2 or newer" if reply and not welcomed else ""
             words = self.child.last_words()
             said = (f". Its last words: {words}" if words else "") + _few_files()
@@ -171,7 +168,14 @@ class KernelClient:
                 f"the child kernel could not be set up: {told(reply, 'ename')}: {told(reply, 'evalue')}{_few_files()}"
             )
         self._booted = True
+        self._tell_the_zygote(True)
         self.child.connected()
+
+    def _tell_the_zygote(self, came_up: bool) -> None:
+        if self.child.loaded:
+            from smol_kernel.executors.launchers import zygote
+
+            zygote.told(came_up)
 
     def warm_up(self, stopped: Callable[[], bool]) -> None:
         """Have a child that waits do nothing, as an action: the first real one finds in memory what it needs. Raises

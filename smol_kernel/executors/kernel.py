@@ -30,6 +30,7 @@ from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_e
 from smol_kernel.executors.recorded import Recorded
 from smol_kernel.executors.shared_memory import encode_input, set_variable
 from smol_kernel.executors.standby import STANDBY
+from smol_kernel.executors.their_names import TheirNames
 from smol_kernel.executors.tool_specs import check_variable, checked, tool_specs
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import encode
@@ -38,7 +39,7 @@ MAX_PRINT = 20_000
 """Characters of logs the model reads of one action, if not told otherwise."""
 
 
-class KernelExecutor(PythonExecutor):
+class KernelExecutor(TheirNames, PythonExecutor):
     """Runs actions in a child kernel of its own.
 
     Parameters: `timeout_seconds` of the child's own time for one action, waiting for tools and people apart (None: no

@@ -18,11 +18,12 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned
 
 
 class RecordedError(Exception):
-    """An error that a tool once raised; `kinds` are the names of its classes, its own first."""
+    """An error that a tool once raised; `kinds` are the names of its classes, its own first. `around` as in
+    ToolReturned."""
 
-    def __init__(self, message: str, kinds: list[str]) -> None:
+    def __init__(self, message: str, kinds: list[str], around: bool = False) -> None:
         super().__init__(message)
-        self.kinds = kinds
+        self.kinds, self.around = kinds, around
 
 
 class AbandonedError(RuntimeError):
@@ -119,5 +120,6 @@ def _key(event: ToolCalled) -> str:
 def _result(event: ToolReturned) -> RecordedResult:
     error = None
     if not event.ok:
-        error = RecordedError(event.error or "", event.kinds or [event.error_type or "Exception", "Exception"])
+        kinds = event.kinds or [event.error_type or "Exception", "Exception"]
+        error = RecordedError(event.error or "", kinds, event.around)
     return RecordedResult(event.call, event.value, event.summary, error)

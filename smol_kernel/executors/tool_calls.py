@@ -14,15 +14,15 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
-from smol_kernel.errors import AgentToolCallError, AgentToolExecutionError, BoxUnavailableError
+from smol_kernel.errors import AgentError, AgentToolCallError, AgentToolExecutionError, BoxUnavailableError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
-from smol_kernel.executors.interpreter_tool import STOP, Stop
+from smol_kernel.executors.interpreter_tool import STOP
+from smol_kernel.executors.made_call import LONGEST_RESULT, MadeCall, raise_what_came_from_around, told_together
 from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.observation import PACE, clean, truncate
 from smol_kernel.executors.recorded import (
@@ -47,42 +47,9 @@ from smol_kernel.tools.records import to_plain
 
 AT_ONCE = 32
 """Calls of one reply that run at once, if not told otherwise."""
-LONGEST_RESULT = 20_000
-"""Characters of a result that the model reads."""
 _STOPPED = "the run was stopped while this call was under way"
 _WAKE: Any = object()
 """Arrives when a call holds progress back."""
-
-
-@dataclass
-class _Made:
-    """A call under way."""
-
-    event: ToolCalled
-    call: ToolCall
-    tool: Tool
-    arguments: dict[str, Any]
-    emitted: Emitted
-    room: threading.Semaphore
-    started: float = 0.0
-    """When it was made, or nearly: 0 of one that surely was not."""
-    ended: bool = False
-    future: Future[Any] | None = None
-    """What runs of it on the event loop."""
-    stop: Stop = field(default_factory=Stop)
-    """Ends the code that it runs."""
-
-    def begun(self, future: Future[Any]) -> None:
-        """Note the future; canceled at once if nobody waits for it any more."""
-        self.future = future
-        if self.ended:
-            future.cancel()
-
-    def end(self) -> None:
-        """Wait for it no longer."""
-        self.ended = True
-        if self.future is not None:
-            self.future.cancel()
 
 
 class _ToolFailed(AgentToolExecutionError):
@@ -117,15 +84,16 @@ class ToolCalls:
         self.images: list[Any] = []
         """Images among these."""
         self._images: dict[str, Any] = {}
-        self._made: list[_Made] = []
+        self._made: list[MadeCall] = []
         self._cut_short = False
         """Whether a call of the last reply was not made, or not waited for, because the run was stopped."""
 
     def run(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> Iterator[Event]:
         """Make `calls` of `tools`; yields what happens as it happens, ActionFinished last.
 
-        Raises AgentToolCallError or AgentToolExecutionError, before any is made, for a call that cannot be, and
-        BoxUnavailableError if a tool found that no box can be had: that does not get better by trying.
+        Raises AgentToolCallError or AgentToolExecutionError, before any is made, for a call that cannot be;
+        BoxUnavailableError if a tool found that no box can be had: that does not get better by trying; after
+        ActionFinished what `through` raised itself.
         """
         begun, self.outputs, self._images, self._cut_short = time.monotonic(), {}, {}, False
         self._arrivals = arrivals = queue.SimpleQueue[Any]()
@@ -133,7 +101,7 @@ class ToolCalls:
         self._made = made = [self._checked(call, tools, arrivals, room) for call in calls]
         here = PollingToolThread(lambda: arrivals.put(here))
         try:
-            errors = yield from self._make(made, arrivals, here)
+            failed = yield from self._make(made, arrivals, here)
         finally:
             here.close()
             for one in made:
@@ -142,16 +110,18 @@ class ToolCalls:
         self.outputs = {call: self.outputs[call] for call in order if call in self.outputs}
         self.images = [self._images[call] for call in order if call in self._images]
         last = self.outputs.get(order[-1])
+        kind, error, others = told_together(failed)
         yield ActionFinished(
-            status="interrupted" if self._cut_short else "error" if errors else "ok",
+            status="interrupted" if self._cut_short else "error" if failed else "ok",
             value=no_secrets(plain(last.output))[0] if last else None,
             final=bool(last and last.is_final_answer),
-            logs="\n".join(output.observation for output in self.outputs.values()),
-            error_type="AgentToolExecutionError" if errors else None,
-            error="\n".join(errors) or None,
-            completed=0 if errors else len(made),
+            logs="\n".join([*(output.observation for output in self.outputs.values()), *others]),
+            error_type=kind,
+            error=error,
+            completed=0 if failed else len(made),
             seconds=time.monotonic() - begun,
         )
+        raise_what_came_from_around(failed)
 
     def interrupt(self) -> None:
         """Wait for no call any longer; the code of those that run some is ended. Any thread."""
@@ -172,7 +142,7 @@ class ToolCalls:
 
     def _checked(
         self, call: ToolCall, tools: Mapping[str, Tool], arrivals: queue.SimpleQueue[Any], room: threading.Semaphore
-    ) -> _Made:
+    ) -> MadeCall:
         tool, arguments = self._meaning(call, tools)
         event = ToolCalled(
             call=f"c{next(self.call_numbers)}",
@@ -182,7 +152,7 @@ class ToolCalls:
             blocking=not (tool.threaded or tool.is_async),
         )
         emitted = Emitted(event.call, arrivals.put, lambda: arrivals.put(_WAKE))
-        return _Made(event, call, tool, arguments, emitted, room)
+        return MadeCall(event, call, tool, arguments, emitted, room)
 
     def _meaning(self, call: ToolCall, tools: Mapping[str, Tool]) -> tuple[Tool, dict[str, Any]]:
         """The tool that a call names, and its arguments as they are meant."""
@@ -211,10 +181,10 @@ class ToolCalls:
         return self._state.get(given, given) if isinstance(given, str) else given
 
     def _make(
-        self, calls: list[_Made], arrivals: queue.SimpleQueue[Any], here: PollingToolThread
-    ) -> Generator[Event, None, list[str]]:
-        """Start the calls and see them to their end; returns what the errors say."""
-        waiting, errors, last_look = dict[str, _Made](), list[str](), False
+        self, calls: list[MadeCall], arrivals: queue.SimpleQueue[Any], here: PollingToolThread
+    ) -> Generator[Event, None, list[MadeCall]]:
+        """Start the calls and see them to their end; returns those that failed, in the order in which they did."""
+        waiting, failed, last_look = dict[str, MadeCall](), list[MadeCall](), False
         elsewhere = tool_thread()
         for made in calls:
             alone = len(calls) == 1 and made.event.blocking
@@ -266,7 +236,8 @@ class ToolCalls:
                 said, form, error = self._kept(made, value, error)
                 self._cut_short = self._cut_short or _kept_from_its_end(error)
                 if error is not None:
-                    errors.append(f"Tool {made.call.name!r} failed: {truncate(clean(said), LONGEST_RESULT)}")
+                    made.fail(error, said)
+                    failed.append(made)
                 if (progress := made.emitted.end()) is not None:
                     yield progress
                 yield ToolReturned(
@@ -276,7 +247,8 @@ class ToolCalls:
                     value=form,
                     error_type=name_of_error(error) if error else None,
                     kinds=kinds_of_error(error) if error else [],
-                    error=redacted(message(error)) if error else None,
+                    error=made.words,
+                    around=made.around,
                     summary=said[:200],
                     seconds=time.monotonic() - (made.started or time.monotonic()),
                 )
@@ -284,9 +256,9 @@ class ToolCalls:
                     raise error
                 if isinstance(error, NotMadeError) and not self._stopped():  # what this agent works for was
                     raise KeyboardInterrupt(str(error))
-        return errors
+        return failed
 
-    def _submit(self, made: _Made, arrivals: queue.SimpleQueue[Any], thread: ToolThread) -> None:
+    def _submit(self, made: MadeCall, arrivals: queue.SimpleQueue[Any], thread: ToolThread) -> None:
         """Have `thread` make the call. What ends the run arrives by itself."""
 
         def done(_: object, error: BaseException | None) -> None:
@@ -295,7 +267,7 @@ class ToolCalls:
 
         thread.submit(Job(lambda: self._perform(made, arrivals), done))
 
-    def _perform(self, made: _Made, arrivals: queue.SimpleQueue[Any]) -> None:
+    def _perform(self, made: MadeCall, arrivals: queue.SimpleQueue[Any]) -> None:
         token = STOP.set(made.stop)
         try:
             with made.room, listening(made.emitted, made.event.call):
@@ -304,7 +276,6 @@ class ToolCalls:
                     raise NotMadeError()
                 with tool_body():
                     value = self._value(made)
-                    value = wait(value, made.begun) if inspect.isawaitable(value) else value
         except BaseException as error:  # boundary: a tool can raise anything; the model shall see it
             if made.event.blocking and ends_the_run(error):
                 raise
@@ -314,15 +285,18 @@ class ToolCalls:
         finally:
             STOP.reset(token)
 
-    def _value(self, made: _Made) -> Any:
-        if self.through is None:
-            return made.tool(**made.arguments)
+    def _value(self, made: MadeCall) -> Any:
+        through = self.through
         try:
-            return self.through(made.call.name, made.call.arguments)
+            value = through(made.call.name, made.call.arguments) if through else made.tool(**made.arguments)
+            return wait(value, made.begun) if inspect.isawaitable(value) else value
         except _ToolFailed as error:
             raise error.__cause__ or error from None  # it is told of as always
+        except Exception as error:
+            made.raised_around = error if through else None
+            raise
 
-    def _kept(self, made: _Made, value: Any, error: BaseException | None) -> tuple[str, Any, BaseException | None]:
+    def _kept(self, made: MadeCall, value: Any, error: BaseException | None) -> tuple[str, Any, BaseException | None]:
         """What the model reads of what came of a call, the value in its encoded form, and the error: also that of a
         value which cannot be read. Known secrets are in none of them."""
         try:
@@ -333,7 +307,7 @@ class ToolCalls:
             error = unreadable
         return redacted(f"{name_of_error(error)}: {message(error)}"), None, error
 
-    def _keep(self, made: _Made, value: Any) -> str:
+    def _keep(self, made: MadeCall, value: Any) -> str:
         """Keep what a call gave; returns what the model reads: of an image or a sound the name it is kept under."""
         rich = handle_agent_output_types(value, made.tool.output_type)
         if isinstance(rich, AgentImage | AgentAudio):
@@ -355,9 +329,15 @@ def _kept_from_its_end(error: BaseException | None) -> bool:
     return then or isinstance(error, AbandonedError | NotMadeError)
 
 
-def _why(made: _Made) -> Exception:
+def _why(made: MadeCall) -> Exception:
     """What a call ends with that nobody waits for any longer."""
     return AbandonedError(_STOPPED) if made.started else NotMadeError()
+
+
+def error_of(finished: ActionFinished) -> AgentError | None:
+    """The error of a step whose calls ended so."""
+    kind = AgentError if finished.error_type == AgentError.__name__ else AgentToolExecutionError
+    return kind(finished.error) if finished.error else None
 
 
 def as_python(call: ToolCall, longest: int = 2_000) -> str:

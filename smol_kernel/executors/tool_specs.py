@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import keyword
 import unicodedata
@@ -16,11 +17,20 @@ from smol_kernel.tools.definition import check_name
 
 
 def checked(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
-    """The functions. They become builtins of the child, whose own it needs itself: raises ToolError for such a name."""
+    """The functions, but for builtins under their own names: an action has those. They become builtins of the child,
+    whose own it needs itself: raises ToolError for such a name."""
+    functions = {name: each for name, each in functions.items() if not _is_builtin(name, each)}
     for name, function in functions.items():
         if not (isinstance(function, Tool) and function.name == name):  # else it was checked when it was made
             check_name(name)
-    return dict(functions)
+    return functions
+
+
+def _is_builtin(name: str, function: Any) -> bool:
+    """Whether it is the builtin of that name, or what IPython has in its place in a notebook."""
+    own, there = getattr(builtins, name, None), str(getattr(function, "__globals__", {}).get("__name__"))
+    wrapped = getattr(function, "__wrapped__", None) if there.partition(".")[0] == "IPython" else function
+    return own is not None and wrapped is own
 
 
 def check_variable(name: str, tools: Mapping[str, Callable[..., Any]]) -> None:

@@ -91,14 +91,22 @@ class ApiModel(Model):
 
     @property
     def client(self) -> Any:
-        """What is asked: the client that was given, or made at the first request."""
-        if self._client is None:
-            self._client = self._usable(self.create_client())
-        return self._client
+        """The client that was given, or made at the first request."""
+        return self._shown(self._own_client())
 
     @client.setter
     def client(self, client: Any) -> None:
         self._client = None if client is None else self._usable(client)
+
+    def _own_client(self) -> Any:
+        """What is asked."""
+        if self._client is None:
+            self._client = self._usable(self.create_client())
+        return self._client
+
+    def _shown(self, own: Any) -> Any:
+        """What a program gets as `client`, of which `own` is asked here."""
+        return own
 
     def _usable(self, client: Any) -> Any:
         """`client`, if this class can ask it; subclasses raise ModelError if not."""
@@ -106,7 +114,7 @@ class ApiModel(Model):
 
     def _asked(self) -> Any:
         """The object whose `completion` takes the requests."""
-        return self.client
+        return self._own_client()
 
     def create_client(self) -> Any:
         """Makes the client where none was given. Subclasses define it."""

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from smol_kernel.errors import ModelError, ToolError
 from smol_kernel.events import Event, Notice, emit, listening
@@ -47,6 +47,8 @@ class Model:
     `kwargs` go along with every request.
     """
 
+    is_model: ClassVar[bool] = True
+    """True of the class of whatever the loop may ask as it is; isinstance() tells it of a mock of a Model as well."""
     scripted: bool = False
     """True: the replies come from a script, and every account of the run says so."""
     _unsaved: frozenset[str] = frozenset({"self", "client"})

@@ -93,7 +93,8 @@ class ForeignModel(CallableModel):
     """An object with `generate`, such as another library's model; it is asked to stream where it can."""
 
     def __init__(self, model: Any) -> None:
-        super().__init__(model.generate, getattr(model, "model_id", None) or type(model).__name__)
+        name = getattr(model, "model_id", None)
+        super().__init__(model.generate, name if name and isinstance(name, str) else type(model).__name__)
         self._stream = getattr(model, "generate_stream", None)
 
     def generate_stream(

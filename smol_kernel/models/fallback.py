@@ -24,7 +24,7 @@ def as_model(model: Any) -> Model:
 
     Raises ModelError for anything else, such as a model's name.
     """
-    if isinstance(model, Model):
+    if getattr(type(model), "is_model", False):
         return model
     if isinstance(model, (list, tuple)):
         return FallbackModel(model)
@@ -35,6 +35,19 @@ def as_model(model: Any) -> Model:
     if callable(model):
         return CallableModel(model)
     raise ModelError(f"model has to be a Model or a function that takes messages, not {model!r:.80}")
+
+
+def model_of(agent: Any) -> Model:
+    """The model of an agent."""
+    try:
+        return vars(agent)["model"]
+    except KeyError:
+        raise AttributeError(f"{type(agent).__name__} has no model yet") from None
+
+
+def give_model(agent: Any, model: Any) -> None:
+    """Let an agent ask this model, which is what `as_model` takes."""
+    vars(agent)["model"] = as_model(model)
 
 
 class FallbackModel(Model):

@@ -161,7 +161,8 @@ class LiteLLMModel(ApiModel):
         return client
 
     def _asked(self) -> Any:
-        return self.client if _takes_requests(self.client) else load()
+        own = self._own_client()
+        return own if _takes_requests(own) else load()
 
     def create_client(self) -> Any:
         """LiteLLM itself."""
@@ -195,7 +196,8 @@ class LiteLLMModel(ApiModel):
 
         Retries are ours alone, so LiteLLM and its clients make none.
         """
-        handed = self.client if _is_openai(self.client) else None
+        own = self._own_client()
+        handed = own if _is_openai(own) else None
         ours = {"api_base": self.api_base, "api_key": self.api_key, "client": handed, **self._settings()}
         for name, value in ours.items():
             if value is not None:
@@ -348,7 +350,7 @@ class LiteLLMRouterModel(LiteLLMModel):
     def _priced_name(self, reply: Any) -> str:
         """The deployment that the Router says it chose."""
         chosen = (getattr(reply, "_hidden_params", None) or {}).get("model_id")
-        client = self.client  # in newer versions of LiteLLM it has a registry, and warns of what it had instead
+        client = self._own_client()  # in newer versions of LiteLLM it has a registry, and warns of what it had instead
         known: Any = client.registry().deployment if hasattr(client, "registry") else client.get_deployment
         deployment = known(chosen) if chosen else None
         return str(deployment.litellm_params.model) if deployment else self.litellm_name

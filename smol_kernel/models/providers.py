@@ -7,7 +7,9 @@ import os
 from typing import Any
 
 from smol_kernel.errors import ModelError
-from smol_kernel.models.litellm import LiteLLMModel
+from smol_kernel.memory.known_secrets import keep_secret
+from smol_kernel.models.litellm import LiteLLMModel, load
+from smol_kernel.models.requests import require_allowed
 
 HF_ROUTER = "https://router.huggingface.co/v1"
 """Hugging Face's Inference Providers (https://huggingface.co/docs/inference-providers), in OpenAI's protocol."""
@@ -55,6 +57,7 @@ class OpenAIModel(LiteLLMModel):
     _made_by_name = True
     _client_arguments = _OPENAI_CLIENT
     _client_only = _OPENAI_CLIENT_ONLY
+    _client_class = "OpenAI"
 
     def __init__(
         self,
@@ -72,6 +75,10 @@ class OpenAIModel(LiteLLMModel):
         self.organization = organization
         self.project = project if project is not None else arguments.pop("project", None)
         self.client_kwargs = client_kwargs
+        self._for_litellm: Any = None
+        """A client of the package openai that LiteLLM uses, made here."""
+        self._for_programs: Any = None
+        """One that is not ours to use."""
         if arguments.pop("max_retries", None) == 0:
             kwargs.setdefault("retry", False)
         self._for_client = {name: arguments.pop(name) for name in self._client_only if name in arguments}
@@ -100,12 +107,35 @@ class OpenAIModel(LiteLLMModel):
         """LiteLLM itself; a client of the package openai where one of its arguments is not LiteLLM's."""
         if not self._for_client:
             return super().create_client()
+        self._for_litellm = self._openai_client(max_retries=0, **self._for_client)
+        return self._for_litellm
+
+    def _shown(self, own: Any) -> Any:
+        """A client of the package openai where none was given, for a `generate` of a program's own."""
+        if own is not load() and own is not self._for_litellm:
+            return own
+        if self._for_programs is None:
+            given = {**(self.client_kwargs or {}), "organization": self.organization, "project": self.project}
+            client = self._openai_client(**{name: value for name, value in given.items() if value is not None})
+            require_allowed(str(client.base_url), str(self.model_id))
+            self._for_programs = client
+        return self._for_programs
+
+    def _openai_client(self, **arguments: Any) -> Any:
         openai: Any = importlib.import_module("openai")
-        key = self.api_key or os.environ.get("OPENAI_API_KEY") or ("none" if self.api_base else None)
+        arguments = {**arguments, **self._place()}
+        keep_secret(arguments)
         try:
-            return openai.OpenAI(api_key=key, base_url=self.api_base, max_retries=0, **self._for_client)
-        except (TypeError, openai.OpenAIError) as error:
-            raise ModelError(f"{type(self).__name__}: no client can be made of client_kwargs: {error}") from error
+            return getattr(openai, self._client_class)(**arguments)
+        except (TypeError, ValueError, openai.OpenAIError) as error:
+            raise ModelError(
+                f"{type(self).__name__}: no client can be made of its arguments and client_kwargs: {error}"
+            ) from error
+
+    def _place(self) -> dict[str, Any]:
+        """Where such a client asks, and with which key."""
+        key = self.api_key or os.environ.get("OPENAI_API_KEY") or ("none" if self.api_base else None)
+        return {"api_key": key, "base_url": self.api_base}
 
     def _settings(self) -> dict[str, Any]:
         settings = {**self._mapped}
@@ -127,6 +157,7 @@ class AzureOpenAIModel(OpenAIModel):
     _prefix = "azure"
     _client_arguments = _AZURE_CLIENT
     _client_only = ()
+    _client_class = "AzureOpenAI"
     _unsaved = OpenAIModel._unsaved | {"api_base"}
 
     def __init__(
@@ -158,6 +189,11 @@ class AzureOpenAIModel(OpenAIModel):
             "api_version": self.api_version or self._mapped.get("api_version") or read("OPENAI_API_VERSION"),
         }
         return super()._settings() | {name: value for name, value in ours.items() if value is not None}
+
+    def _place(self) -> dict[str, Any]:
+        endpoint = None if "base_url" in (self.client_kwargs or {}) else self.api_base  # it takes one of the two
+        given = {"azure_endpoint": endpoint, "api_key": self.api_key, "api_version": self.api_version}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class InferenceClientModel(LiteLLMModel):
@@ -250,7 +286,8 @@ class AmazonBedrockModel(LiteLLMModel):
         return client if hasattr(client, "converse") else super()._usable(client)
 
     def _settings(self) -> dict[str, Any]:
-        return {**(_boto_settings(self.client) if hasattr(self.client, "converse") else {}), **self._mapped}
+        own = self._own_client()
+        return {**(_boto_settings(own) if hasattr(own, "converse") else {}), **self._mapped}
 
 
 def _mapped(

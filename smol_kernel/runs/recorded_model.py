@@ -18,6 +18,7 @@ class RecordedModel:
     `gate` is called before `live` is asked, and may raise, or say that it is not to be.
     """
 
+    is_model = True
     PLAYED = (ModelReplied, Compacted)
     """Events that tell what a model did: where one was shortened for, it had refused to read the conversation."""
 

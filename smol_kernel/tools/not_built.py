@@ -7,14 +7,24 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 
 NOT_CALLED = {
+    "_run_stream": "events() and run(stream=True) give what happens, and step_callbacks each step",
     "_step_stream": "define _act(), or watch steps by step_callbacks, the calls of a ToolCallingAgent by its "
     "execute_tool_call(), and code by a PythonExecutor of your own",
     "_finalize_step": "step_callbacks may change a step",
     "_generate_planning_step": "prompt_templates['planning'] says how a plan is asked for",
+    "_handle_max_steps_reached": "define provide_final_answer(), which gives the answer as a ChatMessage; the model is "
+    "not asked then",
     "_validate_final_answer": "use final_answer_checks or checks",
     "process_tool_calls": "put what is to happen around each call into execute_tool_call",
+    "_substitute_state_variables": "execute_tool_call may change the arguments",
+    "_setup_tools": "give tools= to the constructor, or change agent.tools",
+    "_setup_managed_agents": "give managed_agents= to the constructor",
+    "_setup_step_callbacks": "give step_callbacks= to the constructor, or register them in agent.step_callbacks",
+    "_validate_tools_and_managed_agents": "tools and agents are checked by the constructor",
+    "_validate_name": "a name has to be one in Python",
 }
-"""Methods of smolagents' agents that no loop of ours calls, and what to do instead."""
+"""Methods of smolagents' agents that nothing of ours calls, and what to do instead."""
+_TO_DEFINE = ("_act", "_abc_impl")
 
 
 class NotBuilt:
@@ -27,16 +37,41 @@ class NotBuilt:
         raise AttributeError(f"{owner.__name__}: {self._what}")
 
 
+class NameOfClass:
+    """The name of an agent's class, unless the program gives the agent another one."""
+
+    def __get__(self, instance: Any, owner: type[Any]) -> str:
+        return owner.__name__
+
+
 class OwnLoop:
-    """A class whose loop is its own: a subclass that defines what only smolagents' loop would call is refused.
+    """A class whose loop is its own: a subclass that defines what only smolagents' own agents call is refused, and one
+    that has another use for a private name of the loop.
 
     Raises ConfigError where that class is defined.
     """
+
+    agent_name: Any = NameOfClass()
+    """Its name, as smolagents calls it."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         ours = __name__.partition(".")[0]
         theirs = [base for base in cls.__mro__ if base.__module__.partition(".")[0] != ours]
+        defined = {name for base in theirs for name in vars(base)}
         for name, instead in NOT_CALLED.items():
-            if any(name in vars(base) for base in theirs):
+            if name in defined:
                 raise ConfigError(f"{cls.__name__} defines {name}(), which nothing here would call: {instead}")
+        private = {name for base in cls.__mro__ if base not in theirs for name in vars(base) if name[:1] == "_"}
+        for name in sorted(private & defined):
+            if name not in _TO_DEFINE and not name.startswith("__"):
+                raise ConfigError(
+                    f"{cls.__name__} defines {name}, which our own loop uses: name yours otherwise"
+                )
+
+    def _overridden(self, name: str) -> Any:
+        """The method of that name if a program put it there, in a class or in this very agent; else None."""
+        method = getattr(self, name)
+        function = getattr(method, "__func__", method)
+        module = str(getattr(function, "__globals__", {}).get("__name__"))  # __module__ is what functools.wraps copies
+        return None if module.partition(".")[0] == __name__.partition(".")[0] else method

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from smol_kernel.errors import BoxUnavailableError
@@ -18,14 +19,16 @@ def launch(python: str | Path | None, cwd: str | Path | None, settings: BoxSetti
         return PlainChild(python, cwd)
     if sys.platform == "linux":
         from smol_kernel.executors.launchers.box import BoxedChild
-        from smol_kernel.executors.launchers.zygote import give_up
+        from smol_kernel.executors.launchers.zygote import are_any, give_up
 
         try:
             return BoxedChild(python, cwd, settings)
         except BoxUnavailableError:
-            if not give_up():
+            if settings.afresh or not are_any():
                 raise
-            return BoxedChild(python, cwd, settings)  # perhaps a Python started afresh can
+            child = BoxedChild(python, cwd, replace(settings, afresh=True))
+            give_up()  # a Python started afresh can
+            return child
     if sys.platform == "darwin":
         from smol_kernel.executors.launchers.seatbelt import SeatbeltChild
 

@@ -62,6 +62,8 @@ _served: set[tuple[object, ...]] = set()
 """What there was a child for already."""
 _came: dict[tuple[object, ...], list[float]] = {}
 """When those came that found no zygote ready."""
+_missed = 0
+"""How many in a row did not come up."""
 _failed: set[tuple[object, ...]] = set()
 """What a zygote could not begin for: the next one would fail as well."""
 
@@ -316,17 +318,31 @@ def _close_all(host: int) -> None:
         _zygotes.clear()
 
 
-def give_up() -> bool:
-    """End all zygotes of this host, and have none any more; whether there were any."""
+def are_any() -> bool:
+    """Whether this host has zygotes."""
+    return bool(_of_use())
+
+
+def give_up() -> None:
+    """End all zygotes of this host, and have none any more."""
     with _lock:
         _forget_others()
         there = list(_zygotes.values())
         _zygotes.clear()
-        if there:
-            _given_up.set()
+        _given_up.set()
     for each in there:
         each.close()
-    return bool(there)
+
+
+def told(came_up: bool) -> None:
+    """Take note of whether a child that was forked here came up. If a second one in a row does not it is for good: the
+    first may have been given too little, or was ended by somebody."""
+    global _missed
+    with _lock:
+        _missed = 0 if came_up else _missed + 1
+        hopeless = _missed > 1
+    if hopeless:
+        give_up()
 
 
 def _can_serve(environment: Mapping[str, str], packages: Sequence[str]) -> bool:
