@@ -1,4 +1,5 @@
-"""Parses Python that others wrote, without telling whoever runs this process what Python would warn about in it.
+"""Parses what others wrote: Python, without telling whoever runs this process what Python would warn about in it, and
+JSON, of which a little on the way may be a lot in memory.
 
 `warnings.catch_warnings` changes the filters of all threads, and two that overlap can leave them changed for good; one
 filter for a file that there is not does neither.
@@ -7,8 +8,10 @@ filter for a file that there is not does neither.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import warnings
+from codecs import BOM_UTF8
 from contextlib import suppress
 from types import CodeType
 from typing import Any
@@ -16,6 +19,12 @@ from typing import Any
 FILE = "<code>"
 """The file's name in messages."""
 _QUIET = ("ignore", None, Warning, re.compile(re.escape(FILE) + r"\Z"), 0)
+
+PART = 32
+"""Bytes that each part of a JSON text counts for: a list, a dict, an item and a name take up to 90 each in memory."""
+_PARTS = (b",", b":", b"[", b"{")
+"""There is one of these for each, outside of strings."""
+_PIECE = 1 << 16
 
 
 def parsed(code: str, mode: str = "exec") -> Any:
@@ -40,3 +49,28 @@ def _compiled(code: str | ast.Module, mode: str, flags: int) -> Any:
             filters.remove(_QUIET)
         filters.insert(0, _QUIET)
     return compile(code, FILE, mode, flags, dont_inherit=True)
+
+
+def parsed_json(text: bytes, most: int, errors: str = "strict") -> Any:
+    """What a JSON text says that may have `most` bytes, and as many parts as fit into these. Its characters are those
+    of UTF-8, with `errors` as in `bytes.decode`. Raises ValueError, RecursionError."""
+    if has_too_many_parts(text, most):
+        raise ValueError("it has too many parts")
+    return json.loads(text.removeprefix(BOM_UTF8).decode("utf-8", errors))
+
+
+def has_too_many_parts(text: bytes, most: int) -> bool:
+    """Whether the lists and dicts of a JSON text, their items and names are more than fit into `most` bytes."""
+    most //= PART
+    if len(text) <= most or sum(map(text.count, _PARTS)) <= most:
+        return False
+    text = text.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes are the ends of strings
+    parts = inside = 0
+    for place in range(0, len(text), _PIECE):
+        pieces = text[place : place + _PIECE].split(b'"')
+        outside = b" ".join(pieces[inside::2])
+        parts += sum(map(outside.count, _PARTS))
+        if parts > most:
+            return True
+        inside = (inside + len(pieces) - 1) % 2
+    return False

@@ -14,9 +14,20 @@ from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.pictures import observed_images
 from smol_kernel.executors.streams import MAX_WHOLE, Whole
-from smol_kernel.executors.values import decode
+from smol_kernel.executors.values import RemoteValue, decode
+from smol_kernel.tools import tool
 
 LIMIT = 1_000
+
+
+@tool
+def echo(given: object) -> str:
+    """Says that it came.
+
+    Args:
+        given: Anything.
+    """
+    return "here"
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +108,24 @@ def test_a_long_last_value_is_shortened_and_named(kernel, code, name):
 def test_an_answer_is_not_shortened(kernel):
     finished = run(kernel, "final_answer('y\\n' * 5000)")
     assert finished.value_text == "y\n" * 5000
+
+
+MILLIONS = ("[n * 1.1 for n in range(10**6)]", "[[n, n] for n in range(10**6)]", "'1,2,3\\n' * 10**6")
+
+
+@pytest.mark.parametrize("code", MILLIONS)
+def test_a_million_numbers_and_a_long_table_as_text_are_an_answer(kernel, code):
+    assert value(kernel, f"final_answer({code})") == eval(code)
+
+
+def test_an_answer_and_arguments_of_too_many_items_are_refused_in_words(kernel):
+    kernel.send_tools({"echo": echo})
+    for call in ("final_answer", "echo"):
+        finished = run(kernel, f"{call}([0] * 4_500_000)")
+        assert finished.error_type == "TypeError"
+        assert "too large to cross: its lists and dicts have over 4,000,000 items" in finished.error
+    finished = run(kernel, "from decimal import Decimal\n[Decimal(n % 10) for n in range(1_500_000)]")
+    assert isinstance(decode(finished.value), RemoteValue)
 
 
 def test_what_is_kept_in_the_child_is_bounded():

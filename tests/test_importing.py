@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import tracemalloc
 import zlib
 from dataclasses import replace
 
@@ -12,11 +13,11 @@ import pytest
 from nested_events import started, whole_run
 
 from smol_kernel.errors import ConfigError
-from smol_kernel.events import Event, Notice, RunFinished, RunStarted, StepStarted
+from smol_kernel.events import ActionFinished, Event, Notice, Output, RunFinished, RunStarted, StepStarted
 from smol_kernel.journal import Journal
 from smol_kernel.render.text import account_text
 from smol_kernel.render.transcript import Transcript
-from smol_kernel.runs import importing
+from smol_kernel.runs import exporting, importing
 from smol_kernel.runs.exporting import FORMS, export, record_of
 from smol_kernel.runs.importing import import_run
 from smol_kernel.serve.cli import main
@@ -164,6 +165,40 @@ def test_a_file_that_is_a_trap_is_refused(journal, tmp_path, monkeypatch):
         with pytest.raises(ConfigError):
             import_run(tmp_path / name, journal)
     assert [run.run for run in journal.runs()] == ["mine"]
+
+
+@pytest.mark.parametrize("item", ['"aa",', "{},", "[],", '{"a":0},'])
+def test_a_small_file_does_not_become_large_in_memory(journal, tmp_path, monkeypatch, item):
+    size = 16 << 20
+    monkeypatch.setattr(importing, "LARGEST_RECORD", size)
+    many = f'{{"format": "smol-kernel run", "events": [{item * (size // len(item) - 100)}0]}}'.encode()
+    packed = {"record": base64.b64encode(zlib.compress(many)).decode(), "digest": hashlib.sha256(many).hexdigest()}
+    path = written(tmp_path, {"metadata": {"smol": packed}, "cells": []}, "given.ipynb")
+    del many
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigError, match="damaged"):
+            import_run(path, journal)
+        assert tracemalloc.get_traced_memory()[1] < 4 * size
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_run_of_many_numbers_and_a_large_picture_comes_back(journal, tmp_path):
+    event = Output(run="mine", channel="result", text="1,2\n" * 500_000, data={"image/png": "A" * 2_000_000})
+    numbers = ActionFinished(run="mine", status="ok", value=list(range(200_000)))
+    journal.append_all([event, numbers, numbers])
+    for name in ("run.json", "run.ipynb"):
+        other = Journal(tmp_path / f"{name}.sqlite")
+        import_run(export(journal.events("mine"), tmp_path / name), other)
+        assert other.events("mine")[1:] == journal.events("mine")[1:]
+
+
+def test_a_notebook_holds_no_record_that_could_not_be_imported(monkeypatch):
+    run = [started("own", "Go."), ActionFinished(run="own", status="ok", value=[0] * 50_000)]
+    monkeypatch.setattr(exporting, "LARGEST_RECORD", 1 << 20)
+    assert exporting.packed(run) == {}
+    assert exporting.packed(run[:1])
 
 
 def test_words_of_a_foreign_run_do_nothing_to_a_terminal(journal, tmp_path, capsys):

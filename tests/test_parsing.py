@@ -1,8 +1,10 @@
-"""Python's warnings about code that others wrote are not told to whoever runs this process."""
+"""Python's warnings about code that others wrote are not told to whoever runs this process; JSON has limits."""
 
 from __future__ import annotations
 
 import ast
+import json
+import random
 import subprocess
 import sys
 import warnings
@@ -10,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from smol_kernel import parsing
 from smol_kernel.models.code_replies import literal_answer, parse_reply
-from smol_kernel.parsing import compiled, parsed
+from smol_kernel.parsing import PART, compiled, has_too_many_parts, parsed, parsed_json
 
 ODD = r"found = re.findall('\d+', text) if 1 is 1 else None"
 
@@ -79,3 +82,35 @@ with CodeAgent(tools=[digits], model=ScriptedModel([reply]), journal=False, verb
     done = subprocess.run(ran, cwd=tmp_path, capture_output=True, text=True, check=True)
     places = {line.split(":")[0] for line in done.stderr.splitlines() if "Warning" in line}
     assert {Path(place).name for place in places} == {"program.py"}  # Python's own, of the user's own file
+
+
+def parts_of(value):
+    """As they are counted: what stands before an item, and lists and dicts themselves."""
+    if isinstance(value, list):
+        return max(1, len(value)) + sum(map(parts_of, value))
+    if isinstance(value, dict):
+        return max(1, len(value)) + len(value) + sum(map(parts_of, value.values()))
+    return 0
+
+
+def odd_value(rng, depth):
+    text = "".join(rng.choices(',:[]{}"\\\n\u20aca', k=rng.randrange(12)))
+    if not depth or rng.random() < 0.4:
+        return rng.choice([text, 1.5, None])
+    items = [odd_value(rng, depth - 1) for _ in range(rng.randrange(5))]
+    return items if rng.random() < 0.5 else {f"{text}{place}": item for place, item in enumerate(items)}
+
+
+@pytest.mark.parametrize("piece", [5, 64, 1 << 16])
+def test_the_parts_of_a_json_text_are_those_outside_of_its_strings(monkeypatch, piece):
+    monkeypatch.setattr(parsing, "_PIECE", piece)
+    rng = random.Random(piece)
+    for _ in range(500):
+        value = odd_value(rng, 5)
+        text, most = json.dumps(value, ensure_ascii=rng.random() < 0.5).encode(), parts_of(value) * PART
+        assert not has_too_many_parts(text, most)
+        assert parsed_json(text, most) == value
+        if most:
+            assert has_too_many_parts(text, most - 1)
+            with pytest.raises(ValueError, match="too many parts"):
+                parsed_json(text, most - 1)

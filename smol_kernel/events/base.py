@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -37,9 +38,9 @@ class Event:
             if not _is_ours(_KINDS.get(cls.kind, cls)):
                 _KINDS[cls.kind] = cls
 
-    def to_dict(self) -> dict[str, Any]:
-        """The event as JSON-plain data, its kind included."""
-        return {"kind": self.kind, **asdict(self)}
+    def to_dict(self, *, shared: bool = False) -> dict[str, Any]:
+        """The event as JSON-plain data, its kind included. `shared`: to be read alone, parts are the event's own."""
+        return {"kind": self.kind, **{each.name: _data(getattr(self, each.name), shared) for each in fields(self)}}
 
     def stamped(self, run: str, step: int) -> Event:
         """The same event marked with `run` and `step`; one that carries a mark already keeps it."""
@@ -51,6 +52,28 @@ def _is_ours(cls: type[Event]) -> bool:
 
 
 _KINDS: dict[str, type[Event]] = {}
+_PLAIN = frozenset((type(None), bool, int, float, str))
+
+
+@dataclass
+class _Other:
+    value: Any
+
+
+def _data(value: Any, shared: bool) -> Any:
+    """What `asdict` makes of it, which takes minutes for a value of millions of parts. `shared`: the same object where
+    that is plain data already."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is list:
+        parts = [part if type(part) in _PLAIN else _data(part, shared) for part in value]
+        return value if shared and all(map(operator.is_, parts, value)) else parts
+    if kind is dict and all(type(key) in _PLAIN for key in value):
+        parts = [part if type(part) in _PLAIN else _data(part, shared) for part in value.values()]
+        is_same = shared and all(map(operator.is_, parts, value.values()))
+        return value if is_same else dict(zip(value, parts, strict=True))
+    return asdict(_Other(value))["value"]
 
 
 def from_dict(data: dict[str, Any]) -> Event:

@@ -16,6 +16,8 @@ else:  # in the child they have other names
 
 VALUE_LIMIT = 8 << 20
 """Bytes of the last statement's value, encoded; a larger one stays here."""
+MAX_PARTS = 4_000_000
+"""Lists, dicts, items and names of a value that is sent to the host, which takes somewhat more in a message."""
 MAX_TEXT = 100_000
 MAX_MESSAGE = 10_000
 MAX_NAMES = 2_000
@@ -125,9 +127,25 @@ def portable(
     try:
         if _size(value) > limit:
             raise values.NotPortable("is too large")
-        return values.encode(value, limit=limit, instead=instead)
+        return sendable(value, limit, instead)
     except values.NotPortable:
         return values.remote(value, handle, text)
+
+
+def sendable(value: Any, limit: int, instead: values.Instead | None = None) -> Any:
+    """The value encoded, with `instead`, as the host takes it. Raises NotPortable."""
+    encoded = values.encode(value, limit=limit, instead=instead)
+    if _parts(encoded) > MAX_PARTS:
+        raise values.NotPortable(f"is too large to cross: its lists and dicts have over {MAX_PARTS:,} items and names")
+    return encoded
+
+
+def _parts(encoded: Any) -> int:
+    """As many as `parsing` counts in its text: a list counts with its first item."""
+    is_list = type(encoded) is list
+    inner = encoded if is_list else encoded.values() if type(encoded) is dict else ()
+    below = sum(_parts(each) for each in inner if type(each) is list or type(each) is dict)
+    return max(1, len(inner) * (1 if is_list else 2)) + below
 
 
 def _size(value: Any) -> int:

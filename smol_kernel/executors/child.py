@@ -261,7 +261,7 @@ class Child:
             """Give the final answer to the task and end the run."""
             answer = (tool or _answer)(*args, **kwargs)
             try:
-                encoded = values.encode(answer, limit=proxies.CALL_LIMIT, instead=fields.fields)
+                encoded = account.sendable(answer, proxies.CALL_LIMIT, fields.fields)
             except values.NotPortable as error:
                 raise TypeError(f"final_answer(): {error}. {values.CROSSES}") from None
             if not self.answer:

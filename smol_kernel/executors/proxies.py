@@ -14,10 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smol_kernel.executors import fields, host_line, streams, values
+    from smol_kernel.executors import account, fields, host_line, streams, values
 else:  # in the child they have other names
-    fields, host_line, streams, values = (
-        import_module(__name__.replace("proxies", name)) for name in ("fields", "host_line", "streams", "values")
+    account, fields, host_line, streams, values = (
+        import_module(__name__.replace("proxies", name))
+        for name in ("account", "fields", "host_line", "streams", "values")
     )
 
 CALL_LIMIT = 64 << 20
@@ -57,7 +58,7 @@ class Proxies:
     def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Future[dict[str, Any]]:
         """Send a call to the host; the future gives its reply."""
         try:
-            encoded = values.encode([list(args), dict(kwargs)], limit=CALL_LIMIT, instead=fields.fields)
+            encoded = account.sendable([list(args), dict(kwargs)], CALL_LIMIT, fields.fields)
         except values.NotPortable as error:
             where = f"arguments{error.path[3:120]}"  # behind "[0]" or "[1]"
             raise TypeError(f"{name}(): {where} {error.reason}. {values.CROSSES}") from None

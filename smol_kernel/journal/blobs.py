@@ -5,23 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
 from typing import Any
 
 BLOB_CHARACTERS = 65_536
 """Strings longer than this are stored once each, under their digest."""
 
 
-def take_blobs(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[list[str | int], str, bytes]]:
-    """Empty the long strings below `node`; gives each one's place, digest and content."""
-    items = enumerate(node) if isinstance(node, list) else list(node.items()) if isinstance(node, dict) else ()
-    for key, value in items:
-        if isinstance(value, str) and len(value) > BLOB_CHARACTERS:
+Blob = tuple[list[str | int], str, bytes]
+"""Of a long string: its place, digest and content."""
+
+
+def take_blobs(node: Any, path: tuple[str | int, ...] = ()) -> tuple[Any, list[Blob]]:
+    """`node` with None in place of the long strings in it, and these; the same object where there are none: it may have
+    millions of parts."""
+    left, blobs = node, list[Blob]()
+    for key, value in enumerate(node) if isinstance(node, list) else node.items():
+        if isinstance(value, list | dict):
+            new, found = take_blobs(value, (*path, key))
+        elif isinstance(value, str) and len(value) > BLOB_CHARACTERS:
             content = value.encode(errors="surrogatepass")
-            node[key] = None
-            yield [*path, key], hashlib.sha256(content).hexdigest(), content
+            new, found = None, [([*path, key], hashlib.sha256(content).hexdigest(), content)]
         else:
-            yield from take_blobs(value, (*path, key))
+            continue
+        if found:
+            left = node.copy() if left is node else left
+            left[key] = new
+            blobs += found
+    return left, blobs
 
 
 def give_blobs(db: sqlite3.Connection, body: str, blobs: str | None) -> dict[str, Any]:

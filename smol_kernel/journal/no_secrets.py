@@ -10,10 +10,11 @@ from smol_kernel.memory.known_secrets import redacted
 
 
 def without_secrets(event: Event) -> tuple[Event, dict[str, Any]]:
-    """`event`, or one like it that holds words in place of each secret (see `memory.known_secrets`); and its data."""
-    data = event.to_dict()
+    """`event`, or one like it that holds words in place of each secret (see `memory.known_secrets`); and its data,
+    to be read alone."""
+    data = event.to_dict(shared=True)
     clean = redacted(data, most=sys.maxsize)
     if clean is data:
         return event, data
     event = from_dict(clean)
-    return event, event.to_dict()
+    return event, event.to_dict(shared=True)

@@ -231,8 +231,10 @@ def _row(event: Event, data: dict[str, Any]) -> tuple[Event, str, str | None, li
     body = json.dumps(data, default=repr)  # of a user's own model or tool anything may come
     if len(body) <= BLOB_CHARACTERS:  # then no string in it is longer
         return event, body, None, []
-    blobs = list(take_blobs(data))
-    refs = json.dumps([(path, digest) for path, digest, _ in blobs]) if blobs else None
+    data, blobs = take_blobs(data)
+    if not blobs:
+        return event, body, None, []
+    refs = json.dumps([(path, digest) for path, digest, _ in blobs])
     return event, json.dumps(data, default=repr), refs, [(digest, content) for _, digest, content in blobs]
 
 

@@ -150,7 +150,12 @@ def _walk(value: Any, secrets: list[str], room: list[int]) -> Any:
         return value
     room[0] -= len(value)
     flat = list(itertools.chain.from_iterable(value.items()) if kind is dict else value)
-    changed = [_walk(each, secrets, room) if type(each) in _HOLDING else each for each in flat]
+    changed: list[Any] = [_walk(each, secrets, room) if _may_hold(each) else each for each in flat]
     if all(map(operator.is_, changed, flat)):
         return value
     return dict(zip(changed[::2], changed[1::2], strict=True)) if kind is dict else kind(changed)
+
+
+def _may_hold(value: Any) -> bool:
+    kind = type(value)
+    return kind in _HOLDING and (kind is not str or len(value) >= SHORTEST)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import SCHEMA_VERSION, Event
+from smol_kernel.parsing import has_too_many_parts
 from smol_kernel.render.markdown import account_markdown
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.notebook import opening, to_notebook
@@ -30,7 +31,8 @@ FORMAT = "smol-kernel run"
 FORMS = (".ipynb", ".py", ".html", ".md", ".json")
 """Endings of a file's name that say its form."""
 LARGEST_RECORD = 256 << 20
-"""Bytes of a record, before it is compressed, up to which a notebook holds it."""
+"""Bytes of a record, before it is compressed, up to which a notebook holds it, if it has no more parts than `parsing`
+allows in these."""
 
 
 def export(
@@ -77,7 +79,7 @@ def form_of(path: str | Path, *, script: bool = False) -> str:
 
 def record_of(events: Sequence[Event]) -> dict[str, Any]:
     """The run whole, as data: from it `importing` gives it back. That it was imported itself is left out."""
-    data = [event.to_dict() for event in events]
+    data = [event.to_dict(shared=True) for event in events]
     for event in data:
         if isinstance(origin := event.get("origin"), dict):
             event["origin"] = {name: value for name, value in origin.items() if name != "imported"}
@@ -87,7 +89,7 @@ def record_of(events: Sequence[Event]) -> dict[str, Any]:
 def packed(events: Sequence[Event]) -> dict[str, Any]:
     """The same for a notebook's metadata: compressed, with a digest of it. Empty where it is too large for that."""
     data = json.dumps(record_of(events)).encode()
-    if not events or len(data) > LARGEST_RECORD:
+    if not events or len(data) > LARGEST_RECORD or has_too_many_parts(data, LARGEST_RECORD):
         return {}
     return {"record": base64.b64encode(zlib.compress(data, 9)).decode(), "digest": hashlib.sha256(data).hexdigest()}
 

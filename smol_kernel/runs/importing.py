@@ -19,12 +19,13 @@ from smol_kernel.errors import ConfigError, EventError, RunNotFoundError
 from smol_kernel.events import SCHEMA_VERSION, Event, RunStarted
 from smol_kernel.journal import Journal
 from smol_kernel.journal.no_secrets import without_secrets
+from smol_kernel.parsing import parsed_json
 from smol_kernel.render.plain import one_line
 from smol_kernel.runs.exporting import FORMAT, LARGEST_RECORD, cells_digest
 from smol_kernel.runs.foreign_events import checked_events
 
 LARGEST_FILE = 1 << 30
-"""Bytes of a file that is read."""
+"""Bytes of a file that is read; it may have as many parts as `parsing` allows in these."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ def _kept(journal: Journal, run: str) -> list[Event] | None:
 
 def _same(there: Sequence[Event] | None, events: Sequence[Event]) -> bool:
     """Compared as text, in which even what is not a number equals itself; own runs too may come back."""
-    return there is not None and [json.dumps(one.to_dict()) for one in _marked(there)] == [
-        json.dumps(one.to_dict()) for one in events
+    return there is not None and [json.dumps(one.to_dict(shared=True)) for one in _marked(there)] == [
+        json.dumps(one.to_dict(shared=True)) for one in events
     ]
 
 
@@ -95,7 +96,7 @@ def _marked(events: Iterable[Event]) -> list[Event]:
 
 def _other_ids(events: Sequence[Event]) -> dict[str, str]:
     """Other ids for the runs of `events`: they come from what happened, so that they are the same each time."""
-    content = hashlib.sha256(json.dumps([event.to_dict() for event in events]).encode())
+    content = hashlib.sha256(json.dumps([event.to_dict(shared=True) for event in events]).encode())
     ids: dict[str, str] = {}
     for run in dict.fromkeys(event.run for event in events):
         content.update(run.encode())
@@ -117,10 +118,10 @@ def _read(path: Path) -> tuple[list[Event], list[str]]:
         raise ConfigError(f"{path}: give an exported .ipynb or .json")
     try:
         with path.open("rb") as file:
-            text = file.read(LARGEST_FILE + 1)
+            text = file.read(min(path.stat().st_size, LARGEST_FILE) + 1)  # it takes that much memory first
         if len(text) > LARGEST_FILE:
             raise ConfigError(f"{path} is larger than {LARGEST_FILE >> 20} MB")
-        data: Any = json.loads(text)
+        data: Any = parsed_json(text, LARGEST_FILE)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -155,7 +156,7 @@ def _unpacked(path: Path, notebook: Any) -> tuple[Any, list[str]]:
         text = reader.decompress(base64.b64decode(record, validate=True), LARGEST_RECORD)
         if not reader.eof or hashlib.sha256(text).hexdigest() != digest:
             raise ValueError("it is not what was written")
-        data = json.loads(text)
+        data = parsed_json(text, LARGEST_RECORD)
     except (TypeError, ValueError, RecursionError, binascii.Error, zlib.error):
         raise ConfigError(f"{path}: the record of the run in its metadata is damaged") from None
     try:

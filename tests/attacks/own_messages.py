@@ -145,6 +145,11 @@ MESSAGES = [
     _protocol("own-large-messages", "many large messages are bounded", """
         for _ in range(40): put('iopub', 'display_data', {'data': {'text/html': 'x' * (16 << 20)}, 'metadata': {}})
     """, family="output"),
+    _protocol("own-many-items", "a message of very many small items is bounded", """
+        for channel, kind, size in (('iopub', 'comm_msg', 31 << 20), ('stdin', 'input_request', 120 << 20)):
+            put(channel, kind, b'{"data":[' + b'"aa",' * (size // 5) + b'0]}')
+        time.sleep(1)
+    """, family="output"),
     _protocol("own-many-parts", "a message of very many parts is bounded", """
         socket_ = kernel.stdin_socket
         socket_.send(ident[0] if isinstance(ident, list) else ident, 2)

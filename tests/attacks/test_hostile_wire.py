@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import struct
 import time
@@ -124,6 +125,34 @@ def test_a_long_message_that_never_ends_takes_no_more_than_has_come(enemy):
         enemy.pour("shell", b"x") if _ % 100 == 0 else enemy.ends["shell"].send(b"x")
     assert peak.bytes < 8 * MEBIBYTE
     assert enemy.transport.receive(0) == []
+
+
+@pytest.mark.parametrize("item", ['"aa",', "{},", '{"a":{}},', "[[]],", "1000,"])
+@pytest.mark.parametrize("channel", MAX_MESSAGE)
+def test_many_small_items_are_refused_before_they_are_read(enemy, channel, item):
+    items = item * (MAX_MESSAGE[channel] // len(item) - 1_000)
+    long = framed(message("p", "status", f'{{"data": [{items}0]}}'.encode()))
+    peak = guard.Peak()
+    peak.begin()
+    with pytest.raises(ChildDiedError, match="too many parts"):
+        enemy.pour(channel, HELLO + long)
+    assert peak.bytes < 700 * MEBIBYTE  # this test's own copies among it
+
+
+def test_what_nobody_reads_is_not_parsed(enemy):
+    items = '"aa",' * (6 * MEBIBYTE)
+    (one,) = enemy.pour("iopub", HELLO + framed(message("p", "comm_msg", f'{{"data": [{items}0]}}'.encode())))
+    assert (one.type, one.content) == ("comm_msg", {})
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["1.5,2.5,[3]\n" * 2_000_000, '{"a": "b", "c": "\\\\"}\n' * 1_000_000, [n * 1.1 for n in range(1_000_000)]],
+    ids=["a table as text", "quotes", "numbers"],
+)
+def test_long_texts_and_a_million_numbers_are_read(enemy, given):
+    (one,) = enemy.pour("stdin", HELLO + framed(message("p", "input_request", json.dumps({"smol": given}).encode())))
+    assert one.content["smol"] == given
 
 
 def test_commands_without_end_take_no_memory(enemy):

@@ -8,6 +8,10 @@ from typing import Any, Literal, Protocol
 Channel = Literal["iopub", "shell", "stdin", "control"]
 
 
+READ = frozenset(("stream", "display_data", "execute_result", "status", "smol_leaving"))
+"""Types of messages on iopub whose content somebody reads."""
+
+
 @dataclass(frozen=True)
 class Message:
     """A message from the child, its signature checked, its content not."""
@@ -17,6 +21,7 @@ class Message:
     parent: str
     """Id of the request that caused it; empty if it names none."""
     content: dict[str, Any]
+    """Empty where nobody reads it."""
     size: int = 0
     """Bytes it had on the way."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import json
 import math
 import selectors
 import socket
@@ -18,8 +17,9 @@ from jupyter_client.session import Session
 
 from smol_kernel.errors import ChildDiedError
 from smol_kernel.executors.host_line import pack
-from smol_kernel.executors.transports import Channel, Message
+from smol_kernel.executors.transports import READ, Channel, Message
 from smol_kernel.executors.transports.zmtp import Broken, Wire
+from smol_kernel.parsing import parsed_json
 
 MEBIBYTE = 1 << 20
 MAX_MESSAGE: dict[Channel, int] = {
@@ -28,9 +28,8 @@ MAX_MESSAGE: dict[Channel, int] = {
     "shell": 128 * MEBIBYTE,
     "control": MEBIBYTE,
 }
-"""Bytes. The child counts as dead above it: ours sends nothing that long."""
-CONTAINER = 16
-"""Bytes that each list and dict of a message counts for: `values` encodes fewer of them than that allows."""
+"""Bytes. The child counts as dead above it, or with more parts than `parsing` allows in as many: ours sends nothing
+that long, and fewer parts (`account`)."""
 MAX_HEADER = 1 << 16
 """Bytes of a message's header."""
 DELIMITER = b"<IDS|MSG>"
@@ -194,12 +193,12 @@ class ZmqTransport:
                 raise ValueError("its signature is wrong")
             if max(len(header), len(parent)) > MAX_HEADER:
                 raise ValueError("its header is too long")
-            if CONTAINER * (content.count(b"[") + content.count(b"{")) > MAX_MESSAGE[channel]:
-                raise ValueError("it has too many parts")
             kind, caused_by = _loaded(header)["msg_type"], _loaded(parent).get("msg_id", "")
             if not isinstance(kind, str) or not isinstance(caused_by, str):
                 raise ValueError("its header is not in the form of Jupyter's")
-            return Message(channel, kind, caused_by, _loaded(content), sum(map(len, frames)))
+            is_read = channel != "iopub" or kind in READ
+            data = _loaded(content, MAX_MESSAGE[channel]) if is_read else dict[str, Any]()
+            return Message(channel, kind, caused_by, data, sum(map(len, frames)))
         except Exception as error:  # noqa: BLE001 - boundary: a child can send anything
             raise ChildDiedError(f"the child kernel sent a message that cannot be trusted ({error})"[:300]) from None
 
@@ -223,8 +222,8 @@ class ZmqTransport:
             wire.close()
 
 
-def _loaded(part: bytes) -> dict[str, Any]:
-    data = json.loads(part.decode("utf-8", "replace"))
+def _loaded(part: bytes, most: int = MEBIBYTE) -> dict[str, Any]:
+    data = parsed_json(part, most, "replace")
     if not isinstance(data, dict):
         raise TypeError("a part of it is no dict")
     return data
