@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from smol_kernel.runs.script import ScriptCell, script_cells
 
 if TYPE_CHECKING:
     from smol_kernel.config import RunOptions
-    from smol_kernel.journal import Journal
     from smol_kernel.render.transcript import Transcript
     from smol_magic.session import Session
 
@@ -39,7 +38,7 @@ class CellProof:
         agent: Any = session.agent
         try:
             self._prover = Prover(
-                _events(session.journal, self._transcript.run),
+                settled(session.journal.events(self._transcript.run)),
                 inputs=self._inputs,
                 tools=getattr(agent, "functions", None),
                 mounts=self._options.mounts,
@@ -78,7 +77,3 @@ def _without(cells: list[ScriptCell], name: str) -> list[ScriptCell]:
     first, *others = cells
     said = f"The last cell gives the object whose fields are in `{name}`; run alone, these cells do not set that."
     return [replace(first, source=f"{first.source}\n\n{said}"), *others] if first.kind == "markdown" else cells
-
-
-def _events(journal: Journal, run: str) -> Sequence[Any]:
-    return settled(journal.events(run))

@@ -43,17 +43,14 @@ def _list(runs: Sequence[RunSummary]) -> None:
 def _take_out(journal: Journal, chosen: Any) -> None:
     """A cell asks nobody: it lists, and the same line with --yes does it."""
     from smol_kernel.render.plain import counted
-    from smol_kernel.runs.pruning import deletable, prunable, take_out
+    from smol_kernel.runs import pruning
 
-    if chosen.delete:
-        runs = [deletable(journal, chosen.delete)]
-    else:
-        runs = prunable(journal, chosen.older_than, chosen.keep or 0)
+    runs = pruning.chosen(journal, chosen.delete, chosen.older_than, chosen.keep)
     _list(runs)
     if not runs:
         print("There are none to take out.")
     elif chosen.yes:
-        print(take_out(journal, runs))
+        print(pruning.take_out(journal, runs))
     else:
         print(f"{counted(len(runs), 'run')} would be taken out of {journal.path}: the same line with --yes does it.")
 

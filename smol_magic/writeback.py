@@ -93,14 +93,9 @@ def untouched(candidates: Any) -> list[str]:
 
 def as_one_cell(script: Sequence[ScriptCell]) -> str:
     """The script as the source of a single cell in the percent format, markdown as comments."""
-    parts = []
-    for part in script:
-        if part.kind == "markdown":
-            commented = "\n".join(f"# {line}".rstrip() for line in part.source.splitlines())
-            parts.append(f"# %% [markdown]\n{commented}")
-        else:
-            parts.append(f"# %%\n{part.source}")
-    return "\n\n".join(parts)
+    from smol_kernel.runs.python_file import percent
+
+    return percent((part.kind, part.source) for part in script)
 
 
 async def write(cells: Sequence[dict[str, Any]], place: Place, *, replace: bool = True) -> Written | None:

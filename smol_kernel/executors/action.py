@@ -171,7 +171,7 @@ class Action:
         ending = "the action was stopped" if self.reason else "the action ended before the call returned"
         yield from self._bridge.abandon(ending)
 
-    def _take(self, reading: object) -> Iterator[Event]:
+    def _take(self, reading: Reading) -> Iterator[Event]:
         match reading:
             case Printed(stream, text):
                 self._heard = True
@@ -195,8 +195,6 @@ class Action:
             case Idle():
                 self._idle = True
                 self._half_at = self._half_at or time.monotonic()
-            case _:
-                pass
 
     def _receive(self, timeout: float | None) -> list[Reading]:
         readings = self._client.receive(self._request, timeout)

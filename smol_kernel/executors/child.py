@@ -303,9 +303,8 @@ def set_up() -> None:
     warnings.filterwarnings("ignore", module=r"<>\Z")  # IPython tries code first, whose warnings would come three times
     sys.setswitchinterval(0.0005)
     shell.kernel._execute_sleep = 0
-    if hasattr(signal, "SIGURG"):
-        # any signal now wakes the event loop, so that an interrupt ends an `await` at once
-        asyncio.get_running_loop().add_signal_handler(signal.SIGURG, lambda: None)
+    # any signal now wakes the event loop, so that an interrupt ends an `await` at once
+    asyncio.get_running_loop().add_signal_handler(signal.SIGURG, lambda: None)
     shell.set_hook("show_in_pager", _show_help, 0)
     sender: Any = shell.kernel.iopub_thread
     sender.schedule(lambda: sender.socket.set(zmq.SNDHWM, MAX_QUEUE))

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from smol_kernel.executors.launchers.hidden import Watch
-from smol_kernel.executors.saved_files import READ, folder_below, open_below, same_content
+from smol_kernel.executors.saved_files import FOLDER, READ, folder_below, open_below, same_content
 from smol_kernel.executors.unseen import is_unseen
 
 MAX_TOLD = 1_000
@@ -33,7 +33,6 @@ LITTER = frozenset(
 )
 """Names of what programs leave behind by themselves."""
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _KINDS = {stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
 Change = Literal["made", "changed", "removed"]
@@ -186,13 +185,13 @@ class _Look:
             return
         inner = under = None
         try:
-            inner = os.open(name, _FOLDER, dir_fd=upper)
+            inner = os.open(name, FOLDER, dir_fd=upper)
             existing = self._below(name, lower, path)
             if existing is not None and not stat.S_ISDIR(existing.st_mode):
                 self._add(Made(path, "removed"))
             elif existing is not None:
                 with suppress(OSError):
-                    under = os.open(name, _FOLDER, dir_fd=lower)
+                    under = os.open(name, FOLDER, dir_fd=lower)
                 if _is_opaque(inner):
                     self._add(Made(f"{path}/", "removed"))
             self.into(inner, under, f"{path}/", depth + 1)

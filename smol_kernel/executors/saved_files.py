@@ -18,7 +18,7 @@ from smol_kernel.errors import ConfigError
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 """How a file that another may have put there is opened: no link is followed, and nothing is waited for."""
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _PIECE = 1 << 20
 
@@ -138,13 +138,13 @@ def folder_below(folder: int, parts: Sequence[str], make: bool = False) -> int:
 
     Raises OSError, also where a part of the way is a link.
     """
-    at = os.open(".", _FOLDER, dir_fd=folder)
+    at = os.open(".", FOLDER, dir_fd=folder)
     for part in parts:
         try:
             if make:
                 with suppress(FileExistsError):
                     os.mkdir(part, 0o755, dir_fd=at)
-            inner = os.open(part, _FOLDER, dir_fd=at)
+            inner = os.open(part, FOLDER, dir_fd=at)
         finally:
             os.close(at)
         at = inner

@@ -35,8 +35,7 @@ def _renew_lock() -> None:
     _lock = threading.RLock()  # a thread that held it is not in the process forked meanwhile
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Whole:

@@ -15,7 +15,7 @@ import struct
 import weakref
 from collections.abc import Sequence
 
-PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+PAGE = os.sysconf("SC_PAGE_SIZE")
 MOST = 1_000
 """Spans that are watched together: each may take two mappings more, of which a process has 65,530."""
 _USERFAULTFD = {"x86_64": 323, "aarch64": 282}

@@ -90,10 +90,9 @@ class Journal:
 
     def runs(self, limit: int = 50, search: str | None = None) -> list[RunSummary]:
         """Top-level runs, newest first; with `search` those whose id, task or answer contains it."""
-        where = (
-            "parent IS NULL AND (?1 IS NULL OR instr(casefold(run || ' ' || task || ' ' || ifnull(answer, '')), ?1))"
-        )
-        return self._summaries(where, search.casefold() if search else None, limit=limit)
+        where = "parent IS NULL"
+        where += " AND instr(casefold(run || ' ' || task || ' ' || ifnull(answer, '')), :text)" if search else ""
+        return self._summaries(where, search.casefold() if search else "", limit=limit)
 
     def find(self, run: str) -> RunSummary:
         """The run whose id begins with `run`; "last" is the newest top-level one.
@@ -105,8 +104,8 @@ class Journal:
             if not found:
                 raise RunNotFoundError(f"no runs in {self.path} yet")
             return found[0]
-        found = self._summaries("?1 <> '' AND substr(run, 1, length(?1)) = ?1", run, limit=6)
-        exact = [summary for summary in found if summary.run == run] or self._summaries("run = ?1", run, limit=1)
+        found = self._summaries(":text <> '' AND substr(run, 1, length(:text)) = :text", run, limit=6)
+        exact = [summary for summary in found if summary.run == run] or self._summaries("run = :text", run, limit=1)
         if exact or len(found) == 1:
             return (exact or found)[0]
         if not found:
@@ -119,7 +118,7 @@ class Journal:
 
         `origin` holds the items that the run's own origin must have, e.g. `{"notebook": path}`.
         """
-        waiting = self._summaries("parent IS NULL AND NOT offered AND ?1 IS NULL", None, limit=-1)
+        waiting = self._summaries("parent IS NULL AND NOT offered")
         return [run for run in waiting if run.state != "running" and origin.items() <= run.origin.items()]
 
     def offer(self, run: str) -> None:
@@ -156,7 +155,7 @@ class Journal:
         those that a process works on, and those that one that stays goes on from; `delete` takes them out."""
         with self._connection() as db:
             at_work = _at_work(db)
-        runs, continued = self._summaries("parent IS NULL AND ?1 IS NULL", None, limit=-1), self.continued()
+        runs, continued = self._summaries("parent IS NULL"), self.continued()
         found = [run for run in runs[keep:] if run.started < before and run.run not in at_work]
         staying = {run.run for run in runs} - {run.run for run in found}
         todo = list(staying)
@@ -202,15 +201,15 @@ class Journal:
         with self._connection() as db, transaction(db):
             db.execute(statement, (run,))
 
-    def _summaries(self, where: str, value: str | None, *, limit: int) -> list[RunSummary]:
+    def _summaries(self, where: str, text: str = "", *, limit: int = -1) -> list[RunSummary]:
         query = f"""SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
             origin, offered, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
             WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM runs
-            WHERE {where} ORDER BY started DESC, rowid DESC LIMIT ?2"""
+            WHERE {where} ORDER BY started DESC, rowid DESC LIMIT :limit"""
         with self._connection() as db:
             # Bytes of a command line that are no text have no form in SQLite, and stand in no run.
-            text = value and value.encode(errors="backslashreplace").decode()
-            return [summary_of(row) for row in db.execute(query, (text, limit))]
+            given = {"text": text.encode(errors="backslashreplace").decode(), "limit": limit}
+            return [summary_of(row) for row in db.execute(query, given)]
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:

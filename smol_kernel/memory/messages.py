@@ -136,6 +136,13 @@ class ChatMessageToolCallStreamDelta:
     type: str | None = None
     function: ChatMessageToolCallFunction | None = None
 
+    @classmethod
+    def read(cls, call: Any) -> ChatMessageToolCallStreamDelta:
+        """A piece of another library's, of the same shape."""
+        made = call.function
+        function = made and ChatMessageToolCallFunction(made.name or "", made.arguments or "")
+        return cls(call.index, call.id, call.type, function)
+
 
 @dataclass
 class ChatMessageStreamDelta:

@@ -18,7 +18,6 @@ from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
     ChatMessageToolCall,
-    ChatMessageToolCallFunction,
     ChatMessageToolCallStreamDelta,
     MessageRole,
 )
@@ -289,7 +288,8 @@ class ApiModel(Model):
                 usage = getattr(chunk, "usage", None) or usage
                 text = scan.feed(text or "")
                 if text or calls:
-                    yield ChatMessageStreamDelta(content=text or None, tool_calls=_call_pieces(calls))
+                    pieces = [ChatMessageToolCallStreamDelta.read(call) for call in calls or []]
+                    yield ChatMessageStreamDelta(content=text or None, tool_calls=pieces or None)
         finally:
             close = getattr(getattr(stream, "completion_stream", None), "close", None)
             if close is not None:
@@ -382,15 +382,3 @@ class Pace:
             due = max(now, self._due)
             self._due = due + self._interval
             return due - now
-
-
-def _call_pieces(calls: Any) -> list[ChatMessageToolCallStreamDelta] | None:
-    return [
-        ChatMessageToolCallStreamDelta(
-            index=call.index,
-            id=call.id,
-            type=call.type,
-            function=ChatMessageToolCallFunction(call.function.name or "", call.function.arguments or ""),
-        )
-        for call in calls or []
-    ] or None

@@ -11,7 +11,6 @@ from smol_kernel.errors import ModelError
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
-    ChatMessageToolCallFunction,
     ChatMessageToolCallStreamDelta,
     MessageRole,
     read_usage,
@@ -115,7 +114,7 @@ class ForeignModel(CallableModel):
             usage = getattr(piece, "token_usage", None)
             if usage is not None:  # smolagents' pieces tell what they add
                 counted += read_usage(usage)
-            calls = [_call_piece(call) for call in getattr(piece, "tool_calls", None) or []]
+            calls = [ChatMessageToolCallStreamDelta.read(call) for call in getattr(piece, "tool_calls", None) or []]
             yield ChatMessageStreamDelta(
                 getattr(piece, "content", None), calls or None, counted if usage is not None else None
             )
@@ -128,13 +127,6 @@ def in_pieces(message: ChatMessage) -> Iterator[ChatMessageStreamDelta]:
         for index, call in enumerate(message.tool_calls or [])
     ]
     yield ChatMessageStreamDelta(message.text or None, calls or None, message.token_usage, message.cut_off)
-
-
-def _call_piece(call: Any) -> ChatMessageToolCallStreamDelta:
-    function = call.function
-    if function is not None:
-        function = ChatMessageToolCallFunction(function.name or "", function.arguments or "")
-    return ChatMessageToolCallStreamDelta(call.index, call.id, call.type, function)
 
 
 def stream_of(model: Any, messages: list[ChatMessage], options: dict[str, Any]) -> Generator[ChatMessageStreamDelta]:

@@ -6,6 +6,7 @@ and holds the replies to it. Used by `cassette.py`.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -215,12 +216,7 @@ def _joined(text: Any) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Generator[None]:
-    """Keep other threads and processes from writing meanwhile, where the system has locks for that."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
+    """Keep other threads and processes from writing meanwhile."""
     held = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # some file systems of a network have none

@@ -88,24 +88,18 @@ class Totals:
         amount = f"${self.cost:.2f}" if self.cost >= 1 or self.cost == 0 else f"${self.cost:.4f}"
         return f"{amount} and an unknown cost" if self.unpriced else amount
 
-    def add(self, reply: ModelReplied) -> None:
-        """Add what a reply tells."""
-        self.input_tokens = _plus(self.input_tokens, reply.input_tokens)
-        self.output_tokens = _plus(self.output_tokens, reply.output_tokens)
-        self.cached_tokens = _plus(self.cached_tokens, reply.cached_tokens)
-        self.cost = _plus(self.cost, reply.cost)
-        self.unpriced += reply.cost is None
+    def add(self, part: ModelReplied | Totals) -> None:
+        """Add what a reply tells, or several; their time is not added."""
+        for name in ("input_tokens", "output_tokens", "cached_tokens", "cost"):
+            setattr(self, name, _plus(getattr(self, name), getattr(part, name)))
+        self.unpriced += part.unpriced if isinstance(part, Totals) else part.cost is None
 
     @classmethod
-    def of_all(cls, parts: Iterable[Totals], seconds: float) -> Totals:
+    def of_all(cls, parts: Iterable[ModelReplied | Totals], seconds: float = 0.0) -> Totals:
         """The sum of `parts`, which took `seconds` together."""
         whole = cls(seconds=seconds)
         for part in parts:
-            whole.input_tokens = _plus(whole.input_tokens, part.input_tokens)
-            whole.output_tokens = _plus(whole.output_tokens, part.output_tokens)
-            whole.cached_tokens = _plus(whole.cached_tokens, part.cached_tokens)
-            whole.cost = _plus(whole.cost, part.cost)
-            whole.unpriced += part.unpriced
+            whole.add(part)
         return whole
 
 

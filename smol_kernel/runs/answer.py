@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from smol_kernel.runs.source import Edit, Source, indented
+from smol_kernel.runs.source import Edit, Source, first_line, indented
 
 _DEFINITION = '''\
 class Answered(BaseException):
@@ -65,7 +65,7 @@ def _first_use(cell: str) -> int | None:
     source = Source(cell)
     place = 0
     for statement in source.body or ():
-        first = min([statement.lineno, *(node.lineno for node in getattr(statement, "decorator_list", ()))])
+        first = first_line(statement)
         start = source.offset(first, 0)
         if not cell[start : source.span(statement)[0]].strip() or first < statement.lineno:
             place = start  # else it shares its line with the statement before

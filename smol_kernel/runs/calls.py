@@ -71,9 +71,8 @@ class Given:
             for name in [*names, *facts.rest] if starred else names[place : place + 1] or facts.rest:
                 found[name] = found.get(name, NOTHING) | value
         for name, value in self.named:
-            for each in facts.positional if name in facts.positional else (*facts.positional, *facts.rest):
-                if each == name or name not in facts.positional:
-                    found[each] = found.get(each, NOTHING) | value
+            for each in [name] if name in facts.positional else (*facts.positional, *facts.rest):
+                found[each] = found.get(each, NOTHING) | value
         return found
 
 

@@ -63,7 +63,7 @@ class Definitions(Calls):
             for other in self.all_of(node.decorator_list):
                 token.holds |= {other} - {token}
                 other.holds |= {token} - {other}
-        if not self.functions and len(self.frames) == 1:
+        if len(self.frames) == 1:
             token.variable = node.name
         self.bind(node.name, value)
         return token.facts
@@ -89,7 +89,7 @@ class Definitions(Calls):
         recursive = getattr(node, "name", "")
         parameters = {name: Token(once=True, parameter=name) for name in (*positional, *rest)}
         before = self.frames[0].state.values.get(recursive)
-        if recursive and not self.functions and len(self.frames) == 1:
+        if recursive and len(self.frames) == 1:
             self.frames[0].state.values[recursive] = frozenset([token])
             token.variable = recursive
         for _ in range(4):
@@ -109,7 +109,7 @@ class Definitions(Calls):
         facts.known = True
         if before is not None:
             self.frames[0].state.values[recursive] = before
-        elif recursive and not self.functions and len(self.frames) == 1:
+        elif recursive and len(self.frames) == 1:
             self.frames[0].state.values.pop(recursive, None)
         if asynchronous:
             facts.generates = True
@@ -145,7 +145,7 @@ class Definitions(Calls):
                 facts.uses_up |= base.facts.uses_up
                 facts.returned |= base.facts.returned
         names = {name for name, _ in bindings(node.body)}
-        if not self.functions and len(self.frames) == 1:
+        if len(self.frames) == 1:
             token.variable = node.name
         self.frames.append(Frame("class", names))
         for statement in node.body:

@@ -343,10 +343,7 @@ class Expressions:
             node = node.value
         if not isinstance(node, ast.Name):
             return "", words
-        known = self.frames[0].state.values.get(node.id, NOTHING)
-        frame = visible(self.frames, node.id)
-        if frame.kind != "module":
-            known = frame.state.values.get(node.id, NOTHING)
+        known = visible(self.frames, node.id).state.values.get(node.id, NOTHING)
         package = next((token.module for token in known if token.module), "")
         path = self.imported.get(node.id, node.id).split(".") if package else [node.id]
         return package, [*(path[1:] if package else path), *words]

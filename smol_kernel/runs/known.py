@@ -37,8 +37,7 @@ statistics string struct textwrap time types typing unicodedata uuid zlib numpy 
 PURE_MODULES = frozenset(_MODULES.split())
 """Modules whose functions leave their arguments as they are, but for those in `CHANGING_FUNCTIONS` and `WRITING`."""
 
-CHANGING_FUNCTIONS = CHANGING_FIRST | frozenset(["setattr", "delattr", "next", "exec"])
-"""Functions that change their first argument."""
+CHANGING_FUNCTIONS = CHANGING_FIRST | {"exec"}
 
 _PURE_METHODS = """capitalize casefold center count encode endswith expandtabs find format format_map index isalnum
 isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower
@@ -61,9 +60,9 @@ tz_convert normalize floor ceil day_name month_name crosstab autocorr to_series 
 getbands entropy getpalette reshape ravel flatten transpose squeeze swapaxes diagonal trace nonzero item tobytes view
 take repeat choose compress conj ptp sqrt exp log exists is_file is_dir read_text read_bytes with_suffix with_name
 relative_to resolve as_posix stat absolute joinpath iterdir glob rglob samefile expanduser parents getvalue hexdigest
-digest quantize ln log10 limit_denominator getpixel getbbox getdata convert crop rotate resize thumbnail histogram
+digest quantize ln log10 limit_denominator getpixel getbbox getdata convert crop rotate histogram
 tell fileno name tree aio predict predict_proba decision_function score"""
-PURE_METHODS = frozenset(_PURE_METHODS.split()) - frozenset(["resize", "thumbnail"])
+PURE = frozenset(_PURE_METHODS.split()) - CHANGING_METHODS
 """Methods that leave what they are called on, and their arguments, as they are."""
 
 _FRESH = f"""{_LOOKING} sum mean median std var describe value_counts nunique isna isnull notna notnull corr cov
@@ -121,7 +120,6 @@ SILENT_IMPORTS = frozenset(_SILENT_IMPORTS_WORDS.split()) | (
 )
 """Packages whose import does nothing for code that does not name them."""
 
-PURE = PURE_METHODS - CHANGING_METHODS
 _TOO_FREE_WORDS = """exec eval globals locals vars __import__ import_module reload get_ipython currentframe _getframe
 gc ctypes builtins __builtins__ __main__ settrace run_cell run_line_magic run_cell_magic atexit compile breakpoint In
 Out _ih _oh _dh _i _ii _iii _exit fork weakref"""

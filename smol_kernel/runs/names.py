@@ -6,9 +6,9 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from smol_kernel.runs.source import Edit, Source
+from smol_kernel.runs.tokens import Frame, visible
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -18,16 +18,6 @@ LAST_VALUES = frozenset(["_", "__", "___"])
 _WORD = re.compile(r"[^\W\d]\w*")
 _QUERIED = r"(?<!\w)@({})\b"
 """A name as `df.query("a > @name")` reads it; `{}` is for the name."""
-
-
-@dataclass
-class Scope:
-    """A function, class or comprehension, or (the outermost) the module."""
-
-    bound: set[str]
-    kind: str = "function"
-    outer: set[str] = field(default_factory=set)
-    """Names declared global."""
 
 
 class Names(ast.NodeVisitor):
@@ -44,7 +34,7 @@ class Names(ast.NodeVisitor):
         self._in_strings: set[str] = set()
         self._reads_strings = False
         """Whether the script may read a name that is the text of some string, of which one is not known."""
-        self._module = Scope(set(), "module")
+        self._module = Frame()
         self._scopes = [self._module]
         self._part = -1
         self._source = Source("")
@@ -74,7 +64,7 @@ class Names(ast.NodeVisitor):
     def _name(self, name: str, node: ast.AST, *, bind: bool, within: str | None = None) -> None:
         """Note an occurrence; `within` is the word it follows in the node (None: the node is the name)."""
         self.every.add(name)
-        if self._scope_of(name) is not self._module:
+        if visible(self._scopes, name) is not self._module:
             return
         if bind:
             self.bound.add(name)
@@ -98,16 +88,6 @@ class Names(ast.NodeVisitor):
             for found in re.compile(rf"(?<![\w.'\"]){name}\b(?!\s*=[^=])").finditer(self._source.text, *part.span()):
                 yield Edit(*found.span(), "{}")
 
-    def _scope_of(self, name: str) -> Scope:
-        for depth, scope in enumerate(reversed(self._scopes)):
-            if scope.kind == "class" and depth:
-                continue  # a class's names are not seen from the functions in it
-            if name in scope.outer:
-                return self._module
-            if name in scope.bound:
-                return scope
-        return self._module
-
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         """An f-string: before Python 3.12 places inside one are found by text."""
         self._in_fstring.append(node)
@@ -123,7 +103,7 @@ class Names(ast.NodeVisitor):
                 first, *rest = alias.name.split(".")
                 start, end = self._source.span(alias)
                 self._name(first, alias, bind=True, within="(?:)" if not rest else "(?!)")
-                if not rest and self._scope_of(first) is self._module:
+                if not rest and visible(self._scopes, first) is self._module:
                     self.spans[first][-1] = (self._part, Edit(start, end, f"{first} as {{}}"))
 
     visit_ImportFrom = visit_Import
@@ -179,7 +159,7 @@ class Names(ast.NodeVisitor):
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
         self.visit(node.generators[0].iter)
         targets = {name for part in node.generators for name, _ in bindings([part.target])}
-        self._scopes.append(Scope(targets))
+        self._scopes.append(Frame("comprehension", targets))
         for number, part in enumerate(node.generators):
             self.visit(part.target)
             for child in part.ifs if number == 0 else [part.iter, *part.ifs]:
@@ -205,8 +185,8 @@ class Names(ast.NodeVisitor):
         found = list(bindings(body))
         outer = {name for name, how in found if how == "global"}
         inherited = {name for name, how in found if how == "nonlocal"}
-        scope = Scope((parameters | {name for name, _ in found}) - outer - inherited, kind, outer)
-        self.every |= scope.bound
+        scope = Frame(kind, (parameters | {name for name, _ in found}) - outer - inherited, outer)
+        self.every |= scope.names
         self._scopes.append(scope)
         for node in body:
             self.visit(node)
@@ -223,7 +203,7 @@ class Names(ast.NodeVisitor):
         start, end = self._source.span(self._in_fstring[-1] if self._in_fstring else node)
         for name in set(names):
             self.every.add(name)
-            if self._scope_of(name) is not self._module:
+            if visible(self._scopes, name) is not self._module:
                 continue
             found = list(re.compile(_QUERIED.format(name)).finditer(self._source.text, start, end))
             if len(found) < names.count(name):  # written with escapes or in pieces

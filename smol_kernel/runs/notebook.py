@@ -30,7 +30,7 @@ from smol_kernel.render.sanitize import is_base64, kept_html
 from smol_kernel.render.text import call_text, error_text, head_facts, output_text
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined
-from smol_kernel.runs.script import Part, part_of, read_names, settle_end
+from smol_kernel.runs.script import part_of, read_names, settle_end
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -97,7 +97,7 @@ def _rows(transcript: Transcript) -> Iterator[NotebookNode]:
             if part is not None:
                 settle_end(part, names, addresses=False)
             yield _markdown(f"step-{step.number}", words, step)
-            yield _code(step, part.text() if isinstance(part, Part) else step.code, count, transcript)
+            yield _code(step, part.text() if part else step.code, count, transcript)
         else:
             yield _markdown(f"step-{step.number}", "\n\n".join([words, *_as_text(step)]), step)
         if beside := beside_markdown(step):

@@ -160,9 +160,9 @@ class Prover:
             try:
                 self._try(executor, values, sliced)
                 return self._proved("proved", sliced)
-            except NotReproduced as error:
+            except NotReproduced:
                 if _code(sliced) == _code(whole):
-                    raise NotReproduced(str(error)) from None
+                    raise
             executor.restart()
             executor.send_variables(values)
         self._try(executor, values, whole)

@@ -34,6 +34,11 @@ def takes_out(
     return prune or bool(delete)
 
 
+def chosen(journal: Journal, delete: str | None, older_than: str | None, keep: int | None) -> list[RunSummary]:
+    """The runs that the options mean. Raises as `deletable` and `prunable`."""
+    return [deletable(journal, delete)] if delete else prunable(journal, older_than, keep or 0)
+
+
 def deletable(journal: Journal, name: str) -> RunSummary:
     """The run `name`, the beginning of an id. Raises RunNotFoundError, and ConfigError for one that cannot go alone."""
     run = journal.find(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import dis
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import CodeType
 
 from smol_kernel.parsing import compiled
@@ -37,10 +37,14 @@ def python_file(transcript: Transcript, work: Sequence[ScriptCell] | None = None
         begins.append(_LOOP)
     if begins:
         cells.insert(1, ("code", "\n".join(begins)))
-    blocks = [
+    return f"{_FIRST_LINE}\n\n{percent(cells)}\n"
+
+
+def percent(cells: Iterable[tuple[str, str]]) -> str:
+    """Cells, each its kind and its source, in the percent format."""
+    return "\n\n".join(
         f"# %% [markdown]\n{_commented(source)}" if kind == "markdown" else f"# %%\n{source}" for kind, source in cells
-    ]
-    return "\n\n".join([_FIRST_LINE, *blocks]) + "\n"
+    )
 
 
 def _script(transcript: Transcript, work: Sequence[ScriptCell]) -> list[tuple[str, str]]:

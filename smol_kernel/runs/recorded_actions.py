@@ -116,12 +116,10 @@ class RecordedActions:
     def check(self, expressions: Sequence[str], answer: Any = None) -> Iterator[Event]:
         """What is recorded of the checks of an answer; where nothing is, what they say now, if there is a now."""
         recorded = self._replay.next_checks(expressions)
-        if recorded is None and not self._replay.whole:
-            yield from self._live.check(expressions, answer)
-        elif recorded is None:
-            return
-        else:
+        if recorded is not None:
             yield from map(_unmarked, recorded)
+        elif not self._replay.whole:
+            yield from self._live.check(expressions, answer)
 
     def _again(self, action: Any, more: tuple[Any, ...], events: list[Event]) -> None:
         """Run an action once more, for what it leaves behind, and compare."""
@@ -162,11 +160,11 @@ class RecordedActions:
             ):
                 replay.differences.append(OFFLINE)
         if not whole:
-            replay.differences += [
+            replay.differences.append(
                 f"Step {step} was cut short ({then.status}): of it only the {then.completed} statements that had "
                 "completed were run again."
-            ] * (then.status != "died")
-        if whole and calls.left():
+            )
+        elif calls.left():
             replay.differences.append(f"Step {step} did not make {len(calls.left())} of the calls that it made before.")
 
     def may_repeat(self, tool: str) -> bool:

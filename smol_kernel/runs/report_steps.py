@@ -23,7 +23,7 @@ from smol_kernel.render.sanitize import NO_FORMULAS, output_html, text_html
 from smol_kernel.render.text import run_name
 from smol_kernel.render.transcript import STATES, Row, Transcript
 from smol_kernel.runs.readable import readable
-from smol_kernel.runs.timeline import ModelUse, StepTimes, Timeline, ToolUse
+from smol_kernel.runs.timeline import StepTimes, Timeline, ToolUse
 
 _KINDS = {"ok": "ok", "error": "bad"}
 _WIDTH = 1000
@@ -64,7 +64,7 @@ class Steps:
         tokens = [count for count in (step.input_tokens, step.output_tokens) if count is not None]
         meta = [seconds_text(times.seconds if times else step.seconds)]
         meta += [f"{sum(tokens):,} tok"] if tokens else []
-        if times and (price := Totals.of_all(map(_totals, times.models), 0).cost_words):
+        if times and (price := Totals.of_all(use.replied for use in times.models).cost_words):
             meta.append(price)
         title = inline_html(step.title) + remark_html(step)
         body = "".join(self._body(step, times))
@@ -143,15 +143,9 @@ def _card(mark: str, title: str, state: str, opened: bool, bar: str, meta: str, 
     )
 
 
-def _totals(use: ModelUse) -> Totals:
-    totals = Totals()
-    totals.add(use.replied)
-    return totals
-
-
 def _times_told(times: StepTimes) -> str:
     """Where the time of a step went, and what the model read and wrote for it."""
-    whole = Totals.of_all(map(_totals, times.models), 0)
+    whole = Totals.of_all(use.replied for use in times.models)
     counts = [
         (whole.input_tokens, "read"),
         (whole.cached_tokens or None, "from cache"),

@@ -96,7 +96,7 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
     names = read_names(parts, transcript.inputs)
     for part in parts:
         settle_end(part, names, addresses=True)
-    types = {name: _type(summary) for name, summary in transcript.inputs.items()}
+    types = _types(transcript)
     statements = [statement for part in parts for statement in part.kept]
     changed = changed_inputs(statements, types, transcript.tools, _COPY_METHOD)
     touched = [name for name in types if name in names.bound | changed]
@@ -141,7 +141,7 @@ def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | Non
     """The parts with what the answer needs of them, None where that cannot be told; and whether it only stands there in
     words."""
     try:
-        found, in_words = sliced(parts, transcript.inputs, transcript.tools)
+        found, in_words = sliced(parts, _types(transcript), transcript.tools, _COPY_METHOD)
     except RecursionError:  # functions that call each other hundreds deep
         return None, False
     if found is None:
@@ -252,6 +252,6 @@ def _spare_inputs(
     return lines
 
 
-def _type(summary: str) -> str:
-    """The type that the one-line summary of an input begins with."""
-    return re.split(r"[\s:]", summary, maxsplit=1)[0]
+def _types(transcript: Transcript) -> dict[str, str]:
+    """The types of the inputs, with which their one-line summaries begin."""
+    return {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in transcript.inputs.items()}

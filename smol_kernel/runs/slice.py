@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.names import bound_by, called
-from smol_kernel.runs.source import Edit, Source
+from smol_kernel.runs.source import Edit, Source, first_line
 from smol_kernel.runs.words import in_words, typed
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from smol_kernel.render.transcript import StepRecord
     from smol_kernel.runs.script import Part
 
-_TABLES = ("DataFrame", "Series", "ndarray")
 _DONE = frozenset(["None", "True", "False"])
 """What a tool gives back that was called for what it does, as its record has it."""
 _RESETTING = re.compile(
@@ -37,23 +36,22 @@ _PICTURES = ("image/png", "image/jpeg")
 
 
 def sliced(
-    parts: Sequence[Part], inputs: Mapping[str, str], tools: Sequence[str]
+    parts: Sequence[Part], types: Mapping[str, str], tools: Sequence[str], tables: Sequence[str]
 ) -> tuple[list[list[ast.stmt]] | None, bool]:
     """Of each part the statements that are needed, and whether the answer only stands in words.
 
     None: it cannot be told what is needed, or all that counts was said in words or typed, and so rests on what was
     shown.
-    `inputs` are variables that were handed in, with the type that their summaries begin with.
+    `types` are those of the inputs; of those in `tables` a `.copy()` shares nothing with the original.
     """
     answering = next((part for part in reversed(parts) if part.step.final and part.kept), None)
     if answering is None:
         return None, False
     if any(_beyond(part) for part in parts):
         return None, in_words([(answering.step.number > _first_seen(parts, answering), answering.kept[-1])])
-    types = {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in inputs.items()}
     asking = {*tools, "input", "getpass"} - {"final_answer"}
     bound = bound_by(statement for part in parts for statement in part.kept)
-    flow = Flow(bound, asking, inputs, [name for name, kind in types.items() if kind in _TABLES])
+    flow = Flow(bound, asking, types, [name for name, kind in types.items() if kind in tables])
     wanted: set[int] = set()
     places: list[list[tuple[int, ast.stmt]]] = []
     several = _answering_differently(parts)
@@ -201,7 +199,7 @@ def removals(source: Source, kept: Sequence[ast.stmt], every: Sequence[ast.stmt]
     edits: list[Edit] = []
     groups: list[list[ast.stmt]] = []
     for statement in every:
-        if groups and _first_line(statement) <= (groups[-1][-1].end_lineno or 0):
+        if groups and first_line(statement) <= (groups[-1][-1].end_lineno or 0):
             groups[-1].append(statement)  # behind a semicolon
         else:
             groups.append([statement])
@@ -209,20 +207,16 @@ def removals(source: Source, kept: Sequence[ast.stmt], every: Sequence[ast.stmt]
         if all(id(statement) in keep for statement in group):
             continue
         if not any(id(statement) in keep for statement in group):
-            after = _first_line(groups[place + 1][0]) if place + 1 < len(groups) else None
+            after = first_line(groups[place + 1][0]) if place + 1 < len(groups) else None
             edits.append(_lines_of(source, group, after))
         else:
             edits += _among(source, group, keep)
     return edits
 
 
-def _first_line(statement: ast.stmt) -> int:
-    return min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", ()))])
-
-
 def _lines_of(source: Source, group: Sequence[ast.stmt], after: int | None) -> Edit:
     """The lines of the group, with the comments right above it and the blank lines that would double."""
-    first, last = _first_line(group[0]), group[-1].end_lineno or group[-1].lineno
+    first, last = first_line(group[0]), group[-1].end_lineno or group[-1].lineno
     while first > 1 and source.line(first - 1).lstrip().startswith("#"):
         first -= 1
     total = source.lines

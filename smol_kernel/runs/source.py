@@ -130,6 +130,11 @@ def indented(text: str) -> str:
     )
 
 
+def first_line(statement: ast.stmt) -> int:
+    """The number of the line on which a statement begins, its decorators included."""
+    return min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", ()))])
+
+
 def _parse(text: str) -> list[ast.stmt] | None:
     try:
         body = parsed(text).body

@@ -192,7 +192,7 @@ def visible(frames: list[Frame], name: str) -> Frame:
     """The frame in which `name` stands, seen from the innermost."""
     for depth, frame in enumerate(reversed(frames)):
         if frame.kind == "class" and depth:
-            continue
+            continue  # a class's names are not seen from the functions in it
         if name in frame.outer:
             return frames[0]
         if name in frame.names:

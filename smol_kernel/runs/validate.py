@@ -89,7 +89,7 @@ def validate(path: Path, timeout: float = 600) -> Validation:
         result.difference = f"its kernel {kernel!r} is not installed"
         return result
     with _alone() as folder:
-        sockets = {} if os.name == "nt" else {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
         client = NotebookClient(
             fresh,
             timeout=timeout,

@@ -158,10 +158,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         return
     for kind in ("SIGTERM", "SIGKILL"):
         with suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, getattr(signal, kind))  # a session's leader leads its group
-            else:
-                process.kill()
+            os.killpg(process.pid, getattr(signal, kind))  # a session's leader leads its group
         if await _exits(process):
             return
 

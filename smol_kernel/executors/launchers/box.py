@@ -71,12 +71,8 @@ class BoxedChild:
     gives no boundary.
     """
 
-    def __init__(
-        self, python: str | Path | None = None, cwd: str | Path | None = None, settings: BoxSettings | None = None
-    ) -> None:
-        if sys.platform != "linux":
-            raise BoxUnavailableError(f"no box on {sys.platform} with this launcher: {OPT_OUT}")
-        self.settings = settings or BoxSettings()
+    def __init__(self, python: str | Path | None, cwd: str | Path | None, settings: BoxSettings) -> None:
+        self.settings = settings
         self._lock = threading.Lock()
         self._ended = False
         self._open: list[int] = []

@@ -115,22 +115,14 @@ def settings_for(
     mounts: Sequence[str | Path | Mount] = (),
     limits: Mapping[str, Any] | Limits | None = None,
 ) -> BoxSettings | None:
-    """The settings of the box that is wanted, None if none is. Raises ConfigError."""
-    if wants_box(box):
-        return read_settings(network, allow_hosts, mounts, limits)
-    given = {"allow_hosts": allow_hosts, "mounts": mounts, "limits": limits}
-    if useless := [name for name, value in given.items() if value]:
-        raise ConfigError(f"{', '.join(useless)}: only a box can hold to it, and box is off. Leave one of the two out")
-    return None
-
-
-def read_settings(
-    network: str = "none",
-    allow_hosts: Sequence[str] = (),
-    mounts: Sequence[str | Path | Mount] = (),
-    limits: Mapping[str, Any] | Limits | None = None,
-) -> BoxSettings:
-    """The settings in what a user gave. Raises ConfigError, which names the value and what can be given."""
+    """The settings of the box that is wanted, None if none is. Raises ConfigError, which names the value."""
+    if not wants_box(box):
+        given = {"allow_hosts": allow_hosts, "mounts": mounts, "limits": limits}
+        if useless := [name for name, value in given.items() if value]:
+            raise ConfigError(
+                f"{', '.join(useless)}: only a box can hold to it, and box is off. Leave one of the two out"
+            )
+        return None
     if network not in ("none", "full"):
         raise ConfigError(f'network {network!r}: there are "none" and "full"; for single hosts use allow_hosts')
     if isinstance(allow_hosts, str) or isinstance(mounts, str | Path | Mount):

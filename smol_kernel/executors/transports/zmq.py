@@ -85,9 +85,7 @@ class ZmqTransport:
             self._selector.register(descriptor, selectors.EVENT_READ)
 
     def _wire(self, channel: Channel, connection: dict[str, Any]) -> Wire:
-        port = connection[f"{channel}_port"]
-        ipc = connection["transport"] == "ipc"
-        address = f"{connection['ip']}-{port}" if ipc else (str(connection["ip"]), int(port))
+        address = f"{connection['ip']}-{connection[f'{channel}_port']}"
         kind = b"SUB" if channel == "iopub" else b"DEALER"
         # the same identity on all: the kernel routes input requests by it
         return Wire(address, kind, self._session.bsession, MAX_MESSAGE[channel])

@@ -43,13 +43,13 @@ class _Held:
 
 
 class Wire:
-    """A connection to `address`, a path or a host and a port.
+    """A connection to `address`, the path of a unix socket.
 
     `kind` is the socket type to claim, DEALER or SUB; `limit` is in bytes of a message. One thread at a time uses it.
     A KeyboardInterrupt that comes in the middle may cost a message, but never part of one.
     """
 
-    def __init__(self, address: str | tuple[str, int], kind: bytes, identity: bytes, limit: int) -> None:
+    def __init__(self, address: str, kind: bytes, identity: bytes, limit: int) -> None:
         self._address, self._limit = address, limit
         self.socket: socket.socket | None = None
         """None before it is connected."""
@@ -66,13 +66,10 @@ class Wire:
     def dial(self) -> bool:
         """Try to connect; tells whether it is connected."""
         if self.socket is None:
-            path = isinstance(self._address, str)
-            sock = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+            sock = socket.socket(socket.AF_UNIX)
             try:
                 sock.settimeout(1)
                 sock.connect(self._address)
-                if not path:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except BaseException as error:
                 sock.close()
                 if isinstance(error, OSError):

@@ -77,7 +77,7 @@ def _stopped_by_signals() -> Generator[list[int]]:
             raise KeyboardInterrupt
         pressed(signal.SIGINT, frame)
 
-    numbers = [getattr(signal, name) for name in AS_CTRL_C if hasattr(signal, name)]  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in AS_CTRL_C]
     taken = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
     for number in taken:
         signal.signal(number, stop)

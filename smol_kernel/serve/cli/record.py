@@ -14,11 +14,11 @@ from smol_kernel.render.plain import counted
 from smol_kernel.render.run_line import run_line
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.exporting import FORMS, export, form_of
-from smol_kernel.runs.pruning import deletable, prunable, take_out, takes_out
+from smol_kernel.runs.pruning import chosen, take_out, takes_out
 
 
 def add_commands(commands: Any) -> None:
-    """Add `runs`, `show` and `export` to the subcommands."""
+    """Add `runs`, `show`, `export` and `import` to the subcommands."""
     runs = commands.add_parser("runs", help="list recorded runs, the newest first")
     runs.add_argument("search", nargs="?", metavar="TEXT", help="only those whose id, task or answer contains TEXT")
     runs.add_argument("-n", "--limit", type=int, default=20, metavar="N", help="at most N of them (default: 20)")
@@ -71,15 +71,12 @@ def list_runs(arguments: argparse.Namespace) -> int:
 
 def _take_out(journal: Journal, arguments: argparse.Namespace) -> int:
     """Delete runs, if the person wants it."""
-    if arguments.delete:
-        chosen = [deletable(journal, arguments.delete)]
-    else:
-        chosen = prunable(journal, arguments.older_than, arguments.keep or 0)
-    for run in chosen:
+    runs = chosen(journal, arguments.delete, arguments.older_than, arguments.keep)
+    for run in runs:
         print(run_line(run))
-    what = counted(len(chosen), "run")
-    if not chosen or arguments.dry_run:
-        print(f"{what} would be taken out." if chosen else "There are none to take out.")
+    what = counted(len(runs), "run")
+    if not runs or arguments.dry_run:
+        print(f"{what} would be taken out." if runs else "There are none to take out.")
         return 0
     if not arguments.yes:
         if sys.stdin is None or not sys.stdin.isatty():
@@ -91,7 +88,7 @@ def _take_out(journal: Journal, arguments: argparse.Namespace) -> int:
         if not agreed:
             print("Nothing was taken out.")
             return 1
-    print(take_out(journal, chosen))
+    print(take_out(journal, runs))
     return 0
 
 

@@ -92,9 +92,7 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
             had = ", ".join(one_line(server, 100) for server in servers)
             raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in --mcp {had!r}")
         if arguments.mcp:
-            client = connect(arguments.mcp)
-            held.callback(client.disconnect)
-            tools += client.get_tools()
+            tools += held.enter_context(connect(arguments.mcp))
         resumption: Resumption = how(
             kind,
             run,

@@ -92,9 +92,7 @@ def command(arguments: argparse.Namespace) -> int:
     with ExitStack() as held:
         tools: list[Tool] = []
         if options.mcp:
-            client = connect(options.mcp)
-            held.callback(client.disconnect)
-            tools += client.get_tools()
+            tools += held.enter_context(connect(options.mcp))
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
         return finish(agent, begin(agent, task, inputs, images, options.mcp), arguments, "task")
 
