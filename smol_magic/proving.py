@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from smol_kernel.agents.managed_agent import functions
 from smol_kernel.errors import SmolError
 from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
@@ -35,12 +36,12 @@ class CellProof:
 
     def prove(self, session: Session) -> None:
         """Run the cells again and compare. What hinders that is told in the proof."""
-        agent: Any = session.agent
+        agent = session.agent
         try:
             self._prover = Prover(
                 settled(session.journal.events(self._transcript.run)),
                 inputs=self._inputs,
-                tools=getattr(agent, "functions", None),
+                tools=None if agent is None else functions(agent),
                 mounts=self._options.mounts,
                 limits=self._options.limits,
                 timeout=self._options.timeout,

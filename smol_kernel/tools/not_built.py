@@ -65,9 +65,7 @@ class OwnLoop:
         private = {name for base in cls.__mro__ if base not in theirs for name in vars(base) if name[:1] == "_"}
         for name in sorted(private & defined):
             if name not in _TO_DEFINE and not name.startswith("__"):
-                raise ConfigError(
-                    f"{cls.__name__} defines {name}, which our own loop uses: name yours otherwise"
-                )
+                raise ConfigError(f"{cls.__name__} defines {name}, which our own loop uses: name yours otherwise")
 
     def _overridden(self, name: str) -> Any:
         """The method of that name if a program put it there, in a class or in this very agent; else None."""
