@@ -155,8 +155,8 @@ class KernelExecutor(TheirNames, PythonExecutor):
             if why is not None:
                 ended = ActionFinished(status="error", error_type="ImportError", error=why, names=self.names())
             elif client is None:
-                error = {"error_type": KINDS["interrupted"], "error": "stopped before it began"}
-                ended = ActionFinished(status="interrupted", **error, names=self.names())
+                kind, why = KINDS["interrupted"], "stopped before it began"
+                ended = ActionFinished(status="interrupted", error_type=kind, error=why, names=self.names())
             else:
                 action, shown = self._action(client), self.max_print_outputs_length
                 tools = None if self._offered else tool_specs(self._tools)
