@@ -215,14 +215,15 @@ def as_exported(outputs: Iterable[Any]) -> list[Any]:
 
 def _answer(transcript: Transcript) -> dict[str, str]:
     """The answer as Jupyter shows a value."""
-    from smol_kernel.executors.values import MalformedValue, decode
+    from smol_kernel.executors.values import decode
 
     text = plain(transcript.answer_text)
     if len(repr(transcript.answer)) > MAX_ANSWER:
         return {"text/plain": shorten(text, characters=100_000)}
     try:
         value = decode(transcript.answer)
-    except MalformedValue:
+        repr(value)  # IPython would print how that fails
+    except Exception:  # noqa: BLE001 - boundary: what it holds has a text or none, such as integers too long for Python
         return {"text/plain": text}
     from IPython.core.formatters import DisplayFormatter
 
