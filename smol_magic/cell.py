@@ -157,11 +157,13 @@ class AgentCell:
         if transcript.run:
             self._session.last, self._session.last_answer_name = transcript, self._answer_name
             transcript.how_to_save = SAVE_FILES
-        if self._leaves_account:
-            data, metadata = account(transcript)
-            display(data, metadata=metadata, raw=True)
-        if self._answer_name and transcript.answered and transcript.state in ("success", *AT_LIMIT):
-            self._shell.user_ns[self._answer_name] = decode(transcript.answer)
+        try:
+            if self._answer_name and transcript.answered and transcript.state in ("success", *AT_LIMIT):
+                self._shell.user_ns[self._answer_name] = decode(transcript.answer)
+        finally:  # what goes wrong with the one does not cost the other
+            if self._leaves_account:
+                data, metadata = account(transcript)
+                display(data, metadata=metadata, raw=True)
 
     @property
     def _leaves_account(self) -> bool:

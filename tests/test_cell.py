@@ -52,6 +52,17 @@ def test_a_run_is_one_widget_and_one_account_of_it(kernel):
     assert kernel.value("answer") == 42
 
 
+@pytest.mark.parametrize("cell", ["10 ** 5000", "__import__('decimal').Decimal('sNaN')"])
+def test_an_answer_that_cannot_be_drawn_is_there_all_the_same(kernel, cell):
+    model(kernel, f"import pandas as pd\nfinal_answer(pd.DataFrame({{'n': [2], 'most': [{cell}]}}))")
+    run = kernel.run("%%agent --model m -o table\nmake a table").must_be_ok()
+    assert set(run.displays[-1]["data"]) == {"text/plain", "text/html", "text/markdown"}
+    assert not run.contents("stream", "error")
+    assert kernel.value("(table.shape, int(table.n[0]))") == ((1, 2), 2)
+    kernel.run("%agent export told.html --force").must_be_ok()
+    assert not kernel.run("%agent export told.ipynb --force").must_be_ok().contents("error")
+
+
 def test_what_is_stored_in_the_notebook_is_the_same_each_time(kernel):
     shown = []
     for _ in range(2):

@@ -234,3 +234,17 @@ def test_what_only_ipython_runs_is_made_plain_python(tmp_path):
         assert path.read_text().count("# This runs in IPython only:\n# from math") == 1
         assert "# This is not Python:\n# %%bash\n# ls\n" in path.read_text()
         found["_loop"].close()
+
+
+@pytest.mark.parametrize(
+    "answer", ["pd.DataFrame({'f': [10 ** 5000]})", "pd.Series([Decimal('sNaN')])", "[10 ** 5000]", "10 ** 5000"]
+)
+def test_an_answer_that_cannot_be_drawn_is_exported_as_its_text(tmp_path, monkeypatch, capfd, answer):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    work = f"import pandas as pd\nfrom decimal import Decimal\nfinal_answer({answer})"
+    with CodeAgent(tools=[], model=ScriptedModel([code(work)]), verbosity_level=LogLevel.OFF) as agent:
+        agent.run("Make it.")
+        events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+    for ending in FORMS:
+        assert export(events, tmp_path / f"run{ending}").stat().st_size
+    assert "Traceback" not in "".join(capfd.readouterr())

@@ -12,13 +12,24 @@ from harmless import assert_harmless
 from hostile import pieces, puzzles
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
-from smol_kernel.events import Output
+from smol_kernel.events import (
+    ActionFinished,
+    ActionProposed,
+    Output,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    ToolCalled,
+)
 from smol_kernel.render.html import step_html
 from smol_kernel.render.markdown import account_markdown, fenced, run_markdown, safe_markdown
 from smol_kernel.render.plain import plain
 from smol_kernel.render.records import StepRecord
 from smol_kernel.render.sanitize import NO_FORMULAS, clean_html, kept_html, output_html
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.notebook import opening
+from smol_kernel.runs.python_file import python_file
 
 PIECES = pieces("http://evil.example")
 HTML = pieces("http://evil.example", "loads", "moves", "scripts")
@@ -152,6 +163,47 @@ def test_a_picture_in_html_is_what_it_says_and_no_larger_than_a_page_can_hold(pn
     assert "src=" in shown(100)
     assert "src=" not in shown(100_000)
     assert "src=" not in shown(100, "jpeg")
+
+
+def run_of(evil, code="x = 1\n1 / 0\ny = 2"):
+    """A run whose variables, tools and errors are called and say so."""
+    at = {"run": "r", "step": 1}
+    begin = {"task": "t", "agent": "CodeAgent", "model": "m", "isolation": "box", "max_steps": 2, "system_prompt": ""}
+    return Transcript.from_events(
+        [
+            RunStarted(run="r", **begin, inputs={evil: evil, "a": evil}, values={evil: {}}, tools=[evil, "f"]),
+            StepStarted(**at),
+            ActionProposed(**at, thought=evil, code=code),
+            ToolCalled(**at, call="c", tool=evil, summary=evil),
+            ActionFinished(**at, status="error", completed=1, error_type=evil, error=evil, traceback=evil),
+            StepFinished(**at),
+            RunFinished(run="r", state="max_steps_error", error=evil),
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_no_name_of_a_variable_or_tool_is_live_in_a_notebook(name):
+    evil = PIECES[name]
+    for named in (evil, f"a` {evil} `b", f"`` {evil}", f"$${evil}$$", f"a\n\n{evil}", f"|{evil}"):
+        assert not [*live(opening(run_of(named)))]
+
+
+def test_a_name_of_a_variable_stands_in_a_notebook_as_it_is():
+    for name in ("df", "größe", "my key"):
+        assert f"- `{name}`: int 1" in opening(Transcript(task="t", inputs={name: "int 1"}))
+
+
+UNSEEN = ["\x1b]0;own\x07\x1b[2J", "\u202e\u2066a", "a\rimport os", "\x9b31m\u2028import os", "\0\x85b"]
+
+
+@pytest.mark.parametrize("evil", UNSEEN)
+def test_nothing_unseen_is_in_a_python_file(evil):
+    for code in ("x = 1\n1 / 0", f"x = 1\n1 / 0\nz = r'{evil}'  # {evil}", f"1 / 0\n%time 2\n# {evil}", f"no! {evil}"):
+        written = python_file(run_of(evil, code))
+        assert not [each for each in written if not each.isprintable() and each != "\n"]
+        assert "import os" not in [line.strip() for line in written.split("\n")]
+        compile(written, "run.py", "exec")
 
 
 @pytest.mark.parametrize("name", pieces("x://x", "text"))

@@ -13,7 +13,17 @@ import pytest
 from nested_events import started, whole_run
 
 from smol_kernel.errors import ConfigError
-from smol_kernel.events import ActionFinished, Event, Notice, Output, RunFinished, RunStarted, StepStarted
+from smol_kernel.events import (
+    ActionFinished,
+    Event,
+    Notice,
+    Output,
+    RunFinished,
+    RunStarted,
+    StepStarted,
+    ToolCalled,
+    ToolReturned,
+)
 from smol_kernel.journal import Journal
 from smol_kernel.render.text import account_text
 from smol_kernel.render.transcript import Transcript
@@ -101,9 +111,9 @@ FIELDS = {
     "time": ["now", None, float("nan"), float("inf"), 1e18, -1],
     "task": [None, 7, ["a"]],
     "origin": [[], "x"],
-    "tools": ["x", [1]],
-    "inputs": [{"a": 1}, []],
-    "values": [{"a": 1}],
+    "tools": ["x", [1], ["a`b"], ["a b"], [""], ["\x1b[2J"], ["a" * 300], ["\u202ea"]],
+    "inputs": [{"a": 1}, [], {"\x1b[2J": "int"}, {"a\nb": "int"}, {"\u202ea": "int"}, {"a" * 300: "int"}],
+    "values": [{"a": 1}, {"\x1b[2J": {}}, {"a\u2066": {}}],
     "scripted": [1, "no"],
     "isolation": ["\x1b]0;x\x07", "x" * 300],
 }
@@ -117,6 +127,42 @@ def test_a_field_of_another_type_is_refused(journal, tmp_path, name):
         with pytest.raises(ConfigError, match="event 1: "):
             import_run(written(tmp_path, data), journal)
     assert [run.run for run in journal.runs()] == ["mine"]
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+EPS = base64.b64encode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n(drawn by Ghostscript) print\n").decode()
+
+
+@pytest.mark.parametrize(
+    ("added", "why"),
+    [
+        (Output(run="p", channel="display", data={"image/png": EPS}), "it is not a PNG"),
+        (Output(run="p", channel="result", data={"text/plain": "x", "image/jpeg": PIXEL}), "it is not a JPEG"),
+        (Output(run="p", channel="display", data={"image/png": "A" * 12_000_000}), "9,000,000 bytes"),
+        (ToolCalled(run="p", call="z", tool="x` ![](http://e) `"), "a tool cannot be called"),
+        (ToolReturned(run="p", call="z", tool="\x1b[2J", ok=True), "a tool cannot be called"),
+    ],
+)
+def test_what_no_run_of_here_could_have_put_out_is_refused(journal, tmp_path, added, why):
+    with pytest.raises(ConfigError, match=why):
+        import_run(written(tmp_path, record_of([*events_of(whole_run()), added])), journal)
+    assert [run.run for run in journal.runs()] == ["mine"]
+
+
+def test_what_a_run_of_here_puts_out_comes_back(journal, tmp_path):
+    events = [
+        replace(event, inputs={"my key": "int 1", "größe": "str"}, values={"my key": {}}, tools=["input", "größe"])
+        if isinstance(event, RunStarted) and event.run == "p"
+        else event
+        for event in events_of(whole_run())
+    ]
+    events += [
+        Output(run="p", channel="display", data={"image/png": PIXEL, "text/html": "<b>"}),
+        Output(run="p", channel="stdout", text="x"),
+        ToolCalled(run="p", call="z", tool="input"),
+    ]
+    import_run(export(events, tmp_path / "run.json"), journal)
+    assert journal.events("p", family=True) == [came(event) for event in events]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +251,7 @@ def test_words_of_a_foreign_run_do_nothing_to_a_terminal(journal, tmp_path, caps
     events = events_of(whole_run("\x1b]0;own\x07\x1b[31m"))
     first = events[0]
     assert isinstance(first, RunStarted)
-    events[0] = replace(first, model="\x1b[2Jm", name="\x1b[2Jn", agent="\x1b[2Ja", inputs={"x\x1b[2J": "\x1b[2J"})
+    events[0] = replace(first, model="\x1b[2Jm", name="\x1b[2Jn", agent="\x1b[2Ja", inputs={"x": "\x1b[2J"})
     assert main(["import", str(export(events, tmp_path / "run.json"))]) == 0
     assert main(["runs"]) == 0
     assert main(["show", "p"]) == 0

@@ -195,7 +195,7 @@ def test_without_structured_output_all_is_text(tools):
         (lambda t: t["get_sum"]([1], scale=float("nan")), ToolError, "scale is nan, which JSON cannot say"),
         (lambda t: t["register"]({"name": {1: object()}}), ToolError, r"needs a string for \"person\['name'\]\""),
         (lambda t: t["large"](65 << 20), MCPServerError, "It wrote a message of more than 64 MB"),
-        (lambda t: t["picture"](9_000, 9_000), MCPServerError, "9000 × 9000 pixels, more than 50,000,000"),
+        (lambda t: t["picture"](9_000, 9_000), MCPServerError, "9000 x 9000 pixels, more than 50,000,000"),
     ],
 )
 def test_what_goes_wrong_in_a_call_is_said(tools, call, error, words):

@@ -207,7 +207,7 @@ def test_an_image_of_too_many_pixels_is_left_out():
 def test_the_size_of_a_picture_is_not_looked_for_without_end():
     def jpeg(segments: int) -> dict[str, str]:
         raw = base64.b64decode(image("JPEG"))
-        return {"image/jpeg": base64.b64encode(raw[:2] + b"\xff\x01\x00\x02" * segments + raw[2:]).decode()}
+        return {"image/jpeg": base64.b64encode(raw[:2] + b"\xff\xe0\x00\x02" * segments + raw[2:]).decode()}
 
     assert allowed(jpeg(500)) == (jpeg(500), ["[image: 64 x 48 JPEG]"])
     assert allowed(jpeg(5_000)) == ({}, ["[image/jpeg left out: it is not a JPEG]"])

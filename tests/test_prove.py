@@ -514,6 +514,8 @@ def tables():
     yield np.dtype("i8"), np.dtype("i4"), False
     yield np.array([[1], "a"], object), np.array([[1], "a"], object), True
     yield np.array([[1], "a"], object), np.array([[2], "a"], object), False
+    signal = pd.DataFrame({"a": [Decimal("sNaN")]})  # which nothing compares
+    yield signal, signal.copy(), False
 
 
 @pytest.mark.parametrize(("was", "now", "same"), [

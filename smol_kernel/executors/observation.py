@@ -17,6 +17,7 @@ from typing import Any
 from smol_kernel.events import Output, Progress
 from smol_kernel.executors.streams import TAIL
 from smol_kernel.executors.values import MAX_PIXELS
+from smol_kernel.memory.foreign_pictures import jpeg_size, scans_beyond
 
 MAX_IMAGE = 8 << 20
 """Bytes of an image."""
@@ -33,7 +34,6 @@ _REST = TAIL + 1_000  # characters of that end: what a child keeps of it, and it
 _LINE = 20_000  # columns of a line that is still being overwritten
 _PROGRESS = 500  # of these, what is shown while it is
 _SEQUENCE = 4_096  # characters of an escape sequence
-_SEGMENTS = 1_000  # of a JPEG, before the one that tells its size
 _PICTURES = ("image/png", "image/jpeg")
 _BURST, PACE = 200, 0.1  # after so many events, those that come within so many seconds become one
 
@@ -331,11 +331,13 @@ def _image(mime: str, content: object) -> tuple[str, str]:
         raise ValueError(f"{len(text) * 3 // 4:,} bytes, the limit is {MAX_IMAGE:,}")
     try:
         raw = base64.b64decode(text, validate=True)
-        width, height = _png_size(raw) if mime == "image/png" else _jpeg_size(raw)
+        width, height, scans = (*_png_size(raw), 1) if mime == "image/png" else jpeg_size(raw)
     except (ValueError, LookupError, struct.error):
         raise ValueError(f"it is not a {mime[6:].upper()}") from None
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width} x {height}, the limit is {MAX_PIXELS:,} pixels")
+    if too_many := scans_beyond(width, height, scans):
+        raise ValueError(f"it has {too_many}")
     return text, f"{width} x {height}"
 
 
@@ -344,19 +346,3 @@ def _png_size(raw: bytes) -> tuple[int, int]:
     if raw[:8] != b"\x89PNG\r\n\x1a\n" or raw[12:16] != b"IHDR":
         raise LookupError
     return struct.unpack_from(">II", raw, 16)
-
-
-def _jpeg_size(raw: bytes) -> tuple[int, int]:
-    """Width and height: of the first frame header (https://www.w3.org/Graphics/JPEG/itu-t81.pdf, B.2.2)."""
-    if raw[:3] != b"\xff\xd8\xff":
-        raise LookupError
-    place = 2
-    for _ in range(_SEGMENTS):
-        if raw[place] != 0xFF:
-            break
-        marker, length = struct.unpack_from(">BH", raw, place + 1)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", raw, place + 5)
-            return width, height
-        place += 2 + length
-    raise LookupError

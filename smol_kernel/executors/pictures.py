@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable
 from typing import Any
 
 from smol_kernel.events import Event, Output
+from smol_kernel.memory.foreign_pictures import opened
 
 MAX_IMAGES = 8
 """Images of one action; of more, the last ones."""
@@ -50,18 +50,14 @@ def observed_images(events: Iterable[Event]) -> list[Any]:
 
 
 def _opened(raw: bytes, room: int) -> tuple[Any, int]:
-    """The image and its pixels; None for a broken one, and for one of more than `room` pixels."""
+    """The image and its pixels; None for a broken one, and for one of more than `room` pixels or too many scans."""
     try:
-        from PIL import Image
-    except ImportError:
-        return raw, 0
-    try:
-        with Image.open(io.BytesIO(raw), formats=["PNG", "JPEG"]) as image:
+        with opened(raw, ("PNG", "JPEG"), room) as image:
             area = image.width * image.height
-            if area > room:
-                return None, 0
             image.thumbnail((MAX_SIDE, MAX_SIDE))
             image.load()
             return image.copy(), area
+    except ImportError:
+        return raw, 0
     except Exception:  # noqa: BLE001 - boundary: Pillow raises many things for what a child can send
         return None, 0

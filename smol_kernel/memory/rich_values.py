@@ -5,7 +5,6 @@ Pillow, numpy and soundfile are loaded when a value needs them, never by importi
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Awaitable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from smol_kernel.errors import MissingDependencyError, ToolError, ToolTypeError
+from smol_kernel.memory.foreign_pictures import GIVEN, MAX_GIVEN, opened
 
 
 class AgentType:
@@ -80,10 +80,10 @@ class AgentImage(AgentType):
             if _is_array(self._value):
                 self._raw = image.fromarray(_pixels(self._value))
             else:
-                source = self._path or io.BytesIO(self._value)
-                with image.open(cast("Any", source)) as opened:
-                    opened.load()
-                    self._raw = opened.copy()
+                given = self._value if isinstance(self._value, (bytes, bytearray)) else None
+                with image.open(self._path) if given is None else opened(bytes(given), GIVEN, MAX_GIVEN) as picture:
+                    picture.load()
+                    self._raw = picture.copy()
         return self._raw
 
     def to_string(self) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smol_kernel.errors import MissingDependencyError, ModelError
+from smol_kernel.memory.foreign_pictures import GIVEN, MAX_GIVEN, opened
 
 FRAMES = 8
 """How many frames of a video are shown to a model that takes images only."""
@@ -74,11 +75,10 @@ def image_url(image: Any) -> str:
 
 
 def _converted(data: bytes) -> bytes:
-    """A file of another format, such as TIFF, as a PNG. Raises ModelError."""
+    """A file of another format, such as TIFF, as a PNG. It may be from a record, so few are read. Raises ModelError."""
     try:
-        image: Any = importlib.import_module("PIL.Image")
-        with image.open(io.BytesIO(data)) as opened:
-            return _png(opened)
+        with opened(data, GIVEN, MAX_GIVEN) as image:
+            return _png(image)
     except ImportError:
         why = "to convert another format needs the package pillow"
     except Exception:  # noqa: BLE001 - boundary: PIL's own, of what is no image

@@ -260,22 +260,23 @@ def _answer(transcript: Transcript) -> str:
 
 
 def _drawn(answer: Any) -> str:
-    """An encoded table or picture as HTML; empty for other answers, and where it cannot be decoded here."""
+    """An encoded table or picture as HTML; empty for other answers, and where it cannot be drawn here: then its text
+    stands for it."""
     tag = answer.get("$") if isinstance(answer, dict) else None
     if tag not in ("DataFrame", "Series", "image") or len(repr(answer)) > MAX_ENCODED_ANSWER:
         return ""
-    from smol_kernel.executors.values import MalformedValue, decode
+    from smol_kernel.executors.values import decode
 
     try:
         value = decode(answer)
-    except MalformedValue:
+        if tag == "image":
+            stream = io.BytesIO()
+            value.save(stream, "PNG")
+            return picture_html("image/png", base64.b64encode(stream.getvalue()).decode(), "The answer")
+        table = value.to_frame() if tag == "Series" else value
+        html = table.to_html(max_rows=20, max_cols=12, border=0, show_dimensions=len(table) > 20 or table.shape[1] > 12)
+    except Exception:  # noqa: BLE001 - boundary: what a table holds is drawn, such as integers too long for Python
         return ""
-    if tag == "image":
-        stream = io.BytesIO()
-        value.save(stream, "PNG")
-        return picture_html("image/png", base64.b64encode(stream.getvalue()).decode(), "The answer")
-    table = value.to_frame() if tag == "Series" else value
-    html = table.to_html(max_rows=20, max_cols=12, border=0, show_dimensions=len(table) > 20 or table.shape[1] > 12)
     return f'<div class="smol-rich">{clean_html(html)}</div>'
 
 

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 
 from smol_kernel.render.files import files_text
-from smol_kernel.render.plain import fixed, in_columns, plain, plain_code, shorten
+from smol_kernel.render.plain import fixed, in_columns, one_line, plain, plain_code, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.text import (
     call_text,
@@ -163,6 +163,12 @@ def files_markdown(transcript: Transcript) -> list[str]:
 
 def _span(text: str) -> str:
     return safe_markdown(text) if "`" in text else f"`{text}`"
+
+
+def name_markdown(name: str) -> str:
+    """A name of anything, as code in its line."""
+    name = one_line(name)
+    return safe_markdown(name if "`" in name else f"`{name}`")
 
 
 def _row(row: Row) -> list[str]:

@@ -16,7 +16,8 @@ from functools import cache
 from typing import Any
 
 from smol_kernel.errors import EventError
-from smol_kernel.events import Event, RunFinished, RunResumed, RunStarted, from_dict
+from smol_kernel.events import Event, Output, RunFinished, RunResumed, RunStarted, from_dict
+from smol_kernel.executors.observation import allowed
 from smol_kernel.executors.values import MAX_DEPTH
 from smol_kernel.render.transcript import STATES
 
@@ -26,6 +27,8 @@ _LATEST = 253_402_300_800
 _LARGEST = 1 << 53
 """JSON's numbers are exact up to this one (https://www.rfc-editor.org/rfc/rfc8259#section-6)."""
 _DEEPEST = 4 * MAX_DEPTH
+_PICTURES = ("image/png", "image/jpeg")
+_LONGEST_NAME = 200
 
 
 def checked_events(given: Sequence[Any]) -> list[Event]:
@@ -65,9 +68,27 @@ def _checked(data: Any) -> Event:
         event.isolation.isprintable() and len(event.isolation) <= 200
     ):
         raise EventError(f"isolation cannot be {event.isolation[:60]!r}")
+    _check_names(event)
+    if isinstance(event, Output):  # what is shown of an action that ran here was looked at in this way too
+        for mime in event.data.keys() & _PICTURES:
+            kept, lines = allowed({mime: event.data[mime]})
+            if not kept:
+                raise EventError(f"data of kind 'output' cannot be shown: {lines[0]}")
     if isinstance(event, RunFinished) and (event.state not in STATES or event.state in ("running", "unfinished")):
         raise EventError(f"a run cannot end as {event.state[:60]!r}")
     return event
+
+
+def _check_names(event: Event) -> None:
+    """Tools have names of Python; variables mostly have, and an agent of structured calls is given any."""
+    variables = [*event.inputs, *event.values] if isinstance(event, RunStarted) else []
+    for name in variables:
+        if not (name.isprintable() and len(name) <= _LONGEST_NAME):
+            raise EventError(f"a variable cannot be called {name[:60]!r}")
+    tools = event.tools if isinstance(event, RunStarted) else [getattr(event, "tool", "input")]
+    for name in tools:
+        if not (name.isidentifier() and len(name) <= _LONGEST_NAME):
+            raise EventError(f"a tool cannot be called {name[:60]!r}")
 
 
 def _check_family(event: Event, runs: set[str], found: Sequence[Event]) -> None:

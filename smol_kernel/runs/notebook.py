@@ -19,12 +19,13 @@ from smol_kernel.render.markdown import (
     fenced,
     files_markdown,
     in_words,
+    name_markdown,
     note_markdown,
     plan_markdown,
     run_markdown,
     safe_markdown,
 )
-from smol_kernel.render.plain import fixed, plain, plain_code, shorten
+from smol_kernel.render.plain import fixed, one_line, plain, plain_code, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import is_base64, kept_html
 from smol_kernel.render.text import call_text, error_text, head_facts, output_text
@@ -77,9 +78,12 @@ def _needs(transcript: Transcript) -> list[str]:
     """Variables handed in, and those of the user's tools that the code names."""
     used = read_names(part for step in transcript.steps if (part := part_of(step))).every
     used |= {call.tool for step in transcript.steps for call in step.calls}
-    lines = [f"- `{name}`: {safe_markdown(summary)}" for name, summary in transcript.inputs.items()]
+    lines = [
+        f"- {name_markdown(name)}: {safe_markdown(one_line(summary, 2_000))}"
+        for name, summary in transcript.inputs.items()
+    ]
     tools = [name for name in transcript.tools if name in used and name not in ("final_answer", "input")]
-    return lines + [f"- `{name}`: a tool, a function of yours" for name in tools]
+    return lines + [f"- {name_markdown(name)}: a tool, a function of yours" for name in tools]
 
 
 def _rows(transcript: Transcript) -> Iterator[NotebookNode]:
@@ -215,14 +219,15 @@ def as_exported(outputs: Iterable[Any]) -> list[Any]:
 
 def _answer(transcript: Transcript) -> dict[str, str]:
     """The answer as Jupyter shows a value."""
-    from smol_kernel.executors.values import MalformedValue, decode
+    from smol_kernel.executors.values import decode
 
     text = plain(transcript.answer_text)
     if len(repr(transcript.answer)) > MAX_ANSWER:
         return {"text/plain": shorten(text, characters=100_000)}
     try:
         value = decode(transcript.answer)
-    except MalformedValue:
+        repr(value)  # IPython would print how that fails
+    except Exception:  # noqa: BLE001 - boundary: what it holds has a text or none, such as integers too long for Python
         return {"text/plain": text}
     from IPython.core.formatters import DisplayFormatter
 

@@ -27,7 +27,7 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
-from smol_kernel.runs.same import difference, pictures, same_file, same_picture
+from smol_kernel.runs.same import NotCompared, difference, pictures, same_file, same_picture
 from smol_kernel.runs.script import ScriptCell, script_cells, showing, sliced_cells
 
 if TYPE_CHECKING:
@@ -333,9 +333,14 @@ class Prover:
             executor.save_files(small, second)
             for path in small:
                 before, after = Path(first, path), Path(second, path)
-                if not before.is_file():
+                if not before.is_file() or before.stat().st_size > LARGEST_FILE:
                     continue  # changed since, or gone with the box
-                if not after.is_file() or not same_file(path, before.read_bytes(), after.read_bytes()):
+                try:
+                    same = after.is_file() and after.stat().st_size <= LARGEST_FILE
+                    same = same and same_file(path, before.read_bytes(), after.read_bytes())
+                except NotCompared as error:
+                    raise _Unknown(f"the file {path} {error}, so that it was not compared") from None
+                if not same:
                     raise NotReproduced(f"the file {path} comes out otherwise")
 
     def _proved(self, state: State, cells: Sequence[ScriptCell]) -> Proof:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from types import CodeType
 
 from smol_kernel.parsing import compiled
+from smol_kernel.render.plain import plain, plain_code
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.names import Names
 from smol_kernel.runs.notebook import opening, to_notebook
@@ -67,7 +68,7 @@ def _story(transcript: Transcript) -> list[tuple[str, str]]:
                 part = part_of(step) if source == step.code else None
                 end = part.end if part is not None else 0
                 done, rest = source[:end].rstrip(), source[end:].strip("\r\n")
-                failed = f"{_commented(f'This failed: {step.error_line}')}\n{_commented(rest)}"
+                failed = f"{_commented(f'This failed: {plain(step.error_line)}')}\n{_commented(plain_code(rest))}"
                 source = "\n".join(filter(None, [_runnable(done, number) if done else "", failed]))
             else:
                 source = _runnable(source, number)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from smol_kernel.errors import MissingDependencyError
+from smol_kernel.memory import foreign_pictures
 
 NOT_COMPARED = ("application/vnd.jupyter.widget-view+json",)
 """MIME types of which nothing is compared: ids of widgets differ each time."""
@@ -30,7 +30,6 @@ SHARE, SHARE_OF_ANOTHER = 0.0001, 0.002
 have drawn (matplotlib 3.10 and 3.11 come to 0.0006; a bar 2 % higher is 0.0022, a line elsewhere 0.03)."""
 LONGEST, WIDEST = 60, 300
 """Lines of a difference that are shown, and characters of a line."""
-MOST_PIXELS = 100_000_000
 _SAME = tuple(
     (re.compile(pattern, re.MULTILINE), instead)
     for pattern, instead in (
@@ -91,9 +90,7 @@ def unlike(one: bytes, other: bytes) -> str:
     by: list[Any] = []
     for data, which in ((one, "stored"), (other, "new")):
         try:
-            picture: Any = image.open(io.BytesIO(data))
-            if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError("it is too large")
+            picture: Any = foreign_pictures.opened(data, most=foreign_pictures.MAX_GIVEN)
             by.append(picture.info.get("Software"))
             opened.append(_on_white(picture, image))
         except Exception as error:  # noqa: BLE001 - boundary: Pillow raises many kinds for a damaged picture

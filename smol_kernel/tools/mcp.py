@@ -78,7 +78,7 @@ class MCPTool(Tool):
         """Names of the inputs a call may leave out."""
         return {name for name, spec in self.inputs.items() if name not in self._required or spec.get("nullable")}
 
-    def _defaults(self) -> dict[str, Any]:
+    def _input_defaults(self) -> dict[str, Any]:
         return {name: self.inputs[name].get("default") for name in self.inputs if name not in self._required}
 
     def _type_text(self, name: str) -> str:

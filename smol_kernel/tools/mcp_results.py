@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
 import math
 import numbers
@@ -12,13 +11,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from smol_kernel.errors import MCPServerError, MissingDependencyError, ToolError
+from smol_kernel.memory.foreign_pictures import OF_TOOLS, opened
 from smol_kernel.tools.mcp_servers import plain_text
 
 MAX_CONTENTS = 1_000
 MAX_RESULT = 64 << 20
 """Characters of all contents of a result together."""
-MAX_PIXELS = 50_000_000
-IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 _MAX_NESTING = 64
 
 
@@ -147,21 +145,14 @@ def _image(data: bytes, kind: str, where: str) -> Any:
     if kind.partition(";")[0].strip().lower() == "image/svg+xml":
         return data.decode(errors="replace")
     try:
-        from PIL import Image
+        image = opened(data, OF_TOOLS)
+        image.load()
     except ImportError as error:
         raise MissingDependencyError(
             f"{where} the result is an image, which needs Pillow. Install it: pip install 'smol-kernel[mcp]'"
         ) from error
-    try:
-        image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise MCPServerError(f"{where} an image of {width} × {height} pixels, more than {MAX_PIXELS:,}")
-        image.load()
-    except MCPServerError:
-        raise
     except Exception as error:  # noqa: BLE001 - boundary: decoders raise anything on what is broken
         known = type(error).__name__ != "UnidentifiedImageError"  # whose message names an object in memory
-        reason = str(error) if known else f"it is none of {', '.join(IMAGE_FORMATS)}"
+        reason = str(error) if known else f"it is none of {', '.join(OF_TOOLS)}"
         raise MCPServerError(f"{where} an image that cannot be read ({plain_text(kind, 100)}): {reason}") from None
     return image
