@@ -148,6 +148,7 @@ class Child:
         self.whole = streams.Whole()
         self.displays = displays.Displays(self.whole.add)
         self.streams = [streams.Stream(stream, self.whole.add) for stream in (sys.stdout, sys.stderr)]
+        self.streams[0].other, self.streams[1].other = reversed(self.streams)
         self.line = host_line.HostLine(self.kernel)
         self.proxies = proxies.Proxies(self.line, self.streams)
         memory_line = mapped.MemoryLine(getattr(self.kernel.parent, "memory_line", None))
