@@ -385,6 +385,10 @@ def test_a_name_behind_an_at_sign_is_the_other_name_too(code, count):
         "x = '{n}'.format(**locals())",
         "x = '%(n)s' % vars()",
         "x = df.query('a > \\x40n')",
+        "import duckdb\nx = duckdb.sql('select sum(a) from n').df()",
+        "import duckdb\nwanted = f'SELECT {column} FROM n'\nx = duckdb.query(wanted)",
+        "x = con.execute('summarize n')",
+        "import polars as pl\nx = pl.sql('select * from other join n using (a)')",
     ],
 )
 def test_a_name_whose_places_cannot_all_be_told_keeps_its_name(code):
@@ -396,7 +400,16 @@ def test_a_name_in_a_cell_that_is_no_python_keeps_its_name():
     assert code_of(*cells, final=False, inputs={"n": "int: 1"}) == cells
 
 
-@pytest.mark.parametrize("code", ["x = vars(row)['n']", "x = eval('1 + 1') + len('n')", "x = model.eval(text) or 'n'"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = vars(row)['n']",
+        "x = eval('1 + 1') + len('n')",
+        "x = model.eval(text) or 'n'",
+        "x = df.query('n > 3')",
+        "x = 'n from here'",
+    ],
+)
 def test_a_word_in_a_string_that_nothing_reads_as_a_name_is_no_place_of_it(code):
     assert code_of(f"n = n + 1\n{code}", final=False, inputs={"n": "int: 1"}) == [f"n_ = n\nn_ = n_ + 1\n{code}"]
 

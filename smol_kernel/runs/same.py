@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from smol_kernel.executors.values import RemoteValue, a_name, package
+from smol_kernel.runs.failed_cells import table_difference
 
 TOLERANCE = 1e-9
 """Relative difference of two numbers up to which they are the same."""
@@ -124,7 +125,7 @@ def _of_tables(was: Any, now: Any, place: str) -> str:
     try:
         getattr(pd.testing, name)(was, now, **exact)
     except AssertionError as error:
-        return f"{place} is another table: {' '.join(str(error).split())[:200]}"
+        return f"{place} is another table: {table_difference(str(error))}"
     return ""
 
 
