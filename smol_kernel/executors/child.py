@@ -264,7 +264,7 @@ class Child:
             try:
                 encoded = values.encode(answer, limit=proxies.CALL_LIMIT, instead=fields.fields)
             except values.NotPortable as error:
-                raise TypeError(f"final_answer(): {error}. {values.CROSSES}") from None
+                raise TypeError(f"final_answer(): {error}{error.advice}") from None
             if not self.answer:
                 self.answer += [encoded, self.account.plain_text(answer)]
                 self.final.append(answer)
