@@ -52,6 +52,7 @@ class ResumedCell(AgentCell):
         except SmolError as error:
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
         self._agent = self._resumption.agent
+        self._executor = getattr(self._agent, "python_executor", None)
         self._task = self._resumption.replay.started.task
         self._proof = CellProof(self._transcript, self._options, self._inputs, self._answer_name)
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
@@ -62,7 +63,7 @@ class ResumedCell(AgentCell):
             for event in self._resumption.events():
                 if self._resumption.replay.went_on and not self._taken_over:
                     self._taken_over = True
-                    self._session.take_over(self._agent, keep_child=self._lives)
+                    self._session.take_over(self._agent, self._executor, keep_child=self._lives)
                 yield event
         finally:
             if not (self._taken_over or self._lives):

@@ -164,7 +164,7 @@ class Session:
                 )
         if not options.continued:
             self.end_child()
-            self._have_executor_of(fresh)
+            self._have_executor(getattr(fresh, "python_executor", None), fresh)
         elif known is not None:
             fresh.memory.steps = list(known.memory.steps)
             fresh.life.run_id = known.life.run_id
@@ -186,16 +186,16 @@ class Session:
         """Whether the last run here was this one, and its child still lives."""
         return self.last is not None and self.last.run == run and bool(getattr(self._executor, "started", False))
 
-    def take_over(self, agent: MultiStepAgent, *, keep_child: bool) -> None:
-        """Have `agent` be that of the conversation, in its own child or in the one that is there."""
+    def take_over(self, agent: MultiStepAgent, executor: PythonExecutor | None, *, keep_child: bool) -> None:
+        """Have `agent` be that of the conversation, in its own child or in the one that is there. `executor` is its
+        own: while a recording is played, the agent holds what plays it."""
         if not keep_child:  # else its child is the other's now
             self.end_child()
         self.agent, self.model_told = agent, True
-        self._have_executor_of(agent)
+        self._have_executor(executor, agent)
 
-    def _have_executor_of(self, agent: Any) -> None:
-        self._executor = getattr(agent, "python_executor", None)
-        self._made_with = getattr(agent, "executor_kwargs", {})
+    def _have_executor(self, executor: PythonExecutor | None, agent: Any) -> None:
+        self._executor, self._made_with = executor, getattr(agent, "executor_kwargs", {})
 
     def drop_executor(self) -> None:
         """Forget an executor that got no child, so that the next cell may ask for another kind."""

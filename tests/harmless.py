@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-ATTRIBUTES = {"class", "src", "alt", "open", "title", "style", "colspan", "rowspan", "width", "height", "start"}
+ATTRIBUTES = {"class", "src", "alt", "open", "title", "style", "colspan", "rowspan", "width", "height", "start"} | {
+    "halign",
+    "valign",
+}
 
 
 class Page(HTMLParser):

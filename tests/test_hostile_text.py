@@ -81,6 +81,32 @@ def test_a_table_that_a_notebook_keeps_as_it_came_is_nothing_else(piece):
     assert not re.search(r"[$\\\\]", kept) or NO_FORMULAS in kept
 
 
+TABLE = pd.DataFrame({"a": [*"xyxy"], "b": [*"ppqq"], "c": [*"mnmn"], "v": [1, 2, 3, 4.5], "w": [1, 2, 3, 4]})
+LEVELS = {
+    "pivot": TABLE.pivot_table(index="a", columns="b", values="v", aggfunc=["mean", "count"]),
+    "pivot of two": TABLE.pivot_table(index=["a", "c"], columns="b", values=["v", "w"], aggfunc=["mean", "count"]),
+    "agg": TABLE.groupby("a")[["v", "w"]].agg(["mean", "max"]),
+    "two keys": TABLE.groupby(["a", "b"])[["v"]].sum(),
+    "two keys, agg": TABLE.groupby(["a", "b"]).agg({"v": ["mean", "max"]}),
+    "unstacked": TABLE.set_index(["a", "b", "c"])["v"].unstack(),
+    "crosstab": pd.crosstab(TABLE["a"], [TABLE["b"], TABLE["c"]]),
+    "described": TABLE.groupby("a").describe(),
+    "without names": pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "b"), ("a", "c")])),
+    "large": pd.DataFrame([[1] * 30] * 100, columns=pd.MultiIndex.from_product([range(3), range(10)])),
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_a_table_with_levels_is_kept_as_it_came(name):
+    html = LEVELS[name]._repr_html_()
+    assert kept_html(html) == html
+    assert_harmless(clean_html(html))
+    aligned = re.search(r'[hv]align="(?:left|top)"', html)
+    for value in ("url(//x)", "javascript:x", "left;", "x y"):
+        changed = html.replace(aligned[0], f'{aligned[0][:6]}="{value}"') if aligned else ""
+        assert value not in kept_html(changed)
+
+
 def test_a_table_that_stands_in_itself_too_deep_is_not_parsed():
     table = pd.DataFrame({"a": [1]})._repr_html_()
     assert kept_html(table.replace("<td>1</td>", f"<td>{'<b>' * 200_000}</td>")) == ""

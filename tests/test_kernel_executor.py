@@ -232,6 +232,25 @@ def test_stdout_and_stderr_are_told_apart_and_keep_their_order(kernel):
     assert outputs(kernel, code) == [("stdout", "one\n"), ("stderr", "two\n"), ("stdout", "three\n")]
 
 
+def test_what_is_written_to_both_streams_comes_in_the_order_in_which_it_was_written(kernel):
+    code = (
+        "import logging, os, subprocess, sys\nprint('a')\nprint('b', file=sys.stderr)\nprint('c')\n"
+        "os.write(2, b'd\\n')\nprint('e')\nsys.stderr.write('f\\n')\nos.write(1, b'g\\n')\n"
+        "logging.error('h')\nsubprocess.run([sys.executable, '-c', 'print(\"i\")'])\n"
+        "print('j', file=sys.stderr)\nprint('k');"
+    )
+    for _ in range(5):
+        shown = [(channel, text.replace("ERROR:root:", "").strip()) for channel, text in outputs(kernel, code)]
+        assert shown == [(("stderr" if text in "bdfhj" else "stdout"), text) for text in "abcdefghijk"]
+
+
+def test_nothing_is_lost_where_both_streams_are_written_to_by_turns_very_often(kernel):
+    shown = outputs(kernel, "import sys\nfor n in range(2_000):\n    print(n)\n    print('x', file=sys.stderr)")
+    texts = {name: "".join(text for channel, text in shown if channel == name) for name in ("stdout", "stderr")}
+    assert texts["stdout"].split() == [*map(str, range(2_000))]
+    assert texts["stderr"].split() == ["x"] * 2_000
+
+
 def test_output_arrives_while_the_action_runs(used):
     events = used.run("print('first', flush=True)\nwhile True: pass")
     assert next(events).text == "first\n"

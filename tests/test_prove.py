@@ -295,6 +295,47 @@ def test_inputs_tables_pictures_and_files_are_compared(prover):
     assert Prover(made.events, cwd=made.cwd).prove().state in ("proved", "not proved")  # as the record has the value
 
 
+def test_in_what_a_table_is_another_one_is_told_in_words():
+    import pandas as pd
+
+    table = pd.DataFrame({"n": [1, 2, 3], "s": [*"abc"]})
+    place, begin = "the answer is another table: ", 'DataFrame.iloc[:, 0] (column name="n")'
+    assert [difference(table, other).removeprefix(place) for other in (
+        table[:2], table.assign(n=[1, 2, 4]), table.astype({"n": float}), table.assign(s="x" * 300),
+    )] == [
+        "DataFrame shape mismatch, (2, 2) where the run had (3, 2)",
+        f"{begin} values are different (33.33333 %), at position 2: 4 where the run had 3",
+        f'{begin}: "dtype" differs, float64 where the run had int64',
+        'DataFrame.iloc[:, 1] (column name="s") values are different (100.0 %), '
+        f"at position 0: '{'x' * 58}… where the run had 'a'",
+    ]  # fmt: skip
+
+
+def test_in_a_conversation_the_files_of_the_run_itself_are_compared(make, tmp_path):
+    """What an earlier run left unsaved in the child is not looked for, unless this run wrote it anew."""
+    for name in ("shop.csv", "old.csv", "older.csv"):
+        (tmp_path / name).write_text("n\n4\n")
+    runs = [
+        (
+            "open('a.csv', 'w').write('one')\nimport pathlib\npathlib.Path('old.csv').unlink(missing_ok=True)\n"
+            "final_answer(1)", True, "",
+        ),
+        ("final_answer(2)", True, ""),
+        ("open('b.csv', 'w').write('two')\nfinal_answer(3)", True, ""),
+        ("n = open('a.csv').read()\nopen('b.csv', 'w').write('two')\nfinal_answer(4)", False, "a.csv"),
+        ("import os\nif os.path.exists('a.csv'): open('b.csv', 'w').write('two')\nfinal_answer(5)", False, "b.csv is"),
+        ("import os\nif os.path.exists('a.csv'): os.remove('older.csv')\nfinal_answer(6)", False, "not removed"),
+        ("open('shop.csv', 'a').write('5')\nimport os\nos.remove('a.csv')\nfinal_answer(7)", False, "a.csv"),
+        ("open('c.csv', 'w').write(open('shop.csv').read())\nfinal_answer(8)", False, "c.csv"),
+    ]  # fmt: skip
+    agent = make([code(each) for each, _, _ in runs], executor_kwargs={"cwd": tmp_path})
+    for number, (_, proved, reason) in enumerate(runs):
+        agent.run("work", reset=not number)
+        events = list(Journal(tmp_path / "journal.sqlite").events(agent.run_id))
+        proof = Prover(events, cwd=tmp_path, made=agent.python_executor).prove()
+        assert (proof.proved, reason in proof.reason) == (proved, True), (number, proof.line)
+
+
 def test_an_answer_in_words_rests_on_what_was_printed(prover):
     said = prover("print(2 + 2)", "final_answer('It is four.')").prove()
     assert (said.state, sources(said)) == ("whole", ["print(2 + 2)", "'It is four.'"])

@@ -104,6 +104,33 @@ def test_in_a_notebook_it_goes_on_in_the_child_that_lives_and_else_in_a_fresh_on
     assert isinstance(error, CellError) and "has the tools note, which are not here" in str(error)
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_run_that_went_on_goes_on_again_and_so_does_its_conversation(shell, ended):
+    def cell(line, *replies):
+        if ended:
+            shell.run_cell("%agent stop")
+        shell.user_ns["m"] = ScriptedModel([code(each) for each in replies[:-1]] + [replies[-1]])
+        shell.run_cell(line).raise_error()
+
+    shell.user_ns["x"] = 5
+    shell.user_ns["m"] = ScriptedModel([code("y = x + 1"), "best"])
+    assert shell.run_cell("%%agent --model m --in x --max-steps 1\none").success
+    cell("%agent resume --model m --max-steps 2", "z = y + 1", "best")
+    run = shell.smol_session.last.run
+    cell("%agent resume --model m --max-steps 3 -o a", code("final_answer(z)"))
+    assert (shell.user_ns["a"], shell.smol_session.last.run) == (7, run)
+    cell("%agent fork --step 2 --model m -o a", code("w = z + 1\nfinal_answer(w)"))
+    assert shell.user_ns["a"] == 8
+    if not ended:
+        cell("%%agent --continue --model m --max-steps 1\ntwo", "v = w + 1", "best")
+        cell("%agent resume --model m --max-steps 2", "u = v + 1", "best")
+        cell("%agent resume --model m --max-steps 3 -o a", code("final_answer(u)"))
+        assert shell.user_ns["a"] == 10
+        assert shell.run_cell("%%py\nu += 1").success
+        cell("%%agent --continue --model m -o a\nthree", code("final_answer(u)"))
+        assert shell.user_ns["a"] == 11
+
+
 @pytest.mark.parametrize("proves", [True, False])
 def test_a_run_that_goes_on_is_proved_with_the_large_input_of_the_notebook_as_is_set(shell, proves):
     shell.run_line_magic("config", f"SmolMagic.prove = {proves}")

@@ -385,6 +385,10 @@ def test_a_name_behind_an_at_sign_is_the_other_name_too(code, count):
         "x = '{n}'.format(**locals())",
         "x = '%(n)s' % vars()",
         "x = df.query('a > \\x40n')",
+        "import duckdb\nx = duckdb.sql('select sum(a) from n').df()",
+        "import duckdb\nwanted = f'SELECT {column} FROM n'\nx = duckdb.query(wanted)",
+        "x = con.execute('summarize n')",
+        "import polars as pl\nx = pl.sql('select * from other join n using (a)')",
     ],
 )
 def test_a_name_whose_places_cannot_all_be_told_keeps_its_name(code):
@@ -396,7 +400,16 @@ def test_a_name_in_a_cell_that_is_no_python_keeps_its_name():
     assert code_of(*cells, final=False, inputs={"n": "int: 1"}) == cells
 
 
-@pytest.mark.parametrize("code", ["x = vars(row)['n']", "x = eval('1 + 1') + len('n')", "x = model.eval(text) or 'n'"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = vars(row)['n']",
+        "x = eval('1 + 1') + len('n')",
+        "x = model.eval(text) or 'n'",
+        "x = df.query('n > 3')",
+        "x = 'n from here'",
+    ],
+)
 def test_a_word_in_a_string_that_nothing_reads_as_a_name_is_no_place_of_it(code):
     assert code_of(f"n = n + 1\n{code}", final=False, inputs={"n": "int: 1"}) == [f"n_ = n\nn_ = n_ + 1\n{code}"]
 
@@ -435,6 +448,76 @@ def test_a_table_that_is_only_read_is_not_copied(code):
 )
 def test_a_list_that_is_only_read_is_not_copied(code):
     assert code_of(code, final=False, inputs={"xs": "list of 3 items"}) == [code]
+
+
+class Account:
+    """A class of the user's own."""
+
+    def __init__(self, entries=()):
+        self.entries = list(entries)
+
+    def __eq__(self, other):
+        return self.entries == other.entries
+
+    def deposit(self, amount):
+        self.entries.append(amount)
+        return self
+
+    @property
+    def held(self):
+        return self.entries
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        ("acc.deposit(10)", 11),
+        ("acc.deposit(10).deposit(5)", 16),
+        ("same = acc\nif same:\n    same.deposit(10)", 11),
+        ("for each in range(3):\n    acc.deposit(each)", 4),
+        ("def pay(to, more):\n    to.deposit(more)\npay(acc, 3)", 4),
+        ("def pay(more):\n    acc.deposit(more)\npay(3)\npay(4)", 8),
+        ("def pay(more):\n    acc.deposit(more)\ndef both():\n    pay(3)\nboth()", 4),
+        ("def pay(to):\n    to.deposit(3)\ndef both(x):\n    pay(x)\nboth(acc)", 4),
+        ("acc.held.insert(0, 3)", 4),
+    ],
+)
+def test_an_object_is_copied_where_a_method_of_its_own_is_called_for_what_it_does(code, answer):
+    assert twice(code, "final_answer(sum(acc.entries))", acc=Account([1])) == answer
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "n = acc.total()",
+        "print(acc.total())",
+        "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.bar(acc.names, acc.sums)\nax.set_title('t')",
+        "import networkx as nx\nimport matplotlib.pyplot as plt\nfig, axes = plt.subplots(1, 2)\n"
+        "for ax in axes.flat:\n    nx.draw(acc, ax=ax)\n    ax.set_title('t')",
+        "def draw(ax, title):\n    ax.bar(acc.names, acc.sums)\n    ax.set_title(title)\n"
+        "import matplotlib.pyplot as plt\nfig, axes = plt.subplots(2)\ndraw(axes[0], 'a')\ndraw(axes[1], 'b')",
+        "import plotly.express as px\nfig = px.bar(acc.table)\nfig.update_layout(title='t')\nfig.show()",
+        "report = Report(acc)\nreport.render()",
+    ],
+)
+def test_an_object_is_not_copied_where_it_is_only_read(code):
+    assert code_of(code, final=False, inputs={"acc": "Account <Account object>"}) == [code]
+
+
+@pytest.mark.parametrize(
+    ("summary", "copied"),
+    [
+        ("DataFrame 3 x 2, columns a (int64)", "df_ = df.copy()"),
+        ("Series of 1,200 items, int64, name 'a'", "df_ = df.copy()"),
+        ("ndarray of one item, int64", "df_ = df.copy()"),
+        ("DataFrame of 3 items: shape: (3, 2)", "from copy import deepcopy\ndf_ = deepcopy(df)"),
+        ("Series of 3 items: shape: (3,)", "from copy import deepcopy\ndf_ = deepcopy(df)"),
+        ("DataFrame DataFrame[a: int]", "from copy import deepcopy\ndf_ = deepcopy(df)"),
+        ("GeoDataFrame of 3 items: a", "from copy import deepcopy\ndf_ = deepcopy(df)"),
+    ],
+)
+def test_only_tables_of_pandas_are_copied_as_these_are(summary, copied):
+    assert code_of("df[0] = 1", final=False, inputs={"df": summary}) == [f"{copied}\ndf_[0] = 1"]
 
 
 @pytest.mark.parametrize("kind", ["module", "function", "type"])

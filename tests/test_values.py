@@ -29,7 +29,7 @@ from PIL import Image
 from smol_kernel.executors import pandas_labels, tables, values
 from smol_kernel.executors.descriptions import describe
 from smol_kernel.executors.pickles import encode_input
-from smol_kernel.executors.values import MalformedValue, NotPortable, RemoteValue, decode, encode
+from smol_kernel.executors.values import CROSSES, MalformedValue, NotPortable, RemoteValue, decode, encode
 from smol_kernel.runs.same import difference
 
 
@@ -490,6 +490,30 @@ def test_what_may_not_cross_is_named_with_its_place(value, message):
     with pytest.raises(NotPortable) as caught:
         encode(value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "said"),
+    [
+        ("polars.dataframe.frame", "DataFrame", "value is a polars.DataFrame, which"),
+        ("sympy.core.numbers", "Integer", "value is a sympy.Integer, which"),
+        ("astropy.units", "Image", "value is an astropy.Image, which"),
+        ("__main__", "Image", "value is an Image, which"),
+        ("builtins", "Odd", "value is an Odd, which"),
+        ("_thread", "lock", "value is a lock, which"),
+    ],
+)
+def test_of_a_class_of_a_library_it_is_told_whose_it_is(module, name, said):
+    with pytest.raises(NotPortable) as caught:
+        encode(type(name, (), {"__module__": module})())
+    assert str(caught.value).startswith(said)
+    assert caught.value.advice == CROSSES
+
+
+def test_what_is_too_large_is_not_told_what_kinds_may_cross():
+    with pytest.raises(NotPortable) as caught:
+        encode({"a": "x" * 100}, limit=50)
+    assert (caught.value.advice, "too large" in str(caught.value)) == (". Give less of it", True)
 
 
 def test_a_value_that_contains_itself_or_is_too_deep_is_refused():

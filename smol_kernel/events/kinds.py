@@ -263,6 +263,13 @@ class FilesMade(Event):
     no regular file `type`: "link", "pipe", "socket" or "device"."""
     more: int = 0
     """How many others there are that are not listed."""
+    new: list[str] | None = None
+    """The paths of those that the action made, changed, wrote anew or removed; None: that is not recorded."""
+
+    @property
+    def paths(self) -> list[str]:
+        """Those that the action may have made: all, where it is not recorded."""
+        return [file["path"] for file in self.files] if self.new is None else self.new
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from smol_kernel.executors.summaries import argument, brief, cut, error_line
 from smol_kernel.executors.tool_body import ends_the_run, tool_body
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message, shorten
-from smol_kernel.executors.values import CROSSES, Decoder, MalformedValue, NotPortable, decode, encode
+from smol_kernel.executors.values import Decoder, MalformedValue, NotPortable, decode, encode
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.checking import is_reordered
@@ -378,7 +378,7 @@ def _perform(call: Call) -> Outcome:
         except RecursionError:
             raise TypeError(f"{call.tool}() gave a result that nests too deeply, or contains itself") from None
         except NotPortable as error:
-            reason = f"{call.tool}() gave a result that cannot cross to the child: {error}. {CROSSES}"
+            reason = f"{call.tool}() gave a result that cannot cross to the child: {error}{error.advice}"
             raise TypeError(reason) from error
         return Outcome(call, encoded, brief(value, 120), size=size)
     except BaseException as error:  # boundary: a tool can raise anything; the child shall see it

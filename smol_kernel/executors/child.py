@@ -148,6 +148,7 @@ class Child:
         self.whole = streams.Whole()
         self.displays = displays.Displays(self.whole.add)
         self.streams = [streams.Stream(stream, self.whole.add) for stream in (sys.stdout, sys.stderr)]
+        self.streams[0].other, self.streams[1].other = reversed(self.streams)
         self.line = host_line.HostLine(self.kernel)
         self.proxies = proxies.Proxies(self.line, self.streams)
         memory_line = mapped.MemoryLine(getattr(self.kernel.parent, "memory_line", None))
@@ -263,7 +264,7 @@ class Child:
             try:
                 encoded = account.sendable(answer, proxies.CALL_LIMIT, fields.fields)
             except values.NotPortable as error:
-                raise TypeError(f"final_answer(): {error}. {values.CROSSES}") from None
+                raise TypeError(f"final_answer(): {error}{error.advice}") from None
             if not self.answer:
                 self.answer += [encoded, self.account.plain_text(answer)]
                 self.final.append(answer)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from smol_kernel.errors import ExecutorError
 from smol_kernel.events import ActionFinished, Event, FilesMade, Notice
@@ -34,7 +33,7 @@ class MadeFiles:
         self._lock = threading.Lock()
         self._layers: list[Layer] = []
         """The newest first."""
-        self._told: tuple[list[dict[str, Any]], int] = ([], 0)
+        self._told: tuple[list[Made], int] = ([], 0)
         self._afresh = True
         """Whether the next child begins anew, and is no stand-in for one that died."""
         self._died = False
@@ -70,23 +69,25 @@ class MadeFiles:
     def listing(self) -> FilesMade:
         """What there is now."""
         with self._lock:
-            files, more = self._tell()
-        return FilesMade(files=files, more=more)
+            found, more = self._tell()
+        return FilesMade(files=[made.told() for made in found], more=more)
 
     def news(self, ended: ActionFinished) -> Iterator[Event]:
         """What to tell after an action, its end the last: the files if they are others than before, and that a child
         died which had made some."""
         with self._lock:
             told = self._tell()
-            changed, self._told = told != self._told, told
+            before, self._told = self._told, told
             died, self._died = self._died and bool(told[0]), False
         if died:
             yield Notice(text="The child's files are not in the folder of the next one; they can still be saved.")
-            names = ", ".join(file["path"] for file in told[0][:20])
+            names = ", ".join(made.shown for made in told[0][:20])
             if ended.status != "ok":
                 ended = replace(ended, error=f"{ended.error}. What was done to these files is undone in it: {names}")
-        if changed:
-            yield FilesMade(files=told[0], more=told[1])
+        if told != before:
+            known = set(before[0])
+            new = [made.shown for made in told[0] if made not in known]
+            yield FilesMade(files=[made.told() for made in told[0]], more=told[1], new=new)
         yield ended
 
     def save(self, names: Iterable[str] | None, folder: str | Path | None, overwrite: bool) -> SavedFiles:
@@ -132,9 +133,9 @@ class MadeFiles:
         else:
             saver.save(made.path.split("/"), layer.open)
 
-    def _tell(self) -> tuple[list[dict[str, Any]], int]:
+    def _tell(self) -> tuple[list[Made], int]:
         found, more = self._found(self._layers)
-        return [made.told() for _, made in found], more
+        return [made for _, made in found], more
 
     def _found(self, layers: Sequence[Layer]) -> tuple[list[tuple[Layer, Made]], int]:
         """The files of layers in the order of their paths, with the layer each is in, and how many others there are."""

@@ -46,6 +46,8 @@ class Made:
     change: Change
     bytes: int = 0
     type: str = "file"
+    marks: tuple[int, ...] = ()
+    """What changes whenever it is written to."""
 
     @property
     def shown(self) -> str:
@@ -210,7 +212,7 @@ class _Look:
         elif existing is None or not self._is_same(upper, lower, name, path, status, existing):
             kind = _kind(status)
             size = status.st_size if kind == "file" else 0
-            self._add(Made(path, "made" if existing is None else "changed", size, kind))
+            self._add(Made(path, "made" if existing is None else "changed", size, kind, _marks(status)))
 
     def _is_placed(self, upper: int, name: str, path: str, status: os.stat_result) -> bool:
         """Whether it is still what was put there: an empty file, or a link that leads where it led."""

@@ -61,7 +61,7 @@ class Proxies:
             encoded = account.sendable([list(args), dict(kwargs)], CALL_LIMIT, fields.fields)
         except values.NotPortable as error:
             where = f"arguments{error.path[3:120]}"  # behind "[0]" or "[1]"
-            raise TypeError(f"{name}(): {where} {error.reason}. {values.CROSSES}") from None
+            raise TypeError(f"{name}(): {where} {error.reason}{error.advice}") from None
         return self._line.ask({"tool": name, "args": encoded[0], "kwargs": encoded[1], "printed": self._flush()})
 
     def _flush(self) -> bool:

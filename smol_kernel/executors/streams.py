@@ -21,6 +21,8 @@ PASSES = 1 << 20
 TAIL = 64 * 1024
 """Characters kept of the end."""
 FLUSH_SECONDS = 10.0
+TURNS = 500
+"""How often in an action what one stream holds is sent before the other is written to: each time is a message."""
 MAX_WHOLE = 10_000_000
 """Characters kept of what one action put out, and of all that are kept together."""
 AT_ONCE, MOST_AT_ONCE = 1 << 16, 256
@@ -121,15 +123,18 @@ class Stream:
     """Stands before a stream of ipykernel's: the first part of what an action prints passes, then only the end is kept.
 
     Also `flush` is another: ipykernel's own returns before the text is sent, so that a tool call could overtake it, and
-    takes two changes of thread even when there is nothing to send. `keep` is given all that is written.
+    takes two changes of thread even when there is nothing to send. `keep` is given all that is written. Where an action
+    writes to the `other` stream as well, the host gets both in the order in which they were written.
     """
+
+    other: Stream | None = None
 
     def __init__(self, stream: Any, keep: Callable[[str], None]) -> None:
         self.stream, self._keep = stream, keep
         self._process = os.getpid()
         self._pass: Callable[[str], Any] = functools.partial(type(stream).write, stream)
         self._flush: Callable[[], None] = functools.partial(type(stream).flush, stream)
-        self._waiting = False
+        self._waiting = self._held_back = False
         self.begin()
         self._descriptor: Descriptor | None = None  # its thread writes here at once
         if getattr(stream, "_should_watch", False):
@@ -139,7 +144,7 @@ class Stream:
         """Count anew."""
         self.stream.write, self.stream.flush = self.write, self.flush  # each time: actions replace them as well
         self.stream.close = self.flush  # the next action prints as well
-        self._passed = self._held = self.left_out = 0
+        self._passed = self._held = self.left_out = self._turns = 0
         self._tail: deque[str] = deque()
 
     def write(self, text: Any) -> int:
@@ -149,15 +154,26 @@ class Stream:
         with _lock:
             if self._descriptor is not None:
                 self._descriptor.take()  # it was there before
+            if self.other is not None:
+                self.other.go_first()
             self._keep(text)
             room = max(0, PASSES - self._passed)
             if room:
                 self._passed += min(room, len(text))
                 self._pass(text[:room])
-                self._waiting = True
+                self._waiting = self._held_back = True
             if len(text) > room:
                 self._hold(text[room:])
         return len(text)
+
+    def go_first(self) -> None:
+        """Send what was written before the other stream is written to: ipykernel sends each by a clock of its own."""
+        if self._descriptor is not None:
+            self._descriptor.take()
+        if self._held_back and self._turns < TURNS and os.getpid() == self._process:
+            self._held_back = False
+            self._turns += 1
+            self.stream._flush()
 
     def flush(self) -> bool:
         """Send what was printed; returns once it is on its way, and whether there was anything."""

@@ -16,26 +16,23 @@ import math
 import pathlib
 import re
 import reprlib
+import sys
 import uuid
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-MAX_DEPTH = 64
-"""How deep lists and dicts may nest."""
+MAX_DEPTH = 64  # how deep lists and dicts may nest
 MAX_BYTES = 1 << 31
 """Size of an encoded value. Parts count as often as they are met: a list shared at every level would never end."""
-MAX_PIXELS = 50_000_000
-"""Pixels of an image."""
+MAX_PIXELS = 50_000_000  # of an image
 MAX_WEIGHT = 4 * MAX_PIXELS
 """Bytes that images, columns and the like (`_HEAVY`) of one value take together, beyond what they took on the way."""
 MAX_TEXT = 2_000  # characters of a RemoteValue's text
 
-CROSSES = "Give text, numbers, lists, dicts, arrays, tables or images"
-"""What a person, or a model, is told to do about a NotPortable."""
+CROSSES = ". Give text, numbers, lists, dicts, arrays, pandas tables or images"  # behind an error: what is to be done
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-
 Instead = Callable[[type, bool], Callable[[Any], Any] | None]  # of a type not on the list, to be hashed or not
 
 
@@ -45,6 +42,7 @@ class NotPortable(TypeError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason, self.path = reason, ""
+        self.advice = ". Give less of it" if "is too large" in reason else CROSSES
 
     def __str__(self) -> str:
         return f"value{self.path[:117]}{self.path[117:] and '...'} {self.reason}"
@@ -294,8 +292,10 @@ def package(kind: type) -> str:
 
 
 def a_name(kind: type) -> str:
-    """Name of a type with its article."""
-    return f"{'an' if re.match('[AEIOUaeiou]|ndarray', kind.__name__) else 'a'} {kind.__name__}"
+    """Name of a type with its article, and of one from a library with that: others have a DataFrame or Image too."""
+    of_library = package(kind) not in {"__main__", *_TABLED, *sys.stdlib_module_names}
+    name = f"{package(kind)}.{kind.__name__}" if of_library else kind.__name__
+    return f"{'an' if re.match('[AEIOUaeiou]|ndarray', name) else 'a'} {name}"
 
 
 def _install(error: ImportError) -> str:

@@ -31,6 +31,25 @@ NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
 
 _OPENING = f'<div class="{NO_FORMULAS}">'
 _FORMULA = re.compile(r"[$\\]")
+_HEADS = [  # those of columns with one level; with several; with several, where the index has names
+    """
+    .dataframe thead th {
+        text-align: right;
+    }
+""",
+    """
+    .dataframe thead tr th {
+        text-align: left;
+    }
+""",
+]
+_HEADS.append(
+    f"""{_HEADS[1]}
+    .dataframe thead tr:last-of-type th {{
+        text-align: right;
+    }}
+"""
+)
 _TABLE = re.compile(
     re.escape(
         """<div>
@@ -42,11 +61,11 @@ _TABLE = re.compile(
     .dataframe tbody tr th {
         vertical-align: top;
     }
-
-    .dataframe thead th {
-        text-align: right;
-    }
-</style>
+"""
+    )
+    + f"(?:{'|'.join(map(re.escape, _HEADS))})"
+    + re.escape(
+        """</style>
 <table border="1" class="dataframe">"""
     )
     + r"(.*)</table>\n(?:<p>\d+ rows × \d+ columns</p>\n)?</div>",
@@ -58,7 +77,8 @@ _ALLOWED = """abbr b blockquote br caption cite code col colgroup dd del details
 h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th
 thead tr u ul var wbr"""
 _DROPPED_WHOLE = {"script", "style", "template", "noscript", "iframe", "object", "svg", "math", "title", "textarea"}
-_SPANS = {"colspan", "rowspan"}
+_SPANS = {"colspan", "rowspan", "halign", "valign"}
+_PLACES = {"left", "right", "center", "top", "middle", "bottom", "baseline"}
 _ATTRIBUTES = {
     "*": {"title", "style", "class", "dir", "lang"},
     "img": {"src", "alt", "width", "height"},
@@ -124,6 +144,8 @@ def _filter(tag: str, attribute: str, value: str) -> str | None:
         return value if picture and allowed({picture[1].lower(): picture[2]})[0] else None
     if attribute == "style":
         return value if _ALIGN.fullmatch(value) else None
+    if attribute in ("halign", "valign"):
+        return value if value in _PLACES else None
     if attribute == "class":
         return "dataframe" if tag == "table" and "dataframe" in value.split() else None
     return value

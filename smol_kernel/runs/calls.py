@@ -97,7 +97,9 @@ class Calls(Expressions):
             if name in _PRINTING and self.is_stream(node.func.value):
                 Given(self, node)
                 return NOTHING
+            self.alone = alone and self.trusts  # `a.add(1).add(2)`
             receiver = self.value(node.func.value)
+            self.alone = False
             if name == "aio" and isinstance(node.func.value, ast.Name):
                 name, package, words = node.func.value.id, "", [node.func.value.id]
         else:
@@ -116,7 +118,7 @@ class Calls(Expressions):
         if package:
             return self._of_module(package, words or [name], given, alone)
         if isinstance(node.func, ast.Attribute):
-            return self._method(name, words, receiver, given)
+            return self._method(name, words, receiver, given, alone)
         if function or not bare:
             if isinstance(node.func, ast.Call):  # `getattr(a, "append")(1)`
                 self.touch(function)
@@ -184,6 +186,8 @@ class Calls(Expressions):
         for name in facts.changed:
             changed |= closure(values.get(name, NOTHING))
         self.touch(changed)
+        for name in facts.doubted:
+            self.doubt(values.get(name, NOTHING))
         for name in facts.uses_up:
             self.go_through(values.get(name, NOTHING))
         kept = changed
@@ -267,7 +271,7 @@ class Calls(Expressions):
 
     # methods
 
-    def _method(self, name: str, words: list[str], receiver: Value, given: Given) -> Value:
+    def _method(self, name: str, words: list[str], receiver: Value, given: Given, alone: bool) -> Value:
         world = self.world
         own = self.methods.get(name, [])
         if own and any(token.acts or token.variable or token.parameter for token in closure(receiver)):
@@ -316,6 +320,8 @@ class Calls(Expressions):
             return self._open(given)
         if name in known.CHANGING_FIRST:  # `rng.shuffle(a)`
             self._change_first(given)
+        elif alone and world.figure not in receiver:
+            self.doubt(receiver)
         return frozenset([self._anything(receiver | given.every)])
 
     def _own_method(self, own: list[Facts], receiver: Value, given: Given) -> Value:

@@ -1,7 +1,8 @@
 """What a script changes in place, directly or through another name, so that values of the user can be copied before.
 
-It reads the code alone. What a call does of which nothing is known is not guessed: a copy of all that the user's own
-functions and libraries are given would be one too many nearly always. Used by `script` and `halfway`.
+It reads the code alone. A method of which nothing is known, called for what it does, is taken to change what it is
+called on. What other calls do of which nothing is known is not guessed: a copy of all that the user's own functions and
+libraries are given would be one too many nearly always. Used by `script` and `halfway`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ _KEPT_NAMES = """bool builtin_function_or_method bytes complex date datetime flo
 str type"""
 _KEPT = frozenset(_KEPT_NAMES.split())
 """Types whose values cannot be changed, or not be copied."""
+_KNOWN_NAMES = "bytearray Counter defaultdict deque dict frozenset list memoryview OrderedDict set tuple"
+_KNOWN = frozenset(_KNOWN_NAMES.split())
+"""Types of which `known` has all methods that change a value."""
 
 
 def changed_inputs(
@@ -31,6 +35,7 @@ def changed_inputs(
     flow = Flow(bound_by(statements), tools, types, [name for name, kind in types.items() if kind in flat])
     flow.trusts = True
     values = dict(flow.frames[0].state.values)
+    flow.doubtful |= {token for name in changeable if types[name] not in flat | _KNOWN for token in values[name]}
     try:
         for statement in statements:
             flow.read(statement)

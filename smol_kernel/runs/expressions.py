@@ -54,6 +54,8 @@ class Expressions:
         """Name → what was imported under it, as a dotted path."""
         self.methods: dict[str, list[Facts]] = {}
         """Methods of the script's own classes, by name."""
+        self.doubtful: set[Token] = set()
+        """Values that a method of which nothing is known is taken to change, if it is called for what it does."""
         self._running: set[int] = set()
         self._globals: dict[str, Token] = {}
 
@@ -81,6 +83,14 @@ class Expressions:
                     frame.facts.changes.add(token.variable)
                 if token in self.world.all():
                     frame.facts.world.add(token)
+
+    def doubt(self, value: Value) -> None:
+        """A method of which nothing is known was called on this; what it holds is trusted to stay as it is."""
+        if not self.functions:
+            for token in value & self.doubtful:
+                token.touched.add(self.number)
+        for frame in self.functions:
+            frame.facts.doubted |= {name for token in value for name in (token.parameter, token.variable) if name}
 
     def ask(self, *tokens: Token) -> None:
         """Read what of the world these are."""
@@ -128,6 +138,8 @@ class Expressions:
         for name in sorted(facts.changes):
             self.touch(closure(state.values.get(name, NOTHING)))
             self.depend(state.bound.get(name, ()))
+        for name in sorted(facts.doubted):
+            self.doubt(state.values.get(name, NOTHING))
         for name in sorted(facts.spends):
             self.go_through(state.values.get(name, NOTHING))
         for name in sorted(facts.binds):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from smol_kernel.errors import SmolError
-from smol_kernel.events import ActionFinished, Event, Output, RunStarted, ToolCalled, ToolReturned
+from smol_kernel.events import ActionFinished, Event, FilesMade, Output, RunStarted, ToolCalled, ToolReturned
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
 from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
@@ -112,6 +112,9 @@ class Prover:
         self._started = next((event for event in events if isinstance(event, RunStarted)), None)
         run = self._transcript.run
         self._calls = [event for event in events if isinstance(event, (ToolCalled, ToolReturned)) and event.run == run]
+        told = [event for event in events if isinstance(event, FilesMade) and event.run == run]
+        self._made = {path for event in told for path in event.paths}
+        """The files that are this run's, and not of one before in the same child."""
         self._executor: KernelExecutor | None = None
         self._stopped = threading.Event()
         self._refused: dict[str, str] = {}
@@ -318,10 +321,11 @@ class Prover:
 
     def _compare_files(self, executor: KernelExecutor) -> None:
         now = {file["path"]: file for file in executor.files().files}
-        was = {file["path"]: file for file in self._transcript.files if _counts(file)}
+        was = {file["path"]: file for file in self._transcript.files if file["path"] in self._made and _counts(file)}
         for path, file in was.items():
             if path not in now or now[path]["change"] != file["change"]:
-                raise NotReproduced(f"the file {path} is not made again")
+                what = "removed" if file["change"] == "removed" else "made"
+                raise NotReproduced(f"the file {path} is not {what} again")
         if self.made is None or not was:
             for path, file in was.items():
                 if now[path].get("bytes") != file.get("bytes"):

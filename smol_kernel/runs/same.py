@@ -15,6 +15,7 @@ from typing import Any
 
 from smol_kernel.executors.values import RemoteValue, a_name, package
 from smol_kernel.memory.foreign_pictures import opened
+from smol_kernel.runs.failed_cells import table_difference
 
 TOLERANCE = 1e-9
 """Relative difference of two numbers up to which they are the same."""
@@ -133,7 +134,7 @@ def _of_tables(was: Any, now: Any, place: str) -> str:
     try:
         getattr(pd.testing, name)(was, now, **exact)
     except AssertionError as error:
-        return f"{place} is another table: {' '.join(str(error).split())[:200]}"
+        return f"{place} is another table: {table_difference(str(error))}"
     except Exception as error:  # noqa: BLE001 - boundary: what a table holds may refuse to be compared
         return f"{place} cannot be compared: {error!r:.200}"
     return ""

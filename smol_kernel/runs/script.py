@@ -31,7 +31,9 @@ _SHOWING = frozenset({"print", "display", "show"})
 """Functions whose calls stand in a cell for what they show, not for their value."""
 _QUIET = frozenset(["append", "clear", "extend", "insert", "remove", "reverse", "shuffle", "sort", "update"])
 """Functions that give None."""
-_COPY_METHOD = ("DataFrame", "Series", "ndarray")
+_TABLES = ("DataFrame", "Series", "ndarray")
+_COPY_METHOD = re.compile(r"DataFrame \d+ x \d+|Series of [\d,]+ items, |ndarray ")
+"""Begins the summary of what has a `copy` that shares nothing with it: tables of pandas, and no others."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,9 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
         settle_end(part, names, addresses=True)
     types = _types(transcript)
     statements = [statement for part in parts for statement in part.kept]
-    changed = changed_inputs(statements, types, transcript.tools, _COPY_METHOD)
+    changed = changed_inputs(statements, types, transcript.tools, _TABLES)
     touched = [name for name in types if name in names.bound | changed]
-    first_lines = _spare_inputs(parts, names, types, touched, changed)
+    first_lines = _spare_inputs(parts, names, transcript.inputs, touched, changed)
     codes: list[str] = []
     for part in parts:
         begins = bool(first_lines and part.kept)
@@ -232,7 +234,7 @@ def _shows(value: ast.expr) -> bool:
 
 
 def _spare_inputs(
-    parts: list[Part], names: Names, types: Mapping[str, str], touched: Iterable[str], changed: set[str]
+    parts: list[Part], names: Names, summaries: Mapping[str, str], touched: Iterable[str], changed: set[str]
 ) -> list[str]:
     """Give inputs that the script binds or changes another name throughout; the lines to begin with."""
     lines: list[str] = []
@@ -244,7 +246,7 @@ def _spare_inputs(
             parts[number].edits.append(Edit(edit.start, edit.end, edit.text.format(other)))
         if name not in changed:
             lines.append(f"{other} = {name}")
-        elif types[name] in _COPY_METHOD:
+        elif _COPY_METHOD.match(summaries[name]):
             lines.append(f"{other} = {name}.copy()")
         else:
             lines += [] if "from copy import deepcopy" in lines else ["from copy import deepcopy"]

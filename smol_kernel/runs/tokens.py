@@ -56,6 +56,8 @@ class Facts:
     """Parameters that it goes through."""
     changed: set[str] = field(default_factory=set)
     """Parameters whose values it may change."""
+    doubted: set[str] = field(default_factory=set)
+    """Parameters and global variables on which it calls methods of which nothing is known, for what these do."""
     returned: set[Token] = field(default_factory=set)
     world: set[Token] = field(default_factory=set)
     """What it changes that no name stands for: see `World`."""
@@ -80,6 +82,7 @@ class Facts:
             self.spends,
             self.uses_up,
             self.changed,
+            self.doubted,
             self.world,
             self.asks,
             self.tools,
@@ -88,7 +91,7 @@ class Facts:
 
     def add(self, other: Facts) -> None:
         """Take in what the code of another function does, parameters apart."""
-        for name in ("reads", "binds", "changes", "spends", "world", "asks", "tools"):
+        for name in ("reads", "binds", "changes", "spends", "doubted", "world", "asks", "tools"):
             getattr(self, name).update(getattr(other, name))
 
 

@@ -175,6 +175,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], Callable[[_Box], str | None]], ...] = tup
         ),
         (r"Tunnel connection failed: 403|^403 Forbidden", _Box.network),
         (r"Connection refused", _Box.loopback),
+        (r'^"\w+" shell not found', _Box.no_program),
         (r"Operation not permitted|Function not implemented|Address family not supported", _Box.refused_call),
     )
 )
