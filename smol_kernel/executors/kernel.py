@@ -26,7 +26,7 @@ from smol_kernel.executors.kept_values import encoded_variable
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, told
-from smol_kernel.executors.outcome import KINDS, finished, verdicts, why_ended, with_hint
+from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
 from smol_kernel.executors.recorded import Recorded
 from smol_kernel.executors.shared_memory import encode_input, set_variable
 from smol_kernel.executors.standby import STANDBY
@@ -155,8 +155,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
             if why is not None:
                 ended = ActionFinished(status="error", error_type="ImportError", error=why, names=self.names())
             elif client is None:
-                kind, why = KINDS["interrupted"], "stopped before it began"
-                ended = ActionFinished(status="interrupted", error_type=kind, error=why, names=self.names())
+                ended = replace(interrupted("stopped before it began"), names=self.names())
             else:
                 action, shown = self._action(client), self.max_print_outputs_length
                 tools = None if self._offered else tool_specs(self._tools)

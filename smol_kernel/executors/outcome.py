@@ -99,6 +99,11 @@ def why_ended(action: Action) -> str:
     return f"{stopped}; the child kernel ended" if action.reason else action.died
 
 
+def interrupted(why: str) -> ActionFinished:
+    """Of an action that never began."""
+    return ActionFinished(status="interrupted", error_type=KINDS["interrupted"], error=why)
+
+
 def names(told: Any) -> list[str]:
     """Those of the names told that can be names."""
     found = told[:MAX_NAMES] if isinstance(told, list) else []
