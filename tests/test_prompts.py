@@ -1,6 +1,7 @@
 """What the model is told before it begins: our templates and a user's, instructions, tags, and the form of replies."""
 
 import json
+from datetime import date
 
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.models.base import Model
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
-from smol_kernel.tools.rendering import populate_template
+from smol_kernel.tools.rendering import ForeignTemplate, populate_template
 
 
 @pytest.fixture(scope="module")
@@ -229,10 +230,10 @@ SEEN = [
     ("{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(1) }}{% for i in [1, 2] %}{{ loop.index }}{% endfor %}", "<1>12"),
     ("{% set n = namespace(v=1) %}{% set n.v = 2 %}{{ n.v }} {{ range(2) | list }} {{ dict(a=1).items() | list }}",
      "2 [0, 1] [('a', 1)]"),
-    ("{{ final_answer.title }} {{ table.a.sum }}", None),
     ("{{ final_answer.title }}", "A title"),
 ]  # fmt: skip
 ACTS = [
+    "{{ tools.update(a=1) }}", "{{ tools.pop('look') }}", "{{ tools.look.inputs.clear() }}",
     "{{ tools.look('x') }}", "{{ tools.look.forward('x') }}", "{{ tools.look.from_code('import os') }}",
     "{{ tools['look'] | attr('from_dict') }}", "{{ '{0.forward}'.format(tools.look) }}", "{{ tools.look.save('/x') }}",
     "{% call tools.look('x') %}{% endcall %}", "{{ tools.look.to_code_prompt.__self__ }}", "{{ tools.look.__class__ }}",
@@ -251,21 +252,25 @@ class Report:
 
 
 @pytest.mark.parametrize(("template", "text"), SEEN, ids=range(len(SEEN)))
-def test_a_template_reads_what_is_data(template, text):
+@pytest.mark.parametrize("whose", [str, ForeignTemplate])
+def test_a_template_reads_what_is_data(whose, template, text):
     variables = {"tools": {"look": look}, "text": "hi", "final_answer": Report()}
-    if text is not None:
-        assert populate_template(template, variables) == text
-    else:
-        with pytest.raises(ConfigError, match="'table' is undefined"):
-            populate_template(template, variables)
+    assert populate_template(whose(template), variables) == text
 
 
 @pytest.mark.parametrize("template", ACTS)
-def test_a_template_does_nothing(template):
-    """A template may come with the record of somebody else, and tools and answers are live objects."""
+def test_a_template_of_somebody_else_does_nothing(template):
+    """It comes with a record; tools and answers are live objects."""
     variables = {"tools": {"look": look}, "table": pd.DataFrame({"a": [1]}), "final_answer": Report()}
     with pytest.raises(ConfigError, match="cannot render the prompt template"):
-        populate_template(template, variables)
+        populate_template(ForeignTemplate(template), variables)
+    assert list(variables["tools"]) == ["look"] and "place" in look.inputs
+
+
+def test_a_template_of_the_program_calls_what_it_is_given():
+    given = {"now": date(2026, 1, 2), "louder": lambda text: f"{text}!", "table": pd.DataFrame({"a": [1]})}
+    text = "{{ now.strftime('%Y') }} {{ louder('x') }} {{ table.to_string() | length }}{% set l = [] %}{{ l.append(1) or l }}"
+    assert populate_template(text, given) == f"2026 x! {len(given['table'].to_string())}[1]"
 
 
 @pytest.mark.parametrize("wrong", ["Be brief.", {"planning": "1. Go."}, {"final_answer": ["now"]}])

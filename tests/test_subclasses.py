@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scripted_replies import call, code, final
 
-from smol_kernel import CodeAgent, Tool, ToolCallingAgent, tool
+from smol_kernel import ChatMessage, CodeAgent, Tool, ToolCallingAgent, tool
 from smol_kernel.errors import ConfigError
 
 OWN = "answer answered outputs run_id depth stop settings functions events called in_use account current_step report"
@@ -55,6 +55,26 @@ def test_a_private_name_of_the_loop_is_refused_where_the_class_is_defined(kind):
         with pytest.raises(ConfigError, match=f"Own defines {name}, which our own loop uses"):
             type("Own", (type("Mixin", (), {name: lambda self: None}), kind), {})
     assert type("Own", (kind,), {"_load": 1, "_act": lambda self, step: iter(())})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["life", "run_events", "_prepare"])
+def test_so_it_is_where_an_agent_sets_it(make, kind, name):
+    class Own(kind):
+        def __init__(self, *args, **kwargs):
+            setattr(self, name, {})
+            super().__init__(*args, **kwargs)
+
+    with pytest.raises(ConfigError, match=f"Own sets {name}, which our own loop uses"):
+        make([], kind=Own)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_subclass_may_hold_a_model_of_its_own_making(make, kind):
+    own = type("Own", (kind,), {"model": None})
+    reply = final("8") if kind is ToolCallingAgent else ChatMessage("assistant", code("final_answer('8')"))
+    agent = own(tools=[], model=lambda messages, **options: reply, journal=False, verbosity_level=0)
+    assert agent.run("t") == "8"
 
 
 @pytest.mark.parametrize("kind", KINDS)

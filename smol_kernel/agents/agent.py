@@ -20,7 +20,7 @@ from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.memory.monitoring import AgentLogger, CallbackRegistry, LogLevel, Monitor
 from smol_kernel.memory.plain_settings import plain_settings
 from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep
-from smol_kernel.models.fallback import give_model, model_of
+from smol_kernel.models.fallback import as_model, give_model, model_of
 from smol_kernel.tools.answer_type import AnswerType
 from smol_kernel.tools.base import Tool
 from smol_kernel.tools.not_built import NotBuilt, OwnLoop
@@ -76,7 +76,8 @@ class Agent(OwnLoop, ABC):
         if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
             raise ConfigError(f"the name {name!r} cannot be called in Python: use letters, digits and _, no keyword")
         self.name, self.description, self.instructions = name, description, instructions
-        self.model, self.tools = model, others.tools_by_name(tools, add_base_tools, interpreter=not self.writes_code)
+        self.model = as_model(model)  # a subclass may have an attribute of that name of its own
+        self.tools = others.tools_by_name(tools, add_base_tools, interpreter=not self.writes_code)
         self.managed_agents = others.agents_by_name(managed_agents or (), self.tools)
         self.handoffs = others.agents_by_name(handoffs, {**self.tools, **self.managed_agents}, "transfer_to_")
         self.prompt_templates, self.given_templates = templates_for(self.templates, prompt_templates), prompt_templates
@@ -104,7 +105,7 @@ class Agent(OwnLoop, ABC):
         self.step_number = 0
         self.life = Life()
 
-    def _settings(self) -> dict[str, Any]:
+    def _recorded_settings(self) -> dict[str, Any]:
         """What the agent was made with, as far as it is plain data, by the names of its parameters."""
         return plain_settings({name: getattr(self, name) for name in self.recorded_settings})
 

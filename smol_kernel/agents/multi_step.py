@@ -134,7 +134,7 @@ class MultiStepAgent(RunnableAgent):
                 inputs={name: describe(value) for name, value in variables.items()},
                 values=kept.values,
                 media=kept.media,
-                settings=self._settings(),
+                settings=self._recorded_settings(),
                 origin=dict(origin or {}),
             )
             life.resumed = resumed

@@ -292,7 +292,7 @@ class ToolCalls:
             return wait(value, made.begun) if inspect.isawaitable(value) else value
         except _ToolFailed as error:
             raise error.__cause__ or error from None  # it is told of as always
-        except Exception as error:
+        except BaseException as error:
             made.raised_around = error if through else None
             raise
 
@@ -337,7 +337,7 @@ def _why(made: MadeCall) -> Exception:
 def error_of(finished: ActionFinished) -> AgentError | None:
     """The error of a step whose calls ended so."""
     kind = AgentError if finished.error_type == AgentError.__name__ else AgentToolExecutionError
-    return kind(finished.error) if finished.error else None
+    return None if finished.error is None else kind(finished.error or "it says no reason")
 
 
 def as_python(call: ToolCall, longest: int = 2_000) -> str:

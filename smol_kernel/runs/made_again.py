@@ -10,6 +10,7 @@ from smol_kernel.events import Event, InputsDigested, RunStarted
 from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
 from smol_kernel.executors.values import MalformedValue
 from smol_kernel.memory.budget import Budget
+from smol_kernel.tools.rendering import foreign
 
 
 def beginning(events: Sequence[Event]) -> RunStarted:
@@ -39,7 +40,7 @@ def made_again(
         raise ReplayError(f"the run was made with settings that do not fit: there is no {', '.join(sorted(unknown))}")
     templates = settings.pop("given_templates", None)
     if templates is not None and (accept or not has_foreign_templates(started)):
-        settings["prompt_templates"] = templates
+        settings["prompt_templates"] = foreign(templates) if has_foreign_templates(started) else templates
     chosen = {name: value for name, value in given.items() if value is not None}
     try:
         if isinstance(settings.get("budget"), dict):

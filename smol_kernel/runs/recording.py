@@ -31,7 +31,8 @@ def resting_place(own: list[Event], child_lives: bool) -> int:
     if isinstance(own[-1], RunFinished):
         end -= 1
         if own[-1].state in ("max_steps_error", "budget", "success"):
-            ended = [place for place, event in enumerate(own[:end]) if isinstance(event, StepFinished)]
+            over = (StepFinished, ActionFinished) if own[-1].state == "budget" else StepFinished  # it may end in a step
+            ended = [place for place, event in enumerate(own[:end]) if isinstance(event, over)]
             end = ended[-1] + 1 if ended else 1
     begun = [place for place, event in enumerate(own[:end]) if isinstance(event, StepStarted)]
     if not begun:

@@ -141,7 +141,8 @@ def prepare(
     asked = [] if child_lives else [*outside(agent, repeat)]
     if executor is None and started.origin.get("imported"):
         asked += of_others(agent)
-    asked += [TEMPLATES.format(seen.run)] * has_foreign_templates(started)
+    if has_foreign_templates(started) and parameters.get("prompt_templates") is None:
+        asked.append(TEMPLATES.format(seen.run))
     differences = [*changed, *others, *asked]
     replay = Replay(
         events,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 from typing import Any
 
 from smol_kernel.errors import ConfigError
+from smol_kernel.memory.life import Life
 
 NOT_CALLED = {
     "_run_stream": "events() and run(stream=True) give what happens, and step_callbacks each step",
@@ -25,6 +28,8 @@ NOT_CALLED = {
 }
 """Methods of smolagents' agents that nothing of ours calls, and what to do instead."""
 _TO_DEFINE = ("_act", "_abc_impl")
+_OURS: dict[int, Any] = {}
+"""The methods that our own classes define, by identity: a wrapper can pretend to be what it wraps."""
 
 
 class NotBuilt:
@@ -54,22 +59,32 @@ class OwnLoop:
     agent_name: Any = NameOfClass()
     """Its name, as smolagents calls it."""
 
+    _reserved: frozenset[str] = frozenset()
+    """Private names of the loop, and others that no program has a use for."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         ours = __name__.partition(".")[0]
         theirs = [base for base in cls.__mro__ if base.__module__.partition(".")[0] != ours]
+        if cls not in theirs:
+            _OURS.update({id(value): value for value in vars(cls).values() if callable(value)})
         defined = {name for base in theirs for name in vars(base)}
         for name, instead in NOT_CALLED.items():
             if name in defined:
                 raise ConfigError(f"{cls.__name__} defines {name}(), which nothing here would call: {instead}")
-        private = {name for base in cls.__mro__ if base not in theirs for name in vars(base) if name[:1] == "_"}
-        for name in sorted(private & defined):
-            if name not in _TO_DEFINE and not name.startswith("__"):
-                raise ConfigError(f"{cls.__name__} defines {name}, which our own loop uses: name yours otherwise")
+        methods = [vars(base).items() for base in cls.__mro__ if base not in theirs]
+        own = {name for name, value in itertools.chain(*methods) if name[:1] == "_" and callable(value)}
+        private = {name for name in own if name[:2] != "__"} - {*_TO_DEFINE}
+        cls._reserved = frozenset(private | {"life", "run_events"})
+        for name in sorted(cls._reserved & defined):
+            raise ConfigError(f"{cls.__name__} defines {name}, which our own loop uses: name yours otherwise")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._reserved and not isinstance(value, Life):
+            raise ConfigError(f"{type(self).__name__} sets {name}, which our own loop uses: name yours otherwise")
+        super().__setattr__(name, value)
 
     def _overridden(self, name: str) -> Any:
         """The method of that name if a program put it there, in a class or in this very agent; else None."""
-        method = getattr(self, name)
-        function = getattr(method, "__func__", method)
-        module = str(getattr(function, "__globals__", {}).get("__name__"))  # __module__ is what functools.wraps copies
-        return None if module.partition(".")[0] == __name__.partition(".")[0] else method
+        found = vars(self).get(name, inspect.getattr_static(type(self), name))
+        return None if id(found) in _OURS else getattr(self, name)

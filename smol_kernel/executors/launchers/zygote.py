@@ -319,8 +319,10 @@ def _close_all(host: int) -> None:
 
 
 def are_any() -> bool:
-    """Whether this host has zygotes."""
-    return bool(_of_use())
+    """Whether this host has zygotes, or had one that has just ended."""
+    with _lock:
+        _forget_others()
+        return bool(_zygotes)
 
 
 def give_up() -> None:
