@@ -269,7 +269,8 @@ def test_a_template_of_somebody_else_does_nothing(template):
 
 def test_a_template_of_the_program_calls_what_it_is_given():
     given = {"now": date(2026, 1, 2), "louder": lambda text: f"{text}!", "table": pd.DataFrame({"a": [1]})}
-    text = "{{ now.strftime('%Y') }} {{ louder('x') }} {{ table.to_string() | length }}{% set l = [] %}{{ l.append(1) or l }}"
+    text = "{{ now.strftime('%Y') }} {{ louder('x') }} {{ table.to_string() | length }}"
+    text += "{% set l = [] %}{{ l.append(1) or l }}"
     assert populate_template(text, given) == f"2026 x! {len(given['table'].to_string())}[1]"
 
 

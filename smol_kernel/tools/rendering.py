@@ -37,9 +37,9 @@ def populate_template(template: str, variables: Mapping[str, Any]) -> str:
     Raises ConfigError when the template is wrong or names a variable that is not there.
     """
     try:
-        return _sandbox(isinstance(template, ForeignTemplate)).from_string(str(template)).render(**variables)
+        return _sandbox(isinstance(template, ForeignTemplate)).from_string(template).render(**variables)
     except Exception as error:  # boundary: a user's own template
-        raise ConfigError(f"cannot render the prompt template {str(template)!r:.60}: {error}") from error
+        raise ConfigError(f"cannot render the prompt template {template!r:.60}: {error}") from error
 
 
 @cache
