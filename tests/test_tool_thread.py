@@ -242,7 +242,7 @@ def test_a_stop_is_heard_by_an_agent_whose_call_waits_its_turn(made):
 
 def end_of(agent):
     """A queue that gets the last event of the agent's next run."""
-    events, ended = agent.events, queue.SimpleQueue()
+    events, ended = agent.run_events, queue.SimpleQueue()
 
     def watched(*args, **kwargs):
         for event in events(*args, **kwargs):
@@ -250,7 +250,7 @@ def end_of(agent):
                 ended.put(event)
             yield event
 
-    agent.events = watched
+    vars(agent)["run_events"] = watched
     return ended
 
 
