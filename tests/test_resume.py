@@ -19,6 +19,7 @@ from web_server import Answer, WebServer
 
 from smol_kernel import Budget, CodeAgent, ScriptedModel, ToolCallingAgent, UserInputTool, tool
 from smol_kernel.errors import (
+    AgentBudgetError,
     AgentError,
     AgentToolExecutionError,
     ConfigError,
@@ -657,7 +658,7 @@ def guarded(error, after):
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("error", [Denied("not b"), Refused("not b")], ids=repr)
+@pytest.mark.parametrize("error", [Denied("not b"), Refused("not b"), Denied("")], ids=repr)
 def test_an_agent_error_from_around_a_call_is_read_again_as_it_was(noting, tmp_path, error, after):
     note, effects = noting
     kind = guarded(error, after)
@@ -693,6 +694,28 @@ def test_a_run_that_ended_by_what_came_from_around_a_call_goes_on_without_that_c
         answer, model = taken_up(tmp_path, agent.run_id, [final("done")], [note], kind)
         assert (answer, sorted(effects())) == ("done", ["a", *done])
         assert "Tool 'note' failed: PermissionError: not b" in read(model.requests[0])
+
+
+def test_a_run_whose_budget_ended_around_a_call_remembers_that_call(noting, tmp_path):
+    note, effects = noting
+    kind = guarded(AgentBudgetError("no more of b"), after=True)
+    replies = [call("note", text="a"), call("note", text="b"), "the best"]
+    agent = kind(tools=[note], model=ScriptedModel(replies), **options(tmp_path))
+    assert agent.run("count", return_full_result=True).state == "budget"
+    answer, model = taken_up(tmp_path, agent.run_id, [final("done")], [note], kind)
+    assert (answer, effects()) == ("done", ["a", "b"])
+    assert "no more of b" in read(model.requests[0])
+
+
+def test_one_s_own_templates_take_the_place_of_those_of_somebody_else(tmp_path):
+    run = ran(tmp_path, [code("x = 1")])
+    begun, *others = agent_events(tmp_path, run)
+    theirs = {**begun.settings, "given_templates": {"system_prompt": "{{ nothing }}"}}
+    journal = Journal(tmp_path / "foreign.sqlite")
+    journal.append_all([replace(begun, settings=theirs, origin={"imported": "run.json"}), *others])
+    journal.cut_off(run)
+    given = {"journal": journal, "verbosity_level": LogLevel.OFF, "prompt_templates": {"system_prompt": "Be brief."}}
+    assert CodeAgent.resume(run, model=ScriptedModel([code("final_answer(x)")]), **given) == 1
 
 
 def test_a_conversation_goes_on_after_a_run_that_ended_by_what_came_from_around_a_call(noting, tmp_path):

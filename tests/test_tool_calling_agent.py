@@ -713,6 +713,47 @@ def test_a_function_set_in_the_class_is_called_as_well(make, monkeypatch):
     assert asked == ["echo", "final_answer"]
 
 
+class Pretending:
+    """A wrapper that gives itself out for what it wraps in all that is asked, as `wrapt` makes them for tracing."""
+
+    def __init__(self, wrapped, asked):
+        self._wrapped, self._asked = wrapped, asked
+
+    def __getattr__(self, name):
+        return getattr(self._wrapped, name)
+
+    def __eq__(self, other):
+        return self._wrapped == other
+
+    def __hash__(self):
+        return hash(self._wrapped)
+
+    def __call__(self, *given):
+        self._asked.append(given[-2])
+        return self._wrapped(*given)
+
+    def __get__(self, instance, owner):
+        return self if instance is None else functools.partial(self, instance)
+
+
+def test_a_wrapper_that_pretends_to_be_the_method_is_called(make, monkeypatch):
+    asked, script = [], [calls(("echo", {"text": "a"})), final(1)]
+    agent = make(script, [echo])
+    agent.execute_tool_call = Pretending(agent.execute_tool_call, asked)
+    assert agent.run("go") == 1
+    own = vars(ToolCallingAgent)["execute_tool_call"]
+    monkeypatch.setattr(ToolCallingAgent, "execute_tool_call", Pretending(own, asked))
+    assert make(script, [echo]).run("go") == 1
+    assert asked == ["echo", "final_answer"] * 2
+
+
+def test_an_exit_from_around_a_call_ends_the_run(make):
+    agent = put_around(make([calls(("echo", {"text": "a"})), final(1)], [echo]), denies(SystemExit(3)))
+    with pytest.raises(SystemExit):
+        agent.run("go")
+    assert len(agent.model.requests) == 1
+
+
 def test_an_agent_error_from_around_a_call_is_the_error_of_the_step(make):
     raised = Denied("no echo")
     agent = put_around(make([calls(("echo", {"text": "a"})), final(1)], [echo]), denies(raised))

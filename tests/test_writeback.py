@@ -221,6 +221,28 @@ def test_what_the_answer_needs_is_written_and_said_to_be_proved(proving):
     assert len(displayed) == 2  # view and account, as without a proof
 
 
+def test_the_proof_knows_the_tools_of_its_agent(proving):
+    proving.run(TWICE).must_be_ok()
+    wrong = "try:\n    twice('many')\nexcept Exception as error:\n    print(error)\n    x = twice(number=2)"
+    model(proving, wrong, "final_answer(x + len(twice.__doc__.split()))")
+    cell = proving.start("%%agent --model m\ndouble", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    assert cells[0]["source"].splitlines()[-1].startswith("*Proved: ")
+
+
+TWICE = """
+from smol_kernel import tool
+@tool
+def twice(number: int) -> int:
+    '''Doubles.
+
+    Args:
+        number: what to double.
+    '''
+    return 2 * number
+"""
+
+
 def test_what_is_not_reproduced_says_why(proving):
     model(proving, "import time\nt = time.time()", "final_answer(t)")
     cell = proving.start("%%agent --model m --prove-cell\nnow", cell_id="c1")

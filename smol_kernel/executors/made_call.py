@@ -13,7 +13,7 @@ from smol_kernel.events import ToolCalled
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.interpreter_tool import Stop
 from smol_kernel.executors.observation import clean, truncate
-from smol_kernel.executors.recorded import RecordedError, kinds_of_error
+from smol_kernel.executors.recorded import RecordedError, kinds_of_error, name_of_error
 from smol_kernel.executors.tracebacks import message
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.steps import ToolCall
@@ -62,7 +62,7 @@ class MadeCall:
     def fail(self, error: BaseException, said: str) -> None:
         """Note that it ended with `error`, of which the model reads `said`."""
         self.error = error
-        told = (self.words or "") if self.is_reason else f"Tool {self.call.name!r} failed: {said}"
+        told = (self.words or name_of_error(error)) if self.is_reason else f"Tool {self.call.name!r} failed: {said}"
         self.told = truncate(clean(told), LONGEST_RESULT)
 
     @property

@@ -337,7 +337,7 @@ def _why(made: MadeCall) -> Exception:
 def error_of(finished: ActionFinished) -> AgentError | None:
     """The error of a step whose calls ended so."""
     kind = AgentError if finished.error_type == AgentError.__name__ else AgentToolExecutionError
-    return None if finished.error is None else kind(finished.error or "it says no reason")
+    return kind(finished.error) if finished.error else None
 
 
 def as_python(call: ToolCall, longest: int = 2_000) -> str:
