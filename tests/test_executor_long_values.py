@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import builtins
 import io
+import sys
 
 import pytest
 
@@ -196,6 +196,6 @@ def test_images_are_few_small_and_sound(monkeypatch):
 
 def test_without_pillow_images_are_bytes(monkeypatch):
     text = picture(3, 3)
-    load = builtins.__import__
-    monkeypatch.setattr(builtins, "__import__", lambda name, *rest: load("no_such" if name == "PIL" else name, *rest))
+    for name in ("PIL", "PIL.Image"):
+        monkeypatch.setitem(sys.modules, name, None)
     assert observed_images([shown(text)]) == [base64.b64decode(text)]

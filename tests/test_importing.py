@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
+import os
 import tracemalloc
 import zlib
 from dataclasses import replace
 
 import pytest
 from nested_events import started, whole_run
+from PIL import Image
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import (
@@ -231,7 +234,10 @@ def test_a_small_file_does_not_become_large_in_memory(journal, tmp_path, monkeyp
 
 
 def test_a_run_of_many_numbers_and_a_large_picture_comes_back(journal, tmp_path):
-    event = Output(run="mine", channel="result", text="1,2\n" * 500_000, data={"image/png": "A" * 2_000_000})
+    file = io.BytesIO()
+    Image.frombytes("RGB", (700, 700), os.urandom(3 * 700 * 700)).save(file, "PNG")
+    data = {"image/png": base64.b64encode(file.getvalue()).decode()}
+    event = Output(run="mine", channel="result", text="1,2\n" * 500_000, data=data)
     numbers = ActionFinished(run="mine", status="ok", value=list(range(200_000)))
     journal.append_all([event, numbers, numbers])
     for name in ("run.json", "run.ipynb"):
