@@ -112,6 +112,22 @@ def test_a_picture_of_a_persons_own_file_may_be_of_any_kind(tmp_path):
         assert AgentImage(tmp_path / kind).size == (64, 48)
 
 
+def test_a_large_picture_in_a_file_is_compared_and_a_larger_one_told_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one, large = (picture("PNG", size, "1") for size in ((9_000, 6_000), (12_000, 9_000)))
+        assert same_file("x.png", one, one + b"\0")
+        with pytest.raises(NotCompared, match="is too large a picture: it has 12000 x 9000 pixels"):
+            same_file("x.png", large, large + b"\0")
+        assert AgentImage(large).size == (12_000, 9_000)
+
+
+@pytest.mark.parametrize("kind", ["TGA", "JPEG2000", "DIB"])
+def test_bytes_that_a_person_hands_over_may_be_of_many_kinds(kind):
+    size = (128, 128)
+    assert AgentImage(picture(kind, size)).size == size
+
+
 def test_the_size_is_looked_at_before_the_pixels():
     large = picture("PNG", (9_000, 9_000), "1")
     with pytest.raises(ValueError, match="9000 x 9000 pixels, more than 50,000,000"):
@@ -122,7 +138,7 @@ def test_the_size_is_looked_at_before_the_pixels():
         assert not same_picture(picture("PNG", (12_000, 9_000), "1"), large)
         assert "more than 100,000,000" in unlike(picture("PNG", (12_000, 9_000), "1"), large)
         with pytest.raises(ModelError):
-            image_url(picture("BMP", (12_000, 9_000), "1"))
+            image_url(picture("BMP", (12_000, 15_000), "1"))
 
 
 # scans of a JPEG
@@ -135,7 +151,8 @@ def test_a_jpeg_of_scans_without_end_is_not_read(between):
     with pytest.raises(ValueError, match="more than 100 scans"):
         opened(raw)
     assert observed_images([Output(channel="display", data={"image/jpeg": base64.b64encode(raw).decode()})]) == []
-    assert not same_file("a.jpg", raw, raw + b"\0")
+    with pytest.raises(NotCompared, match="more than 100 scans"):
+        same_file("a.jpg", raw, raw + b"\0")
     assert "more than 100 scans" in unlike(raw, raw + b"\0")
     with pytest.raises(ValueError, match="scans"):
         AgentImage(raw).to_raw()

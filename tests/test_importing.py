@@ -153,8 +153,14 @@ def test_what_no_run_of_here_could_have_put_out_is_refused(journal, tmp_path, ad
 
 
 def test_what_a_run_of_here_puts_out_comes_back(journal, tmp_path):
+    names = {"my key": "int 1", "prix\u00a0€": "str"}
     events = [
-        replace(event, inputs={"my key": "int 1", "größe": "str"}, values={"my key": {}}, tools=["input", "größe"])
+        replace(
+            event,
+            inputs=names,
+            values={"my key": {}},
+            tools=["input", "größe"],
+        )
         if isinstance(event, RunStarted) and event.run == "p"
         else event
         for event in events_of(whole_run())

@@ -247,6 +247,23 @@ def test_what_is_written_to_both_streams_comes_in_the_order_in_which_it_was_writ
         assert channels == ["stdout", "stderr"] * 5 + ["stdout"]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class A:\n    def __init__(self): self.own = self\n    def __del__(self): print('del', file=sys.stderr)\n"
+        "for i in range(20_000):\n    A(); print(i)",
+        "signal.signal(signal.SIGALRM, lambda *_: print('sig', file=sys.stderr))\n"
+        "signal.setitimer(signal.ITIMER_REAL, .01, .01)\nfor i in range(20_000): print(i)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0)",
+        "class R:\n    def __init__(self): self.own = self\n    def __del__(self): 1 / 0\n"
+        "for i in range(6_000):\n    R(); print('row', i)",
+    ],
+    ids=["finalizers", "signals", "finalizers that fail"],
+)
+def test_what_writes_to_stderr_in_the_middle_of_a_print_does_no_harm(kernel, code):
+    assert value(kernel, f"import signal, sys\n{code}\n1") == 1
+
+
 def test_nothing_is_lost_where_both_streams_are_written_to_by_turns_very_often(kernel):
     shown = outputs(kernel, "import sys\nfor n in range(2_000):\n    print(n)\n    print('x', file=sys.stderr)")
     texts = {name: "".join(text for channel, text in shown if channel == name) for name in ("stdout", "stderr")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import stat
@@ -10,6 +11,7 @@ import stat
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from PIL import Image
 
 from smol_kernel.events import (
     ActionFinished,
@@ -141,6 +143,13 @@ def test_a_table_as_answer_is_shown_as_a_table():
     table = pandas.DataFrame({"a": ["$x$"]})
     html = to_notebook(a_run(answer=table)).cells[-1].outputs[-1].data["text/html"]
     assert "<table" in html and "<style" not in html
+
+
+def test_a_picture_as_answer_is_shown_as_one():
+    picture = Image.new("RGB", (20, 20), "red")
+    shown = to_notebook(a_run(answer=picture)).cells[-1].outputs[-1].data["image/png"]
+    assert Image.open(io.BytesIO(base64.b64decode(shown))).getpixel((1, 1)) == (255, 0, 0)
+    nbformat.validate(to_notebook(a_run(answer=picture)))
 
 
 def test_nothing_in_the_notebook_loads_anything():

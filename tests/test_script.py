@@ -387,12 +387,25 @@ def test_a_name_behind_an_at_sign_is_the_other_name_too(code, count):
         "x = df.query('a > \\x40n')",
         "import duckdb\nx = duckdb.sql('select sum(a) from n').df()",
         "import duckdb\nwanted = f'SELECT {column} FROM n'\nx = duckdb.query(wanted)",
-        "x = con.execute('summarize n')",
+        "import duckdb\nx = duckdb.connect().execute('summarize n')",
+        "from duckdb import query\nname = 'n'\nx = query(f'select * from {name}')",
         "import polars as pl\nx = pl.sql('select * from other join n using (a)')",
     ],
 )
 def test_a_name_whose_places_cannot_all_be_told_keeps_its_name(code):
     assert code_of(f"n = n + 1\n{code}", final=False, inputs={"n": "int: 1"}) == [f"n = n + 1\n{code}"]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("from PIL import ImageDraw\nd = ImageDraw.Draw(n)\nd.line([0, 0, 5, 5])", "PIL.Image RGB 20 x 20"),
+        ("n.insert_column(0, 1)", "DataFrame of 3 items: shape (3, 2)"),
+    ],
+)
+def test_what_is_drawn_on_or_is_a_table_of_others_is_copied_whole(code, kind):
+    (cell,) = code_of(code, final=False, inputs={"n": kind})
+    assert cell.startswith("from copy import deepcopy\nn_ = deepcopy(n)\n")
 
 
 def test_a_name_in_a_cell_that_is_no_python_keeps_its_name():
@@ -408,6 +421,8 @@ def test_a_name_in_a_cell_that_is_no_python_keeps_its_name():
         "x = model.eval(text) or 'n'",
         "x = df.query('n > 3')",
         "x = 'n from here'",
+        "x = df.query('a > 3')\nprint('n joined with others')",
+        "import sqlite3\nx = sqlite3.connect(':memory:').execute('select * from n')",
     ],
 )
 def test_a_word_in_a_string_that_nothing_reads_as_a_name_is_no_place_of_it(code):

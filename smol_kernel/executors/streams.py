@@ -135,6 +135,8 @@ class Stream:
         self._pass: Callable[[str], Any] = functools.partial(type(stream).write, stream)
         self._flush: Callable[[], None] = functools.partial(type(stream).flush, stream)
         self._waiting = self._held_back = False
+        self._writing = 0
+        """The thread that is just writing; finalizers and signal handlers may write to a stream in the middle of it."""
         self.begin()
         self._descriptor: Descriptor | None = None  # its thread writes here at once
         if getattr(stream, "_should_watch", False):
@@ -160,7 +162,9 @@ class Stream:
             room = max(0, PASSES - self._passed)
             if room:
                 self._passed += min(room, len(text))
+                self._writing = threading.get_ident()
                 self._pass(text[:room])
+                self._writing = 0
                 self._waiting = self._held_back = True
             if len(text) > room:
                 self._hold(text[room:])
@@ -170,7 +174,7 @@ class Stream:
         """Send what was written before the other stream is written to: ipykernel sends each by a clock of its own."""
         if self._descriptor is not None:
             self._descriptor.take()
-        if self._held_back and self._turns < TURNS and os.getpid() == self._process:
+        if self._held_back and not self._writing and self._turns < TURNS and os.getpid() == self._process:
             self._held_back = False
             self._turns += 1
             self.stream._flush()
@@ -179,7 +183,8 @@ class Stream:
         """Send what was printed; returns once it is on its way, and whether there was anything."""
         if self._descriptor is not None:
             self._descriptor.take()
-        if not self._waiting:
+        in_the_middle = threading.get_ident() in (self._writing, self.other._writing if self.other else 0)
+        if not self._waiting or in_the_middle:  # what sends would wait for this thread
             return False
         self._waiting = False
         sender = self.stream.pub_thread

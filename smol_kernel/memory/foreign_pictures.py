@@ -16,10 +16,11 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
 """Of what a child made, or another's record or notebook holds. Pillow knows many more, some of them hardly ever used,
 and has Ghostscript run what an EPS file says."""
 OF_TOOLS = (*FORMATS, "TIFF")
-GIVEN = (*OF_TOOLS, "ICO", "PPM", "AVIF", "HEIF")
-"""Of what is handed over as the bytes of an image; the last two where Pillow has been taught them."""
-MAX_PIXELS, MAX_GIVEN = 50_000_000, 100_000_000
-"""Of an image, and of one that is handed over, or in a notebook."""
+GIVEN = (*OF_TOOLS, "ICO", "ICNS", "PPM", "DIB", "TGA", "QOI", "JPEG2000", "AVIF", "HEIF")
+"""Of what is handed over as the bytes of an image; the last ones where Pillow has been taught them."""
+MAX_PIXELS, MAX_COMPARED, MAX_GIVEN = 50_000_000, 100_000_000, 178_000_000
+"""Of an image; of one in a file or a notebook that is compared; and of one that is handed over, which is where Pillow's
+own limit is."""
 MAX_SCANS = 100
 """Of a JPEG; ten are usual. Each goes over all of the picture, whatever little it adds."""
 MAX_SCANNED = 1_000_000_000
@@ -30,10 +31,14 @@ _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 
 
+class TooLarge(ValueError):
+    """An image that would take too much to be read; the message says why."""
+
+
 def opened(data: bytes, formats: Sequence[str] = FORMATS, most: int = MAX_PIXELS) -> Any:
     """The Pillow image of a file, its pixels not read yet.
 
-    Raises ValueError for one of more than `most` pixels or too many scans, ImportError without Pillow, and whatever
+    Raises TooLarge for one of more than `most` pixels or too many scans, ImportError without Pillow, and whatever
     Pillow raises for what is in none of the `formats`.
     """
     pillow: Any = import_module("PIL.Image")
@@ -42,11 +47,11 @@ def opened(data: bytes, formats: Sequence[str] = FORMATS, most: int = MAX_PIXELS
         pillow.init()
     image = pillow.open(io.BytesIO(data), formats=[form for form in formats if form in pillow.OPEN])
     if image.width * image.height > most:
-        raise ValueError(f"it has {image.width} x {image.height} pixels, more than {most:,}")
+        raise TooLarge(f"it has {image.width} x {image.height} pixels, more than {most:,}")
     if data[:2] == b"\xff\xd8":
         width, height, scans = jpeg_size(data)
         if too_many := scans_beyond(width, height, scans):
-            raise ValueError(f"it has {too_many}")
+            raise TooLarge(f"it has {too_many}")
     return image
 
 

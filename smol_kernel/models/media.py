@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smol_kernel.errors import MissingDependencyError, ModelError
-from smol_kernel.memory.foreign_pictures import GIVEN, MAX_GIVEN, opened
+from smol_kernel.memory.foreign_pictures import GIVEN, MAX_GIVEN, TooLarge, opened
 
 FRAMES = 8
 """How many frames of a video are shown to a model that takes images only."""
@@ -81,6 +81,8 @@ def _converted(data: bytes) -> bytes:
             return _png(image)
     except ImportError:
         why = "to convert another format needs the package pillow"
+    except TooLarge as error:
+        why = str(error)
     except Exception:  # noqa: BLE001 - boundary: PIL's own, of what is no image
         why = "Pillow cannot read it"
     raise ModelError(f"cannot send an image that begins with {data[:8]!r}: {why}. Send PNG, JPEG, GIF or WebP")

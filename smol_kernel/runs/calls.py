@@ -245,7 +245,7 @@ class Calls(Expressions):
         if (name.startswith(("read_", "load")) and of_file) or package in ("os", "glob", "pathlib", "shutil"):
             self.ask(world.files)
             self.go_through(given.every)
-        if package in _SHARED and name[:1].isupper():
+        if (package in _SHARED and name[:1].isupper()) or (package, name) == ("PIL", "Draw"):
             return frozenset([Token(touchy=True, holds=set(given.every))])
         return self._result(name, package, NOTHING, given)
 

@@ -29,6 +29,8 @@ _LARGEST = 1 << 53
 _DEEPEST = 4 * MAX_DEPTH
 _PICTURES = ("image/png", "image/jpeg")
 _LONGEST_NAME = 200
+_DRAWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""Characters that a terminal or a page acts on; a space of any width is none."""
 
 
 def checked_events(given: Sequence[Any]) -> list[Event]:
@@ -80,10 +82,10 @@ def _checked(data: Any) -> Event:
 
 
 def _check_names(event: Event) -> None:
-    """Tools have names of Python; variables mostly have, and an agent of structured calls is given any."""
+    """Tools have names of Python; variables mostly have, but an agent of structured calls is given any."""
     variables = [*event.inputs, *event.values] if isinstance(event, RunStarted) else []
     for name in variables:
-        if not (name.isprintable() and len(name) <= _LONGEST_NAME):
+        if _DRAWN.search(name) or len(name) > _LONGEST_NAME:
             raise EventError(f"a variable cannot be called {name[:60]!r}")
     tools = event.tools if isinstance(event, RunStarted) else [getattr(event, "tool", "input")]
     for name in tools:

@@ -18,9 +18,10 @@ LAST_VALUES = frozenset(["_", "__", "___"])
 _WORD = re.compile(r"[^\W\d]\w*")
 _QUERIED = r"(?<!\w)@({})\b"
 """A name as `df.query("a > @name")` reads it; `{}` is for the name."""
-_SQL = re.compile(r"\b(?:select|from|join|with|describe|summarize|pivot|unpivot|update|into)\b", re.IGNORECASE)
+_SQL = frozenset(["duckdb", "polars", "pandasql"])
+"""Libraries to which a table in SQL may be a variable."""
 _ASKING = frozenset(["sql", "query", "execute", "from_query", "sqldf"])
-"""Functions of DuckDB, Polars and pandasql, to which a table in SQL may be a variable."""
+"""Functions of theirs."""
 
 
 class Names(ast.NodeVisitor):
@@ -35,8 +36,7 @@ class Names(ast.NodeVisitor):
         """Global name → its places, as the number of the part and an edit whose text has `{}` for the new name."""
         self._unplaced: set[str] = set()
         self._in_strings: set[str] = set()
-        self._in_sql: set[str] = set()
-        self._reads_sql = self._reads_strings = False
+        self._knows_sql = self._asks_sql = self._reads_strings = False
         """Whether the script may read a name that is the text of some string, of which one is not known."""
         self._module = Frame()
         self._scopes = [self._module]
@@ -47,8 +47,8 @@ class Names(ast.NodeVisitor):
     @property
     def unplaced(self) -> set[str]:
         """Global names with a place that cannot be told."""
-        read = self._in_strings if self._reads_strings else self._in_sql if self._reads_sql else set[str]()
-        return self._unplaced | read
+        reads = self._reads_strings or (self._knows_sql and self._asks_sql)
+        return self._unplaced | (self._in_strings if reads else set[str]())
 
     def read(self, source: Source, statements: Iterable[ast.stmt]) -> None:
         """Take in the next part: these statements of `source`."""
@@ -101,6 +101,8 @@ class Names(ast.NodeVisitor):
 
     def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
         """Imports bind the first part of a name, or its `as`."""
+        modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+        self._knows_sql |= any(module.partition(".")[0] in _SQL for module in modules)
         for alias in node.names:
             if alias.asname:
                 self._name(alias.asname, alias, bind=True, within=r"\bas\b")
@@ -205,7 +207,6 @@ class Names(ast.NodeVisitor):
             return
         words = _WORD.findall(node.value)
         self._in_strings.update(words)
-        self._in_sql.update(words if _SQL.search(node.value) else ())
         names = re.findall(_QUERIED.format(_WORD.pattern), node.value)
         start, end = self._source.span(self._in_fstring[-1] if self._in_fstring else node)
         for name in set(names):
@@ -227,7 +228,7 @@ class Names(ast.NodeVisitor):
         if _is_builtin(node, "eval", "exec"):
             self._reads_strings |= not all(isinstance(argument, ast.Constant) for argument in node.args[:1])
         self._reads_strings |= _is_namespace(node)
-        self._reads_sql |= name in _ASKING
+        self._asks_sql |= name in _ASKING
         self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:

@@ -6,6 +6,7 @@ Called by `%agent export`, `smol export` and `smol demo`. The format is nbformat
 
 from __future__ import annotations
 
+import base64
 import platform
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
@@ -236,7 +237,7 @@ def _answer(transcript: Transcript) -> dict[str, str]:
     if html := kept_html(shown.get("text/html", "")):
         data["text/html"] = html
     if picture := shown.get("image/png"):
-        data["image/png"] = picture
+        data["image/png"] = base64.b64encode(picture).decode() if isinstance(picture, bytes) else picture
     return data
 
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from smol_kernel.executors.values import RemoteValue, a_name, package
-from smol_kernel.memory.foreign_pictures import opened
+from smol_kernel.memory.foreign_pictures import MAX_COMPARED, MAX_PIXELS, TooLarge, opened
 from smol_kernel.runs.failed_cells import table_difference
 
 TOLERANCE = 1e-9
@@ -170,11 +170,18 @@ def same_pixels(was: Any, now: Any) -> bool:
 
 def same_picture(was: bytes, now: bytes) -> bool:
     """Whether two image files show the same; without Pillow whether they are the same."""
-    if was == now:
-        return True
     try:
-        first, second = opened(was), opened(now)
+        return was == now or _look_the_same(was, now, MAX_PIXELS)
+    except TooLarge:
+        return False
+
+
+def _look_the_same(was: bytes, now: bytes, most: int) -> bool:
+    try:
+        first, second = opened(was, most=most), opened(now, most=most)
         return (first.mode, first.size) == (second.mode, second.size) and same_pixels(first, second)
+    except TooLarge:
+        raise
     except Exception:  # noqa: BLE001 - boundary: Pillow raises anything on data that is no image, or is not there
         return False
 
@@ -193,12 +200,15 @@ def pictures(data: Mapping[str, str]) -> list[bytes]:
 def same_file(name: str, was: bytes, now: bytes) -> bool:
     """Whether two files of that name are the same: pictures by pixels, zip archives (such as .xlsx) by their parts.
 
-    Raises NotCompared for an archive that is too large to be unpacked.
+    Raises NotCompared for a picture or an archive that is too large to be read.
     """
     if was == now:
         return True
     if name.lower().endswith((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")):
-        return same_picture(was, now)
+        try:
+            return _look_the_same(was, now, MAX_COMPARED)
+        except TooLarge as error:
+            raise NotCompared(f"is too large a picture: {error}") from None
     return was[:4] == now[:4] == b"PK\x03\x04" and _same_archive(was, now)
 
 

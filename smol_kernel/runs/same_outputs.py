@@ -90,7 +90,7 @@ def unlike(one: bytes, other: bytes) -> str:
     by: list[Any] = []
     for data, which in ((one, "stored"), (other, "new")):
         try:
-            picture: Any = foreign_pictures.opened(data, most=foreign_pictures.MAX_GIVEN)
+            picture: Any = foreign_pictures.opened(data, most=foreign_pictures.MAX_COMPARED)
             by.append(picture.info.get("Software"))
             opened.append(_on_white(picture, image))
         except Exception as error:  # noqa: BLE001 - boundary: Pillow raises many kinds for a damaged picture

@@ -255,5 +255,9 @@ def _spare_inputs(
 
 
 def _types(transcript: Transcript) -> dict[str, str]:
-    """The types of the inputs, with which their one-line summaries begin."""
-    return {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in transcript.inputs.items()}
+    """The types of the inputs, with which their one-line summaries begin; tables of others than pandas are marked."""
+    kinds = {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in transcript.inputs.items()}
+    others = {
+        name for name, kind in kinds.items() if kind in _TABLES and not _COPY_METHOD.match(transcript.inputs[name])
+    }
+    return {name: f"other {kind}" if name in others else kind for name, kind in kinds.items()}
