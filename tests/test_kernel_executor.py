@@ -261,7 +261,7 @@ def test_what_is_written_to_both_streams_comes_in_the_order_in_which_it_was_writ
     ids=["finalizers", "signals", "finalizers that fail"],
 )
 def test_what_writes_to_stderr_in_the_middle_of_a_print_does_no_harm(kernel, code):
-    assert value(kernel, f"import signal, sys\n{code}\n1") == 1
+    assert value(kernel, f"import gc, signal, sys\n{code}\ngc.collect()\n1") == 1
 
 
 def test_nothing_is_lost_where_both_streams_are_written_to_by_turns_very_often(kernel):
