@@ -110,11 +110,11 @@ def test_an_answer_is_not_shortened(kernel):
     assert finished.value_text == "y\n" * 5000
 
 
-MILLIONS = ("[n * 1.1 for n in range(10**6)]", "[[n, n] for n in range(10**6)]", "'1,2,3\\n' * 10**6")
+LONG = ("[n * 1.1 for n in range(10**6)]", "[[n, n] for n in range(10**5)]", "'1,2,3\\n' * 10**6")
 
 
-@pytest.mark.parametrize("code", MILLIONS)
-def test_a_million_numbers_and_a_long_table_as_text_are_an_answer(kernel, code):
+@pytest.mark.parametrize("code", LONG)
+def test_long_lists_and_a_long_table_as_text_are_an_answer(kernel, code):
     assert value(kernel, f"final_answer({code})") == eval(code)
 
 
