@@ -33,6 +33,8 @@ from smol_kernel.render.sanitize import output_html
 from smol_kernel.tools.base import Tool, tool
 
 HERE = Path(__file__).parent
+DYING = 5.0
+"""Seconds within which a process that was killed is gone: the system has to close what it held open."""
 NEVER_UNBOXED = {"resources", "output", "survivors"}
 """Families that are not run without a box."""
 HARMFUL = {"ctypes-11", "jup-13"}
@@ -317,9 +319,10 @@ class Judge:
         folder = getattr(client.child, "_folder", None) if client else None
         space = namespace(processes) if self.boxed else None
         executor.cleanup()
-        left = [f"still alive: {each}" for each in alive(processes)]
-        if space is not None:
-            left += [f"still alive: {pid}" for pid in members(space)]
+        ended = time.monotonic()
+        while (living := [*alive(processes), *(members(space) if space else ())]) and time.monotonic() - ended < DYING:
+            pass
+        left = [f"still alive: {each}" for each in living]
         if folder is not None and os.path.exists(folder):
             left.append(f"left behind: {folder}")
         left += self.world.evidence("")
