@@ -264,6 +264,17 @@ def test_what_writes_to_stderr_in_the_middle_of_a_print_does_no_harm(kernel, cod
     assert value(kernel, f"import gc, signal, sys\n{code}\ngc.collect()\n1") == 1
 
 
+def test_what_is_printed_is_sent_after_an_interrupt_in_the_middle_of_a_print(kernel):
+    """As `flush` says, which a tool call relies on: what was printed before it comes before it."""
+    code = (
+        "import signal, sys\ndef ring(*_): raise InterruptedError\nsignal.signal(signal.SIGALRM, ring)\nsent = []\n"
+        "for _ in range(50):\n    print('a line')\n    signal.setitimer(signal.ITIMER_REAL, .005)\n    try:\n"
+        "        while True: print('x', end='')\n    except InterruptedError: sent.append(sys.stdout.flush())\n"
+        "sent.count(True)"
+    )
+    assert value(kernel, code) == 50
+
+
 def test_nothing_is_lost_where_both_streams_are_written_to_by_turns_very_often(kernel):
     shown = outputs(kernel, "import sys\nfor n in range(2_000):\n    print(n)\n    print('x', file=sys.stderr)")
     texts = {name: "".join(text for channel, text in shown if channel == name) for name in ("stdout", "stderr")}

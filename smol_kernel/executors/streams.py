@@ -162,9 +162,12 @@ class Stream:
             room = max(0, PASSES - self._passed)
             if room:
                 self._passed += min(room, len(text))
-                self._writing = threading.get_ident()
-                self._pass(text[:room])
-                self._writing = 0
+                before = self._writing
+                try:
+                    self._writing = threading.get_ident()
+                    self._pass(text[:room])
+                finally:  # an interrupt may come in the middle
+                    self._writing = before
                 self._waiting = self._held_back = True
             if len(text) > room:
                 self._hold(text[room:])

@@ -205,8 +205,7 @@ class Names(ast.NodeVisitor):
         """`"a > @name"` reads a name, wherever it is made; any other word of a string may be read as one."""
         if not isinstance(node.value, str):
             return
-        words = _WORD.findall(node.value)
-        self._in_strings.update(words)
+        self._in_strings.update(_WORD.findall(node.value))
         names = re.findall(_QUERIED.format(_WORD.pattern), node.value)
         start, end = self._source.span(self._in_fstring[-1] if self._in_fstring else node)
         for name in set(names):
