@@ -59,6 +59,18 @@ class AgentError(SmolError):
         return {"type": type(self).__name__, "message": str(self.message)}
 
 
+def forget_frames(error: BaseException) -> None:
+    """Let go of all that was going on when the error, and what caused it, came about: it is only kept to be read."""
+    seen = list[BaseException]()
+    following: list[BaseException | None] = [error]
+    while following:
+        each = following.pop()
+        if each is not None and each not in seen:
+            seen.append(each)
+            each.__traceback__ = None
+            following += [each.__cause__, each.__context__]
+
+
 class AgentParsingError(AgentError):
     """The model's reply holds no usable action."""
 

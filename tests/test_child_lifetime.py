@@ -10,12 +10,15 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from scripted_replies import code
 
+from smol_kernel import CodeAgent, LogLevel, ScriptedModel, tool
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.launchers.plain import PlainChild
@@ -179,6 +182,63 @@ def test_an_executor_that_is_forgotten_ends_its_child():
     del executor
     gc.collect()
     assert all_gone(pids)
+
+
+@tool
+def half(number: int) -> int:
+    """Half of a number.
+
+    Args:
+        number: an even one.
+    """
+    if number % 2:
+        raise ValueError("it is odd")
+    return number // 2
+
+
+def agent_of(*replies, **options):
+    model = ScriptedModel([reply if "<" in reply else code(reply) for reply in replies])
+    return CodeAgent(tools=[half], model=model, verbosity_level=LogLevel.OFF, **options)
+
+
+def caller_of(how):
+    other = agent_of("final_answer(half(4))", name="other", description="Halves four.")
+    first = (
+        "final_answer(int(other(task='Halve it.')[-1]))"
+        if how == "managed_agents"
+        else "transfer_to_other(reason='It can.')"
+    )
+    return agent_of(first, **{how: [other]})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: agent_of("x = half(4)", "final_answer(x)"),
+        lambda: agent_of("1 / 0", "half(3)", "<nothing to run>", "final_answer(2)"),
+        lambda: agent_of(
+            "final_answer(1)", "final_answer(2)", final_answer_checks=[lambda answer, memory: answer == 2]
+        ),
+        lambda: caller_of("managed_agents"),
+        lambda: caller_of("handoffs"),
+    ],
+    ids=["short", "errors", "check", "managed agent", "hand-off"],
+)
+def test_an_agent_that_is_forgotten_ends_its_child_at_once(make):
+    gc.collect()
+    gc.disable()  # its memory may be large: nobody shall have to wait for the collector
+    try:
+        before = set(below(os.getpid())) - kept()
+        agent = make()
+        assert agent.run("Halve four.") == 2
+        pids = set(below(os.getpid())) - before - kept()
+        executor = weakref.ref(agent.python_executor)
+        assert pids
+        del agent
+        assert executor() is None
+        assert all_gone(pids)
+    finally:
+        gc.enable()
 
 
 def test_the_child_outlives_the_thread_that_started_it():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import os
 import re
 import shutil
@@ -368,11 +369,16 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     assert len(commands) == 2
     kept = {name: value for name, value in os.environ.items() if "KEY" not in name and name != "SMOL_MODEL"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for command in commands:
+    for command, box in itertools.product(commands, ["on", "off"]):
         done = subprocess.run(
-            command, shell=True, cwd=tmp_path, env={**kept, **job["env"], "PATH": path}, capture_output=True, text=True,
+            command,
+            shell=True,
+            cwd=tmp_path,
+            env={**kept, **job["env"], "PATH": path, "SMOL_BOX": box},
+            capture_output=True,
+            text=True,
             check=False,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stdout + done.stderr
     (folder / "data.csv").write_text("10\n20\n31\n")
     assert main(["validate", str(folder)]) == 1

@@ -143,8 +143,9 @@ class CodeAgent(MultiStepAgent):
 
     def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
         executor: Any = self.python_executor
+        life = self.life  # not the agent: a child ends with the last name for its agent
         executor.clear_interrupt()
-        executor.refuse = lambda call: None if call.tool == "input" else self.life.account.refuse_call()
+        executor.refuse = lambda call: None if call.tool == "input" else life.account.refuse_call()
         if anew:
             executor.restart()
         executor.send_tools(functions(self))

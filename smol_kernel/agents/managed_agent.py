@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +68,13 @@ class ManagedAgentTool(Tool):
     def __init__(self, agent: MultiStepAgent | AgentRecipe, caller: MultiStepAgent) -> None:
         self.name, self.description = str(agent.name), str(agent.description)
         self.inputs = {**TASK_INPUTS, **agent.inputs}
-        self._agent, self._caller = agent, caller
+        self._agent = agent
+        self._caller: Any = weakref.ref(caller)  # a child ends with the last name for its agent
 
     def forward(self, task: str, additional_args: dict[str, Any] | None = None, **options: Any) -> str:
         """The agent's report. Raises AgentError if it has no answer; AbandonedError if its caller was stopped: that has
         the call made again then, and the agent go on."""
-        agent, caller, lent = self._agent, self._caller, False
+        agent, caller, lent = self._agent, self._caller(), False
         if isinstance(agent, AgentRecipe):
             agent = agent.make(**options)
             agent.name = agent.name or self.name
@@ -109,11 +111,12 @@ class HandOffTool(Tool):
     def __init__(self, agent: MultiStepAgent | AgentRecipe, caller: MultiStepAgent) -> None:
         self.name = f"transfer_to_{agent.name}"
         self.description = f"Hands this task on to {agent.name}, who answers it in your place: {agent.description}"
-        self._agent, self._caller = agent, caller
+        self._agent = agent
+        self._caller: Any = weakref.ref(caller)
 
     def forward(self, reason: str) -> str:
         """A sentence on what happens next."""
-        self._caller.life.successor = (self._agent, reason)
+        self._caller().life.successor = (self._agent, reason)
         return f"{self._agent.name} takes over after this action."
 
 

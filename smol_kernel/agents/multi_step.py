@@ -260,6 +260,7 @@ class MultiStepAgent(RunnableAgent):
                 step.error, step.is_final_answer = error, False
                 if isinstance(error, errors.AgentGenerationError | errors.AgentBudgetError):
                     raise
+                errors.forget_frames(error)
             finally:
                 step.timing.end_time = time.time()
             if (circles := self.life.repetition.look(step)) is not None:

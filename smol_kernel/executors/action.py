@@ -131,6 +131,8 @@ class Action:
             for _ in self._stop():
                 pass
             raise
+        finally:
+            del self._bridge  # which knows this action, and agents that a tool calls: they end with their last name
         return None
 
     def _stop(self) -> Iterator[Event]:

@@ -380,7 +380,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
                 ask_person=self.ask_person,
                 refuse=self.refuse,
                 recorded=self.recorded,
-                next_id=lambda: f"c{next(self.call_numbers)}",
+                next_id=lambda ids=self.call_numbers: f"c{next(ids)}",  # not of self: a child ends with it
                 stopped=action.stopping,
                 standing=action.clock.stand,
             ),

@@ -40,12 +40,15 @@ _SAME = tuple(
         (r"\(\d+\.py, line (\d+)\)", r"(line \1)"),
         (r"\b0x[0-9a-fA-F]{6,}\b", "0x…"),
         (r'(<div class="smol-run[^"]*">)<style>[\s\S]*?</style>', r"\1"),
+        (r'<span class="smol-chip(?: smol-bad)?">[^<]*\bisolated\b[^<]*</span>', "<span>boxed?</span>"),
+        (r"(?<= \xb7 )(?:not isolated\b|isolated: )[^\xb7\n]*(?= \xb7 )", "boxed?"),
+        (r'(?:\n+|<p class="smol-note smol-mark">)NOT ISOLATED: this run[^<\n]*(?:</p>)?(\n|<|$)', r"\1"),
     )
 )
 """What differs from one process to the next, and what stands in its place: the file that a cell is compiled as, which
 an exported run calls `<action>`; in its warnings also the line, whose text is another where it gave the answer; the
 folder of other files that warn; addresses in memory; the style sheet of an account, which belongs to the version that
-drew it. docs/ci.md has the same as a file for nbval."""
+drew it; how the run was boxed. docs/ci.md has the same as a file for nbval."""
 _INLINE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=\s]+)")
 _OVERWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)
 _ERASED = re.compile(r"[^\n]\x08")
