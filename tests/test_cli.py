@@ -384,6 +384,16 @@ def test_an_answer_that_could_not_be_written_is_kept(here, capsys):
     assert f"'/dev/full': No space left on device; it is kept: smol show {run}\n" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_nobody_is_told_that_it_is_kept_where_the_journal_could_not_grow(here):
+    command = [sys.executable, "-c", COMMAND, "run", "--model", "demo", DEMO_TASKS[0].task, "-o", "/dev/full"]
+    words = ["sh", "-c", 'ulimit -f 160 && exec "$@"', "sh", *command]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert "is not kept from here" in done.stdout and Journal().find("last").state == "unfinished"
+    assert "could not be written" in done.stderr and "it is kept" not in done.stderr
+    assert "the journal has not all of this run" in done.stderr
+
+
 def test_a_run_goes_on_with_no_fewer_steps_than_it_has_begun(here, capsys):
     agent = CodeAgent([], ScriptedModel(["<code>x = 1</code>", "<code>x = 2</code>"]), verbosity_level=LogLevel.OFF)
     with agent, suppress(Exception):

@@ -354,8 +354,7 @@ class MultiStepAgent(RunnableAgent):
     def __request(self, purpose: str, last: str = "", **options: Any) -> Generator[ev.Event, None, ChatMessage | None]:
         """The model's reply to the conversation, and to `last` after it; None if the run was stopped meanwhile.
 
-        A conversation that is too long is shortened. Raises AgentBudgetError for a budget that is used up,
-        AgentGenerationError for a model that gives no reply.
+        One that is too long is shortened. Raises AgentBudgetError where that is used up, AgentGenerationError for none.
         """
         while True:
             self.life.account.check(TO_ASK)

@@ -104,6 +104,8 @@ _CAUSES = (
     ("locked", "is locked by another process: try again when that is done"),
     ("readonly", "cannot be written (read-only): make it writable, run without it (--no-journal, journal=False)"),
     ("read-only", "cannot be written (read-only): make it writable, run without it (--no-journal, journal=False)"),
+    ("no such file", "cannot be made there: make its folder, run without it (--no-journal, journal=False)"),
+    ("not a directory", "cannot be made there: make its folder, run without it (--no-journal, journal=False)"),
     ("permission denied", "cannot be used: make it yours, run without it (--no-journal, journal=False)"),
     ("disk is full", "cannot grow, the disk is full: make room"),
     ("disk i/o error", "cannot be written (full disk, quota, or a failing one): make room"),

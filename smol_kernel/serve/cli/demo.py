@@ -94,10 +94,13 @@ def _write(transcript: Transcript) -> Path:
     place = next((number for number, cell in enumerate(notebook.cells) if cell.cell_type == "code"), 0)
     before_thought = max(place - 1, 0) if place and notebook.cells[place - 1].cell_type == "markdown" else place
     notebook.cells.insert(before_thought, new_code_cell(first.strip()))
+    path = None
     try:
         path = _free_name()
         nbformat.write(notebook, path)
     except OSError as error:
+        if path is not None:
+            path.unlink(missing_ok=True)
         raise SmolError(f"the notebook could not be written into this folder: {error.strerror}") from None
     return path
 

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.config import TAKEN_NAMES, add_options, connect, make_agent, model_of, read_image, read_options
-from smol_kernel.errors import BoxUnavailableError, ConfigError, MissingDependencyError, ModelError, SmolError
+from smol_kernel.errors import (
+    BoxUnavailableError,
+    ConfigError,
+    JournalError,
+    MissingDependencyError,
+    ModelError,
+    SmolError,
+)
 from smol_kernel.executors.values import decode
 from smol_kernel.models.cassette import MARK
 from smol_kernel.models.demo import DEMO_TASKS, demo_data, refusal
@@ -104,11 +111,22 @@ def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.
         held.callback(agent.cleanup)
         saved = held.enter_context(saving(agent, arguments.save_files))
         transcript, status = draw(agent, events)
+        kept = is_kept(agent, transcript.run)
         if transcript.answered and arguments.output:
-            status = write_answer(transcript, Path(arguments.output), agent.journal is not False) or status
+            status = write_answer(transcript, Path(arguments.output), kept) or status
+        if transcript.run and agent.journal is not False and not kept:
+            print("smol: the journal has not all of this run: what it said is above.", file=sys.stderr)
         if arguments.save_files is None and transcript.files:
             print(f"These files are gone with the box; --save-files after the {last} keeps them.", file=sys.stderr)
     return status if all(saved) else status or 1
+
+
+def is_kept(agent: MultiStepAgent, run: str) -> bool:
+    """Whether a journal has the run to its end: one whose disk is full, say, ends before."""
+    try:
+        return agent.life.recorded_in is not None and agent.life.recorded_in.find(run).finished is not None
+    except JournalError:
+        return False
 
 
 MEANT = ("is hidden", "is there already")
