@@ -29,7 +29,9 @@ from smol_kernel.executors import client, lookup, outcome
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.pictures import observed_images
 from smol_kernel.executors.transports import Message
+from smol_kernel.executors.transports.zmq import MAX_MESSAGE
 from smol_kernel.executors.values import MalformedValue, decode
+from smol_kernel.parsing import has_too_many_parts
 from smol_kernel.tools import Tool, tool
 
 SEED, _, ONLY = (os.environ.get("SMOL_FUZZ_SEED") or str(random.SystemRandom().randrange(10**9))).partition(":")
@@ -188,10 +190,11 @@ def peers():
 def test_messages(peers):
     for number, rng in cases("messages", 500):
         channel, type, data = fuzz.content(rng, {"plain": [1]})
-        frames, sound = fuzz.frames(rng, Peer.sign, type, "parent", fuzz.text(data))
+        text = fuzz.text(data)
+        frames, sound = fuzz.frames(rng, Peer.sign, type, "parent", text)
         size = sum(map(len, frames))
-        if channel == "control" and size > 1_000_000:
-            continue  # too long there, which `test_hostile_wire` tries
+        if size > MAX_MESSAGE[channel] - 50_000 or has_too_many_parts(text, MAX_MESSAGE[channel]):
+            continue  # too long there, or too much, which `test_hostile_wire` tries
         peers.now.send(channel, frames)
         with harmless("messages", number, size):
             got: list[Message] = []
