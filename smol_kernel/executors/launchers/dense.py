@@ -10,7 +10,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from itertools import repeat
+from collections import deque
+from itertools import islice, repeat
 from typing import Any
 
 POOL = 1 << 14
@@ -18,16 +19,14 @@ POOL = 1 << 14
 LARGEST = 512
 """Bytes of the largest object for which it does; the others are the C library's business."""
 OF_NONE = sys.getsizeof(b"")
-NUMBER = "123456789"
-"""As an object it takes 28 bytes: less than any `bytes`."""
-MOST = 20_000
-"""Gaps of one size."""
+MOST = 1 << 19
+"""Bytes that go into the gaps of one size, where there is no end of them."""
 LARGE_GAP = 100_000
 LARGE_PAGE = 1 << 21
 _COLLAPSE = 25
 
 _libc = ctypes.CDLL(None)
-_kept: list[Any] = []
+_kept: list[deque[Any]] = []
 """What is in the gaps."""
 
 
@@ -51,8 +50,9 @@ def fill_objects() -> None:
     """Fill the gaps between Python's small objects."""
     for size in range(32, LARGEST + 1, 16):
         count = POOL // 2 // size
-        for _ in range(MOST // count):
-            made = [*(map(bytes, repeat(size - OF_NONE, count)) if size > OF_NONE else map(int, repeat(NUMBER, count)))]
+        make = map(bytes, repeat(size - OF_NONE)) if size > OF_NONE else map(complex, repeat(0.5))
+        for _ in range(MOST // size // count):
+            made = deque(islice(make, count))
             _kept.append(made)
             if id(made[-1]) - id(made[0]) == size * (count - 1):  # one beside the other: there were no gaps any more
                 break
@@ -64,7 +64,7 @@ def fill_the_rest() -> None:
     allocate.argtypes, allocate.restype = [ctypes.c_size_t], ctypes.c_size_t
     end = allocate(LARGE_GAP)
     for size in (*(1 << power for power in range(16, 10, -1)), *range(1032, 8, -16)):
-        for _ in range(MOST):
+        for _ in range(max(1, MOST // size)):
             if not 0 < allocate(size) < end:
                 break
 
