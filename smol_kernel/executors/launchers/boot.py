@@ -108,7 +108,7 @@ def outside(settings: dict[str, Any], control: socket.socket, start: Callable[..
     with contextlib.suppress(OSError):  # not everywhere; it hides names alone
         calls.unshare(calls.NEWCGROUP)
     waiting, holding = os.pipe()
-    child = os.fork()
+    child = calls.fork()
     if child == 0:
         os.close(holding)
         first(settings, control, owner, waiting, start)

@@ -32,13 +32,14 @@ from typing import Any
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from smol_kernel.executors.launchers import boot
+    from smol_kernel.executors.launchers import boot, dense
     from smol_kernel.executors.launchers import boot_calls as calls
     from smol_kernel.executors.launchers.boot_files import SAFE_ATTRIBUTES
 else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import boot
     import boot_calls as calls
+    import dense
     from boot_files import SAFE_ATTRIBUTES
 
 LATER = ("numpy", "pandas", "pyarrow")
@@ -46,7 +47,7 @@ LATER = ("numpy", "pandas", "pyarrow")
 QUIET_SECONDS = 0.3
 IDLE_SECONDS = 900.0
 """After so long without a request it ends."""
-OWN = ("boot", "boot_calls", "boot_files", "boxed_kernel", "prepared_kernel", "zygote_main")
+OWN = ("boot", "boot_calls", "boot_files", "boxed_kernel", "dense", "prepared_kernel", "zygote_main")
 KERNEL_PARTS = (
     "IPython.core.completerlib",
     "IPython.core.debugger",
@@ -116,6 +117,7 @@ def serve(requests: int) -> None:
     own = os.path.dirname(os.path.abspath(__file__))
     path = [folder for folder in sys.path if folder not in ("", own)]
     sys.path[:] = [own, *filter(is_of_the_environment, path)]
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # no fork would have pyarrow's thread
     kernel = importlib.import_module("boxed_kernel")
     preparing = importlib.import_module("prepared_kernel")
     sys.path.remove(own)
@@ -131,7 +133,7 @@ def serve(requests: int) -> None:
     needed = packages()
     extra = known(prepared, needed)
     kept = set(kept_libraries())
-    gc.freeze()
+    dense.set_apart()
     with host:
         host.send(json.dumps(sorted(needed)).encode())
         later = list(LATER)
@@ -144,15 +146,19 @@ def serve(requests: int) -> None:
                 with suppress(Exception):
                     importlib.import_module(later.pop(0))
                 extra = known(prepared, needed)
-                gc.freeze()
-                if not later:
+                if later:
+                    dense.set_apart()
+                else:
+                    with suppress(Exception):
+                        dense.settle()
                     host.send(b"rested")
                 continue
             given = received(host)
             if not given:
                 return
-            child = os.fork()
+            child = calls.fork() if len(os.listdir("/proc/self/task")) == 1 else os.fork()
             if child == 0:
+                gc.disable()  # until it is a kernel: it would only look through what it has from here
                 os.close(host.detach())
                 become(given, partial(start, kernel=kernel, prepared=prepared, kept=kept, extra=extra, path=path))
             descriptor = os.pidfd_open(child)
@@ -212,6 +218,7 @@ def start(
     imports from in its box."""
     calls.set_dumpable(True)  # as a program is that has just been started: its /proc is its own
     boot.take_stdio(settings, told, *kept)
+    gc.enable()
     try:
         be_another()
         if prepared is not None:

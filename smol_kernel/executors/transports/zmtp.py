@@ -13,7 +13,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 CHUNK = 1 << 16
-"""Bytes to read at once."""
+"""Bytes to read at once where there are many."""
+FEW = 1 << 10
+"""Where there were none yet: a host may have many connections on which little comes."""
 MAX_READ = 8 << 20
 """Bytes to read before something else is looked at; as much is read as there is, for the sake of the order."""
 MAX_PARTS = 64
@@ -35,7 +37,7 @@ class _Held:
     """What has been read of the message under way: `counts` tell how much of `buffer` is filled, `need` how much of it
     has to be before there is something new to see, `parts` and `size` what is complete."""
 
-    buffer: bytearray = field(default_factory=lambda: bytearray(CHUNK))
+    buffer: bytearray = field(default_factory=lambda: bytearray(FEW))
     counts: list[int] = field(default_factory=list)
     need: int = len(_GREETING)
     parts: list[bytes] = field(default_factory=list)
@@ -181,7 +183,8 @@ class Wire:
                     messages.append(parts)
                     parts, size = [], 0
         rest = data[place:]
-        return messages, _Held(bytearray(rest) + bytes(CHUNK), [len(rest)], need, parts, size)
+        room = min(CHUNK, max(FEW, 2 * len(data)))
+        return messages, _Held(bytearray(rest) + bytes(room), [len(rest)], need, parts, size)
 
     def _greet(self, data: memoryview) -> int:
         if data[0] != 0xFF or data[9] != 0x7F or data[10] < 3 or bytes(data[12:32]) != _GREETING[12:32]:
