@@ -32,6 +32,7 @@ _kept: list[deque[Any]] = []
 
 def settle() -> None:
     """Fill the gaps, and join what can be joined: once everything is imported."""
+    gc.collect()  # what nobody needs any more leaves gaps as well
     fill_objects()
     if hasattr(_libc, "gnu_get_libc_version"):
         fill_the_rest()
