@@ -111,7 +111,7 @@ class AgentCell:
             self._agent = self._session.agent_for(options, model, tools, agents)
         except SmolError as error:
             raise CellError(str(error)) from None
-        self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
+        self._view = make_view(self._shell, magics.view, self._transcript, self.stop, self._has_child)
 
     def _begin(self, magics: SmolMagic, options: RunOptions) -> None:
         self._shell, self._session, self._options = magics.shell, magics.session, options
@@ -132,6 +132,9 @@ class AgentCell:
         self._stopping = True
         self._view.stopping()
         self._agent.interrupt()
+
+    def _has_child(self) -> bool:
+        return getattr(getattr(self._agent, "python_executor", None), "started", True)
 
     def work(self) -> None:
         """The run itself, on its own thread."""

@@ -55,7 +55,7 @@ class ResumedCell(AgentCell):
         self._executor = getattr(self._agent, "python_executor", None)
         self._task = self._resumption.replay.started.task
         self._proof = CellProof(self._transcript, self._options, self._inputs, self._answer_name)
-        self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
+        self._view = make_view(self._shell, magics.view, self._transcript, self.stop, self._has_child)
 
     def _events(self) -> Iterator[Event]:
         """The run goes on in the notebook's conversation once there is something new; until then that is as it was."""

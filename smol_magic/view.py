@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 LEAST_SECONDS = 0.1  # between two drawings
 CLOCK_SECONDS = 1.0  # the clock goes on where nothing happens
+RUNS = "the action runs"
+ASKS = "the action asks you for input: answer below, or ■ ends it"
 
-_WITHOUT_WIDGETS = {"text/html": "<small>Agent run</small>", "text/plain": "Agent run"}
-"""What stays of the view where its widgets are gone: a notebook opened later, a page that has none."""
+_WITHOUT_WIDGETS = {"text/html": "<!-- Agent run -->", "text/plain": "Agent run"}
+"""What stays of the view where its widgets are gone: in a page nothing, as the account stands below."""
 
 _STYLE = """<style>
 .smol-view .widget-html, .smol-view .widget-html-content { margin: 0; width: 100%; min-width: 0; height: auto;
@@ -42,6 +44,8 @@ _STYLE = """<style>
 .smol-view-folded .smol-head { padding: 3px 0; align-items: center; }
 .smol-view-head { align-items: center; padding-right: 14px; }
 .smol-view-head > .widget-html { flex: 1; }
+.smol-view:not(.smol-view-folded) > .smol-view-head { padding-top: 4px; }
+.smol-view:not(.smol-view-folded) .smol-head { padding-block: 5px; }
 .smol-view .smol-task { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .smol-view button.smol-view-stop { flex: none; width: auto; height: auto; margin: 0; padding: 2px 12px; font: inherit;
   font-size: .92em; color: inherit; background: var(--smol-soft); border: 1px solid var(--smol-line);
@@ -54,11 +58,11 @@ _STYLE = """<style>
 @keyframes smol-view-go { from { margin-left: 0 } to { margin-left: 75% } }
 @media (prefers-reduced-motion: reduce) { .smol-view-bar i { animation: none; width: 100%; } }
 .smol-view .widget-html:has(> .widget-html-content > .smol-step:not([open])) + .widget-html { display: none; }
-.smol-view-foot { gap: 0 12px; flex-wrap: wrap;
-  padding: 7px 14px; border-top: 1px solid var(--smol-line); color: var(--smol-dim); font-size: .92em;
+.smol-view-now { gap: 0 12px; flex-wrap: wrap; padding: 0 14px 8px; color: var(--smol-dim); font-size: .92em;
   font-variant-numeric: tabular-nums; }
-.smol-view .smol-view-foot > .widget-html { width: auto; color: inherit; }
-.smol-view-foot b { font-weight: 500; color: var(--jp-content-font-color1, currentColor); }
+.smol-view .smol-view-now > .widget-html { width: auto; color: inherit; }
+.smol-view .smol-view-now > :first-child { flex: 1 1 auto; }
+.smol-view-now b { font-weight: 500; color: var(--jp-content-font-color1, currentColor); }
 </style>"""
 
 
@@ -93,10 +97,12 @@ class View(Protocol):
         ...
 
 
-def make_view(shell: Any, kind: str, transcript: Transcript, stop: Callable[[], None]) -> View:
+def make_view(
+    shell: Any, kind: str, transcript: Transcript, stop: Callable[[], None], has_child: Callable[[], bool]
+) -> View:
     """The view of `kind`: "widgets", "text", or "auto" (widgets wherever there is a page)."""
     if kind == "widgets" or (kind == "auto" and hasattr(shell, "kernel")):
-        return LiveView(transcript, stop)
+        return LiveView(transcript, stop, has_child)
     return TextView(transcript)
 
 
@@ -135,15 +141,20 @@ class TextView:
 
 
 class LiveView:
-    """The run as widgets: a head with a Stop button, a card for each step, a line on what goes on."""
+    """The run as widgets: a head with a Stop button and a line on what goes on, and a card for each step.
+
+    No event tells that an action waits for its kernel, so `has_child` is asked.
+    """
 
     leaves_account = True
 
-    def __init__(self, transcript: Transcript, stop: Callable[[], None]) -> None:
+    def __init__(
+        self, transcript: Transcript, stop: Callable[[], None], has_child: Callable[[], bool] = lambda: True
+    ) -> None:
         from ipywidgets import HTML, Button, HBox, VBox
 
-        self._transcript, self._make_part = transcript, HTML
-        self._title, self._facts, self._now = HTML(), HTML(), HTML()
+        self._transcript, self._has_child, self._make_part = transcript, has_child, HTML
+        self._title, self._now, self._facts = HTML(), HTML(), HTML()
         bar = HTML('<div class="smol-view-bar" role="progressbar" aria-label="Agent at work"><i></i></div>')
         self._button = Button(description="Stop", tooltip="Stop the agent (as ■ does)")
         self._button.add_class("smol-view-stop")
@@ -151,13 +162,13 @@ class LiveView:
         self._steps = VBox()
         head = HBox([self._title, self._button])
         head.add_class("smol-view-head")
-        foot = HBox([self._facts, self._now])
-        foot.add_class("smol-view-foot")
-        self._body = VBox([bar, self._steps, foot])
+        now = HBox([self._now, self._facts])
+        now.add_class("smol-view-now")
+        self._body = VBox([now, bar, self._steps])
         self._root = VBox([HTML(STYLE + MORE_STYLE + _STYLE), head, self._body])
         self._root.add_class("smol-run").add_class("smol").add_class("smol-view")
         self._drawn: dict[int, tuple[Any, ...]] = {}
-        self._task, self._notice, self._stopping = "", "", False
+        self._task, self._notice = "", ""
         self._result: tuple[str, str, list[str]] = ("", "", [])
         self._started = time.monotonic()
         # Feeding and drawing happen on two threads; whoever reads the transcript holds this.
@@ -196,9 +207,7 @@ class LiveView:
     def stopping(self) -> None:
         """Say that a stop was asked for."""
         if not self._ended.is_set():
-            self._stopping = True
             self._button.description = "Stopping …"  # not disabled: it would lose the keyboard's focus
-            self._news.set()
 
     def fold(self, failure: BaseException | None) -> None:
         """Draw the end and shrink to one line."""
@@ -244,11 +253,8 @@ class LiveView:
                 if self._ended.is_set():
                     return
                 self._title.value = self._head()
-                self._facts.value = self._progress()
-                doing = html.escape(self._doing())
-                self._now.value = (
-                    f'<b role="status">{doing}</b>' if doing else ""
-                )  # without the clock, that ever changes
+                self._now.value = self._progress()
+                self._facts.value = " · ".join(self._used())  # apart, as the clock ever changes
                 self._draw_steps()
         except Exception:  # boundary: a view that breaks does not end a run
             logging.getLogger(__name__).exception("the view of a run could not be drawn")
@@ -279,29 +285,31 @@ class LiveView:
         model = model_label(transcript.model, transcript.scripted)
         return [chip_html(model), chip_html(*isolation_chip(transcript))]
 
+    def _used(self) -> list[str]:
+        return [*totals_words(self._transcript), _clock(time.monotonic() - self._started)]
+
     def _progress(self) -> str:
-        transcript, parts = self._transcript, []
-        if transcript.steps:
-            parts.append(f"step {transcript.steps[-1].number} of {transcript.max_steps}")
-        parts += [*totals_words(transcript), _clock(time.monotonic() - self._started)]
-        return " · ".join(parts)
+        """Where the run is. Read aloud is what a person should know; all else changes with every step."""
+        step, doing = self._transcript.last_step, self._doing()
+        aloud = ' role="status"' if doing in (ASKS, self._notice) else ""
+        parts = [f"step {step.number} of {self._transcript.max_steps}"] if step else []
+        return " · ".join(parts + ([f"<b{aloud}>{html.escape(doing)}</b>"] if doing else []))
 
     def _doing(self) -> str:
         runs = [self._transcript, *self._transcript.family()]
         calls = [call for run in runs for step in run.steps[-1:] for call in step.open_calls]
         held = [call for call in calls if call.blocking]
         if any(call.tool == "input" for call in calls):
-            return "the action asks you for input"
+            return ASKS
         if held:
             return f"{held[-1].tool} runs in this notebook: Stop takes effect when it returns, ■ ends it now"
-        if self._stopping:
-            return "stopping …"
         if self._notice:
             return self._notice
         called = [run for run in runs[1:] if run.state == "running"]
         if called:
             return " · ".join(f"{run_name(run)}: {_doing_alone(run)}" for run in called)
-        return _doing_alone(self._transcript)
+        doing = _doing_alone(self._transcript)
+        return doing if doing != RUNS or self._has_child() else "the child kernel starts"
 
     def _summary(self, failure: BaseException | None) -> tuple[str, str, list[str]]:
         """The one line that stays: a word for the state, its colour, and the facts."""
@@ -334,7 +342,7 @@ def _doing_alone(run: Transcript) -> str:
     told = [f"{call.tool} {call.progress}" for call in calls if call.progress]
     if calls:
         return "waiting for " + ", ".join(told or sorted({call.tool for call in calls}))
-    return {"thinking": "the model is asked", "running": "the action runs"}.get(last.state, "")
+    return {"thinking": "the model is asked", "running": RUNS}.get(last.state, "")
 
 
 def _fingerprint(row: Row) -> tuple[Any, ...]:

@@ -93,6 +93,20 @@ def test_widgets_of_runs_that_ended_are_freed(kernel):
     assert counts[2] - counts[1] == counts[1] - counts[0] < 16
 
 
+def test_the_view_says_which_step_of_how_many_it_is_and_that_a_kernel_starts(tmp_path):
+    kernel = NotebookKernel(tmp_path)
+    kernel.run(SCRIPTS).must_be_ok()
+    model(kernel, "print(1)", "input('? ')")
+    cell = kernel.start("%%agent --model m --max-steps 7\nwork", stdin=True)
+    cell.until_shown("step 1 of 7 · <b>the child kernel starts</b>")
+    cell.until_shown("step 2 of 7 · ")
+    starting = len(cell.messages)
+    kernel.client.get_stdin_msg(timeout=60)
+    kernel.client.input("")
+    assert "the child kernel starts" not in str(cell.finish().messages[starting:])
+    kernel.close()
+
+
 def test_a_child_begins_with_the_first_command_and_the_first_run_finds_it_ready(tmp_path):
     kernel = NotebookKernel(tmp_path)
     kernel.run(SCRIPTS).must_be_ok()
@@ -127,6 +141,7 @@ def test_input_of_an_action_is_asked_of_the_person(kernel):
     model(kernel, "final_answer(input('your name? '))")
     cell = kernel.start("%%agent --model m -o answer\nask", stdin=True)
     request = kernel.client.get_stdin_msg(timeout=60)["content"]
+    cell.until_shown("answer below, or ■ ends it")  # a click on Stop would not arrive
     assert (request["prompt"], request["password"]) == ("your name? ", False)
     kernel.client.input("Ada")
     cell.finish().must_be_ok()

@@ -236,6 +236,7 @@ def test_the_settings_name_the_ways_to_set_a_model(shell, capsys):
     shown = capsys.readouterr().out
     assert shown.startswith("No model is set. Set one of:\n")
     assert "%agent model" in shown and "SMOL_MODEL" in shown
+    assert max(map(len, shown.splitlines())) < 90, "a page breaks longer lines in the middle of a name"
 
 
 def test_where_the_cells_name_their_models_the_settings_say_briefly_that_none_is_set(shell, capsys, monkeypatch):

@@ -377,7 +377,7 @@ def drawn(view):
     view._draw()
     parts = [part.value for part in view._steps.children]
     cards = [line + body for line, body in zip(parts[::2], parts[1::2], strict=True)]
-    return cards, words(f"{view._facts.value} · {view._now.value}")
+    return cards, words(f"{view._now.value} · {view._facts.value}")
 
 
 def test_the_live_view_draws_what_called_agents_do(view):
@@ -385,14 +385,14 @@ def test_the_live_view_draws_what_called_agents_do(view):
         if isinstance(event, ToolProgress):
             break
         view.feed(event)
-    cards, foot = drawn(view)
+    cards, now = drawn(view)
     assert len(cards) == 2  # the plan, and the step
-    assert "step 1 of 5 · 6,330 tokens (3,220 its own) · $0.0114 and an unknown cost" in foot
-    assert "reader: waiting for fetcher · fetcher: the model is asked · reader #2: waiting for fetch, unit" in foot
+    assert "step 1 of 5 · reader: waiting for fetcher · fetcher: the model is asked · reader #2: waiting for" in now
+    assert "reader #2: waiting for fetch, unit · 6,330 tokens (3,220 its own) · $0.0114 and an unknown cost" in now
     view.feed(event)
-    cards, foot = drawn(view)
+    cards, now = drawn(view)
     assert "3 of 10 · pages" in words(cards[1])
-    assert "reader #2: waiting for fetch 3 of 10 · pages" in foot
+    assert "reader #2: waiting for fetch 3 of 10 · pages" in now
 
 
 def test_the_live_view_changes_with_the_last_detail(view):

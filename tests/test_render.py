@@ -8,7 +8,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from html import escape
+from html import escape, unescape
 
 import mistune
 import pytest
@@ -247,6 +247,30 @@ def test_an_output_is_shown_in_its_best_harmless_form(data, expected):
     shown = output_html(Output(channel="display", text=data["text/plain"], data=data))
     assert expected in shown
     assert_harmless(shown)
+
+
+LONG = "Read the table and say which decade grew fastest, in what unit, and by how much the yearly mean grew in it.\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "shown", "folded"),
+    [
+        ("Which decade?", "Which decade?", ""),
+        ("Which decade?\nDraw it.", "Which decade?\nDraw it.", ""),
+        (f"{LONG}\n- a <b>\n  - c", LONG.strip(), "- a <b>\n  - c"),
+        ("Two lines,\nand a third\none", "Two lines,\nand a third", "one"),
+        (LONG * 3, f"{LONG}Read the", "table and say" + (LONG * 3).strip()[len(LONG) + 22 :]),
+        ("word " * 4_000, ("word " * 24).strip(), ("word " * 3_976).strip()),
+        ("長" * 400, "長" * 120, "長" * 280),
+        ("<br>" * 99, "<br>" * 30, "<br>" * 69),
+    ],
+)
+def test_of_a_long_task_two_lines_are_shown_and_the_rest_is_folded(task, shown, folded):
+    html = account_html(Transcript(task=task, state="success"))
+    bold = re.findall("(?s)<strong[^>]*>(.*?)</strong>", html)
+    rest = re.findall("(?s)</strong></summary><div>(.*?)</div>", html)
+    assert (list(map(unescape, bold)), "".join(map(unescape, rest))) == ([shown], folded)
+    assert_harmless(html)
 
 
 def test_an_account_is_harmless_whatever_model_and_child_wrote():

@@ -117,7 +117,7 @@ def test_where_no_page_answers_everything_comes_as_one_next_cell(kernel, sent):
     assert payload["source"] == "set_next_input" and payload["replace"] is False
     assert "# %%\nx = 20" in payload["text"]
     retired = [update["data"] for update in cell.contents("update_display_data")]
-    assert retired == ([{"text/html": "<small>Agent run</small>", "text/plain": "Agent run"}] if sent else [])
+    assert retired == ([{"text/html": "<!-- Agent run -->", "text/plain": "Agent run"}] if sent else [])
     # For a page that was closed, and is opened again while the widgets live.
     run = kernel.value("get_ipython().smol_session.last.run")
     said = f"its account: %agent show {run} · its cells: %agent export FILE {run} --script"

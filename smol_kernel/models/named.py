@@ -19,9 +19,10 @@ DEMO = "demo"
 
 NO_MODEL = f"""No model is set, so nothing was run. Set one of:
   %agent model ollama/qwen3            for this notebook (any LiteLLM name)
-  --model openai/gpt-4.1-mini          for one task, behind %%agent or smol run (the key in OPENAI_API_KEY)
+  --model openai/gpt-4.1-mini          for one task, behind %%agent or smol run
   c.SmolMagic.model = "..."            in ipython_config.py
   {MODEL_VARIABLE}=openai/gpt-4.1-mini       in the environment
+Keys are read from the environment, that of openai/gpt-4.1-mini from OPENAI_API_KEY.
 Without a key or a network: the model demo plays shipped tasks from a script."""
 
 

@@ -21,7 +21,9 @@ from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
 from smol_kernel.render.text import is_trouble, note_text, remark_text, run_name
 from smol_kernel.render.transcript import STATES, UNBOXED, Row, Transcript, model_label
 
-MAX_CODE = 20_000
+MAX_CODE = MAX_TASK = 20_000
+TASK_SHOWN = 120
+"""Characters of a long task that are shown before it is unfolded."""
 MAX_ENCODED_ANSWER = 4_000_000
 """Size of an encoded table or picture, in characters, up to which an answer is drawn; a larger one stays text."""
 
@@ -78,10 +80,11 @@ def is_open(step: StepRecord) -> bool:
 def account_html(transcript: Transcript) -> str:
     """The full account of a run, the same whenever the run takes the same course: no times, costs, ids, addresses."""
     rows = "".join(row_html(row, times=False) for row in transcript.rows)
+    head = _head(transcript)
     plain_steps = all(isinstance(row, StepRecord) and not row.has_more for row in transcript.rows)
-    style = STYLE if plain_steps else STYLE + MORE_STYLE
+    style = STYLE if plain_steps and "<details" not in head else STYLE + MORE_STYLE
     told = fixed(rows + answer_html(transcript), code=r'(?s)(<pre class="smol-code">.*?</pre>)')
-    content = f"{style}{_head(transcript)}{told}{files_html(transcript)}"
+    content = f"{style}{head}{told}{files_html(transcript)}"
     return f'<div class="smol-run smol {NO_FORMULAS}">{content}</div>'
 
 
@@ -119,13 +122,30 @@ def _ending(transcript: Transcript, brief: bool = False) -> str:
 def _head(transcript: Transcript) -> str:
     word, kind = STATES.get(transcript.state, (transcript.state, "warn"))
     model = model_label(transcript.model, transcript.scripted)
-    chips = "".join(
-        f'<i class="smol-bare"> · </i>{chip_html(chip, kind)}'
-        for chip, kind in ((plain(model), ""), isolation_chip(transcript), (word, kind))
-    )
+    dot = '<i class="smol-bare"> · </i>'
+    chips = dot.join(chip_html(*chip) for chip in ((plain(model), ""), isolation_chip(transcript), (word, kind)))
     note = "".join(f'<p class="smol-note{" smol-mark" * (mark == UNBOXED)}">{mark}</p>' for mark in transcript.marks)
-    task = escape(shorten(plain(transcript.task).strip(), characters=2_000))
-    return f'<div class="smol-head"><strong class="smol-task">{task}</strong>{chips}</div>{note}'
+    task = _task(transcript.task)
+    between = dot if task.startswith("<strong") else ""  # bare, what is folded ends a line
+    return f'<div class="smol-head">{task}{between}{chips}</div>{note}'
+
+
+def _task(task: str) -> str:
+    """The task in bold; of a long one the beginning, and what it folds."""
+    begins, rest = map(escape, _beginning(shorten(plain(task).strip(), characters=MAX_TASK)))
+    if not rest:
+        return f'<strong class="smol-task">{begins}</strong>'
+    return f'<details class="smol-task"><summary><strong>{begins}</strong></summary><div>{rest}</div></details>'
+
+
+def _beginning(task: str) -> tuple[str, str]:
+    """What a task begins with, about two lines as they are shown, and the rest."""
+    two_lines = "\n".join(task.split("\n")[:2])
+    if two_lines == task and len(task) <= 1.5 * TASK_SHOWN:
+        return task, ""
+    words = re.match(rf"(?s).{{1,{TASK_SHOWN}}}(?!\S)|.{{{TASK_SHOWN}}}", two_lines)
+    shown = (words[0] if words else two_lines).rstrip()
+    return shown, task[len(shown) :].removeprefix(" ").strip("\n")
 
 
 def chip_html(text: str, kind: str = "") -> str:

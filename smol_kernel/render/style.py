@@ -30,9 +30,10 @@ font-family:var(--jp-content-font-family,var(--vscode-font-family,system-ui,sans
 font-size:var(--jp-content-font-size1,14px);line-height:1.5;box-sizing:border-box;overflow-wrap:anywhere}}
 {",".join(f"{page} .smol-run" for page in _DARK_PAGES)}{{{DARK.strip()}}}
 .smol-run *{{box-sizing:border-box}}
+.jp-RenderedHTMLCommon:has(>.smol){{padding-right:0}}
 .smol{{border:1px solid var(--smol-line);border-radius:6px;overflow:hidden;margin:2px 0}}
 .smol-head{{display:flex;flex-wrap:wrap;gap:4px 8px;align-items:baseline;padding:9px 14px}}
-.smol-task{{flex:1 1 14em;min-width:0;font-weight:600;white-space:pre-line}}
+.smol-task{{flex:1 1 14em;min-width:0;font-weight:600;white-space:pre-wrap}}
 .smol-chip{{font-size:.85em;color:var(--smol-dim);border:1px solid var(--smol-line);border-radius:10px;padding:0 8px}}
 .smol-chip.smol-ok{{color:var(--smol-ok);border-color:currentColor}}
 .smol-chip.smol-bad{{color:var(--smol-bad);border-color:currentColor}}
@@ -43,7 +44,7 @@ font-size:var(--jp-content-font-size1,14px);line-height:1.5;box-sizing:border-bo
 .smol-step>summary{{display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline;cursor:pointer;
 padding:8px 34px 8px 14px;list-style:none;margin:0;position:relative}}
 .smol-step>summary::-webkit-details-marker{{display:none}}
-.smol-step summary:focus-visible{{outline:2px solid var(--smol-now);outline-offset:-2px}}
+.smol-run summary:focus-visible{{outline:2px solid var(--smol-now);outline-offset:-2px}}
 .smol-n{{flex:none;min-width:21px;height:21px;padding:0 3px;border:1.5px solid var(--smol-line);border-radius:11px;
 color:var(--smol-dim);font-size:11px;line-height:18px;text-align:center;font-variant-numeric:tabular-nums}}
 .smol-bare{{display:none}}
@@ -107,9 +108,16 @@ MORE_STYLE = """<style>
 .smol-sub>summary b{font-weight:500;color:var(--jp-content-font-color1,var(--vscode-editor-foreground,currentColor))}
 .smol-state.smol-ok{color:var(--smol-ok)}.smol-state.smol-bad{color:var(--smol-bad)}
 .smol-state.smol-warn{color:var(--smol-warn)}.smol-state.smol-now{color:var(--smol-now)}
+details.smol-task{font-weight:400}
+.smol-task>summary{margin:0;cursor:pointer;list-style:none}
+.smol-task>summary::-webkit-details-marker{display:none}
+.smol-task>summary::after{content:" …\\a0▸";color:var(--smol-dim)}
+.smol-task[open]>summary::after{content:" ▾"}
+.smol-run .smol-task>summary:focus-visible{outline-offset:2px}
+.smol-task strong{font-weight:600}
 .smol-inner{margin:4px 0 8px;border-left:2px solid var(--smol-line)}
 .smol-inner .smol-task{margin:0;padding:4px 14px 6px;font-weight:400;color:var(--smol-dim)}
 @media (max-width:480px){.smol-inner .smol-body{padding-left:12px!important}}
 .smol-inner .smol-final{background:none;padding:8px 14px}
 </style>"""
-"""For what most runs have not: plans, called agents, what happened beside the actions."""
+"""For what most runs have not: a long task, plans, called agents, what happened beside the actions."""

@@ -67,6 +67,9 @@ def test_from_a_task_to_cells_that_run(lab, context, screenshot):
     assert len(tab.cells()) == len(STORY)
     tab.scroll_to(AGENT)
     screenshot(tab.page, "running")
+    now, stop = view.locator(".smol-view-now").bounding_box(), tab.cell(AGENT).locator(STOP).bounding_box()
+    assert 0 < now["y"] - stop["y"] < 60  # it is told where Stop is, however long the run gets
+    edges = sides(view)
 
     gate.touch()
     tab.wait_for_end(AGENT)
@@ -75,6 +78,7 @@ def test_from_a_task_to_cells_that_run(lab, context, screenshot):
     account = tab.output(AGENT).nth(1)
     expect(account).to_contain_text("In the 1980s")
     expect(account.locator("img").first).to_be_visible()
+    assert sides(account.locator(".smol")) == edges
     tab.page.set_viewport_size({"width": 1200, "height": 1150})
     tab.scroll_to(AGENT)
     screenshot(tab.page, "finished")
@@ -110,13 +114,37 @@ def test_from_a_task_to_cells_that_run(lab, context, screenshot):
     reopened = NotebookPage(context, lab, "story.ipynb", workspace="later")
     shown = reopened.output(AGENT)
     expect(shown).to_have_count(2)
-    expect(shown.nth(0)).to_have_text("Agent run")
+    assert shown.nth(0).bounding_box()["height"] == 0
     assert not reopened.ask("panel => panel.content.model.dirty")
     expect(shown.nth(1)).to_contain_text("In the 1980s")
     text = reopened.cell(AGENT).locator(".jp-OutputArea").inner_text()
     assert "Error displaying widget" not in text
     expect(reopened.page.get_by_text("Error displaying widget")).to_have_count(0)
     reopened.page.close()
+
+
+def sides(shown):
+    """Where its left and its right edge are."""
+    box = shown.bounding_box()
+    return box["x"], box["x"] + box["width"]
+
+
+LONG_TASK = "Read the table and say which decade grew fastest, " * 8 + "\n\nIn the answer:\n- the unit\n- the amount"
+
+
+def test_a_long_task_is_unfolded_by_a_key_and_stays_whole(lab, context, screenshot):
+    lab.write("long.ipynb", [SETUP, "m = scripted('final_answer(1)')", f"%%agent --model m\n{LONG_TASK}"])
+    tab = NotebookPage(context, lab, "long.ipynb")
+    for index in range(3):
+        tab.run(index)
+    task = tab.output(2).nth(1).locator(".smol-task")
+    screenshot(tab.page, "long-task")
+    expect(task.get_by_text("- the amount")).to_be_hidden()
+    task.locator("summary").focus()
+    tab.page.keyboard.press("Enter")
+    expect(task.get_by_text("- the amount")).to_be_visible()
+    assert " ".join(task.inner_text().split()) == " ".join(LONG_TASK.split())
+    screenshot(tab.page, "long-task-open")
 
 
 def test_running_the_cell_again_replaces_its_own_cells_but_not_an_edited_one(lab, context):
@@ -267,7 +295,8 @@ def test_a_card_that_a_person_folds_stays_so_and_keeps_the_focus_while_its_actio
     view = tab.cell(2).locator(".smol-view")
     printed = view.locator("pre.smol-out")
     expect(printed).to_contain_text("1")
-    expect(view.get_by_role("status")).to_have_text("the action runs")
+    expect(view).to_contain_text("step 1 of 20 · the action runs")
+    expect(view.get_by_role("status")).to_have_count(0)  # what changes with every step is not read aloud
     expect(view.get_by_role("progressbar", name="Agent at work")).to_have_count(1)
     screenshot(tab.page, "unfolded")
     line = view.locator(".smol-step > summary")
