@@ -49,7 +49,7 @@ UNBOXED = "NOT ISOLATED: this run's code could read your files and use the netwo
 def model_label(model: str, scripted: bool) -> str:
     """The model, or those that a run had one after the other, as people read it; that of a script says so."""
     first, then, others = model.partition(", then ")
-    return f"{first} (scripted){then}{others}" if scripted and first != "scripted" else model
+    return f"{first} (scripted){then}{others}" if scripted and not first.startswith("scripted") else model
 
 
 def isolation_words(isolation: str) -> str:
