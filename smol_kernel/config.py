@@ -9,7 +9,7 @@ import math
 import os
 import shlex
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -296,6 +296,17 @@ def builtin_tools(options: RunOptions, names: Sequence[str], besides: Sequence[T
     """Those of `names`; of `besides` one of the same name goes first."""
     there = {tool.name for tool in besides}
     return [make(options) for name, make in TOOLS.items() if name in names and name not in there]
+
+
+def given_by(options: RunOptions, agent: MultiStepAgent, own: Collection[str], mcp: Sequence[Tool]) -> dict[str, str]:
+    """By which option tools came to the agent that are none of the user's `own`: name → "--mcp", or "--tool" and the
+    class that makes such a one."""
+    found = {tool.name: "--mcp" for tool in mcp}
+    for name in options.tools:
+        if name not in own and name not in found:
+            as_usual = name != "python_interpreter" or options.box_kwargs == RunOptions().box_kwargs
+            found[name] = f"--tool {type(agent.tools[name]).__name__}" if as_usual else "--tool"
+    return found
 
 
 def recorded_start(journal: Journal, run: str) -> tuple[RunStarted, type[Any]]:

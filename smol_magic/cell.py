@@ -102,15 +102,16 @@ class AgentCell:
         agents = namespace.agents(options.agents, variables)
         self._images = namespace.images(options.images, variables)
         self._answer_name = namespace.answer_name(options.output, options.inputs, variables)
-        self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name)
+        self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name, variables)
         magics.tell_unseen(self._place)
         try:
             model = self._session.model_for(options, variables)
             _refuse_unknown_demo(model, self._task)
-            tools = [*namespace.tools(variables), *self._session.mcp_tools(options.mcp)]
-            self._agent = self._session.agent_for(options, model, tools, agents)
+            mcp = self._session.mcp_tools(options.mcp)
+            self._agent = self._session.agent_for(options, model, [*namespace.tools(variables), *mcp], agents)
         except SmolError as error:
             raise CellError(str(error)) from None
+        self._given = namespace.given(options, self._agent, mcp, agents, variables)
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop, self._has_child)
 
     def _begin(self, magics: SmolMagic, options: RunOptions) -> None:
@@ -150,7 +151,7 @@ class AgentCell:
             images=self._images or None,
             additional_args=self._inputs,
             max_steps=self._options.max_steps,
-            origin=origin(self._shell, self._place),
+            origin={**origin(self._shell, self._place), **self._given},
         )
 
     def end(self, failure: BaseException | None) -> None:

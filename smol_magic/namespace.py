@@ -8,13 +8,15 @@ from __future__ import annotations
 import difflib
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_magic.endings import CellError
 
 if TYPE_CHECKING:
+    from smol_kernel.agents.multi_step import MultiStepAgent
+    from smol_kernel.config import RunOptions
     from smol_kernel.tools.base import Tool
 
 
@@ -117,6 +119,22 @@ def tools(namespace: Mapping[str, Any]) -> list[Tool]:
         if value.name not in found or variable == value.name:
             found[value.name] = value
     return list(found.values())
+
+
+def given(
+    options: RunOptions, agent: MultiStepAgent, mcp: Sequence[Tool], agents: Sequence[Any], namespace: Mapping[str, Any]
+) -> dict[str, Any]:
+    """How what `agent` calls came to it, for the origin of its run; empty where all of it are tools in variables of
+    their own names."""
+    from smol_kernel.config import given_by
+
+    own = {tool.name: tool for tool in tools(namespace)}
+    found = given_by(options, agent, own, mcp)
+    found |= {agent.name: f"--agent {name}" for name, agent in zip(dict.fromkeys(options.agents), agents, strict=True)}
+    for tool in own.values():
+        if namespace.get(tool.name) is not tool:
+            found[tool.name] = f"variable {next(name for name, value in namespace.items() if value is tool)}"
+    return {"given": found} if found else {}
 
 
 def answer_name(name: str | None, given: Iterable[str], namespace: Mapping[str, Any]) -> str | None:

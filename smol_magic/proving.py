@@ -12,6 +12,7 @@ from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
 from smol_kernel.runs.check_cell import with_check
 from smol_kernel.runs.named_answer import with_answer_in
+from smol_kernel.runs.needs import with_needs
 from smol_kernel.runs.prove import Proof, Prover
 from smol_kernel.runs.script import ScriptCell, script_cells
 
@@ -22,13 +23,19 @@ if TYPE_CHECKING:
 
 
 class CellProof:
-    """Proves the run of a cell. `prove` is called on a thread of its own, `stop` on any."""
+    """Proves the run of a cell in a notebook of these `variables`. `prove` is called on a thread of its own, `stop` on
+    any."""
 
     def __init__(
-        self, transcript: Transcript, options: RunOptions, inputs: Mapping[str, Any], answer_name: str | None = None
+        self,
+        transcript: Transcript,
+        options: RunOptions,
+        inputs: Mapping[str, Any],
+        answer_name: str | None,
+        variables: Mapping[str, Any],
     ) -> None:
         self._transcript, self._options, self._inputs = transcript, options, inputs
-        self._answer_name = answer_name
+        self._answer_name, self._variables = answer_name, variables
         self._prover: Prover | None = None
         self._stopped = False
         self.proof: Proof | None = None
@@ -62,9 +69,12 @@ class CellProof:
 
     def cells(self) -> list[ScriptCell]:
         """The cells to write: a line in the first says what was shown, the answer goes into the variable that the user
-        named, and the last checks it if that is wanted."""
+        named, and the last checks it if that is wanted. Names that the notebook lacks are made, or told."""
         proof = self.proof
-        cells = script_cells(self._transcript) if proof is None else proof.told() if proof.cells else []
+        cells = script_cells(self._transcript) if proof is None else proof.cells
+        cells = with_needs(cells, self._transcript, self._variables)
+        if proof is not None and cells:
+            cells = replace(proof, cells=cells).told()
         other = any(cell.as_fields for cell in cells)  # its value is no dict, as the answer is
         if self._answer_name is not None and any(step.final for step in self._transcript.steps):
             name = self._answer_name

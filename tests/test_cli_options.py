@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import runpy
 import sys
 from pathlib import Path
 
@@ -134,6 +135,43 @@ def test_an_agent_of_structured_calls_with_a_servers_tools(capsys):
         assert run(server, "--type", "tool-calling", "--mcp", MCP_SERVER) == 0
     assert "from the server" in messages(server)
     assert "done it" in capsys.readouterr().out
+
+
+def test_a_script_of_built_in_tools_runs_as_it_is(here, capsys):
+    calls = "print(echo(text='hi'))", "x = python_interpreter(code='print(6 * 7)')", "final_answer('42' in x)"
+    with ModelServer(*map(code, calls)) as server:
+        assert run(server, "--tool", "python_interpreter", "--mcp", MCP_SERVER) == 0
+    for options in (["--script"], ["--script", "--no-proof"], []):
+        capsys.readouterr()
+        assert main(["export", "last", "--to", "work.py", "--force", *options]) == 0
+        text = (here / "work.py").read_text()
+        if options == ["--script"]:
+            proved = "gave the same answer; calls of `python_interpreter` were answered from the record."
+            assert proved in capsys.readouterr().out and proved in text
+        else:
+            assert "# - `echo`: a tool of an MCP server (`--mcp`)\n" in text
+        assert "# - `python_interpreter`" not in text
+        made = "from smol_kernel import PythonInterpreterTool\n\npython_interpreter = PythonInterpreterTool().forward\n"
+        assert text.count(made) == 1
+        found = runpy.run_path("work.py", {"echo": lambda text: text})
+        assert "42" in found["x"]
+        found["python_interpreter"].__self__.cleanup()
+    assert main(["export", "last", "--to", "work.ipynb"]) == 0
+    opening = json.loads((here / "work.ipynb").read_text())["cells"][0]["source"]
+    made = "from smol_kernel import PythonInterpreterTool; python_interpreter = PythonInterpreterTool().forward"
+    assert f"- `python_interpreter`: a built-in tool (`{made}`)" in "".join(opening)
+    assert main(["export", "last", "--to", "work.ipynb", "--script", "--force"]) == 0
+    cells = json.loads((here / "work.ipynb").read_text())["cells"]
+    assert "PythonInterpreterTool" not in "".join(cells[0]["source"])
+    assert [cell["cell_type"] for cell in cells[:4]] == ["markdown", "markdown", "code", "code"]
+
+
+def test_a_built_in_tool_with_a_box_of_its_own_is_only_named(here):
+    with ModelServer(code("final_answer(python_interpreter(code='1'))")) as server:
+        assert run(server, "--tool", "python_interpreter", "--box-limit", "memory=1GB") == 0
+    assert main(["export", "last", "--to", "work.py", "--script", "--no-proof"]) == 0
+    text = (here / "work.py").read_text()
+    assert "# - `python_interpreter`: a built-in tool (`--tool`)" in text and "PythonInterpreterTool" not in text
 
 
 def test_an_mcp_server_that_was_started_ends_with_the_run(here):

@@ -7,6 +7,7 @@ import json
 import runpy
 import shutil
 import warnings
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -248,3 +249,21 @@ def test_an_answer_that_cannot_be_drawn_is_exported_as_its_text(tmp_path, monkey
     for ending in FORMS:
         assert export(events, tmp_path / f"run{ending}").stat().st_size
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_agents_are_called_agents_whatever_a_record_says_of_tools(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    quiet = {"verbosity_level": LogLevel.OFF, "journal": journal, "tools": []}
+    helper = CodeAgent(model=ScriptedModel([code("final_answer(6)")]), name="helper", description="Helps.", **quiet)
+    writer = CodeAgent(model=ScriptedModel([code("final_answer(x)")]), name="writer", description="Writes.", **quiet)
+    model = ScriptedModel([code("x = helper('sum')"), code("transfer_to_writer('It writes.')")])
+    with CodeAgent(model=model, managed_agents=[helper], handoffs=[writer], **quiet) as agent:
+        agent.run("Sum up.")
+        first, *others = journal.events(agent.run_id, family=True)
+    for given in ({}, {"helper": "--tool __import__('os')"}, {"helper": 3}, {"helper": "variable a.b"}, [1], None):
+        events = [replace(first, origin={"given": given}), *others]
+        text = export(events, tmp_path / "run.py", script=True, overwrite=True).read_text()
+        assert "# - `transfer_to_writer`: a hand-off to the agent `writer`; there is none outside of a run" in text
+        if given != {"helper": "--tool __import__('os')"}:
+            assert "# - `helper`: an agent; each call has it work anew, and asks its model" in text
+        assert "import" not in text and "a.b" not in text

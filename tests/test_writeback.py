@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from notebook_kernel import Cell, NotebookKernel
 from test_cell import SCRIPTS, model
@@ -265,3 +268,104 @@ def test_a_proof_can_be_stopped_and_the_answer_stays(proving, kernel):
     assert "Not proved: stopped" in cells[0]["source"] and "n = 1" in cells[1]["source"]
     assert "not proved (the proof was stopped: cells that wait go on) · 4 cells inserted" in cell.traits
     assert proving.value("out") == 1
+
+
+def code_of(cells: list[dict]) -> list[str]:
+    return [each["source"] for each in cells if each["cell_type"] == "code"]
+
+
+def run_cells(kernel: NotebookKernel, cells: list[dict], stdin: str | None = None) -> None:
+    """Run the cells as a person does, who answers what they ask."""
+    for source in code_of(cells):
+        cell = kernel.start(source, stdin=stdin is not None)
+        if stdin is not None and "question=" in source:
+            kernel.client.get_stdin_msg(timeout=60)
+            kernel.client.input(stdin)
+        cell.finish().must_be_ok()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_built_in_tool_is_made_by_the_cells_and_not_offered_to_later_runs(proving, again):
+    model(proving, "user_input = 5\nn = 41\nfinal_answer(n + 1)" if again else "n = 41\nfinal_answer(n + 1)")
+    cell = proving.start("%%agent --model m --tool user_input\nadd", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    assert "UserInputTool" not in str(cells) and "user_input`" not in str(cells)
+    model(proving, "n = user_input(question='How old?')", "final_answer(int(n) + 1)")
+    cell = proving.start("%%agent --model m --tool user_input -o age\nask", cell_id="c1", stdin=True)
+    proving.client.get_stdin_msg(timeout=60)
+    proving.client.input("41")
+    cells = written(cell, Page(proving, cell))
+    assert code_of(cells)[0] == "from smol_kernel import UserInputTool\n\nuser_input = UserInputTool().forward"
+    proved = "*Proved: run in a fresh kernel, these cells gave the same answer; "
+    assert cells[0]["source"].endswith(f"{proved}calls of `user_input` were answered from the record.*")
+    assert "Before you run" not in str(cells)
+    run_cells(proving, cells, "50")
+    assert proving.value("age") == 51
+    model(proving, "final_answer('user_input' in globals())")
+    proving.run("%%agent --model m --no-write -o offered\nlook").must_be_ok()
+    assert proving.value("offered") is False
+
+
+AGENT = """
+from smol_kernel import CodeAgent, ScriptedModel
+def agent(name, *answers):
+    replies = ["<code>\\nfinal_answer(%r)\\n</code>" % answer for answer in answers]
+    return CodeAgent([], ScriptedModel(replies), name=name, description="Helps.", verbosity_level=0)
+"""
+
+
+def test_an_agent_is_given_its_name_and_the_cells_say_that_it_asks_its_model(proving):
+    proving.run(f"{AGENT}\nsub = agent('helper', 'first', 'second')").must_be_ok()
+    model(proving, "res = helper('do it')", "final_answer(res)")
+    cell = proving.start("%%agent --model m --agent sub -o told\nask", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    assert code_of(cells)[0] == "helper = sub"
+    said = cells[0]["source"].split("\n\n")
+    assert said[-2] == "`helper` is an agent: each call has it work anew, and asks its model."
+    assert said[-1].endswith("calls of `helper` were answered from the record.*")
+    assert "first" in proving.value("told")
+    run_cells(proving, cells)
+    assert "second" in proving.value("told")
+
+
+def test_a_name_that_is_taken_is_not_bound_anew(proving):
+    proving.run(f"{AGENT}\nhelper = agent('sub', 'one')\nsub = agent('helper', 'two')").must_be_ok()
+    model(proving, "final_answer(helper('do it'))")
+    cell = proving.start("%%agent --model m --agent sub,helper\nask", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    assert len(code_of(cells)) == 1
+    assert (
+        "Before you run these cells, define `helper`: an agent, `sub` in the notebook; each call has it work anew, and "
+        "asks its model."
+    ) in cells[0]["source"]
+    proving.run("del helper, sub").must_be_ok()
+
+
+def test_an_agent_of_that_name_and_a_tool_in_another_variable(proving):
+    proving.run(f"{AGENT}{TWICE}\nhelper = agent('helper', '4')\ndouble = twice\ndel twice").must_be_ok()
+    model(proving, "final_answer(twice(2) + len(helper('do it')))")
+    cell = proving.start("%%agent --model m --agent helper\nask", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    assert code_of(cells)[0] == "twice = double"
+    assert "`helper` is an agent: each call" in cells[0]["source"] and "calls of `helper` were" in cells[0]["source"]
+    proving.run("del helper, double").must_be_ok()
+
+
+def test_a_tool_of_a_server_is_named_with_where_it_came_from(proving):
+    server = f"{sys.executable} {Path(__file__).with_name('mcp_server.py')} stdio"
+    model(proving, "final_answer(echo('hi'))")
+    cell = proving.start(f"%%agent --model m --mcp '{server}'\nask", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    assert len(code_of(cells)) == 1
+    said = cells[0]["source"].split("\n\n")
+    assert said[-2] == "Before you run these cells, define `echo`: a tool of an MCP server (`--mcp`)."
+    assert said[-1].endswith("calls of `echo` were answered from the record.*")
+
+
+def test_cells_of_tools_that_the_notebook_has_are_as_ever(proving):
+    proving.run(TWICE).must_be_ok()
+    model(proving, "x = twice(2)", "final_answer(twice(x))")
+    cell = proving.start("%%agent --model m\ndouble", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    assert code_of(cells) == ["x = twice(2)", "twice(x)"]
+    assert cells[0]["source"] == "I do it.\n\n*Proved: run in a fresh kernel, these cells gave the same answer.*"

@@ -54,8 +54,8 @@ class RunStarted(Event):
     forked: dict[str, Any] = field(default_factory=dict)
     """The `run` that this one is a fork of, and the last `step` the two have in common; empty: it is no fork."""
     origin: dict[str, Any] = field(default_factory=dict)
-    """Where the run was started: `front` ("notebook", "agent-kernel", "cli", "python"), `cell_id`, …; `imported` is
-    true of one that came in a file."""
+    """Where the run was started: `front` ("notebook", "agent-kernel", "cli", "python"), `cell_id`, …; `given`:
+    tool → the option by which it came; `imported` is true of one that came in a file."""
 
 
 @dataclass(frozen=True, kw_only=True)

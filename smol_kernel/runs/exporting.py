@@ -15,6 +15,7 @@ from smol_kernel.events import SCHEMA_VERSION, Event
 from smol_kernel.parsing import has_too_many_parts
 from smol_kernel.render.markdown import account_markdown
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.needs import made_in, with_making
 from smol_kernel.runs.notebook import opening, to_notebook
 from smol_kernel.runs.python_file import python_file
 from smol_kernel.runs.report import report_html
@@ -57,6 +58,7 @@ def export(
         raise ConfigError(f"{path}: this run is not in the journal, so it can be written as .ipynb, .py or .md only")
     run = Transcript.from_events(events, cut_off=cut_off) if events or transcript is None else transcript
     cells = script_cells(run) if script is True else script.told() if script else None
+    cells = None if cells is None else with_making(cells, run)
     if ending != ".ipynb":
         return write_whole(_text(run, events, ending, cells), path, overwrite=overwrite)
     from nbformat import writes
@@ -106,7 +108,7 @@ def _notebook(transcript: Transcript, events: Sequence[Event], cells: list[Scrip
     notebook = to_notebook(transcript)
     if cells is not None:
         make = {"markdown": new_markdown_cell, "code": new_code_cell}
-        notebook.cells = [new_markdown_cell(opening(transcript), id="task")]
+        notebook.cells = [new_markdown_cell(opening(transcript, made_in(cells, transcript)), id="task")]
         notebook.cells += [make[cell.kind](cell.source, id=f"work-{number}") for number, cell in enumerate(cells, 1)]
     notebook.metadata["smol"] |= {**packed(events), "cells": cells_digest(notebook)}
     return notebook

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from copy import deepcopy
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from smol_kernel.render.sanitize import is_base64, kept_html
 from smol_kernel.render.text import call_text, error_text, head_facts, output_text
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined
+from smol_kernel.runs.needs import need
 from smol_kernel.runs.script import part_of, read_names, settle_end
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ MAX_ANSWER = 10_000_000
 """Size of an encoded answer, in characters, up to which it is shown as Jupyter would; a larger one stays text."""
 
 
-def to_notebook(transcript: Transcript) -> NotebookNode:
+def to_notebook(transcript: Transcript, made: Collection[str] = ()) -> NotebookNode:
     """The run as a notebook that is valid, and runs where its inputs and tools are defined.
 
     A step that failed is a cell with its error, tagged `raises-exception` so that a run of the whole goes on; one
@@ -53,7 +54,7 @@ def to_notebook(transcript: Transcript) -> NotebookNode:
     from nbformat import validate
     from nbformat.v4 import new_notebook
 
-    cells = [_markdown("task", opening(transcript)), *_rows(transcript), *_closing(transcript)]
+    cells = [_markdown("task", opening(transcript, made)), *_rows(transcript), *_closing(transcript)]
     code = [cell for cell in cells if cell.cell_type == "code"]
     for cell, source in zip(code, defined(cell.source for cell in code), strict=True):
         cell.source = source
@@ -62,29 +63,30 @@ def to_notebook(transcript: Transcript) -> NotebookNode:
     return notebook
 
 
-def opening(transcript: Transcript) -> str:
-    """The first cell: the task, what ran, what has to be said of it, and what it needs to be run again."""
+def opening(transcript: Transcript, made: Collection[str] = ()) -> str:
+    """The first cell: the task, what ran, what has to be said of it, and what it needs to be run again, less the tools
+    that the code has `made`."""
     task = plain(transcript.task).strip()
     title, _, rest = task.partition("\n")
     facts = safe_markdown(head_facts(transcript))
     blocks = [f"# {safe_markdown(title)}", safe_markdown(rest.strip()), f"A run of an agent: {facts}."]
     blocks += transcript.marks
-    needs = _needs(transcript)
+    needs = _needs(transcript, made)
     if needs:
         blocks.append("To run this notebook again, first define what the run was given:\n\n" + "\n".join(needs))
     return "\n\n".join(filter(None, blocks))
 
 
-def _needs(transcript: Transcript) -> list[str]:
-    """Variables handed in, and those of the user's tools that the code names."""
+def _needs(transcript: Transcript, made: Collection[str]) -> list[str]:
+    """Variables handed in, and the tools that the code names."""
     used = read_names(part for step in transcript.steps if (part := part_of(step))).every
     used |= {call.tool for step in transcript.steps for call in step.calls}
     lines = [
         f"- {name_markdown(name)}: {safe_markdown(one_line(summary, 2_000))}"
         for name, summary in transcript.inputs.items()
     ]
-    tools = [name for name in transcript.tools if name in used and name not in ("final_answer", "input")]
-    return lines + [f"- {name_markdown(name)}: a tool, a function of yours" for name in tools]
+    tools = [name for name in transcript.tools if name in used and name not in ("final_answer", "input", *made)]
+    return lines + [f"- {name_markdown(name)}: {need(name, transcript).words}" for name in tools]
 
 
 def _rows(transcript: Transcript) -> Iterator[NotebookNode]:

@@ -27,6 +27,7 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
+from smol_kernel.runs.needs import from_record
 from smol_kernel.runs.same import NotCompared, difference, pictures, same_file, same_picture
 from smol_kernel.runs.script import ScriptCell, script_cells, showing, sliced_cells
 
@@ -48,7 +49,7 @@ class Proof:
 
     `state`: "proved" (the part that the answer needs gives it again), "whole" (the whole script does; the part did not,
     or none could be told), "not reproduced" (tried, and something else came out; `reason` says what) or "not proved"
-    (not tried to its end; `reason` says why). `cells` are those that were proved, else the whole script.
+    (not tried to its end; `reason` says why). `cells` are those that were proved, else all; `besides` ends the line.
     """
 
     state: State
@@ -57,6 +58,7 @@ class Proof:
     """A part of a sentence, empty for what is proved."""
     digest: str = ""
     """Of the cells' sources and the answer; empty where nothing is proved."""
+    besides: str = ""
 
     @property
     def proved(self) -> bool:
@@ -67,7 +69,7 @@ class Proof:
     def line(self) -> str:
         """The proof in one line."""
         if self.proved:
-            return "Proved: run in a fresh kernel, these cells gave the same answer."
+            return f"Proved: run in a fresh kernel, these cells gave the same answer{self.besides}."
         word = "Not reproduced" if self.state == "not reproduced" else "Not proved"
         return f"{word}: {self.reason}."
 
@@ -199,15 +201,13 @@ class Prover:
         self._executor = executor
         if self._stopped.is_set():
             executor.interrupt()
-        executor.send_tools(dict(self.tools) if self.tools is not None else dict.fromkeys(self._tools(), _no_tool))
+        named = {name: _no_tool for name in self._transcript.tools if name != "final_answer"}
+        executor.send_tools(named if self.tools is None else dict(self.tools))
         executor.send_variables(values)
         executor.refuse = self._refuse
         if any(event.tool == "input" for event in self._calls):  # else nobody could be asked, and input() says so
             executor.ask_person = _nobody
         return executor
-
-    def _tools(self) -> list[str]:
-        return [name for name in self._transcript.tools if name != "final_answer"]
 
     def _answer_calls(self, executor: KernelExecutor, step: int) -> None:
         """Have the calls of this step's cell answered as they were in the run, and no others."""
@@ -352,7 +352,8 @@ class Prover:
         found, last = list(cells), last_code(cells)
         if last is not None:
             found[last] = replace(found[last], as_fields=self._as_fields)
-        return Proof(state, found, digest=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16])
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+        return Proof(state, found, digest=digest, besides=from_record(_code(cells), self._transcript))
 
 
 @dataclass

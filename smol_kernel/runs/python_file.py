@@ -8,13 +8,14 @@ from __future__ import annotations
 import ast
 import dis
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import CodeType
 
 from smol_kernel.parsing import compiled
 from smol_kernel.render.plain import plain, plain_code
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.names import Names
+from smol_kernel.runs.needs import made_in, making, needs
 from smol_kernel.runs.notebook import opening, to_notebook
 from smol_kernel.runs.script import ScriptCell, part_of
 from smol_kernel.runs.source import Edit, Source, indented
@@ -29,9 +30,11 @@ _SHOWS = re.compile(r"^(?!\s*#).*\bdisplay\(", re.MULTILINE)
 
 def python_file(transcript: Transcript, work: Sequence[ScriptCell] | None = None) -> str:
     """The whole story, or the `work` that was finished. Words are comments, and so is what failed."""
-    cells = _story(transcript) if work is None else _script(transcript, work)
+    called = needs((step.code for step in transcript.steps), transcript) if work is None else []
+    made = [each.name for each in called if each.line]
+    cells = _story(transcript, made) if work is None else _script(transcript, work)
     codes = [source for kind, source in cells if kind == "code"]
-    begins: list[str] = []
+    begins = [making(called)] if made else []
     if any(map(_SHOWS.search, codes)) and not any(re.search(r"import.*\bdisplay\b", source) for source in codes):
         begins.append("from IPython.display import display")
     if any("_loop.run_until_complete(" in source for source in codes):
@@ -51,14 +54,14 @@ def percent(cells: Iterable[tuple[str, str]]) -> str:
 def _script(transcript: Transcript, work: Sequence[ScriptCell]) -> list[tuple[str, str]]:
     sources = _with_last_values(transcript, [(cell.step, cell.source if cell.kind == "code" else "") for cell in work])
     cells = [(cell.kind, source or cell.source) for cell, source in zip(work, sources, strict=True)]
-    numbered = enumerate([("markdown", opening(transcript)), *cells])
+    numbered = enumerate([("markdown", opening(transcript, made_in(work, transcript))), *cells])
     return [(kind, source if kind == "markdown" else _runnable(source, number)) for number, (kind, source) in numbered]
 
 
-def _story(transcript: Transcript) -> list[tuple[str, str]]:
+def _story(transcript: Transcript, made: Collection[str]) -> list[tuple[str, str]]:
     steps = {step.number: step for step in transcript.steps}
     found: list[tuple[str, str]] = []
-    cells = to_notebook(transcript).cells
+    cells = to_notebook(transcript, made).cells
     code = [(cell.metadata.smol["step"], cell.source) if cell.cell_type == "code" else (0, "") for cell in cells]
     for number, (cell, kept) in enumerate(zip(cells, _with_last_values(transcript, code), strict=True)):
         source = kept or cell.source

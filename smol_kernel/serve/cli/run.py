@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.code_agent import CodeAgent
-from smol_kernel.config import TAKEN_NAMES, add_options, connect, make_agent, model_of, read_image, read_options
+from smol_kernel.config import (
+    TAKEN_NAMES,
+    add_options,
+    connect,
+    given_by,
+    make_agent,
+    model_of,
+    read_image,
+    read_options,
+)
 from smol_kernel.errors import (
     BoxUnavailableError,
     ConfigError,
@@ -101,7 +110,8 @@ def command(arguments: argparse.Namespace) -> int:
         if options.mcp:
             tools += held.enter_context(connect(options.mcp))
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
-        return finish(agent, begin(agent, task, inputs, images, options.mcp), arguments, "task")
+        given = given_by(options, agent, (), tools)
+        return finish(agent, begin(agent, task, inputs, images, options.mcp, given), arguments, "task")
 
 
 def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.Namespace, last: str) -> int:
@@ -142,10 +152,15 @@ def demo_inputs(task: str) -> dict[str, Any]:
 
 
 def begin(
-    agent: MultiStepAgent, task: str, inputs: Mapping[str, Any], images: Sequence[Any] = (), servers: Sequence[str] = ()
+    agent: MultiStepAgent,
+    task: str,
+    inputs: Mapping[str, Any],
+    images: Sequence[Any] = (),
+    servers: Sequence[str] = (),
+    given: Mapping[str, str] | None = None,
 ) -> Generator[Event]:
-    """The events of `task`, run by `agent` from the command line."""
-    origin = {"front": "cli", "mcp": list(servers)}
+    """The events of `task`, run by `agent` from the command line; `given` is what `config.given_by` gives."""
+    origin = {"front": "cli", "mcp": list(servers), **({"given": given} if given else {})}
     return agent.run_events(task, images=list(images) or None, additional_args=inputs, origin=origin)
 
 
