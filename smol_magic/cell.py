@@ -103,7 +103,7 @@ class AgentCell:
         self._images = namespace.images(options.images, variables)
         self._answer_name = namespace.answer_name(options.output, options.inputs, variables)
         self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name)
-        magics.tell_unseen(self._place)
+        magics.tell_unseen()
         try:
             model = self._session.model_for(options, variables)
             _refuse_unknown_demo(model, self._task)
@@ -147,7 +147,7 @@ class AgentCell:
             images=self._images or None,
             additional_args=self._inputs,
             max_steps=self._options.max_steps,
-            origin=origin(self._shell, self._place),
+            origin={**origin(self._shell, self._place), "answer_name": self._answer_name},
         )
 
     def end(self, failure: BaseException | None) -> None:
