@@ -54,7 +54,7 @@ class ResumedCell(AgentCell):
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
         self._agent = self._resumption.agent
         self._executor = getattr(self._agent, "python_executor", None)
-        self._task = self._resumption.replay.started.task
+        self._task, self._run = self._resumption.replay.started.task, self._resumption.replay.run
         self._proof = CellProof(self._transcript, self._options, self._inputs, self._answer_name)
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop)
 
