@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import contextmanager
 
 import nbformat
@@ -34,10 +35,11 @@ def opened(folder, notebook, cell):
 
 
 def restart(kernel):
-    """What ⟳ does; the setup is run again."""
+    """What ⟳ does; the page is loaded anew, and the setup run again."""
     kernel.client.stop_channels()
     kernel.manager.restart_kernel(now=True)
     kernel.client = kernel.connect()
+    kernel.client.session.session = secrets.token_hex(8)
     kernel.run("%load_ext smol_magic\n%config SmolMagic.prove = False\n" + SCRIPTS).must_be_ok()
 
 
