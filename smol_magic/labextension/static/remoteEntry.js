@@ -126,7 +126,7 @@
   function unseen(run) {
     const command = (words) => `<code>%agent ${words}</code>`;
     const how = /^[\w-]{1,64}$/.test(run || "") // what may stand in HTML as it is
-      ? `its account: ${command(`show ${run}`)} · if it was cut off, to go on: ${command(`resume ${run}`)}`
+      ? `its account: ${command(`show ${run}`)} · to go on: ${command(`resume ${run}`)}`
       : `${command("runs")} lists it`;
     return `<small>Agent run, its end not seen here · ${how}</small>`;
   }
