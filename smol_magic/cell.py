@@ -6,6 +6,7 @@ IPython calls `agent_cell` (the cell rewritten to an await, see `rewriting`) or,
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,7 @@ class AgentCell:
         self._images = namespace.images(options.images, variables)
         self._answer_name = namespace.answer_name(options.output, options.inputs, variables)
         self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name, variables)
-        magics.tell_unseen(self._place)
+        magics.tell_unseen()
         try:
             model = self._session.model_for(options, variables)
             _refuse_unknown_demo(model, self._task)
@@ -119,11 +120,12 @@ class AgentCell:
         self._place = Place.of(self._shell)
         self._in_agent_kernel = front(self._shell) == "agent-kernel"
         self._transcript, self._stopping = Transcript(), False
+        self._run = secrets.token_hex(4)
         self._account_seen = False  # the page that sent the cell has said that it shows the account
 
     def show(self, *, buttons: bool) -> None:
         """Display the view. Without `buttons` it has no Stop button, because no click would arrive."""
-        self._view.show(self._task, buttons=buttons)
+        self._view.show(self._task, self._run, buttons=buttons)
 
     def stop(self) -> None:
         """Stop the run: a button, an interrupt. Safe from any thread, more than once, and after the end."""
@@ -151,7 +153,8 @@ class AgentCell:
             images=self._images or None,
             additional_args=self._inputs,
             max_steps=self._options.max_steps,
-            origin={**origin(self._shell, self._place), **self._given},
+            origin={**origin(self._shell, self._place), "answer_name": self._answer_name, **self._given},
+            run_id=self._run,
         )
 
     def end(self, failure: BaseException | None) -> None:

@@ -21,14 +21,13 @@ from smol_magic.commands import COMMANDS, help_text, usage
 from smol_magic.endings import CellError
 from smol_magic.parser import Parser
 from smol_magic.rewriting import AwaitRewriting
-from smol_magic.session import NO_RUN, Session, export_hint, front
+from smol_magic.session import Session, export_hint, front
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from smol_kernel.config import RunOptions
     from smol_kernel.render.transcript import Transcript
-    from smol_magic.writeback import Place
 
 MOST_OFFERED = 5
 """Earlier runs named one by one."""
@@ -69,7 +68,7 @@ class SmolMagic(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self.session = Session(lambda: self.standby)
+        self.session = Session(shell, lambda: self.standby)
 
     @no_var_expand
     @line_cell_magic
@@ -152,11 +151,11 @@ class SmolMagic(Magics):
         except ConfigError as error:
             raise CellError(f"%%agent: {error}") from None
 
-    def tell_unseen(self, place: Place) -> None:
+    def tell_unseen(self) -> None:
         """Offer the runs of this notebook whose page was closed or reloaded before they ended, or cut off."""
         from smol_kernel.render.text import state_word
 
-        missed = self.session.unseen(self.shell, place)
+        missed = self.session.unseen()
         for run in missed[:MOST_OFFERED]:
             task = run.task.strip().splitlines()[0][:60]
             how = "was cut off" if run.state == "unfinished" else f"ended ({state_word(run.state)}), perhaps unseen"
@@ -169,7 +168,6 @@ class SmolMagic(Magics):
 
     def _command(self, line: str) -> None:
         from smol_kernel.errors import SmolError
-        from smol_magic.writeback import Place
 
         name, *words = _words(line) or [""]
         asks = not {"-h", "--help"}.isdisjoint(words)
@@ -182,7 +180,7 @@ class SmolMagic(Magics):
             close = difflib.get_close_matches(name, COMMANDS, n=1)
             guess = f"Did you mean %agent {close[0]}?" if close else "%agent help lists the commands."
             raise CellError(f"%agent {name}: there is no such command. {guess} A task goes below %%agent.")
-        self.tell_unseen(Place.of(self.shell))
+        self.tell_unseen()
         command = getattr(self, f"_{name or 'state'}")
         try:
             inspect.signature(command).bind(*words)
@@ -196,12 +194,13 @@ class SmolMagic(Magics):
     def _state(self) -> None:
         from smol_kernel.models.named import MODEL_VARIABLE, NO_MODEL
         from smol_kernel.render.plain import counted
-        from smol_kernel.render.text import facts_line
+        from smol_kernel.render.text import facts_line, state_word
 
         model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
+        before = self.session.last_before()
         if model:
             print(f"model: {model}")
-        elif self.session.has_run_here:
+        elif last or before:
             print("model: none set (%agent help)")
         else:
             print(NO_MODEL.replace(", so nothing was run", ""))
@@ -212,10 +211,14 @@ class SmolMagic(Magics):
         limit = f"{self.timeout:g} s" if self.timeout else "any time"
         print(f"a run takes at most {counted(self.max_steps, 'step')}, an action at most {limit}")
         print(self._box())
-        if last is None:
-            print("no run since this kernel was started")
-        else:
+        if last is not None:
             print(f"last run: {last.run} · {facts_line(last)}")
+        elif before is not None:
+            then = "its cells: %agent export FILE --script" if before.state == "success" else "to go on: %agent resume"
+            print(f"last run, before this kernel was started: {before.run} · {state_word(before.state)}")
+            print(f"its account: %agent show · {then}")
+        else:
+            print("no run since this kernel was started")
         print("%agent help lists the commands, %%agent --help the options")
 
     def _box(self) -> str:
@@ -302,12 +305,10 @@ class SmolMagic(Magics):
         """The run whose id begins with `run`; without one the last of this notebook."""
         from smol_kernel.render.transcript import Transcript
 
-        if not run and self.session.last is None:
-            raise CellError(NO_RUN)
         if not run and self.session.last is not None:
             return self.session.last
         journal = self.session.journal
-        found = journal.find(run)
+        found = journal.find(run or self.session.last_here())
         journal.offer(found.run)
         return Transcript.from_events(journal.events(found.run, family=True), cut_off=found.state == "unfinished")
 
@@ -336,6 +337,7 @@ def load(shell: InteractiveShell) -> None:
     magics = SmolMagic(shell)
     shell.register_magics(magics)
     shell.smol_session = magics.session  # type: ignore[attr-defined]
+    magics.session.note_cell()
     AwaitRewriting(shell)
     completion.install(shell, list(COMMANDS))
 

@@ -24,6 +24,7 @@ from smol_magic.proving import CellProof
 from smol_magic.view import make_view
 
 if TYPE_CHECKING:
+    from smol_kernel.journal import RunSummary
     from smol_magic.magics import SmolMagic
 
 
@@ -53,7 +54,7 @@ class ResumedCell(AgentCell):
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
         self._agent = self._resumption.agent
         self._executor = getattr(self._agent, "python_executor", None)
-        self._task = self._resumption.replay.started.task
+        self._task, self._run = self._resumption.replay.started.task, self._resumption.replay.run
         self._proof = CellProof(self._transcript, self._options, self._inputs, self._answer_name, self._shell.user_ns)
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop, self._has_child)
 
@@ -80,9 +81,10 @@ class ResumedCell(AgentCell):
     def _prepared(self, magics: SmolMagic, chosen: Any) -> Any:
         session, variables = self._session, self._shell.user_ns
         journal = session.journal
-        run = journal.find(chosen.run or session.last_here()).run
-        if self._answer_name is None and session.last is not None and session.last.run == run:
-            self._answer_name = session.last_answer_name
+        found = journal.find(chosen.run or session.last_here())
+        run = found.run
+        if self._answer_name is None:
+            self._answer_name = self._its_answer_name(chosen, found)
         started, kind = recorded_start(journal, run)
         model = self._model(magics, chosen, started)
         tools = namespace.tools(variables)
@@ -109,6 +111,16 @@ class ResumedCell(AgentCell):
             managed_agents=[variables[name] for name in names if _is_agent(variables.get(name))] or None,
             **more,
         )
+
+    def _its_answer_name(self, chosen: Any, found: RunSummary) -> str | None:
+        """The variable that the run's answer goes into. What was recorded elsewhere names none, and a fork of an
+        earlier run has none yet."""
+        session = self._session
+        if session.last is not None and session.last.run == found.run:
+            return session.last_answer_name
+        if chosen.command == "fork" or not any(session.of_this_notebook([found])):
+            return None
+        return namespace.answer_name(found.origin.get("answer_name"), [], self._shell.user_ns)
 
     def _model(self, magics: SmolMagic, chosen: Any, started: RunStarted) -> Model:
         """The one that is named; else the very model of the run, if that was the last one here; else one like it."""

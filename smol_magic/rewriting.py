@@ -84,6 +84,8 @@ class AwaitRewriting:
 
     def _enter(self, *_: object) -> None:
         self._depth += 1
+        if session := getattr(self._shell, "smol_session", None):
+            session.note_cell()
 
     def _leave(self, *_: object) -> None:
         self._depth = max(0, self._depth - 1)  # the cell that loads us has been entered before

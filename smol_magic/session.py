@@ -8,9 +8,10 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_magic.endings import CellError
@@ -26,16 +27,19 @@ if TYPE_CHECKING:
     from smol_magic.writeback import Place
 
 
-NO_RUN = "There was no run since this kernel was started. %agent runs lists those in the journal."
+NO_RUN = (
+    "There was no run since this kernel was started, nor one before in this notebook as it is saved. "
+    "%agent runs lists those in the journal."
+)
 
 
 class Session:
-    """The conversation of one shell and the child kernel it works in.
+    """The conversation of one `shell` and the child kernel it works in.
 
     `standby` tells how many children shall be ready for those to come."""
 
-    def __init__(self, standby: Callable[[], int] = lambda: 0) -> None:
-        self._standby = standby
+    def __init__(self, shell: Any, standby: Callable[[], int] = lambda: 0) -> None:
+        self._shell, self._standby = shell, standby
         self.agent: MultiStepAgent | None = None
         self.last: Transcript | None = None
         self.last_answer_name: str | None = None
@@ -46,6 +50,8 @@ class Session:
         """Stops it, from any thread: one that runs in a thread or a subshell is reached by no interrupt."""
         self.taken_away: dict[str, str] = {}
         """Cells that the page took away although they had been sent to run: their ids, and when."""
+        self._sent: set[str] = set()
+        """Ids of the notebook's cells that were run in this kernel."""
         self.model_told = False
         """Whether the conversation has a model of its own, and not the one that is set."""
         self._executor: PythonExecutor | None = None
@@ -249,38 +255,54 @@ class Session:
             return inspect(code, cursor_pos, detail_level)
         return {"status": "ok", "found": False, "data": {}, "metadata": {}}
 
+    # -- the runs of this notebook
+
+    def note_cell(self) -> None:
+        """Note that the cell that the shell runs now is one of its notebook."""
+        place = self._place
+        if place.cell_id is not None and not place.in_console and ":" not in place.cell_id:
+            self._sent.add(place.cell_id)
+
+    @property
+    def _place(self) -> Place:
+        from smol_magic.writeback import Place
+
+        return Place.of(self._shell)
+
+    def of_this_notebook(self, runs: Iterable[RunSummary]) -> Iterator[RunSummary]:
+        """Those of the recorded `runs` that are known to be; see `whose`."""
+        from smol_magic.whose import belongs
+
+        here = origin(self._shell, self._place)
+        return (run for run in runs if belongs(run, here, self._sent))
+
     def last_here(self) -> str:
         """The last run of this conversation, else of this notebook. Raises CellError where there is none."""
         if self.last is not None:
             return self.last.run
-        here = notebook_path()
-        runs = self.journal.runs(limit=-1) if here else []
-        found = next((run.run for run in runs if run.origin.get("notebook") == here), None)
+        found = next(self.of_this_notebook(self.journal.runs(limit=-1)), None)
         if found is None:
             raise CellError(NO_RUN)
-        return found
+        return found.run
 
-    @property
-    def has_run_here(self) -> bool:
-        """Whether there is a run of this conversation, or one of this notebook in the journal."""
+    def last_before(self) -> RunSummary | None:
+        """The last run of this notebook where there was none in this kernel yet."""
         from smol_kernel.errors import JournalError
 
         with suppress(CellError, JournalError):  # a run says what is wrong with the journal
-            return bool(self.last_here())
-        return False
+            return None if self.last is not None else self.journal.find(self.last_here())
+        return None
 
     # -- runs whose page went away
 
-    def unseen(self, shell: Any, place: Place) -> list[RunSummary]:
+    def unseen(self) -> list[RunSummary]:
         """Runs of this notebook whose account nobody can have seen, newest first; each is told only once."""
         from smol_kernel.errors import JournalError
 
-        here = origin(shell, place)
+        here = origin(self._shell, self._place)
         missed: list[RunSummary] = []
-        if here["notebook"] is None:
-            return missed
         with suppress(JournalError):  # a run says what is wrong with the journal; this is only a courtesy
-            for run in self.journal.unseen({"notebook": here["notebook"]}):
+            for run in self.of_this_notebook(self.journal.unseen()):
                 same_page = all(run.origin.get(key) == here[key] for key in ("session", "kernel"))
                 if run.state == "unfinished" or not same_page:
                     self.journal.offer(run.run)
@@ -314,11 +336,15 @@ def front(shell: Any) -> str:
 
 
 def origin(shell: Any, place: Place) -> Mapping[str, Any]:
-    """Where a run starts, for its RunStarted event."""
+    """Where a run starts, for its RunStarted event. Of its kernel the server's connection file, which a restart leaves
+    as it is, and an id that is another one then."""
+    kernel = getattr(shell, "kernel", None)
+    connection = getattr(getattr(kernel, "parent", None), "connection_file", None)
     return {
         "front": front(shell),
         "notebook": notebook_path(),
-        "kernel": getattr(getattr(shell, "kernel", None), "ident", None),
+        "connection": Path(connection).name if connection else None,
+        "kernel": getattr(kernel, "ident", None),
         "session": place.session,
         "cell_id": place.cell_id,
     }

@@ -72,8 +72,8 @@ class View(Protocol):
     leaves_account: bool
     """True: the full account is displayed below it when the run has ended."""
 
-    def show(self, task: str, *, buttons: bool) -> None:
-        """Display it."""
+    def show(self, task: str, run: str, *, buttons: bool) -> None:
+        """Display it; `run` is the id that the run will have."""
         ...
 
     def feed(self, event: Event) -> None:
@@ -117,7 +117,7 @@ class TextView:
         self._transcript = transcript
         self._reader = ConsoleReader()
 
-    def show(self, task: str, *, buttons: bool) -> None:
+    def show(self, task: str, run: str, *, buttons: bool) -> None:
         """Nothing to display before the first event."""
 
     def feed(self, event: Event) -> None:
@@ -175,7 +175,7 @@ class LiveView:
         self._lock = threading.RLock()
         self._news, self._ended = threading.Event(), threading.Event()
 
-    def show(self, task: str, *, buttons: bool) -> None:
+    def show(self, task: str, run: str, *, buttons: bool) -> None:
         """Display the view and begin to draw."""
         self._task = task
         if not buttons:
@@ -184,7 +184,7 @@ class LiveView:
         view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
         display(
             {"application/vnd.jupyter.widget-view+json": view, **_WITHOUT_WIDGETS},
-            metadata={"smol": {"live": True}},
+            metadata={"smol": {"live": True, "run": run}},
             raw=True,
             display_id=self._root.model_id,
         )

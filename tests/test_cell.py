@@ -45,6 +45,7 @@ def test_a_run_is_one_widget_and_one_account_of_it(kernel):
     cell = kernel.run("%%agent --model m -o answer\nthink").must_be_ok()
     view, account = cell.displays
     assert set(view["data"]) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
+    assert view["metadata"]["smol"]["run"] == account["metadata"]["smol"]["run"]  # for a page that finds it dead
     assert all(view["data"].values())
     assert set(account["data"]) == {"text/plain", "text/html", "text/markdown"}
     assert all("42" in text for text in account["data"].values())

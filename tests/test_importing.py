@@ -70,7 +70,7 @@ def test_a_whole_family_comes_back_in_both_forms(journal, tmp_path):
         assert import_run(path, other).new is False
         export(other.events("p", family=True), path, overwrite=True)
         assert import_run(path, other).remarks == ["The run was in the journal already."]
-    assert other.unseen({}) == []  # nobody is offered what he did not run
+    assert other.unseen() == []  # nobody is offered what he did not run
 
 
 def test_an_agent_that_was_called_comes_back_alone(journal, tmp_path):

@@ -172,10 +172,10 @@ def test_runs_not_shown_yet_are_offered_once(journal):
             journal.append(event)
     journal.append(started("r4", origin=here))
     journal.append(started("r5", origin=here, parent="r4"))
-    assert [run.run for run in journal.unseen({"notebook": "a.ipynb"})] == ["r3", "r1"]
+    assert [run.run for run in journal.unseen()] == ["r3", "r2", "r1"]
     journal.offer("r3")
     journal.cut_off("r4")
-    assert [run.run for run in journal.unseen(here)] == ["r4", "r1"]
+    assert [run.run for run in journal.unseen()] == ["r4", "r2", "r1"]
     assert journal.find("r3").offered
 
 

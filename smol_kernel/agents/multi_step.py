@@ -99,13 +99,14 @@ class MultiStepAgent(RunnableAgent):
         origin: Mapping[str, Any] | None = None,
         caller: MultiStepAgent | None = None,
         call: str | None = None,
+        run_id: str | None = None,
         resumed: Replay | None = None,
     ) -> Generator[ev.Event, None, None]:
         """The run of `task` as events, each recorded in the journal before it is yielded.
 
         `origin` says where the run was started (see RunStarted), `caller` which agent called this one, by which
-        `call`; `resumed` is what is recorded of the run, which goes on. Errors are raised after the last event; closing
-        the generator stops the run. Raises ConfigError for an empty task.
+        `call`, `run_id` which id a new run gets; `resumed` is what is recorded of one that goes on. Errors are raised
+        after the last event; closing the generator stops the run. Raises ConfigError for an empty task.
         """
         if not task.strip():
             raise errors.ConfigError("the task is empty: say what the agent shall do")
@@ -119,7 +120,7 @@ class MultiStepAgent(RunnableAgent):
             media = TaskStep.media(images, audio, videos)
             kept = KeptValues(variables, media) if life.recorded_in else KeptValues({})
             started = ev.RunStarted(
-                run=secrets.token_hex(4),
+                run=run_id or secrets.token_hex(4),
                 task=task,
                 agent=type(self).__name__,
                 name=self.name,
@@ -137,14 +138,13 @@ class MultiStepAgent(RunnableAgent):
                 settings=self._recorded_settings(),
                 origin=dict(origin or {}),
             )
-            life.resumed = resumed
             started = resumed.begin(started) if resumed else started
             task = self._assignment(task) if caller and reset else task
             first = TaskStep.with_inputs(task, started.inputs, *media.values())
             self.checks = checked(self.checks, live=hasattr(self, "python_executor"))  # a program may have set others
             life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
             anew = reset and bool(life.run_id or resumed)  # what was put there before the first run stays
-            life.run_id, life.depth = started.run, above.depth + 1 if above else 0
+            life.run_id, life.resumed, life.depth = started.run, resumed, above.depth + 1 if above else 0
             life.stop.clear()
             if above is not None and above.stop.is_set():
                 life.stop.set()

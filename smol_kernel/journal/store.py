@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -113,13 +113,9 @@ class Journal:
         names = ", ".join(summary.run for summary in found[:5]) + (", …" if len(found) > 5 else "")
         raise JournalError(f"{run!r} could be any of {names}: give more of the id")
 
-    def unseen(self, origin: Mapping[str, Any]) -> list[RunSummary]:
-        """Top-level runs started from `origin` that ended or were cut off and were not offered yet, newest first.
-
-        `origin` holds the items that the run's own origin must have, e.g. `{"notebook": path}`.
-        """
-        waiting = self._summaries("parent IS NULL AND NOT offered")
-        return [run for run in waiting if run.state != "running" and origin.items() <= run.origin.items()]
+    def unseen(self) -> list[RunSummary]:
+        """Top-level runs that ended or were cut off and were not offered yet, newest first."""
+        return [run for run in self._summaries("parent IS NULL AND NOT offered") if run.state != "running"]
 
     def offer(self, run: str) -> None:
         """Note that the account of `run` has been shown to the person, or offered: `unseen` leaves it out."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from lab import NotebookPage
 from playwright.sync_api import expect
@@ -370,15 +372,22 @@ def test_a_kernel_restarted_in_the_middle_of_a_run_leaves_no_dead_view_and_offer
     looping.page.locator('.jp-NotebookPanel-toolbar [data-jp-item-name="restart"]').click()
     looping.page.locator(".jp-Dialog .jp-mod-accept").click()
     expect(looping.cell(2).locator(".smol-view")).to_have_count(0)
-    expect(looping.output(2).first).to_have_text(
-        "Agent run, its end not seen here: %agent offers its account, or to go on"
-    )
+    line = looping.output(2).first
+    expect(line).to_contain_text("Agent run, its end not seen here")
     screenshot(looping.page, "restarted")
     looping.wait_until_idle()
+    (run,) = set(re.findall(r"%agent (?:show|resume) (\w+)", line.inner_text()))
     looping.edit(3, "%load_ext smol_magic\n%agent")
     looping.run(3)
     offered = str(looping.cells()[3]["outputs"])
-    assert "“loop”" in offered and "%agent show" in offered
+    assert "“loop”" in offered and f"%agent show {run}" in offered
+    looping.run(3)
+    again = str(looping.cells()[3]["outputs"])
+    assert f"last run, before this kernel was started: {run} · " in again and "An earlier run" not in again
+    screenshot(looping.page, "restarted-agent")
+    looping.edit(3, f"%agent show {run}")
+    looping.run(3)
+    expect(looping.output(3)).to_contain_text("loop")
 
 
 TOOL = '''@tool

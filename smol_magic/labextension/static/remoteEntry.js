@@ -55,7 +55,8 @@
   }
 
   function showsAccount(cell) {
-    return cell.cell_type === "code" && cell.getOutputs().some(({ metadata }) => metadata && metadata.smol && metadata.smol.run);
+    const isAccount = ({ metadata: { smol } = {} }) => smol && smol.run && !smol.live;
+    return cell.cell_type === "code" && cell.getOutputs().some(isAccount);
   }
 
   // "Run All Cells" has sent a cell that has not run yet: the kernel has it, whatever becomes of it here.
@@ -122,14 +123,20 @@
   }
 
   // Where nothing stands behind a dead view, the run was cut off, or ended while no page was there to take its account.
-  const UNSEEN = "<small>Agent run, its end not seen here: <code>%agent</code> offers its account, or to go on</small>";
+  function unseen(run) {
+    const command = (words) => `<code>%agent ${words}</code>`;
+    const how = /^[\w-]{1,64}$/.test(run || "") // what may stand in HTML as it is
+      ? `its account: ${command(`show ${run}`)} · to go on: ${command(`resume ${run}`)}`
+      : `${command("runs")} lists it`;
+    return `<small>Agent run, its end not seen here · ${how}</small>`;
+  }
 
   function withoutWidget(output, alive, isLast) {
     const view = output.data && output.data[WIDGET];
-    const ours = output.metadata && output.metadata.smol && output.metadata.smol.live;
-    if (!view || !ours || view.model_id in alive) return output;
+    const ours = output.metadata && output.metadata.smol;
+    if (!view || !ours || !ours.live || view.model_id in alive) return output;
     const { [WIDGET]: _, ...data } = output.data;
-    return { ...output, data: isLast ? { ...data, "text/html": UNSEEN } : data };
+    return { ...output, data: isLast ? { ...data, "text/html": unseen(ours.run) } : data };
   }
 
   // Where the kernel that ran it is gone, JupyterLab shows "Error displaying widget" or a broken link in place of a
