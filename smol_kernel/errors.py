@@ -60,15 +60,8 @@ class AgentError(SmolError):
 
 
 def forget_frames(error: BaseException) -> None:
-    """Let go of all that was going on when the error, and what caused it, came about: it is only kept to be read."""
-    seen = list[BaseException]()
-    following: list[BaseException | None] = [error]
-    while following:
-        each = following.pop()
-        if each is not None and each not in seen:
-            seen.append(each)
-            each.__traceback__ = None
-            following += [each.__cause__, each.__context__]
+    """Let go of all that was going on when the error came about: it is only kept to be read."""
+    error.__traceback__ = error.__context__ = None
 
 
 class AgentParsingError(AgentError):

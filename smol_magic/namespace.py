@@ -133,7 +133,8 @@ def given(
     found |= {agent.name: f"--agent {name}" for name, agent in zip(dict.fromkeys(options.agents), agents, strict=True)}
     for tool in own.values():
         if namespace.get(tool.name) is not tool:
-            found[tool.name] = f"variable {next(name for name, value in namespace.items() if value is tool)}"
+            name = next(name for name, value in namespace.items() if value is tool and not name.startswith("_"))
+            found[tool.name] = f"variable {name}"
     return {"given": found} if found else {}
 
 

@@ -95,6 +95,7 @@ class Agent(OwnLoop, ABC):
 
     def _begin_life(self) -> None:
         """Set what belongs to this very agent, and not to a copy of it."""
+        self.life = Life()
         self.memory = AgentMemory(self.initialize_system_prompt())
         self.monitor = Monitor(self.model, self.logger)
         self.step_callbacks = CallbackRegistry()
@@ -103,7 +104,6 @@ class Agent(OwnLoop, ABC):
                 self.step_callbacks.register(kind, callback)
         self.task: str | None = None
         self.step_number = 0
-        self.life = Life()
 
     def _recorded_settings(self) -> dict[str, Any]:
         """What the agent was made with, as far as it is plain data, by the names of its parameters."""

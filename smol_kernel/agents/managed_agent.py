@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +67,12 @@ class ManagedAgentTool(Tool):
     def __init__(self, agent: MultiStepAgent | AgentRecipe, caller: MultiStepAgent) -> None:
         self.name, self.description = str(agent.name), str(agent.description)
         self.inputs = {**TASK_INPUTS, **agent.inputs}
-        self._agent = agent
-        self._caller: Any = weakref.ref(caller)  # a child ends with the last name for its agent
+        self._agent, self._above = agent, caller.life  # not the agent: its child ends with the last name for it
 
     def forward(self, task: str, additional_args: dict[str, Any] | None = None, **options: Any) -> str:
         """The agent's report. Raises AgentError if it has no answer; AbandonedError if its caller was stopped: that has
         the call made again then, and the agent go on."""
-        agent, caller, lent = self._agent, self._caller(), False
+        agent, above, lent = self._agent, self._above, False
         if isinstance(agent, AgentRecipe):
             agent = agent.make(**options)
             agent.name = agent.name or self.name
@@ -85,17 +83,17 @@ class ManagedAgentTool(Tool):
         try:
             given, end, call = additional_args or {}, RunFinished(state="error"), current_call()
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
-            caller.life.called.add(agent)
-            taken_up = {"call": call, "resumed": caller.life.resumed and caller.life.resumed.part(call)}
-            for event in agent.run_events(task, additional_args=given, images=seen, caller=caller, **taken_up):
+            above.called.add(agent)
+            taken_up = {"call": call, "resumed": above.resumed and above.resumed.part(call)}
+            for event in agent.run_events(task, additional_args=given, images=seen, above=above, **taken_up):
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.life.run_id else end
             if not agent.life.answered:
-                failed = AbandonedError if caller.life.stop.is_set() else AgentError
+                failed = AbandonedError if above.stop.is_set() else AgentError
                 raise failed(f"agent {self.name!r} gave no answer: {end.error or end.state}")
             return agent.report_on(agent.life.answer)
         finally:
-            caller.life.called.discard(agent)
+            above.called.discard(agent)
             if lent:
                 agent.life.lent.release()
             else:
@@ -111,12 +109,11 @@ class HandOffTool(Tool):
     def __init__(self, agent: MultiStepAgent | AgentRecipe, caller: MultiStepAgent) -> None:
         self.name = f"transfer_to_{agent.name}"
         self.description = f"Hands this task on to {agent.name}, who answers it in your place: {agent.description}"
-        self._agent = agent
-        self._caller: Any = weakref.ref(caller)
+        self._agent, self._above = agent, caller.life
 
     def forward(self, reason: str) -> str:
         """A sentence on what happens next."""
-        self._caller().life.successor = (self._agent, reason)
+        self._above.successor = (self._agent, reason)
         return f"{self._agent.name} takes over after this action."
 
 
@@ -151,7 +148,7 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
     agent.life.called.add(successor)
     try:
         resumed = agent.life.resumed and agent.life.resumed.part(None)
-        for event in successor.run_events(agent.task or "", reset=False, caller=agent, resumed=resumed):
+        for event in successor.run_events(agent.task or "", reset=False, above=agent.life, resumed=resumed):
             yield event
             end = event if isinstance(event, RunFinished) and event.run == successor.life.run_id else end
     finally:

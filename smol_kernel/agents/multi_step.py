@@ -32,6 +32,7 @@ from smol_kernel.models.replies import without_reasoning
 from smol_kernel.tools.rendering import populate_template
 
 if TYPE_CHECKING:
+    from smol_kernel.memory.life import Life
     from smol_kernel.runs.replay import Replay
 
 
@@ -97,16 +98,16 @@ class MultiStepAgent(RunnableAgent):
         additional_args: Mapping[str, Any] | None = None,
         max_steps: int | None = None,
         origin: Mapping[str, Any] | None = None,
-        caller: MultiStepAgent | None = None,
+        above: Life | None = None,
         call: str | None = None,
         run_id: str | None = None,
         resumed: Replay | None = None,
     ) -> Generator[ev.Event, None, None]:
         """The run of `task` as events, each recorded in the journal before it is yielded.
 
-        `origin` says where the run was started (see RunStarted), `caller` which agent called this one, by which
-        `call`, `run_id` which id a new run gets; `resumed` is what is recorded of one that goes on. Errors are raised
-        after the last event; closing the generator stops the run. Raises ConfigError for an empty task.
+        `origin` says where the run was started (see RunStarted), `above` what the agent holds that called this one, by
+        which `call`, `run_id` which id a new run gets; `resumed` is what is recorded of one that goes on. Errors are
+        raised after the last event; closing the generator stops the run. Raises ConfigError for an empty task.
         """
         if not task.strip():
             raise errors.ConfigError("the task is empty: say what the agent shall do")
@@ -114,7 +115,6 @@ class MultiStepAgent(RunnableAgent):
         if not life.in_use.acquire(blocking=False):
             raise errors.AgentError("this agent is at work on another task: give each thread an agent of its own")
         try:
-            above = caller.life if caller else None
             life.recorded_in = above.recorded_in if above and self.journal is None else open_journal(self.journal)
             variables = dict(additional_args or {})
             media = TaskStep.media(images, audio, videos)
@@ -139,7 +139,7 @@ class MultiStepAgent(RunnableAgent):
                 origin=dict(origin or {}),
             )
             started = resumed.begin(started) if resumed else started
-            task = self._assignment(task) if caller and reset else task
+            task = self._assignment(task) if above and reset else task
             first = TaskStep.with_inputs(task, started.inputs, *media.values())
             self.checks = checked(self.checks, live=hasattr(self, "python_executor"))  # a program may have set others
             life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
@@ -190,7 +190,7 @@ class MultiStepAgent(RunnableAgent):
     def __run(
         self, started: ev.RunStarted, first: TaskStep, reset: bool, anew: bool, variables: dict[str, Any]
     ) -> Generator[ev.Event, None, None]:
-        run, begun, failure = started.run, time.monotonic(), None
+        run, begun, failure = started.run, time.monotonic(), list[BaseException]()
         life, self.task, self.step_number = self.life, first.task, 1
         life.answer, life.answered, life.best, life.successor = None, False, None, None
         life.begun, life.repetition = 0, Repetition()
@@ -211,13 +211,13 @@ class MultiStepAgent(RunnableAgent):
                 yield event.stamped(run, self.life.begun)
             reason = limit.message or None
         except KeyboardInterrupt as error:
-            (state, reason), failure = others.STOPPED, error
+            (state, reason), failure = others.STOPPED, [error]
         except Exception as error:  # noqa: BLE001  boundary: the run; raised after its last event
-            state, reason, failure = "error", str(error), error
+            state, reason, failure = "error", str(error), [error]
         totals, seconds = counts(self.life.account.own), time.monotonic() - begun
         yield ev.RunFinished(run=run, state=state, error=reason, steps=self.life.begun, seconds=seconds, **totals)
-        if failure is not None:
-            raise failure
+        if failure:
+            raise failure.pop()  # kept nowhere: it knows the agent
 
     def __steps(self, run: str, limit: int) -> Generator[ev.Event, None, tuple[str, str | None]]:
         """All steps; returns the state in which the run ends, and the reason where it is no success."""

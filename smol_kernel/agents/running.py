@@ -36,8 +36,9 @@ class RunnableAgent(Agent):
     def interrupt(self) -> None:
         """Stop the run. Any thread."""
 
-    def __call__(self, task: str, **kwargs: Any) -> str:
-        """Work on `task` for someone else: `kwargs` are those of `run`; the answer comes as a report in words."""
+    def __call__(self, task: str, additional_args: Mapping[str, Any] | None = None, **kwargs: Any) -> str:
+        """Work on `task` for someone else: the others are those of `run`; the answer comes as a report in words."""
+        kwargs |= {"additional_args": additional_args} if additional_args else {}
         answer = self.run(self._assignment(task), **kwargs)
         return self.report_on(answer.output if isinstance(answer, RunResult) else answer)
 

@@ -185,9 +185,9 @@ class Bridge:
         elif self._elsewhere is not None:
             self._elsewhere.submit(Job(lambda: self._visit(call), lambda *came: self._tell(_outcome(call, *came))))
         else:
-            outcome = self._visit(call)
+            came = [self._visit(call)]  # an error in it knows all that goes on here, so nothing here may keep it
             yield from self._gather()  # what it emitted
-            yield from self._finish(outcome)
+            yield from self._finish(came.pop())
 
     def collect(self) -> Iterator[Event]:
         """Hand on what calls have emitted, and what other threads have finished; make a call that one submitted.

@@ -229,15 +229,15 @@ class CallbackRegistry:
         A function with one parameter gets the step only; others get those of `kwargs` (such as `agent`) they name.
         The first error that one of them raises is raised when all have been called.
         """
-        failure: Exception | None = None
+        failure: list[Exception] = []  # an error that is kept where it was raised would keep all that is there
         for step_cls in type(memory_step).__mro__:
             for callback in list(self._callbacks.get(step_cls, ())):
                 try:
                     called_with(callback, memory_step, **kwargs)
                 except Exception as error:  # noqa: BLE001  boundary: a user's own callback
-                    failure = failure or error
-        if failure is not None:
-            raise failure
+                    failure = failure or [error]
+        if failure:
+            raise failure.pop()
 
 
 def called_with(function: Callable[..., Any], *given: Any, **options: Any) -> Any:

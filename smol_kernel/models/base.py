@@ -267,7 +267,10 @@ class ModelCall:
                     yield arrival
                     continue
                 if isinstance(arrival, BaseException):
-                    raise arrival
+                    try:
+                        raise arrival
+                    finally:
+                        del arrival  # it knows all that goes on here
                 self.message = arrival
                 return
         finally:

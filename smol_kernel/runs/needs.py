@@ -93,25 +93,27 @@ def need(name: str, transcript: Transcript) -> Need:
     return Need(name, source=source)
 
 
-def needs(codes: Iterable[str], transcript: Transcript) -> list[Need]:
-    """The tools that the code reads."""
-    names = Names()
-    for source in map(Source, codes):
+def needs(codes: Iterable[tuple[int, str]], transcript: Transcript) -> list[Need]:
+    """The tools that the code reads, each part with the number of its step."""
+    names, numbers = Names(), set[int]()
+    for number, code in codes:
+        source = Source(code)
         names.read(source, source.body or ())
-    called = {call.tool for step in transcript.steps for call in step.calls}
+        numbers.add(number)
+    called = {call.tool for step in transcript.steps if step.number in numbers for call in step.calls}
     read = ({*names.spans} | names.unplaced) - (names.bound - called)
     return [need(name, transcript) for name in transcript.tools if name in read and name not in _OWN]
 
 
-def from_record(codes: Iterable[str], transcript: Transcript) -> str:
+def from_record(cells: Sequence[ScriptCell], transcript: Transcript) -> str:
     """What a proof of the cells says besides: that calls of what is no function of the user's were not made."""
-    found = [name_markdown(each.name) for each in needs(codes, transcript) if each.kind != "tool"]
+    found = [name_markdown(each.name) for each in needs(_sources(cells), transcript) if each.kind != "tool"]
     return f"; calls of {listed(found)} were answered from the record" if found else ""
 
 
 def made_in(cells: Sequence[ScriptCell], transcript: Transcript) -> set[str]:
     """Names of the built-in tools that `with_making` has the cells make."""
-    lines = {line for source in _sources(cells) for line in source.split("\n")}
+    lines = {line for _, source in _sources(cells) for line in source.split("\n")}
     return {name for name in transcript.tools if need(name, transcript).line in lines - {""}}
 
 
@@ -132,9 +134,14 @@ def with_needs(cells: Sequence[ScriptCell], transcript: Transcript, variables: M
     lines = {each: line for each in found if (line := each.line_in(variables))}
     said: list[str] = []
     for each in found:
+        recipe = each.source or each.name
         if each not in lines and not each.is_in(variables):
             what = each.words if each != Need(each.name) else "a tool of this run"
+            if each.kind == "agent" and hasattr(variables.get(recipe), "make"):
+                what = f"an agent, as {name_markdown(f'{recipe}.make()')} makes one; each call asks its model"
             said.append(f"Before you run these cells, define {name_markdown(each.name)}: {what}.")
+        elif getattr(variables.get(each.name), "is_async", False):
+            said.append(f"{name_markdown(each.name)} is async: write `await` before its calls.")
         elif each.kind == "agent":
             said.append(f"{name_markdown(each.name)} is an agent: each call has it work anew, and asks its model.")
     cells = _before_code(cells, _code(list(lines), list(lines.values())))
@@ -160,5 +167,5 @@ def _import(classes: Sequence[str]) -> str:
     return f"from smol_kernel import {', '.join(classes)}"
 
 
-def _sources(cells: Sequence[ScriptCell]) -> list[str]:
-    return [cell.source for cell in cells if cell.kind == "code"]
+def _sources(cells: Sequence[ScriptCell]) -> list[tuple[int, str]]:
+    return [(cell.step, cell.source) for cell in cells if cell.kind == "code"]

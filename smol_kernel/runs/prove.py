@@ -353,7 +353,7 @@ class Prover:
         if last is not None:
             found[last] = replace(found[last], as_fields=self._as_fields)
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-        return Proof(state, found, digest=digest, besides=from_record(_code(cells), self._transcript))
+        return Proof(state, found, digest=digest, besides=from_record(cells, self._transcript))
 
 
 @dataclass

@@ -25,12 +25,13 @@ _FIRST_LINE = "# -*- coding: utf-8 -*-"
 _TRANSPARENT = re.compile(r"%%(?:time|timeit|capture|prun)\b[^\n]*\n")
 """Cell magics that run the cell as Python."""
 _LOOP = "import asyncio\n\n_loop = asyncio.new_event_loop()"
+_FUTURE = re.compile(r"^from __future__ import \w[\w, ]*$", re.MULTILINE)
 _SHOWS = re.compile(r"^(?!\s*#).*\bdisplay\(", re.MULTILINE)
 
 
 def python_file(transcript: Transcript, work: Sequence[ScriptCell] | None = None) -> str:
     """The whole story, or the `work` that was finished. Words are comments, and so is what failed."""
-    called = needs((step.code for step in transcript.steps), transcript) if work is None else []
+    called = needs(((step.number, step.code) for step in transcript.steps), transcript) if work is None else []
     made = [each.name for each in called if each.line]
     cells = _story(transcript, made) if work is None else _script(transcript, work)
     codes = [source for kind, source in cells if kind == "code"]
@@ -40,7 +41,9 @@ def python_file(transcript: Transcript, work: Sequence[ScriptCell] | None = None
     if any("_loop.run_until_complete(" in source for source in codes):
         begins.append(_LOOP)
     if begins:
-        cells.insert(1, ("code", "\n".join(begins)))
+        future = [line for source in codes for line in _FUTURE.findall(source)]  # which has to come first
+        cells = [(kind, _FUTURE.sub("", source) if kind == "code" else source) for kind, source in cells]
+        cells.insert(1, ("code", "\n".join([*dict.fromkeys(future), *begins])))
     return f"{_FIRST_LINE}\n\n{percent(cells)}\n"
 
 

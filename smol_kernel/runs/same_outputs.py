@@ -41,8 +41,15 @@ _SAME = tuple(
         (r"\b0x[0-9a-fA-F]{6,}\b", "0x…"),
         (r'(<div class="smol-run[^"]*">)<style>[\s\S]*?</style>', r"\1"),
         (r'<span class="smol-chip(?: smol-bad)?">[^<]*\bisolated\b[^<]*</span>', "<span>boxed?</span>"),
-        (r"(?<= \xb7 )(?:not isolated\b|isolated: )[^\xb7\n]*(?= \xb7 )", "boxed?"),
-        (r'(?:\n+|<p class="smol-note smol-mark">)NOT ISOLATED: this run[^<\n]*(?:</p>)?(\n|<|$)', r"\1"),
+        (
+            r"(?<= \xb7 )(?:not isolated(?:: [^\xb7\n]+)?|isolated: box(?:, with [^\xb7\n]+)?)(?= \xb7 [a-z ]+$)",
+            "boxed?",
+        ),
+        (
+            r'(?:\n+|<p class="smol-note smol-mark">)NOT ISOLATED: this run\'s code could [\w ]+\.(?:</p>)?(\n|<|$)',
+            r"\1",
+        ),
+        ("<small>Agent run</small>", "<!-- Agent run -->"),
     )
 )
 """What differs from one process to the next, and what stands in its place: the file that a cell is compiled as, which
