@@ -104,7 +104,7 @@ def watch(text: str, folder: Path, gaps: list[float]) -> None:
     transcript = Transcript()
     with contextlib.redirect_stdout(io.StringIO()):  # where there is no page, IPython prints what it displays
         view = LiveView(transcript, lambda: None)
-        view.show("Go.", buttons=False)
+        view.show("Go.", "run", buttons=False)
         at: list[float] = []
         for event in events_of(["x = 1", text, "final_answer(1)"], folder):
             view.feed(event)

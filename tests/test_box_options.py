@@ -250,7 +250,7 @@ def test_an_agent_that_was_called_without_a_box_marks_the_whole_run():
 def test_the_live_view_shows_the_mark_from_the_start_to_the_one_line_that_stays():
     transcript = Transcript()
     view = LiveView(transcript, lambda: None)
-    view.show("t", buttons=False)
+    view.show("t", "r", buttons=False)
     view.feed(started("a", "none"))
     view.fold(None)
     assert "⚠ not isolated" in view._title.value

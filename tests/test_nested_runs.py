@@ -424,7 +424,7 @@ def test_the_exported_notebook_tells_what_called_agents_did():
     assert (step.id, code.cell_type, beside.id) == ("step-1", "code", "step-1-beside")
     for said in ("**reader #2**", "> > **fetcher**", "page = fetcher('1990')", "handed over to writer"):
         assert said in beside.source
-    assert "- `reader`: a tool" in notebook.cells[0].source
+    assert "- `reader`: an agent" in notebook.cells[0].source
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             assert not Page(mistune.create_markdown(escape=False)(cell.source)).tags & {"img", "a", "script"}

@@ -198,7 +198,7 @@ def test_an_answer_is_the_fields_and_is_proved(answer_of, tmp_path, answer, give
     transcript = Transcript()
     for event in events:
         transcript.feed(event)
-    shown = CellProof(transcript, RunOptions(), {}, answer_name="answer")
+    shown = CellProof(transcript, RunOptions(), {}, "answer", {})
     shown.proof = proof
     cells = shown.cells()
     assert "answer =" not in "".join(cell.source for cell in cells)  # it has the fields already
