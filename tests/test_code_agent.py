@@ -465,3 +465,19 @@ def test_a_child_that_cannot_start_ends_the_run_in_a_sentence(make):
     agent = make([code("x = 1")], executor_kwargs={"python": "/nowhere/python"})
     with pytest.raises(ConfigError, match="/nowhere/python"):
         agent.run("start")
+
+
+def test_an_error_that_the_user_handles_meanwhile_keeps_where_it_came_from():
+    agent = CodeAgent([], ScriptedModel([code("1 / 0"), code("final_answer(5)")]), verbosity_level=LogLevel.OFF)
+
+    def handle():
+        try:
+            int("no number")
+        except ValueError:
+            assert agent.run("Repair it.") == 5
+            raise
+
+    with agent, pytest.raises(ValueError, match="no number") as caught:
+        handle()
+    assert 'int("no number")' in [str(each.statement).strip() for each in caught.traceback]
+    assert agent.memory.steps[1].error.__traceback__ is None

@@ -15,7 +15,7 @@ from nbconvert import HTMLExporter, PythonExporter
 from nested_events import started
 from scripted_replies import code, counted
 
-from smol_kernel import CodeAgent, LogLevel, ScriptedModel
+from smol_kernel import CodeAgent, LogLevel, PythonInterpreterTool, ScriptedModel
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import ActionFinished, ActionProposed, RunStarted, StepFinished
 from smol_kernel.journal import Journal
@@ -249,6 +249,20 @@ def test_an_answer_that_cannot_be_drawn_is_exported_as_its_text(tmp_path, monkey
     for ending in FORMS:
         assert export(events, tmp_path / f"run{ending}").stat().st_size
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_python_file_that_makes_a_tool_begins_with_what_has_to_be_first(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    work = "from __future__ import annotations\nfinal_answer(python_interpreter('1 + 1'))"
+    model, tools = ScriptedModel([code(work)]), [PythonInterpreterTool()]
+    with CodeAgent(tools, model, verbosity_level=LogLevel.OFF, journal=journal) as agent:
+        agent.run("Add.")
+        first, *others = journal.events(agent.run_id)
+    events = [replace(first, origin={"given": {"python_interpreter": "--tool PythonInterpreterTool"}}), *others]
+    for script in (True, False):
+        text = export(events, tmp_path / "run.py", script=script, overwrite=True).read_text()
+        assert "python_interpreter = PythonInterpreterTool().forward" in text
+        compile(text, "run.py", "exec")
 
 
 def test_agents_are_called_agents_whatever_a_record_says_of_tools(tmp_path):

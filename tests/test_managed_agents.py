@@ -582,3 +582,10 @@ def test_agents_that_could_not_be_called_by_name_are_refused(make, others, said)
                 for one in others
             ],
         )
+
+
+def test_in_an_executor_of_the_users_a_called_agent_works_on_when_its_caller_is_gone(make, executor):
+    other = make(CodeAgent, [code("final_answer(4)"), code("final_answer(5)")], name="other", description="Knows.")
+    assert make(Parent, [code("final_answer(other(task='Tell.'))")], managed_agents=[other]).run("Ask.").endswith("4")
+    logs = executor("print(other(task='Tell again.'))").logs
+    assert logs.strip().endswith("5")

@@ -240,6 +240,16 @@ def test_wrong_paths_and_options_are_refused(here, capsys):
             [new_output("stream", text="c/b.py:2: error: no")],
             "-a/b.py:2: error: no",
         ),
+        (
+            [new_output("stream", text="nodes: 7 · isolated: 3 · edges: 12\n")],
+            [new_output("stream", text="nodes: 7 · isolated: 4 · edges: 12\n")],
+            "-nodes: 7 · isolated: 3 · edges: 12",
+        ),
+        (
+            [new_output("stream", text="a · not isolated 4 · b\nNOT ISOLATED: this run 3")],
+            [new_output("stream", text="a · not isolated 5 · b\nNOT ISOLATED: this run 4")],
+            "-NOT ISOLATED: this run 3",
+        ),
     ],
 )
 def test_outputs_are_compared_by_their_kind(old, new, said):

@@ -351,6 +351,28 @@ def test_an_agent_of_that_name_and_a_tool_in_another_variable(proving):
     proving.run("del helper, double").must_be_ok()
 
 
+def test_a_tool_that_was_shown_and_one_that_is_async(proving):
+    later = TWICE.replace("def twice", "async def later")
+    proving.run(f"{TWICE}{later}\ndouble = twice\ndel twice").must_be_ok()
+    proving.run("double").must_be_ok()  # which is `_` now
+    model(proving, "x = twice(2)\nfinal_answer(later(x))")
+    cell = proving.start("%%agent --model m\nask", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    assert code_of(cells)[0] == "twice = double"
+    assert "`later` is async: write `await` before its calls." in cells[0]["source"]
+    proving.run("del later, double").must_be_ok()
+
+
+def test_what_has_a_tools_name_in_the_cells_is_no_tool(proving):
+    proving.run(f"{AGENT}\nsub = agent('helper', '4')").must_be_ok()
+    model(proving, "print(helper('do it'))", "helper = [1, 2]\nfinal_answer(sum(helper))")
+    cell = proving.start("%%agent --model m --agent sub\nask", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    assert "helper = sub" not in code_of(cells) and "is an agent" not in cells[0]["source"]
+    assert cells[0]["source"].endswith("these cells gave the same answer.*")
+    proving.run("del sub").must_be_ok()
+
+
 def test_a_tool_of_a_server_is_named_with_where_it_came_from(proving):
     server = f"{sys.executable} {Path(__file__).with_name('mcp_server.py')} stdio"
     model(proving, "final_answer(echo('hi'))")

@@ -40,10 +40,11 @@ def python_file(transcript: Transcript, work: Sequence[ScriptCell] | None = None
         begins.append("from IPython.display import display")
     if any("_loop.run_until_complete(" in source for source in codes):
         begins.append(_LOOP)
+    if future := [line for source in codes for line in _FUTURE.findall(source)]:  # which has to come first
+        cells = [(kind, _FUTURE.sub("", source).strip("\n") if kind == "code" else source) for kind, source in cells]
+        begins = [*dict.fromkeys(future), *begins]
     if begins:
-        future = [line for source in codes for line in _FUTURE.findall(source)]  # which has to come first
-        cells = [(kind, _FUTURE.sub("", source) if kind == "code" else source) for kind, source in cells]
-        cells.insert(1, ("code", "\n".join([*dict.fromkeys(future), *begins])))
+        cells.insert(1, ("code", "\n".join(begins)))
     return f"{_FIRST_LINE}\n\n{percent(cells)}\n"
 
 
