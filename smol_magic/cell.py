@@ -26,11 +26,12 @@ from smol_magic import namespace
 from smol_magic.account import account
 from smol_magic.endings import CellError, Stopped
 from smol_magic.files import SAVE_FILES
+from smol_magic.place import Place
 from smol_magic.proving import CellProof
 from smol_magic.session import export_hint, front, origin
 from smol_magic.thread import Awaiting, Blocking, stoppable
 from smol_magic.view import make_view
-from smol_magic.writeback import Place, as_one_cell, notebook_cells, write
+from smol_magic.writeback import as_one_cell, notebook_cells, write
 
 if TYPE_CHECKING:
     from smol_magic.magics import SmolMagic

@@ -72,7 +72,7 @@ class AwaitRewriting:
         taken = getattr(getattr(self._shell, "smol_session", None), "taken_away", None)
         if not taken:
             return False
-        from smol_magic.writeback import Place
+        from smol_magic.place import Place
 
         place = Place.of(self._shell)
         gone, sent = _time(taken.get(place.cell_id or "")), _time(place.date)

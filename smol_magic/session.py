@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from smol_kernel.models.base import Model
     from smol_kernel.render.transcript import Transcript
     from smol_kernel.tools.base import Tool
-    from smol_magic.writeback import Place
+    from smol_magic.place import Place
 
 
 NO_RUN = (
@@ -265,7 +265,7 @@ class Session:
 
     @property
     def _place(self) -> Place:
-        from smol_magic.writeback import Place
+        from smol_magic.place import Place
 
         return Place.of(self._shell)
 

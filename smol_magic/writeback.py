@@ -13,40 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
-
     from smol_kernel.runs.prove import Proof
     from smol_kernel.runs.script import ScriptCell
+    from smol_magic.place import Place
 
 TARGET = "smol.cells"
 CLAIM_SECONDS = 2.0
 """How long a page may take to say that it has the cell; longer than other tabs wait for the one that sent it."""
 DONE_SECONDS = 10.0
 """How long a page that has claimed may take to insert."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a cell was run: the client's session id, the cell's id, and when it was sent, by the client's clock; as far
-    as the front end tells them. And whether that is a code console of JupyterLab."""
-
-    session: str | None = None
-    cell_id: str | None = None
-    date: Any = None
-    in_console: bool = False
-
-    @classmethod
-    def of(cls, shell: InteractiveShell) -> Place:
-        """The place of the cell that `shell` runs now."""
-        get_parent = getattr(shell, "get_parent", None)
-        request = get_parent() if get_parent else None
-        if not isinstance(request, dict):
-            return cls()
-        header, metadata = request.get("header") or {}, request.get("metadata") or {}
-        cell_id = metadata.get("cellId")
-        # Its notebooks send this list along, empty or not; VS Code's ids are addresses.
-        in_console = cell_id is not None and "deletedCells" not in metadata and ":" not in cell_id
-        return cls(header.get("session"), cell_id, header.get("date"), in_console)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,33 @@
+"""Where a cell was run, as far as its front end tells. Imported with the magics: it needs next to nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cell was run: the client's session id, the cell's id, and when it was sent, by the client's clock; as far
+    as the front end tells them. And whether that is a code console of JupyterLab."""
+
+    session: str | None = None
+    cell_id: str | None = None
+    date: Any = None
+    in_console: bool = False
+
+    @classmethod
+    def of(cls, shell: InteractiveShell) -> Place:
+        """The place of the cell that `shell` runs now."""
+        get_parent = getattr(shell, "get_parent", None)
+        request = get_parent() if get_parent else None
+        if not isinstance(request, dict):
+            return cls()
+        header, metadata = request.get("header") or {}, request.get("metadata") or {}
+        cell_id = metadata.get("cellId")
+        # Its notebooks send this list along, empty or not; VS Code's ids are addresses.
+        in_console = cell_id is not None and "deletedCells" not in metadata and ":" not in cell_id
+        return cls(header.get("session"), cell_id, header.get("date"), in_console)
