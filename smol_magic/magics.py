@@ -214,9 +214,9 @@ class SmolMagic(Magics):
         if last is not None:
             print(f"last run: {last.run} · {facts_line(last)}")
         elif before is not None:
-            then = "its cells: %agent export FILE --script" if before.state == "success" else "to go on: %agent resume"
-            print(f"last run, before this kernel was started: {before.run} · {state_word(before.state)}")
-            print(f"its account: %agent show · {then}")
+            ways = {"success": " · its cells: %agent export FILE --script", "running": ", in another kernel"}
+            print(f"last run of this notebook: {before.run} · {state_word(before.state)}")
+            print(f"its account: %agent show{ways.get(before.state, ' · to go on: %agent resume')}")
         else:
             print("no run since this kernel was started")
         print("%agent help lists the commands, %%agent --help the options")

@@ -28,6 +28,7 @@ class Place:
             return cls()
         header, metadata = request.get("header") or {}, request.get("metadata") or {}
         cell_id = metadata.get("cellId")
+        cell_id = cell_id if isinstance(cell_id, str) else None
         # Its notebooks send this list along, empty or not; VS Code's ids are addresses.
         in_console = cell_id is not None and "deletedCells" not in metadata and ":" not in cell_id
         return cls(header.get("session"), cell_id, header.get("date"), in_console)

@@ -21,6 +21,7 @@ from smol_magic.cell import AgentCell, carry_out, carry_out_blocking
 from smol_magic.endings import CellError
 from smol_magic.parser import CommandParser
 from smol_magic.proving import CellProof
+from smol_magic.session import origin
 from smol_magic.view import make_view
 
 if TYPE_CHECKING:
@@ -94,7 +95,10 @@ class ResumedCell(AgentCell):
         given = dict.fromkeys(name for each in conversation for name in each.inputs)
         self._inputs = {name: variables[name] for name in started.inputs if name in variables}
         self._lives = lives = chosen.command == "resume" and session.has_child_of(run)
-        more = {name: getattr(chosen, name) for name in ("step", "instruction") if chosen.command == "fork"}
+        more: dict[str, Any] = {}
+        if chosen.command == "fork":
+            here = {**origin(self._shell, self._place), "answer_name": self._answer_name}
+            more = {"step": chosen.step, "instruction": chosen.instruction, "origin": here}
         return (prepare_fork if chosen.command == "fork" else prepare)(
             kind,
             run,

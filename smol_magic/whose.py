@@ -53,7 +53,7 @@ def belongs(run: RunSummary, here: Mapping[str, Any], sent: AbstractSet[str]) ->
     if sent and sent.isdisjoint(file.cells):  # this notebook was renamed, or the cells were made since it was saved
         return False
     if there == path:
-        return cell in file.cells
+        return cell in file.cells or run.run in file.runs
     before = saved(there)  # if that has the cell, this is a copy
     return run.run in file.runs and before is not None and cell not in before.cells
 

@@ -99,6 +99,32 @@ def test_in_another_notebook_a_run_goes_on_by_its_id_and_changes_no_variable(tmp
         assert goes_on(other, "c2", run) == (run, "mine")
 
 
+def test_a_fork_is_of_the_notebook_that_made_it_and_has_a_variable_of_its_own(tmp_path):
+    save(tmp_path / "a.ipynb", "c1")
+    save(tmp_path / "b.ipynb", "c2")
+    with opened(tmp_path, "a.ipynb", "c1") as kernel:
+        run = run_to_its_limit(kernel, "c1")
+    with opened(tmp_path, "b.ipynb", "c2") as other:
+        other.run("m = scripted(code('y = 1'), 'best')", cell_id="c2").must_be_ok()
+        other.run(f"%agent fork {run} --step 1 --model m --max-steps 2 -o alt", cell_id="c2").must_be_ok()
+        fork = other.value("get_ipython().smol_session.last.run")
+        restart(other)
+        assert f"last run of this notebook: {fork}" in other.run("%agent", cell_id="c2").printed
+        other.run("m = scripted(code('final_answer(x + 1)'))", cell_id="c2").must_be_ok()
+        other.run("%agent resume --model m --max-steps 4", cell_id="c2").must_be_ok()
+        assert other.value("(alt, get_ipython().user_ns.get('ans'))") == (7, None)
+        assert "perhaps unseen" not in other.run("%agent", cell_id="c2").printed
+    with opened(tmp_path, "a.ipynb", "c1") as kernel:
+        told = kernel.run("%agent", cell_id="c1").printed
+        assert run in told and fork not in told
+
+
+@pytest.mark.parametrize("cell", [5, {"a": 1}])
+def test_an_odd_id_of_a_cell_is_none(tmp_path, cell):
+    with opened(tmp_path, "a.ipynb", None) as kernel:
+        assert kernel.run("print(1 + 1)", cell_id=cell).must_be_ok().printed == "2\n"
+
+
 @pytest.mark.parametrize("how", ["restarted", "reopened", "reopened-before-it-was-saved", "without-ids"])
 def test_the_answer_of_a_run_that_goes_on_goes_into_its_variable(tmp_path, how):
     cell = None if how == "without-ids" else "c1"
@@ -134,7 +160,7 @@ def test_the_last_run_of_a_notebook_is_told_also_when_it_was_offered_before(tmp_
         restart(kernel)
         assert f"to go on: %agent resume {run}" in kernel.run("%agent").printed
         again = kernel.run("%agent").must_be_ok().printed
-        assert f"last run, before this kernel was started: {run} · out of steps" in again
+        assert f"last run of this notebook: {run} · out of steps" in again
         assert "its account: %agent show · to go on: %agent resume\n" in again and "An earlier run" not in again
         for command in ("%agent show", "%agent export run.md"):
             kernel.run(command).must_be_ok()

@@ -169,12 +169,14 @@ def prepare_fork(
     journal: Journal | str | Path | None = None,
     model: Any = None,
     max_steps: int | None = None,
+    origin: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Resumption:
     """The recorded run `run_id` up to `step` as a new run in the journal, ready to go on.
 
-    None is the last step: of a run that has its answer the one before that, unless an `action` takes its place. Raises
-    ReplayError for a step that it has not or that gave the answer, and as `prepare`.
+    None is the last step: of a run that has its answer the one before that, unless an `action` takes its place.
+    `origin` says where the fork is made, as in RunStarted; what it lacks is as the run has it. Raises ReplayError for a
+    step that it has not or that gave the answer, and as `prepare`.
     """
     book = _journal(journal)
     summary = book.find(run_id)
@@ -206,6 +208,7 @@ def prepare_fork(
         run=run,
         forked=common,
         max_steps=max_steps,
+        origin={**started.origin, **(origin or {})},
         **(asked.as_recorded() if asked else {}),
     )
     new: list[Event] = [forked, *(replace(event, run=run) for event in copied[1:])]

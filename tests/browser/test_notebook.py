@@ -383,7 +383,7 @@ def test_a_kernel_restarted_in_the_middle_of_a_run_leaves_no_dead_view_and_offer
     assert "“loop”" in offered and f"%agent show {run}" in offered
     looping.run(3)
     again = str(looping.cells()[3]["outputs"])
-    assert f"last run, before this kernel was started: {run} · " in again and "An earlier run" not in again
+    assert f"last run of this notebook: {run} · " in again and "An earlier run" not in again
     screenshot(looping.page, "restarted-agent")
     looping.edit(3, f"%agent show {run}")
     looping.run(3)

@@ -64,7 +64,7 @@ def test_a_renamed_notebook_keeps_its_runs_and_the_next_one_of_its_name_gets_non
     again.edit(1, answers)
     again.run(1)
     told = said(again, 3)
-    assert "last run, before this kernel was started" in told and "%agent resume" in told
+    assert "last run of this notebook" in told and "%agent resume" in told
     screenshot(again.page, f"renamed-again-{app}")
     again.edit(3, "%agent resume --model m")
     again.run(3)
