@@ -303,8 +303,6 @@ class Session:
         missed: list[RunSummary] = []
         with suppress(JournalError):  # a run says what is wrong with the journal; this is only a courtesy
             for run in self.of_this_notebook(self.journal.unseen()):
-                if self.last is not None and run.run == self.last.run:
-                    continue
                 same_page = all(run.origin.get(key) == here[key] for key in ("session", "kernel"))
                 if run.state == "unfinished" or not same_page:
                     self.journal.offer(run.run)
