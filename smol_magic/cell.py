@@ -109,11 +109,11 @@ class AgentCell:
         try:
             model = self._session.model_for(options, variables)
             _refuse_unknown_demo(model, self._task)
-            mcp = self._session.mcp_tools(options.mcp)
-            self._agent = self._session.agent_for(options, model, [*namespace.tools(variables), *mcp], agents)
+            own, mcp = namespace.tools(variables), self._session.mcp_tools(options.mcp)
+            self._agent = self._session.agent_for(options, model, [*own, *mcp], agents)
         except SmolError as error:
             raise CellError(str(error)) from None
-        self._given = namespace.given(options, self._agent, mcp, agents, variables)
+        self._given = namespace.given(options, self._agent, own, mcp, agents, variables)
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop, self._has_child)
 
     def _begin(self, magics: SmolMagic, options: RunOptions) -> None:

@@ -122,16 +122,20 @@ def tools(namespace: Mapping[str, Any]) -> list[Tool]:
 
 
 def given(
-    options: RunOptions, agent: MultiStepAgent, mcp: Sequence[Tool], agents: Sequence[Any], namespace: Mapping[str, Any]
+    options: RunOptions,
+    agent: MultiStepAgent,
+    own: Sequence[Tool],
+    mcp: Sequence[Tool],
+    agents: Sequence[Any],
+    namespace: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """How what `agent` calls came to it, for the origin of its run; empty where all of it are tools in variables of
-    their own names."""
+    """How what `agent` calls came to it, for the origin of its run; empty where all of it are the notebook's `own`
+    tools, in variables of their names."""
     from smol_kernel.config import given_by
 
-    own = {tool.name: tool for tool in tools(namespace)}
-    found = given_by(options, agent, own, mcp)
+    found = given_by(options, agent, [tool.name for tool in own], mcp)
     found |= {agent.name: f"--agent {name}" for name, agent in zip(dict.fromkeys(options.agents), agents, strict=True)}
-    for tool in own.values():
+    for tool in own:
         if namespace.get(tool.name) is not tool:
             name = next(name for name, value in namespace.items() if value is tool and not name.startswith("_"))
             found[tool.name] = f"variable {name}"

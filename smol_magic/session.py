@@ -280,17 +280,19 @@ class Session:
         """The last run of this conversation, else of this notebook. Raises CellError where there is none."""
         if self.last is not None:
             return self.last.run
-        found = next(self.of_this_notebook(self.journal.runs(limit=-1)), None)
-        if found is None:
+        if (found := self._earlier()) is None:
             raise CellError(NO_RUN)
         return found.run
+
+    def _earlier(self) -> RunSummary | None:
+        return next(self.of_this_notebook(self.journal.runs(limit=-1)), None)
 
     def last_before(self) -> RunSummary | None:
         """The last run of this notebook where there was none in this kernel yet."""
         from smol_kernel.errors import JournalError
 
-        with suppress(CellError, JournalError):  # a run says what is wrong with the journal
-            return None if self.last is not None else self.journal.find(self.last_here())
+        with suppress(JournalError):  # a run says what is wrong with the journal
+            return self._earlier() if self.last is None else None
         return None
 
     # -- runs whose page went away
