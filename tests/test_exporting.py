@@ -16,11 +16,13 @@ from nested_events import started
 from scripted_replies import code, counted
 
 from smol_kernel import CodeAgent, LogLevel, PythonInterpreterTool, ScriptedModel
+from smol_kernel.config import TOOLS, RunOptions
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import ActionFinished, ActionProposed, RunStarted, StepFinished
 from smol_kernel.journal import Journal
 from smol_kernel.runs.exporting import FORMS, export, packed
 from smol_kernel.runs.importing import import_run
+from smol_kernel.runs.needs import BUILT_IN
 from smol_kernel.serve.cli import main
 
 HOSTILE = "<script>alert(1)</script><img src=https://evil.example/x.png onerror=alert(1)>"
@@ -281,3 +283,7 @@ def test_agents_are_called_agents_whatever_a_record_says_of_tools(tmp_path):
         if given != {"helper": "--tool __import__('os')"}:
             assert "# - `helper`: an agent; each call has it work anew, and asks its model" in text
         assert "import" not in text and "a.b" not in text
+
+
+def test_every_tool_of_the_option_can_be_made_by_a_line():
+    assert {type(make(RunOptions())).__name__ for make in TOOLS.values()} == BUILT_IN

@@ -140,7 +140,7 @@ def with_needs(cells: Sequence[ScriptCell], transcript: Transcript, variables: M
             if each.kind == "agent" and hasattr(variables.get(recipe), "make"):
                 what = f"an agent, as {name_markdown(f'{recipe}.make()')} makes one; each call asks its model"
             said.append(f"Before you run these cells, define {name_markdown(each.name)}: {what}.")
-        elif getattr(variables.get(each.name), "is_async", False):
+        elif getattr(variables.get(each.name, variables.get(each.source)), "is_async", False):
             said.append(f"{name_markdown(each.name)} is async: write `await` before its calls.")
         elif each.kind == "agent":
             said.append(f"{name_markdown(each.name)} is an agent: each call has it work anew, and asks its model.")
