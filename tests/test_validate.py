@@ -315,6 +315,30 @@ def test_an_exported_notebook_is_as_it_was_although_it_was_cleaned(tmp_path, mon
     assert "text/html" in validate(path).difference
 
 
+@pytest.mark.parametrize(
+    ("action", "also_told"),
+    [
+        ("from IPython.display import HTML\nHTML('<script>alert(1)</script><b>a</b>')", False),
+        ("for n in range(30_000):\n    print('x' * 40)", True),
+    ],
+    ids=["scripts", "a megabyte"],
+)
+def test_what_an_export_holds_less_of_is_told_unless_it_is_tagged(tmp_path, action, also_told):
+    model = ScriptedModel([code(action), code("final_answer(1)")])
+    with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "journal.sqlite") as agent:
+        agent.run("Show it.")
+        events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+    path = export(events, tmp_path / "exported.ipynb")
+    notebook = nbformat.read(path, 4)
+    for tags in ([], ["nbval-ignore-output"]):
+        next(cell for cell in notebook.cells if cell.cell_type == "code").metadata.tags = tags
+        nbformat.write(notebook, path)
+        words = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", path.name]
+        ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ran.returncode == (0 if tags else 1), ran.stdout
+        assert bool(validate(path).difference) == (also_told and not tags)
+
+
 def test_what_writes_over_itself_and_an_answer_of_nothing_are_as_they_were(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     count = "import sys\nfor n in range(3):\n    print(f'\\r{n} of 3', end='', flush=True)\nprint()"
