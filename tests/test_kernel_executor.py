@@ -268,11 +268,24 @@ def test_what_is_printed_is_sent_after_an_interrupt_in_the_middle_of_a_print(ker
     """As `flush` says, which a tool call relies on: what was printed before it comes before it."""
     code = (
         "import signal, sys\ndef ring(*_): raise InterruptedError\nsignal.signal(signal.SIGALRM, ring)\nsent = []\n"
-        "for _ in range(50):\n    print('a line')\n    signal.setitimer(signal.ITIMER_REAL, .005)\n    try:\n"
-        "        while True: print('x', end='')\n    except InterruptedError: sent.append(sys.stdout.flush())\n"
-        "sent.count(True)"
+        "def on():\n    signal.setitimer(signal.ITIMER_REAL, .005)\n    while True: print('x', end='')\n"
+        "for _ in range(50):\n    print('a line')\n    try: on()\n"
+        "    except InterruptedError: sent.append(sys.stdout.flush())\nsent.count(True)"
     )
     assert value(kernel, code) == 50
+
+
+def test_an_interrupt_in_the_middle_of_asking_does_not_end_the_thread_that_sends(kernel):
+    """Where CPython asks for a lock in `is_alive`, an exception had it taken for ended: two threads sent at once."""
+    code = (
+        "import sys\nfor line in range(1, 9):\n    left = line\n"
+        "    def trace(frame, event, arg):\n        global left\n"
+        "        if frame.f_code.co_name != '_wait_for_tstate_lock': return None\n        left -= event == 'line'\n"
+        "        if not left: raise InterruptedError\n        return trace\n"
+        "    sys.settrace(trace)\n    try: sys.stdout.pub_thread.thread.is_alive()\n    except InterruptedError: pass\n"
+        "    finally: sys.settrace(None)\nsys.stdout.pub_thread.thread.is_alive()"
+    )
+    assert value(kernel, code) is True
 
 
 def test_nothing_is_lost_where_both_streams_are_written_to_by_turns_very_often(kernel):

@@ -147,6 +147,7 @@ class Child:
         self.account = account.Account(shell, self.tracebacks)
         self.whole = streams.Whole()
         self.displays = displays.Displays(self.whole.add)
+        streams.tell_alive_safely(sys.stdout.pub_thread.thread)  # type: ignore[union-attr]
         self.streams = [streams.Stream(stream, self.whole.add) for stream in (sys.stdout, sys.stderr)]
         self.streams[0].other, self.streams[1].other = reversed(self.streams)
         self.line = host_line.HostLine(self.kernel)
