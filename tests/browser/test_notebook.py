@@ -486,3 +486,40 @@ def test_the_agent_kernel_takes_a_plain_cell_as_a_task(lab, context, screenshot)
     assert len(tab.cells()) == 4  # a cell of Python would be the next task here
     tab.scroll_to(2)
     screenshot(tab.page, "agent-kernel")
+
+
+ENGLISH = "For each row in the table, print it if it is not None and return True."
+PYTHON = "for row in [None, True]: print(row)"
+
+
+def is_coloured(tab, index, wanted):
+    """Whether CodeMirror has marked words of a cell, once it has or has not."""
+    marked = tab.cell(index).locator(".cm-line span")
+    return expect(marked).not_to_have_count(0) if wanted else expect(marked).to_have_count(0)
+
+
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_a_task_is_not_coloured_as_python(lab, context, app):
+    lab.write(f"colours-{app}.ipynb", [f"%%agent -o answer\n{ENGLISH}", PYTHON])
+    tab = NotebookPage(context, lab, f"colours-{app}.ipynb", app=app)
+    is_coloured(tab, 1, True)
+    is_coloured(tab, 0, False)
+    tab.edit(0, PYTHON)
+    is_coloured(tab, 0, True)
+    tab.edit(0, f"%%agents\n{PYTHON}")
+    is_coloured(tab, 0, True)
+    tab.edit(1, f"\n%%agent\n{ENGLISH}")
+    is_coloured(tab, 1, False)
+    tab.command("notebook:insert-cell-below")
+    tab.edit(2, f"%%agent\n{ENGLISH}")
+    is_coloured(tab, 2, False)
+
+
+def test_in_the_agent_kernel_only_code_is_coloured(lab, context, screenshot):
+    cells = [ENGLISH, f"%%py\n{PYTHON}", f"# in the kernel itself\n%%host\n{PYTHON}"]
+    lab.write("agent_colours.ipynb", cells, kernel="agent")
+    tab = NotebookPage(context, lab, "agent_colours.ipynb")
+    is_coloured(tab, 0, False)
+    for index in (1, 2):
+        is_coloured(tab, index, True)
+    screenshot(tab.page, "agent_colours")

@@ -1,6 +1,6 @@
 // The page's half of write-back (the kernel's half is smol_magic/writeback.py): puts the cells that an agent wrote
-// below the cell that asked for them, and keeps a run readable when its widgets are gone. JupyterLab 4 and Notebook 7
-// load this file as it is; there is no build.
+// below the cell that asked for them, keeps a run readable when its widgets are gone, and tasks free of Python's colours.
+// JupyterLab 4 and Notebook 7 load this file as it is; there is no build.
 //
 // It takes cells and ids from the kernel, nothing else: no code of the kernel runs here, and no cell is executed.
 //
@@ -15,6 +15,7 @@
   const NAME = "smol-kernel";
   const TARGET = "smol.cells";
   const WIDGET = "application/vnd.jupyter.widget-view+json";
+  const PLAIN = "text/plain";
 
   // Every tab that shows the notebook gets the comm, and each has a model of its own (unless they collaborate): the
   // one whose client sent the cell claims at once. The others wait, because after a reload it may be gone.
@@ -161,7 +162,54 @@
     retireViews(panel, (reply && reply.content.comms) || {});
   }
 
-  function listen(tracker, panel) {
+  // As the kernels tell them: `%%agent`, and in the Agent kernel all that is not in IPython's signs.
+  const TASK = /^\s*%%agent(?!\S)/;
+  const CODE = /^\s*(?:$|[%!?]|(?:#.*\s+)*%%)/;
+
+  // A task is in a person's language, which reads badly in the colours of Python's keywords.
+  function colourTasks(panel, languages) {
+    const model = panel.content.model;
+    let ofAgentKernel = false;
+    const plain = new WeakSet(); // the cells whose colours were taken here
+    const isTask = (cell) => {
+      const source = cell.sharedModel.getSource();
+      return TASK.test(source) || (ofAgentKernel && !CODE.test(source));
+    };
+    const colour = async (cell) => {
+      if (!isTask(cell)) {
+        if (plain.delete(cell) && cell.mimeType === PLAIN) cell.mimeType = panel.content.codeMimetype;
+      } else if (cell.mimeType !== PLAIN) {
+        // An editor takes a language when it is loaded, even if it was given another one meanwhile.
+        await languages.getLanguage(cell.mimeType);
+        await new Promise((resolve) => setTimeout(resolve));
+        if (!isTask(cell)) return;
+        plain.add(cell);
+        cell.mimeType = PLAIN;
+      }
+    };
+    const known = new WeakSet();
+    const colourAll = () => {
+      for (const cell of model.cells) {
+        if (cell.type !== "code") continue;
+        if (!known.has(cell)) {
+          known.add(cell);
+          cell.contentChanged.connect(colour);
+          cell.mimeTypeChanged.connect(colour); // the notebook sets it once it knows the kernel's language
+        }
+        colour(cell);
+      }
+    };
+    const ask = async () => {
+      const kernel = kernelOf(panel);
+      ofAgentKernel = Boolean(kernel) && (await kernel.info).implementation === NAME;
+      colourAll();
+    };
+    model.cells.changed.connect(colourAll);
+    panel.sessionContext.kernelChanged.connect(ask);
+    ask();
+  }
+
+  function listen(tracker, languages, panel) {
     const context = panel.sessionContext;
     const register = () => {
       const kernel = kernelOf(panel);
@@ -175,20 +223,23 @@
       if (status.endsWith("restarting")) retireViews(panel, {}); // also "autorestarting": none survives
     });
     context.ready.then(register);
+    panel.context.ready.then(() => colourTasks(panel, languages));
     retire();
   }
 
   async function extension() {
     const { INotebookTracker } = await shared("@jupyterlab/notebook");
+    const { IEditorLanguageRegistry } = await shared("@jupyterlab/codemirror");
     return {
       id: `${NAME}:cells`,
-      description: "Inserts the cells that an agent wrote.",
+      description: "Inserts the cells that an agent wrote, and leaves tasks uncoloured.",
       autoStart: true,
+      requires: [IEditorLanguageRegistry],
       optional: [INotebookTracker], // Notebook 7's file list has none
-      activate: (app, tracker) => {
+      activate: (app, languages, tracker) => {
         if (!tracker) return;
-        tracker.forEach((panel) => listen(tracker, panel));
-        tracker.widgetAdded.connect((_, panel) => listen(tracker, panel));
+        tracker.forEach((panel) => listen(tracker, languages, panel));
+        tracker.widgetAdded.connect((_, panel) => listen(tracker, languages, panel));
       },
     };
   }
