@@ -385,7 +385,7 @@ def test_an_unknown_or_malformed_request_is_answered_with_an_error(kernel):
         "{'tool': 'fetch_unit'}",
         "{}",
     ):
-        assert value(kernel, f"{line}line.ask({request}).result()['ok']") is False
+        assert value(kernel, f"{line}line.ask({request})['ok']") is False
     assert value(kernel, "fetch_unit('still works')") == "ppm"
 
 

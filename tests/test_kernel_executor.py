@@ -919,7 +919,7 @@ def test_reports_the_action_forges_are_checked(kernel):
     assert finish(kernel, code).status == "ok"  # ours takes its place
     code = (
         "shell = get_ipython()\nold = shell.smol.report\n"
-        "def report(result):\n    shell.smol.report = old\n"
+        "def report(result, _):\n    shell.smol.report = old\n"
         "    shell.payload_manager.write_payload({'source': 'smol', 'names': 3, 'value': {'$': 'pickle', 'v': 'x'}})\n"
         "shell.smol.report = report"
     )

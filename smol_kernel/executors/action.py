@@ -212,7 +212,7 @@ class Action:
                 self._readings.append(late)
 
     def _over(self) -> bool:
-        if self.reply is not None and self._idle:
+        if self.reply is not None and self._idle and not self._client.interrupting:  # it would reach the next one
             return True
         return bool(self._half_at) and self._quiet and time.monotonic() - self._half_at > OTHER_HALF
 

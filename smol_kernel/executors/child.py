@@ -25,6 +25,7 @@ import zmq
 from ipykernel.compiler import get_tmp_directory
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.displayhook import DisplayHook
+from IPython.core.interactiveshell import ExecutionResult
 
 if TYPE_CHECKING:
     from smol_kernel.executors import (
@@ -62,6 +63,12 @@ LEAVE_SECONDS = 5.0
 """How long the end of the process waits for the host's word."""
 
 
+def deaf() -> None:
+    """Heed no interrupt any more, until the kernel has handled the request under way: it then has a handler of its own,
+    and for the next one again Python's. For the main thread."""
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+
 class ActionEnded(BaseException):
     """Raised by `final_answer` to end the action."""
 
@@ -75,9 +82,17 @@ class ActionShell(ZMQInteractiveShell):
         """Run an action and leave its report with the reply."""
         if kwargs.get("silent") or self.smol.action.running:
             return await super().run_cell_async(*args, **kwargs)
-        self.smol.begin(kwargs.get("transformed_cell") or (args[0] if args else ""))
-        result = await super().run_cell_async(*args, **kwargs)
-        self.smol.report(result)
+        action = self.smol.begin(kwargs.get("transformed_cell") or (args[0] if args else ""))
+        report: dict[str, Any] = {}
+        try:
+            result = await super().run_cell_async(*args, **kwargs)
+            report = self.smol.outcome(result)
+        except KeyboardInterrupt as error:  # between its code and here
+            result = action.result or ExecutionResult(None)
+            result.error_in_exec = error
+        finally:  # what is sent from now on is not to be broken off in the middle
+            deaf()
+        self.smol.report(result, report or self.smol.outcome(result))
         return result
 
     functools.update_wrapper(run_cell_async, ZMQInteractiveShell.run_cell_async)  # ipykernel looks at its signature
@@ -172,7 +187,10 @@ class Child:
         if checks:
             self.restore()
             self.kernel.session.send(self.kernel.iopub_socket, "smol_started", {}, parent)
-        reply = self.questions.answer(parent["content"], self.final)
+        try:
+            reply = self.questions.answer(parent["content"], self.final)
+        finally:
+            deaf()
         if checks:
             self.restore()
             for part in self.streams:
@@ -199,7 +217,7 @@ class Child:
             self.receive_tools(tools)
         return about
 
-    def begin(self, cell: str) -> None:
+    def begin(self, cell: str) -> account.Action:
         """Prepare for an action, which is this `cell`: a new account, and all of ours in its place again."""
         self.action = account.Action()
         with contextlib.suppress(SyntaxError, tokenize.TokenError):
@@ -212,6 +230,7 @@ class Child:
         self.restore()
         builtins.__dict__.update(self.given)
         self.shell.user_ns.pop("final_answer", None)
+        return self.action
 
     def restore(self) -> None:
         """Bring back the builtins and streams that an action took away: the kernel needs them as well."""
@@ -219,8 +238,8 @@ class Child:
         for name in self.builtins.keys() - builtins.__dict__.keys():
             setattr(builtins, name, self.builtins[name])
 
-    def report(self, result: Any) -> None:
-        """Leave the account of the action with the reply, and make the reply itself short and safe."""
+    def outcome(self, result: Any) -> dict[str, Any]:
+        """The account of how the action ended, for which methods of its own objects may run."""
         self.restore()
         error = result.error_before_exec or result.error_in_exec
         report: dict[str, Any] = {
@@ -239,6 +258,11 @@ class Child:
                 report.update(self.account.last_value(self.action, result))
         except BaseException:  # noqa: BLE001 - boundary: any class's own methods run here, and a stop may come meanwhile
             report.update(value=None, value_text="<a value that cannot be shown>")
+        return report
+
+    def report(self, result: Any, report: dict[str, Any]) -> None:
+        """Leave the account of the action with the reply, and make the reply itself short and safe."""
+        error = result.error_before_exec or result.error_in_exec
         try:
             self.displays.end(self.shell.display_pub.publish)
             for stream in self.streams:
@@ -276,7 +300,7 @@ class Child:
     def leave(self, leave: Callable[[int], None], status: int) -> None:
         """`os._exit()`: what was printed and flushed before it has left this process when it ends."""
         with contextlib.suppress(Exception):  # one forked from this process, or a host that has gone
-            self.line.ask({"leaving": True}).result(LEAVE_SECONDS)
+            self.line.ask({"leaving": True}, seconds=LEAVE_SECONDS)
         leave(status)
 
 

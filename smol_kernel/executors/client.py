@@ -121,6 +121,8 @@ class KernelClient:
         """Messages that came at the last look, whatever request they are of."""
         self.killed = False
         """Whether the child was ended by `kill`."""
+        self._interrupts: set[str] = set()
+        """Those of the request under way that were not answered yet."""
         self._actions: set[str] = set()
         """The requests that ran actions: a task or a callback puts out under the one that made it, maybe much later."""
 
@@ -193,6 +195,7 @@ class KernelClient:
         """Run an action; gives the id of the request, for `receive`. Of its logs the model reads `shown` characters;
         longer ones the child keeps under this `number`. It is offered `tools` from now on, if they are given."""
         self.child.refresh(action=True)
+        self._interrupts.clear()
         about = {"action": number, "shown": shown}
         request = self._execute(code, silent=False, smol=about if tools is None else {**about, "tools": tools})
         self._actions.add(request)
@@ -232,6 +235,7 @@ class KernelClient:
         try:
             messages = self._transport.receive(timeout)
             self.came = len(messages)
+            self._interrupts -= {message.parent for message in messages if message.channel == "control"}
             return messages
         except ChildDiedError as error:
             why = f"{error}{self.child.ending()}"
@@ -282,7 +286,12 @@ class KernelClient:
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in the action."""
-        self._transport.send("control", "interrupt_request", {})
+        self._interrupts.add(self._transport.send("control", "interrupt_request", {}))
+
+    @property
+    def interrupting(self) -> bool:
+        """Whether an interrupt may still come to the child: it has not said yet that it has come."""
+        return bool(self._interrupts)
 
     def wake(self) -> None:
         """Let `receive` return. Any thread, at any time."""

@@ -5,6 +5,7 @@ Travels into the child as source, for `child.py`; needs the standard library and
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import contextlib
 import itertools
@@ -13,7 +14,7 @@ import os
 import queue
 import sys
 import threading
-from concurrent.futures import Future, InvalidStateError
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -35,27 +36,54 @@ class HostLine:
         self._process = os.getpid()
         self._numbers = itertools.count(1)
         self._outgoing: queue.SimpleQueue[tuple[dict[str, Any], str, bool]] = queue.SimpleQueue()
-        self._waiting: dict[int, Future[Reply]] = {}
+        self._waiting: dict[int, Callable[[Reply], None]] = {}
+        """Who takes the reply to a request, in the thread."""
         self._sent: set[int] = set()
         """Those of them that the host knows of."""
         self._wake_read, self._wake_write = os.pipe()
         threading.Thread(target=self._serve, name="smol host line", daemon=True).start()
 
-    def ask(self, request: dict[str, Any], prompt: str = "", password: bool = False) -> Future[Reply]:
-        """Send a request; the future gives the reply. Any thread of this process."""
+    def ask(
+        self, request: dict[str, Any], prompt: str = "", password: bool = False, seconds: float | None = None
+    ) -> Reply:
+        """Send a request and give the reply; raises queue.Empty if none comes in time. Any thread of this process."""
+        # Waits in C: an interrupt in a Future's `result` can leave its lock held, and then `_serve` stops.
+        replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+        number = next(self._numbers)
+        try:
+            self._put(number, replies.put, request, prompt, password)
+            return replies.get(timeout=seconds)
+        finally:
+            self._done(number)  # an interrupted one gets none
+
+    async def ask_async(self, request: dict[str, Any]) -> Reply:
+        """As `ask`, where the reply is awaited."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
+
+        def settle(reply: Reply) -> None:
+            if not future.done():
+                future.set_result(reply)
+
+        def receive(reply: Reply) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(settle, reply)
+
+        number = next(self._numbers)
+        try:
+            self._put(number, receive, request, "", False)
+            return await future
+        finally:
+            self._done(number)
+
+    def _put(
+        self, number: int, receive: Callable[[Reply], None], request: dict[str, Any], prompt: str, password: bool
+    ) -> None:
         if os.getpid() != self._process:
             raise RuntimeError("tools and input() work in the kernel's own process only, not in one forked from it")
-        number = next(self._numbers)
-        future: Future[Reply] = Future()
-        self._waiting[number] = future
-        future.add_done_callback(lambda _: self._done(number))
-        try:
-            self._outgoing.put(({**request, "id": number}, prompt, password))
-            os.write(self._wake_write, b".")
-        except BaseException:  # an interrupt between the two
-            future.cancel()
-            raise
-        return future
+        self._waiting[number] = receive
+        self._outgoing.put(({**request, "id": number}, prompt, password))
+        os.write(self._wake_write, b".")
 
     def _done(self, number: int) -> None:
         self._waiting.pop(number, None)
@@ -101,10 +129,10 @@ class HostLine:
     def _receive(self, socket: Any) -> None:
         _, message = self._kernel.session.recv(socket, mode=zmq.DONTWAIT)
         reply = message["content"]["smol"]
-        future = self._waiting.get(reply["id"])
-        if future is not None:
-            with contextlib.suppress(InvalidStateError):  # an await that was canceled
-                future.set_result(reply)
+        receive = self._waiting.get(reply["id"])
+        self._done(reply["id"])
+        if receive is not None:
+            receive(reply)
 
 
 def pack(content: Any) -> bytes:

@@ -266,12 +266,10 @@ class KernelExecutor(TheirNames, PythonExecutor):
 
     @contextmanager
     def _alone(self) -> Generator[None]:
-        if not self._in_use.acquire(blocking=False):
+        if self._in_use.locked():
             raise ExecutorError("this executor is busy with another action; give each thread an executor of its own")
-        try:
+        with self._in_use:  # in one step: an interrupt cannot come between
             yield
-        finally:
-            self._in_use.release()
 
     def _ready(self) -> KernelClient:
         """The running child; started, and given variables, if there is none. Tools it gets with its first action."""

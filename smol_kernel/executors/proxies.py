@@ -5,11 +5,9 @@ Travels into the child as source, for `child.py`; needs the standard library alo
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +34,10 @@ class Proxies:
         name = str(spec["name"])
 
         def tool(*args: Any, **kwargs: Any) -> Any:
-            return _awaited(self._call(name, args, kwargs))
+            return _outcome(self._line.ask(self._request(name, args, kwargs)))
 
         async def aio(*args: Any, **kwargs: Any) -> Any:
-            return _outcome(await asyncio.wrap_future(self._call(name, args, kwargs)))
+            return _outcome(await self._line.ask_async(self._request(name, args, kwargs)))
 
         for function in (tool, aio):
             function.__name__ = function.__qualname__ = name
@@ -53,28 +51,20 @@ class Proxies:
     def read(self, prompt: str, password: bool) -> str:
         """`input()` and `getpass()`."""
         request = {"input": True, "printed": self._flush()}
-        return str(_awaited(self._line.ask(request, prompt, password)))
+        return str(_outcome(self._line.ask(request, prompt, password)))
 
-    def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Future[dict[str, Any]]:
-        """Send a call to the host; the future gives its reply."""
+    def _request(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """A call, for the host."""
         try:
             encoded = account.sendable([list(args), dict(kwargs)], CALL_LIMIT, fields.fields)
         except values.NotPortable as error:
             where = f"arguments{error.path[3:120]}"  # behind "[0]" or "[1]"
             raise TypeError(f"{name}(): {where} {error.reason}{error.advice}") from None
-        return self._line.ask({"tool": name, "args": encoded[0], "kwargs": encoded[1], "printed": self._flush()})
+        return {"tool": name, "args": encoded[0], "kwargs": encoded[1], "printed": self._flush()}
 
     def _flush(self) -> bool:
         printed = [stream.flush() for stream in self._streams]
         return any(printed)
-
-
-def _awaited(call: Future[dict[str, Any]]) -> Any:
-    """The value of the reply, once it comes. A call that is interrupted gets none."""
-    try:
-        return _outcome(call.result())
-    finally:
-        call.cancel()  # of what an interrupt broke off
 
 
 def _outcome(reply: dict[str, Any]) -> Any:

@@ -171,12 +171,12 @@ class Stream:
             if room:
                 self._passed += min(room, len(text))
                 before = self._writing
+                self._waiting = self._held_back = True
                 try:
                     self._writing = threading.get_ident()
                     self._pass(text[:room])
                 finally:  # an interrupt may come in the middle
                     self._writing = before
-                self._waiting = self._held_back = True
             if len(text) > room:
                 self._hold(text[room:])
         return len(text)
@@ -198,15 +198,24 @@ class Stream:
         if not self._waiting or in_the_middle:  # what sends would wait for this thread
             return False
         self._waiting = False
+        try:
+            self._send()
+        except BaseException:  # an interrupt: it may wait still
+            self._waiting = True
+            raise
+        return True
+
+    def _send(self) -> None:
         sender = self.stream.pub_thread
         if os.getpid() != self._process or threading.current_thread() is sender.thread or not sender.thread.is_alive():
             self._flush()
-            return True
-        sent = threading.Event()
+            return
+        # An interrupt in the middle of an Event's `wait` can leave its lock held, and with it the sender for good.
+        sent = threading.Lock()
+        sent.acquire()
         sender.schedule(self.stream._flush)
-        sender.schedule(lambda: sender.schedule(sent.set))  # _flush only schedules the sending itself
-        sent.wait(FLUSH_SECONDS)
-        return True
+        sender.schedule(lambda: sender.schedule(sent.release))  # _flush only schedules the sending itself
+        sent.acquire(timeout=FLUSH_SECONDS)
 
     def drain(self) -> None:
         """Take in all that was written to the descriptor."""

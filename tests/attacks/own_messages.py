@@ -92,7 +92,7 @@ MESSAGES = [
     _protocol("own-poisoned-proxy", "a changed proxy of a tool calls nothing but tools", """
         line = sys.modules['smol_child'].IPython.get_ipython().smol.line
         for request in ({'tool': '__init__', 'args': [], 'kwargs': {}}, {'tool': 'echo', 'args': [{'$': 'FORGED'}], 'kwargs': {}}, {'tool': 'cleanup', 'args': [], 'kwargs': {}}):
-            line.ask(request).result(5)
+            line.ask(request, seconds=5)
     """),
     _protocol("own-changed-key", "a wrong signature ends the child", """
         import hmac, hashlib

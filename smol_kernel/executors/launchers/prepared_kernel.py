@@ -103,6 +103,7 @@ class PreparedKernel(BoxedKernel):
         self.shell = kernel.shell
         super().init_extensions()
         self.shell.run_cell("None", store_history=False, silent=True)
+        self.shell.find_cell_magic("time")  # IPython loads them late, and an interrupt meanwhile would spoil them
         self._built = True
 
     def begin(self, sockets: list[int], connection: Any, connection_file: str, told: int) -> None:

@@ -1,0 +1,196 @@
+"""An interrupt may come after any call of ours or of ipykernel's: nothing is left behind that others wait for.
+
+CPython runs the handlers of signals when a function begins and when one in C has returned: a profiler sees these
+points one by one, and an exception that it raises there is as one of a handler.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+
+from smol_kernel import CodeAgent, ScriptedModel, tool
+from smol_kernel.events import ActionFinished
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.values import decode
+
+AT = """
+import signal, sys, threading
+class Ring(BaseException): pass
+
+def interrupted(work, number):
+    left = number
+    def profile(frame, event, arg):
+        nonlocal left
+        left -= event in ("call", "c_return")
+        if not left:
+            sys.setprofile(None)
+            raise Ring
+    sys.setprofile(profile)
+    try:
+        work()
+    except Ring:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+def everywhere(work, check):
+    number = 1
+    while interrupted(work, number):
+        check(number)
+        number += 1
+    return number
+"""
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Adds two numbers.
+
+    Args:
+        a: The one.
+        b: The other.
+    """
+    return a + b
+
+
+@pytest.fixture
+def child():
+    executor = KernelExecutor(timeout_seconds=60, interrupt_grace_seconds=4)
+    executor.send_tools({"add": add})
+    run(executor, AT)
+    yield executor
+    executor.cleanup()
+
+
+def run(executor, code):
+    finished = list(executor.run(code))[-1]
+    assert isinstance(finished, ActionFinished)
+    return finished
+
+
+def value(executor, code):
+    finished = run(executor, code)
+    assert finished.status == "ok", finished.traceback or finished.error
+    return decode(finished.value)
+
+
+def test_the_thread_that_sends_never_waits_for_one_that_was_interrupted(child):
+    code = """
+def work():
+    print("x")
+    sys.stdout.flush()
+def check(number):
+    answered = threading.Lock()
+    answered.acquire()
+    sys.stdout.pub_thread.schedule(answered.release)
+    assert answered.acquire(timeout=30), number
+everywhere(work, check)"""
+    assert value(child, code) > 20
+
+
+def test_a_call_that_was_interrupted_keeps_no_later_one_from_its_answer(child):
+    code = """
+def check(number):
+    assert add(number, 1) == number + 1
+everywhere(lambda: add(1, 2), check)"""
+    assert value(child, code) > 20
+
+
+def test_what_was_printed_before_an_interrupt_is_told_with_its_action(child):
+    for number in range(1, 200):
+        finished = run(child, f"interrupted(lambda: print('old'), {number})")
+        assert finished.logs in ("", "old", "old\n")
+        assert run(child, "print('new')").logs == "new\n", number
+        if not decode(finished.value):
+            break
+    assert number > 10
+
+
+ENDING = """
+FILES = "socket.py", "zmqstream.py", "session.py"
+def profile(frame, event, arg):
+    global count
+    if event == "return" and frame.f_code.co_name == "_publish_status_and_flush":
+        sys.setprofile(None)
+    if event in ("call", "c_return") and frame.f_code.co_filename.endswith(FILES):
+        count += 1
+        if count == {number}:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
+count = 0
+sys.setprofile(profile)
+"""
+
+
+def test_an_interrupt_while_the_end_of_an_action_is_told_breaks_nothing_off(child):
+    run(child, "kept = 1")
+    for number in range(1, 200, 3):
+        run(child, ENDING.format(number=number))
+        kept, count = value(child, "kept, count")
+        assert kept == 1
+        if count < number:
+            break
+    assert number > 50
+
+
+LATE = """
+import os
+begun = threading.Event()
+def interrupt():
+    begun.wait(0.3)  # which the next action would set
+    os.kill(os.getpid(), signal.SIGINT)
+get_ipython().kernel._send_interrupt_children = interrupt
+"""
+
+
+def test_a_stop_that_comes_late_does_not_reach_the_next_action(child):
+    """Calls are refused once a stop is wanted: an action that lets them be ends by itself, as the interrupt comes."""
+
+    @tool
+    def stop_soon() -> None:
+        """Stops the action, some calls later."""
+        threading.Thread(target=lambda: called.wait(30) and child.interrupt()).start()
+
+    @tool
+    def call() -> None:
+        """Does nothing."""
+        called.set()
+
+    called = threading.Event()
+    child.send_tools({"stop_soon": stop_soon, "call": call})
+    run(child, LATE)
+    for number in range(3):
+        called.clear()
+        assert run(child, "begun.clear()\nstop_soon()\nwhile True: call()").status == "interrupted"
+        child.clear_interrupt()
+        assert value(child, f"begun.set()\nfor _ in range(10**6): pass\n{number}") == number
+
+
+def test_an_agent_that_was_interrupted_anywhere_before_its_run_takes_the_next_task():
+    agent = CodeAgent(tools=[], model=ScriptedModel(["<code>\nfinal_answer(1)\n</code>"] * 100), journal=False)
+    with agent:
+        for number in range(1, 60):
+            left = number
+
+            def profile(frame, event, arg):
+                nonlocal left
+                left -= event in ("call", "c_return")
+                if not left:
+                    sys.setprofile(None)
+                    raise KeyboardInterrupt
+
+            events = agent.run_events("task")
+            try:
+                sys.setprofile(profile)
+                next(events)
+            except KeyboardInterrupt:
+                pass
+            sys.setprofile(None)
+            assert not left > 0, number
+            events.close()
+            assert not agent.life.in_use.locked(), number
+        assert agent.run("task") == 1
