@@ -507,3 +507,14 @@ def test_an_error_that_the_user_handles_meanwhile_keeps_where_it_came_from():
         handle()
     assert 'int("no number")' in [str(each.statement).strip() for each in caught.traceback]
     assert agent.memory.steps[1].error.__traceback__ is None
+
+
+def test_the_providers_reply_is_in_the_steps_and_not_in_the_journal(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "1")
+    with ModelServer(Text(code("final_answer(1)"))) as server:
+        agent = make([], model=LiteLLMModel("openai/m", api_base=server.url, api_key="sk-1234567890abcdef"))
+        steps = agent.run("go", return_full_result=True).steps
+    raw = steps[1]["model_output_message"]["raw"]
+    assert raw["choices"][0]["finish_reason"] == "stop" and raw["usage"]["total_tokens"] > 0
+    assert "sk-1234567890abcdef" not in repr(steps)
+    assert not any(raw["id"] in repr(event) for event in Journal(tmp_path / "journal.sqlite").events(agent.run_id))
