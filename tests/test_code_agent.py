@@ -458,6 +458,7 @@ def test_an_empty_task_is_refused(make, task):
         ({"tools": [print]}, "is not a tool"),
         ({"tools": [FinalAnswerTool]}, r"FinalAnswerTool is a class of tools: make one, FinalAnswerTool\(\)"),
         ({"tools": [double, double]}, "two tools are called 'double'"),
+        ({"tools": [double], "name": "double"}, "an agent and a tool of it are called 'double'"),
         ({"executor_type": "docker"}, "docker"),
         ({"additional_authorized_imports": "numpy"}, "additional_authorized_imports is 'numpy'"),
     ],
