@@ -25,7 +25,7 @@ from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.monitoring import LogLevel
-from smol_kernel.memory.steps import ActionStep
+from smol_kernel.memory.steps import ActionStep, FinalAnswerStep
 from smol_kernel.models.base import Model
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.scripted import ScriptedModel
@@ -115,7 +115,9 @@ def test_at_max_steps_the_best_answer_is_asked_for(make):
     [
         (code("final_answer('about two')"), "about two"),
         (code("x = 2\nfinal_answer(x)", thought="About two."), "About two."),
-        (code("x = 2", thought=""), None),
+        (code("x = 2", thought=""), "<code>\nx = 2\n</code>"),
+        (code("final_answer(x + 1)", thought=""), "<code>\nfinal_answer(x + 1)\n</code>"),
+        ("", None),
         ("```python\nfinal_answer([1])\n```", [1]),
         (code("final_answer(42)") + "\nThis is my best answer.", 42),
         (code("final_answer(42)") + "<end_code>", 42),
@@ -164,6 +166,30 @@ def test_a_best_answer_given_as_code_is_read_not_run(make, reply, answer):
 def test_a_best_answer_that_shows_code_is_whole(make, answer, tags):
     agent = make(["x = 1", answer], max_steps=1, code_block_tags=tags)
     assert agent.run("count") == answer
+
+
+def test_a_last_reply_that_is_code_alone_gives_way_to_the_best_answer(make):
+    agent = make([code("final_answer(3)"), code("final_answer(x)", thought="")], max_steps=1, checks=["answer > 3"])
+    assert agent.run("count") == 3
+
+
+def test_a_stream_ends_with_the_answer_also_where_there_is_none(make):
+    for last, answer in ((code("final_answer(2)"), 2), ("", None), (ConnectionError("gone"), None)):
+        ended = []
+        agent = make([code("x = 1"), last], max_steps=1, step_callbacks={FinalAnswerStep: ended.append})
+        *_, limit, end = agent.run("count", stream=True)
+        assert isinstance(limit, ActionStep) and type(limit.error).__name__ == "AgentMaxStepsError"
+        assert isinstance(end, FinalAnswerStep) and end.output == answer
+        assert [step.output for step in ended] == [answer]
+
+
+def test_a_stream_that_was_stopped_ends_with_no_answer(make):
+    ended = []
+    callbacks = {ActionStep: lambda step, agent: agent.interrupt(), FinalAnswerStep: ended.append}
+    agent = make([code("x = 1")] * 2, max_steps=1, step_callbacks=callbacks)
+    with pytest.raises(AgentError, match="interrupted"):
+        list(agent.run("count", stream=True))
+    assert not ended
 
 
 def test_max_steps_without_a_best_answer_keeps_the_reason(make):
@@ -432,6 +458,7 @@ def test_an_empty_task_is_refused(make, task):
         ({"tools": [print]}, "is not a tool"),
         ({"tools": [FinalAnswerTool]}, r"FinalAnswerTool is a class of tools: make one, FinalAnswerTool\(\)"),
         ({"tools": [double, double]}, "two tools are called 'double'"),
+        ({"tools": [double], "name": "double"}, "an agent and a tool of it are called 'double'"),
         ({"executor_type": "docker"}, "docker"),
         ({"additional_authorized_imports": "numpy"}, "additional_authorized_imports is 'numpy'"),
     ],
@@ -481,3 +508,14 @@ def test_an_error_that_the_user_handles_meanwhile_keeps_where_it_came_from():
         handle()
     assert 'int("no number")' in [str(each.statement).strip() for each in caught.traceback]
     assert agent.memory.steps[1].error.__traceback__ is None
+
+
+def test_the_providers_reply_is_in_the_steps_and_not_in_the_journal(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "1")
+    with ModelServer(Text(code("final_answer(1)"))) as server:
+        agent = make([], model=LiteLLMModel("openai/m", api_base=server.url, api_key="sk-1234567890abcdef"))
+        steps = agent.run("go", return_full_result=True).steps
+    raw = steps[1]["model_output_message"]["raw"]
+    assert raw["choices"][0]["finish_reason"] == "stop" and raw["usage"]["total_tokens"] > 0
+    assert "sk-1234567890abcdef" not in repr(steps)
+    assert not any(raw["id"] in repr(event) for event in Journal(tmp_path / "journal.sqlite").events(agent.run_id))

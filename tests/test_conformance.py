@@ -333,8 +333,12 @@ def test_a_model_subclass_needs_only_generate():
 
 def test_the_system_prompt_is_read_only():
     agent = code_agent()
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match=r"CodeAgent: .* agent\.prompt_templates\['system_prompt'\]"):
         agent.system_prompt = "x"
+    kind = type("Own", (CodeAgent,), {"system_prompt": "mine"})
+    own = kind(tools=[], model=agent.model)
+    own.system_prompt = "yours"
+    assert own.system_prompt == "yours"
 
 
 def test_what_the_step_says_after_the_limit():

@@ -128,3 +128,25 @@ def test_an_agent_has_the_name_of_its_class_unless_it_is_given_another():
     assert agent.agent_name == "Own"
     agent.agent_name = "Ada"
     assert agent.agent_name == "Ada"
+
+
+@pytest.mark.filterwarnings("ignore:the CodeAgent is written without model")
+@pytest.mark.parametrize(
+    ("given", "additional", "allowed", "written"),
+    [
+        (None, [], ["*"], ["*"]),
+        ("*", ["*"], ["*"], sorted([*BASE_MODULES, "*"])),
+        (["os", "*"], ["os", "*"], ["*"], sorted([*BASE_MODULES, "os", "*"])),
+        ([], [], [*BASE_MODULES], [*BASE_MODULES]),
+        (["email.*"], ["email.*"], sorted([*BASE_MODULES, "email"]), sorted([*BASE_MODULES, "email.*"])),
+    ],
+)
+def test_an_agent_tells_its_imports_in_lists(make, given, additional, allowed, written):
+    agent = make([], additional_authorized_imports=given, journal=False)
+    assert (agent.additional_authorized_imports, agent.authorized_imports) == (additional, allowed)
+    assert agent.python_executor.authorized_imports == tuple(allowed)
+    assert agent.to_dict()["authorized_imports"] == written
+    assert (again := CodeAgent.from_dict(agent.to_dict(), model=agent.model)).authorized_imports == allowed
+    assert again.system_prompt == agent.system_prompt == agent.another().system_prompt
+    agent.prompt_templates["system_prompt"] = "{{ authorized_imports }}"
+    assert agent.system_prompt == ("*" if "*" in allowed else str(allowed))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from dataclasses import dataclass
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from smol_kernel.errors import AgentExecutionError, AgentMaxStepsError
 from smol_kernel.memory.messages import ChatMessage, MessageRole
@@ -228,3 +230,56 @@ def test_a_memory_is_shown_again(detailed):
 def test_a_logger_that_is_off_shows_nothing(capsys):
     memory().replay(AgentLogger(LogLevel.OFF), detailed=True)
     assert capsys.readouterr().out == ""
+
+
+class Completion(BaseModel):
+    """A reply as providers' packages have it."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    id: str
+    choices: list[dict]
+
+
+@dataclass
+class Plain:
+    """A reply of another kind."""
+
+    id: str
+    more: object = None
+
+
+class Odd:
+    """One that is no data."""
+
+    def model_dump(self, **options):
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (None, None),
+        ({"id": "r1", "more": [1, {"a": (2,)}]}, {"id": "r1", "more": [1, {"a": [2]}]}),
+        (Completion(id="r1", choices=[{"index": 0}]), {"id": "r1", "choices": [{"index": 0}]}),
+        (Plain("r1"), {"id": "r1", "more": None}),
+        ([{"id": "r1"}], [{"id": "r1"}]),
+        (Odd(), None),
+        (Plain("r1", threading.Lock()), None),
+        (object(), None),
+        (Plain, None),
+        ("text", None),
+        ({"usage": {"total_tokens": 3}, "logprobs": [{"token": "v2"}]},) * 2,
+        ({"api_key": "sk-1234567890ab", "headers": {"x": "y"}, "id": "r1"}, {"id": "r1"}),
+        ({"said": "it is sk-known-1234567890"}, {"said": "it is (a secret of the host)"}),
+    ],
+)
+def test_a_step_as_data_has_the_providers_reply_as_far_as_that_is_data(raw, told, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "sk-known-1234567890")
+    reply = ChatMessage(ASSISTANT, "x", raw=raw)
+    plan = PlanningStep([], reply, "x", Timing(1.0, 2.0))
+    memory = AgentMemory("")
+    memory.steps = [action(model_output_message=reply), plan]
+    for step in (*memory.get_full_steps(), *memory.get_succinct_steps()):
+        assert step["model_output_message"]["raw"] == told
+        json.dumps(step)
+    assert reply.dict()["raw"] is None and reply.raw is raw

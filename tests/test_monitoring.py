@@ -47,6 +47,12 @@ def test_what_each_kind_looks_like(capsys):
     assert text.endswith("New task for helper\nCount.\na model\nuser:\n  Hm?\nuser:\n  x\n")
 
 
+def test_a_task_and_what_stands_below_it_may_be_anything(capsys):
+    AgentLogger().log_task(content={"k": 1}, subtitle={"a": 1}, title="Run")
+    AgentLogger().log_task("Count.", None)
+    assert capsys.readouterr().out == "New task for Run\n{'k': 1}\n{'a': 1}\nNew task\nCount.\n"
+
+
 @pytest.mark.parametrize(
     ("level", "shown"), [(1, True), (2, False), ("INFO", True), ("debug", False), ("ERROR", True), ("nonsense", True)]
 )

@@ -182,7 +182,7 @@ def test_keywords_take_the_place_of_what_is_written():
     other = ScriptedModel([])
     agent = CodeAgent.from_dict(data, model=other, max_steps=2, tools=[], additional_authorized_imports=None)
     assert (agent.model, agent.max_steps, list(agent.tools)) == (other, 2, ["final_answer"])
-    assert agent.authorized_imports == "*"
+    assert agent.authorized_imports == ["*"]
     helper = agent.managed_agents["helper"]
     assert helper.max_steps == 3
     assert helper.model.model_id == "some-model"
@@ -194,7 +194,7 @@ def test_what_is_not_set_is_written_and_read_as_not_set():
     assert data["authorized_imports"] == ["*"]
     again = CodeAgent.from_dict(data)
     assert again.to_dict() == data
-    assert again.authorized_imports == "*"
+    assert again.authorized_imports == ["*"]
     assert [each.model_id for each in again.model.models] == ["some-model"] * 2
 
 

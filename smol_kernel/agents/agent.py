@@ -77,7 +77,7 @@ class Agent(OwnLoop, ABC):
             raise ConfigError(f"the name {name!r} cannot be called in Python: use letters, digits and _, no keyword")
         self.name, self.description, self.instructions = name, description, instructions
         self.model = as_model(model)  # a subclass may have an attribute of that name of its own
-        self.tools = others.tools_by_name(tools, add_base_tools, interpreter=not self.writes_code)
+        self.tools = others.tools_by_name(tools, name, add_base_tools, interpreter=not self.writes_code)
         self.managed_agents = others.agents_by_name(managed_agents or (), self.tools)
         self.handoffs = others.agents_by_name(handoffs, {**self.tools, **self.managed_agents}, "transfer_to_")
         self.prompt_templates, self.given_templates = templates_for(self.templates, prompt_templates), prompt_templates

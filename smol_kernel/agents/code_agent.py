@@ -11,7 +11,7 @@ from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates, template
 from smol_kernel.errors import AgentExecutionError, AgentParsingError
 from smol_kernel.events import ActionFinished, ActionProposed, Event, FinalAnswer, Output
-from smol_kernel.executors.base import PythonExecutor, as_executor, failure, observation
+from smol_kernel.executors.base import PythonExecutor, executor_of, failure, give_executor, observation
 from smol_kernel.executors.create import create
 from smol_kernel.executors.imports import allowed_modules
 from smol_kernel.executors.observation import truncate
@@ -45,6 +45,8 @@ class CodeAgent(MultiStepAgent):
         "max_print_outputs_length", "use_structured_outputs_internally", "code_block_tags",
     )  # fmt: skip
     writes_code = True
+    python_executor = property(executor_of, give_executor)
+    """Where it acts; what is set is made an executor, as by the constructor."""
 
     def __init__(
         self,
@@ -63,7 +65,8 @@ class CodeAgent(MultiStepAgent):
         **kwargs: Any,
     ) -> None:
         self.code_block_tags = code_replies.block_tags(code_block_tags)
-        self.additional_authorized_imports = additional_authorized_imports
+        self.additional_authorized_imports = list(additional_authorized_imports or [])
+        self.authorized_imports = allowed_modules(additional_authorized_imports) or ["*"]
         self.use_structured_outputs_internally = use_structured_outputs_internally
         self.max_print_outputs_length = max_print_outputs_length
         self.executor_type, self.executor_kwargs = executor_type, dict(executor_kwargs or {})
@@ -75,13 +78,14 @@ class CodeAgent(MultiStepAgent):
     def _begin_life(self) -> None:
         super()._begin_life()
         given = self._given_executor
-        self.python_executor = self.create_python_executor() if given is None else as_executor(given)
+        self.python_executor = self.create_python_executor() if given is None else given
         self._last_action = ActionFinished(status="")
 
     def create_python_executor(self) -> PythonExecutor:
         """A new executor of the agent's type; its child starts at first use."""
-        names = ("max_print_outputs_length", "additional_authorized_imports")
-        return create(self.executor_type, **{**{name: getattr(self, name) for name in names}, **self.executor_kwargs})
+        shown, allowed = self.max_print_outputs_length, self.authorized_imports
+        options = {"max_print_outputs_length": shown, "additional_authorized_imports": allowed, **self.executor_kwargs}
+        return create(self.executor_type, **options)
 
     @property
     def state(self) -> State:
@@ -91,11 +95,6 @@ class CodeAgent(MultiStepAgent):
     @state.setter
     def state(self, variables: Mapping[str, Any]) -> None:
         self.python_executor.state.become(variables)
-
-    @property
-    def authorized_imports(self) -> list[str] | str:
-        """Modules that an action may import; "*": all."""
-        return allowed_modules(self.additional_authorized_imports) or "*"
 
     @property
     def isolation(self) -> str:
@@ -117,7 +116,7 @@ class CodeAgent(MultiStepAgent):
         opening, closing = self.code_block_tags
         return {
             **super()._prompt_variables(),
-            "authorized_imports": self.authorized_imports,
+            "authorized_imports": "*" if "*" in self.authorized_imports else self.authorized_imports,
             "code_block_opening_tag": opening,
             "code_block_closing_tag": closing,
             "structured": self.use_structured_outputs_internally,
@@ -134,9 +133,10 @@ class CodeAgent(MultiStepAgent):
         reply = code_replies.closed(message.text, self.code_block_tags) if is_whole else message.text
         return truncate(reply, _LONGEST_REPLY)
 
-    def _answer_in(self, reply: str) -> Any:
+    def _answer_in(self, reply: str, best: Any) -> Any:
         """The text of a last reply; of one that ends in an action all the same, its literal answer or what it says."""
-        return code_replies.answer_in(reply, None if self.use_structured_outputs_internally else self.code_block_tags)
+        tags = None if self.use_structured_outputs_internally else self.code_block_tags
+        return code_replies.answer_in(reply, tags, best)
 
     def _interrupt_action(self) -> None:
         self.python_executor.interrupt()

@@ -168,9 +168,10 @@ def functions(agent: Any) -> dict[str, Tool]:
     return {**agent.tools, **managed(agent), **successors(agent)}
 
 
-def tools_by_name(tools: Sequence[Any], add_base_tools: bool, *, interpreter: bool) -> dict[str, Tool]:
-    """`tools` by their names, with `final_answer`; with `add_base_tools` the built-in ones too. Raises ConfigError."""
-    found = by_name(tools)
+def tools_by_name(tools: Sequence[Any], agent: str | None, add_base_tools: bool, interpreter: bool) -> dict[str, Tool]:
+    """`tools` of an `agent` by their names, with `final_answer`; with `add_base_tools` the built-in ones too. Raises
+    ConfigError."""
+    found = by_name(tools, agent)
     extra = [*base_tools().values(), *([PythonInterpreterTool()] if interpreter else [])] if add_base_tools else []
     for tool in [*extra, FinalAnswerTool()]:
         found.setdefault(tool.name, tool)

@@ -75,9 +75,9 @@ class MultiStepAgent(RunnableAgent):
         """The reply's text as it is remembered."""
         return message.text
 
-    def _answer_in(self, reply: str) -> Any:
-        """The answer in a reply that was asked for one."""
-        return without_reasoning(reply).strip()
+    def _answer_in(self, reply: str, best: Any) -> Any:
+        """The answer in a reply that was asked for one; `best` if it says nothing."""
+        return without_reasoning(reply).strip() or best
 
     def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
         """Make ready to act, before the first step of a run; `anew`, without what is left of the last one."""
@@ -313,7 +313,7 @@ class MultiStepAgent(RunnableAgent):
                 message = own(self.task or "") if own else (yield from request)
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
-                    said = self.life.best if (said := self._answer_in(message.text)) == "" else said
+                    said = self._answer_in(message.text, self.life.best)
                     step.action_output = self.answer_type.convert(said) if self.answer_type else said
             except errors.AgentError as failure:
                 if type(failure) is not type(limit):
@@ -324,7 +324,7 @@ class MultiStepAgent(RunnableAgent):
             if step.action_output is not None:
                 self.life.answer, self.life.answered = step.action_output, True
                 yield self._told(self.life.answer)
-        if self.life.answered:
+        if self.life.answered or limit is not None:
             yield from self.__call_back(FinalAnswerStep(handle_agent_output_types(self.life.answer)))
 
     def __plan(self, remaining: int) -> Iterator[ev.Event]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,15 +31,40 @@ class CodeOutput:
     is_final_answer: bool
 
 
+@dataclass
+class _Seen:
+    """What a `__call__` that stands before a `run` is not told of an action."""
+
+    events: list[Event] = field(default_factory=list[Event])
+    broke: BaseException | None = None
+    """What `run` raised: it is of the place, not of the action."""
+
+    @property
+    def end(self) -> ActionFinished:
+        """The last account of an action."""
+        return next(
+            (event for event in reversed(self.events) if isinstance(event, ActionFinished) and not event.run),
+            ActionFinished(status=""),
+        )
+
+
 class PythonExecutor(ABC):
     """A place where actions run.
 
     A subclass defines `send_tools`, `send_variables`, and either `run` or `__call__`: define one; the base class
-    derives the other from it.
+    derives the other from it. Where a class that runs actions has a subclass with a `__call__` of its own, actions pass
+    that, and it may call `super().__call__`: a guard. What happens in an action is told when the guard is done with it.
     """
 
     isolation: str = "none"
     """How the place is boxed; "none" means not at all."""
+    _seen: _Seen | None = None
+    """Where it is noted what happens in an action that passes a guard."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if _place(cls, "__call__") < _place(cls, "run"):
+            cls.run = PythonExecutor.run
 
     @cached_property
     def state(self) -> State:
@@ -82,31 +107,56 @@ class PythonExecutor(ABC):
     def run(self, code: str) -> Iterator[Event]:
         """Run an action; yields what happens as it happens, ActionFinished last. Errors of the code do not raise."""
         self._need_own("__call__")
+        seen = _Seen()
         try:
-            done = self(code)
-        except Exception as error:  # noqa: BLE001 - boundary: a user's own class may raise anything for a failed action
-            message = error.message if isinstance(error, AgentExecutionError) else str(error)
-            yield ActionFinished(status="error", error_type=type(error).__name__, error=message)
-            return
-        try:
-            value = encode(done.output)
-        except NotPortable:
-            value = remote(done.output, "")
-        text = "" if done.output is None else str(done.output)
-        yield ActionFinished(status="ok", value=value, value_text=text, final=done.is_final_answer, logs=done.logs)
+            done = self._guarded(code, seen)
+        except BaseException as error:  # boundary: a user's own class may raise anything for a failed action
+            if error is seen.broke or not isinstance(error, Exception):
+                seen.broke = None
+                yield from seen.events
+                raise
+            ended = _failed(error, seen.end)
+        else:
+            ended = _done(done, seen.end)
+        seen.broke = None
+        yield from (event for event in seen.events if event.run or not isinstance(event, ActionFinished))
+        yield ended
 
     def __call__(self, code_action: str) -> CodeOutput:
         """Run an action to its end. Raises AgentExecutionError if it failed."""
-        self._need_own("run")
-        finished: ActionFinished | None = None
-        for event in self.run(code_action):
-            if isinstance(event, ActionFinished) and not event.run:
-                finished = event
+        finished, seen = None, self._seen
+        try:
+            for event in self._run_beneath(code_action):
+                if seen is not None:
+                    seen.events.append(event)
+                if isinstance(event, ActionFinished) and not event.run:
+                    finished = event
+        except BaseException as error:
+            if seen is not None:
+                seen.broke = error
+            raise
         if finished is None:
             raise AgentExecutionError(f"{type(self).__name__}.run() ended without an ActionFinished event")
         if finished.status != "ok":
-            raise AgentExecutionError("\n".join(filter(None, [finished.logs, failure(finished)])))
+            raise AgentExecutionError(_words(finished))
         return CodeOutput(decode(finished.value), finished.logs, finished.final)
+
+    def _guarded(self, code: str, seen: _Seen) -> CodeOutput:
+        self._seen = seen
+        try:
+            return self(code)
+        finally:
+            self._seen = None
+
+    def _run_beneath(self, code: str) -> Iterator[Event]:
+        """Run an action by the `run` that stands behind a `__call__` of a subclass."""
+        if type(self).__call__ is PythonExecutor.__call__:
+            self._need_own("run")
+            return self.run(code)
+        for base in type(self).__mro__[_place(type(self), "__call__") :]:
+            if (run := vars(base).get("run", PythonExecutor.run)) is not PythonExecutor.run:
+                return run(self, code)
+        raise NotImplementedError(f"{type(self).__name__} has no class behind its own that runs actions")
 
     def check(self, expressions: Sequence[str], answer: Any = None) -> Iterator[Event]:
         """Try each expression, in which `answer` is the final answer; yields a Checked for each.
@@ -164,6 +214,40 @@ def _lost(finished: ActionFinished) -> str:
     return f"\nThe kernel was restarted. These names are gone: {', '.join(finished.lost)}." if finished.lost else ""
 
 
+def _words(finished: ActionFinished) -> str:
+    """What an action that failed put out, and why it failed."""
+    return "\n".join(filter(None, [finished.logs, failure(finished)]))
+
+
+def _place(kind: type[Any], method: str) -> int:
+    """How far from `kind` the class stands that defines the method."""
+    return next(place for place, base in enumerate(kind.__mro__) if method in vars(base))
+
+
+def _done(done: CodeOutput, told: ActionFinished) -> ActionFinished:
+    """The account of an action that a `__call__` gave `done` for; what was `told` beneath it counts if that is it."""
+    try:
+        value = encode(done.output)
+    except NotPortable:
+        value = remote(done.output, "")
+    if told.status == "ok" and value == told.value:
+        return replace(told, logs=done.logs, final=done.is_final_answer)
+    given: dict[str, Any] = {"names": told.names, "lost": told.lost, "completed": told.completed}
+    text = "" if done.output is None else str(done.output)
+    return ActionFinished(
+        status="ok", value=value, value_text=text, final=done.is_final_answer, logs=done.logs, **given
+    )
+
+
+def _failed(error: Exception, told: ActionFinished) -> ActionFinished:
+    """The same of one for which it raised `error`."""
+    message = error.message if isinstance(error, AgentExecutionError) else str(error)
+    if told.status not in ("", "ok") and message == _words(told):
+        return told
+    given: dict[str, Any] = {"names": told.names, "lost": told.lost, "completed": told.completed}
+    return ActionFinished(status="error", error_type=type(error).__name__, error=message, **given)
+
+
 class Wrapped(PythonExecutor):
     """A user's own executor that has `send_tools`, `send_variables` and `__call__` alone."""
 
@@ -208,3 +292,16 @@ def as_executor(own: Any) -> PythonExecutor:
         what = "is a class: give an instance" if isinstance(own, type) else f"has no {' and no '.join(missing)}"
         raise ConfigError(f"executor {own!r} {what}; an executor has {', '.join(needed)}")
     return Wrapped(own)
+
+
+def executor_of(agent: Any) -> PythonExecutor:
+    """The executor of an agent."""
+    try:
+        return vars(agent)["python_executor"]
+    except KeyError:
+        raise AttributeError(f"{type(agent).__name__} has no python_executor yet") from None
+
+
+def give_executor(agent: Any, executor: Any) -> None:
+    """Let an agent act there, in what `as_executor` takes."""
+    vars(agent)["python_executor"] = as_executor(executor)

@@ -95,7 +95,7 @@ class ChatMessage:
         return text_of(self.content)
 
     def dict(self) -> dict[str, Any]:
-        """The message as plain data; `raw` is None, for the provider's reply is none."""
+        """The message as plain data; `raw` is None: a step's `dict()` has of the provider's reply what is data."""
         return {
             "role": MessageRole(self.role).value,
             "content": self.content,

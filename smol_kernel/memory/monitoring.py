@@ -123,10 +123,12 @@ class AgentLogger:
         self._say(_ruled(title), level)
 
     def log_task(
-        self, content: str, subtitle: str, title: str | None = None, level: int | LogLevel = LogLevel.INFO
+        self, content: Any, subtitle: Any, title: str | None = None, level: int | LogLevel = LogLevel.INFO
     ) -> None:
         """Print the task that an agent begins; `title` is the agent's name, `subtitle` a fact such as its model."""
-        lines = filter(None, [f"New task for {title}" if title else "New task", str(content).strip(), subtitle])
+        lines = filter(
+            None, [f"New task for {title}" if title else "New task", str(content).strip(), str(subtitle or "")]
+        )
         self._say("\n".join(lines), level)
 
     def log_messages(self, messages: Iterable[Any] | None, level: int | LogLevel = LogLevel.DEBUG) -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 from smol_kernel.errors import AgentError, AgentExecutionError, AgentMaxStepsError
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message, text_of
 from smol_kernel.memory.monitoring import AgentLogger, LogLevel
+from smol_kernel.memory.raw_replies import as_data, without_keys
 from smol_kernel.memory.untrusted import Outside, inert
 from smol_kernel.memory.usage import Timing, TokenUsage
 
@@ -150,7 +151,7 @@ class ActionStep(MemoryStep):
             "model_input_messages": _plain([message.dict() for message in self.model_input_messages or []]) or None,
             "tool_calls": [call.dict() for call in self.tool_calls or []],
             "error": self.error.dict() if self.error else None,
-            "model_output_message": _plain(self.model_output_message.dict()) if self.model_output_message else None,
+            "model_output_message": _reply(self.model_output_message) if self.model_output_message else None,
             "model_output": self.model_output,
             "code_action": self.code_action,
             "observations": self.observations,
@@ -224,7 +225,7 @@ class PlanningStep(MemoryStep):
         """The step as plain data."""
         return {
             "model_input_messages": _plain([message.dict() for message in self.model_input_messages]),
-            "model_output_message": _plain(self.model_output_message.dict()),
+            "model_output_message": _reply(self.model_output_message),
             "plan": self.plan,
             "timing": self.timing.dict(),
             "token_usage": self.token_usage.dict() if self.token_usage else None,
@@ -334,6 +335,11 @@ def _replay(step: MemoryStep, logger: AgentLogger, detailed: bool) -> None:
             logger.log_markdown(message.text, level=level)
     elif isinstance(step, FinalAnswerStep):
         logger.log_markdown(str(step.output), title="Answer", level=level)
+
+
+def _reply(message: ChatMessage) -> dict[str, Any]:
+    """A reply as data, with the provider's own as far as that is data."""
+    return {**_plain(message.dict()), "raw": without_keys(_plain(as_data(message.raw)))}
 
 
 def _pixels(image: Any) -> Any:

@@ -103,13 +103,20 @@ def _parse_json(reply: str, cut_off: bool) -> Action:
     return Action(thought=thought, code="\n\n".join(block.code.strip("\n") for block in marked) or code)
 
 
-def answer_in(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS) -> Any:
+def answer_in(reply: str, tags: tuple[str, str] | None = DEFAULT_TAGS, best: Any = None) -> Any:
     """The answer in a reply that was asked for one as text: all of it, without reasoning.
 
     Of one that ends in an action all the same it is the literal answer of that, or what is said before; code that the
-    answer shows, or has within a line, is a part of it. `tags` as in `parse_reply`.
+    answer shows, or has within a line, is a part of it. Where nothing is said it is the `best` there was before, and
+    where there was none all of the reply. `tags` as in `parse_reply`.
     """
     said = without_reasoning(reply).strip()
+    found = _said_in(reply, tags, said)
+    return found if found != "" else (said or None) if best is None else best
+
+
+def _said_in(reply: str, tags: tuple[str, str] | None, said: str) -> Any:
+    """The same of a reply that is `said` without its reasoning; empty where it says nothing."""
     if tags is None:
         try:
             action = _parse_json(reply, cut_off=False)

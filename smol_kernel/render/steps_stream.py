@@ -20,8 +20,8 @@ def stream_of(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any
     """The run of `agent` as the objects that `run(stream=True)` of smolagents yields.
 
     ChatMessageStreamDelta, ToolCall, ToolOutput, ActionOutput, PlanningStep, ActionStep and FinalAnswerStep; runs of
-    agents it calls are left out. Raises AgentError when the run was stopped, and what the run raises, after the step in
-    which the model gave no reply.
+    agents it calls are left out. The last one is a FinalAnswerStep, of None where there is no answer. Raises AgentError
+    when the run was stopped, and what the run raises, after the step in which the model gave no reply.
     """
     try:
         yield from _drawn(events, agent)
@@ -57,5 +57,5 @@ def _drawn(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
                 raise AgentError("The agent was interrupted.")
             if event.state in ("max_steps_error", "budget") and step is not done:  # it was asked for the best answer
                 yield step
-            if agent.life.answered:
+            if agent.life.answered or event.state != "error":  # else it raises
                 yield FinalAnswerStep(handle_agent_output_types(agent.life.answer))

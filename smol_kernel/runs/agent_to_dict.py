@@ -98,12 +98,12 @@ def _kept_here(agent: MultiStepAgent) -> Iterator[tuple[str, str]]:
 
 
 def _code_settings(agent: CodeAgent, left_out: dict[str, str]) -> dict[str, Any]:
-    authorized = agent.additional_authorized_imports
+    every = "*" in agent.authorized_imports and not agent.additional_authorized_imports
     options, lost = without_secrets(agent.executor_kwargs)
     if lost:
         left_out["executor_kwargs"] = ", ".join(lost)
     return {
-        "authorized_imports": ["*"] if authorized is None else sorted({*BASE_MODULES, *authorized}),
+        "authorized_imports": ["*"] if every else sorted({*BASE_MODULES, *agent.additional_authorized_imports}),
         "executor_type": agent.executor_type,
         "executor_kwargs": options,
         "max_print_outputs_length": agent.max_print_outputs_length,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.agents.managed_agent import functions
 from smol_kernel.errors import ReplayError
 from smol_kernel.events import ActionFinished, Event, ToolCalled
+from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.recorded import RecordedCalls, RecordedError, RecordedResult
 from smol_kernel.render.plain import one_line
 from smol_kernel.runs.recording import used
@@ -203,6 +204,9 @@ class RecordedActions:
             return RecordedResult(opened.call, error=RecordedError(UNKNOWN, ["OutcomeUnknownError", "RuntimeError"]))
 
         return answer
+
+
+PythonExecutor.register(RecordedActions)  # an agent takes it for one
 
 
 def leave_rehearsal(executor: Any) -> None:

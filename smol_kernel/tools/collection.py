@@ -44,8 +44,9 @@ class ToolCollection:
             client.disconnect()
 
 
-def by_name(tools: Iterable[Any]) -> dict[str, Tool]:
-    """`tools` by their names. Raises ConfigError for what is no tool, and for two of one name."""
+def by_name(tools: Iterable[Any], agent: str | None = None) -> dict[str, Tool]:
+    """`tools` by their names. Raises ConfigError for what is no tool, for two of one name, and for one that is called
+    as the `agent` is."""
     found: dict[str, Tool] = {}
     for tool in tools:
         if isinstance(tool, type) and issubclass(tool, Tool):
@@ -54,5 +55,7 @@ def by_name(tools: Iterable[Any]) -> dict[str, Tool]:
             raise ConfigError(f"{tool!r} is not a tool: decorate the function with @tool, or subclass Tool")
         if tool.name in found:
             raise ConfigError(f"two tools are called {tool.name!r}: rename one of them")
+        if tool.name == agent:
+            raise ConfigError(f"an agent and a tool of it are called {agent!r}: rename one of them")
         found[tool.name] = tool
     return found

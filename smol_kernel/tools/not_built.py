@@ -82,6 +82,9 @@ class OwnLoop:
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._reserved and not isinstance(value, Life):
             raise ConfigError(f"{type(self).__name__} sets {name}, which our own loop uses: name yours otherwise")
+        if name == "system_prompt" and getattr(inspect.getattr_static(type(self), name, None), "fset", self) is None:
+            instead = "change agent.prompt_templates['system_prompt'], of which it is made"
+            raise AttributeError(f"{type(self).__name__}: system_prompt cannot be set; {instead}")
         super().__setattr__(name, value)
 
     def _overridden(self, name: str) -> Any:
