@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from smol_kernel.errors import ContextLengthError, ModelError, SmolError
 from smol_kernel.events import Notice, emit
-from smol_kernel.memory.known_secrets import SHORTEST, without_password
+from smol_kernel.memory.known_secrets import SHORTEST, redacted, without_password
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -262,14 +262,14 @@ class ApiModel(Model):
             begin_again()
             pause(wait, f"{message}. Trying again in {max(1, round(wait))} s.")
             return
-        raise ModelError(message) from error
+        raise ModelError(message) from (None if failure.shows_key else error)
 
     def _without_keys(self, message: str, target: Target) -> str:
         message = without_password(message)
         for key in (getattr(self, "api_key", None), os.environ.get(target.key_variable)):
             is_word = not key or (key.isalpha() and len(key) < SHORTEST)  # "none", "ollama", as local servers are given
             message = message if is_word else message.replace(str(key), "…")
-        return message
+        return redacted(message)
 
     def _pieces(
         self, request: dict[str, Any], stop_sequences: list[str] | None, target: Target

@@ -11,7 +11,8 @@ import warnings
 from typing import Any
 
 from smol_kernel.errors import MissingDependencyError, ModelError
-from smol_kernel.memory.known_secrets import keep_secret, without_password
+from smol_kernel.memory.known_secrets import without_password
+from smol_kernel.models import keys
 from smol_kernel.models.api import ApiModel
 from smol_kernel.models.base import ADDRESSES
 from smol_kernel.models.failures import Target, no_key, read_failure
@@ -202,7 +203,8 @@ class LiteLLMModel(ApiModel):
         for name, value in ours.items():
             if value is not None:
                 request.setdefault(name, value)
-        keep_secret(request)
+        held = [("", request), *keys.of_client(own)]
+        keys.keep(held)
         request["model"] = self.litellm_name
         if not self._through_litellm:
             return self._target()
@@ -238,6 +240,8 @@ class LiteLLMModel(ApiModel):
             del request["max_retries"], request["num_retries"]  # they would travel to the server
         if "stop" not in (litellm.get_supported_openai_params(name, provider) or ["stop"]):
             request.pop("stop", None)
+        held = [("", request), *keys.of_client(handed)]
+        keys.require_sendable(str(self.model_id), held, () if given else target.key_variable.split(" and "))
         require_allowed(target.address, str(self.model_id))
         return target
 
@@ -343,6 +347,9 @@ class LiteLLMRouterModel(LiteLLMModel):
         for deployment in self._deployments():
             _, _, _, address = load().get_llm_provider(deployment["model"], api_base=deployment.get("api_base"))
             require_allowed(deployment.get("api_base") or address, str(self.model_id))
+        held = [*keys.of_deployments(self.model_list), ("client_kwargs: ", self.client_kwargs), ("", request)]
+        keys.keep(held)
+        keys.require_sendable(str(self.model_id), held)
         if "num_retries" not in self.client_kwargs:
             request["num_retries"] = 0
         return self._target()

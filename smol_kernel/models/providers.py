@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from smol_kernel.errors import ModelError
-from smol_kernel.memory.known_secrets import keep_secret
+from smol_kernel.models import keys
 from smol_kernel.models.litellm import LiteLLMModel, load
 from smol_kernel.models.requests import require_allowed
 
@@ -124,7 +124,8 @@ class OpenAIModel(LiteLLMModel):
     def _openai_client(self, **arguments: Any) -> Any:
         openai: Any = importlib.import_module("openai")
         arguments = {**arguments, **self._place()}
-        keep_secret(arguments)
+        keys.keep([("", arguments)])
+        keys.require_sendable(str(self.model_id), [("", arguments)])
         try:
             return getattr(openai, self._client_class)(**arguments)
         except (TypeError, ValueError, openai.OpenAIError) as error:

@@ -1,0 +1,241 @@
+"""What went wrong with a request, in the server's own words and without keys: against a real HTTP server."""
+
+from __future__ import annotations
+
+import json
+import traceback
+
+import httpx
+import pytest
+from model_server import ModelServer, Raw, Refused, Status, Text
+
+from smol_kernel.errors import ConfigError, ContextLengthError, ModelError
+from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
+from smol_kernel.models.litellm import LiteLLMModel, LiteLLMRouterModel
+from smol_kernel.models.providers import AzureOpenAIModel, OpenAIModel
+
+MESSAGES = [ChatMessage(MessageRole.USER, "Say hello.")]
+BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaves_this_machine(monkeypatch):
+    monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "0")
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "AZURE_OPENAI_API_KEY", "AZURE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def model_at(server, **options):
+    return LiteLLMModel(**{"model_id": "openai/double", "api_base": server.url, "retry_wait": 0, **options})
+
+
+def ask(model, stream=False):
+    return agglomerate_stream_deltas(model.generate_stream(MESSAGES)) if stream else model.generate(MESSAGES)
+
+
+def refusal(model, stream=False):
+    with pytest.raises(ModelError) as caught:
+        ask(model, stream)
+    return caught.value
+
+
+# Keys
+
+
+def router(server, **params):
+    listed = {"model": "openai/double", "api_base": server.url, **params}
+    return LiteLLMRouterModel("group", [{"model_name": "group", "litellm_params": listed}], retry=False)
+
+
+def openai_client(server, **options):
+    import openai
+
+    return openai.OpenAI(base_url=server.url, **{"api_key": "of-no-use-0001", **options})
+
+
+HOLDERS = {
+    "a deployment's key": lambda server, key: router(server, api_key=key),
+    "a deployment's header": lambda server, key: router(server, api_key="none", extra_headers={"X-Mine": key}),
+    "a client's key": lambda server, key: model_at(server, api_base=None, client=openai_client(server, api_key=key)),
+    "a client's header": lambda server, key: model_at(
+        server, api_base=None, client=openai_client(server, default_headers={"X-Mine": key})
+    ),
+    "a header": lambda server, key: OpenAIModel(
+        "double", server.url, "none", client_kwargs={"default_headers": {"X-Mine": key}}, retry=False
+    ),
+    "a token of Azure": lambda server, key: AzureOpenAIModel(
+        "double", server.url.removesuffix("/v1"), client_kwargs={"azure_ad_token": key}, api_version="1", retry=False
+    ),
+    "a key": lambda server, key: model_at(server, api_key=key),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_key_that_the_server_repeats_is_not_told(holder):
+    key = f"k-{len(holder)}-{holder[-3:]}-SECRETSECRET"
+    with ModelServer(Status(400, f"bad parameter for {key}")) as server:
+        error = str(refusal(HOLDERS[holder](server, key)))
+    assert "bad parameter for" in error and "SECRETSECRET" not in error
+
+
+@pytest.mark.parametrize("holder", list(HOLDERS))
+@pytest.mark.parametrize(
+    ("end", "what"), [("\n", "a line break"), (" ", "a blank at its"), ("\x07", "a control"), ("é", "outside ASCII")]
+)
+def test_a_key_that_cannot_be_sent_is_refused_before_it_is(holder, end, what):
+    key = "k-123-SECRETSECRET" + end
+    with ModelServer(Text("x")) as server:
+        error = refusal(HOLDERS[holder](server, key))
+        assert not server.requests
+    shown = "".join(traceback.format_exception(error))
+    assert what in str(error) and "SECRETSECRET" not in shown
+    assert any(name in str(error) for name in ("api_key", "X-Mine", "azure_ad_token"))
+
+
+@BOTH
+def test_a_variable_with_a_line_break_is_named(stream, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-NEWLINEKEY777\n")
+    with ModelServer(Text("x")) as server:
+        error = refusal(model_at(server), stream)
+        assert not server.requests
+    assert "OPENAI_API_KEY holds a line break" in str(error) and "NEWLINEKEY" not in str(error)
+    assert "OPENAI_API_KEY holds" in str(refusal(model_at(server, api_key="sk-NEWLINEKEY777\n")))
+
+
+def test_an_ordinary_key_and_header_are_sent_as_they_are(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of_the.environment+/=~")
+    with ModelServer(Text("x"), Text("y")) as server:
+        ask(model_at(server, extra_headers={"X-Title": "A (good) title; q=1, 2", "X-Empty": ""}))
+        ask(router(server, api_key="os.environ/OPENAI_API_KEY"))
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer sk-of_the.environment+/=~"}
+
+
+def test_a_header_that_cannot_be_sent_is_not_tried_again_and_not_shown():
+    class Client:  # in LiteLLM's place, so nothing is known of its keys
+        def completion(self, **request):
+            httpx.get(request["api_base"], headers={"Authorization": "Bearer k-SECRETSECRET\n"})
+
+    heard = []
+    with ModelServer(Text("x")) as server:
+        error = refusal(model_at(server, client=Client(), on_retry=lambda *told: heard.append(told)))
+    assert "the request cannot be sent" in str(error) and not heard
+    assert "SECRETSECRET" not in "".join(traceback.format_exception(error))
+
+
+def test_a_header_of_an_mcp_server_that_cannot_be_sent_is_refused():
+    pytest.importorskip("mcp")
+    from smol_kernel.tools.mcp_servers import read_specs
+
+    for end, what in (("\n", "a line break"), ("é", "outside ASCII")):
+        given = {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": f"Bearer k-SECRET{end}"}}
+        with pytest.raises(ConfigError, match="header 'Authorization' holds") as caught:
+            read_specs(given)
+        assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+# The server's own words
+
+
+TGI = "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens"
+SHAPES = {
+    "TGI": lambda words: {"error": words, "error_type": "validation"},
+    "FastAPI": lambda words: {"detail": words},
+    "FastAPI's list": lambda words: {"detail": [{"loc": ["body", "stop"], "msg": words, "type": "value_error"}]},
+    "old vLLM": lambda words: {"object": "error", "message": words, "code": 400},
+    "Fastify": lambda words: {"statusCode": 400, "error": "Bad Request", "message": words},
+    "a list": lambda words: {"errors": [{"message": words}]},
+    "text": lambda words: words,
+    "OpenAI": lambda words: {"error": {"message": words, "code": None}},
+}
+
+
+@BOTH
+@pytest.mark.parametrize("shape", SHAPES)
+def test_words_in_any_shape_are_told(shape, stream):
+    with ModelServer(*[Refused(422, SHAPES[shape](words)) for words in ("stop is not permitted", TGI)]) as server:
+        model = model_at(server)
+        error = str(refusal(model, stream))
+        too_long = refusal(model, stream)
+    assert error.endswith("stop is not permitted (422)")
+    assert isinstance(too_long, ContextLengthError)
+
+
+@BOTH
+def test_a_page_for_a_browser_is_not_told(stream):
+    page = "<html><head><title>413 Request Entity Too Large</title></head></html>"
+    with ModelServer(Refused(413, page, "text/html"), Refused(403, page, "text/html")) as server:
+        model = model_at(server)
+        errors = [str(refusal(model, stream)) for _ in range(2)]
+    assert "title" not in "".join(errors) and errors[1].endswith(
+        "refused access (403). Check OPENAI_API_KEY or api_key"
+    )
+
+
+@BOTH
+@pytest.mark.parametrize("depth", [50, 100_000])
+def test_a_body_that_is_nested_without_end_is_no_trouble(stream, depth):
+    with ModelServer(Refused(400, '{"error":' * depth + "1" + "}" * depth, "application/json")) as server:
+        assert "refused the request" in str(refusal(model_at(server), stream))
+
+
+@BOTH
+def test_what_is_said_of_access_and_of_names_is_told_without_keys(stream):
+    words = "Project `proj_x` of sk-MINEMINE1234 has no access"
+    gone = {"error": {"code": "DeploymentNotFound", "message": "The API deployment does not exist."}}
+    with ModelServer(Status(403, words), Status(404, "deprecated, learn more"), Refused(404, gone)) as server:
+        model = model_at(server, api_key="sk-MINEMINE1234")
+        access, name = (str(refusal(model, stream)) for _ in range(2))
+        azure = AzureOpenAIModel("dep", server.url.removesuffix("/v1"), "k", "2024-06-01")
+        deployment = str(refusal(azure, stream))
+    assert "refused access (403)" in access and access.endswith("It says: Project `proj_x` of … has no access")
+    assert "knows no model 'double' (404)" in name and name.endswith("It says: deprecated, learn more")
+    assert "knows no deployment 'dep' (404)" in deployment and "/v1" not in deployment
+    assert deployment.endswith("It says: The API deployment does not exist.")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("status", "words", "told"),
+    [
+        (413, "Request too large on tokens per minute: rate limit. Please reduce your message size", None),
+        (401, "Too many failed attempts, rate limit", "refused the key (401)"),
+        (400, "parameter max_tokens: rate limit of 429 must be", "refused the request: parameter max_tokens"),
+    ],
+)
+def test_the_status_is_the_one_that_came(status, words, told, stream):
+    with ModelServer(Status(status, words, "rate_limit_exceeded"), Text("x")) as server:
+        error = refusal(model_at(server), stream)
+        assert len(server.requests) == 1
+    assert isinstance(error, ContextLengthError) if told is None else told in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"error": {"message": "blocked by moderation", "code": 403}}, "refused access (403)"),
+        (
+            {"error": {"message": "tools are not supported", "code": 400}},
+            "refused the request: tools are not supported",
+        ),
+        ({"error": {"message": "it failed"}}, "it failed"),
+    ],
+)
+def test_an_error_in_a_body_that_came_with_status_200_has_its_words(body, told):
+    with ModelServer(*[Raw(json.dumps(body))] * 4) as server:
+        error = str(refusal(model_at(server)))
+    assert told in error and body["error"]["message"] in error
+
+
+def test_an_error_in_a_stream_may_be_a_mere_text():
+    event = Raw('data: {"error": "CUDA out of memory"}\n\n', "text/event-stream")
+    with ModelServer(*[event] * 4) as server:
+        assert "failed: CUDA out of memory (tried 4 times)" in str(refusal(model_at(server), stream=True))
+
+
+@pytest.mark.parametrize("wait", ["inf", "nan", "-5", "0", "Thu, 01 Jan 1970 00:00:00 GMT", "soon"])
+def test_a_wait_that_is_none_is_ours_instead(wait):
+    waits = []
+    with ModelServer(Status(429, retry_after=wait), Text("x")) as server:
+        model = model_at(server, retry_wait=0.001, on_retry=lambda message, seconds: waits.append(seconds))
+        assert ask(model).text == "x"
+    assert 0.00075 <= waits[0] <= 0.00125
