@@ -9,8 +9,12 @@ import httpx
 import pytest
 from model_server import ModelServer, Raw, Refused, Status, Text
 
-from smol_kernel.errors import ConfigError, ContextLengthError, ModelError
+from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.errors import AgentGenerationError, ConfigError, ContextLengthError, ModelError
 from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
+from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.models.base import ModelCall
+from smol_kernel.models.fallback import FallbackModel
 from smol_kernel.models.litellm import LiteLLMModel, LiteLLMRouterModel
 from smol_kernel.models.providers import AzureOpenAIModel, OpenAIModel
 
@@ -126,11 +130,80 @@ def test_a_header_of_an_mcp_server_that_cannot_be_sent_is_refused():
     pytest.importorskip("mcp")
     from smol_kernel.tools.mcp_servers import read_specs
 
-    for end, what in (("\n", "a line break"), ("é", "outside ASCII")):
+    for end, what in (("\n", "a line break"), ("é", "a character outside ASCII")):
         given = {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": f"Bearer k-SECRET{end}"}}
-        with pytest.raises(ConfigError, match="header 'Authorization' holds") as caught:
+        with pytest.raises(ConfigError, match=f"header 'Authorization' holds {what}") as caught:
             read_specs(given)
         assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+# What was paid for
+
+
+@BOTH
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+def test_what_a_refused_reply_took_is_counted(finish, stream):
+    with ModelServer(Text("", finish=finish)) as server:
+        model = model_at(server)
+        call = ModelCall(model, MESSAGES, stream=stream)
+        with pytest.raises(ModelError):
+            list(call)
+    assert model.usage == TokenUsage(11, 7)
+    assert (call.refused.input_tokens, call.refused.output_tokens) == (11, 7)
+
+
+@BOTH
+def test_a_reply_of_the_next_model_has_what_the_first_took(stream):
+    prices = {"input_cost_per_token": 1.0, "output_cost_per_token": 2.0}
+    with ModelServer(Text("", finish="length"), Text("here"), Text("again")) as server:
+        both = FallbackModel([model_at(server, **prices), model_at(server, model_id="openai/other", **prices)])
+        usages = []
+        for _ in range(2):
+            call = ModelCall(both, MESSAGES, stream=stream)
+            list(call)
+            usages.append(call.message.token_usage)
+    assert usages == [TokenUsage(22, 14, cost=50.0), TokenUsage(11, 7, cost=25.0)]
+    assert [model.usage.total_tokens for model in both.models] == [18, 36]
+
+
+@BOTH
+def test_a_run_that_ends_for_a_refused_reply_tells_what_it_took(make, stream):
+    with ModelServer(Text("", finish="content_filter")) as server:
+        agent = make((), kind=ToolCallingAgent, model=model_at(server), stream_outputs=stream)
+        heard = []
+        with pytest.raises(AgentGenerationError):
+            heard.extend(agent.events("task"))  # what came before the error is in it
+    assert (heard[-1].input_tokens, heard[-1].output_tokens) == (11, 7)
+
+
+class Finished:
+    """A stream with its text and finish reason, cut off before its end; with `then` behind them."""
+
+    def __init__(self, finish="stop", then=None):
+        self.deltas = [({"content": "all of it"}, None), *([({}, finish)] if finish else [])]
+        self.then = then
+
+    def answer(self, handler, request):
+        handler.start_stream()
+        for delta, finish in self.deltas:
+            choice = {"index": 0, "delta": delta, "finish_reason": finish}
+            handler.send_event(
+                {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+            )
+        if self.then:
+            handler.send_event(self.then)
+        handler.cut()
+
+
+def test_a_stream_cut_behind_its_finish_reason_is_whole():
+    with ModelServer(
+        Finished(), Finished("length"), Finished(None), Finished(then={"error": {"message": "no"}})
+    ) as server:
+        model = model_at(server)
+        whole, cut_off = ask(model, stream=True), ask(model, stream=True)
+        errors = [str(refusal(model, stream=True)) for _ in range(2)]
+    assert (whole.text, whole.cut_off, cut_off.text, cut_off.cut_off) == ("all of it", False, "all of it", True)
+    assert all("(in the middle of the reply)" in error for error in errors)
 
 
 # The server's own words

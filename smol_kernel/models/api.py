@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from smol_kernel.errors import ContextLengthError, ModelError, SmolError
 from smol_kernel.events import Notice, emit
@@ -22,8 +22,8 @@ from smol_kernel.memory.messages import (
     MessageRole,
 )
 from smol_kernel.memory.usage import TokenUsage
-from smol_kernel.models.base import Model, begin_again, can_begin_again, pause
-from smol_kernel.models.failures import Target, no_completion, read_failure
+from smol_kernel.models.base import Model, begin_again, can_begin_again, charge_refused, pause
+from smol_kernel.models.failures import Target, is_lost_connection, no_completion, read_failure
 from smol_kernel.models.media import sendable
 from smol_kernel.models.quirks import Kind, quirk_of
 from smol_kernel.models.replies import StopScan, remove_content_after_stop_sequences
@@ -290,6 +290,10 @@ class ApiModel(Model):
                 if text or calls:
                     pieces = [ChatMessageToolCallStreamDelta.read(call) for call in calls or []]
                     yield ChatMessageStreamDelta(content=text or None, tool_calls=pieces or None)
+        except Exception as error:
+            finished = finished or getattr(stream, "received_finish_reason", None)
+            if not (said_something and finished and is_lost_connection(error)):
+                raise  # else it broke off behind the end of the reply
         finally:
             close = getattr(getattr(stream, "completion_stream", None), "close", None)
             if close is not None:
@@ -300,11 +304,11 @@ class ApiModel(Model):
             usage = next((chunk.usage for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
         if not said_something and not finished:
             raise ModelError(no_completion(target))
-        if not said_something:
-            self._refuse_silence(finished, refusal)
-        if finished is None:
-            raise ModelError(f"model {self.model_id!r}: the connection broke off (in the middle of the reply)")
         counted, rest = self._count(usage, stream), scan.rest()
+        if not said_something:
+            self._refuse_silence(finished, refusal, counted)
+        if finished is None:
+            self._refuse("broke off the connection (in the middle of the reply)", counted)
         cut_off = finished in BROKEN_OFF and not scan.over
         if counted or rest or cut_off:
             yield ChatMessageStreamDelta(content=rest or None, token_usage=counted, cut_off=cut_off)
@@ -314,8 +318,9 @@ class ApiModel(Model):
             raise ModelError(f"model {self.model_id!r} sent a reply without a choice; ask again, or try another model")
         choice = reply.choices[0]
         calls = [ChatMessageToolCall.read(call) for call in choice.message.tool_calls or []]
+        counted = self._count(getattr(reply, "usage", None), reply)
         if not choice.message.content and not calls:
-            self._refuse_silence(choice.finish_reason, getattr(choice.message, "refusal", None))
+            self._refuse_silence(choice.finish_reason, getattr(choice.message, "refusal", None), counted)
         said = choice.message.content or ""
         kept = remove_content_after_stop_sequences(said, stop_sequences)
         return ChatMessage(
@@ -323,21 +328,23 @@ class ApiModel(Model):
             content=kept or None,
             tool_calls=calls or None,
             raw=reply,
-            token_usage=self._count(getattr(reply, "usage", None), reply),
+            token_usage=counted,
             cut_off=choice.finish_reason in BROKEN_OFF and kept == said,
         )
 
-    def _refuse_silence(self, finished: str | None, refusal: str | None) -> None:
+    def _refuse_silence(self, finished: str | None, refusal: str | None, counted: TokenUsage | None) -> None:
         """Raises ModelError where an empty reply tells why it is empty: the model has nothing to mend then."""
         if finished == "length":
-            raise ModelError(
-                f"model {self.model_id!r} used up its output tokens before it said anything; raise max_tokens"
-            )
+            self._refuse("used up its output tokens before it said anything; raise max_tokens", counted)
         if refusal or finished == "content_filter":
             why = refusal or "the provider's content filter held the reply back"
-            raise ModelError(
-                f"model {self.model_id!r} refused to answer: {why:.500}. Change the task, or try another model"
-            )
+            self._refuse(f"refused to answer: {why:.500}. Change the task, or try another model", counted)
+
+    def _refuse(self, why: str, counted: TokenUsage | None) -> NoReturn:
+        """Raises ModelError for a reply that is of no use, and is paid for all the same."""
+        if counted:
+            charge_refused(counted)
+        raise ModelError(f"model {self.model_id!r} {why}")
 
     def _count(self, usage: Any, reply: Any) -> TokenUsage | None:
         """The usage a reply tells, also added to `self.usage`; None if it tells none (LiteLLM then puts zeros)."""

@@ -132,6 +132,12 @@ def read_failure(error: BaseException, target: Target) -> Failure:
     return Failure(f"{named}: {_first_line(text)}")
 
 
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether the connection broke, and nothing else was wrong."""
+    chain = list(_chain(error))
+    return _status(chain) is None and not _sent(chain) and any(type(cause).__name__ in _BROKEN for cause in chain)
+
+
 def _no_provider(name: str) -> str:
     """What is wrong with a name of which LiteLLM does not know the provider."""
     provider, slash, rest = name.partition("/")
