@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import traceback
 
 import httpx
 import pytest
-from model_server import ModelServer, Raw, Refused, Status, Text
+from model_server import ModelServer, Raw, Refused, Status, Text, unused_address
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentGenerationError, ConfigError, ContextLengthError, ModelError
@@ -15,7 +16,7 @@ from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_st
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import ModelCall
 from smol_kernel.models.fallback import FallbackModel
-from smol_kernel.models.litellm import LiteLLMModel, LiteLLMRouterModel
+from smol_kernel.models.litellm import LiteLLMModel, LiteLLMRouterModel, load
 from smol_kernel.models.providers import AzureOpenAIModel, OpenAIModel
 
 MESSAGES = [ChatMessage(MessageRole.USER, "Say hello.")]
@@ -135,6 +136,97 @@ def test_a_header_of_an_mcp_server_that_cannot_be_sent_is_refused():
         with pytest.raises(ConfigError, match=f"header 'Authorization' holds {what}") as caught:
             read_specs(given)
         assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+# Addresses
+
+
+@pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "OPENAI_API_BASE"])
+def test_an_address_in_the_environment_is_as_one_that_was_given(name, monkeypatch):
+    with ModelServer(Text("x"), Status(400), Text("x")) as server:
+        monkeypatch.setenv(name, server.url)
+        model = LiteLLMModel("openai/gpt-4.1-mini", retry_wait=0)
+        reply = ask(model)
+        error = str(refusal(model))
+        assert ask(LiteLLMModel("gpt-4.1-mini")).text == "x"
+        assert len(server.requests) == 3 and model.server_address == server.url
+    assert (reply.text, reply.token_usage.cost) == ("x", None)
+    assert f"the server at {server.url} refused the request" in error
+    monkeypatch.setenv(name, "http://192.0.2.1/v1")
+    assert "switched off by SMOL_ALLOW_MODEL_REQUESTS=0" in str(refusal(model))
+    monkeypatch.setenv(name, address := unused_address())
+    assert f"nobody answers at {address}: connection refused" in str(refusal(model))
+    monkeypatch.setenv(name, "localhost:8000/v1")
+    assert "write it as 'http://localhost:8000/v1'" in str(refusal(model))
+
+
+def test_what_a_client_asks_at_a_server_of_ones_own_has_no_price():
+    with ModelServer(Text("x")) as server:
+        reply = ask(LiteLLMModel("openai/gpt-4.1-mini", client=openai_client(server)))
+    assert reply.token_usage.cost is None
+
+
+def test_what_openai_itself_was_asked_has_its_price(monkeypatch):
+    model = LiteLLMModel("openai/gpt-4.1-mini")
+    usage = load().Usage(prompt_tokens=100, completion_tokens=10, total_tokens=110)
+    known = model._cost(usage, None)
+    assert known and known > 0
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    assert model._cost(usage, None) == known
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://llm.example.org/v1")
+    assert model._cost(usage, None) is None
+    assert LiteLLMModel("anthropic/claude-sonnet-4-5")._cost(usage, None)
+
+
+@pytest.mark.parametrize(
+    ("address", "written"),
+    [
+        ("localhost:8000/v1", "http://localhost:8000/v1"),
+        ("127.0.0.1:1", "http://127.0.0.1:1"),
+        ("//example.org/v1", "https://example.org/v1"),
+        ("ada:secret@example.org/v1", "https://example.org/v1"),
+        ("htp://example.org/v1", "https://example.org/v1"),
+        ("http://localhost:8000/v1/chat/completions", "http://localhost:8000/v1"),
+        ("https://example.org/v1/chat/completions/", "https://example.org/v1"),
+    ],
+)
+def test_an_address_that_cannot_be_asked_is_refused_when_the_model_is_made(address, written):
+    with pytest.raises(ModelError, match=re.escape(f"write it as {written!r}")):
+        LiteLLMModel("openai/m", api_base=address)
+    with pytest.raises(ModelError, match=re.escape(f"write it as {written!r}")):
+        OpenAIModel("m", client_kwargs={"base_url": address})
+    with pytest.raises(ModelError, match=re.escape(f"write it as {written!r}")):
+        LiteLLMModel("openai/m", base_url=address)
+
+
+@pytest.mark.parametrize("address", [None, "", "http://h/v1", "HTTPS://h/v1/", "http://[::1]:8000/v1"])
+def test_other_addresses_are_taken(address):
+    assert LiteLLMModel("openai/m", api_base=address).api_base == address
+    LiteLLMModel("cohere/m", api_base="https://h/v1/chat/completions")
+
+
+# Roles
+
+
+@BOTH
+def test_a_role_may_be_converted_to_one_that_only_the_provider_knows(stream):
+    messages = [ChatMessage(MessageRole.SYSTEM, "Be brief."), ChatMessage(MessageRole.USER, "Say hello.")]
+    with ModelServer(Text("x"), Text("y")) as server:
+        for conversions in ({"system": "developer"}, {MessageRole.SYSTEM: MessageRole.USER}):
+            # of other models LiteLLM makes it "system", which is the same to OpenAI
+            model = model_at(server, model_id="openai/o3", custom_role_conversions=conversions)
+            list(model.generate_stream(messages)) if stream else model.generate(messages)
+    roles = [[message["role"] for message in request.body["messages"]] for request in server.requests]
+    assert roles == [["developer", "user"], ["user"]]
+
+
+def test_a_role_that_there_is_not_is_named():
+    model = LiteLLMModel("openai/m")
+    for message in ({"role": "tool", "content": "x"}, {"content": "x"}):
+        with pytest.raises(ModelError, match=r"unknown role '?(tool|None)'? of a message; use one of"):
+            model.generate([message])
+    with pytest.raises(ModelError, match="unknown role 'developer'"):
+        LiteLLMModel("openai/m", custom_role_conversions={"developer": "system"}).generate(MESSAGES)
 
 
 # What was paid for

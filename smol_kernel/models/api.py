@@ -27,6 +27,7 @@ from smol_kernel.models.failures import Target, is_lost_connection, no_completio
 from smol_kernel.models.media import sendable
 from smol_kernel.models.quirks import Kind, quirk_of
 from smol_kernel.models.replies import StopScan, remove_content_after_stop_sequences
+from smol_kernel.models.requests import known_role
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -219,7 +220,8 @@ class ApiModel(Model):
         ready: list[ChatMessage] = []
         left_out: set[str] = set()
         for message in messages:
-            message = ChatMessage.from_dict(message) if isinstance(message, dict) else message
+            if isinstance(message, dict):
+                message = ChatMessage.from_dict({**message, "role": known_role(message.get("role"))})
             content, missing = sendable(message.content, self.takes, str(self.model_id))
             ready.append(dataclasses.replace(message, content=content))
             left_out.update(missing)

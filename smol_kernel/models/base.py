@@ -26,6 +26,7 @@ from smol_kernel.models.requests import (
     TOOL_ROLE_CONVERSIONS,
     get_clean_message_list,
     get_tool_json_schema,
+    known_role,
 )
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class Model:
     ) -> dict[str, Any]:
         """A request as keywords of OpenAI's chat completions API. smolagents' models call it by this name."""
         roles: dict[Any, Any] = dict(TOOL_ROLE_CONVERSIONS)
-        roles.update({MessageRole(old): new for old, new in (custom_role_conversions or {}).items()})
+        roles.update({known_role(old): new for old, new in (custom_role_conversions or {}).items()})
         flatten = kwargs.pop("flatten_messages_as_text", self.flatten_messages_as_text)
         request: dict[str, Any] = {
             "messages": get_clean_message_list(messages, roles, convert_images_to_image_urls, flatten)

@@ -17,7 +17,7 @@ from smol_kernel.models.api import ApiModel
 from smol_kernel.models.base import ADDRESSES
 from smol_kernel.models.failures import Target, no_key, read_failure
 from smol_kernel.models.quirks import Kind
-from smol_kernel.models.requests import is_loopback, require_allowed
+from smol_kernel.models.requests import is_loopback, require_allowed, require_usable
 
 _ONE_KEY = ("openai", "groq", "mistral", "deepseek", "openrouter")  # others take a key from several places
 _IMPORT_SETTINGS = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
@@ -117,6 +117,9 @@ class LiteLLMModel(ApiModel):
         super().__init__(model_id, custom_role_conversions, flatten_messages_as_text=flatten_messages_as_text, **kwargs)
         self.api_base = api_base
         self.api_key = api_key
+        for address in (api_base, *(self.kwargs.get(name) for name in ADDRESSES)):
+            if isinstance(address, str) and address:
+                require_usable(address, self.litellm_name)
 
     @property
     def slow_start(self) -> str | None:
@@ -143,9 +146,18 @@ class LiteLLMModel(ApiModel):
         if not slash:
             provider = next((each for each, names in _BARE.items() if names.match(self.litellm_name)), "")
         prefix = provider.removesuffix("_CHAT")  # ollama_chat
-        known = (os.environ.get(f"{prefix}_{name}") for name in ("BASE_URL", "API_BASE"))
         address = super().server_address
-        return address if address is not None else next((without_password(each) for each in known if each), None)
+        if address is not None:
+            return address
+        known = _in_environment(prefix)
+        return known and without_password(known)
+
+    @property
+    def _asked_at(self) -> str | None:
+        """Where LiteLLM asks, as far as that was told it, for the price; None: at the provider's own address."""
+        handed = getattr(self._client, "base_url", None) if _is_openai(self._client) else None
+        told = self.api_base or (str(handed) if handed else self.given_address)
+        return told or (_in_environment("OPENAI") if _named(self.litellm_name, None)[1] == "openai" else None)
 
     @property
     def _through_litellm(self) -> bool:
@@ -228,6 +240,9 @@ class LiteLLMModel(ApiModel):
         except Exception as error:
             target = Target(str(self.model_id), address, "the key")
             raise ModelError(self._without_keys(read_failure(error, target).message, target)) from error
+        if provider == "openai" and not address and not litellm.api_base and (address := _in_environment("OPENAI")):
+            require_usable(address, self.litellm_name)
+            request["api_base"] = address  # LiteLLM would find it by itself; here it is known where that is
         missing: list[str] = litellm.validate_environment(request["model"])["missing_keys"]
         variable = " and ".join(missing) or f"{provider.upper()}_API_KEY"
         target = Target(str(self.model_id), address or default_address, variable)
@@ -251,10 +266,12 @@ class LiteLLMModel(ApiModel):
         None for a model it does not know, one it has no price for (it says 0), and a server of the user's own.
         """
         known = super()._cost(usage, reply)
-        if known is not None or not self._through_litellm or (self.api_base and is_loopback(self.api_base)):
+        if known is not None or not self._through_litellm:
             return known
+        address = self._asked_at
         name, provider = _named(self._priced_name(reply), self.api_base)
-        if provider is None or (self.api_base and provider == "openai" and "api.openai.com" not in self.api_base):
+        own = address and (is_loopback(address) or (provider == "openai" and "api.openai.com" not in address))
+        if provider is None or own:
             return None
         try:
             costs = load().cost_per_token(model=name, custom_llm_provider=provider, usage_object=usage)
@@ -265,6 +282,11 @@ class LiteLLMModel(ApiModel):
     def _priced_name(self, reply: Any) -> str:
         """The model that gave `reply`, as LiteLLM names it."""
         return self.litellm_name
+
+
+def _in_environment(provider: str) -> str | None:
+    """The address of a provider that the environment has, in the order in which LiteLLM looks for it."""
+    return os.environ.get(f"{provider}_BASE_URL") or os.environ.get(f"{provider}_API_BASE") or None
 
 
 def _takes_requests(client: Any) -> bool:
