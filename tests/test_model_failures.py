@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import traceback
 
 import httpx
@@ -404,3 +406,74 @@ def test_a_wait_that_is_none_is_ours_instead(wait):
         model = model_at(server, retry_wait=0.001, on_retry=lambda message, seconds: waits.append(seconds))
         assert ask(model).text == "x"
     assert 0.00075 <= waits[0] <= 0.00125
+
+
+# Odd replies, and what Azure needs
+
+
+class Parts:
+    """A reply whose content is a list of parts."""
+
+    def answer(self, handler, request):
+        content = [
+            {"type": "thinking", "thinking": []},
+            {"type": "text", "text": "hel"},
+            {"type": "text", "text": "lo"},
+        ]
+        choice = {"index": 0, "finish_reason": "stop"}
+        body = {"id": "1", "created": 1, "model": "m"}
+        if request.body.get("stream"):
+            handler.start_stream()
+            piece = {
+                **body,
+                "object": "chat.completion.chunk",
+                "choices": [{**choice, "delta": {"content": content}}],
+            }
+            handler.send_event(piece)
+            handler.end_stream()
+        else:
+            message = {"role": "assistant", "content": content}
+            handler.send_json(200, {**body, "object": "chat.completion", "choices": [{**choice, "message": message}]})
+
+
+def test_streamed_parts_are_text_and_plain_ones_are_refused_in_a_sentence():
+    with ModelServer(Parts(), Parts()) as server:
+        assert ask(model_at(server), stream=True).text == "hello"
+        error = str(refusal(model_at(server)))
+    assert "is no chat completion" in error and "Traceback" not in error
+
+
+def test_an_odd_reply_is_no_warning_in_a_cell():
+    code = (
+        "import sys; from smol_kernel.models.litellm import LiteLLMModel\n"
+        "try: LiteLLMModel('openai/m', api_base=sys.argv[1]).generate([{'role': 'user', 'content': 'x'}])\n"
+        "except Exception as error: print(error)"
+    )
+    with ModelServer(Parts()) as server:
+        ran = subprocess.run([sys.executable, "-c", code, server.url], capture_output=True, text=True)
+    assert "is no chat completion" in ran.stdout and "Warning" not in ran.stderr
+
+
+def test_azure_without_a_key_or_an_address_names_what_is_documented(monkeypatch):
+    for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_API_BASE", "AZURE_AD_TOKEN", "OPENAI_API_VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    error = str(refusal(AzureOpenAIModel("dep")))
+    assert "pass azure_endpoint=…, or set AZURE_OPENAI_ENDPOINT" in error
+    with ModelServer() as server:
+        error = str(refusal(AzureOpenAIModel("dep", server.url, api_version="1")))
+        plain = str(refusal(LiteLLMModel("azure/dep", server.url, api_version="1")))
+    assert "needs a key: set AZURE_OPENAI_API_KEY (in a notebook: %env AZURE_OPENAI_API_KEY=…" in error
+    assert "needs a key: set AZURE_API_KEY (in a notebook: %env AZURE_API_KEY=…" in plain
+
+
+@BOTH
+@pytest.mark.parametrize("given", [{"azure_ad_token": "tok-1"}, {"azure_ad_token_provider": lambda: "tok-1"}], ids=list)
+def test_where_azure_is_given_a_token_no_key_is_taken_from_the_environment(given, stream, monkeypatch):
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "k-of-the-environment")
+    monkeypatch.setenv("AZURE_API_KEY", "k-of-the-environment")
+    with ModelServer(Text("x"), Text("y")) as server:
+        model = AzureOpenAIModel("dep", server.url, api_version="2024-06-01", client_kwargs=given)
+        assert ask(model, stream).text == "x"
+    request = server.requests[0]
+    assert request.headers["authorization"] == "Bearer tok-1" and "api-key" not in request.headers
+    assert request.path.endswith("/openai/deployments/dep/chat/completions?api-version=2024-06-01")

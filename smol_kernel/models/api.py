@@ -25,6 +25,7 @@ from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model, begin_again, can_begin_again, charge_refused, pause
 from smol_kernel.models.failures import Target, is_lost_connection, no_completion, read_failure
 from smol_kernel.models.media import sendable
+from smol_kernel.models.parts import TextOfParts
 from smol_kernel.models.quirks import Kind, quirk_of
 from smol_kernel.models.replies import StopScan, remove_content_after_stop_sequences
 from smol_kernel.models.requests import known_role
@@ -277,6 +278,8 @@ class ApiModel(Model):
         self, request: dict[str, Any], stop_sequences: list[str] | None, target: Target
     ) -> Iterator[ChatMessageStreamDelta]:
         stream = self._asked().completion(**request)
+        if type(inner := getattr(stream, "completion_stream", None)).__module__.partition(".")[0] == "openai":
+            stream.completion_stream = TextOfParts(inner)
         scan = StopScan(stop_sequences)
         said_something, finished, usage, refusal = False, None, None, ""
         try:

@@ -158,10 +158,10 @@ def _no_provider(name: str) -> str:
 
 def no_key(target: Target) -> str:
     """Said of a request that has no key to send."""
-    return (
-        f"model {target.model_id!r} needs a key: set {target.key_variable} (in a notebook: %env "
-        f"{target.key_variable}=…, in a cell that you do not keep), or pass api_key=…"
-    )
+    names = target.key_variable.split(" and ")
+    lines = " and ".join(f"%env {name}=…" for name in names if name.isidentifier())
+    in_notebook = f" (in a notebook: {lines}, in a cell that you do not keep)" if lines else ""
+    return f"model {target.model_id!r} needs a key: set {target.key_variable}{in_notebook}, or pass api_key=…"
 
 
 def no_completion(target: Target) -> str:

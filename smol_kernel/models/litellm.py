@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 from smol_kernel.errors import MissingDependencyError, ModelError
 from smol_kernel.memory.known_secrets import without_password
@@ -32,6 +32,7 @@ _PARAMETERS = {"tools": "tools", "response_schema": "response_format"}
 _BARE = {"OPENAI": re.compile(r"(gpt|chatgpt|o\d|ft:gpt)"), "ANTHROPIC": re.compile("claude")}
 """Providers that LiteLLM finds for names without one; before it is loaded these are known, whose address a variable can
 change."""
+_OF_A_REPLY = r"(?s)Pydantic serializer warnings:.* \[field_name='(content|arguments|tool_calls)'"
 _import_lock = threading.Lock()
 _module: Any = None
 
@@ -67,8 +68,9 @@ def load() -> Any:
 
 
 def _build_replies(module: Any) -> None:
-    """Have pydantic build LiteLLM's classes now, and not warn of their insides in a user's cell."""
-    warnings.filterwarnings("ignore", message=r"Items? '.*' on TypedDict class", category=UserWarning)
+    """Have pydantic build LiteLLM's classes now, and not warn of their insides, or of a reply's, in a user's cell."""
+    for insides in (r"Items? '.*' on TypedDict class", _OF_A_REPLY):
+        warnings.filterwarnings("ignore", message=insides, category=UserWarning)
     for name in ("ModelResponse", "StreamingChoices", "ModelResponseStream"):
         getattr(module, name, dict)()
 
@@ -98,6 +100,7 @@ class LiteLLMModel(ApiModel):
     in LiteLLM's place is not held back.
     """
 
+    _key_variable: ClassVar[str | None] = None  # where the key is taken from; None: where LiteLLM takes it from
     _made_by_name = True  # of this very class, not of those below it: they say so themselves
 
     def __init__(
@@ -243,8 +246,9 @@ class LiteLLMModel(ApiModel):
         if provider == "openai" and not address and not litellm.api_base and (address := _in_environment("OPENAI")):
             require_usable(address, self.litellm_name)
             request["api_base"] = address  # LiteLLM would find it by itself; here it is known where that is
-        missing: list[str] = litellm.validate_environment(request["model"])["missing_keys"]
-        variable = " and ".join(missing) or f"{provider.upper()}_API_KEY"
+        needed: list[str] = litellm.validate_environment(request["model"])["missing_keys"]
+        missing = [name for name in needed if name.partition("_")[2].lower() not in request]
+        variable = self._key_variable or " and ".join(missing) or f"{provider.upper()}_API_KEY"
         target = Target(str(self.model_id), address or default_address, variable)
         if missing and not given:
             if address and provider in ("openai", "huggingface"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from smol_kernel.errors import ModelError
 from smol_kernel.models import keys
+from smol_kernel.models.failures import Target
 from smol_kernel.models.litellm import LiteLLMModel, load
 from smol_kernel.models.requests import require_allowed
 
@@ -156,8 +157,9 @@ class AzureOpenAIModel(OpenAIModel):
     """
 
     _prefix = "azure"
+    _key_variable = "AZURE_OPENAI_API_KEY"
     _client_arguments = _AZURE_CLIENT
-    _client_only = ()
+    _client_only = ("azure_ad_token", "azure_ad_token_provider")  # to LiteLLM they are no more than a key it may find
     _client_class = "AzureOpenAI"
     _unsaved = OpenAIModel._unsaved | {"api_base"}
 
@@ -190,6 +192,14 @@ class AzureOpenAIModel(OpenAIModel):
             "api_version": self.api_version or self._mapped.get("api_version") or read("OPENAI_API_VERSION"),
         }
         return super()._settings() | {name: value for name, value in ours.items() if value is not None}
+
+    def _checked(self, request: dict[str, Any]) -> Target:
+        if not (request.get("api_base") or request.get("client") or os.environ.get("AZURE_API_BASE")):
+            raise ModelError(
+                f"model {self.model_id!r} needs the address of your resource: pass azure_endpoint=…, or set "
+                f"AZURE_OPENAI_ENDPOINT"
+            )
+        return super()._checked(request)
 
     def _place(self) -> dict[str, Any]:
         endpoint = None if "base_url" in (self.client_kwargs or {}) else self.api_base  # it takes one of the two
