@@ -436,6 +436,7 @@ class Parts:
             handler.send_json(200, {**body, "object": "chat.completion", "choices": [{**choice, "message": message}]})
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # as load() has it, outside of pytest
 def test_streamed_parts_are_text_and_plain_ones_are_refused_in_a_sentence():
     with ModelServer(Parts(), Parts()) as server:
         assert ask(model_at(server), stream=True).text == "hello"
@@ -474,6 +475,9 @@ def test_where_azure_is_given_a_token_no_key_is_taken_from_the_environment(given
     with ModelServer(Text("x"), Text("y")) as server:
         model = AzureOpenAIModel("dep", server.url, api_version="2024-06-01", client_kwargs=given)
         assert ask(model, stream).text == "x"
+        others = {"azure_endpoint": server.url, **given} if stream else {"base_url": f"{server.url}/openai", **given}
+        assert ask(AzureOpenAIModel("dep", client_kwargs={**others, "timeout": 60, "max_retries": 2})).text == "y"
     request = server.requests[0]
+    assert all(each.headers["authorization"] == "Bearer tok-1" for each in server.requests)
     assert request.headers["authorization"] == "Bearer tok-1" and "api-key" not in request.headers
     assert request.path.endswith("/openai/deployments/dep/chat/completions?api-version=2024-06-01")

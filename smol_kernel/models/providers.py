@@ -193,6 +193,13 @@ class AzureOpenAIModel(OpenAIModel):
         }
         return super()._settings() | {name: value for name, value in ours.items() if value is not None}
 
+    def create_client(self) -> Any:
+        """LiteLLM itself; a client of the package openai where a token is given in place of a key."""
+        if not self._for_client:
+            return super().create_client()
+        self._for_litellm = self._openai_client(**{**(self.client_kwargs or {}), "max_retries": 0})
+        return self._for_litellm
+
     def _checked(self, request: dict[str, Any]) -> Target:
         if not (request.get("api_base") or request.get("client") or os.environ.get("AZURE_API_BASE")):
             raise ModelError(
@@ -203,7 +210,9 @@ class AzureOpenAIModel(OpenAIModel):
 
     def _place(self) -> dict[str, Any]:
         endpoint = None if "base_url" in (self.client_kwargs or {}) else self.api_base  # it takes one of the two
-        given = {"azure_endpoint": endpoint, "api_key": self.api_key, "api_version": self.api_version}
+        version = self.api_version or self._mapped.get("api_version") or os.environ.get("OPENAI_API_VERSION")
+        version = version or getattr(load(), "AZURE_DEFAULT_API_VERSION", None)
+        given = {"azure_endpoint": endpoint, "api_key": self.api_key, "api_version": version}
         return {name: value for name, value in given.items() if value is not None}
 
 
