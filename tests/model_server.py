@@ -138,6 +138,21 @@ class Status:
 
 
 @dataclass
+class Refused:
+    """An error status with a body of whatever shape: data that is sent as JSON, or text."""
+
+    code: int
+    body: Any
+    content_type: str = "text/plain"
+
+    def answer(self, handler: _Handler, request: Request) -> None:
+        if isinstance(self.body, str):
+            handler.send_body(self.code, self.body.encode(), self.content_type)
+        else:
+            handler.send_json(self.code, self.body)
+
+
+@dataclass
 class Raw:
     """A body as it stands, with status 200: malformed JSON, or nothing."""
 
@@ -197,7 +212,7 @@ _USAGE = {
     "prompt_tokens_details": {"cached_tokens": 0},
 }
 
-Behavior = Text | ToolCall | ToolCalls | Converse | Status | Raw | Cut | Hang
+Behavior = Text | ToolCall | ToolCalls | Converse | Status | Refused | Raw | Cut | Hang
 
 
 class ModelServer:

@@ -216,7 +216,7 @@ def test_an_answer_over_http_is_capped_while_it_is_read(http):
 def test_odd_schemas_and_names_are_made_to_fit():
     with MCPClient(stdio("odd", "8")) as tools:
         names = [tool.name for tool in tools]
-        assert names == ["open_", "a_b", "a_b_2", "_1st", "import_", "final_answer_", "weißgut", "tool"]
+        assert names == ["open_", "a_b_2", "a_b", "_1st", "import_", "final_answer_", "weißgut", "tool"]
         tool = tools[0]
         assert tool.signature == (
             "open_(class_: Literal['a', 'b'] | None, tree: dict, user_id: int | None = 0, far: Any = None, "
@@ -235,6 +235,16 @@ def test_odd_schemas_and_names_are_made_to_fit():
 def test_names_of_several_servers():
     tools = [("git-hub", "search"), ("jira/x", "search"), ("jira/x", "close"), ("jira/x", "search")]
     assert tool_names(tools) == ["git_hub_search", "jira_x_search", "close", "jira_x_search_2"]
+    assert tool_names([("s", "get-x"), ("s", "get_x"), ("s", "get-x")]) == ["get_x_2", "get_x", "get_x_3"]
+
+
+@pytest.mark.parametrize("order", [("a-b", "a_b"), ("a_b", "a-b")])
+@pytest.mark.parametrize("required", [[], ["a-b"], ["a_b"]])
+def test_an_input_that_needs_no_other_name_keeps_its_own(order, required):
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in order}, "required": required}
+    _, wire, needed, _ = read_inputs(schema)
+    assert wire == {"a_b": "a_b", "a_b_2": "a-b"}
+    assert [wire[name] for name in needed] == required
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ def test_a_plain_reply_cut_in_the_middle_is_asked_again():
     ("behavior", "message"),
     [
         (Status(401), "refused the key (401). Check OPENAI_API_KEY or api_key"),
-        (Status(403), "refused the key (403)"),
+        (Status(403), "refused access (403). Check OPENAI_API_KEY or api_key. It says: the double says no"),
         (Status(404), "knows no model 'double' (404)"),
         (Status(400, "max_tokens is too large"), "refused the request: max_tokens is too large (400)"),
         (

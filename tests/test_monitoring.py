@@ -220,3 +220,15 @@ def test_an_error_of_a_callback_is_the_callers_to_handle():
     registry.register(ActionStep, lambda step: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         registry.callback(action())
+
+
+def test_a_monitor_tells_the_cost_and_the_cached_tokens_too():
+    monitor = Monitor(None, AgentLogger(LogLevel.OFF))
+    monitor.update_metrics(action(token_usage=TokenUsage(10, 2, cached_tokens=4, cost=0.5)))
+    monitor.update_metrics(action(token_usage=TokenUsage(1, 1, cached_tokens=1, cost=0.25)))
+    monitor.update_metrics(action())
+    assert monitor.get_total_token_counts() == TokenUsage(11, 3, cached_tokens=5, cost=0.75)
+    monitor.update_metrics(action(token_usage=TokenUsage(1, 1)))
+    assert monitor.get_total_token_counts() == TokenUsage(12, 4, cached_tokens=5)
+    monitor.reset()
+    assert monitor.get_total_token_counts() == TokenUsage(0, 0, cost=0.0)

@@ -350,10 +350,8 @@ class MultiStepAgent(RunnableAgent):
         return "\n\n".join(filter(None, texts))
 
     def __request(self, purpose: str, last: str = "", **options: Any) -> Generator[ev.Event, None, ChatMessage | None]:
-        """The model's reply to the conversation, and to `last` after it; None if the run was stopped meanwhile.
-
-        One that is too long is shortened. Raises AgentBudgetError where that is used up, AgentGenerationError for none.
-        """
+        """The model's reply to the conversation, and to `last` after it; None if the run was stopped meanwhile. One
+        that is too long is shortened. Raises AgentBudgetError where that is used up, AgentGenerationError for none."""
         while True:
             self.life.account.check(TO_ASK)
             asked = time.monotonic()
@@ -369,6 +367,7 @@ class MultiStepAgent(RunnableAgent):
                         yield ev.ModelDelta(text=piece.content)
                 break
             except Exception as error:  # boundary: whatever a model raises ends the run with its reason
+                self.life.account.charge(call.refused)
                 compacted = compact(self.memory.steps) if isinstance(error, errors.ContextLengthError) else None
                 if compacted is None:
                     raise errors.AgentGenerationError(f"{errors.NO_REPLY}{error}") from error

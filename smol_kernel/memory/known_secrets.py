@@ -81,6 +81,17 @@ def keep_secrets_of(tool: Any, defaults: Mapping[str, Any]) -> None:
     keep_secret({name: value for name, value in settings.items() if not isinstance(value, str) or is_random(value)})
 
 
+def unsendable(value: str) -> str | None:
+    """What keeps a value from being sent in a header of HTTP, in words that do not show it; None if nothing does."""
+    if "\n" in value or "\r" in value:
+        return "a line break"
+    if not value.isascii():
+        return "a character outside ASCII"
+    if not value.replace("\t", " ").isprintable():
+        return "a control character"
+    return "a blank at its beginning or end" if value != value.strip() else None
+
+
 def is_random(text: str) -> bool:
     """Whether it has digits and letters, as keys do."""
     return any(map(str.isdigit, text)) and any(map(str.isalpha, text))

@@ -187,10 +187,13 @@ class Monitor:
         self.step_durations: list[float] = []
         self.total_input_token_count = 0
         self.total_output_token_count = 0
+        self._cached_tokens = 0
+        self._cost: float | None = 0.0
 
     def get_total_token_counts(self) -> TokenUsage:
-        """Tokens of all steps so far."""
-        return TokenUsage(self.total_input_token_count, self.total_output_token_count)
+        """Tokens of all steps so far, and what they cost, where that is known of each."""
+        read, written = self.total_input_token_count, self.total_output_token_count
+        return TokenUsage(read, written, self._cached_tokens, self._cost)
 
     def update_metrics(self, step_log: Any) -> None:
         """Count a step that has ended; usable as a callback. The console tells it at INFO, so this logs at DEBUG."""
@@ -200,6 +203,8 @@ class Monitor:
         if usage is not None:
             self.total_input_token_count += usage.input_tokens
             self.total_output_token_count += usage.output_tokens
+            self._cached_tokens += usage.cached_tokens
+            self._cost = None if self._cost is None or usage.cost is None else self._cost + usage.cost
             facts += f" · in all {self.total_input_token_count:,} tokens read"
             facts += f" and {self.total_output_token_count:,} written"
         self.logger.log(facts, level=LogLevel.DEBUG)

@@ -9,11 +9,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from smol_kernel.errors import ContextLengthError, ModelError, SmolError
 from smol_kernel.events import Notice, emit
-from smol_kernel.memory.known_secrets import SHORTEST, without_password
+from smol_kernel.memory.known_secrets import SHORTEST, redacted, without_password
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -22,11 +22,13 @@ from smol_kernel.memory.messages import (
     MessageRole,
 )
 from smol_kernel.memory.usage import TokenUsage
-from smol_kernel.models.base import Model, begin_again, can_begin_again, pause
-from smol_kernel.models.failures import Target, no_completion, read_failure
+from smol_kernel.models.base import Model, begin_again, can_begin_again, charge_refused, pause
+from smol_kernel.models.failures import Target, is_lost_connection, no_completion, read_failure
 from smol_kernel.models.media import sendable
+from smol_kernel.models.parts import TextOfParts
 from smol_kernel.models.quirks import Kind, quirk_of
 from smol_kernel.models.replies import StopScan, remove_content_after_stop_sequences
+from smol_kernel.models.requests import known_role
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -219,7 +221,8 @@ class ApiModel(Model):
         ready: list[ChatMessage] = []
         left_out: set[str] = set()
         for message in messages:
-            message = ChatMessage.from_dict(message) if isinstance(message, dict) else message
+            if isinstance(message, dict):
+                message = ChatMessage.from_dict({**message, "role": known_role(message.get("role"))})
             content, missing = sendable(message.content, self.takes, str(self.model_id))
             ready.append(dataclasses.replace(message, content=content))
             left_out.update(missing)
@@ -262,19 +265,21 @@ class ApiModel(Model):
             begin_again()
             pause(wait, f"{message}. Trying again in {max(1, round(wait))} s.")
             return
-        raise ModelError(message) from error
+        raise ModelError(message) from (None if failure.shows_key else error)
 
     def _without_keys(self, message: str, target: Target) -> str:
         message = without_password(message)
         for key in (getattr(self, "api_key", None), os.environ.get(target.key_variable)):
             is_word = not key or (key.isalpha() and len(key) < SHORTEST)  # "none", "ollama", as local servers are given
             message = message if is_word else message.replace(str(key), "…")
-        return message
+        return redacted(message)
 
     def _pieces(
         self, request: dict[str, Any], stop_sequences: list[str] | None, target: Target
     ) -> Iterator[ChatMessageStreamDelta]:
         stream = self._asked().completion(**request)
+        if type(inner := getattr(stream, "completion_stream", None)).__module__.partition(".")[0] == "openai":
+            stream.completion_stream = TextOfParts(inner)
         scan = StopScan(stop_sequences)
         said_something, finished, usage, refusal = False, None, None, ""
         try:
@@ -290,6 +295,10 @@ class ApiModel(Model):
                 if text or calls:
                     pieces = [ChatMessageToolCallStreamDelta.read(call) for call in calls or []]
                     yield ChatMessageStreamDelta(content=text or None, tool_calls=pieces or None)
+        except Exception as error:
+            finished = finished or getattr(stream, "received_finish_reason", None)
+            if not (said_something and finished and is_lost_connection(error)):
+                raise  # else it broke off behind the end of the reply
         finally:
             close = getattr(getattr(stream, "completion_stream", None), "close", None)
             if close is not None:
@@ -300,11 +309,11 @@ class ApiModel(Model):
             usage = next((chunk.usage for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
         if not said_something and not finished:
             raise ModelError(no_completion(target))
-        if not said_something:
-            self._refuse_silence(finished, refusal)
-        if finished is None:
-            raise ModelError(f"model {self.model_id!r}: the connection broke off (in the middle of the reply)")
         counted, rest = self._count(usage, stream), scan.rest()
+        if not said_something:
+            self._refuse_silence(finished, refusal, counted)
+        if finished is None:
+            self._refuse("broke off the connection (in the middle of the reply)", counted)
         cut_off = finished in BROKEN_OFF and not scan.over
         if counted or rest or cut_off:
             yield ChatMessageStreamDelta(content=rest or None, token_usage=counted, cut_off=cut_off)
@@ -314,8 +323,9 @@ class ApiModel(Model):
             raise ModelError(f"model {self.model_id!r} sent a reply without a choice; ask again, or try another model")
         choice = reply.choices[0]
         calls = [ChatMessageToolCall.read(call) for call in choice.message.tool_calls or []]
+        counted = self._count(getattr(reply, "usage", None), reply)
         if not choice.message.content and not calls:
-            self._refuse_silence(choice.finish_reason, getattr(choice.message, "refusal", None))
+            self._refuse_silence(choice.finish_reason, getattr(choice.message, "refusal", None), counted)
         said = choice.message.content or ""
         kept = remove_content_after_stop_sequences(said, stop_sequences)
         return ChatMessage(
@@ -323,21 +333,23 @@ class ApiModel(Model):
             content=kept or None,
             tool_calls=calls or None,
             raw=reply,
-            token_usage=self._count(getattr(reply, "usage", None), reply),
+            token_usage=counted,
             cut_off=choice.finish_reason in BROKEN_OFF and kept == said,
         )
 
-    def _refuse_silence(self, finished: str | None, refusal: str | None) -> None:
+    def _refuse_silence(self, finished: str | None, refusal: str | None, counted: TokenUsage | None) -> None:
         """Raises ModelError where an empty reply tells why it is empty: the model has nothing to mend then."""
         if finished == "length":
-            raise ModelError(
-                f"model {self.model_id!r} used up its output tokens before it said anything; raise max_tokens"
-            )
+            self._refuse("used up its output tokens before it said anything; raise max_tokens", counted)
         if refusal or finished == "content_filter":
             why = refusal or "the provider's content filter held the reply back"
-            raise ModelError(
-                f"model {self.model_id!r} refused to answer: {why:.500}. Change the task, or try another model"
-            )
+            self._refuse(f"refused to answer: {why:.500}. Change the task, or try another model", counted)
+
+    def _refuse(self, why: str, counted: TokenUsage | None) -> NoReturn:
+        """Raises ModelError for a reply that is of no use, and is paid for all the same."""
+        if counted:
+            charge_refused(counted)
+        raise ModelError(f"model {self.model_id!r} {why}")
 
     def _count(self, usage: Any, reply: Any) -> TokenUsage | None:
         """The usage a reply tells, also added to `self.usage`; None if it tells none (LiteLLM then puts zeros)."""

@@ -6,6 +6,7 @@ Implementations live beside this file; a user's own class or a plain function is
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import inspect
 import queue
 import threading
@@ -17,6 +18,7 @@ from smol_kernel.errors import ModelError, ToolError
 from smol_kernel.events import Event, Notice, emit, listening
 from smol_kernel.memory.known_secrets import is_secret_setting, without_password
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole, agglomerate_stream_deltas
+from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.quirks import Kind, quirk_of, supports_stop_parameter
 from smol_kernel.models.replies import parse_json_if_needed, tool_calls_in
 from smol_kernel.models.requests import (
@@ -24,6 +26,7 @@ from smol_kernel.models.requests import (
     TOOL_ROLE_CONVERSIONS,
     get_clean_message_list,
     get_tool_json_schema,
+    known_role,
 )
 
 if TYPE_CHECKING:
@@ -185,7 +188,7 @@ class Model:
     ) -> dict[str, Any]:
         """A request as keywords of OpenAI's chat completions API. smolagents' models call it by this name."""
         roles: dict[Any, Any] = dict(TOOL_ROLE_CONVERSIONS)
-        roles.update({MessageRole(old): new for old, new in (custom_role_conversions or {}).items()})
+        roles.update({known_role(old): new for old, new in (custom_role_conversions or {}).items()})
         flatten = kwargs.pop("flatten_messages_as_text", self.flatten_messages_as_text)
         request: dict[str, Any] = {
             "messages": get_clean_message_list(messages, roles, convert_images_to_image_urls, flatten)
@@ -243,6 +246,8 @@ class ModelCall:
         self._abandoned = threading.Event()
         self.begun_again = 0
         """How often the reply was asked for once more."""
+        self.refused = TokenUsage(0, 0, cost=0.0)
+        """What replies took that were refused. It is part of the message's usage, where there is one."""
         self._pieces: list[ChatMessageStreamDelta] = []
         self._arrivals: queue.SimpleQueue[ChatMessageStreamDelta | Event | ChatMessage | BaseException | None]
         self._arrivals = queue.SimpleQueue()
@@ -271,7 +276,7 @@ class ModelCall:
                         raise arrival
                     finally:
                         del arrival  # it knows all that goes on here
-                self.message = arrival
+                self.message = self._with_refused(arrival)
                 return
         finally:
             self._abandoned.set()
@@ -289,6 +294,11 @@ class ModelCall:
         """Forget what came of the reply: it is asked for once more."""
         self._pieces.clear()
         self.begun_again += 1
+
+    def _with_refused(self, message: ChatMessage | None) -> ChatMessage | None:
+        if message is None or message.token_usage is None or not self.refused.total_tokens:
+            return message
+        return dataclasses.replace(message, token_usage=message.token_usage + self.refused)
 
     def _work(self) -> None:
         _current.set(self)
@@ -325,6 +335,13 @@ def begin_again() -> None:
     call = _current.get()
     if call is not None:
         call.begin_again()
+
+
+def charge_refused(usage: TokenUsage) -> None:
+    """Count what a reply took that is not given: it is charged to whoever asked."""
+    call = _current.get()
+    if call is not None:
+        call.refused = call.refused + usage
 
 
 def times_begun_again() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -28,8 +29,9 @@ _TOO_LONG = (
     "too many input tokens",
     "exceeds the maximum number of tokens allowed",  # Gemini
     "exceeds the maximum allowed input length",  # Databricks
-    "inputs tokens + max_new_tokens must be",  # Hugging Face TGI
+    "inputs tokens + max_new_tokens must be",  # Hugging Face TGI, with backticks that are left out here
     "reduce the length of the messages",
+    "reduce your message size",  # Groq, with 413: more at once than it takes in a minute
     "too large for model with",  # Mistral
     "too many tokens: total tokens",  # Cohere
     "request_too_large",
@@ -41,7 +43,16 @@ _PASSING = ("server", "overloaded", "rate_limit", "unavailable", "timeout", "int
 """In the codes and types of errors that may pass by themselves."""
 _MID_STREAM = "MidStreamFallbackError"  # LiteLLM's own, for all that ends a stream
 _REPEATS = "repeating the same chunk"
-_NOT_A_REPLY = ("empty or invalid response", "unable to get json response")
+_NOT_A_REPLY = (
+    "empty or invalid response",
+    "unable to get json response",
+    "invalid response object",
+    "returned 'choices' that is not a list",
+    "returned a response with no 'choices'",
+)
+_REASONS = ("message", "error", "detail", "msg", "errors")
+"""Names under which servers say what is wrong: OpenAI and most others, TGI and Ollama, what is built on FastAPI."""
+_DEEPEST = 5
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,8 @@ class Failure:
     """Seconds the server asks to wait (RFC 9110, `Retry-After`)."""
     too_long: bool = False
     """True: the conversation is longer than the model can read."""
+    shows_key: bool = False
+    """True: the error itself may show a key."""
 
 
 def read_failure(error: BaseException, target: Target) -> Failure:
@@ -80,6 +93,15 @@ def read_failure(error: BaseException, target: Target) -> Failure:
     named = f"model {target.model_id!r}"
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
         return Failure(f"{named}: nobody answers at {target.address}: connection refused. {_start_it(target)}")
+    kinds = {type(cause).__name__ for cause in chain}
+    if any(type(cause).__name__ == "LocalProtocolError" and "Illegal" in str(cause) for cause in chain):
+        return Failure(
+            f"{named}: the request cannot be sent: look for line breaks, and for characters outside ASCII, in the key "
+            f"({target.key_variable} or api_key) and in the headers",
+            shows_key=True,
+        )
+    if "UnsupportedProtocol" in kinds:
+        return Failure(f"{named}: {target.address!r} is no address of a server: write it with http:// or https://")
     status = _status(chain)
     if status is None and any("Timeout" in type(cause).__name__ for cause in chain):  # LiteLLM makes one of 408 and 504
         return Failure(f"{named}: no reply in time from {target.where}. Allow it longer with timeout=SECONDS")
@@ -105,9 +127,15 @@ def read_failure(error: BaseException, target: Target) -> Failure:
         kind = f"{sent.get('code') or ''} {sent.get('type') or ''}".lower()
         passes = not sent.get("code") or any(sign in kind for sign in _PASSING)
         return Failure(f"{named}: {target.where} failed: {_said(chain)}", retry=passes)
-    if any(type(cause).__name__ in (*_BROKEN, _MID_STREAM) for cause in chain):
+    if kinds & {*_BROKEN, _MID_STREAM}:
         return Failure(f"{named}: the connection to {target.where} failed", retry=True)
     return Failure(f"{named}: {_first_line(text)}")
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether the connection broke, and nothing else was wrong."""
+    chain = list(_chain(error))
+    return _status(chain) is None and not _sent(chain) and any(type(cause).__name__ in _BROKEN for cause in chain)
 
 
 def _no_provider(name: str) -> str:
@@ -130,10 +158,10 @@ def _no_provider(name: str) -> str:
 
 def no_key(target: Target) -> str:
     """Said of a request that has no key to send."""
-    return (
-        f"model {target.model_id!r} needs a key: set {target.key_variable} (in a notebook: %env "
-        f"{target.key_variable}=…, in a cell that you do not keep), or pass api_key=…"
-    )
+    names = target.key_variable.split(" and ")
+    lines = " and ".join(f"%env {name}=…" for name in names if name.isidentifier())
+    in_notebook = f" (in a notebook: {lines}, in a cell that you do not keep)" if lines else ""
+    return f"model {target.model_id!r} needs a key: set {target.key_variable}{in_notebook}, or pass api_key=…"
 
 
 def no_completion(target: Target) -> str:
@@ -147,13 +175,20 @@ def no_completion(target: Target) -> str:
 def _read_status(status: int, chain: list[BaseException], target: Target) -> Failure:
     named = f"model {target.model_id!r}"
     said = f"{_said(chain)} ({status})"
-    if status in (401, 403):
-        return Failure(f"{named}: {target.where} refused the key ({status}). Check {target.key_variable} or api_key")
+    reason = _reason(_sent(chain))
+    own = f". It says: {_first_line(reason)}" if reason.strip() else ""
+    if status == 401:
+        return Failure(f"{named}: {target.where} refused the key (401). Check {target.key_variable} or api_key")
+    if status == 403:
+        return Failure(f"{named}: {target.where} refused access (403). Check {target.key_variable} or api_key{own}")
     if status == 404:
         name = target.model_id.split("/", 1)[-1]
+        if "deploymentnotfound" in _words(chain):
+            return Failure(f"{named}: {target.where} knows no deployment {name!r} (404). Check its name{own}")
         return Failure(
             f"{named}: {target.where} knows no model {name!r} (404). Check the name"
             + (", and that the address is right (it often ends in /v1)" if target.address else "")
+            + own
         )
     if status == 429 and "insufficient_quota" in _words(chain):
         return Failure(f"{named}: the quota of this key is used up (429). Check the plan and billing of the provider")
@@ -173,22 +208,66 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _words(chain: list[BaseException]) -> str:
-    """What the errors say, in lower case. Some client libraries tell a provider's code in an attribute only."""
-    return " ".join(f"{cause} {getattr(cause, 'code', '')}" for cause in chain).lower()
+    """What the errors and the server say, in lower case, without backticks. Some client libraries tell a provider's
+    code in an attribute only."""
+    told = " ".join(f"{cause} {getattr(cause, 'code', '')}" for cause in chain)
+    return f"{told} {_sent(chain)}".lower().replace("`", "")
+
+
+def _received(chain: list[BaseException]) -> Any:
+    """The response that was received: as the client library tells it, for LiteLLM makes up some, which have no headers,
+    and gives others a status by the words in them."""
+    real = [cause for cause in chain if getattr(getattr(cause, "response", None), "headers", None)]
+    real.sort(key=lambda cause: type(cause).__module__.partition(".")[0] == "litellm")  # the order stays otherwise
+    return getattr(real[0], "response", None) if real else None
 
 
 def _status(chain: list[BaseException]) -> int | None:
-    """The HTTP status that was received. LiteLLM gives its errors made-up responses, which have no headers."""
+    """The HTTP status that was received."""
+    response = _received(chain)
+    if response is not None:
+        return int(response.status_code)
     for cause in chain:
-        response: Any = getattr(cause, "response", None)
-        if response is not None and getattr(response, "headers", None):
-            return int(response.status_code)
         code = str(getattr(cause, "code", None))
         if code.isdecimal() and 400 <= int(code) < 600:  # an error sent as an event of a stream
             return int(code)
-    told = getattr(chain[-1], "status_code", None)
-    # A bare Exception is what LiteLLM makes of an error in a body that came with 200, as OpenRouter sends it.
-    return told if type(chain[-1]) is Exception and isinstance(told, int) and 400 <= told < 600 else None
+    told = getattr(_in_reply(chain), "status_code", None)
+    return told if isinstance(told, int) and 400 <= told < 600 else None
+
+
+def _in_reply(chain: list[BaseException]) -> BaseException | None:
+    """What LiteLLM makes of an error in a body that came with 200, as OpenRouter sends it: a bare Exception."""
+    return chain[-1] if type(chain[-1]) is Exception and hasattr(chain[-1], "status_code") else None
+
+
+def _sent(chain: list[BaseException]) -> Any:
+    """What the server sent as the reason: data that was JSON, or text; None for a page that is meant for a browser."""
+    try:
+        sent: Any = getattr(_received(chain), "text", None)
+    except Exception:  # noqa: BLE001 - a response that was not read
+        sent = None
+    sent = sent or _sent_in_stream(chain) or getattr(_in_reply(chain), "message", None)
+    if not isinstance(sent, str):
+        return sent
+    try:
+        return json.loads(sent)
+    except (ValueError, RecursionError):
+        return None if sent.lstrip().startswith("<") else sent
+
+
+def _reason(sent: Any, depth: int = 0) -> str:
+    """The sentence in what a server sent, in whatever shape it has; empty where there is none."""
+    if isinstance(sent, str):
+        return sent
+    if depth > _DEEPEST:
+        return ""
+    if isinstance(sent, list):
+        return "; ".join(filter(None, (_reason(each, depth + 1) for each in sent[:_DEEPEST])))
+    if not isinstance(sent, dict):
+        return ""
+    said = next(filter(None, (_reason(sent.get(name), depth + 1) for name in _REASONS)), "")
+    place = sent.get("loc")
+    return f"{'.'.join(map(str, place))}: {said}" if said and isinstance(place, list) else said
 
 
 def _is_too_long(chain: list[BaseException]) -> bool:
@@ -206,16 +285,17 @@ def _retry_after(chain: list[BaseException]) -> float | None:
 
 
 def _seconds(wait: str, date: str | None) -> float | None:
-    """`Retry-After` in seconds: it is a number, or a date, counted from the server's own clock where it tells it."""
+    """`Retry-After` in seconds: it is a number, or a date, counted from the server's own clock where it tells it; None
+    where nothing comes of it to wait for."""
     try:
-        return max(0.0, float(wait))
+        seconds = float(wait)
     except ValueError:
-        pass
-    try:
-        now = parsedate_to_datetime(date).timestamp() if date else time.time()
-        return max(0.0, parsedate_to_datetime(wait).timestamp() - now)
-    except (ValueError, TypeError):
-        return None
+        try:
+            now = parsedate_to_datetime(date).timestamp() if date else time.time()
+            seconds = parsedate_to_datetime(wait).timestamp() - now
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return seconds if 0 < seconds < math.inf else None
 
 
 def _is_no_reply(text: str) -> bool:
@@ -231,12 +311,13 @@ def _start_it(target: Target) -> str:
 def _sent_in_stream(chain: list[BaseException]) -> dict[str, Any] | None:
     """The error that a server sent as an event of a stream: OpenAI's client raises it as the base of its errors."""
     bodies = (getattr(cause, "body", None) for cause in chain if type(cause).__name__ == "APIError")
-    return next((body for body in bodies if isinstance(body, dict)), None)
+    found = next((body for body in bodies if body and isinstance(body, dict | str)), None)
+    return {"message": found} if isinstance(found, str) else found
 
 
 def _said(chain: list[BaseException]) -> str:
-    """The server's own words."""
-    return _first_line(str((_sent_in_stream(chain) or {}).get("message") or chain[0]))
+    """The server's own words, else those of the error."""
+    return _first_line(_reason(_sent(chain)).strip() or str(chain[0]))
 
 
 def _first_line(text: str) -> str:

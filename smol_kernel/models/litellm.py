@@ -8,15 +8,16 @@ import os
 import re
 import threading
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 from smol_kernel.errors import MissingDependencyError, ModelError
-from smol_kernel.memory.known_secrets import keep_secret, without_password
+from smol_kernel.memory.known_secrets import without_password
+from smol_kernel.models import keys
 from smol_kernel.models.api import ApiModel
 from smol_kernel.models.base import ADDRESSES
 from smol_kernel.models.failures import Target, no_key, read_failure
 from smol_kernel.models.quirks import Kind
-from smol_kernel.models.requests import is_loopback, require_allowed
+from smol_kernel.models.requests import is_loopback, require_allowed, require_usable
 
 _ONE_KEY = ("openai", "groq", "mistral", "deepseek", "openrouter")  # others take a key from several places
 _IMPORT_SETTINGS = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
@@ -31,6 +32,7 @@ _PARAMETERS = {"tools": "tools", "response_schema": "response_format"}
 _BARE = {"OPENAI": re.compile(r"(gpt|chatgpt|o\d|ft:gpt)"), "ANTHROPIC": re.compile("claude")}
 """Providers that LiteLLM finds for names without one; before it is loaded these are known, whose address a variable can
 change."""
+_OF_A_REPLY = r"(?s)Pydantic serializer warnings:.* \[field_name='(content|arguments|tool_calls)'"
 _import_lock = threading.Lock()
 _module: Any = None
 
@@ -66,8 +68,9 @@ def load() -> Any:
 
 
 def _build_replies(module: Any) -> None:
-    """Have pydantic build LiteLLM's classes now, and not warn of their insides in a user's cell."""
-    warnings.filterwarnings("ignore", message=r"Items? '.*' on TypedDict class", category=UserWarning)
+    """Have pydantic build LiteLLM's classes now, and not warn of their insides, or of a reply's, in a user's cell."""
+    for insides in (r"Items? '.*' on TypedDict class", _OF_A_REPLY):
+        warnings.filterwarnings("ignore", message=insides, category=UserWarning)
     for name in ("ModelResponse", "StreamingChoices", "ModelResponseStream"):
         getattr(module, name, dict)()
 
@@ -97,6 +100,7 @@ class LiteLLMModel(ApiModel):
     in LiteLLM's place is not held back.
     """
 
+    _key_variable: ClassVar[str | None] = None  # where the key is taken from; None: where LiteLLM takes it from
     _made_by_name = True  # of this very class, not of those below it: they say so themselves
 
     def __init__(
@@ -116,6 +120,9 @@ class LiteLLMModel(ApiModel):
         super().__init__(model_id, custom_role_conversions, flatten_messages_as_text=flatten_messages_as_text, **kwargs)
         self.api_base = api_base
         self.api_key = api_key
+        for address in (api_base, *(self.kwargs.get(name) for name in ADDRESSES)):
+            if isinstance(address, str) and address:
+                require_usable(address, self.litellm_name)
 
     @property
     def slow_start(self) -> str | None:
@@ -142,9 +149,18 @@ class LiteLLMModel(ApiModel):
         if not slash:
             provider = next((each for each, names in _BARE.items() if names.match(self.litellm_name)), "")
         prefix = provider.removesuffix("_CHAT")  # ollama_chat
-        known = (os.environ.get(f"{prefix}_{name}") for name in ("BASE_URL", "API_BASE"))
         address = super().server_address
-        return address if address is not None else next((without_password(each) for each in known if each), None)
+        if address is not None:
+            return address
+        known = _in_environment(prefix)
+        return known and without_password(known)
+
+    @property
+    def _asked_at(self) -> str | None:
+        """Where LiteLLM asks, as far as that was told it, for the price; None: at the provider's own address."""
+        handed = getattr(self._client, "base_url", None) if _is_openai(self._client) else None
+        told = self.api_base or (str(handed) if handed else self.given_address)
+        return told or (_in_environment("OPENAI") if _named(self.litellm_name, None)[1] == "openai" else None)
 
     @property
     def _through_litellm(self) -> bool:
@@ -202,7 +218,8 @@ class LiteLLMModel(ApiModel):
         for name, value in ours.items():
             if value is not None:
                 request.setdefault(name, value)
-        keep_secret(request)
+        held = [("", request), *keys.of_client(own)]
+        keys.keep(held)
         request["model"] = self.litellm_name
         if not self._through_litellm:
             return self._target()
@@ -226,8 +243,12 @@ class LiteLLMModel(ApiModel):
         except Exception as error:
             target = Target(str(self.model_id), address, "the key")
             raise ModelError(self._without_keys(read_failure(error, target).message, target)) from error
-        missing: list[str] = litellm.validate_environment(request["model"])["missing_keys"]
-        variable = " and ".join(missing) or f"{provider.upper()}_API_KEY"
+        if provider == "openai" and not address and not litellm.api_base and (address := _in_environment("OPENAI")):
+            require_usable(address, self.litellm_name)
+            request["api_base"] = address  # LiteLLM would find it by itself; here it is known where that is
+        needed: list[str] = litellm.validate_environment(request["model"])["missing_keys"]
+        missing = [name for name in needed if name.partition("_")[2].lower() not in request]
+        variable = self._key_variable or " and ".join(missing) or f"{provider.upper()}_API_KEY"
         target = Target(str(self.model_id), address or default_address, variable)
         if missing and not given:
             if address and provider in ("openai", "huggingface"):
@@ -238,6 +259,8 @@ class LiteLLMModel(ApiModel):
             del request["max_retries"], request["num_retries"]  # they would travel to the server
         if "stop" not in (litellm.get_supported_openai_params(name, provider) or ["stop"]):
             request.pop("stop", None)
+        held = [("", request), *keys.of_client(handed)]
+        keys.require_sendable(str(self.model_id), held, () if given else target.key_variable.split(" and "))
         require_allowed(target.address, str(self.model_id))
         return target
 
@@ -247,10 +270,12 @@ class LiteLLMModel(ApiModel):
         None for a model it does not know, one it has no price for (it says 0), and a server of the user's own.
         """
         known = super()._cost(usage, reply)
-        if known is not None or not self._through_litellm or (self.api_base and is_loopback(self.api_base)):
+        if known is not None or not self._through_litellm:
             return known
+        address = self._asked_at
         name, provider = _named(self._priced_name(reply), self.api_base)
-        if provider is None or (self.api_base and provider == "openai" and "api.openai.com" not in self.api_base):
+        own = address and (is_loopback(address) or (provider == "openai" and "api.openai.com" not in address))
+        if provider is None or own:
             return None
         try:
             costs = load().cost_per_token(model=name, custom_llm_provider=provider, usage_object=usage)
@@ -261,6 +286,11 @@ class LiteLLMModel(ApiModel):
     def _priced_name(self, reply: Any) -> str:
         """The model that gave `reply`, as LiteLLM names it."""
         return self.litellm_name
+
+
+def _in_environment(provider: str) -> str | None:
+    """The address of a provider that the environment has, in the order in which LiteLLM looks for it."""
+    return os.environ.get(f"{provider}_BASE_URL") or os.environ.get(f"{provider}_API_BASE") or None
 
 
 def _takes_requests(client: Any) -> bool:
@@ -343,6 +373,9 @@ class LiteLLMRouterModel(LiteLLMModel):
         for deployment in self._deployments():
             _, _, _, address = load().get_llm_provider(deployment["model"], api_base=deployment.get("api_base"))
             require_allowed(deployment.get("api_base") or address, str(self.model_id))
+        held = [*keys.of_deployments(self.model_list), ("client_kwargs: ", self.client_kwargs), ("", request)]
+        keys.keep(held)
+        keys.require_sendable(str(self.model_id), held)
         if "num_retries" not in self.client_kwargs:
             request["num_retries"] = 0
         return self._target()

@@ -7,7 +7,8 @@ import os
 from typing import Any
 
 from smol_kernel.errors import ModelError
-from smol_kernel.memory.known_secrets import keep_secret
+from smol_kernel.models import keys
+from smol_kernel.models.failures import Target
 from smol_kernel.models.litellm import LiteLLMModel, load
 from smol_kernel.models.requests import require_allowed
 
@@ -124,7 +125,8 @@ class OpenAIModel(LiteLLMModel):
     def _openai_client(self, **arguments: Any) -> Any:
         openai: Any = importlib.import_module("openai")
         arguments = {**arguments, **self._place()}
-        keep_secret(arguments)
+        keys.keep([("", arguments)])
+        keys.require_sendable(str(self.model_id), [("", arguments)])
         try:
             return getattr(openai, self._client_class)(**arguments)
         except (TypeError, ValueError, openai.OpenAIError) as error:
@@ -155,8 +157,9 @@ class AzureOpenAIModel(OpenAIModel):
     """
 
     _prefix = "azure"
+    _key_variable = "AZURE_OPENAI_API_KEY"
     _client_arguments = _AZURE_CLIENT
-    _client_only = ()
+    _client_only = ("azure_ad_token", "azure_ad_token_provider")  # to LiteLLM they are no more than a key it may find
     _client_class = "AzureOpenAI"
     _unsaved = OpenAIModel._unsaved | {"api_base"}
 
@@ -190,9 +193,26 @@ class AzureOpenAIModel(OpenAIModel):
         }
         return super()._settings() | {name: value for name, value in ours.items() if value is not None}
 
+    def create_client(self) -> Any:
+        """LiteLLM itself; a client of the package openai where a token is given in place of a key."""
+        if not self._for_client:
+            return super().create_client()
+        self._for_litellm = self._openai_client(**{**(self.client_kwargs or {}), "max_retries": 0})
+        return self._for_litellm
+
+    def _checked(self, request: dict[str, Any]) -> Target:
+        if not (request.get("api_base") or request.get("client") or os.environ.get("AZURE_API_BASE")):
+            raise ModelError(
+                f"model {self.model_id!r} needs the address of your resource: pass azure_endpoint=…, or set "
+                f"AZURE_OPENAI_ENDPOINT"
+            )
+        return super()._checked(request)
+
     def _place(self) -> dict[str, Any]:
         endpoint = None if "base_url" in (self.client_kwargs or {}) else self.api_base  # it takes one of the two
-        given = {"azure_endpoint": endpoint, "api_key": self.api_key, "api_version": self.api_version}
+        version = self.api_version or self._mapped.get("api_version") or os.environ.get("OPENAI_API_VERSION")
+        version = version or getattr(load(), "AZURE_DEFAULT_API_VERSION", None)
+        given = {"azure_endpoint": endpoint, "api_key": self.api_key, "api_version": version}
         return {name: value for name, value in given.items() if value is not None}
 
 

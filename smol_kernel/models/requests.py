@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from smol_kernel.errors import ModelError
-from smol_kernel.memory.known_secrets import redacted
+from smol_kernel.memory.known_secrets import redacted, without_password
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.untrusted import END, Outside
 from smol_kernel.models.media import image_bytes, image_url
@@ -41,10 +41,12 @@ def get_clean_message_list(
     where a message holds nothing but text. Behind text from outside (`Outside`) comes the mark of its end. Raises
     ModelError for an unknown role or an image that cannot be read.
     """
-    conversions = {MessageRole(old).value: MessageRole(new).value for old, new in (role_conversions or {}).items()}
+    conversions = {
+        known_role(old).value: str(getattr(new, "value", new)) for old, new in (role_conversions or {}).items()
+    }
     cleaned: list[dict[str, Any]] = []
     for message in message_list:
-        role = message["role"] if isinstance(message, dict) else message.role
+        role = message.get("role") if isinstance(message, dict) else message.role
         content = message.get("content") if isinstance(message, dict) else message.content
         role, content = _role(role, conversions), _content(content, convert_images_to_image_urls)
         if cleaned and cleaned[-1]["role"] == role:
@@ -60,11 +62,16 @@ def get_clean_message_list(
     return cleaned
 
 
-def _role(role: MessageRole | str, conversions: Mapping[str, str]) -> str:
+def known_role(role: Any) -> MessageRole:
+    """`role`, as one of ours. Raises ModelError for another."""
     try:
-        name = str(MessageRole(role).value)
+        return MessageRole(role)
     except ValueError:
         raise ModelError(f"unknown role {role!r} of a message; use one of {MessageRole.roles()}") from None
+
+
+def _role(role: Any, conversions: Mapping[str, str]) -> str:
+    name = str(known_role(role).value)
     return conversions.get(name, name)
 
 
@@ -187,6 +194,20 @@ def require_allowed(address: str | None, model_id: str) -> None:
         f"requests to models are switched off by SMOL_ALLOW_MODEL_REQUESTS=0, and {model_id!r} is not on this "
         f"machine; unset it, or use a local model"
     )
+
+
+def require_usable(address: str, litellm_name: str) -> None:
+    """Raises ModelError for an `api_base` at which nothing can be asked; it says how to write it."""
+    if not address.lower().startswith(("http://", "https://")):
+        bare = address.partition("://")[2] or address.lstrip("/")
+        whole = without_password(f"{'http' if is_loopback(bare) else 'https'}://{bare}")
+        raise ModelError(f"model {litellm_name!r}: api_base lacks http:// or https:// in front; write it as {whole!r}")
+    path = address.rstrip("/")
+    if path.endswith("/chat/completions") and litellm_name.partition("/")[0] in ("openai", "azure"):
+        rest = without_password(path.removesuffix("/chat/completions"))
+        raise ModelError(
+            f"model {litellm_name!r}: leave /chat/completions off the end of api_base; write it as {rest!r}"
+        )
 
 
 def is_loopback(url: str) -> bool:

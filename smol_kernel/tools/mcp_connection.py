@@ -87,7 +87,10 @@ class Connection:
             )
         if self.client is None:
             await self._hear_out()
-            raise MCPServerError(f"{self.title} {self.reason}{self.words.text}") from self.failure
+            shows_key = any(map(_is_illegal, leaves(self.failure)))
+            raise MCPServerError(f"{self.title} {self.reason}{self.words.text}") from (
+                None if shows_key else self.failure
+            )
 
     def stop(self) -> None:
         """Have `run` end: in good order once it is open, else at once."""
@@ -232,6 +235,8 @@ def why(failure: BaseException | None, spec: ServerSpec, answer: HttpAnswer) -> 
             )
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             return f"cannot be reached ({_first_line(error)}). Is it running, at this address?"
+        if _is_illegal(error):
+            return "cannot be asked: a header holds a line break, or a character that cannot be sent. Give it without"
         if isinstance(error, MCPServerError):
             return str(error)
         if isinstance(error, MCPError) and _is_lost(error):
@@ -244,6 +249,11 @@ def why(failure: BaseException | None, spec: ServerSpec, answer: HttpAnswer) -> 
         return "ended"
     said = _first_line(found)
     return f"did not answer as an MCP server: {said}" if isinstance(found, MCPError) else f"failed: {said}"
+
+
+def _is_illegal(error: BaseException) -> bool:
+    """Whether a header could not be sent. The error shows it, and it may be a key."""
+    return type(error).__name__ == "LocalProtocolError" or isinstance(error, UnicodeEncodeError)
 
 
 def _is_lost(error: Any) -> bool:

@@ -61,20 +61,22 @@ def tool_names(tools: Sequence[tuple[str, str]]) -> list[str]:
     for server, name in tools:
         plain = python_name(name)
         names.append(plain if len(owners[plain]) == 1 else python_name(f"{_input_name(server)}_{plain}"))
-    return _numbered(names)
+    return _numbered(names, [name for _, name in tools])
 
 
-def _numbered(names: list[str]) -> list[str]:
+def _numbered(names: list[str], given: list[str]) -> list[str]:
+    """The names with numbers where they are the same; one that is as it was `given` goes before the changed ones."""
     taken, again = set(names), Counter[str]()
-    unique: list[str] = []
-    for name in names:
+    unique = list(names)
+    for place in sorted(range(len(names)), key=lambda place: names[place] != given[place]):
+        name = names[place]
         again[name] += 1
         candidate = name
         while again[name] > 1 and candidate in taken:
             candidate = f"{name}_{again[name]}"
             again[name] += candidate in taken
         taken.add(candidate)
-        unique.append(candidate)
+        unique[place] = candidate
     return unique
 
 
@@ -99,13 +101,13 @@ def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str |
     inputs: dict[str, dict[str, Any]] = {}
     wire: dict[str, str | None] = {}
     takes_null: set[str] = set()
-    for given, name in zip((key for key, _ in found), _numbered([_input_name(key) for key, _ in found]), strict=True):
+    keys = [key for key, _ in found]
+    for given, name in zip(keys, _numbered(list(map(_input_name, keys)), keys), strict=True):
         spec = reader.read(properties[given], 1)
         spec.setdefault("type", "any")
         spec.setdefault("description", "See the tool's description.")
-        keys = _keys_text(spec)
-        if keys:
-            spec["description"] = plain_text(f"{spec['description'].rstrip('.')}. {keys}", MAX_INPUT_DESCRIPTION)
+        if told := _keys_text(spec):
+            spec["description"] = plain_text(f"{spec['description'].rstrip('.')}. {told}", MAX_INPUT_DESCRIPTION)
         if spec.get("nullable"):
             takes_null.add(name)
         if given not in required:

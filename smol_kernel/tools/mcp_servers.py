@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from smol_kernel.errors import ConfigError, MissingDependencyError
-from smol_kernel.memory.known_secrets import keep_secret
+from smol_kernel.memory.known_secrets import keep_secret, unsendable
 from smol_kernel.memory.untrusted import inert
 
 HTTP_TIMEOUT = 30.0
@@ -130,6 +130,12 @@ def _http_spec(given: Mapping[str, Any]) -> ServerSpec:
     headers = given.get("headers") or {}
     if not isinstance(headers, Mapping) or not all(isinstance(each, str) for pair in headers.items() for each in pair):
         raise ConfigError('the MCP server\'s "headers" have to be a dict of strings')
+    for name, value in headers.items():
+        if what := unsendable(value):
+            raise ConfigError(
+                f"the MCP server's header {name!r} holds {what}, which cannot be sent: give it without. Of what was "
+                f"read from a file, .strip() takes off a line break at the end"
+            )
     keep_secret({"headers": headers, **{f"{name}_KEY": value for name, value in parse_qsl(parts.query)}})
     shown_host = f"[{host}]" if ":" in host else host
     label = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{parts.path}"

@@ -1,0 +1,32 @@
+"""Replies whose content is a list of parts, as some servers stream it: their text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class TextOfParts:
+    """A stream of a client of the package openai, with the text of a list of parts in its place: LiteLLM would leave
+    the list out."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> TextOfParts:
+        return self
+
+    def __next__(self) -> Any:
+        piece = next(self._stream)
+        for choice in getattr(piece, "choices", None) or ():
+            delta: Any = getattr(choice, "delta", None)
+            if isinstance(getattr(delta, "content", None), list):
+                delta.content = "".join(map(_text, delta.content))
+        return piece
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _text(part: Any) -> str:
+    text = part.get("text") if isinstance(part, dict) else part
+    return text if isinstance(text, str) else ""
