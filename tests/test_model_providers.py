@@ -278,6 +278,21 @@ def test_openai_s_client_is_made_where_an_argument_needs_one(stream):
     assert wanted.items() <= request.headers.items()
 
 
+@BOTH
+@pytest.mark.parametrize("name", ["double", "gpt-4o"])
+def test_parameters_of_openai_s_api_arrive_where_they_belong(stream, name):
+    body = {"user": "u", "metadata": {"a": "b"}, "verbosity": "low", "extra_body": {"top_k": 3}, "seed": 4}
+    with ModelServer(Text("hello"), Text("hello")) as server:
+        model = OpenAIModel(name, server.url, "sk", extra_query={"api-version": "1"}, **body)
+        assert [ask(model, stream).text for _ in range(2)] == ["hello"] * 2
+    for request in server.requests:
+        assert request.path.endswith("/chat/completions?api-version=1")
+        given = {**body, **body["extra_body"]}
+        del given["extra_body"]
+        assert {key: request.body.get(key) for key in given} == given
+        assert "extra_body" not in request.body and "extra_query" not in request.body
+
+
 class OwnGenerate(OpenAIModel):
     """As programs written for smolagents have it."""
 

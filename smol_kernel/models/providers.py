@@ -33,6 +33,8 @@ _OPENAI_CLIENT = {
     "default_headers": "extra_headers",
 }
 """Arguments of `openai.OpenAI` → LiteLLM's."""
+_OF_THE_BODY = ("metadata", "reasoning_effort", "user", "verbosity")
+"""Parameters of OpenAI's API that LiteLLM keeps for itself, or refuses for a name unknown to it."""
 _OPENAI_CLIENT_ONLY = ("http_client", "default_query")
 """Arguments of `openai.OpenAI` for which a client is made, since LiteLLM does not take them."""
 _AZURE_CLIENT = _OPENAI_CLIENT | {
@@ -83,6 +85,8 @@ class OpenAIModel(LiteLLMModel):
         if arguments.pop("max_retries", None) == 0:
             kwargs.setdefault("retry", False)
         self._for_client = {name: arguments.pop(name) for name in self._client_only if name in arguments}
+        if kwargs.get("extra_query") and "default_query" in self._client_only:
+            self._for_client["default_query"] = {**self._for_client.get("default_query", {}), **kwargs["extra_query"]}
         others = (*self._client_only, "max_retries", "project")
         self._mapped = _mapped(type(self).__name__, arguments, self._client_arguments, others)
         super().__init__(
@@ -103,6 +107,15 @@ class OpenAIModel(LiteLLMModel):
     def named_as(self) -> list[str]:
         """As of a LiteLLMModel, unless it has arguments that only this class takes."""
         return [] if self.client_kwargs or self.organization or self.project else super().named_as
+
+    def _route(self, request: dict[str, Any]) -> Target:
+        known = load().get_supported_openai_params(self.litellm_name) if self._through_litellm else _OF_THE_BODY
+        own = [name for name in _OF_THE_BODY if name in request and (name == "metadata" or name not in known)]
+        if self._through_litellm and own:
+            request["extra_body"] = {**{name: request.pop(name) for name in own}, **request.get("extra_body", {})}
+        if "default_query" in self._for_client:
+            request.pop("extra_query", None)  # the client has it
+        return super()._route(request)
 
     def create_client(self) -> Any:
         """LiteLLM itself; a client of the package openai where one of its arguments is not LiteLLM's."""
