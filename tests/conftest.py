@@ -1,5 +1,6 @@
 """For every test: no request to a model leaves this machine, and the user's journal and settings stay untouched."""
 
+import gc
 import signal
 import sys
 
@@ -11,6 +12,28 @@ from smol_kernel.models.scripted import ScriptedModel
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: tests send it themselves
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+SETTLED_BY = 150
+"""So many modules more, and what is there is set aside again."""
+_modules = 0
+
+
+def set_aside():
+    """Have the collector leave alone what stays, thousands of tests and modules: to reset a shell goes through all."""
+    global _modules
+    if len(sys.modules) > _modules + SETTLED_BY:
+        gc.collect()
+        gc.freeze()
+        _modules = len(sys.modules)
+
+
+def pytest_collection_finish():
+    set_aside()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    set_aside()
 
 
 @pytest.fixture(autouse=True)

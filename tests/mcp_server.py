@@ -159,8 +159,8 @@ async def meet(people: int) -> str:
 @server.tool(structured_output=False)
 async def hang(marker: str, ctx: Context) -> str:
     """Never returns; leaves a file where it is cancelled."""
-    await ctx.report_progress(0, None, "hanging")
     try:
+        await ctx.report_progress(0, None, "hanging")
         await anyio.sleep_forever()
     finally:
         if marker:

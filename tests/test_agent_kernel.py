@@ -323,8 +323,20 @@ class TestProtocol(jupyter_kernel_test.KernelTests):
 
     @classmethod
     def setUpClass(cls):
+        jupyter_kernel_test.TIMEOUT = PATIENCE
         super().setUpClass()
         cls.kc.execute_interactive("%%py\nzebra = 1", timeout=PATIENCE)
+
+    def execute_helper(self, *arguments, **options):
+        """It waits a tenth of a second for each message else, and so does `flush_channels`, which has to."""
+        channel = self.kc.iopub_channel
+        get = jupyter_kernel_test.ensure_sync(channel.get_msg)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(channel, "get_msg", lambda timeout: get(timeout=PATIENCE))
+            return super().execute_helper(*arguments, **options)
+
+    def get_non_kernel_info_reply(self, timeout=None):
+        return super().get_non_kernel_info_reply(PATIENCE)
 
     @classmethod
     def tearDownClass(cls):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -143,8 +144,10 @@ def is_ours(module: str) -> bool:
     return module.partition(".")[0] in PACKAGES
 
 
-EDGES = {name: set(imports(name, ast.parse(path.read_text()))) for name, path in FILES.items()}
-"""Module → all it imports, at its top or inside functions."""
+@cache
+def edges() -> dict[str, set[str]]:
+    """Module → all it imports, at its top or inside functions."""
+    return {name: set(imports(name, ast.parse(path.read_text()))) for name, path in FILES.items()}
 
 
 def test_every_part_has_a_tier():
@@ -158,7 +161,7 @@ def test_imports_point_downward(module):
     if here is None:
         return  # __init__ and __main__ stand above all tiers
     upward = []
-    for imported in filter(is_ours, EDGES[module]):
+    for imported in filter(is_ours, edges()[module]):
         there = part_of(imported)
         if there is None and here in TIERS[-1]:
             continue  # the fronts may use the public names
@@ -178,20 +181,20 @@ def test_no_import_goes_in_a_circle():
     def visit(module: str, path: tuple[str, ...]) -> None:
         assert module not in path, " → ".join([*path[path.index(module) :], module])
         if module not in finished:
-            for imported in sorted(EDGES[module] & FILES.keys()):
+            for imported in sorted(edges()[module] & FILES.keys()):
                 if (module, imported) not in MAKES_WHAT_IT_HOLDS:
                     visit(imported, (*path, module))
             finished.add(module)
 
     for module in FILES:
         visit(module, ())
-    assert all(imported in EDGES[module] for module, imported in MAKES_WHAT_IT_HOLDS), "leave out what is mended"
+    assert all(imported in edges()[module] for module, imported in MAKES_WHAT_IT_HOLDS), "leave out what is mended"
 
 
 @pytest.mark.parametrize("package", ONLY_IMPORTED_IN)
 def test_a_package_is_known_to_one_place(package):
     homes = ONLY_IMPORTED_IN[package]
-    knowing = {module for module, found in EDGES.items() if any(name.partition(".")[0] == package for name in found)}
+    knowing = {module for module, found in edges().items() if any(name.partition(".")[0] == package for name in found)}
     assert knowing, "nobody imports it any more: leave it out"
     strangers = {module for module in knowing if not any(f"{module}.".startswith(f"{home}.") for home in homes)}
     assert not strangers, f"only {sorted(homes)} may import {package}"

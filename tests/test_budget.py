@@ -38,7 +38,7 @@ def caller(make):
 @pytest.fixture(scope="module")
 def child():
     """A child that runs already, so that no time of a budget goes by until it does."""
-    executor = KernelExecutor()
+    executor = KernelExecutor(interrupt_grace_seconds=30)
     executor("x = 0")
     yield executor
     executor.cleanup()
@@ -190,10 +190,10 @@ def test_time_ends_a_hanging_action(make, child, max_steps):
     child.clear_interrupt()
     child("x = 0")  # it has started when the time begins
     hang = code("x = 1\nwhile True: pass")
-    agent = make([hang], budget=Budget(seconds=SOON), max_steps=max_steps, executor=child)
+    agent = make([hang], budget=Budget(seconds=2 * SOON), max_steps=max_steps, executor=child)
     result = agent.run("hang", reset=False, return_full_result=True)
     assert result.state == "budget"
-    assert f"of {SOON} seconds" in result.error
+    assert f"of {2 * SOON} seconds" in result.error
     assert agent.state["x"] == 1
 
 
@@ -207,7 +207,7 @@ def test_time_ends_a_hanging_model(caller, never, max_steps):
 
 def test_time_ends_a_model_that_hangs_at_the_last_answer(caller, never):
     replies = [call("look", place="a"), lambda messages: never.wait()]
-    agent = caller(replies, budget=Budget(seconds=2 * SOON), max_steps=1)
+    agent = caller(replies, budget=Budget(seconds=4 * SOON), max_steps=1)
     assert agent.run("hang", return_full_result=True).state == "max_steps_error"
     assert len(agent.model.requests) == 2
 

@@ -79,7 +79,7 @@ def gone(pid):
         return True
 
 
-def all_gone(pids, seconds=15.0):
+def all_gone(pids, seconds=60.0):
     """Waits until none of the processes is left."""
     deadline = time.monotonic() + seconds
     while not all(map(gone, pids)):
@@ -109,7 +109,7 @@ def test_nothing_is_left_when_the_host_is_killed_with_all_of_them_stopped():
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         host.kill()
-        assert all_gone(pids, 5.0)
+        assert all_gone(pids)
 
 
 def test_nothing_is_left_when_the_host_ends_in_order():
@@ -256,9 +256,11 @@ def test_a_child_killed_on_the_host_is_reaped():
     executor = KernelExecutor()
     value(executor, "1")
     pids = set(below(os.getpid())) - before - kept()
-    os.kill(max(pids), signal.SIGKILL)  # the kernel; in a box what is above it ends as well
+    processes = [psutil.Process(pid) for pid in pids]
+    (kernel,) = [each for each in processes if not each.children()]
+    kernel.kill()  # in a box what is above it ends as well
     assert list(executor.run("1"))[-1].status == "died"
-    assert not any(map(psutil.pid_exists, pids))
+    assert not any(each.is_running() for each in processes)  # one that nobody has waited for is
 
 
 def test_nothing_of_the_child_reaches_the_hosts_own_streams():

@@ -35,7 +35,7 @@ def kernel():
 def fresh(kernel):
     """The same child without the variables of other tests."""
     kernel.clear_interrupt()
-    kernel.timeout_seconds = 60
+    kernel.timeout_seconds, kernel.interrupt_grace_seconds = 60, 1
     kernel.forget(kernel.names())
     return kernel
 
@@ -290,10 +290,10 @@ def test_what_a_check_prints_is_output(fresh):
 
 def test_a_check_ends_at_the_time_limit_and_at_a_stop(fresh):
     run(fresh, "import time\ndef wait():\n    while True: time.sleep(0.01)\nfinal_answer(1)")
-    fresh.timeout_seconds = 1.5
+    fresh.timeout_seconds, fresh.interrupt_grace_seconds = 3, 10
     (_, first, _), (_, slow, why), (_, after, _) = checked(fresh, "answer == 1", "wait()", "answer == 1")
     assert (first, slow, after) == (True, False, False)
-    assert "stopped after 1.5 s" in why
+    assert "stopped after 3 s" in why
     fresh.timeout_seconds = 60
     for event in fresh.check(["print('on') or wait()"]):
         if isinstance(event, Output):

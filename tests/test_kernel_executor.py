@@ -714,7 +714,7 @@ def test_an_action_that_deletes_builtins_does_not_hang_the_host(used):
 
 
 def test_a_timeout_interrupts_and_keeps_the_namespace(used):
-    used.timeout_seconds = 1.5
+    used.timeout_seconds, used.interrupt_grace_seconds = 1.5, 30
     finished = finish(used, "kept = 1\nimport time\ntime.sleep(60)")
     assert (finished.status, finished.completed, finished.lost) == ("timeout", 2, [])
     assert "1.5 s" in finished.error
@@ -1370,7 +1370,7 @@ def test_text_that_has_no_utf8_form_is_no_end_of_anything(fresh):
 
 
 def test_an_action_that_outlives_its_timeout_is_told_of_it(used):
-    used.timeout_seconds = 2
+    used.timeout_seconds, used.interrupt_grace_seconds = 2, 30
     finished = finish(used, "import time\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    pass\nkept = 5")
     assert finished.status == "timeout"
     assert "limit for one action" in finished.error and "went on" in finished.error

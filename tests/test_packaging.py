@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
-from test_architecture import EDGES, FILES, is_ours
+from test_architecture import FILES, edges, is_ours
 
 import smol_kernel
 import smol_magic
@@ -80,7 +80,7 @@ def test_every_package_that_is_imported_is_declared(wheel):
     declared = {_normal(re.match(r"[\w.-]+", need)[0]) for need in metadata.get_all("Requires-Dist")}
     homes = _homes()
     undeclared = set()
-    for module, found in EDGES.items():
+    for module, found in edges().items():
         launcher = module.startswith("smol_kernel.executors.launchers.")  # scripts in the child's box import others so
         beside = {path.stem for path in FILES[module].parent.glob("*.py")} if launcher else set()
         for name in {each.partition(".")[0] for each in found} - sys.stdlib_module_names - beside - ONLY_IF_THERE:

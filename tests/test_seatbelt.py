@@ -7,6 +7,7 @@ import re
 import stat
 import tempfile
 from functools import cache
+from pathlib import Path
 
 import pytest
 from key_names import KEYS, ORDINARY
@@ -287,7 +288,21 @@ def test_without_sandbox_exec_there_is_no_box(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def stand_in(monkeypatch, tmp_path):
+def short(monkeypatch):
+    """A folder with a home and one for temporary files. The profile names folders often, and one argument of a command
+    may have 128 KiB on Linux: nothing of where the tests run makes it longer."""
+    with tempfile.TemporaryDirectory(prefix="s", dir=os.path.realpath("/tmp")) as folder:
+        place = Path(folder)
+        (place / "home").mkdir()
+        (place / "t").mkdir()
+        monkeypatch.setenv("HOME", str(place / "home"))
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+        monkeypatch.setattr(tempfile, "tempdir", str(place / "t"))
+        yield place
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path, short):
     """Something in place of sandbox-exec that keeps the profile and runs the command; the launcher's for a while."""
     program = tmp_path / "program" / "sandbox-exec"
     program.parent.mkdir()
@@ -306,10 +321,10 @@ print(open("data.csv").read(), os.environ["HOME"], os.environ["TMPDIR"], os.path
 """
 
 
-def test_the_launcher(stand_in, monkeypatch, tmp_path):
+def test_the_launcher(stand_in, monkeypatch, short):
     monkeypatch.setenv("PLANTED_KEY", "sk-1")
     monkeypatch.setenv("SECRET_PLACE", "x")
-    cwd = tmp_path / "work"
+    cwd = short / "work"
     cwd.mkdir()
     (cwd / "data.csv").write_text("1,2")
     executor = KernelExecutor(cwd=cwd, box=True, limits=Limits(open_files=200))

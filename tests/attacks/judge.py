@@ -33,7 +33,7 @@ from smol_kernel.render.sanitize import output_html
 from smol_kernel.tools.base import Tool, tool
 
 HERE = Path(__file__).parent
-DYING = 5.0
+DYING = 60.0
 """Seconds within which a process that was killed is gone: the system has to close what it held open."""
 NEVER_UNBOXED = {"resources", "output", "survivors"}
 """Families that are not run without a box."""
