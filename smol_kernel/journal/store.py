@@ -147,8 +147,8 @@ class Journal:
             return dict(db.execute(query).fetchall())
 
     def prunable(self, before: float, keep: int = 0) -> list[RunSummary]:
-        """The top-level runs last worked on before `before` (seconds since the epoch), without the newest `keep` of all,
-        those that a process works on, and those that one that stays goes on from; `delete` takes them out."""
+        """The top-level runs last worked on before `before` (seconds since the epoch), without the newest `keep`, those
+        that a process works on, and those that one that stays goes on from; `delete` takes them out."""
         query = """SELECT run, (SELECT CASE WHEN json_valid(body) THEN CAST(json_extract(body, '$.time') AS REAL) END
             FROM events WHERE events.run = runs.run ORDER BY id DESC LIMIT 1) FROM runs WHERE parent IS NULL"""
         with self._connection() as db:
