@@ -5,6 +5,7 @@ The notebook magics and the command line share the options defined here, under t
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import shlex
@@ -355,6 +356,13 @@ def read_image(path: Path, option: str) -> bytes:
     if not data.startswith(_IMAGES) and not (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
         raise ConfigError(f"{option}: the file is no image; there are PNG, JPEG, GIF and WebP")
     return data
+
+
+def nearest_option(word: str, parser: ArgumentParser) -> str | None:
+    """The option of `parser` that `word`, which is none, may have been meant for."""
+    known = {option.lstrip("-"): option for action in parser._actions for option in action.option_strings}
+    close = difflib.get_close_matches(word.lstrip("-"), known, n=1)
+    return known[close[0]] if close else None
 
 
 def make_agent(

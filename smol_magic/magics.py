@@ -324,9 +324,10 @@ def _not_understood(rest: list[str], parser: Parser) -> str:
     options = [word for word in rest if word.startswith("-")]
     if not options:
         return f"%%agent: {' '.join(rest)!r} stands in the first line; the task goes in the lines below it."
-    known = {option.lstrip("-"): option for action in parser._actions for option in action.option_strings}
-    close = [known[name] for name in difflib.get_close_matches(options[0].lstrip("-"), known, n=1)]
-    guess = f"Did you mean {close[0]}?" if close else "%%agent --help lists the options."
+    from smol_kernel.config import nearest_option
+
+    close = nearest_option(options[0], parser)
+    guess = f"Did you mean {close}?" if close else "%%agent --help lists the options."
     return f"%%agent: there is no option {options[0]}. {guess}"
 
 

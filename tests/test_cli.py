@@ -259,6 +259,15 @@ def test_a_killed_run_is_shown_as_cut_off_and_one_at_work_as_running(here, capsy
         (["run", "x", "--model", "demo", "--max-steps", "0"], 2, "--max-steps is 0"),
         (["run", "x", "--model", "demo", "-o", "nowhere/answer.txt"], 2, "there is no folder 'nowhere'"),
         (["run", "x", "--model", "demo", "--in", "df"], 2, "write NAME=FILE"),
+        (["run", "x", "--model", "demo", "--in", "1x=data.csv"], 2, "'1x' is no name of a variable; write"),
+        (["run", "x", "--model", "demo", "--in", "df=."], 2, "'.' is a folder; name a file that ends in .csv, "),
+        (["run", "x", "--model", "demo", "--in", "df=no.csv"], 2, "no.csv'; give the path of one"),
+        (["run", "x", "--model", "demo", "--in", "df=/dev/null"], 2, "a file without an ending cannot be read; give"),
+        (
+            ["kernel", "install", "--prefix", "/dev/null"],
+            2,
+            "cannot be put into /dev/null/share/jupyter/kernels (Not a",
+        ),
         (["run", "caf\udce9", "--model", "demo"], 2, "the task is not UTF-8"),
         (["runs", "--prune", "--keep", "-1"], 2, "--keep -1"),
         (["show", "\udcff"], 1, "no run '\\udcff'"),
@@ -294,6 +303,38 @@ def test_an_unknown_command_or_option_is_a_usage_error(capsys):
             main(arguments)
         assert exit_.value.code == 2
     assert "frobnicate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "command", "said"),
+    [
+        (["run", "--modle", "x", "a task"], "smol run", "there is no option --modle. Did you mean --model?"),
+        (["run", "--modle=x", "a task"], "smol run", "there is no option --modle. Did you mean --model?"),
+        (["export", "last", "--too", "x.ipynb"], "smol export", "no option --too. Did you mean --to?"),
+        (["kernel", "install", "--usr"], "smol kernel install", "no option --usr. Did you mean --user?"),
+        (["runs", "--qqq"], "smol runs", "there is no option --qqq. smol runs --help lists them."),
+        (["runs", "-z"], "smol runs", "there is no option -z. smol runs --help lists them."),
+        (["run", "two", "words"], "smol run", "too much: 'words' (words that belong together stand in quotes)"),
+        (["--versoin"], "smol", "no option --versoin. Did you mean --version?"),
+    ],
+)
+def test_a_mistyped_option_is_told_by_its_command(line, command, said, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(line)
+    shown = capsys.readouterr().err
+    assert exit_.value.code == 2 and shown.startswith(f"usage: {command} [-h]") and said in shown
+
+
+def test_words_that_only_look_like_options_are_none(capsys):
+    for task in (["--no such task"], ["--", "--modle"]):
+        assert main(["run", "--mod", "demo", *task]) == 1  # an option may be cut short
+        assert f"no script for '{task[-1]}'" in capsys.readouterr().err
+
+
+def test_a_key_that_is_missing_is_set_in_the_shell(monkeypatch, capsys):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert main(["run", "a task", "--model", "openai/x"]) == 1
+    assert capsys.readouterr().err == "In a shell: export OPENAI_API_KEY=…\n"
 
 
 def test_files_become_values(here):
@@ -414,7 +455,7 @@ def test_where_the_working_folder_is_gone_that_is_said(tmp_path, monkeypatch, ca
     assert main(["demo"]) == 1
     said = "".join(capsys.readouterr())
     assert "the working folder is gone; change to one that is there" in said
-    assert "the notebook could not be written into this folder" in said
+    assert "The demo did not come to its answer. `smol doctor` tells" in said
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "broken"])
@@ -546,6 +587,32 @@ def test_the_demo_goes_on_with_a_real_model_however_often(here, monkeypatch):
             assert main(["resume", "last", *line]) == 1
 
 
+def test_where_no_notebook_can_be_written_the_demo_says_how_to_have_it(monkeypatch, capsys):
+    monkeypatch.chdir("/proc")
+    assert main(["demo"]) == 1
+    shown = capsys.readouterr().out
+    run = Journal().find("last").run
+    assert "could not be written into /proc: " in shown and f"smol export {run} --to ~/co2_demo.ipynb" in shown
+    assert f"smol show {run}" in shown and "smol run --model" in shown
+
+
+def test_without_a_journal_the_demo_goes_on(here, monkeypatch, capsys):
+    monkeypatch.setenv("SMOL_JOURNAL", str(here))
+    assert main(["demo"]) == 0
+    shown = capsys.readouterr()
+    assert "is no file: set SMOL_JOURNAL" in shown.err and "goes on without a journal" in shown.err
+    assert (here / "co2_demo.ipynb").exists() and "smol show" not in shown.out
+
+
+def test_a_demo_that_fails_says_where_and_praises_nothing(here, capsys):
+    (here / "matplotlib.py").write_text("raise ImportError('broken')")
+    assert main(["demo"]) == 1
+    shown = capsys.readouterr().out
+    assert "did not come to its answer: step 4 ended with ImportError: broken. `smol doctor` tells" in shown
+    assert f"smol show {Journal().find('last').run}" in shown and "smol run --model" not in shown
+    assert not (here / "co2_demo.ipynb").exists()
+
+
 WITHOUT_STATSMODELS = f"""
 import sys
 from importlib.machinery import PathFinder
@@ -580,6 +647,17 @@ def test_the_version_is_the_package_s(capsys):
         main(["--version"])
     assert exit_.value.code == 0
     assert capsys.readouterr().out == f"smol-kernel {smol_kernel.__version__}\n"
+
+
+@pytest.mark.parametrize("line", ["--help", "runs --help", "frobnicate", ""])
+def test_the_package_run_as_a_module_is_the_command(line):
+    given = {"capture_output": True, "text": True, "timeout": PATIENCE, "check": False, "stdin": subprocess.DEVNULL}
+    ran = [
+        subprocess.run([sys.executable, *way, *line.split()], **given)
+        for way in (["-m", "smol_kernel"], ["-c", COMMAND])
+    ]
+    assert len({(each.returncode, each.stdout, each.stderr) for each in ran}) == 1
+    assert "usage: smol" in ran[0].stdout + ran[0].stderr
 
 
 def test_every_command_has_help(capsys):

@@ -119,6 +119,7 @@ FIELDS = {
     "values": [{"a": 1}, {"\x1b[2J": {}}, {"a\u2066": {}}],
     "scripted": [1, "no"],
     "isolation": ["\x1b]0;x\x07", "x" * 300],
+    "forked": [{"time": value} for value in ("now", None, True, float("nan"), 1e18, -1)],
 }
 
 

@@ -396,7 +396,7 @@ def test_old_runs_are_listed_and_taken_out_when_that_is_confirmed(shell, capsys)
     with contextlib.closing(Journal()) as journal:
         for run, age in (("old1", 90), ("new1", 1)):
             begun = started(run, f"Task of {run}.", time=time.time() - age * 86_400)
-            journal.append_all([begun, RunFinished(run=run, state="success")])
+            journal.append_all([begun, RunFinished(run=run, state="success", time=begun.time)])
     assert error_of(shell, "%agent runs --prune --older-than 8w") is None
     listed = capsys.readouterr().out
     assert "old1" in listed and "new1" not in listed

@@ -14,7 +14,7 @@ import pytest
 from nested_events import started, whole_run
 
 from smol_kernel.errors import JournalError, RunNotFoundError
-from smol_kernel.events import Output, RunFinished
+from smol_kernel.events import Output, RunFinished, RunResumed
 from smol_kernel.journal import Journal
 from smol_kernel.serve.cli import main
 
@@ -30,7 +30,7 @@ def old(run, days, *more):
     return [
         started(run, f"Task of {run}.", time=time.time() - days * DAY),
         *more,
-        RunFinished(run=run, state="success"),
+        RunFinished(run=run, state="success", time=time.time() - days * DAY),
     ]
 
 
@@ -110,6 +110,24 @@ def test_what_a_run_that_stays_goes_on_from_stays(journal, capsys):
     assert main(["runs", "--delete", "third", "--yes"]) == 0
     assert main(["runs", "--prune", "--older-than", "60d", "--yes"]) == 0
     assert not {"first", "second", "third"} & set(kept(journal))
+
+
+def test_a_run_is_as_old_as_the_last_work_on_it(journal):
+    resumed = RunResumed(run="r90", kept=0)
+    journal.append(resumed)  # and killed again
+    journal.cut_off("r90")
+    assert [run.run for run in journal.prunable(time.time() - 30 * DAY)] == ["r40"]
+    assert [run.run for run in journal.prunable(resumed.time + 1)] == ["p", "r1", "r40", "r90"]
+
+
+def test_a_fork_is_as_new_as_it_was_made(journal):
+    begun, ended = old("fork", 40)
+    journal.append_all([replace(begun, forked={"run": "r40", "step": 0, "time": time.time()}), ended])
+    assert journal.find("last").run == "fork"
+    assert [run.run for run in journal.prunable(time.time() - 30 * DAY)] == ["r40", "r90"]
+    begun, ended = old("older", 50)  # of a version that did not tell when
+    journal.append_all([replace(begun, forked={"run": "r40", "step": 0}), ended])
+    assert [run.run for run in journal.prunable(time.time() - 30 * DAY)] == ["r40", "older", "r90"]
 
 
 def test_runs_that_go_on_from_each_other_in_a_circle_can_be_deleted(journal):

@@ -162,7 +162,7 @@ def test_a_read_only_journal_can_be_read(recorded, tmp_path):
     assert done.returncode == 0, done.stderr
     count, said = done.stdout.splitlines()
     assert int(count) > 5
-    assert "cannot be written (read-only): make it writable, run without it (--no-journal, journal=False), or" in said
+    assert "cannot be written (read-only): make it writable, run without it (smol run --no-journal, " in said
 
 
 def test_what_is_no_file_is_no_journal():

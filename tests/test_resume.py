@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import sys
 import threading
 from dataclasses import replace
@@ -51,6 +52,7 @@ from smol_kernel.render.transcript import UNBOXED, Transcript
 from smol_kernel.runs.exporting import export
 from smol_kernel.runs.importing import import_run
 from smol_kernel.runs.resuming import prepare, prepare_fork
+from smol_kernel.runs.timeline import timeline_of
 from smol_kernel.serve.cli import main
 
 __all__ = ["no_proxy_of_the_machine"]
@@ -983,11 +985,26 @@ def test_a_fork_goes_its_own_way_and_leaves_the_run_as_it_is(noting, tmp_path):
     assert effects() == ["a", "b"]
     assert agent_events(tmp_path, run) == before
     forks = Journal(tmp_path / "journal.sqlite").runs()
-    assert [summary.state for summary in forks] == ["success"] * 4
+    assert [summary.state for summary in forks] == ["success"] * 4 and forks[-1].run == run
     begun = agent_events(tmp_path, forks[0].run)[0]
-    assert begun.forked == {"run": run, "step": 1}
+    assert begun.forked.items() >= {"run": run, "step": 1}.items()
+    assert begun.time == before[0].time < begun.began == forks[0].started
     with pytest.raises(ReplayError, match=f"step 9: run {run} has the steps 1 to 3"):
         CodeAgent.fork(run, 9, model=model, **given)
+
+
+def test_the_time_until_a_fork_is_made_is_not_its_own(tmp_path):
+    run = ran(tmp_path, [code("n = 1"), code("final_answer(n)")])
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db, db:  # as if it were of long ago
+        db.execute("UPDATE events SET body = json_set(body, '$.time', json_extract(body, '$.time') - 86400)")
+    model = ScriptedModel([code("final_answer(n + 1)")])
+    assert (
+        CodeAgent.fork(run, 1, model=model, instruction="Add one.", budget=Budget(seconds=3_600), **options(tmp_path))
+        == 2
+    )
+    book = Journal(tmp_path / "journal.sqlite")
+    timeline = timeline_of(book.events(book.find("last").run))
+    assert timeline.seconds < 3_600 and timeline.began == book.find("last").started
 
 
 def test_a_fork_of_which_nothing_new_comes_leaves_no_run(noting, tmp_path):

@@ -52,10 +52,16 @@ class RunStarted(Event):
     settings: dict[str, Any] = field(default_factory=dict)
     """What else the agent was made with, as far as it is plain data: enough to make it again, given tools and model."""
     forked: dict[str, Any] = field(default_factory=dict)
-    """The `run` that this one is a fork of, and the last `step` the two have in common; empty: it is no fork."""
+    """The `run` that this one is a fork of, the last `step` the two have in common, and the `time` when it was made;
+    empty: it is no fork."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Where the run was started: `front` ("notebook", "agent-kernel", "cli", "python"), `cell_id`, …; `given`:
     tool → the option by which it came; `imported` is true of one that came in a file."""
+
+    @property
+    def began(self) -> float:
+        """When it began: a fork when it was made, though `time`, as all that it has of the other run, is older."""
+        return self.forked.get("time", self.time)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,8 +32,8 @@ def connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if path.exists() and not path.is_file():
         raise JournalError(
-            f"the journal {str(path)!r} is no file: set SMOL_JOURNAL to one, or run without a journal (--no-journal, "
-            "journal=False)"
+            f"the journal {str(path)!r} is no file: set SMOL_JOURNAL to one, or run without a journal "
+            "(smol run --no-journal, in Python journal=False)"
         )
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # tasks and data are nobody else's business
@@ -99,14 +99,15 @@ def close_all(
         connections.pop(key).close()
 
 
+_WITHOUT = "run without it (smol run --no-journal, in Python journal=False)"
 _CAUSES = (
     # What SQLite's or the system's message says in small letters, what that means here; see https://sqlite.org/rescode.html.
     ("locked", "is locked by another process: try again when that is done"),
-    ("readonly", "cannot be written (read-only): make it writable, run without it (--no-journal, journal=False)"),
-    ("read-only", "cannot be written (read-only): make it writable, run without it (--no-journal, journal=False)"),
-    ("no such file", "cannot be made there: make its folder, run without it (--no-journal, journal=False)"),
-    ("not a directory", "cannot be made there: make its folder, run without it (--no-journal, journal=False)"),
-    ("permission denied", "cannot be used: make it yours, run without it (--no-journal, journal=False)"),
+    ("readonly", f"cannot be written (read-only): make it writable, {_WITHOUT}"),
+    ("read-only", f"cannot be written (read-only): make it writable, {_WITHOUT}"),
+    ("no such file", f"cannot be made there: make its folder, {_WITHOUT}"),
+    ("not a directory", f"cannot be made there: make its folder, {_WITHOUT}"),
+    ("permission denied", f"cannot be used: make it yours, {_WITHOUT}"),
     ("disk is full", "cannot grow, the disk is full: make room"),
     ("disk i/o error", "cannot be written (full disk, quota, or a failing one): make room"),
     ("no space left", "cannot grow, the disk is full: make room"),

@@ -46,7 +46,7 @@ def summarise(db: sqlite3.Connection, event: Event) -> None:
         origin = {
             name: value for name, value in event.origin.items() if name != "isolation"
         }  # which is put there below
-        row += (json.dumps(origin), this_process(), event.time)
+        row += (json.dumps(origin), this_process(), event.began)
         db.execute(
             """INSERT INTO runs (run, parent, task, agent, model, scripted, origin, process, started)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",

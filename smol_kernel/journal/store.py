@@ -147,12 +147,18 @@ class Journal:
             return dict(db.execute(query).fetchall())
 
     def prunable(self, before: float, keep: int = 0) -> list[RunSummary]:
-        """The top-level runs that began before `before` (seconds since the epoch), without the newest `keep` of all,
-        those that a process works on, and those that one that stays goes on from; `delete` takes them out."""
+        """The top-level runs last worked on before `before` (seconds since the epoch), without the newest `keep`, those
+        that a process works on, and those that one that stays goes on from; `delete` takes them out."""
+        query = """SELECT run, (SELECT CASE WHEN json_valid(body) THEN CAST(json_extract(body, '$.time') AS REAL) END
+            FROM events WHERE events.run = runs.run ORDER BY id DESC LIMIT 1) FROM runs WHERE parent IS NULL"""
         with self._connection() as db:
-            at_work = _at_work(db)
+            at_work, latest = _at_work(db), dict(db.execute(query))
         runs, continued = self._summaries("parent IS NULL"), self.continued()
-        found = [run for run in runs[keep:] if run.started < before and run.run not in at_work]
+        found = [
+            run
+            for run in runs[keep:]
+            if run.started < before and (latest.get(run.run) or 0.0) < before and run.run not in at_work
+        ]
         staying = {run.run for run in runs} - {run.run for run in found}
         todo = list(staying)
         while todo:

@@ -64,6 +64,8 @@ def _checked(data: Any) -> Event:
         raise EventError(
             f"run, step or time of kind {event.kind!r} cannot be {event.run!r}, {event.step}, {event.time}"
         )
+    if isinstance(event, RunStarted) and not (_fits(event.began, float) and 0 <= event.began < _LATEST):
+        raise EventError(f"the time of a fork cannot be {json.dumps(event.began)[:60]}")
     if isinstance(event, RunStarted) and not _ID.fullmatch(event.run if event.continues is None else event.continues):
         raise EventError(f"continues cannot be {event.continues!r}")
     if isinstance(event, RunStarted | RunResumed) and not (

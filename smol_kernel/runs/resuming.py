@@ -6,6 +6,7 @@ Called by `CodeAgent.resume` and `fork`, the command line and the magics.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -197,7 +198,7 @@ def prepare_fork(
     copied = _up_to(own, step, edited=action is not None)
     run = secrets.token_hex(4)
     asked = None if model is None else as_model(model)
-    common = {"run": summary.run, "step": step - (action is not None)}
+    common = {"run": summary.run, "step": step - (action is not None), "time": time.time()}
     if max_steps is None:
         max_steps = max(limit_of(event for event in events if event.run == summary.run), step + 1)
     elif at_least_one("max_steps", max_steps) < step:
@@ -218,7 +219,8 @@ def prepare_fork(
     if instruction is not None:
         if action is not None:
             raise ReplayError("give either an instruction or an action: the one comes after the step, the other in it")
-        new.append(Instructed(run=run, step=step, text=instruction))
+        # Its clock stands still until the run goes on: the time since the other run is not its own.
+        new.append(Instructed(run=run, step=step, time=new[-1].time, text=instruction))
     book.append_all(new)
     book.cut_off(run)
     try:

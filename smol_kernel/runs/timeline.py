@@ -14,6 +14,7 @@ from smol_kernel.events import (
     Event,
     ModelReplied,
     RunResumed,
+    RunStarted,
     StepStarted,
     ToolCalled,
     ToolReturned,
@@ -82,7 +83,7 @@ class Timeline:
     seconds: float = 0.0
     """From its first event to its last."""
     began: float = 0.0
-    """Its first event, in seconds since the epoch."""
+    """When it began, in seconds since the epoch."""
 
     def step(self, run: str, number: int) -> StepTimes | None:
         """The times of a step, if there are any."""
@@ -97,14 +98,15 @@ class Timeline:
 def timeline_of(events: Iterable[Event]) -> Timeline:
     """The timeline of a run, its family included, as `Journal.events(run, family=True)` gives it."""
     timeline = Timeline()
-    last = stood = 0.0
+    first = last = stood = 0.0
     for event in settled(events):
-        if not timeline.began:
-            timeline.began = last = event.time
+        if not first:
+            first = last = event.time
+            timeline.began = event.began if isinstance(event, RunStarted) else first
         if isinstance(event, RunResumed):
             stood += max(event.time - last, 0.0)
         last = max(last, event.time)
-        now = max(event.time - timeline.began - stood, 0.0)
+        now = max(event.time - first - stood, 0.0)
         timeline.seconds = max(timeline.seconds, now)
         _take(timeline, event, now)
     return timeline

@@ -1,6 +1,7 @@
-"""The Agent kernel: an IPython kernel whose plain cells are tasks for an agent. `python -m smol_kernel` starts it.
+"""The Agent kernel: an IPython kernel whose plain cells are tasks for an agent.
 
-It adds one input transformer to a stock kernel. What an agent cell does comes from the extension that `--ext` names.
+`python -m smol_kernel -f FILE` starts it. It adds one input transformer to a stock kernel. What an agent cell does
+comes from the extension that `--ext` names.
 """
 
 from __future__ import annotations

@@ -109,8 +109,9 @@ def _call(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> i
 
 def _parser() -> argparse.ArgumentParser:
     from smol_kernel.serve.cli import demo, doctor, kernel, record, resume, run, validate  # here a Ctrl-C is caught
+    from smol_kernel.serve.cli.parser import Parser
 
-    parser = argparse.ArgumentParser(prog="smol", description="Agents that act by writing code, in a Jupyter kernel.")
+    parser = Parser(prog="smol", description="Agents that act by writing code, in a Jupyter kernel.")
     parser.add_argument("--version", action="version", version=f"smol-kernel {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for part in (demo, run, resume, record, validate, kernel, doctor):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.config import RunOptions, make_agent
-from smol_kernel.errors import SmolError
+from smol_kernel.errors import JournalError
 from smol_kernel.events import RunStarted
+from smol_kernel.journal import Journal
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel
 from smol_kernel.render.transcript import Transcript, isolation_words
-from smol_kernel.serve.cli.run import NO_BOX, begin, demo_inputs, draw
+from smol_kernel.serve.cli.run import NO_BOX, begin, demo_inputs, draw, is_kept
 from smol_kernel.tools.base import Tool, tool
 
 NOTEBOOK = "co2_demo.ipynb"
@@ -23,13 +25,18 @@ network are used. All else is real: the code runs in a Jupyter kernel of its own
 over weekly measurements of CO2 in the air, 1958 to 2001, that the package statsmodels ships.
 """
 
-AFTER = """
-The run as a notebook: {notebook}
-The run in the journal: smol show {run}
+WRITTEN = """
+The run as a notebook: {notebook} (its first cell makes df and fetch_unit, which `smol export` leaves to you)"""
+ELSEWHERE = f"To write it elsewhere, less the cell that makes df and fetch_unit: smol export {{run}} --to ~/{NOTEBOOK}"
+KEPT = "The run in the journal: smol show {run}"
 
+AFTER = """
 With a real model, on a table and a task of yours:
   OPENAI_API_KEY=... smol run --model openai/gpt-4.1-mini --in df=sales.csv "In which month were sales highest?"
   smol run --model ollama/qwen3 --in df=sales.csv "..."       (a model on this machine; any LiteLLM name will do)"""
+
+FAILED = """
+The demo did not come to its answer{where}. `smol doctor` tells what works on this machine."""
 
 FIRST_CELL = """\
 from smol_kernel import tool
@@ -70,7 +77,7 @@ def add_commands(commands: Any) -> None:
 def command(arguments: argparse.Namespace) -> int:
     """Carry out `smol demo`; the status is that of `smol run`."""
     inputs = demo_inputs(DEMO_TASKS[0].task)
-    agent = make_agent(RunOptions(), DemoModel(), [tool(fetch_unit)])
+    agent = make_agent(RunOptions(), DemoModel(), [tool(fetch_unit)], journal=_journal())
     print(BEFORE.format(box=isolation_words(agent.isolation)))
     try:
         transcript, status = draw(agent, begin(agent, DEMO_TASKS[0].task, inputs))
@@ -78,8 +85,33 @@ def command(arguments: argparse.Namespace) -> int:
         agent.cleanup()
     if status == NO_BOX:
         return status
-    print(AFTER.format(notebook=_write(transcript), run=transcript.run))
+    kept, answered = is_kept(agent, transcript.run), transcript.state == "success"
+    broken = [
+        step for step in transcript.steps if step.state == "error" and step.repaired_in is None and step.error_line
+    ]
+    where = f": step {broken[0].number} ended with {broken[0].error_line}" if broken else ""
+    lines = [] if answered else [FAILED.format(where=where)]
+    if answered:
+        try:
+            lines += [WRITTEN.format(notebook=_write(transcript))]
+        except OSError as error:
+            lines += [f"\nThe notebook could not be written into {Path.cwd()}: {error.strerror}."]
+            lines += [ELSEWHERE.format(run=transcript.run)] if kept else []
+            status = 1
+    lines += [KEPT.format(run=transcript.run)] if kept else []
+    print("\n".join([*lines, AFTER] if answered else lines))
     return status
+
+
+def _journal() -> Journal | bool:
+    """The journal; False, and a word on it, where it cannot be written: the demo is to be seen all the same."""
+    journal = Journal()
+    try:
+        journal.cut_off("")  # no run: it only shows whether it can be written
+    except JournalError as error:
+        print(f"smol: {error}\nThe demo goes on without a journal.\n", file=sys.stderr)
+        return False
+    return journal
 
 
 def _write(transcript: Transcript) -> Path:
@@ -98,10 +130,10 @@ def _write(transcript: Transcript) -> Path:
     try:
         path = _free_name()
         nbformat.write(notebook, path)
-    except OSError as error:
+    except OSError:
         if path is not None:
             path.unlink(missing_ok=True)
-        raise SmolError(f"the notebook could not be written into this folder: {error.strerror}") from None
+        raise
     return path
 
 

@@ -56,7 +56,12 @@ def install_kernel(arguments: argparse.Namespace) -> int:
             target = KernelSpecManager().install_kernel_spec(
                 folder, arguments.name, user=prefix is None, prefix=None if prefix is None else str(prefix)
             )
-        except (OSError, ValueError) as error:  # ValueError: a name that Jupyter does not allow
+        except OSError as error:
+            raise ConfigError(
+                f"the kernel cannot be put into {target.parent} ({error.strerror or error}): give a folder where you "
+                "may write with --prefix FOLDER, or --user"
+            ) from None
+        except ValueError as error:  # a name that Jupyter does not allow
             raise ConfigError(f"the kernel could not be installed: {error}") from None
     print(f"Installed {arguments.display_name!r} in {target}.")
     return 0

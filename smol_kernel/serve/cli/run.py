@@ -6,6 +6,7 @@ import argparse
 import json
 import keyword
 import os
+import re
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -49,6 +50,7 @@ STATUSES = {"success": 0, "budget": 3}
 NO_BOX = 4
 """Exit status of a run that ended because this system gives no box."""
 READABLE = (".csv", ".tsv", ".parquet", ".json")
+_ENDINGS = f"{', '.join(READABLE[:-1])} or {READABLE[-1]}"
 
 
 def add_commands(commands: Any) -> None:
@@ -182,6 +184,8 @@ def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, i
             if transcript.state != "error":  # else the console has said it
                 raise
             status = NO_BOX if isinstance(error, BoxUnavailableError) else 1
+            if missing := re.search(r"needs a key: set (\w+)", str(error)):  # which tells of a notebook and of Python
+                print(f"In a shell: export {missing[1]}=…", file=sys.stderr)
     status = STATUSES.get(transcript.state, status)
     if isinstance(console.lost, OSError) and not isinstance(console.lost, BrokenPipeError):
         print(f"smol: not all could be printed: {console.lost.strerror}", file=sys.stderr)
@@ -201,8 +205,10 @@ def read_inputs(given: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for each in given:
         name, separator, file = each.partition("=")
-        if not separator or not name.isidentifier() or keyword.iskeyword(name):
+        if not (separator and name and file):
             raise ConfigError(f"--in {each}: write NAME=FILE, for instance --in df=sales.csv")
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise ConfigError(f"--in {each}: {name!r} is no name of a variable; write for instance --in df={file}")
         if name in TAKEN_NAMES:
             raise ConfigError(f"--in {each}: actions need {name!r} for something else ({TAKEN_NAMES[name]})")
         values[name] = _read(Path(file).expanduser(), each)
@@ -211,8 +217,13 @@ def read_inputs(given: Sequence[str]) -> dict[str, Any]:
 
 def _read(path: Path, given: str) -> Any:
     kind = path.suffix.lower()
+    if path.is_dir():
+        raise ConfigError(f"--in {given}: {str(path)!r} is a folder; name a file that ends in {_ENDINGS}")
+    if not path.exists():
+        raise ConfigError(f"--in {given}: there is no file {str(path.absolute())!r}; give the path of one")
     if kind not in READABLE:
-        raise ConfigError(f"--in {given}: a {kind or 'nameless'} file cannot be read; there are {', '.join(READABLE)}")
+        what = f"a {kind} file" if kind else "a file without an ending"
+        raise ConfigError(f"--in {given}: {what} cannot be read; give one that ends in {_ENDINGS}")
     try:
         if kind == ".json":
             return json.loads(path.read_text(encoding="utf-8-sig"))
@@ -226,7 +237,9 @@ def _read(path: Path, given: str) -> Any:
         if not any(str(name).strip("\0 ") for name in table.columns):  # a file that was allotted and never written
             raise ValueError("No columns to parse from file")
         return table
-    except (OSError, ValueError, RecursionError) as error:  # the last two: json and pandas on a malformed file
+    except OSError as error:
+        raise ConfigError(f"--in {given}: {str(path)!r} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:  # json and pandas on a malformed file
         raise ConfigError(f"--in {given}: {error}") from None
 
 
