@@ -481,3 +481,46 @@ def test_where_azure_is_given_a_token_no_key_is_taken_from_the_environment(given
     assert all(each.headers["authorization"] == "Bearer tok-1" for each in server.requests)
     assert request.headers["authorization"] == "Bearer tok-1" and "api-key" not in request.headers
     assert request.path.endswith("/openai/deployments/dep/chat/completions?api-version=2024-06-01")
+
+
+@pytest.mark.parametrize("version", ["v1", "preview", "2024-10-21"])
+def test_a_token_goes_to_the_address_of_the_environment_in_the_form_of_its_version(monkeypatch, version):
+    with ModelServer(Text("hello")) as server:
+        monkeypatch.setenv("AZURE_API_BASE", server.url.removesuffix("/v1"))
+        model = AzureOpenAIModel("d", api_version=version, client_kwargs={"azure_ad_token": "tok-1"})
+        assert ask(model).text == "hello"
+    [request] = server.requests
+    assert request.headers["authorization"] == "Bearer tok-1"
+    form = "/openai/v1/chat/completions" if version in ("v1", "preview") else "/openai/deployments/d/chat/completions"
+    assert request.path.startswith(form)
+
+
+@pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "OPENAI_API_BASE"])
+def test_a_query_goes_to_the_address_of_the_environment_too(monkeypatch, name):
+    with ModelServer(Text("hello")) as server:
+        monkeypatch.setenv(name, server.url)
+        assert ask(OpenAIModel("d", extra_query={"a": "b"})).text == "hello"
+    assert server.requests[0].path.endswith("/chat/completions?a=b")
+
+
+def test_a_query_that_would_not_arrive_is_refused():
+    with ModelServer() as server:
+        for model in (
+            OpenAIModel("d", client=openai_client(server), extra_query={"a": "b"}, retry=False),
+            OpenAIModel("d", server.url, extra_query={"a": "c"}, retry=False),
+            OpenAIModel("d", server.url, retry=False),
+        ):
+            with pytest.raises(ModelError, match="takes it as default_query"):
+                model.generate(MESSAGES, extra_query={"a": "b"})
+    assert not server.requests
+
+
+def test_an_empty_key_is_none():
+    with ModelServer(Text("hello")) as server:
+        assert ask(model_at(server, api_key="")).text == "hello"
+    assert "set GROQ_API_KEY" in str(refusal(LiteLLMModel("groq/llama", api_key="", retry=False)))
+
+
+def test_a_key_that_is_no_text_is_told_as_what_litellm_says_of_it():
+    with ModelServer() as server:
+        assert "'function' object" in str(refusal(model_at(server, api_key=lambda: "key", retry=False)))

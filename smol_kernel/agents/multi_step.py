@@ -367,7 +367,6 @@ class MultiStepAgent(RunnableAgent):
                         yield ev.ModelDelta(text=piece.content)
                 break
             except Exception as error:  # boundary: whatever a model raises ends the run with its reason
-                self.life.account.charge(call.refused)
                 compacted = compact(self.memory.steps) if isinstance(error, errors.ContextLengthError) else None
                 if compacted is None:
                     raise errors.AgentGenerationError(f"{errors.NO_REPLY}{error}") from error
@@ -375,10 +374,10 @@ class MultiStepAgent(RunnableAgent):
             finally:
                 call.abandon()
                 self.life.call = None
+                self.life.account.charge(call.message.token_usage if call.message else call.refused)
         message = call.message
         if message is None or self.life.stop.is_set():
             return None
-        self.life.account.charge(message.token_usage)
         seconds, calls = time.monotonic() - asked, message.dict()["tool_calls"] or []
         facts: dict[str, Any] = {"seconds": seconds, "cut_off": message.cut_off, **counts(message.token_usage)}
         model, content = str(self.model.model_id or ""), self._remembered(message, purpose)

@@ -89,7 +89,7 @@ def unsendable(value: str) -> str | None:
         return "a character outside ASCII"
     if not value.replace("\t", " ").isprintable():
         return "a control character"
-    return "a blank at its beginning or end" if value != value.strip() else None
+    return "a blank at its end" if value != value.rstrip() else None
 
 
 def is_random(text: str) -> bool:

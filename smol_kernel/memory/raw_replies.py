@@ -34,7 +34,12 @@ def _without(data: Any) -> Any:
         return [_without(each) for each in cast("list[Any]", data)]
     if isinstance(data, dict):
         pairs = cast("dict[str, Any]", data).items()
-        return {name: _without(value) for name, value in pairs if not (is_secret_setting(name) and _may_be_key(value))}
+        is_word = "logprob" in data  # its `token` is one
+        return {
+            name: _without(value)
+            for name, value in pairs
+            if is_word or not (is_secret_setting(name) and _may_be_key(value))
+        }
     return data
 
 

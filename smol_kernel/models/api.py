@@ -270,8 +270,10 @@ class ApiModel(Model):
     def _without_keys(self, message: str, target: Target) -> str:
         message = without_password(message)
         for key in (getattr(self, "api_key", None), os.environ.get(target.key_variable)):
+            if not isinstance(key, str):
+                continue
             is_word = not key or (key.isalpha() and len(key) < SHORTEST)  # "none", "ollama", as local servers are given
-            message = message if is_word else message.replace(str(key), "…")
+            message = message if is_word else message.replace(key, "…")
         return redacted(message)
 
     def _pieces(

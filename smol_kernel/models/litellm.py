@@ -152,7 +152,7 @@ class LiteLLMModel(ApiModel):
         address = super().server_address
         if address is not None:
             return address
-        known = _in_environment(prefix)
+        known = in_environment(prefix)
         return known and without_password(known)
 
     @property
@@ -160,7 +160,7 @@ class LiteLLMModel(ApiModel):
         """Where LiteLLM asks, as far as that was told it, for the price; None: at the provider's own address."""
         handed = getattr(self._client, "base_url", None) if _is_openai(self._client) else None
         told = self.api_base or (str(handed) if handed else self.given_address)
-        return told or (_in_environment("OPENAI") if _named(self.litellm_name, None)[1] == "openai" else None)
+        return told or (in_environment("OPENAI") if _named(self.litellm_name, None)[1] == "openai" else None)
 
     @property
     def _through_litellm(self) -> bool:
@@ -243,11 +243,11 @@ class LiteLLMModel(ApiModel):
         except Exception as error:
             target = Target(str(self.model_id), address, "the key")
             raise ModelError(self._without_keys(read_failure(error, target).message, target)) from error
-        if provider == "openai" and not address and not litellm.api_base and (address := _in_environment("OPENAI")):
+        if provider == "openai" and not address and not litellm.api_base and (address := in_environment("OPENAI")):
             require_usable(address, self.litellm_name)
             request["api_base"] = address  # LiteLLM would find it by itself; here it is known where that is
         needed: list[str] = litellm.validate_environment(request["model"])["missing_keys"]
-        missing = [name for name in needed if name.partition("_")[2].lower() not in request]
+        missing = [name for name in needed if not request.get(name.partition("_")[2].lower())]
         variable = self._key_variable or " and ".join(missing) or f"{provider.upper()}_API_KEY"
         target = Target(str(self.model_id), address or default_address, variable)
         if missing and not given:
@@ -288,7 +288,7 @@ class LiteLLMModel(ApiModel):
         return self.litellm_name
 
 
-def _in_environment(provider: str) -> str | None:
+def in_environment(provider: str) -> str | None:
     """The address of a provider that the environment has, in the order in which LiteLLM looks for it."""
     return os.environ.get(f"{provider}_BASE_URL") or os.environ.get(f"{provider}_API_BASE") or None
 

@@ -9,8 +9,8 @@ from typing import Any
 from smol_kernel.errors import ModelError
 from smol_kernel.models import keys
 from smol_kernel.models.failures import Target
-from smol_kernel.models.litellm import LiteLLMModel, load
-from smol_kernel.models.requests import require_allowed
+from smol_kernel.models.litellm import LiteLLMModel, in_environment, load
+from smol_kernel.models.requests import require_allowed, require_usable
 
 HF_ROUTER = "https://router.huggingface.co/v1"
 """Hugging Face's Inference Providers (https://huggingface.co/docs/inference-providers), in OpenAI's protocol."""
@@ -113,8 +113,13 @@ class OpenAIModel(LiteLLMModel):
         own = [name for name in _OF_THE_BODY if name in request and (name == "metadata" or name not in known)]
         if self._through_litellm and own:
             request["extra_body"] = {**{name: request.pop(name) for name in own}, **request.get("extra_body", {})}
-        if "default_query" in self._for_client:
-            request.pop("extra_query", None)  # the client has it
+        if "default_query" in self._client_only and (query := request.pop("extra_query", None)):
+            ours = self._own_client() is self._for_litellm
+            if not ours or not query.items() <= self._for_client.get("default_query", {}).items():
+                raise ModelError(
+                    f"extra_query={query!r} is for {type(self).__name__}(…, extra_query=…); a client of your "
+                    "own takes it as default_query"
+                )
         return super()._route(request)
 
     def create_client(self) -> Any:
@@ -149,8 +154,11 @@ class OpenAIModel(LiteLLMModel):
 
     def _place(self) -> dict[str, Any]:
         """Where such a client asks, and with which key."""
-        key = self.api_key or os.environ.get("OPENAI_API_KEY") or ("none" if self.api_base else None)
-        return {"api_key": key, "base_url": self.api_base}
+        address = self.api_base or in_environment("OPENAI")
+        if address:
+            require_usable(address, self.litellm_name)
+        key = self.api_key or os.environ.get("OPENAI_API_KEY") or ("none" if address else None)
+        return {"api_key": key, "base_url": address}
 
     def _settings(self) -> dict[str, Any]:
         settings = {**self._mapped}
@@ -200,21 +208,27 @@ class AzureOpenAIModel(OpenAIModel):
     def _settings(self) -> dict[str, Any]:
         read = os.environ.get
         ours = {
-            "api_base": self.api_base or read("AZURE_OPENAI_ENDPOINT"),
+            "api_base": self.api_base or read("AZURE_OPENAI_ENDPOINT") or read("AZURE_API_BASE"),
             "api_key": self.api_key or read("AZURE_OPENAI_API_KEY"),
             "api_version": self.api_version or self._mapped.get("api_version") or read("OPENAI_API_VERSION"),
         }
+        ours |= {} if self._needs_client else self._for_client
         return super()._settings() | {name: value for name, value in ours.items() if value is not None}
+
+    @property
+    def _needs_client(self) -> bool:
+        version = self.api_version or self._mapped.get("api_version") or os.environ.get("OPENAI_API_VERSION")
+        return bool(self._for_client) and version not in ("v1", "latest", "preview")  # those LiteLLM knows better
 
     def create_client(self) -> Any:
         """LiteLLM itself; a client of the package openai where a token is given in place of a key."""
-        if not self._for_client:
-            return super().create_client()
+        if not self._needs_client:
+            return LiteLLMModel.create_client(self)
         self._for_litellm = self._openai_client(**{**(self.client_kwargs or {}), "max_retries": 0})
         return self._for_litellm
 
     def _checked(self, request: dict[str, Any]) -> Target:
-        if not (request.get("api_base") or request.get("client") or os.environ.get("AZURE_API_BASE")):
+        if not (request.get("api_base") or request.get("client")):
             raise ModelError(
                 f"model {self.model_id!r} needs the address of your resource: pass azure_endpoint=…, or set "
                 f"AZURE_OPENAI_ENDPOINT"
@@ -222,7 +236,9 @@ class AzureOpenAIModel(OpenAIModel):
         return super()._checked(request)
 
     def _place(self) -> dict[str, Any]:
-        endpoint = None if "base_url" in (self.client_kwargs or {}) else self.api_base  # it takes one of the two
+        read = os.environ.get
+        endpoint = self.api_base or read("AZURE_OPENAI_ENDPOINT") or read("AZURE_API_BASE")
+        endpoint = None if "base_url" in (self.client_kwargs or {}) else endpoint  # it takes one of the two
         version = self.api_version or self._mapped.get("api_version") or os.environ.get("OPENAI_API_VERSION")
         version = version or getattr(load(), "AZURE_DEFAULT_API_VERSION", None)
         given = {"azure_endpoint": endpoint, "api_key": self.api_key, "api_version": version}

@@ -516,10 +516,12 @@ def test_a_task_is_not_coloured_as_python(lab, context, app):
 
 
 def test_in_the_agent_kernel_only_code_is_coloured(lab, context, screenshot):
-    cells = [ENGLISH, f"%%py\n{PYTHON}", f"# in the kernel itself\n%%host\n{PYTHON}"]
+    remarks = "# a remark  \n" * 40  # many ways to read the blanks
+    cells = [ENGLISH, f"%%py\n{PYTHON}", f"# in the kernel itself\n%%host\n{PYTHON}", f"{remarks}{ENGLISH}"]
     lab.write("agent_colours.ipynb", cells, kernel="agent")
     tab = NotebookPage(context, lab, "agent_colours.ipynb")
     is_coloured(tab, 0, False)
     for index in (1, 2):
         is_coloured(tab, index, True)
+    is_coloured(tab, 3, False)
     screenshot(tab.page, "agent_colours")

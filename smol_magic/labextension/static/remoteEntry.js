@@ -164,7 +164,7 @@
 
   // As the kernels tell them: `%%agent`, and in the Agent kernel all that is not in IPython's signs.
   const TASK = /^\s*%%agent(?!\S)/;
-  const CODE = /^\s*(?:$|[%!?]|(?:#.*\s+)*%%)/;
+  const CODE = /^\s*(?:$|[%!?])|^(?:[ \t]*(?:#.*)?\n)*%%/;
 
   // A task is in a person's language, which reads badly in the colours of Python's keywords.
   function colourTasks(panel, languages) {
