@@ -126,15 +126,28 @@ sys.setprofile(profile)
 """
 
 
-def test_an_interrupt_while_the_end_of_an_action_is_told_breaks_nothing_off(child):
+@pytest.mark.parametrize("more", ["", "import asyncio\nprint('printed')\nawait asyncio.sleep(0)\n'value'"], ids=len)
+def test_an_interrupt_while_the_end_of_an_action_is_told_breaks_nothing_off(child, more):
     run(child, "kept = 1")
     for number in range(1, 200, 3):
-        run(child, ENDING.format(number=number))
+        run(child, ENDING.format(number=number) + more)
         kept, count = value(child, "kept, count")
         assert kept == 1
         if count < number:
             break
     assert number > 50
+
+
+@pytest.mark.parametrize("work", ["while True: pass", "while True: await asyncio.sleep(0)", "await asyncio.sleep(99)"])
+def test_an_action_that_awaited_something_can_be_stopped(child, work):
+    run(child, "import asyncio\nkept = 1")
+    events = child.run(f"print('begun', flush=True)\nawait asyncio.sleep(0)\n{work}")
+    assert next(events).text == "begun\n"
+    child.interrupt()
+    finished = [*events][-1]
+    assert (finished.status, finished.lost) == ("interrupted", [])
+    child.clear_interrupt()
+    assert value(child, "await asyncio.sleep(0)\nkept") == 1
 
 
 LATE = """

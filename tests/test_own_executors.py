@@ -9,10 +9,10 @@ from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentExecutionError, ConfigError
 from smol_kernel.events import ActionFinished, ActionProposed, FilesMade, Output, ToolCalled, ToolReturned
-from smol_kernel.executors.base import CodeOutput, PythonExecutor
+from smol_kernel.executors.base import CodeOutput, PythonExecutor, failure
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.local import LocalPythonExecutor
-from smol_kernel.executors.values import RemoteValue
+from smol_kernel.executors.values import RemoteValue, decode
 from smol_kernel.journal import Journal
 from smol_kernel.tools import tool
 
@@ -59,7 +59,20 @@ class Further(Guard):
     """A subclass of a guard."""
 
 
-@pytest.fixture(params=[Guard, Audited, Further])
+class ByRun(Guard):
+    """A guard that goes on by `run`."""
+
+    def __call__(self, code_action):
+        self.asked.append(code_action)
+        if "rm -rf" in code_action:
+            raise ValueError("refused by policy")
+        finished = [event for event in self.run(code_action) if isinstance(event, ActionFinished)][-1]
+        if finished.status != "ok":
+            raise AgentExecutionError("\n".join(filter(None, [finished.logs, failure(finished)])))
+        return CodeOutput(decode(finished.value), finished.logs, finished.final)
+
+
+@pytest.fixture(params=[Guard, Audited, Further, ByRun])
 def guard(request):
     executor = request.param()
     yield executor

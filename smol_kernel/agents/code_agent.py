@@ -65,7 +65,9 @@ class CodeAgent(MultiStepAgent):
         **kwargs: Any,
     ) -> None:
         self.code_block_tags = code_replies.block_tags(code_block_tags)
-        self.additional_authorized_imports = list(additional_authorized_imports or [])
+        self.additional_authorized_imports = (
+            ["*"] if additional_authorized_imports is None else list(additional_authorized_imports)
+        )
         self.authorized_imports = allowed_modules(additional_authorized_imports) or ["*"]
         self.use_structured_outputs_internally = use_structured_outputs_internally
         self.max_print_outputs_length = max_print_outputs_length

@@ -53,7 +53,7 @@ class PythonExecutor(ABC):
 
     A subclass defines `send_tools`, `send_variables`, and either `run` or `__call__`: define one; the base class
     derives the other from it. Where a class that runs actions has a subclass with a `__call__` of its own, actions pass
-    that, and it may call `super().__call__`: a guard. What happens in an action is told when the guard is done with it.
+    that: a guard, which calls `super().__call__` or `self.run`. What happens in an action is told when it is done.
     """
 
     isolation: str = "none"
@@ -107,6 +107,9 @@ class PythonExecutor(ABC):
     def run(self, code: str) -> Iterator[Event]:
         """Run an action; yields what happens as it happens, ActionFinished last. Errors of the code do not raise."""
         self._need_own("__call__")
+        if self._seen is not None:  # it is the guard that asks
+            yield from self._noted(code, self._seen)
+            return
         seen = _Seen()
         try:
             done = self._guarded(code, seen)
@@ -124,17 +127,10 @@ class PythonExecutor(ABC):
 
     def __call__(self, code_action: str) -> CodeOutput:
         """Run an action to its end. Raises AgentExecutionError if it failed."""
-        finished, seen = None, self._seen
-        try:
-            for event in self._run_beneath(code_action):
-                if seen is not None:
-                    seen.events.append(event)
-                if isinstance(event, ActionFinished) and not event.run:
-                    finished = event
-        except BaseException as error:
-            if seen is not None:
-                seen.broke = error
-            raise
+        finished: ActionFinished | None = None
+        for event in self._run_beneath(code_action) if self._seen is None else self._noted(code_action, self._seen):
+            if isinstance(event, ActionFinished) and not event.run:
+                finished = event
         if finished is None:
             raise AgentExecutionError(f"{type(self).__name__}.run() ended without an ActionFinished event")
         if finished.status != "ok":
@@ -147,6 +143,16 @@ class PythonExecutor(ABC):
             return self(code)
         finally:
             self._seen = None
+
+    def _noted(self, code: str, seen: _Seen) -> Iterator[Event]:
+        """What happens behind a guard, noted."""
+        try:
+            for event in self._run_beneath(code):
+                seen.events.append(event)
+                yield event
+        except BaseException as error:
+            seen.broke = error
+            raise
 
     def _run_beneath(self, code: str) -> Iterator[Event]:
         """Run an action by the `run` that stands behind a `__call__` of a subclass."""

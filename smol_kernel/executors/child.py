@@ -18,6 +18,7 @@ import tokenize
 import warnings
 from collections.abc import Callable, Generator
 from importlib import import_module
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import IPython
@@ -174,6 +175,7 @@ class Child:
         self.kernel.getpass = lambda prompt="Password: ", stream=None, **_: self.proxies.read(str(prompt), True)
         os._exit = functools.partial(self.leave, os._exit)
         self.kernel.shell_handlers["smol_request"] = self.serve
+        self._cancels, self.kernel._cancel_on_sigint = self.kernel._cancel_on_sigint, self.cancelling
         shell.display_pub.register_hook(self.displays.limit)
         shell.displayhook.register_hook(self.displays.limit)
         shell.displayhook.quiet = lambda: self.action.quiet and self.action.running == 1  # IPython looks at `In`
@@ -196,6 +198,22 @@ class Child:
             for part in self.streams:
                 part.end()
         self.kernel.session.send(stream, "smol_reply", reply, parent, ident=ident)
+
+    @contextlib.contextmanager
+    def cancelling(self, task: Any) -> Generator[None, None, None]:
+        """What ipykernel does for interrupts while it awaits the `task` of an action; code that computes is interrupted
+        as it is without an `await`. The handler that comes back at the end heeds none."""
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            if asyncio.current_task() is task and self.tracebacks.within(frame):
+                raise KeyboardInterrupt
+            cancel(number, frame)
+
+        deaf()
+        with self._cancels(task):
+            cancel: Any = signal.getsignal(signal.SIGINT)
+            signal.signal(signal.SIGINT, interrupt)
+            yield
 
     def receive_tools(self, specs: list[dict[str, Any]]) -> None:
         """Offer these tools in place of those before."""

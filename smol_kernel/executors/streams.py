@@ -177,6 +177,7 @@ class Stream:
                     self._pass(text[:room])
                 finally:  # an interrupt may come in the middle
                     self._writing = before
+                    self._waiting = self._held_back = True  # another thread may have sent before it was there
             if len(text) > room:
                 self._hold(text[room:])
         return len(text)

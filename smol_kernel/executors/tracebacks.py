@@ -56,6 +56,12 @@ class Tracebacks:
         source = (linecache.getline(filename, lineno) if line is None else line).strip()
         return f"{place}:{lineno}: {category.__name__}: {message}\n" + (f"  {source}\n" if source else "")
 
+    def within(self, frame: types.FrameType | None) -> bool:
+        """Whether code of an action is at work in this frame, or waits there for what it called."""
+        while frame is not None and frame.f_code.co_filename not in self.files:
+            frame = frame.f_back
+        return frame is not None
+
     def _one(self, error: BaseException) -> str:
         lines = list(self._frames(error))
         if lines:

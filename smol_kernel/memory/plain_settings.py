@@ -16,7 +16,7 @@ LONGEST = 100_000
 def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` without those that are not given, that look like keys, or that no text can stand for: functions,
     models and other live objects. Paths and mounts become text, dataclasses and lists what they hold."""
-    return {name: plain for name, value in settings.items() if (plain := _plain(value)) not in (None, [], {}, "")}
+    return {name: plain for name, value in settings.items() if (plain := _plain(value)) not in (None, {}, "")}
 
 
 def _plain(value: Any) -> Any:

@@ -98,7 +98,7 @@ def _kept_here(agent: MultiStepAgent) -> Iterator[tuple[str, str]]:
 
 
 def _code_settings(agent: CodeAgent, left_out: dict[str, str]) -> dict[str, Any]:
-    every = "*" in agent.authorized_imports and not agent.additional_authorized_imports
+    every = agent.additional_authorized_imports == ["*"]
     options, lost = without_secrets(agent.executor_kwargs)
     if lost:
         left_out["executor_kwargs"] = ", ".join(lost)
