@@ -826,13 +826,19 @@ def test_a_second_keyboard_interrupt_ends_the_child_and_nothing_is_left_open(fre
     stubborn = "import signal\nsignal.signal(signal.SIGINT, lambda *_: print('no', flush=True))\n"
     value(fresh, "precious = 1")
     fresh.interrupt_grace_seconds = 600
-    main, events = threading.main_thread().ident, []
+    main, events, awaited = threading.main_thread().ident, [], ["on", "no"]
+
+    def press():
+        while sys._current_frames()[main].f_code.co_name != "select":  # it is the executor that waits
+            pass
+        signal.pthread_kill(main, signal.SIGINT)
 
     def read():
         for event in fresh.run(f"{stubborn}print('on', flush=True)\nwhile True: pass"):
             events.append(event)
-            if isinstance(event, Output):  # the first starts the stop, of which the child tells
-                threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+            if isinstance(event, Output) and awaited and awaited[0] in event.text:
+                del awaited[0]  # the first starts the stop, of which the child tells
+                threading.Thread(target=press).start()
 
     with pytest.raises(KeyboardInterrupt):
         read()
