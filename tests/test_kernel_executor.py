@@ -268,8 +268,8 @@ def test_what_is_printed_is_sent_after_an_interrupt_in_the_middle_of_a_print(ker
     """As `flush` says, which a tool call relies on: what was printed before it comes before it."""
     code = (
         "import signal, sys\ndef ring(*_): raise InterruptedError\nsignal.signal(signal.SIGALRM, ring)\nsent = []\n"
-        "def on():\n    signal.setitimer(signal.ITIMER_REAL, .005)\n    while True: print('x', end='')\n"
-        "for _ in range(50):\n    print('a line')\n    try: on()\n"
+        "def on():\n    signal.setitimer(signal.ITIMER_REAL, .005)\n    for _ in range(20_000): print('x', end='')\n"
+        "while len(sent) < 50:\n    print('a line')\n    try: on()  # an exception in a callback of C is passed over\n"
         "    except InterruptedError: sent.append(sys.stdout.flush())\nsent.count(True)"
     )
     assert value(kernel, code) == 50
@@ -838,7 +838,7 @@ def test_a_second_keyboard_interrupt_ends_the_child_and_nothing_is_left_open(fre
             events.append(event)
             if isinstance(event, Output) and awaited and awaited[0] in event.text:
                 del awaited[0]  # the first starts the stop, of which the child tells
-                threading.Thread(target=press).start()
+                threading.Timer(0.05, press).start()  # well within: a signal just before a call is seen after it
 
     with pytest.raises(KeyboardInterrupt):
         read()
