@@ -37,12 +37,13 @@ if TYPE_CHECKING:
         mapped,
         proxies,
         questions,
+        sender,
         streams,
         tracebacks,
         values,
     )
 else:  # in the child they have other names
-    account, displays, fields, host_line, mapped, proxies, questions, streams, tracebacks, values = (
+    account, displays, fields, host_line, mapped, proxies, questions, sender, streams, tracebacks, values = (
         import_module(f"smol_{name}")
         for name in (
             "account",
@@ -52,6 +53,7 @@ else:  # in the child they have other names
             "mapped",
             "proxies",
             "questions",
+            "sender",
             "streams",
             "tracebacks",
             "values",
@@ -163,7 +165,7 @@ class Child:
         self.account = account.Account(shell, self.tracebacks)
         self.whole = streams.Whole()
         self.displays = displays.Displays(self.whole.add)
-        streams.tell_alive_safely(sys.stdout.pub_thread.thread)  # type: ignore[union-attr]
+        sender.make_safe(self.kernel.iopub_thread)
         self.streams = [streams.Stream(stream, self.whole.add) for stream in (sys.stdout, sys.stderr)]
         self.streams[0].other, self.streams[1].other = reversed(self.streams)
         self.line = host_line.HostLine(self.kernel)
@@ -350,8 +352,8 @@ def set_up() -> None:
     # any signal now wakes the event loop, so that an interrupt ends an `await` at once
     asyncio.get_running_loop().add_signal_handler(signal.SIGURG, lambda: None)
     shell.set_hook("show_in_pager", _show_help, 0)
-    sender: Any = shell.kernel.iopub_thread
-    sender.schedule(lambda: sender.socket.set(zmq.SNDHWM, MAX_QUEUE))
+    iopub: Any = shell.kernel.iopub_thread
+    iopub.schedule(lambda: iopub.socket.set(zmq.SNDHWM, MAX_QUEUE))
     shell.smol = Child(shell)
     warnings.formatwarning = shell.smol.tracebacks.warning
     shell.__class__ = ActionShell

@@ -40,14 +40,6 @@ def _renew_lock() -> None:
 os.register_at_fork(after_in_child=_renew_lock)
 
 
-def tell_alive_safely(thread: threading.Thread) -> None:
-    """Before Python 3.13 an exception in the middle of `is_alive`, from a signal's handler, marks a thread as ended for
-    good (what bpo-45274 added to `_wait_for_tstate_lock`). ipykernel then sends from two threads on one socket."""
-    lock = getattr(thread, "_tstate_lock", None)
-    if lock is not None:
-        thread.is_alive = lambda: not thread._is_stopped and lock.locked()  # type: ignore[attr-defined]
-
-
 class Whole:
     """All that an action put out. `logs`, where actions can read it, has what the host shows the model shortened: by
     the number of the action."""

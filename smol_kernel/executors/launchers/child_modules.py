@@ -15,6 +15,7 @@ MODULES = (
     "mapped",
     "tracebacks",
     "account",
+    "sender",
     "streams",
     "displays",
     "host_line",

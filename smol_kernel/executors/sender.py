@@ -1,0 +1,39 @@
+"""ipykernel's thread that sends what an action puts out, made safe against interrupts and finalizers.
+
+Travels into the child as source, for `child.py`; needs the standard library and what ipykernel brings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+
+def make_safe(sender: Any) -> None:
+    """Mend an IOPubThread."""
+    _tell_alive(sender.thread)
+    schedule: Callable[[Callable[[], Any]], None] = sender.schedule
+
+    def schedule_safely(work: Callable[[], Any]) -> None:
+        """The thread wakes itself by a pipe that only it reads, so that it would wait for ever where the pipe is full:
+        of what finalizers write that the garbage collector runs there. A full pipe wakes it anyway, for all work."""
+        if threading.get_ident() != sender.thread.ident:
+            schedule(work)
+            return
+        sender._events.append(work)
+        with contextlib.suppress(zmq.Again):
+            sender._event_pipe.send(b"", zmq.NOBLOCK)
+
+    sender.schedule = schedule_safely
+
+
+def _tell_alive(thread: threading.Thread) -> None:
+    """Before Python 3.13 an exception in the middle of `is_alive`, from a signal's handler, marks a thread as ended for
+    good (what bpo-45274 added to `_wait_for_tstate_lock`). ipykernel then sends from two threads on one socket."""
+    lock = getattr(thread, "_tstate_lock", None)
+    if lock is not None:
+        thread.is_alive = lambda: not thread._is_stopped and lock.locked()  # type: ignore[attr-defined]
