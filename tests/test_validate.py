@@ -379,6 +379,7 @@ WARNINGS = (
 """Actions that put out what differs from one process to the next."""
 
 
+@pytest.mark.timeout(600)  # four times all that a repository's job does
 def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     """A repository with both kinds of notebooks: one with an `%%agent` cell and its cassette, one that was exported."""
     folder = tmp_path / "notebooks"

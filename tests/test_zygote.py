@@ -490,14 +490,15 @@ list(second.run("while True: pass"))
 
 def test_one_that_died_or_is_out_of_date_is_replaced_and_none_is_missed_meanwhile(make, forked, tmp_path):
     executor = forked()
-    living = [each for each in zygote._zygotes.values() if each.is_of_use()]
-    for each in living:  # there may be one that another test needed
-        each._process.kill()
-        each._process.wait()
+    earlier = list(zygote._zygotes.values())  # there may be one that another test needed
+    for each in earlier:
+        if each.is_of_use():
+            each._process.kill()
+            each._process.wait()
     assert value(executor, "1") == 1  # its children live on
     other = make()
     assert value(other, "2") == 2 and not by_zygote(other)
-    (key,) = [key for key, each in zygote._zygotes.items() if each not in living]
+    (key,) = [key for key, each in zygote._zygotes.items() if each not in earlier]
     assert by_zygote(forked())
     zygote._zygotes[key]._stamp = []
     changed = make()
