@@ -371,7 +371,8 @@ def test_a_wrong_call_says_what_is_wrong(kernel, code, kind, says):
 
 
 def test_a_wrong_call_can_be_caught_as_a_value_error(kernel):
-    assert value(kernel, "try:\n    fetch_unit(3)\nexcept ValueError:\n    caught = True\ncaught")
+    for kind in ("ValueError", "TypeError", "(KeyError, TypeError)"):
+        assert value(kernel, f"try:\n    fetch_unit(3)\nexcept {kind}:\n    caught = {kind!r}\ncaught") == kind
 
 
 def test_an_unknown_or_malformed_request_is_answered_with_an_error(kernel):

@@ -389,13 +389,14 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     table = "import pandas as pd\npd.DataFrame({'rows': rows})"
     script = [code(f"{READ}\n{table}"), *map(code, WARNINGS), code("final_answer(warnings.warn('last') or sum(rows))")]
+    script.insert(1, code("open('made.txt', 'w').write('hi')"))
     model = CassetteModel(ScriptedModel(script), folder / "sum.json", "record")
     with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "journal.sqlite") as agent:
         assert agent.run("Sum up the rows of data.csv.") == 60
         events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
     export(events, folder / "exported.ipynb")
     cell = "%%agent --cassette sum.json -o total --no-write\nSum up the rows of data.csv."
-    stored(folder / "agent.ipynb", "%load_ext smol_magic", cell, "total")
+    stored(folder / "agent.ipynb", "%load_ext smol_magic", cell, "open('made.txt', 'w').write('hi')", "total")
     notebook = (folder / "agent.ipynb").read_text()
     assert "--smol-now:#" in notebook
     (folder / "agent.ipynb").write_text(notebook.replace("--smol-now:#", "--smol-older:#"))  # by another version

@@ -147,15 +147,18 @@ def pack(content: Any) -> bytes:
 def error_of(reply: Reply) -> Exception:
     """An exception of the same name and message as the one a tool raised in the host.
 
-    `kinds` of the reply names its class and that one's bases; the nearest builtin one is the base here, so that it can
-    be caught as usual. A class the child lacks becomes a RuntimeError if nothing nearer than Exception is known.
+    `kinds` of the reply names its class and that one's bases; the nearest builtin ones are the bases here, so that it
+    can be caught as usual. A class the child lacks becomes a RuntimeError if nothing nearer than Exception is known.
     """
     kinds = [str(kind) for kind in reply.get("kinds", ())] or ["RuntimeError"]
     text = str(reply.get("error", ""))
-    found = (getattr(builtins, kind, None) for kind in kinds)
-    base = next((kind for kind in found if isinstance(kind, type) and issubclass(kind, Exception)), Exception)
-    if base is Exception and kinds[0] != "Exception":
-        base = RuntimeError
+    bases: list[type[Exception]] = []
+    for kind in (getattr(builtins, kind, None) for kind in kinds):
+        if isinstance(kind, type) and issubclass(kind, Exception) and not any(issubclass(each, kind) for each in bases):
+            bases.append(kind)
+    if bases in ([], [Exception]) and kinds[0] != "Exception":
+        bases = [RuntimeError]
+    base = bases[0]
     if kinds[0] == base.__name__:
         with contextlib.suppress(Exception):  # some take other arguments than a message
             error = base(text)
@@ -166,5 +169,8 @@ def error_of(reply: Reply) -> Exception:
         kind = type(kinds[0], (base,), {**own, "exceptions": ()})
         part = type("PartInTheHost", (Exception,), {"__module__": "tools"})  # no `except*` but for all catches it
         return kind.__new__(kind, text, [part("the errors in this group stayed in the host; its message names them")])
-    kind = type(kinds[0], (base,), own)
+    try:
+        kind = type(kinds[0], tuple(bases), own)
+    except TypeError:  # some cannot be bases of one class
+        kind = type(kinds[0], (base,), own)
     return kind.__new__(kind, text)

@@ -15,8 +15,8 @@ from smol_kernel.models.base import Model
 from smol_kernel.models.quirks import Kind
 from smol_kernel.models.replies import reply_of
 
-Reply = str | ChatMessage | BaseException | Callable[[list[ChatMessage]], str | ChatMessage]
-"""Text, a message, an exception to raise, or a function of the messages that returns text or a message."""
+Reply = str | ChatMessage | BaseException | Callable[[list[ChatMessage]], "Reply"]
+"""Text, a message, an exception to raise, or a function of the messages that returns one of these."""
 
 
 class ScriptedModel(Model):
@@ -25,8 +25,8 @@ class ScriptedModel(Model):
         model = ScriptedModel(["Let me add.\\n<code>\\nfinal_answer(1 + 1)\\n</code>"])
         assert CodeAgent(tools=[], model=model).run("add") == 2
 
-    A reply is text, a ChatMessage, an exception (raised), or a function that is given the messages and returns text
-    or a ChatMessage. `requests` holds the messages of every request so far. Asked once more than it has replies, it
+    A reply is text, a ChatMessage, an exception (raised), or a function that is given the messages and returns one of
+    these. `requests` holds the messages of every request so far. Asked once more than it has replies, it
     raises ModelError.
     """
 
@@ -90,7 +90,7 @@ class ScriptedModel(Model):
         if isinstance(reply, BaseException):
             raise reply
         if not isinstance(reply, (str, ChatMessage)):
-            reply = reply(messages)
+            return self._message(reply(messages), messages)
         if isinstance(reply, str):
             return ChatMessage(role=MessageRole.ASSISTANT, content=reply)
         return reply
