@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from smol_kernel.memory.steps import FinalAnswerStep as FinalAnswerStep
     from smol_kernel.memory.steps import MemoryStep as MemoryStep
     from smol_kernel.memory.steps import PlanningStep as PlanningStep
+    from smol_kernel.memory.steps import StreamEvent as StreamEvent
     from smol_kernel.memory.steps import SystemPromptStep as SystemPromptStep
     from smol_kernel.memory.steps import TaskStep as TaskStep
     from smol_kernel.memory.steps import ToolCall as ToolCall
@@ -128,7 +129,7 @@ _HOMES = {
     "memory.monitoring": "AgentLogger CallbackRegistry LogLevel Monitor",
     "memory.rich_values": "AgentAudio AgentImage AgentText AgentType handle_agent_output_types",
     "memory.steps": "ActionOutput ActionStep AgentMemory FinalAnswerStep MemoryStep PlanningStep "
-    "SystemPromptStep TaskStep ToolCall ToolOutput",
+    "StreamEvent SystemPromptStep TaskStep ToolCall ToolOutput",
     "memory.usage": "Timing TokenUsage",
     "models.base": "Model",
     "models.api": "ApiModel",

@@ -142,13 +142,23 @@ def _read(words: Sequence[str]) -> Any:
     add = parser.add_argument
     add("run", nargs="?", metavar="RUN", help="its id or the beginning of it (default: the last of this notebook)")
     if words[0] == "fork":
-        add("--step", type=int, metavar="N", help="the last step that is kept; 0: none")
+        add(
+            "--step",
+            type=int,
+            metavar="N",
+            help="the last step that is kept (default: the last before the answer); 0: none",
+        )
         add("--instruction", metavar="TEXT", help="tell the model this after that step")
     add("--model", "-m", metavar="NAME", help="the model to ask (default: the run's)")
     add("--api-base", metavar="URL", help="address of your own model server")
     add("--max-steps", type=int, metavar="N", help="steps of the run in all")
     add("--accept", action="store_true", help="go on although something does not replay the same")
-    add("--repeat", action="store_true", help="make a call again of which it is not known whether it was made")
+    add(
+        "--repeat",
+        action="store_true",
+        help="make a call again of which it is not known whether it was made, and give "
+        "actions their hosts while they are run again",
+    )
     add("-o", "--out", dest="output", metavar="NAME", help="put the answer into this variable")
     return parser.read(words[1:])
 

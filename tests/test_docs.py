@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from smol_magic.magics import SmolMagic
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = {
@@ -47,3 +49,13 @@ def test_every_command_the_docs_name_exists():
 def test_every_file_a_page_points_to_is_there(page):
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_setting_is_on_its_page_and_no_other():
+    page = (ROOT / "docs" / "settings.md").read_text()
+    traits = {row.split("|")[1] for row in re.findall(r"^\| `[a-z].*", page, re.MULTILINE)}
+    assert set(re.findall(r"`(\w+)`", " ".join(traits))) == set(SmolMagic.class_traits(config=True))
+    sources = [path.read_text() for package in ("smol_kernel", "smol_magic") for path in (ROOT / package).rglob("*.py")]
+    read = set(re.findall(r"""["' `](SMOL_[A-Z_]+)""", "\n".join(sources)))
+    ours = {"SMOL_PROJECT_PATH", "SMOL_DOCTOR_NOTE"}  # between our own processes
+    assert set(re.findall(r"`(SMOL_[A-Z_]+)`", page)) == read - ours

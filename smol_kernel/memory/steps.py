@@ -11,7 +11,14 @@ from numbers import Integral
 from typing import Any, cast
 
 from smol_kernel.errors import AgentError, AgentExecutionError, AgentMaxStepsError
-from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message, text_of
+from smol_kernel.memory.messages import (
+    ChatMessage,
+    ChatMessageStreamDelta,
+    ChatMessageToolCall,
+    MessageRole,
+    text_message,
+    text_of,
+)
 from smol_kernel.memory.monitoring import AgentLogger, LogLevel
 from smol_kernel.memory.raw_replies import as_data, without_keys
 from smol_kernel.memory.untrusted import Outside, inert
@@ -245,6 +252,19 @@ class FinalAnswerStep(MemoryStep):
     """The answer of the run."""
 
     output: Any
+
+
+StreamEvent = (
+    ChatMessageStreamDelta
+    | ChatMessageToolCall
+    | ActionOutput
+    | ToolCall
+    | ToolOutput
+    | PlanningStep
+    | ActionStep
+    | FinalAnswerStep
+)
+"""What `run(stream=True)` yields."""
 
 
 class AgentMemory:

@@ -57,7 +57,8 @@ _SAME = tuple(
 """What differs from one process to the next, and what stands in its place: the file that a cell is compiled as, which
 an exported run calls `<action>`; in its warnings also the line, whose text is another where it gave the answer; the
 folder of other files that warn; addresses in memory; the style sheet of an account, which belongs to the version that
-drew it; how the run was boxed; its files, which are told where they are not in the folder already. docs/ci.md has the same as a file for nbval."""
+drew it; how the run was boxed; its files, which are told where they are not in the folder
+already. docs/ci.md has the same as a file for nbval."""
 _INLINE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=\s]+)")
 _OVERWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)
 _ERASED = re.compile(r"[^\n]\x08")

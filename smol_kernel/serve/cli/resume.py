@@ -29,13 +29,13 @@ def add_commands(commands: Any) -> None:
         help="go on with a run that was cut off, stopped, or had reached a limit",
         description="Go on with RUN where it was cut off. Its actions are run again in a fresh box for the sake of "
         "their variables, with the recorded results of tool calls; no tool is called twice. What does not come out the "
-        "same is shown, and nothing new is done without --accept.",
+        "same is shown, and nothing new is done without --accept. Exit status: as of smol run.",
     )
     fork = commands.add_parser(
         "fork",
         help="go on from a step of a run, as a new run",
         description="Go on from a step of RUN as a new run: with another model, an instruction, or another action. RUN "
-        "itself stays as it is.",
+        "itself stays as it is. Exit status: as of smol run.",
     )
     fork.add_argument("--step", type=int, metavar="N",
                       help="the last step that is kept (default: the last before the answer); 0: none")  # fmt: skip
@@ -54,7 +54,8 @@ def add_commands(commands: Any) -> None:
                             help="an MCP server whose tools the run has")  # fmt: skip
         parser.add_argument("--accept", action="store_true", help="go on although something does not replay the same")
         parser.add_argument("--repeat", action="store_true",
-                            help="make a call again of which it is not known whether it was made")  # fmt: skip
+                            help="make a call again of which it is not known whether it was made, and give actions "
+                            "their hosts while they are run again")  # fmt: skip
         parser.add_argument("-o", "--out", dest="output", metavar="FILE", help="put the answer here")
         add_save_files(parser, "RUN")
 

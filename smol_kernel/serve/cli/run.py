@@ -65,7 +65,8 @@ def add_commands(commands: Any) -> None:
         "as null, what JSON lacks as its text), else as text. "
         "Exit status: 0 the agent answered; 3 a limit of the budget (--max-cost and the like, not --max-steps) was "
         "reached, and the answer, if there is one, is the best so far; 4 no box can be had here, so no code was run; "
-        "1 any other end; 2 wrong options; 130 Ctrl-C; 143 SIGTERM and 129 SIGHUP, which stop as Ctrl-C does.",
+        "1 any other end, out of steps among them; 2 wrong options; 130 Ctrl-C; 143 SIGTERM and 129 SIGHUP, which "
+        "stop as Ctrl-C does.",
     )
     parser.add_argument("task", metavar="TASK", help="what to do, in plain words; - reads it from standard input")
     add_options(parser, notebook=False)
