@@ -6,7 +6,7 @@ Registered by `magics` with IPython's completer, whose own guesses are of no use
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 IDENTIFIER = "smol_magic"
 
 
-def install(shell: InteractiveShell, commands: Sequence[str]) -> None:
-    """Have `shell` complete our lines; `commands` are those of `%agent`."""
+def install(shell: InteractiveShell, commands: Sequence[str], runs: Callable[[], list[str]]) -> None:
+    """Have `shell` complete our lines; `commands` are those of `%agent`, `runs` gives ids for those that take one."""
 
     @context_matcher(identifier=IDENTIFIER, priority=10_000)  # pyright: ignore[reportUntypedFunctionDecorator]
     def complete(
@@ -33,7 +33,7 @@ def install(shell: InteractiveShell, commands: Sequence[str]) -> None:
         if not line.startswith(("%agent ", "%%agent ")):
             return {"completions": []}
         symbol = "" if line.endswith(" ") else words.pop()
-        found = [name for name in _offered(words, commands, shell.user_ns) if name.startswith(symbol)]
+        found = [name for name in _offered(words, commands, runs, shell.user_ns) if name.startswith(symbol)]
         # what the completer takes for the word under the cursor may begin behind the dashes
         start = len(symbol) - len(context.token) if symbol.endswith(context.token) else 0
         return {"completions": [SimpleCompletion(name[start:], type="agent") for name in found], "suppress": True}
@@ -51,13 +51,17 @@ def _matchers(shell: Any) -> list[Any]:
     return shell.Completer.custom_matchers
 
 
-def _offered(words: list[str], commands: Sequence[str], namespace: dict[str, Any]) -> list[str]:
+def _offered(
+    words: list[str], commands: Sequence[str], runs: Callable[[], list[str]], namespace: dict[str, Any]
+) -> list[str]:
     """What may follow these words."""
     if words == ["%agent"]:
         return list(commands)
     if words[0] == "%agent":
         if words[1:2] == ["files"]:
             return ["--to", "--overwrite"] if "save" in words else ["save"]
+        if words[1:] in (["show"], ["resume"], ["fork"]):
+            return runs()
         return _models(namespace) if words[-1] == "model" else []
     return _VALUES[words[-1]](namespace) if words[-1] in _VALUES else _options()
 

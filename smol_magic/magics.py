@@ -160,7 +160,7 @@ class SmolMagic(Magics):
             task = run.task.strip().splitlines()[0][:60]
             how = "was cut off" if run.state == "unfinished" else f"ended ({state_word(run.state)}), perhaps unseen"
             then = export_hint(run.run) if run.state == "success" else f"to go on: %agent resume {run.run}"
-            print(f"An earlier run here {how}: “{task}”. Its account: %agent show {run.run} · {then}")
+            print(f"An earlier run here {how}: “{task}”.\n  Its account: %agent show {run.run} · {then}")
         if len(missed) > MOST_OFFERED:
             print(f"… and {len(missed) - MOST_OFFERED} more before: %agent runs")
 
@@ -340,7 +340,7 @@ def load(shell: InteractiveShell) -> None:
     shell.smol_session = magics.session  # type: ignore[attr-defined]
     magics.session.note_cell()
     AwaitRewriting(shell)
-    completion.install(shell, list(COMMANDS))
+    completion.install(shell, list(COMMANDS), magics.session.runs_here)
 
 
 def unload(shell: InteractiveShell) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,9 @@ if TYPE_CHECKING:
     from smol_magic.place import Place
 
 
-NO_RUN = (
-    "There was no run since this kernel was started, nor one before in this notebook as it is saved: "
-    "save it and try again if there was. %agent runs lists those in the journal."
-)
+NO_RUN = "There was no run since this {}. %agent runs lists those in the journal."
+_MOST_OFFERED = 10
+_SINCE = "kernel was started, nor one before in this notebook as it is saved: save it and try again if there was"
 
 
 class Session:
@@ -281,8 +281,17 @@ class Session:
         if self.last is not None:
             return self.last.run
         if (found := self._earlier()) is None:
-            raise CellError(NO_RUN)
+            raise CellError(NO_RUN.format("session began" if front(self._shell) == "terminal" else _SINCE))
         return found.run
+
+    def runs_here(self) -> list[str]:
+        """The ids of the last run of this conversation and of the newest of this notebook, as far as can be read."""
+        from smol_kernel.errors import JournalError
+
+        ids = [] if self.last is None else [self.last.run]
+        with suppress(JournalError):  # the command that they are for says what is wrong
+            ids += [run.run for run in islice(self.of_this_notebook(self.journal.runs(limit=-1)), _MOST_OFFERED)]
+        return list(dict.fromkeys(ids))
 
     def _earlier(self) -> RunSummary | None:
         return next(self.of_this_notebook(self.journal.runs(limit=-1)), None)

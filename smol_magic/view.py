@@ -24,6 +24,7 @@ from smol_kernel.render.records import PlanRecord, StepRecord
 from smol_kernel.render.style import MORE_STYLE, STYLE
 from smol_kernel.render.text import run_name, totals_words
 from smol_kernel.render.transcript import STATES, Transcript, model_label
+from smol_magic.endings import CellError
 
 if TYPE_CHECKING:
     from smol_kernel.render.transcript import Row
@@ -100,9 +101,14 @@ class View(Protocol):
 def make_view(
     shell: Any, kind: str, transcript: Transcript, stop: Callable[[], None], has_child: Callable[[], bool]
 ) -> View:
-    """The view of `kind`: "widgets", "text", or "auto" (widgets wherever there is a page)."""
+    """The view of `kind`: "widgets", "text", or "auto" (widgets wherever there is a page, and ipywidgets). Raises
+    CellError for widgets without ipywidgets."""
     if kind == "widgets" or (kind == "auto" and hasattr(shell, "kernel")):
-        return LiveView(transcript, stop, has_child)
+        try:
+            return LiveView(transcript, stop, has_child)
+        except ImportError as error:
+            if kind == "widgets":
+                raise CellError(f"{error}: pip install ipywidgets, or %config SmolMagic.view = 'text'") from None
     return TextView(transcript)
 
 

@@ -53,6 +53,20 @@ def test_a_run_is_one_widget_and_one_account_of_it(kernel):
     assert kernel.value("answer") == 42
 
 
+def test_without_ipywidgets_a_run_is_told_in_text(kernel):
+    model(kernel, "final_answer(42)")
+    kernel.run("import sys\nkept = {n: sys.modules.pop(n) for n in list(sys.modules) if n.startswith('ipywidgets')}")
+    kernel.run("sys.modules['ipywidgets'] = None").must_be_ok()
+    try:
+        told = kernel.run("%%agent --model m\nthink").must_be_ok()
+        kernel.run("%config SmolMagic.view = 'widgets'").must_be_ok()
+        (error,) = kernel.run("%%agent --model m\nthink").errors
+    finally:
+        kernel.run("sys.modules.update(kept)\n%config SmolMagic.view = 'auto'").must_be_ok()
+    assert "42" in told.printed
+    assert "pip install ipywidgets, or %config SmolMagic.view = 'text'" in error
+
+
 @pytest.mark.parametrize("cell", ["10 ** 5000", "__import__('decimal').Decimal('sNaN')"])
 def test_an_answer_that_cannot_be_drawn_is_there_all_the_same(kernel, cell):
     model(kernel, f"import pandas as pd\nfinal_answer(pd.DataFrame({{'n': [2], 'most': [{cell}]}}))")

@@ -176,11 +176,11 @@ def test_an_error_in_py_shows_the_childs_traceback_once(shell, capsys):
         ("%agent exprot x.ipynb", "Did you mean %agent export?"),
         ("%agent draw me a sheep", "A task goes below %%agent"),
         ("%agent export", "%agent export FILE [RUN]"),
-        ("%agent export x.txt", "no run since this kernel was started"),
+        ("%agent export x.txt", "no run since this session began. %agent runs lists"),
         ("%agent export x.ipynb a b", "unrecognized arguments: b"),
-        ("%agent resume", "no run since this kernel was started"),
-        ("%agent export x.ipynb", "no run since this kernel was started"),
-        ("%agent show", "no run since this kernel was started"),
+        ("%agent resume", "no run since this session began. %agent runs lists"),
+        ("%agent export x.ipynb", "no run since this session began. %agent runs lists"),
+        ("%agent show", "no run since this session began. %agent runs lists"),
         ("%agent show abc", "no run 'abc'"),
         ("%agent show abc", "%agent runs lists them"),
         ("%%agent --model x5\nadd", "int, not a model"),
@@ -544,6 +544,17 @@ def test_the_first_line_is_completed_with_what_fits_alone(shell, line, offers):
         found = {line[: item.start] + item.text for item in shell.Completer.completions(line, len(line))}
     before = line.rpartition(" ")[0]
     assert found == {f"{before} {offer}" for offer in offers}
+
+
+@pytest.mark.parametrize("command", ["show", "resume", "fork"])
+def test_runs_of_this_session_are_offered_and_no_others(shell, command):
+    line = f"%agent {command} "
+    with provisionalcompleter():
+        assert not [item for item in shell.Completer.completions(line, len(line)) if item.type == "agent"]
+        shell.user_ns["m"] = ScriptedModel(["One.\n<code>\nfinal_answer(1)\n</code>"])
+        assert shell.run_cell("%%agent --model m\nadd").success
+        (found,) = shell.Completer.completions(line, len(line))
+    assert found.text == shell.smol_session.last.run
 
 
 def test_a_run_in_a_thread_is_stopped_by_a_command_and_is_not_left_by_unloading(shell, capsys):

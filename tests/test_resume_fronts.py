@@ -497,7 +497,7 @@ def test_without_a_name_it_is_the_newest_run_of_this_notebook_that_goes_on(shell
     elsewhere = ["run", DEMO_TASKS[0].task, "--model", "demo", "--max-steps", "2"]
     monkeypatch.setenv("JPY_SESSION_NAME", "here.ipynb")
     main(elsewhere)
-    assert "no run since this kernel was started" in str(shell.run_cell("%agent resume").error_in_exec)
+    assert "no run since this session began" in str(shell.run_cell("%agent resume").error_in_exec)
     shell.user_ns["m"] = ScriptedModel([code("x = 6"), "best", code("final_answer(x)")])
     assert shell.run_cell("%%agent --model m --max-steps 1\ncount").success
     mine = shell.smol_session.last.run

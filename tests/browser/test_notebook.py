@@ -511,7 +511,7 @@ def test_a_task_is_not_coloured_as_python(lab, context, app):
     tab.edit(1, f"\n%%agent\n{ENGLISH}")
     is_coloured(tab, 1, False)
     tab.command("notebook:insert-cell-below")
-    tab.edit(2, f"%%agent\n{ENGLISH}")
+    tab.edit(2, f"# my question\n\n%%agent\n{ENGLISH}")
     is_coloured(tab, 2, False)
 
 

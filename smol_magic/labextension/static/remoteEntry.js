@@ -159,11 +159,11 @@
     await panel.sessionContext.ready;
     const kernel = kernelOf(panel);
     const reply = kernel && (await kernel.requestCommInfo({ target_name: "jupyter.widget" }));
-    retireViews(panel, (reply && reply.content.comms) || {});
+    if (!reply || reply.content.status === "ok") retireViews(panel, reply ? reply.content.comms : {});
   }
 
   // As the kernels tell them: `%%agent`, and in the Agent kernel all that is not in IPython's signs.
-  const TASK = /^\s*%%agent(?!\S)/;
+  const TASK = /^(?:[ \t]*(?:#.*)?\n)*[ \t]*%%agent(?!\S)/;
   const CODE = /^\s*(?:$|[%!?])|^(?:[ \t]*(?:#.*)?\n)*%%/;
 
   // A task is in a person's language, which reads badly in the colours of Python's keywords.
