@@ -15,6 +15,7 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
 from smol_kernel.models.named import is_named, model_to_go_on, names_in
 from smol_kernel.runs.conversation import starts
+from smol_kernel.runs.recording import is_foreign
 from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_magic import namespace
 from smol_magic.cell import AgentCell, carry_out, carry_out_blocking
@@ -88,10 +89,11 @@ class ResumedCell(AgentCell):
             self._answer_name = self._its_answer_name(chosen, found)
         started, kind = recorded_start(journal, run)
         model = self._model(magics, chosen, started)
-        tools = namespace.tools(variables)
         conversation = starts(journal, started)
         names = list(dict.fromkeys(name for each in conversation for name in each.tools))
+        tools = [tool for tool in namespace.tools(variables) if tool.name in names or not is_foreign(started)]
         tools += builtin_tools(self._options, names, tools)
+        agents = {name: variables[name] for name in names if _is_agent(variables.get(name))}
         given = dict.fromkeys(name for each in conversation for name in each.inputs)
         self._inputs = {name: variables[name] for name in started.inputs if name in variables}
         self._lives = lives = chosen.command == "resume" and session.has_child_of(run)
@@ -112,7 +114,8 @@ class ResumedCell(AgentCell):
             executor=session.child if lives else None,
             child_lives=lives,
             verbosity_level=LogLevel.OFF,
-            managed_agents=[variables[name] for name in names if _is_agent(variables.get(name))] or None,
+            managed_agents=[*agents.values()] or None,
+            found=[*(tool.name for tool in tools), *agents],
             **more,
         )
 

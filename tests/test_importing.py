@@ -19,6 +19,7 @@ from smol_kernel.errors import ConfigError
 from smol_kernel.events import (
     ActionFinished,
     Event,
+    FilesMade,
     Notice,
     Output,
     RunFinished,
@@ -153,6 +154,27 @@ def test_what_no_run_of_here_could_have_put_out_is_refused(journal, tmp_path, ad
     assert [run.run for run in journal.runs()] == ["mine"]
 
 
+MADE = {"path": "out/a.csv", "bytes": 3, "change": "made"}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {},
+        {"path": "a.csv"},
+        *({**MADE, "path": value} for value in (None, 5, ["a"], {"a": 1})),
+        *({**MADE, "bytes": value} for value in (None, [1], "3", 1.5, True, -1, 10**30)),
+        *({**MADE, "change": value} for value in (None, "", "x", [1], {})),
+        *({**MADE, "type": value} for value in (None, "file", "x", ["link"], {})),
+    ],
+)
+def test_a_file_that_no_run_of_here_could_have_made_is_refused(journal, tmp_path, file):
+    added = FilesMade(run="p", step=1, files=[MADE, file])
+    with pytest.raises(ConfigError, match="a file that was made cannot be"):
+        import_run(written(tmp_path, record_of([*events_of(whole_run()), added])), journal)
+    assert [run.run for run in journal.runs()] == ["mine"]
+
+
 def test_what_a_run_of_here_puts_out_comes_back(journal, tmp_path):
     names = {"my key": "int 1", "prix\u00a0€": "str"}
     events = [
@@ -170,6 +192,8 @@ def test_what_a_run_of_here_puts_out_comes_back(journal, tmp_path):
         Output(run="p", channel="display", data={"image/png": PIXEL, "text/html": "<b>"}),
         Output(run="p", channel="stdout", text="x"),
         ToolCalled(run="p", call="z", tool="input"),
+        FilesMade(run="p", files=[MADE, {**MADE, "change": "removed", "type": "link"}], more=2, new=["out/a.csv"]),
+        FilesMade(run="p", files=[{**MADE, "bytes": 0, "change": "changed", "type": "device"}]),
     ]
     import_run(export(events, tmp_path / "run.json"), journal)
     assert journal.events("p", family=True) == [came(event) for event in events]

@@ -11,6 +11,7 @@ import enum
 import json
 import math
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -592,6 +593,23 @@ def test_a_remote_value_says_what_it_is_and_crosses():
     assert "stayed in the child" in repr(result) and "2 x 3" in repr(result)
     assert vars(crossed(result)) == vars(result)
     assert len(decode(values.remote("x" * 10**6, "h")).text) == values.MAX_TEXT
+
+
+def test_what_a_terminal_would_act_on_is_told_of_a_remote_value_as_an_escape():
+    class Odd:
+        def __repr__(self) -> str:
+            return "\x1b]0;title\x07\x1b[2J\x9b1m\u202eevil\u2066 \u00a0größe 漢字 🙂\n\tend\r\b\u2028\U000e0041"
+
+    Odd.__qualname__ = "\x1b[31mOdd"
+    result = decode(values.remote(Odd(), "h"))
+    assert result.text == (
+        r"\x1b]0;title\x07\x1b[2J\x9b1m\u202eevil\u2066 \xa0größe 漢字 🙂" "\n\tend" r"\r\x08\u2028\U000e0041"
+    )
+    assert result.type_name.endswith(r".\x1b[31mOdd")
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", repr(result) + str(result))
+    assert vars(crossed(result)) == vars(result)
+    many = decode(values.remote(range(1), "h", text="\x1b" * values.MAX_TEXT))
+    assert len(many.text) == values.MAX_TEXT and vars(crossed(many)) == vars(many)
 
 
 def test_a_shape_that_raises_leaves_the_text():

@@ -29,9 +29,7 @@ MAX_PIXELS = 50_000_000  # of an image
 MAX_WEIGHT = 4 * MAX_PIXELS
 """Bytes that images, columns and the like (`_HEAVY`) of one value take together, beyond what they took on the way."""
 MAX_TEXT = 2_000  # characters of a RemoteValue's text
-
 CROSSES = ". Give text, numbers, lists, dicts, arrays, pandas tables or images"  # behind an error: what is to be done
-
 _SURROGATES = re.compile("[\ud800-\udfff]")
 Instead = Callable[[type, bool], Callable[[Any], Any] | None]  # of a type not on the list, to be hashed or not
 
@@ -391,10 +389,12 @@ for path in (pathlib.Path, pathlib.PurePath, pathlib.PureWindowsPath):
 
 
 def _from_remote(parts: list[Any]) -> RemoteValue:
-    type_name, shape, text, handle = row(parts, str, tuple | None, str, str)
-    if max(map(len, (type_name, shape or (), text, handle))) > MAX_TEXT:
+    name, shape, text, handle = row(parts, str, tuple | None, str, str)
+    if max(map(len, (name, shape or (), text, handle))) > MAX_TEXT:
         refuse("a text that should have been shortened")
-    return RemoteValue(type_name, shape and tuple(need(n, int) for n in shape), text, handle)
+    # What a terminal or page would act on stands there as the escape that it has in a string.
+    fit = [re.sub("[^\n\t -~]", lambda c: c[0] if c[0].isprintable() else ascii(c[0])[1:-1], t) for t in (name, text)]
+    return RemoteValue(fit[0][:MAX_TEXT], shape and tuple(need(n, int) for n in shape), fit[1][:MAX_TEXT], handle)
 
 
 crosses(f"{package(RemoteValue)}.RemoteValue", "remote", lambda v: list(vars(v).values()), list, _from_remote)

@@ -115,6 +115,11 @@ class Conversation:
         started = replace(started, settings=settings)
         return made_again(kind, started, self._agent.model, self._tools, given, self._accept)
 
+    @property
+    def beginnings(self) -> list[RunStarted]:
+        """How each of them began."""
+        return [started for _, started, _ in self._runs]
+
     def play(self) -> list[str]:
         """Play them; gives what did not replay the same. Raises AgentError where the agent is stopped meanwhile."""
         found: list[str] = []

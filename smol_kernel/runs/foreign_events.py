@@ -16,9 +16,10 @@ from functools import cache
 from typing import Any
 
 from smol_kernel.errors import EventError
-from smol_kernel.events import Event, Output, RunFinished, RunResumed, RunStarted, from_dict
+from smol_kernel.events import Event, FilesMade, Output, RunFinished, RunResumed, RunStarted, from_dict
 from smol_kernel.executors.observation import allowed
 from smol_kernel.executors.values import MAX_DEPTH
+from smol_kernel.render.files import KINDS
 from smol_kernel.render.transcript import STATES
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -78,9 +79,25 @@ def _checked(data: Any) -> Event:
             kept, lines = allowed({mime: event.data[mime]})
             if not kept:
                 raise EventError(f"data of kind 'output' cannot be shown: {lines[0]}")
+    if isinstance(event, FilesMade):
+        for file in event.files:
+            if not _is_file(file):
+                raise EventError(f"a file that was made cannot be {json.dumps(file)[:100]}")
     if isinstance(event, RunFinished) and (event.state not in STATES or event.state in ("running", "unfinished")):
         raise EventError(f"a run cannot end as {event.state[:60]!r}")
     return event
+
+
+def _is_file(file: dict[str, Any]) -> bool:
+    """Whether it is one as FilesMade has it."""
+    size: Any = file.get("bytes")
+    return (
+        isinstance(file.get("path"), str)
+        and _fits(size, int)
+        and size >= 0
+        and file.get("change") in ("made", "changed", "removed")
+        and ("type" not in file or file["type"] in KINDS)
+    )
 
 
 def _check_names(event: Event) -> None:

@@ -10,6 +10,7 @@ from smol_kernel.events import Event, InputsDigested, RunStarted
 from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
 from smol_kernel.executors.values import MalformedValue
 from smol_kernel.memory.budget import Budget
+from smol_kernel.runs.recording import is_foreign
 from smol_kernel.tools.rendering import foreign
 
 
@@ -22,7 +23,7 @@ def beginning(events: Sequence[Event]) -> RunStarted:
 
 def has_foreign_templates(started: RunStarted) -> bool:
     """Whether the prompts of a run are made of templates that came with the record of somebody else."""
-    return bool(started.origin.get("imported") and started.settings.get("given_templates"))
+    return is_foreign(started) and bool(started.settings.get("given_templates"))
 
 
 def made_again(

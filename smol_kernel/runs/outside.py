@@ -6,16 +6,19 @@ Called by `resuming` for the agent of a run, and by `replay` for those that it c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from smol_kernel.events import RunStarted
 from smol_kernel.executors.launchers.settings import Limits
 from smol_kernel.executors.launchers.view import not_rehearsed
+from smol_kernel.runs.recording import is_foreign
 
 OUTSIDE = "Running its actions again can change what is outside of its box a second time: {}."
 SEEN = "Its actions {}."
 """What a record alone does not decide: it may have come from somebody else, by `smol import`."""
+UNFINISHED = "Step {} is not over in its record: its action is run now, and the calls in it are made."
 
 
 def outside(agent: Any, repeat: bool) -> Iterator[str]:
@@ -52,3 +55,13 @@ def of_others(agent: Any) -> Iterator[str]:
     given = asdict(settings.limits) if settings is not None else usual
     if other := [f"{name}={value}" for name, value in given.items() if value != usual[name]]:
         yield SEEN.format(f"have limits of their own ({', '.join(other)})")
+
+
+def called_for_others(started: RunStarted, earlier: Sequence[RunStarted], found: Iterable[str]) -> Iterator[str]:
+    """Which tools and agents, `found` here and not given, a run that goes on from `earlier` ones may call because the
+    record of somebody else says so."""
+    if not is_foreign(started):
+        theirs = {name for each in earlier if is_foreign(each) for name in each.tools}
+        found = [name for name in found if name in theirs and name not in started.tools]
+    if names := ", ".join(dict.fromkeys(found)):
+        yield SEEN.format(f"may call {names}, outside of their box, because a record of somebody else says so")

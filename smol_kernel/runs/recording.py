@@ -48,6 +48,25 @@ def resting_place(own: list[Event], child_lives: bool) -> int:
     return end
 
 
+def is_foreign(started: RunStarted) -> bool:
+    """Whether the record of a run came from a file: somebody else may have written it."""
+    return bool(started.origin.get("imported"))
+
+
+def open_step(own: Iterable[Event]) -> int:
+    """Number of the step whose action is run with effect when these events of a run have been played: it has a
+    reply, whatever that was asked for, and no end; 0: there is none."""
+    begun, inside, replied = 0, False, False
+    for event in own:
+        if isinstance(event, StepStarted):
+            begun, inside, replied = begun + 1, True, False  # the number that it says it has may be any
+        elif isinstance(event, ModelReplied | ActionProposed):
+            replied = inside
+        elif isinstance(event, ActionFinished | StepFinished):
+            replied, inside = False, inside and isinstance(event, ActionFinished)
+    return begun if replied else 0
+
+
 def limit_of(own: Iterable[Event]) -> int:
     """Steps that a run may take in all: as it was told last, of a run's own events."""
     told = [event.max_steps for event in own if isinstance(event, RunStarted | RunResumed) and event.max_steps]

@@ -38,7 +38,7 @@ from smol_kernel.events import (
 )
 from smol_kernel.journal import Journal, open_journal, record
 from smol_kernel.memory.steps import MemoryStep, TaskStep
-from smol_kernel.runs.outside import outside
+from smol_kernel.runs.outside import UNFINISHED, outside
 from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
 from smol_kernel.runs.recorded_callbacks import RecordedCallbacks, edit
 from smol_kernel.runs.recorded_end import RecordedEnd
@@ -47,7 +47,9 @@ from smol_kernel.runs.recording import (
     actions_of,
     called_runs,
     family_of,
+    is_foreign,
     limit_of,
+    open_step,
     resting_place,
     used,
     weakest,
@@ -108,6 +110,8 @@ class Replay:
         self.replies = [event for event in kept if isinstance(event, RecordedModel.PLAYED)]
         self._end = RecordedEnd(self._sequence, self.replies, BESIDE) if whole else None
         self.actions = actions_of(kept)
+        if not whole and is_foreign(self.started) and (step := open_step(kept)):
+            self.differences.append(UNFINISHED.format(step))
         last = kept[-1]
         self.cut_step = last.step if isinstance(last, ActionProposed) else 0
         """Number of the step whose action was cut off, and is run again; 0: there is none."""

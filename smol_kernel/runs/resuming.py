@@ -22,9 +22,9 @@ from smol_kernel.memory.steps import TaskStep
 from smol_kernel.models.fallback import as_model
 from smol_kernel.runs.conversation import Conversation
 from smol_kernel.runs.made_again import beginning, has_foreign_templates, inputs_of, made_again, media_of, values_of
-from smol_kernel.runs.outside import of_others, outside
+from smol_kernel.runs.outside import called_for_others, of_others, outside
 from smol_kernel.runs.recorded_actions import leave_rehearsal
-from smol_kernel.runs.recording import last_in_turn, limit_of
+from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of
 from smol_kernel.runs.replay import Replay, require_tools
 from smol_kernel.runs.source import Source
 
@@ -107,13 +107,15 @@ def prepare(
     child_lives: bool = False,
     agent: Any = None,
     copied_from: str | None = None,
+    found: Sequence[str] = (),
     **parameters: Any,
 ) -> Resumption:
     """The recorded run `run_id` (the beginning of its id, or "last"), ready to go on.
 
     Parameters: as of `RunnableAgent.resume`; `agent`, in place of a new one of class `kind`; `child_lives`, the
     `executor` still has the child of the run; `copied_from`, the run that errors name, of which this one is a copy that
-    the user has not seen. Raises RunNotFoundError; ReplayError for a run that has ended with its
+    the user has not seen; `found`, names of those among the tools and agents that the user did not give: a front found
+    them for the names that are recorded. Raises RunNotFoundError; ReplayError for a run that has ended with its
     answer, is another kind of agent's, or is one that another agent called; ConfigError for what does not fit.
     """
     book = _journal(journal)
@@ -140,7 +142,7 @@ def prepare(
     variables, changed = inputs_of(events, additional_args or {})
     media, others = media_of(started, TaskStep.media(images, audio, videos))
     asked = [] if child_lives else [*outside(agent, repeat)]
-    if executor is None and started.origin.get("imported"):
+    if executor is None and is_foreign(started):
         asked += of_others(agent)
     if has_foreign_templates(started) and parameters.get("prompt_templates") is None:
         asked.append(TEMPLATES.format(seen.run))
@@ -157,6 +159,7 @@ def prepare(
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
     before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat, accept)
     replay.differences += [TEMPLATES.format(run) for run in before.foreign_templates]
+    replay.differences += called_for_others(started, before.beginnings, found)
     return Resumption(agent, replay, book, before, given)
 
 

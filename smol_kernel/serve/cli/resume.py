@@ -87,18 +87,18 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     earlier = starts(journal, started)
     names = list(dict.fromkeys(name for each in earlier for name in each.tools))
     with ExitStack() as held:
-        tools = builtin_tools(RunOptions(), names) + demo_tools(beginning(journal.events(run)))
+        found = builtin_tools(RunOptions(), names) + demo_tools(beginning(journal.events(run)))
         servers = list(dict.fromkeys(str(server) for each in earlier for server in each.origin.get("mcp") or ()))
         if servers and not arguments.mcp:  # never from a record alone: a server is code that is run
             had = ", ".join(one_line(server, 100) for server in servers)
             raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in --mcp {had!r}")
-        if arguments.mcp:
-            tools += held.enter_context(connect(arguments.mcp))
+        given = held.enter_context(connect(arguments.mcp)) if arguments.mcp else []
         resumption: Resumption = how(
             kind,
             run,
             model=model,
-            tools=tools,
+            tools=[*found, *given],
+            found=[tool.name for tool in found],
             journal=journal,
             additional_args=read_inputs(arguments.inputs),
             max_steps=arguments.max_steps,
