@@ -14,71 +14,32 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import SmolError
 from smol_kernel.events import ActionFinished, Event, FilesMade, Output, RunStarted, ToolCalled, ToolReturned
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
 from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
-from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.plain import fixed, plain
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import from_record
+from smol_kernel.runs.proof import Proof, State
 from smol_kernel.runs.same import NotCompared, difference, pictures, same_file, same_picture
 from smol_kernel.runs.script import ScriptCell, script_cells, showing, sliced_cells
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
 
-State = Literal["proved", "whole", "not reproduced", "not proved"]
 LARGEST_FILE = 64 << 20
 """Bytes of a file whose content is compared; of a larger one only its size."""
 FRESH = 3
 """Children in which cells with sets are tried that cannot be run with these turned round."""
 NO_BOX = "the box is off, and outside one the cells could change your files again"
 STOPPED = "stopped"
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What was shown of the finished work.
-
-    `state`: "proved" (the part that the answer needs gives it again), "whole" (the whole script does; the part did not,
-    or none could be told), "not reproduced" (tried, and something else came out; `reason` says what) or "not proved"
-    (not tried to its end; `reason` says why). `cells` are those that were proved, else all; `besides` ends the line.
-    """
-
-    state: State
-    cells: list[ScriptCell]
-    reason: str = ""
-    """A part of a sentence, empty for what is proved."""
-    digest: str = ""
-    """Of the cells' sources and the answer; empty where nothing is proved."""
-    besides: str = ""
-
-    @property
-    def proved(self) -> bool:
-        """Whether the cells were shown to give the answer again."""
-        return self.state in ("proved", "whole")
-
-    @property
-    def line(self) -> str:
-        """The proof in one line."""
-        if self.proved:
-            return f"Proved: run in a fresh kernel, these cells gave the same answer{self.besides}."
-        word = "Not reproduced" if self.state == "not reproduced" else "Not proved"
-        return f"{word}: {self.reason}."
-
-    def told(self) -> list[ScriptCell]:
-        """The cells; the first says in a line what was shown of them."""
-        first, *others = self.cells or [ScriptCell("markdown", "", 0)]
-        if first.kind != "markdown":
-            return self.cells
-        return [replace(first, source=f"{first.source}\n\n*{safe_markdown(self.line)}*".strip()), *others]
 
 
 class NotReproduced(Exception):
