@@ -495,6 +495,40 @@ def test_where_the_part_does_not_prove_the_whole_script_does(prover):
     assert "a = None" in "\n".join(sources(proof))
 
 
+@pytest.mark.parametrize("magic", ["%%time", "%%capture noise", "%%timeit -n 1 -r 1", "%%time\n%%capture"])
+def test_an_answer_given_under_a_magic_is_given_without_it(prover, magic):
+    proof = prover("n = 5", f"{magic}\nprint('noise')\nx = n * 4\nfinal_answer(x)\nx = 0").prove()
+    assert (proof.state, sources(proof)) == ("proved", ["n = 5", "x = n * 4\nx"])
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "%%time\nif n > 5:\n    final_answer(1)\nfinal_answer(n)",
+        "%%time\ndef give(n):\n    final_answer(n)\n\ngive(n)",
+        "import builtins\nbuiltins.final_answer(n)",
+        "%%own\nfinal_answer(n)",
+    ],
+)
+def test_an_answer_that_only_a_run_can_give_is_not_proved(prover, action):
+    magic = "from IPython.core.magic import register_cell_magic\n@register_cell_magic\ndef own(_, cell): exec(cell)"
+    proof = prover(f"n = 5\n{magic}", action).prove()
+    assert (proof.state, "final_answer" in proof.reason) == ("not reproduced", True)
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        ("def give(n):\n    final_answer(n)", "x = 3\nx", "give(x)"),
+        ("n = 5", "for each in range(9):\n    if each == n:\n        final_answer(each)"),
+        ("n = 5", "eval('final_answer(n)')"),
+        ("def give(n):\n    final_answer(n)", "%%time\ngive(final_answer('final_answer'))"),
+    ],
+)
+def test_an_answer_given_from_within_is_proved(prover, actions):
+    assert prover(*actions).prove().proved
+
+
 def test_a_stopped_proof_proves_nothing(prover):
     made = prover("n = 0\nwhile n < 10 ** 7: n += 1", "final_answer(n)")
     made.stop()

@@ -23,6 +23,7 @@ from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
 from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
 from smol_kernel.render.plain import fixed, plain
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.answer import defined_throughout
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
@@ -221,12 +222,12 @@ class Prover:
         self._refused.clear()
         name = free_name_in(cells)
         named = with_answer_in(cells, name)
-        for cell in named:
-            if cell.kind != "code":
-                continue
+        coded = [cell for cell in named if cell.kind == "code"]
+        sources = [showing(cell.source) if cell.step in self._showed else cell.source for cell in coded]
+        for cell, source in zip(coded, defined_throughout(sources), strict=True):
             self._answer_calls(executor, cell.step)
             shown = _Shown(cell.step)
-            for event in executor.run(showing(cell.source) if cell.step in self._showed else cell.source):
+            for event in executor.run(source):
                 if isinstance(event, Output):
                     shown.pictures += pictures(event.data)
                     shown.text += event.text if event.channel in ("stdout", "result") else ""
@@ -241,6 +242,8 @@ class Prover:
             assert shown.ended is not None
             if shown.ended.status != "ok":
                 raise CellsFail(failure(shown.ended))
+            if shown.ended.final:
+                raise CellsFail("the cells call `final_answer`, which there is in a run alone")
             found.append(shown)
         last = found[-1].ended if found else None
         if last is not None:

@@ -15,12 +15,12 @@ from typing import Literal
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.plain import fixed
 from smol_kernel.render.transcript import StepRecord, Transcript
-from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer
+from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer, is_final_answer
 from smol_kernel.runs.changes import changed_inputs
 from smol_kernel.runs.halfway import halfway_statements
 from smol_kernel.runs.names import LAST_VALUES, Names
 from smol_kernel.runs.slice import removals, sliced
-from smol_kernel.runs.source import Edit, Source
+from smol_kernel.runs.source import TRANSPARENT, Edit, Source
 
 HALFWAY = (
     "Statement {} of this step failed half-way. What it had changed by then is not repeated here, so the answer may "
@@ -128,6 +128,8 @@ def part_of(step: StepRecord) -> Part | None:
     """What the step contributes; None if nothing of its code completed."""
     if not step.code.strip():
         return None
+    if step.final and (part := _answering_in_magic(step)) is not None:
+        return part
     source = Source(step.code)
     if source.body is None:  # all or nothing
         return Part(step, source, [], len(step.code)) if step.state == "ok" else None
@@ -137,6 +139,22 @@ def part_of(step: StepRecord) -> Part | None:
         return None
     end = len(step.code) if kept is source.body else source.end_of(kept[-1])
     return Part(step, source, kept, end, answers=step.final)
+
+
+def _answering_in_magic(step: StepRecord) -> Part | None:
+    """What a step contributes that gave its answer within a cell magic such as `%%time`: its code up to there, without
+    the magic. None if it did otherwise, or where that is cannot be told."""
+    text = step.code.lstrip()
+    while magic := TRANSPARENT.match(text):
+        text = text[magic.end() :]
+    body = (source := Source(text)).body or []
+    if text == step.code.lstrip():
+        return None
+    places = [place for place, each in enumerate(body) if any(map(is_final_answer, ast.walk(each)))]
+    if len(places) != 1 or isinstance(body[places[0]], (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return None
+    kept = body[: places[0] + 1]
+    return Part(step, source, kept, source.end_of(kept[-1]), answers=True)
 
 
 def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | None, bool]:
