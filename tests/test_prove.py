@@ -529,6 +529,18 @@ def test_an_answer_given_from_within_is_proved(prover, actions):
     assert prover(*actions).prove().proved
 
 
+@pytest.mark.parametrize(("answer", "tries"), [("n * sum({})", 4), ("n / sum({})", 2)])
+def test_where_the_part_gave_something_else_the_whole_has_to_give_the_answer_more_than_once(
+    prover, monkeypatch, answer, tries
+):
+    tried, once = [], Prover._try
+    monkeypatch.setattr(Prover, "_try", lambda self, *given: tried.append(given) or once(self, *given))
+    looked = "import decimal\nn = 1\nprint(decimal.Decimal(1) / 3)"
+    flags = "decimal.getcontext().flags.values()"
+    assert prover(looked, f"final_answer({answer.format(flags)})").prove().state == "whole"
+    assert len(tried) == tries
+
+
 def test_a_stopped_proof_proves_nothing(prover):
     made = prover("n = 0\nwhile n < 10 ** 7: n += 1", "final_answer(n)")
     made.stop()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 LARGEST_FILE = 64 << 20
 """Bytes of a file whose content is compared; of a larger one only its size."""
 FRESH = 3
-"""Children in which cells with sets are tried that cannot be run with these turned round."""
+"""Children in which cells are tried that gave something else before as a part, or whose sets cannot be turned round."""
 NO_BOX = "the box is off, and outside one the cells could change your files again"
 STOPPED = "stopped"
 
@@ -123,16 +123,20 @@ class Prover:
     def _try_all(
         self, executor: KernelExecutor, values: dict[str, Any], sliced: list[ScriptCell] | None, whole: list[ScriptCell]
     ) -> Proof:
+        times = 1
         if sliced is not None:
             try:
                 self._try(executor, values, sliced)
                 return self._proved("proved", sliced)
-            except NotReproduced:
+            except NotReproduced as error:
                 if _code(sliced) == _code(whole):
                     raise
-            executor.restart()
-            executor.send_variables(values)
-        self._try(executor, values, whole)
+                times = 1 if isinstance(error, CellsFail) else FRESH  # it may come out otherwise now and then
+        for number in range(times):
+            if number or sliced is not None:
+                executor.restart()
+                executor.send_variables(values)
+            self._try(executor, values, whole)
         return self._proved("whole", whole)
 
     # what the cells begin with
