@@ -14,6 +14,7 @@ from scripted_replies import code
 from smol_kernel import tool
 from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, RunStarted, StepFinished
 from smol_kernel.journal import Journal
+from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.prove import Prover
 from smol_kernel.runs.same import difference, same_file
 
@@ -539,6 +540,92 @@ def test_where_the_part_gave_something_else_the_whole_has_to_give_the_answer_mor
     flags = "decimal.getcontext().flags.values()"
     assert prover(looked, f"final_answer({answer.format(flags)})").prove().state == "whole"
     assert len(tried) == tries
+
+
+@pytest.mark.parametrize(
+    ("work", "without"),
+    [
+        (
+            "import requests\ntry:\n    n = requests.get('http://a.b').status_code\nexcept OSError:\n    n = 0",
+            "the network",
+        ),
+        ("import os\nn = os.environ.get('APP_MODE', 'default')", "your environment variables"),
+        ("import os\nos.makedirs('d', exist_ok=True)\nn = len(os.listdir('d'))", "your hidden files"),
+        (
+            "import os, socket\ntry:\n    n = socket.create_connection(('a.b', 80))\nexcept OSError:\n"
+            "    n = [os.getenv('A'), len(os.listdir('/'))]",
+            "the network, your environment variables and your hidden files",
+        ),
+    ],
+)
+def test_the_proof_says_what_a_box_had_kept_from_the_cells(prover, work, without):
+    proof = prover(work, "print(n)", "final_answer(n)").prove()
+    assert (proof.state, proof.besides) == ("proved", f"; they ran without {without}")
+    assert proof.line.endswith(f"gave the same answer; they ran without {without}.")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import urllib.request\nx = urllib.request.urlopen(u)",
+        "from urllib.request import urlopen\nx = urlopen(u)",
+        "import urllib.request as r",
+        "from urllib import request",
+        "import http.client",
+        "import httpx as h",
+        "import pandas as pd\nurl = 'https://a.b/c.csv'\ntry: df = pd.read_csv(url)\nexcept OSError: df = None",
+        "import seaborn as sns\ndf = sns.load_dataset('tips')",
+        "from os import environ\nx = environ['A']",
+        "import os\nx = dict(os.environ)",
+        "from os import getenv as g\nx = os.getenv('A')",
+        "import os\nfor a, b, c in os.walk('.'): print(c)",
+        "from pathlib import Path\nx = [*Path('.').iterdir()]",
+        "from pathlib import Path\nx = [*Path('.').glob('*')]",
+        "from pathlib import Path\nx = [*Path('.').rglob('*')]",
+    ],
+)
+def test_what_asks_for_something_that_a_box_has_not_is_seen(cell):
+    assert hidden_from([cell])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "from urllib.parse import quote, urlparse\nx = quote('a b')",
+        "import os\nos.environ['A'] = '1'\nos.environ.setdefault('MPLBACKEND', 'agg')\ndel os.environ['A']",
+        "import glob\nx = glob.glob('*') + glob.glob('*.csv')",
+        "from pathlib import Path\nx = [*Path('.').glob('*.csv')] + [Path('a.csv').read_text()]",
+        "import ast\nx = [*ast.walk(tree)]",
+        "import pandas as pd\ndf = pd.read_csv('a.csv')\nx = df.walk.sum()",
+        "x = 'https://a.b'\ny = f'<a href=\"{x}\">'",
+        "requests = df.requests.sum()\nx = requests / 3",
+        "import os\nx = os.path.exists('a.csv')",
+    ],
+)
+def test_other_work_misses_nothing_in_a_box(cell):
+    assert hidden_from([cell]) == ""
+
+
+def test_what_is_proved_is_not_doubted(prover):
+    asked = []
+
+    @tool
+    def look(at: int) -> int:
+        """A number.
+
+        Args:
+            at: Where.
+        """
+        asked.append(at)
+        if len(asked) == 1:
+            raise ValueError("later")
+        return at
+
+    proof = prover("xs = []\nxs.append(look(3))", "xs.append(look(3))", "final_answer(xs)", tools=[look]).prove()
+    said = "Statement 2 of this step failed half-way. What it had changed by then is not repeated here."
+    assert proof.proved and proof.told()[0].source == f"Next.\n\n{said}\n\n*{proof.line}*"
+    undone = prover("xs = [1]\nfor n in [1, 0]: xs.append(1 / n)", "final_answer(xs)").prove()
+    assert (undone.state, "may differ" in str(undone.cells)) == ("not reproduced", True)
 
 
 def test_a_stopped_proof_proves_nothing(prover):

@@ -26,11 +26,12 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined_throughout
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
 from smol_kernel.runs.failed_cells import failure
+from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import from_record
 from smol_kernel.runs.proof import Proof, State
 from smol_kernel.runs.same import NotCompared, difference, pictures, same_file, same_picture
-from smol_kernel.runs.script import ScriptCell, script_cells, showing, sliced_cells
+from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
@@ -317,11 +318,12 @@ class Prover:
 
     def _proved(self, state: State, cells: Sequence[ScriptCell]) -> Proof:
         text = json.dumps([_code(cells), self._transcript.answer], sort_keys=True)
-        found, last = list(cells), last_code(cells)
+        found, last = [certain(cell) for cell in cells], last_code(cells)
         if last is not None:
             found[last] = replace(found[last], as_fields=self._as_fields)
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-        return Proof(state, found, digest=digest, besides=from_record(cells, self._transcript))
+        besides = hidden_from(_code(cells)) + from_record(cells, self._transcript)
+        return Proof(state, found, digest=digest, besides=besides)
 
 
 @dataclass

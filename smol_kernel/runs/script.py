@@ -9,7 +9,7 @@ import ast
 import keyword
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from smol_kernel.render.markdown import safe_markdown
@@ -22,10 +22,9 @@ from smol_kernel.runs.names import LAST_VALUES, Names
 from smol_kernel.runs.slice import removals, sliced
 from smol_kernel.runs.source import TRANSPARENT, Edit, Source
 
-HALFWAY = (
-    "Statement {} of this step failed half-way. What it had changed by then is not repeated here, so the answer may "
-    "differ."
-)
+_UNREPEATED = "What it had changed by then is not repeated here"
+_DOUBT = ", so the answer may differ"
+HALFWAY = f"Statement {{}} of this step failed half-way. {_UNREPEATED}{_DOUBT}."
 CHANGED = "These cells change {}, which cannot be given another name here: make it anew before you run them again."
 _SHOWING = frozenset({"print", "display", "show"})
 """Functions whose calls stand in a cell for what they show, not for their value."""
@@ -228,6 +227,12 @@ def showing(cell: str) -> str:
     last = source.last_expression
     semicolon = source.semicolon(last) if last else None
     return source.edited([Edit(*semicolon, "")]) if semicolon else cell
+
+
+def certain(cell: ScriptCell) -> ScriptCell:
+    """The cell as it stands in a script that was shown to give the answer: without doubt of that."""
+    doubted = cell.kind == "markdown" and _UNREPEATED in cell.source
+    return replace(cell, source=cell.source.replace(f"{_UNREPEATED}{_DOUBT}", _UNREPEATED)) if doubted else cell
 
 
 def _give_answer(part: Part, last: ast.stmt, names: Names) -> None:
