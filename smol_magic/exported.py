@@ -24,7 +24,8 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     from smol_kernel.errors import RunNotFoundError
     from smol_kernel.events import settled
     from smol_kernel.runs.exporting import export
-    from smol_kernel.runs.prove import Proof, Prover
+    from smol_kernel.runs.proof import Proof
+    from smol_kernel.runs.prove import Prover
 
     chosen = _read(words)
     if chosen is None:

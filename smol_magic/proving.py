@@ -13,7 +13,8 @@ from smol_kernel.executors.values import decode
 from smol_kernel.runs.check_cell import with_check
 from smol_kernel.runs.named_answer import with_answer_in
 from smol_kernel.runs.needs import with_needs
-from smol_kernel.runs.prove import Proof, Prover
+from smol_kernel.runs.proof import Proof
+from smol_kernel.runs.prove import Prover
 from smol_kernel.runs.script import ScriptCell, script_cells
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smol_kernel.runs.prove import Proof
+    from smol_kernel.runs.proof import Proof
     from smol_kernel.runs.script import ScriptCell
     from smol_magic.place import Place
 

@@ -14,6 +14,7 @@ from scripted_replies import code
 from smol_kernel import tool
 from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, RunStarted, StepFinished
 from smol_kernel.journal import Journal
+from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.prove import Prover
 from smol_kernel.runs.same import difference, same_file
 
@@ -493,6 +494,138 @@ def test_where_the_part_does_not_prove_the_whole_script_does(prover):
     proof = prover(sly, "final_answer(len(log))").prove()
     assert proof.state in ("proved", "whole")
     assert "a = None" in "\n".join(sources(proof))
+
+
+@pytest.mark.parametrize("magic", ["%%time", "%%capture noise", "%%timeit -n 1 -r 1", "%%time\n%%capture"])
+def test_an_answer_given_under_a_magic_is_given_without_it(prover, magic):
+    proof = prover("n = 5", f"{magic}\nprint('noise')\nx = n * 4\nfinal_answer(x)\nx = 0").prove()
+    assert (proof.state, sources(proof)) == ("proved", ["n = 5", "x = n * 4\nx"])
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "%%time\nif n > 5:\n    final_answer(1)\nfinal_answer(n)",
+        "%%time\ndef give(n):\n    final_answer(n)\n\ngive(n)",
+        "import builtins\nbuiltins.final_answer(n)",
+        "%%own\nfinal_answer(n)",
+    ],
+)
+def test_an_answer_that_only_a_run_can_give_is_not_proved(prover, action):
+    magic = "from IPython.core.magic import register_cell_magic\n@register_cell_magic\ndef own(_, cell): exec(cell)"
+    proof = prover(f"n = 5\n{magic}", action).prove()
+    assert (proof.state, "final_answer" in proof.reason) == ("not reproduced", True)
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        ("def give(n):\n    final_answer(n)", "x = 3\nx", "give(x)"),
+        ("n = 5", "for each in range(9):\n    if each == n:\n        final_answer(each)"),
+        ("n = 5", "eval('final_answer(n)')"),
+        ("def give(n):\n    final_answer(n)", "%%time\ngive(final_answer('final_answer'))"),
+    ],
+)
+def test_an_answer_given_from_within_is_proved(prover, actions):
+    assert prover(*actions).prove().proved
+
+
+@pytest.mark.parametrize(("answer", "tries"), [("n * sum({})", 4), ("n / sum({})", 2)])
+def test_where_the_part_gave_something_else_the_whole_has_to_give_the_answer_more_than_once(
+    prover, monkeypatch, answer, tries
+):
+    tried, once = [], Prover._try
+    monkeypatch.setattr(Prover, "_try", lambda self, *given: tried.append(given) or once(self, *given))
+    looked = "import decimal\nn = 1\nprint(decimal.Decimal(1) / 3)"
+    flags = "decimal.getcontext().flags.values()"
+    assert prover(looked, f"final_answer({answer.format(flags)})").prove().state == "whole"
+    assert len(tried) == tries
+
+
+@pytest.mark.parametrize(
+    ("work", "without"),
+    [
+        (
+            "import requests\ntry:\n    n = requests.get('http://a.b').status_code\nexcept OSError:\n    n = 0",
+            "the network",
+        ),
+        ("import os\nn = os.environ.get('APP_MODE', 'default')", "your environment variables"),
+        ("import os\nos.makedirs('d', exist_ok=True)\nn = len(os.listdir('d'))", "your hidden files"),
+        (
+            "import os, socket\ntry:\n    n = socket.create_connection(('a.b', 80))\nexcept OSError:\n"
+            "    n = [os.getenv('A'), len(os.listdir('/'))]",
+            "the network, your environment variables and your hidden files",
+        ),
+    ],
+)
+def test_the_proof_says_what_a_box_had_kept_from_the_cells(prover, work, without):
+    proof = prover(work, "print(n)", "final_answer(n)").prove()
+    assert (proof.state, proof.besides) == ("proved", f"; they ran without {without}")
+    assert proof.line.endswith(f"gave the same answer; they ran without {without}.")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import urllib.request\nx = urllib.request.urlopen(u)",
+        "from urllib.request import urlopen\nx = urlopen(u)",
+        "import urllib.request as r",
+        "from urllib import request",
+        "import http.client",
+        "import httpx as h",
+        "import pandas as pd\nurl = 'https://a.b/c.csv'\ntry: df = pd.read_csv(url)\nexcept OSError: df = None",
+        "import seaborn as sns\ndf = sns.load_dataset('tips')",
+        "from os import environ\nx = environ['A']",
+        "import os\nx = dict(os.environ)",
+        "from os import getenv as g\nx = os.getenv('A')",
+        "import os\nfor a, b, c in os.walk('.'): print(c)",
+        "from pathlib import Path\nx = [*Path('.').iterdir()]",
+        "from pathlib import Path\nx = [*Path('.').glob('*')]",
+        "from pathlib import Path\nx = [*Path('.').rglob('*')]",
+    ],
+)
+def test_what_asks_for_something_that_a_box_has_not_is_seen(cell):
+    assert hidden_from([cell])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "from urllib.parse import quote, urlparse\nx = quote('a b')",
+        "import os\nos.environ['A'] = '1'\nos.environ.setdefault('MPLBACKEND', 'agg')\ndel os.environ['A']",
+        "import glob\nx = glob.glob('*') + glob.glob('*.csv')",
+        "from pathlib import Path\nx = [*Path('.').glob('*.csv')] + [Path('a.csv').read_text()]",
+        "import ast\nx = [*ast.walk(tree)]",
+        "import pandas as pd\ndf = pd.read_csv('a.csv')\nx = df.walk.sum()",
+        "x = 'https://a.b'\ny = f'<a href=\"{x}\">'",
+        "requests = df.requests.sum()\nx = requests / 3",
+        "import os\nx = os.path.exists('a.csv')",
+    ],
+)
+def test_other_work_misses_nothing_in_a_box(cell):
+    assert hidden_from([cell]) == ""
+
+
+def test_what_is_proved_is_not_doubted(prover):
+    asked = []
+
+    @tool
+    def look(at: int) -> int:
+        """A number.
+
+        Args:
+            at: Where.
+        """
+        asked.append(at)
+        if len(asked) == 1:
+            raise ValueError("later")
+        return at
+
+    proof = prover("xs = []\nxs.append(look(3))", "xs.append(look(3))", "final_answer(xs)", tools=[look]).prove()
+    said = "Statement 2 of this step failed half-way. What it had changed by then is not repeated here."
+    assert proof.proved and proof.told()[0].source == f"Next.\n\n{said}\n\n*{proof.line}*"
+    undone = prover("xs = [1]\nfor n in [1, 0]: xs.append(1 / n)", "final_answer(xs)").prove()
+    assert (undone.state, "may differ" in str(undone.cells)) == ("not reproduced", True)
 
 
 def test_a_stopped_proof_proves_nothing(prover):

@@ -9,7 +9,7 @@ import pytest
 from notebook_kernel import Cell, NotebookKernel
 from test_cell import SCRIPTS, model
 
-from smol_kernel.runs.prove import Proof
+from smol_kernel.runs.proof import Proof
 from smol_kernel.runs.script import ScriptCell
 from smol_magic.writeback import as_one_cell, digest, notebook_cells, untouched
 

@@ -33,7 +33,7 @@ def answer_edits(source: Source, last: ast.stmt, name: str) -> tuple[list[Edit],
     `with` or `try`, each becomes `name = argument`, and `name` the last expression.
     """
     calls = [node for node in ast.walk(last) if isinstance(node, ast.Call) and _argument(node) is not None]
-    if sum(isinstance(node, ast.Name) and node.id == "final_answer" for node in ast.walk(last)) != len(calls):
+    if sum(map(is_final_answer, ast.walk(last))) != len(calls):
         return None  # it is called without an argument or under another name
     if isinstance(last, (ast.Expr, ast.Assign, ast.AnnAssign)) and len(calls) == 1 and last.value is calls[0]:
         return list(_unwrapped(source, calls[0], source.span(last), "")), ""
@@ -56,6 +56,20 @@ def defined(cells: Iterable[str]) -> Iterator[str]:
         place = None if found else _first_use(cell)
         found = found or place is not None
         yield cell if place is None else f"{cell[:place]}{_DEFINITION}{cell[place:]}"
+
+
+def defined_throughout(cells: Iterable[str]) -> Iterator[str]:
+    """The cells for a child of ours, which brings back its own `final_answer` with each of them: from the second one on
+    they define theirs again. Not under a magic, where nothing heeds it."""
+    found = False
+    for cell in cells:
+        yield f"{_DEFINITION}{cell}" if found and not cell.lstrip().startswith("%%") else cell
+        found = found or _DEFINITION in cell
+
+
+def is_final_answer(node: ast.AST) -> bool:
+    """Whether it is that name."""
+    return isinstance(node, ast.Name) and node.id == "final_answer"
 
 
 def _first_use(cell: str) -> int | None:

@@ -6,9 +6,12 @@ Used by `prove`: what answers by the clock or by chance is not called proved, ev
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 from smol_kernel.runs.source import Source
+from smol_kernel.runs.sql_chance import sql_chance
+from smol_kernel.runs.unseeded import SEED_NAMES, draws, may_draw, seeds_set_apart
 
 _NOW = frozenset(["now", "utcnow", "today"])
 _HAVE_NOW = frozenset(["datetime", "date", "Timestamp", "Period", "DateTime", "pendulum", "arrow"])
@@ -21,69 +24,59 @@ _CLOCKS = frozenset(["time.time", "time.time_ns"])
 _PLACES = (ast.Name, ast.Attribute)
 _MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
 """Functions that take the moment as the argument of that place, else it is now."""
+_HOUR = re.compile(r"\d+:[\d:.]+")
+_DATE_PARTS = re.compile(r"\d+|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)", re.IGNORECASE)
 _ALWAYS = frozenset("uuid.uuid1 uuid.uuid4 os.urandom os.getpid".split())  # noqa: SIM905
 _GENERATORS = frozenset(["default_rng", "RandomState", "Random", "Generator", "SeedSequence", "PCG64", "MT19937"])
-_SEED_NAMES = frozenset(["random_state", "seed", "random_seed"])
 _SEEDED = {("seed", "random"), ("setstate", "random"), ("seed", "numpy.random"), ("set_state", "numpy.random")}
 _SEEDS = frozenset(["seed", "setstate", "set_state"])
 _SEEDING = frozenset(["manual_seed", "manual_seed_all", "set_random_seed"])
 """Functions that seed: those of two modules; of anything that has them; those of any module."""
 _TABLE_NAMES = frozenset(["n", "frac", "weights", "replace"])
 """Names of the arguments of a table's `sample`."""
+_DRAWN = "the cells draw random numbers without a seed (`{}`)"
 _NO_DRAW = frozenset(["seed", "getstate", "setstate", "get_state", "set_state"])
 
 
 def chance(cells: Iterable[str]) -> str:
     """What in the cells gives something else each time, as the end of a sentence; empty if nothing is seen."""
-    trees = [ast.Module(source.body, []) for cell in cells if (source := Source(cell)).body is not None]
-    names: dict[str, str] = {}
-    for node in _nodes(trees):
-        if isinstance(node, ast.Import):
-            names.update(
-                {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names}
-            )
-        elif isinstance(node, ast.ImportFrom):
-            names.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
-    spans = _stopwatches(trees, names)
-    seeded: set[str] = set()
-    for node in _nodes(trees):
-        if isinstance(node, ast.Call) and _is_given(node):
-            module, _, function = _path(node.func, names).rpartition(".")
-            if (function, module) in _SEEDED or function in _SEEDING:
-                seeded.add(module)
-    origins = Origins(trees, names)
-    for node in _nodes(trees):
+    nodes, names, seeded = read = _read(cells)
+    spans = _stopwatches(nodes, names)
+    origins = Origins(nodes, names)
+    for node in nodes:
         if isinstance(node, ast.Call):
             path = _path(node.func, names)
             if id(node) not in spans and _reads_clock(node, path):
                 return f"the cells read the clock (`{ast.unparse(node.func)}`)"
             if _draws(node, path, seeded, origins) or _draws_from(node, path, seeded, origins):
-                return f"the cells draw random numbers without a seed (`{ast.unparse(node.func)}`)"
+                return _DRAWN.format(ast.unparse(node.func))
         elif isinstance(node, ast.Attribute) and node.attr in _NOW:
             root, _, path = ast.unparse(node.value).partition(".")
             if root in names and f"{names[root]}.{path}".rstrip(".").rpartition(".")[2] in _HAVE_NOW:  # by another name
                 return f"the cells read the clock (`{ast.unparse(node)}`)"
-    return ""
+    unseeded = _unseeded(*read, draws)
+    return _DRAWN.format(unseeded) if unseeded else sql_chance(nodes)
 
 
 def has_sets(cells: Iterable[str]) -> bool:
     """Whether the cells make sets, whose order is another one in each process."""
-    trees = [ast.Module(source.body, []) for cell in cells if (source := Source(cell)).body is not None]
     return any(
         isinstance(node, (ast.Set, ast.SetComp))
         or (isinstance(node, ast.Name) and node.id in ("set", "frozenset"))
         or _is_of_keys(node)
-        for node in _nodes(trees)
+        for node in _nodes(cells)
     )
 
 
 def hint(cells: Sequence[str]) -> str:
     """What may be why the cells gave something else, as the end of a sentence."""
-    trees = [ast.Module(source.body, []) for cell in cells if (source := Source(cell)).body is not None]
-    called = {node.func.id for node in _nodes(trees) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    nodes, names, seeded = _read(cells)
+    if function := _unseeded(nodes, names, seeded, may_draw):
+        return f": it may rest on what `{function}` draws without a seed"
+    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     if called & {"hash", "id"}:
         return ": `hash` and `id` give other numbers in each process"
-    return ": the order of a set is another one in each process" if has_sets(cells) else ""
+    return ": it may rest on the order of a set, which is another one in each process" if has_sets(cells) else ""
 
 
 def backwards(cell: str) -> str:
@@ -172,9 +165,37 @@ def _call_of_set(argument: ast.expr) -> ast.Call:
     return ast.Call(ast.Name("set", ast.Load()), [argument], [])
 
 
-def _nodes(trees: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    for tree in trees:
-        yield from ast.walk(tree)
+def _nodes(cells: Iterable[str]) -> list[ast.AST]:
+    bodies = [body for cell in cells if (body := Source(cell).body) is not None]
+    return [node for body in bodies for node in ast.walk(ast.Module(body, []))]
+
+
+def _read(cells: Iterable[str]) -> tuple[list[ast.AST], dict[str, str], set[str]]:
+    """The nodes of the cells; the names of imports, with their paths; the modules that are given a seed."""
+    nodes, names, seeded = _nodes(cells), dict[str, str](), set[str]()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names.update(
+                {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names}
+            )
+        elif isinstance(node, ast.ImportFrom):
+            names.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
+    for node in nodes:
+        if isinstance(node, ast.Call) and _is_given(node):
+            module, _, function = _path(node.func, names).rpartition(".")
+            if (function, module) in _SEEDED or function in _SEEDING:
+                seeded.add(module)
+    return nodes, names, seeded
+
+
+def _unseeded(
+    nodes: list[ast.AST], names: dict[str, str], seeded: set[str], draws: Callable[[ast.Call, str], bool]
+) -> str:
+    """The first function of a library that `draws` with no seed of its own, nor of numpy's; empty if there is none."""
+    if seeded - {"random"} or seeds_set_apart(nodes):
+        return ""
+    calls = (node for node in nodes if isinstance(node, ast.Call))
+    return next((ast.unparse(call.func) for call in calls if draws(call, _path(call.func, names))), "")
 
 
 def _path(node: ast.AST, names: dict[str, str]) -> str:
@@ -196,7 +217,16 @@ def _reads_clock(node: ast.Call, path: str) -> bool:
         given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg in _MOMENT_NAMES)]
         words = [part for each in given for part in getattr(each, "elts", [each])]
         return any(isinstance(each, ast.Constant) and each.value in ("now", "today") for each in words)
+    if path == "dateutil.parser.parse":
+        told = any(keyword.arg == "default" for keyword in node.keywords)
+        return not told and len(node.args) == 1 and _lacks_parts(node.args[0])
     return path in _CLOCKS or (path in _MOMENTS and len(node.args) <= _MOMENTS[path])
+
+
+def _lacks_parts(date: ast.expr) -> bool:
+    """Whether the text is less than a date: what is missing, `dateutil` takes from the day on which it reads it."""
+    text = _HOUR.sub("", str(date.value)) if isinstance(date, ast.Constant) else "2000-01-01"
+    return not re.search(r"\d{6}", text) and len(_DATE_PARTS.findall(text)) < len("ymd")
 
 
 def _is_given(node: ast.Call) -> bool:
@@ -205,10 +235,10 @@ def _is_given(node: ast.Call) -> bool:
     return not all(map(_is_none, given))
 
 
-def _stopwatches(trees: Iterable[ast.AST], names: dict[str, str]) -> set[int]:
+def _stopwatches(nodes: Sequence[ast.AST], names: dict[str, str]) -> set[int]:
     """Calls of the clock for no more than the time that something takes: `start = time()`, `time() - start`."""
     found: set[int] = set()
-    for node in _nodes(trees):
+    for node in nodes:
         value = node.value if isinstance(node, ast.Assign) else None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.right, _PLACES):
             value = node.left
@@ -216,17 +246,17 @@ def _stopwatches(trees: Iterable[ast.AST], names: dict[str, str]) -> set[int]:
             found.add(id(value))
     starts = {
         ast.unparse(target)
-        for node in _nodes(trees)
+        for node in nodes
         if isinstance(node, ast.Assign) and id(node.value) in found
         for target in node.targets
         if isinstance(target, _PLACES)
     }
-    differences = [node for node in _nodes(trees) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)]
+    differences = [node for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)]
     for node in differences:
         if id(node.left) in found and ast.unparse(node.right) not in starts:
             return set()  # what is taken from it is no other time
     spans = {id(side) for node in differences for side in (node.left, node.right)}
-    for node in _nodes(trees):
+    for node in nodes:
         if (
             isinstance(node, _PLACES)
             and isinstance(node.ctx, ast.Load)
@@ -258,7 +288,7 @@ def _draws_from(node: ast.Call, path: str, seeded: set[str], origins: Origins) -
     if last not in ("sample", "rvs") or not isinstance(node.func, ast.Attribute) or before[-1:] == ["random"]:
         return False
     given = {keyword.arg: keyword.value for keyword in node.keywords}
-    told = [given[name] for name in _SEED_NAMES if name in given]
+    told = [given[name] for name in SEED_NAMES if name in given]
     if seeded - {"random"} or None in given or any(not _is_none(value) for value in told):
         return False
     if last == "sample" and (
@@ -276,13 +306,13 @@ def _is_none(value: ast.expr) -> bool:
 class Origins:
     """Where what the cells work with comes from, as far as it can be seen. `names` are those of imports, with paths."""
 
-    def __init__(self, trees: Iterable[ast.AST], names: dict[str, str]) -> None:
+    def __init__(self, nodes: Sequence[ast.AST], names: dict[str, str]) -> None:
         self._names = names
         self._assigned: dict[str, list[ast.expr]] = {}
         self._seeded: set[str] = set()
         self.methods: set[str] = set()
         """Names of the methods of the cells' own classes."""
-        for node in _nodes(trees):
+        for node in nodes:
             match node:
                 case (
                     ast.Assign(targets=[ast.Name() | ast.Attribute() as target], value=value)
@@ -309,7 +339,7 @@ class Origins:
                 *_, name = path = _path(value.func, self._names).split(".")
                 if classes and path[0] != "pandas" and (name[:1].isupper() or name == "open"):
                     return True
-                seeds = [each.value for each in value.keywords if each.arg in _SEED_NAMES]
+                seeds = [each.value for each in value.keywords if each.arg in SEED_NAMES]
                 if name not in ("sample", "rvs", "train_test_split") and not all(map(_is_none, seeds)):
                     return True
             value = value.func if isinstance(value, ast.Call) else value.value

@@ -25,7 +25,7 @@ from smol_kernel.runs.whole_file import write_whole
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-    from smol_kernel.runs.prove import Proof
+    from smol_kernel.runs.proof import Proof
 
 FORMAT = "smol-kernel run"
 """What a file of events says that it is."""

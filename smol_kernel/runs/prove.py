@@ -14,71 +14,34 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import SmolError
 from smol_kernel.events import ActionFinished, Event, FilesMade, Output, RunStarted, ToolCalled, ToolReturned
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
 from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
-from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.plain import fixed, plain
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.answer import defined_throughout
 from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
 from smol_kernel.runs.failed_cells import failure
+from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import from_record
+from smol_kernel.runs.proof import Proof, State
 from smol_kernel.runs.same import NotCompared, difference, pictures, same_file, same_picture
-from smol_kernel.runs.script import ScriptCell, script_cells, showing, sliced_cells
+from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
 
-State = Literal["proved", "whole", "not reproduced", "not proved"]
 LARGEST_FILE = 64 << 20
 """Bytes of a file whose content is compared; of a larger one only its size."""
 FRESH = 3
-"""Children in which cells with sets are tried that cannot be run with these turned round."""
+"""Children in which cells are tried that gave something else before as a part, or whose sets cannot be turned round."""
 NO_BOX = "the box is off, and outside one the cells could change your files again"
 STOPPED = "stopped"
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What was shown of the finished work.
-
-    `state`: "proved" (the part that the answer needs gives it again), "whole" (the whole script does; the part did not,
-    or none could be told), "not reproduced" (tried, and something else came out; `reason` says what) or "not proved"
-    (not tried to its end; `reason` says why). `cells` are those that were proved, else all; `besides` ends the line.
-    """
-
-    state: State
-    cells: list[ScriptCell]
-    reason: str = ""
-    """A part of a sentence, empty for what is proved."""
-    digest: str = ""
-    """Of the cells' sources and the answer; empty where nothing is proved."""
-    besides: str = ""
-
-    @property
-    def proved(self) -> bool:
-        """Whether the cells were shown to give the answer again."""
-        return self.state in ("proved", "whole")
-
-    @property
-    def line(self) -> str:
-        """The proof in one line."""
-        if self.proved:
-            return f"Proved: run in a fresh kernel, these cells gave the same answer{self.besides}."
-        word = "Not reproduced" if self.state == "not reproduced" else "Not proved"
-        return f"{word}: {self.reason}."
-
-    def told(self) -> list[ScriptCell]:
-        """The cells; the first says in a line what was shown of them."""
-        first, *others = self.cells or [ScriptCell("markdown", "", 0)]
-        if first.kind != "markdown":
-            return self.cells
-        return [replace(first, source=f"{first.source}\n\n*{safe_markdown(self.line)}*".strip()), *others]
 
 
 class NotReproduced(Exception):
@@ -161,16 +124,20 @@ class Prover:
     def _try_all(
         self, executor: KernelExecutor, values: dict[str, Any], sliced: list[ScriptCell] | None, whole: list[ScriptCell]
     ) -> Proof:
+        times = 1
         if sliced is not None:
             try:
                 self._try(executor, values, sliced)
                 return self._proved("proved", sliced)
-            except NotReproduced:
+            except NotReproduced as error:
                 if _code(sliced) == _code(whole):
                     raise
-            executor.restart()
-            executor.send_variables(values)
-        self._try(executor, values, whole)
+                times = 1 if isinstance(error, CellsFail) else FRESH  # it may come out otherwise now and then
+        for number in range(times):
+            if number or sliced is not None:
+                executor.restart()
+                executor.send_variables(values)
+            self._try(executor, values, whole)
         return self._proved("whole", whole)
 
     # what the cells begin with
@@ -260,12 +227,12 @@ class Prover:
         self._refused.clear()
         name = free_name_in(cells)
         named = with_answer_in(cells, name)
-        for cell in named:
-            if cell.kind != "code":
-                continue
+        coded = [cell for cell in named if cell.kind == "code"]
+        sources = [showing(cell.source) if cell.step in self._showed else cell.source for cell in coded]
+        for cell, source in zip(coded, defined_throughout(sources), strict=True):
             self._answer_calls(executor, cell.step)
             shown = _Shown(cell.step)
-            for event in executor.run(showing(cell.source) if cell.step in self._showed else cell.source):
+            for event in executor.run(source):
                 if isinstance(event, Output):
                     shown.pictures += pictures(event.data)
                     shown.text += event.text if event.channel in ("stdout", "result") else ""
@@ -280,6 +247,8 @@ class Prover:
             assert shown.ended is not None
             if shown.ended.status != "ok":
                 raise CellsFail(failure(shown.ended))
+            if shown.ended.final:
+                raise CellsFail("the cells call `final_answer`, which there is in a run alone")
             found.append(shown)
         last = found[-1].ended if found else None
         if last is not None:
@@ -349,11 +318,12 @@ class Prover:
 
     def _proved(self, state: State, cells: Sequence[ScriptCell]) -> Proof:
         text = json.dumps([_code(cells), self._transcript.answer], sort_keys=True)
-        found, last = list(cells), last_code(cells)
+        found, last = [certain(cell) for cell in cells], last_code(cells)
         if last is not None:
             found[last] = replace(found[last], as_fields=self._as_fields)
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-        return Proof(state, found, digest=digest, besides=from_record(cells, self._transcript))
+        besides = hidden_from(_code(cells)) + from_record(cells, self._transcript)
+        return Proof(state, found, digest=digest, besides=besides)
 
 
 @dataclass

@@ -18,12 +18,10 @@ from smol_kernel.runs.names import Names
 from smol_kernel.runs.needs import made_in, making, needs
 from smol_kernel.runs.notebook import opening, to_notebook
 from smol_kernel.runs.script import ScriptCell, part_of
-from smol_kernel.runs.source import Edit, Source, indented
+from smol_kernel.runs.source import TRANSPARENT, Edit, Source, indented
 
 _FIRST_LINE = "# -*- coding: utf-8 -*-"
 """Python looks into two lines for this, and the task, which comes next, may say "coding: ..." (PEP 263)."""
-_TRANSPARENT = re.compile(r"%%(?:time|timeit|capture|prun)\b[^\n]*\n")
-"""Cell magics that run the cell as Python."""
 _LOOP = "import asyncio\n\n_loop = asyncio.new_event_loop()"
 _FUTURE = re.compile(r"^from __future__ import \w[\w, ]*$", re.MULTILINE)
 _SHOWS = re.compile(r"^(?!\s*#).*\bdisplay\(", re.MULTILINE)
@@ -109,7 +107,7 @@ def _commented(text: str) -> str:
 
 def _runnable(code: str, number: int) -> str:
     """`code` for plain Python: lines that only IPython knows put aside, `await` outside of functions put into one."""
-    if found := _TRANSPARENT.match(code):
+    if found := TRANSPARENT.match(code):
         return f"{_commented(found[0])}\n{_runnable(code[found.end() :], number)}"
     source = Source(code)
     if source.body is None:

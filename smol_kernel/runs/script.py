@@ -9,23 +9,22 @@ import ast
 import keyword
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.plain import fixed
 from smol_kernel.render.transcript import StepRecord, Transcript
-from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer
+from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer, is_final_answer
 from smol_kernel.runs.changes import changed_inputs
 from smol_kernel.runs.halfway import halfway_statements
 from smol_kernel.runs.names import LAST_VALUES, Names
 from smol_kernel.runs.slice import removals, sliced
-from smol_kernel.runs.source import Edit, Source
+from smol_kernel.runs.source import TRANSPARENT, Edit, Source
 
-HALFWAY = (
-    "Statement {} of this step failed half-way. What it had changed by then is not repeated here, so the answer may "
-    "differ."
-)
+_UNREPEATED = "What it had changed by then is not repeated here"
+_DOUBT = ", so the answer may differ"
+HALFWAY = f"Statement {{}} of this step failed half-way. {_UNREPEATED}{_DOUBT}."
 CHANGED = "These cells change {}, which cannot be given another name here: make it anew before you run them again."
 _SHOWING = frozenset({"print", "display", "show"})
 """Functions whose calls stand in a cell for what they show, not for their value."""
@@ -128,6 +127,8 @@ def part_of(step: StepRecord) -> Part | None:
     """What the step contributes; None if nothing of its code completed."""
     if not step.code.strip():
         return None
+    if step.final and (part := _answering_in_magic(step)) is not None:
+        return part
     source = Source(step.code)
     if source.body is None:  # all or nothing
         return Part(step, source, [], len(step.code)) if step.state == "ok" else None
@@ -137,6 +138,22 @@ def part_of(step: StepRecord) -> Part | None:
         return None
     end = len(step.code) if kept is source.body else source.end_of(kept[-1])
     return Part(step, source, kept, end, answers=step.final)
+
+
+def _answering_in_magic(step: StepRecord) -> Part | None:
+    """What a step contributes that gave its answer within a cell magic such as `%%time`: its code up to there, without
+    the magic. None if it did otherwise, or where that is cannot be told."""
+    text = step.code.lstrip()
+    while magic := TRANSPARENT.match(text):
+        text = text[magic.end() :]
+    body = (source := Source(text)).body or []
+    if text == step.code.lstrip():
+        return None
+    places = [place for place, each in enumerate(body) if any(map(is_final_answer, ast.walk(each)))]
+    if len(places) != 1 or isinstance(body[places[0]], (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return None
+    kept = body[: places[0] + 1]
+    return Part(step, source, kept, source.end_of(kept[-1]), answers=True)
 
 
 def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | None, bool]:
@@ -210,6 +227,12 @@ def showing(cell: str) -> str:
     last = source.last_expression
     semicolon = source.semicolon(last) if last else None
     return source.edited([Edit(*semicolon, "")]) if semicolon else cell
+
+
+def certain(cell: ScriptCell) -> ScriptCell:
+    """The cell as it stands in a script that was shown to give the answer: without doubt of that."""
+    doubted = cell.kind == "markdown" and _UNREPEATED in cell.source
+    return replace(cell, source=cell.source.replace(f"{_UNREPEATED}{_DOUBT}", _UNREPEATED)) if doubted else cell
 
 
 def _give_answer(part: Part, last: ast.stmt, names: Names) -> None:

@@ -13,6 +13,8 @@ from smol_kernel.parsing import parsed
 
 _MAGIC = re.compile(r"(\s*)([%!].*|[^#'\"]*\?{1,2}\s*)")
 _ASSIGNED_MAGIC = re.compile(r"(\s*[\w.,\[\] ]+=\s*)([%!].*)")
+TRANSPARENT = re.compile(r"%%(?:time|timeit|capture|prun)\b[^\n]*\n")
+"""Cell magics that run the cell as Python."""
 _SEMICOLON = re.compile(r"[ \t]*;")
 
 _DEEPEST = 250

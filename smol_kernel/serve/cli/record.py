@@ -103,7 +103,8 @@ def show_run(arguments: argparse.Namespace) -> int:
 
 def export_run(arguments: argparse.Namespace) -> int:
     """Carry out `smol export`."""
-    from smol_kernel.runs.prove import Proof, Prover
+    from smol_kernel.runs.proof import Proof
+    from smol_kernel.runs.prove import Prover
 
     target: Path = arguments.to
     form_of(target, script=arguments.script)  # what is wrong with the name is told first

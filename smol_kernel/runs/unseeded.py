@@ -1,0 +1,80 @@
+"""Functions and classes of scikit-learn and SciPy that draw random numbers unless they are given a seed.
+
+Used by `chance`. What numpy draws for itself, and a table's `sample`, is known there.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+SEED_NAMES = frozenset(["random_state", "seed", "random_seed", "rng"])
+_LIBRARIES = frozenset(["sklearn", "scipy", "imblearn"])
+_DRAWING_NAMES = """
+RandomForestClassifier RandomForestRegressor ExtraTreesClassifier ExtraTreesRegressor ExtraTreeClassifier
+ExtraTreeRegressor RandomTreesEmbedding BaggingClassifier BaggingRegressor IsolationForest MLPClassifier MLPRegressor
+SGDClassifier SGDRegressor PassiveAggressiveClassifier PassiveAggressiveRegressor RANSACRegressor BernoulliRBM KMeans
+MiniBatchKMeans BisectingKMeans SpectralClustering k_means kmeans_plusplus GaussianMixture BayesianGaussianMixture TSNE
+MDS FastICA LatentDirichletAllocation DictionaryLearning MiniBatchDictionaryLearning RBFSampler Nystroem
+GaussianRandomProjection SparseRandomProjection RandomizedSearchCV HalvingRandomSearchCV ParameterSampler
+permutation_importance train_test_split ShuffleSplit StratifiedShuffleSplit GroupShuffleSplit RepeatedKFold
+RepeatedStratifiedKFold resample shuffle bootstrap Sobol Halton LatinHypercube PoissonDisk MultivariateNormalQMC
+RandomOverSampler RandomUnderSampler SMOTE BorderlineSMOTE ADASYN SMOTEENN SMOTETomek"""
+_DRAWING = frozenset(_DRAWING_NAMES.split())
+_PERHAPS_NAMES = """
+DecisionTreeClassifier DecisionTreeRegressor GradientBoostingClassifier GradientBoostingRegressor AdaBoostClassifier
+AdaBoostRegressor HistGradientBoostingClassifier HistGradientBoostingRegressor LinearSVC LinearSVR NMF TruncatedSVD
+mutual_info_classif mutual_info_regression QuantileTransformer IterativeImputer MinCovDet
+EllipticEnvelope TheilSenRegressor AffinityPropagation SpectralEmbedding kmeans kmeans2 permutation_test
+differential_evolution dual_annealing basinhopping"""
+_PERHAPS = frozenset(_PERHAPS_NAMES.split())
+"""Those whose results are the same nearly always: they draw where several are equally good, or in a rare setting."""
+_IF_SHUFFLED = frozenset(["KFold", "StratifiedKFold", "StratifiedGroupKFold"])
+_UNLESS_IN_ORDER = frozenset(["train_test_split", "SGDClassifier", "SGDRegressor"])
+"""Those that draw with `shuffle=True` alone; those that draw but with `shuffle=False`."""
+
+
+def draws(node: ast.Call, path: str) -> bool:
+    """Whether the call of what is at the dotted `path` draws without a seed."""
+    given = {keyword.arg: keyword.value for keyword in node.keywords}
+    name = _unseeded(node, path)
+    if name in _IF_SHUFFLED:
+        return "shuffle" in given and not _is(given["shuffle"], False)
+    if name in _UNLESS_IN_ORDER and _is(given.get("shuffle"), False):
+        return False
+    begun = given.get("init")  # where clusters begin may be told
+    drawn = name in _DRAWING or path.startswith("sklearn.datasets.make_")
+    return bool(name) and drawn and (begun is None or isinstance(begun, ast.Constant))
+
+
+def may_draw(node: ast.Call, path: str) -> bool:
+    """Whether it does, or does now and then."""
+    return draws(node, path) or _unseeded(node, path) in _PERHAPS
+
+
+def seeds_set_apart(nodes: Iterable[ast.AST]) -> bool:
+    """Whether a seed is told in another way than to the call: `set_params(random_state=0)`, `{"random_state": [0]}`."""
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr == "random_state" and isinstance(node.ctx, ast.Store))
+        or (isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith("random_state"))
+        or (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("set_params") and _is_seeded(node))
+        for node in nodes
+    )
+
+
+def _unseeded(node: ast.Call, path: str) -> str:
+    """The name of what is called, if it is one of these libraries' and is given no seed; else it is empty."""
+    library, _, rest = path.partition(".")
+    return rest.rpartition(".")[2] if library in _LIBRARIES and not _is_seeded(node) else ""
+
+
+def _is_seeded(node: ast.Call) -> bool:
+    """Whether a seed may be among the arguments."""
+    return any(
+        keyword.arg is None or (keyword.arg.rpartition("__")[2] in SEED_NAMES and not _is(keyword.value, None))
+        for keyword in node.keywords
+    )
+
+
+def _is(value: ast.expr | None, constant: object) -> bool:
+    return isinstance(value, ast.Constant) and value.value is constant

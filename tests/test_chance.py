@@ -1,0 +1,134 @@
+"""The clock and chance are seen in the text of cells: in functions of libraries, in SQL, in dates that lack a part."""
+
+from __future__ import annotations
+
+import pytest
+
+from smol_kernel.runs.chance import chance, hint
+
+SPLIT = "from sklearn.model_selection import train_test_split"
+FOREST = "from sklearn.ensemble import RandomForestClassifier"
+FOLDS = "from sklearn.model_selection import KFold"
+SQL = "import sqlite3\ncon = sqlite3.connect(':memory:')"
+PARSE = "from dateutil.parser import parse"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        f"{SPLIT}\na, b = train_test_split(df, test_size=0.25)",
+        f"{SPLIT}\na, b = train_test_split(df, random_state=None)",
+        f"{FOREST}\nm = RandomForestClassifier(n_estimators=20).fit(X, y)",
+        f"import random\nrandom.seed(0)\n{FOREST}\nm = RandomForestClassifier()",
+        "from sklearn import ensemble as e\nm = e.RandomForestRegressor(max_depth=3)",
+        "import sklearn.cluster\nk = sklearn.cluster.KMeans(3, n_init=10, init='k-means++')",
+        "from sklearn.datasets import make_blobs\nX, y = make_blobs(n_samples=30, centers=3)",
+        "from sklearn import datasets\nX, y = datasets.make_moons(100)",
+        f"{FOLDS}\nfolds = KFold(5, shuffle=True)",
+        "from sklearn.utils import resample\nfew = resample(df, n_samples=3)",
+        "from sklearn.pipeline import make_pipeline\nfrom sklearn.neural_network import MLPClassifier\n"
+        "m = make_pipeline(StandardScaler(), MLPClassifier())",
+        "from scipy import stats\nr = stats.bootstrap((x,), np.mean)",
+        "from scipy.stats import qmc\nx = qmc.Sobol(2).random(8)",
+    ],
+)
+def test_what_a_library_draws_without_a_seed_is_seen(cell):
+    assert "without a seed" in chance([cell])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        f"{SPLIT}\na, b = train_test_split(df, test_size=0.25, random_state=0)",
+        f"{SPLIT}\na, b = train_test_split(df, shuffle=False)",
+        f"{SPLIT}\na, b = train_test_split(df, **options)",
+        f"{SPLIT}\ndef train_test(df): return df[:3], df[3:]\na, b = train_test(df)",
+        f"{FOREST}\nm = RandomForestClassifier(random_state=SEED)",
+        f"{FOREST}\nm = RandomForestClassifier()\nm.set_params(random_state=1)",
+        f"{FOREST}\nm = make_pipeline(RandomForestClassifier()).set_params(randomforestclassifier__random_state=1)",
+        f"{FOREST}\nm = RandomForestClassifier()\nm.random_state = 1",
+        f"{FOREST}\nm = GridSearchCV(RandomForestClassifier(), {{'random_state': [0], 'n_estimators': [5, 9]}})",
+        f"{FOREST}\nimport numpy as np\nnp.random.seed(0)\nm = RandomForestClassifier()",
+        f"{FOREST}\nassert isinstance(m, RandomForestClassifier)",
+        f"{FOLDS}\nfolds = KFold(5)\nother = KFold(3, shuffle=False)",
+        "from sklearn.cluster import KMeans\nk = KMeans(3, init=centers, n_init=1)",
+        "from sklearn.linear_model import LinearRegression, Ridge\nm = LinearRegression().fit(X, y)",
+        "from sklearn.pipeline import make_pipeline\nm = make_pipeline(StandardScaler())",
+        "from sklearn.datasets import load_iris, make_blobs\nd = load_iris()\nX, y = make_blobs(30, random_state=3)",
+        "from sklearn.tree import DecisionTreeClassifier\nm = DecisionTreeClassifier(max_depth=2).fit(X, y)",
+        "from scipy import stats\nr = stats.bootstrap((x,), np.mean, rng=0)\nt = stats.ttest_ind(a, b)",
+        "weekly = df.resample('W').sum()\nshuffle(cards)\nbootstrap(x)",
+    ],
+)
+def test_what_is_given_a_seed_or_needs_none_is_no_chance(cell):
+    assert chance([cell]) == ""
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("rows = con.execute('SELECT name, CURRENT_DATE - born FROM people').fetchall()", "`CURRENT_DATE` in SQL"),
+        ("n = con.execute(\"select count(*) from t where d > date('now','-720 days')\").fetchone()", "clock"),
+        ("n = con.execute(\"select julianday('now') - julianday(d) from t\").fetchone()", "clock"),
+        ("n = con.execute(\"select strftime('%Y', 'now')\").fetchone()", "clock"),
+        ("n = con.execute(\"select strftime('%Y')\").fetchone()", "clock"),
+        ("x = pd.read_sql_query('select *, NOW() as t from t', con)", "clock"),
+        ("q = 'select * from t where d < current_timestamp'\nx = pd.read_sql(q, con)", "clock"),
+        ("q = 'select * from t'\nq += ' where d < CURRENT_DATE'\nx = pd.read_sql(q, con)", "clock"),
+        ("q = 'select * from t ' + 'where d < CURRENT_DATE'\nx = pd.read_sql(q, con)", "clock"),
+        ("q = f\"select * from {t} where d < date( 'now', '-{n} days')\"\nx = pd.read_sql(q, con)", "clock"),
+        (
+            "def q(s): return pd.read_sql(s, con)\nx = q('''\n  with a as (select date('now')) select * from a''')",
+            "clock",
+        ),
+        ("import duckdb\nx = duckdb.sql('select today() - d from df').df()", "clock"),
+        ("import duckdb\nx = duckdb.query(\"select 'today'::date - d from df\").df()", "clock"),
+        ("x = con.execute('select * from t order by RANDOM() limit 3').fetchall()", "without a seed"),
+        ("import duckdb\nx = duckdb.sql('from df using sample 10 rows').df()", "without a seed"),
+    ],
+)
+def test_the_clock_and_chance_in_sql_are_seen(cell, reason):
+    assert reason in chance([SQL, cell])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "con.execute('create table t (name text, at text default current_timestamp)')",
+        "con.execute(\"create table t (name text, at text default (datetime('now')))\")",
+        "con.execute(\"insert into t values ('now', 'CURRENT_DATE', 'random()')\")",
+        "x = con.execute('select date(d), strftime(\\'%Y\\', d), \"current_date\", t.now from t -- CURRENT_DATE')",
+        "x = con.execute('select max(current_date_of_sale), randomised, today from t')",
+        "x = df.query('current_date > 3')\ny = con.execute('select 1')",
+        "x = con.execute('select setseed(0.5)')\ny = con.execute('select random()')",
+        "x = con.execute('select d from t')\nprint('Now() is not CURRENT_DATE')",
+        "text = \"select date('now')\"",
+    ],
+)
+def test_other_words_of_sql_are_no_clock(cell):
+    assert chance([SQL, cell]) == ""
+
+
+@pytest.mark.parametrize("text", ["5 March", "March 2021", "10:30", "Monday"])
+def test_a_date_that_lacks_a_part_is_taken_from_the_day_of_today(text):
+    assert "read the clock" in chance([f"{PARSE}\nd = parse({text!r}, dayfirst=True)"])
+    assert chance([f"{PARSE}\nd = parse({text!r}, default=day)\ne = parser.parse({text!r})"]) == ""
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["'2021-03-05T10:30Z'", "'5th March 2021, 10:30'", "'10:30 on 3/5/21'", "'20210305'", "row['date']", "day, None"],
+)
+def test_a_whole_date_is_no_clock(given):
+    assert chance([f"{PARSE}\nd = parse({given})"]) == ""
+
+
+def test_what_may_be_why_is_said_as_no_more_than_that():
+    tree = "from sklearn.tree import DecisionTreeClassifier\nm = DecisionTreeClassifier().fit(X, y)"
+    sets = "x = df[df.k.isin({'a', 'b'})]"
+    assert hint([tree, sets]) == ": it may rest on what `DecisionTreeClassifier` draws without a seed"
+    assert hint([f"{SPLIT}\na, b = train_test_split(df)", sets]).endswith(
+        "what `train_test_split` draws without a seed"
+    )
+    assert hint([sets]) == ": it may rest on the order of a set, which is another one in each process"
+    assert hint(["x = df.sum()"]) == ""
