@@ -337,6 +337,28 @@ def test_in_a_conversation_the_files_of_the_run_itself_are_compared(make, tmp_pa
         assert (proof.proved, reason in proof.reason) == (proved, True), (number, proof.line)
 
 
+@pytest.mark.parametrize("still_there", [True, False], ids=["the child lives", "the child is gone"])
+def test_files_that_were_saved_are_made_again(prover, tmp_path, still_there):
+    """Only where the cells make them: what lies in the folder since then does not count."""
+    name = "it's.txt"
+    made = prover(f"open({name!r}, 'w').write('two')", f"final_answer(len(open({name!r}).read()))")
+    made.made = made.agent.python_executor if still_there else None
+    assert made.prove().proved
+    assert made.agent.python_executor.save_files().refused == {}
+    for text in ("two", "edited", ""):
+        (tmp_path / name).write_text(text)
+        proof = made.prove()
+        assert proof.proved, proof.line
+        assert (tmp_path / name).read_text() == text
+    other = prover(
+        "import os\nif not os.path.exists('b.txt'):\n    open(['b.txt', 'c.txt'][os.path.exists('c.txt')], 'w').write('3')",
+        "final_answer(3)",
+    )
+    (tmp_path / "c.txt").write_text("")
+    (tmp_path / "b.txt").write_text("3")
+    assert "the file b.txt is not made again" in other.prove().reason
+
+
 def test_an_answer_in_words_rests_on_what_was_printed(prover):
     said = prover("print(2 + 2)", "final_answer('It is four.')").prove()
     assert (said.state, sources(said)) == ("whole", ["print(2 + 2)", "'It is four.'"])

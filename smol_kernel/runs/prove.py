@@ -40,6 +40,10 @@ LARGEST_FILE = 64 << 20
 """Bytes of a file whose content is compared; of a larger one only its size."""
 FRESH = 3
 """Children in which cells are tried that gave something else before as a part, or whose sets cannot be turned round."""
+_REMOVE = """import contextlib, os
+for path in {}:
+    with contextlib.suppress(OSError):
+        os.remove(path)"""
 NO_BOX = "the box is off, and outside one the cells could change your files again"
 STOPPED = "stopped"
 
@@ -80,6 +84,8 @@ class Prover:
         told = [event for event in events if isinstance(event, FilesMade) and event.run == run]
         self._made = {path for event in told for path in event.paths}
         """The files that are this run's, and not of one before in the same child."""
+        self._there: dict[str, int] = {}
+        """Files that the run made and its folder has by now, with their sizes: they were saved, or made by cells."""
         self._executor: KernelExecutor | None = None
         self._stopped = threading.Event()
         self._refused: dict[str, str] = {}
@@ -195,6 +201,7 @@ class Prover:
 
     def _try(self, executor: KernelExecutor, values: dict[str, Any], cells: Sequence[ScriptCell]) -> None:
         """Raises NotReproduced unless the cells give the answer, twice and whatever the order of sets."""
+        self._begin_without_files(executor)
         shown = self._run(executor, cells)
         try:
             self._compare_answer(shown)
@@ -288,11 +295,25 @@ class Prover:
             if not all(map(same_picture, was, got)):
                 raise NotReproduced(f"a picture of step {step.number} looks otherwise")
 
+    def _begin_without_files(self, executor: KernelExecutor) -> None:
+        """Take away, in the box, what the folder did not have when the run made it."""
+        made = [path for path, file in self._files().items() if file["change"] == "made" and ".." not in path]
+        found = {path: Path(self.cwd or ".", path) for path in made if not Path(path).is_absolute()}
+        self._there = {path: place.stat().st_size for path, place in found.items() if place.is_file()}
+        if self._there:
+            executor(f"exec({_REMOVE.format(list(self._there))!r}, {{}});")  # leaves no name
+
+    def _files(self) -> dict[str, Mapping[str, Any]]:
+        """The files that the run made, changed or removed, by their paths."""
+        return {file["path"]: file for file in self._transcript.files if file["path"] in self._made and _counts(file)}
+
     def _compare_files(self, executor: KernelExecutor) -> None:
-        now = {file["path"]: file for file in executor.files().files}
-        was = {file["path"]: file for file in self._transcript.files if file["path"] in self._made and _counts(file)}
+        now, was = {file["path"]: file for file in executor.files().files}, self._files()
+        as_there = {path for path in self._there if path not in now}  # made again, as the folder has them
+        now |= {path: {"change": "made", "bytes": self._there[path]} for path in as_there}
         for path, file in was.items():
-            if path not in now or now[path]["change"] != file["change"]:
+            change = now[path]["change"] if path in now else None
+            if change != file["change"] and not (path in self._there and change == "changed"):
                 what = "removed" if file["change"] == "removed" else "made"
                 raise NotReproduced(f"the file {path} is not {what} again")
         if self.made is None or not was:
@@ -303,9 +324,9 @@ class Prover:
         small = [path for path, file in was.items() if file["change"] != "removed" and file["bytes"] <= LARGEST_FILE]
         with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
             self.made.save_files(small, first)
-            executor.save_files(small, second)
+            executor.save_files([path for path in small if path not in as_there], second)
             for path in small:
-                before, after = Path(first, path), Path(second, path)
+                before, after = Path(first, path), Path(second if path not in as_there else self.cwd or ".", path)
                 if not before.is_file() or before.stat().st_size > LARGEST_FILE:
                     continue  # changed since, or gone with the box
                 try:
