@@ -286,6 +286,18 @@ def test_a_restart_ends_the_child_and_starts_afresh(installed):
         manager.shutdown_kernel(now=True)
 
 
+def test_its_own_modules_do_not_come_from_the_notebook_s_folder_and_those_of_cells_do(installed, tmp_path):
+    for name in ("ipykernel", "tornado", "zmq", "IPython", "traitlets"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('of the folder')")
+    (tmp_path / "mine.py").write_text("here = 'of the folder'")
+    manager, client = start_new_kernel(kernel_name="agent", startup_timeout=PATIENCE, cwd=str(tmp_path))
+    try:
+        assert "of the folder" in Cell(client, "%%host\nimport mine\nmine.here").text
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
 class TestProtocol(jupyter_kernel_test.KernelTests):
     """Jupyter's own test suite for kernels; its samples run in the child."""
 

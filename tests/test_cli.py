@@ -674,3 +674,17 @@ def test_a_reader_that_leaves_is_no_error():
     assert process.wait(PATIENCE) == 141
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_python_m_takes_nothing_from_the_current_folder(here, monkeypatch):
+    def said(*words):
+        done = subprocess.run([sys.executable, "-m", "smol_kernel", *words], capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    for name in ("argparse", "traitlets", "nbformat", "httpx", "jupyter_client"):
+        (here / f"{name}.py").write_text(f"raise SystemExit('{name} of the folder')")
+    run = ["run", "--model", "demo", "--max-steps", "1", "A task of mine"]
+    for words in (["--version"], ["kernel", "install", "--prefix", "there"], run):
+        assert "of the folder" not in said(*words)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(here), os.environ["PYTHONPATH"]]))  # the user's own word
+    assert "argparse of the folder" in said("--version")

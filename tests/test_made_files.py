@@ -152,6 +152,38 @@ def test_names_and_folders_can_be_asked_for_and_saved_elsewhere(executor, folder
         executor.save_files(folder=folder / "data.csv")
 
 
+STAND_INS = """
+import os
+names = ["random.py", "nbformat.py", "pandas/__init__.py", "pandas/io.py", "zmq.abi3.so", "json.cpython-313-darwin.so"]
+names += ["conftest.py", "sitecustomize.py", "usercustomize.py", "test.pyc"]
+for name in [*names, *NAMES]:
+    os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+    open(name, "w").write("new")
+None
+"""
+ORDINARY = ["helpers.py", "package/__init__.py", "package/random.py", "src/nbformat.py", "tests/conftest.py", "main.py"]
+ORDINARY += ["statistics/summary.csv", "model.pth", "random.csv", "nbformat.ipynb", "random.forest.py", "calendar.py"]
+
+
+@pytest.mark.parametrize("to", [None, "elsewhere"])
+def test_what_would_be_imported_in_place_of_other_modules_is_saved_only_if_it_is_named(
+    executor, folder, tmp_path, monkeypatch, to
+):
+    monkeypatch.syspath_prepend(folder)
+    (folder / "calendar.py").write_text("the user's own")
+    (folder / "mine.py").write_text("the user's own")
+    target = tmp_path / to if to else folder
+    run(executor, f"NAMES = {[*ORDINARY, 'mine.py']}" + STAND_INS)
+    saved = executor.save_files(folder=target, overwrite=True)
+    assert sorted(str(path.relative_to(target)) for path in saved) == sorted([*ORDINARY, "mine.py"])
+    assert len(saved.refused) == 10
+    assert saved.refused["nbformat.py"].startswith("would be imported in place of what is installed as nbformat; it is")
+    assert saved.refused["conftest.py"] == "is run by Python or pytest unasked; it is saved if it is named"
+    assert not (target / "random.py").exists() and not (target / "pandas").exists()
+    named = executor.save_files(["random.py", "pandas", "conftest.py"], target)
+    assert len(named) == 4 and not named.refused
+
+
 GUESSES = """
 import os
 os.makedirs(".git"); os.makedirs("secrets"); os.makedirs("sub/.ssh")

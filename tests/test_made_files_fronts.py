@@ -193,6 +193,21 @@ def test_files_are_listed_and_saved_after_the_run(kernel):
     assert kernel.run("%agent files").must_be_ok().printed == "No files but those in your folder.\n"
 
 
+def test_saved_files_take_no_module_s_place_in_the_notebook(kernel):
+    marks = "__import__('os').environ.__setitem__('OWNED', __name__)"
+    names = ("nbformat.py", "markdown_it/__init__.py", "conftest.py", "made_here.py")
+    code = f"import os\nos.mkdir('markdown_it')\nfor name in {names}: open(name, 'w').write({marks!r})\nfinal_answer(1)"
+    kernel.run(f"m = scripted({code!r})").must_be_ok()
+    kernel.run("%%agent --model m\nwrite").must_be_ok()
+    saved = kernel.run("%agent files save").must_be_ok().printed
+    assert [line.split()[-1].rpartition("/")[2] for line in saved.splitlines() if "not" not in line] == ["made_here.py"]
+    assert "not saved: conftest.py is run by Python or pytest unasked; it is saved if it is named\n" in saved
+    kernel.run("%agent export run.ipynb").must_be_ok()
+    assert kernel.value("__import__('os').environ.get('OWNED')") is None
+    kernel.run("import made_here").must_be_ok()
+    assert kernel.value("__import__('os').environ['OWNED']") == "made_here"
+
+
 def test_a_cell_of_python_tells_what_it_made(kernel):
     kernel.run("%agent stop").must_be_ok()
     cell = kernel.run("%%py\nopen('x.csv', 'w').write('1')\nNone").must_be_ok()
@@ -244,16 +259,18 @@ def test_the_command_line_saves_what_it_is_told_to(tmp_path, monkeypatch, capsys
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    code = "open('a.txt', 'w').write('a'); open('.hidden', 'w').write('h')\nfinal_answer(1)"
+    code = "open('a.txt', 'w').write('a')\nfor name in '.hidden', 'nbformat.py': open(name, 'w').write('h')\n"
+    code += "final_answer(1)"
     monkeypatch.setattr(run, "model_of", lambda *_: ScriptedModel([f"I do it.\n<code>\n{code}\n</code>"]))
     assert main(["run", "write", "--save-files"]) == 0
     out, err = capsys.readouterr()
     assert f"Saved: {work}/a.txt" in out
     assert "Not saved: .hidden is hidden" in err
+    assert "Not saved: nbformat.py would be imported in place of what is installed as nbformat" in err
     assert os.listdir(work) == ["a.txt"]
     assert main(["run", "write"]) == 0
     out, err = capsys.readouterr()
-    assert "Files made in the box: .hidden (1 kB)" in out
+    assert "Files made in the box: .hidden (1 kB) and nbformat.py (1 kB)" in out
     assert "--save-files" in err
     assert main(["run", "write", "--save-files", "new/place"]) == 0
     assert main(["run", "write", "--save-files", "a.txt"]) == 2

@@ -15,6 +15,7 @@ from smol_kernel.events import ActionFinished, Event, FilesMade, Notice
 from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.executors.overlay import MAX_TOLD, Layer, Made
 from smol_kernel.executors.saved_files import SavedFiles, Saver
+from smol_kernel.executors.stand_ins import why_kept_out
 
 _UNLISTED = "({:,} more) cannot be listed: too many, too deep, or closed to you; name those you want"
 _NOTHING = (
@@ -100,7 +101,9 @@ class MadeFiles:
                 if names is None:
                     found, more = self._found(self._layers)
                     for layer, made in found:
-                        self._save(saver, layer, made, None)
+                        places = [str(target), layer.below]
+                        why_not = why_kept_out(made.path, places) if made.change == "made" else ""
+                        self._save(saver, layer, made, None, why_not)
                     if more:
                         saver.refuse("…", _UNLISTED.format(more))
                 for name in [names] if isinstance(names, str) else dict.fromkeys(names or ()):
@@ -127,8 +130,8 @@ class MadeFiles:
                 return
         saver.refuse(name, "is not among the files made")
 
-    def _save(self, saver: Saver, layer: Layer, made: Made, named: str | None) -> None:
-        if why_not := made.why_not(named):
+    def _save(self, saver: Saver, layer: Layer, made: Made, named: str | None, why_not: str = "") -> None:
+        if why_not := made.why_not(named) or why_not:
             saver.refuse(made.shown, why_not)
         else:
             saver.save(made.path.split("/"), layer.open)

@@ -17,6 +17,10 @@ def launch(python: str | Path | None, cwd: str | Path | None, settings: BoxSetti
         from smol_kernel.executors.launchers.plain import PlainChild
 
         return PlainChild(python, cwd)
+    if any(mount.writable for mount in settings.mounts):
+        from smol_kernel.executors.launchers.host_imports import guard
+
+        guard(settings.mounts)
     if sys.platform == "linux":
         from smol_kernel.executors.launchers.box import BoxedChild
         from smol_kernel.executors.launchers.zygote import are_any, give_up

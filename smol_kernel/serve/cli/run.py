@@ -142,7 +142,7 @@ def is_kept(agent: MultiStepAgent, run: str) -> bool:
         return False
 
 
-MEANT = ("is hidden", "is there already")
+MEANT = ("is hidden", "is there already", "is run by", "would be imported")
 """Why a file is not saved, where that is as it was told to be."""
 
 

@@ -1,0 +1,45 @@
+"""Which files Python would import, or run, without being told to, once they lie in a folder it imports from.
+
+`made_files` asks before it saves all that a child made: the user may not have read it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import PathFinder, all_suffixes
+
+from smol_kernel.executors.launchers.host_imports import is_library
+from smol_kernel.executors.launchers.working_folder import holds
+
+UNASKED = ("conftest.py", "sitecustomize.py", "usercustomize.py")
+
+
+def why_kept_out(path: str, folders: Sequence[str]) -> str:
+    """What the file at `path` would do in these `folders`, the first of which is where it would be saved; empty:
+    nothing of itself."""
+    file, (name, *below) = os.path.basename(path), path.split("/")
+    stem, dot, ending = file.partition(".")
+    ending = dot + ending
+    if path in UNASKED or (ending == ".pth" and not below and is_library(folders[0])):
+        return "is run by Python or pytest unasked; it is saved if it is named"
+    is_module = ending in all_suffixes() or ending.endswith(".so")  # also those for another Python
+    name = name if below else stem
+    if is_module and _is_there_without(name, folders):
+        return f"would be imported in place of what is installed as {name}; it is saved if it is named"
+    return ""
+
+
+def _is_there_without(name: str, folders: Sequence[str]) -> bool:
+    """Whether there is a module or package of this name that is not in the `folders`."""
+    if name in sys.stdlib_module_names or name in sys.builtin_module_names:
+        return True
+    real = [os.path.realpath(folder) for folder in folders]
+    places = [os.path.realpath(entry) for entry in sys.path]
+    spec = PathFinder.find_spec(
+        name, [place for place in places if is_library(place) or not any(holds(folder, place) for folder in real)]
+    )
+    if spec is None or spec.loader is not None:
+        return spec is not None
+    return any(map(is_library, spec.submodule_search_locations or ()))  # not any folder that happens to be there
