@@ -351,7 +351,8 @@ def test_files_that_were_saved_are_made_again(prover, tmp_path, still_there):
         assert proof.proved, proof.line
         assert (tmp_path / name).read_text() == text
     other = prover(
-        "import os\nif not os.path.exists('b.txt'):\n    open(['b.txt', 'c.txt'][os.path.exists('c.txt')], 'w').write('3')",
+        "import os\nif not os.path.exists('b.txt'):\n"
+        "    open(['b.txt', 'c.txt'][os.path.exists('c.txt')], 'w').write('3')",
         "final_answer(3)",
     )
     (tmp_path / "c.txt").write_text("")
