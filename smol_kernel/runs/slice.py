@@ -84,6 +84,10 @@ def sliced(
         return None, words
     wanted |= {last} | flow.world.files.touched | flow.world.outside.touched
     needed = _all_needed(wanted, flow.needs)
+    for place in places:  # with what draws stays what closes it, or the cell would show what the step did not
+        drawing = {number for number, _ in place} & flow.world.figure.touched
+        wanted |= drawing if drawing & needed else set()
+    needed = _all_needed(wanted, flow.needs)
     return [[statement for number, statement in place if number in needed] for place in places], False
 
 
