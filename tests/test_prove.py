@@ -295,6 +295,41 @@ def test_inputs_tables_pictures_and_files_are_compared(prover):
     assert Prover(made.events, cwd=made.cwd).prove().state in ("proved", "not proved")  # as the record has the value
 
 
+@tool
+def search(query: str) -> str:
+    """Searches.
+
+    Args:
+        query: What for.
+    """
+    return "Berlin: 3,769,495 people" if query == "Berlin" else "1 table: sales (2024)"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "people = 3769495\nfinal_answer(sum(xs) / people)",
+        "final_answer(sum(xs) / 3.77)",
+        "final_answer([x / max([3769495, 1]) for x in xs])",
+        "final_answer({'sum': sum(xs), 'people': 3769495})",
+        "final_answer({'sum': sum(xs), 'found': search('sales'), 'people': 3_769_000})",
+    ],
+)
+def test_a_call_of_which_the_numbers_were_typed_stays(prover, answer):
+    tables = "print(search('sales'))" if "search" in answer else "print(xs[2024:])"
+    proof = prover("print(search('Berlin'))", tables, answer, tools=[search], inputs={"xs": [3, 4]}).prove()
+    assert (proof.state, sources(proof)[0]) == ("whole", "print(search('Berlin'))")
+
+
+@pytest.mark.parametrize(
+    "answer", ["sum(xs)", "sum(xs) * 2024", "[x for x in xs if x < 3769495]", "search('sales')[-5:]"]
+)
+def test_a_call_that_was_a_look_goes(prover, answer):
+    looks = ["print(search('Berlin'))", "print(search('sales'))"]
+    proof = prover(*looks, f"final_answer({answer})", tools=[search], inputs={"xs": [3, 4]}).prove()
+    assert (proof.state, sources(proof)) == ("proved", [answer])
+
+
 DRAW = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2])\nplt.savefig('a.png')"
 
 
