@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ CLAIM_SECONDS = 2.0
 """How long a page may take to say that it has the cell; longer than other tabs wait for the one that sent it."""
 DONE_SECONDS = 10.0
 """How long a page that has claimed may take to insert."""
+
+_TIME = re.compile(r"(%%time\b[^\n]*)\n+")
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,22 @@ def untouched(candidates: Any) -> list[str]:
 
 
 def as_one_cell(script: Sequence[ScriptCell]) -> str:
-    """The script as the source of a single cell in the percent format, markdown as comments."""
+    """The script as the source of a single cell in the percent format, markdown as comments, and without cell magics,
+    which IPython knows in the first line only."""
     from smol_kernel.runs.python_file import percent
 
-    return percent((part.kind, part.source) for part in script)
+    return percent((part.kind, _further_down(part.source) if part.kind == "code" else part.source) for part in script)
+
+
+def _further_down(code: str) -> str:
+    """A cell's code as it runs below others: of `%%time` a comment is left, another cell magic is called."""
+    if timed := _TIME.match(code):
+        return f"# {timed[1]}\n{_further_down(code[timed.end() :])}"
+    if not code.startswith("%%"):
+        return code
+    from IPython.core.inputtransformer2 import cell_magic
+
+    return "".join(cell_magic(f"{code}\n".splitlines(keepends=True))).rstrip("\n")
 
 
 async def write(cells: Sequence[dict[str, Any]], place: Place, *, replace: bool = True) -> Written | None:

@@ -145,6 +145,32 @@ final_answer(x)
 ===
 x = sum(range(9))
 x
+## what was deleted
+xs = [1, 2]
+ys = xs
+del xs
+---
+xs = [3]
+print(xs)
+---
+final_answer(ys)
+===
+xs = [1, 2]
+ys = xs
+ys
+## messages to the screen
+import logging
+logging.basicConfig(level=20)
+logger = logging.getLogger("a")
+xs = [1, 2]
+logger.info("%s", xs)
+---
+final_answer(sum(xs))
+===
+import logging
+logging.basicConfig(level=20)
+xs = [1, 2]
+sum(xs)
 ## a loop over items
 a = {'k': [1]}
 for key, value in a.items():
@@ -1937,6 +1963,23 @@ g=G()
 print(g.foo)
 ---
 final_answer(g.seen)
+## a builtin's name given back
+list = [1, 2]
+print(list)
+---
+del list
+---
+final_answer(list('ab'))
+## names in a string of pandas
+import pandas as pd
+df = pd.DataFrame({"a": [1.0, None, 3.0]})
+---
+df = df.dropna()
+print(df)
+---
+x = pd.eval("df.a * 2")
+---
+final_answer(x.tolist())
 """
 """Each would answer something else if a statement too many were dropped."""
 

@@ -74,6 +74,53 @@ def test_a_tag_that_is_only_spoken_of_is_no_block():
     assert parse_reply("It begins with `<think>`.\n<code>\nx = 1\n</code>").code == "x = 1"
 
 
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "I answer in <code> tags.",
+        "The block comes in <CODE>:",
+        "I put it between <code> and </code>.",
+        "Inside <code> tags, that is <code> and </code>, stands this:",
+    ],
+)
+def test_so_it_is_without_backticks_before_a_program(prose):
+    for program in ("<code>\nx = 1\n</code>", "<code>x = 1", "so\n  <code>\nx = 1\n</code>", "```python\nx = 1\n```"):
+        action = parse_reply(f"{prose}\n{program}")
+        assert (action.thought.removesuffix("\nso"), action.code) == (prose, "x = 1")
+    assert parse_reply("Code begins with <code>\n<code>\nx = 1\n</code>").code == "x = 1"
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("a = = 1", "b = 2"),
+        ("print 1", "b = 2"),
+        ("f(x y)", "b = 2"),
+        ("!ls", "b = 2"),
+        ("%time f()", "b = 2"),
+        ("df?", "b = 2"),
+        ("price", "b = 2"),
+        ("and then", "b = = 2"),
+    ],
+)
+def test_what_is_wrong_with_a_block_that_begins_in_a_line_of_prose_is_told_by_running_it(first, then):
+    assert parse_reply(f"So <code>{first}</code>\nthen\n<code>\n{then}\n</code>").code == f"{first}\n\n{then}"
+    assert parse_reply(f"So <code>\n{first}\n</code>\nthen\n<code>\n{then}\n</code>").code == f"{first}\n\n{then}"
+
+
+@pytest.mark.parametrize("fence", ["```", "~~~"])
+@pytest.mark.parametrize("label", ["python", ""])
+def test_a_fence_may_end_a_block_on_the_last_line_of_its_code(fence, label):
+    block = f"{fence}{label}\nx = 2\nprint(x){fence}"
+    assert parse_reply(f"look\n{block}").code == parse_reply(f"{block} \nThat prints 2.").code == "x = 2\nprint(x)"
+    assert parse_reply(block, cut_off=True).code == "x = 2\nprint(x)"
+    assert parse_reply(f"{block}\nthen\n```py\ny = 3\n```").code == "x = 2\nprint(x)\n\ny = 3"
+    assert parse_reply(f"{block}\nprints\n```\n2\n```").code == "x = 2\nprint(x)"
+    shown = f"s = '''\na{fence}\n'''\nprint(s"
+    for code in (shown, f"{shown})", f"x = 1  # as in {fence}\ny = = 2", f"x = {fence}\ny = 2", f"print(1){fence} 2"):
+        assert parse_reply(f"{fence}{label}\n{code}\n{fence}").code == code
+
+
 def test_several_blocks_run_as_one():
     for between in ("then", "<think>hm</think>", "<think>hm <code>no()</code></think>", "It may print </think> here."):
         assert parse_reply(f"a\n<code>x = 1</code>\n{between}\n<code>y = x</code>").code == "x = 1\n\ny = x"

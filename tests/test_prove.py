@@ -296,6 +296,69 @@ def test_inputs_tables_pictures_and_files_are_compared(prover):
     assert Prover(made.events, cwd=made.cwd).prove().state in ("proved", "not proved")  # as the record has the value
 
 
+@tool
+def search(query: str) -> str:
+    """Searches.
+
+    Args:
+        query: What for.
+    """
+    return "Berlin: 3,769,495 people" if query == "Berlin" else "1 table: sales (2024)"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "people = 3769495\nfinal_answer(sum(xs) / people)",
+        "final_answer(sum(xs) / 3.77)",
+        "final_answer([x / max([3769495, 1]) for x in xs])",
+        "final_answer({'sum': sum(xs), 'people': 3769495})",
+        "final_answer({'sum': sum(xs), 'found': search('sales'), 'people': 3_769_000})",
+    ],
+)
+def test_a_call_of_which_the_numbers_were_typed_stays(prover, answer):
+    tables = "print(search('sales'))" if "search" in answer else "print(xs[2024:])"
+    proof = prover("print(search('Berlin'))", tables, answer, tools=[search], inputs={"xs": [3, 4]}).prove()
+    assert (proof.state, sources(proof)[0]) == ("whole", "print(search('Berlin'))")
+
+
+@pytest.mark.parametrize(
+    "answer", ["sum(xs)", "sum(xs) * 2024", "[x for x in xs if x < 3769495]", "search('sales')[-5:]"]
+)
+def test_a_call_that_was_a_look_goes(prover, answer):
+    looks = ["print(search('Berlin'))", "print(search('sales'))"]
+    proof = prover(*looks, f"final_answer({answer})", tools=[search], inputs={"xs": [3, 4]}).prove()
+    assert (proof.state, sources(proof)) == ("proved", [answer])
+
+
+DRAW = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2])\nplt.savefig('a.png')"
+
+
+@pytest.mark.parametrize("close", ["plt.close()", "plt.close(fig)", "plt.close('all')", "fig.clf()", "end()"])
+def test_a_figure_that_was_closed_is_not_shown_by_the_cells(prover, close):
+    end = "\ndef end():\n    plt.close()" if close == "end()" else ""
+    step = f"{DRAW}{end}\nprint(ax)\n{close}\nprint(1)"
+    proof = prover(step, "x = 1\nprint(x)", "final_answer(x + 1)").prove()
+    assert (proof.state, sources(proof)) == ("proved", [f"{DRAW}{end}\n{close};", "x = 1", "x + 1"])
+
+
+def test_cells_that_show_more_pictures_than_the_run_are_not_called_proved(prover, tmp_path):
+    hidden = f"{DRAW}\ngetattr(plt, 'close')('all')"
+    proof = prover(hidden, "x = 1\nprint(x)", "final_answer(x + 1)").prove()
+    assert proof.state == "whole" and "close" in sources(proof)[0]
+    made = prover(f"{DRAW}\nimport os\nif not os.path.exists('b'): plt.close()", "final_answer(len(ax.lines))")
+    (tmp_path / "b").touch()
+    proof = made.prove()
+    assert (proof.state, proof.reason) == ("not reproduced", "step 1 showed 0 pictures, the cells show 1")
+
+
+def test_an_answer_may_be_a_picture_that_was_not_shown(prover):
+    image = "from PIL import Image\nimage = Image.new('RGB', (9, 9), 'red')"
+    assert prover(image, "final_answer(image.resize((5, 5)))").prove().state == "proved"
+    draw = DRAW.replace("plt.savefig('a.png')", "plt.show()")
+    assert prover(f"{image}\nprint(image)", f"{draw}\nfinal_answer(image)").prove().state == "proved"
+
+
 def test_in_what_a_table_is_another_one_is_told_in_words():
     import pandas as pd
 

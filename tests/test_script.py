@@ -390,6 +390,11 @@ def test_a_name_behind_an_at_sign_is_the_other_name_too(code, count):
         "import duckdb\nx = duckdb.connect().execute('summarize n')",
         "from duckdb import query\nname = 'n'\nx = query(f'select * from {name}')",
         "import polars as pl\nx = pl.sql('select * from other join n using (a)')",
+        "x = f'{n=}'",
+        "x = f'all: {m}={len(str(n)) = !s:>9}'",
+        "import pandas as pd\nx = pd.eval('n * 2')",
+        "import pandas\ntext = 'n * 2'\nx = pandas.eval(text)",
+        "import numexpr as ne\nx = ne.evaluate('n * 2')",
     ],
 )
 def test_a_name_whose_places_cannot_all_be_told_keeps_its_name(code):
@@ -427,6 +432,16 @@ def test_a_name_in_a_cell_that_is_no_python_keeps_its_name():
 )
 def test_a_word_in_a_string_that_nothing_reads_as_a_name_is_no_place_of_it(code):
     assert code_of(f"n = n + 1\n{code}", final=False, inputs={"n": "int: 1"}) == [f"n_ = n\nn_ = n_ + 1\n{code}"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["f'n={{n}}={0}'", "f'{0 == 2} {0 != 3}={0:=5}'", "f'{max(0, key=None)}= {0}'", "f'{{n=}} {0}'", "f'{m=} {0}'"],
+)
+def test_an_equals_sign_in_an_fstring_may_stand_for_itself(code):
+    before, after = (code.replace("0", name) for name in ("n", "n_"))
+    cells = code_of(f"n = n + 1\nx = {before}", final=False, inputs={"n": "int: 1"})
+    assert cells == [f"n_ = n\nn_ = n_ + 1\nx = {after}"]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,14 @@ def test_what_is_printed_to_a_stream_is_dropped_too():
     assert kept(code, "final_answer(x)") == "import sys\nx = len(sys.argv)\nx"
 
 
+def test_messages_to_a_file_stay():
+    code = (
+        "import logging\nlogger = logging.getLogger('a')\nhandler = logging.FileHandler('a.log')\n"
+        "logger.addHandler(handler)\nlogger.info('begun')\nx = 1"
+    )
+    assert kept(f"{code}\nprint(x)", "final_answer(x)") == f"{code}\nx"
+
+
 def test_a_decorated_function_goes_whole():
     code = "from functools import lru_cache\n\n# unused\n@lru_cache\ndef f(n):\n    return n\n\nx = 1"
     assert kept(code, "final_answer(x)") == "x = 1\nx"

@@ -125,3 +125,86 @@ def test_what_stands_in_any_code_is_not_put_down(answer):
 def test_round_numbers_are_not_taken_for_what_was_shown(n):
     shown = "0  98.6  3589\n1  1984765  8957\n2  1500.7  299123\n25%  254321"
     assert not put_down(shown, f"n = {n}\nfinal_answer(sum(i * i for i in range(int(n))))")
+
+
+SALES = """
+   order_id region  product  amount  qty        date
+0     10432  north   widget   60.11    3  2024-01-05
+1     10433   west   gadget  120.50   12  2024-02-11
+count  1204.000000  1204.000000
+mean     60.110000    12.500000
+25%      37.250000    10.000000
+75%      82.750000    15.000000
+north    60.11
+south    59.77
+west     69.39
+"""
+FORMS = ["final_answer({})", "x = {}\nfinal_answer(x)", "x = {{}}\nx['a'] = {}\nx['b'] = df.qty.max()\nfinal_answer(x)"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{'winner': 'west', 'total': df.groupby('region').amount.sum().max()}",
+        "{'north': 60.11, 'max': df.amount.max()}",
+        "{'least': -60.11, 'max': df.amount.max()}",
+        "dict(rows=1204, max=df.amount.max())",
+        "('west', df.amount.sum())",
+        "{'a': {'b': [59.77, 1]}, 'c': df.amount.max()}",
+        "f'The mean is 60.11, of {len(df)}'",
+        "f'60.11 of {len(df)}' if len(df) > 3 else f'of {len(df)}'",
+        "'mean 60.11, max ' + str(df.amount.max())",
+        "'mean {} max {}'.format(60.11, df.amount.max())",
+        "json.dumps({'text': 'Mean is 60.11', 'max': df.amount.max()}, indent=2)",
+        "pd.DataFrame({'region': ['north', 'south'], 'mean': [60.11, df.amount.mean()]})",
+    ],
+)
+def test_beside_inputs_what_goes_into_the_answer_as_it_was_shown_is_put_down(value, form):
+    assert put_down(SALES, form.format(value))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{'region': 'north', 'total': df[df.region == 'north'].amount.sum()}",
+        "{'metric': 'amount', 'total': df.amount.sum()}",
+        "{'year': 2024, 'total': df[df.date.dt.year == 2024].amount.sum()}",
+        "{'year': [2030, 'the task'], 'total': df.amount.sum()}",
+        "[('north', df[df.region == 'north'].qty.max()), ('west', df[df.region == 'west'].qty.max())]",
+        "{'widget': df[df['product'] == 'widget'].amount.sum(), 'ok': True}",
+        "{'winner': 'west' if df.amount.sum() > 5 else 'east', 'n': len(df)}",
+        "{'text': f'region {df.region.iloc[0]}', 'n': len(df)}",
+        "f'Top 10: {df.nlargest(10, \"qty\")}'",
+        "df.amount.quantile([0.25, 0.5, 0.75])",
+        "pd.DataFrame(df.groupby('region').sum(), columns=['amount', 'qty'])",
+        "df[(df.amount - 60.11).abs() > 37.25]",
+        "df[df.order_id.isin([10432, 10433])]",
+        "round(df.amount.mean(), 12)",
+        "', '.join(df[df.qty > 12].region)",
+    ],
+)
+def test_beside_inputs_what_is_looked_for_and_what_labels_it_is_not(value, form):
+    assert not put_down(SALES, form.format(value))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "region = 'north'\nx = df[df.region == region]\nfinal_answer({'region': region, 'n': len(x)})",
+        "ids = [10432, 10433]\nfinal_answer(df[df.order_id.isin(ids)])",
+        "least = 60.11\nfinal_answer(len(df[df.amount > least]))",
+        "bins = [0, 10, 12, 50]\nfinal_answer(pd.cut(df.qty, bins).value_counts())",
+        "names = {'N': 'north', 'W': 'west'}\nfinal_answer(df.k.map(names))",
+    ],
+)
+def test_beside_inputs_names_of_what_is_looked_for_are_not(answer):
+    assert not put_down(SALES, answer)
+    assert put_down(SALES, f"{answer[:-1]} if 1 else 0)\nfinal_answer({{'rows': 1204, 'n': len(df)}})")
+
+
+def test_beside_inputs_what_the_script_held_before_is_its_own():
+    before = "rate = 60.11\nprint(df.amount * rate)"
+    answer = "rate = 60.11\nfinal_answer({'rate': rate, 'total': df.amount.sum()})"
+    assert put_down(SALES, answer) and not put_down(SALES, answer, before)

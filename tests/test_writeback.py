@@ -107,6 +107,34 @@ def test_without_write_the_page_is_asked_for_nothing_but_its_presence(kernel):
     assert not cell.reply["payload"]
 
 
+def test_in_the_one_cell_there_are_no_cell_magics(kernel):
+    cells = [
+        "%%time\nx = 20\nprint(x)",
+        "%%capture seen --no-stderr\nprint('a\\n')\ny = '%%time'",
+        "%%time\n\n%%capture\n%time z = x + 1",
+        "w = f'''\n%%time\n{y}'''\n(w, z, seen.stdout)",
+    ]
+    every = [kernel.run(cell).must_be_ok() for cell in cells]
+    kernel.run("del w, x, y, z, seen").must_be_ok()
+    one = as_one_cell([ScriptCell("markdown", "%%time", 1), *(ScriptCell("code", cell, 1) for cell in cells)])
+    assert one.count("\n%%time") == 1 and "\n# %%time\nx = 20" in one
+    cell = kernel.run(one).must_be_ok()
+    last, whole = ([each["data"] for each in ran.contents("execute_result")] for ran in (every[-1], cell))
+    assert last == whole == [{"text/plain": "('\\n%%time\\n%%time', 21, 'a\\n\\n')"}] and cell.printed == "20\n"
+
+
+@pytest.mark.parametrize(
+    "code", ["%%writefile -a made.txt\na\n  b", "%%bash\necho a b >> made.txt", "%%html\n<b>1</b>"]
+)
+def test_a_cell_magic_does_further_down_what_it_did(kernel, code):
+    kernel.run("open('made.txt', 'w').close()").must_be_ok()
+    alone = kernel.run(code).must_be_ok()
+    made = kernel.value("open('made.txt').read()")
+    one = kernel.run(as_one_cell([ScriptCell("code", "x = 1", 1), ScriptCell("code", code, 2)])).must_be_ok()
+    assert kernel.value("open('made.txt').read()") == made * 2
+    assert [each["data"] for each in one.displays] == [each["data"] for each in alone.displays]
+
+
 ADDRESS = {"cellId": "vscode-notebook-cell:/a.ipynb#W0"}
 
 

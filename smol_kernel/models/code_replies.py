@@ -31,6 +31,9 @@ _FAULTY = re.compile(
     r"|[^\W\d][\w.]*\s*[-+*/]?=(?:=(?!=)|.*(?:[\"'“”‘’\[{]|[^\W\d]\(|\s[-+*/]\s|[-+*/,]$))"
 )
 """A line that Python was meant to run, whatever is wrong with it; `loss = 0.4 per epoch` may be of an output."""
+_CALLS_OR_BINDS = re.compile(r"\w\(|=")
+_MEANT = re.compile(rf"[!%?]|.*\?$|{_FAULTY.pattern}")
+"""The same, or one of IPython's."""
 _LINES = 200  # of a block, that are looked at one by one
 _END_TOKENS = re.compile(r"(?:<[^<>\s]{1,30}>\s*)+")
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
@@ -206,7 +209,7 @@ def _only_shows(block: _Block, is_behind: bool) -> bool:
         has_end = codeop.compile_command(block.code[:_PARSE_LIMIT], symbol="exec") is not None
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
         return True
-    return has_end or not re.search(r"\w\(|=", block.code)
+    return has_end or not _CALLS_OR_BINDS.search(block.code)
 
 
 def _without_reasoning(text: str, opening: str, closing: str) -> str:
@@ -230,16 +233,34 @@ def _tag(opening: str) -> str:
 
 
 def _tagged_blocks(text: str, opening: str, closing: str, fenced: Sequence[_Block] = ()) -> list[_Block]:
-    """Blocks between the tags; a tag within one of the `fenced` blocks, if that is a program, opens none."""
+    """Blocks between the tags; a tag within one of the `fenced` blocks, if that is a program, opens none, and neither
+    does one that is spoken of before there is a program."""
     blocks: list[_Block] = []
-    tag, place = re.compile(_tag(opening), re.IGNORECASE), 0
+    tag, place, spoken = re.compile(_tag(opening), re.IGNORECASE), 0, 0
     while len(blocks) < _MOST_BLOCKS and (found := tag.search(text, place)):
         within = (each for each in fenced if each.start < found.start() < each.end and _parses(each.code))
         around = next(within, None)
+        block = around or _tagged_block(text, found.start(), opening, closing)
+        place = block.end
+        if around is None and spoken < _MOST_BLOCKS and _is_spoken_of(text, block, opening):
+            later = re.compile(rf"^[ \t]*({tag.pattern})", tag.flags | re.MULTILINE).search(text, found.end())
+            told = [each for each in fenced if each.is_labelled and each.start > found.end()]
+            told += [_tagged_block(text, later.start(1), opening, closing)] if later else []
+            if any(_is_code(each.code) for each in told):
+                spoken, place = spoken + 1, found.end()
+                continue
         if around is None:
-            blocks.append(_tagged_block(text, found.start(), opening, closing))
-        place = blocks[-1].end if around is None else around.end
+            blocks.append(block)
     return blocks
+
+
+def _is_spoken_of(text: str, block: _Block, opening: str) -> bool:
+    """Whether the tag that begins it stands in prose, as in "I answer in <code> tags."; it is no program then."""
+    before = text[text.rfind("\n", 0, block.start) + 1 : block.start].strip()
+    behind = block.code.partition("\n")[0].strip()
+    again = block.code.lstrip().lower().startswith(opening.lower())
+    is_prose = behind and not _CALLS_OR_BINDS.search(behind) and not _MEANT.match(behind)
+    return bool(before and (again or is_prose)) and not _parses(block.code)
 
 
 def _tagged_block(text: str, start: int, opening: str, closing: str) -> _Block:
@@ -269,12 +290,22 @@ def _fenced_block(text: str, match: re.Match[str]) -> _Block:
         return _Block(match.start(), end, "")
     body = text[match.end() :]
     # Something may stand behind it, as in ```<end_code>, but not what begins the next block.
-    closing = rf"^[ \t]*{re.escape(match.group(1))}(?!{match.group(1)[0]}|[ \t]*\{{?i?py)"
+    fence = re.escape(match.group(1))
+    closing = rf"^[ \t]*{fence}(?!{match.group(1)[0]}|[ \t]*\{{?i?py)"
     ends = _first_ends(closing, body)
     length = _first_that_parses(body, ends) if ends else len(body)
+    if not _parses(body[:length]):  # it may end on the last line of the code: `print(x)```
+        behind = _first_ends(rf"(?<=[^\s`~]){fence}(?=[ \t]*$)", body)
+        ends = [end for end in behind if _ends_code(body[:end])][:1] or ends
+        length = ends[0] if ends else length
     after = body.find("\n", length)
     end = len(text) if not ends or after < 0 else match.end() + after
     return _Block(match.start(), end, body[:length], is_open=not ends, is_labelled=match[2] is not None)
+
+
+def _ends_code(code: str) -> bool:
+    """Whether a program ends here, and not in a comment."""
+    return "#" not in code[code.rfind("\n") + 1 :] and _is_code(code)
 
 
 def _is_python(fence: re.Match[str]) -> bool:

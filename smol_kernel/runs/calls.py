@@ -201,6 +201,8 @@ class Calls(Expressions):
 
     def _of_module(self, package: str, words: list[str], given: Given, alone: bool) -> Value:
         name, world, said = words[-1], self.world, set(words)
+        if name in ("eval", "evaluate") and package in ("pandas", "numexpr"):
+            self.free.add(name)
         if name in known.SEEDS:
             self.touch([world.random])
             return NOTHING
@@ -309,7 +311,8 @@ class Calls(Expressions):
         if name in ("read", "read_text", "read_bytes", "exists", "iterdir", "glob", "rglob", "stat", "is_file"):
             self.ask(world.files)
             self.go_through(receiver)
-        if name in known.PURE:
+        logs = name == "info" and given.positional and world.files in closure(receiver)  # else it is that of a table
+        if name in known.PURE and not logs:
             if name not in _NOT_GONE_THROUGH:
                 self.go_through(given.every)
             if name == "open":

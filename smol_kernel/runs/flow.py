@@ -78,6 +78,7 @@ class Flow(Definitions):
             case ast.Delete():
                 for target in node.targets:
                     if isinstance(target, ast.Name):
+                        self.depend(self.frames[0].state.bound.get(target.id, ()))  # it has to be there
                         self.bind(target.id, NOTHING)
                     else:
                         self.assign(target, NOTHING)

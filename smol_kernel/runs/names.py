@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from smol_kernel.runs.source import Edit, Source
 from smol_kernel.runs.tokens import Frame, visible
@@ -18,6 +19,10 @@ LAST_VALUES = frozenset(["_", "__", "___"])
 _WORD = re.compile(r"[^\W\d]\w*")
 _QUERIED = r"(?<!\w)@({})\b"
 """A name as `df.query("a > @name")` reads it; `{}` is for the name."""
+_SAID = re.compile(r"[^=!<>:]=\s*(?:![rsa]\s*)?[:}]")
+"""The end of `{name=}` in an f-string."""
+_EVALUATING = frozenset(["pandas", "numexpr"])
+"""Libraries of which `eval` or `evaluate` reads variables."""
 _SQL = frozenset(["duckdb", "polars", "pandasql"])
 """Libraries to which a table in SQL may be a variable."""
 _ASKING = frozenset(["sql", "query", "execute", "from_query", "sqldf"])
@@ -40,6 +45,7 @@ class Names(ast.NodeVisitor):
         """Whether the script may read a name that is the text of some string, of which one is not known."""
         self._module = Frame()
         self._scopes = [self._module]
+        self._evaluating: set[str] = set()
         self._part = -1
         self._source = Source("")
         self._in_fstring: list[ast.AST] = []
@@ -94,8 +100,12 @@ class Names(ast.NodeVisitor):
                 yield Edit(*found.span(), "{}")
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        """An f-string: before Python 3.12 places inside one are found by text."""
+        """An f-string: before Python 3.12 places inside one are found by text. `{name=}` shows the name itself."""
         self._in_fstring.append(node)
+        if _SAID.search(self._source.text, *self._source.span(node)):
+            for before, part in pairwise(node.values):
+                if isinstance(before, ast.Constant) and str(before.value).rstrip().endswith("="):
+                    self._unplaced.update(inner.id for inner in ast.walk(part) if isinstance(inner, ast.Name))
         self.generic_visit(node)
         self._in_fstring.pop()
 
@@ -104,6 +114,8 @@ class Names(ast.NodeVisitor):
         modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
         self._knows_sql |= any(module.partition(".")[0] in _SQL for module in modules)
         for alias in node.names:
+            if alias.name in _EVALUATING:
+                self._evaluating.add(alias.asname or alias.name)
             if alias.asname:
                 self._name(alias.asname, alias, bind=True, within=r"\bas\b")
             elif alias.name != "*":
@@ -220,11 +232,14 @@ class Names(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         """What `eval` and `exec` read cannot be placed, nor what is taken from all names at once."""
         name = called(node)
-        if name in ("exec", "run_cell", "run_line_magic", "getoutput", "system") or _is_builtin(node, "eval"):
+        of = node.func.value if isinstance(node.func, ast.Attribute) else None
+        evaluates = isinstance(of, ast.Name) and of.id in self._evaluating and name in ("eval", "evaluate")
+        evaluates = evaluates or _is_builtin(node, "eval")
+        if name in ("exec", "run_cell", "run_line_magic", "getoutput", "system") or evaluates:
             for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
                 if isinstance(argument, ast.Constant):
                     self._unplaced.update(_WORD.findall(str(argument.value)))
-        if _is_builtin(node, "eval", "exec"):
+        if evaluates or _is_builtin(node, "exec"):
             self._reads_strings |= not all(isinstance(argument, ast.Constant) for argument in node.args[:1])
         self._reads_strings |= _is_namespace(node)
         self._asks_sql |= name in _ASKING

@@ -160,7 +160,7 @@ def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | Non
     """The parts with what the answer needs of them, None where that cannot be told; and whether it only stands there in
     words."""
     try:
-        found, in_words = sliced(parts, _types(transcript), transcript.tools, _TABLES)
+        found, in_words = sliced(parts, _types(transcript), transcript.tools, _TABLES, transcript.task)
     except RecursionError:  # functions that call each other hundreds deep
         return None, False
     if found is None:

@@ -17,7 +17,7 @@ from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.names import bound_by, called
 from smol_kernel.runs.source import Edit, Source, first_line
-from smol_kernel.runs.words import in_words, typed
+from smol_kernel.runs.words import in_words, put_among, typed
 
 if TYPE_CHECKING:
     from smol_kernel.events import Output
@@ -36,7 +36,7 @@ _PICTURES = ("image/png", "image/jpeg")
 
 
 def sliced(
-    parts: Sequence[Part], types: Mapping[str, str], tools: Sequence[str], tables: Sequence[str]
+    parts: Sequence[Part], types: Mapping[str, str], tools: Sequence[str], tables: Sequence[str], task: str = ""
 ) -> tuple[list[list[ast.stmt]] | None, bool]:
     """Of each part the statements that are needed, and whether the answer only stands in words.
 
@@ -79,10 +79,14 @@ def sliced(
             wanted |= {number for number, statement in place if _shows(statement)}
             wanted |= {place[-1][0]} if place and isinstance(place[-1][1], ast.Expr) else set()
         places.append(place)
-    words = _rests_on_words(flow, parts, places, answering, last)
+    words = _rests_on_words(flow, parts, places, answering, last, task)
     if flow.free or words or not (flow.needs[last] - _defining(places) or flow.calls.get(last)):
         return None, words
     wanted |= {last} | flow.world.files.touched | flow.world.outside.touched
+    needed = _all_needed(wanted, flow.needs)
+    for place in places:  # with what draws stays what closes it, or the cell would show what the step did not
+        drawing = {number for number, _ in place} & flow.world.figure.touched
+        wanted |= drawing if drawing & needed else set()
     needed = _all_needed(wanted, flow.needs)
     return [[statement for number, statement in place if number in needed] for place in places], False
 
@@ -92,16 +96,20 @@ def _is_text(output: Output) -> bool:
 
 
 def _rests_on_words(
-    flow: Flow, parts: Sequence[Part], places: Sequence[Sequence[tuple[int, ast.stmt]]], answering: Part, last: int
+    flow: Flow,
+    parts: Sequence[Part],
+    places: Sequence[Sequence[tuple[int, ast.stmt]]],
+    answering: Part,
+    last: int,
+    task: str,
 ) -> bool:
     """Whether the answer, or what it is worked out from, was put down by the model from what it saw."""
     numbered = [(part, number, node) for part, place in zip(parts, places, strict=True) for number, node in place]
     made_by = _all_needed({last}, flow.needs)
-    if any(flow.calls.get(number) for number in made_by):
-        return False
+    asks = any(flow.calls.get(number) for number in made_by)
     nodes = [(part.step.number, node) for part, number, node in numbered if number in made_by]
     seen = _first_seen(parts, answering)
-    if in_words((step > seen, node) for step, node in nodes):
+    if not asks and in_words((step > seen, node) for step, node in nodes):
         return True
     setting = {number for _, number, node in numbered if number in flow.world.settings.touched and _binds_nothing(node)}
     needs = [needed - setting for needed in flow.needs]  # settings are no data, and all that follows needs them
@@ -118,20 +126,19 @@ def _rests_on_words(
         for output in part.step.outputs
         if _is_text(output)
     ]
+    dropped = {part.step.number for part, number, _ in numbered if flow.calls.get(number) and number not in made_by}
     given = [
-        ("\n".join(text for step, text in shown if step < part.step.number), node)
+        (
+            "\n".join(text for step, text in shown if step < part.step.number),
+            "\n".join(text for step, text in shown if step < part.step.number and step in dropped),
+            number in made_by,
+            node,
+        )
         for part, number, node in numbered
-        if number in made_by
     ]
-    if START in made_by:  # it is made of what was handed in; but the words around that may hold what was seen
-        given = [(text, each) for text, node in given[-1:] for each in _said_around(node)]
-    return typed(given)
-
-
-def _said_around(statement: ast.stmt) -> list[ast.stmt]:
-    """The words of f-strings, each as a statement."""
-    texts = (node for node in ast.walk(statement) if isinstance(node, ast.JoinedStr))
-    return [ast.Expr(part) for text in texts for part in text.values if isinstance(part, ast.Constant)]
+    if asks or START in made_by:
+        return put_among(given, task)
+    return typed((text, node) for text, _, is_needed, node in given if is_needed)
 
 
 def _first_seen(parts: Iterable[Part], answering: Part) -> int:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Set
+from itertools import groupby
 
 from smol_kernel.runs.names import bindings, called
 
@@ -15,6 +17,11 @@ lower replace round set str strip title tuple upper
 DataFrame Decimal Fraction Index OrderedDict Path Series SimpleNamespace Timedelta Timestamp"""
 _WORDING = frozenset(_WORDING_NAMES.split())
 """Calls that make nothing of constants but constants in another form."""
+
+_HOLDING_NAMES = """DataFrame Decimal Series dedent dict dumps final_answer float format frozenset int join list round
+set str tuple"""
+_HOLDING = frozenset(_HOLDING_NAMES.split())
+"""Those of them whose result holds, or says, what their first argument does."""
 
 _DIGITS = r"(?<![\w.])((?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?)"
 _NUMBER = re.compile(_DIGITS, re.IGNORECASE)
@@ -50,6 +57,38 @@ def typed(statements: Iterable[tuple[str, ast.stmt]]) -> bool:
     return any(_is_put_down(node, shown[text]) for text, statement in given if text for node in _parts(statement))
 
 
+def put_among(statements: Iterable[tuple[str, str, bool, ast.stmt]], task: str) -> bool:
+    """The same of an answer that is made of what comes from outside as well. The statements are those of the whole
+    script; each comes with what was shown before, with what of that tools gave that the answer does not call, and with
+    whether the answer needs it, which the last of these gives.
+
+    There many a number that was shown is one that is looked for (`df.year == 2020`). What counts is what goes into the
+    answer as it is, unless the script names it elsewhere; and of what tools gave numbers of several digits that are
+    calculated with. What the task says, or the script held before it was shown, is its own.
+    """
+    own: list[object] = [task]
+    shown_to: dict[int, tuple[_Shown, _Shown]] = {}
+    needed: list[ast.stmt] = []
+    for (text, of_tools), group in groupby(statements, key=lambda each: each[:2]):
+        both = _Shown(text, own), _Shown(of_tools, own)
+        for _, _, is_needed, statement in group:
+            needed += [statement] if is_needed else []
+            nodes = list(ast.walk(statement))
+            shown_to.update((id(node), both) for node in nodes)
+            own += [node.value for node in nodes if isinstance(node, ast.Constant) and not both[0].has(node.value)]
+    every = [node for statement in needed for node in ast.walk(statement)]
+    values = _values(needed)
+    reads = Counter(node.id for node in every if isinstance(node, ast.Name))
+    held = {name: each for name, each in values.items() if reads[name] < 3 or not isinstance(each[0], ast.Constant)}
+    answer = {id(node): (node, is_item) for node, is_item in _as_it_is(needed[-1], held)}
+    others = [node for node in every if id(node) not in answer]
+    names = " ".join(filter(None, (getattr(node, name, "") for node in others for name in ("id", "attr", "arg"))))
+    elsewhere = _Shown("", [names, *(node.value for node in others if isinstance(node, ast.Constant))])
+    return any(elsewhere.lacks(node, is_item, shown_to[id(node)][0]) for node, is_item in answer.values()) or any(
+        shown_to[id(node)][1].has(node.value) for node in _calculated_with(every, values)
+    )
+
+
 def numbers_in(text: str) -> set[float]:
     """The numbers that stand in a text; of one in groups of digits (`1,234`) its parts as well."""
     found = {float(number) for number in _NUMBER.findall(text)}
@@ -72,6 +111,24 @@ class _Shown:
             if number >= FEW or number % 1:  # the unit may stand at the head of its column
                 self._in_units |= {number / 100, number * 1e3, number * 1e6}
 
+    def has(self, value: object) -> bool:
+        """Whether this constant was shown."""
+        if isinstance(value, str):
+            return self.has_word(value.strip())
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and self.has_number(value)
+
+    def lacks(self, node: ast.Constant, is_item: bool, shown: _Shown) -> bool:
+        """Whether the constant was `shown`, and is none of those that are the script's own here."""
+        if not isinstance(node.value, str):
+            return node.value not in self._own and _is_put_down(node, shown)
+        numbers = {number for number in numbers_in(node.value) if number >= FEW}
+        word = node.value.strip()
+        is_word = is_item and shown.has_word(word) and word not in self._own_words
+        return bool(numbers & shown.numbers - self._own) or (is_word and shown.has_whole(word))
+
+    def has_whole(self, word: str) -> bool:
+        return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self._text) is not None
+
     def has_word(self, word: str) -> bool:
         return len(word) > 1 and word in self._text and word not in self._own_words
 
@@ -86,6 +143,7 @@ class _Shown:
             value in self.numbers
             or any(value == round(number, decimals) for number in self.numbers)
             or (value < 1e15 and any(math.isclose(value, each) for each in self._in_units))
+            or (decimals > 1 and any(value == round(each / 1e6, decimals) for each in self.numbers if each >= 1e6))
         )
 
 
@@ -114,6 +172,79 @@ def _is_put_down(node: ast.AST, shown: _Shown) -> bool:
     return any(isinstance(each, str) and shown.has_word(each.strip()) for each in held) or (
         (one or several) and not {*whole} <= {0, 1} and {*whole} <= shown.numbers
     )
+
+
+def _values(statements: Iterable[ast.stmt]) -> dict[str, list[ast.expr]]:
+    """What is bound to a name, or stored under it."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in statements:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value: ast.expr | None = getattr(node, "value", None)
+        if value is None:
+            continue
+        if isinstance(target, ast.Name):
+            found[target.id] = [value]
+        elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+            found.setdefault(target.value.id, []).append(value)
+    return found
+
+
+def _as_it_is(node: ast.AST, values: Mapping[str, list[ast.expr]]) -> Iterator[tuple[ast.Constant, bool]]:
+    """The constants that a value holds, and whether each is one of several items."""
+    match node:
+        case ast.Constant():
+            yield node, False
+            return
+        case ast.Name():
+            values, parts = {name: each for name, each in values.items() if name != node.id}, values.get(node.id, [])
+        case ast.Dict(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
+            pass
+        case ast.JoinedStr(values=parts):
+            pass
+        case ast.Expr(value=part) | ast.FormattedValue(value=part) | ast.UnaryOp(operand=part) | ast.Await(value=part):
+            parts = [part]
+        case ast.Assign(value=part) | ast.Starred(value=part) | ast.keyword(value=part):
+            parts = [part]
+        case ast.BinOp() if _is_text(node):
+            parts = [node.left, node.right]
+        case ast.IfExp(body=body, orelse=other):
+            parts = [part for part in (body, other) if _is_text(part) and not isinstance(part, ast.Constant)]
+        case ast.Call():
+            name = called(node)
+            parts = node.args[: None if name == "format" else 1 if name in _HOLDING else 0]
+            parts += node.keywords if name in ("dict", "final_answer") else []
+            parts += [node.func.value] if isinstance(node.func, ast.Attribute) and _is_text(node.func.value) else []
+        case _:
+            return
+    of_items = isinstance(node, (ast.Dict, ast.List, ast.Tuple, ast.Set)) or called(node) == "dict"
+    for part in parts:
+        for found, is_item in _as_it_is(part, values):
+            yield found, is_item or (of_items and isinstance(part, (ast.Constant, ast.Name, ast.keyword)))
+
+
+def _calculated_with(nodes: Iterable[ast.AST], values: Mapping[str, list[ast.expr]]) -> Iterator[ast.Constant]:
+    """Numbers in arithmetic, lists and dicts, of so many digits that they are not there by chance."""
+    for node in nodes:
+        match node:
+            case ast.BinOp(left=left, right=right):
+                parts = [left, right]
+            case ast.AugAssign(value=part):
+                parts = [part]
+            case ast.Dict(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
+                pass
+            case _:
+                continue
+        for each in (found for part in parts for found in _constants(part, values)):
+            number = each.value if type(each.value) in (int, float) else 0
+            digits = repr(number).partition("e")[0].replace(".", "").strip("0")
+            if len(digits) >= (3 if isinstance(number, float) and number % 1 else 5):
+                yield each
+
+
+def _constants(node: ast.expr, values: Mapping[str, list[ast.expr]]) -> list[ast.Constant]:
+    """The constant itself, or those of a name."""
+    every = values.get(node.id, []) if isinstance(node, ast.Name) else [node]
+    return [each for each in every if isinstance(each, ast.Constant)]
 
 
 def _is_plain(node: ast.AST, names: Set[str]) -> bool:
