@@ -10,6 +10,7 @@ from typing import Any
 from smol_kernel.config import RunOptions, builtin_tools, connect, recorded_start
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
+from smol_kernel.memory.known_secrets import without_secret_words
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.named import model_to_go_on
 from smol_kernel.render.plain import one_line
@@ -87,7 +88,7 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
         tools = builtin_tools(RunOptions(), names) + demo_tools(beginning(journal.events(run)))
         servers = list(dict.fromkeys(str(server) for each in earlier for server in each.origin.get("mcp") or ()))
         if servers and not arguments.mcp:  # never from a record alone: a server is code that is run
-            had = ", ".join(one_line(server, 100) for server in servers)
+            had = ", ".join(one_line(without_secret_words(server), 100) for server in servers)
             raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in --mcp {had!r}")
         if arguments.mcp:
             tools += held.enter_context(connect(arguments.mcp))

@@ -33,6 +33,7 @@ from smol_kernel.errors import (
     SmolError,
 )
 from smol_kernel.executors.values import decode
+from smol_kernel.memory.known_secrets import without_secret_words
 from smol_kernel.models.cassette import MARK
 from smol_kernel.models.demo import DEMO_TASKS, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
@@ -160,7 +161,11 @@ def begin(
     given: Mapping[str, str] | None = None,
 ) -> Generator[Event]:
     """The events of `task`, run by `agent` from the command line; `given` is what `config.given_by` gives."""
-    origin = {"front": "cli", "mcp": list(servers), **({"given": given} if given else {})}
+    origin = {
+        "front": "cli",
+        "mcp": [without_secret_words(server) for server in servers],
+        **({"given": given} if given else {}),
+    }
     return agent.run_events(task, images=list(images) or None, additional_args=inputs, origin=origin)
 
 
