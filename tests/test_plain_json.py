@@ -12,6 +12,7 @@ import pytest
 
 from smol_kernel.executors.values import encode
 from smol_kernel.runs.plain_json import plain_json
+from smol_kernel.serve.cli.answer_file import AnswerFile
 from smol_kernel.serve.cli.run import write_answer
 
 FRAME = pd.DataFrame({"day": [pd.Timestamp("2020-01-01"), pd.NaT], "n": [1.5, float("nan")]})
@@ -45,5 +46,5 @@ def test_every_value_has_a_form(value, expected):
 @pytest.mark.parametrize("value", ["Größe", "half \ud83d", [10**5000], {"a": (1, 2)}])
 def test_an_answer_is_in_its_file_as_it_was(value, tmp_path):
     transcript = SimpleNamespace(answer=encode(value), answer_text="", answer_label="Answer")
-    assert write_answer(transcript, tmp_path / "answer.json", is_recorded=False) == 0
+    assert write_answer(transcript, AnswerFile(str(tmp_path / "answer.json")), is_recorded=False) == 0
     assert json.loads((tmp_path / "answer.json").read_text("utf-8")) == plain_json(value)

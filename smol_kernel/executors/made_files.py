@@ -34,6 +34,8 @@ class MadeFiles:
         self._lock = threading.Lock()
         self._layers: list[Layer] = []
         """The newest first."""
+        self._writable: list[str] = []
+        """The mounts in which the children can write themselves, and so make links."""
         self._told: tuple[list[Made], int] = ([], 0)
         self._afresh = True
         """Whether the next child begins anew, and is no stand-in for one that died."""
@@ -52,6 +54,7 @@ class MadeFiles:
                 below = working_folder(folder)
                 placed = getattr(child, "placed", {})
                 self._layers = [Layer(descriptor, below, settings.limits.disk, placed), *kept]
+                self._writable = [mount.path for mount in settings.mounts if mount.writable]
             if self._afresh:
                 self._told, self._died, self._afresh = ([], 0), False, False
 
@@ -97,7 +100,7 @@ class MadeFiles:
             if not self._layers:
                 raise ExecutorError(_NOTHING)
             target = Path(self._layers[0].below if folder is None else folder).expanduser().absolute()
-            with Saver(target, self._layers[0].room, overwrite) as saver:
+            with Saver(target, self._layers[0].room, overwrite, self._writable) as saver:
                 if names is None:
                     found, more = self._found(self._layers)
                     for layer, made in found:

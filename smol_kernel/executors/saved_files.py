@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from smol_kernel.errors import ConfigError
+from smol_kernel.executors.places import open_folder
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 """How a file that another may have put there is opened: no link is followed, and nothing is waited for."""
@@ -41,16 +42,16 @@ class _Refused(Exception):
 class Saver:
     """Saves into the folder `target`, which is made if need be, `room` bytes at most; a context manager.
 
-    Without `overwrite` a file that is there stays. Raises ConfigError if there can be no such folder.
+    Without `overwrite` a file that is there stays. Raises ConfigError if there can be no such folder, and where a link
+    that lies in one of the `untrusted` folders leads to it.
     """
 
-    def __init__(self, target: Path, room: int, overwrite: bool) -> None:
+    def __init__(self, target: Path, room: int, overwrite: bool, untrusted: Sequence[str | Path] = ()) -> None:
         self.saved = SavedFiles()
         self._target, self._room, self._overwrite = target, room, overwrite
         self._whole = room
         try:
-            target.mkdir(parents=True, exist_ok=True)
-            self._folder = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+            self._folder = open_folder(target, untrusted, make=True)
         except OSError as error:
             raise ConfigError(f"nothing can be saved in {str(target)!r}: {error.strerror}; name a folder") from None
 

@@ -12,7 +12,8 @@ import json
 import operator
 import os
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote
@@ -38,6 +39,10 @@ INSTEAD = "(a secret of the host)"
 _PLACE = re.compile(r"^(OLD)?PWD$|(FILE|PATH|DIR|FOLDER|SOCK|SOCKET|HOME)$", re.IGNORECASE)
 _ENDING = re.compile(r"\.[A-Za-z]{2,5}$")
 _IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
+_IN_QUERY = re.compile(r"(?<=[?&])([^\s?&=#]+)=([^\s&#\"'<>]+)")
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://\S+")
+_OF_QUERIES = ("sig", "code")
+"""Names in a query that are those of keys there, and of much else elsewhere."""
 _HOLDING = frozenset({str, dict, list, tuple})  # what is looked into
 MOST_PARTS = 10_000
 """Of a value that is looked through, where nothing else is asked for."""
@@ -61,18 +66,66 @@ def is_secret_setting(name: str) -> bool:
 
 
 def without_password(text: str) -> str:
-    """The text, with addresses in it without user and password."""
-    return re.sub(r"(?<=//)[^/\s@]*@", "", text)
+    """The text, with addresses in it without user and password, and "…" for the keys in their queries."""
+    return _IN_QUERY.sub(_shown_query, re.sub(r"(?<=//)[^/\s@]*@", "", text))
+
+
+def _shown_query(found: re.Match[str]) -> str:
+    return f"{found[1]}=…" if _is_secret_in_query(found[1]) else found[0]
+
+
+def _is_secret_in_query(name: str) -> bool:
+    return is_secret_setting(name) or name.lower() in _OF_QUERIES
+
+
+def _in_addresses(text: str) -> list[str]:
+    """The passwords and keys in the addresses of a text, as they stand there and as they are meant."""
+    found = [*_IN_URL.findall(text), *(value for name, value in _IN_QUERY.findall(text) if _is_secret_in_query(name))]
+    return [*found, *map(unquote, found)]
+
+
+def secret_words(words: Sequence[str]) -> list[str]:
+    """The keys and passwords among the words of a command: behind `--token`, in `--api-key=…`, `NAME=…`, a header or an
+    address."""
+    found: list[str] = []
+    for value, word in _secret_ends(words):
+        found += [value, value.strip(), value.split()[-1]] if value.strip() else _in_addresses(word)
+    return found
+
+
+def without_secret_words(command: str) -> str:
+    """A command or an address as it may be written down: "…" for each of its keys and passwords."""
+    try:
+        words = [] if "://" in command.strip().partition(" ")[0] else shlex.split(command)
+    except ValueError:
+        words = command.split()
+    shown = [f"{word.removesuffix(value)}…" if value else without_password(word) for value, word in _secret_ends(words)]
+    return shlex.join(shown).replace("'…'", "…") if shown != words else without_password(command)
+
+
+def _secret_ends(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each word of a command, behind the part at its end that is a key or a password as a whole; empty: there is
+    none."""
+    for before, word in zip(["", *words], words, strict=False):
+        is_behind = before.startswith("-") and "=" not in before and not word.startswith("-")
+        name, value = before if is_behind else "", word
+        while value and not is_secret_setting(name.lstrip("-")):
+            name, _, value = min(value.partition("="), value.partition(":"), key=lambda parts: len(parts[0]))
+            value = "" if value.startswith("//") else value
+        yield "" if _ADDRESS.fullmatch(value) or is_path(name, value) else value, word
 
 
 def keep_secret(settings: Mapping[str, Any]) -> None:
-    """Know the values of those settings that are secret by their names: keys and the like, and headers."""
+    """Know the values of those settings that are secret by their names: keys and the like, and headers; and what is so
+    in addresses."""
     for name, value in settings.items():
         if isinstance(value, Mapping) and "header" in name.lower():
             headers = cast("Mapping[str, Any]", value)
             keep_secret({f"{each}_KEY": text for each, text in headers.items() if each.lower() not in _OPEN_HEADERS})
         elif isinstance(value, str) and SECRET_NAME.search(name):
             _given.update({value, *value.split()[-1:]})  # of "Bearer KEY" the key
+        elif isinstance(value, str) and _ADDRESS.fullmatch(value):
+            _given.update(_in_addresses(value))
 
 
 def keep_secrets_of(tool: Any, defaults: Mapping[str, Any]) -> None:
@@ -138,9 +191,8 @@ def _forms(secret: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1_000)
 def _in_variable(name: str, value: str) -> tuple[str, ...]:
-    found = tuple(_IN_URL.findall(value))
     is_secret = SECRET_NAME.search(name) and not is_path(name, value)
-    return tuple({*((value, value.strip()) if is_secret else ()), *found, *map(unquote, found)})
+    return tuple({*((value, value.strip()) if is_secret else ()), *_in_addresses(value)})
 
 
 def is_path(name: str, value: str) -> bool:

@@ -28,7 +28,8 @@ Held = Iterable[tuple[str, Mapping[str, Any]]]
 def of_client(client: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What a client holds that somebody else made: one of the package openai, or a Router of LiteLLM's."""
     names = {"api_key": "api_key", "azure_ad_token": "_azure_ad_token", "default_headers": "_custom_headers"}
-    yield "client.", {name: getattr(client, attribute, None) for name, attribute in names.items()}
+    address = str(getattr(client, "base_url", None) or "")
+    yield "client.", {"address": address, **{name: getattr(client, given, None) for name, given in names.items()}}
     yield from of_deployments(getattr(client, "model_list", None))
 
 

@@ -11,7 +11,7 @@ import warnings
 from typing import Any, ClassVar
 
 from smol_kernel.errors import MissingDependencyError, ModelError
-from smol_kernel.memory.known_secrets import without_password
+from smol_kernel.memory.known_secrets import keep_secret, without_password
 from smol_kernel.models import keys
 from smol_kernel.models.api import ApiModel
 from smol_kernel.models.base import ADDRESSES
@@ -122,6 +122,7 @@ class LiteLLMModel(ApiModel):
         self.api_key = api_key
         for address in (api_base, *(self.kwargs.get(name) for name in ADDRESSES)):
             if isinstance(address, str) and address:
+                keep_secret({"address": address})
                 require_usable(address, self.litellm_name)
 
     @property

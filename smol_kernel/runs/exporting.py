@@ -7,11 +7,14 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import ConfigError
-from smol_kernel.events import SCHEMA_VERSION, Event
+from smol_kernel.events import SCHEMA_VERSION, Event, RunStarted
+from smol_kernel.executors.launchers.settings import read_mount
 from smol_kernel.parsing import has_too_many_parts
 from smol_kernel.render.markdown import account_markdown
 from smol_kernel.render.transcript import Transcript
@@ -51,7 +54,8 @@ def export(
     as a notebook or as Python: all that completed, or of a Proof the cells that it is about. `cut_off` says that nobody
     works on a run that has not ended, as the journal knows by its state. A run that was never recorded is given as its
     `transcript`, with no events; a notebook of it holds no record then. Raises ConfigError for another ending, and
-    where a form needs the events, FileExistsError unless `overwrite`, and OSError.
+    where a form needs the events, FileExistsError unless `overwrite`, and OSError, also where a link on the way to
+    `path` lies in a mount that the run could write in.
     """
     ending = form_of(path, script=script is not False)
     if not events and ending in (".json", ".html"):
@@ -59,14 +63,27 @@ def export(
     run = Transcript.from_events(events, cut_off=cut_off) if events or transcript is None else transcript
     cells = script_cells(run) if script is True else script.told() if script else None
     cells = None if cells is None else with_making(cells, run)
+    write = partial(write_whole, path=path, overwrite=overwrite, untrusted=_written_by(events))
     if ending != ".ipynb":
-        return write_whole(_text(run, events, ending, cells), path, overwrite=overwrite)
+        return write(_text(run, events, ending, cells))
     from nbformat import writes
 
     notebook = _notebook(run, events, cells)
     if script and script is not True:
         notebook.metadata["smol"]["proof"] = {"state": script.state, "digest": script.digest}
-    return write_whole(writes(notebook) + "\n", path, overwrite=overwrite)
+    return write(writes(notebook) + "\n")
+
+
+def _written_by(events: Sequence[Event]) -> list[str]:
+    """The folders of this machine that the code of a run could write in, as its record says."""
+    found: list[str] = []
+    for event in events:
+        settings = event.settings.get("executor_kwargs") if isinstance(event, RunStarted) else None
+        mounts: Any = settings.get("mounts") if isinstance(settings, dict) else None
+        for each in mounts if isinstance(mounts, list) else ():
+            with suppress(ConfigError, ValueError):  # nothing is there any more
+                found += [mount.path for mount in [read_mount(str(each))] if mount.writable]
+    return found
 
 
 def form_of(path: str | Path, *, script: bool = False) -> str:

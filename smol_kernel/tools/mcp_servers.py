@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from smol_kernel.errors import ConfigError, MissingDependencyError
-from smol_kernel.memory.known_secrets import keep_secret, unsendable
+from smol_kernel.memory.known_secrets import keep_secret, secret_words, unsendable, without_password
 from smol_kernel.memory.untrusted import inert
 
 HTTP_TIMEOUT = 30.0
@@ -106,7 +106,10 @@ def _stdio_spec(parameters: Any) -> ServerSpec:
         raise ConfigError('the MCP server\'s "command" is empty')
     if parameters.cwd is not None and not os.path.isdir(parameters.cwd):
         raise ConfigError(f'the MCP server\'s "cwd" {str(parameters.cwd)!r} is no folder')
-    args = [arg for arg in parameters.args if not arg.startswith("-") and "=" not in arg and len(arg.split()) == 1]
+    secrets = secret_words(parameters.args)
+    keep_secret({f"{number}_KEY": secret for number, secret in enumerate(secrets)})
+    plain = [arg for arg in parameters.args if not arg.startswith("-") and "=" not in arg and arg not in secrets]
+    args = [without_password(arg) for arg in plain if len(arg.split()) == 1]
     subject = os.path.basename(args[0].partition("?")[0]) if args else ""
     label = f"{os.path.basename(parameters.command)} {subject}".strip()
     keep_secret(parameters.env or {})
@@ -136,7 +139,7 @@ def _http_spec(given: Mapping[str, Any]) -> ServerSpec:
                 f"the MCP server's header {name!r} holds {what}, which cannot be sent: give it without. Of what was "
                 f"read from a file, .strip() takes off a line break at the end"
             )
-    keep_secret({"headers": headers, **{f"{name}_KEY": value for name, value in parse_qsl(parts.query)}})
+    keep_secret({"url": url, "headers": headers, **{f"{name}_KEY": value for name, value in parse_qsl(parts.query)}})
     shown_host = f"[{host}]" if ":" in host else host
     label = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{parts.path}"
     return ServerSpec(

@@ -98,6 +98,11 @@ SYSTEM = [
                     if family != 1 and call(53, family, kind, protocol, pair) >= 0: got.append(('pair', family, kind))
         return got
     """, unboxed=False),
+    attack("own-socket-pairs", "sockets", "no pair of sockets but unix ones, whatever the system knows", """
+        pair = ctypes.create_string_buffer(8)
+        families = [*range(2, 46), 0, 1 << 32 | 2, 1 << 32 | 30, 0xFFFFFFFF]
+        return [(f, kind) for f in families for kind in (1, 2, 3, 4, 5, 1 | 0o2000000) if call(53, f, kind, 0, pair) != -97]  # EAFNOSUPPORT
+    """, unboxed=False),
     attack("own-raw-packets", "sockets", "no raw packets", """
         got = []
         for family in (socket.AF_INET, socket.AF_INET6):

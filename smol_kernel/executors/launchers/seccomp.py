@@ -23,7 +23,8 @@ _ARGUMENT = (16, 24, 32, 40)
 
 _NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 """CLONE_NEWNS, …CGROUP, …UTS, …IPC, …USER, …PID, …NET."""
-_FAMILIES = (1, 2, 10)
+_UNIX = 1
+_FAMILIES = (_UNIX, 2, 10)
 """AF_UNIX, AF_INET, AF_INET6; AF_NETLINK is allowed for the routing protocol alone, which libzmq asks."""
 _NETLINK, _NETLINK_ROUTE = 16, 0
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
@@ -71,6 +72,7 @@ class _Architecture:
     ioctl: int
     setsockopt: int
     socket: int
+    socketpair: int
     modes: dict[int, int]
     """Calls that set a file's mode, and which argument that is."""
     opens: dict[int, int]
@@ -87,6 +89,7 @@ _ARCHITECTURES = {
         ioctl=16,
         setsockopt=54,
         socket=41,
+        socketpair=53,
         modes={83: 1, 85: 1, 90: 1, 91: 1, 133: 1, 258: 2, 259: 2, 268: 2},  # mkdir, creat, chmod, fchmod, mknod, …at
         opens={2: 1, 257: 2},
         denied={
@@ -156,6 +159,7 @@ _ARCHITECTURES = {
         ioctl=29,
         setsockopt=208,
         socket=198,
+        socketpair=199,
         modes={33: 2, 34: 2, 52: 1, 53: 2},  # mknodat, mkdirat, fchmod, fchmodat
         opens={56: 2},
         denied={
@@ -288,6 +292,10 @@ def program(machine: str | None = None, set_id: bool = True) -> bytes:
     add(_LOAD, _ARGUMENT[2])
     add(_EQUAL, _NETLINK_ROUTE, 0, 1)
     add(_RETURN, _ALLOW)
+    refuse(errno.EAFNOSUPPORT)
+    add(_EQUAL, here.socketpair, 0, 3)
+    add(_LOAD, _ARGUMENT[0])
+    add(_EQUAL, _UNIX, 1, 0)
     refuse(errno.EAFNOSUPPORT)
     add(_RETURN, _ALLOW)
     return b"".join(struct.pack("=HBBI", *line) for line in lines)

@@ -10,6 +10,7 @@ from typing import Any
 from smol_kernel.config import RunOptions, builtin_tools, connect, recorded_start
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal
+from smol_kernel.memory.known_secrets import without_secret_words
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.named import model_to_go_on
 from smol_kernel.render.plain import one_line
@@ -17,7 +18,7 @@ from smol_kernel.runs.conversation import starts
 from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
 from smol_kernel.serve.cli.demo import demo_tools
-from smol_kernel.serve.cli.run import add_save_files, check_folder, check_writable, finish, read_inputs
+from smol_kernel.serve.cli.run import add_save_files, finish, note_places, read_inputs
 
 WHICH = "the run's id or the beginning of it; last: the newest run"
 
@@ -77,9 +78,7 @@ def fork_run(arguments: argparse.Namespace) -> int:
 
 
 def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
-    if arguments.output:
-        check_writable(Path(arguments.output))
-    check_folder(arguments.save_files)
+    note_places(arguments)
     journal = Journal()
     run = journal.find(arguments.run).run
     started, kind = recorded_start(journal, run)
@@ -90,7 +89,7 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
         found = builtin_tools(RunOptions(), names) + demo_tools(beginning(journal.events(run)))
         servers = list(dict.fromkeys(str(server) for each in earlier for server in each.origin.get("mcp") or ()))
         if servers and not arguments.mcp:  # never from a record alone: a server is code that is run
-            had = ", ".join(one_line(server, 100) for server in servers)
+            had = ", ".join(one_line(without_secret_words(server), 100) for server in servers)
             raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in --mcp {had!r}")
         given = held.enter_context(connect(arguments.mcp)) if arguments.mcp else []
         resumption: Resumption = how(

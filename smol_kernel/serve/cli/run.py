@@ -33,12 +33,13 @@ from smol_kernel.errors import (
     SmolError,
 )
 from smol_kernel.executors.values import decode
+from smol_kernel.memory.known_secrets import without_secret_words
 from smol_kernel.models.cassette import MARK
 from smol_kernel.models.demo import DEMO_TASKS, demo_data, refusal
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.plain_json import plain_json
-from smol_kernel.runs.whole_file import write_whole
+from smol_kernel.serve.cli.answer_file import AnswerFile
 from smol_kernel.tools.base import Tool
 
 if TYPE_CHECKING:
@@ -100,9 +101,7 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"the task is not UTF-8 ({error}); write it as that") from None
     if not task:
         raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
-    if options.output:
-        check_writable(Path(options.output))
-    check_folder(arguments.save_files)
+    note_places(arguments)
     model = model_of(options)
     inputs = read_inputs(options.inputs)
     images = [read_image(Path(file).expanduser(), f"--image {file}") for file in options.images]
@@ -126,7 +125,7 @@ def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.
         transcript, status = draw(agent, events)
         kept = is_kept(agent, transcript.run)
         if transcript.answered and arguments.output:
-            status = write_answer(transcript, Path(arguments.output), kept) or status
+            status = write_answer(transcript, arguments.output, kept) or status
         if transcript.run and agent.journal is not False and not kept:
             print("smol: the journal has not all of this run: what it said is above.", file=sys.stderr)
         if arguments.save_files is None and transcript.files:
@@ -163,7 +162,11 @@ def begin(
     given: Mapping[str, str] | None = None,
 ) -> Generator[Event]:
     """The events of `task`, run by `agent` from the command line; `given` is what `config.given_by` gives."""
-    origin = {"front": "cli", "mcp": list(servers), **({"given": given} if given else {})}
+    origin = {
+        "front": "cli",
+        "mcp": [without_secret_words(server) for server in servers],
+        **({"given": given} if given else {}),
+    }
     return agent.run_events(task, images=list(images) or None, additional_args=inputs, origin=origin)
 
 
@@ -244,19 +247,14 @@ def _read(path: Path, given: str) -> Any:
         raise ConfigError(f"--in {given}: {error}") from None
 
 
-def check_writable(path: Path) -> None:
-    """Raise ConfigError, before anything is run, if no answer can be written there."""
-    if path.is_dir() or not path.parent.is_dir():
-        what = f"{str(path)!r} is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
-        raise ConfigError(f"-o {path}: {what}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigError(f"-o {path}: it cannot be written (no permission)")
-
-
-def check_folder(folder: str | None) -> None:
-    """Raise ConfigError, before anything is run, if no files can be saved there."""
-    if folder and Path(folder).exists() and not Path(folder).is_dir():
-        raise ConfigError(f"--save-files {folder}: it is a file; name a folder")
+def note_places(arguments: argparse.Namespace) -> None:
+    """Find what `-o` and `--save-files` name before anything is run, which may put links there. Raises ConfigError if
+    nothing can be written there."""
+    arguments.output = AnswerFile(arguments.output) if arguments.output else None
+    if folder := arguments.save_files:
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise ConfigError(f"--save-files {folder}: it is a file; name a folder")
+        arguments.save_files = os.path.realpath(os.path.expanduser(folder))
 
 
 @contextmanager
@@ -289,8 +287,9 @@ def save_files(agent: Any, folder: str) -> bool:
     return all(why.startswith(MEANT) for why in saved.refused.values())
 
 
-def write_answer(transcript: Transcript, path: Path, is_recorded: bool) -> int:
-    """Write the answer to `path`: JSON for a .json file, else its text; gives the exit status that comes of it."""
+def write_answer(transcript: Transcript, file: AnswerFile, is_recorded: bool) -> int:
+    """Write the answer: JSON for a .json file, else its text; gives the exit status that comes of it."""
+    path = file.path
     text = f"{transcript.answer_text}\n"
     try:
         if path.suffix.lower() == ".json":
@@ -298,10 +297,7 @@ def write_answer(transcript: Transcript, path: Path, is_recorded: bool) -> int:
             text = json.dumps(plain, ensure_ascii=False, indent=2) + "\n"
             if any("\ud800" <= each <= "\udfff" for each in text):  # halves of characters, which JSON writes as escapes
                 text = json.dumps(plain, indent=2) + "\n"
-        if (path.is_file() or not path.exists()) and os.access(path.resolve().parent, os.W_OK):
-            write_whole(text, path, overwrite=True)
-        else:  # a pipe, a terminal, or nothing can be made beside it
-            path.write_text(text, encoding="utf-8", errors="replace")
+        file.write(text)
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         kept = f"; it is kept: smol show {transcript.run}" if is_recorded else ""

@@ -1,0 +1,61 @@
+"""The file that `-o` names: where it is, noted before a run, and the answer written there afterwards."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from smol_kernel.errors import ConfigError
+from smol_kernel.executors.places import ANYWHERE, open_place
+from smol_kernel.runs.whole_file import write_whole
+
+
+class AnswerFile:
+    """What is at the path that was given, before anything is run.
+
+    The run may be able to write there (`--mount .:rw`), and so to put a link or a pipe in the place of the file or of a
+    folder above it. So links are followed now, and none later; and nothing but a regular file is opened then, unless it
+    is the very thing that is there now. Raises ConfigError if no answer can be written there.
+    """
+
+    def __init__(self, given: str) -> None:
+        self.path = path = Path(given)
+        if path.is_dir() or not path.parent.is_dir():
+            what = f"{given!r} is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
+            raise ConfigError(f"-o {given}: {what}")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise ConfigError(f"-o {given}: it cannot be written (no permission)")
+        found = path.stat() if path.exists() else None
+        self._other = None if found is None or stat.S_ISREG(found.st_mode) else _what(found)
+        self._target = Path(os.path.realpath(path))
+
+    def write(self, text: str) -> None:
+        """Write it. Raises OSError."""
+        if self._other is not None:  # a pipe, a terminal
+            if _what(os.stat(self.path)) != self._other:
+                raise OSError(0, "something else is in its place now")
+            self._put(text, os.open(self.path, os.O_WRONLY | os.O_NOCTTY))
+        elif os.access(self._target.parent, os.W_OK):
+            write_whole(text, self._target, overwrite=True, untrusted=ANYWHERE)
+        else:  # nothing can be made beside it
+            folder, target = open_place(self._target, ANYWHERE)
+            try:
+                flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+                self._put(text, os.open(target.name, flags, dir_fd=folder))
+            finally:
+                os.close(folder)
+
+    def _put(self, text: str, descriptor: int) -> None:
+        with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            found = os.fstat(descriptor)
+            is_file = self._other is None and stat.S_ISREG(found.st_mode)
+            if not is_file and _what(found) != self._other:
+                raise OSError(0, "something else is in its place now")
+            if is_file:
+                file.truncate(0)
+            file.write(text)
+
+
+def _what(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_dev, found.st_ino, stat.S_IFMT(found.st_mode)

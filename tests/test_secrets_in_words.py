@@ -1,0 +1,151 @@
+"""Keys in the commands of MCP servers and in addresses: they serve where they are, and are written down nowhere."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from model_server import ModelServer, Status, Text
+
+from smol_kernel.agents.code_agent import CodeAgent
+from smol_kernel.errors import AgentGenerationError, ConfigError
+from smol_kernel.journal import Journal
+from smol_kernel.memory.known_secrets import INSTEAD, redacted, secret_words, without_password, without_secret_words
+from smol_kernel.models.litellm import LiteLLMModel
+from smol_kernel.models.named import model_to_go_on
+from smol_kernel.models.providers import AzureOpenAIModel
+from smol_kernel.serve.cli import main
+
+KEY = "qZ81kd92ldLs02kfLq"
+MCP_SERVER = f"{sys.executable} {Path(__file__).with_name('mcp_server.py')} stdio"
+
+
+@pytest.fixture(autouse=True)
+def journal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    for name in ("SMOL_MODEL", "SMOL_API_BASE", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "journal.sqlite"
+
+
+def is_written(key, folder):
+    return [file for file in folder.iterdir() if file.is_file() and key.encode() in file.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("command", "shown", "secret"),
+    [
+        ("srv --token k1", "srv --token …", "k1"),
+        ("srv --password 'a b' -v", "srv --password … -v", "a b"),
+        ("srv --api-key=k1 x", "srv '--api-key=…' x", "k1"),
+        ("docker run -i -e GITHUB_TOKEN=k1 -e HOST=x img", "docker run -i -e 'GITHUB_TOKEN=…' -e HOST=x img", "k1"),
+        ("docker run --env=API_KEY=k1 img", "docker run '--env=API_KEY=…' img", "k1"),
+        ("npx r --header 'Authorization: Bearer k1'", "npx r --header 'Authorization:…'", "k1"),
+        ("srv --db postgres://u:k1@h/d", "srv --db postgres://h/d", "k1"),
+        ("srv --at=http://h/?sig=k%2F1", "srv '--at=http://h/?sig=…'", "k/1"),
+        ("https://u:k1@h/mcp?x=1", "https://h/mcp?x=1", "k1"),
+        ("http://h/mcp?x=1&api_key=k1#f", "http://h/mcp?x=1&api_key=…#f", "k1"),
+    ],
+)
+def test_the_keys_of_a_command_are_known_and_not_shown(command, shown, secret):
+    assert without_secret_words(command) == shown
+    assert without_secret_words(shown) == shown
+    assert secret in secret_words(shlex.split(command))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python  'my server.py'   stdio -v",
+        "srv --token --verbose",
+        "srv --token-file /run/token --auth-url https://login.example.org/oauth",
+        "srv --max-tokens 100 --tokenizer cl100k",
+        "env A=1 C:/x/srv.exe http://h:80/mcp?x=1",
+        "srv --key ''",
+        "http://127.0.0.1:8000/mcp?api-version=2024-10-21",
+        "",
+    ],
+)
+def test_what_is_no_key_stays_as_it_is(command):
+    assert without_secret_words(command) == command
+    assert secret_words(shlex.split(command)) == []
+
+
+def test_the_keys_of_servers_are_taken_out_of_what_is_said():
+    pytest.importorskip("mcp")
+    from smol_kernel.tools.mcp_servers import read_specs
+
+    given = {
+        "token-of-3-horses": {"command": "npx", "args": ["--token", "token-of-3-horses", "srv"]},
+        "Tr0ub4dor-and-3-horses": "https://alice:Tr0ub4dor-and-3-horses@mcp.example.org/mcp",
+        "p@ss-and-3-horses": "https://alice:p%40ss-and-3-horses@mcp.example.org/mcp",
+        "sig+and/3+horses": "https://mcp.example.org/mcp?sig=sig%2Band%2F3%2Bhorses",
+    }
+    for key, server in given.items():
+        [spec] = read_specs(server)
+        assert "horses" not in spec.label
+        assert redacted(f"it is {key}, so") == f"it is {INSTEAD}, so"
+    assert spec.label == "https://mcp.example.org/mcp"
+
+
+def test_a_key_of_a_server_is_recorded_nowhere(tmp_path, capsys):
+    pytest.importorskip("mcp")
+    command = f"{MCP_SERVER} --token {KEY} --pin-password short1"
+    with ModelServer(Text("It is so.\n<code>\nfinal_answer(1)\n</code>")) as server:
+        assert main(["run", "the task", "-m", "openai/double", "--api-base", server.url, "--mcp", command]) == 0
+        for form in ("json", "ipynb", "html"):
+            assert main(["export", "last", "--to", f"run.{form}"]) == 0
+        capsys.readouterr()
+        assert main(["fork", "last", "-m", "openai/double", "--api-base", server.url]) == 2
+    said = capsys.readouterr().err
+    started = next(iter(Journal().events(Journal().find("last").run)))
+    assert started.origin["mcp"] == [f"{MCP_SERVER} --token … --pin-password …"]
+    assert "stdio --token … --pin-password …" in said
+    for key in (KEY, "short1"):
+        assert key not in said
+        assert not is_written(key, tmp_path)
+
+
+@pytest.mark.parametrize("key", [KEY, "short1"])
+@pytest.mark.parametrize("kind", ["openai", "azure"])
+def test_a_key_in_the_address_of_a_model_is_recorded_nowhere(tmp_path, key, kind):
+    with ModelServer(*[Status(500)] * 8) as server:
+        if kind == "azure":
+            address = f"{server.url.removesuffix('/v1')}/?sig={key}"
+            model = AzureOpenAIModel("x", azure_endpoint=address, api_key="none", api_version="1", retry=False)
+        else:
+            address = f"{server.url}?subscription-key={key}"
+            model = LiteLLMModel("openai/x", api_base=address, retry=False)
+        with (
+            CodeAgent(tools=[], model=model, verbosity_level=0) as agent,
+            pytest.raises(AgentGenerationError) as caught,
+        ):
+            agent.run("the task")
+        assert server.requests
+    assert key not in str(caught.value)
+    assert not is_written(key, tmp_path)
+    started = next(iter(Journal().events(Journal().find("last").run)))
+    assert started.server == address.replace(key, "…")
+    if len(key) > 12:
+        assert redacted(f"it is {key}, so") == f"it is {INSTEAD}, so"
+    if kind == "openai":
+        assert model_to_go_on(started, None, None, usual=("openai/x", address)).api_base == address
+        with pytest.raises(ConfigError, match="give this address again"):
+            model_to_go_on(started, None, None)
+
+
+def test_an_address_is_shown_without_the_values_of_its_keys():
+    shown = "'http://h/v1?sig=…&api-version=2024-10-21' failed, as did http://h/?code=…#part and ws://h?auth_token=…"
+    given = shown.replace("http://h/v1", "http://ada:secret@h/v1").replace("…", KEY)
+    assert without_password(given) == shown
+    assert without_password(shown) == shown
+    assert without_password("is it? a=1&b=2, key=3") == "is it? a=1&b=2, key=3"
+
+
+def test_a_key_in_an_address_of_the_environment_is_known(monkeypatch):
+    monkeypatch.setenv("SOME_ENDPOINT", f"https://example.org/v1?api-version=2024-10-21-preview&sig={KEY}7")
+    assert redacted(f"{KEY}7 and 2024-10-21-preview") == f"{INSTEAD} and 2024-10-21-preview"
