@@ -337,6 +337,37 @@ def test_each_of_many_forked_processes_goes_on_with_a_child_of_its_own(tmp_path)
     assert told.split() == ["1", "2", "3", "6"]
 
 
+HELD = """
+import os, sys, threading
+from smol_kernel.executors import coroutines, sealed_memory
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import view, zygote
+held, go_on = threading.Event(), threading.Event()
+def hold():
+    with view._lock, zygote._lock, sealed_memory._lock, coroutines._lock:
+        held.set()
+        go_on.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+if os.fork() == 0:
+    import numpy
+    async def half(number): return number // 2
+    executor = KernelExecutor(additional_functions={"half": half})
+    executor("1")
+    executor.send_variables({"x": numpy.zeros(1_000_000)})
+    print(executor("half(len(x))").output, flush=True)
+    executor.cleanup()
+    os._exit(0)
+os.wait()
+go_on.set()
+"""
+
+
+def test_a_process_that_is_forked_while_threads_begin_children_has_its_own(tmp_path):
+    assert subprocess.check_output([sys.executable, "-c", HELD], cwd=tmp_path, text=True, timeout=120) == "500000\n"
+
+
 def test_nothing_of_the_child_reaches_the_hosts_own_streams():
     code = "import os\nos.write(1, b'raw out')\nos.write(2, b'raw err')\nos.system('echo sub')"
     program = HOST.replace('print(event.text, end="", flush=True)', "pass") + "executor.cleanup()\n"
