@@ -6,18 +6,8 @@ import os
 import threading
 
 
-class OwnLock:
+def own_lock() -> threading.Lock:
     """For a module, not for what comes and goes: it is never forgotten."""
-
-    def __init__(self) -> None:
-        self._renew()
-        os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self._lock = threading.Lock()  # a thread that held it is not in the process forked meanwhile
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
+    lock = threading.Lock()  # itself, with nothing around: an interrupt cannot come between `with` and what it holds
+    os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined] - as Python's own modules do
+    return lock
