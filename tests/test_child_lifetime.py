@@ -263,6 +263,111 @@ def test_a_child_killed_on_the_host_is_reaped():
     assert not any(each.is_running() for each in processes)  # one that nobody has waited for is
 
 
+FORKED = """
+import gc, os, sys
+from smol_kernel.executors.kernel import KernelExecutor
+kept = {"it": KernelExecutor(additional_functions={"half": lambda number: number // 2})}
+kept["it"]("x = 5")
+while_it_acts, *all_that_is_done = sys.argv[1:]
+for done in all_that_is_done:
+    if while_it_acts:
+        kept["events"] = kept["it"].run("print(x)\\ny = half(4)")
+        while next(kept["events"]).kind != "output":
+            pass
+    if os.fork() == 0:  # has all that the host has, as a worker of multiprocessing does
+        exec(done)
+        sys.exit()
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0, done
+    assert all(event.status == "ok" for event in kept.pop("events", ()) if event.kind == "action_finished"), done
+    assert kept["it"]("x").output == 5, done
+kept["it"].cleanup()
+"""
+WHILE_IT_RESTS = (
+    "pass",
+    "kept.clear(); gc.collect()",
+    "kept['it'].cleanup()",
+    "kept['it'].restart()",
+    "kept['it'].interrupt()",
+    "assert kept['it']('x = 6\\nx').output == 6; kept['it'].cleanup()",
+    "kept['it'].send_variables({'x': 7}); assert kept['it']('x').output == 7",
+    "kept['it'].state.update(x=8); kept['it'].forget(['x'])",
+    "assert 'x' not in kept['it'].state.copy()",
+    "assert not kept['it'].complete('x.bit', 5)['matches']",
+    "assert not list(kept['it'].check(['x == 5']))[0].ok",
+    "assert kept['it'].end_rehearsal(True)",
+)
+WHILE_IT_ACTS = (
+    "pass",
+    "kept['events'].close()",
+    "kept.clear(); gc.collect()",
+    "kept['it'].interrupt(); list(kept['events'])",
+    "kept['it'].cleanup(); list(kept['events'])",
+    "assert list(kept['events'])[-1].status == 'died'; assert kept['it']('6').output == 6",
+)
+
+
+@pytest.mark.parametrize("done", [("", *WHILE_IT_RESTS), ("x", *WHILE_IT_ACTS)], ids=["at rest", "in an action"])
+def test_what_a_forked_process_does_does_not_reach_the_child(done, tmp_path):
+    subprocess.run([sys.executable, "-c", FORKED, *done], cwd=tmp_path, timeout=300, check=True)
+
+
+WORKERS = """
+import os, sys
+from smol_kernel import CodeAgent, LogLevel, ScriptedModel
+def code(text): return f"<code>\\n{text}\\n</code>"
+replies = [code("x = 5"), code("final_answer(x)"), code("final_answer(x + 1)")]
+with CodeAgent([], ScriptedModel(replies), verbosity_level=LogLevel.OFF) as agent:
+    agent.run("Begin.")
+    workers = []
+    for number in range(3):
+        workers.append(os.fork())
+        if workers[-1] == 0:
+            agent.model = ScriptedModel([code("y = 1"), code(f"x = {number} + y"), code("final_answer(x)")])
+            events = list(agent.events("Go on.", reset=False))
+            (gone,) = [event.lost for event in events if event.kind == "action_finished" and event.lost]
+            (notice,) = [event.text for event in events if event.kind == "notice"]
+            assert gone == ["x"] and "forked" in notice
+            sys.exit(agent.answer)
+    print(*(os.waitstatus_to_exitcode(os.waitpid(each, 0)[1]) for each in workers), agent.run("Go on.", reset=False))
+"""
+
+
+def test_each_of_many_forked_processes_goes_on_with_a_child_of_its_own(tmp_path):
+    told = subprocess.check_output([sys.executable, "-c", WORKERS], cwd=tmp_path, text=True, timeout=120)
+    assert told.split() == ["1", "2", "3", "6"]
+
+
+HELD = """
+import os, sys, threading
+from smol_kernel.executors import coroutines, sealed_memory
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers import view, zygote
+held, go_on = threading.Event(), threading.Event()
+def hold():
+    with view._lock, zygote._lock, sealed_memory._lock, coroutines._lock:
+        held.set()
+        go_on.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+if os.fork() == 0:
+    import numpy
+    async def half(number): return number // 2
+    executor = KernelExecutor(additional_functions={"half": half})
+    executor("1")
+    executor.send_variables({"x": numpy.zeros(1_000_000)})
+    print(executor("half(len(x))").output, flush=True)
+    executor.cleanup()
+    os._exit(0)
+os.wait()
+go_on.set()
+"""
+
+
+def test_a_process_that_is_forked_while_threads_begin_children_has_its_own(tmp_path):
+    assert subprocess.check_output([sys.executable, "-c", HELD], cwd=tmp_path, text=True, timeout=120) == "500000\n"
+
+
 def test_nothing_of_the_child_reaches_the_hosts_own_streams():
     code = "import os\nos.write(1, b'raw out')\nos.write(2, b'raw err')\nos.system('echo sub')"
     program = HOST.replace('print(event.text, end="", flush=True)', "pass") + "executor.cleanup()\n"

@@ -273,6 +273,39 @@ def test_calls_of_an_agent_whose_executor_was_given_wait_for_each_other(make):
     assert sorted(event.value for event in of(FinalAnswer, events)) == ["ok", "task 0", "task 1", "task 2"]
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("whose", ["another agent", "the user"])
+def test_the_end_of_one_agent_leaves_what_it_shares_at_work_for_somebody_else(make, whose, depth):
+    inside, go_on, made = threading.Event(), threading.Event(), []
+
+    @tool(threaded=True)
+    def once() -> str:
+        """What is to be done once."""
+        made.append(1)
+        inside.set()
+        return str(go_on.wait(WAIT))
+
+    def with_it():
+        other = helper if depth == 1 else make(ToolCallingAgent, [], managed_agents=[helper], **named("between"))
+        return make(CodeAgent, [code("final_answer('short')")], managed_agents=[other])
+
+    helper = make(CodeAgent, [code("final_answer(once())")] * 2, [once], **named())
+    own = make(ToolCallingAgent, [calls(("helper", {"task": "theirs"})), final("ok")], managed_agents=[helper])
+    working = threading.Thread(target=(own if whose == "another agent" else helper).run, args=("go on",))
+    working.start()
+    assert inside.wait(WAIT)
+    with with_it() as agent:
+        assert agent.run("short") == "short"
+    go_on.set()
+    working.join(WAIT)
+    assert helper.answer == "True"
+    assert made == [1]
+    assert helper.python_executor.started
+    with with_it():
+        pass
+    assert not helper.python_executor.started, "at rest its child ends with one that may call it"
+
+
 # nested
 
 

@@ -117,8 +117,8 @@ class Agent(OwnLoop, ABC):
         return twin
 
     def cleanup(self) -> None:
-        """End what the agents it may call hold. A later run starts afresh."""
-        for agent in self.managed_agents.values():
+        """End what the agents it may call hold, save of one at work for somebody else. A later run starts afresh."""
+        for agent in self.life.without_others(self.managed_agents.values()):
             agent.cleanup()
 
     @property

@@ -5,6 +5,7 @@ Everything a child sends is untrusted: what has not the form expected here is dr
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from smol_kernel.executors.launchers import Child
 from smol_kernel.executors.launchers.child_modules import INSTALL, load_code
 from smol_kernel.executors.observation import told, truncate
 from smol_kernel.executors.processor_time import ProcessorTime
-from smol_kernel.executors.transports import Message
+from smol_kernel.executors.transports import Message, Transport
 
 START_SECONDS = 60.0
 QUIET_SECONDS = 0.1
@@ -36,6 +37,7 @@ MAX_TEXT = 2 << 20
 """Characters that a message may print: ours passes on half of that."""
 MAX_PROMPT = 10_000
 """Characters of what `input()` asks."""
+FORKED = "this process was forked from the one that has the child kernel"
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,10 @@ class Refused(ExecutorError):
 
 
 class KernelClient:
-    """One child kernel and the way to it."""
+    """One child kernel and the way to it. A process that is forked from its host neither uses nor ends it."""
 
     def __init__(self, child: Child) -> None:
-        self.child, self._transport = child, child.transport
+        self.child, self._host = child, os.getpid()
         self.processor_time = ProcessorTime(getattr(child, "pid", None))
         """That of its processes, all together."""
         self._booted = False
@@ -125,6 +127,17 @@ class KernelClient:
         """Those of the request under way that were not answered yet."""
         self._actions: set[str] = set()
         """The requests that ran actions: a task or a callback puts out under the one that made it, maybe much later."""
+
+    @property
+    def ours(self) -> bool:
+        """Whether this process is its host."""
+        return os.getpid() == self._host
+
+    @property
+    def _transport(self) -> Transport:
+        if not self.ours:
+            raise ChildDiedError(FORKED)
+        return self.child.transport
 
     def boot(self, stopped: Callable[[], bool]) -> None:
         """Wait for the kernel and make it a child of ours.
@@ -187,14 +200,10 @@ class KernelClient:
         if reply is None or reply.get("status") != "ok":
             raise ExecutorError("the child kernel did not answer")
 
-    def alive(self) -> bool:
-        """Whether the child still runs."""
-        return self.child.alive()
-
     def execute(self, code: str, number: int, shown: int, tools: list[dict[str, Any]] | None = None) -> str:
         """Run an action; gives the id of the request, for `receive`. Of its logs the model reads `shown` characters;
         longer ones the child keeps under this `number`. It is offered `tools` from now on, if they are given."""
-        self.child.refresh(action=True)
+        self.refresh(action=True)
         self._interrupts.clear()
         about = {"action": number, "shown": shown}
         request = self._execute(code, silent=False, smol=about if tools is None else {**about, "tools": tools})
@@ -207,16 +216,17 @@ class KernelClient:
     def check(self, expressions: Sequence[str], answer: Any) -> str:
         """Try expressions in the child's namespace; `answer` is encoded, for a child that has none of its own. Gives
         the id of the request, for `receive`."""
-        self.child.refresh(action=True)
+        self.refresh(action=True)
         return self._transport.send("shell", "smol_request", {"checks": list(expressions), "answer": answer})
 
     def give(self, descriptors: list[int], number: int) -> bool:
         """Pass the child descriptors under a number; whether it can be done: not with one elsewhere."""
         return self.child.memory_line is not None and self.child.memory_line.give(descriptors, number)
 
-    def refresh(self) -> None:
+    def refresh(self, action: bool = False) -> None:
         """Let the child see the working folder as it is now: a tool may have written there. For before a reply."""
-        self.child.refresh(action=False)
+        if self.ours:
+            self.child.refresh(action)
 
     def receive(self, request: str, timeout: float | None) -> list[Reading]:
         """What came of `request` within `timeout` seconds; may be nothing. Raises ChildDiedError."""
@@ -238,7 +248,7 @@ class KernelClient:
             self._interrupts -= {message.parent for message in messages if message.channel == "control"}
             return messages
         except ChildDiedError as error:
-            why = f"{error}{self.child.ending()}"
+            why = f"{error}{self.child.ending()}" if self.ours else FORKED
             raise ChildDiedError("restart() or cleanup() ended the child kernel" if self.killed else why) from None
 
     def refuse_stale(self, asked: Asked) -> None:
@@ -295,17 +305,20 @@ class KernelClient:
 
     def wake(self) -> None:
         """Let `receive` return. Any thread, at any time."""
-        self._transport.wake()
+        if self.ours:
+            self._transport.wake()
 
     def kill(self) -> None:
         """End the child; `receive` then raises ChildDiedError. Any thread, at any time."""
-        self.killed = True
-        self.child.kill()
+        if self.ours:
+            self.killed = True
+            self.child.kill()
 
     def close(self) -> None:
         """End the child and free everything."""
-        self._transport.close()
-        self.child.close()
+        self.child.transport.close()
+        if self.ours:
+            self.child.close()
 
 
 def _action(code: str, silent: bool, smol: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
+from smol_kernel.executors.launchers.own_lock import own_lock
 from smol_kernel.executors.tool_body import tool_body
 
-_lock = threading.Lock()
+_lock = own_lock()
 _loops: dict[int, tuple[asyncio.AbstractEventLoop, threading.Thread]] = {}
 _depth: ContextVar[int] = ContextVar("smol_async_depth", default=0)
 """How many async tools the caller is within. One that runs an agent may hold up its loop: the agent's own async tools

@@ -20,7 +20,7 @@ from smol_kernel.events import ActionFinished, Checked, Event, Notice
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse
-from smol_kernel.executors.client import KernelClient, Refused, Stopped
+from smol_kernel.executors.client import FORKED, KernelClient, Refused, Stopped
 from smol_kernel.executors.imports import forbidden
 from smol_kernel.executors.kept_values import encoded_variable
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
@@ -110,7 +110,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
     @property
     def started(self) -> bool:
         """Whether there is a child."""
-        return self._client is not None
+        return self._client is not None and self._client.ours
 
     def expect(self) -> None:
         """An action will come soon: where a front has children wait, one begins now, in the background."""
@@ -228,7 +228,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
 
     def names(self) -> list[str]:
         """Names of variables: those the last action left, and those sent since. Never starts a child."""
-        return list(self._variables if self._client is None else self._names)
+        return list(self._names if self.started else self._variables)
 
     def read(self, name: str, as_answer: bool = False) -> Any:
         """A variable's value (`as_answer`: as one crosses): a copy; a RemoteValue if it cannot cross or is too large.
@@ -269,6 +269,9 @@ class KernelExecutor(TheirNames, PythonExecutor):
         if self._in_use.locked():
             raise ExecutorError("this executor is busy with another action; give each thread an executor of its own")
         with self._in_use:  # in one step: an interrupt cannot come between
+            if self._client is not None and not self._client.ours:
+                self._drop()
+                self._notices = [f"{FORKED.capitalize()}: a fresh one begins, without what was made in it."]
             yield
 
     def _ready(self) -> KernelClient:
@@ -277,7 +280,6 @@ class KernelExecutor(TheirNames, PythonExecutor):
             return self._client
         client = STANDBY.take(self.python, self.cwd, self.settings, self._stop.is_set)
         self.made_files.begin(client.child, self.cwd)
-        self._notices = client.child.notices
         self._end_child = weakref.finalize(self, client.close)
         self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
         self._client = client
@@ -288,6 +290,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
         except BaseException:
             self._drop()
             raise
+        client.child.notices[:0], self._notices = self._notices, client.child.notices
         STANDBY.more(self.python, self.cwd, self.settings)
         return client
 
@@ -303,10 +306,9 @@ class KernelExecutor(TheirNames, PythonExecutor):
 
     def _hand_over(self, give: Callable[..., object], *what: Any) -> None:
         """Give the running child something. One that does not take it before a stop ends; the next one gets it all."""
-        if self._client is None:
-            return
         try:
-            give(self._client, *what)
+            if self._client is not None:
+                give(self._client, *what)
         except Stopped:
             self._drop()
         except ChildDiedError:
@@ -341,7 +343,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
     def _end_or_drop(self) -> None:
         with suppress(ExecutorError), self._alone():
             self._drop()
-            self._lost = []  # it is meant
+            self._lost, self._notices = [], []  # it is meant
             self.made_files.begin_afresh()
             return
         if (client := self._client) is not None:

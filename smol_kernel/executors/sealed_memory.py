@@ -9,19 +9,19 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from smol_kernel.executors.launchers.own_lock import own_lock
 from smol_kernel.executors.written_pages import WrittenPages, whole_pages
 
 NAME = "smol-table"
 _ALIGNED = 64
 _AT_ONCE = 1 << 20
 """Bytes that are compared at once, or copied to lie in one piece."""
-_lock = threading.Lock()
+_lock = own_lock()
 
 Piece = tuple[int, Any]
 """An offset, and the array that lies there: of bytes, or one that lies scattered in this process."""

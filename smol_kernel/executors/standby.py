@@ -88,7 +88,7 @@ class Standby:
                 if place is None:
                     break
                 _, client = self._ready.pop(place)
-            if client.alive():
+            if client.child.alive():
                 return client
             client.close()
         return started(python, cwd, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,19 @@ class Life:
     in_use: threading.Lock = field(default_factory=threading.Lock)
     lent: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
+
+    def without_others(self, agents: Iterable[Any]) -> Iterator[Any]:
+        """The agents, or recipes of agents, that are at work for nobody but this one; while one is looked at it begins
+        no work for another."""
+        for agent in agents:
+            life: Life | None = getattr(agent, "life", None)
+            if life is None or agent in self.called:
+                yield agent
+            elif not life.in_use.locked() and life.lent.acquire(blocking=False):
+                try:
+                    yield agent
+                finally:
+                    life.lent.release()
 
 
 class Shown:

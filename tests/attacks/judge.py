@@ -268,7 +268,7 @@ class Judge:
         STANDBY.waiting(60)
         zygote.wait_for_spares(60)
         serving = [each for each in zygote._zygotes.values() if each.is_of_use()]
-        waiting = [client.child for _, client in STANDBY._ready if client.alive()]
+        waiting = [client.child for _, client in STANDBY._ready if client.child.alive()]
         return [each._process.pid for each in serving] + self.spares() + [each.pid for each in waiting]
 
     def spares(self) -> list[int]:

@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -25,6 +24,7 @@ from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers import seccomp
 from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.launchers.mountinfo import mounts_below
+from smol_kernel.executors.launchers.own_lock import own_lock
 from smol_kernel.executors.launchers.pinned import check_links, check_programs, pinned
 from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.launchers.settings import BoxSettings, Limits
@@ -74,7 +74,7 @@ KEPT_BEGINNINGS = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "BLIS_", "VECLIB_", "NUME
 outside."""
 
 _watches: dict[tuple[str, ...], Watch] = {}
-_lock = threading.Lock()
+_lock = own_lock()
 
 
 @dataclass

@@ -29,6 +29,7 @@ from pathlib import Path
 from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.launchers.forked import ForkedProcess
 from smol_kernel.executors.launchers.lines import Lines
+from smol_kernel.executors.launchers.own_lock import own_lock
 from smol_kernel.executors.launchers.plain import OPTIONS
 from smol_kernel.executors.launchers.project_path import VARIABLE as PROJECT_PATH
 from smol_kernel.executors.launchers.readable import readable
@@ -56,7 +57,7 @@ CROWD_SECONDS = 1.0
 """In which so many come as to be a crowd."""
 
 _zygotes: dict[tuple[object, ...], Zygote] = {}
-_lock = threading.Lock()
+_lock = own_lock()
 _given_up, _expected = threading.Event(), threading.Event()
 _served: set[tuple[object, ...]] = set()
 """What there was a child for already."""
