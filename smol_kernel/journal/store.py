@@ -190,6 +190,13 @@ class Journal:
                 db.execute(f"DELETE FROM blobs WHERE digest NOT IN ({in_use})")
             return _made_smaller(db)
 
+    def file(self) -> tuple[int, int] | None:
+        """Which file lies at `path` now, by device and number; None: none that can be seen."""
+        with suppress(OSError):
+            found = os.stat(self.path)
+            return found.st_dev, found.st_ino
+        return None
+
     def close(self) -> None:
         """Close the file; a later call opens it again. Not while another thread uses this object."""
         close(self._number)
