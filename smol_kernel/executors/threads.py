@@ -90,8 +90,10 @@ async def _stopped(ended: asyncio.Future[Any], stop: Callable[[], object]) -> No
 
     def again() -> None:
         if not ended.done():
-            stop()
-            ended.get_loop().call_later(BEAT, again)  # by the loop: no task of ours can be cancelled
+            try:
+                stop()
+            finally:
+                ended.get_loop().call_later(BEAT, again)  # by the loop: a task could be cancelled too
 
     again()
     cancelled: asyncio.CancelledError | None = None
