@@ -3,8 +3,10 @@
 import asyncio
 import contextvars
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
+import anyio
 import pytest
 from scripted_replies import call, calls, code, final, of
 
@@ -225,6 +227,122 @@ def test_canceled_before_it_has_well_begun(make, turns, way):
     asyncio.run(main())
     agent.model.replies = [final("ok")] * 2
     assert agent.run("again") == "ok"
+
+
+async def nothing(task):
+    """What is done while the task is being cancelled."""
+
+
+async def by_asyncio(running, begun, meanwhile=nothing):
+    """Cancel it twice, when `begun` is over."""
+    task = asyncio.ensure_future(running)
+    await begun
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    await meanwhile(task)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def by_anyio(running, begun, meanwhile=nothing):
+    """A scope of anyio cancels what is in it at every turn of the loop."""
+    tasks = []
+
+    async def first():
+        tasks.append(asyncio.current_task())
+        await running
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(first)
+        await begun
+        group.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await meanwhile(tasks[0])
+    assert tasks[0].cancelled()
+
+
+async def some(turns):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("way", ["arun", "astream"])
+@pytest.mark.parametrize("cancel", [by_asyncio, by_anyio])
+@pytest.mark.parametrize("turns", [2, 3, 5, 50])
+def test_canceled_again_and_again_it_is_left_when_it_has_ended(make, turns, cancel, way):
+    inside = threading.Event()
+    agent = make([hanging_model(inside)])
+
+    async def main():
+        reports = Reports()
+        await cancel(one(agent, way), some(turns))
+        assert not agent.life.in_use.locked()
+        agent.model = ScriptedModel([final("ok")])
+        return await agent.arun("again"), reports.told
+
+    assert asyncio.run(main()) == ("ok", [])
+
+
+@pytest.mark.parametrize("way", ["arun", "astream"])
+@pytest.mark.parametrize("cancel", [by_asyncio, by_anyio])
+def test_a_tool_that_cannot_be_stopped_is_waited_for(make, cancel, way):
+    inside, go_on, times = threading.Event(), threading.Event(), []
+
+    @tool
+    def work() -> None:
+        """Works."""
+        inside.set()
+        go_on.wait(WAIT)
+
+    agent = make([call("work"), final("nobody asks any more")], [work])
+
+    async def meanwhile(task):
+        await some(200)
+        assert not task.done()
+        times.append(getattr(task, "cancelling", int)())  # Python 3.10 does not count them
+        go_on.set()
+
+    asyncio.run(cancel(one(agent, way), asyncio.to_thread(inside.wait, WAIT), meanwhile))
+    assert times[0] < 5
+    assert not agent.life.in_use.locked()
+    assert state(agent) == "interrupted"
+
+
+@pytest.mark.parametrize("way", ["arun", "astream"])
+def test_a_loop_that_ends_waits_for_it(make, way):
+    inside = threading.Event()
+    agent = make([hanging_model(inside)])
+    runs = []
+
+    async def main():
+        runs.append(asyncio.ensure_future(one(agent, way)))
+        await asyncio.to_thread(inside.wait, WAIT)
+
+    asyncio.run(main())
+    assert runs[0].cancelled()
+    assert state(agent) == "interrupted"
+
+
+def test_runs_take_no_thread_of_the_loops_own_pool(make):
+    """What a tool hands to the loop may need one, and so does each look-up of a name."""
+
+    async def ask():
+        server = asyncio.get_running_loop()
+        server.set_default_executor(ThreadPoolExecutor(1))
+
+        @tool
+        async def hop() -> str:
+            """Hops."""
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.to_thread(str, "there"), server))
+
+        agents = [make([call("hop"), lambda said: final(said[-1].text.split()[-1])], [hop]) for _ in "abcd"]
+        runs = asyncio.gather(*[agent.arun("ask") for agent in agents], one(make([final("ok")]), "astream"))
+        return await asyncio.wait_for(runs, WAIT)
+
+    *answers, events = asyncio.run(ask())
+    assert answers == ["there"] * 4
+    assert events[-1].state == "success"
 
 
 def test_time_out(make):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import stat
@@ -355,6 +356,73 @@ def test_a_full_disk_in_mid_run_loses_neither_the_answer_nor_what_can_be_written
     ]  # fmt: skip
     assert journal.events("r1") == seen
     assert journal.find("r1").state == "success"
+
+
+def deleted(path):
+    for file in path.parent.glob(path.name + "*"):
+        file.unlink()
+
+
+def moved(path):
+    path.rename(path.with_name("old.sqlite"))
+
+
+def replaced(path):
+    shutil.copy(path, path.with_name("copy.sqlite"))
+    path.with_name("copy.sqlite").replace(path)
+
+
+@pytest.mark.parametrize("lose", [deleted, moved, replaced])
+def test_a_file_that_is_lost_in_mid_run_is_told_and_a_new_one_gets_no_half_run(journal, lose):
+    def stream():
+        first, *rest = a_run()
+        yield first
+        lose(journal.path)
+        journal.close()  # as before a fork
+        yield from rest
+
+    seen = list(record(stream(), journal, "r1"))
+    notices = [event.text for event in seen if isinstance(event, Notice)]
+    assert len(notices) == 1
+    assert "is not kept from here" in notices[0] and "put back the one it was" in notices[0]
+    assert [event.kind for event in seen if not isinstance(event, Notice)] == [event.kind for event in a_run()]
+    if lose is not replaced:
+        assert journal.runs() == []
+    assert len(list(record((event for event in a_run("r2")), journal, "r2"))) == len(a_run())
+    assert (journal.find("r2").state, len(journal.events("r2"))) == ("success", len(a_run()))
+
+
+def test_a_run_that_changes_the_folder_stays_in_its_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    journal = Journal("j.sqlite")
+
+    def stream():
+        first, *rest = a_run()
+        yield first
+        os.chdir("elsewhere")
+        journal.close()  # as before a fork
+        yield from rest
+
+    assert list(record(stream(), journal, "r1")) == Journal(tmp_path / "j.sqlite").events("r1")
+    assert os.listdir() == []
+
+
+def test_a_file_that_comes_back_in_mid_run_gets_the_whole_run(journal):
+    away = journal.path.with_name("away.sqlite")
+
+    def stream():
+        first, second, third, *rest = a_run()
+        yield first
+        journal.path.rename(away)
+        yield second
+        away.rename(journal.path)
+        yield third
+        yield from rest
+
+    seen = list(record(stream(), journal, "r1"))
+    assert len([event for event in seen if isinstance(event, Notice)]) == 1
+    assert journal.events("r1") == seen
 
 
 def test_ctrl_c_while_another_process_holds_the_file_leaves_nothing_open(journal):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -90,15 +89,6 @@ def transaction(db: sqlite3.Connection) -> Generator[None]:
         raise
 
 
-def close_all(
-    connections: dict[tuple[int, threading.Thread], sqlite3.Connection],
-    which: Callable[[int, threading.Thread], bool] = lambda pid, thread: pid == os.getpid(),
-) -> None:
-    """Close those of this process, or those that `which` chooses, and forget them."""
-    for key in [key for key in connections if which(*key)]:
-        connections.pop(key).close()
-
-
 _WITHOUT = "run without it (smol run --no-journal, in Python journal=False)"
 _CAUSES = (
     # What SQLite's or the system's message says in small letters, what that means here; see https://sqlite.org/rescode.html.
@@ -112,7 +102,7 @@ _CAUSES = (
     ("disk i/o error", "cannot be written (full disk, quota, or a failing one): make room"),
     ("no space left", "cannot grow, the disk is full: make room"),
     ("not a database", "is not a journal: move it away"),
-    ("malformed", "is damaged: move it away"),
+    ("malformed", "reads as damaged: where it does so in a new process as well, move it away"),
     ("missing", "is damaged: move it away"),
     ("column", "is damaged: move it away"),  # what json says of a row
 )

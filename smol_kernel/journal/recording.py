@@ -22,6 +22,7 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
         yield from events
         return
     unwritten: list[Event] = []
+    file: object = None
     started = finished = failed = left = False
     try:
         for event in events:
@@ -30,7 +31,8 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
                 finished = finished or isinstance(event, RunFinished)
                 try:
                     if not failed or isinstance(event, (StepFinished, RunFinished)):
-                        _flush(journal, unwritten)
+                        _flush(journal, unwritten, file)
+                        file = file or journal.file()
                         started, failed = True, False
                 except JournalError as error:
                     if not started:
@@ -52,14 +54,19 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
         events.close()
         if started:
             with suppress(JournalError):  # told already, and an exception may be on its way
-                _flush(journal, unwritten)
+                _flush(journal, unwritten, file)
                 if not finished:
                     journal.cut_off(run)
         if not left:  # that may happen in the midst of anything else
             journal.close_here()  # now: its agent may be collected late, and a host may have thousands of them
 
 
-def _flush(journal: Journal, unwritten: list[Event]) -> None:
+def _flush(journal: Journal, unwritten: list[Event], file: object) -> None:
+    """Write them to the `file` that the run began in: SQLite would write into one that was deleted, and tell nobody."""
     while unwritten:
+        if file is not None and journal.file() != file:
+            raise JournalError(
+                f"the journal {str(journal.path)!r} is gone, or another file now: put back the one it was"
+            )
         journal.append(unwritten[0])
         del unwritten[0]

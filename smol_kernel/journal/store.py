@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import threading
 import weakref
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
 
 from smol_kernel.errors import ConfigError, JournalError, RunNotFoundError
 from smol_kernel.events import Event, from_dict
 from smol_kernel.journal.blobs import BLOB_CHARACTERS, give_blobs, take_blobs
-from smol_kernel.journal.database import close_all, connect, explain, transaction
+from smol_kernel.journal.connections import close, connection, journal_number
+from smol_kernel.journal.database import explain, transaction
 from smol_kernel.journal.no_secrets import without_secrets
 from smol_kernel.journal.rows import SUMMARISED, RunSummary, is_alive, summarise, summary_of, this_process
 
@@ -52,9 +52,10 @@ class Journal:
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = default_path() if path is None else Path(path).expanduser()
-        self._lock = threading.Lock()
-        self._connections: dict[tuple[int, threading.Thread], sqlite3.Connection] = {}
-        weakref.finalize(self, close_all, self._connections)
+        with suppress(OSError):  # a tool may change the folder, and the file may be opened again
+            self.path = self.path.absolute()
+        self._number = journal_number()
+        weakref.finalize(self, close, self._number)
 
     def append(self, event: Event) -> None:
         """Store `event`; one that is not durable is left out. On return it survives the death of this process."""
@@ -189,15 +190,20 @@ class Journal:
                 db.execute(f"DELETE FROM blobs WHERE digest NOT IN ({in_use})")
             return _made_smaller(db)
 
+    def file(self) -> tuple[int, int] | None:
+        """Which file lies at `path` now, by device and number; None: none that can be seen."""
+        with suppress(OSError):
+            found = os.stat(self.path)
+            return found.st_dev, found.st_ino
+        return None
+
     def close(self) -> None:
         """Close the file; a later call opens it again. Not while another thread uses this object."""
-        with self._lock:
-            close_all(self._connections)
+        close(self._number)
 
     def close_here(self) -> None:
         """Close the file as far as this thread has it open; a later call opens it again."""
-        with self._lock:
-            close_all(self._connections, lambda pid, thread: (pid, thread) == (os.getpid(), threading.current_thread()))
+        close(self._number, here=True)
 
     def _write(self, statement: str, run: str) -> None:
         with self._connection() as db, transaction(db):
@@ -215,14 +221,10 @@ class Journal:
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
-        """This thread's connection, opened at its first use; SQLite's errors leave as JournalError."""
+        """This thread's connection; SQLite's errors leave as JournalError."""
         try:
-            key = os.getpid(), threading.current_thread()  # a connection must not cross a fork
-            if key not in self._connections:
-                with self._lock:
-                    close_all(self._connections, lambda pid, thread: pid == key[0] and not thread.is_alive())
-                    self._connections[key] = connect(self.path)
-            yield self._connections[key]
+            with connection(self._number, self.path) as db:
+                yield db
         except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
             raise JournalError(explain(self.path, error)) from error
 
