@@ -154,15 +154,25 @@ def test_names_and_folders_can_be_asked_for_and_saved_elsewhere(executor, folder
 
 STAND_INS = """
 import os
-names = ["random.py", "nbformat.py", "pandas/__init__.py", "pandas/io.py", "zmq.abi3.so", "json.cpython-313-darwin.so"]
-names += ["conftest.py", "sitecustomize.py", "usercustomize.py", "test.pyc"]
+names = ["random.py", "nbformat.py", "pandas/__init__.py", "yaml/__init__.pyc", "zmq.abi3.so"]
+names += ["json.cpython-313-darwin.so", "conftest.py", "sitecustomize.py", "usercustomize.py", "test.pyc"]
 for name in [*names, *NAMES]:
     os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
     open(name, "w").write("new")
 None
 """
 ORDINARY = ["helpers.py", "package/__init__.py", "package/random.py", "src/nbformat.py", "tests/conftest.py", "main.py"]
-ORDINARY += ["statistics/summary.csv", "model.pth", "random.csv", "nbformat.ipynb", "random.forest.py", "calendar.py"]
+ORDINARY += [
+    "code/analysis.py",
+    "test/test_a.py",
+    "pandas/io.py",
+    "statistics/summary.csv",
+    "model.pth",
+    "random.csv",
+    "nbformat.ipynb",
+    "random.forest.py",
+    "calendar.py",
+]
 
 
 @pytest.mark.parametrize("to", [None, "elsewhere"])
@@ -179,9 +189,9 @@ def test_what_would_be_imported_in_place_of_other_modules_is_saved_only_if_it_is
     assert len(saved.refused) == 10
     assert saved.refused["nbformat.py"].startswith("would be imported in place of what is installed as nbformat; it is")
     assert saved.refused["conftest.py"] == "is run by Python or pytest unasked; it is saved if it is named"
-    assert not (target / "random.py").exists() and not (target / "pandas").exists()
-    named = executor.save_files(["random.py", "pandas", "conftest.py"], target)
-    assert len(named) == 4 and not named.refused
+    assert not (target / "random.py").exists() and not (target / "pandas/__init__.py").exists()
+    named = executor.save_files(["random.py", "pandas/__init__.py", "conftest.py"], target)
+    assert len(named) == 3 and not named.refused
 
 
 GUESSES = """

@@ -266,8 +266,10 @@ def test_the_command_line_saves_what_it_is_told_to(tmp_path, monkeypatch, capsys
     out, err = capsys.readouterr()
     assert f"Saved: {work}/a.txt" in out
     assert "Not saved: .hidden is hidden" in err
-    assert "Not saved: nbformat.py would be imported in place of what is installed as nbformat" in err
-    assert os.listdir(work) == ["a.txt"]
+    assert f"Saved: {work}/not-imported/nbformat.py" in out
+    assert "Saved apart: nbformat.py would be imported in place of what is installed as nbformat\n" in err
+    assert sorted(os.listdir(work)) == ["a.txt", "not-imported"]
+    assert os.listdir(work / "not-imported") == ["nbformat.py"]
     assert main(["run", "write"]) == 0
     out, err = capsys.readouterr()
     assert "Files made in the box: .hidden (1 kB) and nbformat.py (1 kB)" in out

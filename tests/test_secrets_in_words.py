@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from model_server import ModelServer, Status, Text
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.errors import AgentGenerationError, ConfigError
 from smol_kernel.journal import Journal
-from smol_kernel.memory.known_secrets import INSTEAD, redacted, secret_words, without_password, without_secret_words
+from smol_kernel.memory.known_secrets import INSTEAD, redacted, without_password, without_secret_words
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.named import model_to_go_on
 from smol_kernel.models.providers import AzureOpenAIModel
@@ -39,22 +40,32 @@ def is_written(key, folder):
 @pytest.mark.parametrize(
     ("command", "shown", "secret"),
     [
-        ("srv --token k1", "srv --token …", "k1"),
-        ("srv --password 'a b' -v", "srv --password … -v", "a b"),
-        ("srv --api-key=k1 x", "srv '--api-key=…' x", "k1"),
-        ("docker run -i -e GITHUB_TOKEN=k1 -e HOST=x img", "docker run -i -e 'GITHUB_TOKEN=…' -e HOST=x img", "k1"),
-        ("docker run --env=API_KEY=k1 img", "docker run '--env=API_KEY=…' img", "k1"),
-        ("npx r --header 'Authorization: Bearer k1'", "npx r --header 'Authorization:…'", "k1"),
-        ("srv --db postgres://u:k1@h/d", "srv --db postgres://h/d", "k1"),
-        ("srv --at=http://h/?sig=k%2F1", "srv '--at=http://h/?sig=…'", "k/1"),
-        ("https://u:k1@h/mcp?x=1", "https://h/mcp?x=1", "k1"),
-        ("http://h/mcp?x=1&api_key=k1#f", "http://h/mcp?x=1&api_key=…#f", "k1"),
+        ("srv --token K", "srv --token …", KEY),
+        ("srv --password 'correct horse battery' -v", "srv --password … -v", "correct horse battery"),
+        ("srv --api-key=K x", "srv '--api-key=…' x", KEY),
+        ("docker run -i -e GITHUB_TOKEN=K -e HOST=x img", "docker run -i -e 'GITHUB_TOKEN=…' -e HOST=x img", KEY),
+        ("docker run --env=API_KEY=K img", "docker run '--env=API_KEY=…' img", KEY),
+        ("npx r --header 'Authorization: Bearer K'", "npx r --header 'Authorization:…'", KEY),
+        ("srv --db postgres://u:plain-horse-words@h/d", "srv --db postgres://h/d", "plain-horse-words"),
+        ("srv --at=http://h/?sig=01%2FabcdefK", "srv '--at=http://h/?sig=…'", f"01/abcdef{KEY}"),
+        ("https://u:plain-horse-pass@h/mcp?x=1", "https://h/mcp?x=1", "plain-horse-pass"),
+        ("http://h/mcp?x=1&api_key=K#f", "http://h/mcp?x=1&api_key=…#f", KEY),
+        ("""srv --config '{"token": "K"}'""", """srv --config '{"token":…'""", KEY),
+        ("sh -c 'npx srv --token K'", "sh -c 'npx srv --token …'", KEY),
+        ("sh -c 'TOKEN=K exec srv'", "sh -c 'TOKEN=…'", KEY),
     ],
 )
 def test_the_keys_of_a_command_are_known_and_not_shown(command, shown, secret):
+    pytest.importorskip("mcp")
+    from smol_kernel.tools.mcp_servers import read_specs
+
+    command = re.sub(r"\bK\b|(?<=abcdef)K", KEY, command)
     assert without_secret_words(command) == shown
     assert without_secret_words(shown) == shown
-    assert secret in secret_words(shlex.split(command))
+    first, *args = [command] if "://" in command.split()[0] else shlex.split(command)
+    [spec] = read_specs({"command": first, "args": args} if args else command)
+    assert secret not in spec.label
+    assert redacted(f"it is {secret}, so") == f"it is {INSTEAD}, so"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +83,34 @@ def test_the_keys_of_a_command_are_known_and_not_shown(command, shown, secret):
 )
 def test_what_is_no_key_stays_as_it_is(command):
     assert without_secret_words(command) == command
-    assert secret_words(shlex.split(command)) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("srv --partition-key customer_region", "customer_region"),
+        ("srv --group-key=customer_region", "customer_region"),
+        ("srv --auth application-default", "application-default"),
+        ("srv --auth-provider google-workspace1", "google-workspace1"),
+        ("srv --api-key-env OPENAI_API_KEY", "OPENAI_API_KEY"),
+        ("srv --api-key '${OPENAI_API_KEY2}'", "OPENAI_API_KEY2"),
+        ("srv --credentials service-account.json", "service-account.json"),
+        ("srv --token-path local1/token", "local1/token"),
+        ("srv --no-auth my-data-folder1", "my-data-folder1"),
+        ("srv --monkey bananas-and-more", "bananas-and-more"),
+        ("srv --filter token:production-eu.txt", "production-eu.txt"),
+        ("http://h/?primary_key=customer_region&code=documentation", "customer_region"),
+        ("http://h/?primary_key=customer_region&code=documentation", "documentation"),
+        ("http://h/?workspace=customer_region", "customer_region"),
+    ],
+)
+def test_a_word_that_is_no_key_stays_in_what_is_said(command, word):
+    pytest.importorskip("mcp")
+    from smol_kernel.tools.mcp_servers import read_specs
+
+    first, *args = [command] if "://" in command else shlex.split(command)
+    read_specs({"command": first, "args": args} if args else command)
+    assert redacted(f"it is {word}, so") == f"it is {word}, so"
 
 
 def test_the_keys_of_servers_are_taken_out_of_what_is_said():

@@ -14,20 +14,22 @@ from smol_kernel.executors.launchers.host_imports import is_library
 from smol_kernel.executors.launchers.working_folder import holds
 
 UNASKED = ("conftest.py", "sitecustomize.py", "usercustomize.py")
+IF_NAMED = "; it is saved if it is named"
+IS_RUN, IS_IMPORTED = "is run by Python or pytest unasked", "would be imported in place of what is installed as "
 
 
 def why_kept_out(path: str, folders: Sequence[str]) -> str:
     """What the file at `path` would do in these `folders`, the first of which is where it would be saved; empty:
     nothing of itself."""
-    file, (name, *below) = os.path.basename(path), path.split("/")
+    *above, file = path.split("/")
     stem, dot, ending = file.partition(".")
     ending = dot + ending
-    if path in UNASKED or (ending == ".pth" and not below and is_library(folders[0])):
-        return "is run by Python or pytest unasked; it is saved if it is named"
+    if path in UNASKED or (ending == ".pth" and not above and is_library(folders[0])):
+        return IS_RUN + IF_NAMED
     is_module = ending in all_suffixes() or ending.endswith(".so")  # also those for another Python
-    name = name if below else stem
-    if is_module and _is_there_without(name, folders):
-        return f"would be imported in place of what is installed as {name}; it is saved if it is named"
+    name = stem if not above else above[0] if above[1:] == [] and stem == "__init__" else ""  # others stand in for none
+    if name and is_module and _is_there_without(name, folders):
+        return f"{IS_IMPORTED}{name}{IF_NAMED}"
     return ""
 
 

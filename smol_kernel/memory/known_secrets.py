@@ -43,6 +43,11 @@ _IN_QUERY = re.compile(r"(?<=[?&])([^\s?&=#]+)=([^\s&#\"'<>]+)")
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://\S+")
 _OF_QUERIES = ("sig", "code")
 """Names in a query that are those of keys there, and of much else elsewhere."""
+_HOLDS_KEY = re.compile(r"(PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY)$", re.IGNORECASE)
+"""Names of options whose value is a key whatever it looks like."""
+_HOLDS_NONE = re.compile(r"^_*(NO|DISABLE|ALLOW|USE)_|_(ENV|VAR|TYPE|MODE|PROVIDER|FIELD|COLUMN)$", re.IGNORECASE)
+_NAME_OF_VARIABLE = re.compile(r"\$|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$")
+_BETWEEN_WORDS = re.compile(r"[\s\"'{}\[\],]+")
 _HOLDING = frozenset({str, dict, list, tuple})  # what is looked into
 MOST_PARTS = 10_000
 """Of a value that is looked through, where nothing else is asked for."""
@@ -80,39 +85,63 @@ def _is_secret_in_query(name: str) -> bool:
 
 def _in_addresses(text: str) -> list[str]:
     """The passwords and keys in the addresses of a text, as they stand there and as they are meant."""
-    found = [*_IN_URL.findall(text), *(value for name, value in _IN_QUERY.findall(text) if _is_secret_in_query(name))]
+    queries = [
+        value for name, value in _IN_QUERY.findall(text) if _is_secret_in_query(name) and looks_secret(name, value)
+    ]
+    found = [*_IN_URL.findall(text), *queries]
     return [*found, *map(unquote, found)]
 
 
-def secret_words(words: Sequence[str]) -> list[str]:
-    """The keys and passwords among the words of a command: behind `--token`, in `--api-key=…`, `NAME=…`, a header or an
-    address."""
-    found: list[str] = []
-    for value, word in _secret_ends(words):
-        found += [value, value.strip(), value.split()[-1]] if value.strip() else _in_addresses(word)
-    return found
+def looks_secret(name: str, value: str) -> bool:
+    """Whether what stands behind an option of this name looks like a key: `--sort-key region` names none, and would be
+    taken out of every text."""
+    name = name.replace("-", "_")
+    if _HOLDS_NONE.search(name) or _PLACE.search(name) or _ENDING.search(value) or _NAME_OF_VARIABLE.match(value):
+        return False
+    return is_random(value) or bool(_HOLDS_KEY.search(name))
+
+
+def keep_secret_words(words: Sequence[str]) -> None:
+    """Know the keys and passwords among the words of a command: behind `--token`, in `--api-key=…`, `NAME=…`, a header,
+    an address, or a command within it."""
+    for name, value, word in _secret_ends(words):
+        if not value.strip():
+            _given.update(_in_addresses(word))
+            if len(inner := _words(word)) > 1:
+                keep_secret_words(inner)
+        elif looks_secret(name, value):
+            parts = list(filter(None, _BETWEEN_WORDS.split(value)))
+            _given.update([value, value.strip(), *parts[-1:], *filter(is_random, parts)])
 
 
 def without_secret_words(command: str) -> str:
     """A command or an address as it may be written down: "…" for each of its keys and passwords."""
-    try:
-        words = [] if "://" in command.strip().partition(" ")[0] else shlex.split(command)
-    except ValueError:
-        words = command.split()
-    shown = [f"{word.removesuffix(value)}…" if value else without_password(word) for value, word in _secret_ends(words)]
+    words = _words(command)
+    shown = [
+        f"{word.removesuffix(value)}…" if value else (without_secret_words if " " in word else without_password)(word)
+        for _, value, word in _secret_ends(words)
+    ]
     return shlex.join(shown).replace("'…'", "…") if shown != words else without_password(command)
 
 
-def _secret_ends(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each word of a command, behind the part at its end that is a key or a password as a whole; empty: there is
-    none."""
+def _words(command: str) -> list[str]:
+    """The words of a command; none of an address."""
+    try:
+        return [] if "://" in command.strip().partition(" ")[0] else shlex.split(command)
+    except ValueError:
+        return command.split()
+
+
+def _secret_ends(words: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Each word of a command, behind the part at its end that is a key or a password as a whole, and that one's name;
+    the part is empty where there is none."""
     for before, word in zip(["", *words], words, strict=False):
         is_behind = before.startswith("-") and "=" not in before and not word.startswith("-")
         name, value = before if is_behind else "", word
         while value and not is_secret_setting(name.lstrip("-")):
             name, _, value = min(value.partition("="), value.partition(":"), key=lambda parts: len(parts[0]))
             value = "" if value.startswith("//") else value
-        yield "" if _ADDRESS.fullmatch(value) or is_path(name, value) else value, word
+        yield name, "" if _ADDRESS.fullmatch(value) or is_path(name, value) else value, word
 
 
 def keep_secret(settings: Mapping[str, Any]) -> None:

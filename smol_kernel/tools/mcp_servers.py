@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,7 +12,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from smol_kernel.errors import ConfigError, MissingDependencyError
-from smol_kernel.memory.known_secrets import keep_secret, secret_words, unsendable, without_password
+from smol_kernel.memory.known_secrets import (
+    keep_secret,
+    keep_secret_words,
+    looks_secret,
+    unsendable,
+    without_secret_words,
+)
 from smol_kernel.memory.untrusted import inert
 
 HTTP_TIMEOUT = 30.0
@@ -106,10 +113,10 @@ def _stdio_spec(parameters: Any) -> ServerSpec:
         raise ConfigError('the MCP server\'s "command" is empty')
     if parameters.cwd is not None and not os.path.isdir(parameters.cwd):
         raise ConfigError(f'the MCP server\'s "cwd" {str(parameters.cwd)!r} is no folder')
-    secrets = secret_words(parameters.args)
-    keep_secret({f"{number}_KEY": secret for number, secret in enumerate(secrets)})
-    plain = [arg for arg in parameters.args if not arg.startswith("-") and "=" not in arg and arg not in secrets]
-    args = [without_password(arg) for arg in plain if len(arg.split()) == 1]
+    keep_secret_words(parameters.args)
+    shown = without_secret_words(shlex.join(parameters.args))
+    plain = [arg for arg in shlex.split(shown) if not arg.startswith("-") and "=" not in arg and "…" not in arg]
+    args = [arg for arg in plain if len(arg.split()) == 1]
     subject = os.path.basename(args[0].partition("?")[0]) if args else ""
     label = f"{os.path.basename(parameters.command)} {subject}".strip()
     keep_secret(parameters.env or {})
@@ -139,7 +146,8 @@ def _http_spec(given: Mapping[str, Any]) -> ServerSpec:
                 f"the MCP server's header {name!r} holds {what}, which cannot be sent: give it without. Of what was "
                 f"read from a file, .strip() takes off a line break at the end"
             )
-    keep_secret({"url": url, "headers": headers, **{f"{name}_KEY": value for name, value in parse_qsl(parts.query)}})
+    queries = [(name, value) for name, value in parse_qsl(parts.query) if looks_secret(name, value)]
+    keep_secret({"url": url, "headers": headers, **{f"{name}_KEY": value for name, value in queries}})
     shown_host = f"[{host}]" if ":" in host else host
     label = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{parts.path}"
     return ServerSpec(

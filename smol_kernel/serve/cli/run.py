@@ -32,6 +32,8 @@ from smol_kernel.errors import (
     ModelError,
     SmolError,
 )
+from smol_kernel.executors.saved_files import SavedFiles
+from smol_kernel.executors.stand_ins import IF_NAMED, IS_IMPORTED, IS_RUN
 from smol_kernel.executors.values import decode
 from smol_kernel.memory.known_secrets import without_secret_words
 from smol_kernel.models.cassette import MARK
@@ -84,7 +86,8 @@ def add_save_files(parser: argparse.ArgumentParser, last: str) -> None:
         nargs="?",
         const="",
         help="after the run, save the files that it made in its box into DIR (none: the working folder); give it after "
-        f"{last}. Files that are there are kept",
+        f"{last}. Files that are there are kept. What Python would import in place of something installed goes into a "
+        f"folder {APART} there",
     )
 
 
@@ -141,8 +144,12 @@ def is_kept(agent: MultiStepAgent, run: str) -> bool:
         return False
 
 
-MEANT = ("is hidden", "is there already", "is run by", "would be imported")
+MEANT = ("is hidden", "is there already")
 """Why a file is not saved, where that is as it was told to be."""
+
+
+APART = "not-imported"
+"""Folder for files that are saved only if they are named: at a terminal the box is gone afterwards."""
 
 
 def demo_inputs(task: str) -> dict[str, Any]:
@@ -277,14 +284,19 @@ def save_files(agent: Any, folder: str) -> bool:
         return True
     try:
         saved = executor.save_files(folder=folder or None)
+        named = [name for name, why in saved.refused.items() if why.startswith((IS_RUN, IS_IMPORTED))]
+        apart = executor.save_files(named, Path(folder, APART)) if named else SavedFiles()
     except SmolError as error:
         print(f"smol: {error}", file=sys.stderr)
         return False
-    for path in saved:
+    for path in saved + apart:
         print(f"Saved: {path}")
-    for name, why in saved.refused.items():
+    for name in named:
+        print(f"Saved apart: {name} {saved.refused.pop(name).removesuffix(IF_NAMED)}", file=sys.stderr)
+    refused = {**saved.refused, **apart.refused}
+    for name, why in refused.items():
         print(f"Not saved: {name} {why}", file=sys.stderr)
-    return all(why.startswith(MEANT) for why in saved.refused.values())
+    return all(why.startswith(MEANT) for why in refused.values())
 
 
 def write_answer(transcript: Transcript, file: AnswerFile, is_recorded: bool) -> int:
