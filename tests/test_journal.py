@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import os
+import pickle
 import resource
 import shutil
 import signal
@@ -12,6 +15,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -446,3 +450,48 @@ def test_ctrl_c_while_another_process_holds_the_file_leaves_nothing_open(journal
     other.execute("ROLLBACK")
     other.close()
     journal.append(StepStarted(run="r1", step=2))
+
+
+def test_a_copy_of_a_journal_has_connections_of_its_own(journal, tmp_path):
+    """Also where its number is another journal's: in a process that was started afresh."""
+    journal.runs()
+    program = """
+import pickle, sys
+from smol_kernel.events import RunStarted
+from smol_kernel.journal import Journal
+shared, own = pickle.loads(bytes.fromhex(sys.argv[1])), Journal(sys.argv[2])
+shared.runs()
+told = {"task": "t", "agent": "A", "model": "m", "isolation": "none", "max_steps": 5, "system_prompt": ""}
+own.append(RunStarted(run="r", **told))
+"""
+    own = tmp_path / "own.sqlite"
+    subprocess.run([sys.executable, "-c", program, pickle.dumps(journal).hex(), str(own)], check=True)
+    assert [run.run for run in Journal(own).runs()] == ["r"] and not journal.runs()
+    twin = copy.deepcopy(journal)
+    twin.runs()
+    del journal
+    gc.collect()
+    assert twin.runs() == []
+
+
+def test_an_open_journal_whose_file_was_removed_begins_a_new_one(journal):
+    journal.append(started("one"))
+    assert journal.runs()
+    for path in journal.path.parent.glob("journal.sqlite*"):
+        path.unlink()
+    journal.append(started("two"))
+    assert [run.run for run in Journal(journal.path).runs()] == [run.run for run in journal.runs()] == ["two"]
+
+
+def test_a_thread_that_has_ended_is_not_kept_by_what_it_used(journal):
+    class Worker(threading.Thread):
+        def run(self):
+            journal.runs()
+
+    worker = Worker()
+    worker.start()
+    worker.join()
+    kept = weakref.ref(worker)
+    del worker
+    gc.collect()
+    assert kept() is None

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,14 +21,20 @@ from typing import NamedTuple
 
 from smol_kernel.journal.database import connect
 
-PATIENCE = 10.0
+PATIENCE = 2.0
 """Seconds that a fork waits for the others: a finalizer may run in one of them that waits for one that waits here."""
 
 
 class _Key(NamedTuple):
     journal: int
     process: int
-    thread: threading.Thread
+    thread: weakref.ref[threading.Thread]
+    """It may hold an agent, which is not to live on for this."""
+
+
+class _Opened(NamedTuple):
+    db: sqlite3.Connection
+    file: tuple[int, int] | None
 
 
 @dataclass
@@ -40,8 +47,8 @@ class _User:
 
 journal_number = itertools.count().__next__
 """A number for each journal of this process."""
-_opened: dict[_Key, sqlite3.Connection] = {}
-_users: dict[threading.Thread, _User] = {}
+_opened: dict[_Key, _Opened] = {}
+_users: weakref.WeakKeyDictionary[threading.Thread, _User] = weakref.WeakKeyDictionary()
 _forking = threading.RLock()
 """Held during a fork, and to become a user."""
 _held: list[threading.RLock] = []
@@ -51,19 +58,36 @@ _hooked = False
 
 @contextmanager
 def connection(journal: int, path: Path) -> Generator[sqlite3.Connection]:
-    """This thread's connection to the journal, opened at its first use. It is not to be kept."""
-    with _use():
-        key = _Key(journal, os.getpid(), threading.current_thread())
+    """This thread's connection to the journal, opened at its first use, and anew where another file lies there now or
+    none. It is not to be kept."""
+    with _use() as user:
+        key = _Key(journal, os.getpid(), weakref.ref(threading.current_thread()))
+        if key in _opened and user.uses == 1 and _opened[key].file != file_at(path):
+            _close([key])
         if key not in _opened:
-            _close([key for key in list(_opened) if not key.thread.is_alive()])
-            _opened[key] = connect(path)
-        yield _opened[key]
+            _close([key for key in list(_opened) if not is_alive(key.thread())])
+            db = connect(path)
+            _opened[key] = _Opened(db, file_at(path))
+        yield _opened[key].db
+
+
+def file_at(path: Path) -> tuple[int, int] | None:
+    """Which file lies there, by device and number; None: none that can be seen."""
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
+
+
+def is_alive(thread: threading.Thread | None) -> bool:
+    """Whether it has not ended."""
+    return thread is not None and thread.is_alive()
 
 
 def close(journal: int, *, here: bool = False) -> None:
     """Close the connections to the journal; `here`, only that of this thread."""
     me = threading.current_thread()
-    if keys := [key for key in list(_opened) if key.journal == journal and (not here or key.thread is me)]:
+    if keys := [key for key in list(_opened) if key.journal == journal and (not here or key.thread() is me)]:
         with _use():
             _close(keys)
 
@@ -71,12 +95,12 @@ def close(journal: int, *, here: bool = False) -> None:
 def _close(keys: list[_Key]) -> None:
     """Close those of this process. One that did cross a fork is another's, and stays as it is."""
     for key in keys:
-        if key.process == os.getpid() and (db := _opened.pop(key, None)) is not None:
-            db.close()
+        if key.process == os.getpid() and (opened := _opened.pop(key, None)) is not None:
+            opened.db.close()
 
 
 @contextmanager
-def _use() -> Generator[None]:
+def _use() -> Generator[_User]:
     global _hooked
     me = threading.current_thread()
     if (user := _users.get(me)) is None:
@@ -84,13 +108,11 @@ def _use() -> Generator[None]:
             if not _hooked:
                 _hooked = True
                 os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after_in_child)
-            for gone in [thread for thread in list(_users) if not thread.is_alive()]:
-                _users.pop(gone, None)
             user = _users[me] = _User()
     with user.lock:
         user.uses += 1
         try:
-            yield
+            yield user
         finally:
             user.uses -= 1
 
@@ -106,7 +128,7 @@ def _before() -> None:
             _held.append(user.lock)
         else:
             busy.add(thread)
-    _close([key for key in list(_opened) if key.thread not in busy])
+    _close([key for key in list(_opened) if key.thread() not in busy])
 
 
 def _after() -> None:

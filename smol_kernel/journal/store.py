@@ -14,7 +14,7 @@ from typing import Any, cast
 from smol_kernel.errors import ConfigError, JournalError, RunNotFoundError
 from smol_kernel.events import Event, from_dict
 from smol_kernel.journal.blobs import BLOB_CHARACTERS, give_blobs, take_blobs
-from smol_kernel.journal.connections import close, connection, journal_number
+from smol_kernel.journal.connections import close, connection, file_at, journal_number
 from smol_kernel.journal.database import explain, transaction
 from smol_kernel.journal.no_secrets import without_secrets
 from smol_kernel.journal.rows import SUMMARISED, RunSummary, is_alive, summarise, summary_of, this_process
@@ -56,6 +56,9 @@ class Journal:
             self.path = self.path.absolute()
         self._number = journal_number()
         weakref.finalize(self, close, self._number)
+
+    def __reduce__(self) -> tuple[type[Journal], tuple[Path]]:
+        return type(self), (self.path,)  # a copy has a number of its own, in another process too
 
     def append(self, event: Event) -> None:
         """Store `event`; one that is not durable is left out. On return it survives the death of this process."""
@@ -192,10 +195,7 @@ class Journal:
 
     def file(self) -> tuple[int, int] | None:
         """Which file lies at `path` now, by device and number; None: none that can be seen."""
-        with suppress(OSError):
-            found = os.stat(self.path)
-            return found.st_dev, found.st_ino
-        return None
+        return file_at(self.path)
 
     def close(self) -> None:
         """Close the file; a later call opens it again. Not while another thread uses this object."""

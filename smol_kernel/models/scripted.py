@@ -89,7 +89,7 @@ class ScriptedModel(Model):
     def _message(self, reply: Reply, messages: list[ChatMessage]) -> ChatMessage:
         if isinstance(reply, BaseException):
             raise reply
-        if not isinstance(reply, (str, ChatMessage)):
+        if callable(reply):
             return self._message(reply(messages), messages)
         if isinstance(reply, str):
             return ChatMessage(role=MessageRole.ASSISTANT, content=reply)
