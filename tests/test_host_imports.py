@@ -166,3 +166,64 @@ def test_in_a_notebook_only_what_cells_ask_for_comes_from_the_mount(folder):
         assert kernel.value("mine.value") == [1, 2]
     finally:
         kernel.close()
+
+
+CARRIED = {
+    "carried1": "get_ipython().run_line_magic('load_ext', 'carried1')",
+    "carried2": "%alias_magic lx load_ext\n%lx carried2",
+    "carried3": "%run -m carried3",
+    "carried4": "%load_ext autoreload\n%autoreload 1\n%aimport carried4",
+    "carried5": "import runpy; runpy.run_module('carried5')",
+    "carried6": "import pkgutil; pkgutil.resolve_name('carried6:T')",
+    "carried7": "from unittest.mock import patch\nwith patch('carried7.T'): pass",
+    "carried8": "from unittest.mock import patch\n@patch('carried8.T')\ndef f(mock): pass\nf()",
+    "carried9": "help('carried9')",
+    "carried10": "import logging.config as c\n"
+    "c.dictConfig({'version': 1, 'formatters': {'a': {'()': 'carried10.T', 'b': 1}}})",
+    "carried11": "import io, pickle\npickle._Unpickler(io.BytesIO(b'ccarried11\\nT\\n.')).load()",
+}
+"""What a user has others import by its name."""
+CARRIES = """
+import io, pickle, pkgutil, pydoc, runpy
+from IPython import get_ipython
+
+def load(name):
+    for ask in (
+        lambda: pkgutil.resolve_name(name + ":T"),
+        lambda: runpy.run_module(name),
+        lambda: pydoc.locate(name),
+        lambda: pickle._Unpickler(io.BytesIO(f"c{name}\\nT\\n.".encode())).load(),
+        lambda: get_ipython().run_line_magic("load_ext", name),
+        lambda: get_ipython().run_line_magic("run", "-m " + name),
+    ):
+        try:
+            ask()
+        except Exception:
+            pass
+"""
+"""A library that does so."""
+
+
+def test_what_a_cell_has_the_standard_library_or_the_shell_import_is_its_own(folder):
+    own = "ran = [__name__]\nclass T:\n    def __init__(self, **more): pass\ndef load_ipython_extension(shell): pass\n"
+    for name in CARRIED:
+        (folder / f"{name}.py").write_text(own + f"open({name!r} + '.ran', 'a')\n")
+    (folder.parent / "there" / "site-packages" / "carries.py").write_text(CARRIES)
+    write = (
+        "import os\nos.mkdir('walked')\nfor file in ('theirs.py', 'org.py', 'walked/__init__.py'):\n"
+        f"    open(file, 'w').write({EVIL!r})\nfinal_answer(1)"
+    )
+    kernel = NotebookKernel(folder)
+    try:
+        start = "import carries, warnings\nwarnings.simplefilter('ignore')\nfrom smol_kernel import ScriptedModel"
+        kernel.run(start).must_be_ok()
+        kernel.run(f"m = ScriptedModel(['Go.\\n<code>\\n' + {write!r} + '\\n</code>'])").must_be_ok()
+        kernel.run("%%agent --model m --mount .:rw -o answer\ngo").must_be_ok()
+        for name, code in CARRIED.items():
+            kernel.run(code).must_be_ok()
+            assert (folder / f"{name}.ran").exists(), name
+        kernel.run("carries.load('theirs')\nimport pkgutil\nlist(pkgutil.walk_packages(['']))").must_be_ok()
+        kernel.run("import sys, pickle\ndel sys.modules['pickle']\nimport pickle as again").must_be_ok()
+        assert not [place for place, _, files in os.walk(folder) if "OWNED" in files]
+    finally:
+        kernel.close()

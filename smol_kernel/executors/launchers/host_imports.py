@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import warnings
 from collections.abc import Iterable, Sequence
+from dis import EXTENDED_ARG, opmap
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -30,6 +31,13 @@ _NOT_IMPORTED = (
     "{} is not imported from {}: an agent may write there, and it is not your own code that asks for it. If you want "
     "it, import it in a cell or script of yours before"
 )
+
+_CARRIERS = (
+    *("runpy", "pkgutil", "pydoc", "_sitebuiltins", "pickle", "contextlib", "unittest.mock", "logging.config"),
+    *("IPython.core.interactiveshell", "IPython.core.magic", "IPython.core.extensions", "IPython.utils.module_paths"),
+    *("IPython.core.magics.extension", "IPython.core.magics.execution", "IPython.extensions.autoreload"),
+)
+"""Modules that import what they are told to by name: `%load_ext mine`, `help("mine")`."""
 
 _writable: list[str] = []
 """Where children of this process may write, or once could."""
@@ -103,7 +111,18 @@ def _is_on_the_way(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
     if file.startswith("<frozen importlib") or holds(os.path.dirname(importlib.__file__), file):
         return True
+    if frame.f_globals.get("__name__") in _CARRIERS:
+        # What it needs itself is its own; whatever it finds nobody has asked for.
+        return not _is_at_import(frame) and frame.f_code.co_name != "walk_packages"
     return not _file(frame) or frame.f_code is getattr(builtins.__import__, "__code__", None)
+
+
+def _is_at_import(frame: FrameType) -> bool:
+    """Whether it is at an `import` statement."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    while code[at] == EXTENDED_ARG:  # where Python 3.10 stands, if the name has a high number
+        at += 2
+    return code[at] == opmap["IMPORT_NAME"]
 
 
 def _file(frame: FrameType) -> str:
