@@ -51,8 +51,10 @@ with warnings.catch_warnings(record=True) as warned:
     warnings.simplefilter("always")
     import colorsys
     print(library.speed(), library.part(), colorsys.__file__.startswith(FOLDER))
-print([str(each.message).partition(" is not imported from ")[0] for each in warned])
-print(importlib.util.find_spec("nh3").origin.startswith(FOLDER), importlib.util.find_spec("made_now") is not None)
+print([str(each.message).partition(" from ")[0] for each in warned])
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it says where nh3 is from, if that is not loaded yet
+    print(importlib.util.find_spec("nh3").origin.startswith(FOLDER), importlib.util.find_spec("made_now") is not None)
 print([place for place, _, files in os.walk(FOLDER) if "OWNED" in files])
 import made_now, names.own
 from mine import value
@@ -66,7 +68,7 @@ except ImportError as error:
 """
 SEEN = """\
 slow whole False
-['speedup', 'names.part']
+['colorsys is imported', 'speedup is not imported', 'names.part is not imported']
 False True
 []
 1 own as it was as it is now
@@ -133,9 +135,43 @@ def test_a_mount_below_a_folder_of_the_path_gives_the_host_no_package(folder):
     (folder / "colorsys").chmod(0o777)
     write = f"open('colorsys/__init__.py', 'w').write({EVIL!r})\nfinal_answer([1])"
     (folder / "main.py").write_text(
-        SCRIPT.replace(repr(WRITE), repr(write)) + "import colorsys\nprint(colorsys.ONE_SIXTH)"
+        SCRIPT.replace(repr(WRITE), repr(write))
+        + "import warnings\nwarnings.simplefilter('ignore')\nimport colorsys\nprint(colorsys.ONE_SIXTH)"
     )
     assert ran("main.py", folder, f"{folder}/colorsys:rw", cwd=folder) == f"1\n{1 / 6}\n"
+
+
+def test_who_gets_what_is_installed_in_place_of_his_own_is_told(folder):
+    """What both have is the installed one; what was imported before is as it was."""
+    installed = folder.parent / "there" / "site-packages"
+    for name in ("both", "early", "alike", "spaces"):
+        (installed / f"{name}.py").write_text("value = 'installed'")
+    (installed / "theirs.py").write_text("import alike")
+    (folder / "both").mkdir()
+    (folder / "both" / "__init__.py").write_text("value = 'own'")
+    for name in ("early", "alike"):
+        (folder / f"{name}.py").write_text("value = 'own'")
+    (folder / "spaces").mkdir()  # no package, so it never was what is imported
+    look = (
+        "import warnings\nwith warnings.catch_warnings(record=True) as warned:\n    warnings.simplefilter('always')\n"
+    )
+    look += "    import theirs, both, early, spaces, json.tool\nprint(both.value, early.value)\n"
+    look += "print(*[str(each.message) for each in warned])\nprint([each.filename == __file__ for each in warned])"
+    (folder / "main.py").write_text("import early\n" + SCRIPT + look)
+    said = (
+        f"both is imported from {installed}/both.py, not from {folder}/both/__init__.py: an agent may write there. If "
+        "you want the latter, import it in a cell or script of yours before, or rename it"
+    )
+    done = ran("main.py", folder, f"{folder}:rw", cwd=folder)
+    assert done == f"1\ninstalled own\n{said}\n[True]\n"
+
+
+def test_a_library_that_tries_an_import_gets_no_other_error_where_warnings_are_errors(folder):
+    look = "import library, contextlib, io, sys, warnings\nwarnings.simplefilter('error')\nsys.stderr = io.StringIO()\n"
+    look += "print(library.speed())\nimport colorsys\nprint(colorsys.__file__.startswith(FOLDER))\n"
+    look += "print([name in sys.stderr.getvalue() for name in ('speedup is not', 'colorsys is imported')])"
+    (folder / "main.py").write_text(SCRIPT + look)
+    assert ran("main.py", folder, f"{folder}:rw", cwd=folder) == "1\nslow\nFalse\n[True, True]\n"
 
 
 @pytest.mark.parametrize("mounts", [(), ("../there",)])

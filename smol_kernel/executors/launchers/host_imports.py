@@ -31,6 +31,10 @@ _NOT_IMPORTED = (
     "{} is not imported from {}: an agent may write there, and it is not your own code that asks for it. If you want "
     "it, import it in a cell or script of yours before"
 )
+_INSTEAD = (
+    "{} is imported from {}, not from {}: an agent may write there. If you want the latter, import it in a cell or "
+    "script of yours before, or rename it"
+)
 
 _CARRIERS = (
     *("runpy", "pkgutil", "pydoc", "_sitebuiltins", "pickle", "contextlib", "unittest.mock", "logging.config"),
@@ -68,14 +72,26 @@ class HostFinder(PathFinder):
         if len(safe) == len(entries) or is_theirs or _is_loaded_from_there(fullname):
             return super().find_spec(fullname, path, target)
         spec = super().find_spec(fullname, safe, target)
-        if spec is not None and spec.loader is not None:  # without one it is a mere folder of that name
-            return spec
         found = super().find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:  # without one it is a mere folder of that name
+            if found is not None and found.origin != spec.origin and _is_asked_by_user():
+                _warn(_INSTEAD.format(fullname, spec.origin, found.origin))
+            return spec
         if _is_asked_by_user():
             return found
         if found is not None and found.loader is not None:
-            warnings.warn(_NOT_IMPORTED.format(fullname, found.origin), RuntimeWarning, stacklevel=2)
+            _warn(_NOT_IMPORTED.format(fullname, found.origin))
         return spec
+
+
+def _warn(text: str) -> None:
+    """Say it to who imports. Where warnings are errors it is said all the same, and is none: a library that tries an
+    import does not catch it.
+    """
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    except RuntimeWarning as warning:
+        warnings.showwarning(warning, RuntimeWarning, __file__, 0)
 
 
 def _is_writable(place: str) -> bool:
