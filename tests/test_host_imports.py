@@ -51,8 +51,10 @@ with warnings.catch_warnings(record=True) as warned:
     warnings.simplefilter("always")
     import colorsys
     print(library.speed(), library.part(), colorsys.__file__.startswith(FOLDER))
-print([str(each.message).partition(" is not imported from ")[0] for each in warned])
-print(importlib.util.find_spec("nh3").origin.startswith(FOLDER), importlib.util.find_spec("made_now") is not None)
+print([str(each.message).partition(" from ")[0] for each in warned])
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it says where nh3 is from, if that is not loaded yet
+    print(importlib.util.find_spec("nh3").origin.startswith(FOLDER), importlib.util.find_spec("made_now") is not None)
 print([place for place, _, files in os.walk(FOLDER) if "OWNED" in files])
 import made_now, names.own
 from mine import value
@@ -66,7 +68,7 @@ except ImportError as error:
 """
 SEEN = """\
 slow whole False
-['speedup', 'names.part']
+['colorsys is imported', 'speedup is not imported', 'names.part is not imported']
 False True
 []
 1 own as it was as it is now
@@ -133,9 +135,43 @@ def test_a_mount_below_a_folder_of_the_path_gives_the_host_no_package(folder):
     (folder / "colorsys").chmod(0o777)
     write = f"open('colorsys/__init__.py', 'w').write({EVIL!r})\nfinal_answer([1])"
     (folder / "main.py").write_text(
-        SCRIPT.replace(repr(WRITE), repr(write)) + "import colorsys\nprint(colorsys.ONE_SIXTH)"
+        SCRIPT.replace(repr(WRITE), repr(write))
+        + "import warnings\nwarnings.simplefilter('ignore')\nimport colorsys\nprint(colorsys.ONE_SIXTH)"
     )
     assert ran("main.py", folder, f"{folder}/colorsys:rw", cwd=folder) == f"1\n{1 / 6}\n"
+
+
+def test_who_gets_what_is_installed_in_place_of_his_own_is_told(folder):
+    """What both have is the installed one; what was imported before is as it was."""
+    installed = folder.parent / "there" / "site-packages"
+    for name in ("both", "early", "alike", "spaces"):
+        (installed / f"{name}.py").write_text("value = 'installed'")
+    (installed / "theirs.py").write_text("import alike")
+    (folder / "both").mkdir()
+    (folder / "both" / "__init__.py").write_text("value = 'own'")
+    for name in ("early", "alike"):
+        (folder / f"{name}.py").write_text("value = 'own'")
+    (folder / "spaces").mkdir()  # no package, so it never was what is imported
+    look = (
+        "import warnings\nwith warnings.catch_warnings(record=True) as warned:\n    warnings.simplefilter('always')\n"
+    )
+    look += "    import theirs, both, early, spaces, json.tool\nprint(both.value, early.value)\n"
+    look += "print(*[str(each.message) for each in warned])\nprint([each.filename == __file__ for each in warned])"
+    (folder / "main.py").write_text("import early\n" + SCRIPT + look)
+    said = (
+        f"both is imported from {installed}/both.py, not from {folder}/both/__init__.py: an agent may write there. If "
+        "you want the latter, import it in a cell or script of yours before, or rename it"
+    )
+    done = ran("main.py", folder, f"{folder}:rw", cwd=folder)
+    assert done == f"1\ninstalled own\n{said}\n[True]\n"
+
+
+def test_a_library_that_tries_an_import_gets_no_other_error_where_warnings_are_errors(folder):
+    look = "import library, contextlib, io, sys, warnings\nwarnings.simplefilter('error')\nsys.stderr = io.StringIO()\n"
+    look += "print(library.speed())\nimport colorsys\nprint(colorsys.__file__.startswith(FOLDER))\n"
+    look += "print([name in sys.stderr.getvalue() for name in ('speedup is not', 'colorsys is imported')])"
+    (folder / "main.py").write_text(SCRIPT + look)
+    assert ran("main.py", folder, f"{folder}:rw", cwd=folder) == "1\nslow\nFalse\n[True, True]\n"
 
 
 @pytest.mark.parametrize("mounts", [(), ("../there",)])
@@ -164,5 +200,66 @@ def test_in_a_notebook_only_what_cells_ask_for_comes_from_the_mount(folder):
         assert kernel.run(f"FOLDER = {str(folder)!r}\n{LOOK}").must_be_ok().printed == SEEN
         kernel.run("%load_ext autoreload\n%autoreload 2\nopen('mine.py', 'w').write('value = [1, 2]')").must_be_ok()
         assert kernel.value("mine.value") == [1, 2]
+    finally:
+        kernel.close()
+
+
+CARRIED = {
+    "carried1": "get_ipython().run_line_magic('load_ext', 'carried1')",
+    "carried2": "%alias_magic lx load_ext\n%lx carried2",
+    "carried3": "%run -m carried3",
+    "carried4": "%load_ext autoreload\n%autoreload 1\n%aimport carried4",
+    "carried5": "import runpy; runpy.run_module('carried5')",
+    "carried6": "import pkgutil; pkgutil.resolve_name('carried6:T')",
+    "carried7": "from unittest.mock import patch\nwith patch('carried7.T'): pass",
+    "carried8": "from unittest.mock import patch\n@patch('carried8.T')\ndef f(mock): pass\nf()",
+    "carried9": "help('carried9')",
+    "carried10": "import logging.config as c\n"
+    "c.dictConfig({'version': 1, 'formatters': {'a': {'()': 'carried10.T', 'b': 1}}})",
+    "carried11": "import io, pickle\npickle._Unpickler(io.BytesIO(b'ccarried11\\nT\\n.')).load()",
+}
+"""What a user has others import by its name."""
+CARRIES = """
+import io, pickle, pkgutil, pydoc, runpy
+from IPython import get_ipython
+
+def load(name):
+    for ask in (
+        lambda: pkgutil.resolve_name(name + ":T"),
+        lambda: runpy.run_module(name),
+        lambda: pydoc.locate(name),
+        lambda: pickle._Unpickler(io.BytesIO(f"c{name}\\nT\\n.".encode())).load(),
+        lambda: get_ipython().run_line_magic("load_ext", name),
+        lambda: get_ipython().run_line_magic("run", "-m " + name),
+    ):
+        try:
+            ask()
+        except Exception:
+            pass
+"""
+"""A library that does so."""
+
+
+def test_what_a_cell_has_the_standard_library_or_the_shell_import_is_its_own(folder):
+    own = "ran = [__name__]\nclass T:\n    def __init__(self, **more): pass\ndef load_ipython_extension(shell): pass\n"
+    for name in CARRIED:
+        (folder / f"{name}.py").write_text(own + f"open({name!r} + '.ran', 'a')\n")
+    (folder.parent / "there" / "site-packages" / "carries.py").write_text(CARRIES)
+    write = (
+        "import os\nos.mkdir('walked')\nfor file in ('theirs.py', 'org.py', 'walked/__init__.py'):\n"
+        f"    open(file, 'w').write({EVIL!r})\nfinal_answer(1)"
+    )
+    kernel = NotebookKernel(folder)
+    try:
+        start = "import carries, warnings\nwarnings.simplefilter('ignore')\nfrom smol_kernel import ScriptedModel"
+        kernel.run(start).must_be_ok()
+        kernel.run(f"m = ScriptedModel(['Go.\\n<code>\\n' + {write!r} + '\\n</code>'])").must_be_ok()
+        kernel.run("%%agent --model m --mount .:rw -o answer\ngo").must_be_ok()
+        for name, code in CARRIED.items():
+            kernel.run(code).must_be_ok()
+            assert (folder / f"{name}.ran").exists(), name
+        kernel.run("carries.load('theirs')\nimport pkgutil\nlist(pkgutil.walk_packages(['']))").must_be_ok()
+        kernel.run("import sys, pickle\ndel sys.modules['pickle']\nimport pickle as again").must_be_ok()
+        assert not [place for place, _, files in os.walk(folder) if "OWNED" in files]
     finally:
         kernel.close()

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import warnings
 from collections.abc import Iterable, Sequence
+from dis import EXTENDED_ARG, opmap
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -30,6 +31,17 @@ _NOT_IMPORTED = (
     "{} is not imported from {}: an agent may write there, and it is not your own code that asks for it. If you want "
     "it, import it in a cell or script of yours before"
 )
+_INSTEAD = (
+    "{} is imported from {}, not from {}: an agent may write there. If you want the latter, import it in a cell or "
+    "script of yours before, or rename it"
+)
+
+_CARRIERS = (
+    *("runpy", "pkgutil", "pydoc", "_sitebuiltins", "pickle", "contextlib", "unittest.mock", "logging.config"),
+    *("IPython.core.interactiveshell", "IPython.core.magic", "IPython.core.extensions", "IPython.utils.module_paths"),
+    *("IPython.core.magics.extension", "IPython.core.magics.execution", "IPython.extensions.autoreload"),
+)
+"""Modules that import what they are told to by name: `%load_ext mine`, `help("mine")`."""
 
 _writable: list[str] = []
 """Where children of this process may write, or once could."""
@@ -60,14 +72,26 @@ class HostFinder(PathFinder):
         if len(safe) == len(entries) or is_theirs or _is_loaded_from_there(fullname):
             return super().find_spec(fullname, path, target)
         spec = super().find_spec(fullname, safe, target)
-        if spec is not None and spec.loader is not None:  # without one it is a mere folder of that name
-            return spec
         found = super().find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:  # without one it is a mere folder of that name
+            if found is not None and found.origin != spec.origin and _is_asked_by_user():
+                _warn(_INSTEAD.format(fullname, spec.origin, found.origin))
+            return spec
         if _is_asked_by_user():
             return found
         if found is not None and found.loader is not None:
-            warnings.warn(_NOT_IMPORTED.format(fullname, found.origin), RuntimeWarning, stacklevel=2)
+            _warn(_NOT_IMPORTED.format(fullname, found.origin))
         return spec
+
+
+def _warn(text: str) -> None:
+    """Say it to who imports. Where warnings are errors it is said all the same, and is none: a library that tries an
+    import does not catch it.
+    """
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    except RuntimeWarning as warning:
+        warnings.showwarning(warning, RuntimeWarning, __file__, 0)
 
 
 def _is_writable(place: str) -> bool:
@@ -103,7 +127,18 @@ def _is_on_the_way(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
     if file.startswith("<frozen importlib") or holds(os.path.dirname(importlib.__file__), file):
         return True
+    if frame.f_globals.get("__name__") in _CARRIERS:
+        # What it needs itself is its own; whatever it finds nobody has asked for.
+        return not _is_at_import(frame) and frame.f_code.co_name != "walk_packages"
     return not _file(frame) or frame.f_code is getattr(builtins.__import__, "__code__", None)
+
+
+def _is_at_import(frame: FrameType) -> bool:
+    """Whether it is at an `import` statement."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    while code[at] == EXTENDED_ARG:  # where Python 3.10 stands, if the name has a high number
+        at += 2
+    return code[at] == opmap["IMPORT_NAME"]
 
 
 def _file(frame: FrameType) -> str:
