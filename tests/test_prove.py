@@ -331,6 +331,33 @@ def test_a_call_that_was_a_look_goes(prover, answer):
     assert (proof.state, sources(proof)) == ("proved", [answer])
 
 
+TIMED = "import time\nt = time.time()\ns = sum(xs)\nprint(s, time.time() - t, {'a', 'b', 'c', 'd', 'e'}, hash('word'))"
+
+
+@pytest.mark.parametrize(
+    ("look", "answer", "state"),
+    [
+        ("print(search('Berlin'))", "{'sum': s, 'people': 3769495}", "whole"),
+        ("print(search('Berlin'))", "{'sum': s, 'unit': 'people'}", "whole"),
+        ("print(search('tables'))", "f'In 2024 there were {s:,}'", "whole"),
+        ("print({'mean': sum(xs) * 5.75})", "{'sum': s, 'text': 'The mean is 40.25.'}", "whole"),
+        ("found = search('tables')\nprint({'tables', 'sales'})", "{'unit': 'sales', 'sum': s, 'of': found}", "proved"),
+        ("print({'mean': sum(xs) * 5.75})", "{'sum': s, 'statistic': 'mean'}", "proved"),
+    ],
+)
+def test_of_what_was_read_and_typed_beside_inputs_only_that_has_to_be_shown_again(prover, look, answer, state):
+    proof = prover(look, TIMED, f"final_answer({answer})", tools=[search], inputs={"xs": [3, 4]}).prove()
+    assert (proof.state, proof.reason) == (state, "")
+
+
+def test_what_was_read_and_typed_beside_inputs_has_to_be_shown_again(prover, tmp_path):
+    (tmp_path / "mean.txt").write_text("40.25")
+    made = prover("print(open('mean.txt').read())", TIMED, "final_answer([s, 40.25])", inputs={"xs": [3, 4]})
+    assert made.prove().state == "whole"
+    (tmp_path / "mean.txt").write_text("40.5")
+    assert "`40.25` was typed from what step 1 showed, which comes out otherwise now" in made.prove().reason
+
+
 DRAW = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2])\nplt.savefig('a.png')"
 
 
