@@ -183,6 +183,8 @@ def test_beside_inputs_what_goes_into_the_answer_as_it_was_shown_is_put_down(val
         "{'text': f'region {df.region.iloc[0]}', 'n': len(df)}",
         "f'Top 10: {df.nlargest(10, \"qty\")}'",
         "df.amount.quantile([0.25, 0.5, 0.75])",
+        "f'75% of the rows are below {df.amount.quantile(.75)}'",
+        "{'text': 'below 75 %', 'is': df.amount.quantile(0.75)}",
         "pd.DataFrame(df.groupby('region').sum(), columns=['amount', 'qty'])",
         "df[(df.amount - 60.11).abs() > 37.25]",
         "df[df.order_id.isin([10432, 10433])]",

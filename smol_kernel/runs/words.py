@@ -63,7 +63,7 @@ def put_among(statements: Iterable[tuple[str, str, bool, ast.stmt]], task: str) 
     not call, and with whether the answer needs it, which the last of these gives.
 
     There many a number that was shown is one that is looked for (`df.year == 2020`). What counts is what goes into the
-    answer as it is, unless the script names it elsewhere; and of what tools gave numbers of several digits that are
+    answer as it is, unless the script names it elsewhere (75% by `.75`, too); and of what tools gave numbers of several digits that are
     calculated with. Words without digits are labels, unless those tools gave them. What the task says, or the script
     held before it was shown, is its own.
     """
@@ -84,7 +84,9 @@ def put_among(statements: Iterable[tuple[str, str, bool, ast.stmt]], task: str) 
     answer = {id(node): (node, is_item) for node, is_item in _as_it_is(needed[-1], held)}
     others = [node for node in every if id(node) not in answer]
     names = " ".join(filter(None, (getattr(node, name, "") for node in others for name in ("id", "attr", "arg"))))
-    elsewhere = _Shown("", [names, *(node.value for node in others if isinstance(node, ast.Constant))])
+    constants = [node.value for node in others if isinstance(node, ast.Constant)]
+    percents = [round(each * 100, 9) for each in constants if isinstance(each, float) and 0 < each < 1]
+    elsewhere = _Shown("", [names, *constants, *percents])
     found: set[float | str] = set()
     for node, is_item in answer.values():
         found |= elsewhere.lacked(node, is_item, *shown_to[id(node)])
