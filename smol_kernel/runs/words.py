@@ -63,9 +63,9 @@ def put_among(statements: Iterable[tuple[str, str, bool, ast.stmt]], task: str) 
     not call, and with whether the answer needs it, which the last of these gives.
 
     There many a number that was shown is one that is looked for (`df.year == 2020`). What counts is what goes into the
-    answer as it is, unless the script names it elsewhere (75% by `.75`, too); and of what tools gave numbers of several digits that are
-    calculated with. Words without digits are labels, unless those tools gave them. What the task says, or the script
-    held before it was shown, is its own.
+    answer as it is, unless the script names it elsewhere (75% by `.75`, too); and of what tools gave numbers of several
+    digits that are calculated with. Words without digits are labels, unless those tools gave them. What the task says,
+    or the script held before it was shown, is its own.
     """
     own: list[object] = [task]
     shown_to: dict[int, tuple[_Shown, _Shown]] = {}
