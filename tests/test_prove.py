@@ -615,6 +615,13 @@ def test_an_answer_given_under_a_magic_is_given_without_it(prover, magic):
     assert (proof.state, sources(proof)) == ("proved", ["n = 5", "x = n * 4\nx"])
 
 
+def test_pictures_that_a_magic_kept_back_in_the_answering_step_are_not_compared(prover):
+    figures = "for i in range(3):\n    plt.plot([i])\n    plt.show()"
+    looked = f"%%capture\nimport matplotlib.pyplot as plt\n{figures}\nfinal_answer(len([1, 2]))"
+    proof = prover("x = 1", looked).prove()
+    assert (proof.state, proof.reason) == ("whole", "")
+
+
 @pytest.mark.parametrize(
     "action",
     [
