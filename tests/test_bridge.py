@@ -93,6 +93,7 @@ def fail(kind: str) -> None:
         "unicode": UnicodeDecodeError("utf-8", b"x", 0, 1, "why"),
         "exit": SystemExit("out"),
         "group": _group(),
+        "bad group": _bad_group(),
     }[kind]
 
 
@@ -100,6 +101,17 @@ def _group():
     if sys.version_info < (3, 11):
         return None
     return ExceptionGroup("in a task", [ExceptionGroup("within", [ConnectionError("refused")]), ValueError("bad")])  # noqa: F821
+
+
+def _bad_group():
+    if sys.version_info < (3, 11):
+        return None
+
+    class BadGroup(ValueError, ExceptionGroup):  # noqa: F821
+        def __new__(cls, *args):
+            return ExceptionGroup.__new__(cls, *args)  # noqa: F821
+
+    return BadGroup("in tasks", [ValueError("bad")])
 
 
 @tool
@@ -338,6 +350,8 @@ try:
 except ExceptionGroup as error: caught.append(error.message)
 caught"""
     assert value(kernel, code) == [said]
+    bad = "try: fail('bad group')\nexcept ValueError as error: found = (type(error).__name__, str(error))\nfound"
+    assert value(kernel, bad) == ("BadGroup", "in tasks (1 sub-exception)\n  1. ValueError: bad")
 
 
 def test_a_result_that_holds_itself_is_refused_in_words(kernel):

@@ -30,6 +30,11 @@ PARSE = "from dateutil.parser import parse"
         "m = make_pipeline(StandardScaler(), MLPClassifier())",
         "from scipy import stats\nr = stats.bootstrap((x,), np.mean)",
         "from scipy.stats import qmc\nx = qmc.Sobol(2).random(8)",
+        "from scipy.stats import qmc\nx = qmc.LatinHypercube(2, scramble=False).random(8)",
+        "from sklearn.ensemble import BaggingRegressor, ExtraTreesRegressor\n"
+        "m = BaggingRegressor(ExtraTreesRegressor(n_estimators=3))",
+        f"{FOREST}\nfrom sklearn.model_selection import RandomizedSearchCV\n"
+        "m = RandomizedSearchCV(RandomForestClassifier(), options_of_it, random_state=0)",
     ],
 )
 def test_what_a_library_draws_without_a_seed_is_seen(cell):
@@ -58,6 +63,11 @@ def test_what_a_library_draws_without_a_seed_is_seen(cell):
         "from sklearn.tree import DecisionTreeClassifier\nm = DecisionTreeClassifier(max_depth=2).fit(X, y)",
         "from scipy import stats\nr = stats.bootstrap((x,), np.mean, rng=0)\nt = stats.ttest_ind(a, b)",
         "weekly = df.resample('W').sum()\nshuffle(cards)\nbootstrap(x)",
+        "from sklearn.ensemble import RandomForestRegressor\nfrom sklearn.impute import IterativeImputer\n"
+        "m = IterativeImputer(estimator=RandomForestRegressor(n_estimators=5), max_iter=2, random_state=0)",
+        "from sklearn.ensemble import BaggingRegressor, ExtraTreesRegressor\n"
+        "m = BaggingRegressor(make_pipeline(ExtraTreesRegressor(n_estimators=3)), random_state=0)",
+        "from scipy.stats import qmc\nx = qmc.Sobol(2, scramble=False).random(8) + qmc.Halton(d=2, scramble=False)",
     ],
 )
 def test_what_is_given_a_seed_or_needs_none_is_no_chance(cell):
@@ -84,6 +94,15 @@ def test_what_is_given_a_seed_or_needs_none_is_no_chance(cell):
         ("import duckdb\nx = duckdb.sql('select today() - d from df').df()", "clock"),
         ("import duckdb\nx = duckdb.query(\"select 'today'::date - d from df\").df()", "clock"),
         ("x = con.execute('select * from t order by RANDOM() limit 3').fetchall()", "without a seed"),
+        ("x = con.execute('select date(\"now\"), d from t').fetchall()", '`date("now"` in SQL'),
+        ("x = con.execute('select strftime(\"%Y\") from t').fetchall()", "clock"),
+        ("x = con.execute('select date(\\n  d,\\n  \\'now\\') from t')", "`date( d, 'now'` in SQL"),
+        ("w = ''\nw += ' and d < CURRENT_DATE'\nx = pd.read_sql(f'select * from t where a {w}', con)", "clock"),
+        ("w = ''\nw += ' and d < CURRENT_DATE'\nq = 'select * from t' + w\nx = pd.read_sql(q, con)", "clock"),
+        ("self.q = 'select * from t'\nself.q += ' where d < CURRENT_DATE'\nx = pd.read_sql(self.q, con)", "clock"),
+        ("import duckdb\nx = duckdb.sql('from df using sample 10% (bernoulli)').df()", "without a seed"),
+        ("x = con.execute('select * from a tablesample 10% where round(v, 2) > 1')", "without a seed"),
+        ("x = con.execute('from a tablesample 10% (system, 7)')\ny = con.execute('select random()')", "without a seed"),
         ("import duckdb\nx = duckdb.sql('from df using sample 10 rows').df()", "without a seed"),
     ],
 )
@@ -103,6 +122,11 @@ def test_the_clock_and_chance_in_sql_are_seen(cell, reason):
         "x = con.execute('select setseed(0.5)')\ny = con.execute('select random()')",
         "x = con.execute('select d from t')\nprint('Now() is not CURRENT_DATE')",
         "text = \"select date('now')\"",
+        "x = con.execute('from df USING SAMPLE 10% (system, 377)')\ny = con.execute('from df using sample 5 rows "
+        "(reservoir,7)')",
+        "x = con.execute('select * from t TABLESAMPLE 10% (bernoulli, 42)')",
+        "x = con.execute('select * from t TABLESAMPLE reservoir(20 ROWS) REPEATABLE (100)')",
+        "x = con.execute('select d from t')\ntext = 'Note: '\ntext += 'now() and CURRENT_DATE are read by others'",
     ],
 )
 def test_other_words_of_sql_are_no_clock(cell):

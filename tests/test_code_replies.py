@@ -80,13 +80,23 @@ def test_a_tag_that_is_only_spoken_of_is_no_block():
         "I answer in <code> tags.",
         "The block comes in <CODE>:",
         "I put it between <code> and </code>.",
+        "I put it in <code> for the kernel:",
+        "I answer in <code> with the following:",
+        "I answer in <code> from now on.",
+        "I answer in <code> while I look, if that is needed.",
         "Inside <code> tags, that is <code> and </code>, stands this:",
     ],
 )
 def test_so_it_is_without_backticks_before_a_program(prose):
-    for program in ("<code>\nx = 1\n</code>", "<code>x = 1", "so\n  <code>\nx = 1\n</code>", "```python\nx = 1\n```"):
+    for program in (
+        "<code>\nx = 1\n</code>",
+        "<code>x = 1",
+        "so\n  <code>\nx = 1\n</code>",
+        "<code>\n  x = 1\n  </code>",
+        "```python\nx = 1\n```",
+    ):
         action = parse_reply(f"{prose}\n{program}")
-        assert (action.thought.removesuffix("\nso"), action.code) == (prose, "x = 1")
+        assert (action.thought.removesuffix("\nso"), action.code.strip()) == (prose, "x = 1")
     assert parse_reply("Code begins with <code>\n<code>\nx = 1\n</code>").code == "x = 1"
 
 
@@ -100,6 +110,18 @@ def test_so_it_is_without_backticks_before_a_program(prose):
         ("%time f()", "b = 2"),
         ("df?", "b = 2"),
         ("price", "b = 2"),
+        ("# install\n%pip install x", "b = 2"),
+        ("# load\nx = = 3", "b = 2"),
+        ("import pandas as pd\nfor x in y", "b = 2"),
+        ("from math import pi\nx = = 3", "b = 2"),
+        ("try:\n    x = 1", "b = 2"),
+        ("class A:\ndef f(self): pass", "b = 2"),
+        ("with lock:\nx = = 3", "b = 2"),
+        ("while True:\nx = = 3", "b = 2"),
+        ("async def f(x):\nx = = 3", "b = 2"),
+        ("@cache\ndef f(x)\n    pass", "b = 2"),
+        ('"""Load"""\nx = = 3', "b = 2"),
+        ('"""Load\nthis"""\nx = = 3', "b = 2"),
         ("and then", "b = = 2"),
     ],
 )

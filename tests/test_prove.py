@@ -331,6 +331,33 @@ def test_a_call_that_was_a_look_goes(prover, answer):
     assert (proof.state, sources(proof)) == ("proved", [answer])
 
 
+TIMED = "import time\nt = time.time()\ns = sum(xs)\nprint(s, time.time() - t, {'a', 'b', 'c', 'd', 'e'}, hash('word'))"
+
+
+@pytest.mark.parametrize(
+    ("look", "answer", "state"),
+    [
+        ("print(search('Berlin'))", "{'sum': s, 'people': 3769495}", "whole"),
+        ("print(search('Berlin'))", "{'sum': s, 'unit': 'people'}", "whole"),
+        ("print(search('tables'))", "f'In 2024 there were {s:,}'", "whole"),
+        ("print({'mean': sum(xs) * 5.75})", "{'sum': s, 'text': 'The mean is 40.25.'}", "whole"),
+        ("found = search('tables')\nprint({'tables', 'sales'})", "{'unit': 'sales', 'sum': s, 'of': found}", "proved"),
+        ("print({'mean': sum(xs) * 5.75})", "{'sum': s, 'statistic': 'mean'}", "proved"),
+    ],
+)
+def test_of_what_was_read_and_typed_beside_inputs_only_that_has_to_be_shown_again(prover, look, answer, state):
+    proof = prover(look, TIMED, f"final_answer({answer})", tools=[search], inputs={"xs": [3, 4]}).prove()
+    assert (proof.state, proof.reason) == (state, "")
+
+
+def test_what_was_read_and_typed_beside_inputs_has_to_be_shown_again(prover, tmp_path):
+    (tmp_path / "mean.txt").write_text("40.25")
+    made = prover("print(open('mean.txt').read())", TIMED, "final_answer([s, 40.25])", inputs={"xs": [3, 4]})
+    assert made.prove().state == "whole"
+    (tmp_path / "mean.txt").write_text("40.5")
+    assert "`40.25` was typed from what step 1 showed, which comes out otherwise now" in made.prove().reason
+
+
 DRAW = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2])\nplt.savefig('a.png')"
 
 
@@ -588,6 +615,13 @@ def test_an_answer_given_under_a_magic_is_given_without_it(prover, magic):
     assert (proof.state, sources(proof)) == ("proved", ["n = 5", "x = n * 4\nx"])
 
 
+def test_pictures_that_a_magic_kept_back_in_the_answering_step_are_not_compared(prover):
+    figures = "for i in range(3):\n    plt.plot([i])\n    plt.show()"
+    looked = f"%%capture\nimport matplotlib.pyplot as plt\n{figures}\nfinal_answer(len([1, 2]))"
+    proof = prover("x = 1", looked).prove()
+    assert (proof.state, proof.reason) == ("whole", "")
+
+
 @pytest.mark.parametrize(
     "action",
     [
@@ -668,6 +702,17 @@ def test_the_proof_says_what_a_box_had_kept_from_the_cells(prover, work, without
         "from pathlib import Path\nx = [*Path('.').iterdir()]",
         "from pathlib import Path\nx = [*Path('.').glob('*')]",
         "from pathlib import Path\nx = [*Path('.').rglob('*')]",
+        "import pandas as pd\nBASE = 'https://a.b'\ndf = pd.read_csv(f'{BASE}/c.csv')",
+        "import pandas as pd\ndf = [pd.read_json(path_or_buf=u) for u in ['https://a.b/' + n for n in names]]",
+        "import pandas as pd\ndef load(u): return pd.read_csv(u)\ndf = load('https://a.b/c.csv')",
+        "import pandas as pd\nfor k, u in {'a': 'https://a.b/c.csv'}.items(): df = pd.read_csv(u)",
+        "import pandas as pd\ndf = [*map(pd.read_csv, ['https://a.b/c.csv'])]",
+        "import socket\ns = socket.create_connection((socket.gethostname(), 80))",
+        "import os\nos.environ['A'] = '1'\nx = os.environ['B']",
+        "import os as o\nx = o.environ.get('HOME')",
+        "import os\nx = os.path.expandvars('$HOME')",
+        "from os import listdir as ls\nx = ls('.')",
+        "import os\nfor f in os.listdir('.'): print(f)",
     ],
 )
 def test_what_asks_for_something_that_a_box_has_not_is_seen(cell):
@@ -686,6 +731,19 @@ def test_what_asks_for_something_that_a_box_has_not_is_seen(cell):
         "x = 'https://a.b'\ny = f'<a href=\"{x}\">'",
         "requests = df.requests.sum()\nx = requests / 3",
         "import os\nx = os.path.exists('a.csv')",
+        "import pandas as pd\ndf = pd.read_csv('a.csv')\ndf['link'] = 'https://shop.example/' + df.id",
+        "import pandas as pd\ndf = pd.read_csv('a.csv')\nx = df[df.url == 'https://a.b']",
+        "import pandas as pd\nNS = {'k': 'http://www.opengis.net'}\ndf = pd.read_xml('f.xml', namespaces=NS)",
+        "from pathlib import Path\nx = sorted(Path('.').rglob('*.csv'))",
+        "class A:\n    def listdir(self): return []\nx = A().listdir()",
+        "import os\nx = [f for f in os.listdir('.') if f.endswith('.csv')]",
+        "import os\nfor f in sorted(os.listdir('.')):\n    if f.endswith('.csv'):\n        print(f)",
+        "from pathlib import Path\nx = [f for f in Path('.').iterdir() if f.suffix == '.csv']",
+        "environ = df.environ.mean()\nx = environ + 1",
+        "import os\nos.environ['A'] = '1'\nx = os.environ['A'] + os.environ.get('A') + os.getenv('A')",
+        "import os\nif 'A' not in os.environ: os.environ['A'] = '1'",
+        "from http.client import responses\nx = responses[404]",
+        "import socket\nx = socket.gethostname()",
     ],
 )
 def test_other_work_misses_nothing_in_a_box(cell):

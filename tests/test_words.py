@@ -146,11 +146,11 @@ FORMS = ["final_answer({})", "x = {}\nfinal_answer(x)", "x = {{}}\nx['a'] = {}\n
 @pytest.mark.parametrize(
     "value",
     [
-        "{'winner': 'west', 'total': df.groupby('region').amount.sum().max()}",
+        "{'day': '2024-02-11', 'total': df.groupby('region').amount.sum().max()}",
         "{'north': 60.11, 'max': df.amount.max()}",
         "{'least': -60.11, 'max': df.amount.max()}",
         "dict(rows=1204, max=df.amount.max())",
-        "('west', df.amount.sum())",
+        "(59.77, df.amount.sum())",
         "{'a': {'b': [59.77, 1]}, 'c': df.amount.max()}",
         "f'The mean is 60.11, of {len(df)}'",
         "f'60.11 of {len(df)}' if len(df) > 3 else f'of {len(df)}'",
@@ -158,6 +158,7 @@ FORMS = ["final_answer({})", "x = {}\nfinal_answer(x)", "x = {{}}\nx['a'] = {}\n
         "'mean {} max {}'.format(60.11, df.amount.max())",
         "json.dumps({'text': 'Mean is 60.11', 'max': df.amount.max()}, indent=2)",
         "pd.DataFrame({'region': ['north', 'south'], 'mean': [60.11, df.amount.mean()]})",
+        "{'mean': float(60.11), 'max': df.amount.max()}",
     ],
 )
 def test_beside_inputs_what_goes_into_the_answer_as_it_was_shown_is_put_down(value, form):
@@ -170,6 +171,10 @@ def test_beside_inputs_what_goes_into_the_answer_as_it_was_shown_is_put_down(val
     [
         "{'region': 'north', 'total': df[df.region == 'north'].amount.sum()}",
         "{'metric': 'amount', 'total': df.amount.sum()}",
+        "{'winner': 'west', 'total': df.groupby('region').amount.sum().max()}",
+        "('west', df.amount.sum())",
+        "[('north', df.amount.sum()), ('south', df.qty.sum())]",
+        "{'best': df.region.max(), 'statistic': 'mean', 'value': df.amount.max()}",
         "{'year': 2024, 'total': df[df.date.dt.year == 2024].amount.sum()}",
         "{'year': [2030, 'the task'], 'total': df.amount.sum()}",
         "[('north', df[df.region == 'north'].qty.max()), ('west', df[df.region == 'west'].qty.max())]",
@@ -178,6 +183,8 @@ def test_beside_inputs_what_goes_into_the_answer_as_it_was_shown_is_put_down(val
         "{'text': f'region {df.region.iloc[0]}', 'n': len(df)}",
         "f'Top 10: {df.nlargest(10, \"qty\")}'",
         "df.amount.quantile([0.25, 0.5, 0.75])",
+        "f'75% of the rows are below {df.amount.quantile(.75)}'",
+        "{'text': 'below 75 %', 'is': df.amount.quantile(0.75)}",
         "pd.DataFrame(df.groupby('region').sum(), columns=['amount', 'qty'])",
         "df[(df.amount - 60.11).abs() > 37.25]",
         "df[df.order_id.isin([10432, 10433])]",

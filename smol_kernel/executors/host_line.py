@@ -171,6 +171,7 @@ def error_of(reply: Reply) -> Exception:
         return kind.__new__(kind, text, [part("the errors in this group stayed in the host; its message names them")])
     try:
         kind = type(kinds[0], tuple(bases), own)
-    except TypeError:  # some cannot be bases of one class
+        return kind.__new__(kind, text)
+    except TypeError:  # some cannot be bases of one class, or not make one of it
         kind = type(kinds[0], (base,), own)
-    return kind.__new__(kind, text)
+        return kind.__new__(kind, text)

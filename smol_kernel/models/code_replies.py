@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from textwrap import dedent
 from typing import Any
 
 from smol_kernel.errors import AgentParsingError, ConfigError
@@ -32,8 +33,8 @@ _FAULTY = re.compile(
 )
 """A line that Python was meant to run, whatever is wrong with it; `loss = 0.4 per epoch` may be of an output."""
 _CALLS_OR_BINDS = re.compile(r"\w\(|=")
-_MEANT = re.compile(rf"[!%?]|.*\?$|{_FAULTY.pattern}")
-"""The same, or one of IPython's."""
+_MEANT = re.compile(rf"[!%?#@]|\"\"\"|'''|try:$|.*\?$|{_FAULTY.pattern}")
+"""The same, or one of IPython's, or what a program may begin with."""
 _LINES = 200  # of a block, that are looked at one by one
 _END_TOKENS = re.compile(r"(?:<[^<>\s]{1,30}>\s*)+")
 _LABEL = re.compile(r"^\s*(?:thoughts?|plan)\s*:\s*", re.IGNORECASE)
@@ -246,7 +247,7 @@ def _tagged_blocks(text: str, opening: str, closing: str, fenced: Sequence[_Bloc
             later = re.compile(rf"^[ \t]*({tag.pattern})", tag.flags | re.MULTILINE).search(text, found.end())
             told = [each for each in fenced if each.is_labelled and each.start > found.end()]
             told += [_tagged_block(text, later.start(1), opening, closing)] if later else []
-            if any(_is_code(each.code) for each in told):
+            if any(_is_code(dedent(each.code)) for each in told):
                 spoken, place = spoken + 1, found.end()
                 continue
         if around is None:
@@ -259,7 +260,8 @@ def _is_spoken_of(text: str, block: _Block, opening: str) -> bool:
     before = text[text.rfind("\n", 0, block.start) + 1 : block.start].strip()
     behind = block.code.partition("\n")[0].strip()
     again = block.code.lstrip().lower().startswith(opening.lower())
-    is_prose = behind and not _CALLS_OR_BINDS.search(behind) and not _MEANT.match(behind)
+    begins = _is_code(behind) or _is_code(f"{behind}\n pass")
+    is_prose = behind and not begins and not _CALLS_OR_BINDS.search(behind) and not _MEANT.match(behind)
     return bool(before and (again or is_prose)) and not _parses(block.code)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from smol_kernel.runs.source import Source
 from smol_kernel.runs.sql_chance import sql_chance
-from smol_kernel.runs.unseeded import SEED_NAMES, draws, may_draw, seeds_set_apart
+from smol_kernel.runs.unseeded import SEED_NAMES, draws, may_draw, seeded_by_others, seeds_set_apart
 
 _NOW = frozenset(["now", "utcnow", "today"])
 _HAVE_NOW = frozenset(["datetime", "date", "Timestamp", "Period", "DateTime", "pendulum", "arrow"])
@@ -194,8 +194,9 @@ def _unseeded(
     """The first function of a library that `draws` with no seed of its own, nor of numpy's; empty if there is none."""
     if seeded - {"random"} or seeds_set_apart(nodes):
         return ""
-    calls = (node for node in nodes if isinstance(node, ast.Call))
-    return next((ast.unparse(call.func) for call in calls if draws(call, _path(call.func, names))), "")
+    calls = [(node, _path(node.func, names)) for node in nodes if isinstance(node, ast.Call)]
+    others = seeded_by_others(calls)
+    return next((ast.unparse(call.func) for call, path in calls if id(call) not in others and draws(call, path)), "")
 
 
 def _path(node: ast.AST, names: dict[str, str]) -> str:

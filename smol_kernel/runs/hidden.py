@@ -20,9 +20,16 @@ _FETCHING_NAMES = (
     "urlopen urlretrieve load_dataset get_rdataset fetch_openml fetch_california_housing fetch_20newsgroups"
 )
 _FETCHING = frozenset(_FETCHING_NAMES.split())
-_LISTING = frozenset(["listdir", "scandir", "iterdir", "rglob", "os.walk"])
+_WITHOUT = frozenset(["socket.gethostname", "http.client.responses", "http.client.HTTPStatus"])
+"""What such modules have that needs no network."""
+_ADDRESSED = frozenset(["filepath_or_buffer", "path_or_buf", "path_or_buffer", "io", "path", "source", "url"])
+"""Names of the arguments of `read_csv` and its like that say what is read."""
+_LISTING = frozenset(["listdir", "scandir", "walk"])
+_BY_NAME = frozenset(["endswith", "startswith", "suffix", "fnmatch", "match"])
+"""What picks files out by their names, which those of hidden files are not."""
 _EVERYTHING = frozenset(["*", "**", "**/*"])
 """Patterns by which `Path.glob` gives hidden files as well."""
+_VARIABLES = frozenset(["environ", "getenv", "expandvars"])
 _SETTING = frozenset(["setdefault", "update", "pop"])
 """Methods of `os.environ` that are called to set or remove a variable."""
 
@@ -34,7 +41,7 @@ def hidden_from(cells: Iterable[str]) -> str:
     words = set(_words(nodes))
     said = ["the network"] if _asks_network(nodes, words) else []
     said += ["your environment variables"] if _reads_environment(nodes) else []
-    said += ["your hidden files"] if words & _LISTING or any(map(_globs_all, nodes)) else []
+    said += ["your hidden files"] if _lists_all(nodes) or any(map(_globs_all, nodes)) else []
     return f"; they ran without {listed(said)}" if said else ""
 
 
@@ -60,9 +67,55 @@ def _words(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 def _asks_network(nodes: Iterable[ast.AST], words: set[str]) -> bool:
     modules = {word for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for word in _words([node])}
-    asked = modules & _NETWORK or words & {"urllib.request"} or words & _FETCHING
-    reads = any(word.startswith("read_") for word in words)
-    return bool(asked) or (reads and any(map(_is_address, nodes)))
+    asked = set(modules & _NETWORK)
+    for module in modules & {"socket", "http.client"}:
+        used = {word for word in words if word.startswith(f"{module}.")}
+        asked -= {module} if used and used <= _WITHOUT else set()
+    return bool(asked or words & {"urllib.request"} or words & _FETCHING) or _reads_address(nodes)
+
+
+def _reads_address(nodes: Iterable[ast.AST]) -> bool:
+    """Whether `read_csv` or its like is given an address, at once or by names."""
+    values: dict[str, list[ast.AST]] = {}
+    given: list[ast.AST] = []
+    parameters = {
+        node.name: [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        for node in nodes
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    for node in nodes:
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                pass
+            case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.AugAssign(target=target, value=value):
+                targets = [target]
+            case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
+                targets = [target]
+            case ast.NamedExpr(target=target, value=value):
+                targets = [target]
+            case ast.Call(args=arguments, keywords=keywords):
+                for name in parameters.get(_last(node.func), []):
+                    values.setdefault(name, []).extend([*arguments, *keywords])
+                if any(_last(each).startswith("read_") for each in arguments):  # `map(pd.read_csv, addresses)`
+                    given += arguments
+                if _last(node.func).startswith("read_"):
+                    given += [*arguments[:1], *(each.value for each in keywords if each.arg in _ADDRESSED)]
+                continue
+            case _:
+                continue
+        for name in (part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)):
+            values.setdefault(name, []).append(value)
+    while given:
+        for part in ast.walk(given.pop()):
+            if _is_address(part):
+                return True
+            given += values.pop(part.id, []) if isinstance(part, ast.Name) else []
+    return False
+
+
+def _last(node: ast.AST) -> str:
+    """The last word of a name; empty if it is none."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _is_address(node: ast.AST) -> bool:
@@ -71,26 +124,71 @@ def _is_address(node: ast.AST) -> bool:
     return text.startswith(("http://", "https://", "ftp://", "s3://", "gs://"))
 
 
+def _of_os(nodes: Iterable[ast.AST], wanted: frozenset[str]) -> list[ast.AST]:
+    """Where something of `os` or `os.path` with one of these names is used."""
+    modules, names = {"os"}, set[str]()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            modules |= {alias.asname or "os" for alias in node.names if alias.name.partition(".")[0] == "os"}
+        elif isinstance(node, ast.ImportFrom) and node.module in ("os", "os.path"):
+            names |= {alias.asname or alias.name for alias in node.names if alias.name in wanted}
+            modules |= {alias.asname or alias.name for alias in node.names if alias.name == "path"}
+    return [
+        node
+        for node in nodes
+        if (isinstance(node, ast.Name) and node.id in names)
+        or (
+            isinstance(node, ast.Attribute)
+            and node.attr in wanted
+            and ast.unparse(node.value).removesuffix(".path") in modules
+        )
+    ]
+
+
 def _reads_environment(nodes: Iterable[ast.AST]) -> bool:
-    set_: set[int] = set()
-    found: set[int] = set()
+    """Whether variables are read, but those that the cells set."""
+    found = {id(node) for node in _of_os(nodes, _VARIABLES)}
+    keys: dict[int, str] = {}
+    own: set[str] = set()
     for node in nodes:
         match node:
-            case ast.Subscript(value=value, ctx=ast.Store() | ast.Del()):
-                set_.add(id(value))
-            case ast.Attribute(value=value, attr=attr) if attr in _SETTING:
-                set_.add(id(value))
+            case ast.Subscript(value=value, slice=key, ctx=ast.Store() | ast.Del()) if id(value) in found:
+                own.add(ast.unparse(key))
+                found.discard(id(value))
+            case ast.Call(func=ast.Attribute(value=value, attr=attr), args=given) if attr in _SETTING:
+                own |= {ast.unparse(key) for key in given[:1]} if id(value) in found else set()
+                found.discard(id(value))
+            case ast.Call(func=ast.Attribute(value=value, attr="get"), args=[key, *_]):
+                keys[id(value)] = ast.unparse(key)
+            case ast.Call(func=value, args=[key, *_]) | ast.Subscript(value=value, slice=key):
+                keys[id(value)] = ast.unparse(key)
+            case ast.Compare(left=key, ops=[ast.In() | ast.NotIn()], comparators=[value]):
+                keys[id(value)] = ast.unparse(key)
             case _:
                 pass
-        name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-        if name in ("environ", "getenv", "expandvars"):
-            found.add(id(node))
-    return bool(found - set_)
+    return any(keys.get(place) not in own for place in found)
+
+
+def _lists_all(nodes: Iterable[ast.AST]) -> bool:
+    """Whether folders are listed, and what is found is not picked out by its name."""
+    listing = {id(node) for node in _of_os(nodes, _LISTING)}
+    listing |= {id(node) for node in nodes if isinstance(node, ast.Attribute) and node.attr == "iterdir"}
+    for node in nodes:
+        match node:
+            case ast.comprehension(iter=listed_, ifs=tests):
+                pass
+            case ast.For(iter=listed_, body=[ast.If(test=test, orelse=[])]):
+                tests = [test]
+            case _:
+                continue
+        if any(_last(part) in _BY_NAME for test in tests for part in ast.walk(test)):
+            listing -= {id(part) for part in ast.walk(listed_)}
+    return bool(listing)
 
 
 def _globs_all(node: ast.AST) -> bool:
     match node:
-        case ast.Call(func=ast.Attribute(value=value, attr="glob"), args=[ast.Constant(value=str() as pattern)]):
-            return pattern in _EVERYTHING and getattr(value, "id", "") != "glob"  # not the module of that name
+        case ast.Call(func=ast.Attribute(value=value, attr="glob" | "rglob"), args=[ast.Constant(value=str() as text)]):
+            return text in _EVERYTHING and getattr(value, "id", "") != "glob"  # not the module of that name
         case _:
             return False

@@ -32,6 +32,7 @@ from smol_kernel.runs.needs import from_record
 from smol_kernel.runs.proof import Proof, State
 from smol_kernel.runs.same import NotCompared, difference, pictures, same_file, same_picture
 from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
+from smol_kernel.runs.words import otherwise_now
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
@@ -90,7 +91,8 @@ class Prover:
         self._stopped = threading.Event()
         self._refused: dict[str, str] = {}
         """Calls that the run did not make: id → the call in a line."""
-        self._in_words = False
+        self._in_words: bool | set[float | str] = False
+        """Whether the model wrote the answer down itself, or what of it."""
         self._as_fields = False
         """Whether the cells end with an object that is an answer by its fields."""
         self._showed = {step.number for step in self._transcript.steps if step.showed_value}
@@ -242,7 +244,7 @@ class Prover:
             for event in executor.run(source):
                 if isinstance(event, Output):
                     shown.pictures += pictures(event.data)
-                    shown.text += event.text if event.channel in ("stdout", "result") else ""
+                    shown.text += _text([event])
                 elif isinstance(event, ActionFinished):
                     shown.ended = event
             if self._stopped.is_set():
@@ -270,25 +272,23 @@ class Prover:
         now = shown[-1].value if shown else None
         if found := difference(_decoded(self._transcript.answer), now):
             raise NotReproduced(found)
-        if self._in_words:  # it rests on what the model saw
-            texts = {each.step: each.text for each in shown}
-            for step in self._transcript.steps:
-                was = "".join(output.text for output in step.outputs if output.channel in ("stdout", "result"))
-                if (
-                    step.state == "ok"
-                    and not (step.final or step.only_calls)
-                    and _bare(texts.get(step.number, "")) != _bare(was)
-                ):
-                    raise NotReproduced(
-                        "the model wrote the answer down itself, and what it had read comes out otherwise now"
-                    )
+        if not self._in_words:
+            return
+        steps = [step for step in self._transcript.steps if step.state == "ok" and not (step.final or step.only_calls)]
+        was = {step.number: _text(step.outputs) for step in steps}  # it rests on what the model saw
+        new = {each.step: each.text for each in shown if each.step in was}
+        if self._in_words is not True:
+            if otherwise := otherwise_now(self._in_words, was, new.values()):
+                raise NotReproduced(otherwise)
+        elif any(_bare(new.get(step, "")) != _bare(text) for step, text in was.items()):
+            raise NotReproduced("the model wrote the answer down itself, and what it had read comes out otherwise now")
 
     def _compare_pictures(self, shown: Sequence[_Shown]) -> None:
         now = {each.step: each.pictures for each in shown}
         for step in self._transcript.steps:
             was = [picture for output in step.outputs for picture in pictures(output.data)]
             got = now.get(step.number, [])
-            if step.state != "ok":
+            if step.state != "ok" or (step.final and "%%capture" in step.code):  # the cells are without that
                 continue
             if not len(was) <= len(got) <= len(was) + step.final:  # the answer may be one that was not shown
                 raise NotReproduced(f"step {step.number} showed {len(was)} pictures, the cells show {len(got)}")
@@ -379,6 +379,10 @@ def _decoded(value: Any) -> Any:
         return decode(value)
     except MalformedValue as error:
         raise _Unknown(f"a value cannot be read: {error}") from None
+
+
+def _text(outputs: Iterable[Output]) -> str:
+    return "".join(output.text for output in outputs if output.channel in ("stdout", "result"))
 
 
 def _bare(text: str) -> str:

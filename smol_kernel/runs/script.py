@@ -82,9 +82,9 @@ def script_cells(transcript: Transcript) -> list[ScriptCell]:
     return _cells(_parts(transcript), transcript, slice=False)
 
 
-def sliced_cells(transcript: Transcript) -> tuple[list[ScriptCell] | None, bool]:
+def sliced_cells(transcript: Transcript) -> tuple[list[ScriptCell] | None, bool | set[float | str]]:
     """The cells with only what the answer needs, None where that cannot be told; and whether the answer only stands in
-    words."""
+    words, or what of it was read and typed."""
     needed, in_words = _needed(_parts(transcript), transcript)
     return None if needed is None else _cells(needed, transcript, True), in_words
 
@@ -156,9 +156,9 @@ def _answering_in_magic(step: StepRecord) -> Part | None:
     return Part(step, source, kept, source.end_of(kept[-1]), answers=True)
 
 
-def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | None, bool]:
+def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | None, bool | set[float | str]]:
     """The parts with what the answer needs of them, None where that cannot be told; and whether it only stands there in
-    words."""
+    words, or what of it was typed."""
     try:
         found, in_words = sliced(parts, _types(transcript), transcript.tools, _TABLES, transcript.task)
     except RecursionError:  # functions that call each other hundreds deep

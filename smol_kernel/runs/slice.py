@@ -37,11 +37,11 @@ _PICTURES = ("image/png", "image/jpeg")
 
 def sliced(
     parts: Sequence[Part], types: Mapping[str, str], tools: Sequence[str], tables: Sequence[str], task: str = ""
-) -> tuple[list[list[ast.stmt]] | None, bool]:
-    """Of each part the statements that are needed, and whether the answer only stands in words.
+) -> tuple[list[list[ast.stmt]] | None, bool | set[float | str]]:
+    """Of each part the statements that are needed, and whether the answer only stands in words; where parts of it do,
+    these.
 
-    None: it cannot be told what is needed, or all that counts was said in words or typed, and so rests on what was
-    shown.
+    None: it cannot be told what is needed, or what counts was said in words or typed, and so rests on what was shown.
     `types` are those of the inputs; of those in `tables` a `.copy()` shares nothing with the original.
     """
     answering = next((part for part in reversed(parts) if part.step.final and part.kept), None)
@@ -102,8 +102,9 @@ def _rests_on_words(
     answering: Part,
     last: int,
     task: str,
-) -> bool:
-    """Whether the answer, or what it is worked out from, was put down by the model from what it saw."""
+) -> bool | set[float | str]:
+    """Whether the answer, or what it is worked out from, was put down by the model from what it saw; where only
+    constants beside other things were, these."""
     numbered = [(part, number, node) for part, place in zip(parts, places, strict=True) for number, node in place]
     made_by = _all_needed({last}, flow.needs)
     asks = any(flow.calls.get(number) for number in made_by)

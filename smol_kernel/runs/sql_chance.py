@@ -22,16 +22,19 @@ _NOW = re.compile(
     re.IGNORECASE,
 )
 _READ_NOW = re.compile(
-    r"\b(?:date|time|datetime|julianday|unixepoch|strftime|timediff)\s*\((?:[^()]|\([^()]*\))*'now'"
-    r"|\bstrftime\s*\(\s*'[^']*'\s*\)|'(?:now|today)'\s*::|\b(?:date|timestamp|timestamptz)\s+'(?:now|today)'",
+    r"\b(?:date|time|datetime|julianday|unixepoch|strftime|timediff)\s*\((?:[^()]|\([^()]*\))*(?:'now'|\"now\")"
+    r"|\bstrftime\s*\(\s*(?:'[^']*'|\"[^\"]*\")\s*\)"
+    r"|'(?:now|today)'\s*::|\b(?:date|timestamp|timestamptz)\s+'(?:now|today)'",
     re.IGNORECASE,
 )
-"""Functions that read the word "now" as the moment."""
+"""Functions that read the word "now" as the moment; SQLite takes a word in double quotes as a text."""
 _DRAWN = re.compile(
-    r"\b(?:random|rand|uuid|gen_random_uuid|newid)\s*\(\s*\)|\brandomblob\s*\(|\b(?:using\s+sample|tablesample)\b",
+    r"\b(?:random|rand|uuid|gen_random_uuid|newid)\s*\(\s*\)|\brandomblob\s*\("
+    r"|\b(?:using\s+sample|tablesample)\b(?![^;]*(?:\brepeatable\b|\(\s*(?:system|bernoulli|reservoir)\s*,\s*\d+\s*\)))",
     re.IGNORECASE,
 )
-_SEEDED = re.compile(r"\bsetseed\s*\(|\brepeatable\b", re.IGNORECASE)
+"""DuckDB's samples may be given a seed: `repeatable (42)`, `10% (bernoulli, 42)`."""
+_SEEDED = re.compile(r"\bsetseed\s*\(", re.IGNORECASE)
 
 
 def sql_chance(nodes: Iterable[ast.AST]) -> str:
@@ -41,21 +44,31 @@ def sql_chance(nodes: Iterable[ast.AST]) -> str:
     for text in texts:
         bare = _LITERAL.sub("''", text)
         if found := _NOW.search(bare) or _READ_NOW.search(text):
-            return f"the cells read the clock (`{found[0]}` in SQL)"
+            return f"the cells read the clock (`{_line(found)}` in SQL)"
         if (found := _DRAWN.search(bare)) and not seeded:
-            return f"the cells draw random numbers without a seed (`{found[0]}` in SQL)"
+            return f"the cells draw random numbers without a seed (`{_line(found)}` in SQL)"
     return ""
 
 
+def _line(found: re.Match[str]) -> str:
+    return " ".join(found[0].split())
+
+
 def _asked(nodes: list[ast.AST]) -> Iterator[str]:
-    """Texts that are SQL: those that begin so, and those that the functions are given or that are added to others."""
+    """Texts that are SQL: those that begin so, those that the functions are given, and those that are added to them."""
     calls = [(node, ast.unparse(node.func).rpartition(".")[2]) for node in nodes if isinstance(node, ast.Call)]
     if not any(name in _ASKING or name == "query" for _, name in calls):
         return
-    yield from (text for node in nodes if _BEGINS.match(text := _text(node)))
-    for call, name in calls:
-        yield from map(_text, call.args if name in _ASKING else [])
-    yield from (_text(node.value) for node in nodes if isinstance(node, ast.AugAssign))
+    given = [argument for call, name in calls if name in _ASKING for argument in call.args]
+    texts = [node for node in nodes if _BEGINS.match(_text(node))]
+    yield from map(_text, [*texts, *given])
+    begun = {id(node) for node in texts}
+    parts = [part for node in (*given, *texts) for part in ast.walk(node)]
+    bound = [node for node in nodes if isinstance(node, ast.Assign) and id(node.value) in begun]
+    parts += [target for node in bound for target in node.targets]
+    asked = {ast.unparse(part) for part in parts if isinstance(part, (ast.Name, ast.Attribute, ast.Subscript))}
+    added = [node for node in nodes if isinstance(node, ast.AugAssign)]
+    yield from (_text(node.value) for node in added if ast.unparse(node.target) in asked)
 
 
 def _text(node: ast.AST) -> str:

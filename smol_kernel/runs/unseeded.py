@@ -32,6 +32,12 @@ _PERHAPS = frozenset(_PERHAPS_NAMES.split())
 _IF_SHUFFLED = frozenset(["KFold", "StratifiedKFold", "StratifiedGroupKFold"])
 _UNLESS_IN_ORDER = frozenset(["train_test_split", "SGDClassifier", "SGDRegressor"])
 """Those that draw with `shuffle=True` alone; those that draw but with `shuffle=False`."""
+_UNLESS_PLAIN = frozenset(["Sobol", "Halton"])
+"""Those that draw but with `scramble=False`."""
+_SEEDING_NAMES = """IterativeImputer BaggingClassifier BaggingRegressor AdaBoostClassifier AdaBoostRegressor
+RANSACRegressor ClassifierChain RegressorChain BalancedBaggingClassifier"""
+_SEEDING = frozenset(_SEEDING_NAMES.split())
+"""Those that give seeds of their own to the estimators that they are given."""
 
 
 def draws(node: ast.Call, path: str) -> bool:
@@ -42,6 +48,8 @@ def draws(node: ast.Call, path: str) -> bool:
         return "shuffle" in given and not _is(given["shuffle"], False)
     if name in _UNLESS_IN_ORDER and _is(given.get("shuffle"), False):
         return False
+    if name in _UNLESS_PLAIN and _is(given.get("scramble"), False):
+        return False
     begun = given.get("init")  # where clusters begin may be told
     drawn = name in _DRAWING or path.startswith("sklearn.datasets.make_")
     return bool(name) and drawn and (begun is None or isinstance(begun, ast.Constant))
@@ -50,6 +58,18 @@ def draws(node: ast.Call, path: str) -> bool:
 def may_draw(node: ast.Call, path: str) -> bool:
     """Whether it does, or does now and then."""
     return draws(node, path) or _unseeded(node, path) in _PERHAPS
+
+
+def seeded_by_others(calls: Iterable[tuple[ast.Call, str]]) -> set[int]:
+    """The ids of what is called within such a call as gives its seed on: `IterativeImputer(Forest(), random_state=0)`.
+    Each call comes with its dotted path."""
+    return {
+        id(part)
+        for node, path in calls
+        if path.rpartition(".")[2] in _SEEDING and path.partition(".")[0] in _LIBRARIES and _is_seeded(node)
+        for part in ast.walk(node)
+        if part is not node
+    }
 
 
 def seeds_set_apart(nodes: Iterable[ast.AST]) -> bool:

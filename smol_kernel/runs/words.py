@@ -57,14 +57,15 @@ def typed(statements: Iterable[tuple[str, ast.stmt]]) -> bool:
     return any(_is_put_down(node, shown[text]) for text, statement in given if text for node in _parts(statement))
 
 
-def put_among(statements: Iterable[tuple[str, str, bool, ast.stmt]], task: str) -> bool:
-    """The same of an answer that is made of what comes from outside as well. The statements are those of the whole
-    script; each comes with what was shown before, with what of that tools gave that the answer does not call, and with
-    whether the answer needs it, which the last of these gives.
+def put_among(statements: Iterable[tuple[str, str, bool, ast.stmt]], task: str) -> set[float | str]:
+    """What of an answer that is made of what comes from outside as well was read and put down again. The statements are
+    those of the whole script; each comes with what was shown before, with what of that tools gave that the answer does
+    not call, and with whether the answer needs it, which the last of these gives.
 
     There many a number that was shown is one that is looked for (`df.year == 2020`). What counts is what goes into the
-    answer as it is, unless the script names it elsewhere; and of what tools gave numbers of several digits that are
-    calculated with. What the task says, or the script held before it was shown, is its own.
+    answer as it is, unless the script names it elsewhere (75% by `.75`, too); and of what tools gave numbers of several
+    digits that are calculated with. Words without digits are labels, unless those tools gave them. What the task says,
+    or the script held before it was shown, is its own.
     """
     own: list[object] = [task]
     shown_to: dict[int, tuple[_Shown, _Shown]] = {}
@@ -83,10 +84,28 @@ def put_among(statements: Iterable[tuple[str, str, bool, ast.stmt]], task: str) 
     answer = {id(node): (node, is_item) for node, is_item in _as_it_is(needed[-1], held)}
     others = [node for node in every if id(node) not in answer]
     names = " ".join(filter(None, (getattr(node, name, "") for node in others for name in ("id", "attr", "arg"))))
-    elsewhere = _Shown("", [names, *(node.value for node in others if isinstance(node, ast.Constant))])
-    return any(elsewhere.lacks(node, is_item, shown_to[id(node)][0]) for node, is_item in answer.values()) or any(
-        shown_to[id(node)][1].has(node.value) for node in _calculated_with(every, values)
-    )
+    constants = [node.value for node in others if isinstance(node, ast.Constant)]
+    percents = [round(each * 100, 9) for each in constants if isinstance(each, float) and 0 < each < 1]
+    elsewhere = _Shown("", [names, *constants, *percents])
+    found: set[float | str] = set()
+    for node, is_item in answer.values():
+        found |= elsewhere.lacked(node, is_item, *shown_to[id(node)])
+    numbers = [node for node in _calculated_with(every, values) if shown_to[id(node)][1].has(node.value)]
+    return found | {node.value for node in numbers if isinstance(node.value, (int, float))}
+
+
+def otherwise_now(put_down: Iterable[float | str], was: Mapping[int, str], now: Iterable[str]) -> str:
+    """Which of these constants a step showed, by the texts that there were, and none shows now, as a clause; empty if
+    none is."""
+    shown = _Shown("\n".join(now), ())
+    for value in sorted(put_down, key=str):
+        if shown.has(value):
+            continue
+        for step, text in was.items():
+            if _Shown(text, ()).has(value):
+                named = value if isinstance(value, str) else f"{value:.15g}"
+                return f"`{named}` was typed from what step {step} showed, which comes out otherwise now"
+    return ""
 
 
 def numbers_in(text: str) -> set[float]:
@@ -117,17 +136,20 @@ class _Shown:
             return self.has_word(value.strip())
         return isinstance(value, (int, float)) and not isinstance(value, bool) and self.has_number(value)
 
-    def lacks(self, node: ast.Constant, is_item: bool, shown: _Shown) -> bool:
-        """Whether the constant was `shown`, and is none of those that are the script's own here."""
-        if not isinstance(node.value, str):
-            return node.value not in self._own and _is_put_down(node, shown)
-        numbers = {number for number in numbers_in(node.value) if number >= FEW}
-        word = node.value.strip()
-        is_word = is_item and shown.has_word(word) and word not in self._own_words
-        return bool(numbers & shown.numbers - self._own) or (is_word and shown.has_whole(word))
+    def lacked(self, node: ast.Constant, is_item: bool, shown: _Shown, of_tools: _Shown) -> set[float | str]:
+        """What of the constant was `shown`, of a label without digits only by tools, and is not the script's own
+        here."""
+        if isinstance(node.value, (int, float)):
+            return {node.value} if node.value not in self._own and _is_put_down(node, shown) else set()
+        text = node.value.strip() if isinstance(node.value, str) else ""
+        found: set[float | str] = {number for number in numbers_in(text) if number >= FEW}
+        found = found & shown.numbers - self._own
+        shown = shown if any(map(str.isdigit, text)) else of_tools
+        is_word = is_item and shown.has_whole(text) and text not in self._own_words
+        return found | {text} if is_word else found
 
     def has_whole(self, word: str) -> bool:
-        return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self._text) is not None
+        return self.has_word(word) and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self._text) is not None
 
     def has_word(self, word: str) -> bool:
         return len(word) > 1 and word in self._text and word not in self._own_words
