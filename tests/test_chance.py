@@ -33,6 +33,8 @@ PARSE = "from dateutil.parser import parse"
         "from scipy.stats import qmc\nx = qmc.LatinHypercube(2, scramble=False).random(8)",
         "from sklearn.ensemble import BaggingRegressor, ExtraTreesRegressor\n"
         "m = BaggingRegressor(ExtraTreesRegressor(n_estimators=3))",
+        "from sklearn.ensemble import RandomForestRegressor\nfrom sklearn.impute import IterativeImputer\n"
+        "m = IterativeImputer(estimator=RandomForestRegressor(n_estimators=5), max_iter=2, random_state=0)",
         f"{FOREST}\nfrom sklearn.model_selection import RandomizedSearchCV\n"
         "m = RandomizedSearchCV(RandomForestClassifier(), options_of_it, random_state=0)",
     ],
@@ -63,8 +65,6 @@ def test_what_a_library_draws_without_a_seed_is_seen(cell):
         "from sklearn.tree import DecisionTreeClassifier\nm = DecisionTreeClassifier(max_depth=2).fit(X, y)",
         "from scipy import stats\nr = stats.bootstrap((x,), np.mean, rng=0)\nt = stats.ttest_ind(a, b)",
         "weekly = df.resample('W').sum()\nshuffle(cards)\nbootstrap(x)",
-        "from sklearn.ensemble import RandomForestRegressor\nfrom sklearn.impute import IterativeImputer\n"
-        "m = IterativeImputer(estimator=RandomForestRegressor(n_estimators=5), max_iter=2, random_state=0)",
         "from sklearn.ensemble import BaggingRegressor, ExtraTreesRegressor\n"
         "m = BaggingRegressor(make_pipeline(ExtraTreesRegressor(n_estimators=3)), random_state=0)",
         "from scipy.stats import qmc\nx = qmc.Sobol(2, scramble=False).random(8) + qmc.Halton(d=2, scramble=False)",

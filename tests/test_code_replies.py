@@ -83,6 +83,7 @@ def test_a_tag_that_is_only_spoken_of_is_no_block():
         "I put it in <code> for the kernel:",
         "I answer in <code> with the following:",
         "I answer in <code> from now on.",
+        "Use <code> with care:",
         "I answer in <code> while I look, if that is needed.",
         "Inside <code> tags, that is <code> and </code>, stands this:",
     ],

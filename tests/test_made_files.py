@@ -18,6 +18,7 @@ from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.overlay import MAX_TOLD, Layer
 from smol_kernel.executors.saved_files import Saver
+from smol_kernel.executors.stand_ins import why_kept_out
 
 SECRET = "what the child may not have"
 ROOM = 1 << 20
@@ -173,6 +174,24 @@ ORDINARY += [
     "random.forest.py",
     "calendar.py",
 ]
+
+
+@pytest.mark.parametrize(
+    ("path", "stands_in"),
+    [
+        ("acme/storage.py", True),  # of packages that have a folder in common all is found there
+        ("acme/storage/__init__.py", True),
+        ("acme/notes.txt", False),
+        ("code/analysis.py", False),
+        ("code/__init__.py", True),
+        ("acme2/storage.py", False),
+    ],
+)
+def test_what_stands_in_for_a_part_of_packages_in_one_folder(tmp_path, monkeypatch, path, stands_in):
+    (tmp_path / "site-packages/acme/storage").mkdir(parents=True)
+    (tmp_path / "site-packages/acme/storage/__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    assert bool(why_kept_out(path, [str(tmp_path / "work")])) == stands_in
 
 
 @pytest.mark.parametrize("to", [None, "elsewhere"])

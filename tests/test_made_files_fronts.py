@@ -195,8 +195,8 @@ def test_files_are_listed_and_saved_after_the_run(kernel):
 
 def test_saved_files_take_no_module_s_place_in_the_notebook(kernel):
     marks = "__import__('os').environ.__setitem__('OWNED', __name__)"
-    names = ("nbformat.py", "markdown_it/__init__.py", "conftest.py", "made_here.py")
-    code = f"import os\nos.mkdir('markdown_it')\nfor name in {names}: open(name, 'w').write({marks!r})\nfinal_answer(1)"
+    names = ("nbformat.py", "jinja2/__init__.py", "conftest.py", "made_here.py")
+    code = f"import os\nos.mkdir('jinja2')\nfor name in {names}: open(name, 'w').write({marks!r})\nfinal_answer(1)"
     kernel.run(f"m = scripted({code!r})").must_be_ok()
     kernel.run("%%agent --model m\nwrite").must_be_ok()
     saved = kernel.run("%agent files save").must_be_ok().printed
@@ -266,10 +266,10 @@ def test_the_command_line_saves_what_it_is_told_to(tmp_path, monkeypatch, capsys
     out, err = capsys.readouterr()
     assert f"Saved: {work}/a.txt" in out
     assert "Not saved: .hidden is hidden" in err
-    assert f"Saved: {work}/not-imported/nbformat.py" in out
+    assert f"Saved: {work}/.not-imported/nbformat.py" in out
     assert "Saved apart: nbformat.py would be imported in place of what is installed as nbformat\n" in err
-    assert sorted(os.listdir(work)) == ["a.txt", "not-imported"]
-    assert os.listdir(work / "not-imported") == ["nbformat.py"]
+    assert sorted(os.listdir(work)) == [".not-imported", "a.txt"]
+    assert os.listdir(work / ".not-imported") == ["nbformat.py"]
     assert main(["run", "write"]) == 0
     out, err = capsys.readouterr()
     assert "Files made in the box: .hidden (1 kB) and nbformat.py (1 kB)" in out

@@ -358,6 +358,15 @@ def test_what_was_read_and_typed_beside_inputs_has_to_be_shown_again(prover, tmp
     assert "`40.25` was typed from what step 1 showed, which comes out otherwise now" in made.prove().reason
 
 
+def test_so_has_what_was_typed_from_a_step_that_failed(prover, tmp_path):
+    (tmp_path / "mean.txt").write_text("40.25")
+    steps = "print(open('mean.txt').read())\n1 / 0", "s = sum(xs)\nprint(s)", "final_answer([s, 40.25])"
+    made = prover(*steps, inputs={"xs": [3, 4]})
+    assert made.prove().proved
+    (tmp_path / "mean.txt").write_text("77.5")
+    assert "`40.25` was typed from what step 1 showed" in made.prove().reason
+
+
 DRAW = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2])\nplt.savefig('a.png')"
 
 
@@ -704,9 +713,8 @@ def test_the_proof_says_what_a_box_had_kept_from_the_cells(prover, work, without
         "from pathlib import Path\nx = [*Path('.').rglob('*')]",
         "import pandas as pd\nBASE = 'https://a.b'\ndf = pd.read_csv(f'{BASE}/c.csv')",
         "import pandas as pd\ndf = [pd.read_json(path_or_buf=u) for u in ['https://a.b/' + n for n in names]]",
-        "import pandas as pd\ndef load(u): return pd.read_csv(u)\ndf = load('https://a.b/c.csv')",
+        "import pandas as pd\ndef load(u='https://a.b/c.csv'): return pd.read_csv(u)\ndf = load()",
         "import pandas as pd\nfor k, u in {'a': 'https://a.b/c.csv'}.items(): df = pd.read_csv(u)",
-        "import pandas as pd\ndf = [*map(pd.read_csv, ['https://a.b/c.csv'])]",
         "import socket\ns = socket.create_connection((socket.gethostname(), 80))",
         "import os\nos.environ['A'] = '1'\nx = os.environ['B']",
         "import os as o\nx = o.environ.get('HOME')",

@@ -27,21 +27,27 @@ def why_kept_out(path: str, folders: Sequence[str]) -> str:
     if path in UNASKED or (ending == ".pth" and not above and is_library(folders[0])):
         return IS_RUN + IF_NAMED
     is_module = ending in all_suffixes() or ending.endswith(".so")  # also those for another Python
-    name = stem if not above else above[0] if above[1:] == [] and stem == "__init__" else ""  # others stand in for none
-    if name and is_module and _is_there_without(name, folders):
-        return f"{IS_IMPORTED}{name}{IF_NAMED}"
-    return ""
+    if not is_module:
+        return ""
+    name = above[0] if above else stem
+    installed = _found_without(name, folders)
+    is_top = not above or (len(above) == 1 and stem == "__init__")
+    if installed == "" or (installed == "module" and not is_top):  # without an `__init__` what is installed comes first
+        return ""
+    return f"{IS_IMPORTED}{name}{IF_NAMED}"
 
 
-def _is_there_without(name: str, folders: Sequence[str]) -> bool:
-    """Whether there is a module or package of this name that is not in the `folders`."""
+def _found_without(name: str, folders: Sequence[str]) -> str:
+    """What there is of this name that is not in the `folders`: a "module" or package, a "namespace" of packages, or
+    nothing."""
     if name in sys.stdlib_module_names or name in sys.builtin_module_names:
-        return True
+        return "module"
     real = [os.path.realpath(folder) for folder in folders]
     places = [os.path.realpath(entry) for entry in sys.path]
     spec = PathFinder.find_spec(
         name, [place for place in places if is_library(place) or not any(holds(folder, place) for folder in real)]
     )
     if spec is None or spec.loader is not None:
-        return spec is not None
-    return any(map(is_library, spec.submodule_search_locations or ()))  # not any folder that happens to be there
+        return "" if spec is None else "module"
+    found = map(is_library, spec.submodule_search_locations or ())  # not any folder that happens to be there
+    return "namespace" if any(found) else ""

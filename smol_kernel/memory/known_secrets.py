@@ -14,6 +14,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote
@@ -43,11 +44,15 @@ _IN_QUERY = re.compile(r"(?<=[?&])([^\s?&=#]+)=([^\s&#\"'<>]+)")
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://\S+")
 _OF_QUERIES = ("sig", "code")
 """Names in a query that are those of keys there, and of much else elsewhere."""
-_HOLDS_KEY = re.compile(r"(PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY)$", re.IGNORECASE)
+_HOLDS_KEY = re.compile(
+    r"(PASS|PASSWD|PWD|PASSWORD|PASSPHRASE|SECRET|TOKEN|AUTHORIZATION|(API|SECRET|PRIVATE|ACCESS)_?KEY)$", re.IGNORECASE
+)
 """Names of options whose value is a key whatever it looks like."""
-_HOLDS_NONE = re.compile(r"^_*(NO|DISABLE|ALLOW|USE)_|_(ENV|VAR|TYPE|MODE|PROVIDER|FIELD|COLUMN)$", re.IGNORECASE)
-_NAME_OF_VARIABLE = re.compile(r"\$|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$")
-_BETWEEN_WORDS = re.compile(r"[\s\"'{}\[\],]+")
+_HOLDS_NONE = re.compile(
+    r"^_*(NO|DISABLE|ALLOW|USE)_|_(ENV|VAR|TYPE|MODE|PROVIDER|FIELD|COLUMN)$|(SORT|PARTITION|PRIMARY|FOREIGN|GROUP)_KEY$",
+    re.IGNORECASE,
+)
+_NAME_OF_VARIABLE = re.compile(r"\$\{?[A-Z_][A-Z0-9_]*\}?$|[A-Z]+(_[A-Z]+)+$")
 _HOLDING = frozenset({str, dict, list, tuple})  # what is looked into
 MOST_PARTS = 10_000
 """Of a value that is looked through, where nothing else is asked for."""
@@ -96,22 +101,32 @@ def looks_secret(name: str, value: str) -> bool:
     """Whether what stands behind an option of this name looks like a key: `--sort-key region` names none, and would be
     taken out of every text."""
     name = name.replace("-", "_")
-    if _HOLDS_NONE.search(name) or _PLACE.search(name) or _ENDING.search(value) or _NAME_OF_VARIABLE.match(value):
+    if _HOLDS_NONE.search(name) or _PLACE.search(name) or _NAME_OF_VARIABLE.match(value):
         return False
-    return is_random(value) or bool(_HOLDS_KEY.search(name))
+    return bool(_HOLDS_KEY.search(name)) or (is_random(value) and not _ENDING.search(value))
 
 
 def keep_secret_words(words: Sequence[str]) -> None:
     """Know the keys and passwords among the words of a command: behind `--token`, in `--api-key=…`, `NAME=…`, a header,
     an address, or a command within it."""
     for name, value, word in _secret_ends(words):
-        if not value.strip():
+        inner = _words(word)
+        if word.startswith("{"):
+            with suppress(ValueError, RecursionError):
+                _keep_in_json(json.loads(word))
+        elif len(inner) > 1 and ("=" in inner[0] or not value.strip()):  # `TOKEN=… exec server`
+            keep_secret_words(inner)
+        elif not value.strip():
             _given.update(_in_addresses(word))
-            if len(inner := _words(word)) > 1:
-                keep_secret_words(inner)
         elif looks_secret(name, value):
-            parts = list(filter(None, _BETWEEN_WORDS.split(value)))
-            _given.update([value, value.strip(), *parts[-1:], *filter(is_random, parts)])
+            _given.update([value, value.strip(), value.split()[-1]])
+
+
+def _keep_in_json(data: Any) -> None:
+    for name, value in data.items() if isinstance(data, dict) else ():
+        if isinstance(value, str) and is_secret_setting(name) and looks_secret(name, value):
+            _given.update([value, *value.split()[-1:]])
+        _keep_in_json(value)
 
 
 def without_secret_words(command: str) -> str:

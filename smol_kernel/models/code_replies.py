@@ -33,6 +33,7 @@ _FAULTY = re.compile(
 )
 """A line that Python was meant to run, whatever is wrong with it; `loss = 0.4 per epoch` may be of an output."""
 _CALLS_OR_BINDS = re.compile(r"\w\(|=")
+_PHRASE = re.compile(r"(?:with|if|while)\s+(?!True\b)\w+\s*:")  # a header of Python, and the end of a sentence
 _MEANT = re.compile(rf"[!%?#@]|\"\"\"|'''|try:$|.*\?$|{_FAULTY.pattern}")
 """The same, or one of IPython's, or what a program may begin with."""
 _LINES = 200  # of a block, that are looked at one by one
@@ -260,7 +261,8 @@ def _is_spoken_of(text: str, block: _Block, opening: str) -> bool:
     before = text[text.rfind("\n", 0, block.start) + 1 : block.start].strip()
     behind = block.code.partition("\n")[0].strip()
     again = block.code.lstrip().lower().startswith(opening.lower())
-    begins = _is_code(behind) or _is_code(f"{behind}\n pass")
+    is_phrase = _PHRASE.fullmatch(behind) and any(mark in block.code.lower() for mark in (opening.lower(), "```"))
+    begins = _is_code(behind) or (not is_phrase and _is_code(f"{behind}\n pass"))
     is_prose = behind and not begins and not _CALLS_OR_BINDS.search(behind) and not _MEANT.match(behind)
     return bool(before and (again or is_prose)) and not _parses(block.code)
 

@@ -6,7 +6,8 @@ Told with a proof by `prove`, since the cells may answer otherwise outside of a 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeGuard
 
 from smol_kernel.render.plain import listed
 from smol_kernel.runs.source import Source
@@ -65,7 +66,7 @@ def _words(nodes: Iterable[ast.AST]) -> Iterator[str]:
                 pass
 
 
-def _asks_network(nodes: Iterable[ast.AST], words: set[str]) -> bool:
+def _asks_network(nodes: Sequence[ast.AST], words: set[str]) -> bool:
     modules = {word for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for word in _words([node])}
     asked = set(modules & _NETWORK)
     for module in modules & {"socket", "http.client"}:
@@ -74,43 +75,33 @@ def _asks_network(nodes: Iterable[ast.AST], words: set[str]) -> bool:
     return bool(asked or words & {"urllib.request"} or words & _FETCHING) or _reads_address(nodes)
 
 
-def _reads_address(nodes: Iterable[ast.AST]) -> bool:
-    """Whether `read_csv` or its like is given an address, at once or by names."""
-    values: dict[str, list[ast.AST]] = {}
-    given: list[ast.AST] = []
-    parameters = {
-        node.name: [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-        for node in nodes
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-    }
+def _reads_address(nodes: Sequence[ast.AST]) -> bool:
+    """Whether `read_csv` or its like is given an address, at once or by a name that is bound to one."""
+    names: set[str] = set()
     for node in nodes:
         match node:
-            case ast.Assign(targets=targets, value=value):
+            case ast.Assign(targets=[target], value=value) | ast.For(target=target, iter=value):
                 pass
-            case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.AugAssign(target=target, value=value):
-                targets = [target]
-            case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
-                targets = [target]
-            case ast.NamedExpr(target=target, value=value):
-                targets = [target]
-            case ast.Call(args=arguments, keywords=keywords):
-                for name in parameters.get(_last(node.func), []):
-                    values.setdefault(name, []).extend([*arguments, *keywords])
-                if any(_last(each).startswith("read_") for each in arguments):  # `map(pd.read_csv, addresses)`
-                    given += arguments
-                if _last(node.func).startswith("read_"):
-                    given += [*arguments[:1], *(each.value for each in keywords if each.arg in _ADDRESSED)]
-                continue
+            case ast.comprehension(target=target, iter=value) | ast.NamedExpr(target=target, value=value):
+                pass
+            case ast.FunctionDef(args=ast.arguments() as target):  # of its defaults
+                value = target
             case _:
                 continue
-        for name in (part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)):
-            values.setdefault(name, []).append(value)
-    while given:
-        for part in ast.walk(given.pop()):
-            if _is_address(part):
-                return True
-            given += values.pop(part.id, []) if isinstance(part, ast.Name) else []
-    return False
+        if any(map(_is_address, ast.walk(value))):
+            names |= {part.id if isinstance(part, ast.Name) else part.arg for part in ast.walk(target) if _binds(part)}
+    read = [
+        argument
+        for node in nodes
+        if isinstance(node, ast.Call) and _last(node.func).startswith("read_")
+        for argument in [*node.args[:1], *(each.value for each in node.keywords if each.arg in _ADDRESSED)]
+    ]
+    parts = [part for argument in read for part in ast.walk(argument)]
+    return any(_is_address(part) or (isinstance(part, ast.Name) and part.id in names) for part in parts)
+
+
+def _binds(node: ast.AST) -> TypeGuard[ast.Name | ast.arg]:
+    return isinstance(node, (ast.Name, ast.arg))
 
 
 def _last(node: ast.AST) -> str:

@@ -274,7 +274,9 @@ class Prover:
             raise NotReproduced(found)
         if not self._in_words:
             return
-        steps = [step for step in self._transcript.steps if step.state == "ok" and not (step.final or step.only_calls)]
+        partly = self._in_words is not True  # then steps that failed count, too: what they had shown is typed as well
+        steps = [step for step in self._transcript.steps if partly or step.state == "ok"]
+        steps = [step for step in steps if not (step.final or step.only_calls)]
         was = {step.number: _text(step.outputs) for step in steps}  # it rests on what the model saw
         new = {each.step: each.text for each in shown if each.step in was}
         if self._in_words is not True:

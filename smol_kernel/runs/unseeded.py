@@ -34,10 +34,8 @@ _UNLESS_IN_ORDER = frozenset(["train_test_split", "SGDClassifier", "SGDRegressor
 """Those that draw with `shuffle=True` alone; those that draw but with `shuffle=False`."""
 _UNLESS_PLAIN = frozenset(["Sobol", "Halton"])
 """Those that draw but with `scramble=False`."""
-_SEEDING_NAMES = """IterativeImputer BaggingClassifier BaggingRegressor AdaBoostClassifier AdaBoostRegressor
-RANSACRegressor ClassifierChain RegressorChain BalancedBaggingClassifier"""
-_SEEDING = frozenset(_SEEDING_NAMES.split())
-"""Those that give seeds of their own to the estimators that they are given."""
+_SEEDING = frozenset(["BaggingClassifier", "BaggingRegressor", "AdaBoostClassifier", "AdaBoostRegressor"])
+"""Those that give seeds of their own to the estimator that they are given, and to all in it."""
 
 
 def draws(node: ast.Call, path: str) -> bool:
@@ -61,7 +59,7 @@ def may_draw(node: ast.Call, path: str) -> bool:
 
 
 def seeded_by_others(calls: Iterable[tuple[ast.Call, str]]) -> set[int]:
-    """The ids of what is called within such a call as gives its seed on: `IterativeImputer(Forest(), random_state=0)`.
+    """The ids of what is called within such a call as gives its seed on: `BaggingRegressor(Forest(), random_state=0)`.
     Each call comes with its dotted path."""
     return {
         id(part)

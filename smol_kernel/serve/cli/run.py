@@ -148,8 +148,9 @@ MEANT = ("is hidden", "is there already")
 """Why a file is not saved, where that is as it was told to be."""
 
 
-APART = "not-imported"
-"""Folder for files that are saved only if they are named: at a terminal the box is gone afterwards."""
+APART = ".not-imported"
+"""Folder for files that are saved only if they are named: at a terminal the box is gone afterwards. By its name pytest
+does not look into it."""
 
 
 def demo_inputs(task: str) -> dict[str, Any]:
@@ -282,21 +283,24 @@ def save_files(agent: Any, folder: str) -> bool:
     if executor is None or not executor.files().files:
         print("There are no files to save: the run made none in a box.")
         return True
+    saved = apart = SavedFiles()
+    named, failed = list[str](), False
     try:
         saved = executor.save_files(folder=folder or None)
         named = [name for name, why in saved.refused.items() if why.startswith((IS_RUN, IS_IMPORTED))]
-        apart = executor.save_files(named, Path(folder, APART)) if named else SavedFiles()
+        apart = executor.save_files(named, Path(folder, APART)) if named else apart
     except SmolError as error:
         print(f"smol: {error}", file=sys.stderr)
-        return False
+        failed = True
     for path in saved + apart:
         print(f"Saved: {path}")
-    for name in named:
-        print(f"Saved apart: {name} {saved.refused.pop(name).removesuffix(IF_NAMED)}", file=sys.stderr)
+    for name in named if not failed else ():
+        if name not in apart.refused:
+            print(f"Saved apart: {name} {saved.refused.pop(name).removesuffix(IF_NAMED)}", file=sys.stderr)
     refused = {**saved.refused, **apart.refused}
     for name, why in refused.items():
         print(f"Not saved: {name} {why}", file=sys.stderr)
-    return all(why.startswith(MEANT) for why in refused.values())
+    return not failed and all(why.startswith(MEANT) for why in refused.values())
 
 
 def write_answer(transcript: Transcript, file: AnswerFile, is_recorded: bool) -> int:
