@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 
 import pytest
@@ -128,24 +131,43 @@ def test_an_answer_goes_to_a_descriptor_that_was_handed_over(tmp_path):
             os.close(each)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can write anywhere")
-def test_an_answer_is_written_in_place_where_nothing_can_be_made_beside_it(work, elsewhere):
-    (work / "kept").mkdir()
-    file = work / "kept/answer.txt"
-    file.write_text("what was there before, and is longer")
-    (work / "kept").chmod(0o555)
-    given = AnswerFile("kept/answer.txt")
-    given.write("the answer")
-    assert file.read_text() == "the answer"
-    (work / "kept").chmod(0o755)
-    for put in (lambda: file.symlink_to(elsewhere / "file"), lambda: os.mkfifo(file)):
-        file.unlink()
-        put()
-        (work / "kept").chmod(0o555)
-        with pytest.raises(OSError, match=r"symbolic links|No such device"):
-            given.write("the answer")
-        (work / "kept").chmod(0o755)
-    assert untouched(elsewhere)
+IN_PLACE = """
+import os, sys
+from pathlib import Path
+from smol_kernel.serve.cli.answer_file import AnswerFile
+if os.getuid() == 0:  # who can write anywhere
+    os.setgid(65534)
+    os.setuid(65534)
+os.chdir(sys.argv[1])
+Path("other").write_text("")
+folder, file = Path("kept"), Path("kept/answer.txt")
+folder.mkdir()
+file.write_text("what was there before, and is longer")
+folder.chmod(0o555)
+given = AnswerFile("kept/answer.txt")
+given.write("the answer")
+assert file.read_text() == "the answer"
+for put in (lambda: file.symlink_to("../other"), lambda: os.mkfifo(file)):
+    folder.chmod(0o755)
+    file.unlink()
+    put()
+    folder.chmod(0o555)
+    try:
+        given.write("the answer")
+    except OSError as error:
+        print(error)
+folder.chmod(0o755)
+assert Path("other").read_text() == ""
+"""
+
+
+def test_an_answer_is_written_in_place_where_nothing_can_be_made_beside_it():
+    with tempfile.TemporaryDirectory() as folder:  # where others may look, too
+        os.chmod(folder, 0o777)
+        done = subprocess.run([sys.executable, "-c", IN_PLACE, folder], capture_output=True, text=True, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
+    link, pipe = done.stdout.splitlines()
+    assert "symbolic links" in link and "No such device" in pipe
 
 
 # files that are saved
