@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from smol_kernel.runs.paths import imported, path_of
 from smol_kernel.runs.source import Source
 from smol_kernel.runs.sql_chance import sql_chance
 from smol_kernel.runs.unseeded import SEED_NAMES, draws, may_draw, seeded_by_others, seeds_set_apart
@@ -45,7 +46,7 @@ def chance(cells: Iterable[str]) -> str:
     origins = Origins(nodes, names)
     for node in nodes:
         if isinstance(node, ast.Call):
-            path = _path(node.func, names)
+            path = path_of(node.func, names)
             if id(node) not in spans and _reads_clock(node, path):
                 return f"the cells read the clock (`{ast.unparse(node.func)}`)"
             if _draws(node, path, seeded, origins) or _draws_from(node, path, seeded, origins):
@@ -172,17 +173,11 @@ def _nodes(cells: Iterable[str]) -> list[ast.AST]:
 
 def _read(cells: Iterable[str]) -> tuple[list[ast.AST], dict[str, str], set[str]]:
     """The nodes of the cells; the names of imports, with their paths; the modules that are given a seed."""
-    nodes, names, seeded = _nodes(cells), dict[str, str](), set[str]()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            names.update(
-                {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names}
-            )
-        elif isinstance(node, ast.ImportFrom):
-            names.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
+    nodes, seeded = _nodes(cells), set[str]()
+    names = imported(nodes)
     for node in nodes:
         if isinstance(node, ast.Call) and _is_given(node):
-            module, _, function = _path(node.func, names).rpartition(".")
+            module, _, function = path_of(node.func, names).rpartition(".")
             if (function, module) in _SEEDED or function in _SEEDING:
                 seeded.add(module)
     return nodes, names, seeded
@@ -194,20 +189,9 @@ def _unseeded(
     """The first function of a library that `draws` with no seed of its own, nor of numpy's; empty if there is none."""
     if seeded - {"random"} or seeds_set_apart(nodes):
         return ""
-    calls = [(node, _path(node.func, names)) for node in nodes if isinstance(node, ast.Call)]
+    calls = [(node, path_of(node.func, names)) for node in nodes if isinstance(node, ast.Call)]
     others = seeded_by_others(calls)
     return next((ast.unparse(call.func) for call, path in calls if id(call) not in others and draws(call, path)), "")
-
-
-def _path(node: ast.AST, names: dict[str, str]) -> str:
-    """The dotted path of what is called, imports followed; of anything but a chain of names its last words."""
-    words: list[str] = []
-    while isinstance(node, ast.Attribute):
-        words.insert(0, node.attr)
-        node = node.value
-    if isinstance(node, ast.Name):
-        return ".".join([names.get(node.id, node.id), *words])
-    return ".".join(["", *words])
 
 
 def _reads_clock(node: ast.Call, path: str) -> bool:
@@ -243,7 +227,7 @@ def _stopwatches(nodes: Sequence[ast.AST], names: dict[str, str]) -> set[int]:
         value = node.value if isinstance(node, ast.Assign) else None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.right, _PLACES):
             value = node.left
-        if isinstance(value, ast.Call) and _path(value.func, names) in _CLOCKS:
+        if isinstance(value, ast.Call) and path_of(value.func, names) in _CLOCKS:
             found.add(id(value))
     starts = {
         ast.unparse(target)
@@ -337,7 +321,7 @@ class Origins:
             if ast.unparse(value) in self._seeded:
                 return True
             if isinstance(value, ast.Call):
-                *_, name = path = _path(value.func, self._names).split(".")
+                *_, name = path = path_of(value.func, self._names).split(".")
                 if classes and path[0] != "pandas" and (name[:1].isupper() or name == "open"):
                     return True
                 seeds = [each.value for each in value.keywords if each.arg in SEED_NAMES]

@@ -6,10 +6,11 @@ Told with a proof by `prove`, since the cells may answer otherwise outside of a 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeGuard
 
 from smol_kernel.render.plain import listed
+from smol_kernel.runs.paths import imported, path_of
 from smol_kernel.runs.source import Source
 
 _NETWORK_NAMES = """
@@ -25,12 +26,12 @@ _WITHOUT = frozenset(["socket.gethostname", "http.client.responses", "http.clien
 """What such modules have that needs no network."""
 _ADDRESSED = frozenset(["filepath_or_buffer", "path_or_buf", "path_or_buffer", "io", "path", "source", "url"])
 """Names of the arguments of `read_csv` and its like that say what is read."""
-_LISTING = frozenset(["listdir", "scandir", "walk"])
+_LISTING = frozenset(["os.listdir", "os.scandir", "os.walk"])
 _BY_NAME = frozenset(["endswith", "startswith", "suffix", "fnmatch", "match"])
 """What picks files out by their names, which those of hidden files are not."""
 _EVERYTHING = frozenset(["*", "**", "**/*"])
 """Patterns by which `Path.glob` gives hidden files as well."""
-_VARIABLES = frozenset(["environ", "getenv", "expandvars"])
+_VARIABLES = frozenset(["os.environ", "os.getenv", "os.path.expandvars"])
 _SETTING = frozenset(["setdefault", "update", "pop"])
 """Methods of `os.environ` that are called to set or remove a variable."""
 
@@ -39,40 +40,27 @@ def hidden_from(cells: Iterable[str]) -> str:
     """What the cells ask for and did not get in a box, as the end of a sentence; empty if they ask for nothing."""
     bodies = [body for cell in cells if (body := Source(cell).body) is not None]
     nodes = [node for body in bodies for node in ast.walk(ast.Module(body, []))]
-    words = set(_words(nodes))
-    said = ["the network"] if _asks_network(nodes, words) else []
-    said += ["your environment variables"] if _reads_environment(nodes) else []
-    said += ["your hidden files"] if _lists_all(nodes) or any(map(_globs_all, nodes)) else []
+    names = imported(nodes)
+    paths = [(node, path_of(node, names)) for node in nodes if isinstance(node, (ast.Name, ast.Attribute))]
+    said = ["the network"] if _asks_network(nodes, {path for _, path in paths}) else []
+    said += ["your environment variables"] if _reads_environment(nodes, paths) else []
+    said += ["your hidden files"] if _lists_all(nodes, paths) or any(map(_globs_all, nodes)) else []
     return f"; they ran without {listed(said)}" if said else ""
 
 
-def _words(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Names of what is imported or used, with what they stand in."""
+def _asks_network(nodes: Sequence[ast.AST], used: set[str]) -> bool:
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in nodes:
-        match node:
-            case ast.Import(names=names):
-                for alias in names:
-                    yield from (alias.name, alias.name.partition(".")[0])
-            case ast.ImportFrom(module=str() as module, names=names):
-                yield from (module, module.partition(".")[0])
-                for alias in names:
-                    yield from (alias.name, f"{module}.{alias.name}")
-            case ast.Attribute(value=value, attr=attr):
-                yield attr
-                yield from [f"{value.id}.{attr}"] if isinstance(value, ast.Name) else []
-            case ast.Name(id=name):
-                yield name
-            case _:
-                pass
-
-
-def _asks_network(nodes: Sequence[ast.AST], words: set[str]) -> bool:
-    modules = {word for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for word in _words([node])}
-    asked = set(modules & _NETWORK)
-    for module in modules & {"socket", "http.client"}:
-        used = {word for word in words if word.startswith(f"{module}.")}
-        asked -= {module} if used and used <= _WITHOUT else set()
-    return bool(asked or words & {"urllib.request"} or words & _FETCHING) or _reads_address(nodes)
+        if isinstance(node, ast.ImportFrom):
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    every = modules | used
+    if any(path.rpartition(".")[2] in _FETCHING or path == "urllib.request" for path in every):
+        return True
+    for module in _NETWORK:
+        parts = {path for path in every if path.startswith(f"{module}.")}
+        if any(f"{each}.".startswith(f"{module}.") for each in modules) and not (parts and parts <= _WITHOUT):
+            return True
+    return _reads_address(nodes)
 
 
 def _reads_address(nodes: Sequence[ast.AST]) -> bool:
@@ -115,30 +103,9 @@ def _is_address(node: ast.AST) -> bool:
     return text.startswith(("http://", "https://", "ftp://", "s3://", "gs://"))
 
 
-def _of_os(nodes: Iterable[ast.AST], wanted: frozenset[str]) -> list[ast.AST]:
-    """Where something of `os` or `os.path` with one of these names is used."""
-    modules, names = {"os"}, set[str]()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            modules |= {alias.asname or "os" for alias in node.names if alias.name.partition(".")[0] == "os"}
-        elif isinstance(node, ast.ImportFrom) and node.module in ("os", "os.path"):
-            names |= {alias.asname or alias.name for alias in node.names if alias.name in wanted}
-            modules |= {alias.asname or alias.name for alias in node.names if alias.name == "path"}
-    return [
-        node
-        for node in nodes
-        if (isinstance(node, ast.Name) and node.id in names)
-        or (
-            isinstance(node, ast.Attribute)
-            and node.attr in wanted
-            and ast.unparse(node.value).removesuffix(".path") in modules
-        )
-    ]
-
-
-def _reads_environment(nodes: Iterable[ast.AST]) -> bool:
+def _reads_environment(nodes: Iterable[ast.AST], paths: Iterable[tuple[ast.AST, str]]) -> bool:
     """Whether variables are read, but those that the cells set."""
-    found = {id(node) for node in _of_os(nodes, _VARIABLES)}
+    found = {id(node) for node, path in paths if path in _VARIABLES}
     keys: dict[int, str] = {}
     own: set[str] = set()
     for node in nodes:
@@ -160,10 +127,9 @@ def _reads_environment(nodes: Iterable[ast.AST]) -> bool:
     return any(keys.get(place) not in own for place in found)
 
 
-def _lists_all(nodes: Iterable[ast.AST]) -> bool:
+def _lists_all(nodes: Iterable[ast.AST], paths: Iterable[tuple[ast.AST, str]]) -> bool:
     """Whether folders are listed, and what is found is not picked out by its name."""
-    listing = {id(node) for node in _of_os(nodes, _LISTING)}
-    listing |= {id(node) for node in nodes if isinstance(node, ast.Attribute) and node.attr == "iterdir"}
+    listing = {id(node) for node, path in paths if path in _LISTING or path.endswith(".iterdir")}
     for node in nodes:
         match node:
             case ast.comprehension(iter=listed_, ifs=tests):
