@@ -51,6 +51,11 @@ def is_written(key, folder):
         ("https://u:plain-horse-pass@h/mcp?x=1", "https://h/mcp?x=1", "plain-horse-pass"),
         ("http://h/mcp?x=1&api_key=K#f", "http://h/mcp?x=1&api_key=…#f", KEY),
         ("""srv --config '{"token": "K"}'""", """srv --config '{"token":…'""", KEY),
+        (
+            """srv --config '{"db": "postgres://u:plain-horse-db@h/d"}'""",
+            """srv --config '{"db": "postgres://h/d"}'""",
+            "plain-horse-db",
+        ),
         ("sh -c 'npx srv --token K'", "sh -c 'npx srv --token …'", KEY),
         ("sh -c 'TOKEN=K exec srv'", "sh -c 'TOKEN=…'", KEY),
         ("docker run -e MYSQL_PASS=correcthorsebattery i", "docker run -e 'MYSQL_PASS=…' i", "correcthorsebattery"),

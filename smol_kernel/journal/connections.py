@@ -65,7 +65,7 @@ def connection(journal: int, path: Path) -> Generator[sqlite3.Connection]:
         if key in _opened and user.uses == 1 and _opened[key].file != file_at(path):
             _close([key])
         if key not in _opened:
-            _close([key for key in list(_opened) if not is_alive(key.thread())])
+            _close([key for key in list(_opened) if not _is_alive(key.thread())])
             db = connect(path)
             _opened[key] = _Opened(db, file_at(path))
         yield _opened[key].db
@@ -79,8 +79,7 @@ def file_at(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def is_alive(thread: threading.Thread | None) -> bool:
-    """Whether it has not ended."""
+def _is_alive(thread: threading.Thread | None) -> bool:
     return thread is not None and thread.is_alive()
 
 

@@ -110,15 +110,14 @@ def keep_secret_words(words: Sequence[str]) -> None:
     """Know the keys and passwords among the words of a command: behind `--token`, in `--api-key=…`, `NAME=…`, a header,
     an address, or a command within it."""
     for name, value, word in _secret_ends(words):
+        _given.update(_in_addresses(word))
         inner = _words(word)
         if word.startswith("{"):
             with suppress(ValueError, RecursionError):
                 _keep_in_json(json.loads(word))
         elif len(inner) > 1 and ("=" in inner[0] or not value.strip()):  # `TOKEN=… exec server`
             keep_secret_words(inner)
-        elif not value.strip():
-            _given.update(_in_addresses(word))
-        elif looks_secret(name, value):
+        elif value.strip() and looks_secret(name, value):
             _given.update([value, value.strip(), value.split()[-1]])
 
 
@@ -133,7 +132,9 @@ def without_secret_words(command: str) -> str:
     """A command or an address as it may be written down: "…" for each of its keys and passwords."""
     words = _words(command)
     shown = [
-        f"{word.removesuffix(value)}…" if value else (without_secret_words if " " in word else without_password)(word)
+        f"{word.removesuffix(value)}…"
+        if value
+        else (without_secret_words if " " in word and not word.startswith("{") else without_password)(word)
         for _, value, word in _secret_ends(words)
     ]
     return shlex.join(shown).replace("'…'", "…") if shown != words else without_password(command)
