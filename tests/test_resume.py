@@ -1280,12 +1280,14 @@ def test_a_record_alone_neither_starts_a_server_nor_opens_the_box(tmp_path, monk
     marker = tmp_path / "started"
     run = ran(tmp_path, [code("1")], executor_kwargs={"mounts": [str(tmp_path)], "python": "/bin/sh"}, at=2)
     begun, *others = agent_events(tmp_path, run)
-    begun = replace(begun, origin={"mcp": [f"touch {marker}"]})
+    started, address = f"touch {marker} {'x' * 100} last", "https://mcp.example.org/mcp"
+    begun = replace(begun, origin={"mcp": [started, address]})
     journal = Journal(tmp_path / "foreign.sqlite")
     journal.append_all([begun, *others])
     with pytest.raises(ReplayDiffersError, match=r"run in the interpreter /bin/sh(.|\n)*see .* besides the working"):
         CodeAgent.resume(run, model=ScriptedModel([]), verbosity_level=LogLevel.OFF, journal=journal)
     monkeypatch.setenv("SMOL_JOURNAL", str(journal.path))
     assert main(["resume", run, "--model", "demo"]) == 2
-    assert f"had tools of MCP servers: give them again, as in --mcp 'touch {marker}'" in capsys.readouterr().err
+    asked = f"had tools of MCP servers: give them again, as in --mcp '{started}' --mcp {address}\n"
+    assert asked in capsys.readouterr().err
     assert not marker.exists()

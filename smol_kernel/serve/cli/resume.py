@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,8 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
         found = builtin_tools(RunOptions(), names) + demo_tools(beginning(journal.events(run)))
         servers = list(dict.fromkeys(str(server) for each in earlier for server in each.origin.get("mcp") or ()))
         if servers and not arguments.mcp:  # never from a record alone: a server is code that is run
-            had = ", ".join(one_line(without_secret_words(server), 100) for server in servers)
-            raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in --mcp {had!r}")
+            had = (f"--mcp {shlex.quote(one_line(without_secret_words(server), 1000))}" for server in servers)
+            raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in {' '.join(had)}")
         given = held.enter_context(connect(arguments.mcp)) if arguments.mcp else []
         resumption: Resumption = how(
             kind,
