@@ -550,3 +550,85 @@ def test_without_one_children_are_started_afresh(make, monkeypatch):
     for _ in range(2):
         executor = make()
         assert value(executor, "1") == 1 and not by_zygote(executor)
+
+
+PATCHED = """
+import os, sys
+PATCH = {patch!r}
+os.execv(sys.executable, [sys.executable, "-c", PATCH + f"\\nzygote_main.serve({{sys.argv[1]}})"])
+"""
+"""A zygote in which something goes wrong: `patch` is run before it begins."""
+BEGINNING = f"""
+import os, sys, time
+sys.path.insert(0, {FOLDER!r})
+import boot, zygote_main
+"""
+
+
+@pytest.fixture
+def patched(make, tmp_path, monkeypatch):
+    """Has zygotes of this test alone begin by running a text, and waits for one."""
+
+    def patched(text):
+        main = tmp_path / "patched.py"
+        main.write_text(PATCHED.format(patch=BEGINNING + text))
+        monkeypatch.setattr(zygote, "MAIN", str(main))
+        monkeypatch.setenv("LC_SMOL_TEST", str(tmp_path))
+        zygote.expect()
+        value(make(), "0")
+        assert zygote.wait(READY)
+
+    return patched
+
+
+def test_the_root_is_changed_once_the_kernel_has_made_its_user_namespace(make, patched):
+    """While a root is changed none can be made: of many children at once one was refused it, and with it a zygote."""
+    patched("""
+real = boot.confine_kernel
+def late(settings, *others):
+    root, until = os.stat("/"), time.monotonic() + 0.5
+    while os.path.samestat(root, os.stat("/")) and time.monotonic() < until:
+        os.sched_yield()
+    os.write(settings["stderr"], b"late " + (b"" if os.path.samestat(root, os.stat("/")) else b"too "))
+    real(settings, *others)
+boot.confine_kernel = late
+""")
+    executor = make()
+    assert value(executor, "1") == 1 and by_zygote(executor)
+    assert executor._client.child.last_words() == "late"
+
+
+def test_one_box_that_could_not_be_built_is_not_the_end_of_a_zygote(make, patched, tmp_path):
+    patched(f"""
+real = boot.confine_kernel
+def failing(*given):
+    if os.path.exists({str(tmp_path / "fails")!r}):
+        os._exit(boot.FAILED)
+    real(*given)
+boot.confine_kernel = failing
+""")
+    for failing, forked in ((True, False), (False, True), (True, False), (True, False), (False, False)):
+        (tmp_path / "fails").touch() if failing else (tmp_path / "fails").unlink(missing_ok=True)
+        for spare in spares():
+            spare.close()
+        executor = make()
+        assert value(executor, "1") == 1 and by_zygote(executor) is forked
+
+
+def test_one_that_fails_later_is_replaced(make, patched, tmp_path):
+    patched(f"""
+real = os.pidfd_open
+def failing(*given):
+    if os.path.exists({str(tmp_path / "fails")!r}):
+        raise ProcessLookupError
+    return real(*given)
+os.pidfd_open = failing
+""")
+    (tmp_path / "fails").touch()
+    executor = make()
+    assert value(executor, "1") == 1 and not by_zygote(executor)
+    (tmp_path / "fails").unlink()
+    value(make(), "1")
+    assert zygote.wait(READY)
+    executor = make()
+    assert value(executor, "1") == 1 and by_zygote(executor)

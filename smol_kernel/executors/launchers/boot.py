@@ -30,7 +30,7 @@ from typing import Any
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from smol_kernel.executors.launchers import boot_calls as calls
     from smol_kernel.executors.launchers.boot_files import Root, obey
@@ -183,11 +183,7 @@ def join_one_of_bubblewrap(program: str, ids: list[int], user: int, group: int) 
 
 
 def first(
-    settings: dict[str, Any],
-    control: socket.socket,
-    owner: int | None,
-    waiting: int,
-    start: Callable[..., None],
+    settings: dict[str, Any], control: socket.socket, owner: int | None, waiting: int, start: Callable[..., None]
 ) -> None:
     """Build the box, give up all rights, start the kernel, and reap."""
     kernel, ends = None, socket.socketpair() if "plan" in settings else ()
@@ -206,7 +202,7 @@ def first(
         tell_failure(control, error)
         os._exit(FAILED)
     if kernel == 0:
-        confine_kernel(settings, control, owner, proc)
+        confine_kernel(settings, control, owner, proc, ends[1:])
     os.close(proc)
     control.close()  # or it would close another's of the number one day
     if ends and kernel == 0:
@@ -239,8 +235,9 @@ def build(
 ) -> None:
     """Build the box and give up all rights; `proc` is a /proc in which can be written.
 
-    Where the kernel has been forked already the host is told, and says then what the settings lack yet; the box stands
-    when the kernel, from the other `end`, says that it has begun. Raises ChildProcessError if that ends before.
+    Where the kernel has been forked already the host is told, and says then what the settings lack yet. From the other
+    `end` the kernel says when it has given up its rights: while the root is changed, it could make no user namespace
+    (EPERM in unshare(2)). The box stands when it says that it has begun. Raises ChildProcessError if it ends before.
     """
     root = Root(owner, begin, partial(mask, control))
     root.prepare()
@@ -257,6 +254,7 @@ def build(
         loopback()
     if settings["proxy"]:
         descriptors.append(socket.create_server(("127.0.0.1", settings["proxy"]), backlog=64).detach())
+    hear(end)
     root.enter()
     give_up_rights(settings, owner, proc)
     die_with_outside(waiting)
@@ -265,12 +263,17 @@ def build(
     calls.filter_calls(base64.b64decode(settings["seccomp"]))
     begin("working folder")
     os.chdir(settings["cwd"])
-    begin("kernel")
-    if end is not None and not end.recv(1):
-        raise ChildProcessError(errno.ECHILD, ENDED)
+    hear(end)
     tell(control, {"ready": True}, descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
+
+
+def hear(end: socket.socket | None) -> None:
+    """Wait for the kernel to say one thing, where it has been forked already. Raises ChildProcessError if it ends."""
+    begin("kernel")
+    if end is not None and not end.recv(1):
+        raise ChildProcessError(errno.ECHILD, ENDED)
 
 
 def plan(pipe: int, kernel: int) -> dict[str, Any]:
@@ -284,13 +287,17 @@ def plan(pipe: int, kernel: int) -> dict[str, Any]:
         return json.loads(file.readline())  # its end may come late: a process forked from the host has one too
 
 
-def confine_kernel(settings: dict[str, Any], control: socket.socket, owner: int | None, proc: int) -> None:
-    """Give up all rights, before there is a thread that could keep some, and before the box is built."""
+def confine_kernel(
+    settings: dict[str, Any], control: socket.socket, owner: int | None, proc: int, ends: Sequence[socket.socket]
+) -> None:
+    """Give up all rights, before there is a thread that could keep some, and before the box is entered: then say so."""
     try:
         os.chdir("/")  # which will be the box's
         give_up_rights(settings, owner, proc)
         begin("seccomp")
         calls.filter_calls(base64.b64decode(settings["seccomp"]))
+        for end in ends:
+            end.send(b".")
     except BaseException as error:  # noqa: BLE001 - boundary: the host has to know
         tell_failure(control, error)
         os._exit(FAILED)

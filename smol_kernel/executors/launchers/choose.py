@@ -23,7 +23,7 @@ def launch(python: str | Path | None, cwd: str | Path | None, settings: BoxSetti
         guard(settings.mounts)
     if sys.platform == "linux":
         from smol_kernel.executors.launchers.box import BoxedChild
-        from smol_kernel.executors.launchers.zygote import are_any, give_up
+        from smol_kernel.executors.launchers.zygote import are_any, told
 
         try:
             return BoxedChild(python, cwd, settings)
@@ -31,7 +31,7 @@ def launch(python: str | Path | None, cwd: str | Path | None, settings: BoxSetti
             if settings.afresh or not are_any():
                 raise
             child = BoxedChild(python, cwd, replace(settings, afresh=True))
-            give_up()  # a Python started afresh can
+            told(came_up=False)  # a Python started afresh can
             return child
     if sys.platform == "darwin":
         from smol_kernel.executors.launchers.seatbelt import SeatbeltChild

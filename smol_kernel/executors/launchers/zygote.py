@@ -77,6 +77,7 @@ class Zygote:
         self._lock = threading.Lock()
         self.ready = False
         """Whether it can fork; it sees to that by itself."""
+        self._began = False
         self._needed: list[str] = []
         """Modules that its children have from the environment in any case."""
         self._rested = False
@@ -185,12 +186,14 @@ class Zygote:
             self._rested = True
         else:
             self.ready, self._needed = bool(text), json.loads(text or b"[]")
+            self._began |= self.ready
         return None
 
     @property
     def failed(self) -> bool:
-        """Whether it ended by a fault of its own: this system does not let it be, or Python lacks what it needs."""
-        return (self._process.poll() or 0) > 0
+        """Whether it ended by a fault of its own before it could fork: this system does not let it be, or Python lacks
+        what it needs."""
+        return not self._began and (self._process.poll() or 0) > 0
 
     def is_of_use(self) -> bool:
         """Whether it lives, and nothing was installed since it began."""
