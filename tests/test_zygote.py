@@ -13,13 +13,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from jupyter_client.manager import KernelManager
 from own_memory import COUNT
 
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors import client
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
-from smol_kernel.executors.launchers.child_modules import load_code
+from smol_kernel.executors.launchers.child_modules import INSTALL, load_code
 from smol_kernel.executors.launchers.plain import OPTIONS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box of Linux")
@@ -406,7 +407,7 @@ def test_after_two_in_a_row_that_did_not_come_up_children_are_started_afresh(tmp
     program = """
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors import client
-from smol_kernel.executors.launchers.child_modules import load_code
+from smol_kernel.executors.launchers.child_modules import INSTALL, load_code
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
 zygote.expect()
@@ -609,8 +610,8 @@ boot.confine_kernel = failing
 """)
     for failing, forked in ((True, False), (False, True), (True, False), (True, False), (False, False)):
         (tmp_path / "fails").touch() if failing else (tmp_path / "fails").unlink(missing_ok=True)
-        for spare in spares():
-            spare.close()
+        for each in zygote._zygotes.values():
+            each.spare.close()
         executor = make()
         assert value(executor, "1") == 1 and by_zygote(executor) is forked
 
@@ -632,3 +633,20 @@ os.pidfd_open = failing
     assert zygote.wait(READY)
     executor = make()
     assert value(executor, "1") == 1 and by_zygote(executor)
+
+
+def test_who_subscribes_late_hears_that_it_is_ready():
+    """Of children that came several at once some had said so to nobody, and were asked after a tenth of a second."""
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(stderr=subprocess.DEVNULL)
+    client = manager.client()
+    try:
+        client.start_channels(iopub=False)
+        reply = client.execute(load_code() + INSTALL, silent=True, reply=True, timeout=READY)
+        assert reply["content"]["status"] == "ok"
+        client.start_channels(shell=False, stdin=False, hb=False, control=False)
+        while client.get_iopub_msg(timeout=READY)["msg_type"] != "smol_ready":
+            pass
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)

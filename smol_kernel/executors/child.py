@@ -369,4 +369,4 @@ def announce() -> None:
     with contextlib.suppress(OSError, AttributeError), open(os.devnull, "w") as null:
         os.dup2(null.fileno(), sys.stderr.fileno())  # start-up is over: nobody reads the raw stderr any more
     kernel: Any = IPython.get_ipython().kernel
-    kernel.session.send(kernel.iopub_socket, "smol_ready", {})
+    sender.tell_whoever_hears(kernel.iopub_thread, lambda socket: kernel.session.send(socket, "smol_ready", {}))

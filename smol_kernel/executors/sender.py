@@ -31,6 +31,19 @@ def make_safe(sender: Any) -> None:
     sender.schedule = schedule_safely
 
 
+def tell_whoever_hears(sender: Any, tell: Callable[[Any], Any]) -> None:
+    """`tell`, which sends something by a socket; and do so again when somebody subscribes, to whom that was lost."""
+    welcome = getattr(sender, "_send_welcome_message", None)
+
+    def welcome_and_tell(subscription: str) -> None:
+        welcome(subscription)
+        tell(sender.socket)  # this is its thread
+
+    if welcome is not None:  # ipykernel before 7.2 has none
+        sender._send_welcome_message = welcome_and_tell
+    tell(sender.background_socket)
+
+
 def _tell_alive(thread: threading.Thread) -> None:
     """Before Python 3.13 an exception in the middle of `is_alive`, from a signal's handler, marks a thread as ended for
     good (what bpo-45274 added to `_wait_for_tstate_lock`). ipykernel then sends from two threads on one socket."""
