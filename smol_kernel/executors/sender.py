@@ -33,14 +33,13 @@ def make_safe(sender: Any) -> None:
 
 def tell_whoever_hears(sender: Any, tell: Callable[[Any], Any]) -> None:
     """`tell`, which sends something by a socket; and do so again when somebody subscribes, to whom that was lost."""
-    welcome = getattr(sender, "_send_welcome_message", None)
+    welcome: Callable[[str], None] = getattr(sender, "_send_welcome_message", lambda _: None)  # since ipykernel 7.2
 
     def welcome_and_tell(subscription: str) -> None:
         welcome(subscription)
         tell(sender.socket)  # this is its thread
 
-    if welcome is not None:  # ipykernel before 7.2 has none
-        sender._send_welcome_message = welcome_and_tell
+    sender._send_welcome_message = welcome_and_tell
     tell(sender.background_socket)
 
 
