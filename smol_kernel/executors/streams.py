@@ -119,6 +119,31 @@ class Descriptor:
             self.take()
 
 
+def _held(lock: Any) -> int:
+    """How often this thread has taken a lock."""
+    return getattr(lock, "_recursion_count", int)()
+
+
+def _freeing(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Have an exception of a signal's handler leave no lock behind: since Python 3.14 it may come when a `with` has
+    taken its lock, and before its block, whose end would free it. No other thread would ever send anything again."""
+
+    @functools.wraps(work)
+    def freeing(stream: Stream, *given: Any) -> Any:
+        streams = (stream, stream.other) if stream.other else (stream,)
+        locks: list[Any] = [_lock, *(getattr(each.stream, "_buffer_lock", None) for each in streams)]
+        before = list(map(_held, locks))
+        try:
+            return work(stream, *given)
+        except BaseException:
+            for lock, count in zip(locks, before, strict=True):
+                while _held(lock) > count:
+                    lock.release()
+            raise
+
+    return freeing
+
+
 class Stream:
     """Stands before a stream of ipykernel's: the first part of what an action prints passes, then only the end is kept.
 
@@ -149,6 +174,7 @@ class Stream:
         self._passed = self._held = self.left_out = self._turns = 0
         self._tail: deque[str] = deque()
 
+    @_freeing
     def write(self, text: Any) -> int:
         """What the stream's own `write` does, up to the cap."""
         if not isinstance(text, str):
@@ -183,6 +209,7 @@ class Stream:
             self._turns += 1
             self.stream._flush()
 
+    @_freeing
     def flush(self) -> bool:
         """Send what was printed; returns once it is on its way, and whether there was anything."""
         if self._descriptor is not None:
@@ -210,11 +237,13 @@ class Stream:
         sender.schedule(lambda: sender.schedule(sent.release))  # _flush only schedules the sending itself
         sent.acquire(timeout=FLUSH_SECONDS)
 
+    @_freeing
     def drain(self) -> None:
         """Take in all that was written to the descriptor."""
         if self._descriptor is not None:
             self._descriptor.take(whole=True)
 
+    @_freeing
     def end(self) -> None:
         """Let through what was held back, with a note of what is missing."""
         self.drain()
