@@ -20,7 +20,7 @@ from killed_host import ANSWER, STEPS
 from smol_kernel.events import RunResumed, StepFinished, ToolCalled, ToolReturned, settled
 from smol_kernel.journal import Journal
 
-KILLS = 1_000 if os.environ.get("SMOL_FULL") else 20
+KILLS, PARTS = 1_000 if os.environ.get("SMOL_FULL") else 20, 4
 HOST = Path(__file__).with_name("killed_host.py")
 
 
@@ -110,13 +110,14 @@ def a_run(folder: Path, posted, dice: random.Random, kills: int, whom: str = "ho
 
 
 @pytest.mark.timeout(0)
-def test_a_run_that_is_killed_at_random_instants_goes_on(tmp_path, posted):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_run_that_is_killed_at_random_instants_goes_on(tmp_path, posted, part):
     seed = int(os.environ.get("SMOL_SEED", random.randrange(10**6)))
     print(f"SMOL_SEED={seed}")
-    dice, killed, number = random.Random(seed), 0, 0
-    while killed < KILLS:
+    dice, left, number = random.Random(seed + part), KILLS // PARTS, 0
+    while left:
         number += 1
-        killed += a_run(tmp_path / str(number), posted, dice, KILLS - killed)
+        left -= a_run(tmp_path / str(number), posted, dice, left)
 
 
 @pytest.mark.timeout(0)
