@@ -372,7 +372,8 @@ WARNINGS = (
     "import helper\nhelper.warn()",
     "import traceback\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    traceback.print_exc()",
     "async def never(): pass\nnever()\nNone",
-    "'\\d'",
+    "'\\d'",  # warned of from Python 3.12 on
+    "1 is 1",
     "1 +",
     "print(object())",
 )

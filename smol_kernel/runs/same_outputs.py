@@ -34,6 +34,7 @@ _SAME = tuple(
     (re.compile(pattern, re.MULTILINE), instead)
     for pattern, instead in (
         (r"^(?:.*[/\\]ipykernel_\d+[/\\]\d+\.py|<action>):\d+: (\w+: .*)(?:\n  .*)?$", r"\1"),
+        (r"^<>:\d+: SyntaxWarning: .*\n", ""),
         (r"^.*[/\\]([\w.-]+\.py:\d+: \w*Warning: )", r"\1"),
         (r"^RuntimeWarning: Enable tracemalloc to get the object allocation traceback\n", ""),
         (r"(?<![^\s\"'()])[^\s\"'()]*[/\\]ipykernel_\d+[/\\]\d+\.py", "<action>"),
@@ -55,10 +56,10 @@ _SAME = tuple(
     )
 )
 """What differs from one process to the next, and what stands in its place: the file that a cell is compiled as, which
-an exported run calls `<action>`; in its warnings also the line, whose text is another where it gave the answer; the
-folder of other files that warn; addresses in memory; the style sheet of an account, which belongs to the version that
-drew it; how the run was boxed; its files, which are told where they are not in the folder
-already. docs/ci.md has the same as a file for nbval."""
+an exported run calls `<action>`; in its warnings also the line, whose text is another where it gave the answer, and
+those of the tries that IPython makes first, which a child leaves out; the folder of other files that warn; addresses in
+memory; the style sheet of an account, which belongs to the version that drew it; how the run was boxed; its files,
+which are told where they are not in the folder already. docs/ci.md has the same as a file for nbval."""
 _INLINE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=\s]+)")
 _OVERWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)
 _ERASED = re.compile(r"[^\n]\x08")
