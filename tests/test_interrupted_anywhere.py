@@ -12,9 +12,11 @@ import threading
 import pytest
 
 from smol_kernel import CodeAgent, ScriptedModel, tool
+from smol_kernel.errors import AgentError
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.values import decode
+from smol_kernel.memory.life import InUse
 
 AT = """
 import signal, sys, threading
@@ -207,3 +209,31 @@ def test_an_agent_that_was_interrupted_anywhere_before_its_run_takes_the_next_ta
             events.close()
             assert not agent.life.in_use.locked(), number
         assert agent.run("task") == 1
+
+
+def test_of_many_threads_one_has_an_agent_at_a_time():
+    in_use, inside, most = InUse(), [], []
+
+    def work():
+        for _ in range(2_000):
+            user = [True]
+            try:
+                in_use.take(user)
+                inside.append(user)
+                most.append(len(inside))
+                inside.pop()
+            except AgentError:
+                pass
+            finally:
+                user.clear()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(before)
+    assert set(most) == {1}
+    assert not in_use.locked()

@@ -112,9 +112,9 @@ class MultiStepAgent(RunnableAgent):
         if not task.strip():
             raise errors.ConfigError("the task is empty: say what the agent shall do")
         life = self.life
-        if life.in_use.locked():
-            raise errors.AgentError("this agent is at work on another task: give each thread an agent of its own")
-        with life.in_use:  # in one step: an interrupt cannot come between
+        user = [True]
+        try:
+            life.in_use.take(user)
             life.recorded_in = above.recorded_in if above and self.journal is None else open_journal(self.journal)
             variables = dict(additional_args or {})
             media = TaskStep.media(images, audio, videos)
@@ -151,6 +151,8 @@ class MultiStepAgent(RunnableAgent):
             run = kept.beside(self.__run(started, first, reset, anew, variables))
             with life.account.timer(self.interrupt):
                 yield from (resumed.go_on(self, run) if resumed else record(run, life.recorded_in, started.run))
+        finally:
+            user.clear()
 
     run_events = events  # pyright: ignore[reportAssignmentType] - it says which options there are
 

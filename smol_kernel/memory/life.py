@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from smol_kernel.errors import AgentError
 from smol_kernel.memory.budget import Account
 from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.memory.steps import ActionStep, ToolOutput
+
+
+class InUse:
+    """Whether an agent is at work, for one user at a time: a list with something in it, until that is empty. Wherever
+    an interrupt comes, nothing stays taken; since Python 3.14 it may come when a `with` has taken its lock, and before
+    its block."""
+
+    def __init__(self) -> None:
+        self._users: list[list[bool]] = []
+
+    def locked(self) -> bool:
+        """Whether it is."""
+        return any(self._users)
+
+    def take(self, user: list[bool]) -> None:
+        """Take it for this user. Raises AgentError if it has one. Each change is one step, for all threads."""
+        with suppress(ValueError):
+            while True:
+                self._users.remove([])
+        self._users.append(user)
+        if next(filter(None, self._users), None) is not user:
+            raise AgentError("this agent is at work on another task: give each thread an agent of its own")
 
 
 @dataclass
@@ -48,7 +72,7 @@ class Life:
     """Agents that work for this one now."""
     left: tuple[int, Callable[[], Any]] = (0, lambda: None)
     """The thread of the last stream, and how to find it if it is still there."""
-    in_use: threading.Lock = field(default_factory=threading.Lock)
+    in_use: InUse = field(default_factory=InUse)
     lent: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
 

@@ -133,8 +133,10 @@ FILES = [
     attack("own-system-files", "system-files", "nothing that tells of the machine or its users is there", """
         paths = ['/etc/shadow', '/etc/machine-id', '/etc/hostname', '/etc/ssh', '/etc/sudoers', '/etc/fstab', '/var', '/boot',
                  '/mnt', '/opt/secrets', '/sys/kernel', '/sys/fs/cgroup', '/sys/kernel/debug', '/run/systemd', '/run/docker.sock',
-                 '/run/user', '/run/dbus', '/sbin', '/usr/bin', '/usr/sbin', '/etc/cron.d', '/root/.ssh', '/lost+found']
-        return [path for path in paths if os.path.exists(path)]
+                 '/run/user', '/run/dbus', '/sbin', '/usr/sbin', '/etc/cron.d', '/root/.ssh', '/lost+found']
+        python = os.path.basename(os.path.realpath(sys.executable))  # that of the system may lie there
+        programs = [each for each in tried(os.listdir, '/usr/bin') or [] if each != python]
+        return [path for path in paths if os.path.exists(path)] + programs
     """),
     attack("own-mount-paths", "system-files", "no path that the mount table tells leads to the host", """
         got = []
