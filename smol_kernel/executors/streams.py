@@ -11,6 +11,7 @@ import functools
 import io
 import os
 import select
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -127,6 +128,8 @@ def _held(lock: Any) -> int:
 def _freeing(work: Callable[..., Any]) -> Callable[..., Any]:
     """Have an exception of a signal's handler leave no lock behind: since Python 3.14 it may come when a `with` has
     taken its lock, and before its block, whose end would free it. No other thread would ever send anything again."""
+    if sys.version_info[:2] < (3, 14):
+        return work
 
     @functools.wraps(work)
     def freeing(stream: Stream, *given: Any) -> Any:
