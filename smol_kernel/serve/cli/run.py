@@ -245,10 +245,11 @@ def _read(path: Path, given: str) -> Any:
             raise MissingDependencyError(f"--in {given} needs pandas: pip install 'smol-kernel[demo]'") from None
         if kind == ".parquet":
             return pd.read_parquet(path)
-        table = pd.read_csv(path, sep="\t" if kind == ".tsv" else ",")
-        if not any(str(name).strip("\0 ") for name in table.columns):  # a file that was allotted and never written
-            raise ValueError("No columns to parse from file")
-        return table
+        with path.open("rb") as file:
+            start = file.peek().lstrip().partition(b"\n")[0]
+            if start and not start.strip(b"\0 \r"):  # allotted and never written; pandas makes a column of it
+                raise ValueError("No columns to parse from file")
+            return pd.read_csv(file, sep="\t" if kind == ".tsv" else ",")
     except OSError as error:
         raise ConfigError(f"--in {given}: {str(path)!r} cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # json and pandas on a malformed file
