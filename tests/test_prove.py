@@ -409,6 +409,21 @@ def test_in_what_a_table_is_another_one_is_told_in_words():
         'DataFrame.iloc[:, 1] (column name="s") values are different (100.0 %), '
         f"at position 0: '{'x' * 58}… where the run had 'a'",
     ]  # fmt: skip
+    begin = "Series values are different (50.0 %), at position"
+    for was, now, said in (
+        (pd.Series([1, 2], dtype=object), pd.Series(["1", 2], dtype=object), f"{begin} 0: '1' where the run had 1"),
+        (pd.Series(["a", None, "b"], dtype="string"), pd.Series(["a", None, "c"], dtype="string"),
+         f"{begin} 2: 'c' where the run had 'b'"),
+        (pd.Series([1, None, 2], dtype="Int64"), pd.Series([1, None, 3], dtype="Int64"),
+         f"{begin} 2: 3 where the run had 2"),
+        (pd.Series([None, 1, 2.5]), pd.Series([None, 1, 3.5]),
+         "Series values are different (33.33333 %), at position 2: 3.5 where the run had 2.5"),
+        (pd.DataFrame({"n": [1]}, index=["a"]), pd.DataFrame({"n": [1]}, index=["b"]),
+         "DataFrame.index values are different (100.0 %), at position 0: 'b' where the run had 'a'"),
+        (pd.array([1, 2]), pd.array([1, 3]),
+         "ExtensionArray values are different (50.0 %), at position 1: 3 where the run had 2"),
+    ):  # fmt: skip
+        assert difference(was, now) == place + said
 
 
 def test_in_a_conversation_the_files_of_the_run_itself_are_compared(make, tmp_path):

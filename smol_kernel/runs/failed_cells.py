@@ -4,6 +4,9 @@ and `same`."""
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
 
 from smol_kernel.events import ActionFinished
 from smol_kernel.render.plain import one_line, plain
@@ -12,6 +15,8 @@ _NETWORK = frozenset(
     ["gaierror", "ConnectionError", "URLError", "ConnectError", "ConnectTimeout", "ProxyError", "NewConnectionError"]
 )
 _FIRST = re.compile(r"At positional index (\d+), first diff: (.*) != (.*)", re.DOTALL)
+_PART = re.compile(r"\w+(?:\.(index|columns)|\.iloc\[:, (\d+)\])?")
+"""Of a table, as the title of what is said of it names it: the table itself, its index or columns, or one column."""
 _SIDES = re.compile(r"\[left\]:(.*)\n\[right\]:(.*)", re.DOTALL)
 _SHOWN = 60  # characters of a value
 
@@ -29,8 +34,8 @@ def failure(ended: ActionFinished) -> str:
     return f"the cells fail ({said})"
 
 
-def table_difference(said: str) -> str:
-    """What `pandas.testing` said of two tables, the left one that of the run, as a part of a sentence."""
+def table_difference(said: str, *tables: Any) -> str:
+    """What `pandas.testing` said of two tables, the first one that of the run, as a part of a sentence."""
     title, *lines = [line for line in said.splitlines() if line.strip()] or [""]
     what = lines[0] if lines else title
     if what.startswith("Attribute "):
@@ -38,10 +43,27 @@ def table_difference(said: str) -> str:
         what = f"{subject}: {what.removeprefix('Attribute ').removesuffix(' are different')} differs"
     where = ""
     if found := _FIRST.search(said):
-        where, was, now = f"at position {found[1]}: ", found[2], found[3]
+        place, was, now = _first(found, title, *tables)
+        where = f"at position {place}: "
     elif found := _SIDES.search(said):
         was, now = found[1], found[2]
     else:
         return one_line(what, 3 * _SHOWN)
     was, now = (one_line(value.strip(), _SHOWN) for value in (was, now))
     return f"{one_line(what, 2 * _SHOWN)}, {where}{now} where the run had {was}"
+
+
+def _first(said: re.Match[str], title: str, *tables: Any) -> tuple[str, str, str]:
+    """Position and values of the first difference, looked up in the tables: of some types pandas counts only what is
+    not missing, and before 3 it writes a str without quotes, so that 1 and '1' look alike."""
+    at, was, now = said.groups()
+    with suppress(Exception):  # boundary: what pandas says, and what a table holds, may be anything
+        part = _PART.match(title) or [""] * 3
+        parts = [t.iloc[:, int(part[2])] if part[2] else getattr(t, part[1]) if part[1] else t for t in tables]
+        for places in (range(len(parts[0])), import_module("numpy").flatnonzero(~parts[0].isna())):
+            place = int(places[int(at)])
+            first, second = (getattr(each, "iloc", each)[place] for each in parts)
+            if was in (str(first), repr(first)) and now in (str(second), repr(second)):
+                was, now = (repr(v) if isinstance(v, str) else w for v, w in ((first, was), (second, now)))
+                return str(place), was, now
+    return at, was, now

@@ -134,7 +134,7 @@ def _of_tables(was: Any, now: Any, place: str) -> str:
     try:
         getattr(pd.testing, name)(was, now, **exact)
     except AssertionError as error:
-        return f"{place} is another table: {table_difference(str(error))}"
+        return f"{place} is another table: {table_difference(str(error), was, now)}"
     except Exception as error:  # noqa: BLE001 - boundary: what a table holds may refuse to be compared
         return f"{place} cannot be compared: {error!r:.200}"
     return ""
