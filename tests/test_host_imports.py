@@ -47,6 +47,7 @@ def part():
 """
 LOOK = """
 import importlib.util, library, os, sys, warnings
+sys.modules.pop("colorsys", None)  # some versions of IPython have loaded it
 with warnings.catch_warnings(record=True) as warned:
     warnings.simplefilter("always")
     import colorsys
@@ -200,6 +201,8 @@ def test_in_a_notebook_only_what_cells_ask_for_comes_from_the_mount(folder):
         assert kernel.run(f"FOLDER = {str(folder)!r}\n{LOOK}").must_be_ok().printed == SEEN
         kernel.run("%load_ext autoreload\n%autoreload 2\nopen('mine.py', 'w').write('value = [1, 2]')").must_be_ok()
         assert kernel.value("mine.value") == [1, 2]
+        kernel.run("%autoreload 3\nopen('mine.py', 'w').write('value = [1, 2, 3]')").must_be_ok()  # emptied before
+        assert kernel.value("mine.value") == [1, 2, 3]
     finally:
         kernel.close()
 

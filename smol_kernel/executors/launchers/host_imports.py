@@ -105,7 +105,9 @@ def _is_writable(place: str) -> bool:
 
 
 def _is_loaded_from_there(name: str) -> bool:
-    file = getattr(sys.modules.get(name), "__file__", None)
+    module = sys.modules.get(name)
+    # Of a module that it loads anew `%autoreload` keeps hardly more than the loader.
+    file = getattr(module, "__file__", None) or getattr(getattr(module, "__loader__", None), "path", None)
     return isinstance(file, str) and _is_writable(file)
 
 
