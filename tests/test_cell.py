@@ -69,7 +69,8 @@ def test_without_ipywidgets_a_run_is_told_in_text(kernel):
 
 @pytest.mark.parametrize("cell", ["10 ** 5000", "__import__('decimal').Decimal('sNaN')"])
 def test_an_answer_that_cannot_be_drawn_is_there_all_the_same(kernel, cell):
-    model(kernel, f"import pandas as pd\nfinal_answer(pd.DataFrame({{'n': [2], 'most': [{cell}]}}))")
+    most = f"pd.Series([{cell}], dtype=object)"
+    model(kernel, f"import pandas as pd\nfinal_answer(pd.DataFrame({{'n': [2], 'most': {most}}}))")
     run = kernel.run("%%agent --model m -o table\nmake a table").must_be_ok()
     assert set(run.displays[-1]["data"]) == {"text/plain", "text/html", "text/markdown"}
     assert not run.contents("stream", "error")

@@ -240,7 +240,8 @@ def test_what_only_ipython_runs_is_made_plain_python(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "answer", ["pd.DataFrame({'f': [10 ** 5000]})", "pd.Series([Decimal('sNaN')])", "[10 ** 5000]", "10 ** 5000"]
+    "answer",
+    ["pd.DataFrame({'f': [10 ** 5000]}, dtype=object)", "pd.Series([Decimal('sNaN')])", "[10 ** 5000]", "10 ** 5000"],
 )
 def test_an_answer_that_cannot_be_drawn_is_exported_as_its_text(tmp_path, monkeypatch, capfd, answer):
     monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))

@@ -32,7 +32,10 @@ EPS = (
 
 def picture(kind: str, size=(64, 48), mode="RGB", **options) -> bytes:
     stream = io.BytesIO()
-    Image.new(mode, size, 128).save(stream, kind, **options)
+    image = Image.new(mode, size, 128)
+    if mode == "P":
+        image.putpalette(bytes(range(256)) * 3)  # without colours older Pillows write a BMP that none can read
+    image.save(stream, kind, **options)
     return stream.getvalue()
 
 
