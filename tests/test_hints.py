@@ -132,6 +132,18 @@ def test_what_is_allowed_is_told():
     assert hint("FileNotFoundError", "[Errno 2] No such file or directory: '/data/in/x'", some, "/work") is None
 
 
+def test_of_a_working_folder_that_is_not_shown_a_missing_file_tells():
+    missing = "[Errno 2] No such file or directory: '{}'".format
+    some = BoxSettings(mounts=(Mount("/opt/data"),))
+    for path in ("sales.csv", "/opt/sales.csv"):
+        assert "is not shown in the box" in hint("FileNotFoundError", missing(path), BOX, "/opt")
+        assert hint("FileNotFoundError", missing(path), BOX, "/opt/project") != hint(
+            "FileNotFoundError", missing(path), BOX, "/opt"
+        )
+    assert hint("FileNotFoundError", missing("/opt/data/sales.csv"), some, "/opt") is None
+    assert hint("FileNotFoundError", missing("sales.csv"), BOX, "/opt/project") is None
+
+
 def test_with_the_network_its_errors_are_not_the_box_s():
     full = BoxSettings(network="full")
     for message in (NO_NAME, "[Errno 101] Network is unreachable", "[Errno 111] Connection refused"):

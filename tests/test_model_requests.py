@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import wave
 from typing import ClassVar
 
 import numpy as np
 import pytest
-from model_server import ModelServer, Text
+from model_server import ModelServer, Refused, Status, Text
 from PIL import Image
 
 import smol_kernel
-from smol_kernel.errors import MissingDependencyError, ModelError
+from smol_kernel.errors import ContextLengthError, MissingDependencyError, ModelError
 from smol_kernel.events import Notice
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.models.base import ModelCall
@@ -232,6 +233,64 @@ def test_what_a_model_cannot_take_is_named_in_its_place_and_told_once():
     assert server.requests[1].body["messages"][0]["content"] == (
         "see\n[image left out: openai/double takes none]\n[video left out: openai/double takes none]"
     )
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Status(400, "unknown variant `image_url`, expected `text`"),
+        Refused(422, {"detail": [{"loc": ["messages", 0, "content"], "msg": "Input should be a valid string"}]}),
+        Status(500, "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"),
+        Status(404, "No endpoints found that support image input"),
+        Refused(500, {"error": "Failed to create new sequence: this model is missing data required for image input"}),
+    ],
+    ids=["DeepSeek", "a string", "llama.cpp", "OpenRouter", "Ollama"],
+)
+def test_a_model_of_which_nobody_knows_is_asked_without_images_once_it_has_refused_one(refusal, stream):
+    content = [text("see"), {"type": "image", "image": PICTURE}]
+    with ModelServer(refusal, Text("x"), Text("y")) as server:
+        model = LiteLLMModel("openai/double", api_base=server.url, retry_wait=0)
+        told, said = [], []
+        for _ in range(2):
+            call = ModelCall(model, [ChatMessage(USER, content)], stream=stream)
+            told += [each.text for each in call if isinstance(each, Notice)]
+            said.append(call.message.content)
+    assert said == ["x", "y"] and told == ["Model 'openai/double' takes no images: left out of what it reads."]
+    sent = [request.body["messages"][0]["content"] for request in server.requests]
+    assert [type(each) for each in sent] == [list, str, str]
+    assert sent[1] == sent[2] == "see\n[image left out: openai/double takes none]"
+    assert model.takes("image") is False and "capabilities" not in model.to_dict()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize(
+    ("answers", "options", "kind"),
+    [
+        ([Status(400, "no such option"), Status(400, "no such option, again")], {}, "image"),
+        ([Status(400, "the picture is broken")], {"capabilities": {"image": True}}, "image"),
+        ([Status(402, "who pays?")], {}, "image"),
+        ([Status(500, "out of order")] * 4, {}, "image"),
+        ([Status(400, "no such option")], {}, "text"),
+    ],
+    ids=["refused without as well", "known to take them", "another status", "passing trouble", "no image"],
+)
+def test_what_is_not_refused_for_its_images_is_told_as_it_is(answers, options, kind, stream):
+    content = [text("see"), {"type": kind, kind: PICTURE if kind == "image" else "this"}]
+    with ModelServer(*answers) as server:
+        model = LiteLLMModel("openai/double", api_base=server.url, retry_wait=0, **options)
+        call = ModelCall(model, [ChatMessage(USER, content)], stream=stream)
+        with pytest.raises(ModelError, match=re.escape(answers[0].message) + r" \("):
+            list(call)
+    assert len(server.requests) == len(answers) and model.takes("image") is not False
+
+
+def test_a_conversation_that_is_too_long_is_not_taken_for_one_with_refused_images():
+    with ModelServer(Status(400, "too long", "context_length_exceeded")) as server:
+        model = LiteLLMModel("openai/double", api_base=server.url)
+        with pytest.raises(ContextLengthError):
+            model.generate([ChatMessage(USER, [{"type": "image", "image": PICTURE}])])
+    assert len(server.requests) == 1
 
 
 # What models take

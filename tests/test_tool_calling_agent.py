@@ -38,6 +38,7 @@ from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole
 from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.memory.rich_values import AgentImage
 from smol_kernel.memory.steps import ActionStep
 from smol_kernel.models.base import Model
 from smol_kernel.models.scripted import ScriptedModel
@@ -419,9 +420,10 @@ def test_text_that_names_an_image_is_text(make, text):
 def test_an_image_by_its_path_is_shown(make, tmp_path):
     path = str(tmp_path / "picture.png")
     picture("red").save(path)
-    agent = make([calls(("draw", {})), final("ok")], [Called("draw", lambda text: path, "image")])
-    agent.run("draw")
+    agent = make([calls(("draw", {})), final("image.png")], [Called("draw", lambda text: path, "image")])
+    answer = agent.run("draw")
     assert images(agent.model.requests[1])[0].size == (4, 3)
+    assert isinstance(answer, AgentImage) and answer.getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_a_sound_is_kept_under_a_name(make, tmp_path):

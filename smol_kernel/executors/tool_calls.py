@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 from smol_kernel.errors import AgentError, AgentToolCallError, AgentToolExecutionError, BoxUnavailableError
@@ -316,6 +317,7 @@ class ToolCalls:
             self._state[said] = value
             if isinstance(rich, AgentImage):
                 self._images[made.event.call] = rich.to_raw()
+                self._state[said] = rich if isinstance(value, str | Path) else value  # else it would be but a path
         else:
             said = truncate(clean(redacted(str(value))), LONGEST_RESULT).strip()
         final = made.call.name == "final_answer"

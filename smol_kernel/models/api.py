@@ -3,16 +3,13 @@ is asked is chosen by the classes built on it (`litellm.py`, `providers.py`)."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from smol_kernel.errors import ContextLengthError, ModelError, SmolError
-from smol_kernel.events import Notice, emit
 from smol_kernel.memory.known_secrets import SHORTEST, redacted, without_password
 from smol_kernel.memory.messages import (
     ChatMessage,
@@ -24,11 +21,11 @@ from smol_kernel.memory.messages import (
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model, begin_again, can_begin_again, charge_refused, pause
 from smol_kernel.models.failures import Target, is_lost_connection, no_completion, read_failure
-from smol_kernel.models.media import sendable
+from smol_kernel.models.pace import Pace
 from smol_kernel.models.parts import TextOfParts
 from smol_kernel.models.quirks import Kind, quirk_of
 from smol_kernel.models.replies import StopScan, remove_content_after_stop_sequences
-from smol_kernel.models.requests import known_role
+from smol_kernel.models.sent_media import SentMedia
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -88,7 +85,7 @@ class ApiModel(Model):
         self._client = None if client is None else self._usable(client)
         self._pace = Pace(requests_per_minute)
         self._lock = threading.Lock()
-        self._told: set[str] = set()
+        self._media = SentMedia(self)
 
     @property
     def client(self) -> Any:
@@ -122,7 +119,9 @@ class ApiModel(Model):
         raise ModelError(f"{type(self).__name__} needs a client: pass client=…, or define create_client()")
 
     def takes(self, kind: Kind) -> bool | None:
-        """As `Model.takes`; `capabilities` go first."""
+        """As `Model.takes`; `capabilities` go first. False also for media that it turned out to refuse."""
+        if kind in self._media.refused:
+            return False
         return self.capabilities[kind] if kind in self.capabilities else super().takes(kind)
 
     def generate(
@@ -134,13 +133,18 @@ class ApiModel(Model):
         **kwargs: Any,
     ) -> ChatMessage:
         """The whole reply. Parameters as in `Model.generate`. Raises ModelError."""
-        request, target = self._ready(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
 
-        def ask() -> ChatMessage:
-            self._apply_rate_limit()
-            return self._message(self._asked().completion(**request), stop_sequences, target)
+        def ask(given: list[ChatMessage]) -> Iterator[ChatMessage]:
+            request, target = self._ready(given, stop_sequences, response_format, tools_to_call_from, kwargs)
 
-        return self._attempted(ask, target)
+            def attempt() -> ChatMessage:
+                self._apply_rate_limit()
+                return self._message(self._asked().completion(**request), stop_sequences, target)
+
+            yield self._attempted(attempt, target)
+
+        (reply,) = self._media.found_out(messages, ask)
+        return reply
 
     def generate_stream(
         self,
@@ -151,20 +155,24 @@ class ApiModel(Model):
         **kwargs: Any,
     ) -> Iterator[ChatMessageStreamDelta]:
         """The reply piece by piece; the last piece carries the usage. Raises ModelError, also in the middle."""
-        request, target = self._ready(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
-        request |= {"stream": True, "stream_options": {"include_usage": True}}
-        attempt = 0
-        while True:
-            attempt += 1
-            delivered = False
-            try:
-                self._apply_rate_limit()
-                for piece in self._pieces(request, stop_sequences, target):
-                    delivered = True
-                    yield piece
-                return
-            except Exception as error:  # noqa: BLE001 - as in _attempted()
-                self._wait_or_raise(error, attempt, target, delivered and not can_begin_again())
+
+        def ask(given: list[ChatMessage]) -> Iterator[ChatMessageStreamDelta]:
+            request, target = self._ready(given, stop_sequences, response_format, tools_to_call_from, kwargs)
+            request |= {"stream": True, "stream_options": {"include_usage": True}}
+            attempt = 0
+            while True:
+                attempt += 1
+                delivered = False
+                try:
+                    self._apply_rate_limit()
+                    for piece in self._pieces(request, stop_sequences, target):
+                        delivered = True
+                        yield piece
+                    return
+                except Exception as error:  # noqa: BLE001 - as in _attempted()
+                    self._wait_or_raise(error, attempt, target, delivered and not can_begin_again())
+
+        yield from self._media.found_out(messages, ask)
 
     def retryer(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call `function`, again after trouble that passes; for subclasses with a `generate` of their own."""
@@ -187,7 +195,7 @@ class ApiModel(Model):
     ) -> tuple[dict[str, Any], Target]:
         """The keywords for `client.completion`, and where they go."""
         request = {"model": self.model_id} | self._prepare_completion_kwargs(
-            self._sendable(messages),
+            self._media.sendable(messages),
             stop_sequences,
             response_format,
             tools if tools and self.takes("tools") is not False else None,
@@ -215,22 +223,6 @@ class ApiModel(Model):
         name = (self.model_id or "").lower()
         thinks = "claude" in name and bool(asked.get("thinking") or asked.get("reasoning_effort"))
         return None if thinks or quirk_of(name).forced_tools is False else "required"
-
-    def _sendable(self, messages: list[ChatMessage]) -> list[ChatMessage]:
-        """The messages with their media as the model can take them; the person is told once what it cannot."""
-        ready: list[ChatMessage] = []
-        left_out: set[str] = set()
-        for message in messages:
-            if isinstance(message, dict):
-                message = ChatMessage.from_dict({**message, "role": known_role(message.get("role"))})
-            content, missing = sendable(message.content, self.takes, str(self.model_id))
-            ready.append(dataclasses.replace(message, content=content))
-            left_out.update(missing)
-        for kind in sorted(left_out - self._told):
-            self._told.add(kind)
-            what = "images" if kind == "image" else kind
-            emit(Notice(text=f"Model {self.model_id!r} takes no {what}: left out of what it reads."))
-        return ready
 
     def _attempted(self, ask: Callable[[], T], target: Target) -> T:
         attempt = 0
@@ -377,22 +369,3 @@ class ApiModel(Model):
             return (usage.prompt_tokens or 0) * (given[0] or 0.0) + (usage.completion_tokens or 0) * (given[1] or 0.0)
         told = getattr(usage, "cost", None)
         return float(told) if isinstance(told, (int, float)) and not isinstance(told, bool) else None
-
-
-class Pace:
-    """Spaces requests evenly, for all threads that share a model."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        if per_minute is not None and not per_minute > 0:
-            raise ModelError(f"requests_per_minute has to be above 0, not {per_minute!r}; leave it out for no limit")
-        self._interval = 60 / per_minute if per_minute else 0.0
-        self._due = 0.0
-        self._lock = threading.Lock()
-
-    def reserve(self) -> float:
-        """Take the next free place; returns the seconds until it is due."""
-        with self._lock:
-            now = time.monotonic()
-            due = max(now, self._due)
-            self._due = due + self._interval
-            return due - now

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -52,6 +53,13 @@ _NOT_A_REPLY = (
 )
 _REASONS = ("message", "error", "detail", "msg", "errors")
 """Names under which servers say what is wrong: OpenAI and most others, TGI and Ollama, what is built on FastAPI."""
+_MEDIA = r"(image|audio|video|vision|multi-?modal)"
+_NO_MEDIA = re.compile(
+    rf"{_MEDIA}[^.\n]{{0,40}}(not\b|n't|unsupported)|(\bno|n't|missing)\b[^.\n]{{0,60}}{_MEDIA}|mmproj"
+)
+"""What servers say that have no eyes and no ears: llama.cpp with 500, OpenRouter with 404, Ollama."""
+_REFUSING = (400, 415, 422)
+"""Statuses with which servers refuse a request that they do not understand."""
 _DEEPEST = 5
 
 
@@ -132,6 +140,18 @@ def read_failure(error: BaseException, target: Target) -> Failure:
     return Failure(f"{named}: {_first_line(text)}")
 
 
+def may_be_media(error: BaseException | None) -> bool:
+    """Whether the images, sounds and videos of a request may be what was refused: a server that does not know of them
+    refuses the request as such, or says so."""
+    chain = list(_chain(error))
+    status = _status(chain) if chain else None
+    return status is not None and not _is_too_long(chain) and (status in _REFUSING or _says_no_media(chain))
+
+
+def _says_no_media(chain: list[BaseException]) -> bool:
+    return _NO_MEDIA.search(_words(chain)) is not None
+
+
 def is_lost_connection(error: BaseException) -> bool:
     """Whether the connection broke, and nothing else was wrong."""
     chain = list(_chain(error))
@@ -195,7 +215,8 @@ def _read_status(status: int, chain: list[BaseException], target: Target) -> Fai
     if status == 429:
         return Failure(f"{named}: too many requests: {said}", retry=True, retry_after=_retry_after(chain))
     if status >= 500 or status == 408:
-        return Failure(f"{named}: {target.where} failed: {said}", retry=True, retry_after=_retry_after(chain))
+        passes = not _says_no_media(chain)
+        return Failure(f"{named}: {target.where} failed: {said}", retry=passes, retry_after=_retry_after(chain))
     return Failure(f"{named}: {target.where} refused the request: {said}")
 
 

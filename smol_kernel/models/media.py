@@ -27,6 +27,8 @@ _SVG, _HEAD = re.compile(rb"(?:" + _SVG_HEAD + rb")*<svg\b", re.DOTALL), 10_000
 _AUDIO = ((b"ID3", "mp3"), (b"\xff\xfb", "mp3"), (b"\xff\xf3", "mp3"), (b"fLaC", "flac"), (b"OggS", "ogg"))
 _VIDEO_SUFFIXES = {".webm": "video/webm", ".mov": "video/quicktime", ".mkv": "video/x-matroska", ".avi": "video/avi"}
 
+MEDIA: tuple[Literal["image", "audio", "video"], ...] = ("image", "audio", "video")
+"""The kinds of parts that not every model takes."""
 Takes = Callable[[Literal["image", "audio", "video"]], bool | None]
 """Whether a model takes a kind ("image", "audio", "video"); None where that is not known."""
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from smol_kernel.executors.launchers.hidden import is_hidden
 from smol_kernel.executors.launchers.settings import GIBIBYTE, MEBIBYTE, BoxSettings
+from smol_kernel.executors.launchers.view import host_home, is_shown
 from smol_kernel.executors.launchers.working_folder import holds
 
 MAX_READ = 20_000
@@ -25,6 +27,7 @@ make cmake cc gcc g++ clang pip pip3 uv conda apt apt-get brew node npm npx java
 ffmpeg convert dot pdflatex xelatex pandoc tesseract nvidia-smi
 """
 _PROGRAM_FOLDERS = ("/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/", "/usr/local/bin/", "/opt/homebrew/bin/")
+_is_linux = sys.platform == "linux"  # on macOS such a folder is shown
 _MISSING = re.compile(r"No such file or directory\b[^\n:]*: (?P<quote>b?['\"]?)(?P<path>[^\n'\"]+)")
 
 
@@ -131,7 +134,14 @@ class _Box:
                 "is there and needed, ask the user for --mount PATH."
             )
         elsewhere = os.path.isabs(path) or path.startswith("..")
-        if inside or not elsewhere or any(holds(mount.path, whole) for mount in self.settings.mounts):
+        if any(holds(mount.path, whole) for mount in self.settings.mounts):
+            return None
+        if (inside or not elsewhere) and self.cwd and _is_linux and not is_shown(self.cwd, host_home()):
+            return (
+                "The folder in which the user's program works is not shown in the box, which works in an empty one of "
+                "its own. If the file lies there, ask the user for --mount PATH, or to start in a folder below."
+            )
+        if inside or not elsewhere:
             return None
         return (
             "Of this machine's files the box shows the working folder and what is mounted; home and /tmp are its own. "

@@ -114,10 +114,13 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
     home, user = host_home(), host_user()
     mounts = [(mount.path, mount.writable) for mount in settings.mounts]
     mounted = any(path == cwd for path, _ in mounts)
-    shown = cwd if may_show(cwd) and not mounted and not (cwd != home and holds(cwd, home)) else None
+    shown = cwd if is_shown(cwd, home) and not mounted else None
     notices: list[str] = []
     if shown is None and not mounted:
-        notices.append(f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}.")
+        notices.append(
+            f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}. Start in a "
+            "folder below it, or mount one (--mount PATH)."
+        )
     binds = _binds(facts, settings, home, cwd)
     read_only, writable = [place for place, _ in binds], [path for path, may_write in mounts if may_write]
     check_programs(facts["executables"], read_only, writable)
@@ -320,6 +323,11 @@ def resource_limits(limits: Limits) -> dict[str, int]:
         "RLIMIT_SIGPENDING": SIGNALS,
         "RLIMIT_MSGQUEUE": 0,
     }
+
+
+def is_shown(cwd: str, home: str) -> bool:
+    """Whether a working folder is: not one in which all lies, nor one around the home folder."""
+    return may_show(cwd) and (cwd == home or not holds(cwd, home))
 
 
 def may_show(path: str) -> bool:
