@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from smol_kernel.errors import ConfigError
+from smol_kernel.errors import ConfigError, ExecutorError
 from smol_kernel.events import FilesMade
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import hidden
@@ -200,6 +200,26 @@ def test_an_environment_made_by_way_of_a_link_to_its_interpreter_works(tmp_path)
     (tmp_path / "work").mkdir()
     executor = KernelExecutor(python=python, cwd=tmp_path / "work")
     assert run(executor, "import sys\nsys.base_prefix") == sys.base_prefix
+    executor.cleanup()
+
+
+def test_an_interpreter_with_an_old_ipykernel_is_told_what_it_needs(tmp_path):
+    python = environment(tmp_path / "environment")
+    (packages,) = (tmp_path / "environment").glob("lib/*/site-packages")
+    (packages / "old.pth").write_text("import ipykernel; ipykernel.version_info = (7, 2, 0)\n")
+    (tmp_path / "work").mkdir()
+    executor = KernelExecutor(python=python, cwd=tmp_path / "work")
+    with pytest.raises(ExecutorError, match="it needs ipykernel 7.3 or newer, and its Python has"):
+        executor("1")
+    executor.cleanup()
+
+
+def test_an_interpreter_is_found_that_was_called_by_way_of_the_folder_above(tmp_path):
+    python = environment(tmp_path / "environment")
+    for name in ("there", "work"):
+        (tmp_path / name).mkdir()
+    executor = KernelExecutor(python=f"{tmp_path}/there/../environment/bin/python", cwd=tmp_path / "work")
+    assert run(executor, "import sys\nsys.executable") == str(python)
     executor.cleanup()
 
 

@@ -21,6 +21,7 @@ from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import ipykernel
 import IPython
 import zmq
 from ipykernel.compiler import get_tmp_directory
@@ -343,7 +344,9 @@ def install() -> None:
 
 
 def set_up() -> None:
-    """What does not depend on where it runs."""
+    """What does not depend on where it runs. Raises RuntimeError for an ipykernel that is too old."""
+    if ipykernel.version_info < (7, 3):
+        raise RuntimeError(f"it needs ipykernel 7.3 or newer, and its Python has {ipykernel.__version__}")
     shell: Any = IPython.get_ipython()
     warnings.filterwarnings("ignore", message="To exit: use")
     warnings.filterwarnings("ignore", module=r"<>\Z")  # IPython tries code first, whose warnings would come three times

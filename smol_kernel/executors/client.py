@@ -173,7 +173,7 @@ class KernelClient:
                     deadline = min(deadline, time.monotonic() + 5)  # an ipykernel before 7.2 sends no welcome
         except ExecutorError as error:
             self._tell_the_zygote(False)
-            needs = "; it needs ipykernel 7.2 or newer" if reply and not welcomed else ""
+            needs = "; it needs ipykernel 7.3 or newer" if reply and not welcomed else ""
             words = self.child.last_words()
             said = (f". Its last words: {words}" if words else "") + _few_files()
             said = said or ". Run the task again; the next start is a fresh one"

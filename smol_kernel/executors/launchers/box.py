@@ -34,7 +34,7 @@ from smol_kernel.executors.launchers.plain import ending, pid_descriptor
 from smol_kernel.executors.launchers.process_tree import tree
 from smol_kernel.executors.launchers.readable import readable
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
-from smol_kernel.executors.launchers.view import NO_ROOM, View, view
+from smol_kernel.executors.launchers.view import NO_ROOM, View, straight, view
 from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.executors.transports import Transport
 
@@ -95,7 +95,7 @@ class BoxedChild:
         """Whether the process that waits outside the box does."""
         self._lines: Lines | None = None
         try:
-            self._start(str(python or sys.executable), working_folder(cwd))
+            self._start(straight(str(python or sys.executable)), working_folder(cwd))
         except BaseException:
             self.close()
             raise

@@ -359,6 +359,12 @@ def font_cache() -> dict[str, str]:
     return {}
 
 
+def straight(python: str) -> str:
+    """The path of an interpreter without "..": what it would go through need not be in the box."""
+    short = os.path.normpath(python)
+    return short if os.path.exists(short) and os.path.samefile(short, python) else python
+
+
 @cache
 def interpreter(python: str, python_path: str) -> dict[str, Any]:
     """Where an interpreter's files are. Raises ConfigError for one that cannot be run.
