@@ -83,7 +83,7 @@ def decode(data: Any, *, trusted: bool = False) -> Any:
 def remote(value: Any, handle: str, text: str | None = None) -> Any:
     """The encoded RemoteValue for `value`, which stays where it is, under `handle`; `text` is in place of its repr."""
     try:
-        shape = tuple(n.__index__() for n in value.shape)
+        shape = _shape([n.__index__() for n in value.shape])
     except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
         shape = None
     try:
@@ -394,7 +394,12 @@ def _from_remote(parts: list[Any]) -> RemoteValue:
         refuse("a text that should have been shortened")
     # What a terminal or page would act on stands there as the escape that it has in a string.
     fit = [re.sub("[^\n\t -~]", lambda c: c[0] if c[0].isprintable() else ascii(c[0])[1:-1], t) for t in (name, text)]
-    return RemoteValue(fit[0][:MAX_TEXT], shape and tuple(need(n, int) for n in shape), fit[1][:MAX_TEXT], handle)
+    return RemoteValue(fit[0][:MAX_TEXT], shape and _shape(shape), fit[1][:MAX_TEXT], handle)
+
+
+def _shape(parts: Any) -> tuple[int, ...]:
+    fit = len(parts) <= 64 and all(0 <= need(n, int) < 2**63 for n in parts)  # as arrays have it: others have no repr
+    return tuple(parts) if fit else refuse("a shape that no array has")
 
 
 crosses(f"{package(RemoteValue)}.RemoteValue", "remote", lambda v: list(vars(v).values()), list, _from_remote)
