@@ -27,7 +27,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from smol_kernel.executors import pandas_labels, tables, values
+from smol_kernel.executors import crafted_keys, pandas_labels, sorted_levels, tables, values
 from smol_kernel.executors.descriptions import describe
 from smol_kernel.executors.pickles import encode_input
 from smol_kernel.executors.values import CROSSES, MalformedValue, NotPortable, RemoteValue, decode, encode
@@ -680,6 +680,7 @@ import sys, types
 before = set(sys.modules)
 sources = dict(kid_values={values.__file__!r}, kid_tables={tables.__file__!r})
 sources["kid_pandas_labels"] = {pandas_labels.__file__!r}
+sources |= dict(kid_crafted_keys={crafted_keys.__file__!r}, kid_sorted_levels={sorted_levels.__file__!r})
 sys.modules.update((name, types.ModuleType(name)) for name in sources)
 for name, path in sources.items():
     exec(compile(open(path).read(), path, "exec"), vars(sys.modules[name]))

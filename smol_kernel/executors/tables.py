@@ -16,9 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smol_kernel.executors import values
-else:  # in the child it has another name
-    values = import_module(__name__.replace("tables", "values"))
+    from smol_kernel.executors import sorted_levels, values
+else:  # in the child they have other names
+    sorted_levels, values = (import_module(__name__.replace("tables", name)) for name in ("sorted_levels", "values"))
 
 # numpy, Pillow
 
@@ -184,7 +184,7 @@ def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
         series = pd.Series(pd.arrays.PeriodArray(series.to_numpy(), dtype=pd.api.types.pandas_dtype(parts["period"])))
     if "categories" in parts:
         categories = index_of(parts["categories"], arrays, _most(len(series)))
-        series = pd.Series(pd.Categorical.from_codes(series, categories, ordered=values.need(parts["ordered"], bool)))
+        series = pd.Series(sorted_levels.categorical(series, categories, values.need(parts["ordered"], bool)))
     return series
 
 
@@ -236,13 +236,13 @@ def index_of(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
             values.refuse("a RangeIndex longer than its table")
         return pd.RangeIndex(*parts["range"], name=names[0])
     levels = [_from_column(level, arrays) for level in parts["levels"]]
-    for level in levels:
-        values.hashable(level.tolist() if level.dtype == object else [])
     if parts.get("multi", len(levels) > 1):  # those recorded before say no more
-        return pd.MultiIndex.from_arrays(levels, names=names)
+        return sorted_levels.multi_index(levels, names)
+    if levels[0].dtype == object:
+        sorted_levels.check_labels(levels[0])
     index = pd.Index(levels[0], dtype=levels[0].dtype).rename(names[0])
     with suppress(ValueError):  # one that another pandas wrote may not be known here, or not fit
-        if parts["freq"]:
+        if parts["freq"] and sorted_levels.has_few_steps(index):
             index.freq = parts["freq"]
     return index
 
