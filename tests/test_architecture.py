@@ -207,6 +207,7 @@ def test_modules_are_looked_up_by_name_in_known_places_only():
         "smol_kernel.agents.running",  # the loop's one look-up, of what draws a run
         "smol_kernel.executors.account",  # these find each other under the names they have in the child
         "smol_kernel.executors.child",
+        "smol_kernel.executors.crafted_keys",
         "smol_kernel.executors.fields",
         "smol_kernel.executors.launchers.zygote_main",  # what a kernel imports
         "smol_kernel.executors.launchers.zygote_main",
@@ -214,6 +215,7 @@ def test_modules_are_looked_up_by_name_in_known_places_only():
         "smol_kernel.executors.pandas_labels",
         "smol_kernel.executors.proxies",
         "smol_kernel.executors.questions",
+        "smol_kernel.executors.sorted_levels",
         "smol_kernel.executors.tables",
         "smol_kernel.executors.values",
     ]

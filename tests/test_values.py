@@ -27,7 +27,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from smol_kernel.executors import pandas_labels, tables, values
+from smol_kernel.executors import crafted_keys, pandas_labels, sorted_levels, tables, values
 from smol_kernel.executors.descriptions import describe
 from smol_kernel.executors.pickles import encode_input
 from smol_kernel.executors.values import CROSSES, MalformedValue, NotPortable, RemoteValue, decode, encode
@@ -238,6 +238,7 @@ FRAMES = {
             "i": pd.array([1, None], dtype="int64[pyarrow]"),
             "s": pd.array(["a", None], dtype=pd.ArrowDtype(pa.string())),
             "l": pd.array([[1], [2, 3]], dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+            "d": pd.array(["a", "a"], dtype=pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))),
         }
     ),
     "objects": pd.DataFrame({"o": [1, "a", None, (1, 2), {"k": [1]}, decimal.Decimal("1.0")]}),
@@ -338,6 +339,24 @@ def test_an_arrow_table_comes_out_as_it_went_in():
     )
     assert crossed(table).equals(table)
     assert crossed(pa.concat_tables([table, table]).slice(1, 2)).equals(pa.concat_tables([table, table]).slice(1, 2))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[], [None], [[None]]]),
+        pa.array([{}, None, {}]),
+        pa.array([[{}], [{}, None]]),
+        pa.array([{"a": True}] * 1_200_000),
+        pa.array([[True] * 2_000_000]),
+        pa.array([[("k", None)], []], pa.map_(pa.string(), pa.null())),
+        pa.array([None, "a"]).dictionary_encode(),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_an_arrow_column_of_what_takes_no_room_comes_out_as_it_went_in(column):
+    table = pa.table({"c": column})
+    assert crossed(table).equals(table)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
@@ -623,6 +642,12 @@ def test_a_shape_that_raises_leaves_the_text():
     assert (result.shape, result.text) == (None, "an odd one")
 
 
+@pytest.mark.parametrize("shape", [(-1,), (2**20_000,), (1,) * 65], ids=["below nothing", "endless", "too many sides"])
+def test_a_shape_that_no_array_has_leaves_the_text(shape):
+    result = decode(values.remote(types.SimpleNamespace(shape=shape), "h", "an odd one"))
+    assert (result.shape, result.text) == (None, "an odd one")
+
+
 # Inputs
 
 
@@ -655,6 +680,7 @@ import sys, types
 before = set(sys.modules)
 sources = dict(kid_values={values.__file__!r}, kid_tables={tables.__file__!r})
 sources["kid_pandas_labels"] = {pandas_labels.__file__!r}
+sources |= dict(kid_crafted_keys={crafted_keys.__file__!r}, kid_sorted_levels={sorted_levels.__file__!r})
 sys.modules.update((name, types.ModuleType(name)) for name in sources)
 for name, path in sources.items():
     exec(compile(open(path).read(), path, "exec"), vars(sys.modules[name]))
@@ -700,6 +726,22 @@ def nested(times: int) -> Any:
     return data
 
 
+def listed(items: pa.Array, kind: Any = pa.ListArray, offset: Any = None) -> pa.Table:
+    """One row with all of these in a list."""
+    return pa.table({"l": kind.from_arrays(pa.array([0, len(items)], offset or pa.int32()), items)})
+
+
+def labels(items: list[Any]) -> dict:
+    return {"dtype": "object", "values": items}
+
+
+def categories_of(items: list[Any]) -> dict:
+    named = {"names": [None], "freq": None, "multi": False, "levels": [labels(items)]}
+    return {"dtype": "int64", "ordered": False, "categories": named}
+
+
+HOLLOW = pa.StructArray.from_buffers(pa.struct([]), 1_100_000, [None])
+TWO_TEXTS = pa.table({"t": pa.array(["text", "text"]).dictionary_encode()})
 ZEROS = pa.table({"a": np.zeros(10_000)})
 COLLIDING = [n * (2**61 - 1) for n in range(20_000)]
 HOSTILE: dict[str, Any] = {
@@ -740,6 +782,12 @@ HOSTILE: dict[str, Any] = {
     "UUID": {"$": "UUID", "v": "7"},
     "Path": {"$": "Path", "v": ["a"]},
     "remote": {"$": "remote", "v": ["t", [1], "x"]},
+    "remote of a shape that has no repr": {
+        "$": "remote",
+        "v": ["t", {"$": "tuple", "v": [{"$": "int", "v": "0x" + "f" * 20_000}]}, "x", "h"],
+    },
+    "remote of a shape below nothing": {"$": "remote", "v": ["t", {"$": "tuple", "v": [-1]}, "x", "h"]},
+    "remote of too many sides": {"$": "remote", "v": ["t", {"$": "tuple", "v": [1] * 65}, "x", "h"]},
     "remote with a long text": {"$": "remote", "v": ["t", None, "x" * 10**6, "h"]},
     "array of objects": {"$": "ndarray", "v": ["|O", [1], packed(b"\0" * 8)]},
     "array of structures": {"$": "ndarray", "v": ["i4,O", [1], packed(b"\0" * 12)]},
@@ -782,6 +830,50 @@ HOSTILE: dict[str, Any] = {
         "$": "Table",
         "v": packed(stream(pa.table({"s": ["abcdefg"]})).replace(struct.pack("<ii", 0, 7), struct.pack("<ii", 0, 99))),
     },
+    "Arrow list of nulls": arrow(listed(pa.nulls(1_100_000))),
+    "Arrow large list of nulls": arrow(listed(pa.nulls(1_100_000), pa.LargeListArray, pa.int64())),
+    "Arrow list of hollow structs": arrow(listed(HOLLOW)),
+    "Arrow list of lists of nulls": arrow(listed(listed(pa.nulls(1_100_000)).column(0).chunk(0))),
+    "Arrow list of structs of nulls": arrow(
+        listed(pa.StructArray.from_arrays([pa.nulls(20_000)] * 60, [str(n) for n in range(60)]))
+    ),
+    "Arrow struct of nulls": arrow(
+        pa.table({"s": pa.StructArray.from_arrays([pa.nulls(20_000)] * 60, [str(n) for n in range(60)])})
+    ),
+    "Arrow map of lists of nulls": arrow(
+        pa.table({"m": pa.MapArray.from_arrays([0, 1], ["a"], listed(pa.nulls(1_100_000)).column(0).chunk(0))})
+    ),
+    "Arrow dictionary of nulls": arrow(
+        pa.table({"d": pa.DictionaryArray.from_arrays(pa.array([0], "i1"), pa.nulls(1_100_000))})
+    ),
+    "frame of texts that one dictionary holds": frame_with(columns=[{"dtype": "string"}], arrow=arrow(TWO_TEXTS)),
+    "frame of texts of a dictionary, as str": frame_with(columns=[{"dtype": "str"}], arrow=arrow(TWO_TEXTS)),
+    "frame of objects of a dictionary": frame_with(columns=[{"dtype": "object"}], arrow=arrow(TWO_TEXTS)),
+    "frame of objects of lists": frame_with(columns=[{"dtype": "object"}], arrow=arrow(pa.table({"l": [[1], [2]]}))),
+    "frame of texts that are numbers": frame_with(columns=[{"dtype": "string"}]),
+    "frame of numbers that are texts": frame_with(
+        columns=[{"dtype": "int64"}], arrow=arrow(pa.table({"s": ["1", "2"]}))
+    ),
+    "frame of numbers that are bits": frame_with(
+        columns=[{"dtype": "Int64"}], arrow=arrow(pa.table({"b": [True, False]}))
+    ),
+    "frame of periods of a dictionary": frame_with(
+        columns=[{"dtype": "dictionary[pyarrow]", "period": "period[M]"}], arrow=arrow(TWO_TEXTS)
+    ),
+    "frame of codes of a dictionary": frame_with(
+        columns=[
+            {
+                "dtype": "dictionary[pyarrow]",
+                "ordered": False,
+                "categories": {"names": [None], "range": [0, 2, 1]},
+            }
+        ],
+        arrow=arrow(TWO_TEXTS),
+    ),
+    "frame of intervals of texts": frame_with(
+        columns=[{"dtype": "interval[int64, right]", "closed": "right", "ends": [{"dtype": "a[pyarrow]"}] * 2}],
+        arrow=arrow(pa.table([TWO_TEXTS.column(0)] * 2, names=["a", "b"])),
+    ),
     "frame of a list": {"$": "DataFrame", "v": []},
     "frame without parts": {"$": "DataFrame", "v": {}},
     "frame of a dtype that is an import": frame_with(columns=[{"dtype": "Sparse[object]"}]),
@@ -793,6 +885,11 @@ HOSTILE: dict[str, Any] = {
     ),
     "frame with bad codes": frame_with(
         columns=[{"dtype": "int64", "ordered": False, "categories": {"names": [None], "range": [0, 1, 1]}}]
+    ),
+    "frame with categories that are equal": frame_with(columns=[categories_of([1, 1])]),
+    "frame with a category that is missing": frame_with(columns=[categories_of([1, None])]),
+    "frame with levels of different lengths": frame_with(
+        labels={"names": [None, None], "freq": None, "multi": True, "levels": [labels([1]), labels([1, 2])]}
     ),
     "frame of uneven columns": frame_with(columns=[{"dtype": "int64"}, {"dtype": "object", "values": [1]}]),
     "frame with labels that cannot be keys": frame_with(

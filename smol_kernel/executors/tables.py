@@ -16,9 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smol_kernel.executors import values
-else:  # in the child it has another name
-    values = import_module(__name__.replace("tables", "values"))
+    from smol_kernel.executors import sorted_levels, values
+else:  # in the child they have other names
+    sorted_levels, values = (import_module(__name__.replace("tables", name)) for name in ("sorted_levels", "values"))
 
 # numpy, Pillow
 
@@ -159,6 +159,8 @@ def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
     if not is_dtype(name) or not is_dtype(parts.get("period", name)):
         values.refuse(f"dtype {name[:40]!r}")
     if "ends" in parts:
+        if not all(is_dtype(f"interval[{end['dtype']}, right]") for end in parts["ends"]):
+            values.refuse("an interval of other than numbers or times")
         left, right = (_from_column(end, arrays) for end in parts["ends"])
         return pd.Series(pd.arrays.IntervalArray.from_arrays(left, right, values.need(parts["closed"], str)))
     if "values" in parts:
@@ -166,6 +168,8 @@ def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
     else:
         array = next(arrays)
         is_arrow = hasattr(array, "type")
+        if is_arrow and not _fits(array.type, name):
+            values.refuse(f"dtype {name[:40]!r} of an Arrow column of type {str(array.type)[:40]!r}")
         dtype = pd.ArrowDtype(array.type) if name.endswith("[pyarrow]") else pd.api.types.pandas_dtype(name)
         if not is_arrow:
             series = pd.Series(array, copy=False)
@@ -174,12 +178,23 @@ def _from_column(parts: dict[str, Any], arrays: Iterator[Any]) -> Any:
         else:
             series = array.to_pandas()
             series = series.astype(dtype) if dtype.kind in "biufmM" else series
+    if ("period" in parts or "categories" in parts) and not re.fullmatch(r"int\d\d?", name):
+        values.refuse(f"codes of dtype {name[:40]!r}")
     if "period" in parts:
         series = pd.Series(pd.arrays.PeriodArray(series.to_numpy(), dtype=pd.api.types.pandas_dtype(parts["period"])))
     if "categories" in parts:
         categories = index_of(parts["categories"], arrays, _most(len(series)))
-        series = pd.Series(pd.Categorical.from_codes(series, categories, ordered=values.need(parts["ordered"], bool)))
+        series = pd.Series(sorted_levels.categorical(series, categories, values.need(parts["ordered"], bool)))
     return series
+
+
+def _fits(kind: Any, name: str) -> bool:
+    """Whether an Arrow column of this type has this dtype as it is: another could take far more room."""
+    types = import_module("pyarrow.types")
+    if name in ("string", "str"):
+        return types.is_string(kind) or types.is_large_string(kind)
+    numbers = types.is_primitive(kind) and types.is_boolean(kind) == name.startswith("bool")
+    return name.endswith("[pyarrow]") or (numbers and bool(_COLUMN.fullmatch(name)))
 
 
 def is_dtype(name: str) -> bool:
@@ -221,13 +236,13 @@ def index_of(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
             values.refuse("a RangeIndex longer than its table")
         return pd.RangeIndex(*parts["range"], name=names[0])
     levels = [_from_column(level, arrays) for level in parts["levels"]]
-    for level in levels:
-        values.hashable(level.tolist() if level.dtype == object else [])
     if parts.get("multi", len(levels) > 1):  # those recorded before say no more
-        return pd.MultiIndex.from_arrays(levels, names=names)
+        return sorted_levels.multi_index(levels, names)
+    if levels[0].dtype == object:
+        sorted_levels.check_labels(levels[0])
     index = pd.Index(levels[0], dtype=levels[0].dtype).rename(names[0])
     with suppress(ValueError):  # one that another pandas wrote may not be known here, or not fit
-        if parts["freq"]:
+        if parts["freq"] and sorted_levels.has_few_steps(index):
             index.freq = parts["freq"]
     return index
 
@@ -331,7 +346,8 @@ def from_stream(raw: Any) -> Any:
     if not all(_is_allowed(field.type) for field in table.schema):
         values.refuse("an Arrow stream with types that may not cross")
     table.validate(full=True)
-    if table.nbytes > raw.size or table.num_rows * max(1, table.num_columns) > max(1_000_000, 8 * raw.size):
+    items = max(table.num_rows, sum(_items(chunk) for column in table.columns for chunk in column.chunks))
+    if table.nbytes > raw.size or items > max(1_000_000, 8 * raw.size):
         values.refuse("an Arrow stream that unpacks to more than it holds")
     return table
 
@@ -345,6 +361,17 @@ def _is_allowed(kind: Any) -> bool:
         return all(_is_allowed(kind.field(place).type) for place in range(kind.num_fields))
     tests = "primitive string large_string binary large_binary decimal null"
     return any(getattr(types, f"is_{test}")(kind) for test in tests.split())
+
+
+def _items(array: Any) -> int:
+    """How many items an array has, with all within it: some take no byte. A struct is its fields."""
+    types, kind = import_module("pyarrow.types"), array.type
+    if types.is_struct(kind) and kind.num_fields:
+        return sum(_items(array.field(place)) for place in range(kind.num_fields))
+    if types.is_dictionary(kind):
+        return len(array) + _items(array.dictionary)
+    nested = types.is_list(kind) or types.is_large_list(kind) or types.is_map(kind)
+    return len(array) + (_items(array.values) if nested else 0)
 
 
 def _is_compressed(message: Any) -> bool:

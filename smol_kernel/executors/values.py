@@ -83,7 +83,7 @@ def decode(data: Any, *, trusted: bool = False) -> Any:
 def remote(value: Any, handle: str, text: str | None = None) -> Any:
     """The encoded RemoteValue for `value`, which stays where it is, under `handle`; `text` is in place of its repr."""
     try:
-        shape = tuple(n.__index__() for n in value.shape)
+        shape = _shape([n.__index__() for n in value.shape])
     except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
         shape = None
     try:
@@ -199,6 +199,7 @@ class Decoder:
 
     def decode(self, data: Any) -> Any:
         """The value whose encoded form is `data`. Raises MalformedValue and nothing else."""
+        _beside("crafted_keys").begin()
         try:
             return self._read(data)
         except MalformedValue:
@@ -257,7 +258,11 @@ class Decoder:
 
 def _tables() -> Any:
     """The module `tables` beside this one, under whatever name this one runs; with it that which loads it is there."""
-    return import_module(__name__.replace("values", "pandas_labels")).tables
+    return _beside("pandas_labels").tables
+
+
+def _beside(name: str) -> Any:
+    return import_module(__name__.replace("values", name))
 
 
 def refuse(reason: str) -> Any:
@@ -333,16 +338,6 @@ def _form(kind: type, instead: Instead | None, hashed: bool) -> tuple[str, Calla
     raise NotPortable(f"is {a_name(kind)}, which cannot cross between host and child")
 
 
-def _dict(pairs: list[Any]) -> dict[Any, Any]:
-    rows = [row(pair, object, object) for pair in pairs]
-    return dict(zip(hashable([key for key, _ in rows]), (value for _, value in rows), strict=True))
-
-
-def hashable(items: list[Any]) -> list[Any]:
-    """The items, which must be fit for keys: such as share a hash take a time that grows with the square."""
-    return items if len(items) - len(set(map(hash, items))) <= 1000 else refuse("too many keys of one hash")
-
-
 def _moment(value: Any) -> list[Any]:
     """ISO 8601 text, key of the zone, fold. A tzinfo other than ZoneInfo becomes the offset in the text."""
     zone = getattr(value.tzinfo, "key", None)
@@ -374,9 +369,9 @@ crosses("builtins.bytes", "bytes", lambda v: base64.b64encode(v).decode(), str,
 crosses("builtins.str", "str", lambda v: v.encode("utf-8", "surrogatepass"), bytes,
          lambda v: v.decode("utf-8", "surrogatepass"))  # fmt: skip
 crosses("builtins.tuple", "tuple", list, list, tuple)
-crosses("builtins.set", "set", list, list, lambda v: set(hashable(v)))
-crosses("builtins.frozenset", "frozenset", list, list, lambda v: frozenset(hashable(v)))
-crosses("", "dict", list, list, _dict)
+crosses("builtins.set", "set", list, list, lambda v: _beside("crafted_keys").checked(set(), v))
+crosses("builtins.frozenset", "frozenset", list, list, lambda v: frozenset(_beside("crafted_keys").checked(set(), v)))
+crosses("", "dict", list, list, lambda v: _beside("crafted_keys").checked({}, [row(p, object, object) for p in v]))
 crosses("datetime.datetime", "datetime", _moment, list, _from_moment(datetime.datetime))
 crosses("datetime.time", "time", _moment, list, _from_moment(datetime.time))
 crosses("datetime.date", "date", datetime.date.isoformat, str, datetime.date.fromisoformat)
@@ -394,7 +389,12 @@ def _from_remote(parts: list[Any]) -> RemoteValue:
         refuse("a text that should have been shortened")
     # What a terminal or page would act on stands there as the escape that it has in a string.
     fit = [re.sub("[^\n\t -~]", lambda c: c[0] if c[0].isprintable() else ascii(c[0])[1:-1], t) for t in (name, text)]
-    return RemoteValue(fit[0][:MAX_TEXT], shape and tuple(need(n, int) for n in shape), fit[1][:MAX_TEXT], handle)
+    return RemoteValue(fit[0][:MAX_TEXT], shape and _shape(shape), fit[1][:MAX_TEXT], handle)
+
+
+def _shape(parts: Any) -> tuple[int, ...]:
+    fit = len(parts) <= 64 and all(0 <= need(n, int) < 2**63 for n in parts)  # as arrays have it: others have no repr
+    return tuple(parts) if fit else refuse("a shape that no array has")
 
 
 crosses(f"{package(RemoteValue)}.RemoteValue", "remote", lambda v: list(vars(v).values()), list, _from_remote)

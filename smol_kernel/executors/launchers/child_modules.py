@@ -9,6 +9,8 @@ from pathlib import Path
 
 MODULES = (
     "values",
+    "crafted_keys",
+    "sorted_levels",
     "fields",
     "tables",
     "pandas_labels",
