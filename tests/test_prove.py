@@ -318,6 +318,25 @@ def test_hashes_that_no_answer_rests_on_are_no_hindrance(prover):
     assert (proof.state, proof.reason) == ("proved", "")
 
 
+def test_the_clock_in_a_module_of_the_folder_is_seen(prover, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from datetime import date\n\n\ndef age(born):\n    return date.today().year - born\n"
+    )
+    proof = prover("import own\nx = own.age(1990)", "final_answer(x)").prove()
+    assert (proof.state, "`date.today` in `own.py`" in proof.reason) == ("not reproduced", True)
+
+
+def test_the_clock_in_what_was_handed_in_is_seen(prover, tmp_path, monkeypatch):
+    (tmp_path / "own_ages.py").write_text(
+        "from datetime import date\n\n\ndef age(born):\n    return date.today().year\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from own_ages import age  # pyright: ignore
+
+    proof = prover("x = f(1990)", "final_answer(x)", inputs={"f": age}).prove()
+    assert (proof.state, "`date.today` in `f`" in proof.reason) == ("not reproduced", True)
+
+
 def test_a_plot_that_seaborn_draws_at_random_is_told(prover, tmp_path):
     plot = "def barplot(x):\n    plt.bar([0, 1], [hash('x') % 1000, 1000])\n"
     (tmp_path / "seaborn.py").write_text(f"import matplotlib.pyplot as plt\n\n\n{plot}")

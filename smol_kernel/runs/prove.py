@@ -23,6 +23,7 @@ from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
 from smol_kernel.render.plain import fixed, plain
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined_throughout
+from smol_kernel.runs.beside import beside
 from smol_kernel.runs.chance import chance, hint, hint_of_pictures
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.hidden import hidden_from
@@ -101,7 +102,7 @@ class Prover:
                 raise Unknown(STOPPED)
             values = self._values()
             code = _code(sliced or whole)
-            by_chance = chance(code)
+            by_chance = chance(code, beside(code, self.inputs or {}, Path(self.cwd or ".").resolve()))
             if by_chance:
                 raise NotReproduced(f"{by_chance}, so that another run may answer something else")
             executor = self._make(values)
