@@ -1,16 +1,15 @@
-"""The clock and chance are seen in the text of cells: in functions of libraries, in SQL, in dates that lack a part."""
+"""The clock and chance are seen in the text of cells: in functions of libraries, in SQL, by other names."""
 
 from __future__ import annotations
 
 import pytest
 
-from smol_kernel.runs.chance import chance, hint
+from smol_kernel.runs.chance import chance, hint, hint_of_pictures
 
 SPLIT = "from sklearn.model_selection import train_test_split"
 FOREST = "from sklearn.ensemble import RandomForestClassifier"
 FOLDS = "from sklearn.model_selection import KFold"
 SQL = "import sqlite3\ncon = sqlite3.connect(':memory:')"
-PARSE = "from dateutil.parser import parse"
 
 
 @pytest.mark.parametrize(
@@ -133,18 +132,46 @@ def test_other_words_of_sql_are_no_clock(cell):
     assert chance([SQL, cell]) == ""
 
 
-@pytest.mark.parametrize("text", ["5 March", "March 2021", "10:30", "Monday"])
-def test_a_date_that_lacks_a_part_is_taken_from_the_day_of_today(text):
-    assert "read the clock" in chance([f"{PARSE}\nd = parse({text!r}, dayfirst=True)"])
-    assert chance([f"{PARSE}\nd = parse({text!r}, default=day)\ne = parser.parse({text!r})"]) == ""
+MODELS = "from sklearn.ensemble import RandomForestClassifier as Forest, ExtraTreesClassifier as Trees"
 
 
 @pytest.mark.parametrize(
-    "given",
-    ["'2021-03-05T10:30Z'", "'5th March 2021, 10:30'", "'10:30 on 3/5/21'", "'20210305'", "row['date']", "day, None"],
+    "cell",
+    [
+        "for Model in (Forest, Trees):\n    scores[Model.__name__] = score(Model(n_estimators=10), X, y)",
+        "models = {'f': Forest, 't': Trees}\nfitted = {name: Model().fit(X, y) for name, Model in models.items()}",
+        "models = {}\nmodels['f'] = Forest\nm = models['f'](max_depth=2)",
+        "models = []\nmodels.append(('f', Forest))\nfor name, Model in models:\n    Model().fit(X, y)",
+        "kind = Forest if deep else Trees\nm = kind()",
+        "def fit(Model, X):\n    return Model().fit(X)\nm = fit(Forest, X)",
+        "def fit(Model=Forest):\n    return Model().fit(X)\nm = fit()",
+        "m = Parallel(2)(delayed(lambda Model: Model().fit(X))(Model) for Model in [Forest])",
+        "class Trial:\n    def __init__(self, kind):\n        self.kind = kind\n"
+        "    def run(self):\n        return self.kind().fit(X)\nm = Trial(Forest).run()",
+        "from functools import partial\nmade = partial(Forest, max_depth=2)\nm = made()",
+        "from sklearn.inspection import permutation_importance\nr = delayed(permutation_importance)(m, X, y)",
+        "import random\npick = random.choice\nx = pick([1, 2])",
+    ],
 )
-def test_a_whole_date_is_no_clock(given):
-    assert chance([f"{PARSE}\nd = parse({given})"]) == ""
+def test_what_draws_by_another_name_is_seen(cell):
+    assert "without a seed" in chance([MODELS, cell])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "for Model in (Forest, Trees):\n    Model(n_estimators=10, random_state=0).fit(X, y)",
+        "models = {'f': (Forest, {'random_state': SEED})}\nfor Model, given in models.values():\n    Model(**given)",
+        "from functools import partial\nmade = partial(Forest, random_state=0)\nm = made()",
+        "models = {'f': Forest(random_state=0)}\nfor m in models.values():\n    m.fit(X, y)",
+        "def fit(Model, metric):\n    return metric(y, Model(random_state=0).fit(X, y))\nfit(Forest, accuracy)",
+        "def named(Model):\n    return Model.__name__\nx = [named(Model) for Model in (Forest, Trees)]",
+        "import numpy as np\nmade = np.random.default_rng\nx = made(0).normal() + [f(v) for f in (np.mean, np.std)][0]",
+        "ok = isinstance(m, (Forest, Trees))\nprint(ok)",
+    ],
+)
+def test_what_gets_a_seed_by_another_name_is_no_chance(cell):
+    assert chance([MODELS, cell]) == ""
 
 
 def test_what_may_be_why_is_said_as_no_more_than_that():
@@ -156,3 +183,23 @@ def test_what_may_be_why_is_said_as_no_more_than_that():
     )
     assert hint([sets]) == ": it may rest on the order of a set, which is another one in each process"
     assert hint(["x = df.sum()"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("plot", "said"),
+    [
+        ("barplot(df, x='a', y='b')", "the error bars of a `barplot` at random: give `seed=`, or `errorbar=None`"),
+        ("catplot(df, kind='point')", "the error bars of a `pointplot` at random: give `seed=`, or `errorbar=None`"),
+        ("regplot(df, ci=95)", "the error bars of a `regplot` at random: give `seed=`, or `ci=None`"),
+        ("catplot(df)", "the points of a `stripplot` at random: give `jitter=False`"),
+        ("lineplot(df, seed=0)", ""),
+        ("barplot(df, errorbar='sd')", ""),
+        ("lmplot(df, ci=None)", ""),
+        ("relplot(df)", ""),
+        ("stripplot(df, jitter=False)", ""),
+    ],
+)
+def test_what_seaborn_draws_at_random_is_told_with_what_to_do(plot, said):
+    found = hint_of_pictures([f"import seaborn as sns\nsns.{plot}"])
+    assert said in found and bool(said) is bool(found)
+    assert hint_of_pictures([f"df.{plot}"]) == ""

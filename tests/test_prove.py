@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import io
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from decimal import Decimal
@@ -270,6 +272,76 @@ def test_sets_that_cannot_be_turned_round_are_tried_in_other_children(prover):
         "words = set('ab')\nassert type(words) is type({1})\nkind = 'set' if type(words).__mro__[1] is object else 0"
     )
     assert prover(action + "\nn = 1 / len(kind)", "final_answer(n)").prove().state == "proved"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import pandas as pd\nx = pd.Timestamp('09:30')",
+        "x = pd.to_datetime(df['t']).max()",
+        "from dateutil import parser\nx = [parser.parse(each) for each in ['08:15']]",
+        "from dateutil.parser import parse\nx = parse('5 March').year",
+    ],
+)
+def test_a_date_that_lacks_a_part_is_taken_from_the_day_of_today(prover, cell):
+    import pandas as pd
+
+    df = pd.DataFrame({"t": ["08:15", "17:40"]})
+    proof = prover(f"import pandas as pd\n{cell}", "final_answer(x)", inputs={"df": df}).prove()
+    assert (proof.state, "from the day of today" in proof.reason) == ("not reproduced", True), proof.reason
+
+
+def test_times_of_a_day_are_no_dates_that_lack_one(prover):
+    import pandas as pd
+
+    df = pd.DataFrame({"t": ["08:15", "17:40"]})
+    cell = "import pandas as pd\nfrom dateutil.parser import parse\nt = pd.to_datetime(df['t'])\n"
+    cell += (
+        "x = [t.max() - t.min(), pd.Timestamp('09:30').hour, parse('10:30').minute, parse('5/3/2021', default=t[0])]"
+    )
+    assert prover(cell, "final_answer(x)", inputs={"df": df}).prove().state == "proved"
+
+
+def test_what_rests_on_the_hash_of_a_text_is_not_called_proved_by_luck(monkeypatch):
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    luck = subprocess.run([sys.executable, "-c", "print(hash('w') % 2)"], capture_output=True, check=True, text=True)
+    proof = Prover(recorded("x = hash('w') % 2", f"final_answer(int(x == {luck.stdout}))")).prove()
+    assert (proof.state, "depends on what `hash` or `id` gives" in proof.reason) == ("not reproduced", True)
+
+
+def test_hashes_that_no_answer_rests_on_are_no_hindrance(prover):
+    made = "class P:\n    def __init__(self, k):\n        self.k = k\n"
+    made += "    def __hash__(self):\n        return hash(self.k)\n"
+    made += "    def __eq__(self, other):\n        return self.k == other.k\n"
+    made += "n = len({hash(each) for each in 'abca'}) + len({P(each): 0 for each in 'aab'})"
+    proof = prover(made, "final_answer((n, hash((1, 2.5)), hash(P(3)), id(n) == id(n)))").prove()
+    assert (proof.state, proof.reason) == ("proved", "")
+
+
+def test_the_clock_in_a_module_of_the_folder_is_seen(prover, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from datetime import date\n\n\ndef age(born):\n    return date.today().year - born\n"
+    )
+    proof = prover("import own\nx = own.age(1990)", "final_answer(x)").prove()
+    assert (proof.state, "`date.today` in `own.py`" in proof.reason) == ("not reproduced", True)
+
+
+def test_the_clock_in_what_was_handed_in_is_seen(prover, tmp_path, monkeypatch):
+    (tmp_path / "own_ages.py").write_text(
+        "from datetime import date\n\n\ndef age(born):\n    return date.today().year\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from own_ages import age  # pyright: ignore
+
+    proof = prover("x = f(1990)", "final_answer(x)", inputs={"f": age}).prove()
+    assert (proof.state, "`date.today` in `f`" in proof.reason) == ("not reproduced", True)
+
+
+def test_a_plot_that_seaborn_draws_at_random_is_told(prover, tmp_path):
+    plot = "def barplot(x):\n    plt.bar([0, 1], [hash('x') % 1000, 1000])\n"
+    (tmp_path / "seaborn.py").write_text(f"import matplotlib.pyplot as plt\n\n\n{plot}")
+    proof = prover("import seaborn as sns\nsns.barplot([1, 2])", "final_answer(1)").prove()
+    assert proof.reason.startswith("a picture of step 1 looks otherwise: seaborn draws the error bars of a `barplot`")
 
 
 def test_inputs_tables_pictures_and_files_are_compared(prover):

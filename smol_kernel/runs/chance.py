@@ -6,13 +6,23 @@ Used by `prove`: what answers by the clock or by chance is not called proved, ev
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from smol_kernel.runs.other_names import called_otherwise
 from smol_kernel.runs.paths import imported, path_of
-from smol_kernel.runs.source import Source
+from smol_kernel.runs.source import nodes_of
 from smol_kernel.runs.sql_chance import sql_chance
-from smol_kernel.runs.unseeded import SEED_NAMES, draws, may_draw, seeded_by_others, seeds_set_apart
+from smol_kernel.runs.turned import has_sets, numbered
+from smol_kernel.runs.unseeded import (
+    LIBRARIES,
+    SEED_NAMES,
+    drawn_at_random,
+    draws,
+    is_seeded,
+    may_draw,
+    seeded_by_others,
+    seeds_set_apart,
+)
 
 _NOW = frozenset(["now", "utcnow", "today"])
 _HAVE_NOW = frozenset(["datetime", "date", "Timestamp", "Period", "DateTime", "pendulum", "arrow"])
@@ -25,8 +35,6 @@ _CLOCKS = frozenset(["time.time", "time.time_ns"])
 _PLACES = (ast.Name, ast.Attribute)
 _MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
 """Functions that take the moment as the argument of that place, else it is now."""
-_HOUR = re.compile(r"\d+:[\d:.]+")
-_DATE_PARTS = re.compile(r"\d+|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)", re.IGNORECASE)
 _ALWAYS = frozenset("uuid.uuid1 uuid.uuid4 os.urandom os.getpid".split())  # noqa: SIM905
 _GENERATORS = frozenset(["default_rng", "RandomState", "Random", "Generator", "SeedSequence", "PCG64", "MT19937"])
 _SEEDED = {("seed", "random"), ("setstate", "random"), ("seed", "numpy.random"), ("set_state", "numpy.random")}
@@ -39,159 +47,82 @@ _DRAWN = "the cells draw random numbers without a seed (`{}`)"
 _NO_DRAW = frozenset(["seed", "getstate", "setstate", "get_state", "set_state"])
 
 
-def chance(cells: Iterable[str]) -> str:
-    """What in the cells gives something else each time, as the end of a sentence; empty if nothing is seen."""
-    nodes, names, seeded = read = _read(cells)
-    spans = _stopwatches(nodes, names)
-    origins = Origins(nodes, names)
-    for node in nodes:
+def chance(cells: Iterable[str], beside: Mapping[str, str] | None = None) -> str:
+    """What in the cells gives something else each time, as the end of a sentence; empty if nothing is seen. `beside`
+    are other texts that they run, each by where it stands: a seed that is set in one of them is one for all."""
+    texts = [("", list(cells)), *((where, [text]) for where, text in (beside or {}).items())]
+    read = [_Text(text) for _, text in texts]
+    seeded = set[str]().union(*(text.seeded for text in read))
+    apart = any(seeds_set_apart(text.nodes) for text in read)
+    for (where, _), text in zip(texts, read, strict=True):
+        if found := _chance(text, seeded, apart):
+            return f"{found[:-1]} in `{where}`)" if where else found
+    return ""
+
+
+def _chance(text: _Text, seeded: set[str], apart: bool) -> str:
+    spans = _stopwatches(text.nodes, text.names)
+    origins = Origins(text.nodes, text.names)
+    for node in text.nodes:
         if isinstance(node, ast.Call):
-            path = path_of(node.func, names)
+            path = path_of(node.func, text.names)
             if id(node) not in spans and _reads_clock(node, path):
                 return f"the cells read the clock (`{ast.unparse(node.func)}`)"
             if _draws(node, path, seeded, origins) or _draws_from(node, path, seeded, origins):
                 return _DRAWN.format(ast.unparse(node.func))
         elif isinstance(node, ast.Attribute) and node.attr in _NOW:
             root, _, path = ast.unparse(node.value).partition(".")
-            if root in names and f"{names[root]}.{path}".rstrip(".").rpartition(".")[2] in _HAVE_NOW:  # by another name
-                return f"the cells read the clock (`{ast.unparse(node)}`)"
-    unseeded = _unseeded(*read, draws)
-    return _DRAWN.format(unseeded) if unseeded else sql_chance(nodes)
-
-
-def has_sets(cells: Iterable[str]) -> bool:
-    """Whether the cells make sets, whose order is another one in each process."""
-    return any(
-        isinstance(node, (ast.Set, ast.SetComp))
-        or (isinstance(node, ast.Name) and node.id in ("set", "frozenset"))
-        or _is_of_keys(node)
-        for node in _nodes(cells)
-    )
+            if root in text.names and f"{text.names[root]}.{path}".rstrip(".").rpartition(".")[2] in _HAVE_NOW:
+                return f"the cells read the clock (`{ast.unparse(node)}`)"  # by another name
+    for node, path in text.others:
+        if _draws(node, path, seeded, origins):
+            return _DRAWN.format(path)
+    unseeded = _unseeded(text, seeded, apart, draws)
+    return _DRAWN.format(unseeded) if unseeded else sql_chance(text.nodes)
 
 
 def hint(cells: Sequence[str]) -> str:
     """What may be why the cells gave something else, as the end of a sentence."""
-    nodes, names, seeded = _read(cells)
-    if function := _unseeded(nodes, names, seeded, may_draw):
+    text = _Text(cells)
+    nodes = text.nodes
+    if function := _unseeded(text, text.seeded, seeds_set_apart(nodes), may_draw):
         return f": it may rest on what `{function}` draws without a seed"
-    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    if called & {"hash", "id"}:
+    if numbered(nodes):
         return ": `hash` and `id` give other numbers in each process"
-    return ": it may rest on the order of a set, which is another one in each process" if has_sets(cells) else ""
+    return ": it may rest on the order of a set, which is another one in each process" if has_sets(nodes) else ""
 
 
-def backwards(cell: str) -> str:
-    """The cell with all its sets made by the builtin `set`, whatever that is."""
-    source = Source(cell)
-    if source.body is None or source.magics:
-        return cell
-    return ast.unparse(ast.fix_missing_locations(_Sets().visit(ast.Module(source.body, []))))
+def hint_of_pictures(cells: Iterable[str]) -> str:
+    """What may be why the cells drew something else, as the end of a sentence."""
+    text = _Text(cells)
+    calls = (node for node in text.nodes if isinstance(node, ast.Call))
+    found = (drawn_at_random(node, path_of(node.func, text.names)) for node in calls)
+    return next((f": {each}" for each in found if each), "")
 
 
-BACKWARDS = """
-import builtins as _builtins
+class _Text:
+    """Its nodes; the names of imports, with their paths; the modules that are given a seed; calls by other names."""
+
+    def __init__(self, cells: Iterable[str]) -> None:
+        self.nodes = nodes_of(cells)
+        self.names = imported(self.nodes)
+        self.seeded: set[str] = set()
+        for node in self.nodes:
+            if isinstance(node, ast.Call) and _is_given(node):
+                module, _, function = path_of(node.func, self.names).rpartition(".")
+                if (function, module) in _SEEDED or function in _SEEDING:
+                    self.seeded.add(module)
+        self.others = called_otherwise(self.nodes, self.names, {*LIBRARIES, "random", "numpy"}, is_seeded)
 
 
-def _turned(base):
-    class Kind(type):
-        def __instancecheck__(cls, value):
-            return isinstance(value, base)
-
-    def made_by(name):
-        def method(self, *others):
-            value = getattr(base, name)(self, *others)
-            return Turned(value) if type(value) is base else value
-
-        return method
-
-    class Turned(base, metaclass=Kind):
-        def __iter__(self):
-            return iter(list(base.__iter__(self))[::-1])
-
-        def __repr__(self):
-            return repr(base(list(self)))
-
-        __hash__ = base.__hash__
-
-    names = "__or__ __and__ __sub__ __xor__ __ror__ __rand__ __rsub__ __rxor__"
-    names += " union intersection difference symmetric_difference copy"
-    for name in names.split():
-        setattr(Turned, name, made_by(name))
-    if base is _set:
-        def pop(self):
-            value = next(iter(self))
-            self.discard(value)
-            return value
-
-        Turned.pop = pop
-    Turned.__name__ = Turned.__qualname__ = base.__name__
-    return Turned
-
-
-_set = _builtins.set
-_builtins.frozenset = _turned(_builtins.frozenset)
-_builtins.set = _turned(_set)
-"""
-"""Run before the cells, it turns their sets round: an answer that rests on the order is another one then."""
-
-
-class _Sets(ast.NodeTransformer):
-    def visit_Set(self, node: ast.Set) -> ast.AST:
-        self.generic_visit(node)
-        return _call_of_set(ast.List(node.elts, ast.Load()))
-
-    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
-        self.generic_visit(node)
-        return _call_of_set(ast.ListComp(node.elt, node.generators))
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        self.generic_visit(node)
-        return _call_of_set(node) if _is_of_keys(node) else node
-
-
-def _is_of_keys(node: ast.AST) -> bool:
-    """Whether it makes a set of the views that a dict gives: `a.keys() & b.keys()`."""
-    return (
-        isinstance(node, ast.BinOp)
-        and isinstance(node.op, (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub))
-        and not any(isinstance(side, ast.Constant) for side in (node.left, node.right))
-        and any(
-            isinstance(side, ast.Call) and isinstance(side.func, ast.Attribute) and side.func.attr in ("keys", "items")
-            for side in (node.left, node.right)
-        )
-    )
-
-
-def _call_of_set(argument: ast.expr) -> ast.Call:
-    return ast.Call(ast.Name("set", ast.Load()), [argument], [])
-
-
-def _nodes(cells: Iterable[str]) -> list[ast.AST]:
-    bodies = [body for cell in cells if (body := Source(cell).body) is not None]
-    return [node for body in bodies for node in ast.walk(ast.Module(body, []))]
-
-
-def _read(cells: Iterable[str]) -> tuple[list[ast.AST], dict[str, str], set[str]]:
-    """The nodes of the cells; the names of imports, with their paths; the modules that are given a seed."""
-    nodes, seeded = _nodes(cells), set[str]()
-    names = imported(nodes)
-    for node in nodes:
-        if isinstance(node, ast.Call) and _is_given(node):
-            module, _, function = path_of(node.func, names).rpartition(".")
-            if (function, module) in _SEEDED or function in _SEEDING:
-                seeded.add(module)
-    return nodes, names, seeded
-
-
-def _unseeded(
-    nodes: list[ast.AST], names: dict[str, str], seeded: set[str], draws: Callable[[ast.Call, str], bool]
-) -> str:
+def _unseeded(text: _Text, seeded: set[str], apart: bool, draws: Callable[[ast.Call, str], bool]) -> str:
     """The first function of a library that `draws` with no seed of its own, nor of numpy's; empty if there is none."""
-    if seeded - {"random"} or seeds_set_apart(nodes):
+    if seeded - {"random"} or apart:
         return ""
-    calls = [(node, path_of(node.func, names)) for node in nodes if isinstance(node, ast.Call)]
+    calls = [(node, path_of(node.func, text.names)) for node in text.nodes if isinstance(node, ast.Call)]
+    calls += text.others
     others = seeded_by_others(calls)
-    return next((ast.unparse(call.func) for call, path in calls if id(call) not in others and draws(call, path)), "")
+    return next((path.rpartition(".")[2] for call, path in calls if id(call) not in others and draws(call, path)), "")
 
 
 def _reads_clock(node: ast.Call, path: str) -> bool:
@@ -202,16 +133,7 @@ def _reads_clock(node: ast.Call, path: str) -> bool:
         given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg in _MOMENT_NAMES)]
         words = [part for each in given for part in getattr(each, "elts", [each])]
         return any(isinstance(each, ast.Constant) and each.value in ("now", "today") for each in words)
-    if path == "dateutil.parser.parse":
-        told = any(keyword.arg == "default" for keyword in node.keywords)
-        return not told and len(node.args) == 1 and _lacks_parts(node.args[0])
     return path in _CLOCKS or (path in _MOMENTS and len(node.args) <= _MOMENTS[path])
-
-
-def _lacks_parts(date: ast.expr) -> bool:
-    """Whether the text is less than a date: what is missing, `dateutil` takes from the day on which it reads it."""
-    text = _HOUR.sub("", str(date.value)) if isinstance(date, ast.Constant) else "2000-01-01"
-    return not re.search(r"\d{6}", text) and len(_DATE_PARTS.findall(text)) < len("ymd")
 
 
 def _is_given(node: ast.Call) -> bool:

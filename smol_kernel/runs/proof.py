@@ -47,3 +47,15 @@ class Proof:
         if first.kind != "markdown":
             return self.cells
         return [replace(first, source=f"{first.source}\n\n*{safe_markdown(self.line)}*".strip()), *others]
+
+
+class NotReproduced(Exception):
+    """The cells gave something else; the message says what."""
+
+
+class CellsFail(NotReproduced):
+    """They did not even run to their end."""
+
+
+class Unknown(Exception):
+    """Why it cannot be tried."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,37 +23,26 @@ from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
 from smol_kernel.render.plain import fixed, plain
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined_throughout
-from smol_kernel.runs.chance import BACKWARDS, backwards, chance, has_sets, hint
+from smol_kernel.runs.beside import beside
+from smol_kernel.runs.chance import chance, hint, hint_of_pictures
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.hidden import hidden_from
+from smol_kernel.runs.made_files import MadeFiles
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import from_record
-from smol_kernel.runs.proof import Proof, State
-from smol_kernel.runs.same import NotCompared, difference, pictures, same_file, same_picture
+from smol_kernel.runs.proof import CellsFail, NotReproduced, Proof, State, Unknown
+from smol_kernel.runs.same import difference, pictures, same_picture
 from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
+from smol_kernel.runs.turned import LATER, TODAY, Turn, turns
 from smol_kernel.runs.words import otherwise_now
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
 
-LARGEST_FILE = 64 << 20
-"""Bytes of a file whose content is compared; of a larger one only its size."""
 FRESH = 3
-"""Children in which cells are tried that gave something else before as a part, or whose sets cannot be turned round."""
-_REMOVE = """import contextlib, os
-for path in {}:
-    with contextlib.suppress(OSError):
-        os.remove(path)"""
+"""Children in which cells are tried that gave something else as a part, or whose sets and numbers cannot be turned."""
 NO_BOX = "the box is off, and outside one the cells could change your files again"
 STOPPED = "stopped"
-
-
-class NotReproduced(Exception):
-    """The cells gave something else; the message says what."""
-
-
-class CellsFail(NotReproduced):
-    """They did not even run to their end."""
 
 
 @dataclass
@@ -83,10 +71,8 @@ class Prover:
         run = self._transcript.run
         self._calls = [event for event in events if isinstance(event, (ToolCalled, ToolReturned)) and event.run == run]
         told = [event for event in events if isinstance(event, FilesMade) and event.run == run]
-        self._made = {path for event in told for path in event.paths}
-        """The files that are this run's, and not of one before in the same child."""
-        self._there: dict[str, int] = {}
-        """Files that the run made and its folder has by now, with their sizes: they were saved, or made by cells."""
+        paths = {path for event in told for path in event.paths}
+        self._files = MadeFiles(self._transcript, paths, self.made, Path(self.cwd or "."))
         self._executor: KernelExecutor | None = None
         self._stopped = threading.Event()
         self._refused: dict[str, str] = {}
@@ -113,9 +99,10 @@ class Prover:
             return Proof("not proved", whole, "no statement of the script gives the answer")
         try:
             if self._stopped.is_set():
-                raise _Unknown(STOPPED)
+                raise Unknown(STOPPED)
             values = self._values()
-            by_chance = chance(_code(sliced or whole))
+            code = _code(sliced or whole)
+            by_chance = chance(code, beside(code, self.inputs or {}, Path(self.cwd or ".").resolve()))
             if by_chance:
                 raise NotReproduced(f"{by_chance}, so that another run may answer something else")
             executor = self._make(values)
@@ -126,7 +113,7 @@ class Prover:
                 self._executor = None
         except NotReproduced as error:
             return Proof("not reproduced", whole, str(error))
-        except (SmolError, _Unknown) as error:
+        except (SmolError, Unknown) as error:
             return Proof("not proved", whole, STOPPED if self._stopped.is_set() else str(error).rstrip("."))
 
     def _try_all(
@@ -160,18 +147,18 @@ class Prover:
                 try:
                     values[name] = decode(recorded[name]["value"])
                 except MalformedValue:
-                    raise _Unknown(
+                    raise Unknown(
                         f"the value of `{name}`, which was handed in, cannot be read from the record"
                     ) from None
             else:
-                raise _Unknown(f"the value of `{name}`, which was handed in, is not in the record")
+                raise Unknown(f"the value of `{name}`, which was handed in, is not in the record")
         return values
 
     def _make(self, values: dict[str, Any]) -> KernelExecutor:
         mounts = [str(mount).removesuffix(":rw") for mount in self.mounts]
         executor = KernelExecutor(self.timeout, cwd=self.cwd, mounts=mounts, limits=self.limits or None)
         if executor.settings is None:
-            raise _Unknown(NO_BOX)
+            raise Unknown(NO_BOX)
         executor.settings = replace(executor.settings, afresh=True)  # sets have another order in each Python
         self._executor = executor
         if self._stopped.is_set():
@@ -203,33 +190,49 @@ class Prover:
 
     def _try(self, executor: KernelExecutor, values: dict[str, Any], cells: Sequence[ScriptCell]) -> None:
         """Raises NotReproduced unless the cells give the answer, twice and whatever the order of sets."""
-        self._begin_without_files(executor)
+        self._files.take_away(executor)
         shown = self._run(executor, cells)
         try:
             self._compare_answer(shown)
         except NotReproduced as error:
             raise NotReproduced(f"{error}{hint(_code(cells))}") from None
-        self._compare_pictures(shown)
-        self._compare_files(executor)
+        try:
+            self._compare_pictures(shown)
+            self._files.compare(executor)
+        except NotReproduced as error:
+            raise NotReproduced(f"{error}{hint_of_pictures(_code(cells))}") from None
+        self._try_later(executor, cells)
+        for turn in turns(_code(cells)):
+            self._try_turned(executor, values, cells, turn)
+
+    def _try_later(self, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> None:
+        """The second time it is another day for what fills in today's date."""
+        executor(LATER)
         try:
             self._compare_answer(self._run(executor, cells))
-        except NotReproduced as error:
-            raise NotReproduced(f"run a second time, {error}") from None
-        if has_sets(_code(cells)):
-            self._try_sets(executor, values, cells)
+        except NotReproduced as later:
+            executor(TODAY)
+            try:
+                self._compare_answer(self._run(executor, cells))
+            except NotReproduced as error:
+                raise NotReproduced(f"run a second time, {error}") from None
+            raise NotReproduced(f"a date that lacks a part is taken from the day of today ({later})") from None
 
-    def _try_sets(self, executor: KernelExecutor, values: dict[str, Any], cells: Sequence[ScriptCell]) -> None:
-        turned = [replace(cell, source=backwards(cell.source)) if cell.kind == "code" else cell for cell in cells]
-        executor(BACKWARDS)
+    def _try_turned(
+        self, executor: KernelExecutor, values: dict[str, Any], cells: Sequence[ScriptCell], turn: Turn
+    ) -> None:
+        turned = [replace(cell, source=turn.changed(cell.source)) if cell.kind == "code" else cell for cell in cells]
         try:
-            self._compare_answer(self._run(executor, turned))
-        except CellsFail:  # not all is the same for these sets: where the order is another one has to do
+            for code in turn.before:
+                executor(code)
+                self._compare_answer(self._run(executor, turned))
+        except CellsFail:  # not all is the same for what is turned: where it is another by itself has to do
             for _ in range(FRESH):
                 executor.restart()
                 executor.send_variables(values)
                 self._compare_answer(self._run(executor, cells))
         except NotReproduced as error:
-            raise NotReproduced(f"the answer depends on the order of a set ({error})") from None
+            raise NotReproduced(f"the answer depends on {turn.what} ({error})") from None
 
     def _run(self, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> list[_Shown]:
         found: list[_Shown] = []
@@ -248,7 +251,7 @@ class Prover:
                 elif isinstance(event, ActionFinished):
                     shown.ended = event
             if self._stopped.is_set():
-                raise _Unknown(STOPPED)
+                raise Unknown(STOPPED)
             if self._refused:
                 raise NotReproduced(
                     f"the cells call {next(iter(self._refused.values()))}, which the run did not at this place"
@@ -297,48 +300,6 @@ class Prover:
             if not all(map(same_picture, was, got)):
                 raise NotReproduced(f"a picture of step {step.number} looks otherwise")
 
-    def _begin_without_files(self, executor: KernelExecutor) -> None:
-        """Take away, in the box, what the folder did not have when the run made it."""
-        made = [path for path, file in self._files().items() if file["change"] == "made" and ".." not in path]
-        found = {path: Path(self.cwd or ".", path) for path in made if not Path(path).is_absolute()}
-        self._there = {path: place.stat().st_size for path, place in found.items() if place.is_file()}
-        if self._there:
-            executor(f"exec({_REMOVE.format(list(self._there))!r}, {{}});")  # leaves no name
-
-    def _files(self) -> dict[str, Mapping[str, Any]]:
-        """The files that the run made, changed or removed, by their paths."""
-        return {file["path"]: file for file in self._transcript.files if file["path"] in self._made and _counts(file)}
-
-    def _compare_files(self, executor: KernelExecutor) -> None:
-        now, was = {file["path"]: file for file in executor.files().files}, self._files()
-        as_there = {path for path in self._there if path not in now}  # made again, as the folder has them
-        now |= {path: {"change": "made", "bytes": self._there[path]} for path in as_there}
-        for path, file in was.items():
-            change = now[path]["change"] if path in now else None
-            if change != file["change"] and not (path in self._there and change == "changed"):
-                what = "removed" if file["change"] == "removed" else "made"
-                raise NotReproduced(f"the file {path} is not {what} again")
-        if self.made is None or not was:
-            for path, file in was.items():
-                if now[path].get("bytes") != file.get("bytes"):
-                    raise NotReproduced(f"the file {path} comes out otherwise")
-            return
-        small = [path for path, file in was.items() if file["change"] != "removed" and file["bytes"] <= LARGEST_FILE]
-        with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-            self.made.save_files(small, first)
-            executor.save_files([path for path in small if path not in as_there], second)
-            for path in small:
-                before, after = Path(first, path), Path(second if path not in as_there else self.cwd or ".", path)
-                if not before.is_file() or before.stat().st_size > LARGEST_FILE:
-                    continue  # changed since, or gone with the box
-                try:
-                    same = after.is_file() and after.stat().st_size <= LARGEST_FILE
-                    same = same and same_file(path, before.read_bytes(), after.read_bytes())
-                except NotCompared as error:
-                    raise _Unknown(f"the file {path} {error}, so that it was not compared") from None
-                if not same:
-                    raise NotReproduced(f"the file {path} comes out otherwise")
-
     def _proved(self, state: State, cells: Sequence[ScriptCell]) -> Proof:
         text = json.dumps([_code(cells), self._transcript.answer], sort_keys=True)
         found, last = [certain(cell) for cell in cells], last_code(cells)
@@ -360,10 +321,6 @@ class _Shown:
     value: Any = None
 
 
-class _Unknown(Exception):
-    """Why it cannot be tried."""
-
-
 def _no_tool(*args: Any, **kwargs: Any) -> None:
     raise RuntimeError("no tool is called here")
 
@@ -380,7 +337,7 @@ def _decoded(value: Any) -> Any:
     try:
         return decode(value)
     except MalformedValue as error:
-        raise _Unknown(f"a value cannot be read: {error}") from None
+        raise Unknown(f"a value cannot be read: {error}") from None
 
 
 def _text(outputs: Iterable[Output]) -> str:
@@ -389,9 +346,3 @@ def _text(outputs: Iterable[Output]) -> str:
 
 def _bare(text: str) -> str:
     return " ".join(fixed(plain(text)).split())
-
-
-def _counts(file: Mapping[str, Any]) -> bool:
-    """Whether a file is one the script made: not a cache, and no pipe or link."""
-    parts = str(file["path"]).split("/")
-    return "type" not in file and not any(part.startswith(".") or part == "__pycache__" for part in parts)

@@ -137,6 +137,12 @@ def first_line(statement: ast.stmt) -> int:
     return min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", ()))])
 
 
+def nodes_of(cells: Iterable[str]) -> list[ast.AST]:
+    """All nodes of the cells that are Python."""
+    bodies = [body for cell in cells if (body := Source(cell).body) is not None]
+    return [node for body in bodies for node in ast.walk(ast.Module(body, []))]
+
+
 def _parse(text: str) -> list[ast.stmt] | None:
     try:
         body = parsed(text).body

@@ -1,4 +1,4 @@
-"""Functions and classes of scikit-learn and SciPy that draw random numbers unless they are given a seed.
+"""Functions and classes of scikit-learn, SciPy and seaborn that draw random numbers unless they are given a seed.
 
 Used by `chance`. What numpy draws for itself, and a table's `sample`, is known there.
 """
@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterable
 
 SEED_NAMES = frozenset(["random_state", "seed", "random_seed", "rng"])
-_LIBRARIES = frozenset(["sklearn", "scipy", "imblearn"])
+LIBRARIES = frozenset(["sklearn", "scipy", "imblearn"])
 _DRAWING_NAMES = """
 RandomForestClassifier RandomForestRegressor ExtraTreesClassifier ExtraTreesRegressor ExtraTreeClassifier
 ExtraTreeRegressor RandomTreesEmbedding BaggingClassifier BaggingRegressor IsolationForest MLPClassifier MLPRegressor
@@ -37,6 +37,11 @@ _UNLESS_PLAIN = frozenset(["Sobol", "Halton"])
 _SEEDING = frozenset(["BaggingClassifier", "BaggingRegressor", "AdaBoostClassifier", "AdaBoostRegressor"])
 """Those that give seeds of their own to the estimator that they are given, and to all in it."""
 
+_BARS = {"barplot": "errorbar", "pointplot": "errorbar", "lineplot": "errorbar", "regplot": "ci", "lmplot": "ci"}
+"""Plots of seaborn's with error bars that are drawn at random, and what leaves them out if it is None."""
+_OF_KINDS = {"catplot": "strip", "relplot": "scatter"}
+"""Those that draw plots of several kinds, and the usual one."""
+
 
 def draws(node: ast.Call, path: str) -> bool:
     """Whether the call of what is at the dotted `path` draws without a seed."""
@@ -58,13 +63,29 @@ def may_draw(node: ast.Call, path: str) -> bool:
     return draws(node, path) or _unseeded(node, path) in _PERHAPS
 
 
+def drawn_at_random(node: ast.Call, path: str) -> str:
+    """What seaborn draws at random in a plot, and what to do about it, as the end of a sentence."""
+    given = {keyword.arg: keyword.value for keyword in node.keywords}
+    library, _, name = path.partition(".")
+    if library != "seaborn" or None in given:
+        return ""
+    kind = given.get("kind", ast.Constant(_OF_KINDS.get(name)))
+    name = f"{kind.value}plot" if name in _OF_KINDS and isinstance(kind, ast.Constant) else name
+    if name == "stripplot" and not _is(given.get("jitter"), False):
+        return "seaborn moves the points of a `stripplot` at random: give `jitter=False`"
+    bars = given.get(_BARS.get(name, ""), ast.Constant("ci"))
+    if name not in _BARS or is_seeded(node) or (isinstance(bars, ast.Constant) and bars.value in (None, "sd", "se")):
+        return ""
+    return f"seaborn draws the error bars of a `{name}` at random: give `seed=`, or `{_BARS[name]}=None`"
+
+
 def seeded_by_others(calls: Iterable[tuple[ast.Call, str]]) -> set[int]:
     """The ids of what is called within such a call as gives its seed on: `BaggingRegressor(Forest(), random_state=0)`.
     Each call comes with its dotted path."""
     return {
         id(part)
         for node, path in calls
-        if path.rpartition(".")[2] in _SEEDING and path.partition(".")[0] in _LIBRARIES and _is_seeded(node)
+        if path.rpartition(".")[2] in _SEEDING and path.partition(".")[0] in LIBRARIES and is_seeded(node)
         for part in ast.walk(node)
         if part is not node
     }
@@ -75,7 +96,7 @@ def seeds_set_apart(nodes: Iterable[ast.AST]) -> bool:
     return any(
         (isinstance(node, ast.Attribute) and node.attr == "random_state" and isinstance(node.ctx, ast.Store))
         or (isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith("random_state"))
-        or (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("set_params") and _is_seeded(node))
+        or (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("set_params") and is_seeded(node))
         for node in nodes
     )
 
@@ -83,10 +104,10 @@ def seeds_set_apart(nodes: Iterable[ast.AST]) -> bool:
 def _unseeded(node: ast.Call, path: str) -> str:
     """The name of what is called, if it is one of these libraries' and is given no seed; else it is empty."""
     library, _, rest = path.partition(".")
-    return rest.rpartition(".")[2] if library in _LIBRARIES and not _is_seeded(node) else ""
+    return rest.rpartition(".")[2] if library in LIBRARIES and not is_seeded(node) else ""
 
 
-def _is_seeded(node: ast.Call) -> bool:
+def is_seeded(node: ast.Call) -> bool:
     """Whether a seed may be among the arguments."""
     return any(
         keyword.arg is None or (keyword.arg.rpartition("__")[2] in SEED_NAMES and not _is(keyword.value, None))

@@ -1,0 +1,82 @@
+"""The files that a run made, compared with those that its cells make again. Used by `prove`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.proof import NotReproduced, Unknown
+from smol_kernel.runs.same import NotCompared, same_file
+
+if TYPE_CHECKING:
+    from smol_kernel.executors.base import PythonExecutor
+
+LARGEST_FILE = 64 << 20
+"""Bytes of a file whose content is compared; of a larger one only its size."""
+_REMOVE = """import contextlib, os
+for path in {}:
+    with contextlib.suppress(OSError):
+        os.remove(path)"""
+
+
+class MadeFiles:
+    """Those at `paths`, which are this run's and not of one before in the same child. `child` is the place that still
+    has them, `cwd` the folder of the run."""
+
+    def __init__(self, transcript: Transcript, paths: set[str], child: PythonExecutor | None, cwd: Path) -> None:
+        self._transcript, self._paths, self._child, self._cwd = transcript, paths, child, cwd
+        self._there: dict[str, int] = {}
+        """Files that the run made and its folder has by now, with their sizes: they were saved, or made by cells."""
+
+    def take_away(self, executor: KernelExecutor) -> None:
+        """Take away, in the box, what the folder did not have when the run made it."""
+        made = [path for path, file in self._files().items() if file["change"] == "made" and ".." not in path]
+        found = {path: self._cwd / path for path in made if not Path(path).is_absolute()}
+        self._there = {path: place.stat().st_size for path, place in found.items() if place.is_file()}
+        if self._there:
+            executor(f"exec({_REMOVE.format(list(self._there))!r}, {{}});")  # leaves no name
+
+    def _files(self) -> dict[str, Mapping[str, Any]]:
+        """The files that the run made, changed or removed, by their paths."""
+        return {file["path"]: file for file in self._transcript.files if file["path"] in self._paths and _counts(file)}
+
+    def compare(self, executor: KernelExecutor) -> None:
+        """Raises NotReproduced unless the box has the same files now."""
+        now, was = {file["path"]: file for file in executor.files().files}, self._files()
+        as_there = {path for path in self._there if path not in now}  # made again, as the folder has them
+        now |= {path: {"change": "made", "bytes": self._there[path]} for path in as_there}
+        for path, file in was.items():
+            change = now[path]["change"] if path in now else None
+            if change != file["change"] and not (path in self._there and change == "changed"):
+                what = "removed" if file["change"] == "removed" else "made"
+                raise NotReproduced(f"the file {path} is not {what} again")
+        if self._child is None or not was:
+            for path, file in was.items():
+                if now[path].get("bytes") != file.get("bytes"):
+                    raise NotReproduced(f"the file {path} comes out otherwise")
+            return
+        small = [path for path, file in was.items() if file["change"] != "removed" and file["bytes"] <= LARGEST_FILE]
+        with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+            self._child.save_files(small, first)
+            executor.save_files([path for path in small if path not in as_there], second)
+            for path in small:
+                before, after = Path(first, path), Path(second if path not in as_there else self._cwd, path)
+                if not before.is_file() or before.stat().st_size > LARGEST_FILE:
+                    continue  # changed since, or gone with the box
+                try:
+                    same = after.is_file() and after.stat().st_size <= LARGEST_FILE
+                    same = same and same_file(path, before.read_bytes(), after.read_bytes())
+                except NotCompared as error:
+                    raise Unknown(f"the file {path} {error}, so that it was not compared") from None
+                if not same:
+                    raise NotReproduced(f"the file {path} comes out otherwise")
+
+
+def _counts(file: Mapping[str, Any]) -> bool:
+    """Whether a file is one the script made: not a cache, and no pipe or link."""
+    parts = str(file["path"]).split("/")
+    return "type" not in file and not any(part.startswith(".") or part == "__pycache__" for part in parts)
