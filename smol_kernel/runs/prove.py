@@ -30,15 +30,15 @@ from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import from_record
 from smol_kernel.runs.proof import Proof, State
-from smol_kernel.runs.same import NotCompared, difference, pictures, same_file, same_picture
+from smol_kernel.runs.same import difference, pictures, same_picture
+from smol_kernel.runs.same_file import LARGEST_FILE, NotCompared, may_be_dated, same_content
 from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
 from smol_kernel.runs.words import otherwise_now
+from smol_kernel.runs.written import Written, unshown
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
 
-LARGEST_FILE = 64 << 20
-"""Bytes of a file whose content is compared; of a larger one only its size."""
 FRESH = 3
 """Children in which cells are tried that gave something else before as a part, or whose sets cannot be turned round."""
 _REMOVE = """import contextlib, os
@@ -91,8 +91,7 @@ class Prover:
         self._stopped = threading.Event()
         self._refused: dict[str, str] = {}
         """Calls that the run did not make: id → the call in a line."""
-        self._in_words: bool | set[float | str] = False
-        """Whether the model wrote the answer down itself, or what of it."""
+        self._written = Written()
         self._as_fields = False
         """Whether the cells end with an object that is an answer by its fields."""
         self._showed = {step.number for step in self._transcript.steps if step.showed_value}
@@ -108,7 +107,7 @@ class Prover:
         """Run the cells and compare. Takes as long as the cells do, twice, and a second or two."""
         transcript = self._transcript
         whole = script_cells(transcript)
-        sliced, self._in_words = (None, False) if self._stopped.is_set() else sliced_cells(transcript)
+        sliced, self._written = (None, Written()) if self._stopped.is_set() else sliced_cells(transcript)
         if not any(step.final for step in transcript.steps) or not transcript.answered:
             return Proof("not proved", whole, "no statement of the script gives the answer")
         try:
@@ -209,8 +208,11 @@ class Prover:
             self._compare_answer(shown)
         except NotReproduced as error:
             raise NotReproduced(f"{error}{hint(_code(cells))}") from None
-        self._compare_pictures(shown)
-        self._compare_files(executor)
+        try:
+            self._compare_pictures(shown)
+            self._compare_files(executor)
+        except (NotReproduced, _Unknown) as error:
+            raise type(error)(f"the answer came out the same, but {error}") from None
         try:
             self._compare_answer(self._run(executor, cells))
         except NotReproduced as error:
@@ -272,15 +274,15 @@ class Prover:
         now = shown[-1].value if shown else None
         if found := difference(_decoded(self._transcript.answer), now):
             raise NotReproduced(found)
-        if not self._in_words:
+        if not self._written:
             return
-        partly = self._in_words is not True  # then steps that failed count, too: what they had shown is typed as well
+        partly = not self._written.whole  # then steps that failed count, too: what they had shown is typed as well
         steps = [step for step in self._transcript.steps if partly or step.state == "ok"]
         steps = [step for step in steps if not (step.final or step.only_calls)]
         was = {step.number: _text(step.outputs) for step in steps}  # it rests on what the model saw
         new = {each.step: each.text for each in shown if each.step in was}
-        if self._in_words is not True:
-            if otherwise := otherwise_now(self._in_words, was, new.values()):
+        if partly:
+            if otherwise := otherwise_now(self._written.put_down, was, new.values()):
                 raise NotReproduced(otherwise)
         elif any(_bare(new.get(step, "")) != _bare(text) for step, text in was.items()):
             raise NotReproduced("the model wrote the answer down itself, and what it had read comes out otherwise now")
@@ -321,7 +323,7 @@ class Prover:
         if self.made is None or not was:
             for path, file in was.items():
                 if now[path].get("bytes") != file.get("bytes"):
-                    raise NotReproduced(f"the file {path} comes out otherwise")
+                    raise NotReproduced(f"the file {path} comes out otherwise{may_be_dated(path)}")
             return
         small = [path for path, file in was.items() if file["change"] != "removed" and file["bytes"] <= LARGEST_FILE]
         with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
@@ -329,15 +331,12 @@ class Prover:
             executor.save_files([path for path in small if path not in as_there], second)
             for path in small:
                 before, after = Path(first, path), Path(second if path not in as_there else self.cwd or ".", path)
-                if not before.is_file() or before.stat().st_size > LARGEST_FILE:
-                    continue  # changed since, or gone with the box
                 try:
-                    same = after.is_file() and after.stat().st_size <= LARGEST_FILE
-                    same = same and same_file(path, before.read_bytes(), after.read_bytes())
+                    same = same_content(before, after)
                 except NotCompared as error:
                     raise _Unknown(f"the file {path} {error}, so that it was not compared") from None
                 if not same:
-                    raise NotReproduced(f"the file {path} comes out otherwise")
+                    raise NotReproduced(f"the file {path} comes out otherwise{may_be_dated(path)}")
 
     def _proved(self, state: State, cells: Sequence[ScriptCell]) -> Proof:
         text = json.dumps([_code(cells), self._transcript.answer], sort_keys=True)
@@ -345,8 +344,9 @@ class Prover:
         if last is not None:
             found[last] = replace(found[last], as_fields=self._as_fields)
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-        besides = hidden_from(_code(cells)) + from_record(cells, self._transcript)
-        return Proof(state, found, digest=digest, besides=besides)
+        besides = unshown(self._written, self._started, self._transcript.steps)
+        besides += hidden_from(_code(cells)) + from_record(cells, self._transcript)
+        return Proof(state, found, digest=digest, besides=besides, written=self._written.how)
 
 
 @dataclass
