@@ -15,7 +15,7 @@ from smol_kernel.runs import same_file as files
 from smol_kernel.runs.prove import Prover
 from smol_kernel.runs.same_file import NotCompared, may_be_dated, same_file
 
-PLOT = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, {}])\n{}\nplt.close(fig)\nfinal_answer(len(ax.lines))"
+PLOT = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2])\n{}\nplt.close(fig)"
 SAVED = [
     "fig.savefig('o.svg')",
     "fig.savefig('o.svgz')",
@@ -26,7 +26,9 @@ SAVED = [
 
 
 def test_files_that_a_plot_is_saved_in_are_made_again(make, tmp_path):
-    agent = make([code(PLOT.format(2, "\n".join(SAVED)))], executor_kwargs={"cwd": tmp_path})
+    agent = make(
+        [code(PLOT.format("\n".join(SAVED)) + "\nfinal_answer(len(ax.lines))")], executor_kwargs={"cwd": tmp_path}
+    )
     agent.run("work")
     events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
     proof = Prover(events, cwd=tmp_path, made=agent.python_executor).prove()

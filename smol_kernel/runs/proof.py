@@ -57,6 +57,11 @@ class Proof:
         )
         return f"{self.word.capitalize()}: {said}."
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """The proof in the metadata of cells and notebooks."""
+        return {"state": self.state, "digest": self.digest} | ({"written": self.written} if self.written else {})
+
     def told(self) -> list[ScriptCell]:
         """The cells; the first says in a line what was shown of them."""
         first, *others = self.cells or [ScriptCell("markdown", "", 0)]
