@@ -197,7 +197,7 @@ class AgentCell:
         run, proof = self._transcript.run, self._proof.proof
         cells = notebook_cells(script, run, place.cell_id, proof)
         account = f"its account: %agent show {run}" if run else ""
-        proved = "" if proof is None else "proved" if proof.proved else proof.state
+        proved = "" if proof is None else proof.word
         if proof is not None and proof.reason == STOPPED:
             proved += " (the proof was stopped: cells that wait go on)"
         # Without cells it only learns whether the page is still there to show the account.

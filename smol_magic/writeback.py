@@ -53,7 +53,7 @@ def notebook_cells(
     """The script as cells for the page, each marked with where it came from, and with what was shown of them all."""
     marks: dict[str, Any] = {"run": run, "cell": cell_id}
     if proof is not None:
-        marks["proof"] = {"state": proof.state, "digest": proof.digest}
+        marks["proof"] = proof.marks
     return [
         {
             "cell_type": part.kind,

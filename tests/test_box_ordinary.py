@@ -206,10 +206,10 @@ def test_an_environment_made_by_way_of_a_link_to_its_interpreter_works(tmp_path)
 def test_an_interpreter_with_an_old_ipykernel_is_told_what_it_needs(tmp_path):
     python = environment(tmp_path / "environment")
     (packages,) = (tmp_path / "environment").glob("lib/*/site-packages")
-    (packages / "old.pth").write_text("import ipykernel; ipykernel.version_info = (7, 2, 0)\n")
+    (packages / "old.pth").write_text("import ipykernel._version as its; its.version_info = (7, 2, 0)\n")
     (tmp_path / "work").mkdir()
     executor = KernelExecutor(python=python, cwd=tmp_path / "work")
-    with pytest.raises(ExecutorError, match="it needs ipykernel 7.3 or newer, and its Python has"):
+    with pytest.raises(ExecutorError, match="it needs ipykernel 7[.]3 or newer, and its Python has"):
         executor("1")
     executor.cleanup()
 

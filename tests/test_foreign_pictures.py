@@ -21,8 +21,9 @@ from smol_kernel.memory import foreign_pictures
 from smol_kernel.memory.foreign_pictures import FORMATS, GIVEN, jpeg_size, opened
 from smol_kernel.memory.rich_values import AgentImage
 from smol_kernel.models.media import image_url
-from smol_kernel.runs import same
-from smol_kernel.runs.same import NotCompared, same_file, same_picture
+from smol_kernel.runs import same_file as files
+from smol_kernel.runs.same import same_picture
+from smol_kernel.runs.same_file import NotCompared, same_file
 from smol_kernel.runs.same_outputs import unlike
 
 EPS = (
@@ -222,14 +223,14 @@ def test_archives_are_compared_by_their_parts():
 
 
 def test_an_archive_that_unpacks_to_too_much_is_not_compared(monkeypatch):
-    monkeypatch.setattr(same, "MAX_UNPACKED", 5 << 20)
+    monkeypatch.setattr(files, "MAX_UNPACKED", 5 << 20)
     bomb, spread = {"a": bytes(6 << 20)}, {str(n): bytes(1 << 20) for n in range(6)}
     for parts in (bomb, spread):
         with pytest.raises(NotCompared, match="unpacks to more than 5 MB"):
             same_file("t.xlsx", archive(parts), archive(parts, b"other"))
     with pytest.raises(NotCompared, match="packed in another way"):  # it would come out of one piece
         same_file("t.zip", archive(bomb, kind=zipfile.ZIP_BZIP2), archive(bomb, b"other", zipfile.ZIP_BZIP2))
-    monkeypatch.setattr(same, "MAX_PARTS", 50)
+    monkeypatch.setattr(files, "MAX_PARTS", 50)
     many = {str(n): b"" for n in range(60)}
     with pytest.raises(NotCompared, match="more than 50 parts"):
         same_file("t.zip", archive(many), archive(many, b"other"))
@@ -253,9 +254,12 @@ def test_a_proof_says_what_it_could_not_compare(make, tmp_path):
     found = proof(bomb)
     assert (found.state, found.reason) == (
         "not proved",
-        "the file t.xlsx unpacks to more than 256 MB, so that it was not compared",
+        "the answer came out the same, but the file t.xlsx unpacks to more than 256 MB, so that it was not compared",
     )
     found = proof(
         f"with open('plot.png', 'wb') as made:\n    n = made.write({EPS!r} + str(time.process_time_ns()).encode())"
     )
-    assert (found.state, found.reason) == ("not reproduced", "the file plot.png comes out otherwise")
+    assert (found.state, found.reason) == (
+        "not reproduced",
+        "the answer came out the same, but the file plot.png comes out otherwise",
+    )

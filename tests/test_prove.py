@@ -18,7 +18,8 @@ from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, RunS
 from smol_kernel.journal import Journal
 from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.prove import Prover
-from smol_kernel.runs.same import difference, same_file
+from smol_kernel.runs.same import difference
+from smol_kernel.runs.same_file import same_file
 
 
 @pytest.fixture
@@ -457,7 +458,10 @@ def test_cells_that_show_more_pictures_than_the_run_are_not_called_proved(prover
     made = prover(f"{DRAW}\nimport os\nif not os.path.exists('b'): plt.close()", "final_answer(len(ax.lines))")
     (tmp_path / "b").touch()
     proof = made.prove()
-    assert (proof.state, proof.reason) == ("not reproduced", "step 1 showed 0 pictures, the cells show 1")
+    assert (proof.state, proof.reason) == (
+        "not reproduced",
+        "the answer came out the same, but step 1 showed 0 pictures, the cells show 1",
+    )
 
 
 def test_an_answer_may_be_a_picture_that_was_not_shown(prover):
@@ -958,3 +962,37 @@ def test_pictures_are_compared_by_pixels():
     assert same_file("a.png", png((9, 9, 9)), png((10, 9, 9), 0))
     assert not same_file("a.png", png((9, 9, 9)), png((30, 9, 9)))
     assert not same_file("a.txt", b"one", b"two")
+
+
+@pytest.mark.parametrize(
+    ("actions", "line"),
+    [
+        (["{look}", "final_answer({'mean': 99.9, 'total': 7.0})"], "{words}; 99.9 in it stands in {none}."),
+        (["{look}", "final_answer('The mean is about 2.3, the total 7.')"], "{words}."),
+        (["{look}\nfinal_answer({'mean': 99.9, 'total': 7.0})"], "{same}, which the model wrote itself{self}."),
+        (["{look}", "final_answer(sum([1.0, 2.333333]))"], "{same} from what the model typed in, and showed {read}."),
+        (
+            ["{look}", "final_answer({'mean': 99.9, 'most': df.a.max(), 'less': 2.33, 'of': 40})"],
+            "{same}; 99.9 in it, which the model wrote itself, stands in {none}.",
+        ),
+        (["{look}", "final_answer(df.a.max() + 99.9)"], "{same}."),
+    ],
+)
+def test_the_line_says_what_the_model_wrote_itself(prover, actions, line):
+    import pandas as pd
+
+    look = "print(df.describe(), df.a.sum())"
+    made = prover(
+        *(action.replace("{look}", look) for action in actions), inputs={"df": pd.DataFrame({"a": [1.0, 2, 4]})}
+    )
+    events = [replace(each, task="Of 40?") if isinstance(each, RunStarted) else each for each in made.events]
+    begin, none, read = "run in a fresh kernel, these cells", "no text that was shown before", "what the model had read"
+    assert replace(made, events=events).prove().line == line.format_map(
+        {
+            "words": f"Shown again: {begin} showed {read}; it wrote the answer itself",
+            "same": f"Proved: {begin} gave the same answer",
+            "self": f"; 99.9 in it stands in {none}",
+            "none": none,
+            "read": read.replace("the model", "it"),
+        }
+    )

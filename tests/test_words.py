@@ -215,3 +215,35 @@ def test_beside_inputs_what_the_script_held_before_is_its_own():
     before = "rate = 60.11\nprint(df.amount * rate)"
     answer = "rate = 60.11\nfinal_answer({'rate': rate, 'total': df.amount.sum()})"
     assert put_down(SALES, answer) and not put_down(SALES, answer, before)
+
+
+DESCRIBED = "mean  18.3921\nrows  1234567\nshare  0.7512\nday  2024-02-11\ntotal  7 of 12"
+
+
+@pytest.mark.parametrize(
+    ("answer", "unshown"),
+    [
+        ("'At about 18.4 degrees, 75% or 75.1 percent of the 1,234,567 rows'", ""),
+        ("'1.2 million rows, 1.23m, 1,235k, about 1200000; 1 234 567'", ""),
+        ("{'mean': 18.4, 'mean, exactly': 18.39, 'share': 75.1, 'rows': 1_234_567}", ""),
+        ("'On 11 February 2024, 7 of 12: the best of 3, or 40, or 30.5'", ""),
+        ("'Mean {:.2f}, %5.1f'.format(18.39)", ""),
+        ("f'Mean {18.3921:.14f}'", ""),
+        ("-18.4", ""),
+        ("True", ""),
+        ("'Rome is the warmest, at about 18.5 degrees'", "18.5 in it stands"),
+        ("{'mean': 99.9, 'rows': 1_234_567}", "99.9 in it stands"),
+        ("'2,345 rows, 76%, 1.3 million'", "2,345, 76% and 1.3 million in it stand"),
+        ("[32, 33, 34, 35.5, 35.5]", "32, 33, 34 and 1 more in it stand"),
+        ("18.3922", "18.3922 in it stands"),
+    ],
+)
+def test_numbers_of_what_the_model_wrote_that_nothing_had_shown_are_named(answer, unshown):
+    look = {"code": "least = 30.5\nprint(df)", "result": DESCRIBED}
+    for steps in (
+        [f"final_answer({answer})"],
+        [{"code": f"a = {answer}\nprint(a)", "result": "99.9"}, "final_answer(a)"],
+    ):
+        written = sliced_cells(a_run(look, *steps, inputs={"df": "DataFrame 5 x 3"}))[1]
+        said = written.never_shown({1: DESCRIBED, 2: "99.9 31 18.5", 3: "99.9 31"}, ["Of 40?"])
+        assert said == (unshown and f"; {unshown} in no text that was shown before")

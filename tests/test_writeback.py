@@ -22,6 +22,8 @@ def test_cells_carry_where_they_came_from():
     proof = Proof("proved", script, digest="abc")
     (_, code) = notebook_cells(script, run="r1", cell_id="c1", proof=proof)
     assert code["metadata"]["smol"]["proof"] == {"state": "proved", "digest": "abc"}
+    (_, code) = notebook_cells(script, "r1", "c1", Proof("whole", script, digest="abc", written="words"))
+    assert code["metadata"]["smol"]["proof"]["written"] == "words"
 
 
 def test_only_cells_that_are_as_they_were_written_may_go():

@@ -21,9 +21,9 @@ from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import ipykernel
 import IPython
 import zmq
+from ipykernel._version import __version__, version_info
 from ipykernel.compiler import get_tmp_directory
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.displayhook import DisplayHook
@@ -345,8 +345,8 @@ def install() -> None:
 
 def set_up() -> None:
     """What does not depend on where it runs. Raises RuntimeError for an ipykernel that is too old."""
-    if ipykernel.version_info < (7, 3):
-        raise RuntimeError(f"it needs ipykernel 7.3 or newer, and its Python has {ipykernel.__version__}")
+    if version_info < (7, 3):
+        raise RuntimeError(f"it needs ipykernel 7.3 or newer, and its Python has {__version__}")
     shell: Any = IPython.get_ipython()
     warnings.filterwarnings("ignore", message="To exit: use")
     warnings.filterwarnings("ignore", module=r"<>\Z")  # IPython tries code first, whose warnings would come three times

@@ -70,7 +70,7 @@ def export(
 
     notebook = _notebook(run, events, cells)
     if script and script is not True:
-        notebook.metadata["smol"]["proof"] = {"state": script.state, "digest": script.digest}
+        notebook.metadata["smol"]["proof"] = script.marks
     return write(writes(notebook) + "\n")
 
 

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.proof import NotReproduced, Unknown
-from smol_kernel.runs.same import NotCompared, same_file
+from smol_kernel.runs.same_file import LARGEST_FILE, NotCompared, may_be_dated, same_content
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
 
-LARGEST_FILE = 64 << 20
-"""Bytes of a file whose content is compared; of a larger one only its size."""
 _REMOVE = """import contextlib, os
 for path in {}:
     with contextlib.suppress(OSError):
@@ -57,7 +55,7 @@ class MadeFiles:
         if self._child is None or not was:
             for path, file in was.items():
                 if now[path].get("bytes") != file.get("bytes"):
-                    raise NotReproduced(f"the file {path} comes out otherwise")
+                    raise NotReproduced(f"the file {path} comes out otherwise{may_be_dated(path)}")
             return
         small = [path for path, file in was.items() if file["change"] != "removed" and file["bytes"] <= LARGEST_FILE]
         with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
@@ -65,15 +63,12 @@ class MadeFiles:
             executor.save_files([path for path in small if path not in as_there], second)
             for path in small:
                 before, after = Path(first, path), Path(second if path not in as_there else self._cwd, path)
-                if not before.is_file() or before.stat().st_size > LARGEST_FILE:
-                    continue  # changed since, or gone with the box
                 try:
-                    same = after.is_file() and after.stat().st_size <= LARGEST_FILE
-                    same = same and same_file(path, before.read_bytes(), after.read_bytes())
+                    same = same_content(before, after)
                 except NotCompared as error:
                     raise Unknown(f"the file {path} {error}, so that it was not compared") from None
                 if not same:
-                    raise NotReproduced(f"the file {path} comes out otherwise")
+                    raise NotReproduced(f"the file {path} comes out otherwise{may_be_dated(path)}")
 
 
 def _counts(file: Mapping[str, Any]) -> bool:

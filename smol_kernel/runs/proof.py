@@ -7,8 +7,16 @@ from typing import Literal
 
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.runs.script import ScriptCell
+from smol_kernel.runs.written import How
 
 State = Literal["proved", "whole", "not reproduced", "not proved"]
+
+_SHOWED: dict[How, str] = {
+    "": "gave the same answer",
+    "unread": "gave the same answer, which the model wrote itself",
+    "typed": "gave the same answer from what the model typed in, and showed what it had read",
+    "words": "showed what the model had read; it wrote the answer itself",
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class Proof:
     digest: str = ""
     """Of the cells' sources and the answer; empty where nothing is proved."""
     besides: str = ""
+    written: How = ""
+    """How far the model wrote the answer down itself; see `written.Written`."""
 
     @property
     def proved(self) -> bool:
@@ -34,12 +44,23 @@ class Proof:
         return self.state in ("proved", "whole")
 
     @property
+    def word(self) -> str:
+        """The proof in a word: what is only written down cannot be proved, but what the model had read was shown
+        again."""
+        return ("shown again" if self.written == "words" else "proved") if self.proved else self.state
+
+    @property
     def line(self) -> str:
         """The proof in one line."""
-        if self.proved:
-            return f"Proved: run in a fresh kernel, these cells gave the same answer{self.besides}."
-        word = "Not reproduced" if self.state == "not reproduced" else "Not proved"
-        return f"{word}: {self.reason}."
+        said = (
+            f"run in a fresh kernel, these cells {_SHOWED[self.written]}{self.besides}" if self.proved else self.reason
+        )
+        return f"{self.word.capitalize()}: {said}."
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """The proof in the metadata of cells and notebooks."""
+        return {"state": self.state, "digest": self.digest} | ({"written": self.written} if self.written else {})
 
     def told(self) -> list[ScriptCell]:
         """The cells; the first says in a line what was shown of them."""

@@ -35,6 +35,7 @@ from smol_kernel.runs.same import difference, pictures, same_picture
 from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
 from smol_kernel.runs.turned import LATER, TODAY, Turn, turns
 from smol_kernel.runs.words import otherwise_now
+from smol_kernel.runs.written import Written, unshown
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
@@ -77,8 +78,7 @@ class Prover:
         self._stopped = threading.Event()
         self._refused: dict[str, str] = {}
         """Calls that the run did not make: id → the call in a line."""
-        self._in_words: bool | set[float | str] = False
-        """Whether the model wrote the answer down itself, or what of it."""
+        self._written = Written()
         self._as_fields = False
         """Whether the cells end with an object that is an answer by its fields."""
         self._showed = {step.number for step in self._transcript.steps if step.showed_value}
@@ -94,7 +94,7 @@ class Prover:
         """Run the cells and compare. Takes as long as the cells do, twice, and a second or two."""
         transcript = self._transcript
         whole = script_cells(transcript)
-        sliced, self._in_words = (None, False) if self._stopped.is_set() else sliced_cells(transcript)
+        sliced, self._written = (None, Written()) if self._stopped.is_set() else sliced_cells(transcript)
         if not any(step.final for step in transcript.steps) or not transcript.answered:
             return Proof("not proved", whole, "no statement of the script gives the answer")
         try:
@@ -199,8 +199,10 @@ class Prover:
         try:
             self._compare_pictures(shown)
             self._files.compare(executor)
+        except Unknown as error:
+            raise Unknown(f"the answer came out the same, but {error}") from None
         except NotReproduced as error:
-            raise NotReproduced(f"{error}{hint_of_pictures(_code(cells))}") from None
+            raise NotReproduced(f"the answer came out the same, but {error}{hint_of_pictures(_code(cells))}") from None
         self._try_later(executor, cells)
         for turn in turns(_code(cells)):
             self._try_turned(executor, values, cells, turn)
@@ -275,15 +277,15 @@ class Prover:
         now = shown[-1].value if shown else None
         if found := difference(_decoded(self._transcript.answer), now):
             raise NotReproduced(found)
-        if not self._in_words:
+        if not self._written:
             return
-        partly = self._in_words is not True  # then steps that failed count, too: what they had shown is typed as well
+        partly = not self._written.whole  # then steps that failed count, too: what they had shown is typed as well
         steps = [step for step in self._transcript.steps if partly or step.state == "ok"]
         steps = [step for step in steps if not (step.final or step.only_calls)]
         was = {step.number: _text(step.outputs) for step in steps}  # it rests on what the model saw
         new = {each.step: each.text for each in shown if each.step in was}
-        if self._in_words is not True:
-            if otherwise := otherwise_now(self._in_words, was, new.values()):
+        if partly:
+            if otherwise := otherwise_now(self._written.put_down, was, new.values()):
                 raise NotReproduced(otherwise)
         elif any(_bare(new.get(step, "")) != _bare(text) for step, text in was.items()):
             raise NotReproduced("the model wrote the answer down itself, and what it had read comes out otherwise now")
@@ -306,8 +308,9 @@ class Prover:
         if last is not None:
             found[last] = replace(found[last], as_fields=self._as_fields)
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-        besides = hidden_from(_code(cells)) + from_record(cells, self._transcript)
-        return Proof(state, found, digest=digest, besides=besides)
+        besides = unshown(self._written, self._started, self._transcript.steps)
+        besides += hidden_from(_code(cells)) + from_record(cells, self._transcript)
+        return Proof(state, found, digest=digest, besides=besides, written=self._written.how)
 
 
 @dataclass

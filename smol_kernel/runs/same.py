@@ -1,20 +1,18 @@
-"""Whether a value, a picture or a file is the same as another: by value, numbers with a tolerance. Used by `prove`."""
+"""Whether a value or a picture is the same as another: by value, numbers with a tolerance. Used by `prove`."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
 import reprlib
-import zipfile
 from collections.abc import Mapping
 from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
 from smol_kernel.executors.values import RemoteValue, a_name, package
-from smol_kernel.memory.foreign_pictures import MAX_COMPARED, MAX_PIXELS, TooLarge, opened
+from smol_kernel.memory.foreign_pictures import MAX_PIXELS, TooLarge, opened
 from smol_kernel.runs.failed_cells import table_difference
 
 TOLERANCE = 1e-9
@@ -24,16 +22,6 @@ LEVELS = 3
 PIXELS = 0.001
 """Share of the pixels that may differ by more."""
 _INTERVALS = ("Interval", "IntervalIndex", "IntervalArray")
-MAX_PARTS, MAX_UNPACKED = 10_000, 256 << 20
-"""Parts of a zip archive, and bytes of them all, up to which it is compared by them."""
-_BOUNDED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # of these no more is unpacked than a piece at a time
-_PIECE = 1 << 18
-_TIMES_OF_OFFICE = ("docProps/core.xml",)
-"""Parts of a spreadsheet or document that say when it was written."""
-
-
-class NotCompared(ValueError):
-    """A file may be the same as another, but it would take too much to find out; the message says of it why."""
 
 
 def difference(was: Any, now: Any, place: str = "the answer") -> str:
@@ -154,7 +142,7 @@ def _short(value: Any) -> str:
     return " ".join(reprlib.repr(value).split())
 
 
-# pictures and files
+# pictures
 
 
 def same_pixels(was: Any, now: Any) -> bool:
@@ -171,12 +159,13 @@ def same_pixels(was: Any, now: Any) -> bool:
 def same_picture(was: bytes, now: bytes) -> bool:
     """Whether two image files show the same; without Pillow whether they are the same."""
     try:
-        return was == now or _look_the_same(was, now, MAX_PIXELS)
+        return was == now or look_the_same(was, now, MAX_PIXELS)
     except TooLarge:
         return False
 
 
-def _look_the_same(was: bytes, now: bytes, most: int) -> bool:
+def look_the_same(was: bytes, now: bytes, most: int) -> bool:
+    """Whether two image files show the same. Raises TooLarge for one of more than `most` pixels."""
     try:
         first, second = opened(was, most=most), opened(now, most=most)
         return (first.mode, first.size) == (second.mode, second.size) and same_pixels(first, second)
@@ -195,46 +184,3 @@ def pictures(data: Mapping[str, str]) -> list[bytes]:
         except (binascii.Error, ValueError):
             found.append(data[kind].encode(errors="replace"))
     return found[:1]
-
-
-def same_file(name: str, was: bytes, now: bytes) -> bool:
-    """Whether two files of that name are the same: pictures by pixels, zip archives (such as .xlsx) by their parts.
-
-    Raises NotCompared for a picture or an archive that is too large to be read.
-    """
-    if was == now:
-        return True
-    if name.lower().endswith((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")):
-        try:
-            return _look_the_same(was, now, MAX_COMPARED)
-        except TooLarge as error:
-            raise NotCompared(f"is too large a picture: {error}") from None
-    return was[:4] == now[:4] == b"PK\x03\x04" and _same_archive(was, now)
-
-
-def _same_archive(was: bytes, now: bytes) -> bool:
-    if max(each.count(b"PK\x01\x02") for each in (was, now)) > MAX_PARTS:  # before all of them are listed
-        raise NotCompared(f"is an archive of more than {MAX_PARTS:,} parts")
-    room = MAX_UNPACKED
-    try:
-        with zipfile.ZipFile(io.BytesIO(was)) as first, zipfile.ZipFile(io.BytesIO(now)) as second:
-            names = set(first.namelist()) - set(_TIMES_OF_OFFICE)
-            if names != set(second.namelist()) - set(_TIMES_OF_OFFICE):
-                return False
-            for name in names:
-                if not {each.getinfo(name).compress_type for each in (first, second)} <= _BOUNDED:
-                    raise NotCompared("is an archive packed in another way than zip files mostly are")
-                with first.open(name) as one, second.open(name) as other:
-                    while piece := one.read(_PIECE):
-                        room -= len(piece)
-                        if room < 0:
-                            raise NotCompared(f"unpacks to more than {MAX_UNPACKED >> 20} MB")
-                        if piece != other.read(len(piece)):
-                            return False
-                    if other.read(1):
-                        return False
-    except NotCompared:
-        raise
-    except Exception:  # noqa: BLE001 - boundary: zipfile raises many things on what is no archive
-        return False
-    return True

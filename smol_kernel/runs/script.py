@@ -21,6 +21,7 @@ from smol_kernel.runs.halfway import halfway_statements
 from smol_kernel.runs.names import LAST_VALUES, Names
 from smol_kernel.runs.slice import removals, sliced
 from smol_kernel.runs.source import TRANSPARENT, Edit, Source
+from smol_kernel.runs.written import Written
 
 _UNREPEATED = "What it had changed by then is not repeated here"
 _DOUBT = ", so the answer may differ"
@@ -82,11 +83,11 @@ def script_cells(transcript: Transcript) -> list[ScriptCell]:
     return _cells(_parts(transcript), transcript, slice=False)
 
 
-def sliced_cells(transcript: Transcript) -> tuple[list[ScriptCell] | None, bool | set[float | str]]:
-    """The cells with only what the answer needs, None where that cannot be told; and whether the answer only stands in
-    words, or what of it was read and typed."""
-    needed, in_words = _needed(_parts(transcript), transcript)
-    return None if needed is None else _cells(needed, transcript, True), in_words
+def sliced_cells(transcript: Transcript) -> tuple[list[ScriptCell] | None, Written]:
+    """The cells with only what the answer needs, None where that cannot be told; and what of the answer the model wrote
+    down itself."""
+    needed, written = _needed(_parts(transcript), transcript)
+    return None if needed is None else _cells(needed, transcript, True), written
 
 
 def _parts(transcript: Transcript) -> list[Part]:
@@ -156,15 +157,15 @@ def _answering_in_magic(step: StepRecord) -> Part | None:
     return Part(step, source, kept, source.end_of(kept[-1]), answers=True)
 
 
-def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | None, bool | set[float | str]]:
-    """The parts with what the answer needs of them, None where that cannot be told; and whether it only stands there in
-    words, or what of it was typed."""
+def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | None, Written]:
+    """The parts with what the answer needs of them, None where that cannot be told; and what of it the model
+    wrote down itself."""
     try:
-        found, in_words = sliced(parts, _types(transcript), transcript.tools, _TABLES, transcript.task)
+        found, written = sliced(parts, _types(transcript), transcript.tools, _TABLES, transcript.task)
     except RecursionError:  # functions that call each other hundreds deep
-        return None, False
+        return None, Written()
     if found is None:
-        return None, in_words
+        return None, written
     needed: list[Part] = []
     for part, kept in zip(parts, found, strict=True):
         if not kept:
@@ -173,7 +174,7 @@ def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | Non
         end = part.end if kept[-1] is part.kept[-1] else part.source.end_of(kept[-1])
         edits = removals(part.source, kept, before)
         needed.append(Part(part.step, part.source, kept, end, edits, answers=part.answers and end == part.end))
-    return needed, in_words
+    return needed, written
 
 
 def read_names(parts: Iterable[Part], inputs: Iterable[str] = ()) -> Names:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from smol_kernel.runs.expressions import START
@@ -18,6 +18,7 @@ from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.names import bound_by, called
 from smol_kernel.runs.source import Edit, Source, first_line
 from smol_kernel.runs.words import in_words, put_among, typed
+from smol_kernel.runs.written import How, Written, constants_in
 
 if TYPE_CHECKING:
     from smol_kernel.events import Output
@@ -37,18 +38,19 @@ _PICTURES = ("image/png", "image/jpeg")
 
 def sliced(
     parts: Sequence[Part], types: Mapping[str, str], tools: Sequence[str], tables: Sequence[str], task: str = ""
-) -> tuple[list[list[ast.stmt]] | None, bool | set[float | str]]:
-    """Of each part the statements that are needed, and whether the answer only stands in words; where parts of it do,
-    these.
+) -> tuple[list[list[ast.stmt]] | None, Written]:
+    """Of each part the statements that are needed, and what of the answer the model wrote down itself.
 
     None: it cannot be told what is needed, or what counts was said in words or typed, and so rests on what was shown.
     `types` are those of the inputs; of those in `tables` a `.copy()` shares nothing with the original.
     """
     answering = next((part for part in reversed(parts) if part.step.final and part.kept), None)
     if answering is None:
-        return None, False
+        return None, Written()
     if any(_beyond(part) for part in parts):
-        return None, in_words([(answering.step.number > _first_seen(parts, answering), answering.kept[-1])])
+        end = answering.kept[-1]
+        is_written = in_words([(answering.step.number > _first_seen(parts, answering), end)])
+        return None, _written("words", parts, list(constants_in([end]))) if is_written else Written()
     asking = {*tools, "input", "getpass"} - {"final_answer"}
     bound = bound_by(statement for part in parts for statement in part.kept)
     flow = Flow(bound, asking, types, [name for name, kind in types.items() if kind in tables])
@@ -88,7 +90,7 @@ def sliced(
         drawing = {number for number, _ in place} & flow.world.figure.touched
         wanted |= drawing if drawing & needed else set()
     needed = _all_needed(wanted, flow.needs)
-    return [[statement for number, statement in place if number in needed] for place in places], False
+    return [[statement for number, statement in place if number in needed] for place in places], words
 
 
 def _is_text(output: Output) -> bool:
@@ -102,16 +104,15 @@ def _rests_on_words(
     answering: Part,
     last: int,
     task: str,
-) -> bool | set[float | str]:
-    """Whether the answer, or what it is worked out from, was put down by the model from what it saw; where only
-    constants beside other things were, these."""
+) -> Written:
+    """What of the answer, or of what it is worked out from, was put down by the model, from what it saw or else."""
     numbered = [(part, number, node) for part, place in zip(parts, places, strict=True) for number, node in place]
     made_by = _all_needed({last}, flow.needs)
     asks = any(flow.calls.get(number) for number in made_by)
     nodes = [(part.step.number, node) for part, number, node in numbered if number in made_by]
     seen = _first_seen(parts, answering)
     if not asks and in_words((step > seen, node) for step, node in nodes):
-        return True
+        return _written("words", parts, list(constants_in(node for _, node in nodes)))
     setting = {number for _, number, node in numbered if number in flow.world.settings.touched and _binds_nothing(node)}
     needs = [needed - setting for needed in flow.needs]  # settings are no data, and all that follows needs them
     made_by = _all_needed({last}, needs)
@@ -138,8 +139,21 @@ def _rests_on_words(
         for part, number, node in numbered
     ]
     if asks or START in made_by:
-        return put_among(given, task)
-    return typed((text, node) for text, _, is_needed, node in given if is_needed)
+        return _written("", parts, *put_among(given, task))
+    if typed((text, node) for text, _, is_needed, node in given if is_needed):
+        return Written("typed")
+    alone = all(step == answering.step.number for step, _ in nodes) and in_words((True, node) for _, node in nodes)
+    return _written("unread", parts, list(constants_in(node for _, node in nodes))) if alone else Written()
+
+
+def _written(
+    how: How, parts: Iterable[Part], constants: Sequence[ast.Constant], put_down: Set[float | str] = frozenset()
+) -> Written:
+    every = [(part.step.number, node) for part in parts for whole in part.kept for node in ast.walk(whole)]
+    step_of = {id(node): step for step, node in every if isinstance(node, ast.Constant)}
+    inside = {id(node) for node in constants}
+    own = [node.value for _, node in every if isinstance(node, ast.Constant) and id(node) not in inside]
+    return Written(how, put_down, [(step_of[id(node)], node.value) for node in constants], own)
 
 
 def _first_seen(parts: Iterable[Part], answering: Part) -> int:

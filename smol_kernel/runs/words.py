@@ -23,11 +23,11 @@ set str tuple"""
 _HOLDING = frozenset(_HOLDING_NAMES.split())
 """Those of them whose result holds, or says, what their first argument does."""
 
-_DIGITS = r"(?<![\w.])((?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?)"
-_NUMBER = re.compile(_DIGITS, re.IGNORECASE)
-_MEASURED = re.compile(_DIGITS + r"[^\S\n]?(%|(?:k|m|b|bn|thousand|million|billion)\b)", re.IGNORECASE)
-_GROUPED = re.compile(r"(?<![\w.])[1-9]\d{0,2}([,._'’]|[^\S\n])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?(?!\d)")
-_UNITS = {"%": 1 / 100, "k": 1e3, "t": 1e3, "m": 1e6, "b": 1e9}
+DIGITS = r"(?<![\w.])((?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?)"
+_NUMBER = re.compile(DIGITS, re.IGNORECASE)
+_MEASURED = re.compile(DIGITS + r"[^\S\n]?(%|(?:k|m|b|bn|thousand|million|billion)\b)", re.IGNORECASE)
+GROUPED = re.compile(r"(?<![\w.])[1-9]\d{0,2}([,._'’]|[^\S\n])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?(?!\d)")
+UNITS = {"%": 1 / 100, "k": 1e3, "t": 1e3, "m": 1e6, "b": 1e9}
 """What the word behind a number makes of it, by its first letter."""
 FEW = 10
 """Smaller whole numbers stand in any code and any text."""
@@ -57,10 +57,13 @@ def typed(statements: Iterable[tuple[str, ast.stmt]]) -> bool:
     return any(_is_put_down(node, shown[text]) for text, statement in given if text for node in _parts(statement))
 
 
-def put_among(statements: Iterable[tuple[str, str, bool, ast.stmt]], task: str) -> set[float | str]:
-    """What of an answer that is made of what comes from outside as well was read and put down again. The statements are
-    those of the whole script; each comes with what was shown before, with what of that tools gave that the answer does
-    not call, and with whether the answer needs it, which the last of these gives.
+def put_among(
+    statements: Iterable[tuple[str, str, bool, ast.stmt]], task: str
+) -> tuple[list[ast.Constant], set[float | str]]:
+    """The constants that go as they are into an answer that is made of what comes from outside as well, and what of
+    them was read and put down again. The statements are those of the whole script; each comes with what was shown
+    before, with what of that tools gave that the answer does not call, and with whether the answer needs it, which the
+    last of these gives.
 
     There many a number that was shown is one that is looked for (`df.year == 2020`). What counts is what goes into the
     answer as it is, unless the script names it elsewhere (75% by `.75`, too); and of what tools gave numbers of several
@@ -91,7 +94,8 @@ def put_among(statements: Iterable[tuple[str, str, bool, ast.stmt]], task: str) 
     for node, is_item in answer.values():
         found |= elsewhere.lacked(node, is_item, *shown_to[id(node)])
     numbers = [node for node in _calculated_with(every, values) if shown_to[id(node)][1].has(node.value)]
-    return found | {node.value for node in numbers if isinstance(node.value, (int, float))}
+    found |= {node.value for node in numbers if isinstance(node.value, (int, float))}
+    return [node for node, _ in answer.values()], found
 
 
 def otherwise_now(put_down: Iterable[float | str], was: Mapping[int, str], now: Iterable[str]) -> str:
@@ -111,7 +115,7 @@ def otherwise_now(put_down: Iterable[float | str], was: Mapping[int, str], now: 
 def numbers_in(text: str) -> set[float]:
     """The numbers that stand in a text; of one in groups of digits (`1,234`) its parts as well."""
     found = {float(number) for number in _NUMBER.findall(text)}
-    for match in _GROUPED.finditer(text):
+    for match in GROUPED.finditer(text):
         groups = match[0].replace(match[1], " ").replace(",", ".").split(" ")
         found |= {float("".join(groups[:end])) for end in range(2, len(groups) + 1)}  # behind a space others may follow
     return found
@@ -125,7 +129,7 @@ class _Shown:
         self._own_words = "\n".join(each for each in own if isinstance(each, str))
         self._own = {*own, *numbers_in(self._own_words)}
         self.numbers = numbers_in(text) - self._own
-        self._in_units = {float(number) * _UNITS[unit[0].lower()] for number, unit in _MEASURED.findall(text)}
+        self._in_units = {float(number) * UNITS[unit[0].lower()] for number, unit in _MEASURED.findall(text)}
         for number in self.numbers:
             if number >= FEW or number % 1:  # the unit may stand at the head of its column
                 self._in_units |= {number / 100, number * 1e3, number * 1e6}

@@ -1,0 +1,122 @@
+"""Files that hold when they were written, or random ids, are the same if all else in them is."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import uuid
+
+import pytest
+from scripted_replies import code
+
+from smol_kernel.journal import Journal
+from smol_kernel.runs import same_file as files
+from smol_kernel.runs.prove import Prover
+from smol_kernel.runs.same_file import NotCompared, may_be_dated, same_file
+
+PLOT = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2])\n{}\nplt.close(fig)"
+SAVED = [
+    "fig.savefig('o.svg')",
+    "fig.savefig('o.svgz')",
+    "fig.savefig('o.pdf', metadata={'Keywords': 'a'})",
+    "fig.savefig('o.eps')",
+    "import gzip\nwith gzip.open('j.json.gz', 'wt') as made: made.write('[1]')",
+]
+
+
+def test_files_that_a_plot_is_saved_in_are_made_again(make, tmp_path):
+    agent = make(
+        [code(PLOT.format("\n".join(SAVED)) + "\nfinal_answer(len(ax.lines))")], executor_kwargs={"cwd": tmp_path}
+    )
+    agent.run("work")
+    events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+    proof = Prover(events, cwd=tmp_path, made=agent.python_executor).prove()
+    assert (proof.state, proof.reason) == ("proved", "")
+
+
+@pytest.mark.parametrize("ending", ["svg", "svgz", "pdf", "eps"])
+def test_a_plot_of_something_else_is_another_file(ending, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    def saved(last: int, seconds: str) -> bytes:
+        stream = io.BytesIO()
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", seconds)
+        fig, ax = plt.subplots(figsize=(2, 2))
+        ax.plot([1, last])
+        fig.savefig(stream, format=ending)
+        plt.close(fig)
+        return stream.getvalue()
+
+    assert same_file(f"o.{ending}", saved(2, "1700000000"), saved(2, "1800000000"))
+    assert not same_file(f"o.{ending}", saved(2, "1700000000"), saved(3, "1700000000"))
+
+
+def page(first: str, second: str, text: str = "") -> bytes:
+    return f'<div id="{first}"></div><script>var a_{second} = draw("{first}", a_{second}){text}</script>'.encode()
+
+
+def test_random_ids_may_be_others_and_nothing_else():
+    one, two, three = (str(uuid.uuid4()) for _ in range(3))
+    four, five = uuid.uuid4().hex, uuid.uuid4().hex
+    assert same_file("p.html", page(one, four), page(two, five))
+    assert not same_file("p.html", page(one, four), page(two, five, "1"))
+    assert not same_file("p.html", page(one, four, one), page(two, five, three))
+    assert not same_file("p.html", page(one, four, three), page(two, five, two))  # data, and no id
+    assert not same_file("p.html", page(one, four, two), page(one, four, three))
+    assert not same_file("p.txt", page(one, four), page(two, five))
+    style = '<style>#T_{0}_row0 {{}}</style><td id="T_{0}_row0">{1}</td>'
+    assert same_file("t.html", style.format("7da2b", 1).encode(), style.format("5eae5", 1).encode())
+    assert not same_file("t.html", style.format("7da2b", 1).encode(), style.format("5eae5", 2).encode())
+    cell = '{{"cells": [{{"id": "{}", "source": "{}"}}]}}'
+    assert same_file("n.ipynb", cell.format("ef51ddbe", "1").encode(), cell.format("e8216847", "1").encode())
+    assert not same_file("n.ipynb", cell.format("ef51ddbe", "1").encode(), cell.format("ef51ddbe", "2").encode())
+
+
+def test_what_may_be_ids_is_not_gone_through_without_end(monkeypatch):
+    monkeypatch.setattr(files, "MAX_IDS", 5)
+    many = b'"00000000" ' * 9
+    with pytest.raises(NotCompared, match="more than 5 ids"):
+        same_file("n.ipynb", many + b"1", many + b"2")
+
+
+def tar(content: bytes, time: float, mode="w") -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=mode) as made:
+        part = tarfile.TarInfo("part.txt")
+        part.size, part.mtime = len(content), time
+        made.addfile(part, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def test_what_gzip_and_tar_packed_is_compared_by_what_is_in_it():
+    def packed(content: bytes, time: int) -> bytes:
+        return gzip.compress(content, mtime=time)
+
+    long = bytes(range(256)) * 3_000
+    for name in ("o.csv.gz", "o.pkl.gz"):
+        assert same_file(name, packed(long, 1), packed(long[:700], 2) + packed(long[700:], 3) + bytes(512))
+        for other in (packed(long[:-1], 2), packed(long, 2) + packed(b"1", 2), packed(long, 2)[:-9], b"\x1f\x8b\x08"):
+            assert not same_file(name, packed(long, 1), other)
+            assert not same_file(name, other, packed(long, 1))
+    for name, mode in (("x.tar", "w"), ("x.tar.gz", "w:gz"), ("x.tgz", "w:gz")):
+        assert same_file(name, tar(b"one", 1.25, mode), tar(b"one", 1_700_000_000.5, mode))
+        assert not same_file(name, tar(b"one", 1.25, mode), tar(b"two", 1.25, mode))
+    assert not same_file("x.tar", tar(b"one", 1.25), tar(b"one", 2.5).replace(b"part.txt", b"part.tsv"))
+    assert not same_file("x.tar", tar(b"one", 1.25), b"\xff" * 10_240)
+
+
+def test_what_gzip_packed_is_not_unpacked_without_end(monkeypatch):
+    monkeypatch.setattr(files, "MAX_UNPACKED", 5 << 20)
+    monkeypatch.setattr(files, "MAX_PARTS", 50)
+    bomb = gzip.compress(bytes(6 << 20))
+    with pytest.raises(NotCompared, match="unpacks to more than 5 MB"):
+        same_file("o.gz", bomb, bomb + b"\0")
+    many = gzip.compress(b"", mtime=1) * 60
+    with pytest.raises(NotCompared, match="more than 50 parts"):
+        same_file("o.gz", many, many + b"\0")
+
+
+def test_a_file_that_may_hold_the_time_is_said_to():
+    assert may_be_dated("out/o.h5") == " (such files hold the time of writing)"
+    assert may_be_dated("o.csv") == ""
