@@ -92,8 +92,8 @@ class PythonExecutor(ABC):
 
         `names` are of files or folders as `files` lists them; None: all files but hidden ones, and those that Python,
         pytest, Jupyter or Matplotlib would import, run or read unasked. Files that are there are kept unless
-        `overwrite`. Gives the paths, and in `refused` why others were not saved. Raises ExecutorError if there is no box to save from (any more),
-        ConfigError for a folder that cannot be one.
+        `overwrite`. Gives the paths, and in `refused` why others were not saved. Raises ExecutorError if there is no
+        box to save from (any more), ConfigError for a folder that cannot be one.
         """
         return self.made_files.save(names, folder, overwrite)
 

@@ -25,12 +25,11 @@ _SETTINGS = re.compile(
 _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
 """What a folder holds into which Python and packages are installed; these go into:"""
 _INSTALLED = ("bin", "etc", "lib", "lib64", "share")
-_LOOKED_FOR = frozenset(
-    "org java vms_lib backports cairo cairocffi cudf cupy distutils dummy_threading gevent gi gobject gtk imp"
-    " ipyparallel isal jax lzmaffi netifaces odf openssl pycares pycurl pydevd_plugins pyqt4 pyqt5 pyqt6 pyside pyside2"
-    " pyside6 pysqlite2 pysqlite3 scikits shiboken2 shiboken6 sip sklearn sksparse snappy socks tensorflow torch uarray"
-    " viztracer wx _pydevd_bundle_ext _subprocess _winreg".split()
-)
+_LOOKED_FOR = """
+org java vms_lib backports cairo cairocffi cudf cupy distutils dummy_threading gevent gi gobject gtk imp ipyparallel
+isal jax lzmaffi netifaces odf openssl pycares pycurl pydevd_plugins pyqt4 pyqt5 pyqt6 pyside pyside2 pyside6 pysqlite2
+pysqlite3 scikits shiboken2 shiboken6 sip sklearn sksparse snappy socks tensorflow torch uarray viztracer wx
+_pydevd_bundle_ext _subprocess _winreg"""
 """Modules, in small letters, that Python's own and those around Jupyter and pandas try to import, and whose packages
 they do not name, or name otherwise."""
 
@@ -79,7 +78,7 @@ def _why(path: str, folders: Sequence[str]) -> str:
     if installed == "module" and not is_top:  # without an `__init__` what is installed comes first
         return ""
     if installed == "":
-        return f"{IS_LOOKED_FOR}{name}" if name.lower() in _LOOKED_FOR | _required() else ""
+        return f"{IS_LOOKED_FOR}{name}" if name.lower() in _looked_for() else ""
     return f"{IS_IMPORTED}{name}"
 
 
@@ -92,12 +91,12 @@ def _has_others(folder: str, file: str) -> bool:
 
 
 @cache
-def _required() -> frozenset[str]:
-    """What the installed packages require, also for an extra only, as one writes modules of these names, in small
-    letters."""
+def _looked_for() -> frozenset[str]:
+    """What is looked for: what the installed packages require, also for an extra only, as one writes modules of these
+    names, in small letters."""
     from importlib.metadata import distributions
 
-    names: list[str] = []
+    names = _LOOKED_FOR.split()
     for package in distributions():
         with suppress(OSError, ValueError):  # a broken one
             told = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
