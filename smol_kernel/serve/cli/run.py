@@ -42,6 +42,7 @@ from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.plain_json import plain_json
 from smol_kernel.serve.cli.answer_file import AnswerFile
+from smol_kernel.tools.asked import asked_text
 from smol_kernel.tools.base import Tool
 
 if TYPE_CHECKING:
@@ -209,7 +210,8 @@ def ask_person(prompt: str, password: bool) -> str:
     """What the person types in answer to an action's `input()` or `getpass()`."""
     import getpass
 
-    return getpass.getpass(prompt) if password else input(prompt)
+    text = asked_text(prompt, password=password, encoding=getattr(sys.stdout, "encoding", None))
+    return getpass.getpass(text) if password else input(text)
 
 
 def read_inputs(given: Sequence[str]) -> dict[str, Any]:
