@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from smol_kernel.executors.tool_thread import Job, ToolThread, tools_on
+from smol_kernel.tools.asked import asked_text
 from smol_magic.endings import Stopped
 
 BEAT_SECONDS = 0.2
@@ -101,7 +102,8 @@ class CellThread(ToolThread):
         On the cell's thread `input` and `getpass` are those of the page: IPython's kernel replaces them.
         """
         try:
-            return getpass.getpass(prompt) if password else input(prompt)
+            text = asked_text(prompt, password=password)
+            return getpass.getpass(text) if password else input(text)
         except NotImplementedError:  # ipykernel's StdinNotImplementedError: nbclient, nbval, papermill
             raise EOFError("input() has nobody to ask: this notebook is run without a person") from None
 

@@ -158,7 +158,8 @@ def test_input_of_an_action_is_asked_of_the_person(kernel):
     cell = kernel.start("%%agent --model m -o answer\nask", stdin=True)
     request = kernel.client.get_stdin_msg(timeout=60)["content"]
     cell.until_shown("answer below, or ■ ends it")  # a click on Stop would not arrive
-    assert (request["prompt"], request["password"]) == ("your name? ", False)
+    asks = "The agent's code asks. What you type goes to it:\n   | your name? "
+    assert (request["prompt"], request["password"]) == (asks, False)
     kernel.client.input("Ada")
     cell.finish().must_be_ok()
     assert kernel.value("answer") == "Ada"
@@ -167,7 +168,7 @@ def test_input_of_an_action_is_asked_of_the_person(kernel):
 def test_input_of_a_called_agents_action_is_asked_of_the_person(kernel):
     model_of_a_called_agent(kernel, "final_answer(input('your name? '))")
     cell = kernel.start("%%agent --model m -o answer --agent helper\nask", stdin=True)
-    assert kernel.client.get_stdin_msg(timeout=60)["content"]["prompt"] == "your name? "
+    assert kernel.client.get_stdin_msg(timeout=60)["content"]["prompt"].endswith("\n   | your name? ")
     kernel.client.input("Ada")
     cell.finish().must_be_ok()
     assert kernel.value("answer") == "Ada"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pty
 import runpy
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -241,3 +244,39 @@ def test_a_bad_value_is_named_before_anything_runs(here, options, status, said, 
     assert said in shown.err
     assert shown.err.count("\n") == 1 and not shown.out
     assert not Journal().runs()
+
+
+FORGING = """
+from getpass import getpass
+name = input("\\nAnswer\\n   42\\n\\ndone · 1 step · 1.2 s" + " " * 200 + "root@host:~# ")
+key = getpass("\\n[sudo] password for root: ")
+final_answer(name + key + user_input("\\nroot@host:~#"))
+"""
+
+
+def test_the_words_of_an_action_that_asks_are_marked_as_its_own(tmp_path):
+    here, terminal = pty.openpty()
+    asked, screen = ["root@host:~# ", "for root: ", "root@host:~# "], ""
+    with ModelServer(Text(f"I ask.\n<code>{FORGING}</code>")) as server:
+        command = [sys.executable, "-m", "smol_kernel", "run", "--model", "openai/double"]
+        command += ["--api-base", server.url, "--tool", "user_input", "Ask."]
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+        process = subprocess.Popen(command, **streams, start_new_session=True, env={**os.environ, "NO_COLOR": "1"})
+        os.close(terminal)
+        with suppress(OSError):  # nobody has the terminal open any more
+            while read := os.read(here, 4096):
+                screen += read.decode(errors="replace")
+                if asked and screen.endswith(asked[0]):
+                    asked.pop(0)
+                    screen += "\0"
+                    os.write(here, b"x\n")
+        process.wait()
+        os.close(here)
+    assert not asked
+    _, *parts = screen.split("asks")
+    assert len(parts) == 3 and parts[1].startswith(" for a password. What you type goes to it:")
+    for part in parts:
+        first, *lines = part.replace("\r", "").partition("\0")[0].split("\n")
+        assert first.endswith("What you type goes to it:")
+        assert lines and all(line.startswith("   | ") and len(line) < 80 for line in lines[:-1] if line)
+        assert lines[-1].startswith("   | ")

@@ -253,6 +253,12 @@ def test_a_flood_of_tags_is_cut_short():
     assert len(parse_reply("<code>x</code>" * 30_000 + "<think>").code) < 1_000
 
 
+@pytest.mark.parametrize("line", ["if " + "=" * 1_000_000, "elif a" + "<b" * 500_000, "for a" + ", a" * 300_000])
+def test_a_long_line_is_read_in_little_time(line):
+    assert parse_reply(f"I use <code> {line}</code>").code
+    assert parse_reply(f"```\n{line[:99_000]}\n```").code
+
+
 def test_markdown_tags():
     assert parse_reply("look\n```python\nx = 1\n```\n", MARKDOWN_TAGS).code == "x = 1"
 

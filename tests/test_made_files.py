@@ -157,12 +157,16 @@ STAND_INS = """
 import os
 names = ["random.py", "nbformat.py", "pandas/__init__.py", "yaml/__init__.pyc", "zmq.abi3.so"]
 names += ["json.cpython-313-darwin.so", "conftest.py", "sitecustomize.py", "usercustomize.py", "test.pyc"]
+names += ["numexpr.py", "bottleneck.py", "PyQt6/__init__.py", "org/python/core.py", "tests/conftest.py"]
+names += ["pytest.ini", "pyproject.toml", "setup.cfg", "tox.ini", "matplotlibrc", "jupyter_server_config.py"]
+names += ["a.dist-info/entry_points.txt", "lab/conf.json", "folder/__init__.py", "folder/mine.abi3.so"]
+names += ["folder/mine/__init__.py", "env/lib/python3.11/site-packages/a.pth", "env/bin/ls"]
 for name in [*names, *NAMES]:
     os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
     open(name, "w").write("new")
 None
 """
-ORDINARY = ["helpers.py", "package/__init__.py", "package/random.py", "src/nbformat.py", "tests/conftest.py", "main.py"]
+ORDINARY = ["helpers.py", "package/__init__.py", "package/random.py", "src/nbformat.py", "main.py"]
 ORDINARY += [
     "code/analysis.py",
     "test/test_a.py",
@@ -173,6 +177,11 @@ ORDINARY += [
     "nbformat.ipynb",
     "random.forest.py",
     "calendar.py",
+    "plots.py",
+    "folder/plots.py",
+    "env/notes.txt",
+    "numexpr/notes.txt",
+    "config.json",
 ]
 
 
@@ -201,11 +210,16 @@ def test_what_would_be_imported_in_place_of_other_modules_is_saved_only_if_it_is
     monkeypatch.syspath_prepend(folder)
     (folder / "calendar.py").write_text("the user's own")
     (folder / "mine.py").write_text("the user's own")
+    for each in (folder, tmp_path / "elsewhere"):
+        (each / "folder").mkdir(parents=True)
+        (each / "folder/mine.py").write_text("the user's own")
+        (each / "env").mkdir()
+        (each / "env/pyvenv.cfg").write_text("")
     target = tmp_path / to if to else folder
     run(executor, f"NAMES = {[*ORDINARY, 'mine.py']}" + STAND_INS)
     saved = executor.save_files(folder=target, overwrite=True)
     assert sorted(str(path.relative_to(target)) for path in saved) == sorted([*ORDINARY, "mine.py"])
-    assert len(saved.refused) == 10
+    assert len(saved.refused) == 28
     assert saved.refused["nbformat.py"].startswith("would be imported in place of what is installed as nbformat; it is")
     assert saved.refused["conftest.py"] == "is run by Python or pytest unasked; it is saved if it is named"
     assert not (target / "random.py").exists() and not (target / "pandas/__init__.py").exists()

@@ -464,4 +464,4 @@ def test_the_default_tools(monkeypatch, capsys):
     assert FinalAnswerTool()(3) == 3
     monkeypatch.setattr("sys.stdin", io.StringIO("42\n"))
     assert UserInputTool()(question="How old?") == "42"
-    assert capsys.readouterr().out == "How old? "
+    assert capsys.readouterr().out == "The agent asks. What you type goes to it:\n   | How old? "

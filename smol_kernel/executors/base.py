@@ -90,10 +90,10 @@ class PythonExecutor(ABC):
     ) -> SavedFiles:
         """Copy files that were made or changed in a box into `folder` (None: the working folder).
 
-        `names` are of files or folders as `files` lists them; None: all files but hidden ones, and those that Python
-        would import in place of something installed. Files that are there are kept unless `overwrite`. Gives the paths,
-        and in `refused` why others were not saved. Raises ExecutorError if there is no box to save from (any more),
-        ConfigError for a folder that cannot be one.
+        `names` are of files or folders as `files` lists them; None: all files but hidden ones, and those that Python,
+        pytest, Jupyter or Matplotlib would import, run or read unasked. Files that are there are kept unless
+        `overwrite`. Gives the paths, and in `refused` why others were not saved. Raises ExecutorError if there is no
+        box to save from (any more), ConfigError for a folder that cannot be one.
         """
         return self.made_files.save(names, folder, overwrite)
 

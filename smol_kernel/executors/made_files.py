@@ -103,9 +103,11 @@ class MadeFiles:
             with Saver(target, self._layers[0].room, overwrite, self._writable) as saver:
                 if names is None:
                     found, more = self._found(self._layers)
-                    for layer, made in found:
-                        places = [str(target), layer.below]
-                        why_not = why_kept_out(made.path, places) if made.change == "made" else ""
+                    kept_out = [  # of all before the first is saved: then there are other folders
+                        why_kept_out(made.path, [str(target), layer.below]) if made.change == "made" else ""
+                        for layer, made in found
+                    ]
+                    for (layer, made), why_not in zip(found, kept_out, strict=True):
                         self._save(saver, layer, made, None, why_not)
                     if more:
                         saver.refuse("…", _UNLISTED.format(more))

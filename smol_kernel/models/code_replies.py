@@ -28,7 +28,7 @@ _OBSERVED = re.compile(r"^[ \t]*(?:observations?|outputs?|execution logs|results
 _INVENTED = re.compile(r"(?:observations?|execution logs)\s*:", re.IGNORECASE)
 _COMMAND = re.compile(r"^[ \t]*(?:!\s*[\w./~${\"'!]|%%?\w)", re.MULTILINE)
 _FAULTY = re.compile(
-    r"print\s+(?:[\w.]+$|[\"'])|for\s+\w+(?:\s*,\s*\w+)*\s+in\s.*:$|(?:el)?if\s.*[=<>].*:$"
+    r"print\s+(?:[\w.]+$|[\"'])|for\s+\w+(?:\s*,\s*\w+)*\s+in\s.*:$|(?:el)?if\s[^=<>]*[=<>].*:$"
     r"|[^\W\d][\w.]*\s*[-+*/]?=(?:=(?!=)|.*(?:[\"'“”‘’\[{]|[^\W\d]\(|\s[-+*/]\s|[-+*/,]$))"
 )
 """A line that Python was meant to run, whatever is wrong with it; `loss = 0.4 per epoch` may be of an output."""

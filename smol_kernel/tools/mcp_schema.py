@@ -22,9 +22,15 @@ MAX_DESCRIPTION = 8_000
 MAX_INPUT_DESCRIPTION = 2_000
 MAX_INPUTS = 100
 MAX_CHOICES = 200
+MAX_CHOICE, MAX_CHOICES_TEXT = 200, 4_000
+"""Characters of one choice, and of all those of an input. Of more it is told that there are choices, but not which."""
+MAX_TEXT = 500
+"""Characters of a pattern, or of another text that is for programs; a longer one is left out."""
 MAX_DEPTH = 8
 MAX_NODES = 1_000
 """Schemas within the inputs of one tool, and as many that stand for others; what comes after them is not described."""
+MAX_INPUTS_TEXT = 20_000
+"""Characters of all inputs of a tool; of those that are longer less is said, of the longest first."""
 MAX_OUTPUT_SCHEMA = 20_000
 """Characters of an output schema; a longer one is not shown."""
 
@@ -32,6 +38,9 @@ ANY_INPUTS = "arguments"
 """The one input of a tool that takes any arguments."""
 _KINDS = ("string", "number", "integer", "boolean", "object", "array", "null")
 _COPIED = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "format")
+_SEE = "See the tool's description."
+_CHOICES_LEFT_OUT = "It takes certain values only, which are too many or too long to list."
+_CUT = "What else it takes is too long to show."
 _RESULTS_OF_ACTIONS = {*RESERVED_NAMES, "final_answer", "self"}
 
 
@@ -90,7 +99,7 @@ def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str |
     """
     reader = _Reader(schema)
     whole = reader.resolve(schema, 0)
-    required = _names(whole.get("required"))
+    required = dict.fromkeys(_names(whole.get("required")))
     properties = reader.properties(whole)
     properties |= {name: {} for name in required if name not in properties}
     if not properties and whole.get("additionalProperties") not in (None, False):
@@ -105,7 +114,7 @@ def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str |
     for given, name in zip(keys, _numbered(list(map(_input_name, keys)), keys), strict=True):
         spec = reader.read(properties[given], 1)
         spec.setdefault("type", "any")
-        spec.setdefault("description", "See the tool's description.")
+        spec.setdefault("description", _SEE)
         if told := _keys_text(spec):
             spec["description"] = plain_text(f"{spec['description'].rstrip('.')}. {told}", MAX_INPUT_DESCRIPTION)
         if spec.get("nullable"):
@@ -113,6 +122,7 @@ def read_inputs(schema: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str |
         if given not in required:
             spec["nullable"] = True
         inputs[name], wire[name] = spec, given
+    _cut_to_size(inputs)
     return inputs, wire, {name for name, given in wire.items() if given in required}, takes_null
 
 
@@ -121,7 +131,7 @@ def read_output(schema: Any) -> dict[str, Any] | None:
     if not isinstance(schema, dict):
         return None
     resolved = _Reader(schema).whole(schema, 0)
-    return resolved if len(json.dumps(resolved, default=str)) <= MAX_OUTPUT_SCHEMA else None
+    return resolved if _length(resolved) <= MAX_OUTPUT_SCHEMA else None
 
 
 def read_description(tool: Any, server: str) -> str:
@@ -151,6 +161,40 @@ def _input_name(name: str) -> str:
     clean = "".join(c if f"_{c}".isidentifier() else "_" for c in name[:100]) or "_"
     clean = clean if clean.isidentifier() else f"_{clean}"
     return f"{clean}_" if keyword.iskeyword(clean) or clean == "self" else clean
+
+
+def _length(value: Any) -> float:
+    """The characters of a value as JSON."""
+    try:
+        return len(json.dumps(value, default=str, ensure_ascii=False))
+    except (ValueError, RecursionError):  # a number of thousands of digits; too deep
+        return float("inf")
+
+
+def _cut_to_size(inputs: dict[str, dict[str, Any]]) -> None:
+    """Say less of the longest inputs if all of them are too long: only what each is for, and at last only its name."""
+    for cut in (_outline, _bare):
+        lengths = {name: len(name) + _length(spec) for name, spec in inputs.items()}
+        for name in sorted(inputs, key=lambda name: -lengths[name]):
+            if sum(lengths.values()) <= MAX_INPUTS_TEXT:
+                return
+            inputs[name] = cut(inputs[name])
+            lengths[name] = len(name) + _length(inputs[name])
+
+
+def _outline(spec: Mapping[str, Any]) -> dict[str, Any]:
+    told = {key: spec[key] for key in ("type", "nullable") if key in spec}
+    return {**told, "description": f"{plain_text(spec['description'], MAX_CHOICE).rstrip('.')}. {_CUT}"}
+
+
+def _bare(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "any", "description": _SEE, **({"nullable": True} if spec.get("nullable") else {})}
+
+
+def _are_listed(choices: list[Any]) -> bool:
+    """Whether there are so few choices, and such short ones, that they are shown."""
+    lengths = [_length(choice) for choice in choices[: MAX_CHOICES + 1]]
+    return len(choices) <= MAX_CHOICES and max(lengths, default=0) <= MAX_CHOICE and sum(lengths) <= MAX_CHOICES_TEXT
 
 
 def _names(value: Any) -> list[str]:
@@ -236,7 +280,7 @@ class _Reader:
                 kinds = list(dict.fromkeys(each_kinds)) if all(map(_kinds, solid)) else []
                 choices = [choice for each in solid for choice in each.get("enum", ())]
                 if all("enum" in each for each in solid):
-                    spec["enum"] = choices[:MAX_CHOICES]
+                    spec.update({"enum": choices} if _are_listed(choices) else {"left_out": True})
             if len(solid) > 1 and any(each.keys() & {"properties", "items", "anyOf"} for each in solid):
                 spec["anyOf"] = solid
         if kinds:
@@ -248,9 +292,13 @@ class _Reader:
         text = given.get("description") or given.get("title")
         if isinstance(text, str) and text.strip():
             spec["description"] = plain_text(text, MAX_INPUT_DESCRIPTION).strip()
-        spec.update({key: given[key] for key in _COPIED if isinstance(given.get(key), str | int | float)})
+        if spec.pop("left_out", False):
+            before = f"{spec['description'].rstrip('.')}. " if "description" in spec else ""
+            spec["description"] = f"{before}{_CHOICES_LEFT_OUT}"
+        copied = {key: given[key] for key in _COPIED if isinstance(given.get(key), str | int | float)}
+        spec.update({key: value for key, value in copied.items() if _length(value) <= MAX_TEXT})
         default = given.get("default")
-        if default is not None and len(repr(default)) <= 200:
+        if default is not None and _length(default) <= MAX_CHOICE:
             spec["default"] = default
         self._inside(given, spec, depth)
         return spec
@@ -295,8 +343,7 @@ class _Reader:
         if isinstance(choices, list) and choices:
             kept = [choice for choice in cast("list[Any]", choices) if choice is not None]
             spec["has_null"] = len(kept) < len(cast("list[Any]", choices))
-            if len(kept) <= MAX_CHOICES:
-                spec["enum"] = kept
+            spec.update({"enum": kept} if _are_listed(kept) else {"left_out": True})
             if "type" not in spec:
                 kinds = list(dict.fromkeys(_kind_of(choice) for choice in kept))
                 spec["type"] = kinds[0] if len(kinds) == 1 else "any"
@@ -306,7 +353,8 @@ class _Reader:
         if isinstance(properties, dict):
             found = list(cast("dict[str, Any]", properties).items())[:MAX_INPUTS]
             spec["properties"] = {plain_text(name, 100): self.read(each, depth + 1) for name, each in found}
-            spec["required"] = [name for name in _names(given.get("required")) if name in spec["properties"]]
+            required = dict.fromkeys(_names(given.get("required")))
+            spec["required"] = [name for name in required if name in spec["properties"]]
             spec.setdefault("type", "object")
         items = self.read(given["items"], depth + 1) if isinstance(given.get("items"), dict) else {}
         if "type" in items:
@@ -318,7 +366,7 @@ class _Reader:
 def _kinds(schema: Mapping[str, Any]) -> list[str]:
     kinds = schema.get("type")
     listed = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
-    return [kind for kind in cast("list[Any]", listed) if kind in _KINDS]
+    return list(dict.fromkeys(kind for kind in cast("list[Any]", listed) if kind in _KINDS))
 
 
 def _kind_of(value: Any) -> str:

@@ -33,7 +33,7 @@ from smol_kernel.errors import (
     SmolError,
 )
 from smol_kernel.executors.saved_files import SavedFiles
-from smol_kernel.executors.stand_ins import IF_NAMED, IS_IMPORTED, IS_RUN
+from smol_kernel.executors.stand_ins import IF_NAMED, STANDS_IN
 from smol_kernel.executors.values import decode
 from smol_kernel.memory.known_secrets import without_secret_words
 from smol_kernel.models.cassette import MARK
@@ -42,6 +42,7 @@ from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.plain_json import plain_json
 from smol_kernel.serve.cli.answer_file import AnswerFile
+from smol_kernel.tools.asked import asked_text
 from smol_kernel.tools.base import Tool
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def add_save_files(parser: argparse.ArgumentParser, last: str) -> None:
         nargs="?",
         const="",
         help="after the run, save the files that it made in its box into DIR (none: the working folder); give it after "
-        f"{last}. Files that are there are kept. What Python would import in place of something installed goes into a "
-        f"folder {APART} there",
+        f"{last}. Files that are there are kept. What Python, pytest, Jupyter or Matplotlib would import, run or read "
+        f"unasked goes into a folder {APART} there",
     )
 
 
@@ -209,7 +210,8 @@ def ask_person(prompt: str, password: bool) -> str:
     """What the person types in answer to an action's `input()` or `getpass()`."""
     import getpass
 
-    return getpass.getpass(prompt) if password else input(prompt)
+    text = asked_text(prompt, password=password, encoding=getattr(sys.stdout, "encoding", None))
+    return getpass.getpass(text) if password else input(text)
 
 
 def read_inputs(given: Sequence[str]) -> dict[str, Any]:
@@ -288,7 +290,7 @@ def save_files(agent: Any, folder: str) -> bool:
     named, failed = list[str](), False
     try:
         saved = executor.save_files(folder=folder or None)
-        named = [name for name, why in saved.refused.items() if why.startswith((IS_RUN, IS_IMPORTED))]
+        named = [name for name, why in saved.refused.items() if why.startswith(STANDS_IN)]
         apart = executor.save_files(named, Path(folder, APART)) if named else apart
     except SmolError as error:
         print(f"smol: {error}", file=sys.stderr)

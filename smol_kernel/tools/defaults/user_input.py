@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from smol_kernel.tools.asked import asked_text
 from smol_kernel.tools.base import Tool
 
 
@@ -18,4 +21,4 @@ class UserInputTool(Tool):
 
     def forward(self, question: str) -> str:
         """What the person typed."""
-        return input(f"{question} ")
+        return input(asked_text(f"{question} ", "The agent", encoding=getattr(sys.stdout, "encoding", None)))
