@@ -177,7 +177,7 @@ class BoxedChild:
                 hide(layer, folder, name)
             os.write(answering, b".")
         except OSError as error:
-            if error.errno in NO_ROOM:
+            if error.errno in (*NO_ROOM, errno.EBADF):
                 raise
             raise BoxUnavailableError(self._why({"failed": f"mounts: {folder}", "error": error.strerror})) from None
         finally:
