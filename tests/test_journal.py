@@ -455,8 +455,10 @@ def test_ctrl_c_while_another_process_holds_the_file_leaves_nothing_open(journal
 LEFT = """
 import sys
 from smol_kernel import CodeAgent, ScriptedModel
-kept = CodeAgent([], ScriptedModel(["<code>\\n1\\n</code>"]), journal=sys.argv[1], verbosity_level=0).run("x", stream=True)
+agent = CodeAgent([], ScriptedModel(["<code>\\n1\\n</code>"]), journal=sys.argv[1], verbosity_level=0)
+kept = agent.run("x", stream=True)
 next(kept)
+del agent
 sys.exit()
 """
 
