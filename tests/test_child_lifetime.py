@@ -16,12 +16,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from interrupts import interrupted
 from scripted_replies import code
 
 from smol_kernel import CodeAgent, LogLevel, ScriptedModel, tool
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
+from smol_kernel.executors.launchers.choose import launch
 from smol_kernel.executors.launchers.plain import PlainChild
+from smol_kernel.executors.launchers.settings import settings_for
+from smol_kernel.executors.made_files import MadeFiles
 from smol_kernel.executors.values import decode
 
 HOST = """
@@ -158,19 +162,29 @@ def kept():
     return {each._process.pid for each in zygote._zygotes.values()}.union(spares, *map(below, spares))
 
 
-def test_descriptors_do_not_pile_up():
+@pytest.fixture
+def open_ones():
+    """Counts the descriptors that are open here, once one child is forked ahead; but for those of folders: what a
+    child made may be kept longer than it."""
+
+    def count():
+        gc.collect()  # what earlier tests left
+        kept()
+        return len([each for each in Path("/proc/self/fd").iterdir() if not each.is_dir()])
+
     executor = KernelExecutor()
-    for _ in range(2):  # from then on one is forked ahead
+    for _ in range(2):  # from then on one is
         value(executor, "1")
         executor.cleanup()
-    gc.collect()  # what earlier tests left
-    kept()
-    before = len(os.listdir("/proc/self/fd"))
+    return count
+
+
+def test_descriptors_do_not_pile_up(open_ones):
+    before, executor = open_ones(), KernelExecutor()
     for _ in range(2):
         value(executor, "1")
         executor.cleanup()
-    kept()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_ones() == before
 
 
 def test_an_executor_that_is_forgotten_ends_its_child():
@@ -182,6 +196,52 @@ def test_an_executor_that_is_forgotten_ends_its_child():
     del executor
     gc.collect()
     assert all_gone(pids)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_child_that_an_interrupt_left_with_nobody_ends(box):
+    before = set(below(os.getpid())) - kept()
+    child = launch(None, None, settings_for(None, allow_hosts=["example.org"] if box else ()))
+    pids = set(below(os.getpid())) - before - kept()
+    assert child.pid in pids
+    del child
+    gc.collect()
+    assert all_gone(pids)
+
+
+def test_a_child_whose_start_was_interrupted_ends():
+    def profile(frame, event, arg):
+        if frame.f_code is MadeFiles.begin.__code__:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    before = set(below(os.getpid())) - kept()
+    executor = KernelExecutor()
+    sys.setprofile(profile)
+    with pytest.raises(KeyboardInterrupt):
+        list(executor.run("1"))
+    assert sys.getprofile() is None
+    executor.cleanup()
+    assert all_gone(set(below(os.getpid())) - before - kept())
+    assert value(executor, "1") == 1
+    executor.cleanup()
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["cleaned up again", "forgotten"])
+def test_a_child_whose_end_was_interrupted_leaves_nothing_open(open_ones, again):
+    before = open_ones()
+    for number in range(1, 999, 17):
+        executor = KernelExecutor()
+        value(executor, "1")
+        came = interrupted(executor.cleanup, number)
+        if again:
+            executor.cleanup()
+        else:
+            del executor
+        assert open_ones() == before, number
+        if not came:
+            break
+    assert number > 100
 
 
 @tool
@@ -397,6 +457,7 @@ import os, resource
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
+from smol_kernel.executors.launchers.choose import launch
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 first = KernelExecutor()
 first("1")

@@ -11,6 +11,7 @@ import sys
 import threading
 
 import pytest
+from interrupts import interrupted
 
 from smol_kernel import CodeAgent, ScriptedModel, tool
 from smol_kernel.errors import AgentError
@@ -185,27 +186,6 @@ def test_a_stop_that_comes_late_does_not_reach_the_next_action(child):
         assert run(child, "begun.clear()\nstop_soon()\nwhile True: call()").status == "interrupted"
         child.clear_interrupt()
         assert value(child, f"begun.set()\nfor _ in range(10**6): pass\n{number}") == number
-
-
-def interrupted(work, number):
-    """Whether an interrupt came to the work in this process: it comes at the point of this number, if there is one."""
-    left = number
-
-    def profile(frame, event, arg):
-        nonlocal left
-        left -= event in ("call", "c_return")
-        if not left:
-            sys.setprofile(None)
-            raise KeyboardInterrupt
-
-    try:
-        sys.setprofile(profile)
-        work()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.setprofile(None)
-    return left <= 0
 
 
 def test_an_interrupt_while_a_name_is_hidden_is_heard_as_one(tmp_path):
