@@ -428,6 +428,42 @@ def test_a_process_that_is_forked_while_threads_begin_children_has_its_own(tmp_p
     assert subprocess.check_output([sys.executable, "-c", HELD], cwd=tmp_path, text=True, timeout=120) == "500000\n"
 
 
+AT_WORK = """
+import os, threading
+from smol_kernel import CodeAgent, LogLevel, ScriptedModel, tool
+def code(text): return f"<code>\\n{text}\\n</code>"
+begun, go_on = threading.Event(), threading.Event()
+@tool
+def wait() -> int:
+    "Waits."
+    begun.set()
+    go_on.wait()
+    return 1
+def agent(tools, *replies, **options):
+    return CodeAgent(tools, ScriptedModel(replies), verbosity_level=LogLevel.OFF, journal=False, **options)
+other = agent([wait], code("final_answer(wait())"), code("final_answer(2)"), name="other", description="Waits.")
+asked = code("final_answer(int(other(task='Wait.')[-1]))")
+agent = agent([], asked, asked, managed_agents=[other])
+thread = threading.Thread(target=lambda: print(agent.run("Ask.")))
+thread.start()
+begun.wait()
+if os.fork() == 0:
+    print(agent.run("Ask."), other.state.get("wait"), flush=True)
+    agent.cleanup()
+    other.cleanup()
+    os._exit(0)
+os.wait()
+go_on.set()
+thread.join()
+print(agent.run("Ask."))
+"""
+
+
+def test_a_process_that_is_forked_while_a_thread_runs_an_agent_can_run_it(tmp_path):
+    told = subprocess.check_output([sys.executable, "-c", AT_WORK], cwd=tmp_path, text=True, timeout=120)
+    assert told.split() == ["2", "None", "1", "2"]
+
+
 def test_nothing_of_the_child_reaches_the_hosts_own_streams():
     code = "import os\nos.write(1, b'raw out')\nos.write(2, b'raw err')\nos.system('echo sub')"
     program = HOST.replace('print(event.text, end="", flush=True)', "pass") + "executor.cleanup()\n"
