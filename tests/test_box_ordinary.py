@@ -209,7 +209,7 @@ def test_an_interpreter_with_an_old_ipykernel_is_told_what_it_needs(tmp_path):
     (packages / "old.pth").write_text("import ipykernel._version as its; its.version_info = (7, 2, 0)\n")
     (tmp_path / "work").mkdir()
     executor = KernelExecutor(python=python, cwd=tmp_path / "work")
-    with pytest.raises(ExecutorError, match="it needs ipykernel 7[.]3 or newer, and its Python has"):
+    with pytest.raises(ExecutorError, match=r"it needs ipykernel 7[.]3 or newer, and its Python has"):
         executor("1")
     executor.cleanup()
 

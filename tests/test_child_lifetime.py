@@ -16,12 +16,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from interrupts import interrupted
 from scripted_replies import code
 
 from smol_kernel import CodeAgent, LogLevel, ScriptedModel, tool
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
+from smol_kernel.executors.launchers.choose import launch
 from smol_kernel.executors.launchers.plain import PlainChild
+from smol_kernel.executors.launchers.settings import settings_for
+from smol_kernel.executors.made_files import MadeFiles
 from smol_kernel.executors.values import decode
 
 HOST = """
@@ -158,19 +162,29 @@ def kept():
     return {each._process.pid for each in zygote._zygotes.values()}.union(spares, *map(below, spares))
 
 
-def test_descriptors_do_not_pile_up():
+@pytest.fixture
+def open_ones():
+    """Counts the descriptors that are open here, once one child is forked ahead; but for those of folders: what a
+    child made may be kept longer than it."""
+
+    def count():
+        gc.collect()  # what earlier tests left
+        kept()
+        return len([each for each in Path("/proc/self/fd").iterdir() if not each.is_dir()])
+
     executor = KernelExecutor()
-    for _ in range(2):  # from then on one is forked ahead
+    for _ in range(2):  # from then on one is
         value(executor, "1")
         executor.cleanup()
-    gc.collect()  # what earlier tests left
-    kept()
-    before = len(os.listdir("/proc/self/fd"))
+    return count
+
+
+def test_descriptors_do_not_pile_up(open_ones):
+    before, executor = open_ones(), KernelExecutor()
     for _ in range(2):
         value(executor, "1")
         executor.cleanup()
-    kept()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_ones() == before
 
 
 def test_an_executor_that_is_forgotten_ends_its_child():
@@ -182,6 +196,52 @@ def test_an_executor_that_is_forgotten_ends_its_child():
     del executor
     gc.collect()
     assert all_gone(pids)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_child_that_an_interrupt_left_with_nobody_ends(box):
+    before = set(below(os.getpid())) - kept()
+    child = launch(None, None, settings_for(None, allow_hosts=["example.org"] if box else ()))
+    pids = set(below(os.getpid())) - before - kept()
+    assert child.pid in pids
+    del child
+    gc.collect()
+    assert all_gone(pids)
+
+
+def test_a_child_whose_start_was_interrupted_ends():
+    def profile(frame, event, arg):
+        if frame.f_code is MadeFiles.begin.__code__:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    before = set(below(os.getpid())) - kept()
+    executor = KernelExecutor()
+    sys.setprofile(profile)
+    with pytest.raises(KeyboardInterrupt):
+        list(executor.run("1"))
+    assert sys.getprofile() is None
+    executor.cleanup()
+    assert all_gone(set(below(os.getpid())) - before - kept())
+    assert value(executor, "1") == 1
+    executor.cleanup()
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["cleaned up again", "forgotten"])
+def test_a_child_whose_end_was_interrupted_leaves_nothing_open(open_ones, again):
+    before = open_ones()
+    for number in range(1, 999, 17):
+        executor = KernelExecutor()
+        value(executor, "1")
+        came = interrupted(executor.cleanup, number)
+        if again:
+            executor.cleanup()
+        else:
+            del executor
+        assert open_ones() == before, number
+        if not came:
+            break
+    assert number > 100
 
 
 @tool
@@ -368,6 +428,42 @@ def test_a_process_that_is_forked_while_threads_begin_children_has_its_own(tmp_p
     assert subprocess.check_output([sys.executable, "-c", HELD], cwd=tmp_path, text=True, timeout=120) == "500000\n"
 
 
+AT_WORK = """
+import os, threading
+from smol_kernel import CodeAgent, LogLevel, ScriptedModel, tool
+def code(text): return f"<code>\\n{text}\\n</code>"
+begun, go_on = threading.Event(), threading.Event()
+@tool
+def wait() -> int:
+    "Waits."
+    begun.set()
+    go_on.wait()
+    return 1
+def agent(tools, *replies, **options):
+    return CodeAgent(tools, ScriptedModel(replies), verbosity_level=LogLevel.OFF, journal=False, **options)
+other = agent([wait], code("final_answer(wait())"), code("final_answer(2)"), name="other", description="Waits.")
+asked = code("final_answer(int(other(task='Wait.')[-1]))")
+agent = agent([], asked, asked, managed_agents=[other])
+thread = threading.Thread(target=lambda: print(agent.run("Ask.")))
+thread.start()
+begun.wait()
+if os.fork() == 0:
+    print(agent.run("Ask."), other.state.get("wait"), flush=True)
+    agent.cleanup()
+    other.cleanup()
+    os._exit(0)
+os.wait()
+go_on.set()
+thread.join()
+print(agent.run("Ask."))
+"""
+
+
+def test_a_process_that_is_forked_while_a_thread_runs_an_agent_can_run_it(tmp_path):
+    told = subprocess.check_output([sys.executable, "-c", AT_WORK], cwd=tmp_path, text=True, timeout=120)
+    assert told.split() == ["2", "None", "1", "2"]
+
+
 def test_nothing_of_the_child_reaches_the_hosts_own_streams():
     code = "import os\nos.write(1, b'raw out')\nos.write(2, b'raw err')\nos.system('echo sub')"
     program = HOST.replace('print(event.text, end="", flush=True)', "pass") + "executor.cleanup()\n"
@@ -397,6 +493,7 @@ import os, resource
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
+from smol_kernel.executors.launchers.choose import launch
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 first = KernelExecutor()
 first("1")

@@ -177,6 +177,15 @@ def test_a_built_in_tool_with_a_box_of_its_own_is_only_named(here):
     assert "# - `python_interpreter`: a built-in tool (`--tool`)" in text and "PythonInterpreterTool" not in text
 
 
+def test_who_goes_on_with_one_of_two_servers_is_told_the_other(capsys):
+    odd = f"{MCP_SERVER.removesuffix('stdio')}odd 30"
+    with ModelServer(code("final_answer(1)")) as server:
+        assert run(server, "--mcp", MCP_SERVER, "--mcp", odd) == 0
+        capsys.readouterr()
+        assert main(["fork", "last", "--api-base", server.url, "--mcp", MCP_SERVER]) == 2
+    assert f"had tools of more MCP servers: give these as well, as in --mcp '{odd}'\n" in capsys.readouterr().err
+
+
 def test_an_mcp_server_that_was_started_ends_with_the_run(here):
     with ModelServer(code("final_answer(pid())")) as server:
         assert run(server, "--mcp", MCP_SERVER, "-o", "pid.txt") == 0

@@ -6,15 +6,18 @@ points one by one, and an exception that it raises there is as one of a handler.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
 import pytest
+from interrupts import interrupted
 
 from smol_kernel import CodeAgent, ScriptedModel, tool
 from smol_kernel.errors import AgentError
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers.mask_layer import hide
 from smol_kernel.executors.values import decode
 from smol_kernel.memory.life import InUse
 
@@ -185,27 +188,20 @@ def test_a_stop_that_comes_late_does_not_reach_the_next_action(child):
         assert value(child, f"begun.set()\nfor _ in range(10**6): pass\n{number}") == number
 
 
+def test_an_interrupt_while_a_name_is_hidden_is_heard_as_one(tmp_path):
+    layer, number = os.open(tmp_path, os.O_RDONLY), 1
+    while interrupted(lambda: hide(layer, str(tmp_path), f"{number}/a/key.pem"), number):  # noqa: B023 - called here
+        number += 1
+    os.close(layer)
+    assert number > 20
+
+
 def test_an_agent_that_was_interrupted_anywhere_before_its_run_takes_the_next_task():
     agent = CodeAgent(tools=[], model=ScriptedModel(["<code>\nfinal_answer(1)\n</code>"] * 100), journal=False)
     with agent:
         for number in range(1, 60):
-            left = number
-
-            def profile(frame, event, arg):
-                nonlocal left
-                left -= event in ("call", "c_return")
-                if not left:
-                    sys.setprofile(None)
-                    raise KeyboardInterrupt
-
             events = agent.run_events("task")
-            try:
-                sys.setprofile(profile)
-                next(events)
-            except KeyboardInterrupt:
-                pass
-            sys.setprofile(None)
-            assert not left > 0, number
+            assert interrupted(lambda events=events: next(events), number)
             events.close()
             assert not agent.life.in_use.locked(), number
         assert agent.run("task") == 1

@@ -452,6 +452,23 @@ def test_ctrl_c_while_another_process_holds_the_file_leaves_nothing_open(journal
     journal.append(StepStarted(run="r1", step=2))
 
 
+LEFT = """
+import sys
+from smol_kernel import CodeAgent, ScriptedModel
+agent = CodeAgent([], ScriptedModel(["<code>\\n1\\n</code>"]), journal=sys.argv[1], verbosity_level=0)
+kept = agent.run("x", stream=True)
+next(kept)
+del agent
+sys.exit()
+"""
+
+
+def test_a_stream_that_its_program_leaves_open_is_told_as_interrupted(journal):
+    command = [sys.executable, "-c", LEFT, str(journal.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stderr, journal.find("last").state) == ("", "interrupted")
+
+
 def test_a_copy_of_a_journal_has_connections_of_its_own(journal, tmp_path):
     """Also where its number is another journal's: in a process that was started afresh."""
     journal.runs()

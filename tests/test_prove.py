@@ -723,6 +723,15 @@ def test_pictures_that_a_magic_kept_back_in_the_answering_step_are_not_compared(
 
 
 @pytest.mark.parametrize(
+    "said", ["# not kept back by %%capture\n", "s = '\\\n%%capture\\\n'\n", "%%capture --no-display\n"]
+)
+def test_pictures_of_the_answering_step_are_compared_where_no_magic_kept_them_back(prover, said):
+    drawn = "import matplotlib.pyplot as plt\nplt.bar(['a', 'b'], [hash('word') % 97, hash('other') % 51])\nplt.show()"
+    proof = prover("x = 1", f"{said}{drawn}\nfinal_answer(len([1, 2]))").prove()
+    assert (proof.state, proof.reason) == ("not reproduced", "a picture of step 2 looks otherwise")
+
+
+@pytest.mark.parametrize(
     "action",
     [
         "%%time\nif n > 5:\n    final_answer(1)\nfinal_answer(n)",

@@ -72,13 +72,13 @@ class ManagedAgentTool(Tool):
     def forward(self, task: str, additional_args: dict[str, Any] | None = None, **options: Any) -> str:
         """The agent's report. Raises AgentError if it has no answer; AbandonedError if its caller was stopped: that has
         the call made again then, and the agent go on."""
-        agent, above, lent = self._agent, self._above, False
+        agent, above, lent = self._agent, self._above, None
         if isinstance(agent, AgentRecipe):
             agent = agent.make(**options)
             agent.name = agent.name or self.name
         else:
             alone = getattr(agent, "_given_executor", None) is not None  # there is one place for it: calls wait
-            lent = (alone or not agent.life.in_use.locked()) and agent.life.lent.acquire(blocking=alone)
+            lent = agent.life.lend(wait=alone)
             agent = agent if lent else agent.another()
         try:
             given, end, call = additional_args or {}, RunFinished(state="error"), current_call()
@@ -95,7 +95,7 @@ class ManagedAgentTool(Tool):
         finally:
             above.called.discard(agent)
             if lent:
-                agent.life.lent.release()
+                lent.release()
             else:
                 agent.cleanup()
 

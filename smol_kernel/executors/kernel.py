@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -23,6 +22,7 @@ from smol_kernel.executors.bridge import Bridge, Function, Refuse
 from smol_kernel.executors.client import FORKED, KernelClient, Refused, Stopped
 from smol_kernel.executors.imports import forbidden
 from smol_kernel.executors.kept_values import encoded_variable
+from smol_kernel.executors.launchers.finalizer import Finalizer
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
 from smol_kernel.executors.lookup import completions, help_text, variable
 from smol_kernel.executors.observation import Observer, told
@@ -34,6 +34,7 @@ from smol_kernel.executors.their_names import TheirNames
 from smol_kernel.executors.tool_specs import check_variable, checked, tool_specs
 from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import encode
+from smol_kernel.memory.process_lock import ProcessLock
 
 MAX_PRINT = 20_000
 """Characters of logs the model reads of one action, if not told otherwise."""
@@ -87,12 +88,11 @@ class KernelExecutor(TheirNames, PythonExecutor):
         self.recorded: Recorded | None = None
         """Asked for the result of each call; one that it has answers the call, and the tool is not called."""
         self._client: KernelClient | None = None
-        self._end_child: weakref.finalize[..., Any] | None = None
-        self._tools = checked(self.additional_functions)
+        self._end_child: Finalizer | None = None
+        self._tools, self._names = checked(self.additional_functions), list[str]()
         self._given: dict[str, Any] = {}
         """Variables handed over; `_variables` has their encoded form."""
         self._variables: dict[str, Any] = {}
-        self._names: list[str] = []
         self._notices: list[str] = []
         """What the person watching has to know of the child, told with the next action."""
         self._lost: list[str] = []
@@ -100,7 +100,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
         self._answered = self._offered = False
         """Whether the child holds the answer of the last action, and whether it has the tools."""
         self.call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
-        self._stop, self._in_use = threading.Event(), threading.Lock()
+        self._stop, self._in_use = threading.Event(), ProcessLock()
 
     @property
     def isolation(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - the settings say it
@@ -266,9 +266,9 @@ class KernelExecutor(TheirNames, PythonExecutor):
 
     @contextmanager
     def _alone(self) -> Generator[None]:
-        if self._in_use.locked():
+        if (in_use := self._in_use.here).locked():
             raise ExecutorError("this executor is busy with another action; give each thread an executor of its own")
-        with self._in_use:  # in one step: an interrupt cannot come between
+        with in_use:  # in one step: an interrupt cannot come between
             if self._client is not None and not self._client.ours:
                 self._drop()
                 self._notices = [f"{FORKED.capitalize()}: a fresh one begins, without what was made in it."]
@@ -279,11 +279,10 @@ class KernelExecutor(TheirNames, PythonExecutor):
         if self._client is not None:
             return self._client
         client = STANDBY.take(self.python, self.cwd, self.settings, self._stop.is_set)
-        self.made_files.begin(client.child, self.cwd)
-        self._end_child = weakref.finalize(self, client.close)
-        self._end_child.atexit = False  # the child ends with the host anyway, and a thread may still read
+        self._end_child = Finalizer(self, client.close)  # at once: an interrupt may come
         self._client = client
         try:
+            self.made_files.begin(client.child, self.cwd)
             client.boot(self._stop.is_set)
             self._names, self._offered = [], False
             self._set_variables(client, self._variables)
@@ -393,8 +392,9 @@ class KernelExecutor(TheirNames, PythonExecutor):
 
     def _follow(self, action: Action, send: Callable[[], str]) -> Generator[Event, None, KeyboardInterrupt | None]:
         """Run it; gives the KeyboardInterrupt that came meanwhile."""
+        client = self._client
         try:
             return (yield from action.run(send))
         finally:
-            if action.died is not None or not action.ended:
+            if (action.died is not None or not action.ended) and self._client is client:
                 self._drop()  # nobody knows what it does now

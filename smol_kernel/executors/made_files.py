@@ -47,9 +47,9 @@ class MadeFiles:
         descriptor, settings = getattr(child, "upper", None), getattr(child, "settings", None)
         with self._lock:
             kept = [] if self._afresh else self._layers[:1]
-            for layer in self._layers[len(kept) :]:
+            gone, self._layers = self._layers[len(kept) :], kept
+            for layer in gone:
                 layer.close()
-            self._layers = kept
             if descriptor is not None and settings is not None:
                 below = working_folder(folder)
                 placed = getattr(child, "placed", {})

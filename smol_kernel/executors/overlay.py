@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
-import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from smol_kernel.executors.launchers.finalizer import Finalizer, close_all
 from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.saved_files import FOLDER, READ, folder_below, open_below, same_content
 from smol_kernel.executors.unseen import is_unseen
@@ -94,13 +94,16 @@ class Layer:
         self.below, self.room, self._placed = below, room, placed or {}
         held = [os.dup(descriptor)]
         self._upper, self._lower = held[0], None
-        self.close = weakref.finalize(self, _close, held)
-        self.close.atexit = False
+        self._free = Finalizer(self, close_all, held)
         with suppress(OSError):
             self._lower = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
             held.append(self._lower)
         self._watch = Watch(below)
         self._compared: dict[str, _Compared] = {}
+
+    def close(self) -> None:
+        """Let go of the files; more than once is fine."""
+        self._free()
 
     def listing(self) -> Listing:
         """What is in it. Never raises for that."""
@@ -123,7 +126,7 @@ class Layer:
         except OSError:
             look.found.more += 1
         finally:
-            _close([] if upper is None else [upper])
+            close_all([] if upper is None else [upper])
 
     def kind(self, parts: Sequence[str]) -> str:
         """What is at a path: "file", "folder", another kind, or empty for nothing."""
@@ -200,7 +203,7 @@ class _Look:
         except OSError:  # closed to us, or gone meanwhile
             self.found.more += 1
         finally:
-            _close([each for each in (inner, under) if each is not None])
+            close_all([each for each in (inner, under) if each is not None])
 
     def _take(self, upper: int, lower: int | None, name: str, path: str) -> None:
         status, existing = _status(name, upper), self._below(name, lower, path)
@@ -289,9 +292,4 @@ def _same_files(name: str, upper: int, lower: int | None) -> bool:
     except OSError:
         return False
     finally:
-        _close(opened)
-
-
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
+        close_all(opened)

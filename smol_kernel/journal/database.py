@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote  # here, for a run that ends with the interpreter: `Path.as_uri` would import it then
 
 from smol_kernel.errors import JournalError
 
@@ -61,7 +62,7 @@ def _address(path: Path) -> str:
     (https://sqlite.org/uri.html)."""
     unused = not path.with_name(path.name + "-wal").exists()
     as_it_is = unused and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
-    return path.absolute().as_uri() + ("?mode=ro&immutable=1" if as_it_is else "")
+    return "file://" + quote(os.fsencode(path.absolute())) + ("?mode=ro&immutable=1" if as_it_is else "")
 
 
 def _create(db: sqlite3.Connection) -> int:

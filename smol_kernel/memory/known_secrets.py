@@ -42,6 +42,8 @@ _ENDING = re.compile(r"\.[A-Za-z]{2,5}$")
 _IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 _IN_QUERY = re.compile(r"(?<=[?&])([^\s?&=#]+)=([^\s&#\"'<>]+)")
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://\S+")
+_WITHIN = re.compile(r"[A-Za-z][\w+.-]*://[^\s;,\"']*")
+"""An address where other things may follow."""
 _OF_QUERIES = ("sig", "code")
 """Names in a query that are those of keys there, and of much else elsewhere."""
 _HOLDS_KEY = re.compile(
@@ -108,42 +110,63 @@ def looks_secret(name: str, value: str) -> bool:
 
 def keep_secret_words(words: Sequence[str]) -> None:
     """Know the keys and passwords among the words of a command: behind `--token`, in `--api-key=…`, `NAME=…`, a header,
-    an address, or a command within it."""
+    an address, JSON, or a command within it."""
+    _given.update(_in_words(words))
+
+
+def _in_words(words: Sequence[str]) -> Iterator[str]:
     for name, value, word in _secret_ends(words):
-        _given.update(_in_addresses(word))
+        yield from _in_addresses(word)
         inner = _words(word)
-        if word.startswith("{"):
-            with suppress(ValueError, RecursionError):
-                _keep_in_json(json.loads(word))
+        if (data := _from_json(word)) is not None:
+            yield from _in_json(data)
         elif len(inner) > 1 and ("=" in inner[0] or not value.strip()):  # `TOKEN=… exec server`
-            keep_secret_words(inner)
+            yield from _in_words(inner)
         elif value.strip() and looks_secret(name, value):
-            _given.update([value, value.strip(), value.split()[-1]])
+            yield from (value, value.strip(), value.split()[-1])
 
 
-def _keep_in_json(data: Any) -> None:
+def _from_json(word: str) -> Any:
+    """What the word says as a JSON object or list; None if it is neither."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(word) if word.lstrip().startswith(("{", "[")) else None
+    return None
+
+
+def _in_json(data: Any) -> Iterator[str]:
+    """The keys by their names, and those among the words of its lists."""
     for name, value in data.items() if isinstance(data, dict) else ():
         if isinstance(value, str) and is_secret_setting(name) and looks_secret(name, value):
-            _given.update([value, *value.split()[-1:]])
-        _keep_in_json(value)
+            yield from (value, *value.split()[-1:])
+        yield from _in_addresses(value) if isinstance(value, str) else _in_json(value)
+    if isinstance(data, list):
+        yield from _in_words([each for each in data if isinstance(each, str)])
+        for each in data:
+            yield from _in_json(each)
 
 
 def without_secret_words(command: str) -> str:
     """A command or an address as it may be written down: "…" for each of its keys and passwords."""
     words = _words(command)
-    shown = [
-        f"{word.removesuffix(value)}…"
-        if value
-        else (without_secret_words if " " in word and not word.startswith("{") else without_password)(word)
-        for _, value, word in _secret_ends(words)
-    ]
+    shown = [_shown_word(word, value) for _, value, word in _secret_ends(words)]
     return shlex.join(shown).replace("'…'", "…") if shown != words else without_password(command)
+
+
+def _shown_word(word: str, value: str) -> str:
+    """A word of a command, whose end `value` is a key."""
+    if (data := _from_json(word)) is None and not value:
+        return (without_secret_words if " " in word else without_password)(word)
+    shown = without_password(word[: len(word) - len(value)]) + "…" * bool(value)
+    for secret in _in_json(data):
+        for form in (json.dumps(secret), json.dumps(secret, ensure_ascii=False)):
+            shown = shown.replace(form, '"…"')
+    return shown
 
 
 def _words(command: str) -> list[str]:
     """The words of a command; none of an address."""
     try:
-        return [] if "://" in command.strip().partition(" ")[0] else shlex.split(command)
+        return [] if _ADDRESS.match(command.strip()) else shlex.split(command)
     except ValueError:
         return command.split()
 
@@ -153,11 +176,12 @@ def _secret_ends(words: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     the part is empty where there is none."""
     for before, word in zip(["", *words], words, strict=False):
         is_behind = before.startswith("-") and "=" not in before and not word.startswith("-")
-        name, value = before if is_behind else "", word
-        while value and not is_secret_setting(name.lstrip("-")):
+        text = _WITHIN.sub(lambda found: "\0" * len(found[0]), word)  # an address is no key, and one may follow it
+        name, value = before if is_behind else "", text
+        while value and (not is_secret_setting(name.lstrip("-")) or value.lstrip(" \"'").startswith("\0")):
             name, _, value = min(value.partition("="), value.partition(":"), key=lambda parts: len(parts[0]))
-            value = "" if value.startswith("//") else value
-        yield name, "" if _ADDRESS.fullmatch(value) or is_path(name, value) else value, word
+        value = word[len(word) - len(value) :]
+        yield name, "" if is_path(name, value) else value, word
 
 
 def keep_secret(settings: Mapping[str, Any]) -> None:

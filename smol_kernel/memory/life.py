@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -11,16 +12,21 @@ from typing import Any
 from smol_kernel.errors import AgentError
 from smol_kernel.memory.budget import Account
 from smol_kernel.memory.messages import ChatMessage
+from smol_kernel.memory.process_lock import ProcessLock
 from smol_kernel.memory.steps import ActionStep, ToolOutput
 
 
 class InUse:
     """Whether an agent is at work, for one user at a time: a list with something in it, until that is empty. Wherever
     an interrupt comes, nothing stays taken; since Python 3.14 it may come when a `with` has taken its lock, and before
-    its block."""
+    its block. The users of a process that this one was forked from are not here."""
 
     def __init__(self) -> None:
-        self._users: list[list[bool]] = []
+        self._by_process: dict[int, list[list[bool]]] = {}
+
+    @property
+    def _users(self) -> list[list[bool]]:
+        return self._by_process.setdefault(os.getpid(), [])
 
     def locked(self) -> bool:
         """Whether it is."""
@@ -28,11 +34,12 @@ class InUse:
 
     def take(self, user: list[bool]) -> None:
         """Take it for this user. Raises AgentError if it has one. Each change is one step, for all threads."""
+        users = self._users
         with suppress(ValueError):
             while True:
-                self._users.remove([])
-        self._users.append(user)
-        if next(filter(None, self._users), None) is not user:
+                users.remove([])
+        users.append(user)
+        if next(filter(None, users), None) is not user:
             raise AgentError("this agent is at work on another task: give each thread an agent of its own")
 
 
@@ -73,8 +80,14 @@ class Life:
     left: tuple[int, Callable[[], Any]] = (0, lambda: None)
     """The thread of the last stream, and how to find it if it is still there."""
     in_use: InUse = field(default_factory=InUse)
-    lent: threading.Lock = field(default_factory=threading.Lock)
+    lent: ProcessLock = field(default_factory=ProcessLock)
     stop: threading.Event = field(default_factory=threading.Event)
+
+    def lend(self, wait: bool = False) -> threading.Lock | None:
+        """Let the agent work for another until this lock is released. None if it is at work; with `wait` until it is
+        not."""
+        lock = self.lent.here
+        return lock if (wait or not self.in_use.locked()) and lock.acquire(blocking=wait) else None
 
     def without_others(self, agents: Iterable[Any]) -> Iterator[Any]:
         """The agents, or recipes of agents, that are at work for nobody but this one; while one is looked at it begins
@@ -83,11 +96,11 @@ class Life:
             life: Life | None = getattr(agent, "life", None)
             if life is None or agent in self.called:
                 yield agent
-            elif not life.in_use.locked() and life.lent.acquire(blocking=False):
+            elif (lent := life.lend()) is not None:
                 try:
                     yield agent
                 finally:
-                    life.lent.release()
+                    lent.release()
 
 
 class Shown:

@@ -33,6 +33,7 @@ from smol_kernel.runs.needs import from_record
 from smol_kernel.runs.proof import CellsFail, NotReproduced, Proof, State, Unknown
 from smol_kernel.runs.same import difference, pictures, same_picture
 from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
+from smol_kernel.runs.source import KEEPS_BACK
 from smol_kernel.runs.turned import LATER, TODAY, Turn, turns
 from smol_kernel.runs.words import otherwise_now
 from smol_kernel.runs.written import Written, unshown
@@ -295,7 +296,7 @@ class Prover:
         for step in self._transcript.steps:
             was = [picture for output in step.outputs for picture in pictures(output.data)]
             got = now.get(step.number, [])
-            if step.state != "ok" or (step.final and "%%capture" in step.code):  # the cells are without that
+            if step.state != "ok" or (step.final and KEEPS_BACK.match(step.code)):  # the cells are without that
                 continue
             if not len(was) <= len(got) <= len(was) + step.final:  # the answer may be one that was not shown
                 raise NotReproduced(f"step {step.number} showed {len(was)} pictures, the cells show {len(got)}")

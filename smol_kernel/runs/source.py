@@ -15,6 +15,8 @@ _MAGIC = re.compile(r"(\s*)([%!].*|[^#'\"]*\?{1,2}\s*)")
 _ASSIGNED_MAGIC = re.compile(r"(\s*[\w.,\[\] ]+=\s*)([%!].*)")
 TRANSPARENT = re.compile(r"%%(?:time|timeit|capture|prun)\b[^\n]*\n")
 """Cell magics that run the cell as Python."""
+KEEPS_BACK = re.compile(r"(?:\s*%%.*\n)*?\s*%%capture\b(?!.*--no-d)")
+"""The beginning of a cell that shows no picture, whatever it draws."""
 _SEMICOLON = re.compile(r"[ \t]*;")
 
 _DEEPEST = 250

@@ -19,12 +19,14 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import BoxUnavailableError, ConfigError, ExecutorError
 from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.launchers.cgroup import Cgroup, delegated
+from smol_kernel.executors.launchers.finalizer import close_all
 from smol_kernel.executors.launchers.hints import hint_of_death
 from smol_kernel.executors.launchers.lines import ARGUMENTS, CONNECTION_FILE, Lines
 from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
@@ -75,7 +77,6 @@ class BoxedChild:
         self.settings = settings
         self._lock = threading.Lock()
         self._ended = False
-        self._open: list[int] = []
         self.upper: int | None = None
         """Descriptor of the folder that holds what the child wrote in the working folder; None without one."""
         self.user_namespace_by = ""
@@ -120,7 +121,8 @@ class BoxedChild:
         if descriptor is not None and forked is None:
             lines.keep(descriptor)
         self.transport: Transport = lines.transport
-        lines.transport.watch(descriptor, self.alive)
+        child = weakref.ref(self)  # what `lines` hold does not know it: they end with it
+        lines.transport.watch(descriptor, lambda: (here := child()) is not None and here.alive())
         if forked:  # where its kernel has begun, it learns now who hears it
             with contextlib.suppress(ExecutorError):  # it has ended: that is told below
                 lines.transport.receive(0)
@@ -130,7 +132,7 @@ class BoxedChild:
         if self._cgroup is not None:  # they still wait for their settings
             pids = [self.pid]
             if self.loaded:
-                (kernel,) = self._take(lines.control, seen, "kernel")
+                (kernel,) = self._take(lines, seen, "kernel")
                 pids += [pid_of(each) for each in (self._first, kernel) if each is not None]
                 os.close(kernel)
             if not all(map(self._cgroup.add, pids)):
@@ -140,28 +142,28 @@ class BoxedChild:
             if self.loaded:
                 lines.control.send(json.dumps({"seen": {name: plan[name] for name in SEEN}}).encode())
             lines.tell(json.dumps(plan).encode())
-        layers = self._take(lines.control, seen, "ready")
+        layers = self._take(lines, seen, "ready")
         mask = None
         if seen.watch is not None:
             self.upper, mask = layers[:2]
         self._masks = MaskLayer(mask, seen.watch, seen.others, seen.masks, self._holds)
         if self.settings.allow_hosts:
-            self._answer_hosts(layers[-1])
+            self._answer_hosts(lines, layers[-1])
 
-    def _take(self, control: socket.socket, seen: View, last: str) -> list[int]:
+    def _take(self, lines: Lines, seen: View, last: str) -> list[int]:
         """Read what the processes send that build the box, up to the `last`; gives the descriptors with it, that of a
         kernel to be closed."""
         while True:
-            if not readable(control, BUILD_SECONDS):
+            if not readable(lines.control, BUILD_SECONDS):
                 raise BoxUnavailableError(f"the box was not built within {BUILD_SECONDS:.0f} s; {OPT_OUT}")
-            message, descriptors = _receive(control)
+            message, descriptors = _receive(lines.control)
             if "mask" in message:
                 self._mask(message["mask"], seen.masks[message["mask"]], *descriptors)
                 continue
             if "kernel" in message and last != "kernel":
                 os.close(*descriptors)
             elif "kernel" not in message:
-                self._open += descriptors
+                lines.own += descriptors
             if "first" in message:
                 self._first = descriptors[0]
                 self.user_namespace_by = str(message["user namespace by"])
@@ -177,12 +179,11 @@ class BoxedChild:
                 hide(layer, folder, name)
             os.write(answering, b".")
         except OSError as error:
-            if error.errno in NO_ROOM:
+            if error.errno in (*NO_ROOM, errno.EBADF):
                 raise
             raise BoxUnavailableError(self._why({"failed": f"mounts: {folder}", "error": error.strerror})) from None
         finally:
-            os.close(layer)
-            os.close(answering)
+            close_all([layer, answering])
 
     def _why(self, message: dict[str, Any]) -> str:
         step, said = message.get("failed"), message.get("error")
@@ -196,16 +197,18 @@ class BoxedChild:
             remedy += "around it: work in another one"
         return f"no box can be built here: {step}: {said}. {remedy}. Or, {OPT_OUT}"
 
-    def _answer_hosts(self, listener: int) -> None:
+    def _answer_hosts(self, lines: Lines, listener: int) -> None:
         from smol_kernel.executors.launchers.proxy import AllowProxy
 
-        self._open.remove(listener)
+        lines.own.remove(listener)
         allowed = () if self.settings.rehearsal == "offline" else self.settings.allow_hosts
+        notices = self.notices
         self._proxy = AllowProxy(
             socket.socket(fileno=listener),
             allowed,
-            lambda host: self.notices.append(f"The child kernel asked for {host}, which is not an allowed host."),
+            lambda host: notices.append(f"The child kernel asked for {host}, which is not an allowed host."),
         )
+        lines.held.append(self._proxy)
         self._proxy.start()
 
     # the Child protocol
@@ -323,29 +326,26 @@ class BoxedChild:
             self._process.kill()
 
     def close(self) -> None:
-        """`kill`, wait until nothing of it is left, and free everything."""
+        """`kill`, wait until nothing of it is left, and free everything. After an interrupt it can be called again."""
         with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-            self._signal()
-            if self._first is not None:
-                readable(self._first)  # pid 1 ends after all others of its namespace
-            if self._process is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.send_signal(signal.SIGCONT)  # somebody may have stopped it
-                try:
-                    self._process.wait(5)  # it reaps the first one, and ends
-                except subprocess.TimeoutExpired:
-                    self._process.kill()
-                    self._process.wait()
+            if not self._ended:
+                self._signal()
+                if self._first is not None:
+                    readable(self._first)  # pid 1 ends after all others of its namespace
+                if self._process is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        self._process.send_signal(signal.SIGCONT)  # somebody may have stopped it
+                    try:
+                        self._process.wait(5)  # it reaps the first one, and ends
+                    except subprocess.TimeoutExpired:
+                        self._process.kill()
+                        self._process.wait()
+                self._ended = True
+            self._first = self.upper = self._masks = None
             if self._proxy is not None:
                 self._proxy.close()
             if self._cgroup is not None:
                 self._cgroup.close()
-            for descriptor in self._open:
-                os.close(descriptor)
-            self._open, self.upper, self._masks = [], None, None
             if self._lines is not None:
                 self._lines.close()
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import weakref
-from contextlib import ExitStack, closing
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from smol_kernel.executors.launchers.finalizer import Finalizer, close_all
 from smol_kernel.executors.launchers.memory_line import MemoryLine
 from smol_kernel.executors.launchers.plain import CHANNELS, OPTIONS, connection, short_folder
 from smol_kernel.executors.transports import Channel
@@ -24,29 +23,39 @@ ARGUMENTS = ("-f", CONNECTION_FILE, *OPTIONS)
 """Of the kernel's command line."""
 
 
+class Closable(Protocol):
+    """What can be closed, and once more after an interrupt."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+Held = TypeVar("Held", bound=Closable)
+
+
 class Lines:
     """Those of one child. Raises OSError, and leaves nothing open then."""
 
     def __init__(self) -> None:
-        self._held = ExitStack()
-        self._own: list[int] = []
+        self.held: list[Closable] = []
+        self.own: list[int] = []
+        """Descriptors of this side. What is in here and in `held` is closed in the end, the last one first."""
         self._others: list[int] = []
-        self._end = weakref.finalize(self, _close, self._held, self._own, self._others)
+        self._free = Finalizer(self, _close, self.held, self.own, self._others)
         """Also of one that an interrupt left with nobody."""
-        self._end.atexit = False
         try:
-            self.memory_line = self._held.enter_context(closing(MemoryLine()))
+            self.memory_line = self._hold(MemoryLine())
             self.connection, self._listeners, dialled = self._listen()
             """As in a Jupyter connection file, and as the kernel has it."""
-            transport = ZmqTransport(self.connection, None, lambda: True, dialled)
-            self.transport = self._held.enter_context(closing(transport))
+            self.transport = self._hold(ZmqTransport(self.connection, None, lambda: True, dialled))
             """The host's end of the connections: it has greeted, and hears whatever comes first."""
             ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self.control, self._there = map(self._held.enter_context, ends)
+            self.control, self._there = map(self._hold, ends)
             """To the process that builds the box, and then waits outside of it."""
             self.stderr = os.memfd_create("stderr")
             """What the kernel writes there while it starts, and after."""
-            self._own.append(self.stderr)
+            self.own.append(self.stderr)
             self._plan, self.plan = self._pipe(read=False)
             """The other side's descriptor, the second, is that of the pipe by which it is told what to build."""
             _, life = self._pipe(read=False)
@@ -67,6 +76,10 @@ class Lines:
         }
         """The same by the names that `boot` has for them."""
 
+    def _hold(self, it: Held) -> Held:
+        self.held.append(it)
+        return it
+
     @property
     def early(self) -> dict[str, Any]:
         """What a kernel may know before its box is built."""
@@ -79,12 +92,12 @@ class Lines:
         folder = short_folder()
         try:
             for number, channel in enumerate(CHANNELS, 1):
-                listener = self._held.enter_context(socket.socket(socket.AF_UNIX))
+                listener = self._hold(socket.socket(socket.AF_UNIX))
                 listener.bind(str(folder / f"k-{number}"))
                 listener.listen(1)
                 listeners.append(listener)
                 if channel != "hb":
-                    dialled[channel] = self._held.enter_context(socket.socket(socket.AF_UNIX))
+                    dialled[channel] = self._hold(socket.socket(socket.AF_UNIX))
                     dialled[channel].connect(listener.getsockname())
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -94,7 +107,7 @@ class Lines:
         """The own end of a new pipe, which is to `read` or to write, and the other's."""
         reading, writing = os.pipe()
         own, other = (reading, writing) if read else (writing, reading)
-        self._own.append(own)
+        self.own.append(own)
         self._others.append(other)
         return own, other
 
@@ -104,27 +117,27 @@ class Lines:
         self.memory_line.started()
         for listener in self._listeners:
             listener.close()
-        while self._others:
-            os.close(self._others.pop())
+        close_all(self._others)
 
     def keep(self, descriptor: int) -> int:
         """Close this one as well in the end."""
-        self._own.append(descriptor)
+        self.own.append(descriptor)
         return descriptor
 
     def tell(self, plan: bytes) -> None:
         """Tell it the plan of the box. Raises BrokenPipeError if it has ended."""
-        self._own.remove(self._plan)
+        self.own.remove(self._plan)
         with open(self._plan, "wb") as pipe:
             pipe.write(plan + b"\n")
 
     def close(self) -> None:
         """Free everything. Once the other's life line is closed that ends, whatever it does."""
-        self._end()
+        self._free()
 
 
-def _close(held: ExitStack, *open_ones: list[int]) -> None:
-    held.close()
+def _close(held: list[Closable], *open_ones: list[int]) -> None:
+    while held:
+        held[-1].close()
+        held.pop()
     for each in open_ones:
-        while each:
-            os.close(each.pop())
+        close_all(each)

@@ -102,8 +102,8 @@ def hide(descriptor: int, folder: str, path: str) -> None:
                 below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
             except NotADirectoryError:
                 return  # hidden with all that is in it
-            os.close(here)
-            here = below
+            here, above = below, here  # first: an interrupt may come as that is closed
+            os.close(above)
         with contextlib.suppress(FileExistsError):
             os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=here)
     finally:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, ExecutorError
+from smol_kernel.executors.launchers.finalizer import Finalizer, close_all
 from smol_kernel.executors.launchers.memory_line import MemoryLine, memory_line
 from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.transports import Transport
@@ -90,6 +91,8 @@ class PlainChild:
         self.notices = list(notices)
         self._lock = threading.Lock()
         self._ended = False
+        self._held: list[int] = []
+        self._free = Finalizer(self, close_all, self._held)  # with the write end of its life line the child ends
         self.memory_line: MemoryLine | None = memory_line()
         self._folder = short_folder()
         try:
@@ -99,11 +102,12 @@ class PlainChild:
             shutil.rmtree(self._folder, ignore_errors=True)
             if self.memory_line is not None:
                 self.memory_line.close()
+            self._free()
             raise
-        self._descriptor: int | None = None
         try:
-            self._descriptor = pid_descriptor(self._process.pid)
-            self.transport: Transport = ZmqTransport(self.connection, self._descriptor, self.alive)
+            descriptor = pid_descriptor(self._process.pid)
+            self._held += [] if descriptor is None else [descriptor]
+            self.transport: Transport = ZmqTransport(self.connection, descriptor, self.alive)
         except BaseException:
             self._end()
             raise
@@ -114,6 +118,7 @@ class PlainChild:
         line = self.memory_line.there.fileno() if self.memory_line else -1
         with open(self._folder / "stderr", "wb") as errors:
             read_end, life = os.pipe()
+            self._held.append(life)
             try:
                 self._process = subprocess.Popen(
                     self._command(python, [str(read_end), str(line), "-f", str(file), *OPTIONS]),
@@ -125,11 +130,7 @@ class PlainChild:
                     pass_fds=[each for each in (read_end, line) if each >= 0],
                     start_new_session=True,
                 )
-                self._life = life
-            except BaseException as error:
-                os.close(life)
-                if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
-                    raise
+            except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
                 if cwd is not None and not os.path.isdir(cwd):
                     raise ConfigError(f"cwd {cwd!r} is not a folder; name one that exists") from None
                 raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
@@ -192,22 +193,18 @@ class PlainChild:
                     os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill the process group, wait for its end and free everything."""
+        """Kill the process group, wait for its end and free everything. After an interrupt it can be called again."""
         self.transport.close()
         self._end()
 
     def _end(self) -> None:
         self.kill()
         with self._lock:
-            if self._ended:
-                return
             self._ended = True  # from here on the id may be another's
             self._process.wait()
-            os.close(self._life)
             if self.memory_line is not None:
                 self.memory_line.close()
-            if self._descriptor is not None:
-                os.close(self._descriptor)
+        self._free()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

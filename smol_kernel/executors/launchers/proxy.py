@@ -17,6 +17,7 @@ pieces of 64 KiB; further connections wait in the system's queue.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -73,7 +74,7 @@ class AllowProxy:
             raise
         self._listener.set_inheritable(False)
         self._listener.settimeout(0.5)  # where its shutdown wakes nobody (macOS), close() is noticed so
-        self._told = refused
+        self._told, self._host = refused, os.getpid()
         self._refused: set[str] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -96,6 +97,8 @@ class AllowProxy:
         A thread that waits for the system to resolve a name ends when that answers; it is not waited for longer than
         a second.
         """
+        if os.getpid() != self._host:
+            return  # it is that process's, which this one was forked from
         self._closing.set()
         with self._lock:
             sockets, threads = list(self._sockets), list(self._threads)

@@ -210,8 +210,6 @@ class ZmqTransport:
     def close(self) -> None:
         """Free sockets and descriptors; more than once is fine."""
         with self._wake_lock:
-            if self._closed:
-                return
             self._closed = True
             self._wake_read.close()
             self._wake_write.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.config import RunOptions, builtin_tools, connect, recorded_start
 from smol_kernel.errors import ConfigError
+from smol_kernel.events import RunStarted
 from smol_kernel.journal import Journal
 from smol_kernel.memory.known_secrets import without_secret_words
 from smol_kernel.memory.monitoring import LogLevel
@@ -89,10 +91,12 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     with ExitStack() as held:
         found = builtin_tools(RunOptions(), names) + demo_tools(beginning(journal.events(run)))
         servers = list(dict.fromkeys(str(server) for each in earlier for server in each.origin.get("mcp") or ()))
-        if servers and not arguments.mcp:  # never from a record alone: a server is code that is run
-            had = (f"--mcp {shlex.quote(one_line(without_secret_words(server), 1000))}" for server in servers)
-            raise ConfigError(f"run {run} had tools of MCP servers: give them again, as in {' '.join(had)}")
         given = held.enter_context(connect(arguments.mcp)) if arguments.mcp else []
+        left = [server for server in servers if server not in map(without_secret_words, arguments.mcp)]
+        if left and (not given or _lack(earlier, given)):  # never from a record alone: a server is code that is run
+            had = (f"--mcp {shlex.quote(one_line(without_secret_words(server), 1000))}" for server in left)
+            again = "of more MCP servers: give these as well" if given else "of MCP servers: give them again"
+            raise ConfigError(f"run {run} had tools {again}, as in {' '.join(had)}")
         resumption: Resumption = how(
             kind,
             run,
@@ -108,3 +112,9 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
             **more,
         )
         return finish(resumption.agent, resumption.events(), arguments, "run")
+
+
+def _lack(earlier: Sequence[RunStarted], given: Iterable[Any]) -> bool:
+    """Whether the runs had a tool of an MCP server that none of those has that are given now."""
+    options = [(name, option) for each in earlier for name, option in (each.origin.get("given") or {}).items()]
+    return not {name for name, option in options if option == "--mcp"} <= {tool.name for tool in given}
