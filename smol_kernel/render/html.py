@@ -235,7 +235,7 @@ def _brief(row: Row) -> str:
 
 def remark_html(step: StepRecord) -> str:
     """What the title line says of the state, for those who do not see the colour."""
-    if step.state == "thinking" and not step.thought:
+    if step.state == "thinking" and not step.words:
         return ""  # the title says it
     remark = remark_text(step)
     return f" <small>{escape(remark)}</small>" if remark else ""
