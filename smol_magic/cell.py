@@ -130,11 +130,11 @@ class AgentCell:
 
     def stop(self) -> None:
         """Stop the run: a button, an interrupt. Safe from any thread, more than once, and after the end."""
+        self._view.stopping()
         if self.proves:  # the run has ended
             self._proof.stop()
             return
         self._stopping = True
-        self._view.stopping()
         self._agent.interrupt()
 
     def _has_child(self) -> bool:
@@ -161,7 +161,7 @@ class AgentCell:
     def end(self, failure: BaseException | None) -> None:
         """Fold the view, display the account, and put the answer into the notebook."""
         transcript = self._transcript
-        self._view.fold(failure)
+        self._view.fold(failure, proves=self.proves)
         if transcript.run:
             self._session.last, self._session.last_answer_name = transcript, self._answer_name
             transcript.how_to_save = SAVE_FILES
@@ -187,9 +187,8 @@ class AgentCell:
 
     def prove(self) -> None:
         """Prove the finished work, on its own thread; the account stands there already."""
-        self._view.say("proving …")
-        self._proof.prove(self._session)
-        self._view.say("")
+        with self._view.proving():
+            self._proof.prove(self._session)
 
     async def write_back(self) -> None:
         """Insert the script below the cell, or offer it as one next cell where no page takes it."""
