@@ -30,6 +30,8 @@ font-family:var(--jp-content-font-family,var(--vscode-font-family,system-ui,sans
 font-size:var(--jp-content-font-size1,14px);line-height:1.5;box-sizing:border-box;overflow-wrap:anywhere}}
 {",".join(f"{page} .smol-run" for page in _DARK_PAGES)}{{{DARK.strip()}}}
 .smol-run *{{box-sizing:border-box}}
+.smol-run :is(.smol-task,.smol-t,p,li){{unicode-bidi:plaintext;text-align:start}}
+.smol-run code{{unicode-bidi:isolate}}
 .jp-RenderedHTMLCommon:has(>.smol){{padding-right:0}}
 .smol{{border:1px solid var(--smol-line);border-radius:6px;overflow:hidden;margin:2px 0}}
 .smol-head{{display:flex;flex-wrap:wrap;gap:4px 8px;align-items:baseline;padding:9px 14px}}
