@@ -355,6 +355,27 @@ def test_a_table_as_answer_is_a_table():
     assert_harmless(html)
 
 
+def test_an_empty_table_as_answer_is_told_to_be_empty():
+    pandas = pytest.importorskip("pandas")
+    nothing = pandas.DataFrame()
+    assert "Empty DataFrame" in Page(account_html(fold(value=encode(nothing), answer=repr(nothing)))).words
+    for none in (pandas.DataFrame({"a": [1], "b": [2]})[:0], pandas.Series([], name="a", dtype=float)):
+        shown = Page(account_html(fold(value=encode(none), answer="text"))).words
+        assert "0 rows ×" in shown and "a" in shown
+
+
+def test_a_table_in_colours_says_that_they_are_left_out():
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("jinja2")
+    table = pandas.DataFrame({"a": [1, 2]})
+
+    def shown(html):
+        return output_html(Output(run="r", channel="display", data={"text/html": html}))
+
+    assert "colours left out" in shown(table.style.set_properties(color="red").to_html())
+    assert "left out" not in shown(table.style.to_html()) + shown(table.to_html())
+
+
 @pytest.mark.parametrize(
     ("text", "kept"),
     [

@@ -294,7 +294,11 @@ def _drawn(answer: Any) -> str:
             value.save(stream, "PNG")
             return picture_html("image/png", base64.b64encode(stream.getvalue()).decode(), "The answer")
         table = value.to_frame() if tag == "Series" else value
-        html = table.to_html(max_rows=20, max_cols=12, border=0, show_dimensions=len(table) > 20 or table.shape[1] > 12)
+        rows, columns = table.shape
+        if not columns:
+            return ""
+        counts = rows > 20 or columns > 12 or not rows
+        html = table.to_html(max_rows=20, max_cols=12, border=0, show_dimensions=counts)
     except Exception:  # noqa: BLE001 - boundary: what a table holds is drawn, such as integers too long for Python
         return ""
     return f'<div class="smol-rich">{clean_html(html)}</div>'
