@@ -57,7 +57,7 @@ class View(Protocol):
         """Say that a stop was asked for."""
         ...
 
-    def fold(self, failure: BaseException | None, *, proves: bool) -> None:
+    def fold(self, failure: BaseException | None, *, proves: bool = False) -> None:
         """The run has ended: shrink to one line. What `proves` can be stopped still."""
         ...
 
@@ -111,7 +111,7 @@ class TextView:
         """Say that a stop was asked for."""
         print("Stopping …")
 
-    def fold(self, failure: BaseException | None, *, proves: bool) -> None:
+    def fold(self, failure: BaseException | None, *, proves: bool = False) -> None:
         """All is printed already."""
 
     def proving(self) -> AbstractContextManager[None]:
@@ -195,7 +195,7 @@ class LiveView:
         """Say that a stop was asked for."""
         self._button.description = "Stopping …"  # not disabled: it would lose the keyboard's focus
 
-    def fold(self, failure: BaseException | None, *, proves: bool) -> None:
+    def fold(self, failure: BaseException | None, *, proves: bool = False) -> None:
         """Draw the end and shrink to one line."""
         with self._lock:
             self._draw()

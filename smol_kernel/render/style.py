@@ -52,6 +52,8 @@ color:var(--smol-dim);font-size:11px;line-height:18px;text-align:center;font-var
 .smol-bare{{display:none}}
 .smol-step>summary::after{{content:"▸";position:absolute;right:14px;color:var(--smol-dim);font-size:.85em;width:.9em}}
 .smol-step[open]>summary::after{{content:"▾"}}
+.smol-alone>summary{{cursor:default}}
+.smol-step.smol-alone>summary::after{{content:none}}
 .smol-ok>summary .smol-n{{color:var(--smol-ok);border-color:currentColor}}
 .smol-bad>summary .smol-n{{color:var(--smol-bad);border-color:currentColor;border-radius:4px}}
 .smol-now>summary .smol-n{{color:var(--smol-now);border-color:currentColor;border-style:dashed}}
