@@ -34,6 +34,9 @@ LEAST_SECONDS = 0.1  # between two drawings
 CLOCK_SECONDS = 1.0  # the clock goes on where nothing happens
 RUNS = "the action runs"
 ASKS = "the action asks you for input: answer below, or ■ ends it"
+NOT_ISOLATED = "⚠ not isolated"
+_COLOURS = {NOT_ISOLATED: "bad", "not reproduced": "warn", "not proved": "warn"}
+"""How a part of the one line begins that a person should notice, and its colour."""
 
 _WITHOUT_WIDGETS = {"text/html": "<!-- Agent run -->", "text/plain": "Agent run"}
 """What stays of the view where its widgets are gone: in a page nothing, as the account stands below."""
@@ -65,12 +68,12 @@ class View(Protocol):
         """Say meanwhile that the finished work is proved."""
         ...
 
-    def say(self, text: str) -> None:
-        """Add a sentence to that line."""
+    def say(self, *parts: str) -> None:
+        """Add these parts of a sentence to that line; empty ones count as none."""
         ...
 
-    def retire(self, text: str) -> None:
-        """No page took the work: leave only what one can show without widgets. One that finds them is told `text`."""
+    def retire(self, *parts: str) -> None:
+        """No page took the work: leave only what one can show without widgets. One that finds them is told `parts`."""
         ...
 
 
@@ -119,11 +122,11 @@ class TextView:
         self.say("proving …")
         return nullcontext()
 
-    def say(self, text: str) -> None:
+    def say(self, *parts: str) -> None:
         """Print the sentence."""
-        print(text)
+        print(" · ".join(filter(None, parts)))
 
-    def retire(self, text: str) -> None:
+    def retire(self, *parts: str) -> None:
         """Nothing to leave, and nothing that a page could find later."""
 
 
@@ -205,7 +208,7 @@ class LiveView:
             self._root.layout.display = "none"  # it shows nothing that the line of the error does not say
         self._root.add_class("smol-view-folded")
         self._result = self._summary(failure)
-        self.say("")
+        self.say()
         now, bar, steps = self._body.children
         self._body.children = (now, steps) if proves else (now, bar, steps)
         self._root.children = (*self._root.children[:2], *[bar] * proves)
@@ -235,21 +238,21 @@ class LiveView:
             self._button.layout.display = "none"
             self._root.children, (bar,) = self._root.children[:2], self._root.children[2:]
             _close(bar)
-            self.say("")
+            self.say()
 
-    def say(self, text: str) -> None:
+    def say(self, *parts: str) -> None:
         """Add a sentence to the one line."""
         word, kind, facts = self._result
-        line = html.escape(" · ".join([*facts, text] if text else facts))
+        line = " · ".join(_coloured(part) for part in (*facts, *parts) if part)
         self._title.value = f'<div class="smol-head">{chip_html(word, kind)}<small>{line}</small></div>'
 
-    def retire(self, text: str) -> None:
+    def retire(self, *parts: str) -> None:
         """Leave only what needs no widgets, for a page that would show an error once the kernel is gone.
 
         Our labextension does it in time; this is for pages without it. One that had been closed missed the account, and
-        finds the widgets as long as the kernel lives: for it the line says `text`.
+        finds the widgets as long as the kernel lives: for it the line says `parts`.
         """
-        self.say(text)
+        self.say(*parts)
         publish_display_data(_WITHOUT_WIDGETS, transient={"display_id": self._root.model_id}, update=True)
 
     def _keep_drawing(self) -> None:
@@ -328,10 +331,15 @@ class LiveView:
         transcript = self._transcript
         state = "interrupted" if isinstance(failure, KeyboardInterrupt) else transcript.state
         word, kind = STATES.get("error" if state == "running" else state, (state, "warn"))
-        facts = ["⚠ not isolated"] * transcript.unboxed + [counted(len(transcript.steps), "step")]
+        facts = [NOT_ISOLATED] * transcript.unboxed + [counted(len(transcript.steps), "step")]
         facts += totals_words(transcript)
         facts.append(_clock(time.monotonic() - self._started))
         return word, kind, facts
+
+
+def _coloured(part: str) -> str:
+    kind = next((kind for words, kind in _COLOURS.items() if part.startswith(words)), "")
+    return f'<span class="smol-state smol-{kind}">{html.escape(part)}</span>' if kind else html.escape(part)
 
 
 def _close(widget: Any) -> None:

@@ -284,6 +284,18 @@ def test_at_the_step_limit_the_best_answer_is_kept(shell):
     assert shell.user_ns["answer"] == "about two"
 
 
+def test_at_a_limit_it_is_said_what_goes_on(shell, capsys):
+    shell.user_ns["m"] = ScriptedModel(["<code>\nx = 1\n</code>", "about two", "<code>\nfinal_answer(x + 1)\n</code>"])
+    shell.run_cell("%%agent --model m --max-steps 1\nadd")
+    assert "\n%agent resume --max-steps 2 goes on\n" in capsys.readouterr().out
+    assert error_of(shell, "%agent resume --max-steps 2 -o answer") is None
+    assert shell.user_ns["answer"] == 2
+    shell.user_ns["m"] = ScriptedModel(["<code>\nprint(input())\n</code>", "about", "<code>\nfinal_answer(3)\n</code>"])
+    shell.run_cell("%%agent --model m --max-seconds 0.001\nadd")
+    assert "\n%%agent --continue goes on\n" in capsys.readouterr().out
+    assert error_of(shell, "%%agent --continue -o answer --max-seconds 60\ngo on") is None
+
+
 def test_at_the_step_limit_without_any_answer_the_variable_keeps_its_value(shell):
     shell.user_ns["answer"] = "of yesterday"
     shell.user_ns["m"] = ScriptedModel(["<code>\nx = 1\n</code>", RuntimeError("no credit left")])

@@ -93,6 +93,7 @@ def test_the_first_page_that_claims_gets_the_cells_and_the_others_nothing(kernel
     cell.finish().must_be_ok()
     assert not cell.reply["payload"]
     assert f"{len(grant['cells'])} cells inserted" in cell.traits
+    assert "1 cell that you edited stays below them" in cell.traits
 
 
 def test_without_write_the_page_is_asked_for_nothing_but_its_presence(kernel):
@@ -249,6 +250,7 @@ def test_what_the_answer_needs_is_written_and_said_to_be_proved(proving):
     assert marks == marks[:1] * len(cells)
     assert "proving" in cell.traits
     assert "proved · 6 cells inserted" in cell.traits
+    assert "Edit &gt; Undo Cell Operation takes them away" in cell.traits
     displayed = [message["msg_type"] for message in cell.messages if message["msg_type"] == "display_data"]
     assert len(displayed) == 2  # view and account, as without a proof
 
@@ -303,7 +305,8 @@ def test_a_proof_can_be_stopped_and_the_answer_stays(proving, way):
     cells = written(cell, Page(proving, cell))
     assert "'display': 'none'" in cell.traits  # the button has gone
     assert "Not proved: stopped" in cells[0]["source"] and "n = 1" in cells[1]["source"]
-    assert "not proved (the proof was stopped: cells that wait go on) · 4 cells inserted" in cell.traits
+    told = '<span class="smol-state smol-warn">not proved (the proof was stopped: cells that wait go on)</span>'
+    assert f"{told} · 4 cells inserted" in cell.traits
     assert proving.value("out") == 1
 
 
