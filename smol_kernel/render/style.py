@@ -58,7 +58,7 @@ color:var(--smol-dim);font-size:11px;line-height:18px;text-align:center;font-var
 .smol-bad>summary .smol-n{{color:var(--smol-bad);border-color:currentColor;border-radius:4px}}
 .smol-now>summary .smol-n{{color:var(--smol-now);border-color:currentColor;border-style:dashed}}
 .smol-warn>summary .smol-n{{color:var(--smol-warn);border-color:currentColor;border-radius:4px;border-style:dashed}}
-.smol-t{{flex:1 1 12em;min-width:0;font-weight:500}}
+.smol-t{{flex:1 1 min(12em,100% - 3em);min-width:0;font-weight:500}}
 .smol-t small{{font-size:.92em;font-weight:400;color:var(--smol-dim);margin-left:6px}}
 .smol-m{{color:var(--smol-dim);font-size:.85em;white-space:nowrap;font-variant-numeric:tabular-nums}}
 .smol-run .smol-body p{{margin:0 0 6px}}

@@ -47,3 +47,11 @@ def test_words_are_read_in_the_direction_of_their_language(context, part):
     page.set_content(account(LEFT_TO_RIGHT))
     assert sorted(ends := page.evaluate(ENDS, part)) == ends
     assert ends[0] < 100
+
+
+def test_in_a_narrow_window_a_title_stands_beside_its_number(context):
+    page = context.new_page()
+    page.set_viewport_size({"width": 240, "height": 600})
+    page.set_content(account(LEFT_TO_RIGHT))
+    number, title = (page.locator(part).first.bounding_box() for part in (".smol-n", ".smol-t"))
+    assert title["y"] < number["y"] + number["height"] and title["x"] > number["x"] + number["width"]
