@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from harmless import Page
 
-from smol_kernel.events import ModelDelta, StepFinished, StepStarted
-from smol_kernel.render.html import step_html
-from smol_kernel.render.text import step_text
+from smol_kernel.events import ModelDelta, RunFinished, RunStarted, StepFinished, StepStarted
+from smol_kernel.render.html import account_html, step_html
+from smol_kernel.render.markdown import account_markdown
+from smol_kernel.render.text import account_text, step_text
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.notebook import to_notebook
 
 WRITTEN = 'I clean *it* first. Then\n<code>\n# 1. make it\nfor a in b:\n    x = """\n- a\n"""'
 """A reply on its way, whose code would be Markdown."""
@@ -58,6 +60,16 @@ def test_of_a_mark_that_is_on_its_way_nothing_is_seen(end):
 def test_a_step_has_its_title_once_its_first_sentence_is_whole(reply, title, rest):
     step = writing(reply)
     assert (step.title, step.words_beyond_title) == (title, rest)
+
+
+@pytest.mark.parametrize("told", [account_html, account_text, account_markdown, to_notebook])
+def test_code_of_a_reply_that_was_stopped_is_code_in_every_account(told):
+    begun = RunStarted(run="r", task="t", agent="CodeAgent", model="m", isolation="box", max_steps=3, system_prompt="")
+    at = {"run": "r", "step": 1}
+    events = [begun, StepStarted(**at), ModelDelta(**at, text=WRITTEN), StepFinished(**at)]
+    account = str(told(Transcript.from_events([*events, RunFinished(run="r", state="interrupted")])))
+    assert "# 1. make it" in account and "I clean" in account
+    assert "<code>\n#" not in account and "<code>\\n#" not in account and 'class="smol-h1' not in account
 
 
 def test_code_of_a_reply_that_was_stopped_is_no_prose():
