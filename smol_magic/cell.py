@@ -130,11 +130,11 @@ class AgentCell:
 
     def stop(self) -> None:
         """Stop the run: a button, an interrupt. Safe from any thread, more than once, and after the end."""
+        self._view.stopping()
         if self.proves:  # the run has ended
             self._proof.stop()
             return
         self._stopping = True
-        self._view.stopping()
         self._agent.interrupt()
 
     def _has_child(self) -> bool:
@@ -161,7 +161,9 @@ class AgentCell:
     def end(self, failure: BaseException | None) -> None:
         """Fold the view, display the account, and put the answer into the notebook."""
         transcript = self._transcript
-        self._view.fold(failure)
+        self._view.fold(failure, proves=self.proves)
+        if self._goes_on:
+            self._view.say(self._goes_on)
         if transcript.run:
             self._session.last, self._session.last_answer_name = transcript, self._answer_name
             transcript.how_to_save = SAVE_FILES
@@ -187,9 +189,8 @@ class AgentCell:
 
     def prove(self) -> None:
         """Prove the finished work, on its own thread; the account stands there already."""
-        self._view.say("proving …")
-        self._proof.prove(self._session)
-        self._view.say("")
+        with self._view.proving():
+            self._proof.prove(self._session)
 
     async def write_back(self) -> None:
         """Insert the script below the cell, or offer it as one next cell where no page takes it."""
@@ -204,7 +205,7 @@ class AgentCell:
         written = await write(cells, place, replace=bool(script))
         if written is None:
             if place.cell_id is not None:
-                self._view.retire(_joined(account, proved, export_hint(run) if script else ""))
+                self._view.retire(account, proved, export_hint(run) if script else "", self._goes_on)
             self.write_one_cell(script)
             return
         self._session.taken_away |= dict.fromkeys(written.sent, written.date)
@@ -212,14 +213,18 @@ class AgentCell:
         shown = self._account_seen or (written.by_sender and not self._leaves_account)
         if shown:
             self._session.seen(run)
-        below = ""
+        below = more = ""
         if written.inserted:
             gone = ". The ones that they replace were not run" if written.sent else ""
             below = f"{counted(written.inserted, 'cell')} inserted below: read before you run{gone}"
+            more = "Edit > Undo Cell Operation takes them away"
         elif written.kept:
             below = "the cells below are those of this run as well"
+        if written.edited:
+            stay = "stays" if written.edited == 1 else "stay"
+            more = f"{counted(written.edited, 'cell')} that you edited {stay} below them"
         if below or not shown:
-            self._view.say(_joined("" if shown else account, proved, below))
+            self._view.say("" if shown else account, proved, below, more, self._goes_on)
 
     def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
         """Offer the script as the one next cell that every front end knows how to take."""
@@ -247,8 +252,16 @@ class AgentCell:
 
     def _see_above(self, failure: BaseException | None) -> str:
         how = "failed" if self._transcript.state == "error" else "ended without an answer"
-        goes_on = " %agent resume goes on." if isinstance(failure, AgentGenerationError) else ""
-        return f"The run {how}: see above.{goes_on}"
+        goes_on = "%agent resume goes on" if isinstance(failure, AgentGenerationError) else self._goes_on
+        return f"The run {how}: see above.{f' {goes_on}.' if goes_on else ''}"
+
+    @property
+    def _goes_on(self) -> str:
+        """What goes on with a run that a limit has ended."""
+        if self._transcript.state == "max_steps_error":
+            return f"%agent resume --max-steps {2 * self._transcript.max_steps} goes on"
+        how = "the next cell" if self._in_agent_kernel else "%%agent --continue"
+        return f"{how} goes on" if self._transcript.state == "budget" else ""
 
     @property
     def _writes(self) -> bool:
@@ -259,10 +272,6 @@ class AgentCell:
     def _script(self) -> list[ScriptCell]:
         """The finished work, if there is some and it is wanted."""
         return self._proof.cells() if self._writes else []
-
-
-def _joined(*parts: str) -> str:
-    return " · ".join(filter(None, parts))
 
 
 def _refuse_unknown_demo(model: Model, task: str) -> None:

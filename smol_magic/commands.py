@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
+from smol_magic.lines import WIDTH
+
 COMMANDS = {
     "model": ("%agent model NAME", "use this model from now on: a LiteLLM name, a variable, or demo; or a,b"),
     "show": ("%agent show [RUN]", "the account of a run, the last one if none is named"),
@@ -30,7 +32,7 @@ COMMANDS = {
         "what the agent made in its box; save [NAME …] [--to DIR] [--overwrite] keeps it",
     ),
     "stop": ("%agent stop", "end the agent's conversation, its child kernel and MCP connections"),
-    "help": ("%agent help", "this text"),
+    "help": ("%agent help [COMMAND]", "this text, or what it says of one command"),
 }
 """Command of `%agent` → how it is written, and what it does."""
 _CELLS = (
@@ -45,8 +47,6 @@ _AGENT_KERNEL_CELLS = (
     ("%%host", "Python, run in this kernel: tools and models are defined here"),
     ("%agent", "the settings"),
 )
-_WIDTH = 92
-"""Characters of a line: JupyterLab breaks longer ones anywhere."""
 
 
 def help_text(front: str) -> str:
@@ -64,6 +64,6 @@ def _columns(*pairs: tuple[str, str]) -> str:
     width = max(len(usage) for usage, _ in pairs) + 3
     lines: list[str] = []
     for usage, text in pairs:
-        first, *more = textwrap.wrap(text, _WIDTH - width, break_on_hyphens=False)
+        first, *more = textwrap.wrap(text, WIDTH - width, break_on_hyphens=False)
         lines += [f"{usage:<{width}}{first}", *(" " * width + line for line in more)]
     return "\n".join(lines)

@@ -6,6 +6,8 @@ IPython asks an exception's `_render_traceback_` for the lines to show. The cell
 
 from __future__ import annotations
 
+from smol_magic.lines import wrapped
+
 
 class CellError(Exception):
     """The cell cannot do what it was asked; the message says what to do about it.
@@ -18,7 +20,7 @@ class CellError(Exception):
         self._shown = shown or message
 
     def _render_traceback_(self) -> list[str]:
-        return [self._shown]
+        return [wrapped(self._shown)]
 
 
 class Stopped(KeyboardInterrupt):

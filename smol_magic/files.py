@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from smol_magic.endings import CellError
+from smol_magic.lines import wrapped
 from smol_magic.parser import CommandParser
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ def files_command(session: Session, words: Sequence[str]) -> None:
     if chosen is None:
         return
     if session.child is None:
-        raise CellError(GONE)
+        if words:
+            raise CellError(GONE)
+        print(wrapped(GONE))
+        return
     made = session.child.files()
     if words and not (getattr(session.child, "started", True) or made.files or made.more):
         raise CellError(

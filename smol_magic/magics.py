@@ -21,7 +21,7 @@ from smol_magic.commands import COMMANDS, help_text, usage
 from smol_magic.endings import CellError
 from smol_magic.parser import Parser
 from smol_magic.rewriting import AwaitRewriting
-from smol_magic.session import Session, export_hint, front
+from smol_magic.session import Session, export_hint, front, resume_command
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -153,13 +153,14 @@ class SmolMagic(Magics):
 
     def tell_unseen(self) -> None:
         """Offer the runs of this notebook whose page was closed or reloaded before they ended, or cut off."""
+        from smol_kernel.render.plain import one_line
         from smol_kernel.render.text import state_word
 
         missed = self.session.unseen()
         for run in missed[:MOST_OFFERED]:
-            task = run.task.strip().splitlines()[0][:60]
+            task = one_line(run.task, 60)
             how = "was cut off" if run.state == "unfinished" else f"ended ({state_word(run.state)}), perhaps unseen"
-            then = export_hint(run.run) if run.state == "success" else f"to go on: %agent resume {run.run}"
+            then = export_hint(run.run) if run.state == "success" else f"to go on: {resume_command(run.state, run.run)}"
             print(f"An earlier run here {how}: “{task}”.\n  Its account: %agent show {run.run} · {then}")
         if len(missed) > MOST_OFFERED:
             print(f"… and {len(missed) - MOST_OFFERED} more before: %agent runs")
@@ -177,9 +178,7 @@ class SmolMagic(Magics):
             print(usage(name))
             return
         if name not in COMMANDS and (name or words):
-            close = difflib.get_close_matches(name, COMMANDS, n=1)
-            guess = f"Did you mean %agent {close[0]}?" if close else "%agent help lists the commands."
-            raise CellError(f"%agent {name}: there is no such command. {guess} A task goes below %%agent.")
+            raise CellError(f"{_no_command(name)} A task goes below %%agent.")
         self.tell_unseen()
         command = getattr(self, f"_{name or 'state'}")
         try:
@@ -216,7 +215,7 @@ class SmolMagic(Magics):
         elif before is not None:
             ways = {"success": " · its cells: %agent export FILE --script", "running": ", in another kernel"}
             print(f"last run of this notebook: {before.run} · {state_word(before.state)}")
-            print(f"its account: %agent show{ways.get(before.state, ' · to go on: %agent resume')}")
+            print(f"its account: %agent show{ways.get(before.state, f' · to go on: {resume_command(before.state)}')}")
         else:
             print("no run since this kernel was started")
         print("%agent help lists the commands, %%agent --help the options")
@@ -298,8 +297,10 @@ class SmolMagic(Magics):
 
         export_command(self.session, [file, *words], self._transcript)
 
-    def _help(self) -> None:
-        print(help_text(front(self.shell)))
+    def _help(self, command: str = "") -> None:
+        if command and command not in COMMANDS:
+            raise CellError(_no_command(command))
+        print(usage(command) if command else help_text(front(self.shell)))
 
     def _transcript(self, run: str) -> Transcript:
         """The run whose id begins with `run`; without one the last of this notebook."""
@@ -318,6 +319,12 @@ def _words(line: str) -> list[str]:
         return shlex.split(line)
     except ValueError as error:
         raise CellError(f"cannot read {line!r}: {error}") from None
+
+
+def _no_command(name: str) -> str:
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    guess = f"Did you mean %agent {close[0]}?" if close else "%agent help lists the commands."
+    return f"%agent {name}: there is no such command. {guess}"
 
 
 def _not_understood(rest: list[str], parser: Parser) -> str:

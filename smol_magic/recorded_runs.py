@@ -34,10 +34,10 @@ def runs_command(journal: Journal, given: Sequence[str]) -> None:
 
 
 def _list(runs: Sequence[RunSummary]) -> None:
-    from smol_kernel.render.run_line import run_line
+    from smol_kernel.render.run_line import run_lines
 
-    for run in runs:
-        print(run_line(run))
+    for line in run_lines(runs):
+        print(line)
 
 
 def _take_out(journal: Journal, chosen: Any) -> None:

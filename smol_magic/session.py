@@ -333,6 +333,11 @@ def notebook_path() -> str | None:
     return os.environ.get("JPY_SESSION_NAME") or None
 
 
+def resume_command(state: str, run: str = "") -> str:
+    """What goes on with a run that ended in `state`: that named, else the last one of the notebook."""
+    return " ".join(filter(None, ["%agent resume", run, "--max-steps N" * (state == "max_steps_error")]))
+
+
 def export_hint(run: str) -> str:
     """How to get the finished work of a run where no page took its cells."""
     return f"its cells: %agent export FILE {run} --script"

@@ -11,7 +11,8 @@ import html
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from IPython.display import display, publish_display_data
@@ -21,10 +22,10 @@ from smol_kernel.events import Event, Notice, ToolCalled
 from smol_kernel.render.html import chip_html, isolation_chip, live_card
 from smol_kernel.render.plain import counted
 from smol_kernel.render.records import PlanRecord, StepRecord
-from smol_kernel.render.style import MORE_STYLE, STYLE
 from smol_kernel.render.text import run_name, totals_words
 from smol_kernel.render.transcript import STATES, Transcript, model_label
 from smol_magic.endings import CellError
+from smol_magic.view_style import VIEW_STYLE
 
 if TYPE_CHECKING:
     from smol_kernel.render.transcript import Row
@@ -33,38 +34,12 @@ LEAST_SECONDS = 0.1  # between two drawings
 CLOCK_SECONDS = 1.0  # the clock goes on where nothing happens
 RUNS = "the action runs"
 ASKS = "the action asks you for input: answer below, or ■ ends it"
+NOT_ISOLATED = "⚠ not isolated"
+_COLOURS = {NOT_ISOLATED: "bad", "not reproduced": "warn", "not proved": "warn"}
+"""How a part of the one line begins that a person should notice, and its colour."""
 
 _WITHOUT_WIDGETS = {"text/html": "<!-- Agent run -->", "text/plain": "Agent run"}
 """What stays of the view where its widgets are gone: in a page nothing, as the account stands below."""
-
-_STYLE = """<style>
-.smol-view .widget-html, .smol-view .widget-html-content { margin: 0; width: 100%; min-width: 0; height: auto;
-  font-size: inherit; line-height: inherit; overflow: hidden; }
-.smol-view, .smol-view .widget-box { overflow: hidden; }
-.smol-view.smol-view-folded { border-color: transparent; border-radius: 0; }
-.smol-view-folded .smol-head { padding: 3px 0; align-items: center; }
-.smol-view-head { align-items: center; padding-right: 14px; }
-.smol-view-head > .widget-html { flex: 1; }
-.smol-view:not(.smol-view-folded) > .smol-view-head { padding-top: 4px; }
-.smol-view:not(.smol-view-folded) .smol-head { padding-block: 5px; }
-.smol-view .smol-task { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.smol-view button.smol-view-stop { flex: none; width: auto; height: auto; margin: 0; padding: 2px 12px; font: inherit;
-  font-size: .92em; color: inherit; background: var(--smol-soft); border: 1px solid var(--smol-line);
-  border-radius: 4px; }
-.smol-view button.smol-view-stop:hover { box-shadow: none; border-color: var(--smol-dim); }
-.smol-view button.smol-view-stop:focus-visible { outline: 2px solid var(--smol-now); }
-.smol-view-bar { height: 2px; background: var(--smol-line); overflow: hidden; }
-.smol-view-bar i { display: block; width: 25%; height: 2px; background: var(--smol-now);
-  animation: smol-view-go 1.6s ease-in-out infinite alternate; }
-@keyframes smol-view-go { from { margin-left: 0 } to { margin-left: 75% } }
-@media (prefers-reduced-motion: reduce) { .smol-view-bar i { animation: none; width: 100%; } }
-.smol-view .widget-html:has(> .widget-html-content > .smol-step:not([open])) + .widget-html { display: none; }
-.smol-view-now { gap: 0 12px; flex-wrap: wrap; padding: 0 14px 8px; color: var(--smol-dim); font-size: .92em;
-  font-variant-numeric: tabular-nums; }
-.smol-view .smol-view-now > .widget-html { width: auto; color: inherit; }
-.smol-view .smol-view-now > :first-child { flex: 1 1 auto; }
-.smol-view-now b { font-weight: 500; color: var(--jp-content-font-color1, currentColor); }
-</style>"""
 
 
 class View(Protocol):
@@ -85,16 +60,20 @@ class View(Protocol):
         """Say that a stop was asked for."""
         ...
 
-    def fold(self, failure: BaseException | None) -> None:
-        """The run has ended: shrink to one line."""
+    def fold(self, failure: BaseException | None, *, proves: bool = False) -> None:
+        """The run has ended: shrink to one line. What `proves` can be stopped still."""
         ...
 
-    def say(self, text: str) -> None:
-        """Add a sentence to that line."""
+    def proving(self) -> AbstractContextManager[None]:
+        """Say meanwhile that the finished work is proved."""
         ...
 
-    def retire(self, text: str) -> None:
-        """No page took the work: leave only what one can show without widgets. One that finds them is told `text`."""
+    def say(self, *parts: str) -> None:
+        """Add these parts of a sentence to that line; empty ones count as none."""
+        ...
+
+    def retire(self, *parts: str) -> None:
+        """No page took the work: leave only what one can show without widgets. One that finds them is told `parts`."""
         ...
 
 
@@ -135,14 +114,19 @@ class TextView:
         """Say that a stop was asked for."""
         print("Stopping …")
 
-    def fold(self, failure: BaseException | None) -> None:
+    def fold(self, failure: BaseException | None, *, proves: bool = False) -> None:
         """All is printed already."""
 
-    def say(self, text: str) -> None:
-        """Print the sentence."""
-        print(text)
+    def proving(self) -> AbstractContextManager[None]:
+        """Print that."""
+        self.say("proving …")
+        return nullcontext()
 
-    def retire(self, text: str) -> None:
+    def say(self, *parts: str) -> None:
+        """Print the sentence."""
+        print(" · ".join(filter(None, parts)))
+
+    def retire(self, *parts: str) -> None:
         """Nothing to leave, and nothing that a page could find later."""
 
 
@@ -171,7 +155,7 @@ class LiveView:
         now = HBox([self._now, self._facts])
         now.add_class("smol-view-now")
         self._body = VBox([now, bar, self._steps])
-        self._root = VBox([HTML(STYLE + MORE_STYLE + _STYLE), head, self._body])
+        self._root = VBox([HTML(VIEW_STYLE), head, self._body])
         self._root.add_class("smol-run").add_class("smol").add_class("smol-view")
         self._drawn: dict[int, tuple[Any, ...]] = {}
         self._task, self._notice = "", ""
@@ -212,10 +196,9 @@ class LiveView:
 
     def stopping(self) -> None:
         """Say that a stop was asked for."""
-        if not self._ended.is_set():
-            self._button.description = "Stopping …"  # not disabled: it would lose the keyboard's focus
+        self._button.description = "Stopping …"  # not disabled: it would lose the keyboard's focus
 
-    def fold(self, failure: BaseException | None) -> None:
+    def fold(self, failure: BaseException | None, *, proves: bool = False) -> None:
         """Draw the end and shrink to one line."""
         with self._lock:
             self._draw()
@@ -225,25 +208,51 @@ class LiveView:
             self._root.layout.display = "none"  # it shows nothing that the line of the error does not say
         self._root.add_class("smol-view-folded")
         self._result = self._summary(failure)
-        self.say("")
-        self._root.children, gone = self._root.children[:2], self._root.children[2:]
-        self._button.layout.display = "none"
-        for widget in gone:
-            _close(widget)
+        self.say()
+        now, bar, steps = self._body.children
+        self._body.children = (now, steps) if proves else (now, bar, steps)
+        self._root.children = (*self._root.children[:2], *[bar] * proves)
+        _close(self._body)
+        if proves:
+            self._button.description, self._button.tooltip = "Skip the proof", "Its answer stays (■ does the same)"
+        else:
+            self._button.layout.display = "none"
 
-    def say(self, text: str) -> None:
+    @contextmanager
+    def proving(self) -> Generator[None]:
+        """Say in the one line how long the proof takes already; its end takes button and bar away."""
+        began, proved = time.monotonic(), threading.Event()
+
+        def tell() -> None:
+            while not proved.is_set():
+                self.say(f"proving …, {_clock(time.monotonic() - began)}")
+                proved.wait(CLOCK_SECONDS)
+
+        clock = threading.Thread(target=contextvars.copy_context().run, args=(tell,), name="smol-proof", daemon=True)
+        clock.start()
+        try:
+            yield
+        finally:
+            proved.set()
+            clock.join()
+            self._button.layout.display = "none"
+            self._root.children, (bar,) = self._root.children[:2], self._root.children[2:]
+            _close(bar)
+            self.say()
+
+    def say(self, *parts: str) -> None:
         """Add a sentence to the one line."""
         word, kind, facts = self._result
-        line = html.escape(" · ".join([*facts, text] if text else facts))
+        line = " · ".join(_coloured(part) for part in (*facts, *parts) if part)
         self._title.value = f'<div class="smol-head">{chip_html(word, kind)}<small>{line}</small></div>'
 
-    def retire(self, text: str) -> None:
+    def retire(self, *parts: str) -> None:
         """Leave only what needs no widgets, for a page that would show an error once the kernel is gone.
 
         Our labextension does it in time; this is for pages without it. One that had been closed missed the account, and
-        finds the widgets as long as the kernel lives: for it the line says `text`.
+        finds the widgets as long as the kernel lives: for it the line says `parts`.
         """
-        self.say(text)
+        self.say(*parts)
         publish_display_data(_WITHOUT_WIDGETS, transient={"display_id": self._root.model_id}, update=True)
 
     def _keep_drawing(self) -> None:
@@ -322,10 +331,15 @@ class LiveView:
         transcript = self._transcript
         state = "interrupted" if isinstance(failure, KeyboardInterrupt) else transcript.state
         word, kind = STATES.get("error" if state == "running" else state, (state, "warn"))
-        facts = ["⚠ not isolated"] * transcript.unboxed + [counted(len(transcript.steps), "step")]
+        facts = [NOT_ISOLATED] * transcript.unboxed + [counted(len(transcript.steps), "step")]
         facts += totals_words(transcript)
         facts.append(_clock(time.monotonic() - self._started))
         return word, kind, facts
+
+
+def _coloured(part: str) -> str:
+    kind = next((kind for words, kind in _COLOURS.items() if part.startswith(words)), "")
+    return f'<span class="smol-state smol-{kind}">{html.escape(part)}</span>' if kind else html.escape(part)
 
 
 def _close(widget: Any) -> None:

@@ -31,7 +31,8 @@ _TIME = re.compile(r"(%%time\b[^\n]*)\n+")
 class Written:
     """What a page did: how many cells it put in, or kept because they are the same and about to run; ids of those taken
     away that had been sent to run ("Run All Cells"), and when, by its clock; whether it sent the cell (a reloaded page
-    did not), and whether the cell shows an account (one that was cut and pasted meanwhile does not).
+    did not), and whether the cell shows an account (one that was cut and pasted meanwhile does not); how many cells of
+    earlier runs stay, because the person has `edited` them.
     """
 
     inserted: int
@@ -40,6 +41,7 @@ class Written:
     date: str
     by_sender: bool
     shown: bool
+    edited: int
 
 
 def digest(source: str) -> str:
@@ -116,7 +118,9 @@ async def write(cells: Sequence[dict[str, Any]], place: Place, *, replace: bool 
         if not claimed.done():
             return None
         claim = claimed.result()
-        remove = untouched(claim["candidates"]) if replace else []
+        same = untouched(claim["candidates"])
+        remove = same if replace else []
+        edited = len(claim["candidates"]) - len(same) if replace else 0
         comm.send({"grant": claim["claim"], "cell_id": place.cell_id, "cells": list(cells), "remove": remove})
         await asyncio.wait({done}, timeout=DONE_SECONDS)
         if not done.done():
@@ -125,7 +129,7 @@ async def write(cells: Sequence[dict[str, Any]], place: Place, *, replace: bool 
         inserted, kept = (int(written.get(name, 0)) for name in ("inserted", "kept"))
         sent, date = frozenset(map(str, written.get("sent", ()))), str(written.get("date", ""))
         by_sender = claim["session"] == place.session
-        return Written(inserted, kept, sent, date, by_sender, shown=bool(written.get("shown")))
+        return Written(inserted, kept, sent, date, by_sender, bool(written.get("shown")), edited)
     finally:
         comm.close()
 

@@ -10,7 +10,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 
 import smol_kernel
-from smol_kernel.serve.agent_kernel import is_task
+from smol_kernel.serve.agent_kernel import is_python, is_task
 from smol_kernel.serve.cli import main
 
 PATIENCE = 60  # seconds until a kernel that says nothing counts as hung
@@ -103,6 +103,35 @@ def test_text_is_a_task_and_signs_of_ipython_are_not(cell, expected):
     assert is_task(cell) is expected
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import pandas as pd\ndf2 = pd.DataFrame()",
+        "x = 5",
+        "x: int = 5",
+        "# my remark\nfor x in y:\n    print(x)",
+        "def f(): pass",
+        "df.head()",
+        "await f()",
+        "x\nprint(x)",
+    ],
+)
+def test_python_is_told_from_words(cell):
+    assert is_python(cell)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("help", "sum", "42", "continue", "pass", "return home", "raise prices", "del duplicates", "assert dominance"),
+        *("global warming", "a or b", "not now", "one in two", "Result: x", "'draw it'", "What is x = 5?", "print x"),
+        *(">>> x = 5", "Use this:\n\nx = 5", "# a remark", "f(1) is wrong. Why?", "(" * 1000),
+    ],
+)
+def test_words_that_python_could_read_stay_a_task(cell):
+    assert not is_python(cell)
+
+
 def test_a_plain_cell_without_a_model_says_what_to_set(client):
     cell = Cell(client, "What is 6 times 7?")
     assert cell.reply["status"] == "error"
@@ -142,6 +171,15 @@ def test_a_plain_cell_keeps_its_prompts(client):
     assert Cell(client, ">>> f(1)\n2\nWhat does this do?\n>>> g(2)").reply["status"] == "ok"
     said = Cell(client, "%%host\nprint(asked[0][-1].content[0]['text'])").text
     assert ">>> f(1)\n2\nWhat does this do?\n>>> g(2)" in said
+
+
+def test_a_plain_cell_of_python_is_refused_and_says_where_it_goes(client):
+    code = "from smol_kernel import ScriptedModel\nscripted = ScriptedModel(['<code>\\nfinal_answer(7)\\n</code>'])"
+    assert Cell(client, f"%%host\n{code}").reply["status"] == "ok"
+    Cell(client, "%agent model scripted")
+    refused = Cell(client, "import os\nkept = 1")
+    assert refused.reply["status"] == "error" and "%%py" in str(refused.outputs)
+    assert "7" in Cell(client, "%%agent --continue\nkept = 1").text  # no reply was used up
 
 
 def test_py_runs_in_the_child_and_host_in_the_kernel(client):

@@ -49,7 +49,7 @@ def refused(shell: InteractiveShell, cell: str, capsys: pytest.CaptureFixture[st
     error = error_of(shell, cell)
     assert isinstance(error, CellError)
     shown = "".join(capsys.readouterr())
-    assert str(error) in shown
+    assert " ".join(str(error).split()) in " ".join(shown.split())
     assert "Traceback" not in shown
     assert not Journal().runs()
     return str(error)
@@ -284,6 +284,18 @@ def test_at_the_step_limit_the_best_answer_is_kept(shell):
     assert shell.user_ns["answer"] == "about two"
 
 
+def test_at_a_limit_it_is_said_what_goes_on(shell, capsys):
+    shell.user_ns["m"] = ScriptedModel(["<code>\nx = 1\n</code>", "about two", "<code>\nfinal_answer(x + 1)\n</code>"])
+    shell.run_cell("%%agent --model m --max-steps 1\nadd")
+    assert "\n%agent resume --max-steps 2 goes on\n" in capsys.readouterr().out
+    assert error_of(shell, "%agent resume --max-steps 2 -o answer") is None
+    assert shell.user_ns["answer"] == 2
+    shell.user_ns["m"] = ScriptedModel(["<code>\nprint(input())\n</code>", "about", "<code>\nfinal_answer(3)\n</code>"])
+    shell.run_cell("%%agent --model m --max-seconds 0.001\nadd")
+    assert "\n%%agent --continue goes on\n" in capsys.readouterr().out
+    assert error_of(shell, "%%agent --continue -o answer --max-seconds 60\ngo on") is None
+
+
 def test_at_the_step_limit_without_any_answer_the_variable_keeps_its_value(shell):
     shell.user_ns["answer"] = "of yesterday"
     shell.user_ns["m"] = ScriptedModel(["<code>\nx = 1\n</code>", RuntimeError("no credit left")])
@@ -390,6 +402,16 @@ def test_a_run_without_a_box_is_marked_in_the_list(shell, capsys):
     capsys.readouterr()
     assert error_of(shell, "%agent runs") is None
     assert [("not isolated" in line) for line in capsys.readouterr().out.splitlines()] == [True, False]
+
+
+def test_runs_are_listed_in_columns(shell, capsys):
+    shell.user_ns |= {"m": ScriptedModel([ADDS]), "a_long_name": ScriptedModel([ADDS], model_id="a-long-name")}
+    for name in ("m", "a_long_name"):
+        assert error_of(shell, f"%%agent --model {name}\nadd {name}") is None
+    capsys.readouterr()
+    assert error_of(shell, "%agent runs") is None
+    lines = capsys.readouterr().out.splitlines()
+    assert len({line.index("  add ") for line in lines}) == 1 and len(lines) == 2
 
 
 def test_old_runs_are_listed_and_taken_out_when_that_is_confirmed(shell, capsys):
@@ -604,6 +626,7 @@ def test_a_command_that_is_written_wrongly_leads_to_the_help_there_is(shell, com
         ("stop --help", "stop"),
         ("--help", "help"),
         ("-h", "help"),
+        ("help show", "show [RUN]"),
     ],
 )
 def test_other_commands_tell_theirs_too_and_do_nothing(shell, line, told, capsys):
@@ -611,6 +634,22 @@ def test_other_commands_tell_theirs_too_and_do_nothing(shell, line, told, capsys
     assert error_of(shell, f"%agent {line}") is None
     assert f"%agent {told} " in capsys.readouterr().out
     assert not shell.magics_manager.registry["SmolMagic"].model
+
+
+def test_help_with_a_command_that_there_is_not_says_so(shell):
+    assert "%agent shwo: there is no such command. Did you mean %agent show?" in str(
+        error_of(shell, "%agent help shwo")
+    )
+
+
+def test_a_long_message_is_broken_between_words_only():
+    words = "a sentence of some words " * 20 + "/a/path/that-is/" + "long/" * 30
+    [shown] = CellError(f"{words}\n  {words}")._render_traceback_()
+    assert shown.split() == f"{words} {words}".split()
+    assert [line for line in shown.split("\n") if len(line) > 92 and " " in line.strip()] == []
+    assert shown.split("\n")[-1].startswith("  /a/path")
+    [shown] = CellError("in  columns\n  kept")._render_traceback_()
+    assert shown == "in  columns\n  kept"
 
 
 def test_what_cannot_go_on_says_where_the_runs_are(shell):

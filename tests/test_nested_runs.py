@@ -272,7 +272,7 @@ def structured(*, ok=True):
 def test_structured_calls_are_told_once_with_what_came_back(account):
     told = re.sub("</?code>|`", "", account(fold(structured())))
     assert told.count("add(a=1, b=2)") == 1
-    assert "▸ search(query='x') → 'found'".replace("'", "&#x27;" if "<" in told else "'") in told
+    assert " search(query='x') → 'found'".replace("'", "&#x27;" if "<" in told else "'") in told
     assert "Calls search, add" in told
 
 

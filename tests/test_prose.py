@@ -234,6 +234,14 @@ def test_an_answer_in_words_has_its_first_line_set_off():
     assert answer_words_html("One\ntwo\n\n- a\n- b") == f"{lead}<p>two</p><ul><li>a</li><li>b</li></ul>"
 
 
+@pytest.mark.parametrize("is_text", [True, False])
+def test_a_long_first_line_of_an_answer_is_not_set_off(is_text):
+    long = "word " * 40 + "end"
+    assert answer_words_html(long, is_text) == f"<p>{long}</p>"
+    assert answer_words_html(f"{long}\ntwo", is_text) == f"<p>{long}<br>two</p>"
+    assert answer_words_html(f"{long}\n\n- a\n- b") == f"<p>{long}</p><ul><li>a</li><li>b</li></ul>"
+
+
 def test_what_is_declared_to_be_markdown_is_read_as_that():
     assert displayed("# 5\n- a") == '<p class="smol-h1"><strong>5</strong></p><ul><li>a</li></ul>'
     assert displayed("one\ntwo  \nthree") == "<p>one\ntwo  <br>three</p>"

@@ -35,7 +35,7 @@ from smol_kernel.render.console import LINES_A_STEP, ConsoleReader
 from smol_kernel.render.html import account_html, is_open, step_html
 from smol_kernel.render.markdown import account_markdown, safe_markdown
 from smol_kernel.render.plain import one_line, plain, shorten
-from smol_kernel.render.records import StepRecord
+from smol_kernel.render.records import CallRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, kept_html, output_html
 from smol_kernel.render.style import STYLE
 from smol_kernel.render.text import account_text
@@ -353,6 +353,27 @@ def test_a_table_as_answer_is_a_table():
     assert "dataframe" in html
     assert "&lt;script&gt;" in html
     assert_harmless(html)
+
+
+def test_an_empty_table_as_answer_is_told_to_be_empty():
+    pandas = pytest.importorskip("pandas")
+    nothing = pandas.DataFrame()
+    assert "Empty DataFrame" in Page(account_html(fold(value=encode(nothing), answer=repr(nothing)))).words
+    for none in (pandas.DataFrame({"a": [1], "b": [2]})[:0], pandas.Series([], name="a", dtype=float)):
+        shown = Page(account_html(fold(value=encode(none), answer="text"))).words
+        assert "0 rows ×" in shown and "a" in shown
+
+
+def test_a_table_in_colours_says_that_they_are_left_out():
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("jinja2")
+    table = pandas.DataFrame({"a": [1, 2]})
+
+    def shown(html):
+        return output_html(Output(run="r", channel="display", data={"text/html": html}))
+
+    assert "colours left out" in shown(table.style.set_properties(color="red").to_html())
+    assert "left out" not in shown(table.style.to_html()) + shown(table.to_html())
 
 
 @pytest.mark.parametrize(
@@ -808,7 +829,7 @@ def test_that_there_is_no_answer_is_said_once(account):
 def test_a_tool_that_was_stopped_did_not_fail(returned):
     called = ToolCalled(**AT, call="c", tool="slow", summary="slow(5)")
     for words in wordings([called, ToolReturned(**AT, call="c", tool="slow", ok=False, **returned)]):
-        assert "▸ slow(5) stopped\n" in re.sub(r"</?code>", "", words).replace("</div>", "\n") + "\n"
+        assert " slow(5) stopped\n" in re.sub(r"</?code>", "", words).replace("</div>", "\n") + "\n"
         assert "failed" not in words.split("slow(5)")[1]
 
 
@@ -840,3 +861,28 @@ def test_one_is_not_many():
     assert "at most 1 step\n" in text
     assert "1 token\n" in text
     assert shorten("abc", characters=2) == "a\n… 1 character left out …\nc"
+
+
+def calling(count, failed=(), **more):
+    step = StepRecord(1, state="ok", thought="t", code="x")
+    step.calls = [CallRecord(str(n), "look", f"look({n})", f"{n}!", ok=n not in failed) for n in range(count)]
+    return replace(step, **more)
+
+
+def test_of_many_calls_most_are_folded():
+    ten = step_html(calling(10), open=True)
+    assert ten.count("smol-call") == 10 and "more call" not in ten
+    html = step_html(calling(1500, failed={700}), open=True)
+    before, folded = html.split('<details class="smol-more"><summary>1,493 more calls</summary>')
+    folded, after = folded.split("</details>", 1)
+    assert re.findall(r"look\((\d+)\)", before) == ["0", "1", "2", "3", "4"]
+    assert folded.count("smol-call") == 1493 and "look(5)" in folded
+    assert re.findall(r"look\((\d+)\)", after) == ["700", "1499"]
+    at_work = step_html(calling(1500, state="running"), open=True)
+    assert "1,494 more calls" in at_work and at_work.count("smol-call") == 6
+    assert step_html(calling(100, failed=range(100)), open=True).count("failed:") == 100
+
+
+def test_a_step_of_which_there_is_no_more_to_say_does_not_unfold():
+    assert "smol-alone" in step_html(StepRecord(1, state="error"), open=True)
+    assert "smol-alone" not in step_html(calling(1), open=True)

@@ -160,7 +160,10 @@ def test_the_last_run_of_a_notebook_is_told_also_when_it_was_offered_before(tmp_
         assert f"to go on: %agent resume {run}" in kernel.run("%agent").printed
         again = kernel.run("%agent").must_be_ok().printed
         assert f"last run of this notebook: {run} · out of steps" in again
-        assert "its account: %agent show · to go on: %agent resume\n" in again and "An earlier run" not in again
+        assert (
+            "its account: %agent show · to go on: %agent resume --max-steps N\n" in again
+            and "An earlier run" not in again
+        )
         for command in ("%agent show", "%agent export run.md"):
             kernel.run(command).must_be_ok()
         assert "count the secrets" in (tmp_path / "run.md").read_text()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from notebook_kernel import Cell, NotebookKernel
-from test_cell import SCRIPTS, model
+from test_cell import SCRIPTS, button_of, click, model
 
 from smol_kernel.runs.proof import Proof
 from smol_kernel.runs.script import ScriptCell
@@ -94,6 +95,7 @@ def test_the_first_page_that_claims_gets_the_cells_and_the_others_nothing(kernel
     cell.finish().must_be_ok()
     assert not cell.reply["payload"]
     assert f"{len(grant['cells'])} cells inserted" in cell.traits
+    assert "1 cell that you edited stays below them" in cell.traits
 
 
 def test_without_write_the_page_is_asked_for_nothing_but_its_presence(kernel):
@@ -250,6 +252,7 @@ def test_what_the_answer_needs_is_written_and_said_to_be_proved(proving):
     assert marks == marks[:1] * len(cells)
     assert "proving" in cell.traits
     assert "proved · 6 cells inserted" in cell.traits
+    assert "Edit &gt; Undo Cell Operation takes them away" in cell.traits
     displayed = [message["msg_type"] for message in cell.messages if message["msg_type"] == "display_data"]
     assert len(displayed) == 2  # view and account, as without a proof
 
@@ -286,17 +289,26 @@ def test_what_is_not_reproduced_says_why(proving):
     assert not [each for each in cells if "assert" in each["source"]]
 
 
-def test_a_proof_can_be_stopped_and_the_answer_stays(proving, kernel):
+@pytest.mark.parametrize("way", ["the square", "the button"])
+def test_a_proof_can_be_stopped_and_the_answer_stays(proving, way):
+    proving.run("import os\nif os.path.exists('wait'): os.remove('wait')").must_be_ok()
     model(proving, "import os\nn = 1\nwhile os.path.exists('wait'):\n    n += 1", "final_answer(n)")
     make_it_wait = "def wait():\n    open('wait', 'w').close()\n    return True"
     proving.run(f"from smol_kernel import tool\n{make_it_wait}").must_be_ok()
     proving.run("m.replies[1] = lambda messages, last=m.replies[1]: wait() and last").must_be_ok()
     cell = proving.start("%%agent --model m -o out\ncount", cell_id="c1")
-    cell.until_shown("proving")
-    proving.interrupt()
+    cell.until_shown("Skip the proof")
+    cell.until_shown("proving …, 0:00")
+    cell.until(lambda message: re.search("proving …, (?!0:00)", str(message["content"])))
+    if way == "the square":
+        proving.interrupt()
+    else:
+        click(proving, button_of(cell))
     cells = written(cell, Page(proving, cell))
+    assert "'display': 'none'" in cell.traits  # the button has gone
     assert "Not proved: stopped" in cells[0]["source"] and "n = 1" in cells[1]["source"]
-    assert "not proved (the proof was stopped: cells that wait go on) · 4 cells inserted" in cell.traits
+    told = '<span class="smol-state smol-warn">not proved (the proof was stopped: cells that wait go on)</span>'
+    assert f"{told} · 4 cells inserted" in cell.traits
     assert proving.value("out") == 1
 
 

@@ -24,6 +24,10 @@ from smol_kernel.render.transcript import STATES, UNBOXED, Row, Transcript, mode
 MAX_CODE = MAX_TASK = 20_000
 TASK_SHOWN = 120
 """Characters of a long task that are shown before it is unfolded."""
+MAX_CALLS = 10
+"""Calls of an action up to which none is folded."""
+FIRST_CALLS = 5
+"""Of more, how many are shown of those that it begins with."""
 MAX_ENCODED_ANSWER = 4_000_000
 """Size of an encoded table or picture, in characters, up to which an answer is drawn; a larger one stays text."""
 
@@ -62,7 +66,7 @@ def step_html(step: StepRecord, *, open: bool, times: bool = True) -> str:
 
 def _card(mark: str, title: str, state: str, open: bool, meta: str, body: str) -> str:
     meta = f'<span class="smol-m">{meta}</span>' if meta else ""
-    kind = _COLOURS.get(state, "now")
+    kind = _COLOURS.get(state, "now") + " smol-alone" * (not body)
     return (
         f'<details class="smol-run smol-step smol-{kind} {NO_FORMULAS}"{" open" if open and body else ""}>'
         f'<summary><span class="smol-n">{mark}</span> <span class="smol-t">{title}</span> {meta}</summary>'
@@ -162,8 +166,7 @@ def _body(step: StepRecord, times: bool) -> Iterator[str]:
     yield from proposed_html(step)
     # A card at work is drawn many times a second: of called agents it holds what they do now, not what they did.
     brief = times and step.state == "running"
-    for call in step.calls:
-        yield _call(call, times, brief)
+    yield from _calls(step.calls, times, brief)
     for output in step.outputs:
         yield output_html(output)
     yield text_html(step.progress)
@@ -235,7 +238,7 @@ def _brief(row: Row) -> str:
 
 def remark_html(step: StepRecord) -> str:
     """What the title line says of the state, for those who do not see the colour."""
-    if step.state == "thinking" and not step.thought:
+    if step.state == "thinking" and not step.words:
         return ""  # the title says it
     remark = remark_text(step)
     return f" <small>{escape(remark)}</small>" if remark else ""
@@ -245,6 +248,24 @@ def _meta(seconds: float, *tokens: int | None) -> str:
     known = [count for count in tokens if count is not None]
     parts = [f"{seconds:.1f} s"] if seconds else []
     return " · ".join(parts + ([f"{sum(known):,} tok"] if known else []))
+
+
+def _calls(calls: list[CallRecord], times: bool, brief: bool) -> list[str]:
+    """The calls. Of many: the first, how many others there are, the last ones that did not succeed, and the very last;
+    unless `brief` the others are folded there."""
+    shown = calls
+    if len(calls) > MAX_CALLS:
+        odd = [call for call in calls[FIRST_CALLS:-1] if not call.ok][-MAX_CALLS:]
+        shown = [*calls[:FIRST_CALLS], *odd, calls[-1]]
+    drawn = [_call(call, times, brief) for call in shown]
+    if len(shown) < len(calls):
+        seen = set(map(id, shown))
+        told = counted(len(calls) - len(shown), "more call")
+        others = "" if brief else "".join(_call(call, times, brief) for call in calls if id(call) not in seen)
+        tag = "details" if others else "div"
+        told = f"<summary>{told}</summary>{others}" if others else told
+        drawn.insert(FIRST_CALLS, f'<{tag} class="smol-more">{told}</{tag}>')
+    return drawn
 
 
 def _call(call: CallRecord, times: bool, brief: bool) -> str:
@@ -257,7 +278,7 @@ def _call(call: CallRecord, times: bool, brief: bool) -> str:
     line = f"<code>{escape(plain(call.summary or call.tool))}</code>{came}{''.join(' · ' + part for part in parts)}"
     if call.runs:
         return "".join(_run(run, times, brief, "" if index else line) for index, run in enumerate(call.runs))
-    return f'<div class="smol-call">▸ {line}</div>'
+    return f'<div class="smol-call">· {line}</div>'
 
 
 def _error(step: StepRecord) -> str:
@@ -294,7 +315,11 @@ def _drawn(answer: Any) -> str:
             value.save(stream, "PNG")
             return picture_html("image/png", base64.b64encode(stream.getvalue()).decode(), "The answer")
         table = value.to_frame() if tag == "Series" else value
-        html = table.to_html(max_rows=20, max_cols=12, border=0, show_dimensions=len(table) > 20 or table.shape[1] > 12)
+        rows, columns = table.shape
+        if not columns:
+            return ""
+        counts = rows > 20 or columns > 12 or not rows
+        html = table.to_html(max_rows=20, max_cols=12, border=0, show_dimensions=counts)
     except Exception:  # noqa: BLE001 - boundary: what a table holds is drawn, such as integers too long for Python
         return ""
     return f'<div class="smol-rich">{clean_html(html)}</div>'

@@ -181,7 +181,7 @@ def _row(row: Row) -> list[str]:
 
 def _step(step: StepRecord) -> list[str]:
     remark = remark_text(step)
-    words = safe_markdown(step.thought or step.title)
+    words = safe_markdown(step.words or step.title)
     blocks = [in_words(f"**{step.number}.**", words, f"*({safe_markdown(remark)})*" if remark else "")]
     blocks += map(note_markdown, step.beforehand)
     if step.shown_code:

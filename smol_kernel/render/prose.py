@@ -15,6 +15,8 @@ from smol_kernel.render.style import BARRED
 
 MAX_PROSE = 20_000
 """Characters; longer text loses its middle."""
+MAX_LEAD = 120
+"""Characters of the first line of an answer up to which it is set off."""
 MAX_DEPTH = 4
 """How deep lists and quotations are looked for in each other."""
 
@@ -48,14 +50,14 @@ def paragraphs_html(text: str) -> str:
 
 
 def answer_words_html(text: str, is_text: bool = True) -> str:
-    """The same of an answer: its first line is set off, and where spaces carry meaning they are kept. If it is not
-    `is_text` but a value's repr, it has no marks."""
+    """The same of an answer: its first line is set off if it is short, and where spaces carry meaning they are kept. If
+    it is not `is_text` but a value's repr, it has no marks."""
     text = shorten(plain(text), characters=MAX_PROSE).strip()
     if is_text and is_markdown(text):
         return markdown_html(text, lead=True)
     if in_columns(text):
         return _kept(text)
-    lead, _, rest = text.partition("\n")
+    lead, _, rest = text.partition("\n") if _is_lead(text) else ("", "", text)
     if not is_text:
         return _strong(escape(lead)) + (f"<p>{escape(rest).replace(chr(10), '<br>')}</p>" if rest else "")
     return _strong(_inline(lead, _SPARE)) + lines_html(rest.strip())
@@ -95,7 +97,7 @@ def _block(block: Block, declared: bool, depth: int, lead: bool) -> str:
         return "<hr>"
     if block.kind == "code" or (not depth and _keeps_spaces(lines, declared)):
         return _kept("\n".join(lines))
-    first, lines = (_strong(_inline(lines[0])), lines[1:]) if lead else ("", lines)
+    first, lines = (_strong(_inline(lines[0])), lines[1:]) if lead and _is_lead(lines[0]) else ("", lines)
     return first + (f"<p>{_in_lines(lines, declared)}</p>" if lines else "")
 
 
@@ -116,8 +118,12 @@ def _item(lines: list[str], depth: int) -> str:
     return html.removeprefix("<p>").replace("</p>", "", 1) if html.startswith("<p>") else html
 
 
+def _is_lead(text: str) -> bool:
+    return len(text.partition("\n")[0]) <= MAX_LEAD
+
+
 def _strong(lead: str) -> str:
-    return f'<p class="smol-lead"><strong>{lead}</strong></p>'
+    return f'<p class="smol-lead"><strong>{lead}</strong></p>' if lead else ""
 
 
 def _kept(text: str) -> str:

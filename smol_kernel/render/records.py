@@ -18,6 +18,7 @@ from smol_kernel.events import (
     Output,
     RunResumed,
 )
+from smol_kernel.render.draft import words_and_code
 
 if TYPE_CHECKING:
     from smol_kernel.render.transcript import Transcript
@@ -28,7 +29,7 @@ NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff, RunResumed,
 
 _CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
-_UNTITLED = re.compile(r"`{3}|~{3}|\|")  # how a block of code begins, and a table
+_UNTITLED = re.compile(r"`{3}|~{3}|\||<think>")  # how a block of code begins, a table, and reasoning
 _SENTENCE = re.compile(
     r"(?<!\S)\*\*(?=\S)[^*]+\*\*|`[^`]+`"
     r"|(?P<end>(?<=[^.][.!?])(?<!^\d\.)(?<!^\d\d\.)\s+(?=[A-Z]))"  # the number of a list's item ends none
@@ -195,9 +196,11 @@ class StepRecord:
     @property
     def title(self) -> str:
         """The thought's first sentence, or a word on what the step does."""
-        first = next((line.strip() for line in self.thought.splitlines() if line.strip()), "")
+        first = next((line.strip() for line in self.words.splitlines() if line.strip()), "")
         if first and not _UNTITLED.match(first):
-            return _sentence(_without_mark(first))
+            sentence = _sentence(_without_mark(first))
+            if self.code or self.state != "thinking" or self.draft or len(sentence) < len(_without_mark(self.words)):
+                return sentence  # else it is not known whether it is whole
         if self.only_calls and (names := dict.fromkeys(_CALLED.findall(self.code))):
             return f"Calls {', '.join(names)}"
         if self.code:
@@ -211,16 +214,30 @@ class StepRecord:
         return "An unfinished reply" if self.reply.strip() else "No reply"
 
     @property
+    def _is_draft(self) -> bool:
+        """Whether the reply is not whole, and has not become an action."""
+        return not self.code and (self.state == "thinking" or (self.state == "interrupted" and not self.replied))
+
+    @property
+    def words(self) -> str:
+        """The thought; of a reply that is not whole, what comes before its code."""
+        return words_and_code(self.thought or self.reply)[0] if self._is_draft else self.thought.strip()
+
+    @property
+    def draft(self) -> str:
+        """The code of a reply that is not whole."""
+        return words_and_code(self.thought or self.reply)[1] if self._is_draft else ""
+
+    @property
     def words_beyond_title(self) -> str:
         """The words of the step that its title does not hold."""
-        words = (self.thought or ("" if self.code else self.reply)).strip()
-        return _without_mark(words).removeprefix(self.title).strip() if self.thought else words
+        return _without_mark(self.words).removeprefix(self.title).strip()
 
     @property
     def shown_code(self) -> str:
         """The code, unless it says no more than the calls do."""
         told = self.only_calls and len(self.calls) >= len(self.code.strip().splitlines())
-        return "" if told else self.code
+        return "" if told else self.code or self.draft
 
     @property
     def error_line(self) -> str:

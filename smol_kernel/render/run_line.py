@@ -1,8 +1,9 @@
-"""A recorded run in one line, as lists of runs have it."""
+"""Recorded runs in a line each, as lists of runs have them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from smol_kernel.journal import RunSummary
 from smol_kernel.render.plain import counted, one_line
@@ -12,13 +13,24 @@ from smol_kernel.render.transcript import model_label
 _ID_LENGTH, _TASK_LENGTH = 12, 60
 
 
-def run_line(run: RunSummary) -> str:
-    """Its id, when it began (by the local clock), how it ended, its steps, its model, and the beginning of its task."""
+def run_lines(runs: Sequence[RunSummary]) -> list[str]:
+    """Of each its id, when it began (by the local clock), how it ended, its steps, its model, and the beginning of its
+    task, each below those of the others."""
+    models = [_model(run) for run in runs]
+    width = max(map(len, models), default=0)
+    return [_line(run, f"{model:{width}}") for run, model in zip(runs, models, strict=True)]
+
+
+def _model(run: RunSummary) -> str:
+    boxed = "  not isolated" if run.isolation == "none" else ""
+    return one_line(model_label(run.model, run.scripted)) + boxed
+
+
+def _line(run: RunSummary, model: str) -> str:
     try:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
     except (ValueError, OverflowError, OSError):  # of a damaged row
         when = "?".ljust(len("2026-01-01 00:00"))
     state, steps = state_word(run.state), counted(run.steps, "step")
-    task, model = one_line(run.task, _TASK_LENGTH), one_line(model_label(run.model, run.scripted))
-    boxed = "  not isolated" if run.isolation == "none" else ""
-    return f"{run.run[:_ID_LENGTH]:{_ID_LENGTH}}  {when}  {state:13}  {steps:>8}  {model}{boxed}  {task}"
+    task = one_line(run.task, _TASK_LENGTH)
+    return f"{run.run[:_ID_LENGTH]:{_ID_LENGTH}}  {when}  {state:13}  {steps:>8}  {model}  {task}"

@@ -109,6 +109,9 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _PICTURE = re.compile(r"data:(image/(?:png|jpeg));base64,([A-Za-z0-9+/\s]+={0,2}\s*)", re.IGNORECASE)
 _ALIGN = re.compile(r"\s*text-align:\s*(left|right|center)\s*;?\s*", re.IGNORECASE)
 
+_STYLED = re.compile(r"<style[^<>]*>\s*#T_")
+"""How the HTML of a table begins that pandas draws in colours (`df.style`)."""
+
 
 def clean_html(html: str) -> str:
     """`html` with only what a table or formatted text needs.
@@ -162,7 +165,8 @@ def output_html(output: Output) -> str:
         if picture := output.data.get(kind):
             return picture_html(kind, picture, "Plot" if output.channel == "display" else "Picture")
     if html := shown_html(output):
-        return f'<div class="smol-rich">{html}</div>'
+        told = "<p><small>[colours left out]</small></p>" if _STYLED.search(output.data["text/html"]) else ""
+        return f'<div class="smol-rich">{html}</div>{told}'
     if markdown := plain(shorten(output.data.get("text/markdown", ""), characters=MAX_TEXT)).strip("\n"):
         return markdown_html(markdown, declared=True)
     return text_html(output.text or output.data.get("text/plain", ""), error=output.channel == "stderr")

@@ -30,6 +30,8 @@ font-family:var(--jp-content-font-family,var(--vscode-font-family,system-ui,sans
 font-size:var(--jp-content-font-size1,14px);line-height:1.5;box-sizing:border-box;overflow-wrap:anywhere}}
 {",".join(f"{page} .smol-run" for page in _DARK_PAGES)}{{{DARK.strip()}}}
 .smol-run *{{box-sizing:border-box}}
+.smol-run :is(.smol-task,.smol-t,p,li){{unicode-bidi:plaintext;text-align:start}}
+.smol-run code{{unicode-bidi:isolate}}
 .jp-RenderedHTMLCommon:has(>.smol){{padding-right:0}}
 .smol{{border:1px solid var(--smol-line);border-radius:6px;overflow:hidden;margin:2px 0}}
 .smol-head{{display:flex;flex-wrap:wrap;gap:4px 8px;align-items:baseline;padding:9px 14px}}
@@ -50,11 +52,13 @@ color:var(--smol-dim);font-size:11px;line-height:18px;text-align:center;font-var
 .smol-bare{{display:none}}
 .smol-step>summary::after{{content:"▸";position:absolute;right:14px;color:var(--smol-dim);font-size:.85em;width:.9em}}
 .smol-step[open]>summary::after{{content:"▾"}}
+.smol-alone>summary{{cursor:default}}
+.smol-step.smol-alone>summary::after{{content:none}}
 .smol-ok>summary .smol-n{{color:var(--smol-ok);border-color:currentColor}}
 .smol-bad>summary .smol-n{{color:var(--smol-bad);border-color:currentColor;border-radius:4px}}
 .smol-now>summary .smol-n{{color:var(--smol-now);border-color:currentColor;border-style:dashed}}
 .smol-warn>summary .smol-n{{color:var(--smol-warn);border-color:currentColor;border-radius:4px;border-style:dashed}}
-.smol-t{{flex:1 1 12em;min-width:0;font-weight:500}}
+.smol-t{{flex:1 1 min(12em,100% - 3em);min-width:0;font-weight:500}}
 .smol-t small{{font-size:.92em;font-weight:400;color:var(--smol-dim);margin-left:6px}}
 .smol-m{{color:var(--smol-dim);font-size:.85em;white-space:nowrap;font-variant-numeric:tabular-nums}}
 .smol-run .smol-body p{{margin:0 0 6px}}

@@ -97,7 +97,7 @@ def _rows(transcript: Transcript) -> Iterator[NotebookNode]:
             yield _markdown(f"between-{place}", _between(step))
             continue
         count += 1
-        words = in_words(f"**{step.number}.**", safe_markdown(step.thought or step.title))
+        words = in_words(f"**{step.number}.**", safe_markdown(step.words or step.title))
         words = "\n\n".join([words, *map(note_markdown, step.beforehand)])
         if step.code and step.status in _RAN:
             part = part_of(step) if step.final else None
@@ -120,9 +120,9 @@ def _between(row: PlanRecord | Transcript | Note) -> str:
 
 def _as_text(step: StepRecord) -> Iterator[str]:
     """A step that left nothing to run again: no usable reply, or an action that was stopped or lost its child."""
-    if step.code:
+    if code := step.code or step.draft:
         yield "This step did not run to an end:"
-        yield fenced(plain_code(step.code).strip("\n"), "python")
+        yield fenced(plain_code(code).strip("\n"), "python")
     shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
     if text := "\n".join(filter(None, [*shown, error_text(step)])):
         yield fenced(text)

@@ -6,8 +6,10 @@ comes from the extension that `--ext` names.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ from ipykernel.kernelapp import IPKernelApp
 from IPython.core.error import UsageError
 
 from smol_kernel import __version__
+from smol_kernel.parsing import parsed
 
 _HELP = re.compile(r"\s*(\?{1,2}\s*)?(?P<name>%{0,2}[^\W\d][\w.]*)(?(1)|\s*\?{1,2})\s*")
 """`name?`, `name??` or `?name` alone: IPython's help; a word that names nothing is a question. Any other text may
@@ -25,6 +28,13 @@ _CELL_MAGIC = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(%%\S*).*")
 """The line of a cell magic; comments may stand before it."""
 
 _NO_OPTIONS = "%%host takes no options, but found {!r}: the code goes in the lines below"
+_PYTHON = """this was read as Python, not as a task, and nothing was run.
+Python goes below %%py (the agent's kernel) or %%host (this one).
+Below %%agent --continue it is a task all the same."""
+
+_WORDS = (ast.Expr, ast.Return, ast.Raise, ast.Assert, ast.Delete, ast.Global, ast.Nonlocal, ast.Pass, ast.Break,
+          ast.Continue)  # fmt: skip
+"""Statements that words may look like: `return home`, `raise prices`, `continue`."""
 
 _client_cell: ContextVar[str | None] = ContextVar("client_cell", default=None)
 """The cell a person sent. Code that IPython runs by itself (startup lines, the body of `%%capture`) is never a task."""
@@ -154,6 +164,8 @@ class AgentKernel(IPythonKernel):
         ):
             if self._shell.find_cell_magic("agent") is None:
                 raise UsageError("this kernel has no agent: start it with --ext smol_magic, as its kernel.json does")
+            if is_python(cell):
+                raise UsageError(_PYTHON)
             return ["%%agent --continue\n", *lines]
         if asked:
             return [f"get_ipython().kernel.show_help({asked['name']!r}, {int('??' in cell)})\n"]
@@ -177,6 +189,20 @@ def is_task(cell: str) -> bool:
     """True for text; False for an empty cell, and for what is written in IPython's own signs."""
     text = cell.strip()
     return bool(text) and text[0] not in "%!" and not _CELL_MAGIC.match(text) and not _HELP.fullmatch(text)
+
+
+def is_python(cell: str) -> bool:
+    """Whether a cell is Python that does something, and cannot be words."""
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        return any(map(_does_something, parsed(cell).body))
+    return False
+
+
+def _does_something(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.AnnAssign):
+        return statement.value is not None
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Call | ast.Await) or not isinstance(statement, _WORDS)
 
 
 def _runs_in_child(cell: str, cursor: int) -> bool:

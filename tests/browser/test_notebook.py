@@ -353,6 +353,21 @@ def test_the_stop_button_stops_in_the_middle_of_an_action(looping, screenshot):
     screenshot(looping.page, "stopped")
 
 
+@pytest.mark.parametrize("part", [STOP, ".smol-step > summary"])
+def test_keys_reach_the_notebook_when_what_had_the_focus_is_gone(looping, part):
+    looping.cell(2).locator(part).first.focus()
+    if part == STOP:
+        looping.page.keyboard.press("Enter")
+    else:
+        looping.press_interrupt()
+        looping.cell(2).locator(part).first.focus()
+    assert_stopped(looping)
+    looping.wait_for("panel => panel.content.node.contains(document.activeElement)")
+    before = looping.ask("panel => panel.content.activeCellIndex")
+    looping.page.keyboard.press("k")
+    looping.wait_for("(panel, before) => panel.content.activeCellIndex === before - 1", before)
+
+
 def test_the_toolbars_square_stops_in_the_middle_of_an_action(looping):
     looping.press_interrupt()
     assert_stopped(looping)

@@ -11,7 +11,7 @@ from smol_kernel.errors import ConfigError, SmolError
 from smol_kernel.events import settled
 from smol_kernel.journal import Journal
 from smol_kernel.render.plain import counted
-from smol_kernel.render.run_line import run_line
+from smol_kernel.render.run_line import run_lines
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.exporting import FORMS, export, form_of
 from smol_kernel.runs.pruning import chosen, take_out, takes_out
@@ -64,16 +64,16 @@ def list_runs(arguments: argparse.Namespace) -> int:
     if not found:
         about = f" about {arguments.search!r}" if arguments.search else ""
         print(f"No runs{about} in {journal.path} yet.")
-    for run in found:
-        print(run_line(run))
+    for line in run_lines(found):
+        print(line)
     return 0
 
 
 def _take_out(journal: Journal, arguments: argparse.Namespace) -> int:
     """Delete runs, if the person wants it."""
     runs = chosen(journal, arguments.delete, arguments.older_than, arguments.keep)
-    for run in runs:
-        print(run_line(run))
+    for line in run_lines(runs):
+        print(line)
     what = counted(len(runs), "run")
     if not runs or arguments.dry_run:
         print(f"{what} would be taken out." if runs else "There are none to take out.")

@@ -1,5 +1,6 @@
 // The page's half of write-back (the kernel's half is smol_magic/writeback.py): puts the cells that an agent wrote
-// below the cell that asked for them, keeps a run readable when its widgets are gone, and tasks free of Python's colours.
+// below the cell that asked for them, keeps a run readable when its widgets are gone, tasks free of Python's colours,
+// and the focus in the notebook.
 // JupyterLab 4 and Notebook 7 load this file as it is; there is no build.
 //
 // It takes cells and ids from the kernel, nothing else: no code of the kernel runs here, and no cell is executed.
@@ -209,6 +210,25 @@
     ask();
   }
 
+  // When a view folds, what had the focus may go with it; then the page has it, where no key of the notebook works.
+  function keepFocus(panel) {
+    let observer = null;
+    panel.node.addEventListener("focusin", ({ target }) => {
+      if (observer) observer.disconnect();
+      const view = target.closest(".smol-view");
+      if (!view) return;
+      observer = new MutationObserver(() =>
+        requestAnimationFrame(() => {
+          if (target.getClientRects().length) return;
+          observer.disconnect();
+          target.blur(); // it may still count as the one that has it
+          if (document.activeElement === document.body) panel.content.activate();
+        }),
+      );
+      observer.observe(view, { attributes: true, childList: true, subtree: true });
+    });
+  }
+
   function listen(tracker, languages, panel) {
     const context = panel.sessionContext;
     const register = () => {
@@ -224,6 +244,7 @@
     });
     context.ready.then(register);
     panel.context.ready.then(() => colourTasks(panel, languages));
+    keepFocus(panel);
     retire();
   }
 
@@ -232,7 +253,7 @@
     const { IEditorLanguageRegistry } = await shared("@jupyterlab/codemirror");
     return {
       id: `${NAME}:cells`,
-      description: "Inserts the cells that an agent wrote, and leaves tasks uncoloured.",
+      description: "Inserts the cells that an agent wrote, leaves tasks uncoloured, and the focus in the notebook.",
       autoStart: true,
       requires: [IEditorLanguageRegistry],
       optional: [INotebookTracker], // Notebook 7's file list has none
