@@ -224,7 +224,7 @@ def test_the_same_agent_at_once_has_a_run_of_its_own_for_each_call(make, action)
     assert family(agent, events) == [None, "helper", "helper", "helper"]
     assert len(helper.memory.steps) == 2
     assert all(len(of(FinalAnswer, [e for e in events if e.run == one.run])) == 1 for one in of(RunStarted, events))
-    assert not helper.life.lent.locked()
+    assert not helper.life.lent.here.locked()
 
 
 def test_the_same_agent_at_once_by_structured_calls_has_children_of_its_own(make):
@@ -417,7 +417,7 @@ def test_a_template_that_fails_leaves_the_agent_free(make):
         if isinstance(event, ActionFinished):
             helper.prompt_templates["managed_agent"]["task"] = good
     assert "prompt template" in agent.memory.steps[1].error.message
-    assert (helper.answer, helper.life.lent.locked()) == ("fine", False)
+    assert (helper.answer, helper.life.lent.here.locked()) == ("fine", False)
 
 
 # stopped

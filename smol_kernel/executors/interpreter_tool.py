@@ -13,6 +13,7 @@ from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.observation import clean, truncate
 from smol_kernel.executors.recorded import AbandonedError, NotMadeError
 from smol_kernel.executors.values import RemoteValue
+from smol_kernel.memory.process_lock import ProcessLock
 from smol_kernel.tools.base import Tool
 
 TOOLS_ONLY = "tools"
@@ -90,7 +91,7 @@ class PythonInterpreterTool(Tool):
         self._executor = KernelExecutor(
             timeout_seconds, additional_authorized_imports=self.authorized_imports, **(executor_kwargs or {})
         )
-        self._one_at_a_time = threading.Lock()
+        self._one_at_a_time = ProcessLock()
         self._used = False
         super().__init__(*args, **kwargs)
 
@@ -101,7 +102,7 @@ class PythonInterpreterTool(Tool):
 
     def forward(self, code: str) -> str:
         """What the code printed, and its last value."""
-        with self._one_at_a_time, (STOP.get() or Stop()).ending(self._executor):
+        with self._one_at_a_time.here, (STOP.get() or Stop()).ending(self._executor):
             if self._used:
                 self._forget()
             self._used = True

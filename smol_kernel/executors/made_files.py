@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.executors.overlay import MAX_TOLD, Layer, Made
 from smol_kernel.executors.saved_files import SavedFiles, Saver
 from smol_kernel.executors.stand_ins import why_kept_out
+from smol_kernel.memory.process_lock import ProcessLock
 
 _UNLISTED = "({:,} more) cannot be listed: too many, too deep, or closed to you; name those you want"
 _NOTHING = (
@@ -31,7 +31,7 @@ class MadeFiles:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._layers: list[Layer] = []
         """The newest first."""
         self._writable: list[str] = []
@@ -45,7 +45,7 @@ class MadeFiles:
     def begin(self, child: object, folder: str | Path | None) -> None:
         """A child has started in `folder` (None: the host's)."""
         descriptor, settings = getattr(child, "upper", None), getattr(child, "settings", None)
-        with self._lock:
+        with self._lock.here:
             kept = [] if self._afresh else self._layers[:1]
             gone, self._layers = self._layers[len(kept) :], kept
             for layer in gone:
@@ -60,26 +60,26 @@ class MadeFiles:
 
     def child_ended(self) -> None:
         """The child has ended, one way or another. Its files stay; if there are none, its memory is free."""
-        with self._lock:
+        with self._lock.here:
             if self._layers and self._found(self._layers[:1]) == ([], 0):
                 self._layers.pop(0).close()
             self._died = True
 
     def begin_afresh(self) -> None:
         """The end of the child was meant."""
-        with self._lock:
+        with self._lock.here:
             self._afresh, self._died = True, False
 
     def listing(self) -> FilesMade:
         """What there is now."""
-        with self._lock:
+        with self._lock.here:
             found, more = self._tell()
         return FilesMade(files=[made.told() for made in found], more=more)
 
     def news(self, ended: ActionFinished) -> Iterator[Event]:
         """What to tell after an action, its end the last: the files if they are others than before, and that a child
         died which had made some."""
-        with self._lock:
+        with self._lock.here:
             told = self._tell()
             before, self._told = self._told, told
             died, self._died = self._died and bool(told[0]), False
@@ -96,7 +96,7 @@ class MadeFiles:
 
     def save(self, names: Iterable[str] | None, folder: str | Path | None, overwrite: bool) -> SavedFiles:
         """Copy files into `folder` (None: the working folder). See `PythonExecutor.save_files`."""
-        with self._lock:
+        with self._lock.here:
             if not self._layers:
                 raise ExecutorError(_NOTHING)
             target = Path(self._layers[0].below if folder is None else folder).expanduser().absolute()

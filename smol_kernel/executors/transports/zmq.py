@@ -7,7 +7,6 @@ import hmac
 import math
 import selectors
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from smol_kernel.errors import ChildDiedError
 from smol_kernel.executors.host_line import pack
 from smol_kernel.executors.transports import READ, Channel, Message
 from smol_kernel.executors.transports.zmtp import Broken, Wire
+from smol_kernel.memory.process_lock import ProcessLock
 from smol_kernel.parsing import parsed_json
 
 MEBIBYTE = 1 << 20
@@ -67,7 +67,7 @@ class ZmqTransport:
         self._dialing = True
         self._gone = False
         self._last = 0.0  # when the last message of a child that is gone came
-        self._wake_lock = threading.Lock()
+        self._wake_lock = ProcessLock()
         self._wake_read, self._wake_write = socket.socketpair()
         self._closed = False
         for end in (self._wake_read, self._wake_write):
@@ -202,14 +202,14 @@ class ZmqTransport:
 
     def wake(self) -> None:
         """Let `receive` return; does nothing after `close`."""
-        with self._wake_lock:
+        with self._wake_lock.here:
             if not self._closed:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_write.send(b".")
 
     def close(self) -> None:
         """Free sockets and descriptors; more than once is fine."""
-        with self._wake_lock:
+        with self._wake_lock.here:
             self._closed = True
             self._wake_read.close()
             self._wake_write.close()
