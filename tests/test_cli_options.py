@@ -9,7 +9,6 @@ import pty
 import runpy
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -265,23 +264,23 @@ final_answer(name + key + user_input("\\nroot@host:~#"))
 
 def test_the_words_of_an_action_that_asks_are_marked_as_its_own(tmp_path):
     here, terminal = pty.openpty()
-    asked, screen = ["root@host:~# ", "for root: ", "root@host:~# "], ""
+    asked, screen = ["~# ", "for root: ", "~# "], ""
     with ModelServer(Text(f"I ask.\n<code>{FORGING}</code>")) as server:
         command = [sys.executable, "-m", "smol_kernel", "run", "--model", "openai/double"]
         command += ["--api-base", server.url, "--tool", "user_input", "Ask."]
+        plain = {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "dumb"}
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
-        process = subprocess.Popen(command, **streams, start_new_session=True, env={**os.environ, "NO_COLOR": "1"})
+        process = subprocess.Popen(command, **streams, start_new_session=True, env={**os.environ, **plain})
         os.close(terminal)
-        with suppress(OSError):  # nobody has the terminal open any more
-            while read := os.read(here, 4096):
-                screen += read.decode(errors="replace")
-                if asked and screen.endswith(asked[0]):
-                    asked.pop(0)
-                    screen += "\0"
-                    os.write(here, b"x\n")
+        while asked or "Answer" not in screen.rpartition("\0")[2]:
+            screen += os.read(here, 4096).decode(errors="replace")
+            _, told, last = screen.rpartition("What you type goes to it:")
+            if told and asked and "\0" not in last and asked[0] in last:
+                asked.pop(0)
+                screen += "\0"
+                os.write(here, b"x\n")
         process.wait()
         os.close(here)
-    assert not asked
     _, *parts = screen.split("asks")
     assert len(parts) == 3 and parts[1].startswith(" for a password. What you type goes to it:")
     for part in parts:
