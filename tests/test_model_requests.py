@@ -18,6 +18,7 @@ from smol_kernel.errors import ContextLengthError, MissingDependencyError, Model
 from smol_kernel.events import Notice
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.models.base import ModelCall
+from smol_kernel.models.fallback import FallbackModel
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.media import audio_bytes, image_url, sendable, video_frames
 from smol_kernel.models.quirks import quirk_of
@@ -240,12 +241,12 @@ def test_what_a_model_cannot_take_is_named_in_its_place_and_told_once():
     "refusal",
     [
         Status(400, "unknown variant `image_url`, expected `text`"),
-        Refused(422, {"detail": [{"loc": ["messages", 0, "content"], "msg": "Input should be a valid string"}]}),
+        Refused(422, {"detail": "At most 0 image_url parts may be provided in one request."}),
         Status(500, "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"),
         Status(404, "No endpoints found that support image input"),
         Refused(500, {"error": "Failed to create new sequence: this model is missing data required for image input"}),
     ],
-    ids=["DeepSeek", "a string", "llama.cpp", "OpenRouter", "Ollama"],
+    ids=["DeepSeek", "vLLM", "llama.cpp", "OpenRouter", "Ollama"],
 )
 def test_a_model_of_which_nobody_knows_is_asked_without_images_once_it_has_refused_one(refusal, stream):
     content = [text("see"), {"type": "image", "image": PICTURE}]
@@ -261,6 +262,53 @@ def test_a_model_of_which_nobody_knows_is_asked_without_images_once_it_has_refus
     assert [type(each) for each in sent] == [list, str, str]
     assert sent[1] == sent[2] == "see\n[image left out: openai/double takes none]"
     assert model.takes("image") is False and "capabilities" not in model.to_dict()
+
+
+def test_a_refusal_that_does_not_say_why_is_for_the_images_once_it_came_twice():
+    content = [text("see"), {"type": "image", "image": PICTURE}]
+    why = Status(400, "this picture is larger than 5 MB")
+    with ModelServer(why, Text("a"), Text("b"), why, Text("c"), why, Text("d"), Text("e")) as server:
+        model = LiteLLMModel("openai/double", api_base=server.url)
+        told = []
+        for _ in range(5):
+            told.append([each.text for each in ModelCall(model, [ChatMessage(USER, content)])])
+    once = "Model 'openai/double' refused a request with images: asked again without."
+    assert told == [[once], [], [once], ["Model 'openai/double' takes no images: left out of what it reads."], []]
+    assert [type(request.body["messages"][0]["content"]) for request in server.requests] == [
+        *(list, str, list),
+        *(list, str, list, str, str),
+    ]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_of_several_models_the_next_is_asked_with_the_images_that_one_refuses(stream):
+    content = [text("see"), {"type": "image", "image": PICTURE}]
+    with ModelServer(Status(400, "unknown variant `image_url`")) as blind, ModelServer(Text("a picture")) as seeing:
+        models = [LiteLLMModel("openai/double", api_base=server.url) for server in (blind, seeing)]
+        call = ModelCall(FallbackModel(models), [ChatMessage(USER, content)], stream=stream)
+        list(call)
+    assert call.message.content == "a picture"
+    assert [len(server.requests) for server in (blind, seeing)] == [1, 1]
+    assert isinstance(seeing.requests[0].body["messages"][0]["content"], list)
+
+
+def test_the_last_of_several_models_is_asked_without_the_images_that_it_refuses():
+    content = [text("see"), {"type": "image", "image": PICTURE}]
+    refusal = Status(400, "unknown variant `image_url`")
+    with ModelServer(refusal) as first, ModelServer(refusal, Text("words")) as last:
+        models = [LiteLLMModel("openai/double", api_base=server.url) for server in (first, last)]
+        reply = FallbackModel(models).generate([ChatMessage(USER, content)])
+    assert reply.content == "words" and len(first.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "why", ["The model llama-3.2-vision is not available right now", "no upstream for llava-vision"]
+)
+def test_trouble_that_passes_is_none_of_images_because_of_a_name(why):
+    with ModelServer(Status(503, why), Text("x")) as server:
+        model = LiteLLMModel("openai/double", api_base=server.url, retry_wait=0)
+        assert model.generate([ChatMessage(USER, "hi")]).content == "x"
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])

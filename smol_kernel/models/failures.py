@@ -53,11 +53,10 @@ _NOT_A_REPLY = (
 )
 _REASONS = ("message", "error", "detail", "msg", "errors")
 """Names under which servers say what is wrong: OpenAI and most others, TGI and Ollama, what is built on FastAPI."""
-_MEDIA = r"(image|audio|video|vision|multi-?modal)"
 _NO_MEDIA = re.compile(
-    rf"{_MEDIA}[^.\n]{{0,40}}(not\b|n't|unsupported)|(\bno|n't|missing)\b[^.\n]{{0,60}}{_MEDIA}|mmproj"
+    r"mmproj|(image|audio|video)s? input|support\w* (image|audio|video|vision|multi-?modal)|multi-?modal model"
 )
-"""What servers say that have no eyes and no ears: llama.cpp with 500, OpenRouter with 404, Ollama."""
+"""In what servers say that have no eyes and no ears: llama.cpp with 500, OpenRouter with 404, Ollama, vLLM."""
 _REFUSING = (400, 415, 422)
 """Statuses with which servers refuse a request that they do not understand."""
 _DEEPEST = 5
@@ -148,8 +147,14 @@ def may_be_media(error: BaseException | None) -> bool:
     return status is not None and not _is_too_long(chain) and (status in _REFUSING or _says_no_media(chain))
 
 
+def is_media(error: BaseException | None) -> bool:
+    """Whether the server says that it was they, whatever they are: the model takes none."""
+    chain = list(_chain(error))
+    return _says_no_media(chain) or any(part in _words(chain) for part in ("image_url", "input_audio"))
+
+
 def _says_no_media(chain: list[BaseException]) -> bool:
-    return _NO_MEDIA.search(_words(chain)) is not None
+    return _status(chain) in (404, 500, 501, *_REFUSING) and _NO_MEDIA.search(_words(chain)) is not None
 
 
 def is_lost_connection(error: BaseException) -> bool:

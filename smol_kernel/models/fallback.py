@@ -13,6 +13,7 @@ from smol_kernel.models.base import Model, begin_again, can_begin_again, was_aba
 from smol_kernel.models.callables import CallableModel, ForeignModel, stream_of
 from smol_kernel.models.quirks import Kind
 from smol_kernel.models.requests import given_options
+from smol_kernel.models.sent_media import another_is_asked
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -134,9 +135,11 @@ class FallbackModel(Model):
         """The reply of the first model that gives one. Raises ModelError, ContextLengthError."""
         options = given_options(stop_sequences, response_format, tools_to_call_from, kwargs)
         failures: list[str] = []
-        for place in self._places():
+        places = self._places()
+        for place in places:
             try:
-                reply = self.models[place].generate(messages, **options)
+                with another_is_asked(place != places[-1]):
+                    reply = self.models[place].generate(messages, **options)
             except Exception as error:  # noqa: BLE001 - a user's own model raises what it likes
                 self._go_on(error, place, failures)
             else:
@@ -155,12 +158,17 @@ class FallbackModel(Model):
         """The pieces of the first model that gives a whole reply; one that cannot stream gives it in one piece."""
         options = given_options(stop_sequences, response_format, tools_to_call_from, kwargs)
         failures: list[str] = []
-        for place in self._places():
+        places = self._places()
+        for place in places:
             delivered = False
+            pieces = stream_of(self.models[place], messages, options)
             try:
-                for piece in stream_of(self.models[place], messages, options):
+                with another_is_asked(place != places[-1]):
+                    first = next(pieces, None)
+                if first is not None:
                     delivered = True
-                    yield piece
+                    yield first
+                yield from pieces
             except Exception as error:
                 if delivered and not can_begin_again():
                     raise

@@ -7,19 +7,24 @@ is refused the model is asked once more without.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from smol_kernel.errors import ModelError
 from smol_kernel.events import Notice, emit
 from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.models.base import Model
-from smol_kernel.models.failures import may_be_media
+from smol_kernel.models.failures import is_media, may_be_media
 from smol_kernel.models.media import MEDIA, sendable
 from smol_kernel.models.quirks import Kind
 from smol_kernel.models.requests import known_role
 
 T = TypeVar("T")
+TWICE = 2
+"""So many refusals in a row that do not name their reason are for the media."""
+_another_is_asked: ContextVar[bool] = ContextVar("_another_is_asked", default=False)
 
 
 class SentMedia:
@@ -29,6 +34,7 @@ class SentMedia:
         self.refused: frozenset[Kind] = frozenset()
         self._model = model
         self._told: set[str] = set()
+        self._in_a_row = 0
 
     def sendable(self, messages: list[ChatMessage], without: Collection[Kind] = ()) -> list[ChatMessage]:
         """The messages with their media as the model can take them, and none of the kinds `without`; the person is told
@@ -54,15 +60,17 @@ class SentMedia:
             first = next(pieces, None)
         except ModelError as error:
             without = self._doubted(messages)
-            if not without or not may_be_media(error.__cause__):
+            if not without or not may_be_media(error.__cause__) or _another_is_asked.get():
                 raise
             pieces = ask(self.sendable(messages, without))
             try:
                 first = next(pieces, None)
             except ModelError:
                 raise error from error.__cause__
-            self.refused |= without
-            self._tell(without)
+            self._in_a_row += 1
+            self._learn(without, is_media(error.__cause__) or self._in_a_row == TWICE)
+        else:
+            self._in_a_row = 0 if self._doubted(messages) else self._in_a_row
         if first is not None:
             yield first
         yield from pieces
@@ -73,6 +81,14 @@ class SentMedia:
         sent = {part.get("type") for content in contents if isinstance(content, list) for part in content}
         sent |= {"image"} if "video" in sent else set()  # as its frames
         return frozenset(kind for kind in MEDIA if kind in sent and self._model.takes(kind) is None)
+
+    def _learn(self, refused: frozenset[Kind], for_good: bool) -> None:
+        if for_good:
+            self.refused |= refused
+            self._tell(refused)
+        else:
+            what = " and ".join("images" if kind == "image" else kind for kind in sorted(refused))
+            emit(Notice(text=f"Model {self._model.model_id!r} refused a request with {what}: asked again without."))
 
     def _tell(self, left_out: Collection[str]) -> None:
         for kind in sorted(set(left_out) - self._told):
@@ -86,3 +102,13 @@ def _as_message(message: ChatMessage) -> ChatMessage:
     if isinstance(message, dict):
         return ChatMessage.from_dict({**message, "role": known_role(message.get("role"))})
     return message
+
+
+@contextmanager
+def another_is_asked(there_is: bool) -> Generator[None]:
+    """Meanwhile a refusal is one, whatever it may be for, if there is another model to ask."""
+    token = _another_is_asked.set(there_is)
+    try:
+        yield
+    finally:
+        _another_is_asked.reset(token)
