@@ -21,7 +21,7 @@ from smol_magic.commands import COMMANDS, help_text, usage
 from smol_magic.endings import CellError
 from smol_magic.parser import Parser
 from smol_magic.rewriting import AwaitRewriting
-from smol_magic.session import Session, export_hint, front, resume_command
+from smol_magic.session import Session, export_hint, front, to_go_on
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -160,8 +160,8 @@ class SmolMagic(Magics):
         for run in missed[:MOST_OFFERED]:
             task = one_line(run.task, 60)
             how = "was cut off" if run.state == "unfinished" else f"ended ({state_word(run.state)}), perhaps unseen"
-            then = export_hint(run.run) if run.state == "success" else f"to go on: {resume_command(run.state, run.run)}"
-            print(f"An earlier run here {how}: “{task}”.\n  Its account: %agent show {run.run} · {then}")
+            then = f" · {export_hint(run.run)}" if run.state == "success" else to_go_on(run.state, run.run)
+            print(f"An earlier run here {how}: “{task}”.\n  Its account: %agent show {run.run}{then}")
         if len(missed) > MOST_OFFERED:
             print(f"… and {len(missed) - MOST_OFFERED} more before: %agent runs")
 
@@ -215,7 +215,7 @@ class SmolMagic(Magics):
         elif before is not None:
             ways = {"success": " · its cells: %agent export FILE --script", "running": ", in another kernel"}
             print(f"last run of this notebook: {before.run} · {state_word(before.state)}")
-            print(f"its account: %agent show{ways.get(before.state, f' · to go on: {resume_command(before.state)}')}")
+            print(f"its account: %agent show{ways.get(before.state, to_go_on(before.state))}")
         else:
             print("no run since this kernel was started")
         print("%agent help lists the commands, %%agent --help the options")

@@ -80,6 +80,11 @@ class ResumedCell(AgentCell):
         if not self._taken_over:
             session.last, session.last_answer_name = last
 
+    @property
+    def _goes_on(self) -> str:
+        """Nothing, where a run whose budget is used up did not go on: the next cell is another conversation."""
+        return super()._goes_on if self._taken_over or self._transcript.state != "budget" else ""
+
     def _prepared(self, magics: SmolMagic, chosen: Any) -> Any:
         session, variables = self._session, self._shell.user_ns
         journal = session.journal

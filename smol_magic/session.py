@@ -333,9 +333,11 @@ def notebook_path() -> str | None:
     return os.environ.get("JPY_SESSION_NAME") or None
 
 
-def resume_command(state: str, run: str = "") -> str:
-    """What goes on with a run that ended in `state`: that named, else the last one of the notebook."""
-    return " ".join(filter(None, ["%agent resume", run, "--max-steps N" * (state == "max_steps_error")]))
+def to_go_on(state: str, run: str = "") -> str:
+    """What goes on with a run that ended in `state`: that named, else the last one of the notebook. Nothing does with
+    one whose budget is used up, once its conversation is gone."""
+    command = " ".join(filter(None, ["%agent resume", run, "--max-steps N" * (state == "max_steps_error")]))
+    return "" if state == "budget" else f" · to go on: {command}"
 
 
 def export_hint(run: str) -> str:

@@ -114,6 +114,11 @@ def test_text_is_a_task_and_signs_of_ipython_are_not(cell, expected):
         "df.head()",
         "await f()",
         "x\nprint(x)",
+        "print (x)",
+        "import numpy",
+        "import os\n!ls",
+        "import pandas as pd\n%matplotlib inline",
+        "    x = 1",
     ],
 )
 def test_python_is_told_from_words(cell):
@@ -125,6 +130,8 @@ def test_python_is_told_from_words(cell):
     [
         *("help", "sum", "42", "continue", "pass", "return home", "raise prices", "del duplicates", "assert dominance"),
         *("global warming", "a or b", "not now", "one in two", "Result: x", "'draw it'", "What is x = 5?", "print x"),
+        *("Solve: x**2 = 4", "Goal: profit = revenue - cost", "Berechne: summe = a + b", "Revenue (2023)"),
+        *("Explain\n\nfor i in x:\n    print(i)", "import sales_of_last_year", "await approval"),
         *(">>> x = 5", "Use this:\n\nx = 5", "# a remark", "f(1) is wrong. Why?", "(" * 1000),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from harmless import Page
 
-from smol_kernel.events import ModelDelta, RunFinished, RunStarted, StepFinished, StepStarted
+from smol_kernel.events import ModelDelta, ModelReplied, RunFinished, RunStarted, StepFinished, StepStarted
 from smol_kernel.render.html import account_html, step_html
 from smol_kernel.render.markdown import account_markdown
 from smol_kernel.render.text import account_text, step_text
@@ -60,6 +60,17 @@ def test_of_a_mark_that_is_on_its_way_nothing_is_seen(end):
 def test_a_step_has_its_title_once_its_first_sentence_is_whole(reply, title, rest):
     step = writing(reply)
     assert (step.title, step.words_beyond_title) == (title, rest)
+
+
+@pytest.mark.parametrize("told", [account_html, account_text, account_markdown, to_notebook])
+@pytest.mark.parametrize("replied", [False, True], ids=["broke off", "whole"])
+def test_a_reply_is_in_every_account_where_the_run_ended_by_an_error(told, replied):
+    begun = RunStarted(run="r", task="t", agent="CodeAgent", model="m", isolation="box", max_steps=3, system_prompt="")
+    at = {"run": "r", "step": 1}
+    reply = [ModelReplied(**at, content=WRITTEN, model="m")] if replied else []
+    events = [begun, StepStarted(**at), ModelDelta(**at, text=WRITTEN), *reply]
+    account = str(told(Transcript.from_events([*events, RunFinished(run="r", state="error", error="Gone.")])))
+    assert all(part in account for part in ("clean", "it", "make it", "for a in b"))
 
 
 @pytest.mark.parametrize("told", [account_html, account_text, account_markdown, to_notebook])

@@ -48,6 +48,8 @@ def checked(table: Any, items: list[Any]) -> Any:
 
 def check_hashes(keys: list[Any]) -> None:
     """Of keys that are no two equal."""
+    if _are_texts(keys):
+        return
     hashes = sorted(map(hash, keys))
     if sum(map(operator.eq, hashes, hashes[1:])) > 1000:
         values.refuse("too many keys of one hash")
@@ -60,7 +62,7 @@ def filled(table: Any, items: list[Any]) -> Any:
     before, in pieces: in a twin that has just grown and holds other keys, where each of them walks at least as far.
     """
     _spent.seconds -= SECONDS_EACH * len(items)
-    if len(items) <= FEW:
+    if len(items) <= FEW or _are_texts([key for key, _ in items] if isinstance(table, dict) else items):
         _timed(table.update, items)
         return table
     place = 0
@@ -75,6 +77,11 @@ def filled(table: Any, items: list[Any]) -> Any:
         if place == len(items):
             break
     return table
+
+
+def _are_texts(keys: list[Any]) -> bool:
+    """Whether nobody can choose their hashes: those of texts hold a random number of this process."""
+    return bool(sys.flags.hash_randomization) and all(type(key) is str for key in keys)
 
 
 def _grown_twins(kind: type) -> Iterator[Any]:

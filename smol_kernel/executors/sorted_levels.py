@@ -66,6 +66,8 @@ def _told_apart(series: Any) -> tuple[Any, Any]:
         told, firsts = _by_sorting(np, series.array.asi8[present])
     elif isinstance(dtype, np.dtype) and dtype.kind in "biufc":
         told, firsts = _by_sorting(np, series.to_numpy()[present])
+    elif hasattr(series.array, "_mask"):  # numbers, of which some may be missing
+        told, firsts = _by_sorting(np, series.array._data[present])
     else:
         told, firsts = _by_keys(np, series.iloc[present].tolist())
     codes[present] = told

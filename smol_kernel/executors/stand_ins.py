@@ -18,10 +18,14 @@ from smol_kernel.executors.launchers.working_folder import holds
 
 _RUN = ("conftest.py", "sitecustomize.py", "usercustomize.py")
 _SETTINGS = re.compile(
-    r"\.?pytest\.(?:ini|toml)|tox\.ini|setup\.cfg|pyproject\.toml|matplotlibrc|entry_points\.txt|conf\.json"
+    r"\.?pytest\.(?:ini|toml)|tox\.ini|setup\.cfg|pyproject\.toml|matplotlibrc|entry_points\.txt"
     r"|(?:ipython|jupyter)\w*_config\.(?:py|json)"
 )
-"""Each can name a module that is then imported; `conf.json` is of a template of nbconvert's, which looks for `lab/`."""
+"""Each can name a module that is then imported. So can a `conf.json` in the folder of one of nbconvert's:"""
+_TEMPLATES = re.compile(r"asciidoc|ba(se|sic)|classic|compatibility|lab|latex|markdown|python|reveal|rst|script|webpdf")
+_FOR_DEVELOPERS = re.compile(
+    r"extra\s*==\s*[\"'](docs?|dev\w*|tests?|testing|lint\w*|typ\w+|check\w*|cov\w*|build\w*)[\"']"
+)
 _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
 """What a folder holds into which Python and packages are installed; these go into:"""
 _INSTALLED = ("bin", "etc", "lib", "lib64", "share")
@@ -55,7 +59,7 @@ def _why(path: str, folders: Sequence[str]) -> str:
     ending = dot + ending
     if file in _RUN or (ending == ".pth" and not above and is_library(folders[0])):
         return IS_RUN
-    if _SETTINGS.fullmatch(file):
+    if _SETTINGS.fullmatch(file) or (file == "conf.json" and above and _TEMPLATES.fullmatch(above[-1])):
         return IS_READ
     ways = [os.path.join(folders[0], *above[:depth]) for depth in range(len(above) + 1)]
     around = [way for way, part in zip(ways, above, strict=False) if part in _INSTALLED]
@@ -92,15 +96,16 @@ def _has_others(folder: str, file: str) -> bool:
 
 @cache
 def _looked_for() -> frozenset[str]:
-    """What is looked for: what the installed packages require, also for an extra only, as one writes modules of these
-    names, in small letters."""
+    """What is looked for: what the installed packages require, also for an extra only that is not for their developers,
+    as one writes modules of these names, in small letters."""
     from importlib.metadata import distributions
 
     names = _LOOKED_FOR.split()
     for package in distributions():
         with suppress(OSError, ValueError):  # a broken one
             told = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
-            names += re.findall(r"^Requires-Dist:\s*([\w.-]+)", told, re.MULTILINE)
+            needs = re.findall(r"^Requires-Dist:\s*([\w.-]+)(.*)", told, re.MULTILINE)
+            names += [name for name, rest in needs if not _FOR_DEVELOPERS.search(rest)]
     return frozenset(re.sub(r"[-.]+", "_", name).lower() for name in names)
 
 

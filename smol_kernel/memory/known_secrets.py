@@ -42,7 +42,7 @@ _ENDING = re.compile(r"\.[A-Za-z]{2,5}$")
 _IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 _IN_QUERY = re.compile(r"(?<=[?&])([^\s?&=#]+)=([^\s&#\"'<>]+)")
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://\S+")
-_WITHIN = re.compile(r"[A-Za-z][\w+.-]*://[^\s;,\"']*")
+_WITHIN = re.compile(r"(?<![\w+.-])[A-Za-z][\w+.-]*://[^\s;,\"']*")
 """An address where other things may follow."""
 _OF_QUERIES = ("sig", "code")
 """Names in a query that are those of keys there, and of much else elsewhere."""

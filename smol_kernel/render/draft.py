@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 _OPENING = re.compile(
-    r"(?<!`)<(?:c?|co|cod|code|code>)\Z|(?<!`)<code>|^[ \t]*(?:`{3,}|~{3,})[^`\n]*(?:\n|\Z)|^[ \t]*`{1,2}\Z",
+    r"(?<!`)<(?:c?|co|cod|code|code>)\Z|(?<!`)<code>"
+    r"|^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+#.-]*[ \t]*(?:\n|\Z)|^[ \t]*`{1,2}\Z",
     re.IGNORECASE | re.MULTILINE,
 )
 """What begins the code, also where only a part of it has come."""
-_CLOSING = re.compile(r"^[ \t]*(?:</?[code]{0,4}>?|`+|~+)\s*\Z", re.IGNORECASE | re.MULTILINE)
+_CLOSING = re.compile(r"(?:^[ \t]*(?:</?[code]{0,4}>?|`+|~+)|</code>)\s*\Z", re.IGNORECASE | re.MULTILINE)
 
 
 def words_and_code(reply: str) -> tuple[str, str]:

@@ -216,12 +216,17 @@ class StepRecord:
     @property
     def _is_draft(self) -> bool:
         """Whether the reply is not whole, and has not become an action."""
-        return not self.code and (self.state == "thinking" or (self.state == "interrupted" and not self.replied))
+        return not self.code and (self.state == "thinking" or (self.state != "running" and not self.replied))
 
     @property
     def words(self) -> str:
         """The thought; of a reply that is not whole, what comes before its code."""
-        return words_and_code(self.thought or self.reply)[0] if self._is_draft else self.thought.strip()
+        return words_and_code(self.thought or self.reply)[0] if self._is_draft else self._thought
+
+    @property
+    def _thought(self) -> str:
+        """The thought; where a reply came to nothing, all of it."""
+        return (self.thought or ("" if self.code else self.reply)).strip()
 
     @property
     def draft(self) -> str:

@@ -7,10 +7,14 @@ comes from the extension that `--ext` names.
 from __future__ import annotations
 
 import ast
+import builtins
 import re
+import sys
+import textwrap
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from ipykernel.ipkernel import IPythonKernel
@@ -28,6 +32,7 @@ _CELL_MAGIC = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(%%\S*).*")
 """The line of a cell magic; comments may stand before it."""
 
 _NO_OPTIONS = "%%host takes no options, but found {!r}: the code goes in the lines below"
+_OF_IPYTHON = re.compile(r"^[%!].*$", re.MULTILINE)
 _PYTHON = """this was read as Python, not as a task, and nothing was run.
 Python goes below %%py (the agent's kernel) or %%host (this one).
 Below %%agent --continue it is a task all the same."""
@@ -192,17 +197,43 @@ def is_task(cell: str) -> bool:
 
 
 def is_python(cell: str) -> bool:
-    """Whether a cell is Python that does something, and cannot be words."""
+    """Whether a cell is Python that does something, and is not likely to be words."""
+    code = _OF_IPYTHON.sub("", textwrap.dedent(cell))
     with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-        return any(map(_does_something, parsed(cell).body))
+        body = parsed(code).body
+        first = body[0].value if body and isinstance(body[0], ast.Expr) else None
+        if len(body) > 1 and isinstance(first, ast.Name) and not first.id.islower():
+            return False  # "Explain", and code below it
+        if len(body) == 1 and (_is_word_in_parentheses(first, code) or _is_unknown_import(body[0])):
+            return False
+        return any(map(_does_something, body))
     return False
 
 
 def _does_something(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.AnnAssign):
-        return statement.value is not None
+    if isinstance(statement, ast.AnnAssign):  # "Goal: profit = revenue - cost" is one as well
+        kind = statement.annotation
+        if isinstance(kind, ast.Name):
+            return isinstance(getattr(builtins, kind.id, None), type)
+        return isinstance(kind, ast.Attribute | ast.Subscript)
     value = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(value, ast.Call | ast.Await) or not isinstance(statement, _WORDS)
+    if isinstance(value, ast.Await):
+        value = value.value
+    return isinstance(value, ast.Call) or not isinstance(statement, _WORDS)
+
+
+def _is_word_in_parentheses(value: ast.expr | None, code: str) -> bool:
+    """Whether it is of the kind of "Revenue (2023)"."""
+    called = value.func if isinstance(value, ast.Call) else None
+    return isinstance(called, ast.Name) and not hasattr(builtins, called.id) and f"{called.id} (" in code
+
+
+def _is_unknown_import(statement: ast.stmt) -> bool:
+    """Whether it is of the kind of "import sales": nothing of that name is installed."""
+    if not isinstance(statement, ast.Import) or len(statement.names) != 1 or statement.names[0].asname:
+        return False
+    name = statement.names[0].name.partition(".")[0]
+    return name not in sys.modules and find_spec(name) is None
 
 
 def _runs_in_child(cell: str, cursor: int) -> bool:

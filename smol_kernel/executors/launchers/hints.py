@@ -139,7 +139,7 @@ class _Box:
         if (inside or not elsewhere) and self.cwd and _is_linux and not is_shown(self.cwd, host_home()):
             return (
                 "The folder in which the user's program works is not shown in the box, which works in an empty one of "
-                "its own. If the file lies there, ask the user for --mount PATH, or to start in a folder below."
+                "its own. If the file lies there, ask the user for --mount PATH, or to work in another folder."
             )
         if inside or not elsewhere:
             return None

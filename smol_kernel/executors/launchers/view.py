@@ -118,8 +118,8 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
     notices: list[str] = []
     if shown is None and not mounted:
         notices.append(
-            f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}. Start in a "
-            "folder below it, or mount one (--mount PATH)."
+            f"The working folder {cwd} is not shown to the child kernel, which works in an empty {home}. Start in "
+            "another one, or mount what it needs (--mount PATH)."
         )
     binds = _binds(facts, settings, home, cwd)
     read_only, writable = [place for place, _ in binds], [path for path, may_write in mounts if may_write]
