@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from harmless import Page
 
@@ -70,7 +72,8 @@ def test_a_reply_is_in_every_account_where_the_run_ended_by_an_error(told, repli
     reply = [ModelReplied(**at, content=WRITTEN, model="m")] if replied else []
     events = [begun, StepStarted(**at), ModelDelta(**at, text=WRITTEN), *reply]
     account = str(told(Transcript.from_events([*events, RunFinished(run="r", state="error", error="Gone.")])))
-    assert all(part in account for part in ("clean", "it", "make it", "for a in b"))
+    account = re.sub(r"</?\w[^>]*>", "", account)
+    assert all(part in account for part in ("clean", "make it", "for a in b"))
 
 
 @pytest.mark.parametrize("told", [account_html, account_text, account_markdown, to_notebook])

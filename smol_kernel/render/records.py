@@ -197,7 +197,8 @@ class StepRecord:
     def title(self) -> str:
         """The thought's first sentence, or a word on what the step does."""
         first = next((line.strip() for line in self.words.splitlines() if line.strip()), "")
-        if first and not _UNTITLED.match(first):
+        broke_off = self.state == "error" and not (self.code or self.replied)
+        if first and not _UNTITLED.match(first) and not broke_off:
             sentence = _sentence(_without_mark(first))
             if self.code or self.state != "thinking" or self.draft or len(sentence) < len(_without_mark(self.words)):
                 return sentence  # else it is not known whether it is whole
