@@ -20,6 +20,7 @@ from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.prove import Prover
 from smol_kernel.runs.same import difference
 from smol_kernel.runs.same_file import same_file
+from smol_kernel.runs.turned import turns
 
 
 @pytest.fixture
@@ -317,6 +318,20 @@ def test_hashes_that_no_answer_rests_on_are_no_hindrance(prover):
     made += "n = len({hash(each) for each in 'abca'}) + len({P(each): 0 for each in 'aab'})"
     proof = prover(made, "final_answer((n, hash((1, 2.5)), hash(P(3)), id(n) == id(n)))").prove()
     assert (proof.state, proof.reason) == ("proved", "")
+
+
+def test_what_cannot_be_looked_at_does_not_end_the_proof():
+    class Sly(type):
+        def __hash__(cls):
+            raise ValueError("no hash")
+
+    sly = Sly("Sly", (), {"__module__": "__main__"})
+    assert "clock" in Prover(recorded("import time\nx = f\nprint(time.time())", "1"), inputs={"f": sly}).prove().reason
+
+
+def test_what_hash_and_id_give_is_turned_no_more_than_twice():
+    (turn,) = turns(["x = id(y) + hash('w')"])
+    assert len(turn.before) == 2
 
 
 def test_the_clock_in_a_module_of_the_folder_is_seen(prover, tmp_path):
