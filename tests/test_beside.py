@@ -140,6 +140,13 @@ class Table:
     def shuffled(self):
         return random.random()
 
+    def two(self):
+        return two()
+
+
+def two():
+    return random.sample([1, 2, 3], 2)
+
 
 def sample(df):
     return df.sample(2)
@@ -148,9 +155,11 @@ def sample(df):
 def load():
     print(f'[{datetime.now():%H:%M:%S}] loading')
     begun = datetime.now()
-    stamp = f'{begun:%H:%M}'
-    log.info('at %s', stamp)
-    return [1, 2]
+    if log:
+        stamp = f'{begun:%H:%M}'
+        log.info('at %s', stamp)
+    RUN = [1, 2]
+    return RUN
 
 
 def run():
@@ -178,6 +187,8 @@ def drawn():
         ("x = h.run()", "(`uuid.uuid4` in `helpers.py`)"),
         ("x = h.drawn()", "(`random.random` in `helpers.py`)"),
         ("t = h.Table()\nx = t.shuffled()", "(`random.random` in `helpers.py`)"),
+        ("t = h.Table()\nx = t.two()", "(`random.sample` in `helpers.py`)"),
+        ("t = h.Table()\nx = len(t)", ""),
     ],
 )
 def test_of_a_module_counts_what_the_cells_use(tmp_path, cell, reason):

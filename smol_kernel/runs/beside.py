@@ -28,7 +28,7 @@ MOST_BYTES = 1 << 18
 """Of the modules that are read, together: where there is more, none is."""
 _MAKING = ("__init__", "__post_init__", "__new__")
 """Methods that have run already where an instance was handed in."""
-_SEEDS = frozenset("seed setstate set_state manual_seed manual_seed_all set_random_seed".split())  # noqa: SIM905
+_SEEDS: frozenset[str] = frozenset("seed setstate set_state manual_seed manual_seed_all set_random_seed".split())  # noqa: SIM905
 _LEVELS = frozenset("debug info warning warn error exception critical log".split())  # noqa: SIM905
 _TELLING = frozenset(["warnings.warn", "sys.stderr.write", "sys.stdout.write"])
 
@@ -36,7 +36,7 @@ _TELLING = frozenset(["warnings.warn", "sys.stderr.write", "sys.stdout.write"])
 def beside(cells: Sequence[str], values: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """The texts, each by the name of the value or the path of the module. `values` are what was handed in."""
     nodes = nodes_of(cells)
-    words = _words(nodes, folder, without=_made_by(nodes))
+    words = _words(nodes, _loaded(nodes) - _made_by(nodes), folder)
     bodies: dict[str, list[ast.stmt]] = {}
     for name in values.keys() & {each.id for each in nodes if isinstance(each, ast.Name)}:
         value = values[name]
@@ -52,7 +52,8 @@ def beside(cells: Sequence[str], values: Mapping[str, Any], folder: Path) -> dic
         before = len(words)
         kept = {name: _reached(body, words) for name, body in bodies.items()}
         kept |= {name: _reached(_standing(body, words, seeding), words) for name, body in modules.items()}
-        words.add(_words([node for body in kept.values() for node in _walked(body)], folder, words))
+        for body in kept.values():
+            words.add(_words(list(_walked(body)), _free(body), folder, words.names))
         if len(words) == before:
             return {name: ast.unparse(ast.Module(body, [])) for name, body in kept.items()}
 
@@ -79,13 +80,11 @@ def _walked(body: Iterable[ast.stmt]) -> Iterator[ast.AST]:
     return (node for statement in body for node in ast.walk(statement))
 
 
-def _words(
-    nodes: Iterable[ast.AST], folder: Path, named: _Words | None = None, without: AbstractSet[str] = frozenset()
-) -> _Words:
-    """The names that they use: of libraries' functions none, and of what they import what is used or was `named`."""
-    nodes = list(nodes)
+def _words(nodes: Sequence[ast.AST], names: set[str], folder: Path, named: AbstractSet[str] = frozenset()) -> _Words:
+    """The names that they use: of libraries' functions none, and of what they import what is used or was `named`.
+    `names` are those that they use by themselves."""
     libraries, modules = _roots(nodes, folder)
-    words = _Words({node.id for node in nodes if isinstance(node, ast.Name)} - without)
+    words = _Words(set(names))
     for node in nodes:
         if isinstance(node, ast.Attribute):
             root = _root(node)
@@ -94,7 +93,7 @@ def _words(
     for node in nodes:
         if isinstance(node, ast.alias):
             bound = node.asname or node.name.partition(".")[0]
-            if bound in words.names or (named is not None and bound in named.names):
+            if bound in names or bound in named:
                 words.names.update(node.name.split("."))
     return words
 
@@ -124,6 +123,26 @@ def _root(node: ast.AST) -> str:
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def _loaded(nodes: Iterable[ast.AST]) -> set[str]:
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def _free(body: Iterable[ast.stmt]) -> set[str]:
+    """The names that they use, without those that functions have of their own."""
+    found: set[str] = set()
+    for statement in body:
+        nodes = list(ast.walk(statement))
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                shared = {name for node in nodes if isinstance(node, ast.Global) for name in node.names}
+                found |= _loaded(nodes) - (_made_by(nodes[1:]) - shared)
+            case ast.ClassDef(bases=bases, body=inner, decorator_list=decorators):
+                found |= _free(inner).union(*(_loaded(ast.walk(each)) for each in [*bases, *decorators]))
+            case _:
+                found |= _loaded(nodes)
+    return found
 
 
 def _made_by(nodes: Sequence[ast.AST]) -> set[str]:
@@ -200,7 +219,7 @@ def _seeding(bodies: Iterable[Iterable[ast.stmt]]) -> set[str]:
     called = {each.name: set[str]() for each in functions}
     for each in functions:
         called[each.name] |= _called(ast.walk(each))
-    found = set(_SEEDS)
+    found: set[str] = set(_SEEDS)
     while more := {name for name, names in called.items() if names & found} - found:
         found |= more
     return found
@@ -264,22 +283,26 @@ class _Quiet(ast.NodeTransformer):
         return ast.Pass() if _only_tells(node.value) else node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self.generic_visit(node)
         while True:
-            self.generic_visit(node)
             nodes = list(ast.walk(node))
-            used = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+            used = _loaded(nodes)
             used |= {name for each in nodes if isinstance(each, ast.Global | ast.Nonlocal) for name in each.names}
-            idle = [each for each in node.body if _is_idle(each, used)]
+            idle = {id(each) for each in nodes if _is_idle(each, used)}
             if not idle:
                 return node
-            node.body = [each for each in node.body if each not in idle] or [ast.Pass()]
+            for each in nodes:
+                for part in ("body", "orelse", "finalbody"):
+                    lines: Any = getattr(each, part, None)
+                    if isinstance(lines, list):
+                        lines[:] = [ast.Pass() if id(line) in idle else line for line in lines]
 
 
-def _is_idle(statement: ast.stmt, used: set[str]) -> bool:
+def _is_idle(node: ast.AST, used: set[str]) -> bool:
     """Whether it gives a value to a name alone that is not used, and sets no seed."""
-    match statement:
+    match node:
         case ast.Assign(targets=[ast.Name(id=name)]):
-            return name not in used and not _called(ast.walk(statement)) & _SEEDS
+            return name not in used and not _called(ast.walk(node)) & _SEEDS
         case _:
             return False
 
