@@ -83,6 +83,8 @@ def test_what_was_handed_in_is_read_as_far_as_it_is_used(tmp_path, module, cell,
         ("from own import age as a\nx = a(1990)", "(`date.today` in `own.py`)"),
         ("import parts\nx = parts.half()", "(`random` in `parts/inner.py`)"),
         ("from parts.inner import half\nx = half()", "(`random` in `parts/inner.py`)"),
+        ("import loose.inner as i\nx = i.half()", "(`random` in `loose/inner.py`)"),
+        ("import loose.inner\nx = loose.inner.half()", "(`random` in `loose/inner.py`)"),
         ("import own\nimport numpy as np\nx = own.double(2) + np.log(3)", ""),
         ("import own, random\nrandom.seed(2)\nx = own.Scorer.predict(s, 1)", "`date.today` in"),
         ("import parts, random\nrandom.seed(2)\nx = parts.half()", ""),
@@ -96,6 +98,10 @@ def test_modules_of_the_folder_are_read_as_far_as_they_are_used(tmp_path, cell, 
     (tmp_path / "parts" / "__init__.py").write_text("from .inner import half")
     (tmp_path / "parts" / "inner.py").write_text(
         "from random import random\nfrom . import half as h\n\n\ndef half():\n    return random() / 2\n"
+    )
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "loose" / "inner.py").write_text(
+        "from random import random\n\n\ndef half():\n    return random() / 2\n"
     )
     said = found(tmp_path, cell)
     assert reason in said and bool(reason) is bool(said)

@@ -108,12 +108,13 @@ def _roots(nodes: Iterable[ast.AST], folder: Path) -> tuple[set[str], set[str]]:
         before = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
         for alias in node.names:
             path = before + alias.name
+            first = path.partition(".")[0]
             bound = alias.asname or alias.name.partition(".")[0]
-            if isinstance(node, ast.ImportFrom) and node.level:
+            if (isinstance(node, ast.ImportFrom) and node.level) or _file(folder, path):
                 modules.add(bound)
-            elif not _file(folder, path.partition(".")[0]):
+            elif not any(_file(folder, each) for each in (first, before.rstrip("."))):
                 libraries.add(bound)
-            elif not before or _file(folder, path):
+            elif not before:
                 modules.add(bound)
     return libraries, modules
 
