@@ -357,7 +357,7 @@ def test_a_plot_that_seaborn_draws_at_random_is_told(prover, tmp_path):
     plot = "def barplot(x):\n    plt.bar([0, 1], [hash('x') % 1000, 1000])\n"
     (tmp_path / "seaborn.py").write_text(f"import matplotlib.pyplot as plt\n\n\n{plot}")
     proof = prover("import seaborn as sns\nsns.barplot([1, 2])", "final_answer(1)").prove()
-    assert proof.reason.startswith("a picture of step 1 looks otherwise: seaborn draws the error bars of a `barplot`")
+    assert "a picture of step 1 looks otherwise: seaborn draws the error bars of a `barplot`" in proof.reason
 
 
 def test_inputs_tables_pictures_and_files_are_compared(prover):
@@ -743,7 +743,8 @@ def test_pictures_that_a_magic_kept_back_in_the_answering_step_are_not_compared(
 def test_pictures_of_the_answering_step_are_compared_where_no_magic_kept_them_back(prover, said):
     drawn = "import matplotlib.pyplot as plt\nplt.bar(['a', 'b'], [hash('word') % 97, hash('other') % 51])\nplt.show()"
     proof = prover("x = 1", f"{said}{drawn}\nfinal_answer(len([1, 2]))").prove()
-    assert (proof.state, proof.reason) == ("not reproduced", "a picture of step 2 looks otherwise")
+    reason = "the answer came out the same, but a picture of step 2 looks otherwise"
+    assert (proof.state, proof.reason) == ("not reproduced", reason)
 
 
 @pytest.mark.parametrize(
