@@ -141,6 +141,11 @@ MODELS = "from sklearn.ensemble import RandomForestClassifier as Forest, ExtraTr
         "for Model in (Forest, Trees):\n    scores[Model.__name__] = score(Model(n_estimators=10), X, y)",
         "models = {'f': Forest, 't': Trees}\nfitted = {name: Model().fit(X, y) for name, Model in models.items()}",
         "models = {}\nmodels['f'] = Forest\nm = models['f'](max_depth=2)",
+        "models = {'r': Ridge, 'f': Forest}\nm = models['f']()",
+        "models = {'r': Ridge, 'f': Forest}\nm = models[name]()",
+        "models = {'r': Ridge}\nmodels.update(r=Forest)\nm = models['r']()",
+        "models = {'r': Ridge}\nif deep:\n    models = {'r': Forest}\nm = models.get('r')()",
+        "m = [Ridge, Forest][1]()",
         "models = []\nmodels.append(('f', Forest))\nfor name, Model in models:\n    Model().fit(X, y)",
         "kind = Forest if deep else Trees\nm = kind()",
         "def fit(Model, X):\n    return Model().fit(X)\nm = fit(Forest, X)",
@@ -168,6 +173,11 @@ def test_what_draws_by_another_name_is_seen(cell):
         "def named(Model):\n    return Model.__name__\nx = [named(Model) for Model in (Forest, Trees)]",
         "import numpy as np\nmade = np.random.default_rng\nx = made(0).normal() + [f(v) for f in (np.mean, np.std)][0]",
         "ok = isinstance(m, (Forest, Trees))\nprint(ok)",
+        "models = {'r': Ridge, 'f': Forest}\nm = models['r']()\nn = models.get('r')()",
+        "models = dict(r=Ridge, f=Forest)\nm = models['r']()",
+        "models = {}\nmodels['r'] = Ridge\nmodels['f'] = Forest\nm = models['r']()",
+        "models = [Ridge, Forest]\nm = models[0]()\nn = (Ridge, Forest)[0]()",
+        "from scipy import stats\ntests = {'t': stats.ttest_ind, 'b': stats.bootstrap}\nx = tests['t'](a, b)",
     ],
 )
 def test_what_gets_a_seed_by_another_name_is_no_chance(cell):

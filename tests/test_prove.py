@@ -20,6 +20,7 @@ from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.prove import Prover
 from smol_kernel.runs.same import difference
 from smol_kernel.runs.same_file import same_file
+from smol_kernel.runs.turned import turns
 
 
 @pytest.fixture
@@ -319,6 +320,20 @@ def test_hashes_that_no_answer_rests_on_are_no_hindrance(prover):
     assert (proof.state, proof.reason) == ("proved", "")
 
 
+def test_what_cannot_be_looked_at_does_not_end_the_proof():
+    class Sly(type):
+        def __hash__(cls):
+            raise ValueError("no hash")
+
+    sly = Sly("Sly", (), {"__module__": "__main__"})
+    assert "clock" in Prover(recorded("import time\nx = f\nprint(time.time())", "1"), inputs={"f": sly}).prove().reason
+
+
+def test_what_hash_and_id_give_is_turned_no_more_than_twice():
+    (turn,) = turns(["x = id(y) + hash('w')"])
+    assert len(turn.before) == 2
+
+
 def test_the_clock_in_a_module_of_the_folder_is_seen(prover, tmp_path):
     (tmp_path / "own.py").write_text(
         "from datetime import date\n\n\ndef age(born):\n    return date.today().year - born\n"
@@ -342,7 +357,7 @@ def test_a_plot_that_seaborn_draws_at_random_is_told(prover, tmp_path):
     plot = "def barplot(x):\n    plt.bar([0, 1], [hash('x') % 1000, 1000])\n"
     (tmp_path / "seaborn.py").write_text(f"import matplotlib.pyplot as plt\n\n\n{plot}")
     proof = prover("import seaborn as sns\nsns.barplot([1, 2])", "final_answer(1)").prove()
-    assert proof.reason.startswith("a picture of step 1 looks otherwise: seaborn draws the error bars of a `barplot`")
+    assert "a picture of step 1 looks otherwise: seaborn draws the error bars of a `barplot`" in proof.reason
 
 
 def test_inputs_tables_pictures_and_files_are_compared(prover):
@@ -728,7 +743,8 @@ def test_pictures_that_a_magic_kept_back_in_the_answering_step_are_not_compared(
 def test_pictures_of_the_answering_step_are_compared_where_no_magic_kept_them_back(prover, said):
     drawn = "import matplotlib.pyplot as plt\nplt.bar(['a', 'b'], [hash('word') % 97, hash('other') % 51])\nplt.show()"
     proof = prover("x = 1", f"{said}{drawn}\nfinal_answer(len([1, 2]))").prove()
-    assert (proof.state, proof.reason) == ("not reproduced", "a picture of step 2 looks otherwise")
+    reason = "the answer came out the same, but a picture of step 2 looks otherwise"
+    assert (proof.state, proof.reason) == ("not reproduced", reason)
 
 
 @pytest.mark.parametrize(

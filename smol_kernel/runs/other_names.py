@@ -35,6 +35,10 @@ class _Held:
     def __init__(self, nodes: Sequence[ast.AST], names: dict[str, str], is_seeded: Callable[[ast.Call], bool]) -> None:
         self._names, self._is_seeded = names, is_seeded
         self._paths: dict[str, set[str]] = {}
+        self._by_key: dict[str, dict[object, set[str]]] = {}
+        """What the items of a dict or a list are that a name holds."""
+        self._loose: set[str] = set()
+        """Names that hold something else as well."""
         self._functions: dict[str, _Function] = {}
         for node in nodes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -62,6 +66,8 @@ class _Held:
             case ast.Name() | ast.Attribute():
                 found = self._paths.get(ast.unparse(node), set())
                 return found | {path_of(node, self._names)} if _first(node) in self._names else found
+            case ast.Call(func=ast.Attribute(value=value, attr="get"), args=[ast.Constant(value=key), *others]):
+                return self._item(value, key).union(*map(self._in, others))
             case ast.Call(func=func):
                 if self._is_seeded(node):
                     return set()
@@ -69,6 +75,8 @@ class _Held:
                     [func.value] if isinstance(func, ast.Attribute) else [] if isinstance(func, ast.Name) else [func]
                 )
                 parts = [*before, *_given(node)]
+            case ast.Subscript(value=value, slice=ast.Constant(value=key)):
+                return self._item(value, key)
             case ast.Subscript(value=value):
                 parts = [value]
             case ast.Lambda():
@@ -77,11 +85,27 @@ class _Held:
                 parts = list(ast.iter_child_nodes(node))
         return set[str]().union(*map(self._in, parts))
 
+    def _item(self, holder: ast.expr, key: object) -> set[str]:
+        """What that item of a dict or a list may be: where all its items are known, what it has there."""
+        items = _items(holder)
+        if items is not None:
+            return self._in(items[key]) if key in items else self._in(holder)
+        text = ast.unparse(holder)
+        if text in self._loose or key not in self._by_key.get(text, {}):
+            return self._in(holder)
+        return self._by_key[text][key]
+
     def _bind(self, node: ast.AST) -> None:
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
-                    self._hold(target, self._in(value))
+                    items = _items(value) if isinstance(target, ast.Name | ast.Attribute) else None
+                    if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+                        target, items = target.value, {target.slice.value: value}
+                    by_key = self._by_key.setdefault(ast.unparse(target), {})
+                    for key, item in (items or {}).items():
+                        by_key.setdefault(key, set()).update(self._in(item))
+                    self._hold(target, self._in(value), whole=items is None)
             case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.NamedExpr(target=target, value=value):
                 self._hold(target, self._in(value))
             case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
@@ -118,7 +142,8 @@ class _Held:
                 case _:
                     pass
 
-    def _hold(self, target: ast.expr, paths: set[str]) -> None:
+    def _hold(self, target: ast.expr, paths: set[str], *, whole: bool = True) -> None:
+        """Have it hold the paths: as a whole, or each by a key that is known."""
         match target:
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
                 for part in parts:
@@ -128,8 +153,24 @@ class _Held:
             case ast.Name() | ast.Attribute():
                 if paths:
                     self._paths.setdefault(ast.unparse(target), set()).update(paths)
+                    if whole:
+                        self._loose.add(ast.unparse(target))
             case _:
                 pass
+
+
+def _items(value: ast.expr) -> dict[object, ast.expr] | None:
+    """The items of a dict, a list or a tuple, as far as its text has them all."""
+    match value:
+        case ast.Dict(keys=keys, values=values):
+            told = [key.value for key in keys if isinstance(key, ast.Constant)]
+            return dict(zip(told, values, strict=True)) if len(told) == len(keys) else None
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) if not any(isinstance(each, ast.Starred) for each in parts):
+            return dict(enumerate(parts))
+        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords) if all(each.arg for each in keywords):
+            return {each.arg: each.value for each in keywords}
+        case _:
+            return None
 
 
 def _given(call: ast.Call) -> list[ast.expr]:

@@ -26,7 +26,7 @@ def turns(cells: Sequence[str]) -> list[Turn]:
     nodes = nodes_of(cells)
     found: list[Turn] = []
     if numbered(nodes):
-        before = [f"(lambda made: exec({_NUMBERS!r}, made) or globals().update(made['turned']({n})))" for n in range(4)]
+        before = [f"(lambda made: exec({_NUMBERS!r}, made) or globals().update(made['turned']({n})))" for n in range(2)]
         found.append(Turn("what `hash` or `id` gives", [f"{each}({{'here': globals()}});" for each in before]))
     if has_sets(nodes):
         found.append(Turn("the order of a set", [BACKWARDS], backwards))
