@@ -985,6 +985,11 @@ def test_pictures_are_compared_by_pixels():
             "{same}; 99.9 in it, which the model wrote itself, stands in {none}.",
         ),
         (["{look}", "final_answer(df.a.max() + 99.9)"], "{same}."),
+        (["final_answer(2**10)"], "{same}."),
+        (
+            ["raise ValueError('there are %d rows' % 4711)", "final_answer('4711 rows, not 815')"],
+            "{same}, which the model wrote itself.",
+        ),
     ],
 )
 def test_the_line_says_what_the_model_wrote_itself(prover, actions, line):
@@ -994,7 +999,10 @@ def test_the_line_says_what_the_model_wrote_itself(prover, actions, line):
     made = prover(
         *(action.replace("{look}", look) for action in actions), inputs={"df": pd.DataFrame({"a": [1.0, 2, 4]})}
     )
-    events = [replace(each, task="Of 40?") if isinstance(each, RunStarted) else each for each in made.events]
+    events = [
+        replace(each, task="Of 40?", system_prompt="815") if isinstance(each, RunStarted) else each
+        for each in made.events
+    ]
     begin, none, read = "run in a fresh kernel, these cells", "no text that was shown before", "what the model had read"
     assert replace(made, events=events).prove().line == line.format_map(
         {
