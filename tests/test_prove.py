@@ -986,6 +986,12 @@ def test_pictures_are_compared_by_pixels():
         ),
         (["{look}", "final_answer(df.a.max() + 99.9)"], "{same}."),
         (["final_answer(2**10)"], "{same}."),
+        (["{look}\nopen('o.csv', 'w').write('1')", "final_answer('saved')"], "{made} files and {showed}."),
+        (
+            ["{look}\nopen('o.csv', 'w').write('1')", "final_answer('99.9, saved')"],
+            "{again} files and {showed}; 99.9 in it stands in {none}.",
+        ),
+        (["{look}\ndf.plot();", "final_answer('plotted')"], "{made} pictures and {showed}."),
         (
             ["raise ValueError('there are %d rows' % 4711)", "final_answer('4711 rows, not 815')"],
             "{same}, which the model wrote itself.",
@@ -1008,6 +1014,9 @@ def test_the_line_says_what_the_model_wrote_itself(prover, actions, line):
         {
             "words": f"Shown again: {begin} showed {read}; it wrote the answer itself",
             "same": f"Proved: {begin} gave the same answer",
+            "made": f"Proved: {begin} made the same",
+            "again": f"Shown again: {begin} made the same",
+            "showed": f"showed {read}; it wrote the answer itself",
             "self": f"; 99.9 in it stands in {none}",
             "none": none,
             "read": read.replace("the model", "it"),
