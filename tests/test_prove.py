@@ -1001,6 +1001,17 @@ def test_pictures_are_compared_by_pixels():
             "{same}; 99.9 in it, which the model wrote itself, stands in {none}.",
         ),
         (["{look}", "final_answer(df.a.max() + 99.9)"], "{same}."),
+        (["final_answer(2**10)"], "{same}."),
+        (["{look}\nopen('o.csv', 'w').write('1')", "final_answer('saved')"], "{made} files and {showed}."),
+        (
+            ["{look}\nopen('o.csv', 'w').write('1')", "final_answer('99.9, saved')"],
+            "{again} files and {showed}; 99.9 in it stands in {none}.",
+        ),
+        (["{look}\ndf.plot();", "final_answer('plotted')"], "{made} pictures and {showed}."),
+        (
+            ["raise ValueError('there are %d rows' % 4711)", "final_answer('4711 rows, not 815')"],
+            "{same}, which the model wrote itself.",
+        ),
     ],
 )
 def test_the_line_says_what_the_model_wrote_itself(prover, actions, line):
@@ -1010,12 +1021,18 @@ def test_the_line_says_what_the_model_wrote_itself(prover, actions, line):
     made = prover(
         *(action.replace("{look}", look) for action in actions), inputs={"df": pd.DataFrame({"a": [1.0, 2, 4]})}
     )
-    events = [replace(each, task="Of 40?") if isinstance(each, RunStarted) else each for each in made.events]
+    events = [
+        replace(each, task="Of 40?", system_prompt="815") if isinstance(each, RunStarted) else each
+        for each in made.events
+    ]
     begin, none, read = "run in a fresh kernel, these cells", "no text that was shown before", "what the model had read"
     assert replace(made, events=events).prove().line == line.format_map(
         {
             "words": f"Shown again: {begin} showed {read}; it wrote the answer itself",
             "same": f"Proved: {begin} gave the same answer",
+            "made": f"Proved: {begin} made the same",
+            "again": f"Shown again: {begin} made the same",
+            "showed": f"showed {read}; it wrote the answer itself",
             "self": f"; 99.9 in it stands in {none}",
             "none": none,
             "read": read.replace("the model", "it"),

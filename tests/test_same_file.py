@@ -35,6 +35,26 @@ def test_files_that_a_plot_is_saved_in_are_made_again(make, tmp_path):
     assert (proof.state, proof.reason) == ("proved", "")
 
 
+@pytest.mark.parametrize("draw", ["imshow", "pcolormesh", "hexbin"])
+def test_a_plot_that_holds_a_picture_or_many_shapes_is_the_same(draw):
+    import matplotlib.pyplot as plt
+
+    def saved(scale: int) -> bytes:
+        stream = io.BytesIO()
+        fig, ax = plt.subplots(figsize=(2, 2))
+        values = [[0.0, 1.0], [1.0, 2.0 * scale]]
+        if draw == "hexbin":
+            ax.hexbin(*values, gridsize=4)
+        else:
+            getattr(ax, draw)(values, rasterized=True)
+        fig.savefig(stream, format="svg")
+        plt.close(fig)
+        return stream.getvalue()
+
+    assert same_file("o.svg", saved(1), saved(1))
+    assert not same_file("o.svg", saved(1), saved(4))
+
+
 @pytest.mark.parametrize("ending", ["svg", "svgz", "pdf", "eps"])
 def test_a_plot_of_something_else_is_another_file(ending, monkeypatch):
     import matplotlib.pyplot as plt
@@ -80,6 +100,15 @@ def test_what_may_be_ids_is_not_gone_through_without_end(monkeypatch):
         same_file("n.ipynb", many + b"1", many + b"2")
 
 
+def test_in_large_texts_no_ids_are_looked_for(monkeypatch):
+    one, two = (uuid.uuid4().hex for _ in range(2))
+    was, now = page("a", one), page("a", two)
+    monkeypatch.setattr(files, "LARGEST_WITH_IDS", len(was) - 1)
+    with pytest.raises(NotCompared, match="may hold random ids"):
+        same_file("p.html", was, now)
+    assert same_file("p.html", was, was)
+
+
 def tar(content: bytes, time: float, mode="w") -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode=mode) as made:
@@ -115,6 +144,13 @@ def test_what_gzip_packed_is_not_unpacked_without_end(monkeypatch):
     many = gzip.compress(b"", mtime=1) * 60
     with pytest.raises(NotCompared, match="more than 50 parts"):
         same_file("o.gz", many, many + b"\0")
+
+
+def test_what_gzip_packed_many_times_is_unpacked_once():
+    one, two = (gzip.compress(gzip.compress(content, mtime=1), mtime=1) for content in (b"one", b"two"))
+    with pytest.raises(NotCompared, match="more than once"):
+        same_file("o.svg.svg.gz", one, two)
+    assert same_file("o.svg.svg.gz", one, one + bytes(512))
 
 
 def test_a_file_that_may_hold_the_time_is_said_to():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from test_script import a_run
 
+from smol_kernel.runs import written
 from smol_kernel.runs.script import sliced_cells
+from smol_kernel.runs.written import Written
 
 TABLE = (
     "   k      v  year\n0  a  10.50  2019\n1  b  20.25  2020\n2  c  31.00  2021\n3  a  44.00  2022\n4  b  58.50  2023"
@@ -231,10 +233,12 @@ DESCRIBED = "mean  18.3921\nrows  1234567\nshare  0.7512\nday  2024-02-11\ntotal
         ("f'Mean {18.3921:.14f}'", ""),
         ("-18.4", ""),
         ("True", ""),
+        ("'=' * 50 + f'{2**11} of {60 * 70 > 41:d}: 18,39 Grad, 75,12%, {round(5.5, 12)}'", ""),
+        ("{'at': 40.5 / 160.5, 'by': int('99', 16)}", "99 in it stands"),
         ("'Rome is the warmest, at about 18.5 degrees'", "18.5 in it stands"),
         ("{'mean': 99.9, 'rows': 1_234_567}", "99.9 in it stands"),
         ("'2,345 rows, 76%, 1.3 million'", "2,345, 76% and 1.3 million in it stand"),
-        ("[32, 33, 34, 35.5, 35.5]", "32, 33, 34 and 1 more in it stand"),
+        ("[32, 33, 34, 35.5, 35.5]", "32, 33, 34 and others in it stand"),
         ("18.3922", "18.3922 in it stands"),
     ],
 )
@@ -244,6 +248,52 @@ def test_numbers_of_what_the_model_wrote_that_nothing_had_shown_are_named(answer
         [f"final_answer({answer})"],
         [{"code": f"a = {answer}\nprint(a)", "result": "99.9"}, "final_answer(a)"],
     ):
-        written = sliced_cells(a_run(look, *steps, inputs={"df": "DataFrame 5 x 3"}))[1]
-        said = written.never_shown({1: DESCRIBED, 2: "99.9 31 18.5", 3: "99.9 31"}, ["Of 40?"])
+        answer_of = sliced_cells(a_run(look, *steps, inputs={"df": "DataFrame 5 x 3"}))[1]
+        said = answer_of.never_shown({1: DESCRIBED, 2: "99.9 31 18.5", 3: "99.9 31"}, ["Of 40?"])
         assert said == (unshown and f"; {unshown} in no text that was shown before")
+
+
+@pytest.mark.parametrize(
+    ("shown", "answer"),
+    [
+        ("18.3921", "18,39 Grad, or 18.392"),
+        ("0.1234", "12,34%"),
+        ("1,5 and 12,25", "1.5 and 12.25"),
+        ("a,7.5\nb,1234,x", "7.5 and 1234"),
+        ("", "10. Oslo\n11. Bern\n- 12) Rome\n| 13 | Paris |\n**14.** Riga"),
+        ("2024 2025", "2024/25, 2024-25, the 2020s and the '90s, the 19th"),
+        ("1.234568e-05", "1.23 × 10^-5, 1.23·10⁻⁵, 1.23e-5"),
+        ("1.23 × 10⁻⁵", "1.23e-5"),
+        ("12500000000000", "12.5 trillion"),
+        ("18.39", '<td style="width:50px;color:#336699">18.39</td><style>p {margin: 15px}</style> 1e-99999'),
+        ("Q3_2024 USD12.5", "12.5 in 2024"),
+        ("1234567", "12,34,567 or 1'234'567"),
+    ],
+)
+def test_numbers_that_stand_elsewhere_in_another_form_are_not_named(shown, answer):
+    assert Written("words", constants=[(2, answer)]).never_shown({1: shown}, []) == ""
+    assert "99.9 in it" in Written("words", constants=[(2, f"{answer} 99.9")]).never_shown({1: shown}, [])
+
+
+@pytest.mark.parametrize("answer", ["2**10", "365*24*60", "round(1500*1.05**10, 2)", "17*23 > 400"])
+def test_what_python_worked_out_the_model_did_not_write(answer):
+    assert sliced_cells(a_run(f"final_answer({answer})"))[1] == Written()
+    seen = sliced_cells(a_run({"code": "print(40, 160)", "result": "40 160"}, f"final_answer({answer})"))[1]
+    assert (seen.how, seen.constants) == ("words", [])
+
+
+def test_most_numbers_are_found_without_going_through_all_that_was_shown(monkeypatch):
+    """Where one is known by its value, or enough are not, the text is not searched."""
+    searched = []
+
+    class Text(str):
+        def __contains__(self, part):
+            searched.append(part)
+            return super().__contains__(part)
+
+    monkeypatch.setattr(written, "_joined", lambda texts: Text("\n".join(texts)))
+    shown = "\n".join(f"{number}.37" for number in range(100, 400))
+    numbers = " ".join(f"{number}.37" for number in range(100, 700))
+    said = Written("words", constants=[(2, numbers)]).never_shown({1: shown}, [])
+    assert said == "; 400.37, 401.37, 402.37 and others in it stand in no text that was shown before"
+    assert searched == ["400.37", "401.37", "402.37", "403.37"]

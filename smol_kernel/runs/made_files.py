@@ -38,6 +38,11 @@ class MadeFiles:
         if self._there:
             executor(f"exec({_REMOVE.format(list(self._there))!r}, {{}});")  # leaves no name
 
+    @property
+    def are_some(self) -> bool:
+        """Whether the run made, changed or removed any."""
+        return bool(self._files())
+
     def _files(self) -> dict[str, Mapping[str, Any]]:
         """The files that the run made, changed or removed, by their paths."""
         return {file["path"]: file for file in self._transcript.files if file["path"] in self._paths and _counts(file)}

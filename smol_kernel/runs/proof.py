@@ -34,9 +34,13 @@ class Proof:
     """A part of a sentence, empty for what is proved."""
     digest: str = ""
     """Of the cells' sources and the answer; empty where nothing is proved."""
+    unshown: str = ""
+    """Which numbers that the model wrote had been shown nowhere, as `written.unshown` has it."""
     besides: str = ""
     written: How = ""
     """How far the model wrote the answer down itself; see `written.Written`."""
+    made: str = ""
+    """What came out the same beside such an answer: "files", "pictures", or both."""
 
     @property
     def proved(self) -> bool:
@@ -46,16 +50,18 @@ class Proof:
     @property
     def word(self) -> str:
         """The proof in a word: what is only written down cannot be proved, but what the model had read was shown
-        again."""
-        return ("shown again" if self.written == "words" else "proved") if self.proved else self.state
+        again. Files and pictures that come with it may be the work."""
+        is_written = self.written == "words" and (not self.made or self.unshown)
+        return ("shown again" if is_written else "proved") if self.proved else self.state
 
     @property
     def line(self) -> str:
         """The proof in one line."""
-        said = (
-            f"run in a fresh kernel, these cells {_SHOWED[self.written]}{self.besides}" if self.proved else self.reason
-        )
-        return f"{self.word.capitalize()}: {said}."
+        if not self.proved:
+            return f"{self.word.capitalize()}: {self.reason}."
+        made = f"made the same {self.made} and " if self.made and self.written == "words" else ""
+        said = f"{made}{_SHOWED[self.written]}{self.unshown}{self.besides}"
+        return f"{self.word.capitalize()}: run in a fresh kernel, these cells {said}."
 
     @property
     def marks(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ from smol_kernel.runs.written import Written, unshown
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
+    from smol_kernel.render.records import StepRecord
 
 FRESH = 3
 """Children in which cells are tried that gave something else as a part, or whose sets and numbers cannot be turned."""
@@ -300,15 +301,18 @@ class Prover:
 
     def _compare_pictures(self, shown: Sequence[_Shown]) -> None:
         now = {each.step: each.pictures for each in shown}
-        for step in self._transcript.steps:
-            was = [picture for output in step.outputs for picture in pictures(output.data)]
+        for step, was in self._pictures():
             got = now.get(step.number, [])
-            if step.state != "ok" or (step.final and KEEPS_BACK.match(step.code)):  # the cells are without that
-                continue
             if not len(was) <= len(got) <= len(was) + step.final:  # the answer may be one that was not shown
                 raise NotReproduced(f"step {step.number} showed {len(was)} pictures, the cells show {len(got)}")
             if not all(map(same_picture, was, got)):
                 raise NotReproduced(f"a picture of step {step.number} looks otherwise")
+
+    def _pictures(self) -> Iterator[tuple[StepRecord, list[bytes]]]:
+        """Those that each step showed, but for steps whose cells are without what it did."""
+        for step in self._transcript.steps:
+            if step.state == "ok" and not (step.final and KEEPS_BACK.match(step.code)):
+                yield step, [picture for output in step.outputs for picture in pictures(output.data)]
 
     def _proved(self, state: State, cells: Sequence[ScriptCell]) -> Proof:
         text = json.dumps([_code(cells), self._transcript.answer], sort_keys=True)
@@ -316,9 +320,16 @@ class Prover:
         if last is not None:
             found[last] = replace(found[last], as_fields=self._as_fields)
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-        besides = unshown(self._written, self._started, self._transcript.steps)
-        besides += hidden_from(_code(cells)) + from_record(cells, self._transcript)
-        return Proof(state, found, digest=digest, besides=besides, written=self._written.how)
+        made = {"files": self._files.are_some, "pictures": any(was for _, was in self._pictures())}
+        return Proof(
+            state,
+            found,
+            digest=digest,
+            unshown=unshown(self._written, self._started, self._transcript.steps),
+            besides=hidden_from(_code(cells)) + from_record(cells, self._transcript),
+            written=self._written.how,
+            made=" and ".join(name for name, are_some in made.items() if are_some),
+        )
 
 
 @dataclass

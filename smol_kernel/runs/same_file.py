@@ -22,6 +22,8 @@ MAX_PARTS, MAX_UNPACKED = 10_000, 256 << 20
 """Parts of an archive, and bytes of them all, up to which it is compared by them."""
 MAX_IDS = 1_000_000
 """What may be an id in a text, up to which they are told from what is none."""
+LARGEST_WITH_IDS = 8 << 20
+"""Bytes of a text up to which ids are looked for in it: it may be made such that this takes long."""
 DATED = "such files hold the time of writing"
 _BOUNDED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # of these no more is unpacked than a piece at a time
 _PIECE = 1 << 18
@@ -46,7 +48,8 @@ _TIMES[".eps"] = _TIMES[".ps"]
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _NAMED = rb"(?:\bid=[\"']|\bvar |\"(?:doc)?id\": ?\")"
 _IDS = {
-    ".svg": rb"(?<![0-9a-zA-Z])[a-zA-Z][0-9a-f]{10}(?![0-9a-zA-Z])",  # of matplotlib
+    # of matplotlib: `pd29feba905`, `imaged29feba905`, `C0_0_f25b106685`
+    ".svg": rb"(?<![0-9a-zA-Z])(?:image|[a-zA-Z]|C[0-9a-f]{1,8}_[0-9a-f]{1,8}_)[0-9a-f]{10}(?![0-9a-zA-Z])",
     # of plotly and Bokeh, folium, the Styler of pandas
     ".html": _UUID + rb"|(?<=_)[0-9a-f]{32}(?![0-9a-zA-Z])|(?<![0-9a-zA-Z])T_[0-9a-f]{5}(?![0-9a-zA-Z])",
     ".ipynb": rb"(?<![0-9a-zA-Z])[0-9a-f]{8}(?![0-9a-zA-Z])",
@@ -93,7 +96,11 @@ def same_file(name: str, was: bytes, now: bytes) -> bool:
         return _same_parts(_tar_parts(was), _tar_parts(now))
     if ending in _TIMES:
         was, now = (_TIMES[ending].sub(b"", each) for each in (was, now))
-    return was == now or (ending in _IDS and _same_but_for_ids(_IDS[ending], was, now))
+    if was == now or ending not in _IDS:
+        return was == now
+    if max(len(was), len(now)) > LARGEST_WITH_IDS:
+        raise NotCompared(f"is larger than {LARGEST_WITH_IDS >> 20} MB, and may hold random ids")
+    return _same_but_for_ids(_IDS[ending], was, now)
 
 
 def may_be_dated(name: str) -> str:
@@ -167,9 +174,12 @@ def _same_inside(name: str, was: bytes, now: bytes) -> bool:
     if _ending(inside) not in {*_TIMES, *_IDS, *_PICTURES, ".tar"}:
         return False
     try:
-        return same_file(inside, *(b"".join(_unpacked(each, LARGEST_FILE)) for each in (was, now)))
+        was, now = (b"".join(_unpacked(each, LARGEST_FILE)) for each in (was, now))
     except (zlib.error, EOFError):
         return False
+    if was[:2] == now[:2] == b"\x1f\x8b":  # each time there would be more of it at once
+        raise NotCompared("is packed by gzip more than once")
+    return same_file(inside, was, now)
 
 
 def _unpacked(data: bytes, room: int) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.names import bound_by, called
 from smol_kernel.runs.source import Edit, Source, first_line
-from smol_kernel.runs.words import in_words, put_among, typed
+from smol_kernel.runs.words import calculates, in_words, put_among, typed
 from smol_kernel.runs.written import How, Written, constants_in
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def _rests_on_words(
     if typed((text, node) for text, _, is_needed, node in given if is_needed):
         return Written("typed")
     alone = all(step == answering.step.number for step, _ in nodes) and in_words((True, node) for _, node in nodes)
+    if any(calculates(part) for _, node in nodes for part in ast.walk(node)):  # by Python, not by the model
+        return Written()
     return _written("unread", parts, list(constants_in(node for _, node in nodes))) if alone else Written()
 
 

@@ -231,15 +231,15 @@ def _as_it_is(node: ast.AST, values: Mapping[str, list[ast.expr]]) -> Iterator[t
             parts = [part]
         case ast.Assign(value=part) | ast.Starred(value=part) | ast.keyword(value=part):
             parts = [part]
-        case ast.BinOp() if _is_text(node):
+        case ast.BinOp() if is_text(node):
             parts = [node.left, node.right]
         case ast.IfExp(body=body, orelse=other):
-            parts = [part for part in (body, other) if _is_text(part) and not isinstance(part, ast.Constant)]
+            parts = [part for part in (body, other) if is_text(part) and not isinstance(part, ast.Constant)]
         case ast.Call():
             name = called(node)
             parts = node.args[: None if name == "format" else 1 if name in _HOLDING else 0]
             parts += node.keywords if name in ("dict", "final_answer") else []
-            parts += [node.func.value] if isinstance(node.func, ast.Attribute) and _is_text(node.func.value) else []
+            parts += [node.func.value] if isinstance(node.func, ast.Attribute) and is_text(node.func.value) else []
         case _:
             return
     of_items = isinstance(node, (ast.Dict, ast.List, ast.Tuple, ast.Set)) or called(node) == "dict"
@@ -287,10 +287,10 @@ def _is_plain(node: ast.AST, names: Set[str]) -> bool:
         case ast.AnnAssign():
             return node.value is not None and _is_plain(node.value, names)
         case ast.AugAssign():
-            if not _is_text(node.value):
+            if not is_text(node.value):
                 return False
         case ast.BinOp() | ast.Compare() | ast.BoolOp() | ast.IfExp():
-            if not _is_text(node):  # else made of nothing but constants: worked out by the model, and put down
+            if not is_text(node):  # else made of nothing but constants: worked out by the model, and put down
                 return not any(isinstance(part, (ast.Name, ast.Call)) for part in ast.walk(node))
         case ast.Assign() | ast.Expr() | ast.keyword() | ast.Starred() | ast.UnaryOp() | ast.Subscript() | ast.Slice():
             pass
@@ -302,10 +302,17 @@ def _is_plain(node: ast.AST, names: Set[str]) -> bool:
     return all(_is_plain(part, names) for part in parts)
 
 
-def _is_text(node: ast.AST) -> bool:
+def calculates(node: ast.AST) -> bool:
+    """Whether it is something that Python works out, and no text."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return not (is_text(node.left) or is_text(node.right))
+    return isinstance(node, (ast.BinOp, ast.Compare, ast.BoolOp)) and not is_text(node)
+
+
+def is_text(node: ast.AST) -> bool:
     """Whether it is text, or joined to text."""
     if isinstance(node, ast.BinOp):
-        return isinstance(node.op, (ast.Add, ast.Mod)) and (_is_text(node.left) or _is_text(node.right))
+        return isinstance(node.op, (ast.Add, ast.Mod)) and (is_text(node.left) or is_text(node.right))
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from smol_kernel.render.plain import listed
-from smol_kernel.runs.words import DIGITS, FEW, GROUPED, UNITS, numbers_in
+from smol_kernel.runs.words import DIGITS, FEW, GROUPED, UNITS, calculates, is_text, numbers_in
 
 if TYPE_CHECKING:
     from smol_kernel.events import RunStarted
@@ -24,9 +24,30 @@ How = Literal["", "unread", "words", "typed"]
 
 NAMED = 3
 """Numbers that are named at most."""
-_PLACEHOLDER = re.compile(r"\{[^{}\n]*\}|%[-+0]?\d*(?:\.\d+)?[defg]\b")
-_WRITTEN = re.compile(rf"{DIGITS}(?:[^\S\n]?(%|(?:k|m|b|bn|thousand|million|billion|percent)\b))?", re.IGNORECASE)
-_FORMS = (1.0, 1e2, 1e-2, 1e3, 1e-3, 1e6, 1e-6, 1e9, 1e-9)
+_POWER = re.compile(
+    r"([\d.]+)[^\S\n]*(?:[x×*·⋅]|\\times|\\cdot)[^\S\n]*10(?:(?:\^|\*\*)\{?([-−+]?\d{1,3})\}?|([⁻⁺]?[⁰¹²³⁴-⁹]{1,3}))"
+)
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺−", "0123456789-+-")
+_LEFT_OUT = (
+    (_POWER, " "),
+    (re.compile(r"<style\b[^<]*|<[a-zA-Z/!][^<>]*>|https?://[^\s<>]+", re.IGNORECASE), " "),
+    (re.compile(r"#\w+|\brgba?\([^()\n]*\)|[\d.]+(?:px|em|rem|pt|vh|vw)\b"), " "),
+    (re.compile(r"\{[^{}\n]*\}|%[-+0]?\d*(?:\.\d+)?[defgs]\b"), " "),
+    (re.compile(r"^[ \t|*#>-]*\d{1,3}(?:[.):]\**(?=\s)|\**[ \t]*\|)", re.MULTILINE), " "),
+    (re.compile(r"(?<![\w.,/–-])((?:19|20)\d\d)[/–-]\d\d(?![\w/–-]|[.,]\d)"), r"\1"),
+    (re.compile(r"\b\d{1,2}(?:,\d\d)+,\d{3}\b|\b\d+(?:st|nd|rd|th)\b|\b\d{1,3}0s\b|['’]\d\d\b(?![.,]\d)"), " "),
+)
+"""What of a text is no number that was read: powers of ten, what HTML is drawn by, placeholders, the numbers of list
+lines, the end of a season (`2024/25`), lakhs, and the first, the nineties. Rather too much."""
+_WRITTEN = re.compile(
+    rf"(?:(?<![\w.,])(\d+,\d+)(?!\d|[.,]\d)|{DIGITS})"
+    r"(?:[^\S\n]?(%|(?:k|m|b|bn|thousand|million|billion|trillion|percent)\b))?",
+    re.IGNORECASE,
+)
+_COMMA = re.compile(r"(?<!\d)(?<!\d[.,])(\d+),(\d+)(?!\d|[.,]\d)")
+"""It may be that of decimals."""
+_LOOSE = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?", re.IGNORECASE)
+_FORMS = (1.0, 1e2, 1e-2, 1e3, 1e-3, 1e6, 1e-6, 1e9, 1e-9, 1e12, 1e-12)
 """By what a number may be another than the one it was made of: as percent, in thousands, …"""
 
 
@@ -61,35 +82,64 @@ class Written:
         """
         own = [*others, *(each for each in self.own if isinstance(each, str))]
         numbers = {abs(each) for each in self.own if isinstance(each, float) or type(each) is int}
-        found: dict[str, None] = {}
+        found: list[str] = []
         for step, group in groupby(self.constants, key=lambda each: each[0]):
-            words = "\n".join([*own, *(text for number, text in texts.items() if number < step)])
-            known = sorted(each for each in numbers | numbers_in(words) if each == each)
-            every = (written for _, constant in group for written in _numbers(constant))
-            found |= {each: None for each in every if not _is_known(each, known, words)}
+            words = _joined([*own, *(text for number, text in texts.items() if number < step)])
+            known = sorted(each for each in numbers | _numbers_of(words) if each == each)
+            for written in dict.fromkeys(written for _, constant in group for written in _numbers(constant)):
+                if written not in found and not _is_known(written, known) and not _stands_in(written, words):
+                    found.append(written)
+                if len(found) > NAMED:
+                    break
         if not found:
             return ""
-        more = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
         which = "" if self.how else ", which the model wrote itself,"
         stand = "stand" if len(found) > 1 else "stands"
-        return f"; {listed([*list(found)[:NAMED], *more])} in it{which} {stand} in no text that was shown before"
+        named = [*found[:NAMED], *(["others"] if len(found) > NAMED else [])]
+        return f"; {listed(named)} in it{which} {stand} in no text that was shown before"
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "\n".join(texts)
 
 
 def unshown(written: Written, started: RunStarted | None, steps: Iterable[StepRecord]) -> str:
     """What `never_shown` says of a run; nothing of one that continues another, whose model had read more."""
     if started is None or started.continues:
         return ""
-    texts = {step.number: "\n".join([step.observation, *(output.text for output in step.outputs)]) for step in steps}
-    return written.never_shown(texts, [started.task, *started.inputs.values()])
+    texts = {step.number: "\n".join(_shown_in(step)) for step in steps}
+    return written.never_shown(texts, [started.task, started.system_prompt, *started.inputs.values()])
+
+
+def _shown_in(step: StepRecord) -> Iterator[str]:
+    yield from (step.observation, step.error or "", step.traceback)
+    yield from (output.text for output in step.outputs)
+    yield from (call.result for call in step.calls)
+    yield from (str(note) for note in (*step.beforehand, *step.notes))
 
 
 def constants_in(nodes: Iterable[ast.AST]) -> Iterator[ast.Constant]:
-    """The constants in these, without indices and those that only say how something is written (`:.2f`)."""
+    """The constants in these, without indices, what is only calculated with, and what only says how something is
+    written (`:.2f`)."""
     for node in nodes:
         if isinstance(node, ast.Constant):
             yield node
-        left_out = getattr(node, "format_spec", None), node.slice if isinstance(node, ast.Subscript) else None
-        yield from constants_in(part for part in ast.iter_child_nodes(node) if part not in left_out)
+        elif not calculates(node):
+            yield from constants_in(_holding(node))
+
+
+def _holding(node: ast.AST) -> Iterable[ast.AST]:
+    match node:
+        case ast.Subscript(value=part) | ast.FormattedValue(value=part):
+            return [part]
+        case ast.BinOp(op=ast.Mult()):  # a line of text: `"=" * 40`
+            return [part for part in (node.left, node.right) if is_text(part)]
+        case ast.Call(func=ast.Name(id="round")):  # calculated as well
+            return []
+        case ast.Call(func=ast.Name(id="int" | "format")):
+            return node.args[:1]
+        case _:
+            return ast.iter_child_nodes(node)
 
 
 def _numbers(constant: object) -> Iterator[str]:
@@ -97,33 +147,59 @@ def _numbers(constant: object) -> Iterator[str]:
     if isinstance(constant, bool) or not isinstance(constant, (int, float, str)):
         return
     try:
-        text = _PLACEHOLDER.sub(" ", constant) if isinstance(constant, str) else f"{abs(constant)}"
+        text = constant if isinstance(constant, str) else f"{abs(constant)}"
     except ValueError:  # thousands of digits
         return
+    if isinstance(constant, str):
+        for pattern, instead in _LEFT_OUT:
+            text = pattern.sub(instead, text)
     grouped = [match[0] for match in GROUPED.finditer(text)]
     yield from grouped
     for match in _WRITTEN.finditer(GROUPED.sub(" ", text)):
-        if float(match[1]) >= FEW or float(match[1]) % 1:
+        if match[1] or float(match[2]) >= FEW or float(match[2]) % 1:
             yield match[0]
 
 
-def _is_known(written: str, known: list[float], words: str) -> bool:
-    """Whether a number is one of these, or stands in the words."""
-    if re.search(rf"(?<![\d.]){re.escape(written)}(?![\d]|\.\d)", words):
+def _numbers_of(words: str) -> set[float]:
+    """Those that may stand in a text, read in every way."""
+    words = _POWER.sub(lambda match: f"{match[1]}e{(match[2] or match[3]).translate(_RAISED)}", words)
+    with_commas = {float(f"{match[1]}.{match[2]}") for match in _COMMA.finditer(words)}
+    return numbers_in(words) | with_commas | {float(each) for each in _LOOSE.findall(words)}
+
+
+def _is_known(written: str, known: list[float]) -> bool:
+    """Whether a number is one of these, read in any way."""
+    try:
+        return any(_is_near(value, step, known) for value, step in _readings(written)) or (
+            len(parts := re.findall(r"\d+", written)) > 1
+            and "." not in written
+            and all(float(part) < FEW or _is_near(float(part), 1.0, known) for part in parts)  # a list of several
+        )
+    except (OverflowError, ValueError):  # an exponent without bounds
         return True
-    if GROUPED.fullmatch(written):  # else a list of several
-        whole = max(numbers_in(written))
-        parts = re.findall(r"\d+", written)
-        return _is_near(whole, 1.0, known) or all(_is_near(float(part), 1.0, known) for part in parts)
+
+
+def _stands_in(written: str, words: str) -> bool:
+    whole = rf"(?<![\d.]){re.escape(written)}(?!\d|\.\d)"
+    return written in words and re.search(whole, words) is not None
+
+
+def _readings(written: str) -> Iterator[tuple[float, float]]:
+    """What a number may be, each with the step in which it is rounded."""
+    if GROUPED.fullmatch(written):
+        yield max(numbers_in(written)), 1.0
+        if not re.fullmatch(r"\d+[.,]\d+", written):
+            return
     match = _WRITTEN.fullmatch(written)
-    assert match is not None
-    digits, unit = match[1].lower(), (match[2] or "").lower()
+    if match is None:
+        return
+    digits, unit = (match[1] or match[2]).replace(",", ".").lower(), (match[3] or "").lower()
     decimals = len(digits.partition("e")[0].partition(".")[2]) - int(digits.partition("e")[2] or 0)
     first = digits.rstrip("0")
     if digits.isdigit() and len(first) > 1:
         decimals = len(first) - len(digits)  # "about 1200"
-    scale = 1.0 if unit in ("%", "percent", "") else UNITS[unit[0]]
-    return _is_near(float(digits) * scale, 10.0**-decimals * scale, known)
+    scale = 1.0 if unit in ("%", "percent", "") else 1e12 if unit == "trillion" else UNITS[unit[0]]
+    yield float(digits) * scale, 10.0**-decimals * scale
 
 
 def _is_near(value: float, step: float, known: list[float]) -> bool:
