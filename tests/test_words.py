@@ -297,3 +297,8 @@ def test_most_numbers_are_found_without_going_through_all_that_was_shown(monkeyp
     said = Written("words", constants=[(2, numbers)]).never_shown({1: shown}, [])
     assert said == "; 400.37, 401.37, 402.37 and others in it stand in no text that was shown before"
     assert searched == ["400.37", "401.37", "402.37", "403.37"]
+
+
+def test_long_runs_of_digits_are_read_at_once():
+    for text in ("1" * 100_000, "12," * 50_000, "1 × 10" * 30_000):
+        assert Written("words", constants=[(2, text)]).never_shown({1: text}, []) == ""

@@ -25,17 +25,18 @@ How = Literal["", "unread", "words", "typed"]
 NAMED = 3
 """Numbers that are named at most."""
 _POWER = re.compile(
-    r"([\d.]+)[^\S\n]*(?:[x×*·⋅]|\\times|\\cdot)[^\S\n]*10(?:(?:\^|\*\*)\{?([-−+]?\d{1,3})\}?|([⁻⁺]?[⁰¹²³⁴-⁹]{1,3}))"
+    r"(?<![\d.])(\d{1,20}(?:\.\d{1,20})?)[^\S\n]{0,3}(?:[x×*·⋅]|\\times|\\cdot)[^\S\n]{0,3}10"
+    r"(?:(?:\^|\*\*)\{?([-−+]?\d{1,3})\}?|([⁻⁺]?[⁰¹²³⁴-⁹]{1,3}))"
 )
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺−", "0123456789-+-")
 _LEFT_OUT = (
     (_POWER, " "),
     (re.compile(r"<style\b[^<]*|<[a-zA-Z/!][^<>]*>|https?://[^\s<>]+", re.IGNORECASE), " "),
-    (re.compile(r"#\w+|\brgba?\([^()\n]*\)|[\d.]+(?:px|em|rem|pt|vh|vw)\b"), " "),
+    (re.compile(r"#\w+|\brgba?\([^()\n]*\)|(?<![\d.])[\d.]{1,20}(?:px|em|rem|pt|vh|vw)\b"), " "),
     (re.compile(r"\{[^{}\n]*\}|%[-+0]?\d*(?:\.\d+)?[defgs]\b"), " "),
     (re.compile(r"^[ \t|*#>-]*\d{1,3}(?:[.):]\**(?=\s)|\**[ \t]*\|)", re.MULTILINE), " "),
     (re.compile(r"(?<![\w.,/–-])((?:19|20)\d\d)[/–-]\d\d(?![\w/–-]|[.,]\d)"), r"\1"),
-    (re.compile(r"\b\d{1,2}(?:,\d\d)+,\d{3}\b|\b\d+(?:st|nd|rd|th)\b|\b\d{1,3}0s\b|['’]\d\d\b(?![.,]\d)"), " "),
+    (re.compile(r"\b\d{1,2}(?:,\d\d){1,4},\d{3}\b|\b\d+(?:st|nd|rd|th)\b|\b\d{1,3}0s\b|['’]\d\d\b(?![.,]\d)"), " "),
 )
 """What of a text is no number that was read: powers of ten, what HTML is drawn by, placeholders, the numbers of list
 lines, the end of a season (`2024/25`), lakhs, and the first, the nineties. Rather too much."""
