@@ -225,8 +225,8 @@ class Prover:
             executor(TODAY)
             try:
                 self._compare_answer(self._run(executor, cells))
-            except NotReproduced as error:
-                raise NotReproduced(f"run a second time, {error}") from None
+            except NotReproduced:
+                raise NotReproduced(f"run a second time, {later}") from None
             raise NotReproduced(f"a date that lacks a part is taken from the day of today ({later})") from None
 
     def _try_turned(
