@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
 import sys
 from typing import Any
 
@@ -166,3 +168,11 @@ def test_levels_are_those_that_pandas_makes(name):
     pd.testing.assert_index_equal(result, made)
     pd.testing.assert_index_equal(result.levels[0], made.levels[0], exact=True)
     assert result.codes[0].tolist() == made.codes[0].tolist()
+
+
+@pytest.mark.parametrize(("seed", "chosen"), [("random", False), ("", False), ("0", True), ("7", True)])
+def test_texts_are_not_trusted_where_their_hashes_can_be_known_before(seed, chosen):
+    code = "from smol_kernel.executors import crafted_keys; print(crafted_keys._are_texts(['a', 'b']))"
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(not chosen)

@@ -7,6 +7,7 @@ Numbers hash to themselves, or nearly: some can be found that all walk the same 
 from __future__ import annotations
 
 import operator
+import os
 import random
 import sys
 import threading
@@ -80,8 +81,9 @@ def filled(table: Any, items: list[Any]) -> Any:
 
 
 def _are_texts(keys: list[Any]) -> bool:
-    """Whether nobody can choose their hashes: those of texts hold a random number of this process."""
-    return bool(sys.flags.hash_randomization) and all(type(key) is str for key in keys)
+    """Whether nobody can choose their hashes: those of texts hold a random number of this process, unless a seed for it
+    was given."""
+    return os.environ.get("PYTHONHASHSEED", "random") in ("", "random") and all(type(key) is str for key in keys)
 
 
 def _grown_twins(kind: type) -> Iterator[Any]:
