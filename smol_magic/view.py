@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from smol_kernel.render.transcript import Row
 
 LEAST_SECONDS = 0.1  # between two drawings
+MOST_OF_TIME = 0.1  # that drawing takes, where a card is long
 CLOCK_SECONDS = 1.0  # the clock goes on where nothing happens
 RUNS = "the action runs"
 ASKS = "the action asks you for input: answer below, or ■ ends it"
@@ -183,7 +184,7 @@ class LiveView:
         ).start()
 
     def feed(self, event: Event) -> None:
-        """Take in the next event; it is on the page within a tenth of a second."""
+        """Take in the next event; it is on the page soon."""
         with self._lock:
             self._transcript.feed(event)
             if isinstance(event, Notice):
@@ -259,8 +260,9 @@ class LiveView:
         while not self._ended.is_set():
             self._news.wait(CLOCK_SECONDS)
             self._news.clear()
+            began = time.monotonic()
             self._draw()
-            self._ended.wait(LEAST_SECONDS)
+            self._ended.wait(min(max(LEAST_SECONDS, (time.monotonic() - began) / MOST_OF_TIME), CLOCK_SECONDS))
 
     def _draw(self) -> None:
         try:
