@@ -29,6 +29,7 @@ from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, 
 from smol_kernel.memory.usage import Timing, counts
 from smol_kernel.models.base import ModelCall
 from smol_kernel.models.replies import without_reasoning
+from smol_kernel.models.failures import is_too_long
 from smol_kernel.tools.rendering import populate_template
 
 if TYPE_CHECKING:
@@ -369,7 +370,7 @@ class MultiStepAgent(RunnableAgent):
                         yield ev.ModelDelta(text=piece.content)
                 break
             except Exception as error:  # boundary: whatever a model raises ends the run with its reason
-                compacted = compact(self.memory.steps) if isinstance(error, errors.ContextLengthError) else None
+                compacted = compact(self.memory.steps) if is_too_long(error) else None
                 if compacted is None:
                     raise errors.AgentGenerationError(f"{errors.NO_REPLY}{error}") from error
                 yield compacted
