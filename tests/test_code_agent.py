@@ -239,6 +239,18 @@ def test_what_is_put_into_the_child_before_the_first_run_stays(make):
     assert agent.run("another") is False
 
 
+def test_after_cleanup_a_conversation_that_goes_on_is_told_which_names_are_gone(make):
+    replies = [code("made = given\nfinal_answer(1)"), code("final_answer(made)"), code("final_answer(given)")]
+    agent = make([*replies, code("1"), code("final_answer('fresh')")])
+    agent.run("make", additional_args={"given": [1]})
+    agent.cleanup()
+    assert agent.run("take", reset=False) == [1]
+    assert agent.memory.steps[-2].error.message.endswith("These names are gone: made.")
+    agent.cleanup()
+    assert agent.run("afresh") == "fresh"
+    assert "gone" not in agent.memory.steps[1].observations
+
+
 def test_a_variable_that_hides_a_tool_is_named_in_the_error(make):
     agent = make([code("double = double(2)"), code("double(3)"), code("del double\nfinal_answer(double(3))")], [double])
     assert agent.run("twice") == 6
