@@ -455,9 +455,11 @@ def test_a_reader_that_stops_at_the_end_has_not_interrupted_the_run(make, tmp_pa
     assert states == ["success"]
 
 
-@pytest.mark.parametrize("task", ["", "   \n"])
-def test_an_empty_task_is_refused(make, task):
-    with pytest.raises(ConfigError, match="task is empty"):
+@pytest.mark.parametrize(
+    ("task", "said"), [("", "empty"), ("   \n", "empty"), (3, "3, which is no text"), (None, "None, which is no text")]
+)
+def test_a_task_that_says_nothing_is_refused(make, task, said):
+    with pytest.raises(ConfigError, match=f"the task is {said}: say what"):
         make([]).run(task)
 
 

@@ -110,8 +110,7 @@ class MultiStepAgent(RunnableAgent):
         which `call`, `run_id` which id a new run gets; `resumed` is what is recorded of one that goes on. Errors are
         raised after the last event; closing the generator stops the run. Raises ConfigError for an empty task.
         """
-        if not task.strip():
-            raise errors.ConfigError("the task is empty: say what the agent shall do")
+        TaskStep.check(task)
         life = self.life
         user = [True]
         try:
