@@ -89,19 +89,19 @@ class Agent(OwnLoop, ABC):
         self.answer_type = None if output_type is None else AnswerType(output_type)
         self.stream_outputs, self.budget, self.journal = stream_outputs, usable(budget), journal
         self.logger = logger or AgentLogger(level=verbosity_level)
-        given = step_callbacks or {}
-        self.given_callbacks = given if isinstance(given, Mapping) else {ActionStep: given}
         self._begin_life()
 
+        self.step_callbacks = CallbackRegistry()
+        given = step_callbacks or {}
+        given = given if isinstance(given, Mapping) else {ActionStep: given}
+        for kind, callbacks in [(ActionStep, self.monitor.update_metrics), *given.items()]:
+            for callback in [callbacks] if callable(callbacks) or not isinstance(callbacks, Iterable) else callbacks:
+                self.step_callbacks.register(kind, callback)
     def _begin_life(self) -> None:
         """Set what belongs to this very agent, and not to a copy of it."""
         self.life = Life()
         self.memory = AgentMemory(self.initialize_system_prompt())
         self.monitor = Monitor(self.model, self.logger)
-        self.step_callbacks = CallbackRegistry()
-        for kind, callbacks in [(ActionStep, self.monitor.update_metrics), *self.given_callbacks.items()]:
-            for callback in [callbacks] if callable(callbacks) or not isinstance(callbacks, Iterable) else callbacks:
-                self.step_callbacks.register(kind, callback)
         self.task: str | None = None
         self.step_number = 0
 
