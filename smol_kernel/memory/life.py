@@ -64,6 +64,8 @@ class Life:
     """What is recorded of the run (a `runs.replay.Replay`), if it was resumed."""
     begun: int = 0
     """Number of the last step that began."""
+    given: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Variables that the agent has from its run and not from the user: inputs, and what tools gave."""
     sent: list[ChatMessage] = field(default_factory=list[ChatMessage])
     """What the model read last."""
     call: Any = None
@@ -89,8 +91,6 @@ class Life:
     lent: ProcessLock = field(default_factory=ProcessLock)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def lend(self, wait: bool = False) -> threading.Lock | None:
-        """Let the agent work for another until this lock is released. None if it is at work; with `wait` until it is
     def read(self, events: G) -> G:
         """A run that is about to be read: one that its reader left half-way, on this thread, ends."""
         thread, left = self.left
@@ -99,6 +99,8 @@ class Life:
         self.left = threading.get_ident(), weakref.ref(events)
         return events
 
+    def lend(self, wait: bool = False) -> threading.Lock | None:
+        """Let the agent work for another until this lock is released. None if it is at work; with `wait` until it is
         not."""
         lock = self.lent.here
         return lock if (wait or not self.in_use.locked()) and lock.acquire(blocking=wait) else None
