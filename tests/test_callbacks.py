@@ -245,6 +245,17 @@ def test_the_monitor_counts_and_a_copy_has_callbacks_of_its_own(make, caller):
     assert len(boss.monitor.step_durations) == 1
 
 
+def test_a_copy_has_what_was_registered_later(caller):
+    agent, seen = caller(looks("a")), []
+    agent.step_callbacks.register(ActionStep, lambda step, agent: seen.append(agent))
+    twin = agent.another()
+    twin.step_callbacks.register(ActionStep, print)
+    assert twin.run("search") == "nothing"
+    assert seen == [twin] * 2
+    assert (len(twin.monitor.step_durations), agent.monitor.step_durations) == (2, [])
+    assert (len(twin.step_callbacks), len(agent.step_callbacks)) == (3, 2)
+
+
 def test_what_a_callback_makes_of_the_flag_of_a_step_decides_nothing(caller):
     def turn(step):
         step.is_final_answer, step.action_output = not step.is_final_answer, "turned"

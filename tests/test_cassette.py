@@ -126,14 +126,17 @@ def test_the_environment_chooses_and_replay_goes_before_all(file, monkeypatch):
 
 
 def test_errors_are_not_recorded_but_a_conversation_that_was_too_long_is(file):
-    model = CassetteModel(ScriptedModel([ModelError("busy"), "then", ContextLengthError("long")]), file)
+    too_long = [ContextLengthError("long"), RuntimeError("context_length_exceeded")]  # one of theirs
+    model = CassetteModel(ScriptedModel([ModelError("busy"), "then", *too_long]), file)
     with pytest.raises(ModelError, match="busy"):
         model.generate([user("hello")])
     assert not file.exists()
     assert model.generate([user("hello")]).text == "then"
-    for again in (model, CassetteModel(None, file, "replay")):
+    for text, error in (("long", ContextLengthError), ("longer", RuntimeError)):
+        with pytest.raises(error):
+            model.generate([user(text)])
         with pytest.raises(ContextLengthError):
-            again.generate([user("long")])
+            CassetteModel(None, file, "replay").generate([user(text)])
 
 
 def test_a_stream_that_breaks_or_is_left_is_not_recorded(file):

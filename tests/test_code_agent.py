@@ -239,6 +239,18 @@ def test_what_is_put_into_the_child_before_the_first_run_stays(make):
     assert agent.run("another") is False
 
 
+def test_after_cleanup_a_conversation_that_goes_on_is_told_which_names_are_gone(make):
+    replies = [code("made = given\nfinal_answer(1)"), code("final_answer(made)"), code("final_answer(given)")]
+    agent = make([*replies, code("1"), code("final_answer('fresh')")])
+    agent.run("make", additional_args={"given": [1]})
+    agent.cleanup()
+    assert agent.run("take", reset=False) == [1]
+    assert agent.memory.steps[-2].error.message.endswith("These names are gone: made.")
+    agent.cleanup()
+    assert agent.run("afresh") == "fresh"
+    assert "gone" not in agent.memory.steps[1].observations
+
+
 def test_a_variable_that_hides_a_tool_is_named_in_the_error(make):
     agent = make([code("double = double(2)"), code("double(3)"), code("del double\nfinal_answer(double(3))")], [double])
     assert agent.run("twice") == 6
@@ -416,7 +428,7 @@ def test_one_agent_takes_one_task_at_a_time(make):
     agent = make([code("x = 1"), code("final_answer(x)"), code("final_answer(2)")])
     events = agent.events("first")
     first = next(events)
-    with pytest.raises(AgentError, match="at work on another task"):
+    with pytest.raises(AgentError, match=r"at work on another task: .* close\(\) events\(\) that you read no"):
         agent.run("second")
     assert (agent.task, agent.run_id) == ("first", first.run)
     assert list(events)[-1].state == "success"
@@ -443,9 +455,11 @@ def test_a_reader_that_stops_at_the_end_has_not_interrupted_the_run(make, tmp_pa
     assert states == ["success"]
 
 
-@pytest.mark.parametrize("task", ["", "   \n"])
-def test_an_empty_task_is_refused(make, task):
-    with pytest.raises(ConfigError, match="task is empty"):
+@pytest.mark.parametrize(
+    ("task", "said"), [("", "empty"), ("   \n", "empty"), (3, "3, which is no text"), (None, "None, which is no text")]
+)
+def test_a_task_that_says_nothing_is_refused(make, task, said):
+    with pytest.raises(ConfigError, match=f"the task is {said}: say what"):
         make([]).run(task)
 
 

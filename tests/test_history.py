@@ -176,11 +176,12 @@ class Narrow(ScriptedModel):
 
     limit = 9_000
     refused = 0
+    error = ContextLengthError("too long")
 
     def generate(self, messages, *args, **kwargs):
         if sum(len(message.text) for message in messages) > self.limit:
             self.refused += 1
-            raise ContextLengthError("too long")
+            raise self.error
         return super().generate(messages, *args, **kwargs)
 
 
@@ -261,3 +262,29 @@ def test_where_nothing_is_left_to_shorten_the_run_ends_with_its_record(make, tmp
     stored = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
     assert (stored[-1].state, stored[-1].steps) == ("error", 1 + len(replies))
     assert "longer than the model can read" in stored[-1].error
+
+
+class Refused(Exception):
+    """Of a client library that we do not know."""
+
+    code = "context_length_exceeded"
+
+
+def test_what_a_model_of_the_users_own_raises_is_read_as_well(make):
+    agent = make([], [look], kind=ToolCallingAgent)
+    agent.model = Narrow(
+        [*[call("look", place="far away")] * 2, call("look", place="here"), call("final_answer", answer=1)]
+    )
+    agent.model.error = RuntimeError("400")
+    agent.model.error.__cause__ = Refused("no")
+    assert agent.run("go") == 1
+    assert agent.model.refused
+
+
+def test_another_error_of_theirs_ends_the_run(make):
+    agent = make([], kind=ToolCallingAgent)
+    agent.model = Narrow([])
+    agent.model.limit, agent.model.error = 0, RuntimeError("too long a wait")
+    with pytest.raises(AgentGenerationError, match="too long a wait"):
+        agent.run("go")
+    assert agent.model.refused == 1

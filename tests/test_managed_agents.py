@@ -156,6 +156,33 @@ def test_what_a_parent_has_by_name_can_be_given_on(make):
     assert images(helper.model.requests[0]) == [picture]
 
 
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_what_is_put_into_the_state_of_an_agent_it_has_in_each_call(make, kind):
+    reply = final("mine") if kind is ToolCallingAgent else code("final_answer([mine, globals().get('once')])")
+    helper = make(kind, [reply] * 4, **named())
+    helper.state["mine"] = "first"
+    told = "once={'once': 1}\nfinal_answer([helper('a', once), helper('b'), put('second'), helper('c'), helper('d')])"
+
+    @tool
+    def put(text: str) -> None:
+        """Puts it there.
+
+        Args:
+            text: what.
+        """
+        helper.state["mine"] = text
+
+    agent = make(Parent, [code(told)], [put], managed_agents=[helper])
+    said = [one and one.split("\n")[-1] for one in agent.run("ask")]
+    if kind is ToolCallingAgent:
+        assert said == ["first", "first", None, "second", "second"]
+    else:
+        assert said == ["['first', 1]", "['first', None]", None, "['second', None]", "['second', None]"]
+    twin = helper.another()
+    assert twin.state["mine"] == "second"
+    assert "once" not in twin.state
+
+
 def test_namespaces_are_apart(make):
     helper = make(CodeAgent, [code("final_answer('secret' in globals())\nshared = 2")], **named())
     replies = [code("secret = shared = 1\nsaid = helper('Look.')"), code("final_answer((said[-5:], shared))")]

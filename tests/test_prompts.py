@@ -280,6 +280,21 @@ def test_templates_of_another_shape_are_refused(make, wrong):
         make([], prompt_templates=wrong)
 
 
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [({"system_promt": "Hi"}, "system_prompt"), ({"planning": {"initial_plam": "x"}}, "initial_plan")],
+)
+def test_a_name_that_is_misspelt_is_told(make, given, near):
+    with pytest.raises(ConfigError, match=f"prompt_templates have '.*', which nothing here reads: .* '{near}'"):
+        make([], prompt_templates=given)
+
+
+def test_further_names_are_the_programs_own(make):
+    given = {"critic": "Is it so?", "planning": {"initial_plan": "Plan!", "initial_facts": "Facts!"}}
+    templates = make([], prompt_templates=given).prompt_templates
+    assert (templates["critic"], templates["planning"]["initial_facts"]) == ("Is it so?", "Facts!")
+
+
 def test_text_of_the_task_is_no_template(make):
     agent = make([call("final_answer", answer="{{ x }}")], kind=ToolCallingAgent, name="a", description="A.")
     agent.instructions = "{{ instructions }}"

@@ -30,6 +30,7 @@ from smol_kernel import (
     tool,
 )
 from smol_kernel.errors import ConfigError, ToolError
+from smol_kernel.memory.steps import ActionStep
 from smol_kernel.render.tree import agent_tree
 
 
@@ -241,6 +242,13 @@ def test_a_subclass_is_made_by_its_own_class(tmp_path):
 
 def positive(answer):
     return answer > 0
+
+
+def test_a_callback_that_was_registered_later_is_left_out_and_said_too():
+    agent = CodeAgent([], model())
+    agent.step_callbacks.register(ActionStep, print)
+    with pytest.warns(UserWarning, match=r"is written without step_callbacks \(functions\)"):
+        agent.to_dict()
 
 
 def test_what_is_left_out_is_said_when_saving_and_when_loading(tmp_path):

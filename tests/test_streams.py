@@ -226,11 +226,13 @@ def test_a_reader_may_leave_at_any_point(make, kind, numbers, leave):
     assert over is (kind is ToolCallingAgent), "all of it was tried"
 
 
-def test_a_stream_that_was_left_for_another_run_has_nothing_more_to_say(make):
+def test_a_stream_that_was_left_for_another_run_says_so_where_it_is_read_on(make):
     agent = make(ToolCallingAgent, [call("say", text="a"), final(1), final(2)], [say])
     stream = agent.run("x", stream=True)
     next(stream)
     assert agent.run("again") == 1
+    with pytest.raises(AgentError, match="the agent was given another task on the same thread"):
+        next(stream)
     assert list(stream) == []
 
 

@@ -13,6 +13,7 @@ from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.checks import checked
 from smol_kernel.agents.prompts import PromptTemplates, templates_for
 from smol_kernel.errors import ConfigError
+from smol_kernel.executors.state import give_own_variables
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget, at_least_one, usable
 from smol_kernel.memory.life import Life, Shown
@@ -89,19 +90,19 @@ class Agent(OwnLoop, ABC):
         self.answer_type = None if output_type is None else AnswerType(output_type)
         self.stream_outputs, self.budget, self.journal = stream_outputs, usable(budget), journal
         self.logger = logger or AgentLogger(level=verbosity_level)
-        given = step_callbacks or {}
-        self.given_callbacks = given if isinstance(given, Mapping) else {ActionStep: given}
         self._begin_life()
+        self.step_callbacks = CallbackRegistry()
+        given = step_callbacks or {}
+        given = given if isinstance(given, Mapping) else {ActionStep: given}
+        for kind, callbacks in [(ActionStep, self.monitor.update_metrics), *given.items()]:
+            for callback in [callbacks] if callable(callbacks) or not isinstance(callbacks, Iterable) else callbacks:
+                self.step_callbacks.register(kind, callback)
 
     def _begin_life(self) -> None:
         """Set what belongs to this very agent, and not to a copy of it."""
         self.life = Life()
         self.memory = AgentMemory(self.initialize_system_prompt())
         self.monitor = Monitor(self.model, self.logger)
-        self.step_callbacks = CallbackRegistry()
-        for kind, callbacks in [(ActionStep, self.monitor.update_metrics), *self.given_callbacks.items()]:
-            for callback in [callbacks] if callable(callbacks) or not isinstance(callbacks, Iterable) else callbacks:
-                self.step_callbacks.register(kind, callback)
         self.task: str | None = None
         self.step_number = 0
 
@@ -114,6 +115,8 @@ class Agent(OwnLoop, ABC):
         twin = copy.copy(self)
         twin.managed_agents = {name: other.another() for name, other in self.managed_agents.items()}
         twin._begin_life()
+        twin.step_callbacks = self.step_callbacks.another(self.monitor.update_metrics, twin.monitor.update_metrics)
+        give_own_variables(self, twin)
         return twin
 
     def cleanup(self) -> None:

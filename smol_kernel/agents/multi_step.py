@@ -20,6 +20,7 @@ from smol_kernel.agents.running import RunnableAgent
 from smol_kernel.executors.descriptions import describe
 from smol_kernel.executors.interpreter_tool import isolation_of_tools
 from smol_kernel.executors.kept_values import KeptValues
+from smol_kernel.executors.state import variables_of_run
 from smol_kernel.executors.tool_calls import plain
 from smol_kernel.journal import open_journal, record
 from smol_kernel.memory.budget import TO_ASK, Account, at_least_one, usable
@@ -28,6 +29,7 @@ from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
 from smol_kernel.memory.usage import Timing, counts
 from smol_kernel.models.base import ModelCall
+from smol_kernel.models.failures import is_too_long
 from smol_kernel.models.replies import without_reasoning
 from smol_kernel.tools.rendering import populate_template
 
@@ -109,8 +111,7 @@ class MultiStepAgent(RunnableAgent):
         which `call`, `run_id` which id a new run gets; `resumed` is what is recorded of one that goes on. Errors are
         raised after the last event; closing the generator stops the run. Raises ConfigError for an empty task.
         """
-        if not task.strip():
-            raise errors.ConfigError("the task is empty: say what the agent shall do")
+        TaskStep.check(task)
         life = self.life
         user = [True]
         try:
@@ -144,6 +145,7 @@ class MultiStepAgent(RunnableAgent):
             self.checks = checked(self.checks, live=hasattr(self, "python_executor"))  # a program may have set others
             life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
             anew = reset and bool(life.run_id or resumed)  # what was put there before the first run stays
+            variables = variables_of_run(self, variables, reset=reset, keep=anew and above is not None)
             life.run_id, life.resumed, life.depth = started.run, resumed, above.depth + 1 if above else 0
             life.stop.clear()
             if above is not None and above.stop.is_set():
@@ -369,7 +371,7 @@ class MultiStepAgent(RunnableAgent):
                         yield ev.ModelDelta(text=piece.content)
                 break
             except Exception as error:  # boundary: whatever a model raises ends the run with its reason
-                compacted = compact(self.memory.steps) if isinstance(error, errors.ContextLengthError) else None
+                compacted = compact(self.memory.steps) if is_too_long(error) else None
                 if compacted is None:
                     raise errors.AgentGenerationError(f"{errors.NO_REPLY}{error}") from error
                 yield compacted

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-import weakref
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Generator, Mapping
 from importlib import import_module
@@ -55,19 +53,17 @@ class RunnableAgent(Agent):
     ) -> Any:
         """Work on `task` and return the answer, or a RunResult where the full result is asked for.
 
-        With `stream` a generator of smolagents' objects instead (see `render.steps_stream`); closing it stops the run.
-        `reset=False` goes on in the same conversation and namespace; `images`, and with them `audio=` and `videos=`,
-        are shown to the model; `additional_args` are variables for the child. Where a limit ends the run the answer is
-        the best there is. Raises AgentGenerationError when the model cannot be reached, ExecutorError when no child
-        can be started, AgentError when the run was interrupted and no full result is asked for, and KeyboardInterrupt.
+        With `stream` a generator of smolagents' objects instead (see `render.steps_stream`); closing it stops the run,
+        and so does the next run that is asked for on the same thread. `reset=False` goes on in the same conversation
+        and namespace; `images`, and with them `audio=` and `videos=`, are shown to the model; `additional_args` are
+        variables for the child. Where a limit ends the run the answer is the best there is. Raises
+        AgentGenerationError when the model cannot be reached, ExecutorError when no child can be started, AgentError
+        when the run was interrupted and no full result is asked for, and KeyboardInterrupt.
         """
         begun, end = time.time(), RunFinished(state="error")
-        thread, left = self.life.left
-        if thread == threading.get_ident() and (stale := left()) is not None and not stale.gi_running:
-            stale.close()  # a stream that its reader left half-way
         options = {"reset": reset, "images": images, "additional_args": additional_args, "max_steps": max_steps}
-        events = _above("render.console").printed(self.run_events(task, **options, **media), self.logger)
-        self.life.left = threading.get_ident(), weakref.ref(events)
+        events = self.run_events(task, **options, **media)
+        events = self.life.read(_above("render.console").printed(events, self.logger))
         if stream:
             return _above("render.steps_stream").stream_of(events, self)
         for event in events:

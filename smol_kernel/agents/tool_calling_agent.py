@@ -52,10 +52,7 @@ class ToolCallingAgent(MultiStepAgent):
     def _begin_life(self) -> None:
         super()._begin_life()
         self.state: dict[str, Any] = {}
-        life = self.life
-        self._hands = ToolCalls(
-            self.state, self.max_tool_threads, lambda: life.account.refuse_call(), lambda: life.stop.is_set()
-        )
+        self._hands = ToolCalls(self.state, self.max_tool_threads, self.life)
 
     @property
     def tools_and_managed_agents(self) -> list[Any]:

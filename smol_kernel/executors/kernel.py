@@ -210,7 +210,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
     def restart(self) -> None:
         """Begin afresh at the next use: variables are forgotten, tools stay. Ends an action under way."""
         self._variables, self._given = {}, {}
-        self._end_or_drop()
+        self._end_or_drop(afresh=True)
 
     def end_rehearsal(self, in_use: bool) -> bool:
         """End what `BoxSettings.rehearsal` began; gives whether it is over, as it is for what was `in_use` too then."""
@@ -221,8 +221,8 @@ class KernelExecutor(TheirNames, PythonExecutor):
         return True
 
     def cleanup(self) -> None:
-        """End the child. A later `run` starts a fresh one."""
-        self._end_or_drop()
+        """End the child. A later `run` starts a fresh one, and tells which names are gone."""
+        self._end_or_drop(afresh=False)
 
     # what the child holds
 
@@ -339,10 +339,10 @@ class KernelExecutor(TheirNames, PythonExecutor):
             if name not in self._names and not name.startswith("_"):
                 self._names.append(name)
 
-    def _end_or_drop(self) -> None:
+    def _end_or_drop(self, afresh: bool) -> None:
         with suppress(ExecutorError), self._alone():
             self._drop()
-            self._lost, self._notices = [], []  # it is meant
+            self._lost, self._notices = [] if afresh else self._lost, []  # it is meant
             self.made_files.begin_afresh()
             return
         if (client := self._client) is not None:

@@ -1,10 +1,13 @@
-"""The variables of an executor as a dict: what `agent.state` is. It reads through to where actions run."""
+"""The variables of an executor as a dict: what `agent.state` is. It reads through to where actions run.
+
+What the user put into the state of an agent is told from what its runs did.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 
 @runtime_checkable
@@ -35,22 +38,22 @@ class State(MutableMapping[str, Any]):
 
     def __init__(self, executor: Any) -> None:
         self._executor = executor
-        self._sent: dict[str, Any] | None = None if isinstance(executor, Readable) else {}
+        self._reads = isinstance(executor, Readable)
+        self.own: dict[str, Any] = {}
+        """What was set here, as it was then."""
 
     def __getitem__(self, name: str) -> Any:
-        if self._sent is not None:
-            return self._sent[name]
-        return self._executor.read(name)
+        return self._executor.read(name) if self._reads else self.own[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.update({name: value})
 
     def __delitem__(self, name: str) -> None:
-        if name not in self:
+        there = name in self
+        self.own.pop(name, None)
+        if not there:
             raise KeyError(name)
-        if self._sent is not None:
-            del self._sent[name]
-        else:
+        if self._reads:
             self._executor.forget([name])
 
     def __contains__(self, name: object) -> bool:
@@ -71,14 +74,12 @@ class State(MutableMapping[str, Any]):
         """Set variables, as `dict.update` does."""
         given = dict(*others, **variables)
         self._executor.send_variables(given)
-        if self._sent is not None:
-            self._sent.update(given)
+        self.own.update(given)
 
     def clear(self) -> None:
         """Delete all variables."""
-        if self._sent is not None:
-            self._sent.clear()
-        else:
+        self.own.clear()
+        if self._reads:
             self._executor.forget(self._names())
 
     def copy(self) -> dict[str, Any]:
@@ -92,6 +93,7 @@ class State(MutableMapping[str, Any]):
             self.update(given)
             for name in set(self).difference(given):
                 del self[name]
+            self.own = given
 
     def __or__(self, other: Any) -> dict[str, Any]:
         return self.copy() | other
@@ -104,4 +106,28 @@ class State(MutableMapping[str, Any]):
         return self
 
     def _names(self) -> list[str]:
-        return list(self._sent) if self._sent is not None else self._executor.names()
+        return self._executor.names() if self._reads else list(self.own)
+
+
+def own_variables(agent: Any) -> dict[str, Any]:
+    """What the user put into the state of an agent: a State, or a dict in which `life.given` is its runs'."""
+    state: Any = getattr(agent, "state", None)  # a class of the user's may have something else there
+    if isinstance(state, State):
+        return dict(state.own)
+    given: dict[str, Any] = agent.life.given
+    own = dict(cast("dict[str, Any]", state)) if isinstance(state, dict) else {}  # its run may set more meanwhile
+    return {name: value for name, value in own.items() if name not in given or given[name] is not value}
+
+
+def give_own_variables(agent: Any, twin: Any) -> None:
+    """Put what the user put into the state of an agent into that of its copy."""
+    own = own_variables(agent)
+    if own and twin.state is not agent.state:  # as it is where both act in one place
+        twin.state.update(own)
+
+
+def variables_of_run(agent: Any, inputs: Mapping[str, Any], *, reset: bool, keep: bool) -> dict[str, Any]:
+    """What a run begins with: its `inputs`, and with `keep` what the user put into the agent's state before."""
+    own, before = own_variables(agent) if keep else {}, {} if reset else agent.life.given
+    agent.life.given = {**before, **inputs}
+    return {**own, **inputs}

@@ -40,6 +40,7 @@ from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread
 from smol_kernel.executors.tracebacks import message
 from smol_kernel.executors.values import decode, encode, remote
 from smol_kernel.memory.known_secrets import redacted
+from smol_kernel.memory.life import Life
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
 from smol_kernel.tools.base import Tool, validate_tool_arguments
@@ -61,18 +62,12 @@ class ToolCalls:
     """Makes the calls of an agent's replies.
 
     Parameters: `state`, variables that an argument may name, where images and sounds that tools give are kept;
-    `at_once`, calls that run at once (None: 32); `refuse`, asked before each call but `final_answer`, gives the reason
-    why one may not be made; `stopped` tells that the run is being stopped.
+    `at_once`, calls that run at once (None: 32); `life`, of the agent: asked before each call but `final_answer` why it
+    may not be made, and whether the run is being stopped.
     """
 
-    def __init__(
-        self,
-        state: dict[str, Any],
-        at_once: int | None,
-        refuse: Callable[[], str | None],
-        stopped: Callable[[], bool],
-    ) -> None:
-        self._state, self._refuse, self._stopped = state, refuse, stopped
+    def __init__(self, state: dict[str, Any], at_once: int | None, life: Life) -> None:
+        self._state, self._life, self._stopped = state, life, life.stop.is_set
         self._at_once = at_once or AT_ONCE
         self.recorded: Recorded | None = None
         """Asked for the result of each call; one that it has answers the call, and the tool is not called."""
@@ -193,7 +188,7 @@ class ToolCalls:
             made.event = replace(made.event, blocking=alone, replays=known.call if known else "")
             yield made.event
             waiting[made.event.call] = made
-            refusal = self._refuse() if made.call.name != "final_answer" else None
+            refusal = self._life.account.refuse_call() if made.call.name != "final_answer" else None
             if known is not None:
                 arrivals.put((made, decode(known.value), known.error))
             elif self._stopped():
@@ -318,6 +313,7 @@ class ToolCalls:
             if isinstance(rich, AgentImage):
                 self._images[made.event.call] = rich.to_raw()
                 self._state[said] = rich if isinstance(value, str | Path) else value  # else it would be but a path
+            self._life.given[said] = self._state[said]
         else:
             said = truncate(clean(redacted(str(value))), LONGEST_RESULT).strip()
         final = made.call.name == "final_answer"

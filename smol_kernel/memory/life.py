@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from smol_kernel.errors import AgentError
 from smol_kernel.memory.budget import Account
 from smol_kernel.memory.messages import ChatMessage
 from smol_kernel.memory.process_lock import ProcessLock
 from smol_kernel.memory.steps import ActionStep, ToolOutput
+
+G = TypeVar("G")
 
 
 class InUse:
@@ -40,7 +43,10 @@ class InUse:
                 users.remove([])
         users.append(user)
         if next(filter(None, users), None) is not user:
-            raise AgentError("this agent is at work on another task: give each thread an agent of its own")
+            raise AgentError(
+                "this agent is at work on another task: give each thread an agent of its own, and close() events() "
+                "that you read no further"
+            )
 
 
 @dataclass
@@ -58,6 +64,8 @@ class Life:
     """What is recorded of the run (a `runs.replay.Replay`), if it was resumed."""
     begun: int = 0
     """Number of the last step that began."""
+    given: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Variables that the agent has from its run and not from the user: inputs, and what tools gave."""
     sent: list[ChatMessage] = field(default_factory=list[ChatMessage])
     """What the model read last."""
     call: Any = None
@@ -82,6 +90,14 @@ class Life:
     in_use: InUse = field(default_factory=InUse)
     lent: ProcessLock = field(default_factory=ProcessLock)
     stop: threading.Event = field(default_factory=threading.Event)
+
+    def read(self, events: G) -> G:
+        """A run that is about to be read: one that its reader left half-way, on this thread, ends."""
+        thread, left = self.left
+        if thread == threading.get_ident() and (stale := left()) is not None and not stale.gi_running:
+            stale.close()
+        self.left = threading.get_ident(), weakref.ref(events)
+        return events
 
     def lend(self, wait: bool = False) -> threading.Lock | None:
         """Let the agent work for another until this lock is released. None if it is at work; with `wait` until it is

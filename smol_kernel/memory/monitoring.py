@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 import sys
@@ -219,6 +220,14 @@ class CallbackRegistry:
     def __len__(self) -> int:
         """How many are registered."""
         return sum(map(len, self._callbacks.values()))
+
+    def another(self, old: Callable[..., Any], new: Callable[..., Any]) -> CallbackRegistry:
+        """The same functions in a registry of its own, with `new` in place of `old`."""
+        twin = copy.copy(self)
+        twin._callbacks = {
+            kind: [new if each == old else each for each in callbacks] for kind, callbacks in self._callbacks.items()
+        }
+        return twin
 
     def register(self, step_cls: type[MemoryStep], callback: Callable[..., Any]) -> None:
         """Have `callback` called with every step of `step_cls` or a subclass. Raises ConfigError for other things."""

@@ -10,7 +10,7 @@ from hashlib import sha256
 from numbers import Integral
 from typing import Any, cast
 
-from smol_kernel.errors import AgentError, AgentExecutionError, AgentMaxStepsError
+from smol_kernel.errors import AgentError, AgentExecutionError, AgentMaxStepsError, ConfigError
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -102,6 +102,13 @@ class TaskStep(MemoryStep):
         """The step of a task that was given variables: the model reads a one-line summary of each."""
         listed = "\n".join(f"- `{name}`: {inert(summary)}" for name, summary in inputs.items())
         return cls(f"{task}\n\nThese variables are defined already:\n{listed}" if inputs else task, *media)
+
+    @staticmethod
+    def check(task: Any) -> None:
+        """Raises ConfigError for a task that says nothing."""
+        if not isinstance(task, str) or not task.strip():
+            what = "empty" if isinstance(task, str) else f"{task!r:.80}, which is no text"
+            raise ConfigError(f"the task is {what}: say what the agent shall do")
 
     @staticmethod
     def media(images: Any, audio: Any, videos: Any) -> dict[str, list[Any] | None]:

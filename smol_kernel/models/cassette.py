@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.errors import CassetteMissError, ConfigError, ContextLengthError
+from smol_kernel.errors import CassetteMissError, ConfigError
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -30,6 +30,7 @@ from smol_kernel.models.cassette_file import (
     reply_to_dict,
 )
 from smol_kernel.models.cassette_requests import difference, keep_all_secret, key_of, plain_parameters, request_of
+from smol_kernel.models.failures import is_too_long
 from smol_kernel.models.fallback import as_model
 from smol_kernel.models.quirks import Kind, supports_stop_parameter
 from smol_kernel.models.requests import given_options
@@ -230,8 +231,9 @@ class CassetteModel(Model):
         check_writable(self.path)
         try:
             yield self.model
-        except ContextLengthError:
-            self._keep(request, TOO_LONG)  # an answer, after its kind: what comes next rests on it
+        except Exception as error:
+            if is_too_long(error):
+                self._keep(request, TOO_LONG)  # an answer, after its kind: what comes next rests on it
             raise
 
     def _keep(self, request: dict[str, Any], reply: dict[str, Any]) -> None:

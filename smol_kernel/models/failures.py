@@ -1,7 +1,8 @@
 """Reads what went wrong with a request to a provider: a sentence for people, and whether to try again.
 
-Called by `api.py`. Providers and HTTP libraries each raise their own kinds, so the whole chain of causes is read:
-for the status that really came over the wire, and for the standard errors at its bottom.
+Called by `api.py`, and by the loop for a user's own model. Providers and HTTP libraries each raise their own kinds, so
+the whole chain of causes is read: for the status that really came over the wire, and for the standard errors at its
+bottom.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+from smol_kernel.errors import ContextLengthError, SmolError
 
 _TOO_LONG = (
     "context_length_exceeded",  # OpenAI and what imitates it: the code
@@ -223,6 +226,15 @@ def _read_status(status: int, chain: list[BaseException], target: Target) -> Fai
         passes = not _says_no_media(chain)
         return Failure(f"{named}: {target.where} failed: {said}", retry=passes, retry_after=_retry_after(chain))
     return Failure(f"{named}: {target.where} refused the request: {said}")
+
+
+def is_too_long(error: BaseException) -> bool:
+    """Whether `error`, raised by any model, means that the conversation is longer than the model can read. An error of
+    this package says it by its class."""
+    if isinstance(error, SmolError):
+        return isinstance(error, ContextLengthError)
+    chain = list(_chain(error))
+    return any(isinstance(cause, ContextLengthError) for cause in chain) or _is_too_long(chain)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from smol_kernel.errors import ConfigError
 
 
 class PlanningPromptTemplate(TypedDict):
@@ -43,3 +47,13 @@ EMPTY_PROMPT_TEMPLATES: PromptTemplates = {
     "final_answer": {"pre_messages": "", "post_messages": ""},
 }
 """All the keys, with nothing in them: a form to fill in."""
+
+
+def refuse_misspelt(given: Mapping[str, Any], known: Mapping[str, Any] = EMPTY_PROMPT_TEMPLATES) -> None:
+    """Raises ConfigError for a name that is nearly one of ours which is not `given`. Others are the program's own."""
+    for name, inner in given.items():
+        if name in known:
+            if isinstance(known[name], dict) and inner:
+                refuse_misspelt(inner, known[name])
+        elif near := difflib.get_close_matches(name, [each for each in known if each not in given], n=1, cutoff=0.8):
+            raise ConfigError(f"prompt_templates have {name!r}, which nothing here reads: did you mean {near[0]!r}?")

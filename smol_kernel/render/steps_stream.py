@@ -21,7 +21,8 @@ def stream_of(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any
 
     ChatMessageStreamDelta, ToolCall, ToolOutput, ActionOutput, PlanningStep, ActionStep and FinalAnswerStep; runs of
     agents it calls are left out. The last one is a FinalAnswerStep, of None where there is no answer. Raises AgentError
-    when the run was stopped, and what the run raises, after the step in which the model gave no reply.
+    when the run was stopped, or ended because the agent was given another task, and what the run raises, after the
+    step in which the model gave no reply.
     """
     try:
         yield from _drawn(events, agent)
@@ -33,6 +34,7 @@ def stream_of(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any
 
 
 def _drawn(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
+    ended = False
     for event in events:
         if event.run not in ("", agent.life.run_id):
             continue
@@ -53,9 +55,15 @@ def _drawn(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
                 yield ActionOutput(done.action_output, done.is_final_answer)
             yield done
         elif isinstance(event, ev.RunFinished):
+            ended = True
             if event.state == "interrupted":
                 raise AgentError("The agent was interrupted.")
             if event.state in ("max_steps_error", "budget") and step is not done:  # it was asked for the best answer
                 yield step
             if agent.life.answered or event.state != "error":  # else it raises
                 yield FinalAnswerStep(handle_agent_output_types(agent.life.answer))
+    if not ended:  # somebody closed them
+        raise AgentError(
+            "This run was ended before all of it was read: the agent was given another task on the same thread. Give "
+            "each task that is worked on at the same time an agent of its own."
+        )

@@ -81,7 +81,7 @@ def _described(agent: MultiStepAgent, above: tuple[MultiStepAgent, ...], notes: 
 
 def _kept_here(agent: MultiStepAgent) -> Iterator[tuple[str, str]]:
     """Parameters of the agent that are functions or live objects, each with what it is."""
-    if agent.given_callbacks:
+    if len(agent.step_callbacks) > 1:  # the monitor has one
         yield "step_callbacks", "functions"
     if agent.final_answer_checks:
         yield "final_answer_checks", "functions"

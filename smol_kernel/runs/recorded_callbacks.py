@@ -21,6 +21,10 @@ class RecordedCallbacks:
     def __len__(self) -> int:
         return max(2, len(self._own))
 
+    def another(self, old: Any, new: Any) -> Any:
+        """The agent's own, for a copy of it."""
+        return self._own.another(old, new)
+
     def callback(self, memory_step: MemoryStep, **given: Any) -> None:
         """Make the recorded edits of a step; of one that is new, call the agent's own."""
         if self._replay.played:
