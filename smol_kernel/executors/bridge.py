@@ -50,7 +50,7 @@ MAX_ERROR = 10_000
 """Characters of what a tool's error says."""
 
 Function = Callable[..., Any]
-Refuse = Callable[[ToolCalled], str | None]
+Refuse = Callable[[ToolCalled], str | Exception | None]
 
 
 class Refused(Exception):
@@ -281,7 +281,7 @@ class Bridge:
         reason = None if self._stopped() or self._refuse is None else self._refuse(event)
         if self._stopped():
             return NotMadeError()
-        return None if reason is None else PermissionError(reason)
+        return PermissionError(reason) if isinstance(reason, str) else reason
 
     def _start_queued(self) -> None:
         while self._queued and self._running < POOL and not self._stopped():

@@ -61,15 +61,15 @@ class ToolCalls:
     """Makes the calls of an agent's replies.
 
     Parameters: `state`, variables that an argument may name, where images and sounds that tools give are kept;
-    `at_once`, calls that run at once (None: 32); `refuse`, asked before each call but `final_answer`, gives the reason
-    why one may not be made; `stopped` tells that the run is being stopped.
+    `at_once`, calls that run at once (None: 32); `refuse`, asked before each call but `final_answer`, gives the error
+    that one ends with which may not be made; `stopped` tells that the run is being stopped.
     """
 
     def __init__(
         self,
         state: dict[str, Any],
         at_once: int | None,
-        refuse: Callable[[], str | None],
+        refuse: Callable[[], Exception | None],
         stopped: Callable[[], bool],
     ) -> None:
         self._state, self._refuse, self._stopped = state, refuse, stopped
@@ -198,8 +198,8 @@ class ToolCalls:
                 arrivals.put((made, decode(known.value), known.error))
             elif self._stopped():
                 arrivals.put((made, None, NotMadeError()))
-            elif refusal:
-                arrivals.put((made, None, AgentToolExecutionError(refusal)))
+            elif refusal is not None:
+                arrivals.put((made, None, refusal))
             elif alone and elsewhere is not None:
                 self._submit(made, arrivals, elsewhere)
             elif alone:
