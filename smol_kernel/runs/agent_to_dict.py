@@ -72,6 +72,7 @@ def _described(agent: MultiStepAgent, above: tuple[MultiStepAgent, ...], notes: 
         data |= _code_settings(agent, left_out)
     elif isinstance(agent, ToolCallingAgent):
         data["max_tool_threads"] = agent.max_tool_threads
+        data["max_print_outputs_length"] = agent.max_print_outputs_length
     data["requirements"] = requirements_of(data)
     if left_out:
         data["left_out"] = left_out
