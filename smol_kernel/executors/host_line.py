@@ -156,8 +156,7 @@ def error_of(reply: Reply) -> Exception:
     attributes = dict(reply.get("attributes") or {})
     status = attributes.pop("response.status_code", None)
     if status is not None:
-        attributes["response"] = type("Response", (), {"__getattr__": _stayed, "__module__": "tools"})()
-        attributes["response"].status_code = status
+        attributes["response"] = Response(status)
     bases: list[type[Exception]] = []
     for kind in (getattr(builtins, kind, None) for kind in kinds):
         if isinstance(kind, type) and issubclass(kind, Exception) and not any(issubclass(each, kind) for each in bases):
@@ -188,6 +187,16 @@ def _stayed(thing: object, name: str) -> Any:
         f"{type(thing).__name__!r} object has no attribute {name!r} here: of an error of a tool only its message and "
         f"plain, short values come from the host, and nothing that may be secret"
     )
+
+
+class Response:
+    """What is here of the response that an error holds."""
+
+    __module__ = "tools"
+    __getattr__ = _stayed
+
+    def __init__(self, status_code: Any) -> None:
+        self.status_code = status_code
 
 
 def _like(name: str, bases: list[type[Exception]], text: str) -> Exception:
