@@ -44,8 +44,10 @@ def to_dict(tool: Tool) -> dict[str, Any]:
     own = tool._code  # pyright: ignore[reportPrivateUsage]
     if not own:
         code = _code_of(tool)
+    elif hasattr(tool, "__wrapped__"):
+        code = own
     else:
-        code = own if hasattr(tool, "__wrapped__") else _made_so(tool, lambda: own)
+        code = _made_so(tool, lambda: own)
     return {"name": tool.name, "code": code, "requirements": requirements(code)}
 
 
