@@ -9,12 +9,14 @@ import sqlite3
 import sys
 import threading
 import time
+import types
 
 import pytest
 
 from smol_kernel.events import ActionFinished, Output, ToolCalled, ToolReturned
 from smol_kernel.executors import action, bridge
 from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.recorded import RecordedCalls
 from smol_kernel.executors.values import decode
 from smol_kernel.tools import Tool, tool
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
@@ -92,9 +94,26 @@ def fail(kind: str) -> None:
         "file": FileNotFoundError(2, "No such file", "data.csv"),
         "unicode": UnicodeDecodeError("utf-8", b"x", 0, 1, "why"),
         "exit": SystemExit("out"),
+        "http": HTTPError("429 Too Many", 429),
+        "with more": _with_more(ValueError("a bad value"), place=3, row={"a": 1}),
         "group": _group(),
         "bad group": _bad_group(),
     }[kind]
+
+
+class HTTPError(OSError):
+    """As those of HTTP clients are."""
+
+    def __init__(self, words, status):
+        super().__init__(words)
+        self.status_code, self.retry_after, self.message = enum.IntEnum("Status", {"MANY": status}).MANY, 1.5, words
+        self.response = types.SimpleNamespace(status_code=status, headers={"x": "y"})
+        self.request, self.args_, self._own, self.long = object(), None, 1, "x" * 10_000
+
+
+def _with_more(error, **more):
+    vars(error).update(more)
+    return error
 
 
 def _group():
@@ -333,6 +352,38 @@ def test_an_error_of_a_tool_can_be_caught_in_the_action(kernel, kind, caught, me
     assert text == message
     returned = next(event for event in events if isinstance(event, ToolReturned))
     assert (returned.ok, returned.error_type, returned.error) == (False, name, message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "found"),
+    [
+        ("file", "e.errno, e.strerror, e.filename, e.args", (2, "No such file", "data.csv", (2, "No such file"))),
+        ("file", "type(e) is FileNotFoundError, str(e)", (True, "[Errno 2] No such file: 'data.csv'")),
+        ("http", "e.status_code, e.retry_after, e.args_, str(e)", (429, 1.5, None, "429 Too Many")),
+        ("http", "e.response.status_code, isinstance(e, OSError), e.errno", (429, True, None)),
+        ("http", "[getattr(e, n, '-') for n in ('request', '_own', 'long', 'row')]", ["-"] * 4),
+        ("with more", "type(e) is ValueError, e.place, hasattr(e, 'row')", (True, 3, False)),
+        ("value", "vars(e)", {}),
+    ],
+)
+def test_plain_attributes_of_an_error_of_a_tool_come_along(kernel, kind, asked, found):
+    code = f"try:\n    fail({kind!r})\nexcept Exception as e:\n    found = {asked}\nfound"
+    events, finished = run(kernel, code)
+    assert decode(finished.value) == found
+    kernel.recorded = RecordedCalls(events).take
+    try:
+        again, finished = run(kernel, code)
+    finally:
+        kernel.recorded = None
+    assert next(event for event in again if isinstance(event, ToolCalled)).replays
+    assert decode(finished.value) == found
+
+
+@pytest.mark.parametrize("asked", ["e.request", "e.response.headers"])
+def test_what_stayed_in_the_host_of_an_error_says_so(kernel, asked):
+    _, finished = run(kernel, f"try:\n    fail('http')\nexcept OSError as e:\n    {asked}")
+    assert finished.error_type == "AttributeError"
+    assert "plain, short values come from the host" in finished.error
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="there are none before")

@@ -165,14 +165,14 @@ def test_the_call_too_many_is_refused_in_the_child_and_ends_the_run(make):
     assert [event.ok for event in of(ToolReturned, events)] == [True, True, False]
     logs = of(ActionFinished, events)[0].logs
     assert "nothing at b" in logs
-    assert "PermissionError The budget is used up: 3 of 2 tool calls." in logs
+    assert "AgentBudgetError The budget is used up: 3 of 2 tool calls." in logs
     assert (events[-1].state, agent.answer) == ("budget", "Nothing.")
 
 
 def test_the_structured_call_too_many_is_refused(caller):
     agent = caller([call("look", place="a"), call("look", place="b"), "Nothing."], budget=Budget(tool_calls=1))
     events = list(agent.events("look"))
-    assert [event.ok for event in of(ToolReturned, events)] == [True, False]
+    assert [event.error_type for event in of(ToolReturned, events)] == [None, "AgentBudgetError"]
     assert (events[-1].state, agent.answer) == ("budget", "Nothing.")
     assert "2 of 1 tool calls" in events[-1].error
 

@@ -60,6 +60,19 @@ class Greeter(Tool):
         return f"hi {who}"
 
 
+class Kind(Tool):
+    name = "kind"
+    description = "Tells what it was made with."
+    inputs = {}  # noqa: RUF012
+    output_type = "string"
+
+    def __init__(self, place="public", most=3):
+        self.place, self.most = place, most
+
+    def forward(self):
+        return f"{self.place} {self.most}"
+
+
 def code(text: str) -> str:
     return f"Now.\n<code>\n{text}\n</code>"
 
@@ -164,6 +177,15 @@ def test_the_folder_is_laid_out_as_that_of_smolagents(tmp_path):
     assert settings["managed_agents"] == {"helper": "ToolCallingAgent"}
     assert yaml.safe_load(files["prompts.yaml"]) == settings["prompt_templates"]
     assert files["requirements.txt"] == "smol-kernel[tools]\n"
+
+
+def test_a_tool_is_loaded_with_what_it_was_made_with(tmp_path):
+    CodeAgent([Kind("private", 50)], model()).save(tmp_path)
+    assert CodeAgent.from_folder(tmp_path).tools["kind"]() == "private 50"
+    with pytest.warns(UserWarning, match=r"written without tools .*: place of 'kind'\)\. Pass tools= to"):
+        CodeAgent([Kind(object(), 50)], model()).save(tmp_path)
+    with pytest.warns(UserWarning, match="saved without tools: pass tools="):
+        assert CodeAgent.from_folder(tmp_path).tools["kind"]() == "public 50"
 
 
 def test_a_loaded_team_works(tmp_path):
@@ -345,8 +367,12 @@ def test_keys_are_never_written(tmp_path, monkeypatch):
         [keyed, model()],
         managed_agents=[helper],
     )
-    agent.save(tmp_path)
-    for text in [*written(tmp_path).values(), json.dumps(agent.to_dict())]:
+    with pytest.warns(UserWarning, match="is written without tools") as told:
+        agent.save(tmp_path)
+    with pytest.warns(UserWarning, match="is written without tools"):
+        data = agent.to_dict()
+    assert "tools (what was given to their constructors: api_key of 'greeter')" in str(told[0].message)
+    for text in [*written(tmp_path).values(), json.dumps(data)]:
         assert not [key for key in planted if key in text]
     assert "127.0.0.1:9" in (tmp_path / "agent.json").read_text()
 

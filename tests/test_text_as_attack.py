@@ -13,6 +13,7 @@ import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -374,6 +375,36 @@ def test_a_secret_is_taken_out_of_values_of_every_type(make, kind, monkeypatch):
     frame, array, raw = (decode(forms[what]) for what in ("frame", "array", "bytes"))
     assert frame["n"].tolist() == [1, 2] and frame["a"].tolist()[1] == "plain" and frame["a"][0].endswith(" y")
     assert array.dtype == values["array"].dtype and array[1] == "plain" and len(raw) == len(values["bytes"])
+
+
+def test_no_secret_comes_with_the_attributes_of_an_error(make, monkeypatch):
+    key = SECRETS["ENVIRONMENT"]
+    monkeypatch.setenv("PLANTED_API_KEY", key)
+    unknown = "unknown-7h3k3y"
+    error = OSError(5, f"refused {key}", f"https://me:{unknown}@host/x")
+    vars(error).update(
+        api_key=unknown, accessToken=unknown, auth=unknown, password=1234, tokens=unknown, headers_sent=unknown,
+        request_body=unknown, _private=unknown, response=SimpleNamespace(status_code=401, text=unknown, password=1234),
+        request=SimpleNamespace(headers=unknown), headers={"authorization": unknown}, parts=[unknown],
+        sent=f"Authorization: Bearer {unknown}", url=f"https://host/x?api_key={unknown}", cmd=f"run --token {unknown}",
+        note=f"with {key}", total_tokens=7,
+    )  # fmt: skip
+
+    @tool
+    def fail() -> None:
+        """Raises."""
+        raise error
+
+    look = "try:\n    fail()\nexcept OSError as e:\n    print(vars(e), vars(e.response), e.errno, e.filename)"
+    agent = make([code(look), code("final_answer(1)")], [fail])
+    events = list(agent.events("Look."))
+    read = repr(agent.memory.steps[1].observations)
+    assert "{'status_code': 401} 5 None" in read and "'total_tokens': 7" in read and f"with {INSTEAD}" in read
+    attributes = of(ToolReturned, events)[0].attributes
+    assert attributes.keys() == {"response.status_code", "errno", "strerror", "note", "total_tokens"}
+    for place in (read, repr(attributes), repr(agent.model.requests[-1])):
+        assert key not in place and "1234" not in place
+    assert unknown not in repr(attributes)
 
 
 def test_tables_and_arrays_without_secrets_are_the_same(monkeypatch):

@@ -146,10 +146,26 @@ def test_no_more_calls_run_at_once_than_allowed(make):
     assert max(map(int, step(agent).observations.split("\n"))) == 2
 
 
+@pytest.mark.parametrize("name", ["max_tool_threads", "max_print_outputs_length"])
 @pytest.mark.parametrize("number", [-1, 2.5, "4"])
-def test_a_number_of_threads_that_is_none_is_refused(make, number):
-    with pytest.raises(ConfigError, match="max_tool_threads"):
-        make([], max_tool_threads=number)
+def test_a_number_that_is_none_is_refused(make, name, number):
+    with pytest.raises(ConfigError, match=name):
+        make([], **{name: number})
+
+
+@pytest.mark.parametrize(("limit", "left_out"), [(None, ""), (1_000, "44,000 characters left out")])
+def test_of_a_result_and_of_an_error_as_much_is_read_as_is_set(make, limit, left_out):
+    def fail(text):
+        raise ValueError("e" * 44_000)
+
+    tools = [Called("page", lambda text: "r" * 45_000), Called("fail", fail)]
+    replies = [calls(("page", {})), calls(("fail", {})), final("ok")]
+    agent = make(replies, tools, max_print_outputs_length=limit)
+    agent.run("read")
+    for text in (step(agent).observations, step(agent, 2).error.message):
+        assert len(text) > 44_000 if limit is None else len(text) < 1_100
+        assert "characters left out" in text or limit is None
+    assert left_out in step(agent).observations
 
 
 def test_a_single_plain_tool_runs_on_the_thread_of_the_run(make):

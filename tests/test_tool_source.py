@@ -78,7 +78,9 @@ def test_a_class_is_written_as_it_stands_and_read_back():
     weather = Tool.from_dict(Weather().to_dict(), unit="F")
     assert weather("Bern") == {"city": "Bern", "unit": "F", "home": "/"}
     assert weather.output_schema == Weather.output_schema
-    assert weather.to_dict() == Weather().to_dict()
+    again = Tool.from_dict(weather.to_dict())
+    assert again("Bern")["unit"] == "F" and Tool.from_dict(again.to_dict(), unit="K")("Bern")["unit"] == "K"
+    assert Tool.from_dict(Weather().to_dict()).to_dict() == Weather().to_dict()
 
 
 def test_lambdas_and_comprehensions_in_a_class_need_nothing_from_outside():
@@ -197,6 +199,57 @@ def test_what_was_made_with_arguments_from_code_is_not_written_without_them(tmp_
     with pytest.raises(ToolError, match="One needs the constructor argument 'key', which stays here"):
         Tool.from_code(code, key="abc").save(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+class Search(Tool):
+    name = "search"
+    description = "Searches."
+    inputs = {"query": {"type": "string", "description": "What for."}}  # noqa: RUF012
+    output_type = "any"
+
+    def __init__(self, index, top_k=3, *, fields=("title",), session=None, api_key=None, header=None):
+        self.made_with = (index, top_k, fields)
+        self.session, self.api_key, self.secret_header = session, api_key, header
+
+    def forward(self, query):
+        return [*self.made_with, self.session, self.api_key, self.secret_header]
+
+
+def test_plain_arguments_of_a_constructor_are_written(tmp_path):
+    made = Search("private-hr", 50, fields=["a", {"b": (1, None)}])
+    given = ["private-hr", 50, ["a", {"b": (1, None)}], None, None, None]
+    again = Tool.from_dict(made.to_dict())
+    assert again("x") == made("x") == given
+    assert Tool.from_dict(again.to_dict())("x") == given
+    assert Tool.from_dict(again.to_dict(), top_k=7)("x")[:2] == ["private-hr", 7]
+    made.save(tmp_path)
+    assert "\nmade = SearchHere()\n" in (tmp_path / "app.py").read_text()
+    assert Search("a", 3).to_dict()["code"].count("top_k") == made.to_dict()["code"].count("top_k") - 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"session": object()},
+        {"session": {1, 2}},
+        {"session": "x" * 20_000},
+        {"session": {"password": "abc"}},
+        {"session": ["--token", "abc"]},
+        {"session": "https://me:abc@host/"},
+        {"session": "sk-abcdefgh"},
+        {"session": "a1b2c3d4e5f6a7b8c9d0e1f2"},
+        {"session": "word", "header": "word"},
+        {"api_key": "abc"},
+    ],
+)
+def test_what_is_not_plain_or_looks_like_a_key_is_left_out_and_named(tmp_path, more):
+    made = Search("news", **more)
+    with pytest.warns(UserWarning, match=f"tool 'search' is written without {next(iter(more))}"):
+        made.save(tmp_path)
+    code = (tmp_path / "tool.py").read_text()
+    assert code.endswith("super().__init__(**{**{'index': 'news'}, **settings})\n")
+    with pytest.raises(ToolError, match="Search needs the constructor argument 'index'"):
+        Search(object()).to_dict()
 
 
 def test_requirements_are_the_packages_as_pip_names_them():

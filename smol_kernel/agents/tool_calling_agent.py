@@ -10,7 +10,7 @@ from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates
 from smol_kernel.errors import AgentExecutionError, AgentParsingError
 from smol_kernel.events import ActionFinished, ActionProposed, Event
-from smol_kernel.executors.tool_calls import AT_ONCE, ToolCalls, as_python, error_of
+from smol_kernel.executors.tool_calls import AT_ONCE, LONGEST, ToolCalls, as_python, error_of
 from smol_kernel.memory.budget import at_least_one
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.steps import ActionStep, ToolCall
@@ -24,15 +24,16 @@ MOST_CALLS = 100
 class ToolCallingAgent(MultiStepAgent):
     """An agent that acts by structured tool calls, several at once where a reply has several.
 
-    Parameters besides those of MultiStepAgent: `max_tool_threads`, how many calls of one reply run at once (None: 32).
+    Parameters besides those of MultiStepAgent: `max_tool_threads`, how many calls of one reply run at once (None: 32);
+    `max_print_outputs_length`, characters the model reads of a result (None: 50,000).
     A single call of a plain tool runs on the thread that called `run()`. `state` holds the variables given as
     `additional_args`, and images and sounds that tools returned: an argument that is such a name stands for the value.
     Models without structured calls may write one as JSON. Raises what MultiStepAgent does; ConfigError also for a
-    negative `max_tool_threads`.
+    negative number.
     """
 
     templates = "tool_calling_agent"
-    recorded_settings = (*MultiStepAgent.recorded_settings, "max_tool_threads")
+    recorded_settings = (*MultiStepAgent.recorded_settings, "max_tool_threads", "max_print_outputs_length")
 
     def __init__(
         self,
@@ -42,8 +43,10 @@ class ToolCallingAgent(MultiStepAgent):
         planning_interval: int | None = None,
         stream_outputs: bool = False,
         max_tool_threads: int | None = None,
+        max_print_outputs_length: int | None = None,
         **kwargs: Any,
     ) -> None:
+        self.max_print_outputs_length = at_least_one("max_print_outputs_length", max_print_outputs_length or LONGEST)
         self.max_tool_threads = at_least_one("max_tool_threads", max_tool_threads or AT_ONCE)
         super().__init__(
             tools, model, prompt_templates, planning_interval=planning_interval, stream_outputs=stream_outputs, **kwargs
@@ -52,7 +55,8 @@ class ToolCallingAgent(MultiStepAgent):
     def _begin_life(self) -> None:
         super()._begin_life()
         self.state: dict[str, Any] = {}
-        self._hands = ToolCalls(self.state, self.max_tool_threads, self.life)
+        most = (self.max_tool_threads, self.max_print_outputs_length)
+        self._hands = ToolCalls(self.state, *most, self.life)
 
     @property
     def tools_and_managed_agents(self) -> list[Any]:

@@ -222,6 +222,8 @@ class ToolReturned(Event):
     error: str | None = None
     kinds: list[str] = field(default_factory=list)
     """Names of the error's classes, its own first: by these the action may catch it."""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """What the action can read of the error besides: plain, short values; `response.status_code` of its response."""
     around: bool = False
     """True: not the tool raised it, but what a program put around its call, an `execute_tool_call` of its own."""
     summary: str = ""

@@ -22,6 +22,7 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
 from smol_kernel.executors import coroutines
 from smol_kernel.executors.client import Asked, KernelClient
 from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.error_attributes import attributes_of
 from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.recorded import NOT_SHOWN, AbandonedError, NotMadeError, Recorded, kinds_of_error
 from smol_kernel.executors.summaries import argument, brief, cut, error_line
@@ -50,7 +51,7 @@ MAX_ERROR = 10_000
 """Characters of what a tool's error says."""
 
 Function = Callable[..., Any]
-Refuse = Callable[[ToolCalled], str | None]
+Refuse = Callable[[ToolCalled], str | Exception | None]
 
 
 class Refused(Exception):
@@ -98,11 +99,6 @@ class Outcome:
     error: BaseException | None = None
     size: int = 0
     """Bytes of the value."""
-
-    @property
-    def kinds(self) -> list[str]:
-        """Names of the error's classes, its own first."""
-        return kinds_of_error(self.error) if self.error else []
 
     @property
     def words(self) -> str:
@@ -241,9 +237,10 @@ class Bridge:
         call, error = outcome.call, outcome.error
         if self._outstanding.pop(call.id, None) is None:
             return
-        words = outcome.words
+        words, told = outcome.words, attributes_of(error)
+        kinds = kinds_of_error(error) if error else []
         self._held -= call.weight
-        self._carried += outcome.size + len(words)
+        self._carried += outcome.size + len(words) + len(str(told))
         call.ended = True
         if call.future is not None:
             call.future.cancel()
@@ -254,8 +251,9 @@ class Bridge:
             tool=call.tool,
             ok=error is None,
             value=None if call.secret else outcome.value,
-            error_type=outcome.kinds[0] if error else None,
-            kinds=outcome.kinds,
+            error_type=kinds[0] if error else None,
+            kinds=kinds,
+            attributes=told,
             error=words if error else None,
             summary=NOT_SHOWN if call.secret and not error else outcome.summary,
             seconds=time.monotonic() - call.started,
@@ -264,7 +262,7 @@ class Bridge:
             self._unanswered += [] if call.number is None else [call.number]
         else:
             self._client.refresh()
-            answer = _failure(outcome.kinds, words) if error else {"ok": True, "value": outcome.value}
+            answer = _failure(kinds, words, attributes=told) if error else {"ok": True, "value": outcome.value}
             self._client.reply(call.number, answer)
         if not self._outstanding:
             self._standing(False)
@@ -281,7 +279,7 @@ class Bridge:
         reason = None if self._stopped() or self._refuse is None else self._refuse(event)
         if self._stopped():
             return NotMadeError()
-        return None if reason is None else PermissionError(reason)
+        return PermissionError(reason) if isinstance(reason, str) else reason
 
     def _start_queued(self) -> None:
         while self._queued and self._running < POOL and not self._stopped():
@@ -396,5 +394,5 @@ def _outcome(call: Call, outcome: Any, error: BaseException | None) -> Outcome |
     return outcome if error is None else error
 
 
-def _failure(kinds: list[str], message: str) -> dict[str, Any]:
-    return {"ok": False, "kinds": kinds or ["RuntimeError"], "error": message}
+def _failure(kinds: list[str], message: str, **more: Any) -> dict[str, Any]:
+    return {"ok": False, "kinds": kinds or ["RuntimeError"], "error": message, **more}

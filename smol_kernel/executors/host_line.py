@@ -145,13 +145,18 @@ def pack(content: Any) -> bytes:
 
 
 def error_of(reply: Reply) -> Exception:
-    """An exception of the same name and message as the one a tool raised in the host.
+    """An exception of the same name and message as the one a tool raised in the host, with the `attributes` of the
+    reply.
 
     `kinds` of the reply names its class and that one's bases; the nearest builtin ones are the bases here, so that it
     can be caught as usual. A class the child lacks becomes a RuntimeError if nothing nearer than Exception is known.
     """
     kinds = [str(kind) for kind in reply.get("kinds", ())] or ["RuntimeError"]
     text = str(reply.get("error", ""))
+    attributes = dict(reply.get("attributes") or {})
+    status = attributes.pop("response.status_code", None)
+    if status is not None:
+        attributes["response"] = Response(status)
     bases: list[type[Exception]] = []
     for kind in (getattr(builtins, kind, None) for kind in kinds):
         if isinstance(kind, type) and issubclass(kind, Exception) and not any(issubclass(each, kind) for each in bases):
@@ -160,18 +165,50 @@ def error_of(reply: Reply) -> Exception:
         bases = [RuntimeError]
     base = bases[0]
     if kinds[0] == base.__name__:
+        of_system = tuple(attributes[name] for name in ("errno", "strerror") if name in attributes)
         with contextlib.suppress(Exception):  # some take other arguments than a message
-            error = base(text)
+            error = _with(attributes, base(*(of_system if len(of_system) == 2 else (text,))))
             if str(error) == text:
                 return error
-    own = {"__str__": lambda _: text, "__module__": "tools"}
+    return _with(attributes, _like(kinds[0], bases, text))
+
+
+def _with(attributes: dict[str, Any], error: Exception) -> Exception:
+    for name, value in attributes.items():
+        if not hasattr(BaseException, name):
+            with contextlib.suppress(Exception):
+                setattr(error, name, value)
+    return error
+
+
+def _stayed(thing: object, name: str) -> Any:
+    """What an attribute gives that is not here."""
+    raise AttributeError(
+        f"{type(thing).__name__!r} object has no attribute {name!r} here: of an error of a tool only its message and "
+        f"plain, short values come from the host, and nothing that may be secret"
+    )
+
+
+class Response:
+    """What is here of the response that an error holds."""
+
+    __module__ = "tools"
+    __getattr__ = _stayed
+
+    def __init__(self, status_code: Any) -> None:
+        self.status_code = status_code
+
+
+def _like(name: str, bases: list[type[Exception]], text: str) -> Exception:
+    """An error of a class of this name, which says `text`."""
+    base, own = bases[0], {"__str__": lambda _: text, "__getattr__": _stayed, "__module__": "tools"}
     if hasattr(base, "exceptions"):  # the text names the errors in a group, which cannot be made without one
-        kind = type(kinds[0], (base,), {**own, "exceptions": ()})
+        kind = type(name, (base,), {**own, "exceptions": ()})
         part = type("PartInTheHost", (Exception,), {"__module__": "tools"})  # no `except*` but for all catches it
         return kind.__new__(kind, text, [part("the errors in this group stayed in the host; its message names them")])
     try:
-        kind = type(kinds[0], tuple(bases), own)
+        kind = type(name, tuple(bases), own)
         return kind.__new__(kind, text)
     except TypeError:  # some cannot be bases of one class, or not make one of it
-        kind = type(kinds[0], (base,), own)
+        kind = type(name, (base,), own)
         return kind.__new__(kind, text)

@@ -83,8 +83,8 @@ class KernelExecutor(TheirNames, PythonExecutor):
         self.ask_person: AskPerson | None = None
         """Answers `input()` and `getpass()`, given the prompt and whether it is a password; None: who else is there."""
         self.refuse: Refuse | None = None
-        """Asked before each call, once its ToolCalled has been yielded. A reason it gives becomes a PermissionError in
-        the child, and the tool is not called; None lets it be."""
+        """Asked before each call, once its ToolCalled has been yielded. The error that it gives, or for a text a
+        PermissionError, is raised in the child, and the tool is not called; None lets it be."""
         self.recorded: Recorded | None = None
         """Asked for the result of each call; one that it has answers the call, and the tool is not called."""
         self._client: KernelClient | None = None

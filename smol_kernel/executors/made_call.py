@@ -19,9 +19,6 @@ from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.steps import ToolCall
 from smol_kernel.tools.base import Tool
 
-LONGEST_RESULT = 20_000
-"""Characters of a result that the model reads."""
-
 
 @dataclass
 class MadeCall:
@@ -33,6 +30,8 @@ class MadeCall:
     arguments: dict[str, Any]
     emitted: Emitted
     room: threading.Semaphore
+    longest: int
+    """Characters that the model reads of what came of it."""
     started: float = 0.0
     """When it was made, or nearly: 0 of one that surely was not."""
     ended: bool = False
@@ -63,7 +62,7 @@ class MadeCall:
         """Note that it ended with `error`, of which the model reads `said`."""
         self.error = error
         told = (self.words or name_of_error(error)) if self.is_reason else f"Tool {self.call.name!r} failed: {said}"
-        self.told = truncate(clean(told), LONGEST_RESULT)
+        self.told = truncate(clean(told), self.longest)
 
     @property
     def words(self) -> str | None:

@@ -18,12 +18,14 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned
 
 
 class RecordedError(Exception):
-    """An error that a tool once raised; `kinds` are the names of its classes, its own first. `around` as in
-    ToolReturned."""
+    """An error that a tool once raised; `kinds` are the names of its classes, its own first. `around` and
+    `attributes` as in ToolReturned."""
 
-    def __init__(self, message: str, kinds: list[str], around: bool = False) -> None:
+    def __init__(
+        self, message: str, kinds: list[str], around: bool = False, attributes: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
-        self.kinds, self.around = kinds, around
+        self.kinds, self.around, self.attributes = kinds, around, attributes or {}
 
 
 class AbandonedError(RuntimeError):
@@ -121,5 +123,5 @@ def _result(event: ToolReturned) -> RecordedResult:
     error = None
     if not event.ok:
         kinds = event.kinds or [event.error_type or "Exception", "Exception"]
-        error = RecordedError(event.error or "", kinds, event.around)
+        error = RecordedError(event.error or "", kinds, event.around, event.attributes)
     return RecordedResult(event.call, event.value, event.summary, error)

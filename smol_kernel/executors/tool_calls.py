@@ -23,7 +23,7 @@ from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, 
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.interpreter_tool import STOP
-from smol_kernel.executors.made_call import LONGEST_RESULT, MadeCall, raise_what_came_from_around, told_together
+from smol_kernel.executors.made_call import MadeCall, raise_what_came_from_around, told_together
 from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.observation import PACE, clean, truncate
 from smol_kernel.executors.recorded import (
@@ -49,6 +49,8 @@ from smol_kernel.tools.records import to_plain
 
 AT_ONCE = 32
 """Calls of one reply that run at once, if not told otherwise."""
+LONGEST = 50_000
+"""Characters of a result that the model reads, if not told otherwise."""
 _STOPPED = "the run was stopped while this call was under way"
 _WAKE: Any = object()
 """Arrives when a call holds progress back."""
@@ -62,13 +64,14 @@ class ToolCalls:
     """Makes the calls of an agent's replies.
 
     Parameters: `state`, variables that an argument may name, where images and sounds that tools give are kept;
-    `at_once`, calls that run at once (None: 32); `life`, of the agent: asked before each call but `final_answer` why it
-    may not be made, and whether the run is being stopped.
+    `at_once`, calls that run at once (None: 32); `longest`, characters that the model reads of a result or an error
+    (None: 50,000); `life`, of the agent: asked before each call but `final_answer` why it may not be made, and whether
+    the run is being stopped.
     """
 
-    def __init__(self, state: dict[str, Any], at_once: int | None, life: Life) -> None:
+    def __init__(self, state: dict[str, Any], at_once: int | None, longest: int | None, life: Life) -> None:
         self._state, self._life, self._stopped = state, life, life.stop.is_set
-        self._at_once = at_once or AT_ONCE
+        self._at_once, self._longest = at_once or AT_ONCE, longest or LONGEST
         self.recorded: Recorded | None = None
         """Asked for the result of each call; one that it has answers the call, and the tool is not called."""
         self.through: Callable[[str, Any], Any] | None = None
@@ -133,7 +136,7 @@ class ToolCalls:
             return wait(value, lambda _: None) if inspect.isawaitable(value) else value
         except Exception as error:  # boundary: a tool can raise anything
             said = redacted(f"{name_of_error(error)}: {message(error)}")
-            said = truncate(clean(said), LONGEST_RESULT)
+            said = truncate(clean(said), self._longest)
             raise _ToolFailed(f"Tool {call.name!r} failed: {said}") from error
 
     def _checked(
@@ -148,7 +151,7 @@ class ToolCalls:
             blocking=not (tool.threaded or tool.is_async),
         )
         emitted = Emitted(event.call, arrivals.put, lambda: arrivals.put(_WAKE))
-        return MadeCall(event, call, tool, arguments, emitted, room)
+        return MadeCall(event, call, tool, arguments, emitted, room, self._longest)
 
     def _meaning(self, call: ToolCall, tools: Mapping[str, Tool]) -> tuple[Tool, dict[str, Any]]:
         """The tool that a call names, and its arguments as they are meant."""
@@ -193,8 +196,8 @@ class ToolCalls:
                 arrivals.put((made, decode(known.value), known.error))
             elif self._stopped():
                 arrivals.put((made, None, NotMadeError()))
-            elif refusal:
-                arrivals.put((made, None, AgentToolExecutionError(refusal)))
+            elif refusal is not None:
+                arrivals.put((made, None, refusal))
             elif alone and elsewhere is not None:
                 self._submit(made, arrivals, elsewhere)
             elif alone:
@@ -315,7 +318,7 @@ class ToolCalls:
                 self._state[said] = rich if isinstance(value, str | Path) else value  # else it would be but a path
             self._life.given[said] = self._state[said]
         else:
-            said = truncate(clean(redacted(str(value))), LONGEST_RESULT).strip()
+            said = truncate(clean(redacted(str(value))), self._longest).strip()
         final = made.call.name == "final_answer"
         self.outputs[made.event.call] = ToolOutput(made.call.id, value, final, said, made.call)
         return said

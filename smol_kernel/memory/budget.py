@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smol_kernel.errors import AgentBudgetError, ConfigError
+from smol_kernel.errors import AgentBudgetError, ConfigError, forget_frames
 from smol_kernel.memory.usage import TokenUsage
 
 
@@ -107,13 +107,14 @@ class Account:
         if self._caller:
             self._caller.check(names)
 
-    def refuse_call(self) -> str | None:
+    def refuse_call(self) -> AgentBudgetError | None:
         """Count a tool call; why it may not be made any more, or None if it may."""
         self.count(tool_calls=1)
         try:
             return self.check(("tool_calls", "seconds"))
         except AgentBudgetError as error:
-            return error.message
+            forget_frames(error)
+            return error
 
     @contextmanager
     def timer(self, expired: Callable[[], None]) -> Generator[None]:

@@ -46,7 +46,7 @@ _SETTINGS_OF: dict[type[MultiStepAgent], dict[str, tuple[type, ...]]] = {
         "use_structured_outputs_internally": (bool,),
         "code_block_tags": (list, tuple, str, NoneType),
     },
-    ToolCallingAgent: {"max_tool_threads": _NUMBER},
+    ToolCallingAgent: {"max_tool_threads": _NUMBER, "max_print_outputs_length": _NUMBER},
 }
 _ABOUT = {"format_version", "class", "tools", "model", "requirements", "left_out", *OTHERS}
 """What a dict holds besides settings."""

@@ -20,7 +20,7 @@ from smol_kernel.errors import ToolError
 from smol_kernel.executors.imports import BASE_MODULES
 from smol_kernel.memory.monitoring import AgentLogger
 from smol_kernel.runs.no_secrets import refuse_secrets
-from smol_kernel.runs.saved_parts import model_dict, requirements_of, tool_dict, without_secrets
+from smol_kernel.runs.saved_parts import model_dict, requirements_of, tool_dict, unwritten, without_secrets
 from smol_kernel.tools.base import Tool
 
 FORMAT_VERSION = 1
@@ -72,6 +72,7 @@ def _described(agent: MultiStepAgent, above: tuple[MultiStepAgent, ...], notes: 
         data |= _code_settings(agent, left_out)
     elif isinstance(agent, ToolCallingAgent):
         data["max_tool_threads"] = agent.max_tool_threads
+        data["max_print_outputs_length"] = agent.max_print_outputs_length
     data["requirements"] = requirements_of(data)
     if left_out:
         data["left_out"] = left_out
@@ -81,6 +82,8 @@ def _described(agent: MultiStepAgent, above: tuple[MultiStepAgent, ...], notes: 
 
 def _kept_here(agent: MultiStepAgent) -> Iterator[tuple[str, str]]:
     """Parameters of the agent that are functions or live objects, each with what it is."""
+    if lost := [f"{', '.join(names)} of {tool.name!r}" for tool in agent.tools.values() if (names := unwritten(tool))]:
+        yield "tools", f"what was given to their constructors: {'; '.join(lost)}"
     if len(agent.step_callbacks) > 1:  # the monitor has one
         yield "step_callbacks", "functions"
     if agent.final_answer_checks:

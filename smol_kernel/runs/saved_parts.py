@@ -13,7 +13,7 @@ from smol_kernel.models.base import Model
 from smol_kernel.models.base import without_secrets as open_settings
 from smol_kernel.models.registry import CLASSES
 from smol_kernel.tools.base import Tool
-from smol_kernel.tools.source import requirements
+from smol_kernel.tools.source import left_out, requirements
 
 _OURS = "smol_kernel"
 _BARE = ("FinalAnswerTool", "UserInputTool", "PythonInterpreterTool")
@@ -55,13 +55,26 @@ def tool_dict(tool: Tool) -> dict[str, Any]:
     Raises ToolError for a tool that cannot be written as source.
     """
     kind = type(tool)
-    public: list[str] = cast("Any", sys.modules[_OURS]).__all__
-    if not kind.__module__.startswith(f"{_OURS}.") or kind.__name__ not in public:
+    if not _is_public(kind):
         return tool.to_dict()
     settings = ", ".join(f"{name}={value!r}" for name, value in _constructor_settings(tool))
     code = f"from {_OURS} import {kind.__name__}\n\n{tool.name} = {kind.__name__}({settings})\n"
     package = "smol-kernel" if kind.__name__ in _BARE else "smol-kernel[tools]"
     return {"name": tool.name, "code": code, "requirements": [package]}
+
+
+def unwritten(tool: Tool) -> list[str]:
+    """Constructor arguments of a tool that are not in its code; of tools of ours no keys, which the environment has."""
+    if not _is_public(type(tool)):
+        return left_out(tool)
+    written = dict(_constructor_settings(tool))
+    return [name for name in tool._made_with if name not in written and not is_secret_setting(name)]  # pyright: ignore[reportPrivateUsage]
+
+
+def _is_public(kind: type) -> bool:
+    """Whether it is a tool of ours, under its name in this package."""
+    public: list[str] = cast("Any", sys.modules[_OURS]).__all__
+    return kind.__module__.startswith(f"{_OURS}.") and kind.__name__ in public
 
 
 def _constructor_settings(tool: Tool) -> Iterator[tuple[str, Any]]:

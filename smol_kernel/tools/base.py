@@ -13,6 +13,7 @@ import threading
 from abc import ABCMeta
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, cast, overload
 
 from smol_kernel.errors import ToolError
@@ -23,6 +24,7 @@ from smol_kernel.tools.checking import brief, is_nullable, kinds_of, named_only,
 from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_arguments
 from smol_kernel.tools.definition import RESERVED_NAMES as RESERVED_NAMES
 from smol_kernel.tools.definition import check_definition, check_name
+from smol_kernel.tools.made_with import arguments
 from smol_kernel.tools.not_built import NotBuilt
 from smol_kernel.tools.records import build, holds_record, to_plain
 from smol_kernel.tools.schema import PYTHON_NAMES, FunctionSchema, read_function
@@ -44,6 +46,8 @@ class _ToolType(ABCMeta):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         built = super().__call__(*args, **kwargs)
         built._setup_lock = _SetupLock()
+        if (args or kwargs) and not hasattr(built, "__wrapped__"):
+            built._made_with = arguments(cls, args, kwargs)
         built.validate_arguments()
         keep_secrets_of(built, built._input_defaults())
         return built
@@ -86,6 +90,8 @@ class Tool(metaclass=_ToolType):
     """True once `setup` has run."""
     _setup_lock: _SetupLock
     _owns_reserved_name: ClassVar[bool] = False
+    _made_with: Mapping[str, Any] = MappingProxyType({})
+    """What its constructor was given, as `made_with` keeps it."""
     _code: str | None = None
     """The source the tool was made from by `from_code`."""
 
@@ -189,8 +195,9 @@ class Tool(metaclass=_ToolType):
     def to_dict(self) -> dict[str, Any]:
         """The tool as source: `name`, `code` (a module that defines it), `requirements` (packages it imports).
 
-        Raises ToolError naming what keeps it from being written down: constructor arguments without a default, names
-        defined outside. What an instance holds is not written.
+        What its constructor was given is written where it is plain; keys, objects and what else an instance holds are
+        not. Raises ToolError naming what keeps it from being written down: arguments without a default that are not
+        plain, names defined outside.
         """
         from smol_kernel.tools.source import to_dict
 

@@ -76,4 +76,4 @@ def _defined(code: str, name: str) -> str:
     """The function or class of this name in a module; the last one where there is none, as of a built-in tool."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     names = [node.name for node in parsed(code).body if isinstance(node, kinds)]
-    return name if name in names else names[-1]
+    return next((each for each in (f"{name}Here", name) if each in names), names[-1])

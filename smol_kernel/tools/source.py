@@ -1,7 +1,7 @@
 """Tools as source: writing one down as a module that stands alone, and making one from such a module.
 
-What a tool says and does is written; what an instance holds (keys, connections) is not, and a tool that needs that is
-refused by name.
+What a tool says and does is written, and the plain values that its constructor was given; what else an instance holds
+(keys, connections) is not, and a tool that needs that is refused by name.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import textwrap
 import types
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, cast
 from smol_kernel.errors import ToolError
 from smol_kernel.parsing import FILE, parsed
 from smol_kernel.tools.gradio_page import page_for
+from smol_kernel.tools.made_with import writable
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -39,15 +41,24 @@ _FOREIGN = re.compile(r"^(\s*)from\s+smolagents(?:\.\w+)*\s+import\s+", re.MULTI
 
 def to_dict(tool: Tool) -> dict[str, Any]:
     """The tool as `name`, `code` and `requirements`. Raises ToolError naming what keeps it from being written down."""
-    code = tool._code  # pyright: ignore[reportPrivateUsage]
-    if code and not hasattr(tool, "__wrapped__"):
-        _check_constructor(tool.name, type(tool))
-    code = code or _code_of(tool)
+    own = tool._code  # pyright: ignore[reportPrivateUsage]
+    if not own:
+        code = _code_of(tool)
+    elif hasattr(tool, "__wrapped__"):
+        code = own
+    else:
+        code = _made_so(tool, lambda: own)
     return {"name": tool.name, "code": code, "requirements": requirements(code)}
 
 
+def left_out(tool: Tool) -> list[str]:
+    """Names of the constructor arguments that are not written."""
+    return writable(tool._made_with, vars(tool))[1]  # pyright: ignore[reportPrivateUsage]
+
+
 def save(tool: Tool, folder: Path, module: str, make_gradio_app: bool) -> None:
-    """Write `MODULE.py`, `requirements.txt` and, if asked, `app.py` into the folder, which is made if it is missing."""
+    """Write `MODULE.py`, `requirements.txt` and, if asked, `app.py` into the folder, which is made if it is missing.
+    Warns of constructor arguments that are not written."""
     if not module.isidentifier():
         raise ToolError(f"tool_file_name={module!r} cannot be imported as a module; give a name such as 'tool'")
     written = to_dict(tool)
@@ -57,6 +68,11 @@ def save(tool: Tool, folder: Path, module: str, make_gradio_app: bool) -> None:
     (folder / "requirements.txt").write_text("".join(f"{name}\n" for name in needed), encoding="utf-8")
     if make_gradio_app:
         (folder / "app.py").write_text(page_for(tool, written["code"], module), encoding="utf-8")
+    if lost := left_out(tool):
+        again = ", ".join(f"{name}=" for name in lost)
+        warnings.warn(
+            f"tool {tool.name!r} is written without {', '.join(lost)}: pass {again} to from_code", stacklevel=3
+        )
 
 
 def from_code(base: type[Tool], code: str, kwargs: dict[str, Any]) -> Tool:
@@ -123,7 +139,11 @@ def _code_of(tool: Tool) -> str:
     if wrapped:
         return _function_code(tool.name, wrapped, tool.threaded)
     ours = type(tool).__name__ in cast("Any", sys.modules[_OURS]).__all__
-    return _shipped_code(tool) if ours and _is_ours(type(tool)) else _class_code(tool.name, type(tool))
+    return (
+        _shipped_code(tool)
+        if ours and _is_ours(type(tool))
+        else _made_so(tool, lambda: _class_code(tool.name, type(tool)))
+    )
 
 
 def _is_ours(kind: type) -> bool:
@@ -157,21 +177,27 @@ def _function_code(name: str, wrapped: Callable[..., Any], threaded: bool) -> st
     return _module(name, text, function, {"tool": f"from {_OURS} import tool"})
 
 
-def _check_constructor(name: str, kind: type) -> None:
-    """Raises ToolError for a class that is not made without arguments: what an instance was given is not written."""
+def _made_so(tool: Tool, code_of_class: Callable[[], str]) -> str:
+    """The code of a tool's class, and below it a class that gives it what this one was made with. Raises ToolError for
+    one that needs an argument which is not written."""
+    name, kind = tool.name, type(tool)
+    given, _ = writable(tool._made_with, vars(tool))  # pyright: ignore[reportPrivateUsage]
     parameters = inspect.signature(kind.__init__).parameters.values()
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)][
-        1:
-    ]
+    alone = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    needed = [p.name for p in alone[1:] if p.name not in given]
     if needed:
         raise ToolError(
             f"tool {name!r} cannot be written as source: {kind.__name__} needs the constructor argument {needed[0]!r}, "
             f"which stays here. Give it a default, such as None, and read the value where it is needed"
         )
+    code = code_of_class()
+    if not given:
+        return code
+    head = f"class {kind.__name__}Here({kind.__name__}):\n    def __init__(self, **settings):\n"
+    return f"{code.rstrip()}\n\n\n{head}        super().__init__(**{{**{given!r}, **settings}})\n"
 
 
 def _class_code(name: str, kind: type) -> str:
-    _check_constructor(name, kind)
     own = [member for member in vars(kind).values() if inspect.isfunction(member)]
     if not own:
         raise ToolError(f"tool {name!r} cannot be written as source: {kind.__name__} has no method of its own")
