@@ -353,7 +353,8 @@ class MultiStepAgent(RunnableAgent):
 
     def __request(self, purpose: str, last: str = "", **options: Any) -> Generator[ev.Event, None, ChatMessage | None]:
         """The model's reply to the conversation, and to `last` after it; None if the run was stopped meanwhile. One
-        that is too long is shortened. Raises AgentBudgetError where that is used up, AgentGenerationError for none."""
+        too long is shortened, or goes to another model. Raises AgentBudgetError where that is used up,
+        AgentGenerationError for none."""
         while True:
             self.life.account.check(TO_ASK)
             asked = time.monotonic()
@@ -369,10 +370,10 @@ class MultiStepAgent(RunnableAgent):
                         yield ev.ModelDelta(text=piece.content)
                 break
             except Exception as error:  # boundary: whatever a model raises ends the run with its reason
-                compacted = compact(self.memory.steps) if isinstance(error, errors.ContextLengthError) else None
-                if compacted is None:
+                too_long = isinstance(error, errors.ContextLengthError)
+                if not (eased := too_long and (compact(self.memory.steps) or self.model.fall_back(str(error)))):
                     raise errors.AgentGenerationError(f"{errors.NO_REPLY}{error}") from error
-                yield compacted
+                yield eased
             finally:
                 call.abandon()
                 self.life.call = None

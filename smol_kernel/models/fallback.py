@@ -55,7 +55,8 @@ class FallbackModel(Model):
     """Asks the first of `models`; where it fails, after its own retries, the next, with a ModelFellBack event.
 
     It stays with the one that answered; `model_id` is that one's. A conversation too long for it is raised at once
-    (ContextLengthError): the agent shortens it, as for any model. When all have failed, ModelError names each reason.
+    (ContextLengthError): the agent shortens it, as for any model, and has the next one asked where that does not help
+    (`fall_back`). When all have failed, ModelError names each reason.
     A stream that breaks in the middle is begun again by the next model inside a run, where its pieces can be taken
     back; elsewhere it is raised.
     """
@@ -65,6 +66,8 @@ class FallbackModel(Model):
             raise ModelError("FallbackModel needs at least one model: FallbackModel([first, second])")
         self.models = [as_model(model) for model in models]
         self._current = 0
+        self._too_long: set[int] = set()
+        """Places of those that were asked for the same request, because it was too long for the others."""
         self._lock = threading.Lock()
         super().__init__(model_id=self.models[0].model_id)
 
@@ -113,6 +116,20 @@ class FallbackModel(Model):
         """As the model asked last reads them."""
         return self.current.parse_tool_calls(message)
 
+    def fall_back(self, reason: str) -> ModelFellBack | None:
+        """From now on ask the next model that may read what is too long for the one asked last."""
+        if (told := self.current.fall_back(reason)) is not None:
+            return told
+        self._too_long.add(self._current)
+        following = next((place for place in self._places() if place not in self._too_long), None)
+        if following is None:
+            self._too_long.clear()
+            return None
+        self._too_long.add(following)
+        told = ModelFellBack(failed=self.model_id or "", model=self.models[following].model_id or "", reason=reason)
+        self._stay_with(following)
+        return told
+
     def to_dict(self) -> dict[str, Any]:
         """The settings of each: `{"models": [{"class": …, "data": …}]}`."""
         return {"models": [{"class": type(model).__name__, "data": model.to_dict()} for model in self.models]}
@@ -144,6 +161,7 @@ class FallbackModel(Model):
                 self._go_on(error, place, failures)
             else:
                 self._stay_with(place)
+                self._too_long.clear()
                 return reply
         raise self._all_failed(failures)
 
@@ -175,6 +193,7 @@ class FallbackModel(Model):
                 self._go_on(error, place, failures)
             else:
                 self._stay_with(place)
+                self._too_long.clear()
                 return
         raise self._all_failed(failures)
 
