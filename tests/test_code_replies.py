@@ -7,6 +7,10 @@ import pytest
 from smol_kernel.errors import AgentParsingError
 from smol_kernel.models.code_replies import MARKDOWN_TAGS, answer_in, closed, parse_reply
 
+ANALYSIS = "<|channel|>analysis<|message|>shall I? <code>no()</code>"
+FINAL = "<|start|>assistant<|channel|>final<|message|>"
+"""Of the harmony format, as gpt-oss writes it."""
+
 
 def test_a_tagged_block_and_its_thought():
     action = parse_reply("Thought: look first.\n<code>\nx = 1\nprint(x)\n</code>")
@@ -41,6 +45,19 @@ def test_a_tagged_block_and_its_thought():
         "look\n<code>x = 1</code>\n<think>so that is done</think>",
         "look\n<code>x = 1</code>\n<think>and then\n<code>no()</code>",
         "look<think>hm\n```python\nno()\n```\n</think>\n```python\nx = 1\n```",
+        "[THINK]shall I?\n<code>no()</code>[/THINK]look\n<code>x = 1</code>",
+        "<code>no()</code> No.[/THINK]look\n<code>x = 1</code>",
+        "<seed:think><code>no()</code></seed:think>look\n<code>x = 1</code>",
+        "◁think▷```python\nno()\n```\n◁/think▷look\n<code>x = 1</code>",
+        "<|channel>thought\n<code>no()</code><channel|>look\n<code>x = 1</code>",
+        "<thought>a</think> <code>no()</code></thought>look\n<code>x = 1</code>",
+        "<reasoning>\n<code>no()</code></reasoning>\nlook\n<code>x = 1</code>",
+        f"{ANALYSIS}<|end|>{FINAL}look\n<code>x = 1</code><|return|>",
+        f"{ANALYSIS}<|end|><|start|>assistant{ANALYSIS}{FINAL}look\n<code>x = 1</code>",
+        f"{ANALYSIS}<|end|><|start|>assistant<|channel|>commentary to=python code<|message|>look\n<code>x = 1</code>",
+        f"<code>no()</code>{FINAL}look\n<code>x = 1</code>",
+        f"look\n<code>x = 1</code><|end|><|start|>assistant{ANALYSIS}",
+        "look\n<code>x = 1</code><|end|>",
     ],
 )
 def test_other_forms_are_understood(reply):
@@ -62,6 +79,12 @@ def test_other_forms_are_understood(reply):
         ("<think>plan</think>\n```python\nre.sub('.*</think>', '', s)\n```", "re.sub('.*</think>', '', s)"),
         ("like\n```html\n<think>\n```\n<code>x = 1</code>", "x = 1"),
         ("print('<think>')", "print('<think>')"),
+        ("<code>\nprint('[THINK]', '◁think▷')\n</code>", "print('[THINK]', '◁think▷')"),
+        ("```python\nf('[/THINK]', '<channel|>')\n```", "f('[/THINK]', '<channel|>')"),
+        ('<code>\ns = """\n<thought>\n"""\n</code>', 's = """\n<thought>\n"""'),
+        (f"```py\ns = '{ANALYSIS}{FINAL}'\n```", f"s = '{ANALYSIS}{FINAL}'"),
+        ("I read the <reasoning> element.\n<code>\nx = 1\n</code>", "x = 1"),
+        ("It ends at </thought>.\n<code>\nx = 1\n</code>", "x = 1"),
     ],
 )
 def test_marks_inside_strings_of_the_code_do_not_end_it(reply, code):
@@ -269,6 +292,8 @@ def test_markdown_tags():
         ("", "was empty"),
         ("  \n ", "was empty"),
         ("<think>I wonder and wonder", "still thinking"),
+        ("[THINK]I wonder <code>no()</code>", "still thinking"),
+        (f"{ANALYSIS}<|end|>", "still thinking"),
         ("Let me see.\n<think>I could\n<code>\nshutil.rmtree('data')\n", "no code block"),
         ("<think>" * 60_000, "still thinking"),
         ("</think>" * 50_000, "no code block"),

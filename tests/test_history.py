@@ -8,8 +8,8 @@ from model_server import ModelServer, Status, Text, ToolCall
 from scripted_replies import call, code, of
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
-from smol_kernel.errors import AgentGenerationError, ContextLengthError
-from smol_kernel.events import Compacted, ModelReplied, PlanMade, StepFinished
+from smol_kernel.errors import AgentGenerationError, ContextLengthError, ModelError
+from smol_kernel.events import Compacted, ModelFellBack, ModelReplied, PlanMade, StepFinished
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.models.litellm import LiteLLMModel
@@ -210,6 +210,22 @@ def test_a_task_that_is_too_long_by_itself_costs_the_others_nothing(make):
     assert agent.run("go on", reset=False) == "on"
     told = "".join(message.text for message in agent.model.requests[-1])
     assert all(f"task {number}" in told for number in range(4)) and "pasted" not in told
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_what_cannot_be_shortened_enough_is_given_to_the_next_model(make, stream):
+    replies = [call("final_answer", answer=number) for number in range(3)]
+    models = [Narrow(["never"], "narrow"), ScriptedModel([ModelError("down")] * 2, "b"), Narrow(replies, "wide")]
+    models[2].limit = 60_000
+    agent = make([], kind=ToolCallingAgent, model=models, stream_outputs=stream)
+    fell = of(ModelFellBack, agent.events("sum this up: " + "pasted " * 2_000))
+    assert [(event.failed, event.model) for event in fell] == [("narrow", "b"), ("b", "wide")]
+    assert (agent.answer, agent.run("go on", reset=False), models[0].refused) == (0, 1, 1)
+    for number in (1, 2):  # it ends, and is tried again for another task
+        with pytest.raises(AgentGenerationError, match="too long"):
+            agent.run("sum this up: " + "pasted " * 20_000)
+        assert models[0].refused == 1 + number
+    assert agent.run("go on") == 2
 
 
 def test_long_replies_are_shortened_where_nothing_else_can_be(make, child):

@@ -60,6 +60,9 @@ def called(calls):
         ('{"name": "f", "arguments": {"a": "}}", "b": "</think>"}}', [("f", {"a": "}}", "b": "</think>"})]),
         ('{"name": "f", "arguments": {}}\n<think>ok</think>', [("f", {})]),
         ('{"name": "f"}\n<think>{"name": "h"}?</think>\n{"name": "g"}', [("f", None), ("g", None)]),
+        ('[THINK]{"name": "g"}? No.[/THINK]{"name": "f"}', [("f", None)]),
+        ('<|channel|>analysis<|message|>{"name": "g"}?<|end|><|start|>assistant{"name": "f"}', [("f", None)]),
+        ('{"name": "f", "arguments": {"a": "[/THINK]◁think▷"}}', [("f", {"a": "[/THINK]◁think▷"})]),
         ("<think>[</think>" * 25_000 + '{"name": "f"}', [("f", None)]),
         ('{"name": "f", "arguments": "' + "{" * 20_000 + '"}{"name": "g"}', [("f", "{" * 20_000), ("g", None)]),
     ],
@@ -83,6 +86,7 @@ def test_calls_are_found_in_text(text, expected):
         ("{" * 5_000_000, "not valid JSON: Expecting property name enclosed in double quotes at '{{"),
         ('<think>{"tool": "f"} would be wrong', "holds no tool call"),
         ('OK. <think>{"tool": "f", "args": {}} would be wrong', "holds no tool call"),
+        ('<|channel|>analysis to=f<|message|>{"tool": "f", "args": {}}<|call|>', "holds no tool call"),
     ],
 )  # fmt: skip
 def test_text_without_a_call_teaches_what_one_looks_like(text, lesson):

@@ -577,6 +577,29 @@ def test_a_streamed_stop_sequence_is_found_however_it_is_cut(size):
     assert "".join(shown) + scan.rest() == "x </c y "
 
 
+THOUGHT = "I write <code>x</code>."
+ANALYSIS = f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant"
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        f"<think>{THOUGHT}</think>",
+        f"\n <think>{THOUGHT}</think>\n<think>{THOUGHT}</think>",
+        f"[THINK]{THOUGHT}[/THINK]",
+        f"{ANALYSIS}{ANALYSIS}<|channel|>final<|message|>",
+        "I put it between `<think>` and <think>.",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_a_stop_sequence_in_the_reasoning_ends_nothing(thought, size):
+    text, scan = f"{thought}Done. <code>print('<think>')", StopScan(["</code>", "Observation:"])
+    whole = f"{text}</code>\nObservation: <think>"
+    shown = [scan.feed(whole[start : start + size]) for start in range(0, len(whole), size)]
+    assert ("".join(shown) + scan.rest(), scan.over) == (text, True)
+    assert remove_content_after_stop_sequences(whole, ["</code>"]) == text
+
+
 def test_what_only_began_like_a_stop_sequence_is_shown_at_the_end():
     scan = StopScan(["</code>"])
     assert (scan.feed("a </co"), scan.rest()) == ("a ", "</co")

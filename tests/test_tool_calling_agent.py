@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import json
 import sqlite3
 import threading
 import wave
@@ -243,6 +244,10 @@ def test_of_several_calls_one_fails_and_the_results_of_the_others_are_kept(make)
         (("echo", '{"text": "half of the te'), "no valid JSON, so nothing was called"),
         (("final_answer", '{"answer": "He said "hi""}'), "no valid JSON, so nothing was called"),
         (("final_answer", ' {\n "answer": "He'), "no valid JSON, so nothing was called"),
+        (("echo", "{'text': 'half of the te"), "no valid JSON, so nothing was called"),
+        (("echo", "{'text': true}"), "no valid JSON, so nothing was called"),
+        (("echo", '{text: "a"}'), "no valid JSON, so nothing was called"),
+        (("echo", "{'txt': 'a'}"), "did you mean 'text'"),
     ],
 )
 def test_a_call_that_cannot_be_made_is_told_and_none_beside_it_is_made(make, wrong, said):
@@ -253,7 +258,27 @@ def test_a_call_that_cannot_be_made_is_told_and_none_beside_it_is_made(make, wro
     assert agent.answer == "ok"
 
 
-@pytest.mark.parametrize("text", ["{{ name }} and {x}", "{x for x in y}", "{"])
+@pytest.mark.parametrize(
+    "text",
+    ["{'path': 'a', 'force': True}", " {'path': 'a', 'force': True,}\n", json.dumps('{"path": "a", "force": true}')],
+)
+def test_arguments_written_as_python_or_encoded_twice_are_taken(make, text):
+    @tool
+    def delete(path: str, force: bool = False) -> str:
+        """Deletes.
+
+        Args:
+            path: Which.
+            force: Whether.
+        """
+        return f"{path} {force}"
+
+    agent = make([calls(("delete", text)), final("ok")], [delete])
+    assert agent.run("delete it") == "ok"
+    assert step(agent).observations == "a True"
+
+
+@pytest.mark.parametrize("text", ["{{ name }} and {x}", "{x for x in y}", "{", "{x}", "{1, 2}", "{1: 2}", "{1: 2}["])
 def test_the_value_alone_may_begin_with_a_brace(make, text):
     agent = make([calls(("final_answer", text))])
     assert agent.run("answer") == text

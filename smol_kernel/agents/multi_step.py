@@ -355,7 +355,8 @@ class MultiStepAgent(RunnableAgent):
 
     def __request(self, purpose: str, last: str = "", **options: Any) -> Generator[ev.Event, None, ChatMessage | None]:
         """The model's reply to the conversation, and to `last` after it; None if the run was stopped meanwhile. One
-        that is too long is shortened. Raises AgentBudgetError where that is used up, AgentGenerationError for none."""
+        too long is shortened, or goes to another model. Raises AgentBudgetError where that is used up,
+        AgentGenerationError for none."""
         while True:
             self.life.account.check(TO_ASK)
             asked = time.monotonic()
@@ -371,10 +372,9 @@ class MultiStepAgent(RunnableAgent):
                         yield ev.ModelDelta(text=piece.content)
                 break
             except Exception as error:  # boundary: whatever a model raises ends the run with its reason
-                compacted = compact(self.memory.steps) if is_too_long(error) else None
-                if compacted is None:
+                if not (eased := is_too_long(error) and (compact(self.memory.steps) or self.model.fall_back(str(error)))):
                     raise errors.AgentGenerationError(f"{errors.NO_REPLY}{error}") from error
-                yield compacted
+                yield eased
             finally:
                 call.abandon()
                 self.life.call = None

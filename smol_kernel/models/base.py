@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from smol_kernel.errors import ModelError, ToolError
-from smol_kernel.events import Event, Notice, emit, listening
+from smol_kernel.events import Event, ModelFellBack, Notice, emit, listening
 from smol_kernel.memory.known_secrets import is_secret_setting, without_password
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
@@ -158,6 +158,11 @@ class Model:
         for call in message.tool_calls:
             call.function.arguments = parse_json_if_needed(call.function.arguments)
         return message
+
+    def fall_back(self, reason: str) -> ModelFellBack | None:
+        """Called where a conversation is too long for the model and cannot be shortened: from now on ask another model,
+        and tell which. None: there is none to ask."""
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that `from_dict` makes a model of. Keys, tokens and headers are left out, at any depth."""

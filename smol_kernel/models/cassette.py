@@ -36,6 +36,7 @@ from smol_kernel.models.quirks import Kind, supports_stop_parameter
 from smol_kernel.models.requests import given_options
 
 if TYPE_CHECKING:
+    from smol_kernel.events import ModelFellBack
     from smol_kernel.tools.base import Tool
 
 MODES = ("auto", "replay", "record")
@@ -136,6 +137,10 @@ class CassetteModel(Model):
     def parse_tool_calls(self, message: ChatMessage) -> ChatMessage:
         """As the model reads them."""
         return super().parse_tool_calls(message) if self.model is None else self.model.parse_tool_calls(message)
+
+    def fall_back(self, reason: str) -> ModelFellBack | None:
+        """What the model tells."""
+        return None if self.model is None else self.model.fall_back(reason)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings, those of the model among them; no keys."""

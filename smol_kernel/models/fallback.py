@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.errors import ContextLengthError, ModelError
+from smol_kernel.errors import ModelError
 from smol_kernel.events import ModelFellBack, emit
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta
 from smol_kernel.models.base import Model, begin_again, can_begin_again, was_abandoned
 from smol_kernel.models.callables import CallableModel, ForeignModel, stream_of
+from smol_kernel.models.failures import is_too_long
 from smol_kernel.models.quirks import Kind
 from smol_kernel.models.requests import given_options
 from smol_kernel.models.sent_media import another_is_asked
@@ -55,7 +56,8 @@ class FallbackModel(Model):
     """Asks the first of `models`; where it fails, after its own retries, the next, with a ModelFellBack event.
 
     It stays with the one that answered; `model_id` is that one's. A conversation too long for it is raised at once
-    (ContextLengthError): the agent shortens it, as for any model. When all have failed, ModelError names each reason.
+    (ContextLengthError): the agent shortens it, as for any model, and has the next one asked where that does not help
+    (`fall_back`). When all have failed, ModelError names each reason.
     A stream that breaks in the middle is begun again by the next model inside a run, where its pieces can be taken
     back; elsewhere it is raised.
     """
@@ -65,6 +67,8 @@ class FallbackModel(Model):
             raise ModelError("FallbackModel needs at least one model: FallbackModel([first, second])")
         self.models = [as_model(model) for model in models]
         self._current = 0
+        self._too_long: set[int] = set()
+        """Places of those that were asked for the same request, because it was too long for the others."""
         self._lock = threading.Lock()
         super().__init__(model_id=self.models[0].model_id)
 
@@ -113,6 +117,20 @@ class FallbackModel(Model):
         """As the model asked last reads them."""
         return self.current.parse_tool_calls(message)
 
+    def fall_back(self, reason: str) -> ModelFellBack | None:
+        """From now on ask the next model that may read what is too long for the one asked last."""
+        if (told := self.current.fall_back(reason)) is not None:
+            return told
+        self._too_long.add(self._current)
+        following = next((place for place in self._places() if place not in self._too_long), None)
+        if following is None:
+            self._too_long.clear()
+            return None
+        self._too_long.add(following)
+        told = ModelFellBack(failed=self.model_id or "", model=self.models[following].model_id or "", reason=reason)
+        self._stay_with(following)
+        return told
+
     def to_dict(self) -> dict[str, Any]:
         """The settings of each: `{"models": [{"class": …, "data": …}]}`."""
         return {"models": [{"class": type(model).__name__, "data": model.to_dict()} for model in self.models]}
@@ -144,6 +162,7 @@ class FallbackModel(Model):
                 self._go_on(error, place, failures)
             else:
                 self._stay_with(place)
+                self._too_long.clear()
                 return reply
         raise self._all_failed(failures)
 
@@ -175,6 +194,7 @@ class FallbackModel(Model):
                 self._go_on(error, place, failures)
             else:
                 self._stay_with(place)
+                self._too_long.clear()
                 return
         raise self._all_failed(failures)
 
@@ -185,7 +205,7 @@ class FallbackModel(Model):
 
     def _go_on(self, error: Exception, place: int, failures: list[str]) -> None:
         """Note that a model failed, and that the next is asked; raises where that is of no use."""
-        if isinstance(error, ContextLengthError) or was_abandoned():
+        if is_too_long(error) or was_abandoned():
             self._stay_with(place)
             raise error
         failures.append(str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}")

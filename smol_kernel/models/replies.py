@@ -25,8 +25,28 @@ CUT_OFF = (
     "less at once: do the work in several smaller steps."
 )
 """Said of a reply that ended in the middle of its action."""
-_MARK = re.compile(r"(?<!`)<(/?)think(?:ing)?>|<(/?)think(?:ing)?>(?!`)", re.IGNORECASE)
-"""Opens or closes reasoning; in backticks it is only spoken of."""
+_SAID = r"<\|channel\|>(?:final|commentary)[^<>\n]{0,80}(?:<\|constrain\|>[^<>\n]{0,40})?<\|message\|>"
+"""What the harmony format of gpt-oss puts before words that are no reasoning."""
+_PAIRS = (
+    (r"<think(?:ing)?>", r"</think(?:ing)?>"),
+    (r"<seed:think>", r"</seed:think>"),
+    (r"(?-i:\[THINK\])", r"(?-i:\[/THINK\])"),  # Magistral
+    (r"◁think▷", r"◁/think▷"),  # Kimi
+    (r"<\|channel>thought\b", r"<channel\|>"),  # Gemma
+    (r"(?<![^\n])<thought>", r"</thought>"),
+    (r"(?<![^\n])<reasoning>", r"</reasoning>"),
+    (
+        r"(?:<\|start\|>assistant)?<\|channel\|>analysis[^<>\n]{0,80}(?:<\|constrain\|>[^<>\n]{0,40})?<\|message\|>",
+        rf"(?:<\|end\|>)?(?:<\|start\|>assistant)?{_SAID}|<\|end\|>(?:<\|start\|>assistant)?",
+    ),
+)
+"""What opens and what closes reasoning. `<thought>` and `<reasoning>`, words of XML as well, open it on a new line."""
+_ALONE = (*(closing for _, closing in _PAIRS[:5]), rf"(?:<\|start\|>assistant)?{_SAID}")
+"""What closes reasoning also where nothing opened it: the server put that into the request, or took it away."""
+_OPENINGS = "|".join(f"(?P<o{number}>{opening})" for number, (opening, _) in enumerate(_PAIRS))
+_MARK = re.compile(f"{_OPENINGS}|{'|'.join(_ALONE)}", re.IGNORECASE)
+_CLOSINGS = {f"o{number}": re.compile(closing, re.IGNORECASE) for number, (_, closing) in enumerate(_PAIRS)}
+_LONGEST_MARK = 200
 _JSON_BEGINS = re.compile(r"[{\[]")
 _MOST_BEGINS = 10_000
 """Places in one reply at which no JSON begins after all before no more are tried: each costs a copy of the rest."""
@@ -34,19 +54,26 @@ _DECODER = json.JSONDecoder(strict=False)
 
 
 def remove_content_after_stop_sequences(content: Text, stop_sequences: list[str] | None) -> Text:
-    """`content` up to the first stop sequence in it; None stays None."""
+    """`content` up to the first stop sequence behind the reasoning that it begins with; None stays None."""
     if content is None:
         return content
-    ends = [content.find(stop) for stop in stop_sequences or [] if stop in content]
-    return content[: min(ends)] if ends else content
+    scan = StopScan(stop_sequences)
+    return scan.feed(content) + scan.rest()
 
 
 class StopScan:
-    """Lets streamed text through up to the first stop sequence, wherever the pieces happen to be cut."""
+    """Lets streamed text through up to the first stop sequence, wherever the pieces happen to be cut.
+
+    One in the reasoning that the text begins with ends nothing: the model only thinks about its reply there.
+    """
 
     def __init__(self, stop_sequences: list[str] | None) -> None:
         self._stops = stop_sequences or []
         self._held = ""
+        self._closing: re.Pattern[str] | None = None
+        """Closes the reasoning that the text is in; None: it is in none."""
+        self._seen = ""
+        """The end of that reasoning so far; before it the beginning of the text."""
         self.over = False
         """Whether there was one."""
 
@@ -54,17 +81,32 @@ class StopScan:
         """What of the text so far may be shown; the beginning of a possible stop sequence is held back."""
         if self.over:
             return ""
-        self._held += text
-        shown = remove_content_after_stop_sequences(self._held, self._stops)
-        self.over = len(shown) < len(self._held)
-        if not self.over:
-            shown = self._held[: len(self._held) - self._suspect()]
+        thought, self._held = (self._held, "") if (length := self._thought(text)) else ("", self._held)
+        thought += text[:length]
+        self._held += text[length:]
+        ends = [self._held.find(stop) for stop in self._stops if stop in self._held]
+        self.over = bool(ends)
+        shown = self._held[: min(ends) if ends else len(self._held) - self._suspect()]
         self._held = self._held[len(shown) :]
-        return shown
+        return thought + shown
 
     def rest(self) -> str:
         """What was held back, once the reply is over."""
         return "" if self.over else self._held
+
+    def _thought(self, text: str) -> int:
+        """How much of the text that comes next belongs to reasoning."""
+        length = 0
+        while self._closing or len(self._seen) < _LONGEST_MARK:
+            seen = self._seen + text[length:]
+            seen = seen if self._closing else seen.lstrip()
+            mark = _first(self._closing, seen) if self._closing else _MARK.match(seen)
+            if mark is None or (not self._closing and not mark.lastgroup):
+                self._seen = seen[-_LONGEST_MARK:] if self._closing else seen[:_LONGEST_MARK]
+                return len(text) if self._closing else length
+            length = len(text) - len(seen) + mark.end()
+            self._closing, self._seen = None if self._closing else _CLOSINGS[mark.lastgroup or ""], ""
+        return length
 
     def _suspect(self) -> int:
         """Length of the longest end of the held text that begins a stop sequence."""
@@ -73,18 +115,19 @@ class StopScan:
 
 
 def without_reasoning(reply: str, action: Callable[[str, int, int], int | None] | None = None) -> str:
-    """The reply without its `<think>` parts: the first may have no opening mark, one never closed goes on to the end.
+    """The reply without its reasoning, as in `<think>`: the first may have no opening mark, one never closed goes on to
+    the end.
 
     `action` says where the first action ends that begins between two places of the reply, if one does: a mark inside
     of it is its own text. Without it the reply is prose, and reasoning stands only at its beginning.
     """
     kept, start, place, is_first = "", 0, 0, True
-    while mark := _MARK.search(reply, place):
+    while mark := _first(_MARK, reply, place):
         while action and place <= mark.start() and (end := action(reply, place, mark.start())) is not None:
             place = end
         if place > mark.start():
             continue
-        if mark[1] or mark[2]:
+        if mark.lastgroup is None:
             # Behind an action, and between the words of a sentence, it is only spoken of.
             if is_first and not (place and reply[mark.start() - 1] == " " == reply[mark.end() : mark.end() + 1]):
                 start = mark.end()
@@ -93,10 +136,18 @@ def without_reasoning(reply: str, action: Callable[[str, int, int], int | None] 
             break
         else:
             kept += reply[start : mark.start()]
-            closing = next((found for found in _MARK.finditer(reply, mark.end()) if found[1] or found[2]), None)
+            closing = _first(_CLOSINGS[mark.lastgroup], reply, mark.end())
             start = place = closing.end() if closing else len(reply)
         is_first = False
     return kept + reply[start:]
+
+
+def _first(pattern: re.Pattern[str], text: str, place: int = 0) -> re.Match[str] | None:
+    """The first mark from a place on; in backticks it is only spoken of."""
+    for found in pattern.finditer(text, place):
+        if not (text.endswith("`", 0, found.start()) and text.startswith("`", found.end())):
+            return found
+    return None
 
 
 def json_end(text: str, place: int, stop: int) -> int | None:
@@ -147,7 +198,8 @@ def tool_calls_in(text: str, name_key: str, arguments_key: str) -> list[ChatMess
 
     An object with `name_key` is a call; its arguments are under `arguments_key` or "parameters", and may be JSON text
     themselves. The shape of OpenAI's API (`{"function": {…}}`, `{"tool_calls": […]}`) is understood too. What the model
-    only thought about, in `<think>`, is none. Raises ToolError, a ValueError, which says what a call looks like.
+    only thought about, in `<think>` and the like, is none. Raises ToolError, a ValueError, which says what a call looks
+    like.
     """
     objects, broken = _json_in(without_reasoning(text, json_end))
     calls = [call for found in objects for call in _calls_of(found, name_key, arguments_key)]
