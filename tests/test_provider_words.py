@@ -55,7 +55,7 @@ BEYOND = {  # words → what there is in all
     "tokens, resulting in a maximum input length of -4096 tokens.": 4096,
     "This model's maximum context length is 8192 tokens. However, you requested 8292 tokens (100 in the messages, "
     "8192 in the completion). Please reduce the length of the messages or completion.": 8192,
-    "input length and `max_tokens` exceed context limit: 100 + 8192 > 8000, decrease input length or `max_tokens`": 8000,
+    "input length and `max_tokens` exceed context limit: 100 + 8192 > 8000": 8000,
     "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 100 `inputs` tokens and 8192 `max_new_tokens`": 4096,
 }
 

@@ -44,6 +44,11 @@ _NO_MEDIA = re.compile(
 """In what servers say that have no eyes and no ears: llama.cpp with 500, OpenRouter with 404, Ollama, vLLM."""
 _REFUSING = (400, 415, 422)
 """Statuses with which servers refuse a request that they do not understand."""
+_NOT_TAKEN = re.compile(
+    r"not support|n't support|unsupported|not permitted|not allowed|not accepted|unrecogni[sz]ed|unknown|extra inputs"
+    r"|unexpected|incompatible|may not be|may only be|only \S{1,20} is (allowed|supported)|deprecated"
+)
+"""In what servers say of a parameter that they do not take, or not with this value."""
 _DEEPEST = 5
 _CALLED = {"google": "gemini", "claude": "anthropic"}
 """Providers by names under which LiteLLM does not know them → its names."""
@@ -153,6 +158,28 @@ def is_media(error: BaseException | None) -> bool:
     """Whether the server says that it was they, whatever they are: the model takes none."""
     chain = list(_chain(error))
     return _says_no_media(chain) or any(part in _words(chain) for part in ("image_url", "input_audio"))
+
+
+def refused_parameter(error: BaseException | None, sent: list[str]) -> str | None:
+    """Which of the parameters that were sent is named as one that the model, or LiteLLM for it, does not take."""
+    chain = list(_chain(error))
+    if not chain or _is_too_long(chain):
+        return None
+    told = _sent(chain)
+    if _status(chain) not in (400, 422):
+        if not any(type(cause).__name__ == "UnsupportedParamsError" for cause in chain):
+            return None
+        told = str(chain[0])
+    inner = told.get("error") if isinstance(told, dict) else None
+    code, param = (str(inner.get(name) or "") for name in ("code", "param")) if isinstance(inner, dict) else ("", "")
+    words = f"{_reason(told)} {code}".lower()
+    if not _NOT_TAKEN.search(words):
+        return None
+    if param in sent:
+        return param
+    places = {name: re.search(rf"(?<![\w-]){name}(_?sequences)?(?![\w-])", words) for name in sent}
+    named = {name: place.start() for name, place in places.items() if place}
+    return min(named, key=lambda name: named[name], default=None)
 
 
 def _says_no_media(chain: list[BaseException]) -> bool:
