@@ -165,7 +165,7 @@ class ApiModel(Model):
         def ask(given: list[ChatMessage]) -> Iterator[ChatMessageStreamDelta]:
             request, target = self._ready(given, stop_sequences, response_format, tools_to_call_from, kwargs)
             request["stream"] = True
-            if not {"stream_options"} & {*self.kwargs, *kwargs}:
+            if "stream_options" not in {*self.kwargs, *kwargs}:
                 request["stream_options"] = {"include_usage": True}
 
             def once(request: dict[str, Any]) -> Iterator[ChatMessageStreamDelta]:
