@@ -259,12 +259,13 @@ def _read_budget(parsed: Any) -> Budget | None:
 def model_of(options: RunOptions, variables: Mapping[str, Any] | None = None) -> Model:
     """The model that the options name, behind their cassette if they have one; to replay that no model is needed."""
     file = options.cassette or os.environ.get(CASSETTE_VARIABLE)
+    meant = options.address_told or not options.model_told
     if not file:
-        return make_model(options.models, options.api_base, variables)
+        return make_model(options.models, options.api_base, variables, meant)
     mode, there = mode_of(options.cassette_mode), Path(file).expanduser().exists()
     if not options.models and (mode == "replay" or (mode == "auto" and there and not os.environ.get(MODEL_VARIABLE))):
         return CassetteModel(None, file, mode)
-    model = make_model(options.models, options.api_base, variables)
+    model = make_model(options.models, options.api_base, variables, meant)
     return model if isinstance(model, CassetteModel) else CassetteModel(model, file, mode)
 
 

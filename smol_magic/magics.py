@@ -236,7 +236,7 @@ class SmolMagic(Magics):
 
         if not name:
             raise CellError(f"Name a model:\n{usage('model')}")
-        model = make_model(name, self.api_base or None, self.shell.user_ns)
+        model = make_model(name, self.api_base or None, self.shell.user_ns, meant=False)
         self.model = name
         self._model_is_set()
         if model.slow_start and not self.cassette:

@@ -398,7 +398,7 @@ def test_a_date_to_wait_until_is_understood():
         "prompt is too long: 210000 tokens > 200000 maximum",
         "the request exceeds the available context size, try increasing it",
         "Please reduce the length of the messages or completion",
-        "input length and `max_tokens` exceed context limit: 1 + 2 > 2",
+        "input length and `max_tokens` exceed context limit: 3 + 1 > 3",
         "`inputs` tokens + `max_new_tokens` must be <= 4096",
     ],
 )

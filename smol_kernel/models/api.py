@@ -24,6 +24,7 @@ from smol_kernel.models.failures import Target, is_lost_connection, no_completio
 from smol_kernel.models.pace import Pace
 from smol_kernel.models.parts import TextOfParts
 from smol_kernel.models.quirks import Kind, quirk_of
+from smol_kernel.models.refused import RefusedParameters, require_not_stopped, thought_in
 from smol_kernel.models.replies import StopScan, remove_content_after_stop_sequences
 from smol_kernel.models.sent_media import SentMedia
 
@@ -86,6 +87,7 @@ class ApiModel(Model):
         self._pace = Pace(requests_per_minute)
         self._lock = threading.Lock()
         self._media = SentMedia(self)
+        self._parameters = RefusedParameters(self)
 
     @property
     def client(self) -> Any:
@@ -136,12 +138,16 @@ class ApiModel(Model):
 
         def ask(given: list[ChatMessage]) -> Iterator[ChatMessage]:
             request, target = self._ready(given, stop_sequences, response_format, tools_to_call_from, kwargs)
+            request.pop("stream_options", None)
 
-            def attempt() -> ChatMessage:
-                self._apply_rate_limit()
-                return self._message(self._asked().completion(**request), stop_sequences, target)
+            def once(request: dict[str, Any]) -> Iterator[ChatMessage]:
+                def attempt() -> ChatMessage:
+                    self._apply_rate_limit()
+                    return self._message(self._asked().completion(**request), stop_sequences, target, request)
 
-            yield self._attempted(attempt, target)
+                yield self._attempted(attempt, target)
+
+            yield from self._parameters.found_out(request, once)
 
         (reply,) = self._media.found_out(messages, ask)
         return reply
@@ -158,19 +164,25 @@ class ApiModel(Model):
 
         def ask(given: list[ChatMessage]) -> Iterator[ChatMessageStreamDelta]:
             request, target = self._ready(given, stop_sequences, response_format, tools_to_call_from, kwargs)
-            request |= {"stream": True, "stream_options": {"include_usage": True}}
-            attempt = 0
-            while True:
-                attempt += 1
-                delivered = False
-                try:
-                    self._apply_rate_limit()
-                    for piece in self._pieces(request, stop_sequences, target):
-                        delivered = True
-                        yield piece
-                    return
-                except Exception as error:  # noqa: BLE001 - as in _attempted()
-                    self._wait_or_raise(error, attempt, target, delivered and not can_begin_again())
+            request["stream"] = True
+            if "stream_options" not in {*self.kwargs, *kwargs}:
+                request["stream_options"] = {"include_usage": True}
+
+            def once(request: dict[str, Any]) -> Iterator[ChatMessageStreamDelta]:
+                attempt = 0
+                while True:
+                    attempt += 1
+                    delivered = False
+                    try:
+                        self._apply_rate_limit()
+                        for piece in self._pieces(request, stop_sequences, target):
+                            delivered = True
+                            yield piece
+                        return
+                    except Exception as error:  # noqa: BLE001 - as in _attempted()
+                        self._wait_or_raise(error, attempt, target, delivered and not can_begin_again())
+
+            yield from self._parameters.found_out(request, once)
 
         yield from self._media.found_out(messages, ask)
 
@@ -275,17 +287,20 @@ class ApiModel(Model):
         if type(inner := getattr(stream, "completion_stream", None)).__module__.partition(".")[0] == "openai":
             stream.completion_stream = TextOfParts(inner)
         scan = StopScan(stop_sequences)
-        said_something, finished, usage, refusal = False, None, None, ""
+        finished, usage, refusal, said, called, thought = None, None, "", "", False, False
+        said_something = False
         try:
             for chunk in stream:
                 choice = chunk.choices[0] if chunk.choices else None
                 delta = getattr(choice, "delta", None)
                 text, calls = getattr(delta, "content", None), getattr(delta, "tool_calls", None)
                 said_something = said_something or bool(text or calls)
+                called, thought = called or bool(calls), thought or thought_in(delta)
                 refusal += getattr(delta, "refusal", None) or ""
                 finished = getattr(choice, "finish_reason", None) or finished
                 usage = getattr(chunk, "usage", None) or usage
                 text = scan.feed(text or "")
+                said += text
                 if text or calls:
                     pieces = [ChatMessageToolCallStreamDelta.read(call) for call in calls or []]
                     yield ChatMessageStreamDelta(content=text or None, tool_calls=pieces or None)
@@ -308,11 +323,15 @@ class ApiModel(Model):
             self._refuse_silence(finished, refusal, counted)
         if finished is None:
             self._refuse("broke off the connection (in the middle of the reply)", counted)
+        if not (called or scan.over) and (not said or can_begin_again()):
+            require_not_stopped(request, finished, said + rest, thought, counted)
         cut_off = finished in BROKEN_OFF and not scan.over
         if counted or rest or cut_off:
             yield ChatMessageStreamDelta(content=rest or None, token_usage=counted, cut_off=cut_off)
 
-    def _message(self, reply: Any, stop_sequences: list[str] | None, target: Target) -> ChatMessage:
+    def _message(
+        self, reply: Any, stop_sequences: list[str] | None, target: Target, request: dict[str, Any]
+    ) -> ChatMessage:
         if not getattr(reply, "choices", None):
             raise ModelError(f"model {self.model_id!r} sent a reply without a choice; ask again, or try another model")
         choice = reply.choices[0]
@@ -322,6 +341,8 @@ class ApiModel(Model):
             self._refuse_silence(choice.finish_reason, getattr(choice.message, "refusal", None), counted)
         said = choice.message.content or ""
         kept = remove_content_after_stop_sequences(said, stop_sequences)
+        if kept == said and not calls:
+            require_not_stopped(request, choice.finish_reason, said, thought_in(choice.message), counted)
         return ChatMessage(
             role=MessageRole.ASSISTANT,
             content=kept or None,

@@ -159,7 +159,7 @@ class Model:
             call.function.arguments = parse_json_if_needed(call.function.arguments)
         return message
 
-    def fall_back(self, reason: str) -> ModelFellBack | None:
+    def fall_back(self, reason: Exception) -> ModelFellBack | None:
         """Called where a conversation is too long for the model and cannot be shortened: from now on ask another model,
         and tell which. None: there is none to ask."""
         return None

@@ -138,7 +138,7 @@ class CassetteModel(Model):
         """As the model reads them."""
         return super().parse_tool_calls(message) if self.model is None else self.model.parse_tool_calls(message)
 
-    def fall_back(self, reason: str) -> ModelFellBack | None:
+    def fall_back(self, reason: Exception) -> ModelFellBack | None:
         """What the model tells."""
         return None if self.model is None else self.model.fall_back(reason)
 

@@ -9,39 +9,23 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 from smol_kernel.errors import ContextLengthError, SmolError
+from smol_kernel.models.too_long import asked_and_whole, says_too_long
+from smol_kernel.models.waits import told_wait
 
-_TOO_LONG = (
-    "context_length_exceeded",  # OpenAI and what imitates it: the code
-    "maximum context length",  # OpenAI, vLLM, OpenRouter
-    "context window",  # OpenAI's Responses, LM Studio, Groq
-    "context length exceeded",
-    "exceeds the model's context",
-    "exceeds the available context size",  # llama.cpp
-    "exceed context limit",  # Anthropic: input and max_tokens together
-    "prompt is too long",  # Anthropic
-    "input is too long for requested model",  # Bedrock
-    "too many input tokens",
-    "exceeds the maximum number of tokens allowed",  # Gemini
-    "exceeds the maximum allowed input length",  # Databricks
-    "inputs tokens + max_new_tokens must be",  # Hugging Face TGI, with backticks that are left out here
-    "reduce the length of the messages",
-    "reduce your message size",  # Groq, with 413: more at once than it takes in a minute
-    "too large for model with",  # Mistral
-    "too many tokens: total tokens",  # Cohere
-    "request_too_large",
+_NO_KEY = ("missing credentials", "api_key client option must be set", "no api key")
+_NAMES_NO_KEY = re.compile(r"missing [\w ]{1,40}api key|\w_api_key is not set")
+"""In what LiteLLM says where there is none, mostly with the variable that it looked for."""
+_BAD_KEY = re.compile(
+    r"(incorrect|invalid) (x-)?api[ _-]?key|api[ _-]?key (is )?(not valid|invalid|incorrect)|api_key_invalid"
 )
-"""What providers say of a conversation that is too long, in lower case."""
-_NO_KEY = ("missing credentials", "api_key client option must be set", "missing anthropic api key", "no api key")
+"""In what servers say of a key with another status than 401: Gemini, xAI."""
 _BROKEN = ("RemoteProtocolError", "ReadError", "WriteError", "CloseError", "APIConnectionError", "ConnectError")
 _PASSING = ("server", "overloaded", "rate_limit", "unavailable", "timeout", "internal")
 """In the codes and types of errors that may pass by themselves."""
@@ -62,7 +46,14 @@ _NO_MEDIA = re.compile(
 """In what servers say that have no eyes and no ears: llama.cpp with 500, OpenRouter with 404, Ollama, vLLM."""
 _REFUSING = (400, 415, 422)
 """Statuses with which servers refuse a request that they do not understand."""
+_NOT_TAKEN = re.compile(
+    r"not support|n't support|unsupported|not permitted|not allowed|not accepted|unrecogni[sz]ed|unknown|extra inputs"
+    r"|unexpected|incompatible|may not be|may only be|only \S{1,20} is (allowed|supported)|deprecated"
+)
+"""In what servers say of a parameter that they do not take, or not with this value."""
 _DEEPEST = 5
+_CALLED = {"google": "gemini", "claude": "anthropic"}
+"""Providers by names under which LiteLLM does not know them → its names."""
 
 
 @dataclass(frozen=True)
@@ -115,18 +106,17 @@ def read_failure(error: BaseException, target: Target) -> Failure:
     status = _status(chain)
     if status is None and any("Timeout" in type(cause).__name__ for cause in chain):  # LiteLLM makes one of 408 and 504
         return Failure(f"{named}: no reply in time from {target.where}. Allow it longer with timeout=SECONDS")
-    if "LLM Provider NOT provided" in text:
+    if "LLM Provider NOT provided" in text or "GetLLMProvider Exception" in text:
         return Failure(f"{named} {_no_provider(target.model_id)}")
     if any(sign in text.lower() for sign in _NO_KEY):
         return Failure(no_key(target))
+    if missing := next((line for line in _first_lines(chain) if _NAMES_NO_KEY.search(line.lower())), None):
+        named_there = re.search(r"[A-Z][A-Z0-9_]*_API_KEY", missing)
+        return Failure(no_key(replace(target, key_variable=named_there[0]) if named_there else target))
     if any(isinstance(cause, ImportError) for cause in chain):
         return Failure(f"{named}: a package of this provider is missing: {_first_line(text)}")
     if _is_too_long(chain):
-        return Failure(
-            f"{named}: the conversation is longer than the model can read. Start a new one, print less, "
-            f"or choose a model with a longer context",
-            too_long=True,
-        )
+        return _read_length(asked_and_whole(_words(chain)), named)
     if _REPEATS in text:
         return Failure(f"{named}: the model repeated itself without end", retry=True)
     if status is not None:
@@ -137,9 +127,25 @@ def read_failure(error: BaseException, target: Target) -> Failure:
         kind = f"{sent.get('code') or ''} {sent.get('type') or ''}".lower()
         passes = not sent.get("code") or any(sign in kind for sign in _PASSING)
         return Failure(f"{named}: {target.where} failed: {_said(chain)}", retry=passes)
-    if kinds & {*_BROKEN, _MID_STREAM}:
+    if _MID_STREAM in kinds or _is_broken(chain):
         return Failure(f"{named}: the connection to {target.where} failed", retry=True)
     return Failure(f"{named}: {_first_line(text)}")
+
+
+def _read_length(asked_and_whole: tuple[int, int] | None, named: str) -> Failure:
+    """What is too long, by the tokens that were asked for the reply and those that there are in all."""
+    asked, whole = asked_and_whole or (0, 0)
+    if asked and asked >= whole:
+        return Failure(
+            f"{named}: max_tokens={asked} leaves no room for the conversation: the model has {whole} tokens for it and "
+            f"the reply together. Lower max_tokens"
+        )
+    lower = f", lower max_tokens={asked}" if asked else ""
+    return Failure(
+        f"{named}: the conversation is longer than the model can read. Start a new one, print less{lower}, "
+        f"or choose a model with a longer context",
+        too_long=True,
+    )
 
 
 def may_be_media(error: BaseException | None) -> bool:
@@ -156,6 +162,28 @@ def is_media(error: BaseException | None) -> bool:
     return _says_no_media(chain) or any(part in _words(chain) for part in ("image_url", "input_audio"))
 
 
+def refused_parameter(error: BaseException | None, sent: list[str]) -> str | None:
+    """Which of the parameters that were sent is named as one that the model, or LiteLLM for it, does not take."""
+    chain = list(_chain(error))
+    if not chain or _is_too_long(chain):
+        return None
+    told = _sent(chain)
+    if _status(chain) not in (400, 422):
+        if not any(type(cause).__name__ == "UnsupportedParamsError" for cause in chain):
+            return None
+        told = str(chain[0])
+    inner = told.get("error") if isinstance(told, dict) else None
+    code, param = (str(inner.get(name) or "") for name in ("code", "param")) if isinstance(inner, dict) else ("", "")
+    words = f"{_reason(told)} {code}".lower()
+    if not _NOT_TAKEN.search(words):
+        return None
+    if param in sent:
+        return param
+    places = {name: re.search(rf"(?<![\w-]){name}(_?sequences)?(?![\w-])", words) for name in sent}
+    named = {name: place.start() for name, place in places.items() if place}
+    return min(named, key=lambda name: named[name], default=None)
+
+
 def _says_no_media(chain: list[BaseException]) -> bool:
     return _status(chain) in (404, 500, 501, *_REFUSING) and _NO_MEDIA.search(_words(chain)) is not None
 
@@ -163,20 +191,34 @@ def _says_no_media(chain: list[BaseException]) -> bool:
 def is_lost_connection(error: BaseException) -> bool:
     """Whether the connection broke, and nothing else was wrong."""
     chain = list(_chain(error))
-    return _status(chain) is None and not _sent(chain) and any(type(cause).__name__ in _BROKEN for cause in chain)
+    return _status(chain) is None and not _sent(chain) and _is_broken(chain)
+
+
+def _is_broken(chain: list[BaseException]) -> bool:
+    """Whether it was the connection. LiteLLM says so of all that it does not know, such as a faulty setting: from it
+    that counts where nothing is known of the cause."""
+    of_others = [cause for cause in chain if cause is chain[-1] or not _is_litellms(cause)]
+    return any(isinstance(cause, ConnectionError) or type(cause).__name__ in _BROKEN for cause in of_others)
+
+
+def _is_litellms(cause: BaseException) -> bool:
+    return type(cause).__module__.partition(".")[0] == "litellm"
 
 
 def _no_provider(name: str) -> str:
     """What is wrong with a name of which LiteLLM does not know the provider."""
     provider, slash, rest = name.partition("/")
+    known = [str(getattr(each, "value", each)) for each in getattr(sys.modules.get("litellm"), "provider_list", ())]
+    if not rest and provider in known:
+        return f"names a provider and no model of it: write it as '{provider}/NAME'"
     if not slash:
         return (
             f"does not say which provider it is of. Write it as provider/name: 'openai/{name}' (also for any "
             f"OpenAI-compatible server, with api_base), 'anthropic/{name}', 'ollama/{name}'. No variable of the "
             f"notebook is called {name} either"
         )
-    known = [str(getattr(each, "value", each)) for each in getattr(sys.modules.get("litellm"), "provider_list", ())]
-    close = difflib.get_close_matches(provider.lower(), known, n=1)
+    called = _CALLED.get(provider.lower())
+    close = [called] if called else difflib.get_close_matches(provider.lower(), known, n=1)
     guess = f" Did you mean '{close[0]}/{rest}'?" if close else ""
     return (
         f"names the provider {provider!r}, which LiteLLM does not know.{guess} At an OpenAI-compatible server of your "
@@ -205,8 +247,10 @@ def _read_status(status: int, chain: list[BaseException], target: Target) -> Fai
     said = f"{_said(chain)} ({status})"
     reason = _reason(_sent(chain))
     own = f". It says: {_first_line(reason)}" if reason.strip() else ""
-    if status == 401:
-        return Failure(f"{named}: {target.where} refused the key (401). Check {target.key_variable} or api_key")
+    if status == 401 or (status == 400 and _BAD_KEY.search(_words(chain))):
+        return Failure(
+            f"{named}: {target.where} refused the key ({status}). Check {target.key_variable} or api_key{own}"
+        )
     if status == 403:
         return Failure(f"{named}: {target.where} refused access (403). Check {target.key_variable} or api_key{own}")
     if status == 404:
@@ -256,7 +300,7 @@ def _received(chain: list[BaseException]) -> Any:
     """The response that was received: as the client library tells it, for LiteLLM makes up some, which have no headers,
     and gives others a status by the words in them."""
     real = [cause for cause in chain if getattr(getattr(cause, "response", None), "headers", None)]
-    real.sort(key=lambda cause: type(cause).__module__.partition(".")[0] == "litellm")  # the order stays otherwise
+    real.sort(key=_is_litellms)  # the order stays otherwise
     return getattr(real[0], "response", None) if real else None
 
 
@@ -311,29 +355,14 @@ def _reason(sent: Any, depth: int = 0) -> str:
 def _is_too_long(chain: list[BaseException]) -> bool:
     if "ContextWindow" in type(chain[0]).__name__:
         return True
-    return _status(chain) != 429 and any(sign in _words(chain) for sign in _TOO_LONG)
+    return _status(chain) != 429 and says_too_long(_words(chain))
 
 
 def _retry_after(chain: list[BaseException]) -> float | None:
-    for cause in chain:
-        headers: Any = getattr(getattr(cause, "response", None), "headers", None) or {}
-        if headers.get("retry-after"):
-            return _seconds(headers["retry-after"], headers.get("date"))
-    return None
-
-
-def _seconds(wait: str, date: str | None) -> float | None:
-    """`Retry-After` in seconds: it is a number, or a date, counted from the server's own clock where it tells it; None
-    where nothing comes of it to wait for."""
-    try:
-        seconds = float(wait)
-    except ValueError:
-        try:
-            now = parsedate_to_datetime(date).timestamp() if date else time.time()
-            seconds = parsedate_to_datetime(wait).timestamp() - now
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return seconds if 0 < seconds < math.inf else None
+    responses = [getattr(cause, "response", None) for cause in chain]
+    headers: list[Any] = [getattr(response, "headers", None) or {} for response in responses]
+    told = [each for each in headers if each.get("retry-after") or each.get("retry-after-ms")]
+    return told_wait(told[0] if told else {}, _words(chain))
 
 
 def _is_no_reply(text: str) -> bool:
@@ -358,8 +387,12 @@ def _said(chain: list[BaseException]) -> str:
     return _first_line(_reason(_sent(chain)).strip() or str(chain[0]))
 
 
+def _first_lines(chain: list[BaseException]) -> list[str]:
+    return [_first_line(str(cause)) for cause in chain]
+
+
 def _first_line(text: str) -> str:
     """The provider's own words: LiteLLM's class names before them are left out."""
     lines = text.strip().splitlines() or ["no reason given"]
-    words = lines[0].rpartition("Exception - ")[2].removeprefix("litellm.")
+    words = re.sub(r"^(litellm\.)?([A-Z]\w*Error: )*", "", lines[0].rpartition("Exception - ")[2])
     return words if len(words) <= 300 else words[:300] + "…"

@@ -117,7 +117,7 @@ class FallbackModel(Model):
         """As the model asked last reads them."""
         return self.current.parse_tool_calls(message)
 
-    def fall_back(self, reason: str) -> ModelFellBack | None:
+    def fall_back(self, reason: Exception) -> ModelFellBack | None:
         """From now on ask the next model that may read what is too long for the one asked last."""
         if (told := self.current.fall_back(reason)) is not None:
             return told
@@ -127,7 +127,9 @@ class FallbackModel(Model):
             self._too_long.clear()
             return None
         self._too_long.add(following)
-        told = ModelFellBack(failed=self.model_id or "", model=self.models[following].model_id or "", reason=reason)
+        told = ModelFellBack(
+            failed=self.model_id or "", model=self.models[following].model_id or "", reason=str(reason)
+        )
         self._stay_with(following)
         return told
 

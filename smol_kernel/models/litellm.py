@@ -249,7 +249,7 @@ class LiteLLMModel(ApiModel):
             request["api_base"] = address  # LiteLLM would find it by itself; here it is known where that is
         needed: list[str] = litellm.validate_environment(request["model"])["missing_keys"]
         missing = [name for name in needed if not request.get(name.partition("_")[2].lower())]
-        variable = self._key_variable or " and ".join(missing) or f"{provider.upper()}_API_KEY"
+        variable = self._key_variable or " and ".join(missing) or f"{provider.upper().removesuffix('_CHAT')}_API_KEY"
         target = Target(str(self.model_id), address or default_address, variable)
         if missing and not given:
             if address and provider in ("openai", "huggingface"):

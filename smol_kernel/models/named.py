@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,15 @@ from smol_kernel.models.fallback import as_model
 MODEL_VARIABLE, API_BASE_VARIABLE = "SMOL_MODEL", "SMOL_API_BASE"
 DEMO = "demo"
 """Name of the model that plays shipped tasks."""
+
+LOCAL = frozenset(
+    ["ollama", "ollama_chat", "lm_studio", "hosted_vllm", "vllm", "llamafile", "xinference", "docker_model_runner"]
+)
+"""Providers that are servers of one's own."""
+COMPATIBLE = frozenset(["openai", "text-completion-openai", "custom_openai", "openai_like", "litellm_proxy"])
+"""Providers under which any server may be asked that speaks OpenAI's protocol."""
+_BARE = {"openai": re.compile(r"(gpt|chatgpt|o\d|ft:gpt)"), "anthropic": re.compile("claude")}
+"""Providers of names without one. Of others LiteLLM says what is wrong."""
 
 NO_MODEL = f"""No model is set, so nothing was run. Set one of:
   %agent model ollama/qwen3            for this notebook (any LiteLLM name)
@@ -33,20 +43,27 @@ def names_in(given: Sequence[str]) -> list[str]:
 
 
 def make_model(
-    name: str | Model | Sequence[str] | None, api_base: str | None = None, variables: Mapping[str, Any] | None = None
+    name: str | Model | Sequence[str] | None,
+    api_base: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+    meant: bool = True,
 ) -> Model:
     """The model that `name` stands for: a Model itself, one in `variables`, "demo", or a LiteLLM name.
 
     Of several names (a list, or a,b) each is asked when the one before it failed. Without a name the environment's
-    SMOL_MODEL is taken. Raises ConfigError when nothing is set.
+    SMOL_MODEL is taken, without an address its SMOL_API_BASE; "" is no address. `meant`: the address is for this very
+    model, of whatever provider. Raises ConfigError when nothing is set, and where a provider's key would go to an
+    address that is not meant for it.
     """
     if isinstance(name, Model):
         return name
     names = names_in([name] if isinstance(name, str) else name or [])
+    if api_base is None:
+        api_base, meant = os.environ.get(API_BASE_VARIABLE), not names  # set together with SMOL_MODEL, it is meant
     names = names or names_in([os.environ.get(MODEL_VARIABLE, "")])
     if not names:
         raise ConfigError(NO_MODEL)
-    return _made(names, api_base or os.environ.get(API_BASE_VARIABLE), variables or {})
+    return _made(names, api_base, variables or {}, meant)
 
 
 def model_to_go_on(
@@ -66,7 +83,8 @@ def model_to_go_on(
     asked, there, server = started.model.removesuffix(MARK), variables or {}, started.server
     recorded = started.named_as or [asked]
     usual_name = usual[0] or os.environ.get(MODEL_VARIABLE)
-    usual_base = usual[1] or os.environ.get(API_BASE_VARIABLE)
+    usual_base = None if api_base == "" else usual[1] or os.environ.get(API_BASE_VARIABLE)
+    meant = bool(api_base) or not name
     address = api_base or (usual_base if server and _address(usual_base) == _address(server) else None)
     if not name:
         for each in (there.get(asked), there.get(usual_name or "")):
@@ -98,7 +116,7 @@ def model_to_go_on(
             f"{MODE_VARIABLE} is replay, so no model is asked, and a run that goes on has no cassette: unset it, or "
             f"play the run {started.run} from its beginning"
         )
-    return _made(names, address, there)
+    return _made(names, address, there, meant or bool(set(names) & set(recorded)))
 
 
 def is_named(model: Model, names: Sequence[str], variables: Mapping[str, Any]) -> bool:
@@ -120,10 +138,42 @@ def _address(server: str | None) -> str | None:
     return without_password(server).rstrip("/") if server else None
 
 
-def _made(names: Sequence[str], api_base: str | None, variables: Mapping[str, Any]) -> Model:
-    """The model of these names, asked at this address and no other; None is its provider's own."""
-    models = [_make_model(each.removesuffix(MARK), api_base, variables) for each in names]
+def _made(names: Sequence[str], api_base: str | None, variables: Mapping[str, Any], meant: bool = True) -> Model:
+    """The model of these names, those that the address is for asked there and nowhere else; None is its provider's own.
+
+    Raises ConfigError where that are none of them.
+    """
+    names = [each.removesuffix(MARK) for each in names]
+    litellms = [each for each in names if each not in variables and each != DEMO]
+    at_address = _asked_there(litellms, meant) if api_base else []
+    if api_base and not at_address and any(map(_provider, litellms)):
+        where = without_password(api_base)
+        raise ConfigError(
+            f"{litellms[0]}: its provider's key would go to {where}, the address of your own server (--api-base, "
+            f"c.SmolMagic.api_base or {API_BASE_VARIABLE}). To ask it there name this one model with --api-base "
+            f"{where}; to ask its provider give --api-base '', or unset the address"
+        )
+    models = [_make_model(each, api_base if each in at_address else None, variables) for each in names]
     return models[0] if len(models) == 1 else as_model(models)
+
+
+def _asked_there(names: Sequence[str], meant: bool) -> list[str]:
+    """Those of the names that a server's address is for: all where it is meant for them and they are of one provider,
+    else the local ones, else those that are OpenAI-compatible."""
+    providers = [_provider(each) for each in names]
+    if meant and len(set(providers)) == 1:
+        return list(names)
+    for kinds in (LOCAL, COMPATIBLE):
+        if there := [each for each, provider in zip(names, providers, strict=True) if provider in kinds]:
+            return there
+    return []
+
+
+def _provider(name: str) -> str:
+    provider, slash, _ = name.partition("/")
+    if slash:
+        return provider
+    return next((each for each, names in _BARE.items() if names.match(name)), "")
 
 
 def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -> Model:
