@@ -23,6 +23,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     """
     from smol_kernel.errors import RunNotFoundError
     from smol_kernel.events import settled
+    from smol_kernel.runs.earlier import runs_before
     from smol_kernel.runs.exporting import export
     from smol_kernel.runs.proof import Proof
     from smol_kernel.runs.prove import Prover
@@ -46,7 +47,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
             raise FileExistsError
         script: bool | Proof = chosen.script
         if script and events and not chosen.no_proof:
-            script = Prover(settled(events)).prove()
+            script = Prover(settled(events), earlier=runs_before(session.journal, events)).prove()
             print(script.line)
         export(events, path, script=script, overwrite=chosen.force, cut_off=run.state == "unfinished", transcript=run)
     except FileExistsError:

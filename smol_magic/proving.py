@@ -11,6 +11,8 @@ from smol_kernel.errors import SmolError
 from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
 from smol_kernel.runs.check_cell import with_check
+from smol_kernel.runs.earlier import runs_before
+from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.named_answer import with_answer_in
 from smol_kernel.runs.needs import with_needs
 from smol_kernel.runs.proof import Proof
@@ -46,14 +48,18 @@ class CellProof:
         """Run the cells again and compare. What hinders that is told in the proof."""
         agent = session.agent
         try:
+            events = settled(session.journal.events(self._transcript.run))
+            earlier = runs_before(session.journal, events)
+            given = {name for run in earlier for name in beginning(run).inputs} & {*self._variables}
             self._prover = Prover(
-                settled(session.journal.events(self._transcript.run)),
-                inputs=self._inputs,
+                events,
+                inputs={name: self._variables[name] for name in given} | {**self._inputs},
                 tools=None if agent is None else functions(agent),
                 mounts=self._options.mounts,
                 limits=self._options.limits,
                 timeout=self._options.timeout,
                 made=session.child,
+                earlier=earlier,
             )
             if self._stopped:
                 self._prover.stop()

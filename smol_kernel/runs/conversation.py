@@ -7,16 +7,17 @@ one before; the model of none is asked.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
-from smol_kernel.errors import AgentError, AgentExecutionError, ConfigError, ReplayError, RunNotFoundError
-from smol_kernel.events import Checked, Event, FinalAnswer, RunResumed, RunStarted, StepFinished
+from smol_kernel.errors import AgentError, AgentExecutionError, ConfigError, ReplayError
+from smol_kernel.events import Checked, Event, FinalAnswer, RunStarted, StepFinished
 from smol_kernel.journal import Journal
+from smol_kernel.runs.earlier import earlier_runs
 from smol_kernel.runs.made_again import beginning, has_foreign_templates, inputs_of, made_again, media_of, values_of
 from smol_kernel.runs.replay import Replay
 from smol_kernel.tools.answer_type import AnswerType
@@ -51,7 +52,7 @@ class Conversation:
         self._repeat, self._accept = repeat, accept
         self.foreign_templates: list[str] = []
         """The runs among them whose prompts are made of templates of somebody else."""
-        for events in _earlier(journal, started):
+        for events in earlier_runs(journal, started):
             self._runs.insert(0, self._run(beginning(events), events, inputs))
 
     def _run(
@@ -154,32 +155,8 @@ def starts(journal: Journal, started: RunStarted) -> list[RunStarted]:
     """The beginnings of the runs of a conversation that are in the journal, from that of the last one back."""
     found = [started]
     with suppress(ReplayError):
-        found += map(beginning, _earlier(journal, started))
+        found += map(beginning, earlier_runs(journal, started))
     return found
-
-
-def _earlier(journal: Journal, started: RunStarted) -> Iterator[list[Event]]:
-    """The events of each run before `started`, from the last one back. Raises ReplayError if one is not there."""
-    seen = {started.run}
-    while started.continues is not None:
-        if started.continues in seen:
-            raise ReplayError("the run goes on from itself: its record is damaged")
-        seen.add(started.continues)
-        try:
-            events = journal.events(started.continues, family=True)
-        except RunNotFoundError:
-            raise ReplayError(
-                f"the run goes on from run {started.continues}, which is not in the journal: import that one first"
-            ) from None
-        later = started
-        started = beginning(events)
-        yield _before(later, events)
-
-
-def _before(later: RunStarted, events: list[Event]) -> list[Event]:
-    """Of the `events` of the run that `later` goes on from those that there were then: it may have been resumed."""
-    resumed = (place for place, each in enumerate(events) if isinstance(each, RunResumed) and each.time > later.time)
-    return events[: next(resumed, None)]
 
 
 def _parameters(kind: type[Any]) -> set[str]:

@@ -27,6 +27,7 @@ from smol_kernel.runs.beside import beside
 from smol_kernel.runs.chance import chance, hint, hint_of_pictures
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.hidden import hidden_from
+from smol_kernel.runs.joined import joined
 from smol_kernel.runs.made_files import MadeFiles
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import from_record
@@ -66,9 +67,11 @@ class Prover:
     """Seconds of the child's own time for one cell; None: no limit."""
     made: PythonExecutor | None = None
     cwd: str | Path | None = None
+    earlier: Sequence[Sequence[Event]] = ()
+    """The runs from which it went on, the first one first."""
 
     def __post_init__(self) -> None:
-        events = list(self.events)
+        self.events = events = list(self.events)
         self._transcript = Transcript.from_events(events)
         self._started = next((event for event in events if isinstance(event, RunStarted)), None)
         run = self._transcript.run
@@ -77,6 +80,8 @@ class Prover:
         paths = {path for event in told for path in event.paths}
         self._files = MadeFiles(self._transcript, paths, self.made, Path(self.cwd or "."))
         self._executor: KernelExecutor | None = None
+        self._whole: Prover | None = None
+        """Proves it with what it needs of the earlier runs."""
         self._stopped = threading.Event()
         self._refused: dict[str, str] = {}
         """Calls that the run did not make: id → the call in a line."""
@@ -89,6 +94,8 @@ class Prover:
     def stop(self) -> None:
         """End it as soon as can be: nothing is proved then. Any thread."""
         self._stopped.set()
+        if self._whole is not None:
+            self._whole.stop()
         if self._executor is not None:
             self._executor.interrupt()
 
@@ -115,9 +122,21 @@ class Prover:
                 executor.cleanup()
                 self._executor = None
         except NotReproduced as error:
-            return Proof("not reproduced", whole, str(error))
+            proof = self._with_earlier() if isinstance(error, CellsFail) else None
+            return proof or Proof("not reproduced", whole, str(error))
         except (SmolError, Unknown) as error:
             return Proof("not proved", whole, STOPPED if self._stopped.is_set() else str(error).rstrip("."))
+
+    def _with_earlier(self) -> Proof | None:
+        """The proof of cells that make themselves what earlier runs had made, if these can be proved."""
+        events = joined([*self.earlier, list(self.events)]) if self.earlier else None
+        if events is None:
+            return None
+        self._whole = replace(self, events=events, earlier=())
+        if self._stopped.is_set():
+            return None
+        proof = self._whole.prove()
+        return proof if proof.proved else None
 
     def _try_all(
         self, executor: KernelExecutor, values: dict[str, Any], sliced: list[ScriptCell] | None, whole: list[ScriptCell]

@@ -31,7 +31,8 @@ _SHOWING = frozenset({"print", "display", "show"})
 """Functions whose calls stand in a cell for what they show, not for their value."""
 _QUIET = frozenset(["append", "clear", "extend", "insert", "remove", "reverse", "shuffle", "sort", "update"])
 """Functions that give None."""
-_TABLES = ("DataFrame", "Series", "ndarray")
+TABLES = ("DataFrame", "Series", "ndarray")
+"""Types whose values have a `copy` that shares nothing with them."""
 _COPY_METHOD = re.compile(r"DataFrame \d+ x \d+|Series of [\d,]+ items, |ndarray ")
 """Begins the summary of what has a `copy` that shares nothing with it: tables of pandas, and no others."""
 
@@ -98,9 +99,9 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
     names = read_names(parts, transcript.inputs)
     for part in parts:
         settle_end(part, names, addresses=True)
-    types = _types(transcript)
+    types = types_of(transcript.inputs)
     statements = [statement for part in parts for statement in part.kept]
-    changed = changed_inputs(statements, types, transcript.tools, _TABLES)
+    changed = changed_inputs(statements, types, transcript.tools, TABLES)
     touched = [name for name in types if name in names.bound | changed]
     first_lines = _spare_inputs(parts, names, transcript.inputs, touched, changed)
     codes: list[str] = []
@@ -161,7 +162,7 @@ def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | Non
     """The parts with what the answer needs of them, None where that cannot be told; and what of it the model
     wrote down itself."""
     try:
-        found, written = sliced(parts, _types(transcript), transcript.tools, _TABLES, transcript.task)
+        found, written = sliced(parts, types_of(transcript.inputs), transcript.tools, TABLES, transcript.task)
     except RecursionError:  # functions that call each other hundreds deep
         return None, Written()
     if found is None:
@@ -278,10 +279,8 @@ def _spare_inputs(
     return lines
 
 
-def _types(transcript: Transcript) -> dict[str, str]:
+def types_of(inputs: Mapping[str, str]) -> dict[str, str]:
     """The types of the inputs, with which their one-line summaries begin; tables of others than pandas are marked."""
-    kinds = {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in transcript.inputs.items()}
-    others = {
-        name for name, kind in kinds.items() if kind in _TABLES and not _COPY_METHOD.match(transcript.inputs[name])
-    }
+    kinds = {name: re.split(r"[\s:]", summary, maxsplit=1)[0] for name, summary in inputs.items()}
+    others = {name for name, kind in kinds.items() if kind in TABLES and not _COPY_METHOD.match(inputs[name])}
     return {name: f"other {kind}" if name in others else kind for name, kind in kinds.items()}

@@ -47,7 +47,7 @@ def sliced(
     answering = next((part for part in reversed(parts) if part.step.final and part.kept), None)
     if answering is None:
         return None, Written()
-    if any(_beyond(part) for part in parts):
+    if any(is_beyond(part) for part in parts):
         end = answering.kept[-1]
         is_written = in_words([(answering.step.number > _first_seen(parts, answering), end)])
         return None, _written("words", parts, list(constants_in([end]))) if is_written else Written()
@@ -63,10 +63,8 @@ def sliced(
         begun = set(flow.world.figure.touched)
         place: list[tuple[int, ast.stmt]] = []
         for statement in part.kept:
-            if magic := _magic_of(part.source, statement):
-                wanted.add(number := flow.skip(_WORD.findall(magic)))
-            else:
-                number = flow.read(statement)
+            number, is_magic = _read(flow, part.source, statement)
+            wanted |= {number} if is_magic else set()
             place.append((number, statement))
             for tool in sorted(flow.calls.get(number, set())):
                 if tool in several:  # it depends on how often it was asked
@@ -85,11 +83,11 @@ def sliced(
     if flow.free or words or not (flow.needs[last] - _defining(places) or flow.calls.get(last)):
         return None, words
     wanted |= {last} | flow.world.files.touched | flow.world.outside.touched
-    needed = _all_needed(wanted, flow.needs)
+    needed = all_needed(wanted, flow.needs)
     for place in places:  # with what draws stays what closes it, or the cell would show what the step did not
         drawing = {number for number, _ in place} & flow.world.figure.touched
         wanted |= drawing if drawing & needed else set()
-    needed = _all_needed(wanted, flow.needs)
+    needed = all_needed(wanted, flow.needs)
     return [[statement for number, statement in place if number in needed] for place in places], words
 
 
@@ -107,7 +105,7 @@ def _rests_on_words(
 ) -> Written:
     """What of the answer, or of what it is worked out from, was put down by the model, from what it saw or else."""
     numbered = [(part, number, node) for part, place in zip(parts, places, strict=True) for number, node in place]
-    made_by = _all_needed({last}, flow.needs)
+    made_by = all_needed({last}, flow.needs)
     asks = any(flow.calls.get(number) for number in made_by)
     nodes = [(part.step.number, node) for part, number, node in numbered if number in made_by]
     seen = _first_seen(parts, answering)
@@ -115,11 +113,11 @@ def _rests_on_words(
         return _written("words", parts, list(constants_in(node for _, node in nodes)))
     setting = {number for _, number, node in numbered if number in flow.world.settings.touched and _binds_nothing(node)}
     needs = [needed - setting for needed in flow.needs]  # settings are no data, and all that follows needs them
-    made_by = _all_needed({last}, needs)
+    made_by = all_needed({last}, needs)
     outside = {
         part.step.number
         for part, number, _ in numbered
-        if START in (needed := _all_needed({number}, needs)) or any(flow.calls.get(each) for each in needed)
+        if START in (needed := all_needed({number}, needs)) or any(flow.calls.get(each) for each in needed)
     }
     shown = [
         (part.step.number, output.text)
@@ -167,7 +165,8 @@ def _binds_nothing(statement: ast.stmt) -> bool:
     return isinstance(statement, (ast.Import, ast.ImportFrom)) or not bound_by([statement])
 
 
-def _all_needed(wanted: set[int], needs: Sequence[set[int]]) -> set[int]:
+def all_needed(wanted: set[int], needs: Sequence[set[int]]) -> set[int]:
+    """The statements that are `wanted`, and all that these need."""
     found: set[int] = set()
     todo = list(wanted)
     while todo:
@@ -182,7 +181,18 @@ def _defining(places: Sequence[Sequence[tuple[int, ast.stmt]]]) -> set[int]:
     return {number for place in places for number, node in place if isinstance(node, (ast.Import, ast.ImportFrom))}
 
 
-def _beyond(part: Part) -> bool:
+def read_part(flow: Flow, part: Part) -> list[int]:
+    """Have the flow take in the statements of a part; gives their numbers."""
+    return [_read(flow, part.source, statement)[0] for statement in part.kept]
+
+
+def _read(flow: Flow, source: Source, statement: ast.stmt) -> tuple[int, bool]:
+    """Its number, and whether it is IPython's own."""
+    magic = _magic_of(source, statement)
+    return (flow.skip(_WORD.findall(magic)) if magic else flow.read(statement)), bool(magic)
+
+
+def is_beyond(part: Part) -> bool:
     """Whether there is no telling what the code does: no Python, or a magic that changes names."""
     source = part.source
     return source.body is None or any(_RESETTING.search(source.line(number)) for number in source.magics)

@@ -103,6 +103,7 @@ def show_run(arguments: argparse.Namespace) -> int:
 
 def export_run(arguments: argparse.Namespace) -> int:
     """Carry out `smol export`."""
+    from smol_kernel.runs.earlier import runs_before
     from smol_kernel.runs.proof import Proof
     from smol_kernel.runs.prove import Prover
 
@@ -116,7 +117,9 @@ def export_run(arguments: argparse.Namespace) -> int:
     try:
         if target.exists() and not arguments.force:
             raise FileExistsError
-        script = Prover(settled(events)).prove() if arguments.script and not arguments.no_proof else arguments.script
+        script: bool | Proof = arguments.script
+        if script and not arguments.no_proof:
+            script = Prover(settled(events), earlier=runs_before(journal, events)).prove()
         export(events, target, script=script, overwrite=arguments.force, cut_off=run.state == "unfinished")
     except FileExistsError:
         raise ConfigError(f"--to {target}: the file exists; --force replaces it") from None

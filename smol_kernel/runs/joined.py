@@ -1,0 +1,133 @@
+"""A run that uses what earlier ones of its conversation had made, as one run that makes it itself. Used by `prove`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from smol_kernel.events import (
+    ActionFinished,
+    ActionProposed,
+    Event,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    ToolCalled,
+    ToolReturned,
+)
+from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.changes import changed_inputs
+from smol_kernel.runs.flow import Flow
+from smol_kernel.runs.names import bound_by
+from smol_kernel.runs.script import TABLES, Part, part_of, types_of
+from smol_kernel.runs.slice import all_needed, is_beyond, read_part, removals
+
+_RECORDED = (StepStarted, ActionProposed, ToolCalled, ToolReturned, ActionFinished, StepFinished)
+"""What is taken over of a step: not what it had shown, which is told of its own run."""
+
+
+@dataclass
+class _Earlier:
+    """What a step of an earlier run contributes."""
+
+    run: str
+    part: Part
+    numbers: list[int]
+    """Of its statements, as the flow has them."""
+
+    def events(self, needed: set[int], events: Iterable[Event], run: str, step: int) -> Iterator[Event]:
+        """Its record as that of another `run` and `step`, its code cut to the statements that are needed."""
+        part, old = self.part, self.part.step.number
+        kept = [each for number, each in zip(self.numbers, part.kept, strict=True) if number in needed]
+        before = part.kept[: part.kept.index(kept[-1]) + 1]
+        end = part.source.end_of(kept[-1])
+        code = part.source.edited(removals(part.source, kept, before), end).strip("\n")
+        for event in events:
+            if event.run != self.run or event.step != old or not isinstance(event, _RECORDED):
+                continue
+            if isinstance(event, ActionProposed):
+                event = replace(event, code=code)
+            elif isinstance(event, ActionFinished):
+                event = replace(event, status="ok", final=False, error_type=None, error=None, completed=len(kept))
+            elif isinstance(event, StepFinished):
+                event = replace(event, error_type=None, error=None)
+            yield replace(event, run=run, step=step)
+
+
+def joined(runs: Sequence[Sequence[Event]]) -> list[Event] | None:
+    """The events of the last of `runs`, each of which goes on from the one before, with what it needs of those: their
+    steps come first, cut to the statements that are needed.
+
+    None: it needs nothing of them; or it cannot be told what, such as where something it was given anew had been
+    changed by then; or that would do again what reaches beyond the working folder.
+    """
+    try:
+        return _joined([(Transcript.from_events(run), run) for run in runs])
+    except RecursionError:  # functions that call each other hundreds deep
+        return None
+
+
+def _joined(runs: Sequence[tuple[Transcript, Sequence[Event]]]) -> list[Event] | None:
+    own, events = runs[-1]
+    inputs = {name: summary for transcript, _ in runs for name, summary in transcript.inputs.items()}
+    tools = list(dict.fromkeys(name for transcript, _ in runs for name in transcript.tools))
+    earlier = _parts_before(runs[:-1])
+    latest = [part for step in own.steps if (part := part_of(step)) is not None]
+    parts = [*(each.part for each in earlier), *latest]
+    types = types_of(inputs)
+    if any(map(is_beyond, parts)) or _is_given_anew(runs, earlier, types, tools):
+        return None
+    bound = bound_by(statement for part in parts for statement in part.kept)
+    tables = [name for name, kind in types.items() if kind in TABLES]
+    flow = Flow(bound, {*tools, "input", "getpass"} - {"final_answer"}, types, tables)
+    for each in earlier:
+        each.numbers = read_part(flow, each.part)
+    wanted = {number for part in latest for number in read_part(flow, part)}
+    needed = all_needed(wanted, flow.needs) - wanted
+    answers = {each.numbers[-1] for each in earlier if each.part.answers}
+    if flow.free or not needed or needed & (flow.world.outside.touched | answers):
+        return None
+    used = [each for each in earlier if needed & {*each.numbers}]
+    told = [event for _, run in runs[:-1] for event in run]
+    begun = next(event for event in events if isinstance(event, RunStarted))
+    values = {name: value for run in (told, events) for name, value in _values(run).items()}
+    found: list[Event] = [replace(begun, inputs=inputs, values=values, tools=tools)]
+    for step, each in enumerate(used, start=1):
+        found += each.events(needed, told, own.run, step)
+    for event in events:
+        if event is not begun:
+            counted = event.run == own.run and event.step > 0
+            found.append(replace(event, step=event.step + len(used)) if counted else event)
+    return found
+
+
+def _parts_before(runs: Iterable[tuple[Transcript, Sequence[Event]]]) -> list[_Earlier]:
+    """What the steps of earlier runs contribute."""
+    found: list[_Earlier] = []
+    for transcript, _ in runs:
+        for step in transcript.steps:
+            part = None if step.only_calls else part_of(step)
+            if part is not None and part.kept:
+                found.append(_Earlier(transcript.run, part, []))
+    return found
+
+
+def _is_given_anew(
+    runs: Sequence[tuple[Transcript, Sequence[Event]]],
+    earlier: Sequence[_Earlier],
+    types: dict[str, str],
+    tools: Sequence[str],
+) -> bool:
+    """Whether a run was given a name that an earlier one had bound or changed: then there are two values of it."""
+    done: list[ast.stmt] = []
+    for transcript, _ in runs:
+        if done and {*transcript.inputs} & (bound_by(done) | changed_inputs(done, types, tools, TABLES)):
+            return True
+        done += [node for each in earlier if each.run == transcript.run for node in each.part.kept]
+    return False
+
+
+def _values(events: Iterable[Event]) -> dict[str, dict[str, object]]:
+    begun = next((event for event in events if isinstance(event, RunStarted)), None)
+    return begun.values if begun else {}

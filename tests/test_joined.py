@@ -1,0 +1,122 @@
+"""A run that goes on from others is proved with what it needs of them, and its cells make that themselves."""
+
+from __future__ import annotations
+
+import pytest
+from scripted_replies import code
+
+from smol_kernel import tool
+from smol_kernel.journal import Journal
+from smol_kernel.runs.earlier import runs_before
+from smol_kernel.runs.prove import Prover
+
+
+@pytest.fixture
+def conversation(make, tmp_path):
+    """Has runs go on from each other, a list of actions each; gives what proves the last one."""
+
+    def conversation(*runs, given=(), tools=(), **options):
+        replies = [code(action) for actions in runs for action in actions]
+        agent = make(replies, tools=tools, executor_kwargs={"cwd": tmp_path})
+        inputs = {}
+        for number, _ in enumerate(runs):
+            new = given[number] if number < len(given) else {}
+            agent.run("work", reset=not number, additional_args=new)
+            inputs |= new
+        journal = Journal(tmp_path / "journal.sqlite")
+        events = list(journal.events(agent.run_id))
+        earlier = runs_before(journal, events)
+        return Prover(events, inputs=inputs, tools=agent.tools, cwd=tmp_path, earlier=earlier, **options)
+
+    return conversation
+
+
+def sources(proof):
+    return [cell.source for cell in proof.cells if cell.kind == "code"]
+
+
+def test_what_earlier_runs_had_made_is_made_by_the_cells(conversation):
+    proof = conversation(
+        ["import math\nprint('look')\nunused = 1\nx = [20]", "final_answer(len(x))"],
+        ["x.append(1)", "final_answer(math.floor(sum(x)))"],
+        ["y = sum(x) + 21", "final_answer(y)"],
+    ).prove()
+    assert (proof.state, proof.reason) == ("proved", "")
+    assert sources(proof) == ["x = [20]", "x.append(1)", "y = sum(x) + 21", "y"]
+
+
+def test_an_input_that_an_earlier_run_changed_is_not_taken_as_it_was(conversation):
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({"y": [1, 2, 30]})
+    proof = conversation(
+        ["df = df[df.y < 10]\nfinal_answer(float(df.y.mean()))"],
+        ["final_answer(int(df.y.max()))"],
+        given=[{"df": table}],
+    ).prove()
+    assert proof.state == "proved"
+    assert sources(proof) == ["df_ = df\ndf_ = df_[df_.y < 10]", "int(df_.y.max())"]
+
+
+def test_a_run_that_needs_nothing_of_them_stays_as_it_is(conversation):
+    proof = conversation(["x = 1\nfinal_answer(x)"], ["z = 4", "final_answer(z + 1)"]).prove()
+    assert (proof.state, sources(proof)) == ("proved", ["z = 4", "z + 1"])
+
+
+def test_words_rest_on_what_was_shown_in_this_run(conversation):
+    proof = conversation(["x = [3]\nprint(x)\nfinal_answer(1)"], ["print(sum(x))", "final_answer('It is 3.')"]).prove()
+    assert (proof.state, proof.word) == ("whole", "shown again")
+    assert sources(proof) == ["x = [3]", "print(sum(x))", "'It is 3.'"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "given"),
+    [
+        (["x = 1\nif x:\n    y = 2\n    final_answer(1)"], ["final_answer(y)"], ()),
+        (["final_answer(y := 2)"], ["final_answer(y)"], ()),
+        (["import xml.etree.ElementTree as ET\ny = ET.Element('a')\nET.indent(y)\nfinal_answer(1)"], ["final_answer(y.tag)"], ()),
+        (["x.append(1)\ny = 5\nfinal_answer(1)"], ["final_answer(y + len(x))"], ({"x": [1]}, {"x": [2]})),
+        (["y = 5\nexec('z = 1')\nfinal_answer(1)"], ["final_answer(y)"], ()),
+    ],
+    ids=["half-way", "bound in the answer", "outside", "given anew", "beyond"],
+)
+def test_where_it_cannot_be_told_what_is_needed_the_cells_are_those_of_the_run(conversation, first, second, given):
+    proof = conversation(first, second, given=given).prove()
+    assert proof.state == "not reproduced"
+    assert "such as a variable of an earlier run" in proof.reason
+    assert len(sources(proof)) == 1
+
+
+def test_calls_of_earlier_runs_are_answered_from_the_record_and_made_for_their_values_alone(conversation):
+    made = []
+
+    @tool
+    def roll(sides: int) -> int:
+        """A number.
+
+        Args:
+            sides: How many there are.
+        """
+        made.append(sides)
+        return len(made)
+
+    @tool
+    def note(text: str) -> None:
+        """Write something down.
+
+        Args:
+            text: What.
+        """
+        made.append(text)
+
+    proof = conversation(
+        ["note('a')\nx = roll(6)\nfinal_answer(x)"], ["note('b')\nfinal_answer(x + 1)"], tools=[roll, note]
+    ).prove()
+    assert made == ["a", 6, "b"]
+    assert proof.state == "proved"
+    assert sources(proof) == ["x = roll(6)", "note('b')\nx + 1"]
+
+
+def test_what_an_earlier_run_showed_is_not_shown_again(conversation):
+    plot = "import matplotlib.pyplot as plt\nx = [1, 2]\nplt.plot(x)\nplt.show()\nfinal_answer(1)"
+    proof = conversation([plot], ["final_answer(sum(x))"]).prove()
+    assert (proof.state, sources(proof)) == ("proved", ["x = [1, 2]", "sum(x)"])
