@@ -73,7 +73,11 @@ def test_words_rest_on_what_was_shown_in_this_run(conversation):
     [
         (["x = 1\nif x:\n    y = 2\n    final_answer(1)"], ["final_answer(y)"], ()),
         (["final_answer(y := 2)"], ["final_answer(y)"], ()),
-        (["import xml.etree.ElementTree as ET\ny = ET.Element('a')\nET.indent(y)\nfinal_answer(1)"], ["final_answer(y.tag)"], ()),
+        (
+            ["from xml.etree import ElementTree as E\ny = E.Element('a')\nE.indent(y)\nfinal_answer(1)"],
+            ["final_answer(y.tag)"],
+            (),
+        ),
         (["x.append(1)\ny = 5\nfinal_answer(1)"], ["final_answer(y + len(x))"], ({"x": [1]}, {"x": [2]})),
         (["y = 5\nexec('z = 1')\nfinal_answer(1)"], ["final_answer(y)"], ()),
     ],
