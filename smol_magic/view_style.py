@@ -31,6 +31,7 @@ VIEW_STYLE = (
 .smol-view .widget-html:has(> .widget-html-content > .smol-step:not([open])) + .widget-html,
 .smol-view .widget-html:has(> .widget-html-content > .smol-step:not([open])) + .widget-html + .widget-html {
   display: none; }
+.smol-view .smol-body > pre.smol-code:last-child { margin-bottom: 0; }
 .smol-view .widget-html.smol-view-told { position: absolute; width: 1px; height: 1px; clip-path: inset(50%);
   white-space: nowrap; animation: smol-view-told 1ms; }
 @keyframes smol-view-told { to { opacity: 1 } }
