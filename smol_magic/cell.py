@@ -236,6 +236,7 @@ class AgentCell:
 
     def conclude(self, failure: BaseException | None) -> None:
         """Raise what the cell shall end with, if it did not end well."""
+        self._view.end()
         state, answered = self._transcript.state, self._transcript.answered
         if isinstance(failure, KeyboardInterrupt) or state == "interrupted":
             how = "The next cell" if self._in_agent_kernel else "%%agent --continue"

@@ -34,7 +34,10 @@ LEAST_SECONDS = 0.1  # between two drawings
 MOST_OF_TIME = 0.1  # that drawing takes, where a card is long
 CLOCK_SECONDS = 1.0  # the clock goes on where nothing happens
 RUNS = "the action runs"
-ASKS = "the action asks you for input: answer below, or ■ ends it"
+QUESTIONS = {  # by the tool that asks a person
+    "input": "the action asks you for input: answer below, or ■ ends it",
+    "user_input": "the agent asks you: answer below, or ■ ends it",
+}
 NOT_ISOLATED = "⚠ not isolated"
 _COLOURS = {NOT_ISOLATED: "bad", "not reproduced": "warn", "not proved": "warn"}
 """How a part of the one line begins that a person should notice, and its colour."""
@@ -71,6 +74,10 @@ class View(Protocol):
 
     def say(self, *parts: str) -> None:
         """Add these parts of a sentence to that line; empty ones count as none."""
+        ...
+
+    def end(self) -> None:
+        """Nothing more is said: tell that line also to those who hear it."""
         ...
 
     def retire(self, *parts: str) -> None:
@@ -127,6 +134,9 @@ class TextView:
         """Print the sentence."""
         print(" · ".join(filter(None, parts)))
 
+    def end(self) -> None:
+        """All is printed already."""
+
     def retire(self, *parts: str) -> None:
         """Nothing to leave, and nothing that a page could find later."""
 
@@ -145,13 +155,14 @@ class LiveView:
         from ipywidgets import HTML, Button, HBox, VBox
 
         self._transcript, self._has_child, self._make_part = transcript, has_child, HTML
-        self._title, self._now, self._facts = HTML(), HTML(), HTML()
+        self._title, self._now, self._facts, self._told = HTML(), HTML(), HTML(), HTML()
+        self._told.add_class("smol-view-told")  # out of sight; the labextension has it read aloud
         bar = HTML('<div class="smol-view-bar" role="progressbar" aria-label="Agent at work"><i></i></div>')
         self._button = Button(description="Stop", tooltip="Stop the agent (as ■ does)")
         self._button.add_class("smol-view-stop")
         self._button.on_click(lambda _: stop())
         self._steps = VBox()
-        head = HBox([self._title, self._button])
+        head = HBox([self._title, self._button, self._told])
         head.add_class("smol-view-head")
         now = HBox([self._now, self._facts])
         now.add_class("smol-view-now")
@@ -160,7 +171,8 @@ class LiveView:
         self._root.add_class("smol-run").add_class("smol").add_class("smol-view")
         self._drawn: dict[int, tuple[Any, ...]] = {}
         self._task, self._notice = "", ""
-        self._result: tuple[str, str, list[str]] = ("", "", [])
+        self._result: tuple[str, str, list[str], list[str]] = ("", "", [], [])
+        self._said: tuple[str, ...] = ()
         self._started = time.monotonic()
         # Feeding and drawing happen on two threads; whoever reads the transcript holds this.
         self._lock = threading.RLock()
@@ -243,9 +255,15 @@ class LiveView:
 
     def say(self, *parts: str) -> None:
         """Add a sentence to the one line."""
-        word, kind, facts = self._result
-        line = " · ".join(_coloured(part) for part in (*facts, *parts) if part)
+        self._said = parts
+        word, kind, facts, spent = self._result
+        line = " · ".join(_coloured(part) for part in (*facts, *spent, *parts) if part)
         self._title.value = f'<div class="smol-head">{chip_html(word, kind)}<small>{line}</small></div>'
+
+    def end(self) -> None:
+        """Tell it out of sight, without what was spent."""
+        word, _, facts, _ = self._result
+        self._told.value = html.escape(", ".join(filter(None, [word, *facts, *self._said])))
 
     def retire(self, *parts: str) -> None:
         """Leave only what needs no widgets, for a page that would show an error once the kernel is gone.
@@ -270,21 +288,23 @@ class LiveView:
                 if self._ended.is_set():
                     return
                 self._title.value = self._head()
-                self._now.value = self._progress()
+                doing = self._doing()
+                self._now.value = self._progress(doing)
+                self._told.value = html.escape(doing) if doing in (*QUESTIONS.values(), self._notice) else ""
                 self._facts.value = " · ".join(self._used())  # apart, as the clock ever changes
                 self._draw_steps()
         except Exception:  # boundary: a view that breaks does not end a run
             logging.getLogger(__name__).exception("the view of a run could not be drawn")
 
     def _draw_steps(self) -> None:
-        parts = list(self._steps.children)  # of each card its line, and what the line folds
+        parts = list(self._steps.children)  # of each card its line, and the two that the line folds
         for index, row in enumerate(self._transcript.rows):
             seen = _fingerprint(row)
             if self._drawn.get(index) == seen:
                 continue
             drawn = live_card(row)
             self._drawn[index] = seen
-            there = parts[2 * index : 2 * index + 2]
+            there = parts[3 * index : 3 * index + 3]
             for part, value in zip(there, drawn, strict=False):
                 part.value = value
             parts += [] if there else map(self._make_part, drawn)
@@ -292,32 +312,27 @@ class LiveView:
             self._steps.children = parts
 
     def _head(self) -> str:
-        chips = self._chips() if self._transcript.run else []
+        transcript, chips = self._transcript, ""
+        if transcript.run:
+            model = model_label(transcript.model, transcript.scripted)
+            chips = chip_html(model) + chip_html(*isolation_chip(transcript))
         task = html.escape(self._task)
-        task = f'<span class="smol-task" title="{task}">{task}</span>'
-        return f'<div class="smol-head">{task}{"".join(chips)}</div>'
-
-    def _chips(self) -> list[str]:
-        transcript = self._transcript
-        model = model_label(transcript.model, transcript.scripted)
-        return [chip_html(model), chip_html(*isolation_chip(transcript))]
+        return f'<div class="smol-head"><span class="smol-task" title="{task}">{task}</span>{chips}</div>'
 
     def _used(self) -> list[str]:
         return [*totals_words(self._transcript), _clock(time.monotonic() - self._started)]
 
-    def _progress(self) -> str:
-        """Where the run is. Read aloud is what a person should know; all else changes with every step."""
-        step, doing = self._transcript.last_step, self._doing()
-        aloud = ' role="status"' if doing in (ASKS, self._notice) else ""
+    def _progress(self, doing: str) -> str:
+        step = self._transcript.last_step
         parts = [f"step {step.number} of {self._transcript.max_steps}"] if step else []
-        return " · ".join(parts + ([f"<b{aloud}>{html.escape(doing)}</b>"] if doing else []))
+        return " · ".join(parts + ([f"<b>{html.escape(doing)}</b>"] if doing else []))
 
     def _doing(self) -> str:
         runs = [self._transcript, *self._transcript.family()]
         calls = [call for run in runs for step in run.steps[-1:] for call in step.open_calls]
         held = [call for call in calls if call.blocking]
-        if any(call.tool == "input" for call in calls):
-            return ASKS
+        if asks := [call.tool for call in calls if call.tool in QUESTIONS]:
+            return QUESTIONS[asks[0]]
         if held:
             return f"{held[-1].tool} runs in this notebook: Stop takes effect when it returns, ■ ends it now"
         if self._notice:
@@ -328,15 +343,13 @@ class LiveView:
         doing = _doing_alone(self._transcript)
         return doing if doing != RUNS or self._has_child() else "the child kernel starts"
 
-    def _summary(self, failure: BaseException | None) -> tuple[str, str, list[str]]:
-        """The one line that stays: a word for the state, its colour, and the facts."""
+    def _summary(self, failure: BaseException | None) -> tuple[str, str, list[str], list[str]]:
+        """The one line that stays: a word for the state, its colour, the facts, and what was spent."""
         transcript = self._transcript
         state = "interrupted" if isinstance(failure, KeyboardInterrupt) else transcript.state
         word, kind = STATES.get("error" if state == "running" else state, (state, "warn"))
         facts = [NOT_ISOLATED] * transcript.unboxed + [counted(len(transcript.steps), "step")]
-        facts += totals_words(transcript)
-        facts.append(_clock(time.monotonic() - self._started))
-        return word, kind, facts
+        return word, kind, facts, self._used()
 
 
 def _coloured(part: str) -> str:

@@ -28,7 +28,14 @@ VIEW_STYLE = (
   animation: smol-view-go 1.6s ease-in-out infinite alternate; }
 @keyframes smol-view-go { from { margin-left: 0 } to { margin-left: 75% } }
 @media (prefers-reduced-motion: reduce) { .smol-view-bar i { animation: none; width: 100%; } }
-.smol-view .widget-html:has(> .widget-html-content > .smol-step:not([open])) + .widget-html { display: none; }
+.smol-view .widget-html:has(> .widget-html-content > .smol-step:not([open])) + .widget-html,
+.smol-view .widget-html:has(> .widget-html-content > .smol-step:not([open])) + .widget-html + .widget-html {
+  display: none; }
+.smol-view .smol-body > pre.smol-code:last-child { margin-bottom: 0; }
+.smol-view .widget-html.smol-view-told { position: absolute; width: 1px; height: 1px; clip-path: inset(50%);
+  white-space: nowrap; animation: smol-view-told 1ms; }
+@keyframes smol-view-told { to { opacity: 1 } }
+@media (forced-colors: active) { .smol-view-bar i { background: Highlight; forced-color-adjust: none; } }
 .smol-view-now { gap: 0 12px; flex-wrap: wrap; padding: 0 14px 8px; color: var(--smol-dim); font-size: .92em;
   font-variant-numeric: tabular-nums; }
 .smol-view .smol-view-now > .widget-html { width: auto; color: inherit; }

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 ATTRIBUTES = {"class", "src", "alt", "open", "title", "style", "colspan", "rowspan", "width", "height", "start"} | {
+    "aria-hidden",
     "halign",
     "valign",
 }

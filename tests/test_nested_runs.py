@@ -376,7 +376,7 @@ def view(capsys):
 def drawn(view):
     view._draw()
     parts = [part.value for part in view._steps.children]
-    cards = [line + body for line, body in zip(parts[::2], parts[1::2], strict=True)]
+    cards = ["".join(parts[at : at + 3]) for at in range(0, len(parts), 3)]
     return cards, words(f"{view._now.value} · {view._facts.value}")
 
 

@@ -1028,11 +1028,11 @@ def test_the_line_says_what_the_model_wrote_itself(prover, actions, line):
     begin, none, read = "run in a fresh kernel, these cells", "no text that was shown before", "what the model had read"
     assert replace(made, events=events).prove().line == line.format_map(
         {
-            "words": f"Shown again: {begin} showed {read}; it wrote the answer itself",
+            "words": f"Shown again: {begin} showed {read}; the model wrote the answer itself",
             "same": f"Proved: {begin} gave the same answer",
             "made": f"Proved: {begin} made the same",
             "again": f"Shown again: {begin} made the same",
-            "showed": f"showed {read}; it wrote the answer itself",
+            "showed": f"showed {read}; the model wrote the answer itself",
             "self": f"; 99.9 in it stands in {none}",
             "none": none,
             "read": read.replace("the model", "it"),

@@ -852,6 +852,7 @@ def test_a_step_without_code_says_what_the_model_gave(events, title):
     ended = RunFinished(run="r", state="error", error="no credit")
     for words in wordings([*events, ended]):
         assert title in words or "**1.** I th *(failed)*" in words  # Markdown has the words in the title's place
+        assert not re.search(r"No reply\W+(small\W+)?failed", words)
 
 
 def test_one_is_not_many():

@@ -737,6 +737,9 @@ def test_thoughts_load_nothing():
 
 def test_a_step_without_a_thought_has_a_heading_of_its_own():
     assert script_cells(a_run({"code": "1", "thought": ""}, final=False))[0].source == "Step 1"
+    called = a_run({"code": "look_up(1)\nfinal_answer(2)", "thought": ""})
+    called.steps[0].only_calls = True
+    assert script_cells(called)[0].source == "Calls look_up, final_answer"
 
 
 def test_every_cell_of_many_mixed_scripts_is_python():

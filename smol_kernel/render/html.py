@@ -17,7 +17,7 @@ from smol_kernel.render.plain import counted, fixed, one_line, plain, plain_code
 from smol_kernel.render.prose import answer_words_html, inline_html, paragraphs_html
 from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import NO_FORMULAS, clean_html, output_html, picture_html, text_html
-from smol_kernel.render.style import BARRED, INDENTED, MORE_STYLE, STYLE
+from smol_kernel.render.style import BARRED, BEGUN, INDENTED, MORE_STYLE, STYLE
 from smol_kernel.render.text import is_trouble, note_text, remark_text, run_name
 from smol_kernel.render.transcript import STATES, UNBOXED, Row, Transcript, model_label
 
@@ -44,24 +44,31 @@ def row_html(row: Row, *, times: bool = True) -> str:
     return f'<div class="smol-run smol-between {NO_FORMULAS}" style="{INDENTED}">{inner}</div>'
 
 
-def live_card(row: Row) -> tuple[str, str]:
-    """The card as its line and what the line folds, to be drawn each for itself: a line that stays as it is keeps the
-    fold and the focus that a person gave it."""
-    card = row_html(row)
-    if not isinstance(row, StepRecord | PlanRecord):
-        return card, ""
-    line, end, body = card.partition("</summary>")
-    kind = _COLOURS.get(row.state, "now")
-    return f"{line}{end}</details>", f'<div class="smol-run smol-{kind}">{body.removesuffix("</details>")}</div>'
+def live_card(row: Row) -> tuple[str, str, str]:
+    """The card as its line, what its step begins with, and what comes of that, to be drawn each for itself: a part that
+    stays as it is keeps the fold, the focus and the place to which a person brought it."""
+    if isinstance(row, StepRecord):
+        begins, rest = "".join(proposed_html(row)), "".join(_came_of(row, times=True))
+        card = _step(row, begins + rest, is_open(row), times=True)
+    elif isinstance(row, PlanRecord):
+        begins, rest, card = "", paragraphs_html(row.text), _plan(row, times=True)
+    else:
+        return row_html(row), "", ""
+    line = card.partition("</summary>")[0]
+    begins = begins and f'<div class="smol-run"><div class="smol-body" style="{BEGUN}">{begins}</div></div>'
+    rest = f'<div class="smol-body" style="{INDENTED}">{rest}</div>'
+    return f"{line}</summary></details>", begins, f'<div class="smol-run smol-{_COLOURS[row.state]}">{rest}</div>'
 
 
 def step_html(step: StepRecord, *, open: bool, times: bool = True) -> str:
     """The card of one step; folded to a line unless `open`. With `times` it tells seconds and tokens as well."""
+    return _step(step, "".join([*proposed_html(step), *_came_of(step, times)]), open, times)
+
+
+def _step(step: StepRecord, body: str, open: bool, times: bool) -> str:
     meta = _meta(step.seconds, step.input_tokens, step.output_tokens) if times else ""
     mark = f'{step.number}<i class="smol-bare">.</i>'
-    return _card(
-        mark, f"{inline_html(step.title)}{remark_html(step)}", step.state, open, meta, "".join(_body(step, times))
-    )
+    return _card(mark, f"{inline_html(step.title)}{remark_html(step)}", step.state, open, meta, body)
 
 
 def _card(mark: str, title: str, state: str, open: bool, meta: str, body: str) -> str:
@@ -162,8 +169,7 @@ def isolation_chip(transcript: Transcript) -> tuple[str, str]:
     return f"{'⚠ ' * transcript.unboxed}{transcript.isolation_words}", "bad" * transcript.unboxed
 
 
-def _body(step: StepRecord, times: bool) -> Iterator[str]:
-    yield from proposed_html(step)
+def _came_of(step: StepRecord, times: bool) -> Iterator[str]:
     # A card at work is drawn many times a second: of called agents it holds what they do now, not what they did.
     brief = times and step.state == "running"
     yield from _calls(step.calls, times, brief)
@@ -195,7 +201,14 @@ def _plan(plan: PlanRecord, times: bool) -> str:
     totals = plan.totals
     meta = _meta(totals.seconds, totals.input_tokens, totals.output_tokens) if times else ""
     remark = " <small>stopped</small>" if plan.state == "interrupted" else ""
-    return _card("≡", plan.title + remark, plan.state, plan.state == "thinking", meta, paragraphs_html(plan.text))
+    return _card(
+        '<span aria-hidden="true">≡</span>',
+        plan.title + remark,
+        plan.state,
+        plan.state == "thinking",
+        meta,
+        paragraphs_html(plan.text),
+    )
 
 
 def note_html(note: Note) -> str:

@@ -27,6 +27,9 @@ Note: TypeAlias = ModelFellBack | Checked | Compacted | MemoryEdited | HandedOff
 """What happened beside the action and is told in a line."""
 NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff, RunResumed, Instructed)
 
+NO_REPLY = "No reply"
+"""The title of a step of which nothing came."""
+
 _CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
 _UNTITLED = re.compile(r"`{3}|~{3}|\||<think>")  # how a block of code begins, a table, and reasoning
@@ -212,7 +215,7 @@ class StepRecord:
             return "A call that could not be made"
         if self.replied:
             return "A reply without code"
-        return "An unfinished reply" if self.reply.strip() else "No reply"
+        return "An unfinished reply" if self.reply.strip() else NO_REPLY
 
     @property
     def _is_draft(self) -> bool:

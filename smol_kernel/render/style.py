@@ -21,6 +21,7 @@ _CODE = ".smol-run .smol-body pre.smol-code"
 _OUT = ".smol-run :is(.smol-body,.smol-final) pre.smol-out"
 
 INDENTED = "padding:0 14px 10px 45px"
+BEGUN = "padding:0 14px 0 45px"
 BARRED = "border-left:2px solid #888;padding:0 0 0 10px"
 
 STYLE = f"""<style>
@@ -50,8 +51,9 @@ padding:8px 34px 8px 14px;list-style:none;margin:0;position:relative}}
 .smol-n{{flex:none;min-width:21px;height:21px;padding:0 3px;border:1.5px solid var(--smol-line);border-radius:11px;
 color:var(--smol-dim);font-size:11px;line-height:18px;text-align:center;font-variant-numeric:tabular-nums}}
 .smol-bare{{display:none}}
-.smol-step>summary::after{{content:"▸";position:absolute;right:14px;color:var(--smol-dim);font-size:.85em;width:.9em}}
-.smol-step[open]>summary::after{{content:"▾"}}
+.smol-step>summary::after{{content:"▸";content:"▸" / "";position:absolute;right:14px;top:8px;
+color:var(--smol-dim);font-size:.85em;line-height:1.765;width:.9em}}
+.smol-step[open]>summary::after{{content:"▾";content:"▾" / ""}}
 .smol-alone>summary{{cursor:default}}
 .smol-step.smol-alone>summary::after{{content:none}}
 .smol-ok>summary .smol-n{{color:var(--smol-ok);border-color:currentColor}}
@@ -60,7 +62,7 @@ color:var(--smol-dim);font-size:11px;line-height:18px;text-align:center;font-var
 .smol-warn>summary .smol-n{{color:var(--smol-warn);border-color:currentColor;border-radius:4px;border-style:dashed}}
 .smol-t{{flex:1 1 min(12em,100% - 3em);min-width:0;font-weight:500}}
 .smol-t small{{font-size:.92em;font-weight:400;color:var(--smol-dim);margin-left:6px}}
-.smol-m{{color:var(--smol-dim);font-size:.85em;white-space:nowrap;font-variant-numeric:tabular-nums}}
+.smol-m{{margin-left:auto;color:var(--smol-dim);font-size:.85em;white-space:nowrap;font-variant-numeric:tabular-nums}}
 .smol-run .smol-body p{{margin:0 0 6px}}
 .smol-run .smol-body code,.smol-run .smol-final code{{
 font-family:var(--jp-code-font-family,ui-monospace,Menlo,Consolas,monospace);
@@ -100,7 +102,8 @@ border-left:2px solid var(--smol-line);color:var(--smol-dim)}}
 .smol-lead.smol-bad{{color:var(--smol-bad)}}
 .smol-k{{color:var(--smol-k)}}.smol-s{{color:var(--smol-s)}}.smol-d{{color:var(--smol-d)}}
 .smol-c{{color:var(--smol-c);font-style:normal}}
-@media print{{{_CODE},{_OUT}{{max-height:none;overflow:visible;white-space:pre-wrap}}}}
+@media print{{.smol-run details::details-content{{content-visibility:visible;block-size:auto}}
+{_CODE},{_OUT}{{max-height:none;overflow:visible;white-space:pre-wrap}}}}
 </style>"""
 
 MORE_STYLE = """<style>
@@ -115,8 +118,8 @@ MORE_STYLE = """<style>
 details.smol-task{font-weight:400}
 .smol-task>summary{margin:0;cursor:pointer;list-style:none}
 .smol-task>summary::-webkit-details-marker{display:none}
-.smol-task>summary::after{content:" …\\a0▸";color:var(--smol-dim)}
-.smol-task[open]>summary::after{content:" ▾"}
+.smol-task>summary::after{content:" …\\a0▸";content:" …\\a0▸" / "";color:var(--smol-dim)}
+.smol-task[open]>summary::after{content:" ▾";content:" ▾" / ""}
 .smol-run .smol-task>summary:focus-visible{outline-offset:2px}
 .smol-task strong{font-weight:600}
 .smol-inner{margin:4px 0 8px;border-left:2px solid var(--smol-line)}

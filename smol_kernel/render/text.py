@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from smol_kernel.events import Checked, Compacted, HandedOff, Instructed, ModelFellBack, Output, RunResumed
 from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, fixed, listed, one_line, plain, plain_code, shorten
-from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
+from smol_kernel.render.records import NO_REPLY, CallRecord, Note, PlanRecord, StepRecord
 from smol_kernel.render.transcript import STATES, Row, Transcript
 
 CODE_LINES = 30
@@ -129,8 +129,8 @@ def is_trouble(note: Note) -> bool:
 def remark_text(step: StepRecord) -> str:
     """The state of a step that did not simply succeed: what failed, and where it went on."""
     if step.state == "error":
-        kind = one_line(step.error_type or "failed", MAX_ERROR_TYPE)
-        return f"{kind}, went on in {step.repaired_in}" if step.repaired_in else kind
+        kind = one_line(step.error_type or ("" if step.title == NO_REPLY else "failed"), MAX_ERROR_TYPE)
+        return ", ".join(filter(None, [kind, f"went on in {step.repaired_in}" if step.repaired_in else ""]))
     return {"ok": "", "interrupted": "stopped", "thinking": "asking the model"}.get(step.state, step.state)
 
 

@@ -15,7 +15,7 @@ _SHOWED: dict[How, str] = {
     "": "gave the same answer",
     "unread": "gave the same answer, which the model wrote itself",
     "typed": "gave the same answer from what the model typed in, and showed what it had read",
-    "words": "showed what the model had read; it wrote the answer itself",
+    "words": "showed what the model had read; the model wrote the answer itself",
 }
 
 

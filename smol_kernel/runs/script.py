@@ -115,7 +115,9 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
     cells: list[ScriptCell] = []
     for step in transcript.steps:
         number = step.number
-        words = [safe_markdown(step.thought).strip() or f"Step {number}"]
+        words = [
+            safe_markdown(step.thought).strip() or safe_markdown(step.title if step.only_calls else f"Step {number}")
+        ]
         words += remarks if number in code_of and not any(cell.kind == "code" for cell in cells) else []
         words += [HALFWAY.format(halfway[number])] if number in halfway else []
         if (number in halfway and not slice) or number in code_of:

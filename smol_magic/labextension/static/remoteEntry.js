@@ -1,6 +1,6 @@
 // The page's half of write-back (the kernel's half is smol_magic/writeback.py): puts the cells that an agent wrote
-// below the cell that asked for them, keeps a run readable when its widgets are gone, tasks free of Python's colours,
-// and the focus in the notebook.
+// below the cell that asked for them, keeps a run readable when its widgets are gone, and while it is drawn (its folds,
+// its arrow keys, what is read aloud), tasks free of Python's colours, and the focus in the notebook.
 // JupyterLab 4 and Notebook 7 load this file as it is; there is no build.
 //
 // It takes cells and ids from the kernel, nothing else: no code of the kernel runs here, and no cell is executed.
@@ -210,23 +210,76 @@
     ask();
   }
 
+  const CARD = ".smol-view .widget-html-content";
+
+  // The folds of a card, each with its place: within the fold that it is in, the how-manieth of its kind.
+  function foldsOf(card) {
+    const places = new Map();
+    const counts = {};
+    for (const fold of card.querySelectorAll("details")) {
+      const kind = `${places.get(fold.parentElement.closest("details"))} ${/smol-(?:step|sub|more)/.exec(fold.className)}`;
+      counts[kind] = (counts[kind] || 0) + 1;
+      places.set(fold, `${kind} ${counts[kind]}`);
+    }
+    return places;
+  }
+
+  // A card at work is drawn anew with all that it folds: what a person opened or closed in it stays so.
+  function keepFolds(panel) {
+    const chosen = new WeakMap(); // of a card: place → open
+    panel.node.addEventListener("click", ({ target }) => {
+      const fold = target.closest("summary")?.parentElement;
+      const card = fold?.closest(CARD);
+      if (!card) return;
+      if (!chosen.has(card)) {
+        chosen.set(card, new Map());
+        new MutationObserver(() => {
+          for (const [each, place] of foldsOf(card)) each.open = chosen.get(card).get(place) ?? each.open;
+        }).observe(card, { childList: true });
+      }
+      chosen.get(card).set(foldsOf(card).get(fold), !fold.open);
+    });
+  }
+
   // When a view folds, what had the focus may go with it; then the page has it, where no key of the notebook works.
+  // In a card that is drawn anew the same fold gets it again.
   function keepFocus(panel) {
     let observer = null;
     panel.node.addEventListener("focusin", ({ target }) => {
       if (observer) observer.disconnect();
       const view = target.closest(".smol-view");
       if (!view) return;
-      observer = new MutationObserver(() =>
+      const card = target.matches("summary") && target.closest(CARD);
+      const place = card && foldsOf(card).get(target.parentElement);
+      observer = new MutationObserver(() => {
+        const again = card && !target.isConnected && [...foldsOf(card)].find((each) => each[1] === place);
+        if (again && document.activeElement === document.body) {
+          again[0].querySelector("summary").focus({ preventScroll: true });
+          return;
+        }
         requestAnimationFrame(() => {
           if (target.getClientRects().length) return;
           observer.disconnect();
           target.blur(); // it may still count as the one that has it
           if (document.activeElement === document.body) panel.content.activate();
-        }),
-      );
+        });
+      });
       observer.observe(view, { attributes: true, childList: true, subtree: true });
     });
+  }
+
+  // What a view tells out of sight is read aloud only if it stood there, empty, as a region of the page before.
+  function readAloud(panel) {
+    panel.node.addEventListener("animationstart", ({ target, animationName }) => {
+      if (animationName === "smol-view-told") target.setAttribute("role", "status");
+    });
+  }
+
+  // Arrows scroll what has the focus; to the notebook they would mean another cell.
+  function leaveArrows(event) {
+    const plain = !(event.ctrlKey || event.metaKey || event.altKey || event.shiftKey);
+    if (plain && event.key.startsWith("Arrow") && event.target.matches?.(".smol-run :is(pre, .smol-rich)"))
+      event.stopPropagation();
   }
 
   function listen(tracker, languages, panel) {
@@ -244,7 +297,9 @@
     });
     context.ready.then(register);
     panel.context.ready.then(() => colourTasks(panel, languages));
+    keepFolds(panel);
     keepFocus(panel);
+    readAloud(panel);
     retire();
   }
 
@@ -259,6 +314,7 @@
       optional: [INotebookTracker], // Notebook 7's file list has none
       activate: (app, languages, tracker) => {
         if (!tracker) return;
+        window.addEventListener("keydown", leaveArrows, true); // before JupyterLab, which listens at the document
         tracker.forEach((panel) => listen(tracker, languages, panel));
         tracker.widgetAdded.connect((_, panel) => listen(tracker, languages, panel));
       },
