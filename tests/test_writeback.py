@@ -433,3 +433,19 @@ def test_cells_of_tools_that_the_notebook_has_are_as_ever(proving):
     cells = written(cell, Page(proving, cell))
     assert code_of(cells) == ["x = twice(2)", "twice(x)"]
     assert cells[0]["source"] == "I do it.\n\n*Proved: run in a fresh kernel, these cells gave the same answer.*"
+
+
+def test_cells_of_a_conversation_that_goes_on_make_what_the_earlier_run_had_made(proving):
+    proving.run("table = [1, 2, 30]").must_be_ok()
+    model(proving, "table = [n for n in table if n < 10]\nprint(len(table))", "final_answer(sum(table))")
+    cell = proving.start("%%agent --model m --in table -o first\nadd", cell_id="c1")
+    written(cell, Page(proving, cell))
+    model(proving, "final_answer(max(table))")
+    cell = proving.start("%%agent --model m --continue -o second\nthe largest", cell_id="c2")
+    cells = written(cell, Page(proving, cell))
+    assert cells[0]["source"].splitlines()[-1].startswith("*Proved: ")
+    code = [each for each in cells if each["cell_type"] == "code"]
+    assert [each["metadata"]["smol"]["step"] for each in code] == [0, 1]
+    for each in code:
+        proving.run(each["source"]).must_be_ok()
+    assert (proving.value("second"), proving.value("table")) == (2, [1, 2, 30])

@@ -136,7 +136,9 @@ class Prover:
         if self._stopped.is_set():
             return None
         proof = self._whole.prove()
-        return proof if proof.proved else None
+        before = len(self._whole._transcript.steps) - len(self._transcript.steps)
+        cells = [replace(cell, step=max(cell.step - before, 0)) for cell in proof.cells]
+        return replace(proof, cells=cells) if proof.proved else None
 
     def _try_all(
         self, executor: KernelExecutor, values: dict[str, Any], sliced: list[ScriptCell] | None, whole: list[ScriptCell]
