@@ -994,6 +994,10 @@ def test_pictures_are_compared_by_pixels():
     [
         (["{look}", "final_answer({'mean': 99.9, 'total': 7.0})"], "{words}; 99.9 in it stands in {none}."),
         (["{look}", "final_answer('The mean is about 2.3, the total 7.')"], "{words}."),
+        (
+            ["import warnings\nwarnings.filterwarnings('ignore')\n{look}", "final_answer('The largest is 99.9.')"],
+            "{words}; 99.9 in it stands in {none}.",
+        ),
         (["{look}\nfinal_answer({'mean': 99.9, 'total': 7.0})"], "{same}, which the model wrote itself{self}."),
         (["{look}", "final_answer(sum([1.0, 2.333333]))"], "{same} from what the model typed in, and showed {read}."),
         (
