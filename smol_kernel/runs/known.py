@@ -107,7 +107,15 @@ tzset environ rcParams rc rcdefaults set_loglevel setLevel register install patc
 setdefaulttimeout stack_size enable disable set_backend"""
 SETTING = frozenset(_SETTING_WORDS.split())
 """Functions (and attributes) of modules that set what holds for everything after them."""
-SEEDS = frozenset(["seed", "manual_seed", "set_seed", "set_random_seed"])
+
+_EVERY_STATE = frozenset(["random", "numpy.random"])
+SEEDS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(["seed", "setstate", "set_state", "manual_seed", "manual_seed_all"], frozenset()),
+    **dict.fromkeys(["set_seed", "set_random_seed", "seed_everything"], _EVERY_STATE),
+}
+"""Functions that seed, and the modules whose state that is; none: it is that of what they are called on."""
+SEED_THEMSELVES = frozenset(["tensorflow", "tensorflow.random", "tensorflow.compat.v1", "polars"])
+"""Modules whose functions of such names seed no others."""
 
 FIGURE_MODULES = frozenset(["matplotlib", "seaborn", "pylab"])
 FIGURE_METHODS = frozenset(["plot", "hist", "boxplot"])
