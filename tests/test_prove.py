@@ -956,6 +956,14 @@ def tables():
     yield np.dtype("i8"), np.dtype("i4"), False
     yield np.array([[1], "a"], object), np.array([[1], "a"], object), True
     yield np.array([[1], "a"], object), np.array([[2], "a"], object), False
+    many = np.linspace(-1, 1, 99)
+    mixed = [1e9, *[0.001] * 50]  # of which most are small
+    for kind in (np.array, pd.Series, lambda each: pd.DataFrame({"k": "a", "v": each, "w": each * 1e-9})):
+        yield kind(many), kind(many + 1e-13), True
+        yield kind(many), kind(many + 1e-6), False
+        yield kind(many * 1e-20), kind(many * 1e-20 + 1e-18), False
+        yield kind(np.array(mixed)), kind(np.array([*mixed[:-1], 0.0011])), False
+        yield kind(np.array(mixed[:2])), kind(np.array([1e9, 0.001 + 1e-9])), False
     signal = pd.DataFrame({"a": [Decimal("sNaN")]})  # which nothing compares
     yield signal, signal.copy(), False
 
@@ -973,6 +981,11 @@ def tables():
 ])  # fmt: skip
 def test_values_are_compared_by_value(was, now, same):
     assert (difference(was, now) == "") is same
+
+
+def test_a_number_of_which_rounding_may_be_all_is_said_to_be_one():
+    assert difference(4.9e-17, 7.1e-18).endswith("7.1e-18 where the run had 4.9e-17 (both may be 0, but for rounding)")
+    assert "rounding" not in difference(4.9e-7, 7.1e-18) + difference(0, 1)
 
 
 def test_pictures_are_compared_by_pixels():
