@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 import reprlib
 from collections.abc import Mapping
 from decimal import Decimal
 from importlib import import_module
+from itertools import zip_longest
+from os.path import commonprefix
 from typing import Any
 
 from smol_kernel.executors.values import RemoteValue, a_name, package
 from smol_kernel.memory.foreign_pictures import MAX_PIXELS, TooLarge, opened
+from smol_kernel.render.plain import fixed, plain
 from smol_kernel.runs.failed_cells import table_difference
 
 TOLERANCE = 1e-9
@@ -26,6 +30,16 @@ LEVELS = 3
 """Difference of two pixels in a channel, of 255, that counts for nothing."""
 PIXELS = 0.001
 """Share of the pixels that may differ by more."""
+_AROUND, _BEFORE = 60, 20
+"""Characters that are shown of two texts around their first difference, and how many of them stand before it."""
+_WORKED_OUT = re.compile(
+    r"^Date: {5,}\w{3}, \d\d \w{3} \d{4}(?= )|^Time: {5,}\d\d:\d\d:\d\d(?= )"
+    r"|^Date: {5,}\d{4}-\d\d-\d\d \d\d:\d\d(?= )"
+    r"|^(\[(?:CV|Parallel|Pipeline|ColumnTransformer|FeatureUnion|Voting)\b[^\n]{0,500}?\b(?:total|total time|elapsed)[=:])"
+    r" {0,9}[\d.]{1,9} ?(?:s|min)\b",
+    re.MULTILINE,
+)
+"""When statsmodels worked a summary out, and how long scikit-learn took."""
 _INTERVALS = ("Interval", "IntervalIndex", "IntervalArray")
 
 
@@ -167,11 +181,40 @@ def _close(was: complex, now: complex) -> bool:
 def _another(was: Any, now: Any, place: str) -> str:
     is_noise = all(isinstance(each, (float, complex)) and abs(each) < NOISE for each in (was, now))
     remark = " (both may be 0, but for rounding)" if is_noise else ""
+    if isinstance(was, str) and isinstance(now, str):
+        before, after = _around_the_first(was, now)
+        return f"{place} is {after!r} where the run had {before!r}"
     return f"{place} is {_short(now)} where the run had {_short(was)}{remark}"
 
 
 def _short(value: Any) -> str:
     return " ".join(reprlib.repr(value).split())
+
+
+# texts
+
+
+def text_difference(was: str, now: str) -> str:
+    """What a text shows that another one did not, as a part of a sentence; empty if they say the same. Addresses and
+    spaces do not count, nor the times at which statistics were worked out, as their libraries print them."""
+    lines = [list(filter(None, map(_bare, _WORKED_OUT.sub(r"\1", plain(text)).splitlines()))) for text in (was, now)]
+    if " ".join(lines[0]) == " ".join(lines[1]):
+        return ""
+    before, after = next(pair for pair in zip_longest(*lines, fillvalue="") if pair[0] != pair[1])
+    before, after = (repr(each) if each else "nothing" for each in _around_the_first(before, after))
+    return f"shows {after} where the run had {before}"
+
+
+def _bare(line: str) -> str:
+    return " ".join(fixed(line).split())
+
+
+def _around_the_first(was: str, now: str) -> tuple[str, str]:
+    """Of two texts what is around the first difference."""
+    start = max(len(commonprefix([was, now])) - _BEFORE, 0)
+    end = start + _AROUND
+    was, now = (f"{'…' * bool(start)}{each[start:end]}{'…' * (len(each) > end)}" for each in (was, now))
+    return was, now
 
 
 # pictures
