@@ -631,8 +631,8 @@ def test_the_line_that_comes_out_otherwise_is_named(prover):
             0,
         ),
         (
-            "Date:                Mon, 30 Nov 2026   AIC:    76.39\nTime:                        03:56:28   BIC:    79.1",
-            "Date:                Tue, 01 Dec 2026   AIC:    76.39\nTime:                        00:00:01   BIC:    79.1",
+            "Date:                Mon, 30 Nov 2026   AIC:    76.39\nTime:                        03:56:28   BIC:   9",
+            "Date:                Tue, 01 Dec 2026   AIC:    76.39\nTime:                        00:00:01   BIC:   9",
             1,
         ),
         ("Time: 12:30:15", "Time: 12:30:16", 0),

@@ -292,9 +292,8 @@ class Prover:
         steps = [step for step in steps if not (step.final or step.only_calls)]
         was = {step.number: _text(step.outputs) for step in steps}  # it rests on what the model saw
         new = {each.step: each.text for each in shown if each.step in was}
-        if partly:
-            if otherwise := otherwise_now(self._written.put_down, was, new.values()):
-                raise NotReproduced(otherwise)
+        if partly and (otherwise := otherwise_now(self._written.put_down, was, new.values())):
+            raise NotReproduced(otherwise)
         for step, text in () if partly else was.items():
             if otherwise := text_difference(text, new.get(step, "")):
                 raise NotReproduced(

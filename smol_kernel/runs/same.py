@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from importlib import import_module
 from itertools import zip_longest
-from os.path import commonprefix
 from typing import Any
 
 from smol_kernel.executors.values import RemoteValue, a_name, package
@@ -35,7 +34,8 @@ _AROUND, _BEFORE = 60, 20
 _WORKED_OUT = re.compile(
     r"^Date: {5,}\w{3}, \d\d \w{3} \d{4}(?= )|^Time: {5,}\d\d:\d\d:\d\d(?= )"
     r"|^Date: {5,}\d{4}-\d\d-\d\d \d\d:\d\d(?= )"
-    r"|^(\[(?:CV|Parallel|Pipeline|ColumnTransformer|FeatureUnion|Voting)\b[^\n]{0,500}?\b(?:total|total time|elapsed)[=:])"
+    r"|^(\[(?:CV|Parallel|Pipeline|ColumnTransformer|FeatureUnion|Voting)\b[^\n]{0,500}?"
+    r"\b(?:total|total time|elapsed)[=:])"
     r" {0,9}[\d.]{1,9} ?(?:s|min)\b",
     re.MULTILINE,
 )
@@ -211,7 +211,8 @@ def _bare(line: str) -> str:
 
 def _around_the_first(was: str, now: str) -> tuple[str, str]:
     """Of two texts what is around the first difference."""
-    start = max(len(commonprefix([was, now])) - _BEFORE, 0)
+    differing = (place for place, pair in enumerate(zip_longest(was, now)) if pair[0] != pair[1])
+    start = max(next(differing, 0) - _BEFORE, 0)
     end = start + _AROUND
     was, now = (f"{'…' * bool(start)}{each[start:end]}{'…' * (len(each) > end)}" for each in (was, now))
     return was, now
