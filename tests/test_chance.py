@@ -20,7 +20,7 @@ SQL = "import sqlite3\ncon = sqlite3.connect(':memory:')"
         f"{FOREST}\nm = RandomForestClassifier(n_estimators=20).fit(X, y)",
         f"import random\nrandom.seed(0)\n{FOREST}\nm = RandomForestClassifier()",
         f"import torch\ntorch.manual_seed(0)\n{FOREST}\nm = RandomForestClassifier()",
-        "import torch\ntorch.cuda.manual_seed_all(0)\nfew = df.sample(3)",
+        "import torch\nimport pandas as pd\ntorch.cuda.manual_seed_all(0)\ndf = pd.DataFrame(rows)\nfew = df.sample(3)",
         "import tensorflow as tf\ntf.random.set_seed(0)\nimport numpy as np\nx = np.random.rand()",
         "import polars as pl\npl.set_random_seed(0)\nimport random\nx = random.random()",
         "import numpy as np\nsampler.set_seed(0)\nx = np.random.rand()",

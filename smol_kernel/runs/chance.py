@@ -197,6 +197,8 @@ def _draws_from(node: ast.Call, path: str, seeded: set[str], origins: Origins) -
     told = [given[name] for name in SEED_NAMES if name in given]
     if "numpy.random" in seeded or None in given or any(not _is_none(value) for value in told):
         return False
+    if seeded - {"random"} and not origins.is_of_pandas(node.func.value):
+        return False  # it may be what that module draws from
     if last == "sample" and (
         given.keys() & {"k", "counts"} or (len(node.args) > 1 and not given.keys() & _TABLE_NAMES)
     ):
@@ -256,6 +258,12 @@ class Origins:
             and name not in seen
             and all(self.is_another(each, classes=classes, seen=seen | {name}) for each in made)
         )
+
+    def is_of_pandas(self, value: ast.expr) -> bool:
+        """Whether it, or what its name was given, is seen to be made by a function of pandas."""
+        made = [value, *self._assigned.get(_root(value), ())]
+        calls = [part for each in made for part in ast.walk(each) if isinstance(part, ast.Call)]
+        return any(path_of(call.func, self._names).startswith("pandas.") for call in calls)
 
     def is_seeded_later(self, made: ast.Call) -> bool:
         """Whether what a call makes gets a name and, under that name, a seed: `rng = Random()`, `rng.seed(3)`."""
