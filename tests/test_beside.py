@@ -203,7 +203,10 @@ def test_of_a_module_counts_what_the_cells_use(tmp_path, cell, reason):
     assert reason in said and bool(reason) is bool(said)
 
 
-@pytest.mark.parametrize("seeds", ["random.seed(1)", "set_up()", "if True:\n    random.seed(1)"])
+SEEDS = ["random.seed(1)", "set_up()", "if True:\n    random.seed(1)", "import keras\nkeras.utils.set_random_seed(1)"]
+
+
+@pytest.mark.parametrize("seeds", [*SEEDS, "from transformers import set_seed\nset_seed(1)"])
 def test_the_seed_that_a_module_sets_counts(tmp_path, seeds):
     (tmp_path / "own.py").write_text(
         "import random\n\n\ndef set_up():\n    random.seed(1)\n\n\ndef draw():\n    return random.random()\n\n\n"

@@ -18,7 +18,7 @@ from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, RunS
 from smol_kernel.journal import Journal
 from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.prove import Prover
-from smol_kernel.runs.same import difference
+from smol_kernel.runs.same import difference, text_difference
 from smol_kernel.runs.same_file import same_file
 from smol_kernel.runs.turned import turns
 
@@ -590,6 +590,65 @@ def test_words_rest_on_what_was_printed_whatever_holds_them(prover, answer):
     assert (proof.state, "wrote the answer down itself" in proof.reason) == ("not reproduced", True)
 
 
+def test_the_line_that_comes_out_otherwise_is_named(prover):
+    proof = prover("print('first')\nprint('hash:', hash('word') % 2**61, 'x' * 99)", "final_answer('Long.')").prove()
+    assert (
+        "comes out otherwise now: step 1 shows 'hash: " in proof.reason and "where the run had 'hash: " in proof.reason
+    )
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "same"),
+    [
+        (
+            "[CV 1/2] END .alpha=1;, score=0.9 total time=   0.1s",
+            "[CV 1/2] END .alpha=1;, score=0.9 total time=   1.2s",
+            1,
+        ),
+        (
+            "[CV 1/2] END .alpha=1;, score=0.9 total time=   0.1s",
+            "[CV 1/2] END .alpha=1;, score=0.8 total time=   0.1s",
+            0,
+        ),
+        (
+            "[Pipeline] . (step 1 of 2) Processing pca, total=   0.0s",
+            "[Pipeline] . (step 1 of 2) Processing pca, total= 2.1min",
+            1,
+        ),
+        (
+            "[Parallel(n_jobs=1)]: Done 5 | elapsed:   0.1s finished",
+            "[Parallel(n_jobs=1)]: Done 5 | elapsed:   0.3s finished",
+            1,
+        ),
+        (
+            "Date:               2026-11-30 04:35 BIC:                79.1",
+            "Date:               2026-11-30 04:36 BIC:  79.1",
+            1,
+        ),
+        (
+            "Date:               2026-11-30 04:35 BIC:                79.1",
+            "Date:               2026-11-30 04:36 BIC:  79.2",
+            0,
+        ),
+        (
+            "Date:                Mon, 30 Nov 2026   AIC:    76.39\nTime:                        03:56:28   BIC:   9",
+            "Date:                Tue, 01 Dec 2026   AIC:    76.39\nTime:                        00:00:01   BIC:   9",
+            1,
+        ),
+        ("Time: 12:30:15", "Time: 12:30:16", 0),
+        ("a total=   0.1s", "a total=   0.2s", 0),
+    ],
+)
+def test_when_a_library_worked_and_how_long_it_took_does_not_count(was, now, same):
+    assert (text_difference(was, now) == "") is bool(same)
+
+
+def test_of_two_texts_what_is_around_the_first_difference_is_shown():
+    said = difference(f"{'a' * 99}\nTime: 1\n{'b' * 99}", f"{'a' * 99}\nTime: 2\n{'b' * 99}")
+    assert "Time: 2" in said.partition("where the run had")[0] and "Time: 1" in said.partition("where the run had")[2]
+    assert difference("a", "b") == "the answer is 'b' where the run had 'a'"
+
+
 def test_what_is_made_of_data_that_the_script_holds_is_not_in_words(prover):
     looked = "rows = [('a', 1)]\nprint(hash('word'))"
     for answer in ("final_answer(rows)", "final_answer(rows[0])", "n = 2\nfinal_answer(sum([1, n]))"):
@@ -956,6 +1015,14 @@ def tables():
     yield np.dtype("i8"), np.dtype("i4"), False
     yield np.array([[1], "a"], object), np.array([[1], "a"], object), True
     yield np.array([[1], "a"], object), np.array([[2], "a"], object), False
+    many = np.linspace(-1, 1, 99)
+    mixed = [1e9, *[0.001] * 50]  # of which most are small
+    for kind in (np.array, pd.Series, lambda each: pd.DataFrame({"k": "a", "v": each, "w": each * 1e-9})):
+        yield kind(many), kind(many + 1e-13), True
+        yield kind(many), kind(many + 1e-6), False
+        yield kind(many * 1e-20), kind(many * 1e-20 + 1e-18), False
+        yield kind(np.array(mixed)), kind(np.array([*mixed[:-1], 0.0011])), False
+        yield kind(np.array(mixed[:2])), kind(np.array([1e9, 0.001 + 1e-9])), False
     signal = pd.DataFrame({"a": [Decimal("sNaN")]})  # which nothing compares
     yield signal, signal.copy(), False
 
@@ -973,6 +1040,11 @@ def tables():
 ])  # fmt: skip
 def test_values_are_compared_by_value(was, now, same):
     assert (difference(was, now) == "") is same
+
+
+def test_a_number_of_which_rounding_may_be_all_is_said_to_be_one():
+    assert difference(4.9e-17, 7.1e-18).endswith("7.1e-18 where the run had 4.9e-17 (both may be 0, but for rounding)")
+    assert "rounding" not in difference(4.9e-7, 7.1e-18) + difference(0, 1)
 
 
 def test_pictures_are_compared_by_pixels():
@@ -994,6 +1066,10 @@ def test_pictures_are_compared_by_pixels():
     [
         (["{look}", "final_answer({'mean': 99.9, 'total': 7.0})"], "{words}; 99.9 in it stands in {none}."),
         (["{look}", "final_answer('The mean is about 2.3, the total 7.')"], "{words}."),
+        (
+            ["import warnings\nwarnings.filterwarnings('ignore')\n{look}", "final_answer('The largest is 99.9.')"],
+            "{words}; 99.9 in it stands in {none}.",
+        ),
         (["{look}\nfinal_answer({'mean': 99.9, 'total': 7.0})"], "{same}, which the model wrote itself{self}."),
         (["{look}", "final_answer(sum([1.0, 2.333333]))"], "{same} from what the model typed in, and showed {read}."),
         (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import sqlite3
 import tarfile
 import uuid
+from contextlib import closing
 
 import pytest
 from scripted_replies import code
@@ -151,6 +153,22 @@ def test_what_gzip_packed_many_times_is_unpacked_once():
     with pytest.raises(NotCompared, match="more than once"):
         same_file("o.svg.svg.gz", one, two)
     assert same_file("o.svg.svg.gz", one, one + bytes(512))
+
+
+def test_when_a_geopackage_was_written_does_not_count(tmp_path):
+    def file(written, read):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.gpkg"
+        with closing(sqlite3.connect(path)) as table:
+            table.execute("create table gpkg_contents (table_name, data_type, identifier, description, last_change)")
+            table.execute("insert into gpkg_contents values ('a', 'features', 'a', '', ?)", [written])
+            table.execute("create table a (at)")
+            table.execute("insert into a values (?)", [read])
+            table.commit()
+        return path.read_bytes()
+
+    first, second = "2026-11-30T04:40:37.925Z", "2026-11-30T04:41:00.001Z"
+    assert same_file("a.gpkg", file(first, first), file(second, first))
+    assert not same_file("a.gpkg", file(first, first), file(first, second))
 
 
 def test_a_file_that_may_hold_the_time_is_said_to():

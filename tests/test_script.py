@@ -550,6 +550,20 @@ def test_only_tables_of_pandas_are_copied_as_these_are(summary, copied):
     assert code_of("df[0] = 1", final=False, inputs={"df": summary}) == [f"{copied}\ndf_[0] = 1"]
 
 
+@pytest.mark.parametrize(
+    ("summary", "code"),
+    [
+        ("polars.DataFrame 3 x 2", "m = df.group_by('g').agg(pl.col('a').sum()).sort('a')"),
+        ("polars.DataFrame 3 x 2", "m = df.with_columns(b=1)\nm[0, 'b'] = 2"),
+        ("GeoDataFrame of 3 items: a", "m = df.to_crs(3857)\nm['area'] = m.area"),
+        ("GeoDataFrame of 3 items: a", "import geopandas as gpd\nm = gpd.sjoin(df, gpd.read_file('a'))\nm['b'] = 1"),
+        ("DataFrame 3 x 2", "import statsmodels.formula.api as smf\nm = smf.ols('a ~ b', data=df).fit()"),
+    ],
+)
+def test_what_polars_geopandas_and_statsmodels_only_read_is_not_copied(summary, code):
+    assert code_of(code, final=False, inputs={"df": summary}) == [code]
+
+
 @pytest.mark.parametrize("kind", ["module", "function", "type"])
 def test_what_cannot_be_copied_is_not(kind):
     assert code_of("f.x = 1", final=False, inputs={"f": f"{kind}: f"}) == ["f.x = 1"]

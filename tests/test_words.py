@@ -36,6 +36,28 @@ def test_numbers_that_the_script_held_before_they_were_shown_are_its_own():
     assert put_down("  mean\n0   34", "final_answer(len([x for x in ages if x > 34]))", before)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "import warnings\nwarnings.filterwarnings('ignore')",
+        "import pandas as pd\npd.set_option('display.width', 90)",
+        "import pandas as pd\nw = 10 * len(df.columns)\npd.options.display.width = w",
+        "import pandas as pd\nwith pd.option_context('display.width', 90):\n    print(df)",
+        "import numpy as np\nold = np.seterr(all='ignore')",
+        "import matplotlib.pyplot as plt\nplt.style.use('ggplot')\nplt.rcParams['figure.figsize'] = (4, 3)",
+        "import seaborn as sns\nsns.set_theme()",
+        "import logging\nlogging.basicConfig(level=20)",
+        "import warnings\nwith warnings.catch_warnings():\n    warnings.simplefilter('ignore')\n    m = df.v.max()",
+    ],
+)
+def test_settings_are_no_data(setting):
+    for answer in ("99", "'The largest is 99.'", "{'largest': 58.5, 'comment': 'grows'}"):
+        assert put_down(TABLE, f"final_answer({answer})", setting).how == "words"
+    worked = "with warnings.catch_warnings():\n    d['largest'] = df.v.max()"
+    for answer in ("final_answer(df.v.max())", f"import warnings\nd = {{'unit': 'm'}}\n{worked}\nfinal_answer(d)"):
+        assert not put_down(TABLE, answer, setting)
+
+
 TEXTS = [
     "import io, pandas as pd\nd = pd.read_csv(io.StringIO('k,v\\na,10.5\\nb,20.25'))\nfinal_answer(d.v.sum())",
     "import io, pandas as pd\ntext = 'k,v\\na,10.5\\nb,20.25'\nd = pd.read_csv(io.StringIO(text), sep=',')\n"

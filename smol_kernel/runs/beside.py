@@ -20,6 +20,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from smol_kernel.runs.known import SEEDS
 from smol_kernel.runs.paths import imported
 from smol_kernel.runs.source import Source, nodes_of
 
@@ -28,7 +29,6 @@ MOST_BYTES = 1 << 18
 """Of the modules that are read, together: where there is more, none is."""
 _MAKING = ("__init__", "__post_init__", "__new__")
 """Methods that have run already where an instance was handed in."""
-_SEEDS: frozenset[str] = frozenset("seed setstate set_state manual_seed manual_seed_all set_random_seed".split())  # noqa: SIM905
 _LEVELS = frozenset("debug info warning warn error exception critical log".split())  # noqa: SIM905
 _TELLING = frozenset(["warnings.warn", "sys.stderr.write", "sys.stdout.write"])
 
@@ -220,7 +220,7 @@ def _seeding(bodies: Iterable[Iterable[ast.stmt]]) -> set[str]:
     called = {each.name: set[str]() for each in functions}
     for each in functions:
         called[each.name] |= _called(ast.walk(each))
-    found: set[str] = set(_SEEDS)
+    found: set[str] = set(SEEDS)
     while more := {name for name, names in called.items() if names & found} - found:
         found |= more
     return found
@@ -303,7 +303,7 @@ def _is_idle(node: ast.AST, used: set[str]) -> bool:
     """Whether it gives a value to a name alone that is not used, and sets no seed."""
     match node:
         case ast.Assign(targets=[ast.Name(id=name)]):
-            return name not in used and not _called(ast.walk(node)) & _SEEDS
+            return name not in used and not _called(ast.walk(node)) & SEEDS.keys()
         case _:
             return False
 

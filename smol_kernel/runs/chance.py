@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from smol_kernel.runs.known import SEED_THEMSELVES, SEEDS
 from smol_kernel.runs.other_names import called_otherwise
 from smol_kernel.runs.paths import imported, path_of
 from smol_kernel.runs.source import nodes_of
@@ -37,10 +38,6 @@ _MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctim
 """Functions that take the moment as the argument of that place, else it is now."""
 _ALWAYS = frozenset("uuid.uuid1 uuid.uuid4 os.urandom os.getpid".split())  # noqa: SIM905
 _GENERATORS = frozenset(["default_rng", "RandomState", "Random", "Generator", "SeedSequence", "PCG64", "MT19937"])
-_SEEDED = {("seed", "random"), ("setstate", "random"), ("seed", "numpy.random"), ("set_state", "numpy.random")}
-_SEEDS = frozenset(["seed", "setstate", "set_state"])
-_SEEDING = frozenset(["manual_seed", "manual_seed_all", "set_random_seed"])
-"""Functions that seed: those of two modules; of anything that has them; those of any module."""
 _TABLE_NAMES = frozenset(["n", "frac", "weights", "replace"])
 """Names of the arguments of a table's `sample`."""
 _DRAWN = "the cells draw random numbers without a seed (`{}`)"
@@ -107,17 +104,19 @@ class _Text:
         self.nodes = nodes_of(cells)
         self.names = imported(self.nodes)
         self.seeded: set[str] = set()
+        packages = {path.partition(".")[0] for path in self.names.values()}
         for node in self.nodes:
             if isinstance(node, ast.Call) and _is_given(node):
                 module, _, function = path_of(node.func, self.names).rpartition(".")
-                if (function, module) in _SEEDED or function in _SEEDING:
-                    self.seeded.add(module)
+                if function in SEEDS:
+                    of_package = module.partition(".")[0] in packages and module not in SEED_THEMSELVES
+                    self.seeded |= (of_package and SEEDS[function]) or {module}
         self.others = called_otherwise(self.nodes, self.names, {*LIBRARIES, "random", "numpy"}, is_seeded)
 
 
 def _unseeded(text: _Text, seeded: set[str], apart: bool, draws: Callable[[ast.Call, str], bool]) -> str:
     """The first function of a library that `draws` with no seed of its own, nor of numpy's; empty if there is none."""
-    if seeded - {"random"} or apart:
+    if "numpy.random" in seeded or apart:
         return ""
     calls = [(node, path_of(node.func, text.names)) for node in text.nodes if isinstance(node, ast.Call)]
     calls += text.others
@@ -196,8 +195,10 @@ def _draws_from(node: ast.Call, path: str, seeded: set[str], origins: Origins) -
         return False
     given = {keyword.arg: keyword.value for keyword in node.keywords}
     told = [given[name] for name in SEED_NAMES if name in given]
-    if seeded - {"random"} or None in given or any(not _is_none(value) for value in told):
+    if "numpy.random" in seeded or None in given or any(not _is_none(value) for value in told):
         return False
+    if seeded - {"random"} and not origins.is_of_pandas(node.func.value):
+        return False  # it may be what that module draws from
     if last == "sample" and (
         given.keys() & {"k", "counts"} or (len(node.args) > 1 and not given.keys() & _TABLE_NAMES)
     ):
@@ -231,7 +232,7 @@ class Origins:
                     self.methods |= {part.name for part in body if isinstance(part, ast.FunctionDef)}
                 case ast.Attribute(value=value, attr="random_state", ctx=ast.Store()):
                     self._seeded.add(ast.unparse(value))
-                case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _SEEDS and _is_given(node):
+                case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in SEEDS and _is_given(node):
                     self._seeded.add(ast.unparse(value))
                 case _:
                     pass
@@ -257,6 +258,12 @@ class Origins:
             and name not in seen
             and all(self.is_another(each, classes=classes, seen=seen | {name}) for each in made)
         )
+
+    def is_of_pandas(self, value: ast.expr) -> bool:
+        """Whether it, or what its name was given, is seen to be made by a function of pandas."""
+        made = [value, *self._assigned.get(_root(value), ())]
+        calls = [part for each in made for part in ast.walk(each) if isinstance(part, ast.Call)]
+        return any(path_of(call.func, self._names).startswith("pandas.") for call in calls)
 
     def is_seeded_later(self, made: ast.Call) -> bool:
         """Whether what a call makes gets a name and, under that name, a seed: `rng = Random()`, `rng.seed(3)`."""

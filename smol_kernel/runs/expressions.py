@@ -43,6 +43,8 @@ class Expressions:
         """Of the statement that is read."""
         self.needs: list[set[int]] = [set()]
         """Statement → numbers of those it needs, and START where it reads what was there before them."""
+        self.only_settings: list[set[int]] = [set()]
+        """Statement → those of them that it needs only because they set what holds for everything after them."""
         self.free: set[str] = set()
         """Names that say why the code cannot be followed."""
         self.tools = frozenset(tools)
@@ -368,7 +370,8 @@ class Expressions:
         package, words = self.root(target)
         if package or SETTING & set(words):
             self.touch([self.world.settings])
-        self.touch(base)
+        if not package:
+            self.touch(base)
         for token in base:
             token.holds |= value - {token}
 

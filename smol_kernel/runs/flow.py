@@ -34,8 +34,9 @@ class Flow(Definitions):
         """Take in the next statement; gives its number."""
         self.number = len(self.needs)
         self.needs.append(set())
-        self.depend(self.world.settings.touched)
+        settings = set(self.world.settings.touched)
         self.do(statement)
+        self._need_settings(settings)
         self.needs[self.number].discard(self.number)
         return self.number
 
@@ -46,9 +47,14 @@ class Flow(Definitions):
         for name in words:
             if name in self.frames[0].state.bound:
                 self.touch(closure(self.use(name)))
-        self.depend(self.world.settings.touched | self.world.files.touched)
+        self.depend(self.world.files.touched)
+        self._need_settings(self.world.settings.touched)
         self.touch([self.world.settings, self.world.files])
         return self.number
+
+    def _need_settings(self, numbers: set[int]) -> None:
+        self.only_settings.append(numbers - self.needs[self.number])
+        self.depend(numbers)
 
     def block(self, statements: Sequence[ast.stmt]) -> None:
         """Do statements in a row."""

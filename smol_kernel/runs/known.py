@@ -28,7 +28,8 @@ from_iterable starmap takewhile dropwhile zip_longest product permutations combi
 attrgetter itemgetter methodcaller asarray asanyarray gather run wait_for wait as_completed create_task to_thread
 super property staticmethod classmethod dataclass field wraps lru_cache cache cached_property total_ordering
 contextmanager replace asdict astuple copy deepcopy cast TypeVar"""
-PURE_FUNCTIONS = frozenset(f"{_LOOKING} {_CONTAINERS} {_SHARING}".split())
+_MODELS = "ols wls gls rlm glm logit probit poisson mnlogit mixedlm quantreg"  # of a formula
+PURE_FUNCTIONS = frozenset(f"{_LOOKING} {_CONTAINERS} {_SHARING} {_MODELS} sjoin sjoin_nearest".split())
 """Functions that leave their arguments as they are (iterators aside, which they may use up)."""
 
 _MODULES = """abc ast base64 bisect calendar cmath collections colorsys copy csv dataclasses datetime decimal difflib
@@ -61,7 +62,8 @@ getbands entropy getpalette reshape ravel flatten transpose squeeze swapaxes dia
 take repeat choose compress conj ptp sqrt exp log exists is_file is_dir read_text read_bytes with_suffix with_name
 relative_to resolve as_posix stat absolute joinpath iterdir glob rglob samefile expanduser parents getvalue hexdigest
 digest quantize ln log10 limit_denominator getpixel getbbox getdata convert crop rotate histogram
-tell fileno name tree aio predict predict_proba decision_function score"""
+tell fileno name tree aio predict predict_proba decision_function score group_by with_columns select
+to_crs sjoin sjoin_nearest union_all"""
 PURE = frozenset(_PURE_METHODS.split()) - CHANGING_METHODS
 """Methods that leave what they are called on, and their arguments, as they are."""
 
@@ -73,8 +75,9 @@ removeprefix removesuffix rfind rjust rpartition rsplit rstrip splitlines starts
 upper zfill decode match fullmatch search findall sub subn strftime isoformat total_seconds deepcopy sqrt floor ceil
 exp log log2 log10 sin cos tan fsum prod gcd lcm comb perm factorial isclose hypot loads dumps Decimal Fraction
 Timestamp Timedelta timedelta linspace arange zeros ones full eye date_range read_csv read_excel read_json
-read_parquet tobytes item polyfit polyval dot isin between duplicated pct_change diff rank stdev pstdev fmean"""
-FRESH = frozenset(_FRESH.split())
+read_parquet tobytes item polyfit polyval dot isin between duplicated pct_change diff rank stdev pstdev fmean
+to_crs sjoin sjoin_nearest union_all with_columns agg"""
+FRESH = frozenset(f"{_FRESH} {_MODELS}".split())
 """Functions and methods whose result shares nothing with what they are given, leaving `copy` aside."""
 
 _COPIES_WORDS = """copy dropna fillna astype assign reset_index sort_values sort_index rename drop_duplicates agg
@@ -107,7 +110,15 @@ tzset environ rcParams rc rcdefaults set_loglevel setLevel register install patc
 setdefaulttimeout stack_size enable disable set_backend"""
 SETTING = frozenset(_SETTING_WORDS.split())
 """Functions (and attributes) of modules that set what holds for everything after them."""
-SEEDS = frozenset(["seed", "manual_seed", "set_seed", "set_random_seed"])
+
+_EVERY_STATE = frozenset(["random", "numpy.random"])
+SEEDS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(["seed", "setstate", "set_state", "manual_seed", "manual_seed_all"], frozenset()),
+    **dict.fromkeys(["set_seed", "set_random_seed", "seed_everything"], _EVERY_STATE),
+}
+"""Functions that seed, and the modules whose state that is; none: it is that of what they are called on."""
+SEED_THEMSELVES = frozenset(["tensorflow", "tensorflow.random", "tensorflow.compat.v1", "polars"])
+"""Modules whose functions of such names seed no others."""
 
 FIGURE_MODULES = frozenset(["matplotlib", "seaborn", "pylab"])
 FIGURE_METHODS = frozenset(["plot", "hist", "boxplot"])

@@ -20,7 +20,6 @@ from smol_kernel.events import ActionFinished, Event, FilesMade, Output, RunStar
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
 from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
-from smol_kernel.render.plain import fixed, plain
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined_throughout
 from smol_kernel.runs.beside import beside
@@ -32,7 +31,7 @@ from smol_kernel.runs.made_files import MadeFiles
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import from_record
 from smol_kernel.runs.proof import CellsFail, NotReproduced, Proof, State, Unknown
-from smol_kernel.runs.same import difference, pictures, same_picture
+from smol_kernel.runs.same import difference, pictures, same_picture, text_difference
 from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
 from smol_kernel.runs.source import KEEPS_BACK
 from smol_kernel.runs.turned import LATER, TODAY, Turn, turns
@@ -314,11 +313,14 @@ class Prover:
         steps = [step for step in steps if not (step.final or step.only_calls)]
         was = {step.number: _text(step.outputs) for step in steps}  # it rests on what the model saw
         new = {each.step: each.text for each in shown if each.step in was}
-        if partly:
-            if otherwise := otherwise_now(self._written.put_down, was, new.values()):
-                raise NotReproduced(otherwise)
-        elif any(_bare(new.get(step, "")) != _bare(text) for step, text in was.items()):
-            raise NotReproduced("the model wrote the answer down itself, and what it had read comes out otherwise now")
+        if partly and (otherwise := otherwise_now(self._written.put_down, was, new.values())):
+            raise NotReproduced(otherwise)
+        for step, text in () if partly else was.items():
+            if otherwise := text_difference(text, new.get(step, "")):
+                raise NotReproduced(
+                    "the model wrote the answer down itself, and what it had read comes out otherwise now: "
+                    f"step {step} {otherwise}"
+                )
 
     def _compare_pictures(self, shown: Sequence[_Shown]) -> None:
         now = {each.step: each.pictures for each in shown}
@@ -385,7 +387,3 @@ def _decoded(value: Any) -> Any:
 
 def _text(outputs: Iterable[Output]) -> str:
     return "".join(output.text for output in outputs if output.channel in ("stdout", "result"))
-
-
-def _bare(text: str) -> str:
-    return " ".join(fixed(plain(text)).split())

@@ -5,22 +5,41 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 import reprlib
 from collections.abc import Mapping
 from decimal import Decimal
 from importlib import import_module
+from itertools import zip_longest
 from typing import Any
 
 from smol_kernel.executors.values import RemoteValue, a_name, package
 from smol_kernel.memory.foreign_pictures import MAX_PIXELS, TooLarge, opened
+from smol_kernel.render.plain import fixed, plain
 from smol_kernel.runs.failed_cells import table_difference
 
 TOLERANCE = 1e-9
 """Relative difference of two numbers up to which they are the same."""
+NOISE = 1e-11
+"""By how much more a number of an array or a column may differ: as a share of the median there. One near 0 is what
+rounding left of larger ones, which depends on how these lie in memory."""
+MANY = 20
+"""Numbers from which on they are taken to be of one kind: fewer may be a count beside a probability."""
 LEVELS = 3
 """Difference of two pixels in a channel, of 255, that counts for nothing."""
 PIXELS = 0.001
 """Share of the pixels that may differ by more."""
+_AROUND, _BEFORE = 60, 20
+"""Characters that are shown of two texts around their first difference, and how many of them stand before it."""
+_WORKED_OUT = re.compile(
+    r"^Date: {5,}\w{3}, \d\d \w{3} \d{4}(?= )|^Time: {5,}\d\d:\d\d:\d\d(?= )"
+    r"|^Date: {5,}\d{4}-\d\d-\d\d \d\d:\d\d(?= )"
+    r"|^(\[(?:CV|Parallel|Pipeline|ColumnTransformer|FeatureUnion|Voting)\b[^\n]{0,500}?"
+    r"\b(?:total|total time|elapsed)[=:])"
+    r" {0,9}[\d.]{1,9} ?(?:s|min)\b",
+    re.MULTILINE,
+)
+"""When statsmodels worked a summary out, and how long scikit-learn took."""
 _INTERVALS = ("Interval", "IntervalIndex", "IntervalArray")
 
 
@@ -94,7 +113,7 @@ def _of_package(kind: str, was: Any, now: Any, place: str) -> str:
     if was.dtype.kind == "O":
         return _of_sequences(was.ravel().tolist(), now.ravel().tolist(), place)
     if was.dtype.kind in "fc":
-        same = bool(np.allclose(now, was, rtol=TOLERANCE, atol=0, equal_nan=True))
+        same = bool(np.allclose(now, was, rtol=TOLERANCE, atol=_noise(was), equal_nan=True))
     elif was.dtype.kind in "mM":
         same = bool(((was == now) | (np.isnat(was) & np.isnat(now))).all())
     else:
@@ -120,12 +139,37 @@ def _of_tables(was: Any, now: Any, place: str) -> str:
         return "" if was is now or was == now else _another(was, now, place)
     exact = {"rtol": TOLERANCE, "atol": 0.0, "check_exact": False}
     try:
-        getattr(pd.testing, name)(was, now, **exact)
+        try:
+            getattr(pd.testing, name)(was, now, **exact)
+        except AssertionError:
+            getattr(pd.testing, name)(was, _without_noise(was, now), **exact)
     except AssertionError as error:
         return f"{place} is another table: {table_difference(str(error), was, now)}"
     except Exception as error:  # noqa: BLE001 - boundary: what a table holds may refuse to be compared
         return f"{place} cannot be compared: {error!r:.200}"
     return ""
+
+
+def _noise(values: Any) -> float:
+    np = import_module("numpy")
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    return NOISE * float(np.median(sizes)) if sizes.size >= MANY else 0.0
+
+
+def _without_noise(was: Any, now: Any) -> Any:
+    """The table with the numbers that there were, where it has others by no more than noise."""
+    np, pd = import_module("numpy"), import_module("pandas")
+    if isinstance(was, pd.Series):
+        return _without_noise(was.to_frame(), now.to_frame()).iloc[:, 0].rename(now.name)
+    if not isinstance(was, pd.DataFrame) or was.shape != now.shape:
+        return now
+    now = now.copy()
+    for place, kinds in enumerate(zip(was.dtypes, now.dtypes, strict=True)):
+        if kinds[0] == kinds[1] and isinstance(kinds[0], np.dtype) and kinds[0].kind in "fc":
+            before, after = (each.iloc[:, place].to_numpy() for each in (was, now))
+            same = np.isclose(after, before, rtol=0, atol=_noise(before))
+            now.isetitem(place, np.where(same, before, after))
+    return now
 
 
 def _close(was: complex, now: complex) -> bool:
@@ -135,11 +179,43 @@ def _close(was: complex, now: complex) -> bool:
 
 
 def _another(was: Any, now: Any, place: str) -> str:
-    return f"{place} is {_short(now)} where the run had {_short(was)}"
+    is_noise = all(isinstance(each, (float, complex)) and abs(each) < NOISE for each in (was, now))
+    remark = " (both may be 0, but for rounding)" if is_noise else ""
+    if isinstance(was, str) and isinstance(now, str):
+        before, after = _around_the_first(was, now)
+        return f"{place} is {after!r} where the run had {before!r}"
+    return f"{place} is {_short(now)} where the run had {_short(was)}{remark}"
 
 
 def _short(value: Any) -> str:
     return " ".join(reprlib.repr(value).split())
+
+
+# texts
+
+
+def text_difference(was: str, now: str) -> str:
+    """What a text shows that another one did not, as a part of a sentence; empty if they say the same. Addresses and
+    spaces do not count, nor the times at which statistics were worked out, as their libraries print them."""
+    lines = [list(filter(None, map(_bare, _WORKED_OUT.sub(r"\1", plain(text)).splitlines()))) for text in (was, now)]
+    if " ".join(lines[0]) == " ".join(lines[1]):
+        return ""
+    before, after = next(pair for pair in zip_longest(*lines, fillvalue="") if pair[0] != pair[1])
+    before, after = (repr(each) if each else "nothing" for each in _around_the_first(before, after))
+    return f"shows {after} where the run had {before}"
+
+
+def _bare(line: str) -> str:
+    return " ".join(fixed(line).split())
+
+
+def _around_the_first(was: str, now: str) -> tuple[str, str]:
+    """Of two texts what is around the first difference."""
+    differing = (place for place, pair in enumerate(zip_longest(was, now)) if pair[0] != pair[1])
+    start = max(next(differing, 0) - _BEFORE, 0)
+    end = start + _AROUND
+    was, now = (f"{'…' * bool(start)}{each[start:end]}{'…' * (len(each) > end)}" for each in (was, now))
+    return was, now
 
 
 # pictures

@@ -41,6 +41,9 @@ _TIMES = {
     ".pdf": _PDF,
     ".ps": re.compile(rb"^%%CreationDate: [^\r\n]{0,99}", re.MULTILINE),
     ".mat": re.compile(rb"\AMATLAB 5\.0 MAT-file[ -~]{0,100}"),
+    ".gpkg": re.compile(
+        rb"(?:attributes|features|tiles)[^\x00-\x1f]{0,200}?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+    ),  # in `gpkg_contents`, behind the kind of the table and its title
     ".dta": re.compile(rb"(?s)\A.{91}\d\d [A-Z][a-z][a-z] \d{4} \d\d:\d\d|<timestamp>.{0,20}</timestamp>"),
 }
 """Where files say when they were written, by the ending of their names."""

@@ -80,7 +80,7 @@ def sliced(
             wanted |= {place[-1][0]} if place and isinstance(place[-1][1], ast.Expr) else set()
         places.append(place)
     words = _rests_on_words(flow, parts, places, answering, last, task)
-    if flow.free or words or not (flow.needs[last] - _defining(places) or flow.calls.get(last)):
+    if flow.free or words or not (_needs_of_data(flow)[last] - _defining(places) or flow.calls.get(last)):
         return None, words
     wanted |= {last} | flow.world.files.touched | flow.world.outside.touched
     needed = all_needed(wanted, flow.needs)
@@ -105,15 +105,13 @@ def _rests_on_words(
 ) -> Written:
     """What of the answer, or of what it is worked out from, was put down by the model, from what it saw or else."""
     numbered = [(part, number, node) for part, place in zip(parts, places, strict=True) for number, node in place]
-    made_by = all_needed({last}, flow.needs)
+    needs = _needs_of_data(flow)
+    made_by = all_needed({last}, needs)
     asks = any(flow.calls.get(number) for number in made_by)
     nodes = [(part.step.number, node) for part, number, node in numbered if number in made_by]
     seen = _first_seen(parts, answering)
     if not asks and in_words((step > seen, node) for step, node in nodes):
         return _written("words", parts, list(constants_in(node for _, node in nodes)))
-    setting = {number for _, number, node in numbered if number in flow.world.settings.touched and _binds_nothing(node)}
-    needs = [needed - setting for needed in flow.needs]  # settings are no data, and all that follows needs them
-    made_by = all_needed({last}, needs)
     outside = {
         part.step.number
         for part, number, _ in numbered
@@ -161,8 +159,9 @@ def _first_seen(parts: Iterable[Part], answering: Part) -> int:
     return next((part.step.number for part in parts if any(map(_is_text, part.step.outputs))), answering.step.number)
 
 
-def _binds_nothing(statement: ast.stmt) -> bool:
-    return isinstance(statement, (ast.Import, ast.ImportFrom)) or not bound_by([statement])
+def _needs_of_data(flow: Flow) -> list[set[int]]:
+    """What each statement needs, without what only sets something: that is no data, and all that follows needs it."""
+    return [needed - settings for needed, settings in zip(flow.needs, flow.only_settings, strict=True)]
 
 
 def all_needed(wanted: set[int], needs: Sequence[set[int]]) -> set[int]:

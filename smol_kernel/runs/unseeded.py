@@ -30,8 +30,9 @@ differential_evolution dual_annealing basinhopping"""
 _PERHAPS = frozenset(_PERHAPS_NAMES.split())
 """Those whose results are the same nearly always: they draw where several are equally good, or in a rare setting."""
 _IF_SHUFFLED = frozenset(["KFold", "StratifiedKFold", "StratifiedGroupKFold"])
+"""Those that draw with `shuffle=True` alone."""
 _UNLESS_IN_ORDER = frozenset(["train_test_split", "SGDClassifier", "SGDRegressor"])
-"""Those that draw with `shuffle=True` alone; those that draw but with `shuffle=False`."""
+"""Those that draw but with `shuffle=False`."""
 _UNLESS_PLAIN = frozenset(["Sobol", "Halton"])
 """Those that draw but with `scramble=False`."""
 _SEEDING = frozenset(["BaggingClassifier", "BaggingRegressor", "AdaBoostClassifier", "AdaBoostRegressor"])
