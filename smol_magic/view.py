@@ -149,7 +149,8 @@ class LiveView:
         bar = HTML('<div class="smol-view-bar" role="progressbar" aria-label="Agent at work"><i></i></div>')
         self._button = Button(description="Stop", tooltip="Stop the agent (as ■ does)")
         self._button.add_class("smol-view-stop")
-        self._button.on_click(lambda _: stop())
+        self._pressed = lambda _: stop()
+        self._button.on_click(self._pressed)
         self._steps = VBox()
         head = HBox([self._title, self._button])
         head.add_class("smol-view-head")
@@ -170,7 +171,7 @@ class LiveView:
         """Display the view and begin to draw."""
         self._task = task
         if not buttons:
-            self._button.layout.display = "none"
+            self._drop_button()
         self._draw()
         view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
         display(
@@ -217,7 +218,7 @@ class LiveView:
         if proves:
             self._button.description, self._button.tooltip = "Skip the proof", "Its answer stays (■ does the same)"
         else:
-            self._button.layout.display = "none"
+            self._drop_button()
 
     @contextmanager
     def proving(self) -> Generator[None]:
@@ -236,7 +237,7 @@ class LiveView:
         finally:
             proved.set()
             clock.join()
-            self._button.layout.display = "none"
+            self._drop_button()
             self._root.children, (bar,) = self._root.children[:2], self._root.children[2:]
             _close(bar)
             self.say()
@@ -255,6 +256,11 @@ class LiveView:
         """
         self.say(*parts)
         publish_display_data(_WITHOUT_WIDGETS, transient={"display_id": self._root.model_id}, update=True)
+
+    def _drop_button(self) -> None:
+        """Hide it, and let go of the cell: ipywidgets keeps each widget, with its handlers, until the kernel ends."""
+        self._button.layout.display = "none"
+        self._button.on_click(self._pressed, remove=True)
 
     def _keep_drawing(self) -> None:
         while not self._ended.is_set():

@@ -109,6 +109,17 @@ def test_widgets_of_runs_that_ended_are_freed(kernel):
     assert counts[2] - counts[1] == counts[1] - counts[0] < 16
 
 
+@pytest.mark.parametrize("prove", [True, False])
+@pytest.mark.parametrize("first", ["", "%%time\n"], ids=["awaits", "waits"])
+def test_inputs_of_a_run_are_freed_with_its_conversation(kernel, prove, first):
+    model(kernel, "final_answer(len(big))")
+    kernel.run(f"import gc, weakref\n%config SmolMagic.prove = {prove}").must_be_ok()
+    kernel.run("class Cells(list): pass\nbig = Cells([1])\nkept = weakref.ref(big)").must_be_ok()
+    kernel.run(f"{first}%%agent --in big --model m -o n\nhow many?", cell_id="c1").must_be_ok()
+    kernel.run("%config SmolMagic.prove = False\ndel big\n%agent stop").must_be_ok()
+    assert kernel.value("(n, gc.collect() >= 0, kept())") == (1, True, None)
+
+
 def test_the_view_says_which_step_of_how_many_it_is_and_that_a_kernel_starts(tmp_path):
     kernel = NotebookKernel(tmp_path)
     kernel.run(SCRIPTS).must_be_ok()
