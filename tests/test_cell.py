@@ -53,6 +53,32 @@ def test_a_run_is_one_widget_and_one_account_of_it(kernel):
     assert kernel.value("answer") == 42
 
 
+def test_where_nobody_watches_a_run_makes_no_widgets_and_is_stored_the_same(kernel):
+    model(kernel, "print('looking')", "final_answer(42)")
+    cell = kernel.run("%%agent --model m\nthink", stdin=False).must_be_ok()
+    view, account = cell.displays
+    assert view["data"] == {"text/html": "<!-- Agent run -->", "text/plain": "Agent run"}
+    assert "42" in account["data"]["text/plain"]
+    assert not cell.contents("comm_open", "update_display_data", "stream")
+
+
+@pytest.mark.parametrize(
+    ("software", "sent"),
+    [
+        ("", {}),
+        ("", {"stdin": False, "metadata": {"cellId": "vscode-notebook-cell:/a.ipynb#W0"}}),
+        ("voila/0.5.8", {"stdin": False}),
+    ],
+    ids=["no-id", "vscode", "voila"],
+)
+def test_other_pages_are_shown_widgets(kernel, software, sent):
+    model(kernel, "final_answer(42)")
+    kernel.run(f"import os\nos.environ['SERVER_SOFTWARE'] = {software!r}").must_be_ok()
+    view, _ = kernel.run("%%agent --model m\nthink", **sent).must_be_ok().displays
+    kernel.run("del os.environ['SERVER_SOFTWARE']").must_be_ok()
+    assert "application/vnd.jupyter.widget-view+json" in view["data"]
+
+
 def test_without_ipywidgets_a_run_is_told_in_text(kernel):
     model(kernel, "final_answer(42)")
     kernel.run("import sys\nkept = {n: sys.modules.pop(n) for n in list(sys.modules) if n.startswith('ipywidgets')}")
@@ -187,7 +213,7 @@ def test_input_of_a_called_agents_action_is_asked_of_the_person(kernel):
 
 def test_where_nobody_can_be_asked_the_action_is_told_so(kernel):
     model(kernel, "try:\n    input('? ')\nexcept EOFError as error:\n    final_answer(str(error))")
-    kernel.run("%%agent --model m -o answer\nask").must_be_ok()
+    kernel.run("%%agent --model m -o answer\nask", stdin=False).must_be_ok()
     assert "nobody to ask" in kernel.value("answer")
 
 
