@@ -155,7 +155,7 @@ class BoxedChild:
         kernel to be closed."""
         while True:
             if not readable(lines.control, BUILD_SECONDS):
-                raise BoxUnavailableError(f"the box was not built within {BUILD_SECONDS:.0f} s; {OPT_OUT}")
+                raise BoxUnavailableError(f"no box: it was not built within {BUILD_SECONDS:.0f} s; {OPT_OUT}")
             message, descriptors = _receive(lines.control)
             if "mask" in message:
                 self._mask(message["mask"], seen.masks[message["mask"]], *descriptors)

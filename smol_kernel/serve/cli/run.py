@@ -32,6 +32,7 @@ from smol_kernel.errors import (
     ModelError,
     SmolError,
 )
+from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.saved_files import SavedFiles
 from smol_kernel.executors.stand_ins import IF_NAMED, STANDS_IN
 from smol_kernel.executors.values import decode
@@ -117,7 +118,23 @@ def command(arguments: argparse.Namespace) -> int:
             tools += held.enter_context(connect(options.mcp))
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
         given = given_by(options, agent, (), tools)
+        held.callback(agent.cleanup)
+        if not has_child(agent):
+            return NO_BOX
         return finish(agent, begin(agent, task, inputs, images, options.mcp, given), arguments, "task")
+
+
+def has_child(agent: MultiStepAgent) -> bool:
+    """Start the child of `agent`, if it acts in one, before a model is asked and paid. False, and why, where no box can
+    be had. Raises ExecutorError if the child cannot be started."""
+    executor = getattr(agent, "python_executor", None)
+    try:
+        if isinstance(executor, KernelExecutor):
+            executor.start()
+    except BoxUnavailableError as error:
+        print(f"smol: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.Namespace, last: str) -> int:
