@@ -158,7 +158,8 @@ def test_what_cannot_be_run_is_told_and_the_others_go_on(here, capsys, monkeypat
     assert main(["validate", "c.ipynb", "b.ipynb", "--timeout", "0.5"]) == 1
     told = capsys.readouterr().out
     assert (
-        "c.ipynb: code cell 1 differs\n    > while True: pass\n    the cell did not come to its end within 1 s" in told
+        "c.ipynb: code cell 1 differs\n    > while True: pass\n    the cell did not come to its end within 0.5 s"
+        in told
     )
     assert "b.ipynb: it cannot be read as a notebook: " in told.partition("c.ipynb")[2]
 
