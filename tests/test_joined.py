@@ -133,7 +133,7 @@ def test_calls_of_earlier_runs_are_answered_from_the_record_and_made_for_their_v
     assert made == ["a", 6, "b"]
     assert proof.state == "proved"
     assert sources(proof) == ["x = roll(6)", "note('b')\nx + 1"]
-    assert proof.line.endswith("the same answer; calls of `roll` are those of an earlier run, made again.")
+    assert proof.line.endswith("the same answer; they call `roll` once more, as an earlier run had.")
 
 
 def test_what_an_earlier_run_showed_is_not_shown_again(conversation):

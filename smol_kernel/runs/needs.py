@@ -119,7 +119,7 @@ def called_again(cells: Sequence[ScriptCell], transcript: Transcript) -> str:
     for step in transcript.steps:
         words = _WORD.findall(sources.get(step.number, "")) if step.is_earlier else []
         found |= {call.tool: None for call in step.calls if call.tool in words}
-    return f"; calls of {listed([*map(name_markdown, found)])} are those of an earlier run, made again" if found else ""
+    return f"; they call {listed([*map(name_markdown, found)])} once more, as an earlier run had" if found else ""
 
 
 def made_in(cells: Sequence[ScriptCell], transcript: Transcript) -> set[str]:
