@@ -1029,11 +1029,20 @@ def tables():
     many = np.linspace(-1, 1, 99)
     mixed = [1e9, *[0.001] * 50]  # of which most are small
     for kind in (np.array, pd.Series, lambda each: pd.DataFrame({"k": "a", "v": each, "w": each * 1e-9})):
-        yield kind(many), kind(many + 1e-13), True
-        yield kind(many), kind(many + 1e-6), False
+        yield kind(many), kind(many + 1e-15), True
+        yield kind(many), kind(many + 1e-12), False
         yield kind(many * 1e-20), kind(many * 1e-20 + 1e-18), False
+        yield kind(np.array([*many, 0.3])), kind(np.array([*many, 0.3 + 1e-9])), False
+        for amount, was, now in [
+            (2.4e9, 0.049, 0.051), (1e9, 1e-4, 9e-3), (1e12, 0.3, 5.0), (1e12, 1e-8, 2e-8), (1.0, 1e-15, 1e-9)
+        ]:  # fmt: skip
+            yield kind(np.array([*[amount] * 24, was])), kind(np.array([*[amount] * 24, now])), False
+        beside = [1e9, 0.03] * 15  # amounts and rates
+        yield kind(np.array([*beside, 1e-12])), kind(np.array([*beside, 2e-12])), False
+        yield kind(np.array([1.0, 1e-18] * 15)), kind(np.array([1.0, 2e-18] * 15)), False
         yield kind(np.array(mixed)), kind(np.array([*mixed[:-1], 0.0011])), False
         yield kind(np.array(mixed[:2])), kind(np.array([1e9, 0.001 + 1e-9])), False
+    yield np.ma.masked_invalid([*many, np.nan]), np.ma.masked_invalid([*(many + 1e-15), np.nan]), True
     signal = pd.DataFrame({"a": [Decimal("sNaN")]})  # which nothing compares
     yield signal, signal.copy(), False
 

@@ -558,10 +558,21 @@ def test_only_tables_of_pandas_are_copied_as_these_are(summary, copied):
         ("GeoDataFrame of 3 items: a", "m = df.to_crs(3857)\nm['area'] = m.area"),
         ("GeoDataFrame of 3 items: a", "import geopandas as gpd\nm = gpd.sjoin(df, gpd.read_file('a'))\nm['b'] = 1"),
         ("DataFrame 3 x 2", "import statsmodels.formula.api as smf\nm = smf.ols('a ~ b', data=df).fit()"),
+        (
+            "DataFrame 3 x 2",
+            "import statsmodels.formula.api as smf\nm = smf.ols('a ~ b', data=df)\nf = m.fit(cov_type='HC3')\n"
+            "print(f.summary())\nt = pd.DataFrame({'p': f.pvalues})\nt['b'] = 1",
+        ),
     ],
 )
 def test_what_polars_geopandas_and_statsmodels_only_read_is_not_copied(summary, code):
     assert code_of(code, final=False, inputs={"df": summary}) == [code]
+
+
+def test_a_model_of_a_formula_keeps_the_table():
+    code = "import statsmodels.formula.api as smf\nm = smf.ols('a ~ b', data={df})\nm.data.frame['c'] = 1"
+    cells = code_of(code.format(df="df"), final=False, inputs={"df": "DataFrame 3 x 2"})
+    assert cells == ["df_ = df.copy()\n" + code.format(df="df_")]
 
 
 @pytest.mark.parametrize("kind", ["module", "function", "type"])

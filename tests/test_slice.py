@@ -121,6 +121,29 @@ def test_messages_to_a_file_stay():
     assert kept(f"{code}\nprint(x)", "final_answer(x)") == f"{code}\nx"
 
 
+@pytest.mark.parametrize(
+    ("setting", "answer"),
+    [
+        ("import cfg\ncfg.TOTAL = float(df.y.sum())", "{'total': cfg.TOTAL}"),
+        ("import cfg\ncfg.D['a'] = df.y.sum()", "f'The sum is {cfg.D[\"a\"]}'"),
+        ("import os\nos.environ['N'] = str(len(df))", "'n is ' + os.environ['N']"),
+        ("import os\nk = open('key.txt').read()\nos.environ['MODE'] = k", "os.getenv('MODE')"),
+        ("import math\nmath.n = len(df)", "math.n"),
+        ("import cfg\ndef load(d):\n    cfg.N = len(d)\nload(df)", "cfg.N"),
+        ("from decimal import Decimal, getcontext\nn = len(df)\ngetcontext().prec = n", "str(Decimal(1) / 3)"),
+        ("import pandas as pd\npd.set_option('display.width', int(df.y[1]))", "pd.get_option('display.width')"),
+    ],
+)
+def test_data_that_goes_through_a_module_is_data(setting, answer):
+    code = kept(f"{setting}\nprint(df)", f"final_answer({answer})", inputs={"df": "DataFrame 4 x 2"})
+    assert code.replace(";", "") == f"{setting}\n{answer}"
+
+
+def test_a_method_of_a_name_that_may_mean_anything_is_called():
+    code = "import menu\nm = menu.M()\nm.select(len(df))"
+    assert kept(f"{code}\nprint(1)", "final_answer(m.s)", inputs={"df": "DataFrame 4 x 2"}) == f"{code};\nm.s"
+
+
 def test_a_decorated_function_goes_whole():
     code = "from functools import lru_cache\n\n# unused\n@lru_cache\ndef f(n):\n    return n\n\nx = 1"
     assert kept(code, "final_answer(x)") == "x = 1\nx"

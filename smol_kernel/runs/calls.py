@@ -25,10 +25,8 @@ glob rglob iglob imap imap_unordered as_completed"""
 _NEW_ITEMS = frozenset(_NEW_ITEMS_WORDS.split())
 """Iterators whose items are made as they go."""
 _WRAPPING = frozenset(["ChainMap", "memoryview", "SimpleNamespace", "partial", "UserDict", "namedtuple"])
-_SHALLOW = frozenset("Counter OrderedDict copy deque dict frozenset list set sorted tuple".split())  # noqa: SIM905
-"""Copies that share their items."""
-_LEARNING = frozenset(["fit", "fit_predict", "fit_transform", "partial_fit"])
-"""Methods that change what they are called on, and never what they are given."""
+_SHALLOW = known.MODELS | set("Counter OrderedDict copy deque dict frozenset list set sorted tuple".split())  # noqa: SIM905
+"""Models, and copies that share their items."""
 _NEW_ARRAYS_WORDS = """array concatenate vstack hstack stack column_stack where sort unique full empty zeros_like
 ones_like empty_like full_like copy concat merge to_datetime to_numeric cut qcut get_dummies crosstab"""
 _NEW_ARRAYS = frozenset(_NEW_ARRAYS_WORDS.split())
@@ -207,7 +205,7 @@ class Calls(Expressions):
             self.touch([world.random])
             return NOTHING
         if said & known.SETTING:
-            self.touch([world.settings])
+            self.set(given.node.func)
             return frozenset([Token(holds={world.settings})])
         if package in known.FIGURE_MODULES:
             self.ask(world.figure)
@@ -292,7 +290,7 @@ class Calls(Expressions):
             self.touch([world.random])
         if name in known.CHANGING_METHODS and not receiver:  # `list.append(a, 1)`
             self._change_first(given)
-        if name in known.CHANGING_METHODS or name in _LEARNING:
+        if name in known.CHANGING_METHODS or name in known.LEARNING:
             self.touch(receiver)
             self.go_through(given.every)
             new = given.every
@@ -300,6 +298,8 @@ class Calls(Expressions):
                 new = NOTHING.union(*(value for _, value in given.positional[1:]))
             for token in receiver:
                 token.holds |= new - {token}
+            if name == "fit" and receiver and not any(token.opaque for token in receiver):
+                return frozenset([Token()])  # of a model of a formula
             return items(receiver) | new
         if name in known.WRITING and (given.node.args or given.node.keywords or not name.startswith("to_")):
             if not name.startswith(("to_", "savefig")):

@@ -6,7 +6,7 @@ import ast
 from abc import abstractmethod
 from collections.abc import Iterable
 
-from smol_kernel.runs.known import CHANGING_METHODS, SETTING, TOO_FREE
+from smol_kernel.runs.known import CHANGING_METHODS, FREE_ATTRIBUTES, TOO_FREE
 from smol_kernel.runs.names import LAST_VALUES, bindings
 from smol_kernel.runs.tokens import (
     Facts,
@@ -24,10 +24,6 @@ from smol_kernel.runs.tokens import (
 NOTHING: Value = frozenset()
 START = 0
 """Stands among the numbers of statements for what was there before the first: inputs, files, the state of chance."""
-_FREE_ATTRIBUTES_WORDS = """import_module reload get_ipython currentframe _getframe run_cell run_line_magic
-run_cell_magic modules settrace __globals__ __code__ __builtins__ __subclasses__ f_globals f_locals f_back _exit
-fork finalize"""
-_FREE_ATTRIBUTES = frozenset(_FREE_ATTRIBUTES_WORDS.split())
 _ARITHMETIC = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult)
 
 
@@ -45,6 +41,8 @@ class Expressions:
         """Statement → numbers of those it needs, and START where it reads what was there before them."""
         self.only_settings: list[set[int]] = [set()]
         """Statement → those of them that it needs only because they set what holds for everything after them."""
+        self.of_data = {START}
+        """Statements that rest on what was there before them, or on what tools gave."""
         self.free: set[str] = set()
         """Names that say why the code cannot be followed."""
         self.tools = frozenset(tools)
@@ -83,7 +81,7 @@ class Expressions:
                     frame.facts.changed.add(token.parameter)
                 if token.variable:
                     frame.facts.changes.add(token.variable)
-                if token in self.world.all():
+                if token.module or token in self.world.all():
                     frame.facts.world.add(token)
 
     def doubt(self, value: Value) -> None:
@@ -100,6 +98,17 @@ class Expressions:
             self.depend(token.touched)
             for frame in self.functions:
                 frame.facts.asks.add(token)
+
+    def set(self, node: ast.AST) -> None:
+        """This sets what holds for everything after it. What it is set to is no data unless it is made of data."""
+        self.touch([self.world.settings])
+        if self.functions or self.rests_on_data():
+            for name in {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}:
+                self.touch(each for each in visible(self.frames, name).state.values.get(name, NOTHING) if each.module)
+
+    def rests_on_data(self) -> bool:
+        """Whether the statement does, as far as it was read."""
+        return bool(self.needs[self.number] & self.of_data) or self.number in self.calls
 
     def go_through(self, value: Value) -> None:
         """Use up what is an iterator."""
@@ -149,7 +158,7 @@ class Expressions:
             state.values[name] = state.values.get(name, NOTHING) | {Token(once=True)}
         for token in facts.world | facts.asks:
             self.depend(token.touched)
-        self.touch(facts.world)
+        self.touch(token for token in facts.world if not token.module or self.rests_on_data())
         for tool in facts.tools:
             self.called(tool)
         if outermost:
@@ -312,7 +321,7 @@ class Expressions:
 
     def _attribute(self, node: ast.Attribute) -> Value:
         base = self.value(node.value)
-        if node.attr in _FREE_ATTRIBUTES:
+        if node.attr in FREE_ATTRIBUTES:
             self.free.add(node.attr)
         if any(token.module == "sys" for token in base) and node.attr in ("stdout", "stderr", "displayhook"):
             self.free.add(f"sys.{node.attr}")
@@ -361,19 +370,6 @@ class Expressions:
         package = next((token.module for token in known if token.module), "")
         path = self.imported.get(node.id, node.id).split(".") if package else [node.id]
         return package, [*(path[1:] if package else path), *words]
-
-    def stored(self, target: ast.Attribute | ast.Subscript, value: Value) -> None:
-        """`a.b = value`, `a[b] = value`, `del a.b`."""
-        base = self.value(target.value)
-        if isinstance(target, ast.Subscript):
-            self.value(target.slice)  # a key is nothing that could be changed
-        package, words = self.root(target)
-        if package or SETTING & set(words):
-            self.touch([self.world.settings])
-        if not package:
-            self.touch(base)
-        for token in base:
-            token.holds |= value - {token}
 
     @abstractmethod
     def assign(self, target: ast.AST, value: Value) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from smol_kernel.runs.definitions import Definitions
 from smol_kernel.runs.expressions import NOTHING, START
-from smol_kernel.runs.known import SILENT_IMPORTS
+from smol_kernel.runs.known import SETTING, SILENT_IMPORTS
 from smol_kernel.runs.names import bindings, called
 from smol_kernel.runs.tokens import State, Token, Value, closure, items
 
@@ -53,6 +53,8 @@ class Flow(Definitions):
         return self.number
 
     def _need_settings(self, numbers: set[int]) -> None:
+        if self.rests_on_data():
+            self.of_data.add(self.number)
         self.only_settings.append(numbers - self.needs[self.number])
         self.depend(numbers)
 
@@ -124,9 +126,22 @@ class Flow(Definitions):
                 for part in target.elts:
                     self.assign(part, items(value))
             case ast.Attribute() | ast.Subscript():
-                self.stored(target, value)
+                self._stored(target, value)
             case _:
                 pass
+
+    def _stored(self, target: ast.Attribute | ast.Subscript, value: Value) -> None:
+        """`a.b = value`, `a[b] = value`, `del a.b`."""
+        base = self.value(target.value)
+        if isinstance(target, ast.Subscript):
+            self.value(target.slice)  # a key is nothing that could be changed
+        package, words = self.root(target)
+        if package or SETTING & set(words) or any(self.world.settings in token.holds for token in base):
+            self.set(target)
+        if not package:
+            self.touch(base)
+        for token in base:
+            token.holds |= value - {token}
 
     def _assign_from(self, target: ast.AST, node: ast.expr, value: Value) -> None:
         pair = isinstance(target, (ast.Tuple, ast.List)) and isinstance(node, (ast.Tuple, ast.List))
@@ -151,7 +166,7 @@ class Flow(Definitions):
             value = self.value(node.value)
             self.go_through(value)
             self.touch(before)
-            self.stored(node.target, value)
+            self._stored(node.target, value)
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:

@@ -28,7 +28,9 @@ from_iterable starmap takewhile dropwhile zip_longest product permutations combi
 attrgetter itemgetter methodcaller asarray asanyarray gather run wait_for wait as_completed create_task to_thread
 super property staticmethod classmethod dataclass field wraps lru_cache cache cached_property total_ordering
 contextmanager replace asdict astuple copy deepcopy cast TypeVar"""
-_MODELS = "ols wls gls rlm glm logit probit poisson mnlogit mixedlm quantreg"  # of a formula
+_MODELS = "ols wls gls rlm glm logit probit poisson mnlogit mixedlm quantreg"
+MODELS = frozenset(_MODELS.split())
+"""Functions that make a model of a formula: it keeps the table it is given, what it finds out does not."""
 PURE_FUNCTIONS = frozenset(f"{_LOOKING} {_CONTAINERS} {_SHARING} {_MODELS} sjoin sjoin_nearest".split())
 """Functions that leave their arguments as they are (iterators aside, which they may use up)."""
 
@@ -62,8 +64,10 @@ getbands entropy getpalette reshape ravel flatten transpose squeeze swapaxes dia
 take repeat choose compress conj ptp sqrt exp log exists is_file is_dir read_text read_bytes with_suffix with_name
 relative_to resolve as_posix stat absolute joinpath iterdir glob rglob samefile expanduser parents getvalue hexdigest
 digest quantize ln log10 limit_denominator getpixel getbbox getdata convert crop rotate histogram
-tell fileno name tree aio predict predict_proba decision_function score group_by with_columns select
+tell fileno name tree aio predict predict_proba decision_function score group_by with_columns
 to_crs sjoin sjoin_nearest union_all"""
+LEARNING = frozenset(["fit", "fit_predict", "fit_transform", "partial_fit"])
+"""Methods that change what they are called on, and never what they are given."""
 PURE = frozenset(_PURE_METHODS.split()) - CHANGING_METHODS
 """Methods that leave what they are called on, and their arguments, as they are."""
 
@@ -77,7 +81,7 @@ exp log log2 log10 sin cos tan fsum prod gcd lcm comb perm factorial isclose hyp
 Timestamp Timedelta timedelta linspace arange zeros ones full eye date_range read_csv read_excel read_json
 read_parquet tobytes item polyfit polyval dot isin between duplicated pct_change diff rank stdev pstdev fmean
 to_crs sjoin sjoin_nearest union_all with_columns agg"""
-FRESH = frozenset(f"{_FRESH} {_MODELS}".split())
+FRESH = frozenset(_FRESH.split())
 """Functions and methods whose result shares nothing with what they are given, leaving `copy` aside."""
 
 _COPIES_WORDS = """copy dropna fillna astype assign reset_index sort_values sort_index rename drop_duplicates agg
@@ -136,3 +140,8 @@ gc ctypes builtins __builtins__ __main__ settrace run_cell run_line_magic run_ce
 Out _ih _oh _dh _i _ii _iii _exit fork weakref"""
 TOO_FREE = frozenset(_TOO_FREE_WORDS.split())
 """Names with which code reaches what cannot be followed."""
+_FREE_ATTRIBUTES_WORDS = """import_module reload get_ipython currentframe _getframe run_cell run_line_magic
+run_cell_magic modules settrace __globals__ __code__ __builtins__ __subclasses__ f_globals f_locals f_back _exit
+fork finalize"""
+FREE_ATTRIBUTES = frozenset(_FREE_ATTRIBUTES_WORDS.split())
+"""Attributes with which it does."""

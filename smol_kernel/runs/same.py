@@ -20,11 +20,17 @@ from smol_kernel.runs.failed_cells import table_difference
 
 TOLERANCE = 1e-9
 """Relative difference of two numbers up to which they are the same."""
-NOISE = 1e-11
-"""By how much more a number of an array or a column may differ: as a share of the median there. One near 0 is what
+NOISE = 1e-14
+"""Up to which size a number of an array or a column may stand for 0: as a share of the median there. It is what
 rounding left of larger ones, which depends on how these lie in memory."""
+LARGEST_NOISE = 1e-9
+"""Up to which size at most, however large the others are."""
 MANY = 20
-"""Numbers from which on they are taken to be of one kind: fewer may be a count beside a probability."""
+"""Numbers from which on they may be taken to be of one kind: fewer may be a count beside a probability."""
+ONE_KIND = 1e6
+"""How many times the smallest the largest of them may be, noise aside: else there are amounts beside rates."""
+MOST = 0.9
+"""Share of them that are no noise."""
 LEVELS = 3
 """Difference of two pixels in a channel, of 255, that counts for nothing."""
 PIXELS = 0.001
@@ -113,7 +119,7 @@ def _of_package(kind: str, was: Any, now: Any, place: str) -> str:
     if was.dtype.kind == "O":
         return _of_sequences(was.ravel().tolist(), now.ravel().tolist(), place)
     if was.dtype.kind in "fc":
-        same = bool(np.allclose(now, was, rtol=TOLERANCE, atol=_noise(was), equal_nan=True))
+        same = bool((np.isclose(now, was, rtol=TOLERANCE, atol=0, equal_nan=True) | _are_noise(was, now)).all())
     elif was.dtype.kind in "mM":
         same = bool(((was == now) | (np.isnat(was) & np.isnat(now))).all())
     else:
@@ -150,10 +156,16 @@ def _of_tables(was: Any, now: Any, place: str) -> str:
     return ""
 
 
-def _noise(values: Any) -> float:
+def _are_noise(was: Any, now: Any) -> Any:
+    """Of each number whether it stands for 0 in both."""
     np = import_module("numpy")
-    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    return NOISE * float(np.median(sizes)) if sizes.size >= MANY else 0.0
+    sizes = np.abs(np.ma.compressed(was)).astype(float)
+    sizes = sizes[np.isfinite(sizes) & (sizes != 0)]
+    most = min(NOISE * float(np.median(sizes)), LARGEST_NOISE) if sizes.size >= MANY else 0.0
+    others = sizes[sizes > most]
+    if others.size < MOST * sizes.size or (others.size and others.max() > ONE_KIND * others.min()):
+        most = 0.0
+    return (np.abs(was) <= most) & (np.abs(now) <= most)
 
 
 def _without_noise(was: Any, now: Any) -> Any:
@@ -167,8 +179,7 @@ def _without_noise(was: Any, now: Any) -> Any:
     for place, kinds in enumerate(zip(was.dtypes, now.dtypes, strict=True)):
         if kinds[0] == kinds[1] and isinstance(kinds[0], np.dtype) and kinds[0].kind in "fc":
             before, after = (each.iloc[:, place].to_numpy() for each in (was, now))
-            same = np.isclose(after, before, rtol=0, atol=_noise(before))
-            now.isetitem(place, np.where(same, before, after))
+            now.isetitem(place, np.where(_are_noise(before, after), before, after))
     return now
 
 

@@ -60,7 +60,7 @@ class Facts:
     """Parameters and global variables on which it calls methods of which nothing is known, for what these do."""
     returned: set[Token] = field(default_factory=set)
     world: set[Token] = field(default_factory=set)
-    """What it changes that no name stands for: see `World`."""
+    """What it changes that no name stands for: see `World`; and modules in which it sets something."""
     asks: set[Token] = field(default_factory=set)
     """What it reads of that."""
     tools: set[str] = field(default_factory=set)
