@@ -14,10 +14,11 @@ from typing import Any, cast
 from smol_kernel.errors import ConfigError, JournalError, RunNotFoundError
 from smol_kernel.events import Event, from_dict
 from smol_kernel.journal.blobs import BLOB_CHARACTERS, give_blobs, take_blobs
-from smol_kernel.journal.connections import close, connection, file_at, journal_number
+from smol_kernel.journal.connections import close, connection, journal_number
 from smol_kernel.journal.database import explain, transaction
 from smol_kernel.journal.no_secrets import without_secrets
 from smol_kernel.journal.rows import SUMMARISED, RunSummary, is_alive, summarise, summary_of, this_process
+from smol_kernel.memory.which_file import file_at
 
 
 def default_path() -> Path:
