@@ -212,7 +212,7 @@ class Journal:
 
     def _summaries(self, where: str, text: str = "", *, limit: int = -1) -> list[RunSummary]:
         query = f"""SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
-            origin, offered, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
+            origin, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
             WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM runs
             WHERE {where} ORDER BY started DESC, rowid DESC LIMIT :limit"""
         with self._connection() as db:
