@@ -136,6 +136,10 @@ class ChildDiedError(ExecutorError):
     """The child kernel ended by itself."""
 
 
+NO_BOX = "no box"
+"""With what the message of a BoxUnavailableError begins."""
+
+
 class BoxUnavailableError(ExecutorError):
     """No boundary for the child kernel can be had here; the message says why, what helps, and how to do without."""
 

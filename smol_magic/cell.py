@@ -184,8 +184,9 @@ class AgentCell:
 
     @property
     def proves(self) -> bool:
-        """Whether the run has ended with finished work that is to be proved."""
-        return self._options.prove and self._writes
+        """Whether the run has ended with finished work that is to be proved, and somebody takes it."""
+        taken = self._options.prove_cell or not self._place.unattended
+        return self._options.prove and self._writes and taken
 
     def prove(self) -> None:
         """Prove the finished work, on its own thread; the account stands there already."""
@@ -195,18 +196,15 @@ class AgentCell:
     async def write_back(self) -> None:
         """Insert the script below the cell, or offer it as one next cell where no page takes it."""
         script, place = self._script(), self._place
-        run, proof = self._transcript.run, self._proof.proof
-        cells = notebook_cells(script, run, place.cell_id, proof)
+        run = self._transcript.run
+        cells = notebook_cells(script, run, place.cell_id, self._proof.proof)
         account = f"its account: %agent show {run}" if run else ""
-        proved = "" if proof is None else proof.word
-        if proof is not None and proof.reason == STOPPED:
-            proved += " (the proof was stopped: cells that wait go on)"
         # Without cells it only learns whether the page is still there to show the account.
         written = await write(cells, place, replace=bool(script))
         if written is None:
-            if place.cell_id is not None:
-                self._view.retire(account, proved, export_hint(run) if script else "", self._goes_on)
             self.write_one_cell(script)
+            if place.cell_id is not None:
+                self._view.retire(account, self._proved, export_hint(run) if script else "", self._goes_on)
             return
         self._session.taken_away |= dict.fromkeys(written.sent, written.date)
         self._account_seen = written.by_sender and written.shown
@@ -224,15 +222,26 @@ class AgentCell:
             stay = "stays" if written.edited == 1 else "stay"
             more = f"{counted(written.edited, 'cell')} that you edited {stay} below them"
         if below or not shown:
-            self._view.say("" if shown else account, proved, below, more, self._goes_on)
+            self._view.say("" if shown else account, self._proved, below, more, self._goes_on)
+
+    @property
+    def _proved(self) -> str:
+        """What came of the proof, if there was one."""
+        proof = self._proof.proof
+        if proof is None:
+            return ""
+        return proof.word + " (the proof was stopped: cells that wait go on)" * (proof.reason == STOPPED)
 
     def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
         """Offer the script as the one next cell that every front end knows how to take."""
         script = self._script() if script is None else script
-        if script and self._place.in_console:  # JupyterLab's would put it over the task itself
+        if not script:
+            return
+        if self._place.in_console:  # JupyterLab's would put it over the task itself
             print("The finished work: %agent export FILE --script writes it, as .py or .ipynb")
-        elif script:
+        else:
             self._shell.set_next_input(as_one_cell(script))
+        self._view.say(self._proved, export_hint(self._transcript.run) if self._place.unattended else "")
 
     def conclude(self, failure: BaseException | None) -> None:
         """Raise what the cell shall end with, if it did not end well."""

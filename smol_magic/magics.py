@@ -9,12 +9,13 @@ import atexit
 import difflib
 import inspect
 import os
+import re
 import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class, no_var_expand
-from traitlets import Bool, CaselessStrEnum, Dict, Enum, Float, Int, List, Unicode, observe
+from traitlets import Bool, CaselessStrEnum, Dict, Enum, Float, Int, List, TraitError, Unicode, observe
 
 from smol_magic import completion
 from smol_magic.commands import COMMANDS, help_text, usage
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 MOST_OFFERED = 5
 """Earlier runs named one by one."""
+_OF_BOX = ("box", "network", "allow_hosts", "mounts", "limits")
+_TRAIT = re.compile(r"The (?:value of the )?'(\w+)' trait of an? SmolMagic instance")
 
 
 @magics_class
@@ -191,6 +194,7 @@ class SmolMagic(Magics):
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
 
     def _state(self) -> None:
+        from smol_kernel.errors import ConfigError
         from smol_kernel.models.named import MODEL_VARIABLE, NO_MODEL
         from smol_kernel.render.plain import counted
         from smol_kernel.render.text import facts_line, state_word
@@ -209,7 +213,11 @@ class SmolMagic(Magics):
             print(f"cassette: {self.cassette}")
         limit = f"{self.timeout:g} s" if self.timeout else "any time"
         print(f"a run takes at most {counted(self.max_steps, 'step')}, an action at most {limit}")
-        print(self._box())
+        try:
+            print(self._box())
+        except ConfigError as error:
+            setting = next((name for name in _OF_BOX if str(error).startswith(name.removesuffix("s"))), "")
+            print(f"no action can run: {error}{f' (c.SmolMagic.{setting})' if setting else ''}")
         if last is not None:
             print(f"last run: {last.run} · {facts_line(last)}")
         elif before is not None:
@@ -338,11 +346,28 @@ def _not_understood(rest: list[str], parser: Parser) -> str:
     return f"%%agent: there is no option {options[0]}. {guess}"
 
 
+def _wrong_setting(said: str) -> str:
+    """What traitlets said, with the setting as a person wrote it and what to do."""
+    found = _TRAIT.match(said)
+    if found is None:
+        return said
+    return (
+        f"c.SmolMagic.{found[1]}{said[found.end() :].rstrip('.')}. Set it right where it was set (ipython_config.py), "
+        f"or here: %config SmolMagic.{found[1]} = VALUE, then %load_ext smol_magic"
+    )
+
+
 def load(shell: InteractiveShell) -> None:
-    """Register magics and transformer with `shell`, and leave the session at `shell.smol_session`. Repeatable."""
+    """Register magics and transformer with `shell`, and leave the session at `shell.smol_session`. Repeatable.
+
+    Raises CellError for a setting that has a wrong value already, in a profile or by %config.
+    """
     if getattr(shell, "smol_session", None) is not None:
         return
-    magics = SmolMagic(shell)
+    try:
+        magics = SmolMagic(shell)
+    except TraitError as error:
+        raise CellError(_wrong_setting(str(error))) from None
     shell.register_magics(magics)
     shell.smol_session = magics.session  # type: ignore[attr-defined]
     magics.session.note_cell()

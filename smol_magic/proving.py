@@ -77,9 +77,9 @@ class CellProof:
     def cells(self) -> list[ScriptCell]:
         """The cells to write: a line in the first says what was shown, the answer goes into the variable that the user
         named, and the last checks it if that is wanted. Names that the notebook lacks are made, or told."""
-        proof = self.proof
-        cells = script_cells(self._transcript) if proof is None else proof.cells
-        cells = with_needs(cells, self._transcript, self._variables)
+        proof, transcript = self.proof, self._transcript
+        cells = script_cells(transcript) if proof is None else proof.cells
+        cells = with_needs(cells, (proof and proof.transcript) or transcript, self._variables)
         if proof is not None and cells:
             cells = replace(proof, cells=cells).told()
         other = any(cell.as_fields for cell in cells)  # its value is no dict, as the answer is
@@ -87,8 +87,9 @@ class CellProof:
             name = self._answer_name
             cells = _without(cells, name) if other else with_answer_in(cells, name)
         if proof is not None and self._options.prove_cell and proof.proved:
-            cells = with_check(cells, decode(self._transcript.answer))
-        return cells
+            cells = with_check(cells, decode(transcript.answer))
+        earlier = sum(step.is_earlier for step in proof.transcript.steps) if proof and proof.transcript else 0
+        return [replace(cell, step=max(cell.step - earlier, 0)) for cell in cells]
 
 
 def _without(cells: list[ScriptCell], name: str) -> list[ScriptCell]:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from IPython.display import display, publish_display_data
 
@@ -25,10 +25,10 @@ from smol_kernel.render.records import PlanRecord, StepRecord
 from smol_kernel.render.text import run_name, totals_words
 from smol_kernel.render.transcript import STATES, Transcript, model_label
 from smol_magic.endings import CellError
+from smol_magic.fingerprint import fingerprint
+from smol_magic.place import Place
+from smol_magic.unwatched_view import WITHOUT_WIDGETS, UnwatchedView
 from smol_magic.view_style import VIEW_STYLE
-
-if TYPE_CHECKING:
-    from smol_kernel.render.transcript import Row
 
 LEAST_SECONDS = 0.1  # between two drawings
 MOST_OF_TIME = 0.1  # that drawing takes, where a card is long
@@ -41,9 +41,6 @@ QUESTIONS = {  # by the tool that asks a person
 NOT_ISOLATED = "⚠ not isolated"
 _COLOURS = {NOT_ISOLATED: "bad", "not reproduced": "warn", "not proved": "warn"}
 """How a part of the one line begins that a person should notice, and its colour."""
-
-_WITHOUT_WIDGETS = {"text/html": "<!-- Agent run -->", "text/plain": "Agent run"}
-"""What stays of the view where its widgets are gone: in a page nothing, as the account stands below."""
 
 
 class View(Protocol):
@@ -88,8 +85,10 @@ class View(Protocol):
 def make_view(
     shell: Any, kind: str, transcript: Transcript, stop: Callable[[], None], has_child: Callable[[], bool]
 ) -> View:
-    """The view of `kind`: "widgets", "text", or "auto" (widgets wherever there is a page, and ipywidgets). Raises
-    CellError for widgets without ipywidgets."""
+    """The view of `kind`: "widgets", "text", or "auto" (widgets wherever there is a page, and ipywidgets; nothing where
+    a notebook is run without one). Raises CellError for widgets without ipywidgets."""
+    if kind == "auto" and hasattr(shell, "kernel") and Place.of(shell).unattended:
+        return UnwatchedView(transcript)
     if kind == "widgets" or (kind == "auto" and hasattr(shell, "kernel")):
         try:
             return LiveView(transcript, stop, has_child)
@@ -131,8 +130,9 @@ class TextView:
         return nullcontext()
 
     def say(self, *parts: str) -> None:
-        """Print the sentence."""
-        print(" · ".join(filter(None, parts)))
+        """Print the sentence, if there is one."""
+        if any(parts):
+            print(" · ".join(filter(None, parts)))
 
     def end(self) -> None:
         """All is printed already."""
@@ -160,7 +160,8 @@ class LiveView:
         bar = HTML('<div class="smol-view-bar" role="progressbar" aria-label="Agent at work"><i></i></div>')
         self._button = Button(description="Stop", tooltip="Stop the agent (as ■ does)")
         self._button.add_class("smol-view-stop")
-        self._button.on_click(lambda _: stop())
+        self._pressed = lambda _: stop()
+        self._button.on_click(self._pressed)
         self._steps = VBox()
         head = HBox([self._title, self._button, self._told])
         head.add_class("smol-view-head")
@@ -182,11 +183,11 @@ class LiveView:
         """Display the view and begin to draw."""
         self._task = task
         if not buttons:
-            self._button.layout.display = "none"
+            self._drop_button()
         self._draw()
         view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
         display(
-            {"application/vnd.jupyter.widget-view+json": view, **_WITHOUT_WIDGETS},
+            {"application/vnd.jupyter.widget-view+json": view, **WITHOUT_WIDGETS},
             metadata={"smol": {"live": True, "run": run}},
             raw=True,
             display_id=self._root.model_id,
@@ -229,7 +230,7 @@ class LiveView:
         if proves:
             self._button.description, self._button.tooltip = "Skip the proof", "Its answer stays (■ does the same)"
         else:
-            self._button.layout.display = "none"
+            self._drop_button()
 
     @contextmanager
     def proving(self) -> Generator[None]:
@@ -248,7 +249,7 @@ class LiveView:
         finally:
             proved.set()
             clock.join()
-            self._button.layout.display = "none"
+            self._drop_button()
             self._root.children, (bar,) = self._root.children[:2], self._root.children[2:]
             _close(bar)
             self.say()
@@ -272,7 +273,12 @@ class LiveView:
         finds the widgets as long as the kernel lives: for it the line says `parts`.
         """
         self.say(*parts)
-        publish_display_data(_WITHOUT_WIDGETS, transient={"display_id": self._root.model_id}, update=True)
+        publish_display_data(WITHOUT_WIDGETS, transient={"display_id": self._root.model_id}, update=True)
+
+    def _drop_button(self) -> None:
+        """Hide it, and let go of the cell: ipywidgets keeps each widget, with its handlers, until the kernel ends."""
+        self._button.layout.display = "none"
+        self._button.on_click(self._pressed, remove=True)
 
     def _keep_drawing(self) -> None:
         while not self._ended.is_set():
@@ -299,7 +305,7 @@ class LiveView:
     def _draw_steps(self) -> None:
         parts = list(self._steps.children)  # of each card its line, and the two that the line folds
         for index, row in enumerate(self._transcript.rows):
-            seen = _fingerprint(row)
+            seen = fingerprint(row)
             if self._drawn.get(index) == seen:
                 continue
             drawn = live_card(row)
@@ -378,22 +384,6 @@ def _doing_alone(run: Transcript) -> str:
     if calls:
         return "waiting for " + ", ".join(told or sorted({call.tool for call in calls}))
     return {"thinking": "the model is asked", "running": RUNS}.get(last.state, "")
-
-
-def _fingerprint(row: Row) -> tuple[Any, ...]:
-    """Changes whenever the card of the row does."""
-    if isinstance(row, Transcript):
-        return (row.state, row.answered, *map(_fingerprint, row.rows))
-    if isinstance(row, PlanRecord):
-        return (row.state, len(row.text), row.totals.seconds)
-    if not isinstance(row, StepRecord):
-        return ()
-    answered = sum(call.ok is not None for call in row.calls)
-    length = sum(len(output.text) for output in row.outputs)
-    parts = (len(row.reply), len(row.outputs), length, len(row.calls), answered, row.seconds)
-    parts += (len(row.beforehand), len(row.notes))
-    moving = (row.progress, *(call.progress for call in row.open_calls), *map(_fingerprint, row.all_runs()))
-    return (row.state, row.code, row.repaired_in, row.error, *parts, *moving)
 
 
 def _clock(seconds: float) -> str:

@@ -119,11 +119,12 @@ class NotebookKernel:
         code: str,
         *,
         cell_id: str | None = None,
-        stdin: bool = False,
+        stdin: bool = True,
         client: Any = None,
         metadata: Message | None = None,
     ) -> Cell:
-        """Send a cell and return at once; with `cell_id` as a notebook of JupyterLab does, else with `metadata`."""
+        """Send a cell and return at once; with `cell_id` as a notebook of JupyterLab does, else with `metadata`;
+        without `stdin` as nbclient does."""
         client = client or self.client
         content = {
             "code": code,

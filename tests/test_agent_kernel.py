@@ -45,6 +45,11 @@ class Cell:
         texts += [message["content"].get("data", {}).get("text/plain", "") for message in self.outputs]
         return "\n".join(filter(None, texts))
 
+    @property
+    def error(self):
+        """What the reply tells of it, to a person and to a program."""
+        return "\n".join([*self.reply["traceback"], self.reply["evalue"]])
+
 
 @pytest.fixture(scope="module")
 def kernel(installed):
@@ -185,8 +190,60 @@ def test_a_plain_cell_of_python_is_refused_and_says_where_it_goes(client):
     assert Cell(client, f"%%host\n{code}").reply["status"] == "ok"
     Cell(client, "%agent model scripted")
     refused = Cell(client, "import os\nkept = 1")
-    assert refused.reply["status"] == "error" and "%%py" in str(refused.outputs)
+    assert refused.error.count("%%py (the agent's kernel)") == 2 and "Traceback" not in refused.error
     assert "7" in Cell(client, "%%agent --continue\nkept = 1").text  # no reply was used up
+
+
+def test_parameters_of_papermill_go_to_the_host_and_a_task_of_that_title_does_not(client):
+    assert Cell(client, "# Parameters\nalpha = 7\nname = 'x'\n").reply["status"] == "ok"
+    assert "(7, 'x')" in Cell(client, "%%host\nalpha, name").text
+    Cell(
+        client,
+        "%%host\nfrom smol_kernel import ScriptedModel\nm = ScriptedModel(['<code>\\nfinal_answer(7)\\n</code>'])",
+    )
+    Cell(client, "%agent model m")
+    assert "7" in Cell(client, "# Parameters\nWhich of them matter?").text
+
+
+def test_a_console_is_left_and_a_page_has_no_such_word(installed):
+    manager, client = start_new_kernel(kernel_name="agent", startup_timeout=PATIENCE)
+
+    def sent(code, stdin, **metadata):
+        content = {"code": code, "silent": False, "allow_stdin": stdin, "stop_on_error": False}
+        message = client.session.msg("execute_request", content, metadata=metadata)
+        client.shell_channel.send(message)
+        reply = client.get_shell_msg(timeout=PATIENCE)
+        while reply["parent_header"]["msg_id"] != message["header"]["msg_id"]:
+            reply = client.get_shell_msg(timeout=PATIENCE)
+        return reply["content"]
+
+    try:
+        assert "SMOL_MODEL" in sent("exit", stdin=True, cellId="c1")["evalue"]
+        assert "SMOL_MODEL" in sent("quit", stdin=False)["evalue"]
+        assert "%%py" in sent("exit()", stdin=True, cellId="c1")["evalue"]
+        (payload,) = sent("exit", stdin=True)["payload"]
+        assert payload["source"] == "ask_exit"
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def test_a_wrong_setting_of_the_profile_is_named_and_can_be_set_right(installed, tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    (tmp_path / "profile_default").mkdir()
+    (tmp_path / "profile_default" / "ipython_config.py").write_text("c.SmolMagic.timeout = '60 s'\n")
+    manager, client = start_new_kernel(kernel_name="agent", startup_timeout=PATIENCE)
+    try:
+        for cell in ("How many rows?", "%load_ext smol_magic"):
+            refused = Cell(client, cell)
+            assert refused.error.count("c.SmolMagic.timeout expected a float, not the str '60 s'") == 2
+            assert "Traceback" not in refused.error
+        Cell(client, "%config SmolMagic.timeout = 60")
+        assert "SMOL_MODEL" in Cell(client, "How many rows?").error
+        assert "an action at most 60 s" in Cell(client, "%agent").text
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 def test_py_runs_in_the_child_and_host_in_the_kernel(client):
@@ -229,8 +286,7 @@ def test_host_is_a_magic_like_others(client):
 
 def test_code_behind_host_is_no_code_and_not_lost_silently(client):
     cell = Cell(client, "%%host where = 'lost'")
-    assert cell.reply["status"] == "error"
-    assert "%%host takes no options, but found \"where = 'lost'\"" in cell.text
+    assert cell.error.count("%%host takes no options, but found \"where = 'lost'\"") == 2
 
 
 def test_the_value_of_a_py_cell_comes_behind_what_it_printed_and_not_at_all_where_nobody_wants_it(client):

@@ -13,7 +13,7 @@ from model_server import ModelServer, Text
 from no_namespaces import COMMAND, run_without_namespaces
 
 from smol_kernel import ScriptedModel, ToolCallingAgent
-from smol_kernel.events import RunStarted
+from smol_kernel.events import ActionFinished, ActionProposed, RunFinished, RunStarted, StepStarted, ToolCalled
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.journal import Journal
 from smol_kernel.render.transcript import UNBOXED, Transcript
@@ -294,7 +294,11 @@ def test_a_run_ends_at_once_with_the_reason_and_the_remedy(here):
         assert requests == 1, "another try does not help"
         assert ends == [["error", said]]
         assert "user namespace" in said and "max_user_namespaces=10000" in said and "--box off" in said
-    assert [run.state for run in Journal().runs()] == ["success", "error", "error"]
+    _, of_tools, of_code = runs = Journal().runs()
+    assert [run.state for run in runs] == ["success", "error", "error"]
+    for run in (of_tools, of_code):
+        told = Transcript.from_events(Journal().events(run.run))
+        assert told.isolation_words == "no box" and not told.unboxed
 
 
 def test_on_the_command_line_it_has_a_status_of_its_own(here):
@@ -302,14 +306,38 @@ def test_on_the_command_line_it_has_a_status_of_its_own(here):
         line = ("run", "the task", "--model", "openai/double", "--api-base", server.url)
         variables = {"SMOL_ALLOW_MODEL_REQUESTS": "1"}
         refused = run_without_namespaces(*COMMAND, *line, folder=here, **variables)
-        assert len(server.requests) == 1
+        assert not server.requests, "nobody is paid for what cannot be run"
         free = run_without_namespaces(*COMMAND, *line, "--box", "off", folder=here, **variables)
     assert refused.returncode == 4, refused.stderr
-    said = " ".join(refused.stdout.split())
+    said = refused.stderr
+    assert not refused.stdout and said.count("\n") == 1
     assert "--box off" in said and "max_user_namespaces=10000" in said
-    assert "Traceback" not in refused.stdout + refused.stderr
+    assert "Traceback" not in said
     assert free.returncode == 0, free.stderr
     assert UNBOXED in free.stdout and "7" in free.stdout
+
+
+def test_the_demo_shows_nothing_of_a_box_that_it_cannot_have(here):
+    refused = run_without_namespaces(*COMMAND, "demo", folder=here)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "no box can be built here" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("isolation", "told", "words"),
+    [
+        ("box", [], "no box"),
+        ("none", [], "not isolated"),
+        ("box", [ActionFinished(status="ok")], "isolated: box"),
+        ("box", [ToolCalled(call="c1", tool="other", summary="")], "isolated: box"),
+    ],
+    ids=["before any code", "in no box itself", "after an action", "of an agent that it called"],
+)
+def test_only_a_run_without_any_code_says_that_there_was_no_box(isolation, told, words):
+    step = [StepStarted(), ActionProposed(thought="", code="other('x')"), *told]
+    end = RunFinished(run="a", state="error", error="no box can be built here: namespaces: no", steps=1, seconds=0.0)
+    events = [started("a", isolation), *(event.stamped("a", 1) for event in step), end]
+    assert Transcript.from_events(events).isolation_words == words
 
 
 CELLS = """

@@ -1,5 +1,7 @@
 """Limits of a run: each alone, shared with the agents it calls, and what is left when one is reached."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -11,7 +13,8 @@ from smol_kernel.errors import ConfigError
 from smol_kernel.events import ActionFinished, ModelReplied, RunFinished, RunStarted, ToolReturned
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
-from smol_kernel.memory.budget import Budget
+from smol_kernel.memory.budget import Account, Budget
+from smol_kernel.memory.loading import loading
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.tools.base import tool
 
@@ -50,6 +53,38 @@ def never():
     event = threading.Event()
     yield event
     event.set()
+
+
+SLOW_TO_LOAD = """
+import sys, time
+
+class Slow:  # on this system LiteLLM takes a hundred seconds to load
+    def find_spec(self, name, path=None, target=None):
+        if name == "litellm":
+            time.monotonic = lambda now=time.monotonic: now() + 100
+
+sys.meta_path.insert(0, Slow())
+from smol_kernel import Budget, CodeAgent, LiteLLMModel
+model = LiteLLMModel("openai/double", api_base=sys.argv[1], api_key="none")
+agent = CodeAgent([], model, planning_interval=1, budget=Budget(seconds=90), verbosity_level=0, journal=False)
+result = agent.run("the task", return_full_result=True)
+print(result.state, result.output)
+"""
+
+
+def test_the_time_in_which_litellm_is_loaded_is_not_of_the_budget():
+    with ModelServer(Text("1. Answer."), Text(code("final_answer(7)"))) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", SLOW_TO_LOAD, server.url], capture_output=True, text=True, timeout=120, check=False
+        )
+    assert done.stdout.split() == ["success", "7"], done.stdout + done.stderr
+
+
+def test_only_while_somebody_waits_is_the_clock_of_a_budget_still():
+    account = Account(Budget(seconds=60))
+    with loading(), loading():
+        before = account.used["seconds"]
+        assert account.used["seconds"] == pytest.approx(before, abs=1e-9)
 
 
 @pytest.mark.parametrize("limits", [{name: 0} for name in ("steps", "cost")] + [{"seconds": -1}, {"tool_calls": "3"}])

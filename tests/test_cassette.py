@@ -339,11 +339,15 @@ def test_a_long_difference_is_shortened(file):
 
 WHOLE = {"cassette": 1, "model": "m", "parameters": {}, "scripted": True, "messages": {}, "calls": []}
 
+CONFLICT = '{"cassette": 1,\n<<<<<<< HEAD\n"model": "m"\n=======\n"model": "n"\n>>>>>>> other\n}\n'
+
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "no whole JSON"),
+        ("", r"\(it is empty\)"),
+        (CONFLICT, r"holds marks of a merge conflict \(line 2\): take one side, .* mode auto"),
+        (CONFLICT.partition("<<<<<<< HEAD\n")[2], r"merge conflict \(line 2\)"),
         (json.dumps(WHOLE)[:-20], "no whole JSON"),
         ("[1, 2]", "cannot be read"),
         (json.dumps({**WHOLE, "cassette": 2}), "newer smol-kernel"),

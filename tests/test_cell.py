@@ -53,6 +53,32 @@ def test_a_run_is_one_widget_and_one_account_of_it(kernel):
     assert kernel.value("answer") == 42
 
 
+def test_where_nobody_watches_a_run_makes_no_widgets_and_is_stored_the_same(kernel):
+    model(kernel, "print('looking')", "final_answer(42)")
+    cell = kernel.run("%%agent --model m\nthink", stdin=False).must_be_ok()
+    view, account = cell.displays
+    assert view["data"] == {"text/html": "<!-- Agent run -->", "text/plain": "Agent run"}
+    assert "42" in account["data"]["text/plain"]
+    assert not cell.contents("comm_open", "update_display_data", "stream")
+
+
+@pytest.mark.parametrize(
+    ("software", "sent"),
+    [
+        ("", {}),
+        ("", {"stdin": False, "metadata": {"cellId": "vscode-notebook-cell:/a.ipynb#W0"}}),
+        ("voila/0.5.8", {"stdin": False}),
+    ],
+    ids=["no-id", "vscode", "voila"],
+)
+def test_other_pages_are_shown_widgets(kernel, software, sent):
+    model(kernel, "final_answer(42)")
+    kernel.run(f"import os\nos.environ['SERVER_SOFTWARE'] = {software!r}").must_be_ok()
+    view, _ = kernel.run("%%agent --model m\nthink", **sent).must_be_ok().displays
+    kernel.run("del os.environ['SERVER_SOFTWARE']").must_be_ok()
+    assert "application/vnd.jupyter.widget-view+json" in view["data"]
+
+
 def test_without_ipywidgets_a_run_is_told_in_text(kernel):
     model(kernel, "final_answer(42)")
     kernel.run("import sys\nkept = {n: sys.modules.pop(n) for n in list(sys.modules) if n.startswith('ipywidgets')}")
@@ -107,6 +133,17 @@ def test_widgets_of_runs_that_ended_are_freed(kernel):
         kernel.run("%%agent --model m\nwork").must_be_ok()
         counts.append(kernel.value(count))
     assert counts[2] - counts[1] == counts[1] - counts[0] < 20
+
+
+@pytest.mark.parametrize("prove", [True, False])
+@pytest.mark.parametrize("first", ["", "%%time\n"], ids=["awaits", "waits"])
+def test_inputs_of_a_run_are_freed_with_its_conversation(kernel, prove, first):
+    model(kernel, "final_answer(len(big))")
+    kernel.run(f"import gc, weakref\n%config SmolMagic.prove = {prove}").must_be_ok()
+    kernel.run("class Cells(list): pass\nbig = Cells([1])\nkept = weakref.ref(big)").must_be_ok()
+    kernel.run(f"{first}%%agent --in big --model m -o n\nhow many?", cell_id="c1").must_be_ok()
+    kernel.run("%config SmolMagic.prove = False\ndel big\n%agent stop").must_be_ok()
+    assert kernel.value("(n, gc.collect() >= 0, kept())") == (1, True, None)
 
 
 def test_the_view_says_which_step_of_how_many_it_is_and_that_a_kernel_starts(tmp_path):
@@ -176,7 +213,7 @@ def test_input_of_a_called_agents_action_is_asked_of_the_person(kernel):
 
 def test_where_nobody_can_be_asked_the_action_is_told_so(kernel):
     model(kernel, "try:\n    input('? ')\nexcept EOFError as error:\n    final_answer(str(error))")
-    kernel.run("%%agent --model m -o answer\nask").must_be_ok()
+    kernel.run("%%agent --model m -o answer\nask", stdin=False).must_be_ok()
     assert "nobody to ask" in kernel.value("answer")
 
 

@@ -100,13 +100,31 @@ def test_a_run_without_a_journal_leaves_none(here, capsys):
     assert not (here / "journal.sqlite").exists()
 
 
-def test_a_model_that_cannot_be_reached_is_said_once_with_status_1(capsys):
+def test_a_model_that_cannot_be_reached_is_said_with_status_1(capsys):
     with ModelServer() as server:
         url = server.url
     assert main(["run", "a task", "--model", "openai/double", "--api-base", url]) == 1
     shown = capsys.readouterr()
-    assert (shown.out + shown.err).count(url) == 1
+    assert shown.out.count(url) == shown.err.count(url) == 1
     assert "Traceback" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--max-steps", "1"], 1, "smol: out of steps: Reached the limit of 1 step without a final answer."),
+        (["--max-output-tokens", "1"], 3, "smol: out of budget: The budget is used up: "),
+    ],
+)
+def test_why_a_run_failed_is_said_where_its_output_goes_nowhere(options, status, said, capsys):
+    with ModelServer(*[Text(code("1"))] * 3) as server:
+        arguments = ["run", "a task", "--model", "openai/double", "--api-base", server.url, *options]
+        assert main(arguments) == status
+        told = capsys.readouterr().err
+        assert told.startswith(said) and told.endswith(f" (smol show {Journal().find('last').run})\n")
+        assert told.count("\n") == 1
+        assert main([*arguments, "--no-journal"]) == status
+        assert "smol show" not in (told := capsys.readouterr().err) and told.startswith(said)
 
 
 def test_without_a_model_it_says_what_to_set_and_runs_nothing(here, capsys):
@@ -272,6 +290,7 @@ def test_a_killed_run_is_shown_as_cut_off_and_one_at_work_as_running(here, capsy
         (["runs", "--prune", "--keep", "-1"], 2, "--keep -1"),
         (["show", "\udcff"], 1, "no run '\\udcff'"),
         (["runs", "--delete", "last", "--keep", "3", "--yes"], 2, "--delete takes out the one run that it names"),
+        (["run", "x", "--model", "demo", "-o", "-"], 2, "-o -: name a file, or /dev/stdout"),
         (["runs", "-n", "0"], 2, "--limit is 0: give a whole number of at least 1"),
         (["import", "a.html"], 2, "a.html: give an exported .ipynb or .json"),
         (["run", "x", "--model", "demo", "--box-limit", "cpu_seconds=99999999999999999999"], 2, "cpu_seconds"),
@@ -334,7 +353,8 @@ def test_words_that_only_look_like_options_are_none(capsys):
 def test_a_key_that_is_missing_is_set_in_the_shell(monkeypatch, capsys):
     monkeypatch.delenv("OPENAI_API_KEY")
     assert main(["run", "a task", "--model", "openai/x"]) == 1
-    assert capsys.readouterr().err == "In a shell: export OPENAI_API_KEY=…\n"
+    reason, hint = capsys.readouterr().err.splitlines()
+    assert reason.startswith("smol: failed: ") and hint == "In a shell: export OPENAI_API_KEY=…"
 
 
 def test_files_become_values(here):
@@ -452,10 +472,8 @@ def test_where_the_working_folder_is_gone_that_is_said(tmp_path, monkeypatch, ca
     folder.mkdir()
     monkeypatch.chdir(folder)
     folder.rmdir()
-    assert main(["demo"]) == 1
-    said = "".join(capsys.readouterr())
-    assert "the working folder is gone; change to one that is there" in said
-    assert "The demo did not come to its answer. `smol doctor` tells" in said
+    assert main(["demo"]) == 2
+    assert capsys.readouterr() == ("", "smol: the working folder is gone; change to one that is there\n")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "broken"])

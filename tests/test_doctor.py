@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from no_namespaces import COMMAND, run_without_namespaces
@@ -13,6 +16,7 @@ from no_namespaces import COMMAND, run_without_namespaces
 from smol_kernel.executors.probe import probe
 from smol_kernel.journal import Journal
 from smol_kernel.serve.cli import main
+from smol_kernel.serve.cli.doctor import examine, journal_trouble, lines
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box of Linux")
 
@@ -87,7 +91,13 @@ def test_without_namespaces_it_says_why_and_what_helps(tmp_path):
     done = run_without_namespaces(*COMMAND, "doctor", folder=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "✗ no box can be built here: user namespace" in done.stdout
-    for words in ("max_user_namespaces=10000", "--box off", "✗ user namespaces: most: 0", "Python"):
+    for words in (
+        "max_user_namespaces=10000",
+        "seccomp=unconfined",
+        "--box off",
+        "✗ user namespaces: most: 0",
+        "Python",
+    ):
         assert words in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     done = run_without_namespaces(*COMMAND, "doctor", "--json", folder=tmp_path)
@@ -95,6 +105,56 @@ def test_without_namespaces_it_says_why_and_what_helps(tmp_path):
     assert report["box"]["available"] is False and report["tried"] == []
     assert "max_user_namespaces" in report["box"]["reason"]
     assert Journal().runs() == []
+
+
+@pytest.mark.parametrize("step", ["namespaces", "user namespace"])
+def test_numbers_of_the_kernel_do_not_speak_against_a_container_that_refuses(step):
+    report = examine()
+    assert "refused here" not in "\n".join(lines(report))
+    report["box"] |= {"available": False, "reason": f"no box can be built here: {step}: Operation not permitted."}
+    report["system"]["user namespaces"]["most"] = 96365
+    assert "✗ user namespaces: most: 96365" in (told := "\n".join(lines(report))) and "; refused here" in told
+
+
+def damaged(path):
+    journal = Journal(path)
+    journal.cut_off("")
+    journal.close()
+    path.write_bytes(path.read_bytes()[:-4096])
+
+
+def newer(path):
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+
+
+def beneath_a_file(path):
+    path.parent.rmdir()
+    path.parent.write_text("text")
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (damaged, "reads as damaged"),
+        (newer, "has schema 99, written by a newer version"),
+        (lambda path: path.write_text("my notes\n" * 99), "is not a journal"),
+        (Path.mkdir, "is no file"),
+        (beneath_a_file, "is not writable"),
+        (lambda path: Journal(path).cut_off(""), None),
+        (Path.touch, None),
+        (lambda path: None, None),
+    ],
+    ids=["truncated", "newer", "a text", "a folder", "beneath a file", "a good one", "empty", "none yet"],
+)
+def test_a_journal_that_the_other_commands_refuse_is_not_passed(tmp_path, make, told):
+    path = tmp_path / "there" / "journal.sqlite"
+    path.parent.mkdir()
+    make(path)
+    before = path.is_file() and path.read_bytes()
+    trouble = journal_trouble(path)
+    assert (trouble is None) if told is None else (told in trouble)
+    assert (path.is_file() and path.read_bytes()) == before
 
 
 NO_FILES = ("sh", "-c", 'ulimit -f 0 && exec "$@"', "-")

@@ -8,6 +8,7 @@ from scripted_replies import code
 from smol_kernel import tool
 from smol_kernel.journal import Journal
 from smol_kernel.runs.earlier import runs_before
+from smol_kernel.runs.joined import joined
 from smol_kernel.runs.prove import Prover
 
 
@@ -53,7 +54,7 @@ def test_an_input_that_an_earlier_run_changed_is_not_taken_as_it_was(conversatio
         ["final_answer(int(df.y.max()))"],
         given=[{"df": table}],
     ).prove()
-    assert proof.state == "proved"
+    assert (proof.state, proof.reason) == ("proved", "")
     assert sources(proof) == ["df_ = df\ndf_ = df_[df_.y < 10]", "int(df_.y.max())"]
 
 
@@ -71,23 +72,37 @@ def test_words_rest_on_what_was_shown_in_this_run(conversation):
 @pytest.mark.parametrize(
     ("first", "second", "given"),
     [
-        (["x = 1\nif x:\n    y = 2\n    final_answer(1)"], ["final_answer(y)"], ()),
-        (["final_answer(y := 2)"], ["final_answer(y)"], ()),
+        ("x = 1\nif x:\n    y = 2\n    final_answer(1)", "final_answer(y)", ()),
+        ("final_answer(y := 2)", "final_answer(y)", ()),
         (
-            ["from xml.etree import ElementTree as E\ny = E.Element('a')\nE.indent(y)\nfinal_answer(1)"],
-            ["final_answer(y.tag)"],
+            "from xml.etree import ElementTree as E\ny = E.Element('a')\nE.indent(y)\nfinal_answer(1)",
+            "final_answer(y.tag)",
             (),
         ),
-        (["x.append(1)\ny = 5\nfinal_answer(1)"], ["final_answer(y + len(x))"], ({"x": [1]}, {"x": [2]})),
-        (["y = 5\nexec('z = 1')\nfinal_answer(1)"], ["final_answer(y)"], ()),
+        ("y = open('a', 'w').write('b')\nfinal_answer(1)", "final_answer(y)", ()),
+        ("x.append(1)\ny = 5\nfinal_answer(1)", "final_answer(y)", ({"x": [1]}, {"x": [2]})),
+        ("y = 5\nexec('z = 1')\nfinal_answer(1)", "final_answer(y)", ()),
+        ("y = 5\n%cd .\nfinal_answer(1)", "final_answer(y)", ()),
     ],
-    ids=["half-way", "bound in the answer", "outside", "given anew", "beyond"],
+    ids=["half-way", "in the answer", "outside", "a file", "given anew", "exec", "a magic"],
 )
 def test_where_it_cannot_be_told_what_is_needed_the_cells_are_those_of_the_run(conversation, first, second, given):
-    proof = conversation(first, second, given=given).prove()
+    prover = conversation([first], [second], given=given)
+    assert len(prover.earlier) == 1
+    assert joined([*prover.earlier, prover.events]) is None
+    proof = prover.prove()
     assert proof.state == "not reproduced"
     assert "such as a variable of an earlier run" in proof.reason
     assert len(sources(proof)) == 1
+
+
+def test_files_and_figures_of_earlier_runs_are_not_made_again(conversation, tmp_path):
+    plot = "import matplotlib.pyplot as plt\nplt.plot(x)\nplt.show()"
+    first = f"x = [1, 2]\nopen('log', 'a').write('first')\n{plot}\nfinal_answer(1)"
+    proof = conversation([first], [f"open('other', 'w').write('second')\n{plot}\nfinal_answer(sum(x))"]).prove()
+    assert (proof.state, proof.made) == ("proved", "files and pictures")
+    assert sources(proof)[0] == "x = [1, 2]"
+    assert "log" not in "".join(sources(proof))
 
 
 def test_calls_of_earlier_runs_are_answered_from_the_record_and_made_for_their_values_alone(conversation):
@@ -118,6 +133,7 @@ def test_calls_of_earlier_runs_are_answered_from_the_record_and_made_for_their_v
     assert made == ["a", 6, "b"]
     assert proof.state == "proved"
     assert sources(proof) == ["x = roll(6)", "note('b')\nx + 1"]
+    assert proof.line.endswith("the same answer; they call `roll` once more, as an earlier run had.")
 
 
 def test_what_an_earlier_run_showed_is_not_shown_again(conversation):

@@ -16,6 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from harmless import assert_harmless
 from IPython.core.interactiveshell import _modified_open
 
 from smol_kernel.errors import AgentExecutionError, ConfigError, ExecutorError, NotPortableError, ToolError
@@ -24,9 +25,11 @@ from smol_kernel.executors import streams
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.client import KernelClient
 from smol_kernel.executors.create import create
+from smol_kernel.executors.displays import CHART, LIVE
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.local import LocalPythonExecutor
 from smol_kernel.executors.values import RemoteValue, decode
+from smol_kernel.render.sanitize import output_html
 from smol_kernel.tools.base import tool
 
 
@@ -372,6 +375,64 @@ def test_an_object_that_is_only_shown_is_told_in_words(kernel, shown, text):
     code = f"from IPython.display import *\ndisplay({shown})"
     (event,) = [event for event in run(kernel, code)[0] if isinstance(event, Output)]
     assert event.text == text
+
+
+DIV = "<div id='c'></div><script>draw()</script>"
+
+
+@pytest.mark.parametrize(
+    ("bundle", "text"),
+    [
+        ({"application/vnd.plotly.v1+json": {"data": []}, "text/html": DIV + "x" * 2_000_000}, CHART),
+        ({"application/vnd.vegalite.v5+json": {}, "text/plain": "alt.Chart(...)"}, f"alt.Chart(...)\n{CHART}"),
+        ({"application/vnd.bokehjs_exec.v0+json": "", "application/javascript": "f()", "text/html": "<p></p>"}, CHART),
+        ({"text/html": f"<style>#c {{}}</style>{DIV}", "text/plain": "alt.Chart(...)"}, f"alt.Chart(...)\n{CHART}"),
+        ({"text/html": DIV + "x" * 2_000_000}, CHART),
+        ({"text/html": "<b>Make this Notebook Trusted to load map</b><iframe srcdoc='x'></iframe>"}, CHART),
+    ],
+)
+def test_a_chart_that_scripts_draw_is_told_in_words(kernel, bundle, text):
+    events, finished = run(kernel, f"from IPython.display import display\ndisplay({bundle}, raw=True)")
+    (event,) = [event for event in events if isinstance(event, Output)]
+    assert (event.text, event.data[LIVE], finished.logs) == (text, "chart", text + "\n")
+    shown = output_html(event)
+    assert "interactive chart" in shown and "Trusted" not in shown
+    assert_harmless(shown)
+
+
+def test_the_value_of_an_action_that_is_a_chart_is_told_to_the_model_as_one(kernel):
+    code = f"class Chart:\n    _repr_html_ = lambda self: {DIV!r}\n    __repr__ = lambda self: 'Chart(...)'\nChart()"
+    finished = finish(kernel, code)
+    assert (finished.logs, finished.value_text) == (f"{CHART}\n", "Chart(...)")
+
+
+def test_a_library_of_scripts_is_not_shown(kernel):
+    library = f"<script type='a'>'<script>'; {'x' * 2_000_000}</script>\n<SCRIPT>1</SCRIPT >\n"
+    finished = finish(kernel, f"from IPython.display import display\ndisplay({{'text/html': {library!r}}}, raw=True)")
+    assert finished.logs == ""
+
+
+@pytest.mark.parametrize(
+    ("bundle", "kind"),
+    [
+        ({"text/html": "<table id='T_1'></table>", "text/plain": "t"}, "table"),
+        ({"image/svg+xml": "<svg/>", "text/plain": "t"}, "svg"),
+        ({"text/html": "<table class='dataframe'></table>", "text/plain": "t"}, None),
+    ],
+)
+def test_what_a_notebook_shows_otherwise_is_marked(kernel, bundle, kind):
+    code = f"from IPython.display import display\ndisplay({bundle}, raw=True)"
+    (event,) = [event for event in run(kernel, code)[0] if isinstance(event, Output)]
+    assert (event.text, event.data.get(LIVE)) == ("t", kind)
+
+
+@pytest.mark.parametrize("name", ["sk", "xr"])
+def test_what_html_hides_by_its_styles_is_not_shown_the_text_is(kernel, name):
+    html = f"<style>.{name}-text-repr-fallback {{display: none}}</style><script>copy()</script>"
+    bundle = {"text/html": f"{html}<pre class='{name}-text-repr-fallback'>rerun this cell</pre>", "text/plain": "t"}
+    code = f"from IPython.display import display\ndisplay({bundle}, raw=True)"
+    (event,) = [event for event in run(kernel, code)[0] if isinstance(event, Output)]
+    assert event.data == {"text/plain": "t"}
 
 
 def test_help_is_printed(kernel):

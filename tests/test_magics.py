@@ -381,6 +381,36 @@ def test_the_model_is_set_by_command_configuration_or_environment(shell, capsys,
     assert "model: some/model" in capsys.readouterr().out
 
 
+def test_a_setting_that_is_wrong_when_it_loads_is_named_and_can_be_set_right(shell, capsys):
+    shell.run_line_magic("config", "SmolMagic.timeout = 'x'")
+    for command in ("reload_ext", "load_ext"):
+        error = error_of(shell, f"%{command} smol_magic")
+        assert isinstance(error, CellError)
+        assert str(error).startswith("c.SmolMagic.timeout expected a float, not the str 'x'.")
+        assert "%config SmolMagic.timeout = VALUE, then %load_ext smol_magic" in str(error)
+    shell.run_line_magic("config", "SmolMagic.timeout = 60")
+    assert error_of(shell, "%load_ext smol_magic") is None
+    capsys.readouterr()
+    assert error_of(shell, "%agent") is None
+    assert "an action at most 60 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("mounts", ["/nowhere"], "there is no such file or folder (c.SmolMagic.mounts)"),
+        ("limits", {"memroy": "8 GB"}, "(c.SmolMagic.limits)"),
+        ("allow_hosts", ["a b"], "(c.SmolMagic.allow_hosts)"),
+    ],
+)
+def test_the_settings_are_shown_to_the_end_where_those_of_the_box_do_not_fit(shell, capsys, setting, value, said):
+    shell.run_line_magic("config", f"SmolMagic.{setting} = {value!r}")
+    capsys.readouterr()
+    assert error_of(shell, "%agent") is None
+    printed = capsys.readouterr().out
+    assert said in printed and "%agent help lists the commands" in printed
+
+
 def test_help_is_printed_and_nothing_is_run(shell, capsys):
     assert error_of(shell, "%%agent --help\n") is None
     options = capsys.readouterr().out

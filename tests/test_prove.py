@@ -455,6 +455,17 @@ def test_so_has_what_was_typed_from_a_step_that_failed(prover, tmp_path):
     assert "`40.25` was typed from what step 1 showed" in made.prove().reason
 
 
+def test_an_interactive_chart_stays_in_the_cells_that_are_proved(prover, tmp_path):
+    bundle = {"application/vnd.plotly.v1+json": {"data": []}, "text/html": "<div></div><script>draw()</script>"}
+    show = "def show(self): display(self._repr_mimebundle_(), raw=True)"
+    forms = f"def _repr_mimebundle_(self, **options): return {bundle}"
+    methods = f"    def __init__(self, x): self.x = x\n    {show}\n    {forms}\n"
+    (tmp_path / "charts.py").write_text(f"from IPython.display import display\n\n\nclass Chart:\n{methods}")
+    draw = "from charts import Chart\nxs = [1, 2]\nfig = Chart(xs)\nfig.show()\nfig"
+    proof = prover(draw, "print(xs)", "final_answer(sum(xs))").prove()
+    assert (proof.state, sources(proof)) == ("proved", [draw, "sum(xs)"])
+
+
 DRAW = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2])\nplt.savefig('a.png')"
 
 

@@ -10,6 +10,7 @@ import pytest
 from slice_cases import BREAKING, DROPPING, cases
 from test_script import a_run, run_cells
 
+from smol_kernel.executors.displays import KINDS, LIVE
 from smol_kernel.runs.script import script_cells, sliced_cells
 
 DROPPED, BREAKS = cases(DROPPING), cases(BREAKING)
@@ -60,6 +61,38 @@ def test_of_a_failed_step_what_is_needed_later_stays():
 def test_an_input_is_still_spared():
     code = kept("df['v'] = 1\nprint(df)", "final_answer(df)", inputs={"df": "DataFrame 3 x 2"})
     assert code == "df_ = df.copy()\ndf_['v'] = 1\ndf_"
+
+
+LOOKS = {
+    "shown": ("fig = px.line(xs)\nfig.show()", "fig = px.line(xs)\nfig.show()"),
+    "displayed": ("fig = px.line(xs)\ndisplay(fig)\nprint(1)", "fig = px.line(xs)\ndisplay(fig)"),
+    "the last value": (
+        "fig = px.line(xs)\nfig.update_layout(title='t')",
+        "fig = px.line(xs)\nfig.update_layout(title='t')",
+    ),
+    "in a loop": ("for x in xs:\n    px.line(x).show()\nprint('done')", "for x in xs:\n    px.line(x).show()"),
+    "in a function": (
+        "def draw(x):\n    px.line(x).show()\n    return x\na = draw(1)\nb = len(xs)",
+        "def draw(x):\n    px.line(x).show()\n    return x\na = draw(1)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", LOOKS)
+def test_what_shows_a_chart_stays(name, kind):
+    code, left = LOOKS[name]
+    shown = {"code": code, "result": "Chart(...)", "data": {LIVE: kind}}
+    begin = "import plotly.express as px\nimport plotly.io as pio\npio.renderers.default = 'svg'\nxs = [1, 2]"
+    assert kept(begin, shown, "print(xs)", "final_answer(sum(xs))") == f"{begin}\n{left}\nsum(xs)"
+
+
+def test_what_loads_the_library_of_a_chart_stays_with_it():
+    shown = {"code": "p = figure()\np.line(xs, xs)\nshow(p)", "result": "p", "data": {LIVE: "chart"}}
+    begin = (
+        "from bokeh.io import output_notebook\nfrom bokeh.plotting import figure, show\noutput_notebook()\nxs = [1, 2]"
+    )
+    assert kept(begin, shown, "final_answer(sum(xs))") == f"{begin}\n{shown['code']}\nsum(xs)"
 
 
 @pytest.mark.parametrize("answer", ["df.v.max()", "f'is {df.v.max()}'", "[df['v'].max(), len(df)]"])

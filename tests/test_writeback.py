@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from notebook_kernel import Cell, NotebookKernel
+from notebook_kernel import ROOT, Cell, NotebookKernel
 from test_cell import SCRIPTS, button_of, click, model
 
 from smol_kernel.runs.proof import Proof
@@ -264,6 +266,38 @@ def test_the_proof_knows_the_tools_of_its_agent(proving):
     cell = proving.start("%%agent --model m\ndouble", cell_id="c1")
     cells = written(cell, Page(proving, cell))
     assert cells[0]["source"].splitlines()[-1].startswith("*Proved: ")
+
+
+@pytest.mark.parametrize("view", ["auto", "text"])
+def test_a_proof_is_made_and_told_where_somebody_takes_the_cells(proving, view):
+    proving.run(f"%config SmolMagic.view = {view!r}\nm = scripted(code('final_answer(1)'))").must_be_ok()
+    attended = proving.run("%time get_ipython().run_cell_magic('agent', '--model m', 'add')").must_be_ok()
+    run = "%%agent --model m\nadd"
+    proving.run("m = scripted(*[code('final_answer(1)')] * 2)").must_be_ok()
+    alone = proving.run(run, stdin=False).must_be_ok()
+    asked = proving.run(run.replace("m\n", "m --prove-cell\n"), stdin=False).must_be_ok()
+    proving.run("%config SmolMagic.view = 'auto'").must_be_ok()
+    told = [cell.traits if view == "auto" else cell.printed for cell in (attended, alone, asked)]
+    assert ["proved" in each for each in told] == [True, False, view == "text"]
+    assert ["its cells: %agent export FILE" in each for each in told] == [False, *[view == "text"] * 2]
+    assert ["Proved: " in cell.reply["payload"][0]["text"] for cell in (attended, alone, asked)] == [True, False, True]
+    assert "assert" in asked.reply["payload"][0]["text"]
+
+
+def test_in_a_script_of_ipython_the_work_is_not_proved_and_it_is_said_where_it_is(tmp_path):
+    replies = "['I do it.\\n<code>\\nfinal_answer(20 + 1)\\n</code>']"
+    (tmp_path / "a.ipy").write_text(
+        f"%load_ext smol_magic\nfrom smol_kernel import ScriptedModel\nm = ScriptedModel({replies})\n"
+        "get_ipython().run_cell_magic('agent', '--model m', 'add')\n"
+    )
+    env = {"SMOL_JOURNAL": str(tmp_path / "journal.sqlite"), "IPYTHONDIR": str(tmp_path / "ipython")}
+    printed = subprocess.run(
+        [sys.executable, "-m", "IPython", "a.ipy"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), **env}, capture_output=True, text=True, check=True,
+        stdin=subprocess.DEVNULL,
+    ).stdout  # fmt: skip
+    assert "proving" not in printed
+    assert printed.splitlines()[-1].startswith("its cells: %agent export FILE ")
 
 
 TWICE = """

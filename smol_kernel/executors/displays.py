@@ -18,6 +18,19 @@ MAX_DISPLAY = 12 << 20
 FORMS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg")
 """MIME types that are sent; the host has its own list."""
 
+LIVE = "application/vnd.smol.live"
+"""MIME type under which is told what a notebook draws of it that is not shown here: one of `KINDS`."""
+KINDS = ("chart", "table", "svg")
+"""A chart, map or page that scripts draw; a table in styles; a drawing."""
+CHART = "[interactive chart: drawn where its code is run in a notebook's own kernel]"
+"""What stands in the place of a chart."""
+
+_CHARTS = re.compile(r"application/vnd\.(?:plotly|vega|vegalite|bokehjs_exec|holoviews_exec)\b.*")
+_STYLED = re.compile(r"<table id=[\"']T_")  # as pandas writes those of `df.style`
+_SCRIPTED = re.compile(r"<(?:script|iframe)\b", re.IGNORECASE)
+_SCRIPT, _SCRIPT_END = re.compile(r"<script\b", re.IGNORECASE), re.compile(r"</script\s*>", re.IGNORECASE)
+_UNTRUSTED = "Make this Notebook Trusted to load map"  # what folium writes beside a map
+_FALLBACK = "-text-repr-fallback"  # what the style sheets of scikit-learn and xarray hide: without one it would be seen
 _PLACEHOLDER = re.compile(r"<IPython\.core\.display\.\w+ object>")  # an object that is nothing but its other forms
 
 
@@ -100,10 +113,37 @@ def forms(data: dict[str, Any]) -> dict[str, str]:
         kept["text/plain"] = _words(kept, data)
     if "image/svg+xml" in data and not kept.get("text/plain"):
         kept["image/svg+xml"] = ""  # the host says that it is not shown
+    html = kept.get("text/html", "")
+    is_hiding = "<style" in html and _FALLBACK in html
+    if (is_hiding and kept.get("text/plain")) or (not kept.get("text/plain") and _is_library(html)):
+        del kept["text/html"]
+    elif kind := _live(data, html):
+        kept[LIVE] = kind
+        if kind == "chart":
+            kept["text/plain"] = "\n".join(filter(None, [kept.get("text/plain"), CHART]))
+            if any(map(_CHARTS.match, data)) or _UNTRUSTED in html:
+                kept.pop("text/html", None)
     fits = {form: text for form, text in kept.items() if len(text) <= MAX_DISPLAY and (text or "svg" in form)}
     if not fits and (long := [form for form, text in kept.items() if text]):
         fits["text/plain"] = f"[{long[0]} left out: {len(kept[long[0]]):,} characters, the limit is {MAX_DISPLAY:,}]"
     return fits
+
+
+def _live(data: dict[str, Any], html: str) -> str:
+    """Which of KINDS it is; empty for what is shown as it is, or as a picture."""
+    if "image/png" in data or "image/jpeg" in data:
+        return ""
+    if any(map(_CHARTS.match, data)) or (_SCRIPTED.search(html) and not _STYLED.search(html)):
+        return "chart"
+    if _STYLED.search(html):
+        return "table"
+    return "svg" if "image/svg+xml" in data and not html else ""
+
+
+def _is_library(html: str) -> bool:
+    """Whether it is nothing but scripts: they draw nothing themselves."""
+    beside = (_SCRIPT.split(piece, maxsplit=1)[0] for piece in _SCRIPT_END.split(html))
+    return bool(html) and not "".join(beside).strip()
 
 
 def _text(content: str | bytes) -> str:

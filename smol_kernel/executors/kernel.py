@@ -36,8 +36,7 @@ from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import encode
 from smol_kernel.memory.process_lock import ProcessLock
 
-MAX_PRINT = 20_000
-"""Characters of logs the model reads of one action, if not told otherwise."""
+MAX_PRINT = 20_000  # characters of logs the model reads of one action, if not told otherwise
 
 
 class KernelExecutor(TheirNames, PythonExecutor):
@@ -90,9 +89,8 @@ class KernelExecutor(TheirNames, PythonExecutor):
         self._client: KernelClient | None = None
         self._end_child: Finalizer | None = None
         self._tools, self._names = checked(self.additional_functions), list[str]()
-        self._given: dict[str, Any] = {}
-        """Variables handed over; `_variables` has their encoded form."""
-        self._variables: dict[str, Any] = {}
+        self._given, self._variables = dict[str, Any](), dict[str, Any]()
+        """Variables handed over, as they are and in their encoded form."""
         self._notices: list[str] = []
         """What the person watching has to know of the child, told with the next action."""
         self._lost: list[str] = []
@@ -117,6 +115,11 @@ class KernelExecutor(TheirNames, PythonExecutor):
         if not self.started:
             STANDBY.expect(self.python, self.cwd, self.settings)
 
+    def start(self) -> None:
+        """Have the child now, not with the first action. Raises ExecutorError if it cannot be started."""
+        with self._alone():
+            self._ready()
+
     # what the loop uses
 
     def send_tools(self, tools: Mapping[str, Function]) -> None:
@@ -126,11 +129,9 @@ class KernelExecutor(TheirNames, PythonExecutor):
             self._offered = False
 
     def send_variables(self, variables: Mapping[str, Any]) -> None:
-        """Set variables in the child's namespace, now and after each restart.
-
-        Raises NotPortableError for a value that can neither cross nor be pickled, ConfigError for a name that is none,
-        or a tool's; ExecutorError if the child refuses a value, which is forgotten then, or does not take it in time.
-        """
+        """Set variables in the child's namespace, now and after each restart. Raises NotPortableError for a value that
+        can neither cross nor be pickled, ConfigError for a name that is none, or a tool's; ExecutorError if the child
+        refuses a value, which is forgotten then, or does not take it in time."""
         encoded: dict[str, Any] = {}
         for name, value in variables.items():
             check_variable(name, self._tools)
@@ -179,10 +180,9 @@ class KernelExecutor(TheirNames, PythonExecutor):
         passed if its value is true, or the child pretends so. Checks leave no names behind and cannot call tools; time
         limit and stop are those of an action. Raises as `run` does.
         """
-        seen: list[tuple[bool, str]] = []
+        seen, why = list[tuple[bool, str]](), "stopped before it began"
         with self._alone():
             client, pressed = self._reach()
-            why = "stopped before it began"
             if client is not None:
                 self._offer(client)
                 copy = None if self._answered else encoded_variable("answer", answer, encode)

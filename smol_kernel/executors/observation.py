@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from smol_kernel.events import Output, Progress
+from smol_kernel.executors.displays import CHART, KINDS, LIVE
 from smol_kernel.executors.streams import TAIL
 from smol_kernel.executors.values import MAX_PIXELS
 from smol_kernel.memory.foreign_pictures import jpeg_size, scans_beyond
@@ -88,7 +89,7 @@ def truncate(text: str, limit: int, rest: str = "") -> str:
 
 def allowed(data: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     """Of display data (MIME type to content) what may be shown, and a line for each thing a reader should know of:
-    images, and what is left out because of its size or because it is not what it says."""
+    images, charts, and what is left out because of its size or because it is not what it says."""
     kept: dict[str, str] = {}
     lines: list[str] = []
     for mime, content in data.items():
@@ -98,7 +99,7 @@ def allowed(data: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
         elif mime in ("text/html", "text/markdown", "text/latex") and isinstance(content, str):
             if len(content) <= MAX_MARKUP:
                 kept[mime] = clean(content)
-            else:
+            elif data.get(LIVE) != "chart":
                 lines.append(f"[{mime} left out: {len(content):,} characters, the limit is {MAX_MARKUP:,}]")
         elif mime in _PICTURES:
             try:
@@ -106,6 +107,9 @@ def allowed(data: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
                 lines.append(f"[image: {size} {mime[6:].upper()}]")
             except ValueError as error:
                 lines.append(f"[{mime} left out: {error}]")
+        elif mime == LIVE and content in KINDS:
+            kept[mime] = content
+            lines += [CHART] if content == "chart" else []
         elif mime == "image/svg+xml":
             lines.append("[image/svg+xml left out: SVG is not shown]")
     if not kept and not lines:
@@ -182,10 +186,10 @@ class Observer:
             data, lines = allowed(output.data or {"text/plain": output.text})
             failed = [output.data[mime] for mime in _PICTURES if mime in output.data and mime not in data]
             self._displayed += sum(map(len, (*failed, *data.values())))
-        data = data or {"text/plain": "\n".join(lines)}
+        data = data if data.keys() - {LIVE} else data | {"text/plain": "\n".join(lines)}
         seen = lines
         if output.channel != "result" and (text := data.get("text/markdown") or data.get("text/plain")):
-            seen = [text, *(line for line in lines if line != text)]
+            seen = [text, *(line for line in lines if line not in text)]
         if seen:
             self._write(("" if self._at_line_start else "\n") + "\n".join(seen) + "\n")
         yield from self.release()

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from smol_kernel.errors import AgentBudgetError, ConfigError, forget_frames
+from smol_kernel.memory.loading import seconds_of_loading
 from smol_kernel.memory.usage import TokenUsage
 
 
@@ -17,11 +18,11 @@ from smol_kernel.memory.usage import TokenUsage
 class Budget:
     """Limits of a run and of all the agents it calls, together; None: no limit.
 
-    Parameters: `steps`; `input_tokens` and `output_tokens` of all model calls; `cost` in USD; `seconds` of wall time;
-    `tool_calls`. It is looked at before each model call; time and tool calls also while an action runs, save for a
-    plain tool that hangs: that has the thread of `run()` to itself. A limit on the cost needs a model whose price is
-    known, one on tokens a model that tells them: otherwise the run ends after its first call. Raises ConfigError for a
-    limit that is no positive number.
+    Parameters: `steps`; `input_tokens` and `output_tokens` of all model calls; `cost` in USD; `seconds` of wall time,
+    less the time in which LiteLLM is loaded, once in a process; `tool_calls`. It is looked at before each model call;
+    time and tool calls also while an action runs, save for a plain tool that hangs: that has the thread of `run()` to
+    itself. A limit on the cost needs a model whose price is known, one on tokens a model that tells them: otherwise the
+    run ends after its first call. Raises ConfigError for a limit that is no positive number.
     """
 
     steps: int | None = None
@@ -37,6 +38,7 @@ class Budget:
                 raise ConfigError(f"budget: {name} is {value!r}: give a number above 0, or None for no limit")
 
 
+_LOOK_SECONDS = 0.02  # at least, between two looks at a clock that may stand
 TO_ASK = ("input_tokens", "output_tokens", "cost", "seconds")
 """The limits that keep a model from being asked, a last answer included."""
 
@@ -59,13 +61,19 @@ class Account:
         self._limits, self._caller = asdict(budget or Budget()), caller
         self.own: TokenUsage | None = TokenUsage(0, 0, cost=0.0)
         self._used: dict[str, float | None] = {**dict.fromkeys(self._limits, 0), "cost": 0.0}
-        self._started = time.monotonic() - spent
+        now = time.monotonic()
+        self._started = now - spent - seconds_of_loading(now)
         self._lock = threading.Lock()
+
+    @property
+    def _seconds(self) -> float:
+        now = time.monotonic()
+        return now - self._started - seconds_of_loading(now)
 
     @property
     def used(self) -> dict[str, float | None]:
         """What was used, by the names of the limits; None is unknown."""
-        return {**self._used, "seconds": time.monotonic() - self._started}
+        return {**self._used, "seconds": self._seconds}
 
     def count(self, **amounts: float | None) -> None:
         """Add to what was used, by the names of the limits; an amount of None is unknown, and so is the sum then."""
@@ -119,15 +127,21 @@ class Account:
     @contextmanager
     def timer(self, expired: Callable[[], None]) -> Generator[None]:
         """Meanwhile, call `expired` when the time of this budget is over, if there is such a limit."""
-        left = (self._limits["seconds"] or 0) - (time.monotonic() - self._started)
-        timer = threading.Timer(min(max(0, left), threading.TIMEOUT_MAX), expired)
-        timer.daemon = True
-        if self._limits["seconds"] is not None:
-            timer.start()
+        limit, over = self._limits["seconds"], threading.Event()
+
+        def watch() -> None:
+            while (left := limit - self._seconds) > 0:
+                if over.wait(min(max(left, _LOOK_SECONDS), threading.TIMEOUT_MAX)):
+                    return
+            if not over.is_set():
+                expired()
+
+        if limit is not None:
+            threading.Thread(target=watch, name="smol budget", daemon=True).start()
         try:
             yield
         finally:
-            timer.cancel()
+            over.set()
 
 
 def at_least_one(name: str, value: int) -> int:

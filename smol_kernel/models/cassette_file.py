@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Generator
@@ -27,6 +28,8 @@ SCHEMA_VERSION = 1
 TOO_LONG: dict[str, Any] = {"refused": "the conversation was longer than the model can read"}
 """Stands in the place of a reply: agents shorten the conversation then, and go on."""
 
+_CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7}|\|{7})", re.MULTILINE)
+"""A line with which git marks a conflict; none of JSON begins so."""
 _MORE = ("tool_calls",)  # what a message may have besides role and content
 
 
@@ -75,6 +78,14 @@ def read_tape(path: Path) -> Tape | None:
     except ConfigError:
         raise
     except json.JSONDecodeError as error:
+        if not text.strip():
+            raise _unreadable(path, "it is empty") from None
+        if mark := _CONFLICT.search(text):
+            line = text.count("\n", 0, mark.start()) + 1
+            raise ConfigError(
+                f"the cassette {named(path)!r} holds marks of a merge conflict (line {line}): take one side, then run "
+                "once in mode auto, which asks only for what is missing"
+            ) from None
         raise _unreadable(path, f"it is no whole JSON: {error.msg} in line {error.lineno}") from None
     except KeyError as error:
         raise _unreadable(path, f"{error} is missing") from None

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from smol_kernel.errors import MissingDependencyError, ModelError
 from smol_kernel.memory.known_secrets import keep_secret, without_password
+from smol_kernel.memory.loading import loading
 from smol_kernel.models import keys
 from smol_kernel.models.api import ApiModel
 from smol_kernel.models.base import ADDRESSES
@@ -42,6 +43,13 @@ def load() -> Any:
 
     Raises MissingDependencyError if it is not installed, ModelError if this system does not let it be imported.
     """
+    if _module is None:
+        with loading():
+            _import()
+    return _module
+
+
+def _import() -> None:
     global _module
     with _import_lock:
         if _module is None:
@@ -64,7 +72,6 @@ def load() -> Any:
             module.suppress_debug_info = True  # it prints advice to stdout at every error
             _build_replies(module)
             _module = module
-    return _module
 
 
 def _build_replies(module: Any) -> None:
@@ -83,7 +90,7 @@ def warm_up() -> None:
 
 def _load_quietly() -> None:
     try:
-        load()
+        _import()  # nobody waits for it
     except Exception:  # noqa: BLE001 - the first request meets the same error and reports it
         return
 

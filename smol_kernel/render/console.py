@@ -72,7 +72,7 @@ class ConsoleReader:
         self._stream: TextIO | None = stream or sys.stdout
         self.lost: Exception | None = None
         """Why nothing is printed any more."""
-        self._live = _is_terminal(self._stream) and os.environ.get("TERM") != "dumb"
+        self._live = is_terminal(self._stream) and os.environ.get("TERM") != "dumb"
         self._color = (self._live and not os.environ.get("NO_COLOR")) if color is None else color
         self._transcript = Transcript()
         self._waiting = ""
@@ -355,7 +355,8 @@ def _written_in(encoding: str | None, text: str) -> str:
     return text
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody sees what is written there as it comes."""
     try:
         return stream is not None and stream.isatty()
     except (AttributeError, ValueError):  # not a whole file, or closed

@@ -158,6 +158,8 @@ class StepRecord:
     thought: str = ""
     code: str = ""
     """As `plain_to_run` has it: what is read, and written into cells, is the same text."""
+    is_earlier: bool = False
+    """True: it is of an earlier run of the conversation, see `runs.joined`."""
     only_calls: bool = False
     """True: the agent acts by structured calls, and `code` is those as lines of Python."""
     outputs: list[Output] = field(default_factory=list)

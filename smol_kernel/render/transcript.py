@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from smol_kernel.errors import NO_BOX
 from smol_kernel.events import (
     ActionFinished,
     ActionProposed,
@@ -54,9 +55,8 @@ def model_label(model: str, scripted: bool) -> str:
 
 def isolation_words(isolation: str) -> str:
     """How a child is boxed, in words: the `isolation` of an executor or a run."""
-    if isolation == "tools":
-        return "only tools are run"
-    return "not isolated" if isolation in ("", "none") else f"isolated: {isolation}"
+    words = {"": "not isolated", "none": "not isolated", "tools": "only tools are run", NO_BOX: NO_BOX}
+    return words.get(isolation, f"isolated: {isolation}")
 
 
 Row: TypeAlias = "StepRecord | PlanRecord | Transcript | Note"
@@ -143,10 +143,8 @@ class Transcript:
 
     @classmethod
     def from_events(cls, events: Iterable[Event], *, cut_off: bool = False) -> Transcript:
-        """The transcript of a whole recording; its first run is the one it is about.
-
-        With `cut_off` nobody works on it any more, as the journal knows: what has not ended in it never will.
-        """
+        """The transcript of a whole recording; its first run is the one it is about. With `cut_off` nobody works on it
+        any more, as the journal knows: what has not ended in it never will."""
         transcript = cls()
         for event in settled(events):
             transcript.feed(event)
@@ -331,6 +329,9 @@ class Transcript:
 
     def _end(self, event: RunFinished) -> None:
         self.state, self.error = event.state, event.error
+        acted = any(step.status or (step.calls and not step.only_calls) for step in self.steps)
+        if (event.error or "").startswith(NO_BOX) and self.isolation not in ("", "none") and not acted:
+            self.isolation = NO_BOX
         totals = self.totals
         totals.seconds = event.seconds or totals.seconds
         if event.input_tokens is not None and event.output_tokens is not None:
@@ -380,9 +381,8 @@ def _result(event: ToolReturned) -> str:
 
 
 def _finish_action(step: StepRecord, event: ActionFinished) -> None:
-    states = {"ok": "ok", "interrupted": "interrupted"}
-    step.progress = ""
-    step.status, step.state = event.status, states.get(event.status, "error")
+    step.progress, step.status = "", event.status
+    step.state = event.status if event.status in ("ok", "interrupted") else "error"
     step.error_type, step.error, step.traceback = event.error_type, event.error, event.traceback
     step.value, step.value_text, step.final = event.value, event.value_text, event.final
     step.completed, step.lost = event.completed, list(event.lost)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from smol_kernel.errors import ReplayError, RunNotFoundError
+from smol_kernel.errors import ReplayError, RunNotFoundError, SmolError
 from smol_kernel.events import Event, RunResumed, RunStarted, settled
 from smol_kernel.journal import Journal
 from smol_kernel.runs.made_again import beginning
 
 
 def runs_before(journal: Journal, events: Sequence[Event]) -> list[list[Event]]:
-    """Of the run of `events` all that it goes on from, the first one first; none where one is not in the journal."""
+    """The runs that the one of `events` goes on from, the first one first; none where the journal cannot give one."""
     try:
         return [list(settled(run)) for run in earlier_runs(journal, beginning(events))][::-1]
-    except ReplayError:
+    except SmolError:  # it may be damaged, too
         return []
 
 

@@ -10,19 +10,25 @@ from smol_kernel.events import (
     ActionFinished,
     ActionProposed,
     Event,
+    RunResumed,
     RunStarted,
     StepFinished,
     StepStarted,
     ToolCalled,
     ToolReturned,
+    settled,
 )
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.changes import changed_inputs
+from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
+from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.names import bound_by
 from smol_kernel.runs.script import TABLES, Part, part_of, types_of
 from smol_kernel.runs.slice import all_needed, is_beyond, read_part, removals
 
+LONGEST = 60.0
+"""Seconds: what took longer is not done once more for another answer."""
 _RECORDED = (StepStarted, ActionProposed, ToolCalled, ToolReturned, ActionFinished, StepFinished)
 """What is taken over of a step: not what it had shown, which is told of its own run."""
 
@@ -53,6 +59,15 @@ class _Earlier:
             elif isinstance(event, StepFinished):
                 event = replace(event, error_type=None, error=None)
             yield replace(event, run=run, step=step)
+        calls = {call.call for call in part.step.calls}
+        for event in events:
+            if isinstance(event, RunStarted) and event.call in calls:  # so it is known that an agent was called
+                yield replace(event, parent=run)
+
+    def names(self, needed: set[int]) -> set[str]:
+        """The names in what is needed of it."""
+        kept = [each for number, each in zip(self.numbers, self.part.kept, strict=True) if number in needed]
+        return {node.id for each in kept for node in ast.walk(each) if isinstance(node, ast.Name)}
 
 
 def joined(runs: Sequence[Sequence[Event]]) -> list[Event] | None:
@@ -60,7 +75,7 @@ def joined(runs: Sequence[Sequence[Event]]) -> list[Event] | None:
     steps come first, cut to the statements that are needed.
 
     None: it needs nothing of them; or it cannot be told what, such as where something it was given anew had been
-    changed by then; or that would do again what reaches beyond the working folder.
+    changed by then; or that would write files or do something else outside once more, or took more than LONGEST.
     """
     try:
         return _joined([(Transcript.from_events(run), run) for run in runs])
@@ -70,12 +85,12 @@ def joined(runs: Sequence[Sequence[Event]]) -> list[Event] | None:
 
 def _joined(runs: Sequence[tuple[Transcript, Sequence[Event]]]) -> list[Event] | None:
     own, events = runs[-1]
-    inputs = {name: summary for transcript, _ in runs for name, summary in transcript.inputs.items()}
+    summaries = {name: summary for transcript, _ in runs for name, summary in transcript.inputs.items()}
     tools = list(dict.fromkeys(name for transcript, _ in runs for name in transcript.tools))
     earlier = _parts_before(runs[:-1])
     latest = [part for step in own.steps if (part := part_of(step)) is not None]
     parts = [*(each.part for each in earlier), *latest]
-    types = types_of(inputs)
+    types = types_of(summaries)
     if any(map(is_beyond, parts)) or _is_given_anew(runs, earlier, types, tools):
         return None
     bound = bound_by(statement for part in parts for statement in part.kept)
@@ -83,23 +98,39 @@ def _joined(runs: Sequence[tuple[Transcript, Sequence[Event]]]) -> list[Event] |
     flow = Flow(bound, {*tools, "input", "getpass"} - {"final_answer"}, types, tables)
     for each in earlier:
         each.numbers = read_part(flow, each.part)
+    world = flow.world
+    never = {*world.files.touched, *world.outside.touched, *(e.numbers[-1] for e in earlier if e.part.answers)}
+    for lasting in (world.files, world.figure):  # written by then; figures do not outlive a cell
+        lasting.touched.clear()
     wanted = {number for part in latest for number in read_part(flow, part)}
-    needed = all_needed(wanted, flow.needs) - wanted
-    answers = {each.numbers[-1] for each in earlier if each.part.answers}
-    if flow.free or not needed or needed & (flow.world.outside.touched | answers):
-        return None
+    needed = all_needed(wanted, flow.needs) - wanted - {START}
     used = [each for each in earlier if needed & {*each.numbers}]
     told = [event for _, run in runs[:-1] for event in run]
-    begun = next(event for event in events if isinstance(event, RunStarted))
-    values = {name: value for run in (told, events) for name, value in _values(run).items()}
-    found: list[Event] = [replace(begun, inputs=inputs, values=values, tools=tools)]
+    if flow.free or not used or needed & never or _seconds(used, told) > LONGEST:
+        return None
+    begun = beginning(events)
+    starts = [*(beginning(run) for _, run in runs[:-1]), begun]
+    names = {*own.inputs, *(name for each in used for name in each.names(needed))}
+    inputs = {name: summary for name, summary in summaries.items() if name in names}
+    values = {name: value for start in starts for name, value in start.values.items() if name in names}
+    given = {name: way for start in starts for name, way in (start.origin.get("given") or {}).items()}
+    origin = begun.origin | ({"given": given} if given else {})
+    found: list[Event] = [replace(begun, inputs=inputs, values=values, tools=tools, origin=origin)]
     for step, each in enumerate(used, start=1):
         found += each.events(needed, told, own.run, step)
-    for event in events:
-        if event is not begun:
-            counted = event.run == own.run and event.step > 0
-            found.append(replace(event, step=event.step + len(used)) if counted else event)
+    for event in settled(events):
+        if event is not begun and not isinstance(event, RunResumed):
+            is_own = event.run == own.run and event.step > 0
+            found.append(replace(event, step=event.step + len(used)) if is_own else event)
     return found
+
+
+def _seconds(used: Sequence[_Earlier], events: Iterable[Event]) -> float:
+    """How long the actions took."""
+    steps = {(each.run, each.part.step.number) for each in used}
+    return sum(
+        event.seconds for event in events if isinstance(event, ActionFinished) and (event.run, event.step) in steps
+    )
 
 
 def _parts_before(runs: Iterable[tuple[Transcript, Sequence[Event]]]) -> list[_Earlier]:
@@ -108,7 +139,7 @@ def _parts_before(runs: Iterable[tuple[Transcript, Sequence[Event]]]) -> list[_E
     for transcript, _ in runs:
         for step in transcript.steps:
             part = None if step.only_calls else part_of(step)
-            if part is not None and part.kept:
+            if part is not None and part.kept:  # what is no Python is left out: the proof tells whether it was needed
                 found.append(_Earlier(transcript.run, part, []))
     return found
 
@@ -122,12 +153,8 @@ def _is_given_anew(
     """Whether a run was given a name that an earlier one had bound or changed: then there are two values of it."""
     done: list[ast.stmt] = []
     for transcript, _ in runs:
-        if done and {*transcript.inputs} & (bound_by(done) | changed_inputs(done, types, tools, TABLES)):
+        given = {*transcript.inputs} if done else set[str]()
+        if given and given & (bound_by(done) | changed_inputs(done, types, tools, TABLES)):
             return True
         done += [node for each in earlier if each.run == transcript.run for node in each.part.kept]
     return False
-
-
-def _values(events: Iterable[Event]) -> dict[str, dict[str, object]]:
-    begun = next((event for event in events if isinstance(event, RunStarted)), None)
-    return begun.values if begun else {}

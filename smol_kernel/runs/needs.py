@@ -5,6 +5,7 @@ Called where the cells are written into a notebook or a file, and by what proves
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -21,6 +22,7 @@ BUILT_IN = frozenset(
     ["DuckDuckGoSearchTool", "PythonInterpreterTool", "UserInputTool", "VisitWebpageTool", "WikipediaSearchTool"]
 )
 """Classes of built-in tools that `--tool` makes, without arguments."""
+_WORD = re.compile(r"[^\W\d]\w*")
 _OWN = ("final_answer", "input")
 """Names that the cells do not call as tools."""
 
@@ -109,6 +111,15 @@ def from_record(cells: Sequence[ScriptCell], transcript: Transcript) -> str:
     """What a proof of the cells says besides: that calls of what is no function of the user's were not made."""
     found = [name_markdown(each.name) for each in needs(_sources(cells), transcript) if each.kind != "tool"]
     return f"; calls of {listed(found)} were answered from the record" if found else ""
+
+
+def called_again(cells: Sequence[ScriptCell], transcript: Transcript) -> str:
+    """What a proof of the cells says besides: that they make calls which an earlier run had made."""
+    sources, found = dict(_sources(cells)), dict[str, None]()
+    for step in transcript.steps:
+        words = _WORD.findall(sources.get(step.number, "")) if step.is_earlier else []
+        found |= {call.tool: None for call in step.calls if call.tool in words}
+    return f"; they call {listed([*map(name_markdown, found)])} once more, as an earlier run had" if found else ""
 
 
 def made_in(cells: Sequence[ScriptCell], transcript: Transcript) -> set[str]:

@@ -208,15 +208,17 @@ def joined(outputs: Iterable[Any]) -> list[Any]:
 def as_exported(outputs: Iterable[Any]) -> list[Any]:
     """Outputs of a cell as such a notebook keeps them, joined: what a kernel gave cleaned, what is in one already as it
     is."""
-    found = joined(outputs)
-    for output in found:
+    found: list[Any] = []
+    for output in joined(outputs):
         if output.output_type == "stream":
             output.text = plain(output.text)
         elif "data" in output:
-            kept = forms(output.data)
+            if not (kept := forms(output.data)):
+                continue
             html = kept_html(kept.get("text/html", ""))
             output.data = {"text/plain": plain(kept.get("text/plain", "")), **({"text/html": html} if html else {})}
             output.data |= {kind: kept[kind] for kind in _PICTURES if kind in kept}
+        found.append(output)
     return found
 
 

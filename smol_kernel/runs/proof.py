@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from smol_kernel.render.markdown import safe_markdown
+from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.script import ScriptCell
 from smol_kernel.runs.written import How
 
@@ -39,6 +40,8 @@ class Proof:
     besides: str = ""
     written: How = ""
     """How far the model wrote the answer down itself; see `written.Written`."""
+    transcript: Transcript | None = None
+    """What the cells are of, where they begin with what earlier runs of the conversation had made."""
     made: str = ""
     """What came out the same beside such an answer: "files", "pictures", or both."""
 

@@ -29,7 +29,7 @@ from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.joined import joined
 from smol_kernel.runs.made_files import FilesMadeAgain
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
-from smol_kernel.runs.needs import from_record
+from smol_kernel.runs.needs import called_again, from_record
 from smol_kernel.runs.proof import CellsFail, NotReproduced, Proof, State, Unknown
 from smol_kernel.runs.same import difference, pictures, same_picture, text_difference
 from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
@@ -122,6 +122,8 @@ class Prover:
                 self._executor = None
         except NotReproduced as error:
             proof = self._with_earlier() if isinstance(error, CellsFail) else None
+            if self._stopped.is_set():
+                return Proof("not proved", whole, STOPPED)
             return proof or Proof("not reproduced", whole, str(error))
         except (SmolError, Unknown) as error:
             return Proof("not proved", whole, STOPPED if self._stopped.is_set() else str(error).rstrip("."))
@@ -131,13 +133,13 @@ class Prover:
         events = joined([*self.earlier, list(self.events)]) if self.earlier else None
         if events is None:
             return None
-        self._whole = replace(self, events=events, earlier=())
+        whole = self._whole = replace(self, events=events, earlier=())
+        for step in whole._transcript.steps[: -len(self._transcript.steps)]:
+            step.is_earlier = True
         if self._stopped.is_set():
             return None
-        proof = self._whole.prove()
-        before = len(self._whole._transcript.steps) - len(self._transcript.steps)
-        cells = [replace(cell, step=max(cell.step - before, 0)) for cell in proof.cells]
-        return replace(proof, cells=cells) if proof.proved else None
+        proof = whole.prove()
+        return replace(proof, transcript=whole._transcript) if proof.proved else None
 
     def _try_all(
         self, executor: KernelExecutor, values: dict[str, Any], sliced: list[ScriptCell] | None, whole: list[ScriptCell]
@@ -310,7 +312,7 @@ class Prover:
             return
         partly = not self._written.whole  # then steps that failed count, too: what they had shown is typed as well
         steps = [step for step in self._transcript.steps if partly or step.state == "ok"]
-        steps = [step for step in steps if not (step.final or step.only_calls)]
+        steps = [step for step in steps if not (step.final or step.only_calls or step.is_earlier)]
         was = {step.number: _text(step.outputs) for step in steps}  # it rests on what the model saw
         new = {each.step: each.text for each in shown if each.step in was}
         if partly and (otherwise := otherwise_now(self._written.put_down, was, new.values())):
@@ -334,7 +336,7 @@ class Prover:
     def _pictures(self) -> Iterator[tuple[StepRecord, list[bytes]]]:
         """Those that each step showed, but for steps whose cells are without what it did."""
         for step in self._transcript.steps:
-            if step.state == "ok" and not (step.final and KEEPS_BACK.match(step.code)):
+            if step.state == "ok" and not (step.is_earlier or (step.final and KEEPS_BACK.match(step.code))):
                 yield step, [picture for output in step.outputs for picture in pictures(output.data)]
 
     def _proved(self, state: State, cells: Sequence[ScriptCell]) -> Proof:
@@ -349,7 +351,9 @@ class Prover:
             found,
             digest=digest,
             unshown=unshown(self._written, self._started, self._transcript.steps),
-            besides=hidden_from(_code(cells)) + from_record(cells, self._transcript),
+            besides=hidden_from(_code(cells))
+            + from_record(cells, self._transcript)
+            + called_again(cells, self._transcript),
             written=self._written.how,
             made=" and ".join(name for name, are_some in made.items() if are_some),
         )

@@ -113,11 +113,11 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
     halfway = halfway_statements(transcript.steps, {part.step.number: (part.source, part.kept) for part in parts})
     remarks = [CHANGED.format(f"`{name}`") for name in touched if name in names.unplaced]
     cells: list[ScriptCell] = []
+    earlier = sum(step.is_earlier for step in transcript.steps)
     for step in transcript.steps:
         number = step.number
-        words = [
-            safe_markdown(step.thought).strip() or safe_markdown(step.title if step.only_calls else f"Step {number}")
-        ]
+        untold = "From an earlier run" if step.is_earlier else f"Step {number - earlier}"
+        words = [safe_markdown(step.thought).strip() or safe_markdown(step.title if step.only_calls else untold)]
         words += remarks if number in code_of and not any(cell.kind == "code" for cell in cells) else []
         words += [HALFWAY.format(halfway[number])] if number in halfway else []
         if (number in halfway and not slice) or number in code_of:

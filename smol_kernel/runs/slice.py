@@ -1,8 +1,9 @@
 """The shortest part of a script that yields the answer: which top-level statements of each step are needed for it.
 
-Kept is what the answer needs (see `flow`), what draws the figures that were shown, what writes files or does anything
-else outside, magics, and calls of tools that gave nothing back but whether they went well: they were made for what
-they do. Dropped is what was looked at on the way: prints, values shown, results nobody uses. Used by `script`.
+Kept is what the answer needs (see `flow`), what draws the figures, charts and styled tables that were shown, what
+writes files or does anything else outside, magics, and calls of tools that gave nothing back but whether they went
+well: they were made for what they do. Dropped is what was looked at on the way: prints, values shown, results nobody
+uses. Used by `script`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
+from smol_kernel.executors.displays import LIVE
 from smol_kernel.parsing import first_line
 from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
@@ -33,8 +35,9 @@ _RESETTING = re.compile(
 )
 """Magics after which names are others."""
 _WORD = re.compile(r"[^\W\d]\w*")
-_SHOWING = frozenset(["display", "show"])
-_PICTURES = ("image/png", "image/jpeg")
+_SHOWING = frozenset(["display", "show", "iplot"])
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_PICTURES = frozenset(["image/png", "image/jpeg"])
 
 
 def sliced(
@@ -59,6 +62,7 @@ def sliced(
     places: list[list[tuple[int, ast.stmt]]] = []
     several = _answering_differently(parts)
     asked: dict[str, list[int]] = defaultdict(list)
+    showing = _showing(parts)
     last = -1
     for part in parts:
         begun = set(flow.world.figure.touched)
@@ -75,10 +79,12 @@ def sliced(
                     wanted.add(number)
             if part is answering and statement is part.kept[-1]:
                 last = number
-        if any(kind in output.data for output in part.step.outputs for kind in _PICTURES):
+        drawn = {kind for output in part.step.outputs for kind in output.data}
+        if drawn & _PICTURES:
             wanted |= flow.world.figure.touched - begun
-            wanted |= {number for number, statement in place if _shows(statement)}
-            wanted |= {place[-1][0]} if place and isinstance(place[-1][1], ast.Expr) else set()
+        if drawn & _PICTURES or LIVE in drawn:
+            wanted |= {number for number, statement in place if _calls(statement, showing)}
+            wanted |= {place[-1][0]} if place and _has_value(place[-1][1]) else set()
         places.append(place)
     words = _rests_on_words(flow, parts, places, answering, last, task)
     if flow.free or words or not (_needs_of_data(flow)[last] - _defining(places) or flow.calls.get(last)):
@@ -217,8 +223,24 @@ def _answering_differently(parts: Sequence[Part]) -> set[str]:
     return {tool for (tool, _), found in results.items() if len(found) > 1}
 
 
-def _shows(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and called(statement.value) in _SHOWING
+def _showing(parts: Iterable[Part]) -> set[str]:
+    """What shows things: the functions that are there for it, and those of the script that call them."""
+    found = set(_SHOWING)
+    for node in (node for part in parts for statement in part.kept for node in ast.walk(statement)):
+        if isinstance(node, _FUNCTIONS) and any(called(inner) in found for inner in ast.walk(node)):
+            found.add(node.name)
+    return found
+
+
+def _calls(statement: ast.stmt, names: Set[str]) -> bool:
+    """Whether it calls one of these; to define what does is no call."""
+    if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
+        return False
+    return any(called(node) in names for node in ast.walk(statement))
+
+
+def _has_value(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and called(statement.value) != "print"
 
 
 # the text without what is dropped

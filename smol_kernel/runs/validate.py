@@ -92,7 +92,7 @@ def validate(path: Path, timeout: float = 600) -> Validation:
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
         client = NotebookClient(
             fresh,
-            timeout=timeout,
+            timeout_func=lambda _: timeout,  # its `timeout` takes whole seconds alone
             startup_timeout=STARTUP,
             allow_errors=True,
             kernel_name=kernel,
@@ -125,7 +125,9 @@ def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
                     client.execute_cell(new, place)
                 except CellTimeoutError:
                     client.shutdown_kernel = "immediate"  # it would be waited for
-                    result.difference = f"the cell did not come to its end within {client.timeout:g} s (--timeout)"
+                    result.difference = (
+                        f"the cell did not come to its end within {client.timeout_func(new):g} s (--timeout)"
+                    )
                 except DeadKernelError:
                     result.difference = "the kernel died while the cell ran"
                 else:

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
-from IPython.core.error import UsageError
 
 from smol_kernel import __version__
 from smol_kernel.parsing import parsed
@@ -32,6 +31,7 @@ _CELL_MAGIC = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(%%\S*).*")
 """The line of a cell magic; comments may stand before it."""
 
 _NO_OPTIONS = "%%host takes no options, but found {!r}: the code goes in the lines below"
+_NO_AGENT = "this kernel has no agent: start it with --ext smol_magic, as its kernel.json does"
 _OF_IPYTHON = re.compile(r"^[%!].*$", re.MULTILINE)
 _PYTHON = """this was read as Python, not as a task, and nothing was run.
 Python goes below %%py (the agent's kernel) or %%host (this one).
@@ -41,8 +41,20 @@ _WORDS = (ast.Expr, ast.Return, ast.Raise, ast.Assert, ast.Delete, ast.Global, a
           ast.Continue)  # fmt: skip
 """Statements that words may look like: `return home`, `raise prices`, `continue`."""
 
+_PARAMETERS = re.compile(r"\s*# Parameters\n")
+"""How the cell begins that papermill puts in, of Python for the kernel that the notebook names."""
+
+_LEAVE = ("exit", "quit", "exit()", "quit()")
+
 _client_cell: ContextVar[str | None] = ContextVar("client_cell", default=None)
 """The cell a person sent. Code that IPython runs by itself (startup lines, the body of `%%capture`) is never a task."""
+
+
+class Refusal(Exception):
+    """The kernel does not run the cell; the message says what to do about it, and is shown alone."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 class Session(Protocol):
@@ -77,6 +89,7 @@ class AgentKernel(IPythonKernel):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._hindrance: Exception = Refusal(_NO_AGENT)  # why there is no agent, if there is none
         # First of all, so that the text of a task is seen before IPython strips prompts and indents from it.
         self._shell.input_transformers_cleanup.insert(0, self._transform)
         self._shell.register_magic_function(self.host, "cell")  # where other code or another magic runs it
@@ -84,7 +97,7 @@ class AgentKernel(IPythonKernel):
     def host(self, line: str, cell: str) -> None:
         """Run the cell in the kernel itself, not in the agent's child: tools are defined in here."""
         if line.strip():
-            raise UsageError(_NO_OPTIONS.format(line.strip()))
+            raise Refusal(_NO_OPTIONS.format(line.strip()))
         self._shell.run_cell(cell)
 
     def show_help(self, name: str, detail_level: int) -> None:
@@ -120,6 +133,8 @@ class AgentKernel(IPythonKernel):
         cell_id: str | None = None,
     ) -> dict[str, Any]:
         """Run a cell. A silent one is a front end's own Python, never a task."""
+        if is_task(code) and not silent and self._shell.find_cell_magic("agent") is None:
+            self._load_agent()  # not while the cell is transformed: it adds transformers
         token = _client_cell.set(None if silent else code)
         try:
             return await super().do_execute(
@@ -167,10 +182,12 @@ class AgentKernel(IPythonKernel):
         if is_task(cell) or (
             asked and asked["name"].isidentifier() and not asked[1] and not self._knows(asked["name"])
         ):
+            if self._leaves(cell) or (_PARAMETERS.match(cell) and is_python(cell)):
+                return lines
             if self._shell.find_cell_magic("agent") is None:
-                raise UsageError("this kernel has no agent: start it with --ext smol_magic, as its kernel.json does")
+                raise self._hindrance
             if is_python(cell):
-                raise UsageError(_PYTHON)
+                raise Refusal(_PYTHON)
             return ["%%agent --continue\n", *lines]
         if asked:
             return [f"get_ipython().kernel.show_help({asked['name']!r}, {int('??' in cell)})\n"]
@@ -178,10 +195,25 @@ class AgentKernel(IPythonKernel):
         if magic != "%%host":
             return lines
         if rest := cell[:start].splitlines()[-1].partition(magic)[2].strip():
-            raise UsageError(_NO_OPTIONS.format(rest))
+            raise Refusal(_NO_OPTIONS.format(rest))
         body = cell[start:].splitlines(keepends=True)
         # Comments keep the line numbers of tracebacks right; a cell magic must come first, though.
         return body if body and body[0].startswith("%%") else [*["# %%host\n"] * cell.count("\n", 0, start), *body]
+
+    def _leaves(self, cell: str) -> bool:
+        """Whether a console is to end; a page, which tells its cells' ids, and what asks nobody have no such word."""
+        request = self._shell.get_parent()
+        asks = "cellId" not in request["metadata"] and request["content"].get("allow_stdin")
+        return bool(asks) and cell.strip() in _LEAVE
+
+    def _load_agent(self) -> None:
+        """Load once more what gave no agent when the kernel started; what hinders it went to the kernel's log alone."""
+        self._hindrance = Refusal(_NO_AGENT)
+        try:
+            for extension in getattr(self.parent, "extra_extensions", []):
+                self._shell.extension_manager.load_extension(extension)
+        except Exception as error:  # noqa: BLE001 - boundary: the extension's; the cell shows it
+            self._hindrance = error
 
 
 def _split(cell: str) -> tuple[str, int]:

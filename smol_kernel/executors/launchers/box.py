@@ -53,13 +53,16 @@ EARLY = ("ids", "network", "seccomp")
 SEEN = ("folder", "rehearsed", "veiled")
 """Those that the process outside the box needs, where another one has read them."""
 
+_IN_A_CONTAINER = (
+    "In a container, its runtime has to allow namespaces: for Docker --security-opt seccomp=unconfined "
+    "--security-opt apparmor=unconfined --cap-add SYS_ADMIN, or run as an ordinary user under rootless Podman"
+)
 REMEDIES = {
     "user namespace": "This system lets ordinary users make no user namespaces. On Ubuntu 23.10 and later: "
     "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns,` for this "
     "Python or for an installed bubblewrap. On Debian: sudo sysctl -w kernel.unprivileged_userns_clone=1. Elsewhere: "
-    "sudo sysctl -w user.max_user_namespaces=10000",
-    "namespaces": "In a container, its runtime has to allow namespaces: for Docker --security-opt seccomp=unconfined "
-    "--security-opt apparmor=unconfined --cap-add SYS_ADMIN, or run as an ordinary user under rootless Podman",
+    f"sudo sysctl -w user.max_user_namespaces=10000. {_IN_A_CONTAINER}",
+    "namespaces": _IN_A_CONTAINER,
     "mounts: /proc": "The container masks parts of /proc, which keeps a fresh one from being mounted: for Docker "
     "--security-opt systempaths=unconfined, for Podman --security-opt unmask=ALL, in Kubernetes procMount: Unmasked",
 }
@@ -155,7 +158,7 @@ class BoxedChild:
         kernel to be closed."""
         while True:
             if not readable(lines.control, BUILD_SECONDS):
-                raise BoxUnavailableError(f"the box was not built within {BUILD_SECONDS:.0f} s; {OPT_OUT}")
+                raise BoxUnavailableError(f"no box: it was not built within {BUILD_SECONDS:.0f} s; {OPT_OUT}")
             message, descriptors = _receive(lines.control)
             if "mask" in message:
                 self._mask(message["mask"], seen.masks[message["mask"]], *descriptors)

@@ -20,6 +20,8 @@ class AnswerFile:
     """
 
     def __init__(self, given: str) -> None:
+        if given == "-":  # a file of that name is ./-
+            raise ConfigError("-o -: name a file, or /dev/stdout")
         self.path = path = Path(given)
         if path.is_dir() or not path.parent.is_dir():
             what = f"{given!r} is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"

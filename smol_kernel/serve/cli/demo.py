@@ -14,7 +14,7 @@ from smol_kernel.events import RunStarted
 from smol_kernel.journal import Journal
 from smol_kernel.models.demo import DEMO_TASKS, DemoModel
 from smol_kernel.render.transcript import Transcript, isolation_words
-from smol_kernel.serve.cli.run import NO_BOX, begin, demo_inputs, draw, is_kept
+from smol_kernel.serve.cli.run import NO_BOX, begin, demo_inputs, draw, has_child, is_kept
 from smol_kernel.tools.base import Tool, tool
 
 NOTEBOOK = "co2_demo.ipynb"
@@ -78,13 +78,13 @@ def command(arguments: argparse.Namespace) -> int:
     """Carry out `smol demo`; the status is that of `smol run`."""
     inputs = demo_inputs(DEMO_TASKS[0].task)
     agent = make_agent(RunOptions(), DemoModel(), [tool(fetch_unit)], journal=_journal())
-    print(BEFORE.format(box=isolation_words(agent.isolation)))
     try:
+        if not has_child(agent):
+            return NO_BOX
+        print(BEFORE.format(box=isolation_words(agent.isolation)))
         transcript, status = draw(agent, begin(agent, DEMO_TASKS[0].task, inputs))
     finally:
         agent.cleanup()
-    if status == NO_BOX:
-        return status
     kept, answered = is_kept(agent, transcript.run), transcript.state == "success"
     broken = [
         step for step in transcript.steps if step.state == "error" and step.repaired_in is None and step.error_line

@@ -13,9 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import BoxUnavailableError
+from smol_kernel.errors import BoxUnavailableError, JournalError
 from smol_kernel.executors.launchers.settings import VARIABLE, Limits, wants_box
-from smol_kernel.journal import default_path
+from smol_kernel.journal import Journal, default_path
 from smol_kernel.models.named import API_BASE_VARIABLE, MODEL_VARIABLE
 from smol_kernel.render.plain import one_line
 
@@ -41,6 +41,8 @@ ALWAYS_OPEN = (
     "what runs in the host: your tools, MCP servers and cells written back, once you run them, have your rights",
     "what the answer says: a model can ask you to do what it cannot",
 )
+REFUSED = ("no box can be built here: namespaces", "no box can be built here: user namespace")
+"""With what the reason for no box begins where the system refuses namespaces, whatever its numbers say."""
 TOGETHER = "the memory of all its processes together: no control group is delegated, so each process has its own limit"
 
 
@@ -62,7 +64,7 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
-        print("\n".join(_lines(report)))
+        print("\n".join(lines(report)))
     return 0 if report["box"]["available"] and all(each["held"] for each in report["tried"]) else 1
 
 
@@ -87,6 +89,7 @@ def examine() -> dict[str, Any]:
 def system() -> dict[str, Any]:
     """What matters of this machine and this Python."""
     journal = default_path()
+    trouble = journal_trouble(journal)
     facts: dict[str, Any] = {
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "kernel": f"{platform.system()} {platform.release()} ({platform.machine()})",
@@ -101,7 +104,7 @@ def system() -> dict[str, Any]:
         "seccomp": _read("/proc/sys/kernel/seccomp/actions_avail").split(),
         "control group": control_group(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "journal": {"path": str(journal), "writable": _writable(journal)},
+        "journal": {"path": str(journal), "writable": trouble is None, "trouble": trouble},
         "model": {MODEL_VARIABLE: os.environ.get(MODEL_VARIABLE), API_BASE_VARIABLE: os.environ.get(API_BASE_VARIABLE)},
         VARIABLE: os.environ.get(VARIABLE),
     }
@@ -119,26 +122,44 @@ def control_group() -> dict[str, Any]:
     return {"v2": v2 and "cgroup2" in _read("/proc/self/mounts"), "delegated": group is not None}
 
 
-def _lines(report: dict[str, Any]) -> list[str]:
+def journal_trouble(path: Path) -> str | None:
+    """Why the journal cannot be used; None where it can, or can be made. Nothing is made."""
+    try:
+        if os.path.exists(path) and (not path.is_file() or path.stat().st_size):
+            journal = Journal(path)
+            journal.runs(limit=1)
+            journal.cut_off("")  # no run: it only shows whether it can be written
+            return None
+    except JournalError as error:
+        return str(error)
+    return None if _writable(path) else f"the journal {str(path)!r} is not writable"
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report of `examine` as people read it."""
     box, facts = report["box"], report["system"]
     if box["available"]:
-        lines = _wrapped(f"✓ the agent's code can be boxed here: {box['mechanism']}")
+        told = _wrapped(f"✓ the agent's code can be boxed here: {box['mechanism']}")
     else:
-        lines = _wrapped(f"✗ {box['reason']}")
+        told = _wrapped(f"✗ {box['reason']}")
     if not box["wanted"]:
-        lines.append(f"✗ {VARIABLE} is {facts[VARIABLE]!r}: runs are NOT boxed unless --box on asks for it")
+        told.append(f"✗ {VARIABLE} is {facts[VARIABLE]!r}: runs are NOT boxed unless --box on asks for it")
     if report["tried"]:
-        lines += ["", "Tried from inside just now. The agent's code"]
-        lines += [f"  {_mark(each['held'])} {each['told']}" for each in report["tried"]]
-        lines += ["", *_wrapped(f"Limits: {limits_in_words(report['limits'])}"), "", "Not held by the box:"]
-        lines += [line for each in report["not held"] for line in _wrapped(f"  · {each}")]
-    return [*lines, "", "This system", *(f"  {line}" for line in _facts(facts))]
+        told += ["", "Tried from inside just now. The agent's code"]
+        told += [f"  {_mark(each['held'])} {each['told']}" for each in report["tried"]]
+        told += ["", *_wrapped(f"Limits: {limits_in_words(report['limits'])}"), "", "Not held by the box:"]
+        told += [line for each in report["not held"] for line in _wrapped(f"  · {each}")]
+    refused = str(box.get("reason", "")).startswith(REFUSED)
+    return [*told, "", "This system", *(f"  {line}" for line in _facts(facts, refused))]
 
 
-def _facts(facts: dict[str, Any]) -> list[str]:
+def _facts(facts: dict[str, Any], refused: bool) -> list[str]:
     python, journal, names, group = facts["python"], facts["journal"], facts["user namespaces"], facts["control group"]
     linux = [
-        (names["most"] != 0 and names["for ordinary users"] != 0, "user namespaces: " + _in_words(names)),
+        (
+            names["most"] != 0 and names["for ordinary users"] != 0 and not refused,
+            f"user namespaces: {_in_words(names)}{'; refused here' * refused}",
+        ),
         (facts["overlayfs"], "overlayfs" + ("" if facts["overlayfs"] else ": not listed in /proc/filesystems")),
         (bool(facts["seccomp"]), "seccomp" + ("" if facts["seccomp"] else ": not in this kernel")),
     ]
@@ -156,7 +177,7 @@ def _facts(facts: dict[str, Any]) -> list[str]:
         *([f"· bubblewrap: {bubblewrap}"] if sys.platform == "linux" else []),
         *([f"· control group for all processes together: {group_words}"] if sys.platform == "linux" else []),
         f"· {', '.join(packages)}" + (f"; not installed: {', '.join(missing)}" if missing else ""),
-        f"{_mark(journal['writable'])} journal: {journal['path']}" + ("" if journal["writable"] else ": not writable"),
+        f"✗ {journal['trouble']}" if journal["trouble"] else f"✓ journal: {journal['path']}",
         f"· model: {one_line(model)}" if model else f"· model: none set ({MODEL_VARIABLE}, --model or %agent model)",
     ]
 
@@ -208,6 +229,8 @@ def _version(package: str) -> str | None:
 
 def _writable(path: Path) -> bool:
     """Whether the file can be written, or made; nothing is made."""
-    while not path.exists() and path != path.parent:
+    if os.path.exists(path):
+        return os.access(path, os.W_OK)
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent
-    return os.access(path, os.W_OK)
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)

@@ -32,13 +32,16 @@ from smol_kernel.errors import (
     ModelError,
     SmolError,
 )
+from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.saved_files import SavedFiles
 from smol_kernel.executors.stand_ins import IF_NAMED, STANDS_IN
 from smol_kernel.executors.values import decode
 from smol_kernel.memory.known_secrets import without_secret_words
 from smol_kernel.models.cassette import MARK
 from smol_kernel.models.demo import DEMO_TASKS, demo_data, refusal
-from smol_kernel.render.console import ConsoleReader
+from smol_kernel.render.console import ConsoleReader, is_terminal
+from smol_kernel.render.plain import one_line
+from smol_kernel.render.text import state_word
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.plain_json import plain_json
 from smol_kernel.serve.cli.answer_file import AnswerFile
@@ -117,7 +120,23 @@ def command(arguments: argparse.Namespace) -> int:
             tools += held.enter_context(connect(options.mcp))
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
         given = given_by(options, agent, (), tools)
+        held.callback(agent.cleanup)
+        if not has_child(agent):
+            return NO_BOX
         return finish(agent, begin(agent, task, inputs, images, options.mcp, given), arguments, "task")
+
+
+def has_child(agent: MultiStepAgent) -> bool:
+    """Start the child of `agent`, if it acts in one, before a model is asked and paid. False, and why, where no box can
+    be had. Raises ExecutorError if the child cannot be started."""
+    executor = getattr(agent, "python_executor", None)
+    try:
+        if isinstance(executor, KernelExecutor):
+            executor.start()
+    except BoxUnavailableError as error:
+        print(f"smol: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.Namespace, last: str) -> int:
@@ -197,9 +216,15 @@ def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, i
             if transcript.state != "error":  # else the console has said it
                 raise
             status = NO_BOX if isinstance(error, BoxUnavailableError) else 1
-            if missing := re.search(r"needs a key: set (\w+)", str(error)):  # which tells of a notebook and of Python
-                print(f"In a shell: export {missing[1]}=…", file=sys.stderr)
     status = STATUSES.get(transcript.state, status)
+    if status and not is_terminal(sys.stdout):  # which may lead nowhere
+        reason = one_line((transcript.error or "").partition("\n")[0], 500)
+        where = f" (smol show {transcript.run})" if agent.journal is not False else ""
+        print(f"smol: {': '.join(filter(None, [state_word(transcript.state), reason]))}{where}", file=sys.stderr)
+    if missing := re.search(
+        r"needs a key: set (\w+)", transcript.error or ""
+    ):  # which tells of a notebook and of Python
+        print(f"In a shell: export {missing[1]}=…", file=sys.stderr)
     if isinstance(console.lost, OSError) and not isinstance(console.lost, BrokenPipeError):
         print(f"smol: not all could be printed: {console.lost.strerror}", file=sys.stderr)
         status = status or 1

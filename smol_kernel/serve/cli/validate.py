@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Sequence
 from itertools import chain, count
@@ -47,7 +46,7 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--junit {arguments.junit}: it is a folder, or lies in one that is not there")
     if arguments.save_diff is not None and arguments.save_diff.exists() and not arguments.save_diff.is_dir():
         raise ConfigError(f"--save-diff {arguments.save_diff}: it is a file; name a folder")
-    seconds = math.ceil(min(arguments.timeout, MOST_SECONDS))
+    seconds = min(arguments.timeout, MOST_SECONDS)
     results: list[Validation] = []
     names: list[str] = []
     for path in notebooks_in(arguments.paths):
