@@ -42,6 +42,11 @@ def expression(text: str) -> CodeType:
     return _compiled(text.strip(), "eval", 0)
 
 
+def first_line(statement: ast.stmt) -> int:
+    """The number of the line on which a statement begins, its decorators included."""
+    return min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", ()))])
+
+
 def _compiled(code: str | ast.Module, mode: str, flags: int) -> Any:
     filters: Any = warnings.filters
     if filters[:1] != [_QUIET]:  # others have put theirs before it, or taken it away

@@ -7,7 +7,7 @@ import pytest
 from smol_kernel import CodeAgent
 from smol_kernel.errors import AgentExecutionError, ConfigError
 from smol_kernel.executors.create import create
-from smol_kernel.executors.imports import BASE_MODULES, allowed_modules, check_imports
+from smol_kernel.executors.imports import BASE_MODULES, allowed_modules, forbidden
 from smol_kernel.executors.local import LocalPythonExecutor
 
 
@@ -28,7 +28,7 @@ from smol_kernel.executors.local import LocalPythonExecutor
     ],
 )
 def test_what_may_be_imported(code):
-    check_imports(code, ["numpy", "os.path", "sklearn.*"])
+    assert forbidden(code, ["numpy", "os.path", "sklearn.*"]) is None
 
 
 @pytest.mark.parametrize(
@@ -47,22 +47,20 @@ def test_what_may_be_imported(code):
     ],
 )
 def test_what_may_not(code, module, line):
-    with pytest.raises(ImportError) as told:
-        check_imports(code, ["numpy", "os.path", "sklearn.*"])
-    assert f"line {line}: importing {module!r} is not allowed" in str(told.value)
-    assert "collections, datetime" in str(told.value) and "numpy, os.path" in str(told.value)
+    told = forbidden(code, ["numpy", "os.path", "sklearn.*"])
+    assert f"line {line}: importing {module!r} is not allowed" in told
+    assert "collections, datetime" in told and "numpy, os.path" in told
 
 
 @pytest.mark.parametrize("authorized", [None, ["*"], ["numpy", "*"]])
 def test_everything_may_be_imported_unless_a_list_says_otherwise(authorized):
-    check_imports("import os, subprocess", authorized)
+    assert forbidden("import os, subprocess", authorized) is None
     assert allowed_modules(authorized) is None
 
 
 def test_a_list_is_added_to_the_base_modules():
     assert allowed_modules(["pandas.*", "math"]) == sorted([*BASE_MODULES, "pandas"])
-    with pytest.raises(ImportError, match="'pandas'"):
-        check_imports("import pandas", [])
+    assert "'pandas'" in forbidden("import pandas", [])
 
 
 def test_an_executor_refuses_the_action_before_anything_of_it_runs():

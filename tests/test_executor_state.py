@@ -77,13 +77,14 @@ def test_reading_in_the_midst_of_an_action_is_an_error(fresh):
 def test_an_answer_that_is_not_sound_is_an_error(fresh):
     run(
         fresh,
-        "import smol_values\nkept = smol_values.encode\nsmol_values.encode = lambda *a, **k: {'$': 'pickle', 'v': 1}",
+        "from smol_in_child import values\nkept = values.encode\n"
+        "values.encode = lambda *a, **k: {'$': 'pickle', 'v': 1}",
     )
     try:
         with pytest.raises(ExecutorError, match="unknown tag 'pickle'"):
             fresh.read("kept")
     finally:
-        run(fresh, "smol_values.encode = kept")
+        run(fresh, "values.encode = kept")
 
 
 def test_state_is_a_dict_that_reads_through(fresh):

@@ -1168,7 +1168,7 @@ def test_tools_are_there_for_checks_and_completion_before_an_action_has_brought_
 
 def test_calls_that_were_interrupted_take_no_room_from_later_ones(fresh):
     fresh.send_tools({"stop": fresh.interrupt, "double": lambda number: 2 * number})
-    value(fresh, "import sys\nsys.modules['smol_host_line'].AT_ONCE = 3")
+    value(fresh, "import sys\nsys.modules['smol_in_child.host_line'].AT_ONCE = 3")
     for _ in range(5):
         assert list(fresh.run("stop()\nwhile True: pass"))[-1].status == "interrupted"
         fresh.clear_interrupt()

@@ -389,14 +389,14 @@ def test_descriptors_are_given_back(child):
 
 
 REFUSALS = {
-    "does not read": "sys.modules['smol_mapped'].MemoryLine._received = _refuse",
+    "does not read": "sys.modules['smol_in_child.mapped'].MemoryLine._received = _refuse",
     "closes its end": "import os\nos.close(get_ipython().kernel.parent.memory_line)",
     "reads something else": "import os\nos.dup2(0, get_ipython().kernel.parent.memory_line)",
 }
 REFUSE = """
 import sys
 def _refuse(*_):
-    raise sys.modules['smol_mapped'].NotReceived
+    raise sys.modules['smol_in_child.mapped'].NotReceived
 """
 
 

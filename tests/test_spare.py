@@ -160,7 +160,7 @@ def test_where_no_kernel_can_begin_a_child_is_started_afresh(tmp_path):
 from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
-zygote.load_code = lambda: load_code() + "\\ndel __import__('sys').modules['smol_child'].set_up"
+zygote.load_code = lambda: load_code() + "\\ndel __import__('sys').modules['smol_in_child.child'].set_up"
 zygote.expect()
 first, second, third = KernelExecutor(), KernelExecutor(), KernelExecutor()
 print(first("1").output, zygote.wait(60))

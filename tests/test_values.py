@@ -27,8 +27,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from smol_kernel.executors import crafted_keys, pandas_labels, sorted_levels, tables, values
+from smol_kernel.executors import tables, values
 from smol_kernel.executors.descriptions import describe
+from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.pickles import encode_input
 from smol_kernel.executors.values import CROSSES, MalformedValue, NotPortable, RemoteValue, decode, encode
 from smol_kernel.runs.same import difference
@@ -674,20 +675,16 @@ def test_what_belongs_to_the_host_is_never_pickled():
 # The source in the child
 
 
-def test_the_source_runs_by_itself_and_loads_only_the_standard_library():
+def test_the_source_runs_by_itself_and_loads_only_the_standard_library_and_a_kernel():
     code = f"""
-import sys, types
+import sys
+import ipykernel.compiler, ipykernel.zmqshell
 before = set(sys.modules)
-sources = dict(kid_values={values.__file__!r}, kid_tables={tables.__file__!r})
-sources["kid_pandas_labels"] = {pandas_labels.__file__!r}
-sources |= dict(kid_crafted_keys={crafted_keys.__file__!r}, kid_sorted_levels={sorted_levels.__file__!r})
-sys.modules.update((name, types.ModuleType(name)) for name in sources)
-for name, path in sources.items():
-    exec(compile(open(path).read(), path, "exec"), vars(sys.modules[name]))
-kid = sys.modules["kid_values"]
+{load_code()}
+kid = sys.modules["smol_in_child.values"]
 assert kid.decode(kid.encode((1, {{2}}))) == (1, {{2}})
 assert vars(kid.decode(kid.remote(1, "h")))["handle"] == "h"
-loaded = {{name.partition(".")[0] for name in set(sys.modules) - before if not name.startswith("kid_")}}
+loaded = {{name.partition(".")[0] for name in set(sys.modules) - before}} - {{"smol_in_child"}}
 strangers = loaded - set(sys.stdlib_module_names)
 assert not strangers, strangers
 import pandas
@@ -695,7 +692,7 @@ frame = kid.decode(kid.encode(pandas.DataFrame({{"a": [1]}})))
 assert frame.a[0] == 1
 assert "smol_kernel" not in sys.modules
 """
-    subprocess.run([sys.executable, "-I", "-c", code], check=True)
+    subprocess.run([sys.executable, "-I", "-"], input=code, text=True, check=True)
 
 
 # Enemies

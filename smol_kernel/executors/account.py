@@ -6,13 +6,9 @@ Travels into the child as source, for `child.py`; needs the standard library alo
 from __future__ import annotations
 
 import ast
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from smol_kernel.executors import tracebacks, values
-else:  # in the child they have other names
-    tracebacks, values = (import_module(__name__.replace("account", name)) for name in ("tracebacks", "values"))
+from . import tracebacks, values
 
 VALUE_LIMIT = 8 << 20
 """Bytes of the last statement's value, encoded; a larger one stays here."""

@@ -1,6 +1,6 @@
 """What runs inside the child kernel: its shell, `final_answer`, and the report of each action.
 
-The client sends this file as source, with those it imports and `tables`, and calls `install`. It
+The client sends this file as source, with the others that `launchers.child_modules` lists, and calls `install`. It
 needs the standard library and ipykernel alone, and the host never imports it.
 """
 
@@ -17,9 +17,8 @@ import sys
 import tokenize
 import warnings
 from collections.abc import Callable, Generator
-from importlib import import_module
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import IPython
 import zmq
@@ -29,37 +28,7 @@ from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.displayhook import DisplayHook
 from IPython.core.interactiveshell import ExecutionResult
 
-if TYPE_CHECKING:
-    from smol_kernel.executors import (
-        account,
-        displays,
-        fields,
-        host_line,
-        mapped,
-        proxies,
-        questions,
-        sender,
-        streams,
-        tracebacks,
-        values,
-    )
-else:  # in the child they have other names
-    account, displays, fields, host_line, mapped, proxies, questions, sender, streams, tracebacks, values = (
-        import_module(f"smol_{name}")
-        for name in (
-            "account",
-            "displays",
-            "fields",
-            "host_line",
-            "mapped",
-            "proxies",
-            "questions",
-            "sender",
-            "streams",
-            "tracebacks",
-            "values",
-        )
-    )
+from . import account, displays, fields, host_line, mapped, proxies, questions, sender, streams, tracebacks, values
 
 MAX_QUEUE = 10_000
 """Messages of output kept while the host is busy elsewhere; more are lost."""

@@ -107,7 +107,7 @@ class Stopped(Exception):
     """An interrupt came while the child was started or given something."""
 
 
-class Refused(ExecutorError):
+class ChildRefused(ExecutorError):
     """The child replied that it cannot take what it was given."""
 
 

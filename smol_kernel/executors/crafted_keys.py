@@ -13,13 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from smol_kernel.executors import values
-else:  # in the child it has another name
-    values = import_module(__name__.replace("crafted_keys", "values"))
+from . import values
 
 SECONDS = 5.0
 """Processor time that the keys of one value may take, beyond SECONDS_EACH for each of them, ten times what is usual."""

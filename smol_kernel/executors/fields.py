@@ -12,13 +12,9 @@ import dataclasses
 import enum
 import io
 from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from smol_kernel.executors import values
-else:  # in the child it has another name
-    values = import_module(__name__.replace("fields", "values"))
+from . import values
 
 _LISTED = (collections.abc.Iterator, collections.abc.MappingView, collections.deque, range)
 

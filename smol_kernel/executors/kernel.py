@@ -19,7 +19,7 @@ from smol_kernel.events import ActionFinished, Checked, Event, Notice
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Bridge, Function, Refuse
-from smol_kernel.executors.client import FORKED, KernelClient, Refused, Stopped
+from smol_kernel.executors.client import FORKED, ChildRefused, KernelClient, Stopped
 from smol_kernel.executors.imports import forbidden
 from smol_kernel.executors.kept_values import encoded_variable
 from smol_kernel.executors.launchers.finalizer import Finalizer
@@ -318,7 +318,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
         if reply is None:
             raise ExecutorError(f"the child kernel did not take the {what} in time; restart() gives a fresh one")
         if reply.get("status") != "ok":
-            raise Refused(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
+            raise ChildRefused(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
         return reply
 
     def _offer(self, client: KernelClient) -> None:
@@ -332,7 +332,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
         for name, data in list(encoded.items()):
             try:
                 set_variable(name, data, client.give, lambda *told: self._tell(client, *told))
-            except Refused:  # each fresh child would refuse it too, and never be ready
+            except ChildRefused:  # each fresh child would refuse it too, and never be ready
                 self._variables.pop(name, None)
                 self._given.pop(name, None)
                 raise

@@ -12,13 +12,9 @@ import os
 import socket
 import weakref
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from smol_kernel.executors import tables, values
-else:  # in the child they have other names
-    tables, values = (import_module(__name__.replace("mapped", name)) for name in ("tables", "values"))
-
+from . import tables, values
 
 MOST = 1_000
 """Descriptors that may come with a message; an action may have asked for more than these to come, such as times."""

@@ -9,12 +9,9 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from smol_kernel.executors import tables, values
-else:  # in the child they have other names
-    tables, values = (import_module(__name__.replace("pandas_labels", name)) for name in ("tables", "values"))
+from . import tables, values
 
 MOST = 1_000_000
 """Items of a range that crosses as such: it takes no room on the way, but may at its end."""

@@ -8,16 +8,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from smol_kernel.executors import account, fields, host_line, streams, values
-else:  # in the child they have other names
-    account, fields, host_line, streams, values = (
-        import_module(__name__.replace("proxies", name))
-        for name in ("account", "fields", "host_line", "streams", "values")
-    )
+from . import account, fields, host_line, streams, values
 
 CALL_LIMIT = 64 << 20
 """Bytes of a call's arguments, and of a final answer, encoded."""

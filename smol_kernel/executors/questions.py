@@ -7,16 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from smol_kernel.executors import account, fields, mapped, tracebacks, values
-else:  # in the child they have other names
-    account, fields, mapped, tracebacks, values = (
-        import_module(__name__.replace("questions", name))
-        for name in ("account", "fields", "mapped", "tracebacks", "values")
-    )
+from . import account, fields, mapped, tracebacks, values
 
 READ_LIMIT = 64 << 20
 """Bytes of a value that is read, encoded; a larger one stays here."""

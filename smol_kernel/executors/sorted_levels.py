@@ -7,14 +7,9 @@ take a time that grows with the square, and nothing can interrupt it.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from smol_kernel.executors import crafted_keys, values
-else:  # in the child they have other names
-    crafted_keys, values = (
-        import_module(__name__.replace("sorted_levels", name)) for name in ("crafted_keys", "values")
-    )
+from . import crafted_keys, values
 
 MOST_STEPS = 1_000
 """Distances between dates that have a frequency; months, quarters and days of business have a dozen."""

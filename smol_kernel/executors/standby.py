@@ -15,14 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from smol_kernel.errors import ExecutorError, SmolError
 from smol_kernel.executors.client import KernelClient, Stopped
 from smol_kernel.executors.launchers.settings import BoxSettings
+from smol_kernel.memory.which_file import file_at
 
 IDLE_SECONDS = 600.0
 """After so long without a request they end."""
@@ -232,7 +231,7 @@ def _wish(python: str | Path | None, cwd: str | Path | None, settings: BoxSettin
     from smol_kernel.executors.launchers.working_folder import working_folder
 
     folder = working_folder(cwd)
-    places = [_place(path) for path in (folder, *(mount.path for mount in settings.mounts))]
+    places = [file_at(path) for path in (folder, *(mount.path for mount in settings.mounts))]
     environment = frozenset(box_environment(settings).items())
     return _Wish(
         python, folder, settings, (str(python or sys.executable), folder, settings, environment, *places, *sys.path)
@@ -244,14 +243,6 @@ def _wait_for_zygote() -> None:
         from smol_kernel.executors.launchers import zygote
 
         zygote.wait(PATIENCE)
-
-
-def _place(path: str) -> Any:
-    """What tells a folder from another one that was put in its place."""
-    with suppress(OSError):
-        found = os.stat(path)
-        return found.st_dev, found.st_ino
-    return None
 
 
 STANDBY = Standby()

@@ -13,12 +13,9 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from smol_kernel.executors import sorted_levels, values
-else:  # in the child they have other names
-    sorted_levels, values = (import_module(__name__.replace("tables", name)) for name in ("sorted_levels", "values"))
+from . import sorted_levels, values
 
 # numpy, Pillow
 

@@ -262,7 +262,7 @@ def _tables() -> Any:
 
 
 def _beside(name: str) -> Any:
-    return import_module(__name__.replace("values", name))
+    return import_module(f".{name}", __package__)
 
 
 def refuse(reason: str) -> Any:

@@ -3,9 +3,8 @@
 `record` writes a stream of events while it passes it on; everything that outlives a run is read back from here.
 """
 
-from smol_kernel.journal.database import SCHEMA_VERSION
 from smol_kernel.journal.recording import record
 from smol_kernel.journal.rows import RunSummary
 from smol_kernel.journal.store import Journal, default_path, open_journal
 
-__all__ = ["SCHEMA_VERSION", "Journal", "RunSummary", "default_path", "open_journal", "record"]
+__all__ = ["Journal", "RunSummary", "default_path", "open_journal", "record"]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from smol_kernel.journal.database import connect
+from smol_kernel.memory.which_file import file_at
 
 PATIENCE = 2.0
 """Seconds that a fork waits for the others: a finalizer may run in one of them that waits for one that waits here."""
@@ -69,14 +70,6 @@ def connection(journal: int, path: Path) -> Generator[sqlite3.Connection]:
             db = connect(path)
             _opened[key] = _Opened(db, file_at(path))
         yield _opened[key].db
-
-
-def file_at(path: Path) -> tuple[int, int] | None:
-    """Which file lies there, by device and number; None: none that can be seen."""
-    with suppress(OSError):
-        found = os.stat(path)
-        return found.st_dev, found.st_ino
-    return None
 
 
 def _is_alive(thread: threading.Thread | None) -> bool:

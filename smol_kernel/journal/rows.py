@@ -35,7 +35,6 @@ class RunSummary:
     answer: str | None
     """The answer as text; None: no answer (yet)."""
     origin: dict[str, Any] = field(default_factory=dict)
-    offered: bool = False  # its account has been shown to the person, or offered
     isolation: str = ""
 
 
@@ -75,14 +74,14 @@ def summarise(db: sqlite3.Connection, event: Event) -> None:
 
 def summary_of(row: tuple[Any, ...]) -> RunSummary:
     """The RunSummary in a row, as `Journal` selects it."""
-    *first, scripted, state, process, started, finished, steps, answer, origin, offered, isolation = row
+    *first, scripted, state, process, started, finished, steps, answer, origin, isolation = row
     if state is None:
         state = "running" if is_alive(process) else "unfinished"
     origin = json.loads(origin)
     isolation = origin.pop("isolation", isolation) or ""
     started = started if isinstance(started, int | float) else math.nan  # of a damaged row
-    kept: list[Any] = [*first, bool(scripted), state, started, finished, steps, answer, origin]
-    return RunSummary(*kept, offered=bool(offered), isolation=isolation)
+    kept: list[Any] = [*first, bool(scripted), state, started, finished, steps, answer, origin, isolation]
+    return RunSummary(*kept)
 
 
 def this_process() -> str:

@@ -14,10 +14,11 @@ from typing import Any, cast
 from smol_kernel.errors import ConfigError, JournalError, RunNotFoundError
 from smol_kernel.events import Event, from_dict
 from smol_kernel.journal.blobs import BLOB_CHARACTERS, give_blobs, take_blobs
-from smol_kernel.journal.connections import close, connection, file_at, journal_number
+from smol_kernel.journal.connections import close, connection, journal_number
 from smol_kernel.journal.database import explain, transaction
 from smol_kernel.journal.no_secrets import without_secrets
 from smol_kernel.journal.rows import SUMMARISED, RunSummary, is_alive, summarise, summary_of, this_process
+from smol_kernel.memory.which_file import file_at
 
 
 def default_path() -> Path:
@@ -211,7 +212,7 @@ class Journal:
 
     def _summaries(self, where: str, text: str = "", *, limit: int = -1) -> list[RunSummary]:
         query = f"""SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
-            origin, offered, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
+            origin, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
             WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM runs
             WHERE {where} ORDER BY started DESC, rowid DESC LIMIT :limit"""
         with self._connection() as db:

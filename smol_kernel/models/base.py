@@ -173,7 +173,7 @@ class Model:
             value = getattr(self, name, parameter.default)
             if value != parameter.default:
                 settings[name] = value
-        return {name: value for name, value in without_secrets(settings).items() if value != {}}
+        return {name: value for name, value in open_settings(settings).items() if value != {}}
 
     @classmethod
     def from_dict(cls, model_dictionary: dict[str, Any]) -> Model:
@@ -219,17 +219,17 @@ def _parameters(cls: type[Model]) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in named.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
-def without_secrets(value: Any, properties: bool = False) -> Any:
+def open_settings(value: Any, properties: bool = False) -> Any:
     """Plain settings without those that hold keys and the like, or functions, and addresses without user and password;
     at any depth. `properties` of a schema are names of arguments, which hold nothing."""
     if isinstance(value, Mapping):
         return {
-            name: without_secrets(inner, name == "properties")
+            name: open_settings(inner, name == "properties")
             for name, inner in value.items()
             if (properties or not (isinstance(name, str) and is_secret_setting(name))) and not callable(inner)
         }
     if isinstance(value, list):
-        return [without_secrets(inner) for inner in value]
+        return [open_settings(inner) for inner in value]
     return without_password(value) if isinstance(value, str) else value
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from smol_kernel.runs.source import Edit, Source, first_line, indented
+from smol_kernel.parsing import first_line
+from smol_kernel.runs.source import Edit, Source, indented
 
 _DEFINITION = '''\
 class Answered(BaseException):

@@ -21,7 +21,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from smol_kernel.runs.known import SEEDS
-from smol_kernel.runs.paths import imported
+from smol_kernel.runs.paths import imported, root_of
 from smol_kernel.runs.source import Source, nodes_of
 
 MOST_MODULES = 30
@@ -29,6 +29,7 @@ MOST_BYTES = 1 << 18
 """Of the modules that are read, together: where there is more, none is."""
 _MAKING = ("__init__", "__post_init__", "__new__")
 """Methods that have run already where an instance was handed in."""
+_LINKS = (ast.Attribute, ast.Subscript)
 _LEVELS = frozenset("debug info warning warn error exception critical log".split())  # noqa: SIM905
 _TELLING = frozenset(["warnings.warn", "sys.stderr.write", "sys.stdout.write"])
 
@@ -87,7 +88,7 @@ def _words(nodes: Sequence[ast.AST], names: set[str], folder: Path, named: Abstr
     words = _Words(set(names))
     for node in nodes:
         if isinstance(node, ast.Attribute):
-            root = _root(node)
+            root = root_of(node, _LINKS)
             if root in modules or root not in libraries:
                 (words.names if root in modules else words.methods).add(node.attr)
     for node in nodes:
@@ -117,13 +118,6 @@ def _roots(nodes: Iterable[ast.AST], folder: Path) -> tuple[set[str], set[str]]:
             elif not before:
                 modules.add(bound)
     return libraries, modules
-
-
-def _root(node: ast.AST) -> str:
-    """The name that a chain of attributes and items begins with."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _loaded(nodes: Iterable[ast.AST]) -> set[str]:
@@ -189,9 +183,10 @@ def _standing(body: Iterable[ast.stmt], words: _Words, seeding: set[str]) -> Ite
             continue
         nodes = list(ast.walk(statement))
         made = _made_by(nodes) | imported(nodes).keys()
-        made |= {_root(node) for node in nodes if isinstance(node, ast.Attribute | ast.Subscript) and _stores(node)}
+        made |= {root_of(node, _LINKS) for node in nodes if isinstance(node, _LINKS) and _stores(node)}
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-            made.add(_root(statement.value.func) if isinstance(statement.value.func, ast.Attribute) else "")
+            called = statement.value.func
+            made.add(root_of(called, _LINKS) if isinstance(called, ast.Attribute) else "")
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield statement
         elif made & words.names or _called(nodes) & seeding:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from smol_kernel.runs.known import SEED_THEMSELVES, SEEDS
 from smol_kernel.runs.other_names import called_otherwise
-from smol_kernel.runs.paths import imported, path_of
+from smol_kernel.runs.paths import imported, path_of, root_of
 from smol_kernel.runs.source import nodes_of
 from smol_kernel.runs.sql_chance import sql_chance
 from smol_kernel.runs.turned import has_sets, numbered
@@ -34,6 +34,7 @@ _MOMENT_NAMES = frozenset(["ts_input", "arg", "data", "value", "start", "end"])
 """Names of the arguments in which it does."""
 _CLOCKS = frozenset(["time.time", "time.time_ns"])
 _PLACES = (ast.Name, ast.Attribute)
+_LINKS = (ast.Attribute, ast.Subscript, ast.Call)
 _MOMENTS = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
 """Functions that take the moment as the argument of that place, else it is now."""
 _ALWAYS = frozenset("uuid.uuid1 uuid.uuid4 os.urandom os.getpid".split())  # noqa: SIM905
@@ -240,7 +241,7 @@ class Origins:
     def is_another(self, value: ast.expr, *, classes: bool, seen: frozenset[str] = frozenset()) -> bool:
         """Whether it is seen to be no table of pandas and no distribution: made by a class, but pandas' (if `classes`
         tell), or by a call that was given a seed, or opened as a file; or its own state was set."""
-        while isinstance(value, ast.Attribute | ast.Subscript | ast.Call):
+        while isinstance(value, _LINKS):
             if ast.unparse(value) in self._seeded:
                 return True
             if isinstance(value, ast.Call):
@@ -252,7 +253,8 @@ class Origins:
                     return True
             value = value.func if isinstance(value, ast.Call) else value.value
         name = value.id if isinstance(value, ast.Name) else ""
-        made = [each for each in self._assigned.get(name, ()) if _root(each) != name]  # `a = a.fit(x)` is what it was
+        # `a = a.fit(x)` is what it was
+        made = [each for each in self._assigned.get(name, ()) if root_of(each, _LINKS) != name]
         return name in self._seeded or (
             bool(made)
             and name not in seen
@@ -261,7 +263,7 @@ class Origins:
 
     def is_of_pandas(self, value: ast.expr) -> bool:
         """Whether it, or what its name was given, is seen to be made by a function of pandas."""
-        made = [value, *self._assigned.get(_root(value), ())]
+        made = [value, *self._assigned.get(root_of(value, _LINKS), ())]
         calls = [part for each in made for part in ast.walk(each) if isinstance(part, ast.Call)]
         return any(path_of(call.func, self._names).startswith("pandas.") for call in calls)
 
@@ -280,10 +282,3 @@ def _either(value: ast.expr) -> list[ast.expr]:
         case _:
             return [value]
     return [part for each in values for part in _either(each) if not _is_none(part)]
-
-
-def _root(value: ast.expr) -> str:
-    """The name that a chain of attributes, items and calls begins with."""
-    while isinstance(value, ast.Attribute | ast.Subscript | ast.Call):
-        value = value.func if isinstance(value, ast.Call) else value.value
-    return value.id if isinstance(value, ast.Name) else ""

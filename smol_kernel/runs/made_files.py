@@ -21,7 +21,7 @@ for path in {}:
         os.remove(path)"""
 
 
-class MadeFiles:
+class FilesMadeAgain:
     """Those at `paths`, which are this run's and not of one before in the same child. `child` is the place that still
     has them, `cwd` the folder of the run."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from smol_kernel.runs.paths import path_of
+from smol_kernel.runs.paths import path_of, root_of
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _ROUNDS = 9
@@ -65,7 +65,7 @@ class _Held:
         match node:
             case ast.Name() | ast.Attribute():
                 found = self._paths.get(ast.unparse(node), set())
-                return found | {path_of(node, self._names)} if _first(node) in self._names else found
+                return found | {path_of(node, self._names)} if root_of(node, ast.Attribute) in self._names else found
             case ast.Call(func=ast.Attribute(value=value, attr="get"), args=[ast.Constant(value=key), *others]):
                 return self._item(value, key).union(*map(self._in, others))
             case ast.Call(func=func):
@@ -175,10 +175,3 @@ def _items(value: ast.expr) -> dict[object, ast.expr] | None:
 
 def _given(call: ast.Call) -> list[ast.expr]:
     return [*call.args, *(keyword.value for keyword in call.keywords)]
-
-
-def _first(node: ast.AST) -> str:
-    """The name that a chain of attributes begins with."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""

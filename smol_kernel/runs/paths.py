@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from typing import Any
 
 
 def imported(nodes: Iterable[ast.AST]) -> dict[str, str]:
@@ -17,6 +18,13 @@ def imported(nodes: Iterable[ast.AST]) -> dict[str, str]:
         elif isinstance(node, ast.ImportFrom):
             names.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
     return names
+
+
+def root_of(node: Any, through: type[Any] | tuple[type[Any], ...]) -> str:
+    """The name that a chain begins with, of attributes, items or calls: those of `through` are its links."""
+    while isinstance(node, through):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def path_of(node: ast.AST, names: dict[str, str]) -> str:

@@ -27,7 +27,7 @@ from smol_kernel.runs.chance import chance, hint, hint_of_pictures
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.joined import joined
-from smol_kernel.runs.made_files import MadeFiles
+from smol_kernel.runs.made_files import FilesMadeAgain
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import called_again, from_record
 from smol_kernel.runs.proof import CellsFail, NotReproduced, Proof, State, Unknown
@@ -77,7 +77,7 @@ class Prover:
         self._calls = [event for event in events if isinstance(event, (ToolCalled, ToolReturned)) and event.run == run]
         told = [event for event in events if isinstance(event, FilesMade) and event.run == run]
         paths = {path for event in told for path in event.paths}
-        self._files = MadeFiles(self._transcript, paths, self.made, Path(self.cwd or "."))
+        self._files = FilesMadeAgain(self._transcript, paths, self.made, Path(self.cwd or "."))
         self._executor: KernelExecutor | None = None
         self._whole: Prover | None = None
         """Proves it with what it needs of the earlier runs."""

@@ -1,4 +1,7 @@
-"""Whether a value or a picture is the same as another: by value, numbers with a tolerance. Used by `prove`."""
+"""Whether a value or a picture is the same as another: by value, numbers with a tolerance.
+
+Used by `prove` and `same_file`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Whether two files are the same, but for what differs each time one is written: the time, and random ids.
 
-Used by `prove`. What the files hold is untrusted: little is unpacked at a time, nothing is loaded.
+Used by `made_files`. What the files hold is untrusted: little is unpacked at a time, nothing is loaded.
 """
 
 from __future__ import annotations

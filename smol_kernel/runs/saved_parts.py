@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from smol_kernel.memory.known_secrets import is_secret_setting
-from smol_kernel.models.base import Model
-from smol_kernel.models.base import without_secrets as open_settings
+from smol_kernel.models.base import Model, open_settings
 from smol_kernel.models.registry import CLASSES
 from smol_kernel.tools.base import Tool
 from smol_kernel.tools.source import left_out, requirements

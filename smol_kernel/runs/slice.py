@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from smol_kernel.executors.displays import LIVE
+from smol_kernel.parsing import first_line
 from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.names import bound_by, called
-from smol_kernel.runs.source import Edit, Source, first_line
+from smol_kernel.runs.source import Edit, Source
 from smol_kernel.runs.words import calculates, in_words, put_among, typed
 from smol_kernel.runs.written import How, Written, constants_in
 

@@ -134,11 +134,6 @@ def indented(text: str) -> str:
     )
 
 
-def first_line(statement: ast.stmt) -> int:
-    """The number of the line on which a statement begins, its decorators included."""
-    return min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", ()))])
-
-
 def nodes_of(cells: Iterable[str]) -> list[ast.AST]:
     """All nodes of the cells that are Python."""
     bodies = [body for cell in cells if (body := Source(cell).body) is not None]

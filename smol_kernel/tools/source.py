@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from smol_kernel.errors import ToolError
-from smol_kernel.parsing import FILE, parsed
+from smol_kernel.parsing import FILE, first_line, parsed
 from smol_kernel.tools.gradio_page import page_for
 from smol_kernel.tools.made_with import writable
 
@@ -205,14 +205,14 @@ def _class_code(name: str, kind: type) -> str:
     return _module(name, text, own[0], {})
 
 
-def _find(name: str, function: types.FunctionType, *kinds: type[ast.AST]) -> tuple[Any, str]:
+def _find(name: str, function: types.FunctionType, *kinds: type[ast.stmt]) -> tuple[Any, str]:
     """The definition of a function, or of the class around it, and its text: by its line, since names come twice."""
     lines = linecache.getlines(function.__code__.co_filename)
     for node in ast.walk(parsed("".join(lines))):
         members = node.body if isinstance(node, ast.ClassDef) and ast.ClassDef in kinds else [node]
         if isinstance(node, kinds) and any(_defines(member, function) for member in members):
             last = getattr(node, "end_lineno", None)
-            text = textwrap.dedent("".join(lines[_first_line(node) - 1 : last]))
+            text = textwrap.dedent("".join(lines[first_line(node) - 1 : last]))
             return node, _QUALIFIED.sub(r"\1\2", text)
     raise ToolError(
         f"tool {name!r} cannot be written as source: the text of its definition is not to be found. "
@@ -223,11 +223,7 @@ def _find(name: str, function: types.FunctionType, *kinds: type[ast.AST]) -> tup
 def _defines(node: ast.AST, function: types.FunctionType) -> bool:
     if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         return False
-    return node.name == function.__code__.co_name and _first_line(node) == function.__code__.co_firstlineno
-
-
-def _first_line(node: Any) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    return node.name == function.__code__.co_name and first_line(node) == function.__code__.co_firstlineno
 
 
 def _module(name: str, text: str, function: types.FunctionType, imports: dict[str, str]) -> str:

@@ -138,11 +138,11 @@ TABLE = np.arange(100_000)
 KEEP = """
 import os, sys
 table_fds = []
-def _keep(line, *words, received=sys.modules['smol_mapped'].MemoryLine._received):
+def _keep(line, *words, received=sys.modules['smol_in_child.mapped'].MemoryLine._received):
     descriptors = received(line, *words)
     table_fds.extend(map(os.dup, descriptors))
     return descriptors
-sys.modules['smol_mapped'].MemoryLine._received = _keep
+sys.modules['smol_in_child.mapped'].MemoryLine._received = _keep
 """
 """Has a child keep the descriptors that tables come with."""
 LET_GO = "for _fd in table_fds: os.close(_fd)\ntable_fds.clear()"

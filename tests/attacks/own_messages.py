@@ -90,7 +90,7 @@ MESSAGES = [
             put('stdin', 'input_request', {'prompt': '', 'smol': {'id': 9, 'tool': 'echo', 'args': ['FORGED other'], 'kwargs': {}}}, parent=other)
     """),
     _protocol("own-poisoned-proxy", "a changed proxy of a tool calls nothing but tools", """
-        line = sys.modules['smol_child'].IPython.get_ipython().smol.line
+        line = sys.modules['smol_in_child.child'].IPython.get_ipython().smol.line
         for request in ({'tool': '__init__', 'args': [], 'kwargs': {}}, {'tool': 'echo', 'args': [{'$': 'FORGED'}], 'kwargs': {}}, {'tool': 'cleanup', 'args': [], 'kwargs': {}}):
             line.ask(request, seconds=5)
     """),

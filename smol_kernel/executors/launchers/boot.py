@@ -91,7 +91,7 @@ def outside(settings: dict[str, Any], control: socket.socket, start: Callable[..
     user, group = os.getuid(), os.getgid()
     owner, by = None, "nobody"
     os.umask(0o022)
-    end_with_host(settings["life"])
+    calls.end_with_host(settings["life"], os.getpid())
     with contextlib.suppress(OSError):
         calls.write("/proc/self/oom_score_adj", "1000")  # where memory is short, the box goes first
     if user == 0 and (ranges := user_ranges()) != [(0, 1)]:
@@ -345,16 +345,6 @@ def die_with_outside(waiting: int) -> None:
     poller.register(waiting, 0)  # POLLHUP is told always
     if poller.poll(0):
         os._exit(FAILED)
-
-
-def end_with_host(life: int) -> None:
-    """Have the system itself kill this process when the host goes, also while it is stopped.
-
-    `life` is the read end of a pipe whose other end only the host holds; for F_SETSIG on a pipe see fcntl(2).
-    """
-    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def user_ranges() -> list[tuple[int, int]]:

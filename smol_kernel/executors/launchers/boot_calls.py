@@ -1,4 +1,5 @@
-"""The system calls that a box is made with, for `boot` and `boot_files`: what Python's standard library does not offer.
+"""The system calls that a box is made with, for `boot`, `boot_files` and zygotes: what Python's standard library does
+not offer, or not in one call.
 
 See mount(2), mount_setattr(2), open_tree(2), prctl(2), capabilities(7), seccomp(2) and user_namespaces(7). Needs the
 standard library alone: it runs as part of a script, in an interpreter without an environment.
@@ -7,6 +8,7 @@ standard library alone: it runs as part of a script, in an interpreter without a
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -124,6 +126,14 @@ def map_user(inside: list[int], user: int, group: int, proc: str = "/proc") -> N
 def die_with_parent() -> None:
     """Be killed when the thread that made this process ends. To be asked anew after a change of user."""
     _prctl(_PDEATHSIG, _SIGKILL)
+
+
+def end_with_host(life: int, process: int) -> None:
+    """Have the system kill a process when the host ends, whatever either does: `life` is the read end of a pipe whose
+    other end only the host holds. For F_SETSIG on a pipe see fcntl(2)."""
+    fcntl.fcntl(life, fcntl.F_SETOWN, process)
+    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def set_dumpable(dumpable: bool) -> None:

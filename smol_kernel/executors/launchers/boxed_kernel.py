@@ -56,14 +56,14 @@ class BoxedKernel(IPKernelApp):
 
     def start(self) -> None:
         """Where a zygote has loaded our own modules, it begins as a child of ours, and need not be told to."""
-        if "smol_child" in sys.modules:
+        if "smol_in_child.child" in sys.modules:
             IOLoop.current().add_callback(_install)
         super().start()
 
 
 def _install() -> None:
     try:
-        sys.modules["smol_child"].install()
+        sys.modules["smol_in_child.child"].install()
     except BaseException:  # noqa: BLE001 - boundary: the loop would only log it, and the host wait
         traceback.print_exc(file=sys.__stderr__)
         os._exit(1)

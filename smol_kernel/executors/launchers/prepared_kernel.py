@@ -121,7 +121,7 @@ class PreparedKernel(BoxedKernel):
     async def _set_up(self, told: int) -> None:
         """Be a child of ours; and while nobody waits for it, do nothing, as an action: the first real one finds in
         memory what it needs."""
-        sys.modules["smol_child"].set_up()
+        sys.modules["smol_in_child.child"].set_up()
         waiting = select.poll()
         waiting.register(told, select.POLLIN)
         if waiting.poll(0):
@@ -149,7 +149,7 @@ class PreparedKernel(BoxedKernel):
         shell.user_ns_hidden.update(shell.user_ns)
         shell._sys_modules_keys = self.modules
         logging.disable(logging.NOTSET)
-        sys.modules["smol_child"].announce()
+        sys.modules["smol_in_child.child"].announce()
         IPKernelApp.start(self)
 
     def _is_set_up(self) -> bool:

@@ -10,8 +10,8 @@ what does not speak to this proxy reaches nothing. `box` starts one for each box
   network serves many names, allowing one of them allows whatever it answers for others (domain fronting).
 - Which hosts, ports and addresses: `allow_list.AllowList`. How they are reached: `way_out`.
 
-Everything that comes from the child is untrusted. It can hold `Limits.connections` threads of the host, each with two
-pieces of 64 KiB; further connections wait in the system's queue.
+Everything that comes from the child is untrusted. It can hold `ProxyLimits.connections` threads of the host, each with
+two pieces of 64 KiB; further connections wait in the system's queue.
 """
 
 from __future__ import annotations

@@ -13,10 +13,8 @@ import array
 import atexit
 import contextlib
 import errno
-import fcntl
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import all_suffixes
 from pathlib import Path
 
+from smol_kernel.executors.launchers.boot_calls import end_with_host
 from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.launchers.forked import ForkedProcess
 from smol_kernel.executors.launchers.lines import Lines
@@ -208,14 +207,6 @@ class Zygote:
             os.close(self._life)
         self._process.kill()  # a process forked from this one may hold its lines open as well
         self._process.wait()
-
-
-def end_with_host(life: int, pid: int) -> None:
-    """Have the system kill a process when this one ends, whatever either does: `life` is the read end of a pipe whose
-    other end only this process holds. For F_SETSIG on a pipe see fcntl(2)."""
-    fcntl.fcntl(life, fcntl.F_SETOWN, pid)
-    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def fork(
