@@ -152,6 +152,10 @@ def test_names_that_litellm_does_not_know_are_guessed():
         ([{"error": {"message": "Quota.\nPlease retry in 34.07s.", "details": [{"retryDelay": "34s"}]}}], 34),
         ({"error": {"message": "exceeded. Please try again in 1m0.5s."}}, 60.5),
         ({"error": {"message": "exceeded. Please try again in 1h2m."}}, 3720),
+        ({"error": {"message": "Retry in 1 minute, 30 secs."}}, 90),
+        ({"error": {"message": "Please retry after 2 seconds, 3 messages a minute are allowed"}}, 2),
+        ({"error": {"message": "Try again in 1s, 5 minutes at most."}}, 1),
+        ({"error": {"message": "Retry after 3 more messages, or try again in 4 sec"}}, 4),
     ],
 )
 def test_a_wait_that_is_only_told_in_words_is_kept(body, seconds):
