@@ -108,10 +108,11 @@ def read_failure(error: BaseException, target: Target) -> Failure:
         return Failure(f"{named}: no reply in time from {target.where}. Allow it longer with timeout=SECONDS")
     if "LLM Provider NOT provided" in text or "GetLLMProvider Exception" in text:
         return Failure(f"{named} {_no_provider(target.model_id)}")
-    if any(sign in text.lower() for sign in _NO_KEY):
+    if status is None and any(sign in text.lower() for sign in _NO_KEY):
         return Failure(no_key(target))
-    if missing := next((line for line in _first_lines(chain) if _NAMES_NO_KEY.search(line.lower())), None):
-        named_there = re.search(r"[A-Z][A-Z0-9_]*_API_KEY", missing)
+    missing = [line for line in _first_lines(chain) if _NAMES_NO_KEY.search(line.lower())]
+    if status is None and missing:
+        named_there = re.search(r"[A-Z][A-Z0-9_]*_API_KEY", missing[0])
         return Failure(no_key(replace(target, key_variable=named_there[0]) if named_there else target))
     if any(isinstance(cause, ImportError) for cause in chain):
         return Failure(f"{named}: a package of this provider is missing: {_first_line(text)}")
