@@ -59,8 +59,8 @@ class RunOptions:
     model; `output` is the name (or file) that receives the answer; `tools` are names of built-in tools, `mcp` MCP
     servers, `agents` names of agents that it may call; `timeout` is the child's own time per action in seconds, None
     for no limit; `checks` are expressions of the answer, tried in the child; `box`, `network`, `allow_hosts`, `mounts`
-    and `limits` are those of KernelExecutor, and `box_told` says whether one of them was given for this very run, as
-    `model_told`, `address_told` and `cassette_told` do of the model, its server and its cassette.
+    and `limits` are those of KernelExecutor; `box_told` says whether one was given for this very run, as `model_told`,
+    `address_told` and `cassette_told` do of model, server and cassette; `usual_models` are those set for all runs.
     """
 
     models: list[str] = field(default_factory=list)
@@ -91,6 +91,7 @@ class RunOptions:
     limits: dict[str, Any] = field(default_factory=dict)
     box_told: bool = False
     model_told: bool = False
+    usual_models: list[str] = field(default_factory=list)
     address_told: bool = False
     cassette_told: bool = False
 
@@ -182,6 +183,7 @@ def read_options(parsed: Any) -> RunOptions:
     return RunOptions(
         models=names_in(parsed.models) or parsed.known.models,
         model_told=bool(names_in(parsed.models)),
+        usual_models=parsed.known.models,
         address_told=parsed.api_base is not None,
         cassette_told=parsed.cassette != parsed.known.cassette,
         api_base=parsed.known.api_base if parsed.api_base is None else parsed.api_base,
@@ -259,13 +261,13 @@ def _read_budget(parsed: Any) -> Budget | None:
 def model_of(options: RunOptions, variables: Mapping[str, Any] | None = None) -> Model:
     """The model that the options name, behind their cassette if they have one; to replay that no model is needed."""
     file = options.cassette or os.environ.get(CASSETTE_VARIABLE)
-    meant = options.address_told or not options.model_told
+    beside = options.usual_models if options.model_told and not options.address_told else None
     if not file:
-        return make_model(options.models, options.api_base, variables, meant)
+        return make_model(options.models, options.api_base, variables, beside)
     mode, there = mode_of(options.cassette_mode), Path(file).expanduser().exists()
     if not options.models and (mode == "replay" or (mode == "auto" and there and not os.environ.get(MODEL_VARIABLE))):
         return CassetteModel(None, file, mode)
-    model = make_model(options.models, options.api_base, variables, meant)
+    model = make_model(options.models, options.api_base, variables, beside)
     return model if isinstance(model, CassetteModel) else CassetteModel(model, file, mode)
 
 

@@ -240,11 +240,11 @@ class SmolMagic(Magics):
         return f"actions are {isolation_words(now)}; after %agent stop: {isolation_words(later)}"
 
     def _model(self, name: str = "") -> None:
-        from smol_kernel.models.named import make_model
+        from smol_kernel.models.named import make_model, names_in
 
         if not name:
             raise CellError(f"Name a model:\n{usage('model')}")
-        model = make_model(name, self.api_base or None, self.shell.user_ns, meant=False)
+        model = make_model(name, self.api_base or None, self.shell.user_ns, names_in([self.model]))
         self.model = name
         self._model_is_set()
         if model.slow_start and not self.cassette:

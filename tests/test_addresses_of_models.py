@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 from loaded_shell import loaded_shell
 from model_server import ModelServer, Status, Text
 
+from smol_kernel.config import RunOptions, add_options, model_of, read_options
 from smol_kernel.errors import ConfigError
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.named import make_model
@@ -21,6 +24,8 @@ def alone(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "0")
     for name in ("SMOL_MODEL", "SMOL_API_BASE", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AZURE_API_BASE", "AZURE_OPENAI_ENDPOINT", "AZURE_AI_API_BASE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
 
@@ -69,6 +74,31 @@ def test_an_address_that_was_set_for_other_models_gets_no_key_of_a_provider(monk
     assert addresses(None) == [URL]  # set together
 
 
+def test_an_address_is_meant_for_models_of_the_provider_that_it_was_set_with(monkeypatch):
+    assert addresses("anthropic/b", URL, beside=["anthropic/a"]) == [URL]
+    assert addresses("claude-b,anthropic/c", URL, beside=["anthropic/a"]) == [URL, URL]
+    for name, beside in (("gemini/b", ["anthropic/a"]), ("gemini/b,anthropic/b", ["anthropic/a"]), ("gemini/b", [])):
+        with pytest.raises(ConfigError, match="key would go to"):
+            make_model(name, URL, beside=beside)
+    assert addresses("deepseek-chat", URL, beside=["qwen3"]) == [None]  # of neither is the provider known
+    monkeypatch.setenv("SMOL_MODEL", "anthropic/a")
+    assert addresses("anthropic/b", URL, beside=[]) == [URL]
+    with pytest.raises(ConfigError, match="key would go to"):
+        make_model("anthropic/b", URL, beside=["gemini/a"])
+    monkeypatch.setenv("SMOL_API_BASE", URL)
+    assert addresses("anthropic/b") == addresses("anthropic/b", beside=["gemini/a"]) == [URL]
+    with pytest.raises(ConfigError, match="key would go to"):
+        make_model("gemini/b")
+
+
+def test_what_has_no_other_address_is_asked_at_the_one_that_is_set(monkeypatch):
+    monkeypatch.setenv("SMOL_API_BASE", URL)
+    assert addresses("azure/mine") == addresses("azure_ai/mine") == [URL]
+    monkeypatch.setenv("AZURE_API_BASE", "https://mine.openai.azure.com")
+    with pytest.raises(ConfigError, match="azure/mine: its provider's key would go to"):
+        make_model("azure/mine")
+
+
 def test_on_the_command_line_the_key_stays_here(monkeypatch, capsys):
     with ModelServer(Text("<code>\nfinal_answer(42)\n</code>")) as server:
         monkeypatch.setenv("SMOL_API_BASE", server.url)
@@ -95,3 +125,20 @@ def test_in_a_notebook_a_model_is_not_named_for_an_address_that_gets_its_key(cap
             shell.run_line_magic("agent", "model anthropic/claude")
         shell.run_line_magic("agent", "model ollama/own")
         assert "model: ollama/own" in capsys.readouterr().out
+        shell.run_line_magic("config", "SmolMagic.model = 'anthropic/a'")
+        shell.run_line_magic("agent", "model anthropic/b")
+        assert "model: anthropic/b" in capsys.readouterr().out
+        with pytest.raises(
+            CellError, match=r"set it by %config SmolMagic.model = 'gemini/b'; .* SmolMagic.api_base = ''"
+        ):
+            shell.run_line_magic("agent", "model gemini/b")
+
+
+def test_so_it_is_for_the_model_of_one_cell():
+    usual = RunOptions(models=["anthropic/a"], api_base=URL)
+    for name, address in (("anthropic/b", URL), ("openai/own", URL)):
+        parser = argparse.ArgumentParser()
+        add_options(parser, usual)
+        assert model_of(read_options(parser.parse_args(["--model", name]))).api_base == address
+    with pytest.raises(ConfigError, match="key would go to"):
+        model_of(read_options(parser.parse_args(["--model", "gemini/b"])))

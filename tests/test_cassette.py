@@ -24,7 +24,7 @@ from smol_kernel import (
     tool,
 )
 from smol_kernel.errors import AgentGenerationError, ConfigError, ContextLengthError, ModelError
-from smol_kernel.events import ModelReplied, RunStarted
+from smol_kernel.events import ModelFellBack, ModelReplied, RunStarted
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.registry import model_from_dict
 
@@ -137,6 +137,26 @@ def test_errors_are_not_recorded_but_a_conversation_that_was_too_long_is(file):
             model.generate([user(text)])
         with pytest.raises(ContextLengthError):
             CassetteModel(None, file, "replay").generate([user(text)])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_run_whose_next_model_was_asked_plays_without_models(file, stream):
+    answer = '{"name": "final_answer", "arguments": {"answer": 42}}'
+    models = [ScriptedModel([ContextLengthError("long")], "a"), ScriptedModel([answer], "b")]
+    for asked in (models, None):
+        model = CassetteModel(asked, file)
+        agent = ToolCallingAgent([], model, verbosity_level=0, stream_outputs=stream)
+        told = [event for event in agent.events("task") if isinstance(event, ModelFellBack)]
+        assert (agent.answer, len(told)) == (42, 1)
+    with pytest.raises(AgentGenerationError, match="once more"):
+        ToolCallingAgent([], model, verbosity_level=0).run("task")
+
+
+def test_a_run_that_was_too_long_for_all_plays_without_models(file):
+    for asked in (ScriptedModel([ContextLengthError("long")] * 9), None):
+        agent = ToolCallingAgent([], CassetteModel(asked, file), verbosity_level=0)
+        with pytest.raises(AgentGenerationError, match="long"):
+            agent.run("task")
 
 
 def test_a_stream_that_breaks_or_is_left_is_not_recorded(file):

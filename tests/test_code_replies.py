@@ -85,6 +85,11 @@ def test_other_forms_are_understood(reply):
         (f"```py\ns = '{ANALYSIS}{FINAL}'\n```", f"s = '{ANALYSIS}{FINAL}'"),
         ("I read the <reasoning> element.\n<code>\nx = 1\n</code>", "x = 1"),
         ("It ends at </thought>.\n<code>\nx = 1\n</code>", "x = 1"),
+        ("Thought: the XML has\n<thought>\nas its tag.\n<code>\nx = 1\n</code>", "x = 1"),
+        ("Thought: parse\n<reasoning>\nelement\n```python\nx = 1\n```", "x = 1"),
+        ("Find\n<thought>\nby\n<code>\nx = '<thought></thought>'\n</code>", "x = '<thought></thought>'"),
+        ("<thought>I compute\n<code>\nx = 1\n", "x = 1"),
+        ("<think>a</think>\n<reasoning>I compute\n<code>\nx = 1\n</code>", "x = 1"),
     ],
 )
 def test_marks_inside_strings_of_the_code_do_not_end_it(reply, code):

@@ -7,7 +7,8 @@ import threading
 import pytest
 from model_server import Cut, ModelServer, Status, Text
 
-from smol_kernel.errors import ContextLengthError, ModelError
+from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.errors import AgentGenerationError, ContextLengthError, ModelError
 from smol_kernel.events import ModelFellBack, Notice, emit, listening
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.usage import TokenUsage
@@ -67,6 +68,17 @@ def test_a_conversation_too_long_is_raised_at_once(stream):
         with pytest.raises(ContextLengthError):
             run(model, stream)
     assert second.requests == []
+
+
+@BOTH
+def test_one_for_which_it_is_too_long_is_not_asked_again_and_is_named_with_those_that_failed(stream):
+    first = ScriptedModel([ContextLengthError("a reads less"), "short"], "a")
+    models = FallbackModel([first, ScriptedModel([ModelError("b is down")] * 2, "b"), ScriptedModel(["x"] * 0, "c")])
+    agent = ToolCallingAgent([], models, verbosity_level=-1, stream_outputs=stream)
+    with pytest.raises(AgentGenerationError, match="no model gave a reply:\n- a reads less\n- b is down\n- "):
+        agent.run("task")
+    assert len(first.requests) == 1
+    assert run(models, stream)[0].text == "short"  # another request
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["in a run", "by itself"])

@@ -61,6 +61,7 @@ def called(calls):
         ('{"name": "f", "arguments": {}}\n<think>ok</think>', [("f", {})]),
         ('{"name": "f"}\n<think>{"name": "h"}?</think>\n{"name": "g"}', [("f", None), ("g", None)]),
         ('[THINK]{"name": "g"}? No.[/THINK]{"name": "f"}', [("f", None)]),
+        ('<thought>hm …\n{"name": "f"}', [("f", None)]),
         ('<|channel|>analysis<|message|>{"name": "g"}?<|end|><|start|>assistant{"name": "f"}', [("f", None)]),
         ('{"name": "f", "arguments": {"a": "[/THINK]◁think▷"}}', [("f", {"a": "[/THINK]◁think▷"})]),
         ("<think>[</think>" * 25_000 + '{"name": "f"}', [("f", None)]),

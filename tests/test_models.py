@@ -589,6 +589,8 @@ ANALYSIS = f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant"
         f"<think>{THOUGHT}</think>",
         f"\n <think>{THOUGHT}</think>\n<think>{THOUGHT}</think>",
         f"[THINK]{THOUGHT}[/THINK]",
+        f"<thought>{THOUGHT}</thought>\n<reasoning>{THOUGHT}\n</reasoning>",
+        f"<think>It ends at `</think>`. {THOUGHT}</think>",
         f"{ANALYSIS}{ANALYSIS}<|channel|>final<|message|>",
         "I put it between `<think>` and <think>.",
     ],
@@ -600,6 +602,14 @@ def test_a_stop_sequence_in_the_reasoning_ends_nothing(thought, size):
     shown = [scan.feed(whole[start : start + size]) for start in range(0, len(whole), size)]
     assert ("".join(shown) + scan.rest(), scan.over) == (text, True)
     assert remove_content_after_stop_sequences(whole, ["</code>"]) == text
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_a_stop_sequence_behind_a_word_that_opens_no_reasoning_ends_the_reply(size):
+    text, scan = "<thought>I write\n<code>\nx = 1\n", StopScan(["</code>", "Observation:"])
+    whole = f"{text}</code>\nObservation: 1\n<code>y</code>"
+    shown = [scan.feed(whole[start : start + size]) for start in range(0, len(whole), size)]
+    assert ("".join(shown) + scan.rest(), scan.over) == (text, True)
 
 
 def test_what_only_began_like_a_stop_sequence_is_shown_at_the_end():

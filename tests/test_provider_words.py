@@ -135,6 +135,23 @@ def test_a_bad_key_names_its_variable(name, status, body, variable):
     assert "COHERE_CHAT" not in str(error)
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("status", "words", "told"),
+    [
+        (401, "Missing or invalid API key", "refused the key (401)"),
+        (401, "No API key that counts", "refused the key (401)"),
+        (403, "missing scopes for api key", "refused access (403)"),
+        (500, "upstream: OPENAI_API_KEY is not set", "failed: upstream"),
+        (500, "upstream: missing credentials", "failed: upstream"),
+    ],
+)
+def test_a_key_that_was_sent_is_not_missing(status, words, told, stream):
+    error, asked = refusal([Status(status, words)] * 9, stream, api_key="sk-MINEMINE1234")
+    assert told in str(error) and words in str(error)
+    assert (asked > 1) is (status == 500)
+
+
 def test_names_that_litellm_does_not_know_are_guessed():
     assert "'gemini/gemini-2.5-pro'?" in str(refusal([], name="google/gemini-2.5-pro")[0])
     assert "names a provider and no model of it: write it as 'openai/NAME'" in str(refusal([], name="openai")[0])
@@ -152,6 +169,10 @@ def test_names_that_litellm_does_not_know_are_guessed():
         ([{"error": {"message": "Quota.\nPlease retry in 34.07s.", "details": [{"retryDelay": "34s"}]}}], 34),
         ({"error": {"message": "exceeded. Please try again in 1m0.5s."}}, 60.5),
         ({"error": {"message": "exceeded. Please try again in 1h2m."}}, 3720),
+        ({"error": {"message": "Retry in 1 minute, 30 secs."}}, 90),
+        ({"error": {"message": "Please retry after 2 seconds, 3 messages a minute are allowed"}}, 2),
+        ({"error": {"message": "Try again in 1s, 5 minutes at most."}}, 1),
+        ({"error": {"message": "Retry after 3 more messages, or try again in 4 sec"}}, 4),
     ],
 )
 def test_a_wait_that_is_only_told_in_words_is_kept(body, seconds):

@@ -50,6 +50,9 @@ REFUSALS = {
     "FastAPI's stop": ("stop", fastapi("stop")),
     "Bedrock's stop": ("stop", Status(400, "This model doesn't support the stopSequences field. Remove it.")),
     "xAI's stop": ("stop", Refused(400, {"code": "x", "error": "Model grok does not support parameter stop."})),
+    "a stop that is an argument": ("stop", Status(400, "Unrecognized request argument supplied: stop")),
+    "stop sequences": ("stop", Status(400, "Stop sequences are not supported by this model")),
+    "a stop without quotes": ("stop", Status(400, "stop is not supported by this model")),
     "a temperature": (
         "temperature",
         openai("temperature", "'temperature' does not support 0.2 with this model.", "unsupported_value"),
@@ -111,6 +114,11 @@ def test_a_call_that_cannot_be_demanded_is_left_to_the_model(make):
     [
         Status(400, "temperature must be between 0 and 1"),
         Status(400, "max_tokens is too large: 200000. This model supports at most 16384 completion tokens"),
+        Status(400, "max_tokens: 100000 > 8192, the most for this model; not allowed"),
+        Status(400, "temperature: 3 is not supported: must be <= 2"),
+        openai("temperature", "3 is not allowed: it is greater than 2", None),
+        Status(400, "unsupported content: please stop"),
+        Status(400, "We will not stop: this content is not allowed"),
         Status(401, "stop: not supported"),
         Status(400, "The parameter seed is not supported"),
         Refused(422, {"detail": [{"loc": ["body", "temperature"], "msg": "Input should be less than or equal to 1"}]}),

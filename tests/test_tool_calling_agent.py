@@ -245,7 +245,7 @@ def test_of_several_calls_one_fails_and_the_results_of_the_others_are_kept(make)
         (("final_answer", '{"answer": "He said "hi""}'), "no valid JSON, so nothing was called"),
         (("final_answer", ' {\n "answer": "He'), "no valid JSON, so nothing was called"),
         (("echo", "{'text': 'half of the te"), "no valid JSON, so nothing was called"),
-        (("echo", "{'text': true}"), "no valid JSON, so nothing was called"),
+        (("echo", "{'text': true}"), "a string for 'text'"),
         (("echo", '{text: "a"}'), "no valid JSON, so nothing was called"),
         (("echo", "{'txt': 'a'}"), "did you mean 'text'"),
     ],
@@ -258,27 +258,46 @@ def test_a_call_that_cannot_be_made_is_told_and_none_beside_it_is_made(make, wro
     assert agent.answer == "ok"
 
 
+@tool
+def delete(path: str, force: bool = False) -> str:
+    """Deletes.
+
+    Args:
+        path: Which.
+        force: Whether.
+    """
+    return f"{path} {force}"
+
+
 @pytest.mark.parametrize(
     "text",
-    ["{'path': 'a', 'force': True}", " {'path': 'a', 'force': True,}\n", json.dumps('{"path": "a", "force": true}')],
+    [
+        "{'path': 'a', 'force': True}",
+        " {'path': 'a', 'force': True,}\n",
+        "{'path': 'a', 'force': true}",
+        json.dumps('{"path": "a", "force": true}'),
+    ],
 )
 def test_arguments_written_as_python_or_encoded_twice_are_taken(make, text):
-    @tool
-    def delete(path: str, force: bool = False) -> str:
-        """Deletes.
-
-        Args:
-            path: Which.
-            force: Whether.
-        """
-        return f"{path} {force}"
-
     agent = make([calls(("delete", text)), final("ok")], [delete])
     assert agent.run("delete it") == "ok"
     assert step(agent).observations == "a True"
 
 
-@pytest.mark.parametrize("text", ["{{ name }} and {x}", "{x for x in y}", "{", "{x}", "{1, 2}", "{1: 2}", "{1: 2}["])
+@pytest.mark.parametrize("text", ["{a: 1}", "{'a', 'b'}", "{'path': 'a', 'force': maybe}"])
+def test_of_several_arguments_a_broken_object_is_told(make, text):
+    agent = make([calls(("delete", text)), final("ok")], [delete])
+    assert agent.run("delete it") == "ok"
+    assert "no valid JSON" in step(agent).error.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{{ name }} and {x}", "{x for x in y}", "{", "{x}", "{1, 2}", "{1: 2}", "{1: 2}["),
+        *("{a: 1}", "{x: y} is LaTeX", "{'a', 'b'}", "{'result': 5}", "{'result': "),
+    ],
+)
 def test_the_value_alone_may_begin_with_a_brace(make, text):
     agent = make([calls(("final_answer", text))])
     assert agent.run("answer") == text

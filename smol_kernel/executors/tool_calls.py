@@ -6,13 +6,10 @@ Several calls of one reply run side by side; a single one of a plain tool runs o
 
 from __future__ import annotations
 
-import ast
 import contextvars
 import inspect
 import itertools
-import json
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -41,21 +38,18 @@ from smol_kernel.executors.tool_body import ends_the_run, tool_body
 from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, tool_thread, tools_on
 from smol_kernel.executors.tracebacks import message
 from smol_kernel.executors.values import decode, encode, remote
+from smol_kernel.executors.written_arguments import arguments_in
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.life import Life
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
-from smol_kernel.parsing import parsed
 from smol_kernel.tools.base import Tool, validate_tool_arguments
-from smol_kernel.tools.checking import brief
 from smol_kernel.tools.records import to_plain
 
 AT_ONCE = 32
 """Calls of one reply that run at once, if not told otherwise."""
 LONGEST = 50_000
 """Characters of a result that the model reads, if not told otherwise."""
-_BROKEN = re.compile(r"""\s*\{\s*(?:["']|[^\W\d]\w*\s*:)""")
-"""Begins the half of an object, or a broken one."""
 _STOPPED = "the run was stopped while this call was under way"
 _WAKE: Any = object()
 """Arrives when a call holds progress back."""
@@ -164,12 +158,7 @@ class ToolCalls:
         if tool is None:
             raise AgentToolExecutionError(f"There is no tool {call.name!r}; there are: {', '.join(tools)}.")
         given: Any = call.arguments if call.arguments not in (None, "") else {}
-        given = _object_in(given) if isinstance(given, str) else given
-        if isinstance(given, str) and _BROKEN.match(given):
-            raise AgentToolCallError(
-                f"The arguments of {call.name}() are no valid JSON, so nothing was called: {brief(given)}. Give one "
-                'whole JSON object; inside of its strings write \\" for a quote.'
-            )
+        given = arguments_in(given, tool) if isinstance(given, str) else given
         if not isinstance(given, dict):  # of a tool with one input some models give the value alone
             given = {next(iter(tool.inputs), "value"): given}
         arguments = {name: self._meant(name, value) for name, value in given.items()}
@@ -328,22 +317,6 @@ class ToolCalls:
         final = made.call.name == "final_answer"
         self.outputs[made.event.call] = ToolOutput(made.call.id, value, final, said, made.call)
         return said
-
-
-def _object_in(given: str) -> Any:
-    """The arguments in a text that is a JSON object, encoded once too often, or a dict as Python writes it; else the
-    text."""
-    if not (text := given.strip()).startswith("{") or not text.endswith("}"):
-        return given
-    try:
-        found: Any = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        try:
-            found = ast.literal_eval(parsed(text, "eval").body)
-        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-            return given
-    named = isinstance(found, dict) and all(isinstance(name, str) for name in cast("dict[Any, Any]", found))
-    return found if named else given
 
 
 def _kept_from_its_end(error: BaseException | None) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import CassetteMissError, ConfigError
+from smol_kernel.events import ModelFellBack
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -36,7 +37,6 @@ from smol_kernel.models.quirks import Kind, supports_stop_parameter
 from smol_kernel.models.requests import given_options
 
 if TYPE_CHECKING:
-    from smol_kernel.events import ModelFellBack
     from smol_kernel.tools.base import Tool
 
 MODES = ("auto", "replay", "record")
@@ -85,6 +85,8 @@ class CassetteModel(Model):
         self._wrote = False
         self._given: dict[str, int] = {}
         """Key of a request → how many replies to it this model has given."""
+        self._last = ""
+        """Key of the request that it gave a reply to last."""
         self._empty = self._tape_of(self.model)
         tape = self._read()
         if self.mode == "replay" and tape is None:
@@ -139,8 +141,14 @@ class CassetteModel(Model):
         return super().parse_tool_calls(message) if self.model is None else self.model.parse_tool_calls(message)
 
     def fall_back(self, reason: Exception) -> ModelFellBack | None:
-        """What the model tells."""
-        return None if self.model is None else self.model.fall_back(reason)
+        """What the model tells; without one that the next was asked, where the file has its reply too."""
+        if self.model is not None:
+            return self.model.fall_back(reason)
+        tape, name = self._read(), self.model_id or ""
+        with self._lock:
+            entry = tape.entries.get(self._last) if tape is not None else None
+            follows = entry is not None and self._given[self._last] < len(entry.replies)
+        return ModelFellBack(failed=name, model=name, reason=str(reason)) if follows else None
 
     def to_dict(self) -> dict[str, Any]:
         """The settings, those of the model among them; no keys."""
@@ -212,7 +220,7 @@ class CassetteModel(Model):
         with self._lock:
             place = self._given.get(key, 0)
             if place < len(replies):
-                self._given[key] = place + 1
+                self._given[key], self._last = place + 1, key
         if place < len(replies):
             return reply_from_dict(replies[place])
         if self.mode == "auto" and self.model is not None:

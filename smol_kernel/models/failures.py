@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from smol_kernel.errors import ContextLengthError, SmolError
+from smol_kernel.models.not_taken import parameter_not_taken
 from smol_kernel.models.too_long import asked_and_whole, says_too_long
 from smol_kernel.models.waits import told_wait
 
@@ -46,11 +47,6 @@ _NO_MEDIA = re.compile(
 """In what servers say that have no eyes and no ears: llama.cpp with 500, OpenRouter with 404, Ollama, vLLM."""
 _REFUSING = (400, 415, 422)
 """Statuses with which servers refuse a request that they do not understand."""
-_NOT_TAKEN = re.compile(
-    r"not support|n't support|unsupported|not permitted|not allowed|not accepted|unrecogni[sz]ed|unknown|extra inputs"
-    r"|unexpected|incompatible|may not be|may only be|only \S{1,20} is (allowed|supported)|deprecated"
-)
-"""In what servers say of a parameter that they do not take, or not with this value."""
 _DEEPEST = 5
 _CALLED = {"google": "gemini", "claude": "anthropic"}
 """Providers by names under which LiteLLM does not know them → its names."""
@@ -108,10 +104,11 @@ def read_failure(error: BaseException, target: Target) -> Failure:
         return Failure(f"{named}: no reply in time from {target.where}. Allow it longer with timeout=SECONDS")
     if "LLM Provider NOT provided" in text or "GetLLMProvider Exception" in text:
         return Failure(f"{named} {_no_provider(target.model_id)}")
-    if any(sign in text.lower() for sign in _NO_KEY):
+    if status is None and any(sign in text.lower() for sign in _NO_KEY):
         return Failure(no_key(target))
-    if missing := next((line for line in _first_lines(chain) if _NAMES_NO_KEY.search(line.lower())), None):
-        named_there = re.search(r"[A-Z][A-Z0-9_]*_API_KEY", missing)
+    missing = [line for line in _first_lines(chain) if _NAMES_NO_KEY.search(line.lower())]
+    if status is None and missing:
+        named_there = re.search(r"[A-Z][A-Z0-9_]*_API_KEY", missing[0])
         return Failure(no_key(replace(target, key_variable=named_there[0]) if named_there else target))
     if any(isinstance(cause, ImportError) for cause in chain):
         return Failure(f"{named}: a package of this provider is missing: {_first_line(text)}")
@@ -174,14 +171,7 @@ def refused_parameter(error: BaseException | None, sent: list[str]) -> str | Non
         told = str(chain[0])
     inner = told.get("error") if isinstance(told, dict) else None
     code, param = (str(inner.get(name) or "") for name in ("code", "param")) if isinstance(inner, dict) else ("", "")
-    words = f"{_reason(told)} {code}".lower()
-    if not _NOT_TAKEN.search(words):
-        return None
-    if param in sent:
-        return param
-    places = {name: re.search(rf"(?<![\w-]){name}(_?sequences)?(?![\w-])", words) for name in sent}
-    named = {name: place.start() for name, place in places.items() if place}
-    return min(named, key=lambda name: named[name], default=None)
+    return parameter_not_taken(f"{_reason(told)} {code}".lower(), param, sent)
 
 
 def _says_no_media(chain: list[BaseException]) -> bool:

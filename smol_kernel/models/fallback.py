@@ -67,8 +67,8 @@ class FallbackModel(Model):
             raise ModelError("FallbackModel needs at least one model: FallbackModel([first, second])")
         self.models = [as_model(model) for model in models]
         self._current = 0
-        self._too_long: set[int] = set()
-        """Places of those that were asked for the same request, because it was too long for the others."""
+        self._too_long: dict[int, str] = {}
+        """Places of those for which one request was too long → what they said; and of those asked in their place."""
         self._lock = threading.Lock()
         super().__init__(model_id=self.models[0].model_id)
 
@@ -121,12 +121,12 @@ class FallbackModel(Model):
         """From now on ask the next model that may read what is too long for the one asked last."""
         if (told := self.current.fall_back(reason)) is not None:
             return told
-        self._too_long.add(self._current)
+        self._too_long[self._current] = str(reason)
         following = next((place for place in self._places() if place not in self._too_long), None)
         if following is None:
             self._too_long.clear()
             return None
-        self._too_long.add(following)
+        self._too_long[following] = ""
         told = ModelFellBack(
             failed=self.model_id or "", model=self.models[following].model_id or "", reason=str(reason)
         )
@@ -154,18 +154,18 @@ class FallbackModel(Model):
     ) -> ChatMessage:
         """The reply of the first model that gives one. Raises ModelError, ContextLengthError."""
         options = given_options(stop_sequences, response_format, tools_to_call_from, kwargs)
-        failures: list[str] = []
-        places = self._places()
+        places, failures = self._asked()
         for place in places:
             try:
                 with another_is_asked(place != places[-1]):
                     reply = self.models[place].generate(messages, **options)
             except Exception as error:  # noqa: BLE001 - a user's own model raises what it likes
-                self._go_on(error, place, failures)
+                self._go_on(error, places, place, failures)
             else:
                 self._stay_with(place)
                 self._too_long.clear()
                 return reply
+        self._too_long.clear()
         raise self._all_failed(failures)
 
     def generate_stream(
@@ -178,8 +178,7 @@ class FallbackModel(Model):
     ) -> Iterator[ChatMessageStreamDelta]:
         """The pieces of the first model that gives a whole reply; one that cannot stream gives it in one piece."""
         options = given_options(stop_sequences, response_format, tools_to_call_from, kwargs)
-        failures: list[str] = []
-        places = self._places()
+        places, failures = self._asked()
         for place in places:
             delivered = False
             pieces = stream_of(self.models[place], messages, options)
@@ -193,11 +192,12 @@ class FallbackModel(Model):
             except Exception as error:
                 if delivered and not can_begin_again():
                     raise
-                self._go_on(error, place, failures)
+                self._go_on(error, places, place, failures)
             else:
                 self._stay_with(place)
                 self._too_long.clear()
                 return
+        self._too_long.clear()
         raise self._all_failed(failures)
 
     def _places(self) -> list[int]:
@@ -205,14 +205,21 @@ class FallbackModel(Model):
         start, count = self._current, len(self.models)
         return [(start + step) % count for step in range(count)]
 
-    def _go_on(self, error: Exception, place: int, failures: list[str]) -> None:
+    def _asked(self) -> tuple[list[int], list[str]]:
+        """The order to ask in without those for which the request is too long; and what these said."""
+        known = {place: said for place, said in self._too_long.items() if place != self._current and said}
+        return [place for place in self._places() if place not in known], list(known.values())
+
+    def _go_on(self, error: Exception, places: list[int], place: int, failures: list[str]) -> None:
         """Note that a model failed, and that the next is asked; raises where that is of no use."""
-        if is_too_long(error) or was_abandoned():
+        if (too_long := is_too_long(error)) or was_abandoned():
             self._stay_with(place)
+            if not too_long:
+                self._too_long.clear()
             raise error
         failures.append(str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}")
-        if len(failures) < len(self.models):
-            following = (place + 1) % len(self.models)
+        if place != places[-1]:
+            following = places[places.index(place) + 1]
             begin_again()
             failed, asked = self.models[place].model_id or "", self.models[following].model_id or ""
             emit(ModelFellBack(failed=failed, model=asked, reason=failures[-1]))

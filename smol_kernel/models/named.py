@@ -24,6 +24,8 @@ LOCAL = frozenset(
 """Providers that are servers of one's own."""
 COMPATIBLE = frozenset(["openai", "text-completion-openai", "custom_openai", "openai_like", "litellm_proxy"])
 """Providers under which any server may be asked that speaks OpenAI's protocol."""
+_AT_OWN_ADDRESS = {"azure": ("AZURE_API_BASE", "AZURE_OPENAI_ENDPOINT"), "azure_ai": ("AZURE_AI_API_BASE",)}
+"""Providers that give each user an address of their own, and the variables that hold it."""
 _BARE = {"openai": re.compile(r"(gpt|chatgpt|o\d|ft:gpt)"), "anthropic": re.compile("claude")}
 """Providers of names without one. Of others LiteLLM says what is wrong."""
 
@@ -46,24 +48,29 @@ def make_model(
     name: str | Model | Sequence[str] | None,
     api_base: str | None = None,
     variables: Mapping[str, Any] | None = None,
-    meant: bool = True,
+    beside: Sequence[str] | None = None,
 ) -> Model:
     """The model that `name` stands for: a Model itself, one in `variables`, "demo", or a LiteLLM name.
 
     Of several names (a list, or a,b) each is asked when the one before it failed. Without a name the environment's
-    SMOL_MODEL is taken, without an address its SMOL_API_BASE; "" is no address. `meant`: the address is for this very
-    model, of whatever provider. Raises ConfigError when nothing is set, and where a provider's key would go to an
-    address that is not meant for it.
+    SMOL_MODEL is taken, without an address its SMOL_API_BASE; "" is no address. `beside` are the models that the
+    address was set for, those of SMOL_MODEL if there are none: it is meant for models of the same provider. None: it is
+    for this very model, of whatever provider. Raises ConfigError when nothing is set, and where a provider's key would
+    go to an address that is not meant for it.
     """
     if isinstance(name, Model):
         return name
     names = names_in([name] if isinstance(name, str) else name or [])
+    usual = names_in([os.environ.get(MODEL_VARIABLE, "")])
     if api_base is None:
-        api_base, meant = os.environ.get(API_BASE_VARIABLE), not names  # set together with SMOL_MODEL, it is meant
-    names = names or names_in([os.environ.get(MODEL_VARIABLE, "")])
+        api_base, beside = os.environ.get(API_BASE_VARIABLE), usual
+    names = names or usual
     if not names:
         raise ConfigError(NO_MODEL)
-    return _made(names, api_base, variables or {}, meant)
+    there = {_provider(each) for each in (names if beside is None else beside or usual)}
+    return _made(
+        names, api_base, variables or {}, beside is None or {_provider(each) for each in names} <= there - {""}
+    )
 
 
 def model_to_go_on(
@@ -151,7 +158,8 @@ def _made(names: Sequence[str], api_base: str | None, variables: Mapping[str, An
         raise ConfigError(
             f"{litellms[0]}: its provider's key would go to {where}, the address of your own server (--api-base, "
             f"c.SmolMagic.api_base or {API_BASE_VARIABLE}). To ask it there name this one model with --api-base "
-            f"{where}; to ask its provider give --api-base '', or unset the address"
+            f"{where}, or set it by %config SmolMagic.model = {litellms[0]!r}; to ask its provider give --api-base '', "
+            "or unset the address, as by %config SmolMagic.api_base = ''"
         )
     models = [_make_model(each, api_base if each in at_address else None, variables) for each in names]
     return models[0] if len(models) == 1 else as_model(models)
@@ -159,14 +167,20 @@ def _made(names: Sequence[str], api_base: str | None, variables: Mapping[str, An
 
 def _asked_there(names: Sequence[str], meant: bool) -> list[str]:
     """Those of the names that a server's address is for: all where it is meant for them and they are of one provider,
-    else the local ones, else those that are OpenAI-compatible."""
+    or have no other address, else the local ones, else those that are OpenAI-compatible."""
     providers = [_provider(each) for each in names]
-    if meant and len(set(providers)) == 1:
+    if len(set(providers)) == 1 and (meant or _has_no_address(providers[0])):
         return list(names)
     for kinds in (LOCAL, COMPATIBLE):
         if there := [each for each, provider in zip(names, providers, strict=True) if provider in kinds]:
             return there
     return []
+
+
+def _has_no_address(provider: str) -> bool:
+    """Whether models of the provider are asked at a user's own address there, and none is set for it."""
+    variables = _AT_OWN_ADDRESS.get(provider)
+    return variables is not None and not any(map(os.environ.get, variables))
 
 
 def _provider(name: str) -> str:

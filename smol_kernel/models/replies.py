@@ -33,14 +33,16 @@ _PAIRS = (
     (r"(?-i:\[THINK\])", r"(?-i:\[/THINK\])"),  # Magistral
     (r"◁think▷", r"◁/think▷"),  # Kimi
     (r"<\|channel>thought\b", r"<channel\|>"),  # Gemma
-    (r"(?<![^\n])<thought>", r"</thought>"),
-    (r"(?<![^\n])<reasoning>", r"</reasoning>"),
+    (r"<thought>", r"</thought>"),
+    (r"<reasoning>", r"</reasoning>"),
     (
         r"(?:<\|start\|>assistant)?<\|channel\|>analysis[^<>\n]{0,80}(?:<\|constrain\|>[^<>\n]{0,40})?<\|message\|>",
         rf"(?:<\|end\|>)?(?:<\|start\|>assistant)?{_SAID}|<\|end\|>(?:<\|start\|>assistant)?",
     ),
 )
-"""What opens and what closes reasoning. `<thought>` and `<reasoning>`, words of XML as well, open it on a new line."""
+"""What opens and what closes reasoning."""
+_WORDS = ("o5", "o6")
+"""Those that are words of XML as well: they open it where they begin the reply and are closed."""
 _ALONE = (*(closing for _, closing in _PAIRS[:5]), rf"(?:<\|start\|>assistant)?{_SAID}")
 """What closes reasoning also where nothing opened it: the server put that into the request, or took it away."""
 _OPENINGS = "|".join(f"(?P<o{number}>{opening})" for number, (opening, _) in enumerate(_PAIRS))
@@ -72,6 +74,8 @@ class StopScan:
         self._held = ""
         self._closing: re.Pattern[str] | None = None
         """Closes the reasoning that the text is in; None: it is in none."""
+        self._in_word = False
+        """Whether that is reasoning only if it is closed."""
         self._seen = ""
         """The end of that reasoning so far; before it the beginning of the text."""
         self.over = False
@@ -81,30 +85,40 @@ class StopScan:
         """What of the text so far may be shown; the beginning of a possible stop sequence is held back."""
         if self.over:
             return ""
-        thought, self._held = (self._held, "") if (length := self._thought(text)) else ("", self._held)
-        thought += text[:length]
+        thought, length = "", self._thought(text)
+        if length is not None:
+            thought, self._held = self._held + text[:length], ""
         self._held += text[length:]
-        ends = [self._held.find(stop) for stop in self._stops if stop in self._held]
-        self.over = bool(ends)
-        shown = self._held[: min(ends) if ends else len(self._held) - self._suspect()]
+        end = self._end()
+        self.over = end is not None and not self._in_word
+        shown = self._held[: len(self._held) - self._suspect() if end is None else end]
         self._held = self._held[len(shown) :]
         return thought + shown
 
     def rest(self) -> str:
         """What was held back, once the reply is over."""
+        end = self._end()
+        self.over = self.over or end is not None
         return "" if self.over else self._held
 
-    def _thought(self, text: str) -> int:
-        """How much of the text that comes next belongs to reasoning."""
-        length = 0
+    def _end(self) -> int | None:
+        """Where the first stop sequence in the held text begins."""
+        return min((self._held.find(stop) for stop in self._stops if stop in self._held), default=None)
+
+    def _thought(self, text: str) -> int | None:
+        """How much of the text that comes next belongs to reasoning, as does what is held then; None: nothing."""
+        length = None
         while self._closing or len(self._seen) < _LONGEST_MARK:
             seen = self._seen + text[length:]
             seen = seen if self._closing else seen.lstrip()
             mark = _first(self._closing, seen) if self._closing else _MARK.match(seen)
+            if self._closing and mark and mark.end() == len(seen) and seen.endswith("`", 0, mark.start()):
+                mark = None  # what comes next tells whether it is only spoken of
             if mark is None or (not self._closing and not mark.lastgroup):
                 self._seen = seen[-_LONGEST_MARK:] if self._closing else seen[:_LONGEST_MARK]
-                return len(text) if self._closing else length
+                return len(text) if self._closing and not self._in_word else length
             length = len(text) - len(seen) + mark.end()
+            self._in_word = not self._closing and mark.lastgroup in _WORDS
             self._closing, self._seen = None if self._closing else _CLOSINGS[mark.lastgroup or ""], ""
         return length
 
@@ -132,6 +146,9 @@ def without_reasoning(reply: str, action: Callable[[str, int, int], int | None] 
             if is_first and not (place and reply[mark.start() - 1] == " " == reply[mark.end() : mark.end() + 1]):
                 start = mark.end()
             place = mark.end()
+        elif mark.lastgroup in _WORDS and not _is_closed(mark, kept + reply[start : mark.start()]):
+            place = mark.end()
+            continue
         elif action is None and reply[start : mark.start()].strip():
             break
         else:
@@ -140,6 +157,11 @@ def without_reasoning(reply: str, action: Callable[[str, int, int], int | None] 
             start = place = closing.end() if closing else len(reply)
         is_first = False
     return kept + reply[start:]
+
+
+def _is_closed(mark: re.Match[str], before: str) -> bool:
+    """Whether a mark begins what is said and its closing mark follows."""
+    return not before.strip() and _first(_CLOSINGS[mark.lastgroup or ""], mark.string, mark.end()) is not None
 
 
 def _first(pattern: re.Pattern[str], text: str, place: int = 0) -> re.Match[str] | None:

@@ -10,11 +10,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
-_UNITS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PIECE = r"(\d+(?:\.\d+)?)\s?(ms|mil|[hms])[a-z]*[\s,]{0,2}"
+_UNITS = {
+    r"h(?:(?:ou)?rs?)?": 3600.0,
+    r"m(?:in(?:ute)?s?)?": 60.0,
+    r"s(?:ec(?:ond)?s?)?": 1.0,
+    r"m(?:illi)?s(?:ec(?:ond)?s?)?": 0.001,
+}
+_NUMBER = r"\d+(?:\.\d+)?"
+_BEGINS = rf"(?={_NUMBER}\s?(?:{'|'.join(_UNITS)})(?![a-z]))"
+_TIME = _BEGINS + "".join(rf"(?:({_NUMBER})\s?{unit}(?![a-z])[\s,]{{0,2}})?" for unit in _UNITS)
 _SAID = (
-    re.compile(rf"retrydelay\W{{1,6}}((?:{_PIECE}){{1,4}})"),  # Google's RetryInfo
-    re.compile(rf"(?:retry|try again) (?:in|after) ((?:{_PIECE}){{1,4}})"),
+    re.compile(rf"retrydelay\W{{1,6}}{_TIME}"),  # Google's RetryInfo
+    re.compile(rf"(?:retry|try again) (?:in|after) {_TIME}"),
 )
 """The time in what servers say, in lower case: "Please try again in 7m12.5s"."""
 
@@ -26,7 +33,8 @@ def told_wait(headers: Mapping[str, str], words: str) -> float | None:
     if headers.get("retry-after"):
         return _seconds(headers["retry-after"], headers.get("date"))
     said = next(filter(None, (each.search(words) for each in _SAID)), None)
-    return _usable(sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PIECE, said[1]))) if said else None
+    counts = said.groups(default="0") if said else ()
+    return _usable(sum(float(n) * unit for n, unit in zip(counts, _UNITS.values(), strict=False)))
 
 
 def _seconds(wait: str, date: str | None) -> float | None:
