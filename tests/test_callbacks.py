@@ -256,6 +256,23 @@ def test_a_copy_has_what_was_registered_later(caller):
     assert (len(twin.step_callbacks), len(agent.step_callbacks)) == (3, 2)
 
 
+class Counting(ToolCallingAgent):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.seen = []
+        self.step_callbacks.register(ActionStep, self.see)
+
+    def see(self, step):
+        self.seen = [*self.seen, step]
+
+
+def test_a_method_that_an_agent_registered_is_that_of_the_copy_in_a_copy(make):
+    agent = make([call("final_answer", answer=1)], kind=Counting)
+    twin = agent.another()
+    assert twin.run("go") == 1
+    assert (len(twin.seen), agent.seen) == (1, [])
+
+
 def test_what_a_callback_makes_of_the_flag_of_a_step_decides_nothing(caller):
     def turn(step):
         step.is_final_answer, step.action_output = not step.is_final_answer, "turned"

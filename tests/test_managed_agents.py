@@ -183,6 +183,17 @@ def test_what_is_put_into_the_state_of_an_agent_it_has_in_each_call(make, kind):
     assert "once" not in twin.state
 
 
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_what_a_call_hands_over_is_before_what_was_put_there_for_that_call_only(make, kind):
+    reply = final("mine") if kind is ToolCallingAgent else code("final_answer(mine)")
+    helper = make(kind, [reply] * 5, **named())
+    helper.state["mine"] = "own"
+    told = "once = {'mine': 'once'}\nfinal_answer([helper('a', once), helper('b'), helper('c', once), helper('d')])"
+    said = make(Parent, [code(told)], managed_agents=[helper]).run("ask")
+    assert [one.split("\n")[-1] for one in said] == ["once", "own"] * 2
+    assert helper.another().state["mine"] == "own"
+
+
 def test_namespaces_are_apart(make):
     helper = make(CodeAgent, [code("final_answer('secret' in globals())\nshared = 2")], **named())
     replies = [code("secret = shared = 1\nsaid = helper('Look.')"), code("final_answer((said[-5:], shared))")]

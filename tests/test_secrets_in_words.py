@@ -14,6 +14,7 @@ from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.errors import AgentGenerationError, ConfigError
 from smol_kernel.journal import Journal
 from smol_kernel.memory.known_secrets import INSTEAD, redacted, without_password, without_secret_words
+from smol_kernel.memory.plainly_no_key import is_plainly_no_key
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.named import model_to_go_on
 from smol_kernel.models.providers import AzureOpenAIModel
@@ -31,6 +32,30 @@ def journal(tmp_path, monkeypatch):
     for name in ("SMOL_MODEL", "SMOL_API_BASE", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "journal.sqlite"
+
+
+PLAIN = """
+private-hr · gpt-4o-mini-2024-07-18 · Qwen/Qwen2.5-72B-Instruct · sentence-transformers/all-MiniLM-L6-v2 · bfloat16
+resnet50 · AutoModelForSequenceClassification · created_at · camelCaseName · utf-8 · 2024-01-31T10:00:00 · %Y-%m-%d
+/data/3f2a9c1b7d6e5f40.csv · ./notes/8d1f0c7a9b.txt · s3://bucket/data/part-00001.parquet · *.csv · monkey · token
+https://host.org:8080/v1/search?q=word&limit=10 · me@example.org · SELECT * FROM t WHERE n = 1 · max_tokens · Ärzte
+Search the shop's catalogue (English only), at most 20 rows. · 你好，世界。 · Привет · invalid_api_key · C++
+100% · iPhone
+"""
+UNPLAIN = """
+hunter2hunter2 · Zk3v9QpL1xT7bb- · AB12-CD34-EF56 · dXNlcjpwYXNz · p4ssw0rd · k7!Qz9w#x · sk-abcdefgh · AKIAIOSFODNN
+0b1c6a9e-3d7f-4c55-9f0e-2d6f1a7b8c9d · https://u:word@host/ · https://host/?sig=word · /x9Kq3LmZ7tRw · password1
+password: hunter · Pwd=hunter · x-api-key hunter · Bearer hunter · the token is hunter · --token word · 1234512345123
+~tK4w.Lq3!x;Zr · XK4F-9QZ2-M7PA-W3TB · bGfH_DiWu3_KWq2
+"""
+
+
+@pytest.mark.parametrize(("texts", "plain"), [(PLAIN, True), (UNPLAIN, False)])
+def test_what_is_plainly_no_key(texts, plain):
+    texts = [each.strip() for line in texts.strip().splitlines() for each in line.split(" · ")]
+    assert [text for text in texts if is_plainly_no_key([text]) is not plain] == []
+    assert not is_plainly_no_key(["name", "password", "value", "hunter"])
+    assert is_plainly_no_key(["name", "value", "password"])
 
 
 def is_written(key, folder):

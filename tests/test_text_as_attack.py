@@ -407,6 +407,38 @@ def test_no_secret_comes_with_the_attributes_of_an_error(make, monkeypatch):
     assert unknown not in repr(attributes)
 
 
+def test_of_the_texts_of_an_error_those_cross_that_are_plainly_no_keys(make):
+    closed = [
+        "ghp_abcdefABCDEF1234567890abcd", "Authorization: Basic dXNlcjpwYXNzd29yZDE=", "AKIAIOSFODNN7EXAMPLE",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx", "Server=h;Pwd=hunter2;", "sk-proj-Zk3v9QpL1xT7aa", "password is hunter",
+        "Authorization: hunter2hunter", "x-api-key hunter22", "hunter2hunter2", "https://hooks.host/B0/x9Kq3LmZ7tRw",
+    ]  # fmt: skip
+    opened = [
+        "rate_limit_exceeded",
+        "invalid_api_key",
+        "Too Many Requests",
+        "line 3, column 14",
+        "https://host/v1/a?q=x",
+    ]
+    ids = {"request_id": "req_8f7d6c5b4a3f2e1d0c9b", "job_id": "0b1c6a9e-3d7f-4c55-9f0e-2d6f1a7b8c9d"}
+
+    @tool
+    def fail() -> None:
+        """Raises."""
+        error = RuntimeError("no")
+        vars(error).update({f"a{n}": text for n, text in enumerate(closed)}, key_id="x9Kq3LmZ7tRw", it_id=closed[0])
+        vars(error).update({f"b{n}": text for n, text in enumerate(opened)}, **ids)
+        raise error
+
+    agent = make(
+        [code("try:\n    fail()\nexcept RuntimeError as e:\n    print(vars(e))"), code("final_answer(1)")], [fail]
+    )
+    events = list(agent.events("Look."))
+    crossed = {**{f"b{n}": text for n, text in enumerate(opened)}, **ids}
+    assert of(ToolReturned, events)[0].attributes == crossed
+    assert repr(crossed) in agent.memory.steps[1].observations
+
+
 def test_tables_and_arrays_without_secrets_are_the_same(monkeypatch):
     monkeypatch.setenv("PLANTED_API_KEY", SECRETS["ENVIRONMENT"])
     for value in holding("plain text of no key").values():

@@ -15,7 +15,7 @@ from typing import Literal, Optional
 import pytest
 
 import smol_kernel
-from smol_kernel import Tool, tool
+from smol_kernel import CodeAgent, ScriptedModel, Tool, tool
 from smol_kernel.errors import ToolError
 
 FACTOR = 5
@@ -240,6 +240,15 @@ def test_plain_arguments_of_a_constructor_are_written(tmp_path):
         {"session": "a1b2c3d4e5f6a7b8c9d0e1f2"},
         {"session": "word", "header": "word"},
         {"api_key": "abc"},
+        {"session": ["Authorization", "Basic dXNlcjpwYXNz"]},
+        {"session": {"k": ("Authorization", "hunter-hunter")}},
+        {"session": {"name": "password", "value": "hunter"}},
+        {"session": {"fields": ["pin", "password", 1234]}},
+        {"session": "password: hunter"},
+        {"session": "Server=h;Pwd=hunter2"},
+        {"session": ("admin", "hunter2hunter2")},
+        {"session": "AB12-CD34-EF56"},
+        {"session": "Zk3v9QpL1xT7bb-"},
     ],
 )
 def test_what_is_not_plain_or_looks_like_a_key_is_left_out_and_named(tmp_path, more):
@@ -250,6 +259,52 @@ def test_what_is_not_plain_or_looks_like_a_key_is_left_out_and_named(tmp_path, m
     assert code.endswith("super().__init__(**{**{'index': 'news'}, **settings})\n")
     with pytest.raises(ToolError, match="Search needs the constructor argument 'index'"):
         Search(object()).to_dict()
+
+
+class Holder(Tool):
+    name = "holder"
+    description = "Holds what it was given."
+    inputs = {}  # noqa: RUF012
+    output_type = "any"
+
+    def __init__(self, given=None, *places, held=None, **more):
+        self.held, self.places, self.more = held and held(given), places, more
+
+    def forward(self):
+        return self.more
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        lambda key: {"X-Auth": key},
+        lambda key: [{"headers": [("Accept", "text"), {"X-Auth": f"Bearer {key}"}]}],
+        lambda key: {"session_auth": ("admin", key)},
+    ],
+)
+def test_what_a_tool_holds_somewhere_as_a_key_is_left_out(held):
+    made = Holder("plain-horse-pass", held=held)
+    made.rows = {}
+    made.rows["all"] = made.rows
+    assert "horse" not in made.to_dict()["code"]
+    with pytest.warns(UserWarning, match="what was given to their constructors: given, held of 'holder'"):
+        data = CodeAgent([made], ScriptedModel([])).to_dict()
+    assert "horse" not in json.dumps(data)
+
+
+def test_what_has_no_name_is_not_asked_for_by_one(tmp_path):
+    with pytest.warns(UserWarning, match="pass held= to from_code; .* have Holder take places by name"):
+        Holder(None, "a", "b", held=print, x=1).save(tmp_path)
+    assert Tool.from_code((tmp_path / "tool.py").read_text())() == {"x": 1}
+
+
+def test_a_loaded_tool_is_written_as_it_is():
+    code = Search("news", 50, fields=["a"]).to_dict()["code"]
+    again = Tool.from_code(code, top_k=7, session=object()).to_dict()["code"]
+    assert again == Search("news", 7, fields=["a"]).to_dict()["code"]
+    assert Tool.from_code(again).to_dict()["code"] == again
+    with pytest.raises(ToolError, match="Search needs the constructor argument 'index'"):
+        Tool.from_code(code, index=object()).to_dict()
 
 
 def test_requirements_are_the_packages_as_pip_names_them():

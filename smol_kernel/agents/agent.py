@@ -115,7 +115,7 @@ class Agent(OwnLoop, ABC):
         twin = copy.copy(self)
         twin.managed_agents = {name: other.another() for name, other in self.managed_agents.items()}
         twin._begin_life()
-        twin.step_callbacks = self.step_callbacks.another(self.monitor.update_metrics, twin.monitor.update_metrics)
+        twin.step_callbacks = self.step_callbacks.another((self, twin), (self.monitor, twin.monitor))
         give_own_variables(self, twin)
         return twin
 

@@ -145,7 +145,7 @@ class MultiStepAgent(RunnableAgent):
             self.checks = checked(self.checks, live=hasattr(self, "python_executor"))  # a program may have set others
             life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
             anew = reset and bool(life.run_id or resumed)  # what was put there before the first run stays
-            variables = variables_of_run(self, variables, reset=reset, keep=anew and above is not None)
+            variables = variables_of_run(self, variables, reset=reset, anew=anew, called=above is not None)
             life.run_id, life.resumed, life.depth = started.run, resumed, above.depth + 1 if above else 0
             life.stop.clear()
             if above is not None and above.stop.is_set():

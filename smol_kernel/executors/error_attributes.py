@@ -1,7 +1,7 @@
 """What an error of a tool holds besides its words, as far as the child and the record may have it: plain, short values.
 
 Errors of clients hold requests, headers and keys as well. What is an object stays in the host, and so does what is
-secret by its name, or looks as if a secret stood in it.
+secret by its name, and a text that is not plainly no key.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from smol_kernel.executors.recorded import RecordedError
-from smol_kernel.memory.known_secrets import SECRET_NAME, is_random, is_secret_setting, redacted, without_secret_words
+from smol_kernel.memory.known_secrets import INSTEAD, SECRET_NAME, is_secret_setting, redacted
+from smol_kernel.memory.plainly_no_key import is_plainly_no_key, speaks_of_keys
 
 MOST = 20
 LONGEST = 200
@@ -20,6 +21,8 @@ LONGEST = 200
 STATUS = "response.status_code"
 _OF_THE_SYSTEM = ("errno", "strerror", "filename", "filename2")
 _CLOSED = re.compile(r"header|request(?!_?id$)", re.IGNORECASE)
+_ID = re.compile(r"(?<!key)(?<!Key)(_id|Id)$|^id$")
+"""Names of what is looked up by it, as a request or a job is, and looks like a key."""
 
 
 def attributes_of(error: BaseException | None) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def _plain(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             continue
         if value is not None and not isinstance(value, str | int | float):
             continue
-        if isinstance(value, str) and _speaks_of_secrets(name, value):
+        if isinstance(value, str) and not _is_open(name, value):
             continue
         try:
             text = json.dumps(value, allow_nan=False)
@@ -58,8 +61,10 @@ def _plain(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, redacted(json.loads(text))
 
 
-def _speaks_of_secrets(name: str, text: str) -> bool:
-    """Whether a key may stand in the text; names of settings that hold none are those of counts, which are numbers."""
+def _is_open(name: str, text: str) -> bool:
+    """Whether the text may cross; names of settings that hold no key are those of counts, which are numbers."""
     if SECRET_NAME.search(name) or len(text) > LONGEST:
-        return True
-    return bool(SECRET_NAME.search(text) and is_random(text)) or without_secret_words(text) != text
+        return False
+    if _ID.search(name) and re.fullmatch(r"[\w-]+", text):
+        return not speaks_of_keys([text])
+    return is_plainly_no_key([redacted(text).replace(INSTEAD, "")])

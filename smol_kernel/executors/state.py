@@ -110,13 +110,15 @@ class State(MutableMapping[str, Any]):
 
 
 def own_variables(agent: Any) -> dict[str, Any]:
-    """What the user put into the state of an agent: a State, or a dict in which `life.given` is its runs'."""
+    """What the user put into the state of an agent: a State, or a dict in which `life.given` is its runs', and stands
+    in the place of what `life.own` has under the name."""
     state: Any = getattr(agent, "state", None)  # a class of the user's may have something else there
     if isinstance(state, State):
         return dict(state.own)
     given: dict[str, Any] = agent.life.given
-    own = dict(cast("dict[str, Any]", state)) if isinstance(state, dict) else {}  # its run may set more meanwhile
-    return {name: value for name, value in own.items() if name not in given or given[name] is not value}
+    now = dict(cast("dict[str, Any]", state)) if isinstance(state, dict) else {}  # its run may set more meanwhile
+    own = {name: value for name, value in now.items() if name not in given or given[name] is not value}
+    return {**{name: value for name, value in agent.life.own.items() if name in now}, **own}
 
 
 def give_own_variables(agent: Any, twin: Any) -> None:
@@ -126,8 +128,9 @@ def give_own_variables(agent: Any, twin: Any) -> None:
         twin.state.update(own)
 
 
-def variables_of_run(agent: Any, inputs: Mapping[str, Any], *, reset: bool, keep: bool) -> dict[str, Any]:
-    """What a run begins with: its `inputs`, and with `keep` what the user put into the agent's state before."""
-    own, before = own_variables(agent) if keep else {}, {} if reset else agent.life.given
-    agent.life.given = {**before, **inputs}
-    return {**own, **inputs}
+def variables_of_run(agent: Any, inputs: Mapping[str, Any], *, reset: bool, anew: bool, called: bool) -> dict[str, Any]:
+    """What a run begins with: its `inputs`, and where it begins `anew`, without the agent's state, but for another
+    agent that `called` it, what the user put there before."""
+    own, before = own_variables(agent) if called or not anew else {}, {} if reset else agent.life.given
+    agent.life.given, agent.life.own = {**before, **inputs}, own
+    return {**own, **inputs} if anew else dict(inputs)

@@ -197,6 +197,22 @@ def keep_secret(settings: Mapping[str, Any]) -> None:
             _given.update(_in_addresses(value))
 
 
+def secret_settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts in settings, at any depth, that are secret by their names, each behind its name."""
+    waiting: list[tuple[str, Any]] = [("", settings)]
+    seen: dict[tuple[str, int], Any] = {}  # keeps them, so that no other has the number
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, str):
+            if is_secret_setting(name) and value.strip():
+                yield name, value
+        elif isinstance(value, (Mapping, list, tuple)) and (name, id(value)) not in seen:
+            held = cast("Any", value)
+            seen[name, id(held)] = held
+            inner = held.items() if isinstance(held, Mapping) else ((name, each) for each in held)
+            waiting += [(str(each), part) for each, part in inner]
+
+
 def keep_secrets_of(tool: Any, defaults: Mapping[str, Any]) -> None:
     """Know what a tool was given, and has as defaults, that is secret by its name and looks it: `key` may be a word."""
     settings = {**vars(type(tool)), **vars(tool), **defaults}

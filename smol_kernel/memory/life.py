@@ -66,6 +66,8 @@ class Life:
     """Number of the last step that began."""
     given: dict[str, Any] = field(default_factory=dict[str, Any])
     """Variables that the agent has from its run and not from the user: inputs, and what tools gave."""
+    own: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What the user had put there when the run began, some of it under names that are in `given`."""
     sent: list[ChatMessage] = field(default_factory=list[ChatMessage])
     """What the model read last."""
     call: Any = None

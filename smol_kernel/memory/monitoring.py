@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from types import MethodType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from smol_kernel.errors import ConfigError
@@ -221,12 +222,17 @@ class CallbackRegistry:
         """How many are registered."""
         return sum(map(len, self._callbacks.values()))
 
-    def another(self, old: Callable[..., Any], new: Callable[..., Any]) -> CallbackRegistry:
-        """The same functions in a registry of its own, with `new` in place of `old`."""
+    def another(self, *moved: tuple[Any, Any]) -> CallbackRegistry:
+        """The same functions in a registry of its own; a method of the first of a pair is that of the second there."""
+
+        def of_another(callback: Callable[..., Any]) -> Callable[..., Any]:
+            for old, new in moved:
+                if isinstance(callback, MethodType) and callback.__self__ is old:
+                    return MethodType(callback.__func__, new)
+            return callback
+
         twin = copy.copy(self)
-        twin._callbacks = {
-            kind: [new if each == old else each for each in callbacks] for kind, callbacks in self._callbacks.items()
-        }
+        twin._callbacks = {kind: list(map(of_another, callbacks)) for kind, callbacks in self._callbacks.items()}
         return twin
 
     def register(self, step_cls: type[MemoryStep], callback: Callable[..., Any]) -> None:

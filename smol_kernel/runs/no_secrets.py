@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from smol_kernel.errors import ConfigError
-from smol_kernel.memory.known_secrets import is_path, is_random, is_secret_setting
+from smol_kernel.memory.known_secrets import is_path, is_random, is_secret_setting, secret_settings
 
 _SHORTEST = 8  # characters; what is shorter is found in any text
 _CLEAR = re.compile("(api|access|private)_?key|passw|passphrase|secret|token|credential|authorization", re.IGNORECASE)
@@ -53,16 +53,10 @@ def _known_to(agent: Any) -> Iterator[tuple[str, str]]:
 
 
 def _secrets_in(settings: Mapping[str, Any], whose: str) -> Iterator[tuple[str, str]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _secrets_in(value, whose)
-        elif isinstance(value, (list, tuple)):
-            for each in value:
-                yield from _secrets_in(each if isinstance(each, Mapping) else {name: each}, whose)
-        elif isinstance(value, str) and is_secret_setting(str(name)) and value.strip():
-            key = value.split()[-1]  # of "Bearer KEY"
-            if is_random(key) or _CLEAR.search(str(name)):
-                yield key, f"{name} {whose}"
+    for name, value in secret_settings(settings):
+        key = value.split()[-1]  # of "Bearer KEY"
+        if is_random(key) or _CLEAR.search(name):
+            yield key, f"{name} {whose}"
 
 
 def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:

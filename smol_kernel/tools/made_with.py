@@ -1,25 +1,19 @@
-"""What a tool was made with, as far as it can be written down: plain values, and none that looks like a key."""
+"""What a tool was made with, as far as it can be written down: plain values that are plainly no keys."""
 
 from __future__ import annotations
 
 import inspect
-import itertools
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from smol_kernel.memory.known_secrets import SECRET_NAME, is_random, is_secret_setting, redacted, without_secret_words
+from smol_kernel.memory.known_secrets import is_secret_setting, redacted, secret_settings
+from smol_kernel.memory.plainly_no_key import is_plainly_no_key
 
 STAYS: Any = ...
 """In place of an argument that is kept nowhere."""
 MOST, LONGEST = 200, 10_000
 """Parts of an argument, and its characters as Python; of what is larger nothing is kept."""
-_KEY = re.compile(
-    r"\b(sk|pk|rk|hf|gh[a-z]|github_pat|glpat|xox[a-z]|npm|gsk|tvly|pplx)[-_]\w|\b(AKIA|AIza|eyJ)\w{8}"
-    r"|(?=\w*\d)(?=\w*[A-Za-z])[A-Za-z0-9]{20}"
-)
-"""Begins as keys of well-known services do, or goes on as no word does."""
 
 
 def arguments(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,12 +38,13 @@ def arguments(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dic
     return found
 
 
-def writable(made_with: Mapping[str, Any], attributes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Of the arguments of a tool that has these attributes: those that may be written down; and the names of others."""
-    keys = [value for name, value in attributes.items() if isinstance(value, str) and is_secret_setting(name) and value]
-    written = {
-        name: value for name, value in made_with.items() if value is not STAYS and not _is_secret(name, value, keys)
-    }
+def writable(tool: Any) -> tuple[dict[str, Any], list[str]]:
+    """Of the arguments of a tool: those that may be written down, none of which is held as a key somewhere in it; and
+    the names of the others."""
+    made_with: Mapping[str, Any] = tool._made_with
+    held = [value for _, value in secret_settings({**vars(type(tool)), **vars(tool)})]
+    keys = {*held, *(value.split()[-1] for value in held)}  # of "Bearer KEY" the key
+    written = {name: value for name, value in made_with.items() if value is not STAYS and _is_open(value, keys)}
     return written, [name for name in made_with if name not in written]
 
 
@@ -81,20 +76,20 @@ def _copy(value: Any) -> Any:
     return type(value)(map(_copy, value)) if type(value) in (list, tuple) else value
 
 
-def _is_secret(name: str, value: Any, keys: Sequence[str]) -> bool:
-    """Whether a key stands in a plain value, by its name, by its look, or because it is one of `keys`."""
-    if type(value) is dict:
-        return any(_is_secret(str(each), inner, keys) or _is_secret("", each, keys) for each, inner in value.items())
-    if type(value) in (list, tuple):
-        return any(_is_secret(name, each, keys) for each in value) or any(
-            type(each) is str and _is_secret("", f"{before} {each}", keys) for before, each in itertools.pairwise(value)
-        )
-    if is_secret_setting(name):
-        return True
-    return type(value) is str and (
-        bool(SECRET_NAME.search(value) and is_random(value))
-        or bool(_KEY.search(value))
-        or redacted(value) != value
-        or without_secret_words(value) != value
-        or any(key in value for key in keys)
+def _is_open(value: Any, keys: Set[str]) -> bool:
+    texts = list(_texts(value))
+    return (
+        is_plainly_no_key(texts) and redacted(texts) == texts and not any(key in text for key in keys for text in texts)
     )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a plain value, with their names before them, and "0" for what is none: a key may be a number."""
+    if type(value) is dict:
+        for item in value.items():
+            yield from _texts(item)
+    elif type(value) in (list, tuple):
+        for each in value:
+            yield from _texts(each)
+    else:
+        yield value if type(value) is str else "0"

@@ -21,6 +21,7 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +37,12 @@ _OURS = "smol_kernel"
 _KEY = re.compile("key|token|secret|password|header", re.IGNORECASE)  # settings that may hold a secret
 _QUALIFIED = re.compile(r"^(@|class \w+\()(?:\w+\.)+(tool|Tool)\b", re.MULTILINE)  # @lib.tool, class X(lib.Tool)
 _DECORATOR = re.compile(r"^@tool(\(.*\))?$", re.MULTILINE)
+_UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
+_HERE = re.compile(
+    r"\n\n\nclass (\w+)Here\(\1\):\n    def __init__\(self, \*\*settings\):\n"
+    r"        super\(\)\.__init__\(\*\*\{\*\*(\{.*\}), \*\*settings\}\)\n\Z"
+)
+"""What `_made_so` writes below a class."""
 _FOREIGN = re.compile(r"^(\s*)from\s+smolagents(?:\.\w+)*\s+import\s+", re.MULTILINE)
 
 
@@ -53,7 +60,7 @@ def to_dict(tool: Tool) -> dict[str, Any]:
 
 def left_out(tool: Tool) -> list[str]:
     """Names of the constructor arguments that are not written."""
-    return writable(tool._made_with, vars(tool))[1]  # pyright: ignore[reportPrivateUsage]
+    return writable(tool)[1]
 
 
 def save(tool: Tool, folder: Path, module: str, make_gradio_app: bool) -> None:
@@ -69,26 +76,44 @@ def save(tool: Tool, folder: Path, module: str, make_gradio_app: bool) -> None:
     if make_gradio_app:
         (folder / "app.py").write_text(page_for(tool, written["code"], module), encoding="utf-8")
     if lost := left_out(tool):
-        again = ", ".join(f"{name}=" for name in lost)
         warnings.warn(
-            f"tool {tool.name!r} is written without {', '.join(lost)}: pass {again} to from_code", stacklevel=3
+            f"tool {tool.name!r} is written without {', '.join(lost)}: {_again(type(tool), lost)}", stacklevel=3
         )
+
+
+def _again(kind: type, lost: list[str]) -> str:
+    """What to do so that a tool of this class has the arguments again that were not written."""
+    parameters = inspect.signature(kind.__init__).parameters
+    unnamed = [name for name in lost if name in parameters and parameters[name].kind in _UNNAMED]
+    named = ", ".join(f"{name}=" for name in lost if name not in unnamed)
+    advice = [f"pass {named} to from_code"] if named else []
+    if unnamed:
+        advice.append(f"from_code passes arguments by name, so have {kind.__name__} take {', '.join(unnamed)} by name")
+    return "; ".join(advice)
 
 
 def from_code(base: type[Tool], code: str, kwargs: dict[str, Any]) -> Tool:
     """Run `code` in this process and give the one tool that it defines. Raises ToolError if there is not one."""
-    code = _FOREIGN.sub(rf"\1from {_OURS} import ", code)
+    code, before = _without_given(_FOREIGN.sub(rf"\1from {_OURS} import ", code))
     found = _tools_in(_run(code), base)
     if len(found) != 1:
         names = ", ".join(getattr(each, "__name__", "") for each in found) or "none"
         raise ToolError(f"the code has to define one tool, by a class derived from Tool or by @tool; it has: {names}")
     made = found[0]
     if isinstance(made, type):
-        made = made(**kwargs)
+        made = made(**{**before, **kwargs})
     elif kwargs:
         raise ToolError(f"tool {made.name!r} is a function and takes no constructor arguments, such as {kwargs!r:.80}")
     made._code = code  # pyright: ignore[reportPrivateUsage]
     return made
+
+
+def _without_given(code: str) -> tuple[str, dict[str, Any]]:
+    """The code without what `_made_so` wrote below the class, and the arguments that stood there."""
+    with suppress(ValueError, SyntaxError):  # somebody else may write the like
+        if here := _HERE.search(code):
+            return f"{code[: here.start()]}\n", ast.literal_eval(here[2])
+    return code, {}
 
 
 def _run(code: str) -> types.ModuleType:
@@ -181,7 +206,7 @@ def _made_so(tool: Tool, code_of_class: Callable[[], str]) -> str:
     """The code of a tool's class, and below it a class that gives it what this one was made with. Raises ToolError for
     one that needs an argument which is not written."""
     name, kind = tool.name, type(tool)
-    given, _ = writable(tool._made_with, vars(tool))  # pyright: ignore[reportPrivateUsage]
+    given, _ = writable(tool)
     parameters = inspect.signature(kind.__init__).parameters.values()
     alone = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     needed = [p.name for p in alone[1:] if p.name not in given]
