@@ -287,4 +287,4 @@ def test_the_words_of_an_action_that_asks_are_marked_as_its_own(tmp_path):
         first, *lines = part.replace("\r", "").partition("\0")[0].split("\n")
         assert first.endswith("What you type goes to it:")
         assert lines and all(line.startswith("   | ") and len(line) < 80 for line in lines[:-1] if line)
-        assert lines[-1].startswith("   | ")
+        assert lines[-1].startswith(("   | ", "Your answer: "))
