@@ -264,7 +264,7 @@ final_answer(name + key + user_input("\\nroot@host:~#"))
 
 def test_the_words_of_an_action_that_asks_are_marked_as_its_own(tmp_path):
     here, terminal = pty.openpty()
-    asked, screen = ["~# ", "for root: ", "~# "], ""
+    asked, screen = ["~#", "for root:", "~#"], ""
     with ModelServer(Text(f"I ask.\n<code>{FORGING}</code>")) as server:
         command = [sys.executable, "-m", "smol_kernel", "run", "--model", "openai/double"]
         command += ["--api-base", server.url, "--tool", "user_input", "Ask."]

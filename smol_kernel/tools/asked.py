@@ -19,7 +19,7 @@ def asked_text(prompt: str, who: str = "The agent's code", password: bool = Fals
     width = max(20, shutil.get_terminal_size((88, 24)).columns - 1) - len(_MARK)
     rows: list[str] = []
     several = "\n" in text
-    for line in text.rstrip("\n").split("\n"):
+    for line in text.rstrip().split("\n") if several else [text]:
         at_once = width if line.isascii() else width // 2  # a character may take two columns
         rows += [line[start : start + at_once] for start in range(0, len(line), at_once)] or [""]
     rows = rows if len(rows) <= _MOST_ROWS else [*rows[: _MOST_ROWS - 9], "...", *rows[-8:]]
