@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from scripted_replies import code
 
 from smol_kernel import CassetteModel, CodeAgent, LogLevel, ScriptedModel
+from smol_kernel.executors.displays import CHART
 from smol_kernel.journal import Journal
 from smol_kernel.runs.exporting import export
 from smol_kernel.runs.same_outputs import differences, unlike
@@ -346,6 +347,22 @@ def test_what_an_export_holds_less_of_is_told_unless_it_is_tagged(tmp_path, acti
         ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert ran.returncode == (0 if tags else 1), ran.stdout
         assert bool(validate(path).difference) == (also_told and not tags)
+
+
+def test_what_is_told_of_a_display_that_is_not_shown_is_as_it_was(tmp_path):
+    shown = "from IPython.display import SVG, display\nfrom IPython.display import HTML\n"
+    shown += "display(SVG('<svg xmlns=\"http://www.w3.org/2000/svg\"/>'))\n"
+    shown += "display({'text/html': '<i>' * 600_000}, raw=True)\nHTML('<p>map</p><script>1</script>')"
+    model = ScriptedModel([code(shown), code("final_answer(1)")])
+    with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "journal.sqlite") as agent:
+        agent.run("Show it.")
+        events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+    path = export(events, tmp_path / "exported.ipynb")
+    first, second, third = next(cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code").outputs
+    assert first.data["text/plain"] == "[image/svg+xml left out: SVG is not shown]"
+    assert second.data["text/plain"].startswith("[text/html left out: 1,800,000 characters")
+    assert "<p>map</p>" in third.data["text/html"] and CHART in third.data["text/html"]
+    assert validate(path).difference == ""
 
 
 def test_what_writes_over_itself_and_an_answer_of_nothing_are_as_they_were(tmp_path, monkeypatch):
