@@ -218,6 +218,9 @@ def test_wrong_paths_and_options_are_refused(here, capsys):
     assert notebooks_in([here]) == [here / "deep/er/x.ipynb"]
 
 
+TOLD = "not proved: no box · its cells: %agent export FILE ab12 --script"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -255,6 +258,12 @@ def test_wrong_paths_and_options_are_refused(here, capsys):
             [new_output("stream", text="a · not isolated 5 · b\nNOT ISOLATED: this run 4")],
             "-NOT ISOLATED: this run 3",
         ),
+        (
+            [result("Agent run", **{"text/html": "<!-- Agent run -->"})],
+            [result(f"Agent run · {TOLD}", **{"text/html": f"<small>Agent run · {TOLD}</small>"})],
+            "",
+        ),
+        ([result("Agent run · 3 boxes")], [result("Agent run · 4 boxes")], "-Agent run · 3 boxes"),
     ],
 )
 def test_outputs_are_compared_by_their_kind(old, new, said):
@@ -419,7 +428,7 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
         assert agent.run("Sum up the rows of data.csv.") == 60
         events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
     export(events, folder / "exported.ipynb")
-    cell = "%%agent --cassette sum.json -o total --no-write\nSum up the rows of data.csv."
+    cell = "%%agent --cassette sum.json -o total --prove-cell\nSum up the rows of data.csv."
     stored(folder / "agent.ipynb", "%load_ext smol_magic", cell, "open('made.txt', 'w').write('hi')", "total")
     notebook = (folder / "agent.ipynb").read_text()
     assert "--smol-now:#" in notebook
