@@ -114,7 +114,8 @@ class AgentCell:
         except SmolError as error:
             raise CellError(str(error)) from None
         self._given = namespace.given(options, self._agent, own, mcp, agents, variables)
-        self._view = make_view(self._shell, magics.view, self._transcript, self.stop, self._has_child)
+        asked = options.prove_cell
+        self._view = make_view(self._shell, magics.view, self._transcript, self.stop, self._has_child, asked=asked)
 
     def _begin(self, magics: SmolMagic, options: RunOptions) -> None:
         self._shell, self._session, self._options = magics.shell, magics.session, options
@@ -226,11 +227,14 @@ class AgentCell:
 
     @property
     def _proved(self) -> str:
-        """What came of the proof, if there was one."""
-        proof = self._proof.proof
+        """What came of the proof, if there was one, and why where nobody sees the cells, which tell it."""
+        proof, place = self._proof.proof, self._place
         if proof is None:
             return ""
-        return proof.word + " (the proof was stopped: cells that wait go on)" * (proof.reason == STOPPED)
+        if proof.reason == STOPPED:
+            return f"{proof.word} (the proof was stopped: cells that wait go on)"
+        why = proof.reason if place.in_console or place.unattended else ""
+        return f"{proof.word}: {why}" if why else proof.word
 
     def write_one_cell(self, script: Sequence[ScriptCell] | None = None) -> None:
         """Offer the script as the one next cell that every front end knows how to take."""
@@ -238,9 +242,10 @@ class AgentCell:
         if not script:
             return
         if self._place.in_console:  # JupyterLab's would put it over the task itself
-            print("The finished work: %agent export FILE --script writes it, as .py or .ipynb")
-        else:
-            self._shell.set_next_input(as_one_cell(script))
+            how = "%agent export FILE --script writes it, as .py or .ipynb"
+            print(f"{self._proved} · the finished work: {how}" if self._proved else f"The finished work: {how}")
+            return
+        self._shell.set_next_input(as_one_cell(script))
         self._view.say(self._proved, export_hint(self._transcript.run) if self._place.unattended else "")
 
     def conclude(self, failure: BaseException | None) -> None:

@@ -31,7 +31,7 @@ from smol_magic.unwatched_view import WITHOUT_WIDGETS, UnwatchedView
 from smol_magic.view_style import VIEW_STYLE
 
 LEAST_SECONDS = 0.1  # between two drawings
-MOST_OF_TIME = 0.1  # that drawing takes, where a card is long
+MOST_OF_TIME = 0.1  # that drawing takes, where a card is long; it is drawn every CLOCK_SECONDS all the same
 CLOCK_SECONDS = 1.0  # the clock goes on where nothing happens
 RUNS = "the action runs"
 QUESTIONS = {  # by the tool that asks a person
@@ -83,12 +83,19 @@ class View(Protocol):
 
 
 def make_view(
-    shell: Any, kind: str, transcript: Transcript, stop: Callable[[], None], has_child: Callable[[], bool]
+    shell: Any,
+    kind: str,
+    transcript: Transcript,
+    stop: Callable[[], None],
+    has_child: Callable[[], bool],
+    *,
+    asked: bool = False,
 ) -> View:
-    """The view of `kind`: "widgets", "text", or "auto" (widgets wherever there is a page, and ipywidgets; nothing where
-    a notebook is run without one). Raises CellError for widgets without ipywidgets."""
+    """The view of `kind`: "widgets", "text", or "auto" (widgets wherever there is a page, and ipywidgets; where a
+    notebook is run without one nothing, but for a proof that was `asked` for). Raises CellError for widgets without
+    ipywidgets."""
     if kind == "auto" and hasattr(shell, "kernel") and Place.of(shell).unattended:
-        return UnwatchedView(transcript)
+        return UnwatchedView(transcript, asked)
     if kind == "widgets" or (kind == "auto" and hasattr(shell, "kernel")):
         try:
             return LiveView(transcript, stop, has_child)

@@ -234,12 +234,13 @@ def test_a_wrong_setting_of_the_profile_is_named_and_can_be_set_right(installed,
     (tmp_path / "profile_default" / "ipython_config.py").write_text("c.SmolMagic.timeout = '60 s'\n")
     manager, client = start_new_kernel(kernel_name="agent", startup_timeout=PATIENCE)
     try:
-        for cell in ("How many rows?", "%load_ext smol_magic"):
+        for cell in ("Hello?", "How many rows?", "%load_ext smol_magic"):
             refused = Cell(client, cell)
             assert refused.error.count("c.SmolMagic.timeout expected a float, not the str '60 s'") == 2
             assert "Traceback" not in refused.error
         Cell(client, "%config SmolMagic.timeout = 60")
-        assert "SMOL_MODEL" in Cell(client, "How many rows?").error
+        for cell in ("Hello?", "How many rows?"):
+            assert "SMOL_MODEL" in Cell(client, cell).error
         assert "an action at most 60 s" in Cell(client, "%agent").text
     finally:
         client.stop_channels()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from notebook_kernel import NotebookKernel
 
+from smol_kernel.executors.displays import CHART
+
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 SCRIPTS = """
 from smol_kernel import ScriptedModel, tool
@@ -175,10 +177,13 @@ def test_a_child_begins_with_the_first_command_and_the_first_run_finds_it_ready(
     kernel.close()
 
 
-def test_html_that_only_a_script_would_fill_leaves_the_text(kernel):
-    code = "class Chart:\n    __repr__ = lambda self: 'Chart of 3'\n    _repr_html_ = lambda self: '<script>1</script>'"
-    cell = kernel.run(f"%%py\n{code}\nChart()").must_be_ok()
-    assert [content["data"] for content in cell.contents("execute_result")] == [{"text/plain": "Chart of 3"}]
+@pytest.mark.parametrize("words", ["", "<p>a map</p>"])
+def test_html_that_only_a_script_would_fill_leaves_words(kernel, words):
+    html = f"{words}<script>1</script>"
+    code = f"class Chart:\n    __repr__ = lambda self: 'Chart of 3'\n    _repr_html_ = lambda self: {html!r}"
+    (content,) = kernel.run(f"%%py\n{code}\nChart()").must_be_ok().contents("execute_result")
+    assert content["data"]["text/plain"] == f"Chart of 3\n{CHART}"
+    assert (f"{words}<p><small>{CHART}" in content["data"].get("text/html", "")) == bool(words)
 
 
 def test_steps_appear_while_the_run_goes_on(kernel):

@@ -389,6 +389,7 @@ DIV = "<div id='c'></div><script>draw()</script>"
         ({"text/html": f"<style>#c {{}}</style>{DIV}", "text/plain": "alt.Chart(...)"}, f"alt.Chart(...)\n{CHART}"),
         ({"text/html": DIV + "x" * 2_000_000}, CHART),
         ({"text/html": "<b>Make this Notebook Trusted to load map</b><iframe srcdoc='x'></iframe>"}, CHART),
+        ({"text/html": f"<p>a map</p>{DIV}"}, CHART),
     ],
 )
 def test_a_chart_that_scripts_draw_is_told_in_words(kernel, bundle, text):
@@ -396,7 +397,7 @@ def test_a_chart_that_scripts_draw_is_told_in_words(kernel, bundle, text):
     (event,) = [event for event in events if isinstance(event, Output)]
     assert (event.text, event.data[LIVE], finished.logs) == (text, "chart", text + "\n")
     shown = output_html(event)
-    assert "interactive chart" in shown and "Trusted" not in shown
+    assert "interactive chart" in shown and "Trusted" not in shown and ("a map" in shown) == ("a map" in str(bundle))
     assert_harmless(shown)
 
 

@@ -29,6 +29,7 @@ def a_run(*steps, inputs=None, final=True):
         if "result" in step:
             data = {"text/plain": step["result"], **step.get("data", {})}
             events.append(Output(**at, channel="result", text=step["result"], data=data))
+        events += [Output(**at, channel="display", data=data) for data in step.get("displays", [])]
         events.append(
             ActionFinished(
                 **at, status=step.get("status", "ok"), completed=completed, final=is_final,

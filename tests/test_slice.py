@@ -87,6 +87,18 @@ def test_what_shows_a_chart_stays(name, kind):
     assert kept(begin, shown, "print(xs)", "final_answer(sum(xs))") == f"{begin}\n{left}\nsum(xs)"
 
 
+LOOP = "for x in xs:\n    print(x)\n    display(make(x))"
+
+
+@pytest.mark.parametrize(
+    ("shown", "left"), [({}, ""), ({"image/png": "iVBO"}, f"{LOOP}\n")], ids=["tables", "pictures"]
+)
+def test_a_loop_that_shows_beside_a_plot_stays_if_it_showed_pictures(shown, left):
+    plot = "import matplotlib.pyplot as plt\nplt.plot(xs)\nplt.show()"
+    step = {"code": f"{LOOP}\n{plot}", "displays": [{"text/plain": "x", **shown}] * 2 + [{"image/png": "iVBO"}]}
+    assert kept("xs = [1, 2]", step, "final_answer(sum(xs))") == f"xs = [1, 2]\n{left}{plot}\nsum(xs)"
+
+
 def test_what_loads_the_library_of_a_chart_stays_with_it():
     shown = {"code": "p = figure()\np.line(xs, xs)\nshow(p)", "result": "p", "data": {LIVE: "chart"}}
     begin = (

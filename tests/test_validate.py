@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from scripted_replies import code
 
 from smol_kernel import CassetteModel, CodeAgent, LogLevel, ScriptedModel
+from smol_kernel.executors.displays import CHART
 from smol_kernel.journal import Journal
 from smol_kernel.runs.exporting import export
 from smol_kernel.runs.same_outputs import differences, unlike
@@ -217,6 +218,9 @@ def test_wrong_paths_and_options_are_refused(here, capsys):
     assert notebooks_in([here]) == [here / "deep/er/x.ipynb"]
 
 
+TOLD = "not proved: no box · its cells: %agent export FILE ab12 --script"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -254,6 +258,12 @@ def test_wrong_paths_and_options_are_refused(here, capsys):
             [new_output("stream", text="a · not isolated 5 · b\nNOT ISOLATED: this run 4")],
             "-NOT ISOLATED: this run 3",
         ),
+        (
+            [result("Agent run", **{"text/html": "<!-- Agent run -->"})],
+            [result(f"Agent run · {TOLD}", **{"text/html": f"<small>Agent run · {TOLD}</small>"})],
+            "",
+        ),
+        ([result("Agent run · 3 boxes")], [result("Agent run · 4 boxes")], "-Agent run · 3 boxes"),
     ],
 )
 def test_outputs_are_compared_by_their_kind(old, new, said):
@@ -348,6 +358,22 @@ def test_what_an_export_holds_less_of_is_told_unless_it_is_tagged(tmp_path, acti
         assert bool(validate(path).difference) == (also_told and not tags)
 
 
+def test_what_is_told_of_a_display_that_is_not_shown_is_as_it_was(tmp_path):
+    shown = "from IPython.display import SVG, display\nfrom IPython.display import HTML\n"
+    shown += "display(SVG('<svg xmlns=\"http://www.w3.org/2000/svg\"/>'))\n"
+    shown += "display({'text/html': '<i>' * 600_000}, raw=True)\nHTML('<p>map</p><script>1</script>')"
+    model = ScriptedModel([code(shown), code("final_answer(1)")])
+    with CodeAgent(tools=[], model=model, verbosity_level=LogLevel.OFF, journal=tmp_path / "journal.sqlite") as agent:
+        agent.run("Show it.")
+        events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
+    path = export(events, tmp_path / "exported.ipynb")
+    first, second, third = next(cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code").outputs
+    assert first.data["text/plain"] == "[image/svg+xml left out: SVG is not shown]"
+    assert second.data["text/plain"].startswith("[text/html left out: 1,800,000 characters")
+    assert "<p>map</p>" in third.data["text/html"] and CHART in third.data["text/html"]
+    assert validate(path).difference == ""
+
+
 def test_what_writes_over_itself_and_an_answer_of_nothing_are_as_they_were(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     count = "import sys\nfor n in range(3):\n    print(f'\\r{n} of 3', end='', flush=True)\nprint()"
@@ -402,7 +428,7 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
         assert agent.run("Sum up the rows of data.csv.") == 60
         events = Journal(tmp_path / "journal.sqlite").events(agent.run_id)
     export(events, folder / "exported.ipynb")
-    cell = "%%agent --cassette sum.json -o total --no-write\nSum up the rows of data.csv."
+    cell = "%%agent --cassette sum.json -o total --prove-cell\nSum up the rows of data.csv."
     stored(folder / "agent.ipynb", "%load_ext smol_magic", cell, "open('made.txt', 'w').write('hi')", "total")
     notebook = (folder / "agent.ipynb").read_text()
     assert "--smol-now:#" in notebook

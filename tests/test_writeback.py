@@ -277,11 +277,27 @@ def test_a_proof_is_made_and_told_where_somebody_takes_the_cells(proving, view):
     alone = proving.run(run, stdin=False).must_be_ok()
     asked = proving.run(run.replace("m\n", "m --prove-cell\n"), stdin=False).must_be_ok()
     proving.run("%config SmolMagic.view = 'auto'").must_be_ok()
-    told = [cell.traits if view == "auto" else cell.printed for cell in (attended, alone, asked)]
-    assert ["proved" in each for each in told] == [True, False, view == "text"]
-    assert ["its cells: %agent export FILE" in each for each in told] == [False, *[view == "text"] * 2]
+    told = [str(cell.messages) if view == "auto" else cell.printed for cell in (attended, alone, asked)]
+    assert ["proved" in each for each in told] == [True, False, True]
+    assert ["its cells: %agent export FILE" in each for each in told] == [False, view == "text", True]
     assert ["Proved: " in cell.reply["payload"][0]["text"] for cell in (attended, alone, asked)] == [True, False, True]
     assert "assert" in asked.reply["payload"][0]["text"]
+
+
+def test_what_came_of_a_proof_is_told_where_nobody_sees_the_cells(proving):
+    proving.run("m = scripted(*[code('import time\\nfinal_answer(time.time())')] * 2)").must_be_ok()
+    run = "%%agent --model m --prove-cell\nnow"
+    alone = proving.run(run, stdin=False).must_be_ok()
+    (first, _), (last,) = alone.displays, alone.contents("update_display_data")
+    assert (last["transient"], last["metadata"]) == (first["transient"], first["metadata"])
+    why, export = (
+        "not reproduced: the cells read the clock",
+        f"%agent export FILE {first['metadata']['smol']['run']} --script",
+    )
+    for text in last["data"].values():
+        assert text.removeprefix("<small>").startswith(f"Agent run · {why}") and f" · its cells: {export}" in text
+    in_console = proving.run(run, metadata={"cellId": "c1"}).must_be_ok()
+    assert in_console.printed.startswith(why) and " · the finished work: %agent export FILE" in in_console.printed
 
 
 def test_in_a_script_of_ipython_the_work_is_not_proved_and_it_is_said_where_it_is(tmp_path):

@@ -6,6 +6,7 @@ import re
 from html import escape
 
 from smol_kernel.events import Output
+from smol_kernel.executors.displays import CHART, LIVE
 from smol_kernel.executors.observation import SUSPECT, allowed
 from smol_kernel.render.plain import plain, shorten
 from smol_kernel.render.prose import markdown_html
@@ -173,13 +174,17 @@ def output_html(output: Output) -> str:
 
 
 def shown_html(output: Output) -> str:
-    """The HTML of `output` made safe for any page; empty if there is none, or none worth showing."""
+    """The HTML of `output` made safe for any page, with a line in the place of a chart; empty if there is none, or none
+    worth showing."""
     html = output.data.get("text/html", "")
     if not html or _is_too_much(html):
         return ""
     cleaned = clean_html(html)
     has_picture, words = re.search(r"<img [^>]*src=", cleaned), re.sub(r"<[^>]*>|\s", "", cleaned)
-    return without_formulas(cleaned) if has_picture or words else ""  # a chart that a script draws has neither
+    if not (has_picture or words):
+        return ""  # nothing beside what a script draws
+    told = f"<p><small>{CHART}</small></p>" if output.data.get(LIVE) == "chart" else ""
+    return without_formulas(cleaned + told)
 
 
 def _is_too_much(html: str) -> bool:
@@ -208,8 +213,9 @@ def _attributes(html: str) -> int:
     return most
 
 
-def kept_html(html: str) -> str:
-    """HTML of a child as a notebook may keep it; empty if there is none, or none worth showing.
+def kept_html(html: str, live: str = "") -> str:
+    """HTML of a child as a notebook may keep it, with a line where `live` is "chart"; empty if there is none, or none
+    worth showing.
 
     A table as pandas writes it stays as it is if there is nothing else in it, so that who runs the notebook again finds
     the same; all else is made safe as for any page. What was is given back unchanged.
@@ -220,7 +226,7 @@ def kept_html(html: str) -> str:
         table = f'<table class="dataframe">{found[1]}</table>'
         if not _FORMULA.search(table) and clean_html(table) == table:
             return html
-    return shown_html(Output(channel="display", data={"text/html": html}))
+    return shown_html(Output(channel="display", data={"text/html": html, LIVE: live}))
 
 
 def without_formulas(html: str) -> str:

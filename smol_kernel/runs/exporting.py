@@ -61,7 +61,7 @@ def export(
     if not events and ending in (".json", ".html"):
         raise ConfigError(f"{path}: this run is not in the journal, so it can be written as .ipynb, .py or .md only")
     run = Transcript.from_events(events, cut_off=cut_off) if events or transcript is None else transcript
-    if script and script is not True and script.transcript is not None:
+    if not isinstance(script, bool) and script.transcript is not None:
         run = script.transcript
     cells = script_cells(run) if script is True else script.told() if script else None
     cells = None if cells is None else with_making(cells, run)

@@ -14,7 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.events import Output
-from smol_kernel.executors.displays import forms
+from smol_kernel.executors.displays import LIVE, forms
+from smol_kernel.executors.observation import allowed
 from smol_kernel.render.markdown import (
     beside_markdown,
     fenced,
@@ -179,7 +180,7 @@ def _output(output: Output, count: int) -> NotebookNode:
         return new_output("stream", name=output.channel, text=plain(output.text))
     data = {"text/plain": plain(output.data.get("text/plain") or output.text)}
     data |= {kind: data for kind in _PICTURES if (data := output.data.get(kind)) and is_base64(data)}
-    if html := kept_html(output.data.get("text/html", "")):
+    if html := kept_html(output.data.get("text/html", ""), output.data.get(LIVE, "")):
         data["text/html"] = html
     if output.channel == "result":
         return new_output("execute_result", data=data, execution_count=count)
@@ -215,7 +216,10 @@ def as_exported(outputs: Iterable[Any]) -> list[Any]:
         elif "data" in output:
             if not (kept := forms(output.data)):
                 continue
-            html = kept_html(kept.get("text/html", ""))
+            taken, lines = allowed(kept)
+            if not taken.keys() - {LIVE}:  # words stand in its place
+                kept = {"text/plain": "\n".join(lines)}
+            html = kept_html(kept.get("text/html", ""), kept.get(LIVE, ""))
             output.data = {"text/plain": plain(kept.get("text/plain", "")), **({"text/html": html} if html else {})}
             output.data |= {kind: kept[kind] for kind in _PICTURES if kind in kept}
         found.append(output)

@@ -52,14 +52,16 @@ _SAME = tuple(
         ),
         (r"\n+Files made in the box: .*", ""),
         (r'<div class="smol-final"><p><small>Files made in the box: .*?</small></p></div>', ""),
-        ("<small>Agent run</small>", "<!-- Agent run -->"),
+        (r"<small>Agent run(?: \xb7 [^<]*)?</small>", "<!-- Agent run -->"),
+        (r"\AAgent run \xb7 [\s\S]* \xb7 its cells: %agent export FILE \w+ --script\Z", "Agent run"),
     )
 )
 """What differs from one process to the next, and what stands in its place: the file that a cell is compiled as, which
 an exported run calls `<action>`; in its warnings also the line, whose text is another where it gave the answer, and
 those of the tries that IPython makes first, which a child leaves out; the folder of other files that warn; addresses in
 memory; the style sheet of an account, which belongs to the version that drew it; how the run was boxed; its files,
-which are told where they are not in the folder already. docs/ci.md has the same as a file for nbval."""
+which are told where they are not in the folder already; its proof, which is told where there is no page. docs/ci.md has
+the same as a file for nbval."""
 _INLINE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=\s]+)")
 _OVERWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)
 _ERASED = re.compile(r"[^\n]\x08")

@@ -83,7 +83,8 @@ def sliced(
         if drawn & _PICTURES:
             wanted |= flow.world.figure.touched - begun
         if drawn & _PICTURES or LIVE in drawn:
-            wanted |= {number for number, statement in place if _calls(statement, showing)}
+            shows = _calls if LIVE in drawn or _displayed_pictures_alone(part.step) else _is_call
+            wanted |= {number for number, statement in place if shows(statement, showing)}
             wanted |= {place[-1][0]} if place and _has_value(place[-1][1]) else set()
         places.append(place)
     words = _rests_on_words(flow, parts, places, answering, last, task)
@@ -237,6 +238,16 @@ def _calls(statement: ast.stmt, names: Set[str]) -> bool:
     if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
         return False
     return any(called(node) in names for node in ast.walk(statement))
+
+
+def _is_call(statement: ast.stmt, names: Set[str]) -> bool:
+    """Whether it is a call of one of these and nothing else."""
+    return isinstance(statement, ast.Expr) and called(statement.value) in names
+
+
+def _displayed_pictures_alone(step: StepRecord) -> bool:
+    """Whether all that it displayed were pictures; else a loop that displays may have shown tables."""
+    return all(output.data.keys() & _PICTURES for output in step.outputs if output.channel == "display")
 
 
 def _has_value(statement: ast.stmt) -> bool:

@@ -113,6 +113,13 @@ class AgentKernel(IPythonKernel):
         found = self._session.inspect(name, len(name)) if self._session is not None else {}
         return bool(found.get("found") or self._shell.object_inspect(name)["found"])
 
+    def _is_task(self, cell: str) -> bool:
+        """Whether it is a task here: also `name?` where nothing has that name."""
+        asked = _HELP.fullmatch(cell)
+        if asked is None or asked[1] or not asked["name"].isidentifier():
+            return is_task(cell)
+        return not self._knows(asked["name"])
+
     @property
     def _shell(self) -> Any:
         return self.shell
@@ -133,7 +140,7 @@ class AgentKernel(IPythonKernel):
         cell_id: str | None = None,
     ) -> dict[str, Any]:
         """Run a cell. A silent one is a front end's own Python, never a task."""
-        if is_task(code) and not silent and self._shell.find_cell_magic("agent") is None:
+        if not silent and self._shell.find_cell_magic("agent") is None and self._is_task(code):
             self._load_agent()  # not while the cell is transformed: it adds transformers
         token = _client_cell.set(None if silent else code)
         try:
@@ -178,10 +185,7 @@ class AgentKernel(IPythonKernel):
         cell = _client_cell.get()
         if cell is None or "".join(lines).rstrip("\n") != cell.rstrip("\n"):
             return lines
-        asked = _HELP.fullmatch(cell)
-        if is_task(cell) or (
-            asked and asked["name"].isidentifier() and not asked[1] and not self._knows(asked["name"])
-        ):
+        if self._is_task(cell):
             if self._leaves(cell) or (_PARAMETERS.match(cell) and is_python(cell)):
                 return lines
             if self._shell.find_cell_magic("agent") is None:
@@ -189,7 +193,7 @@ class AgentKernel(IPythonKernel):
             if is_python(cell):
                 raise Refusal(_PYTHON)
             return ["%%agent --continue\n", *lines]
-        if asked:
+        if asked := _HELP.fullmatch(cell):
             return [f"get_ipython().kernel.show_help({asked['name']!r}, {int('??' in cell)})\n"]
         magic, start = _split(cell)
         if magic != "%%host":
