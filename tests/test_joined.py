@@ -128,12 +128,14 @@ def test_calls_of_earlier_runs_are_answered_from_the_record_and_made_for_their_v
         made.append(text)
 
     proof = conversation(
-        ["note('a')\nx = roll(6)\nfinal_answer(x)"], ["note('b')\nfinal_answer(x + 1)"], tools=[roll, note]
+        ["note('a')\ndef throw(): return roll(6)  # no note\nx = throw()\nfinal_answer(x)"],
+        ["note('b')\nfinal_answer(x + 1)"],
+        tools=[roll, note],
     ).prove()
     assert made == ["a", 6, "b"]
     assert proof.state == "proved"
-    assert sources(proof) == ["x = roll(6)", "note('b')\nx + 1"]
-    assert proof.line.endswith("the same answer; they call `roll` once more, as an earlier run had.")
+    assert sources(proof) == ["def throw(): return roll(6)  # no note\nx = throw()", "note('b')\nx + 1"]
+    assert proof.line.endswith("the same answer; when you run them, they call `roll` once more, as an earlier run had.")
 
 
 def test_what_an_earlier_run_showed_is_not_shown_again(conversation):

@@ -53,6 +53,10 @@ REFUSALS = {
     "a stop that is an argument": ("stop", Status(400, "Unrecognized request argument supplied: stop")),
     "stop sequences": ("stop", Status(400, "Stop sequences are not supported by this model")),
     "a stop without quotes": ("stop", Status(400, "stop is not supported by this model")),
+    "xAI's stop at the end": ("stop", Status(400, "Argument not supported on this model: stop")),
+    "Bedrock's stop in brackets": ("stop", Status(400, "Malformed input: #: extraneous key [stop] is not permitted")),
+    "pydantic's stop": ("stop", Status(422, "body -> stop\n  extra fields not permitted")),
+    "stop words": ("stop", Status(400, "this model does not support stop; stop-words are currently not supported")),
     "a temperature": (
         "temperature",
         openai("temperature", "'temperature' does not support 0.2 with this model.", "unsupported_value"),

@@ -66,10 +66,15 @@ class PythonExecutor(ABC):
         if _place(cls, "__call__") < _place(cls, "run"):
             cls.run = PythonExecutor.run
 
-    @cached_property
+    @property
     def state(self) -> State:
         """The variables as a dict; of a place that cannot be read, those that were set through it."""
-        return State(self)
+        return State(self, self._set_by_hand)
+
+    @cached_property
+    def _set_by_hand(self) -> dict[str, Any]:
+        """What was set through `state`, which itself holds this place: kept here, it would keep it for ever."""
+        return {}
 
     @cached_property
     def made_files(self) -> MadeFiles:

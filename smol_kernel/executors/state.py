@@ -33,14 +33,13 @@ class State(MutableMapping[str, Any]):
     A value read is a copy, or a RemoteValue where it cannot cross. An executor that cannot be read (one that has no
     `names`, `read` and `forget`) shows what was set here.
 
-    Parameters: `executor`, which has `send_variables`.
+    Parameters: `executor`, which has `send_variables`; `own`, what was set here, as it was then.
     """
 
-    def __init__(self, executor: Any) -> None:
+    def __init__(self, executor: Any, own: dict[str, Any]) -> None:
         self._executor = executor
         self._reads = isinstance(executor, Readable)
-        self.own: dict[str, Any] = {}
-        """What was set here, as it was then."""
+        self.own = own
 
     def __getitem__(self, name: str) -> Any:
         return self._executor.read(name) if self._reads else self.own[name]
@@ -93,7 +92,8 @@ class State(MutableMapping[str, Any]):
             self.update(given)
             for name in set(self).difference(given):
                 del self[name]
-            self.own = given
+            for name in set(self.own).difference(given):
+                del self.own[name]
 
     def __or__(self, other: Any) -> dict[str, Any]:
         return self.copy() | other
@@ -124,7 +124,9 @@ def own_variables(agent: Any) -> dict[str, Any]:
 def give_own_variables(agent: Any, twin: Any) -> None:
     """Put what the user put into the state of an agent into that of its copy."""
     own = own_variables(agent)
-    if own and twin.state is not agent.state:  # as it is where both act in one place
+    here: Any = agent.state
+    one_place = twin.state.own is here.own if isinstance(here, State) else twin.state is here
+    if own and not one_place:
         twin.state.update(own)
 
 

@@ -15,8 +15,10 @@ _BEYOND = re.compile(
 )
 """In what they say of a value that is too much or too little: the user's to mend."""
 _NAMED_STOP = re.compile(
-    r"""(?:["'`.]|(?:parameter|argument|field|key|supplied)s?:? )stop(?![\w-])"""
-    r"|(?<![\w-])stop(?:[ _]?sequences?\b| (?:parameter|argument|field)|(?: is|:) (?:not|un|extra|deprecated))"
+    r"""(?:["'`.\[(]|(?:parameter|argument|field|key|supplied)s?:? )stop(?![\w-])"""
+    r"""|(?:[:,>] |support )stop(?=[\])}'"`.;\s]*(?:$|\n|,|is\b))"""
+    r"|(?<![\w-])stop(?:[ _-]?(?:sequence|word|string|token)s?\b| (?:parameter|argument|field)"
+    r"|(?: is|:) (?:currently )?(?:not|un|extra|deprecated))"
 )
 """`stop` as a parameter: the word is one of prose as well."""
 

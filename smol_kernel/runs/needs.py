@@ -5,7 +5,6 @@ Called where the cells are written into a notebook or a file, and by what proves
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -22,7 +21,6 @@ BUILT_IN = frozenset(
     ["DuckDuckGoSearchTool", "PythonInterpreterTool", "UserInputTool", "VisitWebpageTool", "WikipediaSearchTool"]
 )
 """Classes of built-in tools that `--tool` makes, without arguments."""
-_WORD = re.compile(r"[^\W\d]\w*")
 _OWN = ("final_answer", "input")
 """Names that the cells do not call as tools."""
 
@@ -115,11 +113,11 @@ def from_record(cells: Sequence[ScriptCell], transcript: Transcript) -> str:
 
 def called_again(cells: Sequence[ScriptCell], transcript: Transcript) -> str:
     """What a proof of the cells says besides: that they make calls which an earlier run had made."""
-    sources, found = dict(_sources(cells)), dict[str, None]()
-    for step in transcript.steps:
-        words = _WORD.findall(sources.get(step.number, "")) if step.is_earlier else []
-        found |= {call.tool: None for call in step.calls if call.tool in words}
-    return f"; they call {listed([*map(name_markdown, found)])} once more, as an earlier run had" if found else ""
+    steps = {step.number: step for step in transcript.steps if step.is_earlier}
+    sources = [(number, source) for number, source in _sources(cells) if number in steps]
+    called = {call.tool for number, _ in sources for call in steps[number].calls}
+    found = [name_markdown(each.name) for each in needs(sources, transcript) if each.name in called]
+    return f"; when you run them, they call {listed(found)} once more, as an earlier run had" if found else ""
 
 
 def made_in(cells: Sequence[ScriptCell], transcript: Transcript) -> set[str]:
