@@ -338,7 +338,8 @@ def test_the_same_action_again_and_again_is_told_then_ended(make):
     assert "the same again and again" in events[-1].error
 
 
-def test_the_same_error_again_and_again_is_told(coder):
+def test_the_same_error_again_and_again_is_told(coder, child):
+    child.restart()  # what agents of other tests had there is not told to this one
     agent = coder([*(code(f"x{n} = 1\n1 / 0") for n in range(3)), *answers(1)])
     events = run(agent)
     told = [event for event in of(Checked, events) if event.check == "repetition"]
