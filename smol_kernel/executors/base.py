@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.errors import AgentExecutionError, ConfigError
 from smol_kernel.events import ActionFinished, Checked, Event, FilesMade
 from smol_kernel.executors.observation import truncate
-from smol_kernel.executors.state import State
+from smol_kernel.executors.state import StateOf
 from smol_kernel.executors.values import NotPortable, decode, encode, remote
 
 if TYPE_CHECKING:
@@ -66,15 +66,8 @@ class PythonExecutor(ABC):
         if _place(cls, "__call__") < _place(cls, "run"):
             cls.run = PythonExecutor.run
 
-    @property
-    def state(self) -> State:
-        """The variables as a dict; of a place that cannot be read, those that were set through it."""
-        return State(self, self._set_by_hand)
-
-    @cached_property
-    def _set_by_hand(self) -> dict[str, Any]:
-        """What was set through `state`, which itself holds this place: kept here, it would keep it for ever."""
-        return {}
+    state = StateOf()
+    """The variables as a dict; of a place that cannot be read, those that were set through it."""
 
     @cached_property
     def made_files(self) -> MadeFiles:

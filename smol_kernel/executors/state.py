@@ -109,6 +109,14 @@ class State(MutableMapping[str, Any]):
         return self._executor.names() if self._reads else list(self.own)
 
 
+class StateOf:
+    """The `state` of an executor, made at each look: one that was kept in the executor would keep that. An executor may
+    set another of its own."""
+
+    def __get__(self, executor: Any, kind: Any = None) -> State:
+        return State(executor, {} if executor is None else vars(executor).setdefault("_set_by_hand", {}))
+
+
 def own_variables(agent: Any) -> dict[str, Any]:
     """What the user put into the state of an agent: a State, or a dict in which `life.given` is its runs', and stands
     in the place of what `life.own` has under the name."""
