@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
             raise FileExistsError
         script: bool | Proof = chosen.script
         if script and events and not chosen.no_proof:
-            script = Prover(settled(events), earlier=runs_before(session.journal, events)).prove()
+            script = Prover(settled(events), earlier=partial(runs_before, session.journal, events)).prove()
             print(script.line)
         export(events, path, script=script, overwrite=chosen.force, cut_off=run.state == "unfinished", transcript=run)
     except FileExistsError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.managed_agent import functions
@@ -12,7 +13,6 @@ from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
 from smol_kernel.runs.check_cell import with_check
 from smol_kernel.runs.earlier import runs_before
-from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.named_answer import with_answer_in
 from smol_kernel.runs.needs import with_needs
 from smol_kernel.runs.proof import Proof
@@ -49,17 +49,16 @@ class CellProof:
         agent = session.agent
         try:
             events = settled(session.journal.events(self._transcript.run))
-            earlier = runs_before(session.journal, events)
-            given = {name for run in earlier for name in beginning(run).inputs} & {*self._variables}
             self._prover = Prover(
                 events,
-                inputs={name: self._variables[name] for name in given} | {**self._inputs},
+                inputs=self._inputs,
                 tools=None if agent is None else functions(agent),
                 mounts=self._options.mounts,
                 limits=self._options.limits,
                 timeout=self._options.timeout,
                 made=session.child,
-                earlier=earlier,
+                earlier=partial(runs_before, session.journal, events),
+                variables=self._variables,
             )
             if self._stopped:
                 self._prover.stop()

@@ -27,6 +27,7 @@ from smol_kernel.runs.chance import chance, hint, hint_of_pictures
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.joined import joined
+from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.made_files import FilesMadeAgain
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import called_again, from_record
@@ -66,8 +67,10 @@ class Prover:
     """Seconds of the child's own time for one cell; None: no limit."""
     made: PythonExecutor | None = None
     cwd: str | Path | None = None
-    earlier: Sequence[Sequence[Event]] = ()
-    """The runs from which it went on, the first one first."""
+    earlier: Callable[[], Sequence[Sequence[Event]]] | None = None
+    """Gives the runs from which it went on, the first one first; asked only where the cells alone do not run."""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """Of the notebook: what earlier runs were given is taken from there, if the `inputs` are given."""
 
     def __post_init__(self) -> None:
         self.events = events = list(self.events)
@@ -100,7 +103,7 @@ class Prover:
 
     def prove(self) -> Proof:
         """Run the cells and compare. Takes as long as the cells do, twice, with sets or `hash` up to five times, and a
-        second or two."""
+        second or two; so do those that begin with what earlier runs had made."""
         transcript = self._transcript
         whole = script_cells(transcript)
         sliced, self._written = (None, Written()) if self._stopped.is_set() else sliced_cells(transcript)
@@ -130,10 +133,14 @@ class Prover:
 
     def _with_earlier(self) -> Proof | None:
         """The proof of cells that make themselves what earlier runs had made, if these can be proved."""
-        events = joined([*self.earlier, list(self.events)]) if self.earlier else None
+        earlier = self.earlier() if self.earlier is not None else ()
+        events = joined([*earlier, list(self.events)]) if earlier else None
         if events is None:
             return None
-        whole = self._whole = replace(self, events=events, earlier=())
+        given = beginning(events).inputs.keys() & self.variables.keys()
+        there = {name: self.variables[name] for name in given}
+        inputs = None if self.inputs is None else {**there, **self.inputs}
+        whole = self._whole = replace(self, events=events, inputs=inputs, earlier=None)
         for step in whole._transcript.steps[: -len(self._transcript.steps)]:
             step.is_earlier = True
         if self._stopped.is_set():

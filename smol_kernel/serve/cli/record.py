@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def export_run(arguments: argparse.Namespace) -> int:
             raise FileExistsError
         script: bool | Proof = arguments.script
         if script and not arguments.no_proof:
-            script = Prover(settled(events), earlier=runs_before(journal, events)).prove()
+            script = Prover(settled(events), earlier=partial(runs_before, journal, events)).prove()
         export(events, target, script=script, overwrite=arguments.force, cut_off=run.state == "unfinished")
     except FileExistsError:
         raise ConfigError(f"--to {target}: the file exists; --force replaces it") from None
