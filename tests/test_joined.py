@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from noted_calls import noted
 from scripted_replies import code
 
-from smol_kernel import tool
 from smol_kernel.journal import Journal
 from smol_kernel.runs.earlier import runs_before
 from smol_kernel.runs.joined import joined
@@ -108,27 +108,7 @@ def test_files_and_figures_of_earlier_runs_are_not_made_again(conversation, tmp_
 
 
 def test_calls_of_earlier_runs_are_answered_from_the_record_and_made_for_their_values_alone(conversation):
-    made = []
-
-    @tool
-    def roll(sides: int) -> int:
-        """A number.
-
-        Args:
-            sides: How many there are.
-        """
-        made.append(sides)
-        return len(made)
-
-    @tool
-    def note(text: str) -> None:
-        """Write something down.
-
-        Args:
-            text: What.
-        """
-        made.append(text)
-
+    made, roll, note = noted()
     proof = conversation(
         ["note('a')\ndef throw(): return roll(6)  # no note\nx = throw()\nfinal_answer(x)"],
         ["note('b')\nfinal_answer(x + 1)"],

@@ -11,6 +11,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from noted_calls import noted
 from scripted_replies import code
 
 from smol_kernel import tool
@@ -50,27 +51,7 @@ def test_the_part_that_the_answer_needs_is_proved(prover):
 
 
 def test_tool_calls_are_answered_from_the_record(prover):
-    made = []
-
-    @tool
-    def roll(sides: int) -> int:
-        """A number.
-
-        Args:
-            sides: How many there are.
-        """
-        made.append(sides)
-        return len(made)
-
-    @tool
-    def note(text: str) -> None:
-        """Write something down.
-
-        Args:
-            text: What.
-        """
-        made.append(text)
-
+    made, roll, note = noted()
     actions = [
         "print(roll(6))\nx = roll(6)\nlist(map(note, 'x'))",
         "try:\n    y = roll('six')\nexcept Exception:\n    y = 0",
