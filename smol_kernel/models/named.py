@@ -148,7 +148,7 @@ def _address(server: str | None) -> str | None:
 def _made(names: Sequence[str], api_base: str | None, variables: Mapping[str, Any], meant: bool = True) -> Model:
     """The model of these names, those that the address is for asked there and nowhere else; None is its provider's own.
 
-    Raises ConfigError where that are none of them.
+    Raises ConfigError where it is for none of them, and the key of one would go there.
     """
     names = [each.removesuffix(MARK) for each in names]
     litellms = [each for each in names if each not in variables and each != DEMO]

@@ -221,9 +221,8 @@ def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, i
         reason = one_line((transcript.error or "").partition("\n")[0], 500)
         where = f" (smol show {transcript.run})" if agent.journal is not False else ""
         print(f"smol: {': '.join(filter(None, [state_word(transcript.state), reason]))}{where}", file=sys.stderr)
-    if missing := re.search(
-        r"needs a key: set (\w+)", transcript.error or ""
-    ):  # which tells of a notebook and of Python
+    missing = re.search(r"needs a key: set (\w+)", transcript.error or "")
+    if missing:  # the error tells of a notebook and of Python
         print(f"In a shell: export {missing[1]}=…", file=sys.stderr)
     if isinstance(console.lost, OSError) and not isinstance(console.lost, BrokenPipeError):
         print(f"smol: not all could be printed: {console.lost.strerror}", file=sys.stderr)
