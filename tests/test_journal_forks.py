@@ -56,7 +56,7 @@ def run(journal, program):
 
 
 def lengths(journal):
-    return {run.run: (run.state, len(journal.events(run.run))) for run in journal.runs(limit=1000)}
+    return {run.run: (run.state, len(journal.events(run.run))) for run in journal.runs(limit=10**6)}
 
 
 def test_runs_of_a_process_forked_in_mid_run_are_kept(journal):
