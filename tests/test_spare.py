@@ -242,15 +242,19 @@ def test_one_that_was_stopped_is_started_again_when_it_is_closed(make):
     assert process.poll() is not None
 
 
-def test_nobody_asks_for_long_and_it_ends(make, monkeypatch):
-    process = there()
+def test_nobody_asks_for_long_and_it_ends(make, monkeypatch, tmp_path):
+    first, process = own(), there()
     monkeypatch.setattr(spare, "IDLE_SECONDS", 0.0)
     with own().spare._change:
         own().spare._change.notify_all()
     assert readable(process.descriptor, SECONDS)
     monkeypatch.setattr(spare, "IDLE_SECONDS", SECONDS)
+    monkeypatch.setenv("LC_SMOL_TEST", f"{tmp_path.name} of another")
+    assert value(make(), "0") == 0
+    assert zygote.wait_for_spares(SECONDS)  # that nobody wants one of the first any more holds nobody up
+    monkeypatch.setenv("LC_SMOL_TEST", tmp_path.name)
     assert value(make(), "1") == 1
-    assert own().spare.wait(SECONDS)
+    assert first.spare.wait(SECONDS)
 
 
 def test_it_ends_with_its_zygote(make):

@@ -255,7 +255,8 @@ def threaded(a: list[int]) -> object:
     Args:
         a: Numbers.
     """
-    return noted("threaded", all(isinstance(item, int) or hasattr(item, "dtype") for item in a), a)
+    is_list = isinstance(a, (list, tuple))  # what an array or a table holds is not looked at
+    return noted("threaded", not is_list or all(isinstance(item, int) or hasattr(item, "dtype") for item in a), a)
 
 
 @tool

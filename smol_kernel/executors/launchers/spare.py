@@ -56,6 +56,11 @@ class Spare:
         _end(there)
         return None
 
+    def is_wanted(self) -> bool:
+        """Whether there is one or shall be: where nobody has asked for long, there is none any more."""
+        with self._change:
+            return self._early is not None
+
     def wait(self, seconds: float) -> bool:
         """Wait until there is one, or none is wanted any more; whether there is."""
         with self._change:

@@ -288,8 +288,8 @@ def wait(seconds: float) -> bool:
 
 
 def wait_for_spares(seconds: float) -> bool:
-    """Wait until those that are in use have forked one child ahead; whether there are any, and all have."""
-    there = _of_use()
+    """Wait until those that want one have forked one child ahead; whether there are any, and all have."""
+    there = [each for each in _of_use() if each.spare.is_wanted()]
     return bool(there) and all(each.spare.wait(seconds) for each in there)
 
 
