@@ -15,6 +15,9 @@ SQL = "import sqlite3\ncon = sqlite3.connect(':memory:')"
 @pytest.mark.parametrize(
     "cell",
     [
+        "import networkx as nx\nparts = nx.community.louvain_communities(nx.karate_club_graph())",
+        "import networkx as nx\nG = nx.erdos_renyi_graph(100, p=0.1)\nn = len(G.edges)",
+        "from networkx.generators.random_graphs import watts_strogatz_graph\nG = watts_strogatz_graph(100, 4, 0.1)",
         f"{SPLIT}\na, b = train_test_split(df, test_size=0.25)",
         f"{SPLIT}\na, b = train_test_split(df, random_state=None)",
         f"{FOREST}\nm = RandomForestClassifier(n_estimators=20).fit(X, y)",
@@ -51,6 +54,9 @@ def test_what_a_library_draws_without_a_seed_is_seen(cell):
 @pytest.mark.parametrize(
     "cell",
     [
+        "import networkx as nx\nG = nx.erdos_renyi_graph(100, 0.1, 42)\npos = nx.spring_layout(G, seed=1)",
+        "import random\nimport networkx as nx\nrandom.seed(0)\nG = nx.barabasi_albert_graph(100, 3)",
+        "import networkx as nx\nn = nx.number_connected_components(nx.karate_club_graph())",
         f"{SPLIT}\na, b = train_test_split(df, test_size=0.25, random_state=0)",
         f"{SPLIT}\na, b = train_test_split(df, shuffle=False)",
         f"{SPLIT}\na, b = train_test_split(df, **options)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import sys
 
 import pytest
@@ -51,6 +52,21 @@ def name_in(logs):
     """Where the note says that the whole text is."""
     note = logs[logs.index("left out") :]
     return note[note.index("_logs[") : note.index("]") + 1]
+
+
+@pytest.mark.parametrize(
+    ("code", "size"),
+    [
+        ("''.join(f'{i:06d} ' for i in range(30000))", 210_002),
+        ("'\\n'.join(f'{i:06d}' for i in range(30000))", 209_999),
+    ],
+)
+def test_a_long_value_keeps_its_true_end_and_says_how_much_is_left_out(kernel, code, size):
+    text = run(kernel, code).value_text
+    head, note, tail = text.split("…")
+    assert len(head.strip()) + len(tail.strip()) <= LIMIT
+    assert re.match(r" ([\d,]+) characters left out", note)[1] == f"{size - LIMIT:,}"
+    assert tail.rstrip(" ')").endswith("029999")
 
 
 def test_the_whole_of_long_logs_stays_readable_under_the_name_the_note_gives(kernel):

@@ -235,7 +235,6 @@ def test_a_stopwatch_is_no_clock_and_a_seed_no_chance(cell):
         (["first = next(iter(set('xy')))", "final_answer(first)"], "order"),
         (["a = dict(x=1, y=2, z=3)\nboth = list(a.keys() & {**a})", "final_answer(both)"], "order"),
         (["x = hash('word')", "final_answer(x)"], "the run had"),
-        (["with open('n.txt', 'a') as f:\n    n = f.write('x')", "final_answer(len(open('n.txt').read()))"], "second"),
     ],
 )  # fmt: skip
 def test_what_comes_out_otherwise_is_not_called_proved(prover, actions, reason):
@@ -1115,3 +1114,27 @@ def test_the_line_says_what_the_model_wrote_itself(prover, actions, line):
             "read": read.replace("the model", "it"),
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("actions", "said"),
+    [
+        (["import os\nos.makedirs('plots')", "final_answer(len(os.listdir('plots')))"], "the cells fail (FileExists"),
+        (
+            [
+                "text = open('in.csv').read()\nwith open('in.csv', 'w') as file:\n    file.write(text + 'more')",
+                "final_answer(len(text))",
+            ],
+            "the answer is 6 where the run had 2",
+        ),
+        (
+            ["with open('n.txt', 'a') as f:\n    n = f.write('x')", "final_answer(len(open('n.txt').read()))"],
+            "the answer is 2 where the run had 1",
+        ),
+    ],
+)
+def test_cells_that_change_what_they_begin_with_are_proved_where_they_begin_afresh(prover, tmp_path, actions, said):
+    (tmp_path / "in.csv").write_text("ab")
+    proof = prover(*actions).prove()
+    assert (proof.proved, proof.reason) == (True, "")
+    assert f"gave the same answer; run a second time in the same place, {said}" in proof.line

@@ -14,7 +14,8 @@ VALUE_LIMIT = 8 << 20
 """Bytes of the last statement's value, encoded; a larger one stays here."""
 MAX_PARTS = 4_000_000
 """Lists, dicts, items and names of a value that is sent to the host, which takes somewhat more in a message."""
-MAX_TEXT = 100_000
+HALF = 49_900
+"""Characters of either end of a value's text."""
 MAX_MESSAGE = 10_000
 MAX_NAMES = 2_000
 
@@ -72,28 +73,38 @@ class Account:
         """The value of the last statement: of an expression, or what an assignment gave to its names; and `handle`,
         the name it has here."""
         if not action.nodes or action.quiet:
-            return {"value": None, "value_text": ""}
+            return {"value": None, "value_text": "", "text_left_out": 0}
         last = action.nodes[-1]
         if isinstance(last, ast.Expr):
             value, handle = result.result, "_"
         else:
             handle, value = self._assigned(last)
         shown = None if value is None or isinstance(value, str) or not isinstance(last, ast.Expr) else action.shown
-        text = tracebacks.shorten(shown, MAX_TEXT) if shown else self.plain_text(value)
-        return {"value": portable(value, handle, VALUE_LIMIT, text), "value_text": text, "handle": handle}
+        text, left_out = _ends(shown) if shown else self._plain(value)
+        encoded = portable(value, handle, VALUE_LIMIT, text)
+        return {"value": encoded, "value_text": text, "text_left_out": left_out, "handle": handle}
 
     def plain_text(self, value: Any) -> str:
         """The value as IPython shows it; text of several lines as it is."""
+        text, left_out = self._plain(value)
+        return f"{text[:HALF]} … {left_out:,} characters left out … {text[HALF:]}" if left_out else text
+
+    def _plain(self, value: Any) -> tuple[str, int]:
+        """That, its middle cut out where it is long; and how many characters that had."""
         if value is None:
-            return ""
+            return "", 0
         if isinstance(value, str):
-            return tracebacks.shorten(value if "\n" in value else repr(value[: 2 * MAX_TEXT]), MAX_TEXT)
+            if "\n" in value:
+                return _ends(value)
+            kept, before = _ends(value)
+            text, left_out = _ends(repr(kept))
+            return text, before + left_out
         self.quiet = True
         try:
             text = self._shell.display_formatter.formatters["text/plain"](value)
         finally:
             self.quiet = False
-        return tracebacks.shorten(text or f"<{type(value).__name__} that cannot be shown>", MAX_TEXT)
+        return _ends(text or f"<{type(value).__name__} that cannot be shown>")
 
     def names(self) -> list[str]:
         """Names the action's author would know."""
@@ -113,6 +124,12 @@ class Account:
             names = [name.id for name in target.elts if isinstance(name, ast.Name)]
             return tracebacks.shorten(", ".join(names), 200), tuple(namespace.get(name) for name in names)
         return "", None
+
+
+def _ends(text: str) -> tuple[str, int]:
+    """The text, its middle cut out if it has more than twice HALF characters; and how many that had."""
+    left_out = len(text) - 2 * HALF
+    return (text[:HALF] + text[-HALF:], left_out) if left_out > 0 else (text, 0)
 
 
 def portable(

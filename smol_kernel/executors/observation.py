@@ -77,14 +77,14 @@ def told(content: Mapping[str, Any], key: str, limit: int = MAX_PLAIN) -> str:
     return clean(text[:limit]) if isinstance(text, str) else ""
 
 
-def truncate(text: str, limit: int, rest: str = "") -> str:
+def truncate(text: str, limit: int, rest: str = "", before: int = 0) -> str:
     """The text; if longer than `limit` characters, its first and last ones and, between them, how many are left out.
 
-    `rest` is said there besides: where the rest can be found.
+    `rest` is said there besides: where the rest can be found. So many had been left out `before`, of the middle.
     """
     ends = _Ends(limit // 2, limit - limit // 2)
     ends.add(text)
-    return ends.text(rest)
+    return ends.text(rest, before)
 
 
 def allowed(data: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:

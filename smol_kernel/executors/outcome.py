@@ -39,8 +39,7 @@ def finished(action: Action, known: list[str]) -> ActionFinished:
     report = reply.report
     if report.get("log") is True:
         action.observer.rest = f"the whole text is in _logs[{action.number}]"
-    left_out = report.get("left_out")
-    action.observer.left_out = left_out if type(left_out) is int and 0 <= left_out < MAX_LEFT_OUT else 0
+    action.observer.left_out = _left_out(report, "left_out")
     completed = report.get("completed")
     left = names(report["names"]) if "names" in report else known
     sound = type(completed) is int and 0 <= completed < MAX_STATEMENTS
@@ -128,6 +127,13 @@ def _told(action: Action, status: str, **fields: Any) -> ActionFinished:
 def _value(report: dict[str, Any], shown: int) -> tuple[Any, str]:
     """Value and text of a report, which come from the child. Raises MalformedValue."""
     decode(report.get("value"))
-    text = told(report, "value_text")
+    text, before = told(report, "value_text"), _left_out(report, "text_left_out")
     name = next(iter(names([report.get("handle")])), "")
-    return report.get("value"), truncate(text, shown, f"the whole value is in {name}" if name else "")
+    shown = min(shown, len(text) - 1) if before and text else shown  # what the child cut out is told in any case
+    return report.get("value"), truncate(text, shown, f"the whole value is in {name}" if name else "", before)
+
+
+def _left_out(report: dict[str, Any], key: str) -> int:
+    """How many characters the child says it left out."""
+    said: Any = report.get(key)
+    return said if type(said) is int and 0 <= said < MAX_LEFT_OUT else 0

@@ -15,6 +15,7 @@ from smol_kernel.runs.source import nodes_of
 from smol_kernel.runs.sql_chance import sql_chance
 from smol_kernel.runs.turned import has_sets, numbered
 from smol_kernel.runs.unseeded import (
+    GRAPHS,
     LIBRARIES,
     SEED_NAMES,
     drawn_at_random,
@@ -121,6 +122,7 @@ def _unseeded(text: _Text, seeded: set[str], apart: bool, draws: Callable[[ast.C
         return ""
     calls = [(node, path_of(node.func, text.names)) for node in text.nodes if isinstance(node, ast.Call)]
     calls += text.others
+    calls = [(node, path) for node, path in calls if "random" not in seeded or not path.startswith(GRAPHS)]
     others = seeded_by_others(calls)
     return next((path.rpartition(".")[2] for call, path in calls if id(call) not in others and draws(call, path)), "")
 

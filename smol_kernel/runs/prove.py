@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined_throughout
 from smol_kernel.runs.beside import beside
 from smol_kernel.runs.chance import chance, hint, hint_of_pictures
+from smol_kernel.runs.compared import CellShown, RunShown, decoded, text_of
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.joined import joined
@@ -32,16 +33,13 @@ from smol_kernel.runs.made_files import FilesMadeAgain
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import called_again, from_record
 from smol_kernel.runs.proof import CellsFail, NotReproduced, Proof, State, Unknown
-from smol_kernel.runs.same import difference, pictures, same_picture, text_difference
+from smol_kernel.runs.same import pictures
 from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
-from smol_kernel.runs.source import KEEPS_BACK
-from smol_kernel.runs.turned import LATER, TODAY, Turn, turns
-from smol_kernel.runs.words import otherwise_now
+from smol_kernel.runs.turned import LATER, READS_DATES, TODAY, Turn, turns
 from smol_kernel.runs.written import Written, unshown
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
-    from smol_kernel.render.records import StepRecord
 
 FRESH = 3
 """Children in which cells are tried that gave something else as a part, or whose sets and numbers cannot be turned."""
@@ -87,7 +85,9 @@ class Prover:
         self._stopped = threading.Event()
         self._refused: dict[str, str] = {}
         """Calls that the run did not make: id → the call in a line."""
-        self._written = Written()
+        self._shown = RunShown(self._transcript)
+        self._again = ""
+        """What is otherwise where the cells have been run before."""
         self._as_fields = False
         """Whether the cells end with an object that is an answer by its fields."""
         self._showed = {step.number for step in self._transcript.steps if step.showed_value}
@@ -106,7 +106,7 @@ class Prover:
         second or two; so do those that begin with what earlier runs had made."""
         transcript = self._transcript
         whole = script_cells(transcript)
-        sliced, self._written = (None, Written()) if self._stopped.is_set() else sliced_cells(transcript)
+        sliced, self._shown.written = (None, Written()) if self._stopped.is_set() else sliced_cells(transcript)
         if not any(step.final for step in transcript.steps) or not transcript.answered:
             return Proof("not proved", whole, "no statement of the script gives the answer")
         try:
@@ -231,32 +231,50 @@ class Prover:
         self._files.take_away(executor)
         shown = self._run(executor, cells)
         try:
-            self._compare_answer(shown)
+            self._shown.compare_answer(shown)
         except NotReproduced as error:
             raise NotReproduced(f"{error}{hint(_code(cells))}") from None
         try:
-            self._compare_pictures(shown)
+            self._shown.compare_pictures(shown)
             self._files.compare(executor)
         except Unknown as error:
             raise Unknown(f"the answer came out the same, but {error}") from None
         except NotReproduced as error:
             raise NotReproduced(f"the answer came out the same, but {error}{hint_of_pictures(_code(cells))}") from None
-        self._try_later(executor, cells)
+        self._again = self._try_later(executor, values, cells)
         for turn in turns(_code(cells)):
             self._try_turned(executor, values, cells, turn)
 
-    def _try_later(self, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> None:
-        """The second time it is another day for what fills in today's date."""
-        executor(LATER)
+    def _try_later(self, executor: KernelExecutor, values: dict[str, Any], cells: Sequence[ScriptCell]) -> str:
+        """The second time it is another day for what fills in today's date. Gives what is otherwise where the cells
+        have been run before: such as change the files or inputs they begin with are tried in a fresh child."""
         try:
-            self._compare_answer(self._run(executor, cells))
-        except NotReproduced as later:
-            executor(TODAY)
+            self._run_on(LATER, executor, cells)
+        except NotReproduced as again:
             try:
-                self._compare_answer(self._run(executor, cells))
+                for _ in range(1 if isinstance(again, CellsFail) else FRESH):  # it may rest on chance that is not seen
+                    self._begin_afresh(executor, values)
+                    self._run_on(LATER, executor, cells)
+                return str(again)
+            except NotReproduced as error:
+                later = error
+            self._begin_afresh(executor, values)
+            try:
+                self._run_on(TODAY, executor, cells)
             except NotReproduced:
-                raise NotReproduced(f"run a second time, {later}") from None
+                raise NotReproduced(f"run a second time, {again}") from None
             raise NotReproduced(f"a date that lacks a part is taken from the day of today ({later})") from None
+        return ""
+
+    def _run_on(self, day: str, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> None:
+        executor(day)
+        self._shown.compare_answer(self._run(executor, cells))
+
+    def _begin_afresh(self, executor: KernelExecutor, values: dict[str, Any]) -> None:
+        executor.restart()
+        executor.send_variables(values)
+        self._files.take_away(executor)
+        executor(READS_DATES)
 
     def _try_turned(
         self, executor: KernelExecutor, values: dict[str, Any], cells: Sequence[ScriptCell], turn: Turn
@@ -264,18 +282,19 @@ class Prover:
         turned = [replace(cell, source=turn.changed(cell.source)) if cell.kind == "code" else cell for cell in cells]
         try:
             for code in turn.before:
+                if self._again:
+                    self._begin_afresh(executor, values)
                 executor(code)
-                self._compare_answer(self._run(executor, turned))
+                self._shown.compare_answer(self._run(executor, turned))
         except CellsFail:  # not all is the same for what is turned: where it is another by itself has to do
             for _ in range(FRESH):
-                executor.restart()
-                executor.send_variables(values)
-                self._compare_answer(self._run(executor, cells))
+                self._begin_afresh(executor, values)
+                self._shown.compare_answer(self._run(executor, cells))
         except NotReproduced as error:
             raise NotReproduced(f"the answer depends on {turn.what} ({error})") from None
 
-    def _run(self, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> list[_Shown]:
-        found: list[_Shown] = []
+    def _run(self, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> list[CellShown]:
+        found: list[CellShown] = []
         self._refused.clear()
         name = free_name_in(cells)
         named = with_answer_in(cells, name)
@@ -283,11 +302,11 @@ class Prover:
         sources = [showing(cell.source) if cell.step in self._showed else cell.source for cell in coded]
         for cell, source in zip(coded, defined_throughout(sources), strict=True):
             self._answer_calls(executor, cell.step)
-            shown = _Shown(cell.step)
+            shown = CellShown(cell.step)
             for event in executor.run(source):
                 if isinstance(event, Output):
                     shown.pictures += pictures(event.data)
-                    shown.text += _text([event])
+                    shown.text += text_of([event])
                 elif isinstance(event, ActionFinished):
                     shown.ended = event
             if self._stopped.is_set():
@@ -304,47 +323,12 @@ class Prover:
             found.append(shown)
         last = found[-1].ended if found else None
         if last is not None:
-            value = _decoded(last.value)
+            value = decoded(last.value)
             kept = "_" if named == list(cells) else name  # `_` may be a variable of the cells
             value = executor.read(kept) if isinstance(value, RemoteValue) else value
             self._as_fields = isinstance(value, RemoteValue)
             found[-1].value = executor.read(kept, as_answer=True) if self._as_fields else value
         return found
-
-    def _compare_answer(self, shown: Sequence[_Shown]) -> None:
-        now = shown[-1].value if shown else None
-        if found := difference(_decoded(self._transcript.answer), now):
-            raise NotReproduced(found)
-        if not self._written:
-            return
-        partly = not self._written.whole  # then steps that failed count, too: what they had shown is typed as well
-        steps = [step for step in self._transcript.steps if partly or step.state == "ok"]
-        steps = [step for step in steps if not (step.final or step.only_calls or step.is_earlier)]
-        was = {step.number: _text(step.outputs) for step in steps}  # it rests on what the model saw
-        new = {each.step: each.text for each in shown if each.step in was}
-        if partly and (otherwise := otherwise_now(self._written.put_down, was, new.values())):
-            raise NotReproduced(otherwise)
-        for step, text in () if partly else was.items():
-            if otherwise := text_difference(text, new.get(step, "")):
-                raise NotReproduced(
-                    "the model wrote the answer down itself, and what it had read comes out otherwise now: "
-                    f"step {step} {otherwise}"
-                )
-
-    def _compare_pictures(self, shown: Sequence[_Shown]) -> None:
-        now = {each.step: each.pictures for each in shown}
-        for step, was in self._pictures():
-            got = now.get(step.number, [])
-            if not len(was) <= len(got) <= len(was) + step.final:  # the answer may be one that was not shown
-                raise NotReproduced(f"step {step.number} showed {len(was)} pictures, the cells show {len(got)}")
-            if not all(map(same_picture, was, got)):
-                raise NotReproduced(f"a picture of step {step.number} looks otherwise")
-
-    def _pictures(self) -> Iterator[tuple[StepRecord, list[bytes]]]:
-        """Those that each step showed, but for steps whose cells are without what it did."""
-        for step in self._transcript.steps:
-            if step.state == "ok" and not (step.is_earlier or (step.final and KEEPS_BACK.match(step.code))):
-                yield step, [picture for output in step.outputs for picture in pictures(output.data)]
 
     def _proved(self, state: State, cells: Sequence[ScriptCell]) -> Proof:
         text = json.dumps([_code(cells), self._transcript.answer], sort_keys=True)
@@ -352,29 +336,19 @@ class Prover:
         if last is not None:
             found[last] = replace(found[last], as_fields=self._as_fields)
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-        made = {"files": self._files.are_some, "pictures": any(was for _, was in self._pictures())}
+        made = {"files": self._files.are_some, "pictures": any(was for _, was in self._shown.pictures())}
         return Proof(
             state,
             found,
             digest=digest,
-            unshown=unshown(self._written, self._started, self._transcript.steps),
-            besides=hidden_from(_code(cells))
+            unshown=unshown(self._shown.written, self._started, self._transcript.steps),
+            besides=(f"; run a second time in the same place, {self._again}" if self._again else "")
+            + hidden_from(_code(cells))
             + from_record(cells, self._transcript)
             + called_again(cells, self._transcript),
-            written=self._written.how,
+            written=self._shown.written.how,
             made=" and ".join(name for name, are_some in made.items() if are_some),
         )
-
-
-@dataclass
-class _Shown:
-    """What one cell gave."""
-
-    step: int
-    pictures: list[bytes] = field(default_factory=list)
-    text: str = ""
-    ended: ActionFinished | None = None
-    value: Any = None
 
 
 def _no_tool(*args: Any, **kwargs: Any) -> None:
@@ -387,14 +361,3 @@ def _nobody(prompt: str, password: bool) -> str:
 
 def _code(cells: Sequence[ScriptCell]) -> list[str]:
     return [cell.source for cell in cells if cell.kind == "code"]
-
-
-def _decoded(value: Any) -> Any:
-    try:
-        return decode(value)
-    except MalformedValue as error:
-        raise Unknown(f"a value cannot be read: {error}") from None
-
-
-def _text(outputs: Iterable[Output]) -> str:
-    return "".join(output.text for output in outputs if output.channel in ("stdout", "result"))

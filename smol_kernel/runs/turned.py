@@ -171,6 +171,10 @@ LATER, TODAY = (f"exec({code!r}, {{}});" for code in (_LATER, _TODAY))
 """Run before the cells: `dateutil` and pandas fill in another day where a text is less than a date; and today again."""
 
 
+READS_DATES = "exec('import contextlib\\nwith contextlib.suppress(Exception):\\n    import dateutil.parser', {});"
+"""Run before LATER where nothing has been imported yet."""
+
+
 class _Sets(ast.NodeTransformer):
     def visit_Set(self, node: ast.Set) -> ast.AST:
         self.generic_visit(node)

@@ -1,4 +1,4 @@
-"""Functions and classes of scikit-learn, SciPy and seaborn that draw random numbers unless they are given a seed.
+"""Functions and classes of scikit-learn, SciPy, networkx and seaborn that draw random numbers unless given a seed.
 
 Used by `chance`. What numpy draws for itself, and a table's `sample`, is known there.
 """
@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterable
 
 SEED_NAMES = frozenset(["random_state", "seed", "random_seed", "rng"])
-LIBRARIES = frozenset(["sklearn", "scipy", "imblearn"])
+LIBRARIES = frozenset(["sklearn", "scipy", "imblearn", "networkx"])
 _DRAWING_NAMES = """
 RandomForestClassifier RandomForestRegressor ExtraTreesClassifier ExtraTreesRegressor ExtraTreeClassifier
 ExtraTreeRegressor RandomTreesEmbedding BaggingClassifier BaggingRegressor IsolationForest MLPClassifier MLPRegressor
@@ -29,6 +29,15 @@ EllipticEnvelope TheilSenRegressor AffinityPropagation SpectralEmbedding kmeans 
 differential_evolution dual_annealing basinhopping"""
 _PERHAPS = frozenset(_PERHAPS_NAMES.split())
 """Those whose results are the same nearly always: they draw where several are equally good, or in a rare setting."""
+GRAPHS = "networkx."
+_GRAPH_NAMES = """
+erdos_renyi_graph 2 gnp_random_graph 2 fast_gnp_random_graph 2 gnm_random_graph 2 barabasi_albert_graph 2
+random_regular_graph 2 watts_strogatz_graph 3 newman_watts_strogatz_graph 3 connected_watts_strogatz_graph 4
+powerlaw_cluster_graph 3 stochastic_block_model 3 planted_partition_graph 4 random_geometric_graph 5 random_layout 3
+louvain_communities 5 louvain_partitions 4 asyn_lpa_communities 2 asyn_fluidc 3 kernighan_lin_bisection 4"""
+_GRAPH_WORDS = _GRAPH_NAMES.split()
+_SEED_PLACES = dict(zip(_GRAPH_WORDS[::2], map(int, _GRAPH_WORDS[1::2]), strict=True))
+"""Those of networkx, and how many arguments stand before the seed. Some draw by Python's own state, some by numpy's."""
 _IF_SHUFFLED = frozenset(["KFold", "StratifiedKFold", "StratifiedGroupKFold"])
 """Those that draw with `shuffle=True` alone."""
 _UNLESS_IN_ORDER = frozenset(["train_test_split", "SGDClassifier", "SGDRegressor"])
@@ -48,6 +57,8 @@ def draws(node: ast.Call, path: str) -> bool:
     """Whether the call of what is at the dotted `path` draws without a seed."""
     given = {keyword.arg: keyword.value for keyword in node.keywords}
     name = _unseeded(node, path)
+    if path.startswith(GRAPHS):
+        return name == "spring_layout" or len(node.args) <= _SEED_PLACES.get(name, -1)
     if name in _IF_SHUFFLED:
         return "shuffle" in given and not _is(given["shuffle"], False)
     if name in _UNLESS_IN_ORDER and _is(given.get("shuffle"), False):
