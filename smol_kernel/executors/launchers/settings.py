@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers.allow_list import split_authority
+from smol_kernel.memory.switch import is_on
 
 Network = Literal["none", "full"]
 
 VARIABLE = "SMOL_BOX"
-_OFF, _ON = ("off", "0", "false", "no"), ("", "on", "1", "true", "yes")
 
 OPT_OUT = (
     "to run without one, with your own rights: --box off, executor_kwargs={'box': False}, or SMOL_BOX=off. Code that a "
@@ -102,10 +102,7 @@ def wants_box(box: bool | None) -> bool:
         if type(box) is not bool:
             raise ConfigError(f"box {box!r}: give True, or False to run without a boundary")
         return box
-    said = os.environ.get(VARIABLE, "")
-    if said.strip().lower() not in (*_OFF, *_ON):
-        raise ConfigError(f"{VARIABLE} is {said!r}: set it to off to run without a boundary, or unset it")
-    return said.strip().lower() not in _OFF
+    return is_on(VARIABLE, unset=True)
 
 
 def settings_for(
