@@ -72,7 +72,7 @@ found = {
     "rights": tried(lambda: " ".join(status()[name] for name in ("CapEff", "NoNewPrivs", "Seccomp"))),
     "limits": {
         name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[0]
-        for name in ("DATA", "NPROC", "FSIZE", "NOFILE", "CPU")
+        for name in ("DATA", "AS", "NPROC", "FSIZE", "NOFILE", "CPU")
     },
     "disk": tried(lambda: os.statvfs("/tmp").f_blocks * os.statvfs("/tmp").f_frsize),
 }
@@ -199,6 +199,8 @@ def _attempts(found: Mapping[str, Any], planted: Mapping[str, Any], token: str) 
 
 
 def _limits(found: Mapping[str, Any]) -> dict[str, int]:
-    names = {"DATA": "memory", "NPROC": "processes", "FSIZE": "file_size", "NOFILE": "open_files", "CPU": "cpu_seconds"}
-    met = {names[name]: int(value) for name, value in found["limits"].items()}
-    return {**met, "disk": int(found["disk"]) if isinstance(found["disk"], int) else -1}
+    names = {"NPROC": "processes", "FSIZE": "file_size", "NOFILE": "open_files", "CPU": "cpu_seconds"}
+    met = {name: int(value) for name, value in found["limits"].items()}
+    memory = min((met[name] for name in ("DATA", "AS") if met[name] > 0), default=-1)
+    disk = int(found["disk"]) if isinstance(found["disk"], int) else -1
+    return {"memory": memory, **{ours: met[name] for name, ours in names.items()}, "disk": disk}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -72,6 +73,33 @@ class Limits:
     """Open files of each process."""
     cpu_seconds: int = 86_400
     """Seconds of processor time of each process, over all actions; the time of one action is `timeout_seconds`."""
+
+
+_ULIMITS = {
+    "memory": {"d": resource.RLIMIT_DATA, "v": resource.RLIMIT_AS},
+    "file_size": {"f": resource.RLIMIT_FSIZE},
+    "processes": {"u": resource.RLIMIT_NPROC},
+    "open_files": {"n": resource.RLIMIT_NOFILE},
+    "cpu_seconds": {"t": resource.RLIMIT_CPU},
+}
+"""Limit → what the shell's ulimit calls those of the machine that hold beside it."""
+
+
+def held_limit(limits: Limits, name: str) -> tuple[int, str]:
+    """What holds of a limit, and what sets it: a machine may grant less (`ulimit`) than the box is to have."""
+    held = [(getattr(limits, name), f"limit {name}")]
+    for letter, number in _ULIMITS.get(name, {}).items():
+        if (most := resource.getrlimit(number)[1]) != resource.RLIM_INFINITY:
+            held.append((most, f"this machine's ulimit -{letter}"))
+    return min(held, key=lambda each: each[0])
+
+
+def size_in_words(count: int) -> str:
+    """Bytes as people read them."""
+    for unit, name in ((GIBIBYTE, "GiB"), (MEBIBYTE, "MiB"), (1 << 10, "KiB")):
+        if count >= unit:
+            return f"{count / unit:.4g} {name}"
+    return f"{count} bytes"
 
 
 @dataclass(frozen=True)
