@@ -44,8 +44,8 @@ def deletable(journal: Journal, name: str) -> RunSummary:
     run = journal.find(name)
     if run.parent is not None:
         raise ConfigError(f"--delete {name}: it is part of run {run.parent}, which called it; delete that one")
-    if run.state == "running":
-        raise ConfigError(f"--delete {name}: the run is at work; stop it first")
+    if run.state in ("running", "elsewhere"):
+        raise ConfigError(f"--delete {name}: the run is {run.whereabouts or 'at work'}; stop it first")
     earlier, before = journal.continued(), [run.run]
     while (one := earlier.get(before[-1])) is not None and one not in before:
         before.append(one)  # an imported one may go on from itself, in a circle
