@@ -16,8 +16,8 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
 
     A journal that fails at the first event ends the run before it has cost anything (JournalError). One that fails
     later does not: a Notice says so, what could not be written is kept and tried again after each step, and the run
-    keeps its answer. What is in the file is always a beginning of the run, without a gap. A run that another process took
-    over ends here (RunTakenOverError), before anything is done twice.
+    keeps its answer. What is in the file is always a beginning of the run, without a gap. A run that another process
+    took over ends here (RunTakenOverError), before anything is done twice.
     Closing this generator closes `events`; a run that has not ended is then recorded as interrupted.
     """
     if journal is None:

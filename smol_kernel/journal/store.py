@@ -253,10 +253,16 @@ class Journal:
         raise RunTakenOverError(f"run {run} was taken over by {by}: here it ends")
 
     def _summaries(self, where: str, text: str = "", *, limit: int = -1) -> list[RunSummary]:
-        query = f"""SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
+        """Newest first. A run of our own is newer than those recorded before, though a clock was set back meanwhile;
+        one that was imported has its place among them by its date."""
+        query = f"""WITH found AS (SELECT rowid AS place, started, json_extract(origin, '$.imported') AS imported
+            FROM runs WHERE {where}), dated AS (SELECT place, CASE WHEN imported THEN started ELSE
+            max(CASE WHEN imported THEN NULL ELSE started END) OVER (ORDER BY place) END AS date FROM found
+            ORDER BY date DESC, place DESC LIMIT :limit)
+            SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
             origin, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
-            WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM runs
-            WHERE {where} ORDER BY started DESC, rowid DESC LIMIT :limit"""
+            WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM dated JOIN runs ON runs.rowid = place
+            ORDER BY date DESC, place DESC"""
         with self._connection() as db:
             # Bytes of a command line that are no text have no form in SQLite, and stand in no run.
             given = {"text": text.encode(errors="backslashreplace").decode(), "limit": limit}
