@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gc
 import os
 import pickle
@@ -38,6 +39,7 @@ from smol_kernel.events import (
     ToolCalled,
 )
 from smol_kernel.journal import Journal, default_path, open_journal, record
+from smol_kernel.journal.database import explain
 
 
 @pytest.fixture
@@ -170,6 +172,19 @@ def test_a_recycled_process_number_does_not_make_a_dead_run_live(journal):
     with closing(sqlite3.connect(journal.path)) as db, db:
         db.execute("UPDATE runs SET process = ?", (f"{os.getpid()} 1 {platform.node()}",))
     assert journal.find("r1").state == "unfinished"
+
+
+def test_the_newest_run_is_the_one_recorded_last_though_the_clock_was_set_back(journal):
+    now = time.time()
+    for run, at, origin in (
+        ("ahead", now + 86_400, {}),
+        ("later", now, {}),
+        ("given", now - 50, {"imported": True}),
+        ("last", now + 9, {}),
+    ):
+        journal.append(started(run, time=at, origin=origin))
+    assert [run.run for run in journal.runs()] == ["last", "later", "ahead", "given"]
+    assert journal.find("last").run == "last"
 
 
 def put_elsewhere(journal, machine="node-a"):
@@ -358,6 +373,11 @@ def test_a_damaged_row_is_told_in_a_sentence(journal):
         db.commit()
     with pytest.raises(JournalError, match="damaged"):
         journal.events("r1")
+
+
+def test_a_quota_that_is_used_up_is_told_so(tmp_path):
+    told = explain(tmp_path / "journal.sqlite", OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)))
+    assert "cannot grow, your quota on that disk is used up: make room, or set SMOL_JOURNAL" in told
 
 
 def test_a_place_that_cannot_be_made_is_named(tmp_path):
