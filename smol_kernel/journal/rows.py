@@ -20,7 +20,8 @@ SUMMARISED = (RunStarted, RunResumed, StepStarted, FinalAnswer, RunFinished)
 QUIET_SECONDS = 3_600.0
 """Without an event for so long a run of another machine, whose processes cannot be seen, counts as cut off."""
 HOW_TO_TAKE_OVER = (
-    "Stop it there; if that machine is gone, `smol resume RUN --take-over` (in Python take_over=True) goes on with it"
+    "Stop it there; if that machine is gone, `smol resume RUN --take-over` (in Python take_over=True) goes on with it, "
+    "and after an hour without an event it counts as cut off"
 )
 
 
