@@ -24,7 +24,8 @@ The tree (a standard type in brackets where one fits as well)::
     │   └── BoxUnavailableError        this machine gives no boundary: refused, with the remedy
     ├── NotPortableError [TypeError]   a value cannot cross between host and child
     ├── JournalError [RuntimeError]    the journal cannot be read or written
-    │   └── RunNotFoundError [KeyError]
+    │   ├── RunNotFoundError [KeyError]
+    │   └── RunTakenOverError          the run goes on in another process
     ├── EventError [ValueError]        a stored event cannot be read
     ├── ReplayError [RuntimeError]     a recorded run cannot be taken up
     │   └── ReplayDiffersError         what is run again does not give the same
@@ -157,6 +158,10 @@ class RunNotFoundError(JournalError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""  # KeyError would show the repr
+
+
+class RunTakenOverError(JournalError):
+    """The run that this process works on was taken over by another one, in which it goes on."""
 
 
 class EventError(SmolError, ValueError):

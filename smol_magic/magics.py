@@ -157,12 +157,14 @@ class SmolMagic(Magics):
     def tell_unseen(self) -> None:
         """Offer the runs of this notebook whose page was closed or reloaded before they ended, or cut off."""
         from smol_kernel.render.plain import one_line
-        from smol_kernel.render.text import state_word
+        from smol_kernel.render.run_line import run_state
 
         missed = self.session.unseen()
         for run in missed[:MOST_OFFERED]:
             task = one_line(run.task, 60)
-            how = "was cut off" if run.state == "unfinished" else f"ended ({state_word(run.state)}), perhaps unseen"
+            how = {"unfinished": "was cut off", "elsewhere": f"is {run_state(run)}"}.get(
+                run.state, f"ended ({run_state(run)}), perhaps unseen"
+            )
             then = f" · {export_hint(run.run)}" if run.state == "success" else to_go_on(run.state, run.run)
             print(f"An earlier run here {how}: “{task}”.\n  Its account: %agent show {run.run}{then}")
         if len(missed) > MOST_OFFERED:
@@ -197,7 +199,8 @@ class SmolMagic(Magics):
         from smol_kernel.errors import ConfigError
         from smol_kernel.models.named import MODEL_VARIABLE, NO_MODEL
         from smol_kernel.render.plain import counted
-        from smol_kernel.render.text import facts_line, state_word
+        from smol_kernel.render.run_line import run_state
+        from smol_kernel.render.text import facts_line
 
         model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
         before = self.session.last_before()
@@ -222,7 +225,7 @@ class SmolMagic(Magics):
             print(f"last run: {last.run} · {facts_line(last)}")
         elif before is not None:
             ways = {"success": " · its cells: %agent export FILE --script", "running": ", in another kernel"}
-            print(f"last run of this notebook: {before.run} · {state_word(before.state)}")
+            print(f"last run of this notebook: {before.run} · {run_state(before)}")
             print(f"its account: %agent show{ways.get(before.state, to_go_on(before.state))}")
         else:
             print("no run since this kernel was started")
@@ -319,6 +322,8 @@ class SmolMagic(Magics):
         journal = self.session.journal
         found = journal.find(run or self.session.last_here())
         journal.offer(found.run)
+        if found.state == "elsewhere":
+            print(f"It is {found.whereabouts}.")
         return Transcript.from_events(journal.events(found.run, family=True), cut_off=found.state == "unfinished")
 
 

@@ -102,10 +102,12 @@ class ResumedCell(AgentCell):
         given = dict.fromkeys(name for each in conversation for name in each.inputs)
         self._inputs = {name: variables[name] for name in started.inputs if name in variables}
         self._lives = lives = chosen.command == "resume" and session.has_child_of(run)
-        more: dict[str, Any] = {}
+        more: dict[str, Any]
         if chosen.command == "fork":
             here = {**origin(self._shell, self._place), "answer_name": self._answer_name}
             more = {"step": chosen.step, "instruction": chosen.instruction, "origin": here}
+        else:
+            more = {"take_over": chosen.take_over}
         return (prepare_fork if chosen.command == "fork" else prepare)(
             kind,
             run,
@@ -157,6 +159,8 @@ def _read(words: Sequence[str]) -> Any:
             help="the last step that is kept (default: the last before the answer); 0: none",
         )
         add("--instruction", metavar="TEXT", help="tell the model this after that step")
+    else:
+        add("--take-over", action="store_true", help="also if it is at work on another machine, as far as is known")
     add("--model", "-m", metavar="NAME", help="the model to ask (default: the run's)")
     add("--api-base", metavar="URL", help="address of your own model server")
     add("--max-steps", type=int, metavar="N", help="steps of the run in all")

@@ -336,8 +336,10 @@ def notebook_path() -> str | None:
 def to_go_on(state: str, run: str = "") -> str:
     """What goes on with a run that ended in `state`: that named, else the last one of the notebook. Nothing does with
     one whose budget is used up, once its conversation is gone."""
-    command = " ".join(filter(None, ["%agent resume", run, "--max-steps N" * (state == "max_steps_error")]))
-    return "" if state == "budget" else f" · to go on: {command}"
+    option = {"max_steps_error": "--max-steps N", "elsewhere": "--take-over"}.get(state, "")
+    command = " ".join(filter(None, ["%agent resume", run, option]))
+    when = ", if that machine is gone" if state == "elsewhere" else ""
+    return "" if state == "budget" else f" · to go on{when}: {command}"
 
 
 def export_hint(run: str) -> str:

@@ -449,6 +449,30 @@ model.generate([ChatMessage(MessageRole.USER, "hello")])
     assert [path.name for path in file.parent.iterdir() if "cassette" in path.name] == [file.name]
 
 
+def test_a_run_keeps_the_reply_that_its_cassette_has_no_room_for(file):
+    record(file, "old")
+    script = f"""
+import resource, signal
+from smol_kernel import CassetteModel, CodeAgent, ScriptedModel
+scripted = ScriptedModel(["x" * 100_000 + "<code>\\nfinal_answer(42)\\n</code>"])
+with CodeAgent([], CassetteModel(scripted, {str(file)!r}, "record"), journal=False, verbosity_level=0) as agent:
+    events = agent.events("t")
+    next(events)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, resource.RLIM_INFINITY))
+    for event in events:
+        print(event.text if event.kind in ("notice", "final_answer") else "")
+        if event.kind == "notice":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+"""
+    before = file.read_bytes()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    told, answer = filter(None, done.stdout.splitlines())
+    assert told.startswith("This run goes on, but a reply of its model is not kept: the cassette ")
+    assert "cannot be written: File too large; what it holds is unchanged" in told and answer == "42"
+    assert file.read_bytes() == before
+
+
 def test_threads_and_processes_that_record_lose_nothing_of_each_other(file):
     script = """
 import sys

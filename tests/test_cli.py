@@ -316,6 +316,12 @@ def test_bad_input_is_one_sentence(arguments, status, said, capsys):
     assert "Traceback" not in shown.err
 
 
+def test_a_switch_that_is_neither_on_nor_off_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("SMOL_DEBUG", "maybe")
+    assert main(["runs"]) == 2
+    assert capsys.readouterr() == ("", "smol: SMOL_DEBUG is 'maybe': set it to off or on, or unset it\n")
+
+
 def test_an_unknown_command_or_option_is_a_usage_error(capsys):
     for arguments in (["frobnicate"], ["run", "x", "--frobnicate"], ["run", "x", "--continue"], []):
         with pytest.raises(SystemExit) as exit_:

@@ -157,6 +157,21 @@ def test_a_journal_that_the_other_commands_refuse_is_not_passed(tmp_path, make, 
     assert (path.is_file() and path.read_bytes()) == before
 
 
+def test_a_home_that_is_full_does_not_keep_it_from_trying_the_box(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    full = ("bwrap", "--dev-bind", "/", "/", "--size", "4096", "--tmpfs", str(home), "--", "sh", "-c")
+    done = subprocess.run(
+        [*full, 'head -c 4096 /dev/zero > "$HOME/full"; exec "$@"', "-", sys.executable, *COMMAND, "doctor"],
+        env={**os.environ, "HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "No space left" not in done.stderr
+    assert "✓ has a /tmp of its own" in done.stdout and done.returncode == 0
+
+
 NO_FILES = ("sh", "-c", 'ulimit -f 0 && exec "$@"', "-")
 """Runs what follows where no file can be written to: to Python as on a read-only system."""
 A_RUN = """

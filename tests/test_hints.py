@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -79,6 +82,31 @@ def test_errors_of_a_boxed_child(child, folder, code, told):
                 "held = b = None\nfor name in os.listdir('/tmp'):\n    if name[0] != '.': os.unlink('/tmp/' + name)"
             )
         )
+
+
+def test_where_this_machine_grants_less_than_the_box_that_is_told():
+    script = """
+        import resource
+        for number, most in ((resource.RLIMIT_AS, 3 << 30), (resource.RLIMIT_FSIZE, 300 << 10)):
+            resource.setrlimit(number, (most, most))
+        from smol_kernel.executors.kernel import KernelExecutor
+        from smol_kernel.executors.probe import probe
+        from smol_kernel.serve.cli.doctor import limits_in_words
+        executor = KernelExecutor(box=True, limits={"memory": "8 GiB", "open_files": 64})
+        try:
+            for code in ("b = bytearray(4 << 30)", "open('/tmp/one', 'wb').write(bytes(400_000))"):
+                print(list(executor.run(code))[-1].traceback.splitlines()[-1])
+        finally:
+            executor.cleanup()
+        print(limits_in_words(probe().limits))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    memory, file, limits = done.stdout.splitlines()
+    assert "at most 3 GiB of data in memory (this machine's ulimit -v)" in memory
+    assert memory.endswith("or ask the user to raise this machine's ulimit -v.")
+    assert "at most 300 KiB (this machine's ulimit -f)" in file and "limits=" not in file
+    assert limits.startswith("3 GiB of memory in each process (this machine's ulimit -v), ")
+    assert "300 KiB in one (this machine's ulimit -f), " in limits
 
 
 NO_NAME = "Failed to resolve 'a.example' ([Errno -3] Temporary failure in name resolution)"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gc
 import os
 import pickle
+import platform
 import resource
 import shutil
 import signal
@@ -15,13 +17,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 
-from smol_kernel.errors import JournalError, RunNotFoundError
+from smol_kernel.errors import JournalError, RunNotFoundError, RunTakenOverError
 from smol_kernel.events import (
     ActionProposed,
     Event,
@@ -36,6 +39,7 @@ from smol_kernel.events import (
     ToolCalled,
 )
 from smol_kernel.journal import Journal, default_path, open_journal, record
+from smol_kernel.journal.database import explain
 
 
 @pytest.fixture
@@ -166,8 +170,91 @@ def test_the_run_of_a_killed_process_is_unfinished_and_that_of_a_living_one_runn
 def test_a_recycled_process_number_does_not_make_a_dead_run_live(journal):
     journal.append(started())
     with closing(sqlite3.connect(journal.path)) as db, db:
-        db.execute("UPDATE runs SET process = ?", (f"{os.getpid()} 1 elsewhere",))
+        db.execute("UPDATE runs SET process = ?", (f"{os.getpid()} 1 {platform.node()}",))
     assert journal.find("r1").state == "unfinished"
+
+
+def test_the_newest_run_is_the_one_recorded_last_though_the_clock_was_set_back(journal):
+    now = time.time()
+    for run, at, origin in (
+        ("ahead", now + 86_400, {}),
+        ("later", now, {}),
+        ("given", now - 50, {"imported": True}),
+        ("last", now + 9, {}),
+    ):
+        journal.append(started(run, time=at, origin=origin))
+    assert [run.run for run in journal.runs()] == ["last", "later", "ahead", "given"]
+    assert journal.find("last").run == "last"
+
+
+def put_elsewhere(journal, machine="node-a"):
+    """The runs at work here are those of a process of another machine that shares the file."""
+    with closing(sqlite3.connect(journal.path)) as db, db:
+        db.execute("UPDATE runs SET process = ? WHERE process <> ''", (f"{os.getpid()} 1 {machine}",))
+
+
+def test_a_run_of_another_machine_is_at_work_there_until_it_has_been_silent_for_long(journal):
+    journal.append(started("r1"))
+    journal.append(started("old", time=time.time() - 7_200))
+    journal.append(started("caller", time=time.time() - 7_200))
+    journal.append(started("called", parent="caller"))
+    with closing(sqlite3.connect(journal.path)) as db, db:
+        for run, process in (("r1", "7 1 node-a"), ("old", "8 1 node-a"), ("caller", "9 1 b"), ("called", "9 1 b")):
+            db.execute("UPDATE runs SET process = ? WHERE run = ?", (process, run))
+    told = "at work on node-a, as far as is known: its last event is less than 1 min old"
+    assert (journal.find("r1").state, journal.find("r1").whereabouts) == ("elsewhere", told)
+    assert journal.find("caller").state == "elsewhere"  # one that it called has written
+    assert (journal.find("old").state, journal.find("old").whereabouts) == ("unfinished", "")
+    with pytest.raises(JournalError, match=r"run r1 is at work on node-a, .*`smol resume r1 --take-over`"):
+        journal.claim("r1")
+    with pytest.raises(JournalError, match="run r1 is at work on node-a"):
+        journal.delete(["r1"])
+    assert journal.events("r1") and "r1" not in [run.run for run in journal.prunable(time.time() + 1)]
+    journal.claim("old")
+    journal.claim("r1", take_over=True)
+    assert journal.find("r1").state == "running"
+
+
+def test_who_lost_a_run_to_another_process_writes_no_more_of_it_and_ends(journal):
+    done = []
+
+    def stream():
+        yield started("r1")
+        yield StepStarted(run="r1", step=1)
+        done.append("called a tool")
+        yield StepStarted(run="r1", step=2)
+
+    recorded = record(stream(), journal, "r1")
+    next(recorded)
+    put_elsewhere(journal)
+    with pytest.raises(RunTakenOverError, match=rf"run r1 was taken over by process {os.getpid()} on node-a"):
+        next(recorded)
+    assert [event.kind for event in journal.events("r1")] == ["run_started"] and done == []
+    assert journal.find("r1").state == "elsewhere"  # what it left is the other's still
+
+
+def test_an_agent_that_was_called_in_a_run_that_is_lost_writes_no_more_either(journal):
+    recorded = record(
+        (event for event in [started("sub", parent="r1"), StepStarted(run="sub", step=1)]), journal, "sub"
+    )
+    journal.append(started("r1"))
+    next(recorded)
+    put_elsewhere(journal, "node-b")
+    journal.claim("r1", take_over=True)
+    with pytest.raises(RunTakenOverError, match="run sub was taken over"):
+        next(recorded)
+
+
+def test_who_works_on_a_run_that_was_deleted_is_told(journal):
+    recorded = record((event for event in a_run()), journal, "r1")
+    next(recorded)
+    with closing(sqlite3.connect(journal.path)) as db, db:  # by an older version, on another machine
+        db.execute("DELETE FROM runs")
+        db.execute("DELETE FROM events")
+    told = [event.text for event in recorded if event.kind == "notice"]
+    assert len(told) == 1 and "run r1 was taken out of" in told[0]
+    with closing(sqlite3.connect(journal.path)) as db:
+        assert db.execute("SELECT count(*) FROM events").fetchone() == (0,)
 
 
 def test_runs_not_shown_yet_are_offered_once(journal):
@@ -286,6 +373,11 @@ def test_a_damaged_row_is_told_in_a_sentence(journal):
         db.commit()
     with pytest.raises(JournalError, match="damaged"):
         journal.events("r1")
+
+
+def test_a_quota_that_is_used_up_is_told_so(tmp_path):
+    told = explain(tmp_path / "journal.sqlite", OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)))
+    assert "cannot grow, your quota on that disk is used up: make room, or set SMOL_JOURNAL" in told
 
 
 def test_a_place_that_cannot_be_made_is_named(tmp_path):

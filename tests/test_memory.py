@@ -283,3 +283,9 @@ def test_a_step_as_data_has_the_providers_reply_as_far_as_that_is_data(raw, told
         assert step["model_output_message"]["raw"] == told
         json.dumps(step)
     assert reply.dict()["raw"] is None and reply.raw is raw
+
+
+def test_nothing_took_less_than_no_time_though_the_clock_was_set_back():
+    assert Timing(3_600.0, 2.5).duration == 0.0
+    assert Timing(1.0, 3.5).duration == 2.5
+    assert Timing(1.0).duration is None

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from model_server import Cut, Hang, ModelServer, Raw, Status, Text, ToolCall, unused_address
 
-from smol_kernel.errors import MissingDependencyError, ModelError
+from smol_kernel.errors import ConfigError, MissingDependencyError, ModelError
 from smol_kernel.events import Notice
 from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
@@ -402,6 +402,26 @@ def test_everything_else_counts_as_outside(address, monkeypatch):
         require_allowed(address, "m")
     monkeypatch.delenv("SMOL_ALLOW_MODEL_REQUESTS")
     require_allowed(address, "m")
+
+
+@pytest.mark.parametrize("said", ["off", "False", " no ", "0"])
+def test_each_word_for_off_forbids_requests(said, monkeypatch):
+    monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", said)
+    with pytest.raises(ModelError, match="is not on this machine"):
+        require_allowed("https://api.openai.com", "m")
+    require_allowed("http://127.0.0.1:1/v1", "m")
+
+
+@pytest.mark.parametrize("said", ["", "on", "1", "TRUE", "yes"])
+def test_each_word_for_on_allows_requests(said, monkeypatch):
+    monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", said)
+    require_allowed("https://api.openai.com", "m")
+
+
+def test_a_misspelt_switch_is_refused_by_name(monkeypatch):
+    monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "of")
+    with pytest.raises(ConfigError, match="SMOL_ALLOW_MODEL_REQUESTS is 'of': set it to off or on"):
+        require_allowed("https://api.openai.com", "m")
 
 
 # Leaving a request

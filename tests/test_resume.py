@@ -27,6 +27,7 @@ from smol_kernel.errors import (
     JournalError,
     ReplayDiffersError,
     ReplayError,
+    RunTakenOverError,
 )
 from smol_kernel.events import (
     ActionFinished,
@@ -240,6 +241,38 @@ def test_a_run_that_is_at_work_elsewhere_is_left_alone(tmp_path):
         with pytest.raises(JournalError, match=rf"run {agent.run_id} is at work in process {os.getpid()}"):
             taken_up(tmp_path, agent.run_id, [])
     agent.cleanup()
+
+
+def test_a_run_that_was_taken_over_on_another_machine_calls_no_tool_more(tmp_path, capsys, monkeypatch):
+    path, made = tmp_path / "journal.sqlite", []
+    monkeypatch.setenv("SMOL_JOURNAL", str(path))
+
+    @tool
+    def book(what: str) -> str:
+        """Books it, while another machine takes the run over.
+
+        Args:
+            what: What to book.
+        """
+        made.append(what)
+        with contextlib.closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE runs SET process = '1 1 node-b'")
+        return "ok"
+
+    model = ScriptedModel([code("book('one')\nbook('two')")])
+    with CodeAgent(tools=[book], model=model, **options(tmp_path)) as agent:
+        with pytest.raises(RunTakenOverError, match="taken over by process 1 on node-b: here it ends"):
+            agent.run("t")
+        run = agent.run_id
+    assert made == ["one"]
+    assert main(["runs"]) == 0 and "at work on node-b, as far as is known" in capsys.readouterr().out
+    assert main(["show", "last"]) == 0 and "It is at work on node-b" in capsys.readouterr().out
+    assert main(["runs", "--delete", "last", "--yes"]) == 2
+    assert "is at work on node-b" in (said := capsys.readouterr().err) and f"smol resume {run} --take-over" in said
+    with pytest.raises(JournalError, match="--take-over"):
+        taken_up(tmp_path, run, [], [book])
+    assert taken_up(tmp_path, run, [code("final_answer(1)")], [book], take_over=True)[0] == 1
+    assert made == ["one"]
 
 
 def test_inputs_are_those_of_the_beginning(tmp_path):

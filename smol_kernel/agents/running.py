@@ -93,7 +93,8 @@ class RunnableAgent(Agent):
         `run_id` may be the beginning of the id, or "last". Options: `tools`, `model`, `managed_agents` and what else
         is no plain data, as the agent had them; parameters of the agent that take the place of the recorded ones;
         `additional_args`, inputs too large to be recorded; `accept`, to go on although something does not replay the
-        same; `repeat`, to make a call again of which it is not known whether it was made. See `runs.resuming`.
+        same; `repeat`, to make a call again of which it is not known whether it was made; `take_over`, to go on with a
+        run that is at work on another machine, as far as is known: it ends there. See `runs.resuming`.
         Raises ReplayDiffersError, with what differs, and RunNotFoundError.
         """
         return _above("runs.resuming").resume(cls, run_id, **options)

@@ -32,7 +32,7 @@ from smol_kernel.events.kinds import (
     ToolReturned,
 )
 from smol_kernel.events.settled import settled
-from smol_kernel.events.stream import current_call, emit, listening, watched
+from smol_kernel.events.stream import current_call, emit, is_heard, listening, watched
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -65,6 +65,7 @@ __all__ = [
     "current_call",
     "emit",
     "from_dict",
+    "is_heard",
     "listening",
     "settled",
     "watched",

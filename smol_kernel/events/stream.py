@@ -27,6 +27,11 @@ def emit(event: Event) -> None:
         listener(event)
 
 
+def is_heard() -> bool:
+    """Whether the caller works for a run, which has in its stream what is emitted."""
+    return _listener.get() is not None
+
+
 def current_call() -> str | None:
     """Id of the tool call in which the caller runs, as its ToolCalled has it; None outside a tool."""
     return _call.get()

@@ -72,7 +72,7 @@ found = {
     "rights": tried(lambda: " ".join(status()[name] for name in ("CapEff", "NoNewPrivs", "Seccomp"))),
     "limits": {
         name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[0]
-        for name in ("DATA", "NPROC", "FSIZE", "NOFILE", "CPU")
+        for name in ("DATA", "AS", "NPROC", "FSIZE", "NOFILE", "CPU")
     },
     "disk": tried(lambda: os.statvfs("/tmp").f_blocks * os.statvfs("/tmp").f_frsize),
 }
@@ -112,10 +112,7 @@ def probe(box: bool = True) -> Probe:
     """
     token = secrets.token_hex(8)
     with ExitStack() as held:
-        try:
-            planted = held.enter_context(_planted(token))
-        except FileNotFoundError as error:
-            raise no_temporary_folder(error) from None
+        planted = held.enter_context(_planted(token))
         executor = KernelExecutor(60, cwd=os.path.dirname(planted["folder"]), box=box)
         held.callback(executor.cleanup)
         executor.send_variables({"planted": planted})
@@ -129,13 +126,23 @@ def probe(box: bool = True) -> Probe:
 @contextmanager
 def _planted(token: str) -> Generator[dict[str, Any]]:
     """Things of the host for the child to reach for, each of which holds the token."""
-    home = Path.home() if os.access(Path.home(), os.W_OK) else Path(tempfile.gettempdir())
     with ExitStack() as held:
-        private = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="smol-doctor-", dir=home)))
-        shared = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="smol-doctor-")))
-        work = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="smol-doctor-work-")))
-        for path in (private / "file", shared / "file", work / "table.csv", work / ".env"):
-            path.write_text(token)
+
+        def folder(prefix: str, place: str | None, *names: str) -> Path:
+            made = Path(held.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=place)))
+            for name in names:
+                (made / name).write_text(token)
+            return made
+
+        try:
+            shared = private = folder("smol-doctor-", None, "file")
+            work = folder("smol-doctor-work-", None, "table.csv", ".env")
+        except OSError as error:
+            raise no_temporary_folder(error) from None
+        with suppress(
+            OSError, RuntimeError
+        ):  # none, or one that is full, over its quota or read-only: the box is tried without
+            private = folder("smol-doctor-", str(Path.home()), "file")
         here = held.enter_context(socket.create_server(("127.0.0.1", 0)))
         planted = {
             "folder": str(work / "table.csv"),
@@ -199,6 +206,8 @@ def _attempts(found: Mapping[str, Any], planted: Mapping[str, Any], token: str) 
 
 
 def _limits(found: Mapping[str, Any]) -> dict[str, int]:
-    names = {"DATA": "memory", "NPROC": "processes", "FSIZE": "file_size", "NOFILE": "open_files", "CPU": "cpu_seconds"}
-    met = {names[name]: int(value) for name, value in found["limits"].items()}
-    return {**met, "disk": int(found["disk"]) if isinstance(found["disk"], int) else -1}
+    names = {"NPROC": "processes", "FSIZE": "file_size", "NOFILE": "open_files", "CPU": "cpu_seconds"}
+    met = {name: int(value) for name, value in found["limits"].items()}
+    memory = min((met[name] for name in ("DATA", "AS") if met[name] > 0), default=-1)
+    disk = int(found["disk"]) if isinstance(found["disk"], int) else -1
+    return {"memory": memory, **{ours: met[name] for name, ours in names.items()}, "disk": disk}

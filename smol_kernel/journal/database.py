@@ -23,7 +23,6 @@ CREATE TABLE runs (
 CREATE TABLE events (id INTEGER PRIMARY KEY, run TEXT NOT NULL, body TEXT NOT NULL, blobs TEXT);
 CREATE TABLE blobs (digest TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX events_of_run ON events (run, id);
-CREATE INDEX runs_by_start ON runs (started);
 """
 
 
@@ -102,6 +101,7 @@ _CAUSES = (
     ("disk is full", "cannot grow, the disk is full: make room"),
     ("disk i/o error", "cannot be written (full disk, quota, or a failing one): make room"),
     ("no space left", "cannot grow, the disk is full: make room"),
+    ("quota exceeded", "cannot grow, your quota on that disk is used up: make room"),
     ("not a database", "is not a journal: move it away"),
     ("malformed", "reads as damaged: where it does so in a new process as well, move it away"),
     ("missing", "is damaged: move it away"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import suppress
 
-from smol_kernel.errors import JournalError
-from smol_kernel.events import Event, Notice, RunFinished, StepFinished
+from smol_kernel.errors import JournalError, RunTakenOverError
+from smol_kernel.events import Event, Notice, RunFinished, RunResumed, RunStarted, StepFinished
+from smol_kernel.journal.rows import this_process
 from smol_kernel.journal.store import Journal
 
 
@@ -15,7 +16,8 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
 
     A journal that fails at the first event ends the run before it has cost anything (JournalError). One that fails
     later does not: a Notice says so, what could not be written is kept and tried again after each step, and the run
-    keeps its answer. What is in the file is always a beginning of the run, without a gap.
+    keeps its answer. What is in the file is always a beginning of the run, without a gap. A run that another process
+    took over ends here (RunTakenOverError), before anything is done twice.
     Closing this generator closes `events`; a run that has not ended is then recorded as interrupted.
     """
     if journal is None:
@@ -23,6 +25,7 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
         return
     unwritten: list[Event] = []
     file: object = None
+    worker = this_process()
     started = finished = failed = left = False
     try:
         for event in events:
@@ -31,11 +34,11 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
                 finished = finished or isinstance(event, RunFinished)
                 try:
                     if not failed or isinstance(event, (StepFinished, RunFinished)):
-                        _flush(journal, unwritten, file)
+                        _flush(journal, unwritten, file, worker)
                         file = file or journal.file()
                         started, failed = True, False
                 except JournalError as error:
-                    if not started:
+                    if not started or isinstance(error, RunTakenOverError):
                         raise
                     if not failed:
                         failed = True
@@ -54,19 +57,20 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
         events.close()
         if started:
             with suppress(JournalError):  # told already, and an exception may be on its way
-                _flush(journal, unwritten, file)
+                _flush(journal, unwritten, file, worker)
                 if not finished:
                     journal.cut_off(run)
         if not left:  # that may happen in the midst of anything else
             journal.close_here()  # now: its agent may be collected late, and a host may have thousands of them
 
 
-def _flush(journal: Journal, unwritten: list[Event], file: object) -> None:
-    """Write them to the `file` that the run began in: SQLite would write into one that was deleted, and tell nobody."""
+def _flush(journal: Journal, unwritten: list[Event], file: object, worker: str) -> None:
+    """Write them to the `file` that the run began in: SQLite would write into one that was deleted, and tell nobody.
+    The first begins the work of this process on the run, what follows needs that this one still does it."""
     while unwritten:
         if file is not None and journal.file() != file:
             raise JournalError(
                 f"the journal {str(journal.path)!r} is gone, or another file now: put back the one it was"
             )
-        journal.append(unwritten[0])
+        journal.append(unwritten[0], None if isinstance(unwritten[0], RunStarted | RunResumed) else worker)
         del unwritten[0]

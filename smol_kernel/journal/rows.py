@@ -7,6 +7,8 @@ import math
 import os
 import platform
 import sqlite3
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,12 @@ from smol_kernel.events import Event, FinalAnswer, RunFinished, RunResumed, RunS
 
 SUMMARISED = (RunStarted, RunResumed, StepStarted, FinalAnswer, RunFinished)
 """Kinds of events that change the row of their run."""
+QUIET_SECONDS = 3_600.0
+"""Without an event for so long a run of another machine, whose processes cannot be seen, counts as cut off."""
+HOW_TO_TAKE_OVER = (
+    "Stop it there; if that machine is gone, `smol resume RUN --take-over` (in Python take_over=True) goes on with it, "
+    "and after an hour without an event it counts as cut off"
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,8 @@ class RunSummary:
     model: str
     scripted: bool
     state: str
-    """"running" while its process lives, "unfinished" if that is gone, else the state of RunFinished."""
+    """"running" while its process lives, "elsewhere" while one of another machine does as far as is known, "unfinished"
+    if that is gone, else the state of RunFinished."""
     started: float
     finished: float | None
     steps: int
@@ -36,6 +45,8 @@ class RunSummary:
     """The answer as text; None: no answer (yet)."""
     origin: dict[str, Any] = field(default_factory=dict)
     isolation: str = ""
+    whereabouts: str = ""
+    """Where it is at work, if that is "elsewhere"; see `elsewhere`."""
 
 
 def summarise(db: sqlite3.Connection, event: Event) -> None:
@@ -72,15 +83,17 @@ def summarise(db: sqlite3.Connection, event: Event) -> None:
         )
 
 
-def summary_of(row: tuple[Any, ...]) -> RunSummary:
-    """The RunSummary in a row, as `Journal` selects it."""
+def summary_of(row: tuple[Any, ...], latest: Mapping[str, float]) -> RunSummary:
+    """The RunSummary in a row, as `Journal` selects it; `latest` as `latest_elsewhere` gives them."""
     *first, scripted, state, process, started, finished, steps, answer, origin, isolation = row
+    whereabouts = elsewhere(process, latest) if state is None else ""
     if state is None:
-        state = "running" if is_alive(process) else "unfinished"
+        state = "running" if is_alive(process) else "elsewhere" if whereabouts else "unfinished"
     origin = json.loads(origin)
     isolation = origin.pop("isolation", isolation) or ""
     started = started if isinstance(started, int | float) else math.nan  # of a damaged row
     kept: list[Any] = [*first, bool(scripted), state, started, finished, steps, answer, origin, isolation]
+    kept.append(whereabouts)
     return RunSummary(*kept)
 
 
@@ -97,11 +110,28 @@ def is_alive(process: str | None) -> bool:
         return False
 
 
-def _process(pid: int) -> str:
-    """Process `pid` told apart from a later one of the same number; empty if there is none.
+def latest_elsewhere(db: sqlite3.Connection) -> dict[str, float]:
+    """Of the processes of other machines (a shared home) that rows name, when each wrote its last event."""
+    query = """WITH latest AS (SELECT process, max((SELECT max(id) FROM events WHERE events.run = runs.run)) AS id
+        FROM runs WHERE process <> '' AND substr(process, -length(:here)) <> :here GROUP BY process)
+        SELECT process, CASE WHEN json_valid(body) THEN CAST(json_extract(body, '$.time') AS REAL) END
+        FROM latest JOIN events USING (id)"""
+    return {process: at or 0.0 for process, at in db.execute(query, {"here": f" {platform.node()}"})}
 
-    The machine is part of it: a run of another machine (a shared home) cannot be seen to live, so counts as cut off.
-    """
+
+def elsewhere(process: str | None, latest: Mapping[str, float]) -> str:
+    """Where a process of another machine that a row names is at work, as far as is known; empty if it is not."""
+    silent = time.time() - latest.get(str(process), 0.0)
+    if silent > QUIET_SECONDS:
+        return ""
+    machine = str(process).split(" ", 2)[-1]
+    return (
+        f"at work on {machine}, as far as is known: its last event is less than {max(0, silent) // 60 + 1:.0f} min old"
+    )
+
+
+def _process(pid: int) -> str:
+    """Process `pid` of this machine told apart from a later one of the same number; empty if there is none."""
     started = _started(pid)
     return f"{pid} {started} {platform.node()}" if started else ""
 

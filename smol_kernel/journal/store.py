@@ -11,13 +11,23 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
 
-from smol_kernel.errors import ConfigError, JournalError, RunNotFoundError
+from smol_kernel.errors import ConfigError, JournalError, RunNotFoundError, RunTakenOverError
 from smol_kernel.events import Event, from_dict
 from smol_kernel.journal.blobs import BLOB_CHARACTERS, give_blobs, take_blobs
 from smol_kernel.journal.connections import close, connection, journal_number
 from smol_kernel.journal.database import explain, transaction
 from smol_kernel.journal.no_secrets import without_secrets
-from smol_kernel.journal.rows import SUMMARISED, RunSummary, is_alive, summarise, summary_of, this_process
+from smol_kernel.journal.rows import (
+    HOW_TO_TAKE_OVER,
+    SUMMARISED,
+    RunSummary,
+    elsewhere,
+    is_alive,
+    latest_elsewhere,
+    summarise,
+    summary_of,
+    this_process,
+)
 from smol_kernel.memory.which_file import file_at
 
 
@@ -44,6 +54,11 @@ def open_journal(spec: bool | str | Path | Journal | None) -> Journal | None:
     return Journal(None if spec is None or spec is True else spec)
 
 
+_FAMILY = """WITH RECURSIVE family(run) AS
+    (SELECT ?1 UNION SELECT runs.run FROM runs JOIN family ON runs.parent = family.run) """
+"""A run, and those of the agents that it called."""
+
+
 class Journal:
     """The events of all runs, in the SQLite file at `path` (None: `default_path()`).
 
@@ -61,12 +76,16 @@ class Journal:
     def __reduce__(self) -> tuple[type[Journal], tuple[Path]]:
         return type(self), (self.path,)  # a copy has a number of its own, in another process too
 
-    def append(self, event: Event) -> None:
-        """Store `event`; one that is not durable is left out. On return it survives the death of this process."""
-        self.append_all([event])
+    def append(self, event: Event, worker: str | None = None) -> None:
+        """Store `event`; one that is not durable is left out. On return it survives the death of this process.
 
-    def append_all(self, events: Iterable[Event]) -> None:
-        """Store `events`, all of them or none."""
+        With `worker`, only while that process works on the run: raises RunTakenOverError if another one does now, and
+        RunNotFoundError if the run was deleted.
+        """
+        self.append_all([event], worker)
+
+    def append_all(self, events: Iterable[Event], worker: str | None = None) -> None:
+        """Store `events`, all of them or none; `worker` as in `append`."""
         rows = [_row(*without_secrets(event)) for event in events if event.durable]
         if not rows:
             return
@@ -75,7 +94,13 @@ class Journal:
             for event, body, refs, blobs in rows:
                 if blobs:
                     db.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?)", blobs)
-                db.execute("INSERT INTO events (run, body, blobs) VALUES (?, ?, ?)", (event.run, body, refs))
+                found = db.execute(
+                    "INSERT INTO events (run, body, blobs) SELECT ?1, ?2, ?3 WHERE ?4 IS NULL OR EXISTS "
+                    "(SELECT 1 FROM runs WHERE run = ?1 AND process = ?4)",
+                    (event.run, body, refs, worker),
+                )
+                if not found.rowcount:
+                    self._refuse(db, event.run)
                 summarise(db, event)
 
     def events(self, run: str, *, family: bool = False) -> list[Event]:
@@ -127,13 +152,16 @@ class Journal:
         self._write("UPDATE runs SET offered = 1 WHERE run = ?", run)
 
     def cut_off(self, run: str) -> None:
-        """Note that nobody works on `run` any more: without a RunFinished it is "unfinished" from now on."""
-        self._write("UPDATE runs SET process = NULL WHERE run = ?", run)
+        """Note that this process does not work on `run` any more: without a RunFinished it is "unfinished" from now
+        on."""
+        self._write("UPDATE runs SET process = NULL WHERE run = ? AND process = ?", run, this_process())
 
-    def claim(self, run: str) -> RunSummary:
+    def claim(self, run: str, *, take_over: bool = False) -> RunSummary:
         """Note that this process works on `run` from now on; gives it as it was. `cut_off` takes that back.
 
-        Raises JournalError if a process that lives works on it, RunNotFoundError if there is none of that id.
+        Raises JournalError if a process that lives works on it, or without `take_over` one of another machine does as
+        far as is known, RunNotFoundError if there is none of that id. The process that loses it, and the agents that it
+        called in it, cannot write to the run any more.
         """
         with self._connection() as db, transaction(db):
             row = db.execute("SELECT process FROM runs WHERE run = ?", (run,)).fetchone()
@@ -141,6 +169,11 @@ class Journal:
                 raise JournalError(
                     f"run {run} is at work in process {row[0].split(' ')[0]}: wait for its end, or stop it"
                 )
+            if row is not None and not take_over and (where := elsewhere(row[0], latest_elsewhere(db))):
+                raise JournalError(f"run {run} is {where}. {HOW_TO_TAKE_OVER.replace('RUN', run)}")
+            if row is not None:
+                lost = f"{_FAMILY}UPDATE runs SET process = NULL WHERE process = ?2 AND run IN (SELECT run FROM family)"
+                db.execute(lost, (run, row[0]))
             db.execute("UPDATE runs SET process = ? WHERE run = ?", (this_process(), run))
         return self.find(run)
 
@@ -177,16 +210,16 @@ class Journal:
         """Take these runs out, with those of the agents that they called and all that only they refer to.
 
         Gives whether the file could be made smaller too: that needs room beside it, and nobody else at work in it.
-        Raises JournalError, with nothing taken out, if a process that lives works on one of them.
+        Raises JournalError, with nothing taken out, if a process that lives works on one of them, or one of another
+        machine as far as is known.
         """
-        below = "WITH RECURSIVE f(run) AS (SELECT ?1 UNION SELECT runs.run FROM runs JOIN f ON runs.parent = f.run) "
         with self._connection() as db:
             with transaction(db):
                 at_work = _at_work(db)
                 for run in runs:
                     if run in at_work:
-                        raise JournalError(f"run {run} is at work: wait for its end, or stop it")
-                    found = db.execute(below + "SELECT run FROM f", (run,)).fetchall()
+                        raise JournalError(f"run {run} is {at_work[run]}")
+                    found = db.execute(_FAMILY + "SELECT run FROM family", (run,)).fetchall()
                     for table in ("events", "runs"):
                         db.executemany(f"DELETE FROM {table} WHERE run = ?", found)
                 in_use = """SELECT json_extract(pair.value, '$[1]') FROM events,
@@ -206,19 +239,35 @@ class Journal:
         """Close the file as far as this thread has it open; a later call opens it again."""
         close(self._number, here=True)
 
-    def _write(self, statement: str, run: str) -> None:
+    def _write(self, statement: str, *given: str) -> None:
         with self._connection() as db, transaction(db):
-            db.execute(statement, (run,))
+            db.execute(statement, given)
+
+    def _refuse(self, db: sqlite3.Connection, run: str) -> None:
+        """Tell the process that worked on `run` why it does not any more."""
+        row = db.execute("SELECT process FROM runs WHERE run = ?", (run,)).fetchone()
+        if row is None:
+            raise RunNotFoundError(f"run {run} was taken out of {self.path}")
+        pid, *_, machine = (row[0] or "  ").split(" ", 2)
+        by = f"process {pid} on {machine}" if machine else "another process"
+        raise RunTakenOverError(f"run {run} was taken over by {by}: here it ends")
 
     def _summaries(self, where: str, text: str = "", *, limit: int = -1) -> list[RunSummary]:
-        query = f"""SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
+        """Newest first. A run of our own is newer than those recorded before, though a clock was set back meanwhile;
+        one that was imported has its place among them by its date."""
+        query = f"""WITH found AS (SELECT rowid AS place, started, json_extract(origin, '$.imported') AS imported
+            FROM runs WHERE {where}), dated AS (SELECT place, CASE WHEN imported THEN started ELSE
+            max(CASE WHEN imported THEN NULL ELSE started END) OVER (ORDER BY place) END AS date FROM found
+            ORDER BY date DESC, place DESC LIMIT :limit)
+            SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
             origin, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
-            WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM runs
-            WHERE {where} ORDER BY started DESC, rowid DESC LIMIT :limit"""
+            WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM dated JOIN runs ON runs.rowid = place
+            ORDER BY date DESC, place DESC"""
         with self._connection() as db:
             # Bytes of a command line that are no text have no form in SQLite, and stand in no run.
             given = {"text": text.encode(errors="backslashreplace").decode(), "limit": limit}
-            return [summary_of(row) for row in db.execute(query, given)]
+            latest = latest_elsewhere(db)
+            return [summary_of(row, latest) for row in db.execute(query, given)]
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
@@ -242,11 +291,18 @@ def _row(event: Event, data: dict[str, Any]) -> tuple[Event, str, str | None, li
     return event, json.dumps(data, default=repr), refs, [(digest, content) for _, digest, content in blobs]
 
 
-def _at_work(db: sqlite3.Connection) -> set[str]:
-    """The runs that a living process works on, and those that called them."""
+def _at_work(db: sqlite3.Connection) -> dict[str, str]:
+    """The runs that a living process works on, and those that called them, each with where, and what to do."""
     above = "WITH RECURSIVE up(run) AS (SELECT ?1 UNION SELECT runs.parent FROM runs JOIN up USING (run)) "
-    living = [run for run, process in db.execute("SELECT run, process FROM runs") if is_alive(process)]
-    return {caller for run in living for (caller,) in db.execute(above + "SELECT run FROM up", (run,))}
+    latest, living = latest_elsewhere(db), dict[str, str]()
+    for run, process in db.execute("SELECT run, process FROM runs WHERE process <> ''").fetchall():
+        if is_alive(process):
+            living[run] = "at work: wait for its end, or stop it"
+        elif where := elsewhere(process, latest):
+            living[run] = f"{where}. {HOW_TO_TAKE_OVER.replace('RUN', run)}"
+    return {
+        caller: why for run, why in living.items() for (caller,) in db.execute(above + "SELECT run FROM up", (run,))
+    }
 
 
 def _made_smaller(db: sqlite3.Connection) -> bool:

@@ -55,8 +55,8 @@ class Timing:
 
     @property
     def duration(self) -> float | None:
-        """Seconds from start to end; None while it lasts."""
-        return None if self.end_time is None else self.end_time - self.start_time
+        """Seconds from start to end; None while it lasts, 0 where the clock was set back meanwhile."""
+        return None if self.end_time is None else max(0.0, self.end_time - self.start_time)
 
     def dict(self) -> dict[str, Any]:
         """Start, end and duration as plain data."""

@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.errors import CassetteMissError, ConfigError
-from smol_kernel.events import ModelFellBack
+from smol_kernel.errors import CassetteMissError, ConfigError, ModelError
+from smol_kernel.events import ModelFellBack, Notice, emit, is_heard
 from smol_kernel.memory.messages import (
     ChatMessage,
     ChatMessageStreamDelta,
@@ -250,14 +250,20 @@ class CassetteModel(Model):
             raise
 
     def _keep(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
+        """Write the reply to the file. Where that cannot be, a run is told so and has the reply, which was paid for."""
         key = key_of(request)
-        with self._lock:
-            anew = self.mode == "record" and key not in self._given
-            self._given[key] = self._given.get(key, 0) + 1
-            begins = self.mode == "record" and not self._wrote
-            self._tape = add_reply(self.path, self._empty_copy(), request, reply, anew=anew, begins=begins)
-            self._wrote = True
-            self._seen = None
+        try:
+            with self._lock:
+                anew = self.mode == "record" and key not in self._given
+                begins = self.mode == "record" and not self._wrote
+                self._tape = add_reply(self.path, self._empty_copy(), request, reply, anew=anew, begins=begins)
+                self._given[key] = self._given.get(key, 0) + 1
+                self._wrote = True
+                self._seen = None
+        except ModelError as error:
+            if not is_heard():
+                raise
+            emit(Notice(text=f"This run goes on, but a reply of its model is not kept: {error}"))
 
     def _read(self) -> Tape | None:
         """What the file holds now. Raises ModelError where it is of another model."""

@@ -13,11 +13,14 @@ from urllib.parse import urlsplit
 from smol_kernel.errors import ModelError
 from smol_kernel.memory.known_secrets import redacted, without_password
 from smol_kernel.memory.messages import ChatMessage, MessageRole
+from smol_kernel.memory.switch import is_on
 from smol_kernel.memory.untrusted import END, Outside
 from smol_kernel.models.media import image_bytes, image_url
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
+
+VARIABLE = "SMOL_ALLOW_MODEL_REQUESTS"
 
 TOOL_ROLE_CONVERSIONS = {MessageRole.TOOL_CALL: MessageRole.ASSISTANT, MessageRole.TOOL_RESPONSE: MessageRole.USER}
 """Our tool roles as the three roles that every provider knows."""
@@ -184,14 +187,15 @@ def given_options(*given: Any) -> dict[str, Any]:
 
 
 def require_allowed(address: str | None, model_id: str) -> None:
-    """Raises ModelError if `SMOL_ALLOW_MODEL_REQUESTS=0` is set and `address` is not on this machine.
+    """Raises ModelError if `SMOL_ALLOW_MODEL_REQUESTS` is off and `address` is not on this machine, ConfigError if it
+    is neither on nor off.
 
     A switch for tests and for machines that must not call out. An unknown address (None) counts as outside.
     """
-    if os.environ.get("SMOL_ALLOW_MODEL_REQUESTS", "1") != "0" or (address and is_loopback(address)):
+    if is_on(VARIABLE, unset=True) or (address and is_loopback(address)):
         return
     raise ModelError(
-        f"requests to models are switched off by SMOL_ALLOW_MODEL_REQUESTS=0, and {model_id!r} is not on this "
+        f"requests to models are switched off by {VARIABLE}={os.environ[VARIABLE]}, and {model_id!r} is not on this "
         f"machine; unset it, or use a local model"
     )
 

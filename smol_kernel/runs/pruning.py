@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.journal import Journal, RunSummary
+from smol_kernel.journal.rows import HOW_TO_TAKE_OVER
 from smol_kernel.render.files import size_text
 from smol_kernel.render.plain import counted
 
@@ -46,6 +47,9 @@ def deletable(journal: Journal, name: str) -> RunSummary:
         raise ConfigError(f"--delete {name}: it is part of run {run.parent}, which called it; delete that one")
     if run.state == "running":
         raise ConfigError(f"--delete {name}: the run is at work; stop it first")
+    if run.state == "elsewhere":
+        how = HOW_TO_TAKE_OVER.replace("RUN", run.run)
+        raise ConfigError(f"--delete {name}: the run is {run.whereabouts}. {how}")
     earlier, before = journal.continued(), [run.run]
     while (one := earlier.get(before[-1])) is not None and one not in before:
         before.append(one)  # an imported one may go on from itself, in a circle

@@ -44,6 +44,8 @@ class Resumption:
     """What is passed to the agent's `run` or `events`."""
     is_fork: bool = False
     """A new run that is kept only if something new comes of it."""
+    take_over: bool = False
+    """Also from another machine, on which it is at work as far as is known."""
 
     def run(self, **options: Any) -> Any:
         """Go on to the end; gives what the agent's `run` gives. Raises as it does, and ReplayDiffersError."""
@@ -58,7 +60,7 @@ class Resumption:
     @contextmanager
     def _claimed(self) -> Generator[None]:
         run = self.replay.run
-        self.journal.claim(run)
+        self.journal.claim(run, take_over=self.take_over)
         try:
             self.replay.decide()
             self.replay.differences += self.before.play()
@@ -103,6 +105,7 @@ def prepare(
     max_steps: int | None = None,
     accept: bool = False,
     repeat: bool = False,
+    take_over: bool = False,
     executor: Any = None,
     child_lives: bool = False,
     agent: Any = None,
@@ -160,7 +163,7 @@ def prepare(
     before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat, accept)
     replay.differences += [TEMPLATES.format(run) for run in before.foreign_templates]
     replay.differences += called_for_others(started, before.beginnings, found)
-    return Resumption(agent, replay, book, before, given)
+    return Resumption(agent, replay, book, before, given, take_over=take_over)
 
 
 def prepare_fork(

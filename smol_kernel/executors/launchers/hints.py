@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smol_kernel.executors.launchers.hidden import is_hidden
-from smol_kernel.executors.launchers.settings import GIBIBYTE, MEBIBYTE, BoxSettings
+from smol_kernel.executors.launchers.settings import BoxSettings, held_limit, size_in_words
 from smol_kernel.executors.launchers.view import host_home, is_shown
 from smol_kernel.executors.launchers.working_folder import holds
 
@@ -39,36 +39,43 @@ class _Box:
     cwd: str | None
 
     def more(self, limit: str) -> str:
-        return f"or ask the user for more: limits={{{limit!r}: ...}}"
+        _, name = held_limit(self.settings.limits, limit)
+        return f"or ask the user {f'to raise {name}' if 'ulimit' in name else f'for more: limits={{{limit!r}: ...}}'}"
+
+    def most(self, limit: str) -> tuple[str, str]:
+        """How many bytes or pieces there may be, and what sets that."""
+        most, name = held_limit(self.settings.limits, limit)
+        return size_in_words(most) if limit in ("memory", "file_size") else f"{most:,}", name
 
     def memory(self) -> str:
-        most = _size(self.settings.limits.memory)
+        most, name = self.most("memory")
         return (
-            f"The box lets a process hold at most {most} of data in memory (limit memory). Work on it in parts, free "
+            f"The box lets a process hold at most {most} of data in memory ({name}). Work on it in parts, free "
             f"what is not needed, {self.more('memory')}."
         )
 
     def disk(self) -> str:
-        most = _size(self.settings.limits.disk)
+        most = size_in_words(self.settings.limits.disk)
         return (
             f"All files written in the box may take {most} together (limit disk); they are kept in memory. Delete what "
             f"is not needed, {self.more('disk')}. A mounted folder has the space of its own disk instead."
         )
 
     def file_size(self) -> str:
-        most = _size(self.settings.limits.file_size)
-        return f"In the box a file may have at most {most} (limit file_size). Write several, {self.more('file_size')}."
+        most, name = self.most("file_size")
+        return f"In the box a file may have at most {most} ({name}). Write several, {self.more('file_size')}."
 
     def database(self) -> str:
-        limits = self.settings.limits
+        most, name = self.most("file_size")
         return (
-            f"In the box a file may have at most {_size(limits.file_size)} (limit file_size), all together "
-            f"{_size(limits.disk)} (limit disk); this may be why."
+            f"In the box a file may have at most {most} ({name}), all together "
+            f"{size_in_words(self.settings.limits.disk)} (limit disk); this may be why."
         )
 
     def processes(self) -> str:
+        most, name = self.most("processes")
         return (
-            f"The box has at most {self.settings.limits.processes} processes and threads at once (limit processes). "
+            f"The box has at most {most} processes and threads at once ({name}). "
             f"End some, use fewer workers, {self.more('processes')}."
         )
 
@@ -76,9 +83,9 @@ class _Box:
         return f"If a process or thread was to be started: {self.processes()}"
 
     def open_files(self) -> str:
-        most = self.settings.limits.open_files
+        most, name = self.most("open_files")
         return (
-            f"A process in the box has at most {most} open files and sockets at once (limit open_files). Close those "
+            f"A process in the box has at most {most} open files and sockets at once ({name}). Close those "
             f"that are not needed, {self.more('open_files')}."
         )
 
@@ -149,18 +156,8 @@ class _Box:
         )
 
     def worker(self) -> str:
-        most = _size(self.settings.limits.memory)
-        return f"A worker that ended may have needed more than the {most} of data a process may hold (limit memory)."
-
-
-_SIZES = ((GIBIBYTE, "GiB"), (MEBIBYTE, "MiB"), (1 << 10, "KiB"))
-
-
-def _size(count: int) -> str:
-    for unit, name in _SIZES:
-        if count >= unit:
-            return f"{count / unit:.4g} {name}"
-    return f"{count} bytes"
+        most, name = self.most("memory")
+        return f"A worker that ended may have needed more than the {most} of data a process may hold ({name})."
 
 
 _MEMORY_TYPES = frozenset(("MemoryError", "_ArrayMemoryError", "ArrowMemoryError"))
@@ -222,12 +219,13 @@ def hint_of_death(exit_code: int | None, settings: BoxSettings, out_of_memory: b
     box, limits = _Box(settings, None), settings.limits
     if out_of_memory:
         return (
-            f"All processes of the box together had used up its memory: {_size(limits.memory)} (limit memory), and "
-            f"{_size(limits.disk)} of files (limit disk). Work in parts, use fewer workers, {box.more('memory')}."
+            "All processes of the box together had used up its memory: "
+            f"{size_in_words(limits.memory)} (limit memory), and {size_in_words(limits.disk)} of files (limit disk). "
+            "Work in parts, use fewer workers, or ask the user for more: limits={'memory': ...}."
         )
-    time = f"{limits.cpu_seconds:,} s of processor time (limit cpu_seconds)"
     if exit_code == 128 + signal.SIGXCPU:
-        return f"It had used up its {time}; a fresh child begins anew."
+        seconds, name = box.most("cpu_seconds")
+        return f"It had used up its {seconds} s of processor time ({name}); a fresh child begins anew."
     if exit_code == 128 + signal.SIGKILL:
         return "It was killed: by its own code, from outside, or because the memory of this machine ran out."
     if exit_code == 128 + signal.SIGBUS:

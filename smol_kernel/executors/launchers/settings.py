@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any, Literal
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers.allow_list import split_authority
+from smol_kernel.memory.switch import is_on
 
 Network = Literal["none", "full"]
 
 VARIABLE = "SMOL_BOX"
-_OFF, _ON = ("off", "0", "false", "no"), ("", "on", "1", "true", "yes")
 
 OPT_OUT = (
     "to run without one, with your own rights: --box off, executor_kwargs={'box': False}, or SMOL_BOX=off. Code that a "
@@ -74,6 +75,33 @@ class Limits:
     """Seconds of processor time of each process, over all actions; the time of one action is `timeout_seconds`."""
 
 
+_ULIMITS = {
+    "memory": {"d": resource.RLIMIT_DATA, "v": resource.RLIMIT_AS},
+    "file_size": {"f": resource.RLIMIT_FSIZE},
+    "processes": {"u": resource.RLIMIT_NPROC},
+    "open_files": {"n": resource.RLIMIT_NOFILE},
+    "cpu_seconds": {"t": resource.RLIMIT_CPU},
+}
+"""Limit → what the shell's ulimit calls those of the machine that hold beside it."""
+
+
+def held_limit(limits: Limits, name: str) -> tuple[int, str]:
+    """What holds of a limit, and what sets it: a machine may grant less (`ulimit`) than the box is to have."""
+    held = [(getattr(limits, name), f"limit {name}")]
+    for letter, number in _ULIMITS.get(name, {}).items():
+        if (most := resource.getrlimit(number)[1]) != resource.RLIM_INFINITY:
+            held.append((most, f"this machine's ulimit -{letter}"))
+    return min(held, key=lambda each: each[0])
+
+
+def size_in_words(count: int) -> str:
+    """Bytes as people read them."""
+    for unit, name in ((GIBIBYTE, "GiB"), (MEBIBYTE, "MiB"), (1 << 10, "KiB")):
+        if count >= unit:
+            return f"{count / unit:.4g} {name}"
+    return f"{count} bytes"
+
+
 @dataclass(frozen=True)
 class BoxSettings:
     """What a box lets its child have."""
@@ -102,10 +130,7 @@ def wants_box(box: bool | None) -> bool:
         if type(box) is not bool:
             raise ConfigError(f"box {box!r}: give True, or False to run without a boundary")
         return box
-    said = os.environ.get(VARIABLE, "")
-    if said.strip().lower() not in (*_OFF, *_ON):
-        raise ConfigError(f"{VARIABLE} is {said!r}: set it to off to run without a boundary, or unset it")
-    return said.strip().lower() not in _OFF
+    return is_on(VARIABLE, unset=True)
 
 
 def settings_for(

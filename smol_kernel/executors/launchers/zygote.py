@@ -33,6 +33,7 @@ from smol_kernel.executors.launchers.plain import OPTIONS
 from smol_kernel.executors.launchers.project_path import VARIABLE as PROJECT_PATH
 from smol_kernel.executors.launchers.readable import readable
 from smol_kernel.executors.launchers.spare import Spare
+from smol_kernel.memory.switch import is_on
 
 VARIABLE = "SMOL_ZYGOTE"
 """Set to "off" in the environment: no zygotes."""
@@ -344,7 +345,7 @@ def told(came_up: bool) -> None:
 
 def _can_serve(environment: Mapping[str, str], packages: Sequence[str]) -> bool:
     """Whether there may be a zygote for these variables: not where PYTHONPATH leads to another of what it imports."""
-    if os.environ.get(VARIABLE, "").strip().lower() in ("off", "0", "false", "no") or _given_up.is_set():
+    if not is_on(VARIABLE, unset=True) or _given_up.is_set():
         return False
     return not has_one_of(_own_folders(environment, packages), NAMES)
 

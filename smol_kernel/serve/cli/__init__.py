@@ -14,6 +14,7 @@ from types import FrameType
 
 from smol_kernel import __version__
 from smol_kernel.errors import ConfigError, SmolError
+from smol_kernel.memory.switch import is_on
 
 USAGE_ERROR, FAILURE, INTERRUPTED, READER_GONE = 2, 1, 130, 141
 """Exit statuses; the last two are a shell's 128 + SIGINT and 128 + SIGPIPE."""
@@ -90,7 +91,9 @@ def _stopped_by_signals() -> Generator[list[int]]:
 
 def _call(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     parsed = parser.parse_args(arguments)
+    debug = False
     try:
+        debug = is_on("SMOL_DEBUG", unset=False)
         return parsed.command(parsed)
     except ConfigError as error:
         print(f"smol: {error}", file=sys.stderr)
@@ -101,7 +104,7 @@ def _call(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> i
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except Exception as error:  # boundary: the command line shows people a sentence, not a traceback
-        if os.environ.get("SMOL_DEBUG"):
+        if debug:
             raise
         print(f"smol: {type(error).__name__}: {error} (SMOL_DEBUG=1 shows where)", file=sys.stderr)
         return FAILURE

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import BoxUnavailableError, JournalError
-from smol_kernel.executors.launchers.settings import VARIABLE, Limits, wants_box
+from smol_kernel.executors.launchers.settings import VARIABLE, Limits, held_limit, size_in_words, wants_box
 from smol_kernel.journal import Journal, default_path
 from smol_kernel.models.named import API_BASE_VARIABLE, MODEL_VARIABLE
 from smol_kernel.render.plain import one_line
@@ -183,15 +183,22 @@ def _facts(facts: dict[str, Any], refused: bool) -> list[str]:
 
 
 def limits_in_words(limits: dict[str, int]) -> str:
-    """The limits as people read them."""
+    """The limits as people read them, and which of them this machine has set."""
 
-    def size(name: str) -> str:
-        return f"{limits[name] / (1 << 30):.3g} GiB" if limits[name] > 0 else "no limit"
+    def most(name: str, what: str) -> str:
+        by = held_limit(Limits(), name)[1]
+        number = size_in_words(limits[name]) if name in ("memory", "disk", "file_size") else f"{limits[name]:,}"
+        return f"{number if limits[name] > 0 else 'no limit'}{what}{f' ({by})' if 'ulimit' in by else ''}"
 
-    return (
-        f"{size('memory')} of memory in each process, {size('disk')} of files, {size('file_size')} in one, "
-        f"{limits['processes']} processes and threads, {limits['open_files']} open files, "
-        f"{limits['cpu_seconds']:,} s of processor time"
+    return ", ".join(
+        (
+            most("memory", " of memory in each process"),
+            most("disk", " of files"),
+            most("file_size", " in one"),
+            most("processes", " processes and threads"),
+            most("open_files", " open files"),
+            most("cpu_seconds", " s of processor time"),
+        )
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError, SmolError
 from smol_kernel.events import settled
-from smol_kernel.journal import Journal
-from smol_kernel.render.plain import counted
+from smol_kernel.journal import Journal, RunSummary
+from smol_kernel.render.plain import counted, one_line
 from smol_kernel.render.run_line import run_lines
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.exporting import FORMS, export, form_of
@@ -97,8 +97,10 @@ def show_run(arguments: argparse.Namespace) -> int:
     """Carry out `smol show`."""
     from smol_kernel.render.text import account_text, facts_line
 
-    transcript = _transcript(arguments.run)
+    found, transcript = _transcript(arguments.run)
     print(f"{account_text(transcript)}\n\n{facts_line(transcript)}")
+    if found.state == "elsewhere":
+        print(f"It is {one_line(found.whereabouts)}.")
     return 0
 
 
@@ -139,7 +141,8 @@ def import_file(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _transcript(run: str) -> Transcript:
+def _transcript(run: str) -> tuple[RunSummary, Transcript]:
     journal = Journal()
     found = journal.find(run)
-    return Transcript.from_events(journal.events(found.run, family=True), cut_off=found.state == "unfinished")
+    events = journal.events(found.run, family=True)
+    return found, Transcript.from_events(events, cut_off=found.state == "unfinished")

@@ -45,6 +45,8 @@ def add_commands(commands: Any) -> None:
                       help="the last step that is kept (default: the last before the answer); 0: none")  # fmt: skip
     fork.add_argument("--instruction", metavar="TEXT", help="tell the model this after that step")
     fork.add_argument("--action", type=Path, metavar="FILE.py", help="code in place of that of the step")
+    resume.add_argument("--take-over", action="store_true",
+                        help="also if it is at work on another machine, as far as is known: it ends there")  # fmt: skip
     fork.set_defaults(command=fork_run)
     resume.set_defaults(command=resume_run)
     for parser in (resume, fork):
@@ -66,7 +68,7 @@ def add_commands(commands: Any) -> None:
 
 def resume_run(arguments: argparse.Namespace) -> int:
     """Carry out `smol resume`; exit status as `smol run`."""
-    return _go_on(arguments, prepare)
+    return _go_on(arguments, prepare, take_over=arguments.take_over)
 
 
 def fork_run(arguments: argparse.Namespace) -> int:
