@@ -19,6 +19,7 @@ from typing import Any
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers.plain import no_temporary_folder
+from smol_kernel.executors.launchers.working_folder import home_folder
 
 VARIABLE = "SMOL_DOCTOR_NOTE"
 """A variable of the environment that no box passes on, whatever it holds."""
@@ -129,7 +130,8 @@ def probe(box: bool = True) -> Probe:
 @contextmanager
 def _planted(token: str) -> Generator[dict[str, Any]]:
     """Things of the host for the child to reach for, each of which holds the token."""
-    home = Path.home() if os.access(Path.home(), os.W_OK) else Path(tempfile.gettempdir())
+    home = home_folder()
+    home = home if home and os.access(home, os.W_OK) else tempfile.gettempdir()
     with ExitStack() as held:
         private = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="smol-doctor-", dir=home)))
         shared = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="smol-doctor-")))
