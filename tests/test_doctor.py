@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from no_namespaces import COMMAND, run_without_namespaces
 
+from smol_kernel.errors import ExecutorError
+from smol_kernel.executors.launchers.plain import short_folder
 from smol_kernel.executors.probe import probe
 from smol_kernel.journal import Journal
 from smol_kernel.serve.cli import main
@@ -210,3 +214,23 @@ def test_where_no_temporary_file_can_be_written_it_says_what_is_needed(command):
         assert "no child kernel can be started: it needs a folder for temporary files" in said
         assert "Traceback" not in said
     assert "set TMPDIR to one" in said
+
+
+def test_where_the_folder_for_temporary_files_has_too_long_a_path_it_says_so(tmp_path, monkeypatch):
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    make = tempfile.mkdtemp
+
+    def refused(prefix: str, dir: str | None = None) -> str:
+        if dir == "/tmp":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return make(prefix=prefix, dir=long)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
+    with pytest.raises(ExecutorError) as told:
+        short_folder()
+    assert f"the path of the folder for temporary files, {long}, is too long for sockets" in str(told.value)
+    assert "/tmp cannot be written (Permission denied). Set TMPDIR to a writable folder with a path of" in str(
+        told.value
+    )
+    assert list(long.iterdir()) == []

@@ -13,7 +13,7 @@ import pytest
 
 from smol_kernel.executors import standby
 from smol_kernel.executors.kernel import KernelExecutor
-from smol_kernel.executors.launchers.view import own_environment
+from smol_kernel.executors.launchers.interpreter import own_environment
 from smol_kernel.executors.standby import STANDBY
 from smol_kernel.executors.values import decode
 
@@ -210,7 +210,7 @@ def test_it_ends_with_its_host_and_a_forked_host_does_not_use_it(tmp_path):
     program = """
 import os, sys
 from smol_kernel.executors.kernel import KernelExecutor
-from smol_kernel.executors.launchers.view import own_environment
+from smol_kernel.executors.launchers.interpreter import own_environment
 from smol_kernel.executors.standby import STANDBY
 STANDBY.keep(1)
 first, second = KernelExecutor(), KernelExecutor()

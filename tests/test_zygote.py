@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -266,6 +267,43 @@ def test_interrupt_input_death_and_restart_are_as_usual(forked):
     assert left.status == "died" and "exit code 7" in left.error
     assert value(executor, "'x' in dir()") is False
     assert by_zygote(executor)
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o077])
+def test_what_is_written_into_a_mount_has_the_rights_that_the_user_s_own_files_get(make, tmp_path, mask, monkeypatch):
+    monkeypatch.setenv("LC_SMOL_TEST", f"mask {mask}")  # one of its own
+    (tmp_path / "out").mkdir()
+    code = """
+import os, subprocess, sys, tempfile
+open("out/file", "w").close()
+os.makedirs("out/folder/below")
+open("here", "w").close()
+os.makedirs("of/mine")
+import pandas, matplotlib.pyplot
+pandas.DataFrame({"a": [1]}).to_csv("of/mine/table.csv")
+matplotlib.pyplot.savefig("of/plot.png")
+tempfile.mkdtemp()
+subprocess.check_output([sys.executable, "-c", "import IPython; print(open('of/mine/table.csv').read())"])
+"""
+    zygote.expect()
+    before = os.umask(mask)
+    try:
+        for afresh in (True, False):
+            executor = make(mounts=[f"{tmp_path}/out:rw"])
+            assert value(executor, code) == b",a\n0,1\n\n" and by_zygote(executor) is not afresh
+            assert (tmp_path / "out/file").stat().st_mode & 0o777 == 0o666 & ~mask
+            assert (tmp_path / "out/folder/below").stat().st_mode & 0o777 == 0o777 & ~mask
+            (tmp_path / "saved").mkdir(exist_ok=True)
+            saved = executor.save_files(folder=tmp_path / "saved", overwrite=True)
+            assert {"here", "of/mine/table.csv", "of/plot.png"} <= {
+                str(each.relative_to(tmp_path / "saved")) for each in saved
+            }
+            executor.cleanup()
+            shutil.rmtree(tmp_path / "out/folder")
+            (tmp_path / "out/file").unlink()
+            assert zygote.wait(READY)
+    finally:
+        os.umask(before)
 
 
 def test_siblings_and_the_zygote_are_out_of_sight(make, forked):

@@ -19,6 +19,7 @@ from typing import Any
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers.plain import no_temporary_folder
+from smol_kernel.executors.launchers.working_folder import home_folder
 
 VARIABLE = "SMOL_DOCTOR_NOTE"
 """A variable of the environment that no box passes on, whatever it holds."""
@@ -139,10 +140,9 @@ def _planted(token: str) -> Generator[dict[str, Any]]:
             work = folder("smol-doctor-work-", None, "table.csv", ".env")
         except OSError as error:
             raise no_temporary_folder(error) from None
-        with suppress(
-            OSError, RuntimeError
-        ):  # none, or one that is full, over its quota or read-only: the box is tried without
-            private = folder("smol-doctor-", str(Path.home()), "file")
+        home = home_folder()
+        with suppress(OSError):  # it may be full, over its quota or read-only: the box is tried without
+            private = folder("smol-doctor-", home, "file") if home else private
         here = held.enter_context(socket.create_server(("127.0.0.1", 0)))
         planted = {
             "folder": str(work / "table.csv"),

@@ -30,14 +30,30 @@ from smol_kernel.journal.rows import (
 )
 from smol_kernel.memory.which_file import file_at
 
+NO_HOME = "no home folder of this user is known. Set HOME, or SMOL_JOURNAL to the path of a file"
+
 
 def default_path() -> Path:
-    """Where the journal lies if nothing else is said: `SMOL_JOURNAL`, or the Jupyter data folder."""
+    """Where the journal lies if nothing else is said: `SMOL_JOURNAL`, or the Jupyter data folder.
+
+    Raises JournalError where that is in a home folder, and none is known.
+    """
     if chosen := os.environ.get("SMOL_JOURNAL"):
-        return Path(os.path.expanduser(chosen))
+        return _in_home(chosen)
     from jupyter_core.paths import jupyter_data_dir
 
-    return Path(jupyter_data_dir()) / "smol_kernel" / "journal.sqlite"
+    try:
+        return Path(jupyter_data_dir()) / "smol_kernel" / "journal.sqlite"
+    except RuntimeError:
+        raise JournalError(f"no journal can be kept: {NO_HOME}") from None
+
+
+def _in_home(path: str | Path) -> Path:
+    """The path, with the home folder in place of "~". Raises JournalError where none is known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise JournalError(f"the journal {str(path)!r} cannot be opened: {NO_HOME}") from None
 
 
 def open_journal(spec: bool | str | Path | Journal | None) -> Journal | None:
@@ -67,7 +83,7 @@ class Journal:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self.path = default_path() if path is None else Path(path).expanduser()
+        self.path = default_path() if path is None else _in_home(path)
         with suppress(OSError):  # a tool may change the folder, and the file may be opened again
             self.path = self.path.absolute()
         self._number = journal_number()

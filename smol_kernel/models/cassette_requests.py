@@ -219,7 +219,7 @@ def _folders(cwd: str, temporary: str) -> list[tuple[re.Pattern[str], str]]:
     """Names of places that differ between machines, and what stands in their place."""
     end = r"(?![\w.-]*\w)"
     found = [(rf"{re.escape(temporary)}/(?:tmp\w{{8}}\b|ipykernel_\d+/\d+\.py)", "(temporary)")]
-    for folder, instead in sorted({str(Path.home()): "~", cwd: "."}.items(), key=lambda each: -len(each[0])):
+    for folder, instead in sorted({os.path.expanduser("~"): "~", cwd: "."}.items(), key=lambda each: -len(each[0])):
         if len(Path(folder).parts) > 1:  # `/` is a place in every text
             found.append((rf"(?<![\w.-]){re.escape(folder)}{end}", instead))
     found.append((rf"(?<![\w.-]){re.escape(temporary)}{end}", "(temporary)"))

@@ -36,7 +36,7 @@ random_regular_graph 2 watts_strogatz_graph 3 newman_watts_strogatz_graph 3 conn
 powerlaw_cluster_graph 3 stochastic_block_model 3 planted_partition_graph 4 random_geometric_graph 5 random_layout 3
 louvain_communities 5 louvain_partitions 4 asyn_lpa_communities 2 asyn_fluidc 3 kernighan_lin_bisection 4"""
 _GRAPH_WORDS = _GRAPH_NAMES.split()
-_SEED_PLACES = dict(zip(_GRAPH_WORDS[::2], map(int, _GRAPH_WORDS[1::2]), strict=True))
+_SEED_PLACES: dict[str, int] = dict(zip(_GRAPH_WORDS[::2], map(int, _GRAPH_WORDS[1::2]), strict=True))
 """Those of networkx, and how many arguments stand before the seed. Some draw by Python's own state, some by numpy's."""
 _IF_SHUFFLED = frozenset(["KFold", "StratifiedKFold", "StratifiedGroupKFold"])
 """Those that draw with `shuffle=True` alone."""

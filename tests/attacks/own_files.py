@@ -118,6 +118,16 @@ FILES = [
         paths = [module.__file__, zmq.__file__, '@PACKAGES@/planted_package.py', sys.executable, *glob.glob(sys.prefix + '/bin/*')]
         return [p for p in paths if os.access(p, os.W_OK) or tried(os.open, p, os.O_WRONLY | os.O_APPEND) is not None]
     """),
+    attack("own-libraries", "packages", "no library that the host may load can be planted, nor is what is hidden beside them seen", """
+        done = []
+        for folder in {*os.environ['LD_LIBRARY_PATH'].split(':'), '@LIBRARIES@'}:
+            done += [name for name in os.listdir(folder) if name[0] == '.'] + [read(f'{folder}/.env')]
+            for name in ('libc.so.6', 'glibc-hwcaps/x86-64-v2/libz.so.1'):
+                tried(os.makedirs, os.path.dirname(f'{folder}/{name}'))
+                if tried(os.open, f'{folder}/{name}', os.O_CREAT | os.O_WRONLY) is not None: done.append(name)
+            if tried(os.rename, folder, folder + '-old') is None and not os.path.isdir(folder): done.append(folder)
+        return [each for each in done if each]
+    """, unboxed=False),
     attack("own-user-site", "packages", "what is written to the home is not the host's home", """
         import site
         folder = site.getusersitepackages(); os.makedirs(folder, exist_ok=True)

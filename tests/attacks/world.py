@@ -28,7 +28,7 @@ HIDDEN = (".env", ".git/config", ".ssh/id_ed25519", "id_rsa", "data/.netrc", "da
 PACKAGES_HIDDEN = (".env", ".git/config", "id_rsa")
 """The same in a folder of packages, which is on the path of the interpreter."""
 _SETTINGS = ("kernel/core_pattern", "kernel/hostname", "kernel/modprobe", "net/ipv4/ip_forward", "vm/overcommit_memory")
-_FOLDERS = ("outside", "work", "marks", "scratch", "packages")
+_FOLDERS = ("outside", "work", "marks", "scratch", "packages", "libraries")
 _HARMED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_DEAD)
 _SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGCONT, signal.SIGALRM)
 
@@ -43,7 +43,8 @@ class World:
 
     def __init__(self) -> None:
         self.top = Path(os.path.realpath(tempfile.mkdtemp(prefix="attacked-")))
-        self.outside, self.work, self.marks, self.scratch, self.packages = (self.top / name for name in _FOLDERS)
+        folders = [self.top / name for name in _FOLDERS]
+        self.outside, self.work, self.marks, self.scratch, self.packages, self.libraries = folders
         self.secrets = {"environment": os.environ.get(ENV, "no such variable")}
         self.more: dict[str, str] = {}
         """More values for placeholders."""
@@ -54,7 +55,7 @@ class World:
         self._selector = selectors.DefaultSelector()
         self._over = threading.Event()
         self._live = None
-        for folder in (self.top, self.outside, self.work, self.marks, self.scratch, self.packages):
+        for folder in (self.top, *folders):
             folder.mkdir(exist_ok=True)
             folder.chmod(0o777)
         self._plant(self.outside / "canary.txt", "canary")
@@ -66,6 +67,9 @@ class World:
         (self.packages / "planted_package.py").write_text("VALUE = 1\n")
         (self.packages / "planted_package.py").chmod(0o666)
         os.environ["PYTHONPATH"] = f"{os.environ.get('PYTHONPATH', '')}:{self.packages}"
+        self._plant(self.libraries / ".env", "hidden libraries/.env")
+        (self.libraries / "libplanted.so").touch()
+        os.environ["LD_LIBRARY_PATH"] = f"{self.libraries}:{os.environ.get('LD_LIBRARY_PATH', '')}"
         (self.work / "table.csv").write_text("a,b\n1,2\n")
         (self.work / "own_module.py").write_text("VALUE = 1\n")
         (self.work / "link.txt").symlink_to(self.outside / "canary.txt")
@@ -198,6 +202,7 @@ class World:
             "WORKUNIX": str(self.work / "server.sock"),
             "WORK": str(self.work),
             "PACKAGES": str(self.packages),
+            "LIBRARIES": str(self.libraries),
             "ABS": self.abstract,
             "HPID": str(self._decoy.pid),
             "RUNNER": str(os.getpid()),
@@ -237,7 +242,7 @@ class World:
     def _state(self) -> dict[str, str]:
         """Everything that must stay as it is."""
         state: dict[str, str] = {}
-        for folder in (self.outside, self.work, self.packages):
+        for folder in (self.outside, self.work, self.packages, self.libraries):
             for base, folders, files in os.walk(folder):
                 if base == str(self.outside / "runtime"):
                     continue

@@ -45,7 +45,7 @@ HOST_NAME = b"box"
 OF_THE_USER = {"max_inotify_instances": 32, "max_inotify_watches": 8192}
 """Counted for a user in all, see namespaces(7)."""
 ENDED = "it has ended"
-OF_THE_KERNEL = ("cwd", "env", "limits")
+OF_THE_KERNEL = ("cwd", "env", "limits", "umask")
 """Settings that a kernel needs to know which has begun before."""
 HOLD = "import os; print(os.getpid(), flush=True); os.read(0, 1)"
 """A program that tells its process id, and waits."""
@@ -164,7 +164,7 @@ def join_one_of_bubblewrap(program: str, ids: list[int], user: int, group: int) 
     actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate((waiting, answering, null))]
     maker = None
     try:
-        maker = os.posix_spawn(program, words, {}, file_actions=actions)
+        maker = os.posix_spawn(program, words, os.environ, file_actions=actions)
         for each in (waiting, answering, null):
             os.close(each)
         holder = int(os.read(answer, 20))
@@ -321,6 +321,7 @@ def start_kernel(settings: dict[str, Any]) -> None:
     """Become the kernel, with its sockets and nothing else of ours."""
     try:
         take_stdio(settings)
+        os.umask(settings["umask"])
         os.execve(settings["argv"][0], settings["argv"], settings["env"])
     except OSError as error:
         os.write(2, f"{settings['argv'][0]}: {error}\n".encode())

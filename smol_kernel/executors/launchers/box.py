@@ -28,6 +28,7 @@ from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.launchers.cgroup import Cgroup, delegated
 from smol_kernel.executors.launchers.finalizer import close_all
 from smol_kernel.executors.launchers.hints import hint_of_death
+from smol_kernel.executors.launchers.interpreter import loading, straight
 from smol_kernel.executors.launchers.lines import ARGUMENTS, CONNECTION_FILE, Lines
 from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
 from smol_kernel.executors.launchers.memory_line import MemoryLine
@@ -36,7 +37,7 @@ from smol_kernel.executors.launchers.plain import ending, pid_descriptor
 from smol_kernel.executors.launchers.process_tree import tree
 from smol_kernel.executors.launchers.readable import readable
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
-from smol_kernel.executors.launchers.view import NO_ROOM, View, straight, view
+from smol_kernel.executors.launchers.view import NO_ROOM, View, view
 from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.executors.transports import Transport
 
@@ -99,27 +100,28 @@ class BoxedChild:
         """Whether the process that waits outside the box does."""
         self._lines: Lines | None = None
         try:
-            self._start(straight(str(python or sys.executable)), working_folder(cwd))
+            self._start(straight(str(python or sys.executable)), working_folder(cwd), cwd)
         except BaseException:
             self.close()
             raise
 
     # start
 
-    def _start(self, python: str, cwd: str) -> None:
-        seen = view(python, cwd, self.settings)
+    def _start(self, python: str, cwd: str, named: str | Path | None) -> None:
+        seen = view(python, cwd, self.settings, named)
         self.notices, self.placed = seen.notices, seen.placed
         early = {name: seen.plan[name] for name in EARLY}
         forked = None
+        zygote.let_go_of_unsafe()
         if not self.settings.afresh:
-            self._process = forked = zygote.fork(python, seen.plan["env"], seen.packages, early)
+            self._process = forked = zygote.fork(python, seen.plan["env"], seen.packages, seen.first, early)
         lines = self._lines = forked.lines if forked else Lines()
         plan: dict[str, Any] = {**seen.plan, **lines.early}
         plan["files"][CONNECTION_FILE] = json.dumps(plan["connection"])
         if forked is None:
             words = [python, "-c", KERNEL.read_text("utf-8"), json.dumps(lines.given["sockets"]), *ARGUMENTS]
             plan |= {**lines.given, "argv": words, "bubblewrap": shutil.which("bwrap")}
-            self._process = _started(python, lines)
+            self._process = _started(python, lines, loading(seen.plan["env"]))
         descriptor = forked.descriptor if forked else pid_descriptor(self.pid)
         if descriptor is not None and forked is None:
             lines.keep(descriptor)
@@ -130,7 +132,7 @@ class BoxedChild:
             with contextlib.suppress(ExecutorError):  # it has ended: that is told below
                 lines.transport.receive(0)
         ahead = None if self.settings.afresh else early
-        self._prepare = lambda: zygote.prepare(python, seen.plan["env"], seen.packages, ahead)
+        self._prepare = lambda: zygote.prepare(python, seen.plan["env"], seen.packages, seen.first, ahead)
         self._cgroup = delegated(self.settings.limits)
         if self._cgroup is not None:  # they still wait for their settings
             pids = [self.pid]
@@ -353,16 +355,17 @@ class BoxedChild:
                 self._lines.close()
 
 
-def _started(python: str, lines: Lines) -> subprocess.Popen[bytes]:
+def _started(python: str, lines: Lines, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """The process that builds the box, a Python started afresh; it reads its settings from a pipe."""
+    options = [*(["-B"] if sys.dont_write_bytecode else []), "-X", f"utf8={sys.flags.utf8_mode}"]  # -I ignores that
     try:
         return subprocess.Popen(
-            [python, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), BOOT],
+            [python, "-I", "-S", *options, BOOT],
             stdin=lines.plan,
             stdout=subprocess.DEVNULL,
             stderr=lines.stderr,
             cwd="/",
-            env={},
+            env=environment,
             pass_fds=lines.descriptors,
             start_new_session=True,
         )

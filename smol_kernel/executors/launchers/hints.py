@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smol_kernel.executors.launchers.hidden import is_hidden
+from smol_kernel.executors.launchers.links import other_names
 from smol_kernel.executors.launchers.settings import BoxSettings, held_limit, size_in_words
 from smol_kernel.executors.launchers.view import host_home, is_shown
 from smol_kernel.executors.launchers.working_folder import holds
@@ -125,11 +126,19 @@ class _Box:
             "means, or with a tool."
         )
 
+    def _real(self, path: str) -> str:
+        """The path, which is not looked at, as a real one if it begins with another name of what is shown."""
+        names = other_names(self.settings, self.cwd or "")
+        for name in sorted(names, key=len, reverse=True):
+            if holds(name, path):
+                return names[name] + path[len(name) :]
+        return path
+
     def missing(self, path: str) -> str | None:
         """Of a file that is not there."""
         if path.startswith(_PROGRAM_FOLDERS) or path in _PROGRAMS.split():
             return self.no_program()
-        whole = os.path.normpath(os.path.join(self.cwd or "/", path))
+        whole = self._real(os.path.normpath(os.path.join(self.cwd or "/", path)))
         inside = self.cwd is not None and holds(self.cwd, whole)
         if any(
             is_hidden(name)

@@ -44,7 +44,11 @@ _CARRIERS = (
 """Modules that import what they are told to by name: `%load_ext mine`, `help("mine")`."""
 
 _writable: list[str] = []
-"""Where children of this process may write, or once could."""
+
+
+def writable_places() -> list[str]:
+    """Where children of this process may write, or once could."""
+    return [*_writable]
 
 
 def guard(mounts: Iterable[Mount]) -> None:

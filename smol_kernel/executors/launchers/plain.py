@@ -22,6 +22,7 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError, ExecutorError
 from smol_kernel.executors.launchers.finalizer import Finalizer, close_all
+from smol_kernel.executors.launchers.interpreter import as_started, own_environment
 from smol_kernel.executors.launchers.memory_line import MemoryLine, memory_line
 from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.transports import Transport
@@ -144,7 +145,7 @@ class PlainChild:
         return [python, "-c", PRELUDE, *arguments]
 
     def _environment(self, cwd: str | None) -> dict[str, str]:
-        whole = with_project_path(dict(os.environ), ["/"], (), os.path.realpath(cwd or "."))
+        whole = with_project_path(as_started(own_environment()), ["/"], (), os.path.realpath(cwd or "."))
         return child_environment(whole, self._folder)
 
     @property
@@ -245,18 +246,26 @@ def short_folder() -> Path:
 
     Raises ExecutorError where none can be made.
     """
+    long = ""
     try:
         folder = tempfile.mkdtemp(prefix="smol-")
         if len(os.path.realpath(os.fsencode(folder))) + len("/k-1") > _MAX_SOCKET_PATH:
             os.rmdir(folder)
+            long = os.path.dirname(folder)
             folder = tempfile.mkdtemp(prefix="smol-", dir="/tmp")
     except OSError as error:
-        raise no_temporary_folder(error) from None
+        raise no_temporary_folder(error, long) from None
     return Path(os.path.realpath(folder))
 
 
-def no_temporary_folder(error: OSError) -> ExecutorError:
-    """What to tell where no temporary folder can be made: read-only systems have none."""
+def no_temporary_folder(error: OSError, long: str = "") -> ExecutorError:
+    """What to tell where no temporary folder can be made: read-only systems have none, or one that is too `long`."""
+    if long:
+        return ExecutorError(
+            f"no child kernel can be started: the path of the folder for temporary files, {long}, is too long for "
+            f"sockets, and /tmp cannot be written ({error.strerror}). Set TMPDIR to a writable folder with a path of "
+            f"{_MAX_SOCKET_PATH - len('/smol-XXXXXXXX/k-1')} bytes at most, or make /tmp writable"
+        )
     return ExecutorError(
         f"no child kernel can be started: it needs a folder for temporary files ({error.strerror}). Mount a writable "
         "one at /tmp, or set TMPDIR to one"

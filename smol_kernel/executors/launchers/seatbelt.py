@@ -23,11 +23,12 @@ from typing import Any
 
 from smol_kernel.errors import BoxUnavailableError, ConfigError
 from smol_kernel.executors.launchers import hidden
+from smol_kernel.executors.launchers.interpreter import interpreter
 from smol_kernel.executors.launchers.plain import PRELUDE, PlainChild
 from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
-from smol_kernel.executors.launchers.view import box_environment, host_user, interpreter, resource_limits
-from smol_kernel.executors.launchers.working_folder import holds, working_folder
+from smol_kernel.executors.launchers.view import box_environment, host_user, resource_limits
+from smol_kernel.executors.launchers.working_folder import holds, home_folder, working_folder
 
 SANDBOX_EXEC = "/usr/bin/sandbox-exec"
 
@@ -240,9 +241,9 @@ class SeatbeltChild(PlainChild):
         self._proxy: Any = None
         self._proxy_port: int | None = None
         self._cwd = working_folder(cwd)
-        self._home = os.path.realpath(os.path.expanduser("~"))
+        self._home = os.path.realpath(home_folder() or self.work_folder)
         try:
-            self._facts = interpreter(str(python or sys.executable), os.environ.get("PYTHONPATH", ""))
+            self._facts = interpreter(str(python or sys.executable), box_environment(self.settings))
             if self._cwd != self._home and holds(self._cwd, self._home):
                 notices.append(
                     f"The working folder {self._cwd} is not shown to the child kernel, which has an empty one."

@@ -40,6 +40,8 @@ class Mount:
 
     path: str
     writable: bool = False
+    named: str = ""
+    """How it was given, where that leads there by way of a link."""
 
     def __str__(self) -> str:
         return f"{self.path}:rw" if self.writable else self.path
@@ -187,7 +189,8 @@ def read_mount(given: str | Path | Mount) -> Mount:
         raise ConfigError(f"mount {path!r}: there is no such file or folder")
     if absolute == "/" or absolute.split("/")[1] in ("proc", "sys", "dev"):
         raise ConfigError(f"mount {path!r}: / and the system's own folders cannot be mounted; name a folder below")
-    return Mount(absolute, writable)
+    named = os.path.abspath(os.path.expanduser(path))
+    return Mount(absolute, writable, named if os.path.realpath(named) == absolute != named else "")
 
 
 def read_limits(given: Mapping[str, Any]) -> Limits:

@@ -10,25 +10,33 @@ import base64
 import contextlib
 import errno
 import getpass
-import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers import seccomp
 from smol_kernel.executors.launchers.hidden import Watch
+from smol_kernel.executors.launchers.host_imports import writable_places
+from smol_kernel.executors.launchers.interpreter import (
+    LIBRARIES,
+    LOCALES,
+    as_started,
+    interpreter,
+    libraries_in,
+    own_environment,
+    safe_libraries,
+)
+from smol_kernel.executors.launchers.links import links_for, other_names
 from smol_kernel.executors.launchers.mountinfo import mounts_below
 from smol_kernel.executors.launchers.own_lock import own_lock
 from smol_kernel.executors.launchers.pinned import check_links, check_programs, pinned
 from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.launchers.settings import BoxSettings, Limits
-from smol_kernel.executors.launchers.working_folder import holds, working_folder
+from smol_kernel.executors.launchers.working_folder import holds, home_folder, working_folder
 from smol_kernel.memory.known_secrets import SECRET_NAME
 
 PROXY_PORT = 3128
@@ -53,21 +61,12 @@ NEVER_SHOWN = ("/", "/tmp", "/var", "/home", "/usr", "/opt", "/mnt", "/media", "
 NEVER_BELOW = ("/proc", "/sys", "/dev", "/run", "/boot", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/usr/bin",
                "/usr/sbin", "/usr/lib")  # fmt: skip
 
-ASK = """\
-import json, os, sys
-from importlib.util import cache_from_source, find_spec
-kernel = find_spec("ipykernel")
-if kernel and kernel.origin and not sys.dont_write_bytecode and not os.path.exists(cache_from_source(kernel.origin)):
-    import ipykernel.kernelapp, ipykernel.ipkernel, ipykernel.zmqshell
-print(json.dumps([sys.prefix, sys.base_prefix, sys.exec_prefix, sys.executable, sys.path]))
-"""
-"""What an interpreter is asked."""
-
 KEPT_VARIABLES = {
     "LANG", "LANGUAGE", "TZ", "COLUMNS", "LINES", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT", "JOBLIB_START_METHOD",
     "PYTHONPATH", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE",
-    "PYTHONOPTIMIZE", "MPLSTYLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
-    "TOKENIZERS_PARALLELISM", "CONDA_PREFIX", "VIRTUAL_ENV", "NO_COLOR",
+    "PYTHONOPTIMIZE", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "LD_LIBRARY_PATH", "LOCPATH", "MPLSTYLE", "SSL_CERT_FILE",
+    "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TOKENIZERS_PARALLELISM", "CONDA_PREFIX", "VIRTUAL_ENV",
+    "NO_COLOR",
 }  # fmt: skip
 KEPT_BEGINNINGS = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "BLIS_", "VECLIB_", "NUMEXPR_", "POLARS_", "ARROW_", "KMP_")
 """Variables of the host's environment that a boxed child has as well, but those of a secret's name. All else stays
@@ -91,6 +90,8 @@ class View:
     """Paths below each of these folders that the child must not see."""
     packages: list[str]
     """Folders from which the interpreter imports what was installed."""
+    first: list[str]
+    """Others, in which it looks before the last of these: those of PYTHONPATH, the user's own site-packages."""
     notices: list[str] = field(default_factory=list)
 
     @property
@@ -102,15 +103,15 @@ class View:
         return {path.removeprefix(inside): leads or "" for path, leads in places.items() if path.startswith(inside)}
 
 
-def view(python: str, cwd: str, settings: BoxSettings) -> View:
-    """What a child of the interpreter `python` with the working folder `cwd` sees.
+def view(python: str, cwd: str, settings: BoxSettings, named: str | Path | None = None) -> View:
+    """What a child of the interpreter `python` with the working folder `cwd` sees, which was `named` so.
 
     Raises ConfigError if there is no such interpreter or folder, or if the child could have another one started.
     """
     if not os.path.isdir(cwd):
         raise ConfigError(f"cwd {cwd!r} is not a folder; name one that exists")
     environment = box_environment(settings)
-    facts = interpreter(python, environment.get("PYTHONPATH", ""))
+    facts = interpreter(python, environment)
     home, user = host_home(), host_user()
     mounts = [(mount.path, mount.writable) for mount in settings.mounts]
     mounted = any(path == cwd for path, _ in mounts)
@@ -126,7 +127,9 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
     check_programs(facts["executables"], read_only, writable)
     check_links([*facts["executables"], facts["prefix"], facts["exec_prefix"]], read_only, writable)
     skip = [path for path, _ in (*binds, *mounts)]
-    others = [_looked_at(path, skip, notices) for path in _own_packages(facts, home, binds)]
+    also = [*libraries_in(environment.get(LIBRARIES, "")), *filter(None, environment.get(LOCALES, "").split(":"))]
+    also = [path for path in also if not any(holds(above, path) for above in (*filter(None, [shown]), *skip))]
+    others = [_looked_at(path, skip, notices) for path in _own_folders([*facts["path"], *also], home, binds)]
     watch, hidden = _looked_at(shown, skip, notices) if shown else (None, [])
     masks = {other.folder: names for other, names in others} | ({shown: hidden} if shown else {})
     ids = [os.getuid(), os.getgid()] if os.getuid() else [1000, 1000]
@@ -147,10 +150,10 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
     }
     prefixes = (facts["prefix"], facts["base_prefix"], facts["exec_prefix"])
     environment = with_project_path(environment, [*filter(None, [shown]), *(path for path, _ in mounts)], prefixes, cwd)
-    seen = [*skip, home, *(other.folder for other, _ in others), *filter(None, [shown])]
+    seen = [*skip, *(other.folder for other, _ in others), *filter(None, [shown])]
     plan: dict[str, Any] = {
         "binds": binds,
-        "links": _links(facts, binds),
+        "links": _links(facts, binds, other_names(settings, cwd, named), seen),
         "files": files,
         "home": home,
         "home_files": font_cache(),
@@ -159,10 +162,11 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
         "pinned": pinned(read_only, writable),
         "masked": [path for path, names in masks.items() if names],
         "mounts": mounts,
-        "rehearsed": _rehearsed(mounts, seen) if settings.rehearsal else [],
+        "rehearsed": _rehearsed(mounts, [*seen, home]) if settings.rehearsal else [],
         "cwd": cwd if shown or mounted else home,
         "disk": settings.limits.disk,
         "limits": resource_limits(settings.limits),
+        "umask": umask(),
         "network": settings.network,
         "proxy": PROXY_PORT if settings.allow_hosts else 0,
         "seccomp": base64.b64encode(seccomp.program(set_id=not any(writable for _, writable in mounts))).decode(),
@@ -170,7 +174,10 @@ def view(python: str, cwd: str, settings: BoxSettings) -> View:
         "env": environment,
     }
     packages = [path for path in facts["path"] if any(holds(prefix, path) for prefix in prefixes)]
-    return View(plan, watch, [other for other, _ in others], masks, packages, notices)
+    before = facts["path"][: facts["path"].index(packages[-1])] if packages else facts["path"]
+    before = [*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)), *before]
+    first = [path for path in dict.fromkeys(before) if path not in packages]
+    return View(plan, watch, [other for other, _ in others], masks, packages, first, notices)
 
 
 def not_rehearsed(cwd: str | Path | None, settings: BoxSettings) -> list[str]:
@@ -217,11 +224,15 @@ def _binds(facts: dict[str, Any], settings: BoxSettings, home: str, cwd: str) ->
     return [*binds.items(), *((path, "/dev/null") for path in shells if os.path.isfile(path))]
 
 
-def _links(facts: dict[str, Any], binds: list[tuple[str, str]]) -> dict[str, str]:
-    """Links that are to be there as such, with what they lead to. By those to an interpreter it finds its library."""
+def _links(
+    facts: dict[str, Any], binds: list[tuple[str, str]], names: Iterable[str], seen: list[str]
+) -> dict[str, str]:
+    """Links that are to be there as such, with what they lead to. By those to an interpreter it finds its library, by
+    the `names` what is `seen`."""
     shown = {path for path, _ in binds}
     links = [path for path in (*LINKED, *facts["executables"]) if os.path.islink(path)]
-    return {path: os.readlink(path) for path in links if not any(above in shown for above in _above(path))}
+    own = {path: os.readlink(path) for path in links if not any(above in shown for above in _above(path))}
+    return own | links_for(names, {*seen, *own}, NEVER_BELOW)
 
 
 def _real(path: str, folders: dict[str, str]) -> str:
@@ -241,12 +252,13 @@ def _above(path: str) -> Iterator[str]:
         path = above
 
 
-def _own_packages(facts: dict[str, Any], home: str, binds: list[tuple[str, str]]) -> list[str]:
-    """Folders outside the environment that its Python imports from: packages installed as editable, PYTHONPATH."""
+def _own_folders(paths: list[str], home: str, binds: list[tuple[str, str]]) -> list[str]:
+    """Of the folders that its Python imports or loads from those outside the environment: packages installed as
+    editable, PYTHONPATH, LD_LIBRARY_PATH."""
     shown = [path for path, _ in binds]
     own = [
         path
-        for path in dict.fromkeys(map(os.path.realpath, facts["path"]))
+        for path in dict.fromkeys(map(os.path.realpath, paths))
         if may_show(path) and not holds(path, home) and not any(holds(above, path) for above in shown)
     ]
     return [path for path in own if not any(path != above and holds(above, path) for above in own)]
@@ -283,20 +295,16 @@ def _looked_at(folder: str, skip: list[str], notices: list[str]) -> tuple[Watch,
     return watch, names
 
 
-def own_environment() -> dict[str, str]:
-    """A copy of this process' variables; another thread may change them meanwhile."""
-    while True:
-        with contextlib.suppress(KeyError, RuntimeError):  # one was deleted, or came, while they were read
-            return dict(os.environ)
-
-
 def box_environment(settings: BoxSettings) -> dict[str, str]:
     """What a boxed child has of the host's environment: the variables of an allow-list, and the way to the proxy."""
     kept = {
         name: value
-        for name, value in own_environment().items()
+        for name, value in as_started(own_environment()).items()
         if name in KEPT_VARIABLES or (name.startswith(KEPT_BEGINNINGS) and not SECRET_NAME.search(name))
     }
+    writable = [*writable_places(), *(mount.path for mount in settings.mounts if mount.writable)]
+    if libraries := safe_libraries(kept.pop(LIBRARIES, ""), writable):
+        kept[LIBRARIES] = libraries
     if settings.allow_hosts:
         address = f"http://127.0.0.1:{PROXY_PORT}"
         kept |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), address)
@@ -335,6 +343,12 @@ def may_show(path: str) -> bool:
     return path not in NEVER_SHOWN and not any(holds(above, path) for above in NEVER_BELOW)
 
 
+def umask() -> int:
+    """That of this process, which can only be asked for by setting it, or here."""
+    with open("/proc/self/status") as lines:
+        return next((int(line.split()[1], 8) for line in lines if line.startswith("Umask:")), 0o022)
+
+
 def host_user() -> str:
     """The user's name, as the child sees it as well."""
     try:
@@ -346,53 +360,14 @@ def host_user() -> str:
 
 def host_home() -> str:
     """Path of the user's home; the child's own home, an empty one, has the same."""
-    home = os.path.realpath(os.path.expanduser("~"))
+    home = os.path.realpath(home_folder() or "/")
     return home if may_show(home) and home.isprintable() else f"/home/{host_user()}"
 
 
 def font_cache() -> dict[str, str]:
     """Matplotlib's list of fonts, which takes seconds to make anew in each empty home: where it belongs there, and
     where it lies here."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~"), ".cache")) / "matplotlib"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or f"{home_folder() or ''}/.cache") / "matplotlib"
     with contextlib.suppress(OSError):
         return {f".cache/matplotlib/{each.name}": str(each) for each in folder.glob("fontlist-*.json")}
     return {}
-
-
-def straight(python: str) -> str:
-    """The path of an interpreter without "..": what it would go through need not be in the box."""
-    short = os.path.normpath(python)
-    return short if os.path.exists(short) and os.path.samefile(short, python) else python
-
-
-@cache
-def interpreter(python: str, python_path: str) -> dict[str, Any]:
-    """Where an interpreter's files are. Raises ConfigError for one that cannot be run.
-
-    Installers such as uv leave out the byte code, which a child in a box cannot write: what a kernel imports is
-    imported here once, outside, where that is missing.
-    """
-    home = {"HOME": os.path.expanduser("~"), **({"PYTHONPATH": python_path} if python_path else {})}
-    home |= {"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}
-    try:
-        ask = [python, "-c", ASK]  # in a session of its own: it is not the one that Ctrl-C is for
-        done = subprocess.run(
-            ask, capture_output=True, env=home, cwd="/", timeout=60, check=True, start_new_session=True
-        )
-        prefix, base_prefix, exec_prefix, executable, path = json.loads(done.stdout.splitlines()[-1])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise ConfigError(f"python {python!r} cannot be run ({said}); name an interpreter") from None
-    executables: list[str] = []
-    link = executable
-    while link not in executables and len(executables) < 20:
-        executables.append(link)
-        if os.path.islink(link):
-            link = os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(link)))
-    return {
-        "prefix": prefix,
-        "base_prefix": base_prefix,
-        "exec_prefix": exec_prefix,
-        "executables": [*executables, os.path.realpath(executable)],
-        "path": [folder for folder in path if folder and os.path.isdir(folder)],
-    }

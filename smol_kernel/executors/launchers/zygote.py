@@ -21,12 +21,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.machinery import all_suffixes
 from pathlib import Path
 
 from smol_kernel.executors.launchers.boot_calls import end_with_host
 from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.launchers.forked import ForkedProcess
+from smol_kernel.executors.launchers.interpreter import LIBRARIES, has_one_of, is_still_safe
 from smol_kernel.executors.launchers.lines import Lines
 from smol_kernel.executors.launchers.own_lock import own_lock
 from smol_kernel.executors.launchers.plain import OPTIONS
@@ -74,6 +74,7 @@ class Zygote:
 
     def __init__(self, python: str, environment: Mapping[str, str], watched: Sequence[str]) -> None:
         self._watched, self._stamp = watched, _stamp(watched)
+        self.libraries = environment.get(LIBRARIES, "")
         self._lock = threading.Lock()
         self.ready = False
         """Whether it can fork; it sees to that by itself."""
@@ -201,21 +202,26 @@ class Zygote:
 
     def close(self) -> None:
         """End it; its children live on, save the one that nobody has."""
+        self._process.kill()  # a process forked from this one may hold its lines open as well
         self.spare.close()
         with self._lock:
             self.ready = False
             self._host.close()
             os.close(self._life)
-        self._process.kill()  # a process forked from this one may hold its lines open as well
         self._process.wait()
 
 
 def fork(
-    python: str, environment: Mapping[str, str], packages: Sequence[str], early: Mapping[str, object]
+    python: str,
+    environment: Mapping[str, str],
+    packages: Sequence[str],
+    first: Sequence[str],
+    early: Mapping[str, object],
 ) -> ForkedProcess | None:
-    """A process forked by a zygote; None where there is none. `packages` are as of `prepare`, `early` the settings that
-    it begins with. Of many that come at once those wait for one that come after the first few. Raises OSError."""
-    if not _can_serve(environment, packages):
+    """A process forked by a zygote; None where there is none. `packages` and `first` are as of `prepare`, `early` the
+    settings that it begins with. Of many that come at once those wait for one that come after the first few. Raises
+    OSError."""
+    if not _can_serve(first):
         return None
     with _lock:
         key = _key(python, environment)
@@ -232,7 +238,16 @@ def fork(
         return None
     if in_crowd:
         zygote.wait(ANSWER_SECONDS)
-    return zygote.fork(early, _own_folders(environment, packages))
+    return zygote.fork(early, first)
+
+
+def let_go_of_unsafe() -> None:
+    """Close those that load libraries from where a child may write by now."""
+    with _lock:
+        _forget_others()
+        unsafe = [_zygotes.pop(key) for key, each in [*_zygotes.items()] if not is_still_safe(each.libraries)]
+    for each in unsafe:
+        each.close()
 
 
 def _in_crowd(key: tuple[object, ...]) -> bool:
@@ -249,17 +264,22 @@ def expect() -> None:
 
 
 def prepare(
-    python: str, environment: Mapping[str, str], packages: Sequence[str], early: Mapping[str, object] | None
+    python: str,
+    environment: Mapping[str, str],
+    packages: Sequence[str],
+    first: Sequence[str],
+    early: Mapping[str, object] | None,
 ) -> None:
     """Have a zygote for the children to come, if there is none, and one child forked ahead that begins with these
-    settings (None: none); `packages` are the folders of what is installed."""
-    if not _can_serve(environment, packages):
+    settings (None: none); `packages` are the folders of what is installed, `first` those in which a child looks before
+    them."""
+    if not _can_serve(first):
         return
     with _lock:
         key = _key(python, environment)
-        first = key not in _served
+        has_one = key in _served
         _served.add(key)
-        if key not in _zygotes and (_expected.is_set() or not first):
+        if key not in _zygotes and (_expected.is_set() or has_one):
             _begun(key, python, environment, packages)
         if key in _zygotes and early is not None:
             _zygotes[key].spare.want(early)
@@ -269,7 +289,7 @@ def _begun(
     key: tuple[object, ...], python: str, environment: Mapping[str, str], packages: Sequence[str]
 ) -> Zygote | None:
     """A new zygote; None if there can be none."""
-    if key in _failed:
+    if key in _failed or not is_still_safe(environment.get(LIBRARIES, "")):
         return None
     _forget_others()
     with contextlib.suppress(OSError):
@@ -343,26 +363,12 @@ def told(came_up: bool) -> None:
         give_up()
 
 
-def _can_serve(environment: Mapping[str, str], packages: Sequence[str]) -> bool:
-    """Whether there may be a zygote for these variables: not where PYTHONPATH leads to another of what it imports."""
+def _can_serve(first: Iterable[str]) -> bool:
+    """Whether there may be a zygote: not where a child would find another of what it imports in a folder that comes
+    first, by PYTHONPATH or as the user's own site-packages."""
     if not is_on(VARIABLE, unset=True) or _given_up.is_set():
         return False
-    return not has_one_of(_own_folders(environment, packages), NAMES)
-
-
-def _own_folders(environment: Mapping[str, str], packages: Sequence[str]) -> set[str]:
-    """Folders of PYTHONPATH that hold other things than what is installed."""
-    return {*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))} - {*packages}
-
-
-def has_one_of(folders: Iterable[str], modules: Iterable[str]) -> bool:
-    """Whether one of these modules is found first in one of these folders, which come first on a path."""
-    names = {name + end for name in modules for end in ("", *all_suffixes())}
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            if not names.isdisjoint(os.listdir(folder)):
-                return True
-    return False
+    return not has_one_of(first, NAMES)
 
 
 def _key(python: str, environment: Mapping[str, str]) -> tuple[object, ...]:

@@ -238,7 +238,7 @@ def start(
 
 
 def settle(settings: dict[str, Any], extra: set[str], path: list[str]) -> None:
-    """Be where the box is, with what is the child's own: null device, limits, folder, variables, arguments, path."""
+    """Be where the box is, with what is the child's own: null device, limits, umask, folder, variables, path."""
     null = os.open("/dev/null", os.O_RDWR)
     for each in map(int, os.listdir("/proc/self/fd")):
         with suppress(OSError):  # that of the listing
@@ -246,6 +246,7 @@ def settle(settings: dict[str, Any], extra: set[str], path: list[str]) -> None:
                 os.dup2(null, each, os.get_inheritable(each))
     os.close(null)
     calls.limit(settings["limits"])
+    os.umask(settings["umask"])
     os.chdir(settings["cwd"])
     os.environ.clear()
     os.environ.update(settings["env"])
@@ -256,6 +257,9 @@ def settle(settings: dict[str, Any], extra: set[str], path: list[str]) -> None:
     sys.path[:] = dict.fromkeys([*given, *path])
     first = [folder for folder in (os.getcwd(), *given) if not is_of_the_environment(folder)]
     forget(those_in(first, extra))
+    last = max((place for place, folder in enumerate(path) if is_of_the_environment(folder)), default=0)
+    users = [folder for folder in path[:last] if not is_of_the_environment(folder)]  # behind the standard library
+    forget(those_in(users, extra - sys.stdlib_module_names))
     for module, name in ((tempfile, "tempdir"), (platform, "_uname_cache")):  # found out where no box was
         vars(module)[name] = None
 

@@ -88,8 +88,11 @@ def examine() -> dict[str, Any]:
 
 def system() -> dict[str, Any]:
     """What matters of this machine and this Python."""
-    journal = default_path()
-    trouble = journal_trouble(journal)
+    try:
+        journal = default_path()
+        trouble = journal_trouble(journal)
+    except JournalError as error:
+        journal, trouble = None, str(error)
     facts: dict[str, Any] = {
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "kernel": f"{platform.system()} {platform.release()} ({platform.machine()})",
@@ -104,7 +107,7 @@ def system() -> dict[str, Any]:
         "seccomp": _read("/proc/sys/kernel/seccomp/actions_avail").split(),
         "control group": control_group(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "journal": {"path": str(journal), "writable": trouble is None, "trouble": trouble},
+        "journal": {"path": journal and str(journal), "writable": trouble is None, "trouble": trouble},
         "model": {MODEL_VARIABLE: os.environ.get(MODEL_VARIABLE), API_BASE_VARIABLE: os.environ.get(API_BASE_VARIABLE)},
         VARIABLE: os.environ.get(VARIABLE),
     }
