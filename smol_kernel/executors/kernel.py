@@ -92,8 +92,8 @@ class KernelExecutor(TheirNames, PythonExecutor):
         """Variables handed over, as they are and in their encoded form."""
         self._notices: list[str] = []
         """What the person watching has to know of the child, told with the next action."""
-        self._lost: list[str] = []
-        """Names that went with a child, and of which nobody has been told."""
+        self.lost, self.ended = list[str](), 0
+        """Names that went with a child, and of which nobody has been told; and how many children have ended."""
         self._answered = self._offered = False
         """Whether the child holds the answer of the last action, and whether it has the tools."""
         self.call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
@@ -168,7 +168,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
             yield from self._tell_notices()
-            ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []
+            ended, self.lost = replace(ended, lost=list(dict.fromkeys(self.lost))), []
         yield from self.made_files.news(ended)
         if pressed is not None:
             raise pressed
@@ -346,15 +346,15 @@ class KernelExecutor(TheirNames, PythonExecutor):
     def _end_or_drop(self, afresh: bool) -> None:
         with suppress(ExecutorError), self._alone():
             self._drop()
-            self._lost, self._notices = [] if afresh else self._lost, []  # it is meant
+            self.lost, self._notices = [] if afresh else self.lost, []  # it is meant
             self.made_files.begin_afresh()
             return
         if (client := self._client) is not None:
             client.kill()  # the thread that uses it notices, and drops it
 
     def _drop(self) -> None:
-        self._lost += [name for name in self._names if name not in self._variables]
-        self._client, self._names, self._answered = None, [], False
+        self.lost += [name for name in self._names if name not in self._variables]
+        self._client, self._names, self._answered, self.ended = None, [], False, self.ended + 1
         if self._end_child is not None:
             self._end_child()
             self._end_child = None
