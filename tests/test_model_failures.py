@@ -16,7 +16,7 @@ from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import AgentGenerationError, ConfigError, ContextLengthError, ModelError
 from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
-from smol_kernel.models.base import ModelCall
+from smol_kernel.models.call import ModelCall
 from smol_kernel.models.fallback import FallbackModel
 from smol_kernel.models.litellm import LiteLLMModel, LiteLLMRouterModel, load
 from smol_kernel.models.providers import AzureOpenAIModel, OpenAIModel

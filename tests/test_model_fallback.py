@@ -13,7 +13,8 @@ from smol_kernel.events import ModelFellBack, Notice, emit, listening
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.api import Pace
-from smol_kernel.models.base import Model, ModelCall
+from smol_kernel.models.base import Model
+from smol_kernel.models.call import ModelCall
 from smol_kernel.models.fallback import FallbackModel, as_model
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.scripted import ScriptedModel

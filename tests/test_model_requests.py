@@ -17,7 +17,7 @@ import smol_kernel
 from smol_kernel.errors import ContextLengthError, MissingDependencyError, ModelError
 from smol_kernel.events import Notice
 from smol_kernel.memory.messages import ChatMessage, MessageRole
-from smol_kernel.models.base import ModelCall
+from smol_kernel.models.call import ModelCall
 from smol_kernel.models.fallback import FallbackModel
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.media import audio_bytes, image_url, sendable, video_frames

@@ -20,7 +20,7 @@ from smol_kernel.events import Notice
 from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models import litellm as seam
-from smol_kernel.models.base import ModelCall
+from smol_kernel.models.call import ModelCall
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.media import image_url
 from smol_kernel.models.quirks import supports_stop_parameter

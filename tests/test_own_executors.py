@@ -14,6 +14,7 @@ from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.local import LocalPythonExecutor
 from smol_kernel.executors.values import RemoteValue, decode
 from smol_kernel.journal import Journal
+from smol_kernel.memory.steps import ActionStep
 from smol_kernel.tools import tool
 
 
@@ -300,3 +301,46 @@ def test_an_agent_that_takes_over_acts_in_the_executor_of_the_other(make):
     caller = make([call("transfer_to_other", reason="so")], kind=ToolCallingAgent, handoffs=[other])
     other.model.replies.append(code("final_answer(5)"))
     assert caller.run("go") == 5
+
+
+# one executor for several agents
+
+
+@pytest.fixture
+def shared():
+    executor = LocalPythonExecutor()
+    yield executor
+    executor.cleanup()
+
+
+def test_an_agent_is_told_which_names_another_that_began_afresh_has_ended(make, shared):
+    replies = ["y = kept = 1\nfinal_answer(y)", "kept = 2", "final_answer(y)", "final_answer(kept)"]
+    first = make([code(reply) for reply in replies], executor=shared)
+    second = make([code("y += 1\nfinal_answer(y)"), code("other = 5\nfinal_answer(other)")], executor=shared)
+    assert (first.run("t"), second.run("t"), second.run("t")) == (1, 2, 5)
+    assert first.run("t", reset=False) == 2
+    _, told, failed, _ = (step for step in first.memory.steps if isinstance(step, ActionStep))
+    assert told.observations.endswith("These names are gone: y, kept.")
+    assert "NameError" in str(failed.error) and "gone" not in str(failed.error)
+
+
+@pytest.mark.parametrize("end", ["cleanup", "kill", "nothing"])
+def test_it_is_told_as_well_of_a_child_that_ended_otherwise(make, shared, end):
+    killed = code("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    first = make([code("y = 1\nfinal_answer(y)"), code("final_answer(2)")], executor=shared)
+    second = make([*([killed] if end == "kill" else []), code("final_answer(3)")], executor=shared)
+    first.run("t")
+    if end == "cleanup":
+        second.cleanup()
+    second.run("t", reset=False)
+    *_, told = (event for event in first.events("t", reset=False) if isinstance(event, ActionFinished))
+    assert told.lost == ([] if end == "nothing" else ["y"])
+
+
+def test_a_manager_and_its_worker_cannot_act_in_one_executor_at_a_time(make, shared):
+    worker = make([code("final_answer(1)")] * 2, executor=shared, name="worker", description="works")
+    ask = "try:\n    worker('go')\nexcept Exception as error:\n    print(error)\n"
+    manager = make([code(f"x = 5\n{ask}{ask}"), code("final_answer(x)")], executor=shared, managed_agents=[worker])
+    assert manager.run("t") == 5
+    (step, _) = (step for step in manager.memory.steps if isinstance(step, ActionStep))
+    assert step.observations.count("busy with another action") == 2

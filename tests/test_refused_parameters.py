@@ -9,7 +9,7 @@ from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ModelError
 from smol_kernel.events import Notice
 from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
-from smol_kernel.models.base import ModelCall
+from smol_kernel.models.call import ModelCall
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.providers import AzureOpenAIModel
 from smol_kernel.models.requests import REMOVE_PARAMETER

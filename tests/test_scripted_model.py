@@ -21,7 +21,8 @@ from smol_kernel.memory.messages import (
     agglomerate_stream_deltas,
 )
 from smol_kernel.memory.usage import TokenUsage
-from smol_kernel.models.base import Model, ModelCall
+from smol_kernel.models.base import Model
+from smol_kernel.models.call import ModelCall
 from smol_kernel.models.demo import DEMO_INSTRUCTION, DEMO_TASKS, DemoModel, demo_data
 from smol_kernel.models.fallback import as_model
 from smol_kernel.models.litellm import LiteLLMModel

@@ -16,6 +16,7 @@ from smol_kernel.executors.create import create
 from smol_kernel.executors.imports import allowed_modules
 from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.pictures import observed_images
+from smol_kernel.executors.several_agents import make_ready
 from smol_kernel.executors.state import State
 from smol_kernel.executors.values import decode
 from smol_kernel.memory.messages import ChatMessage, MessageRole
@@ -146,11 +147,10 @@ class CodeAgent(MultiStepAgent):
     def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
         executor: Any = self.python_executor
         life = self.life  # not the agent: a child ends with the last name for its agent
+        executor.send_tools(functions(self))  # first: it says so where another agent acts there now
         executor.clear_interrupt()
         executor.refuse = lambda call: None if call.tool == "input" else life.account.refuse_call()
-        if anew:
-            executor.restart()
-        executor.send_tools(functions(self))
+        make_ready(executor, life, anew)
         executor.send_variables(variables)
 
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:

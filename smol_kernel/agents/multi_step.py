@@ -28,7 +28,7 @@ from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
 from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
 from smol_kernel.memory.usage import Timing, counts
-from smol_kernel.models.base import ModelCall
+from smol_kernel.models.call import ModelCall
 from smol_kernel.models.failures import is_too_long
 from smol_kernel.models.replies import without_reasoning
 from smol_kernel.tools.rendering import populate_template

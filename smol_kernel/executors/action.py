@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Literal
 
-from smol_kernel.errors import ChildDiedError
+from smol_kernel.errors import ChildDiedError, ConfigError
 from smol_kernel.events import Event, Output
-from smol_kernel.executors.bridge import Bridge
-from smol_kernel.executors.client import Asked, Displayed, Idle, KernelClient, Printed, Reading, Replied, Started
+from smol_kernel.executors.asides import Asides
+from smol_kernel.executors.bridge import Bridge, Function, Refuse
+from smol_kernel.executors.client import KernelClient
 from smol_kernel.executors.observation import PACE, Observer
+from smol_kernel.executors.readings import Answered, Asked, Displayed, Idle, Printed, Reading, Replied, Started
+from smol_kernel.executors.recorded import Recorded
+from smol_kernel.executors.tool_thread import AskPerson
 
 OTHER_HALF = 1.0
 """Seconds without a message to wait for the reply or the end of output once the other has come: an interrupt can cost
@@ -70,21 +75,32 @@ class Clock:
             self._used_since = self._used() if stands else 0.0
 
 
+def usable_timeout(seconds: float | None) -> float | None:
+    """The time limit for an action, if it can be one. Raises ConfigError."""
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ConfigError(f"timeout_seconds {seconds!r}: give seconds above 0, or None for no limit")
+    return seconds
+
+
 class Action:
     """One action under way.
 
-    `number` is its own; `timeout` is in seconds of the child's own time (None: no limit), `grace` in seconds between
-    the interrupt and the kill, `stop_wanted` tells whether somebody has interrupted. When `run` has ended, `reply` is
-    what the child said (None: nothing), `died` why it is gone (None: it lives), and `reason` why it was stopped, if it
-    was.
+    `tools` and what goes with them are for its `Bridge`. `number` is its own; `timeout` is in seconds of the child's
+    own time (None: no limit), `grace` in seconds between the interrupt and the kill, `stop_wanted` tells whether
+    somebody has interrupted. When `run` has ended, `reply` is what the child said (None: nothing), `died` why it is
+    gone (None: it lives), and `reason` why it was stopped, if it was.
     """
 
     def __init__(
         self,
         client: KernelClient,
-        make_bridge: Callable[[Action], Bridge],
+        tools: Mapping[str, Function],
         observer: Observer,
         *,
+        ask_person: AskPerson | None,
+        refuse: Refuse | None,
+        recorded: Recorded | None,
+        next_id: Callable[[], str],
         number: int,
         timeout: float | None,
         grace: float,
@@ -94,16 +110,29 @@ class Action:
         self.number, self.timeout = number, timeout
         self._grace, self._stop_wanted = grace, stop_wanted
         self.clock = Clock(client.processor_time.seconds)
-        self._bridge = make_bridge(self)
         self._request = ""
         self._readings: deque[Reading] = deque()
         """Read, and not taken yet."""
+        self.asides = Asides(client, self._receive, self._readings.append, self.stopping)
+        self._bridge = Bridge(
+            client,
+            tools,
+            self.asides,
+            ask_person=ask_person,
+            refuse=refuse,
+            recorded=recorded,
+            next_id=next_id,
+            stopped=self.stopping,
+            standing=self.clock.stand,
+        )
         self._heard = False  # something printed, since the last call
         self._started = self._idle = self._quiet = self._ended = False
         self._came_back = False  # its reply is here, if not taken yet: no call is its own any more
         self._half_at = self._interrupts_at = 0.0
         self._since_timeout = 0  # messages read since its time was up
         self._interrupts = 0
+        self._broken = ""
+        """Why the child cannot be heard any more, if that is so."""
         self.reply: Replied | None = None
         self.died: str | None = None
         self.reason: Reason | None = None
@@ -132,6 +161,7 @@ class Action:
                 pass
             raise
         finally:
+            self.asides.end()
             del self._bridge  # which knows this action, and agents that a tool calls: they end with their last name
         return None
 
@@ -148,6 +178,7 @@ class Action:
 
     def _go_on(self, send: Callable[[], str] | None = None) -> Iterator[Event]:
         try:
+            self.asides.close()
             if send is not None:
                 self._request = send()
             while not self._over():
@@ -164,6 +195,7 @@ class Action:
                 while self._readings:
                     yield from self._take(self._readings.popleft())
                 yield from self._bridge.collect()
+                self.asides.give_way()
             self._ended = True
         except ChildDiedError as error:
             self.died = str(error)
@@ -191,6 +223,8 @@ class Action:
                     yield from self._bridge.answer(reading)
             case Started():
                 self._started = True
+            case Answered():  # who asked has given up
+                pass
             case Replied():
                 self.reply = reading
                 self._half_at = self._half_at or time.monotonic()
@@ -199,7 +233,13 @@ class Action:
                 self._half_at = self._half_at or time.monotonic()
 
     def _receive(self, timeout: float | None) -> list[Reading]:
-        readings = self._client.receive(self._request, timeout)
+        if self._broken:
+            raise ChildDiedError(self._broken)
+        try:
+            readings = self._client.receive(self._request, timeout)
+        except ChildDiedError as error:
+            self._broken = str(error)
+            raise
         self._came_back = self._came_back or any(isinstance(each, Replied) for each in readings)
         return readings
 
@@ -243,6 +283,8 @@ class Action:
 
     def _patience(self) -> float | None:
         """Seconds until something has to be looked at again; None if only the child can bring news."""
+        if self._readings:  # they came while another thread asked the child
+            return 0.0
         now = time.monotonic()
         waits = [PACE] if self.observer.holds or self._bridge.holds else []
         if self._half_at:

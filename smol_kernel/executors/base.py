@@ -58,6 +58,8 @@ class PythonExecutor(ABC):
 
     isolation: str = "none"
     """How the place is boxed; "none" means not at all."""
+    lost: Any = None
+    """Names of variables that are gone, a list, to be told with the next action; None: it does not tell of any."""
     _seen: _Seen | None = None
     """Where it is noted what happens in an action that passes a guard."""
 

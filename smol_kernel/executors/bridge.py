@@ -12,33 +12,27 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from smol_kernel.errors import ChildDiedError
-from smol_kernel.events import Event, ToolCalled, ToolReturned, listening
-from smol_kernel.executors import coroutines
-from smol_kernel.executors.client import Asked, KernelClient
+from smol_kernel.events import Event, ToolCalled, ToolReturned
+from smol_kernel.executors.asides import Asides
+from smol_kernel.executors.call_under_way import Call, Outcome, outcome_of, perform
+from smol_kernel.executors.client import KernelClient
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.error_attributes import attributes_of
-from smol_kernel.executors.no_secrets import no_secrets
+from smol_kernel.executors.readings import Asked
 from smol_kernel.executors.recorded import NOT_SHOWN, AbandonedError, NotMadeError, Recorded, kinds_of_error
-from smol_kernel.executors.summaries import argument, brief, cut, error_line
-from smol_kernel.executors.tool_body import ends_the_run, tool_body
+from smol_kernel.executors.summaries import argument, cut, error_line
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
-from smol_kernel.executors.tracebacks import message, shorten
-from smol_kernel.executors.values import Decoder, MalformedValue, NotPortable, decode, encode
-from smol_kernel.memory.known_secrets import redacted
+from smol_kernel.executors.values import Decoder, MalformedValue
 from smol_kernel.tools.base import Tool, bind_arguments, validate_tool_arguments
 from smol_kernel.tools.checking import is_reordered
-from smol_kernel.tools.records import to_plain
 
 POOL = 32
 """Threaded and async tools of one action that run at once; further calls wait."""
-RESULT_LIMIT = 64 << 20
-"""Bytes of a tool's result, encoded."""
 MAX_CALLS = 1_000
 """Calls that may be outstanding; the child's own code has half as many."""
 MAX_HELD = 512 << 20
@@ -47,8 +41,6 @@ MAX_CARRIED = 256 << 20
 """Bytes of the calls of one action and of what came of them, all together: the journal keeps them."""
 LEAST_CARRIED = 1 << 10
 """Bytes that each call counts for besides: so many its events take."""
-MAX_ERROR = 10_000
-"""Characters of what a tool's error says."""
 
 Function = Callable[..., Any]
 Refuse = Callable[[ToolCalled], str | Exception | None]
@@ -62,50 +54,6 @@ class Refused(Exception):
         self.kinds = kinds
 
 
-@dataclass
-class Call:
-    """A call under way."""
-
-    id: str
-    number: int | None
-    """The child's own id of the request."""
-    tool: str
-    work: Callable[[], Any]
-    emitted: Emitted
-    pooled: bool
-    secret: bool = False
-    weight: int = 0
-    """Bytes of its arguments."""
-    started: float = field(default_factory=time.monotonic)
-    made: bool = False  # or nearly: one that has ended without was surely not made
-    ended: bool = False
-    future: Future[Any] | None = None
-    """What runs of it on the event loop."""
-
-    def begun(self, future: Future[Any]) -> None:
-        """Note the future; canceled at once if nobody waits for it any more."""
-        self.future = future
-        if self.ended:
-            future.cancel()
-
-
-@dataclass
-class Outcome:
-    """What became of a call: an encoded value, or an error."""
-
-    call: Call
-    value: Any = None
-    summary: str = ""
-    error: BaseException | None = None
-    size: int = 0
-    """Bytes of the value."""
-
-    @property
-    def words(self) -> str:
-        """What the error says."""
-        return shorten(redacted(message(self.error)), MAX_ERROR) if self.error else ""
-
-
 class Bridge:
     """The calls of one action.
 
@@ -113,13 +61,14 @@ class Bridge:
     (None: whom that thread knows). `next_id` gives ids for events. `stopped` tells that the action is being stopped: no
     answer is sent any more. `standing` is called with True when the first call is outstanding, and with False when none
     is: the action's clock. `refuse` is asked before each call; the reason it gives, if any, is what the child is told.
-    `recorded` may have the result of a call already; then nothing is called.
+    `recorded` may have the result of a call already; then nothing is called. By `asides` a tool may ask the child.
     """
 
     def __init__(
         self,
         client: KernelClient,
         tools: Mapping[str, Function],
+        asides: Asides,
         *,
         ask_person: AskPerson | None,
         refuse: Refuse | None,
@@ -128,7 +77,7 @@ class Bridge:
         stopped: Callable[[], bool],
         standing: Callable[[bool], None],
     ) -> None:
-        self._client, self._tools = client, tools
+        self._client, self._tools, self._asides = client, tools, asides
         self._elsewhere = tool_thread()
         self._here = PollingToolThread(client.wake, ask_person)
         """For the plain calls of agents that this action calls, if its own are made here."""
@@ -136,6 +85,7 @@ class Bridge:
         self._refuse, self._recorded = refuse, recorded
         self._next_id, self._stopped, self._standing = next_id, stopped, standing
         self._outstanding: dict[str, Call] = {}
+        asides.calls = self._outstanding
         self._held = self._carried = 0
         self._queued: deque[tuple[Call, contextvars.Context]] = deque()
         self._running = 0
@@ -179,9 +129,10 @@ class Bridge:
             self._queued.append((call, contextvars.copy_context()))
             self._start_queued()
         elif self._elsewhere is not None:
-            self._elsewhere.submit(Job(lambda: self._visit(call), lambda *came: self._tell(_outcome(call, *came))))
+            self._elsewhere.submit(Job(lambda: self._visit(call), lambda *came: self._tell(outcome_of(call, *came))))
         else:
-            came = [self._visit(call)]  # an error in it knows all that goes on here, so nothing here may keep it
+            with self._asides.open():
+                came = [self._visit(call)]  # an error in it knows all that goes on here, so nothing here may keep it
             yield from self._gather()  # what it emitted
             yield from self._finish(came.pop())
 
@@ -196,7 +147,8 @@ class Bridge:
             raise pressed
         if self._stopped():
             self._here.close()
-        self._here.serve()
+        with self._asides.open():
+            self._here.serve()
 
     def _gather(self) -> Iterator[Event]:
         with suppress(queue.Empty):
@@ -295,7 +247,7 @@ class Bridge:
     def _visit(self, call: Call) -> Outcome:
         """Make a call, on the thread that is for it, if anybody waits for it still."""
         call.made = True  # before the look: who ends it, and sees it is not, knows that it will not be
-        return Outcome(call, error=NotMadeError()) if call.ended or self._stopped() else _perform(call)
+        return Outcome(call, error=NotMadeError()) if call.ended or self._stopped() else perform(call)
 
     def _tell(self, news: Outcome | Event | BaseException) -> None:
         """Bring in something from another thread."""
@@ -359,39 +311,6 @@ def _checked(tool: Function, args: list[Any], kwargs: dict[str, Any]) -> tuple[l
         return args, kwargs
     signature.bind(*args, **kwargs)
     return args, kwargs
-
-
-def _perform(call: Call) -> Outcome:
-    """Make the call; an error becomes part of the outcome, unless it ends the run."""
-    call.started = time.monotonic()
-    try:
-        with listening(call.emitted, call.id), tool_body():
-            value = call.work()
-            if inspect.isawaitable(value):
-                value = coroutines.wait(value, call.begun)
-        try:
-            given = encode(to_plain(value), limit=RESULT_LIMIT)
-            encoded, size = no_secrets(given)
-            value = value if encoded is given else decode(encoded)
-        except RecursionError:
-            raise TypeError(f"{call.tool}() gave a result that nests too deeply, or contains itself") from None
-        except NotPortable as error:
-            reason = f"{call.tool}() gave a result that cannot cross to the child: {error}{error.advice}"
-            raise TypeError(reason) from error
-        return Outcome(call, encoded, brief(value, 120), size=size)
-    except BaseException as error:  # boundary: a tool can raise anything; the child shall see it
-        if not call.pooled and ends_the_run(error):
-            raise
-        return Outcome(call, error=error, summary=error_line(error))
-
-
-def _outcome(call: Call, outcome: Any, error: BaseException | None) -> Outcome | BaseException:
-    """What came of a job: `error` if it was not done to its end, by itself if that ends the run; so does a refusal."""
-    if isinstance(error, NotMadeError):
-        return KeyboardInterrupt(str(error))
-    if isinstance(error, Exception):
-        return Outcome(call, error=error, summary=error_line(error))
-    return outcome if error is None else error
 
 
 def _failure(kinds: list[str], message: str, **more: Any) -> dict[str, Any]:

@@ -141,7 +141,8 @@ class Child:
         self.line = host_line.HostLine(self.kernel)
         self.proxies = proxies.Proxies(self.line, self.streams)
         memory_line = mapped.MemoryLine(getattr(self.kernel.parent, "memory_line", None))
-        self.questions = questions.Questions(shell.user_ns, self.receive_tools, memory_line)
+        self.questions = questions.Questions(shell.user_ns, self.receive_tools, memory_line, self.account.names)
+        self.line.answer = lambda asked: self.questions.answer(asked, [], aside=True)
         self.kernel.session.pack = host_line.pack
         self.kernel.raw_input = lambda prompt="": self.proxies.read(str(prompt), False)
         self.kernel.getpass = lambda prompt="Password: ", stream=None, **_: self.proxies.read(str(prompt), True)
@@ -153,7 +154,7 @@ class Child:
         shell.displayhook.quiet = lambda: self.action.quiet and self.action.running == 1  # IPython looks at `In`
         self.receive_tools([])
 
-    # what the host asks
+    # what the host asks between actions
 
     def serve(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
         """Handle a request of the host between actions."""

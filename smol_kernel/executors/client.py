@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Protocol
 
 from smol_kernel.errors import ChildDiedError, ExecutorError
 from smol_kernel.executors.launchers import Child
 from smol_kernel.executors.launchers.child_modules import INSTALL, load_code
-from smol_kernel.executors.observation import told, truncate
+from smol_kernel.executors.observation import told
 from smol_kernel.executors.processor_time import ProcessorTime
+from smol_kernel.executors.readings import Asked, Reading, read
 from smol_kernel.executors.transports import Message, Transport
 
 START_SECONDS = 60.0
@@ -33,74 +33,7 @@ STOP_SECONDS = 1.0
 """How long a child that is to stop may take to answer: it mostly does at once, and then need not end."""
 FEW_FILES = 128
 """With fewer that may be open a child may not come up; it says so to nobody where it lacks one for that."""
-MAX_TEXT = 2 << 20
-"""Characters that a message may print: ours passes on half of that."""
-MAX_PROMPT = 10_000
-"""Characters of what `input()` asks."""
 FORKED = "this process was forked from the one that has the child kernel"
-
-
-@dataclass(frozen=True)
-class Printed:
-    """Text on a stream."""
-
-    stream: Literal["stdout", "stderr"]
-    text: str
-
-
-@dataclass(frozen=True)
-class Displayed:
-    """Display data, or the value of a last expression."""
-
-    channel: Literal["display", "result"]
-    data: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A tool call, or a genuine `input()`. `request` is as the child sent it, unchecked."""
-
-    request: Any
-    prompt: str
-    password: bool
-    printed: bool
-    """Whether the action printed something just before: that comes by another channel, maybe a moment later."""
-    size: int = 0
-    """Bytes of the message it came in."""
-
-    @property
-    def number(self) -> int | None:
-        """The id of a request of our own code in the child; None if it has none that ours would give."""
-        number = self.request.get("id") if isinstance(self.request, dict) else None
-        return number if type(number) is int and 0 < number < 2**53 else None
-
-    @property
-    def leaving(self) -> bool:
-        """Whether it is no call: the child ends, once it has an answer."""
-        return isinstance(self.request, dict) and "leaving" in self.request
-
-
-@dataclass(frozen=True)
-class Replied:
-    """The action ended, or the checks. `report` is what the child says of it, unchecked; empty if it said nothing."""
-
-    status: str
-    report: dict[str, Any] = field(default_factory=dict)
-    error_type: str = ""
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class Started:
-    """The action is about to run: an interrupt reaches it from now on."""
-
-
-@dataclass(frozen=True)
-class Idle:
-    """No more output of the action follows."""
-
-
-Reading = Printed | Displayed | Asked | Replied | Started | Idle
 
 
 class Stopped(Exception):
@@ -109,6 +42,20 @@ class Stopped(Exception):
 
 class ChildRefused(ExecutorError):
     """The child replied that it cannot take what it was given."""
+
+
+class Askable(Protocol):
+    """A child that answers: the idle one, a KernelClient; or one that waits, see `asides`."""
+
+    def ask(
+        self, type: str, content: dict[str, Any], seconds: float = ..., stopped: Callable[[], bool] = ...
+    ) -> dict[str, Any] | None:
+        """See `KernelClient.ask`."""
+        ...
+
+    def give(self, descriptors: list[int], number: int) -> bool:
+        """See `KernelClient.give`."""
+        ...
 
 
 class KernelClient:
@@ -121,6 +68,8 @@ class KernelClient:
         self._booted = False
         self.came = 0
         """Messages that came at the last look, whatever request they are of."""
+        self.came_bytes = 0
+        """What they had on the way."""
         self.killed = False
         """Whether the child was ended by `kill`."""
         self._interrupts: set[str] = set()
@@ -234,7 +183,7 @@ class KernelClient:
         for message in self._messages(timeout):
             is_late = message.type in LATE and message.parent in self._actions and request in self._actions
             if message.parent == request or is_late:
-                reading = _read(message)
+                reading = read(message)
                 if reading is not None:
                     readings.append(reading)
             elif message.type == "input_request":
@@ -244,7 +193,7 @@ class KernelClient:
     def _messages(self, timeout: float | None) -> list[Message]:
         try:
             messages = self._transport.receive(timeout)
-            self.came = len(messages)
+            self.came, self.came_bytes = len(messages), sum(message.size for message in messages)
             self._interrupts -= {message.parent for message in messages if message.channel == "control"}
             return messages
         except ChildDiedError as error:
@@ -321,6 +270,17 @@ class KernelClient:
             self.child.close()
 
 
+def tell(child: Askable, content: dict[str, Any], what: str, stopped: Callable[[], bool]) -> dict[str, Any]:
+    """Make a request, named for errors, and give the reply. Raises as `ask`, ExecutorError where none comes in time,
+    ChildRefused."""
+    reply = child.ask("smol_request", content, stopped=stopped)
+    if reply is None:
+        raise ExecutorError(f"the child kernel did not take the {what} in time; restart() gives a fresh one")
+    if reply.get("status") != "ok":
+        raise ChildRefused(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
+    return reply
+
+
 def _action(code: str, silent: bool, smol: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The content of a request to run code, with what `child` has to know of it."""
     return {
@@ -332,63 +292,6 @@ def _action(code: str, silent: bool, smol: Mapping[str, Any] | None = None) -> d
         "stop_on_error": False,
         "smol": smol or {},
     }
-
-
-def _read(message: Message) -> Reading | None:
-    content = message.content
-    match message.channel, message.type:
-        case "iopub", "stream":
-            return _printed(content)
-        case "iopub", "display_data":
-            return _displayed("display", content)
-        case "iopub", "execute_result":
-            return _displayed("result", content)
-        case "iopub", "status" if content.get("execution_state") == "idle":
-            return Idle()
-        case "iopub", "execute_input" | "smol_started":
-            return Started()
-        case "iopub", "smol_leaving":
-            return Asked(content, "", password=False, printed=False)
-        case "stdin", "input_request":
-            request = content.get("smol")
-            printed = isinstance(request, dict) and request.get("printed") is True
-            prompt, password = told(content, "prompt", MAX_PROMPT), content.get("password") is True
-            return Asked(request, prompt, password, printed, message.size)
-        case "shell", "execute_reply":
-            return _replied(content)
-        case "shell", "smol_reply":
-            return Replied(status=told(content, "status", 20), report=content)
-        case _:
-            return None
-
-
-def _printed(content: dict[str, Any]) -> Printed | None:
-    text = content.get("text")
-    if not isinstance(text, str):
-        return None
-    return Printed("stderr" if content.get("name") == "stderr" else "stdout", truncate(text, MAX_TEXT))
-
-
-def _displayed(channel: Literal["display", "result"], content: dict[str, Any]) -> Displayed | None:
-    data: Any = content.get("data")
-    if not isinstance(data, dict):
-        return None
-    return Displayed(channel, {mime: text for mime, text in data.items() if isinstance(text, str)})
-
-
-def _replied(content: dict[str, Any]) -> Replied:
-    payload: Any = content.get("payload")
-    reports = [
-        part
-        for part in (payload if isinstance(payload, list) else [])
-        if isinstance(part, dict) and part.get("source") == "smol"
-    ]
-    return Replied(
-        status=told(content, "status", 20),
-        report=reports[-1] if reports else {},
-        error_type=told(content, "ename", 200),
-        error=told(content, "evalue", 10_000),
-    )
 
 
 def _few_files() -> str:

@@ -40,6 +40,9 @@ class HostLine:
         """Who takes the reply to a request, in the thread."""
         self._sent: set[int] = set()
         """Those of them that the host knows of."""
+        self.answer: Callable[[dict[str, Any]], Reply]
+        """Answers what the host asks of a request that waits."""
+        self._answers: queue.SimpleQueue[Reply] = queue.SimpleQueue()
         self._wake_read, self._wake_write = os.pipe()
         threading.Thread(target=self._serve, name="smol host line", daemon=True).start()
 
@@ -52,7 +55,9 @@ class HostLine:
         number = next(self._numbers)
         try:
             self._put(number, replies.put, request, prompt, password)
-            return replies.get(timeout=seconds)
+            while "question" in (reply := replies.get(timeout=seconds)):
+                self._answer(reply)
+            return reply
         finally:
             self._done(number)  # an interrupted one gets none
 
@@ -62,12 +67,13 @@ class HostLine:
         future: asyncio.Future[Reply] = loop.create_future()
 
         def settle(reply: Reply) -> None:
-            if not future.done():
+            if "question" in reply:
+                self._answer(reply)
+            elif not future.done():
                 future.set_result(reply)
 
         def receive(reply: Reply) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle, reply)
+            loop.call_soon_threadsafe(settle, reply)
 
         number = next(self._numbers)
         try:
@@ -83,6 +89,17 @@ class HostLine:
             raise RuntimeError("tools and input() work in the kernel's own process only, not in one forked from it")
         self._waiting[number] = receive
         self._outgoing.put(({**request, "id": number}, prompt, password))
+        os.write(self._wake_write, b".")
+
+    def _answer(self, asked: Reply) -> None:
+        answer: Reply = {"status": "error", "error": "the call was interrupted"}
+        try:
+            answer = self.answer(asked["question"])
+        finally:
+            self._give(asked, answer)
+
+    def _give(self, asked: Reply, answer: Reply) -> None:
+        self._answers.put({**answer, "key": asked["key"]})
         os.write(self._wake_write, b".")
 
     def _done(self, number: int) -> None:
@@ -111,6 +128,11 @@ class HostLine:
 
     def _send_all(self, socket: Any) -> None:
         """Send what waits, but for requests whose asker was interrupted."""
+        ident, parent = self.parent
+        with contextlib.suppress(queue.Empty):
+            while True:
+                answer = self._answers.get_nowait()
+                self._kernel.session.send(socket, "smol_answer", answer, parent, ident=ident)
         with contextlib.suppress(queue.Empty):
             while len(self._sent) < AT_ONCE:
                 request, prompt, password = self._outgoing.get_nowait()
@@ -130,9 +152,16 @@ class HostLine:
         _, message = self._kernel.session.recv(socket, mode=zmq.DONTWAIT)
         reply = message["content"]["smol"]
         receive = self._waiting.get(reply["id"])
-        self._done(reply["id"])
-        if receive is not None:
-            receive(reply)
+        if "question" not in reply:
+            self._done(reply["id"])
+        try:
+            if receive is not None:
+                receive(reply)
+                return
+        except RuntimeError:  # the loop of who waited is closed
+            pass
+        if "question" in reply:
+            self._give(reply, {"gone": True})
 
 
 def pack(content: Any) -> bytes:

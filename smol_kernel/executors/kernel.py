@@ -6,7 +6,6 @@ The child starts at first use. Tools stay here; only calls cross (`bridge`).
 from __future__ import annotations
 
 import itertools
-import math
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,17 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ChildDiedError, ConfigError, ExecutorError
+from smol_kernel.errors import ChildDiedError, ExecutorError
 from smol_kernel.events import ActionFinished, Checked, Event, Notice
-from smol_kernel.executors.action import Action
+from smol_kernel.executors.action import Action, usable_timeout
+from smol_kernel.executors.asides import BUSY, Asides
 from smol_kernel.executors.base import PythonExecutor
-from smol_kernel.executors.bridge import Bridge, Function, Refuse
-from smol_kernel.executors.client import FORKED, ChildRefused, KernelClient, Stopped
+from smol_kernel.executors.bridge import Function, Refuse
+from smol_kernel.executors.client import FORKED, Askable, ChildRefused, KernelClient, Stopped, tell
 from smol_kernel.executors.imports import forbidden
 from smol_kernel.executors.kept_values import encoded_variable
 from smol_kernel.executors.launchers.finalizer import Finalizer
 from smol_kernel.executors.launchers.settings import Limits, Mount, settings_for
-from smol_kernel.executors.lookup import completions, help_text, variable
+from smol_kernel.executors.lookup import completions, help_text, names, variable
 from smol_kernel.executors.observation import Observer, told
 from smol_kernel.executors.outcome import finished, interrupted, verdicts, why_ended, with_hint
 from smol_kernel.executors.recorded import Recorded
@@ -52,7 +52,8 @@ class KernelExecutor(TheirNames, PythonExecutor):
     `network`, "none" or "full"; `allow_hosts`, names of hosts it may reach through a proxy of ours; `mounts`, files and
     folders shown besides the working folder, PATH or PATH:rw; `limits`, see `launchers.settings.Limits`.
 
-    One thread at a time may use it, save for `interrupt`, `clear_interrupt`, `restart` and `cleanup`.
+    One thread at a time may use it, save for `interrupt`, `clear_interrupt`, `restart` and `cleanup`; while an action
+    waits for a tool, also to read, set and delete variables.
     """
 
     def __init__(
@@ -72,9 +73,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
     ) -> None:
         self.settings = settings_for(box, network, allow_hosts, mounts, limits)
         """Those of the box; None: no box."""
-        if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
-            raise ConfigError(f"timeout_seconds {timeout_seconds!r}: give seconds above 0, or None for no limit")
-        self.timeout_seconds = timeout_seconds
+        self.timeout_seconds = usable_timeout(timeout_seconds)
         self.max_print_outputs_length = MAX_PRINT if max_print_outputs_length is None else max_print_outputs_length
         self.additional_functions = dict(additional_functions or {})
         self.cwd, self.python, self.interrupt_grace_seconds = cwd, python, interrupt_grace_seconds
@@ -93,12 +92,13 @@ class KernelExecutor(TheirNames, PythonExecutor):
         """Variables handed over, as they are and in their encoded form."""
         self._notices: list[str] = []
         """What the person watching has to know of the child, told with the next action."""
-        self._lost: list[str] = []
-        """Names that went with a child, and of which nobody has been told."""
+        self.lost, self.ended = list[str](), 0
+        """Names that went with a child, and of which nobody has been told; and how many children have ended."""
         self._answered = self._offered = False
         """Whether the child holds the answer of the last action, and whether it has the tools."""
         self.call_numbers, self._action_numbers = itertools.count(1), itertools.count(1)
         self._stop, self._in_use = threading.Event(), ProcessLock()
+        self._asides: Asides | None = None  # of the action under way
 
     @property
     def isolation(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - the settings say it
@@ -136,10 +136,10 @@ class KernelExecutor(TheirNames, PythonExecutor):
         for name, value in variables.items():
             check_variable(name, self._tools)
             encoded[name] = encoded_variable(name, value, encode_input)
-        with self._alone():
+        with self._child() as child:
             for name, data in encoded.items():
                 self._given[name], self._variables[name] = variables[name], data
-                self._hand_over(self._set_variables, {name: data})
+                self._hand_over(child, self._set_variables, {name: data})
 
     def run(self, code: str) -> Iterator[Event]:
         """Run an action; yields what happens as it happens, ActionFinished last.
@@ -168,7 +168,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
                 if action.died is None:
                     self._names, self._answered = list(ended.names), ended.final
             yield from self._tell_notices()
-            ended, self._lost = replace(ended, lost=list(dict.fromkeys(self._lost))), []
+            ended, self.lost = replace(ended, lost=list(dict.fromkeys(self.lost))), []
         yield from self.made_files.news(ended)
         if pressed is not None:
             raise pressed
@@ -227,30 +227,35 @@ class KernelExecutor(TheirNames, PythonExecutor):
     # what the child holds
 
     def names(self) -> list[str]:
-        """Names of variables: those the last action left, and those sent since. Never starts a child."""
+        """Names of variables: those the last action left, and those sent since; those there are now, for a tool whose
+        action waits. Never starts a child."""
+        if self._asides:
+            with suppress(ExecutorError), self._child() as child:
+                if child and (reply := child.ask("smol_request", {"names": True})) and "names" in reply:
+                    return names(reply["names"])
         return list(self._names if self.started else self._variables)
 
     def read(self, name: str, as_answer: bool = False) -> Any:
         """A variable's value (`as_answer`: as one crosses): a copy; a RemoteValue if it cannot cross or is too large.
 
         Before the child has started, the very object that was sent. Raises KeyError if there is none of that name,
-        ExecutorError if an action is under way or the child does not answer.
+        ExecutorError if an action is under way that waits for no tool, or the child does not answer.
         """
-        with self._alone():
-            if self._client is None:
+        with self._child() as child:
+            if child is None:
                 return self._given[name]
-            reply = self._client.ask("smol_request", {"read": name, "as_answer": as_answer})
+            reply = child.ask("smol_request", {"read": name, "as_answer": as_answer})
         return variable(reply, name)
 
     def forget(self, names: Iterable[str]) -> None:
         """Delete variables; names that are not there are no error."""
         gone = list(names)
-        with self._alone():
+        with self._child() as child:
             for name in gone:
                 self._variables.pop(name, None)
                 self._given.pop(name, None)
             self._names = [name for name in self._names if name not in gone]
-            self._hand_over(self._tell, {"forget": gone}, "names to forget")
+            self._hand_over(child, tell, {"forget": gone}, "names to forget", self._stop.is_set)
 
     def complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
         """Completions in the child's namespace, as the content of a Jupyter `complete_reply`; empty if it is busy."""
@@ -267,12 +272,19 @@ class KernelExecutor(TheirNames, PythonExecutor):
     @contextmanager
     def _alone(self) -> Generator[None]:
         if (in_use := self._in_use.here).locked():
-            raise ExecutorError("this executor is busy with another action; give each thread an executor of its own")
+            raise ExecutorError(BUSY)
         with in_use:  # in one step: an interrupt cannot come between
             if self._client is not None and not self._client.ours:
                 self._drop()
                 self._notices = [f"{FORKED.capitalize()}: a fresh one begins, without what was made in it."]
             yield
+
+    @contextmanager
+    def _child(self) -> Generator[Askable | None]:
+        """The child, to be asked something: the idle one, or one whose action waits for a tool; None: there is none."""
+        asides = self._asides if self._in_use.here.locked() else None
+        with asides.turn() if asides else self._alone():
+            yield asides or self._client
 
     def _ready(self) -> KernelClient:
         """The running child; started, and given variables, if there is none. Tools it gets with its first action."""
@@ -303,23 +315,15 @@ class KernelExecutor(TheirNames, PythonExecutor):
             return None, error
         return (None if self._stop.is_set() else client), None
 
-    def _hand_over(self, give: Callable[..., object], *what: Any) -> None:
-        """Give the running child something. One that does not take it before a stop ends; the next one gets it all."""
+    def _hand_over(self, child: Askable | None, give: Callable[..., object], *what: Any) -> None:
+        """Give the child something. One that does not take it before a stop ends; the next one gets it all."""
         try:
-            if self._client is not None:
-                give(self._client, *what)
+            if child is not None:
+                give(child, *what)
         except Stopped:
             self._drop()
         except ChildDiedError:
             pass  # the next action will tell, and the fresh child gets it
-
-    def _tell(self, client: KernelClient, content: dict[str, Any], what: str) -> dict[str, Any]:
-        reply = client.ask("smol_request", content, stopped=self._stop.is_set)
-        if reply is None:
-            raise ExecutorError(f"the child kernel did not take the {what} in time; restart() gives a fresh one")
-        if reply.get("status") != "ok":
-            raise ChildRefused(f"the child kernel could not take the {what}: {told(reply, 'error', 2_000)}")
-        return reply
 
     def _offer(self, client: KernelClient) -> None:
         """Offer the tools to an idle child that has not got them with an action yet."""
@@ -328,10 +332,10 @@ class KernelExecutor(TheirNames, PythonExecutor):
                 reply = client.ask("smol_request", {"tools": tool_specs(self._tools)}, 5, self._stop.is_set)
                 self._offered = reply is not None and reply.get("status") == "ok"
 
-    def _set_variables(self, client: KernelClient, encoded: Mapping[str, Any]) -> None:
+    def _set_variables(self, child: Askable, encoded: Mapping[str, Any]) -> None:
         for name, data in list(encoded.items()):
             try:
-                set_variable(name, data, client.give, lambda *told: self._tell(client, *told))
+                set_variable(name, data, child.give, lambda *it: tell(child, *it, stopped=self._stop.is_set))
             except ChildRefused:  # each fresh child would refuse it too, and never be ready
                 self._variables.pop(name, None)
                 self._given.pop(name, None)
@@ -342,15 +346,15 @@ class KernelExecutor(TheirNames, PythonExecutor):
     def _end_or_drop(self, afresh: bool) -> None:
         with suppress(ExecutorError), self._alone():
             self._drop()
-            self._lost, self._notices = [] if afresh else self._lost, []  # it is meant
+            self.lost, self._notices = [] if afresh else self.lost, []  # it is meant
             self.made_files.begin_afresh()
             return
         if (client := self._client) is not None:
             client.kill()  # the thread that uses it notices, and drops it
 
     def _drop(self) -> None:
-        self._lost += [name for name in self._names if name not in self._variables]
-        self._client, self._names, self._answered = None, [], False
+        self.lost += [name for name in self._names if name not in self._variables]
+        self._client, self._names, self._answered, self.ended = None, [], False, self.ended + 1
         if self._end_child is not None:
             self._end_child()
             self._end_child = None
@@ -373,17 +377,12 @@ class KernelExecutor(TheirNames, PythonExecutor):
     def _action(self, client: KernelClient) -> Action:
         return Action(
             client,
-            lambda action: Bridge(
-                client,
-                self._tools,
-                ask_person=self.ask_person,
-                refuse=self.refuse,
-                recorded=self.recorded,
-                next_id=lambda ids=self.call_numbers: f"c{next(ids)}",  # not of self: a child ends with it
-                stopped=action.stopping,
-                standing=action.clock.stand,
-            ),
+            self._tools,
             Observer(self.max_print_outputs_length),
+            ask_person=self.ask_person,
+            refuse=self.refuse,
+            recorded=self.recorded,
+            next_id=lambda ids=self.call_numbers: f"c{next(ids)}",  # not of self: a child ends with it
             number=next(self._action_numbers),
             timeout=self.timeout_seconds,
             grace=self.interrupt_grace_seconds,
@@ -392,9 +391,10 @@ class KernelExecutor(TheirNames, PythonExecutor):
 
     def _follow(self, action: Action, send: Callable[[], str]) -> Generator[Event, None, KeyboardInterrupt | None]:
         """Run it; gives the KeyboardInterrupt that came meanwhile."""
-        client = self._client
+        client, self._asides = self._client, action.asides
         try:
             return (yield from action.run(send))
         finally:
+            self._asides = None
             if (action.died is not None or not action.ended) and self._client is client:
                 self._drop()  # nobody knows what it does now

@@ -14,6 +14,9 @@ from smol_kernel.executors.values import MalformedValue, decode
 MAX_MATCHES = 1_000
 MAX_MATCH = 1_000
 """Characters of a completion."""
+MAX_NAMES = 10_000
+MAX_NAME = 100
+"""Characters of a variable's or a class's name."""
 TYPES = "_jupyter_types_experimental"
 """Where ipykernel tells the kind of each completion."""
 
@@ -60,6 +63,12 @@ def variable(reply: dict[str, Any] | None, name: str) -> Any:
         except MalformedValue as error:
             why = str(error)
     raise ExecutorError(f"variable {name!r} of the child kernel cannot be read: {why}")
+
+
+def names(told: Any) -> list[str]:
+    """Those of the names told that can be names."""
+    found = told[:MAX_NAMES] if isinstance(told, list) else []
+    return [name for name in found if isinstance(name, str) and len(name) <= MAX_NAME and name.isidentifier()]
 
 
 def _place(place: Any, length: int) -> bool:

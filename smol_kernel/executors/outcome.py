@@ -10,20 +10,18 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors.action import Action
-from smol_kernel.executors.client import Replied
 from smol_kernel.executors.launchers.hints import hint
 from smol_kernel.executors.launchers.settings import BoxSettings
 from smol_kernel.executors.launchers.working_folder import working_folder
+from smol_kernel.executors.lookup import names
 from smol_kernel.executors.observation import MAX_PLAIN, clean, told, truncate
+from smol_kernel.executors.readings import Replied
 from smol_kernel.executors.values import MalformedValue, decode
 
 MAX_ERROR = 100_000
 """Characters kept of an error's message, and of its traceback."""
-MAX_NAMES = 10_000
 MAX_LEFT_OUT = 1 << 50
 MAX_STATEMENTS = 1_000_000
-MAX_NAME = 100
-"""Characters of a variable's or a class's name."""
 
 KINDS = {"timeout": "TimeoutError", "interrupted": "KeyboardInterrupt"}
 """The error's name for each reason to stop an action."""
@@ -101,12 +99,6 @@ def why_ended(action: Action) -> str:
 def interrupted(why: str) -> ActionFinished:
     """Of an action that never began."""
     return ActionFinished(status="interrupted", error_type=KINDS["interrupted"], error=why)
-
-
-def names(told: Any) -> list[str]:
-    """Those of the names told that can be names."""
-    found = told[:MAX_NAMES] if isinstance(told, list) else []
-    return [name for name in found if isinstance(name, str) and len(name) <= MAX_NAME and name.isidentifier()]
 
 
 def verdicts(report: dict[str, Any]) -> list[tuple[bool, str]]:

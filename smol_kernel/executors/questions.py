@@ -1,4 +1,4 @@
-"""What the host asks the child between actions: to take tools and variables, to tell a value, to try checks.
+"""What the host asks the child: to take tools and variables, to tell a value, to try checks.
 
 Travels into the child as source, for `child.py`; needs the standard library alone.
 """
@@ -19,21 +19,26 @@ MAX_REASON = 2_000
 
 class Questions:
     """Answers a request by its content. `namespace` is the actions'; `receive_tools` takes a list of tools;
-    by `memory_line` comes the memory of tables."""
+    by `memory_line` comes the memory of tables; `names` tells those that the author of an action would know."""
 
     def __init__(
         self,
         namespace: dict[str, Any],
         receive_tools: Callable[[list[dict[str, Any]]], None],
         memory_line: mapped.MemoryLine,
+        names: Callable[[], list[str]],
     ) -> None:
         self._namespace, self._receive_tools, self._memory_line = namespace, receive_tools, memory_line
+        self._names = names
 
-    def answer(self, content: dict[str, Any], final: list[Any]) -> dict[str, Any]:
-        """The content of the reply. `final` holds the object given to `final_answer`, if there is one."""
+    def answer(self, content: dict[str, Any], final: list[Any], aside: bool = False) -> dict[str, Any]:
+        """The content of the reply. `final` holds the object given to `final_answer`, if there is one. With `aside` it
+        is asked in the midst of an action, whose an interrupt is then."""
         try:
             return {"status": "ok", **self._answer(content, final)}
-        except BaseException as error:  # noqa: BLE001 - boundary: any class's own methods run here; the host is told
+        except BaseException as error:  # boundary: any class's own methods run here; the host is told
+            if aside and isinstance(error, KeyboardInterrupt):
+                raise
             text = tracebacks.shorten(f"{type(error).__name__}: {tracebacks.message(error)}", MAX_REASON)
             return {"status": "error", "error": text}
 
@@ -53,6 +58,8 @@ class Questions:
             left = os.getcwd()
             os.chdir(content["work_in"])
             return {"left": left}
+        if "names" in content:
+            return {"names": self._names()}
         if "read" in content:
             return self._read(content["read"], fields.fields if content.get("as_answer") else None)
         if "checks" in content:

@@ -49,7 +49,7 @@ class InUse:
             )
 
 
-@dataclass
+@dataclass(eq=False)
 class Life:
     """It stands apart from the agent's own attributes: a subclass may have an `answer` or a `stop` too."""
 

@@ -19,7 +19,8 @@ from smol_kernel.memory.messages import (
     MessageRole,
 )
 from smol_kernel.memory.usage import TokenUsage
-from smol_kernel.models.base import Model, begin_again, can_begin_again, charge_refused, pause
+from smol_kernel.models.base import Model
+from smol_kernel.models.call import begin_again, can_begin_again, charge_refused, pause
 from smol_kernel.models.failures import Target, is_lost_connection, no_completion, read_failure
 from smol_kernel.models.pace import Pace
 from smol_kernel.models.parts import TextOfParts

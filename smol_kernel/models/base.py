@@ -1,24 +1,18 @@
-"""The seam for models: `Model`, and `ModelCall`, by which the loop asks.
+"""The seam for models: `Model`, which the loop asks by way of a `call.ModelCall`.
 
 Implementations live beside this file; a user's own class or a plain function is as welcome (`fallback.as_model`).
 """
 
 from __future__ import annotations
 
-import contextvars
-import dataclasses
 import inspect
-import queue
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from smol_kernel.errors import ModelError, ToolError
-from smol_kernel.events import Event, ModelFellBack, Notice, emit, listening
+from smol_kernel.errors import ToolError
+from smol_kernel.events import ModelFellBack
 from smol_kernel.memory.known_secrets import is_secret_setting, without_password
-from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole, agglomerate_stream_deltas
-from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.models.quirks import Kind, quirk_of, supports_stop_parameter
 from smol_kernel.models.replies import parse_json_if_needed, tool_calls_in
 from smol_kernel.models.requests import (
@@ -32,8 +26,6 @@ from smol_kernel.models.requests import (
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
 
-_current: contextvars.ContextVar[ModelCall | None] = contextvars.ContextVar("current", default=None)
-"""The call that the request of this thread belongs to."""
 ADDRESSES = ("api_base", "base_url", "aws_bedrock_runtime_endpoint")
 """Names under which LiteLLM is told where to ask."""
 IN_PYTHON = "a model made in Python"
@@ -54,6 +46,9 @@ class Model:
     """True of the class of whatever the loop may ask as it is; isinstance() tells it of a mock of a Model as well."""
     scripted: bool = False
     """True: the replies come from a script, and every account of the run says so."""
+    in_thread: bool = True
+    """Whether each request is made in a thread of its own, so that it can be left at any moment. False: on the thread
+    that runs the agent; a stop then comes when the reply, or a piece of it, has come."""
     _unsaved: frozenset[str] = frozenset({"self", "client"})
     """Parameters that `to_dict` leaves out, because they cannot be saved or the class sets them itself."""
 
@@ -231,145 +226,3 @@ def open_settings(value: Any, properties: bool = False) -> Any:
     if isinstance(value, list):
         return [open_settings(inner) for inner in value]
     return without_password(value) if isinstance(value, str) else value
-
-
-class ModelCall:
-    """One request to a model that can be left at any moment, also while it blocks on the network.
-
-    Iterate over it for the pieces of the reply (none if the model does not stream) and the events that the model emits
-    meanwhile (`emit`, `pause`); then `message` is the reply, or None if `abandon()` was called. What the model raises
-    is raised by the iteration. The request runs in a daemon thread with the caller's context variables; one that was
-    abandoned ends there by itself, unheard.
-    """
-
-    def __init__(self, model: Model, messages: list[ChatMessage], *, stream: bool = False, **options: Any) -> None:
-        self.message: ChatMessage | None = None
-        self._model = model
-        self._messages = messages
-        self._stream = stream and hasattr(model, "generate_stream")
-        self._options = options
-        self._abandoned = threading.Event()
-        self.begun_again = 0
-        """How often the reply was asked for once more."""
-        self.refused = TokenUsage(0, 0, cost=0.0)
-        """What replies took that were refused. It is part of the message's usage, where there is one."""
-        self._pieces: list[ChatMessageStreamDelta] = []
-        self._arrivals: queue.SimpleQueue[ChatMessageStreamDelta | Event | ChatMessage | BaseException | None]
-        self._arrivals = queue.SimpleQueue()
-
-    def abandon(self) -> None:
-        """End the iteration at once. May be called from any thread, at any time."""
-        self._abandoned.set()
-        self._arrivals.put(None)
-
-    def __iter__(self) -> Iterator[ChatMessageStreamDelta | Event]:
-        """Start the request and yield the pieces of its reply, and events."""
-        if self._abandoned.is_set():
-            return
-        context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._work,), name="smol-model-call", daemon=True).start()
-        try:
-            while True:
-                arrival = self._arrivals.get()
-                if self._abandoned.is_set():
-                    return
-                if isinstance(arrival, ChatMessageStreamDelta | Event):
-                    yield arrival
-                    continue
-                if isinstance(arrival, BaseException):
-                    try:
-                        raise arrival
-                    finally:
-                        del arrival  # it knows all that goes on here
-                self.message = self._with_refused(arrival)
-                return
-        finally:
-            self._abandoned.set()
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether nobody waits for the reply any more."""
-        return self._abandoned.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait; False as soon as the call is abandoned."""
-        return not self._abandoned.wait(seconds)
-
-    def begin_again(self) -> None:
-        """Forget what came of the reply: it is asked for once more."""
-        self._pieces.clear()
-        self.begun_again += 1
-
-    def _with_refused(self, message: ChatMessage | None) -> ChatMessage | None:
-        if message is None or message.token_usage is None or not self.refused.total_tokens:
-            return message
-        return dataclasses.replace(message, token_usage=message.token_usage + self.refused)
-
-    def _work(self) -> None:
-        _current.set(self)
-        with listening(self._arrivals.put):
-            try:
-                self._arrivals.put(self._streamed() if self._stream else self._generated())
-            except BaseException as error:  # noqa: BLE001 - the thread's edge: raised again where it is iterated
-                self._arrivals.put(error)
-
-    def _generated(self) -> ChatMessage:
-        reply: Any = self._model.generate(self._messages, **self._options)
-        if not isinstance(reply, ChatMessage):
-            raise ModelError(f"{self._model!r} returned {reply!r:.80}; generate() has to return a ChatMessage")
-        return reply
-
-    def _streamed(self) -> ChatMessage:
-        stream = cast("Any", self._model).generate_stream(self._messages, **self._options)
-        for piece in stream:
-            if self._abandoned.is_set():
-                stream.close()
-                break
-            self._pieces.append(piece)
-            self._arrivals.put(piece)
-        return agglomerate_stream_deltas(self._pieces)
-
-
-def can_begin_again() -> bool:
-    """Whether pieces of a reply that were given can be taken back: inside a ModelCall."""
-    return _current.get() is not None
-
-
-def begin_again() -> None:
-    """Take back the pieces of the reply that were given: another reply comes in their place."""
-    call = _current.get()
-    if call is not None:
-        call.begin_again()
-
-
-def charge_refused(usage: TokenUsage) -> None:
-    """Count what a reply took that is not given: it is charged to whoever asked."""
-    call = _current.get()
-    if call is not None:
-        call.refused = call.refused + usage
-
-
-def times_begun_again() -> int:
-    """How often the pieces of the reply were taken back; 0 outside of a ModelCall."""
-    call = _current.get()
-    return 0 if call is None else call.begun_again
-
-
-def was_abandoned() -> bool:
-    """Whether the call that this request belongs to was abandoned, so that no other attempt is of use."""
-    call = _current.get()
-    return call is not None and call.abandoned
-
-
-def pause(seconds: float, why: str | None) -> None:
-    """Wait before a request; the person who watches the run is told `why`.
-
-    Raises ModelError at once when the ModelCall it happens in is abandoned.
-    """
-    if why is not None:
-        emit(Notice(text=why))
-    call = _current.get()
-    if call is None:
-        time.sleep(seconds)
-    elif not call.wait(seconds):
-        raise ModelError("the request was abandoned")

@@ -32,6 +32,7 @@ class CallableModel(Model):
 
     def __init__(self, function: Callable[..., Any], model_id: str | None = None) -> None:
         super().__init__(model_id=model_id or getattr(function, "__name__", type(function).__name__))
+        self.in_thread = self.in_thread and getattr(function, "in_thread", True) is not False
         self._function = function
         try:
             parameters = list(inspect.signature(function).parameters.values())
@@ -94,6 +95,7 @@ class ForeignModel(CallableModel):
     def __init__(self, model: Any) -> None:
         name = getattr(model, "model_id", None)
         super().__init__(model.generate, name if name and isinstance(name, str) else type(model).__name__)
+        self.in_thread = self.in_thread and getattr(model, "in_thread", True) is not False
         self._stream = getattr(model, "generate_stream", None)
 
     def generate_stream(

@@ -17,7 +17,8 @@ from smol_kernel.memory.messages import (
     agglomerate_stream_deltas,
     pieces_of,
 )
-from smol_kernel.models.base import IN_CASSETTE, Model, times_begun_again
+from smol_kernel.models.base import IN_CASSETTE, Model
+from smol_kernel.models.call import times_begun_again
 from smol_kernel.models.callables import stream_of
 from smol_kernel.models.cassette_file import (
     TOO_LONG,
@@ -97,6 +98,7 @@ class CassetteModel(Model):
             check_writable(self.path)
         self.inner_id = tape.model if tape is not None and self.mode != "record" else self._empty.model
         super().__init__(model_id=self.inner_id + MARK)
+        self.in_thread = self.in_thread and (self.model is None or self.model.in_thread)
 
     def __repr__(self) -> str:
         return f"CassetteModel({self.model!r}, {str(self.path)!r}, mode={self.mode!r})"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.errors import ModelError
 from smol_kernel.events import ModelFellBack, emit
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta
-from smol_kernel.models.base import Model, begin_again, can_begin_again, was_abandoned
+from smol_kernel.models.base import Model
+from smol_kernel.models.call import begin_again, can_begin_again, is_bound_to_a_thread, leave_the_thread, was_abandoned
 from smol_kernel.models.callables import CallableModel, ForeignModel, stream_of
 from smol_kernel.models.failures import is_too_long
 from smol_kernel.models.quirks import Kind
@@ -59,7 +60,7 @@ class FallbackModel(Model):
     (ContextLengthError): the agent shortens it, as for any model, and has the next one asked where that does not help
     (`fall_back`). When all have failed, ModelError names each reason.
     A stream that breaks in the middle is begun again by the next model inside a run, where its pieces can be taken
-    back; elsewhere it is raised.
+    back; elsewhere it is raised. Where one of them is not to be asked in a thread, none is.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:
@@ -71,6 +72,7 @@ class FallbackModel(Model):
         """Places of those for which one request was too long → what they said; and of those asked in their place."""
         self._lock = threading.Lock()
         super().__init__(model_id=self.models[0].model_id)
+        self.in_thread = self.in_thread and all(model.in_thread for model in self.models)
 
     def __repr__(self) -> str:
         return f"FallbackModel({self.models!r})"
@@ -217,6 +219,15 @@ class FallbackModel(Model):
             if not too_long:
                 self._too_long.clear()
             raise error
+        if (
+            self.in_thread
+            and can_begin_again()
+            and is_bound_to_a_thread(error)
+            and leave_the_thread(self.models[place])
+        ):
+            self.in_thread = False
+            self._stay_with(place)
+            raise error  # the same model is asked once more
         failures.append(str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}")
         if place != places[-1]:
             following = places[places.index(place) + 1]

@@ -10,7 +10,8 @@ from smol_kernel.errors import ModelError
 from smol_kernel.events import Notice, emit
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta
 from smol_kernel.memory.usage import TokenUsage
-from smol_kernel.models.base import Model, begin_again, charge_refused
+from smol_kernel.models.base import Model
+from smol_kernel.models.call import begin_again, charge_refused
 from smol_kernel.models.failures import refused_parameter
 from smol_kernel.models.replies import without_reasoning
 

@@ -647,6 +647,8 @@ def content(rng: random.Random, tools: Tools) -> tuple[str, str, Any]:
     if kind < 0.94:
         channel = rng.choice(("iopub", "shell", "stdin", "control"))
         return channel, rng.choice(("kernel_info_reply", "input_request", "complete_reply", "stream")), lookup(rng)
+    if kind < 0.97:
+        return "stdin", "smol_answer", {**lookup(rng), "key": pick(rng, 1, leaf)}
     return "stdin", "input_request", pick(rng, report, leaf)
 
 

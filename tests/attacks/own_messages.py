@@ -94,6 +94,12 @@ MESSAGES = [
         for request in ({'tool': '__init__', 'args': [], 'kwargs': {}}, {'tool': 'echo', 'args': [{'$': 'FORGED'}], 'kwargs': {}}, {'tool': 'cleanup', 'args': [], 'kwargs': {}}):
             line.ask(request, seconds=5)
     """),
+    _protocol("own-forged-answers", "answers that nobody asked for, or of the wrong form, are dropped", """
+        for content in ({}, {'key': 1}, {'key': [1], 'value': 'FORGED'}, {'key': 'x' * 1000000}, {'key': 1e308, 'status': ['ok']},
+                        {'key': 1, 'status': 'ok', 'found': True, 'value': {'$': 'pickle', 'v': 'FORGED'}}, {'key': 1, 'names': 'FORGED', 'gone': True}):
+            put('stdin', 'smol_answer', content)
+            put('stdin', 'smol_answer', content, parent={'msg_id': 'x'})
+    """),
     _protocol("own-changed-key", "a wrong signature ends the child", """
         import hmac, hashlib
         session.key = b'another'; session.auth = hmac.new(b'another', digestmod=hashlib.sha256)

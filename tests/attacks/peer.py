@@ -17,7 +17,6 @@ from typing import Any
 import zmq
 
 from smol_kernel.executors.action import Action
-from smol_kernel.executors.bridge import Bridge
 from smol_kernel.executors.client import KernelClient
 from smol_kernel.executors.observation import Observer
 from smol_kernel.executors.tool_thread import AskPerson
@@ -58,6 +57,8 @@ class Peer:
         self._ended, self._answers = threading.Event(), list[dict[str, Any]]()
         self._listener: threading.Thread | None = None
         self._outbox: queue.SimpleQueue[tuple[str, list[bytes]]] = queue.SimpleQueue()
+        self.to_a_question: list[tuple[str, str, bytes]] = []
+        """What is sent when the host asks a call that waits, each channel, type and content."""
         self._identity = self.sockets["shell"].recv_multipart()[0]
 
     # what a launcher's child has
@@ -90,17 +91,12 @@ class Peer:
         names = itertools.count()
         return Action(
             self.client,
-            lambda action: Bridge(
-                self.client,
-                tools,
-                ask_person=ask_person,
-                refuse=None,
-                recorded=None,
-                next_id=lambda: f"c{next(names)}",
-                stopped=action.stopping,
-                standing=action.clock.stand,
-            ),
+            tools,
             Observer(20_000),
+            ask_person=ask_person,
+            refuse=None,
+            recorded=None,
+            next_id=lambda: f"c{next(names)}",
             number=1,
             timeout=60,
             grace=3,
@@ -142,10 +138,10 @@ class Peer:
             self.send(channel, frames)
         self.tell(request, "stdin", "input_request", LAST_CALL)
         self._ended.clear()
-        self._listener = threading.Thread(target=self._listen, args=(ends,))
+        self._listener = threading.Thread(target=self._listen, args=(request, ends))
         self._listener.start()
 
-    def _listen(self, ends: list[tuple[str, list[bytes]]]) -> None:
+    def _listen(self, request: str, ends: list[tuple[str, list[bytes]]]) -> None:
         while not self._ended.is_set():
             while not self._outbox.empty():
                 self.send(*self._outbox.get())
@@ -153,7 +149,10 @@ class Peer:
                 continue
             frames = self.sockets["stdin"].recv_multipart()
             answer = json.loads(frames[frames.index(b"<IDS|MSG>") + 5])
-            if answer.get("smol", {}).get("id") == LAST:
+            if "question" in answer.get("smol", {}):
+                for each in self.to_a_question:
+                    self.tell(request, *each)
+            elif answer.get("smol", {}).get("id") == LAST:
                 for channel, frames in ends:
                     self.send(channel, frames)
             else:

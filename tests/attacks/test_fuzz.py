@@ -25,7 +25,7 @@ from peer import DONE, IDLE, Peer, message
 
 from smol_kernel.errors import ChildDiedError, ExecutorError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned
-from smol_kernel.executors import client, lookup, outcome
+from smol_kernel.executors import lookup, outcome, readings
 from smol_kernel.executors.action import Action
 from smol_kernel.executors.pictures import observed_images
 from smol_kernel.executors.transports import Message
@@ -145,9 +145,9 @@ def test_readings():
         channel, type, data = fuzz.reply(rng) if rng.random() < 0.3 else fuzz.content(rng, {"plain": [1]})
         data, size = as_sent(data)
         with harmless("readings", number, size):
-            reading = client._read(Message(channel, type, "p", data))
-            assert reading is None or isinstance(reading, client.Reading)
-            if isinstance(reading, client.Replied):
+            reading = readings.read(Message(channel, type, "p", data))
+            assert reading is None or isinstance(reading, readings.Reading)
+            if isinstance(reading, readings.Replied):
                 assert isinstance(reading.report, dict) and isinstance(reading.error, str)
 
 

@@ -9,8 +9,9 @@ from collections import Counter
 import pytest
 from peer import DONE, IDLE, Peer, message
 
+from smol_kernel.errors import ExecutorError
 from smol_kernel.events import ToolCalled, ToolReturned
-from smol_kernel.executors import outcome
+from smol_kernel.executors import asides, lookup, outcome
 from smol_kernel.tools import Tool, tool
 
 MEBIBYTE = 1 << 20
@@ -63,7 +64,7 @@ def peer():
     peer.end()
 
 
-def act(peer, *messages, ask_person=None, each=lambda event: None):
+def act(peer, *messages, ask_person=None, each=lambda event: None, tools=None):
     """The events of an action whose child sends these, each (channel, type, content), the last two when the host has
     read the others. Its outcome last."""
 
@@ -73,7 +74,7 @@ def act(peer, *messages, ask_person=None, each=lambda event: None):
         peer.play(peer.request, whole[:-2], whole[-2:])
         return peer.request
 
-    action = peer.action(TOOLS, ask_person)
+    peer.running = action = peer.action(tools or TOOLS, ask_person)
     events = []
     for event in action.run(send):
         events.append(event)
@@ -125,6 +126,59 @@ def test_an_id_used_twice_is_two_calls_and_each_gets_one_answer(peer):
     events = act(peer, call("count", 1), call("count", 2), call("count", 1), DONE, IDLE)
     assert [event.value for event in events if isinstance(event, ToolReturned)] == [1, 2, 1]
     assert [answer["smol"] for answer in peer.answered] == [{"ok": True, "value": n, "id": 1} for n in (1, 2, 1)]
+
+
+# answers to what a tool asks while its call waits
+
+
+def asks(peer, *messages, ways=1, **question):
+    """What a tool gets that asks so many times, of a child that sends these whenever it is asked."""
+    got = []
+
+    @tool
+    def ask() -> None:
+        """Asks."""
+        for _ in range(ways):
+            try:
+                with peer.running.asides.turn() as child:
+                    got.append(child.ask("smol_request", {"read": "x"}, **{"seconds": 0.2, **question}))
+            except ExecutorError as error:
+                got.append(str(error))
+
+    peer.to_a_question = [(channel, kind, json.dumps(content).encode()) for channel, kind, content in messages]
+    *_, finished = act(peer, call("ask"), DONE, IDLE, tools={"ask": ask})
+    assert finished.status == "ok"
+    return got
+
+
+def answer(**content):
+    return ("stdin", "smol_answer", content)
+
+
+def test_only_the_answer_to_the_very_question_counts(peer):
+    wrong = [answer(), answer(key="1"), answer(key=[1]), answer(key={"1": 1}), answer(key=None), answer(key=2, found=1)]
+    right = answer(key=1, status="ok", found=True, value={"$": "pickle", "v": 1})
+    (got,) = asks(peer, *wrong, right, answer(key=1, late=True), seconds=60)
+    assert got == right[2]
+    with pytest.raises(ExecutorError, match="unknown tag 'pickle'"):
+        lookup.variable(got, "x")
+
+
+def test_a_child_that_does_not_answer_costs_the_time_of_one_question(peer):
+    assert asks(peer, answer(key=7)) == [None]
+    assert asks(peer, answer(key=1, gone=True), seconds=60) == [asides.BUSY]
+
+
+def test_names_in_an_answer_are_names_or_nothing():
+    assert lookup.names(["x", "a b", 1, ["y"], "x" * 1000, "__import__('os')"]) == ["x"]
+    assert lookup.names({"x": 1}) == lookup.names("xyz") == []
+
+
+def test_a_child_that_pours_out_while_it_is_asked_is_not_listened_to(peer, monkeypatch):
+    monkeypatch.setattr(asides, "MAX_KEPT", MEBIBYTE)
+    lines = [("iopub", "stream", {"name": "stdout", "text": "x" * MEBIBYTE})] * 4
+    got = asks(peer, *lines, ways=8)
+    assert got[-1] == "the child kernel sends too much to be asked something"
 
 
 # texts that are none
