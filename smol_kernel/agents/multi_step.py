@@ -146,10 +146,7 @@ class MultiStepAgent(RunnableAgent):
             life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
             anew = reset and bool(life.run_id or resumed)  # what was put there before the first run stays
             variables = variables_of_run(self, variables, reset=reset, anew=anew, called=above is not None)
-            life.run_id, life.resumed, life.depth = started.run, resumed, above.depth + 1 if above else 0
-            life.stop.clear()
-            if above is not None and above.stop.is_set():
-                life.stop.set()
+            life.begin(started.run, resumed, above)
             run = kept.beside(self.__run(started, first, reset, anew, variables))
             with life.account.timer(self.interrupt):
                 yield from (resumed.go_on(self, run) if resumed else record(run, life.recorded_in, started.run))
@@ -193,9 +190,7 @@ class MultiStepAgent(RunnableAgent):
         self, started: ev.RunStarted, first: TaskStep, reset: bool, anew: bool, variables: dict[str, Any]
     ) -> Generator[ev.Event, None, None]:
         run, begun, failure = started.run, time.monotonic(), list[BaseException]()
-        life, self.task, self.step_number = self.life, first.task, 1
-        life.answer, life.answered, life.best, life.successor = None, False, None, None
-        life.begun, life.repetition = 0, Repetition()
+        self.task, self.step_number, self.life.repetition = first.task, 1, Repetition()
         if reset:
             self.memory.reset()
             self.monitor.reset()
@@ -227,19 +222,19 @@ class MultiStepAgent(RunnableAgent):
             self.life.account.check()
             if self.planning_interval and (number - 1) % self.planning_interval == 0:
                 for event in self.__plan(remaining=limit - number + 1):
-                    yield event.stamped(run, number)
+                    yield event.stamped(run, self.life.begun + 1)
             if self.life.stop.is_set():
                 break
-            self.life.begun = number
+            self.life.begun += 1
             self.life.account.count(steps=1)
-            step = ActionStep(step_number=number, timing=Timing(time.time()))
+            step = ActionStep(step_number=self.life.begun, timing=Timing(time.time()))
             for event in self.__step(step):
                 try:
-                    yield event.stamped(run, number)
+                    yield event.stamped(run, step.step_number)
                 except GeneratorExit:  # the action has not ended yet: those it has called are to stop first
                     self.interrupt()
                     raise
-            self.step_number = number + 1
+            self.step_number += 1  # a callback may have set it
             if self.life.answered:  # also when a stop came too late to keep it from being given
                 return "success", None
             if self.life.successor is not None:
@@ -273,8 +268,8 @@ class MultiStepAgent(RunnableAgent):
             if step.model_output is not None or step.error is not None:  # else stopped before the model said anything
                 self.memory.steps.append(step)
         kind, said = (type(step.error).__name__, step.error.message) if step.error else (None, None)
-        seconds = step.timing.duration or 0.0
-        yield ev.StepFinished(observation=step.observations or "", error_type=kind, error=said, seconds=seconds)
+        told, seconds = step.observations or "", step.timing.duration or 0.0
+        yield ev.StepFinished(observation=told, error_type=kind, error=said, seconds=seconds, counted=self.step_number)
 
     def __attempt(self, step: ActionStep) -> Iterator[ev.Event]:
         """Ask the model for the next action, and run it."""
@@ -329,7 +324,12 @@ class MultiStepAgent(RunnableAgent):
                 self.life.answer, self.life.answered = step.action_output, True
                 yield self._told(self.life.answer)
         if self.life.answered or limit is not None:
-            yield from self.__call_back(FinalAnswerStep(handle_agent_output_types(self.life.answer)))
+            given = handle_agent_output_types(self.life.answer)
+            last = FinalAnswerStep(given)
+            yield from self.__call_back(last)
+            if last.output is not given:
+                self.life.answer, self.life.answered = last.output, True
+                yield self._told(last.output)
 
     def __plan(self, remaining: int) -> Iterator[ev.Event]:
         """Ask the model for a plan, and keep it."""

@@ -329,6 +329,8 @@ class StepFinished(Event):
     error_type: str | None = None
     error: str | None = None
     seconds: float = 0.0
+    counted: int | None = None
+    """Steps that count towards the limit, this one included: a callback may have set that (`agent.step_number`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,7 +127,7 @@ class ConsoleReader:
             self._print(self._wrapped(event.text), style="yellow")
         elif isinstance(event, NOTES) and not isinstance(event, MemoryEdited):
             self._print(self._wrapped(note_text(event)), style="yellow" if is_trouble(event) else "dim")
-        elif isinstance(event, FinalAnswer) and self._in_step:
+        elif isinstance(event, FinalAnswer) and (self._in_step or self._answer_shown):  # a callback may change it
             self._answer()
         elif isinstance(event, RunFinished):
             self._end(event)
