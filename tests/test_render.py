@@ -647,8 +647,8 @@ def test_a_run_is_printed_as_it_happens():
 
 
 def test_an_answer_that_a_callback_changed_is_printed_too():
-    *events, end = a_run()
-    text = printed([*events, FinalAnswer(run="r", step=3, value="redacted", text="redacted"), end])
+    *events, finished, told, end = a_run()
+    text = printed([*events, told, finished, FinalAnswer(run="r", value="redacted", text="redacted"), end])
     assert text.index("Answer\n   redacted") > text.index("1980s")
 
 
