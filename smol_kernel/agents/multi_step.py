@@ -145,7 +145,7 @@ class MultiStepAgent(RunnableAgent):
             self.checks = checked(self.checks, live=hasattr(self, "python_executor"))  # a program may have set others
             life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
             anew = reset and bool(life.run_id or resumed)  # what was put there before the first run stays
-            variables = variables_of_run(self, variables, reset=reset, anew=anew, called=above is not None)
+            variables = variables_of_run(self, variables, reset=reset, anew=anew)
             life.begin(started.run, resumed, above)
             run = kept.beside(self.__run(started, first, reset, anew, variables))
             with life.account.timer(self.interrupt):
