@@ -225,6 +225,13 @@ def test_additional_args_are_summarised_in_the_prompt_and_whole_in_the_namespace
     assert len(request(agent)) < len(agent.system_prompt) + 500
 
 
+def test_a_short_text_is_whole_in_the_prompt(make):
+    agent = make([code("final_answer(1)")])
+    agent.run("read", additional_args={"short": "a  b" * 75, "long": "c  d" * 76})
+    assert f"`short`: str of 300 characters: '{'a  b' * 75}'" in request(agent)
+    assert len(request(agent)) < len(agent.system_prompt) + 700
+
+
 def test_a_fresh_run_knows_nothing_of_the_last_ones_variables(make):
     agent = make([code("final_answer(n)"), code("final_answer('n' in globals())")])
     assert agent.run("first", additional_args={"n": 3}) == 3

@@ -521,6 +521,38 @@ def test_variables_are_passed_by_name_and_last_as_long_as_the_conversation(make)
     assert (agent.state, step(agent).observations) == ({}, "5")  # of the word itself
 
 
+ORDERS = {"name": "Ada", "orders": [{"id": number, "paid": (1.5, None)} for number in range(30)]}
+TABLE = pd.DataFrame({"n": [1]})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("fact\n" * 400, "str of 2,000 characters: '" + "fact\\n" * 400 + "'"),
+        (ORDERS, f"dict of 2 items: {ORDERS}"),
+        ([TABLE, True, {1}], "list of 3 items: [DataFrame 1 x 1, columns n (int64), True, {1}]"),
+        (7, "int 7"),
+        (TABLE, "DataFrame 1 x 1, columns n (int64)"),
+        ("a" * 25_000, f"str of 25,000 characters: '{'a' * 20_000}'… [5,000 more characters are left out here]"),
+        ([1] * 9_000, f"list of 9,000 items: [{'1, ' * 6_666}1… [the rest of the 9,000 items is left out here]"),
+        ([10**5_000], "list"),
+    ],
+)
+def test_what_it_is_given_it_reads_for_it_cannot_have_it_printed(make, given, told):
+    agent = make([final("ok")])
+    agent.run("read", additional_args={"x": given})
+    said, _, listed = agent.model.requests[0][1].text.partition("\n- `x`: ")
+    assert said.endswith("To hand one to a tool as it is, give its name as the argument:")
+    assert listed == told
+
+
+def test_of_what_has_no_end_it_reads_the_beginning(make):
+    agent, given = make([final("ok")]), []
+    given.append(given)
+    agent.run("read", additional_args={"x": given})
+    assert "list of 1 items: [[[" in agent.model.requests[0][1].text
+
+
 # limits and stops
 
 

@@ -17,7 +17,7 @@ from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.checks import Repetition, checked, looks
 from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.running import RunnableAgent
-from smol_kernel.executors.descriptions import describe
+from smol_kernel.executors.descriptions import told
 from smol_kernel.executors.interpreter_tool import isolation_of_tools
 from smol_kernel.executors.kept_values import KeptValues
 from smol_kernel.executors.state import variables_of_run
@@ -133,7 +133,7 @@ class MultiStepAgent(RunnableAgent):
                 max_steps=at_least_one("max_steps", self.max_steps if max_steps is None else max_steps),
                 system_prompt=self.system_prompt,
                 tools=list(others.functions(self)),
-                inputs={name: describe(value) for name, value in variables.items()},
+                inputs={name: told(value, in_full=not self.writes_code) for name, value in variables.items()},
                 values=kept.values,
                 media=kept.media,
                 settings=self._recorded_settings(),
@@ -141,7 +141,7 @@ class MultiStepAgent(RunnableAgent):
             )
             started = resumed.begin(started) if resumed else started
             task = self._assignment(task) if above and reset else task
-            first = TaskStep.with_inputs(task, started.inputs, *media.values())
+            first = TaskStep.with_inputs(task, started.inputs, self.writes_code, *media.values())
             self.checks = checked(self.checks, live=hasattr(self, "python_executor"))  # a program may have set others
             life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
             anew = reset and bool(life.run_id or resumed)  # what was put there before the first run stays

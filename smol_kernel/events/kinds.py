@@ -43,7 +43,7 @@ class RunStarted(Event):
     tools: list[str] = field(default_factory=list)
     """Names of the tools the child may call."""
     inputs: dict[str, str] = field(default_factory=dict)
-    """Variables handed to the child: name → one-line summary."""
+    """Variables handed in: name → what the model is told of it in a line, its type first."""
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The same variables: name → `digest` and `bytes` of the encoded value, and where it is small the `value`. Digests
     of large ones come later (InputsDigested)."""
