@@ -17,6 +17,7 @@ from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.checks import Repetition, checked, looks
 from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.running import RunnableAgent
+from smol_kernel.executors.callbacks import call_back
 from smol_kernel.executors.descriptions import told
 from smol_kernel.executors.interpreter_tool import isolation_of_tools
 from smol_kernel.executors.kept_values import KeptValues
@@ -26,7 +27,7 @@ from smol_kernel.journal import open_journal, record
 from smol_kernel.memory.budget import TO_ASK, Account, at_least_one, usable
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
 from smol_kernel.memory.rich_values import handle_agent_output_types
-from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
+from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, PlanningStep, TaskStep
 from smol_kernel.memory.usage import Timing, counts
 from smol_kernel.models.base import ModelCall
 from smol_kernel.models.failures import is_too_long
@@ -263,7 +264,7 @@ class MultiStepAgent(RunnableAgent):
             if (circles := self.life.repetition.look(step)) is not None:
                 yield circles
                 step.observations = "\n".join(filter(None, [step.observations, circles.reason]))
-            yield from self.__call_back(step)
+            yield from call_back(self, step)
         finally:
             if step.model_output is not None or step.error is not None:  # else stopped before the model said anything
                 self.memory.steps.append(step)
@@ -318,7 +319,7 @@ class MultiStepAgent(RunnableAgent):
                 if type(failure) is not type(limit):
                     limit.message += f" Asking for a best answer failed as well: {failure.message}"
             step.timing.end_time = time.time()
-            yield from self.__call_back(step)
+            yield from call_back(self, step)
             self.memory.steps.append(step)
             if step.action_output is not None:
                 self.life.answer, self.life.answered = step.action_output, True
@@ -326,7 +327,7 @@ class MultiStepAgent(RunnableAgent):
         if self.life.answered or limit is not None:
             given = handle_agent_output_types(self.life.answer)
             last = FinalAnswerStep(given)
-            yield from self.__call_back(last)
+            yield from call_back(self, last)
             if last.output is not given:
                 self.life.answer, self.life.answered = last.output, True
                 yield self._told(last.output)
@@ -342,7 +343,7 @@ class MultiStepAgent(RunnableAgent):
             return
         timing.end_time = time.time()
         step = PlanningStep(self.life.sent, message, plan, timing, message.token_usage, ask)
-        yield from self.__call_back(step)
+        yield from call_back(self, step)
         self.memory.steps.append(step)
         yield ev.PlanMade(plan=step.plan)
 
@@ -387,14 +388,3 @@ class MultiStepAgent(RunnableAgent):
         model, content = str(self.model.model_id or ""), self._remembered(message, purpose)
         yield ev.ModelReplied(content=content, model=model, purpose=purpose, tool_calls=calls, **facts)
         return message
-
-    def __call_back(self, step: MemoryStep) -> Iterator[ev.Event]:
-        """Call the user's callbacks with `step`, before it is in the memory. What they raise and edit is told."""
-        before = self.memory.readable(step) if len(self.step_callbacks) > 1 else []  # the monitor's edits nothing
-        try:
-            self.step_callbacks.callback(step, agent=self)
-        except Exception as error:  # noqa: BLE001 - boundary: a user's own callback
-            yield ev.Notice(text=f"A step callback failed: {type(error).__name__}: {error}")
-        for index, (old, new) in enumerate(zip(before, self.memory.readable(step) if before else (), strict=False)):
-            if changes := {name: value for name, value in new.items() if old[name] != value}:
-                yield ev.MemoryEdited(index=index, changes=changes)
