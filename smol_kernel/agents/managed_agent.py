@@ -67,11 +67,13 @@ class ManagedAgentTool(Tool):
         self.name, self.description = str(agent.name), str(agent.description)
         self.inputs = {**TASK_INPUTS, **agent.inputs}
         self._agent, self._above = agent, caller.life  # not the agent: its child ends with the last name for it
+        self._logger = caller.logger
 
     def forward(self, task: str, additional_args: dict[str, Any] | None = None, **options: Any) -> str:
         """The agent's report. Raises AgentError if it has no answer; AbandonedError if its caller was stopped: that has
         the call made again then, and the agent go on."""
-        agent, above, lent = self._agent, self._above, None
+        agent: Any = self._agent
+        above, lent = self._above, None
         if isinstance(agent, AgentRecipe):
             agent = agent.make(**options)
             agent.name = agent.name or self.name
@@ -84,7 +86,9 @@ class ManagedAgentTool(Tool):
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
             above.called.add(agent)
             taken_up = {"call": call, "resumed": above.resumed and above.resumed.part(call)}
-            for event in agent.run_events(task, additional_args=given, images=seen, above=above, **taken_up):
+            origin = {"printed": "apart"} if agent.logger.stands_apart(self._logger) else {}
+            events = agent.run_events(task, additional_args=given, images=seen, above=above, origin=origin, **taken_up)
+            for event in agent._printed(events) if origin else events:
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.life.run_id else end
             if not agent.life.answered:
