@@ -78,6 +78,33 @@ def test_the_answer_comes_as_run_gives_it(caller):
     assert [type(value) for value in (*seen, answer)] == [AgentText, AgentText]
 
 
+@pytest.mark.parametrize("replies", [looks(), [call("look", place="a"), "nothing"]])
+def test_what_a_callback_makes_of_the_answer_is_the_answer(caller, tmp_path, replies):
+    def redact(step):
+        step.output = f"{step.output} [redacted]"
+
+    options = {"step_callbacks": {FinalAnswerStep: redact}, "max_steps": 1, "name": "seeker", "description": "seeks"}
+    told = "nothing [redacted]"
+    agent = caller(replies, **options)
+    assert agent.run("search") == told == agent.answer
+    assert Journal(tmp_path / "journal.sqlite").find(agent.run_id).answer == told
+    assert caller(replies, **options).run("search", return_full_result=True).output == told
+    assert list(caller(replies, **options).run("search", stream=True))[-1].output == told
+    called = caller(replies, **options)
+    manager = caller([call("seeker", task="look"), call("final_answer", answer=1)], managed_agents=[called])
+    manager.run("search")
+    assert told in request(manager)
+
+
+def test_an_answer_may_come_from_a_callback_alone(caller):
+    agent = caller(
+        [call("look", place="a"), ""],
+        max_steps=1,
+        step_callbacks={FinalAnswerStep: lambda step: setattr(step, "output", "none")},
+    )
+    assert agent.run("search") == "none"
+
+
 def test_a_step_that_failed_and_one_that_a_limit_made_are_shown_too(caller):
     seen = []
     agent = caller([call("nowhere"), "Nothing."], step_callbacks=[seen.append], max_steps=1)
@@ -183,6 +210,24 @@ def test_a_callback_may_stop_the_run(caller):
     agent.model.replies = [*agent.model.requests, *looks("b")]
     result = agent.run("search", return_full_result=True)
     assert (result.state, result.output) == ("interrupted", None)
+
+
+def test_the_count_of_steps_goes_on_from_what_a_callback_set_it_to(caller):
+    def enough(step, agent):
+        agent.step_number = agent.max_steps
+
+    agent = caller([*looks("a"), "Best."], step_callbacks=[enough], max_steps=5)
+    agent.model.replies.pop(1)
+    result = agent.run("search", return_full_result=True)
+    assert (result.output, result.state, len(agent.model.requests)) == ("Best.", "max_steps_error", 2)
+
+    def failures_are_free(step, agent):
+        agent.step_number -= bool(step.error)
+
+    failed = [call("nowhere"), call("elsewhere"), call("nobody")]
+    agent = caller([*failed, *looks("a")], step_callbacks=[failures_are_free], max_steps=2)
+    assert agent.run("search") == "nothing"
+    assert [step.step_number for step in agent.memory.steps[1:]] == [1, 2, 3, 4, 5]  # each has a number of its own
 
 
 @pytest.mark.parametrize("max_steps", [1, 2])

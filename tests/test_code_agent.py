@@ -225,18 +225,29 @@ def test_additional_args_are_summarised_in_the_prompt_and_whole_in_the_namespace
     assert len(request(agent)) < len(agent.system_prompt) + 500
 
 
+def test_a_short_text_is_whole_in_the_prompt(make):
+    agent = make([code("final_answer(1)")])
+    agent.run("read", additional_args={"short": "a  b" * 75, "long": "c  d" * 76})
+    assert f"`short`: str of 300 characters: '{'a  b' * 75}'" in request(agent)
+    assert len(request(agent)) < len(agent.system_prompt) + 700
+
+
 def test_a_fresh_run_knows_nothing_of_the_last_ones_variables(make):
     agent = make([code("final_answer(n)"), code("final_answer('n' in globals())")])
     assert agent.run("first", additional_args={"n": 3}) == 3
     assert agent.run("second") is False
 
 
-def test_what_is_put_into_the_child_before_the_first_run_stays(make):
-    agent = make([code("final_answer(sqrt(number))"), code("final_answer('sqrt' in globals())")])
+def test_what_is_put_into_the_child_before_the_first_run_stays_and_into_the_state_in_each(make):
+    replies = ["final_answer(sqrt(number))", "number = 1\nfinal_answer('sqrt' in globals())", "final_answer(number)"]
+    agent = make([code(reply) for reply in [*replies, replies[2]]])
     agent.python_executor("from math import sqrt")
     agent.state["number"] = 16
     assert agent.run("root") == 4.0
     assert agent.run("another") is False
+    assert agent.run("the user's") == 16
+    agent.state["number"] = 25
+    assert agent.run("the user's") == 25
 
 
 def test_after_cleanup_a_conversation_that_goes_on_is_told_which_names_are_gone(make):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 
+import numpy as np
 import pytest
 
 from smol_kernel.errors import ConfigError, ExecutorError, NotPortableError
@@ -93,6 +94,7 @@ def test_state_is_a_dict_that_reads_through(fresh):
     state["x"] = [1]
     state.update({"y": 2}, z=3)
     run(fresh, "x.append(y)\nw = 'made there'\ndel z")
+    state["x"].append(3)  # to a copy
     assert state["x"] == [1, 2]
     assert state.get("w") == "made there"
     assert state.get("z") is None and "z" not in state
@@ -107,6 +109,11 @@ def test_state_is_a_dict_that_reads_through(fresh):
         state["lock"] = threading.Lock()
     state.clear()
     assert fresh.names() == [] and dict(state) == {}
+
+
+def test_options_of_the_host_do_not_hold_in_an_action(fresh):
+    with np.printoptions(precision=1):
+        assert run(fresh, "import numpy\nnumpy.array([1.25])").value_text == "array([1.25])"
 
 
 def test_state_goes_together_with_dicts_and_can_be_another(fresh):

@@ -1,5 +1,6 @@
 """Agents that agents call: in an action and by structured calls, side by side, failing, stopped, nested, counted."""
 
+import io
 import threading
 from collections import Counter
 
@@ -27,7 +28,7 @@ from smol_kernel.events import (
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
-from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.memory.monitoring import AgentLogger, LogLevel
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
 
@@ -216,6 +217,20 @@ def test_a_wrong_call_is_an_error_of_the_action(make, wrong):
     assert agent.run("call") == "ok"
     assert "helper()" in agent.memory.steps[1].error.message
     assert helper.model.requests == []
+
+
+@pytest.mark.parametrize("level", [LogLevel.OFF, LogLevel.ERROR, LogLevel.INFO])
+def test_an_agent_with_a_console_of_its_own_prints_there_at_its_level(make, level):
+    above, below = (io.StringIO() for _ in range(2))
+    own = {"verbosity_level": LogLevel.INFO, "logger": AgentLogger(level, below)}
+    helper = make(CodeAgent, [code("1 / 0"), code("final_answer('found')")], **named(), **own)
+    asks = {"managed_agents": [helper], "verbosity_level": LogLevel.INFO}
+    between = make(CodeAgent, [code("final_answer(helper('look')[:0])")], **named("between"), **asks)
+    asks = {"managed_agents": [between], "logger": AgentLogger(console=above)}
+    make(Parent, [code("final_answer(between('ask')[:0])")], **asks).run("go")
+    assert "between │ ask" in above.getvalue() and "helper │" not in above.getvalue()
+    said = [words in below.getvalue() for words in ("ZeroDivisionError", "found")]
+    assert said == [level >= LogLevel.ERROR, level >= LogLevel.INFO]
 
 
 def test_a_summary_of_its_work_comes_along_where_it_is_asked_for(make):

@@ -646,6 +646,12 @@ def test_a_run_is_printed_as_it_happens():
     assert "\x1b" not in text
 
 
+def test_an_answer_that_a_callback_changed_is_printed_too():
+    *events, finished, told, end = a_run()
+    text = printed([*events, told, finished, FinalAnswer(run="r", value="redacted", text="redacted"), end])
+    assert text.index("Answer\n   redacted") > text.index("1980s")
+
+
 def test_a_terminal_has_colour_and_a_line_on_what_goes_on(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")

@@ -47,6 +47,7 @@ from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.values import decode, encode
 from smol_kernel.journal import Journal
 from smol_kernel.memory.monitoring import LogLevel
+from smol_kernel.memory.steps import FinalAnswerStep
 from smol_kernel.memory.untrusted import Outside
 from smol_kernel.models.media import image_url
 from smol_kernel.render.transcript import UNBOXED, Transcript
@@ -974,6 +975,29 @@ def test_what_a_callback_changed_stays_changed_and_it_is_not_called_again(tmp_pa
     answer, model = taken_up(tmp_path, run, [code("final_answer(3)")], step_callbacks=[shorten])
     assert (answer, called) == (3, [1, 2, 3])
     assert "seen 1" in read(model.requests[0]) and "seen 2" in read(model.requests[0])
+
+
+def test_the_count_of_steps_that_a_callback_set_stays_set(tmp_path):
+    def free(step, agent):
+        agent.step_number -= 1
+
+    run = ran(tmp_path, [code("a = 1"), code("b = 2"), code("c = 3")], step_callbacks=[free], max_steps=2)
+    answer, model = taken_up(tmp_path, run, [code("d = 4"), code("final_answer(a + b + c + d)")])
+    assert (answer, len(model.requests)) == (10, 2)
+
+
+def test_a_conversation_goes_on_behind_an_answer_that_a_callback_made(tmp_path):
+    def redact(step):
+        step.output = "redacted"
+
+    replies = [code("x = 3\nfinal_answer('a secret')"), code("y = 4")]
+    agent = CodeAgent([], ScriptedModel(replies), step_callbacks={FinalAnswerStep: redact}, **options(tmp_path))
+    assert agent.run("count") == "redacted"
+    with pytest.raises(AgentError, match="gave no reply"):
+        agent.run("go on", reset=False)
+    agent.cleanup()
+    answer, _ = taken_up(tmp_path, agent.run_id, [code("final_answer(x + y)")])
+    assert answer == 7
 
 
 def test_plans_checks_and_the_budget_count_as_before(tmp_path):

@@ -521,6 +521,38 @@ def test_variables_are_passed_by_name_and_last_as_long_as_the_conversation(make)
     assert (agent.state, step(agent).observations) == ({}, "5")  # of the word itself
 
 
+ORDERS = {"name": "Ada", "orders": [{"id": number, "paid": (1.5, None)} for number in range(30)]}
+TABLE = pd.DataFrame({"n": [1]})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("fact\n" * 400, "str of 2,000 characters: '" + "fact\\n" * 400 + "'"),
+        (ORDERS, f"dict of 2 items: {ORDERS}"),
+        ([TABLE, True, {1}], "list of 3 items: [DataFrame 1 x 1, columns n (int64), True, {1}]"),
+        (7, "int 7"),
+        (TABLE, "DataFrame 1 x 1, columns n (int64)"),
+        ("a" * 25_000, f"str of 25,000 characters: '{'a' * 20_000}'… [5,000 more characters are left out here]"),
+        ([1] * 9_000, f"list of 9,000 items: [{'1, ' * 6_666}1… [the rest of the 9,000 items is left out here]"),
+        ([10**5_000], "list"),
+    ],
+)
+def test_what_it_is_given_it_reads_for_it_cannot_have_it_printed(make, given, told):
+    agent = make([final("ok")])
+    agent.run("read", additional_args={"x": given})
+    said, _, listed = agent.model.requests[0][1].text.partition("\n- `x`: ")
+    assert said.endswith("To hand one to a tool as it is, give its name as the argument:")
+    assert listed == told
+
+
+def test_of_what_has_no_end_it_reads_the_beginning(make):
+    agent, given = make([final("ok")]), []
+    given.append(given)
+    agent.run("read", additional_args={"x": given})
+    assert "list of 1 items: [[[" in agent.model.requests[0][1].text
+
+
 # limits and stops
 
 
@@ -940,9 +972,43 @@ def test_a_function_set_in_place_may_give_the_last_answer(make):
     assert len(agent.model.requests) == 1
 
 
-def test_what_is_in_the_state_before_the_first_run_stays(make):
-    agent = make([calls(("echo", {"text": "photo"})), final(1), calls(("echo", {"text": "photo"})), final(2)], [echo])
+def test_what_is_put_into_the_state_stays_in_each_run(make):
+    agent = make([calls(("echo", {"text": "photo"})), final(1)] * 5, [echo])
+
+    def read_of_it():
+        agent.run("go", additional_args={"given": 1})
+        return step(agent).observations
+
     agent.state["photo"] = "a.png"
-    for read_of_it in ("a.png", "photo"):  # the second run begins anew
-        agent.run("go")
-        assert step(agent).observations == read_of_it
+    assert [read_of_it(), read_of_it()] == ["a.png"] * 2  # a run begins anew, but for that
+    agent.state["photo"] = "b.png"
+    assert read_of_it() == "b.png"
+    agent.state = {"other": 1}
+    assert read_of_it() == "photo"
+    agent.state["photo"] = "c.png"
+    assert read_of_it() == "c.png"
+    assert agent.state == {"photo": "c.png", "other": 1, "given": 1}
+
+
+def test_a_subclass_chooses_what_the_model_is_offered(tmp_path):
+    class Staged(ToolCallingAgent):
+        @property
+        def tools_and_managed_agents(self):
+            return [each for each in super().tools_and_managed_agents if self.step_number > 1 or each.name != "echo"]
+
+    class Noting(ScriptedModel):
+        def generate(self, messages, *args, tools_to_call_from, **options):
+            offered.append(sorted(each.name for each in tools_to_call_from))
+            assert all(isinstance(each, Tool) for each in tools_to_call_from)
+            return super().generate(messages, *args, **options)
+
+    offered = []
+    options = {"journal": tmp_path / "journal.sqlite", "verbosity_level": LogLevel.OFF}
+    helper, heir = (
+        ToolCallingAgent([], ScriptedModel([]), name=name, description="helps", **options)
+        for name in ("helper", "heir")
+    )
+    model = Noting([calls(("other", {})), final(1)])
+    Staged([echo, Called("other", str)], model, managed_agents=[helper], handoffs=[heir], **options).run("go")
+    always = ["final_answer", "helper", "other", "transfer_to_heir"]
+    assert offered == [always, ["echo", *always]]

@@ -15,7 +15,8 @@ import pytest
 
 from smol_kernel import ChatMessage, CodeAgent, ScriptedModel, ToolCallingAgent, tool
 from smol_kernel.events import ActionFinished, RunFinished, RunStarted, ToolCalled, ToolReturned
-from smol_kernel.executors.tool_thread import ToolThread, tools_on
+from smol_kernel.executors.tool_thread import PollingToolThread, ToolThread, on_tool_thread, tools_on
+from smol_kernel.memory.steps import ActionStep
 
 
 @pytest.fixture
@@ -98,6 +99,24 @@ def test_a_connection_of_this_thread_works_in_a_called_agent(made, query, caller
         told = lambda messages: calls(("final_answer", {"answer": messages[-1].text}))  # noqa: E731
         boss = made(caller, calls(("reader", {"task": "read it"})), told, managed_agents=[reader])
     assert "42" in boss.run("what is in the base?")
+
+
+@pytest.mark.parametrize("called", [CodeAgent, ToolCallingAgent])
+@pytest.mark.parametrize("caller", [CodeAgent, ToolCallingAgent])
+def test_callbacks_of_a_called_agent_run_on_this_thread_too(made, base, query, caller, called):
+    reader = asks_the_base(made, called, query, "reader")
+    reader.step_callbacks.register(ActionStep, lambda step: base.execute("insert into t values ('step')"))
+    replies = calls(("reader", {"task": "x"})), calls(("final_answer", {"answer": 1}))
+    replies = [code("reader('x')\nfinal_answer(1)")] if caller is CodeAgent else replies
+    assert made(caller, *replies, managed_agents=[reader]).run("read") == 1
+    steps = base.execute("select count(*) from t where n = 'step'").fetchone()[0]
+    assert steps == len(reader.memory.steps) - 1
+
+
+def test_a_callback_is_called_here_where_the_thread_ends_meanwhile():
+    thread = PollingToolThread(lambda: thread.close())
+    with tools_on(thread):
+        assert on_tool_thread(threading.get_ident) == threading.get_ident()
 
 
 def test_agents_at_work_side_by_side_take_turns_and_their_callers_go_on(made, base, query):

@@ -24,6 +24,7 @@ from smol_kernel.memory.steps import ActionStep, AgentMemory, MemoryStep
 from smol_kernel.models.fallback import as_model, give_model, model_of
 from smol_kernel.tools.answer_type import AnswerType
 from smol_kernel.tools.base import Tool
+from smol_kernel.tools.collection import agents_by_name
 from smol_kernel.tools.not_built import NotBuilt, OwnLoop
 from smol_kernel.tools.rendering import populate_template
 
@@ -79,8 +80,8 @@ class Agent(OwnLoop, ABC):
         self.name, self.description, self.instructions = name, description, instructions
         self.model = as_model(model)  # a subclass may have an attribute of that name of its own
         self.tools = others.tools_by_name(tools, name, add_base_tools, interpreter=not self.writes_code)
-        self.managed_agents = others.agents_by_name(managed_agents or (), self.tools)
-        self.handoffs = others.agents_by_name(handoffs, {**self.tools, **self.managed_agents}, "transfer_to_")
+        self.managed_agents = agents_by_name(managed_agents or (), self.tools)
+        self.handoffs = agents_by_name(handoffs, {**self.tools, **self.managed_agents}, "transfer_to_")
         self.prompt_templates, self.given_templates = templates_for(self.templates, prompt_templates), prompt_templates
         self.max_steps = at_least_one("max_steps", max_steps)
         self.planning_interval = planning_interval and at_least_one("planning_interval", planning_interval)

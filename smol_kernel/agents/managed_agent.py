@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.errors import AgentError, ConfigError
+from smol_kernel.errors import AgentError
 from smol_kernel.events import Event, HandedOff, RunFinished, current_call, emit
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.executors.recorded import AbandonedError
@@ -24,7 +24,6 @@ MOST_HAND_OFFS = 10
 STOPPED = ("interrupted", "Stopped before there was an answer.")
 """State of a run that was stopped, and the sentence on it."""
 
-_NO_AGENT = "{!r} is no agent of this library with a name and a description; write a @tool that calls another one"
 TASK_INPUTS: dict[str, Any] = {
     "task": {"type": "string", "description": "All that the agent has to know: it sees nothing of this conversation."},
     "additional_args": {"type": "object", "description": "Variables for it, by name.", "nullable": True},
@@ -68,11 +67,13 @@ class ManagedAgentTool(Tool):
         self.name, self.description = str(agent.name), str(agent.description)
         self.inputs = {**TASK_INPUTS, **agent.inputs}
         self._agent, self._above = agent, caller.life  # not the agent: its child ends with the last name for it
+        self._logger = caller.logger
 
     def forward(self, task: str, additional_args: dict[str, Any] | None = None, **options: Any) -> str:
         """The agent's report. Raises AgentError if it has no answer; AbandonedError if its caller was stopped: that has
         the call made again then, and the agent go on."""
-        agent, above, lent = self._agent, self._above, None
+        agent: Any = self._agent
+        above, lent = self._above, None
         if isinstance(agent, AgentRecipe):
             agent = agent.make(**options)
             agent.name = agent.name or self.name
@@ -85,7 +86,9 @@ class ManagedAgentTool(Tool):
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
             above.called.add(agent)
             taken_up = {"call": call, "resumed": above.resumed and above.resumed.part(call)}
-            for event in agent.run_events(task, additional_args=given, images=seen, above=above, **taken_up):
+            origin = {"printed": "apart"} if agent.logger.stands_apart(self._logger) else {}
+            events = agent.run_events(task, additional_args=given, images=seen, above=above, origin=origin, **taken_up)
+            for event in agent._printed(events) if origin else events:
                 emit(event)
                 end = event if isinstance(event, RunFinished) and event.run == agent.life.run_id else end
             if not agent.life.answered:
@@ -134,7 +137,7 @@ def hand_over(agent: Any, other: Any, reason: str) -> Generator[Event, None, tup
     """
     if agent.life.depth >= MOST_HAND_OFFS:
         raise AgentError(f"the task was handed on {MOST_HAND_OFFS} times without an answer")
-    run, step, end = agent.life.run_id or "", agent.step_number - 1, RunFinished(state="error")
+    run, step, end = agent.life.run_id or "", agent.life.begun, RunFinished(state="error")
     yield HandedOff(agent=str(other.name), reason=reason).stamped(run, step)
     successor: Any = (other.make() if isinstance(other, AgentRecipe) else other).another()  # a maker may keep its own
     successor.memory.steps, known = list(agent.memory.steps), {id(step) for step in agent.memory.steps}
@@ -175,17 +178,4 @@ def tools_by_name(tools: Sequence[Any], agent: str | None, add_base_tools: bool,
     extra = [*base_tools().values(), *([PythonInterpreterTool()] if interpreter else [])] if add_base_tools else []
     for tool in [*extra, FinalAnswerTool()]:
         found.setdefault(tool.name, tool)
-    return found
-
-
-def agents_by_name(agents: Sequence[Any], taken: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`agents` by their names. Raises ConfigError for one without name or description, and for a name used twice; they
-    are called by it with `prefix` in front."""
-    found: dict[str, Any] = {}
-    for agent in agents:
-        if not all(getattr(agent, part, None) for part in ("name", "description", "another")):
-            raise ConfigError(_NO_AGENT.format(getattr(agent, "name", None) or agent))
-        if agent.name in found or f"{prefix}{agent.name}" in taken:
-            raise ConfigError(f"two agents or tools are called {prefix + agent.name!r}: rename one of them")
-        found[agent.name] = agent
     return found

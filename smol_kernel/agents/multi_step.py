@@ -17,7 +17,8 @@ from smol_kernel.agents import managed_agent as others
 from smol_kernel.agents.checks import Repetition, checked, looks
 from smol_kernel.agents.compaction import compact
 from smol_kernel.agents.running import RunnableAgent
-from smol_kernel.executors.descriptions import describe
+from smol_kernel.executors.callbacks import call_back
+from smol_kernel.executors.descriptions import told
 from smol_kernel.executors.interpreter_tool import isolation_of_tools
 from smol_kernel.executors.kept_values import KeptValues
 from smol_kernel.executors.state import variables_of_run
@@ -26,7 +27,7 @@ from smol_kernel.journal import open_journal, record
 from smol_kernel.memory.budget import TO_ASK, Account, at_least_one, usable
 from smol_kernel.memory.messages import ChatMessage, MessageRole, text_message
 from smol_kernel.memory.rich_values import handle_agent_output_types
-from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, MemoryStep, PlanningStep, TaskStep
+from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, PlanningStep, TaskStep
 from smol_kernel.memory.usage import Timing, counts
 from smol_kernel.models.call import ModelCall
 from smol_kernel.models.failures import is_too_long
@@ -133,7 +134,7 @@ class MultiStepAgent(RunnableAgent):
                 max_steps=at_least_one("max_steps", self.max_steps if max_steps is None else max_steps),
                 system_prompt=self.system_prompt,
                 tools=list(others.functions(self)),
-                inputs={name: describe(value) for name, value in variables.items()},
+                inputs={name: told(value, in_full=not self.writes_code) for name, value in variables.items()},
                 values=kept.values,
                 media=kept.media,
                 settings=self._recorded_settings(),
@@ -141,15 +142,12 @@ class MultiStepAgent(RunnableAgent):
             )
             started = resumed.begin(started) if resumed else started
             task = self._assignment(task) if above and reset else task
-            first = TaskStep.with_inputs(task, started.inputs, *media.values())
+            first = TaskStep.with_inputs(task, started.inputs, self.writes_code, *media.values())
             self.checks = checked(self.checks, live=hasattr(self, "python_executor"))  # a program may have set others
             life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
             anew = reset and bool(life.run_id or resumed)  # what was put there before the first run stays
-            variables = variables_of_run(self, variables, reset=reset, anew=anew, called=above is not None)
-            life.run_id, life.resumed, life.depth = started.run, resumed, above.depth + 1 if above else 0
-            life.stop.clear()
-            if above is not None and above.stop.is_set():
-                life.stop.set()
+            variables = variables_of_run(self, variables, reset=reset, anew=anew)
+            life.begin(started.run, resumed, above)
             run = kept.beside(self.__run(started, first, reset, anew, variables))
             with life.account.timer(self.interrupt):
                 yield from (resumed.go_on(self, run) if resumed else record(run, life.recorded_in, started.run))
@@ -193,9 +191,7 @@ class MultiStepAgent(RunnableAgent):
         self, started: ev.RunStarted, first: TaskStep, reset: bool, anew: bool, variables: dict[str, Any]
     ) -> Generator[ev.Event, None, None]:
         run, begun, failure = started.run, time.monotonic(), list[BaseException]()
-        life, self.task, self.step_number = self.life, first.task, 1
-        life.answer, life.answered, life.best, life.successor = None, False, None, None
-        life.begun, life.repetition = 0, Repetition()
+        self.task, self.step_number, self.life.repetition = first.task, 1, Repetition()
         if reset:
             self.memory.reset()
             self.monitor.reset()
@@ -227,19 +223,19 @@ class MultiStepAgent(RunnableAgent):
             self.life.account.check()
             if self.planning_interval and (number - 1) % self.planning_interval == 0:
                 for event in self.__plan(remaining=limit - number + 1):
-                    yield event.stamped(run, number)
+                    yield event.stamped(run, self.life.begun + 1)
             if self.life.stop.is_set():
                 break
-            self.life.begun = number
+            self.life.begun += 1
             self.life.account.count(steps=1)
-            step = ActionStep(step_number=number, timing=Timing(time.time()))
+            step = ActionStep(step_number=self.life.begun, timing=Timing(time.time()))
             for event in self.__step(step):
                 try:
-                    yield event.stamped(run, number)
+                    yield event.stamped(run, step.step_number)
                 except GeneratorExit:  # the action has not ended yet: those it has called are to stop first
                     self.interrupt()
                     raise
-            self.step_number = number + 1
+            self.step_number += 1  # a callback may have set it
             if self.life.answered:  # also when a stop came too late to keep it from being given
                 return "success", None
             if self.life.successor is not None:
@@ -268,13 +264,13 @@ class MultiStepAgent(RunnableAgent):
             if (circles := self.life.repetition.look(step)) is not None:
                 yield circles
                 step.observations = "\n".join(filter(None, [step.observations, circles.reason]))
-            yield from self.__call_back(step)
+            yield from call_back(self, step)
         finally:
             if step.model_output is not None or step.error is not None:  # else stopped before the model said anything
                 self.memory.steps.append(step)
         kind, said = (type(step.error).__name__, step.error.message) if step.error else (None, None)
-        seconds = step.timing.duration or 0.0
-        yield ev.StepFinished(observation=step.observations or "", error_type=kind, error=said, seconds=seconds)
+        told, seconds = step.observations or "", step.timing.duration or 0.0
+        yield ev.StepFinished(observation=told, error_type=kind, error=said, seconds=seconds, counted=self.step_number)
 
     def __attempt(self, step: ActionStep) -> Iterator[ev.Event]:
         """Ask the model for the next action, and run it."""
@@ -323,13 +319,18 @@ class MultiStepAgent(RunnableAgent):
                 if type(failure) is not type(limit):
                     limit.message += f" Asking for a best answer failed as well: {failure.message}"
             step.timing.end_time = time.time()
-            yield from self.__call_back(step)
+            yield from call_back(self, step)
             self.memory.steps.append(step)
             if step.action_output is not None:
                 self.life.answer, self.life.answered = step.action_output, True
                 yield self._told(self.life.answer)
         if self.life.answered or limit is not None:
-            yield from self.__call_back(FinalAnswerStep(handle_agent_output_types(self.life.answer)))
+            given = handle_agent_output_types(self.life.answer)
+            last = FinalAnswerStep(given)
+            yield from call_back(self, last)
+            if last.output is not given:
+                self.life.answer, self.life.answered = last.output, True
+                yield self._told(last.output)
 
     def __plan(self, remaining: int) -> Iterator[ev.Event]:
         """Ask the model for a plan, and keep it."""
@@ -342,7 +343,7 @@ class MultiStepAgent(RunnableAgent):
             return
         timing.end_time = time.time()
         step = PlanningStep(self.life.sent, message, plan, timing, message.token_usage, ask)
-        yield from self.__call_back(step)
+        yield from call_back(self, step)
         self.memory.steps.append(step)
         yield ev.PlanMade(plan=step.plan)
 
@@ -387,14 +388,3 @@ class MultiStepAgent(RunnableAgent):
         model, content = str(self.model.model_id or ""), self._remembered(message, purpose)
         yield ev.ModelReplied(content=content, model=model, purpose=purpose, tool_calls=calls, **facts)
         return message
-
-    def __call_back(self, step: MemoryStep) -> Iterator[ev.Event]:
-        """Call the user's callbacks with `step`, before it is in the memory. What they raise and edit is told."""
-        before = self.memory.readable(step) if len(self.step_callbacks) > 1 else []  # the monitor's edits nothing
-        try:
-            self.step_callbacks.callback(step, agent=self)
-        except Exception as error:  # noqa: BLE001 - boundary: a user's own callback
-            yield ev.Notice(text=f"A step callback failed: {type(error).__name__}: {error}")
-        for index, (old, new) in enumerate(zip(before, self.memory.readable(step) if before else (), strict=False)):
-            if changes := {name: value for name, value in new.items() if old[name] != value}:
-                yield ev.MemoryEdited(index=index, changes=changes)

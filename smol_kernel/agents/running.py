@@ -63,7 +63,7 @@ class RunnableAgent(Agent):
         begun, end = time.time(), RunFinished(state="error")
         options = {"reset": reset, "images": images, "additional_args": additional_args, "max_steps": max_steps}
         events = self.run_events(task, **options, **media)
-        events = self.life.read(_above("render.console").printed(events, self.logger))
+        events = self.life.read(self._printed(events))
         if stream:
             return _above("render.steps_stream").stream_of(events, self)
         for event in events:
@@ -76,6 +76,10 @@ class RunnableAgent(Agent):
         if end.state == "interrupted":
             raise AgentError("The agent was interrupted.")
         return answer
+
+    def _printed(self, events: Generator[Event]) -> Any:
+        """The same events, and what the logger prints of them."""
+        return _above("render.console").printed(events, self.logger)
 
     async def arun(self, task: str, **kwargs: Any) -> Any:
         """`run` in a thread, for asyncio; when it is cancelled the run is stopped. Async tools do not run on

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from smol_kernel.agents.managed_agent import functions
+from smol_kernel.agents.managed_agent import functions, managed, successors
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates
 from smol_kernel.errors import AgentExecutionError, AgentParsingError
@@ -60,7 +60,7 @@ class ToolCallingAgent(MultiStepAgent):
 
     @property
     def tools_and_managed_agents(self) -> list[Any]:
-        """All that a reply may call: tools, and the agents this one manages."""
+        """All that the model is offered: tools, and the agents this one manages. A subclass may choose among them."""
         return [*self.tools.values(), *self.managed_agents.values()]
 
     def execute_tool_call(self, tool_name: str, arguments: dict[str, Any] | str) -> Any:
@@ -75,12 +75,15 @@ class ToolCallingAgent(MultiStepAgent):
         yield from [*(memory_step.tool_calls or []), *self.life.outputs.values()]
 
     def _request_options(self) -> dict[str, Any]:
-        return {**super()._request_options(), "tools_to_call_from": list(functions(self).values())}
+        agents = {agent.name: agent for agent in managed(self).values()}
+        offered = [agents.get(each.name, each) for each in self.tools_and_managed_agents]
+        return {**super()._request_options(), "tools_to_call_from": [*offered, *successors(self).values()]}
 
     def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
         if anew:
             self.state.clear()
         self.state.update(variables)
+        self._hands.state = self.state  # it may have been set
 
     def _interrupt_action(self) -> None:
         self._hands.interrupt()

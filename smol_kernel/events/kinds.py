@@ -43,7 +43,7 @@ class RunStarted(Event):
     tools: list[str] = field(default_factory=list)
     """Names of the tools the child may call."""
     inputs: dict[str, str] = field(default_factory=dict)
-    """Variables handed to the child: name → one-line summary."""
+    """Variables handed in: name → what the model is told of it in a line, its type first."""
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The same variables: name → `digest` and `bytes` of the encoded value, and where it is small the `value`. Digests
     of large ones come later (InputsDigested)."""
@@ -56,7 +56,8 @@ class RunStarted(Event):
     empty: it is no fork."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Where the run was started: `front` ("notebook", "agent-kernel", "cli", "python"), `cell_id`, …; `given`:
-    tool → the option by which it came; `imported` is true of one that came in a file."""
+    tool → the option by which it came; `imported` is true of one that came in a file; `printed` is "apart" of one that
+    its agent's logger prints, not that of the caller."""
 
     @property
     def began(self) -> float:
@@ -329,6 +330,8 @@ class StepFinished(Event):
     error_type: str | None = None
     error: str | None = None
     seconds: float = 0.0
+    counted: int | None = None
+    """Steps that count towards the limit, this one included: a callback may have set that (`agent.step_number`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import reprlib
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 from smol_kernel.executors import values
 from smol_kernel.executors.addresses import without_addresses
+from smol_kernel.memory.known_secrets import redacted
+
+SHORT_TEXT = 300
+"""Characters of a text that is told whole to every agent."""
+LONGEST = 20_000
+"""Characters of an input that are told to an agent that cannot print it."""
+_DEEPEST = 20  # levels of a value that are told
 
 
 def describe(value: Any) -> str:
@@ -16,6 +24,56 @@ def describe(value: Any) -> str:
     except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
         text = type(value).__name__
     return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def told(value: Any, *, in_full: bool) -> str:
+    """What a model is told of an input, after its type: a description, or the text of a short one; `in_full`, all of
+    plain data up to 20,000 characters, for a model that cannot have it printed. Known secrets are left out."""
+    short = isinstance(value, str) and len(value) <= SHORT_TEXT
+    if short or (in_full and isinstance(value, bool | int | float | str | list | tuple | set | frozenset | dict)):
+        try:
+            size = f" of {_size(value)}:" if hasattr(value, "__len__") else ""
+            return redacted(f"{type(value).__name__}{size} {_whole(value)}")
+        except Exception:  # noqa: BLE001 - boundary: any class's own methods run here; an int can be too long
+            return describe(value)
+    return redacted(describe(value))
+
+
+def _whole(value: Any) -> str:
+    if isinstance(value, str):
+        left = len(value) - LONGEST
+        return repr(value[:LONGEST]) + (f"… [{left:,} more characters are left out here]" if left > 0 else "")
+    text = ""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) > LONGEST:
+            return f"{text[:LONGEST]}… [the rest of the {_size(value)} is left out here]"
+    return text
+
+
+def _pieces(value: Any, depth: int = 0) -> Iterator[str]:
+    """The value as Python writes it, but for objects, which are described."""
+    if isinstance(value, str):
+        yield repr(value[: LONGEST + 1])
+    elif value is None or isinstance(value, bool | int | float):
+        yield repr(value)
+    elif not isinstance(value, list | tuple | set | frozenset | dict) or depth > _DEEPEST:
+        yield describe(value)
+    else:
+        opening, closing = "[]" if isinstance(value, list) else "()" if isinstance(value, tuple) else "{}"
+        yield opening
+        for number, item in enumerate(cast("Iterable[Any]", value)):
+            yield ", " * (number > 0)
+            yield from _pieces(item, depth + 1)
+            if isinstance(value, dict):
+                yield ": "
+                yield from _pieces(value[item], depth + 1)
+        yield closing
+
+
+def _size(value: Any) -> str:
+    unit = "characters" if isinstance(value, str) else "bytes" if isinstance(value, bytes) else "items"
+    return f"{len(value):,} {unit}"
 
 
 def _summary(value: Any) -> str:
@@ -37,7 +95,6 @@ def _summary(value: Any) -> str:
     short = reprlib.Repr()
     short.maxstring = short.maxother = 100
     if hasattr(value, "__len__"):
-        unit = "characters" if isinstance(value, str) else "bytes" if isinstance(value, bytes) else "items"
-        return f"{name} of {len(value):,} {unit}: {short.repr(value)}"
+        return f"{name} of {_size(value)}: {short.repr(value)}"
     text = short.repr(value)
     return text if name in text.partition("(")[0] else f"{name} {text}"

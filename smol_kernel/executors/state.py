@@ -138,9 +138,9 @@ def give_own_variables(agent: Any, twin: Any) -> None:
         twin.state.update(own)
 
 
-def variables_of_run(agent: Any, inputs: Mapping[str, Any], *, reset: bool, anew: bool, called: bool) -> dict[str, Any]:
-    """What a run begins with: its `inputs`, and where it begins `anew`, without the agent's state, but for another
-    agent that `called` it, what the user put there before."""
-    own, before = own_variables(agent) if called or not anew else {}, {} if reset else agent.life.given
+def variables_of_run(agent: Any, inputs: Mapping[str, Any], *, reset: bool, anew: bool) -> dict[str, Any]:
+    """What a run begins with: its `inputs`, and where it begins `anew`, without the agent's state, what the user put
+    there before."""
+    own, before = own_variables(agent), {} if reset else agent.life.given
     agent.life.given, agent.life.own = {**before, **inputs}, own
     return {**own, **inputs} if anew else dict(inputs)

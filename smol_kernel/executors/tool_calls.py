@@ -69,7 +69,7 @@ class ToolCalls:
     """
 
     def __init__(self, state: dict[str, Any], at_once: int | None, longest: int | None, life: Life) -> None:
-        self._state, self._life, self._stopped = state, life, life.stop.is_set
+        self.state, self._life, self._stopped = state, life, life.stop.is_set
         self._at_once, self._longest = at_once or AT_ONCE, longest or LONGEST
         self.recorded: Recorded | None = None
         """Asked for the result of each call; one that it has answers the call, and the tool is not called."""
@@ -172,7 +172,7 @@ class ToolCalls:
         """What an argument stands for: the variable it names; so does each of the variables for an agent."""
         if name == "additional_args" and isinstance(given, dict):
             return {key: self._meant("", value) for key, value in cast("dict[str, Any]", given).items()}
-        return self._state.get(given, given) if isinstance(given, str) else given
+        return self.state.get(given, given) if isinstance(given, str) else given
 
     def _make(
         self, calls: list[MadeCall], arrivals: queue.SimpleQueue[Any], here: PollingToolThread
@@ -306,12 +306,12 @@ class ToolCalls:
         rich = handle_agent_output_types(value, made.tool.output_type)
         if isinstance(rich, AgentImage | AgentAudio):
             name = "image.png" if isinstance(rich, AgentImage) else "audio.mp3"
-            said = name if name not in self._state else f"{len(self._state)}_{name}"
-            self._state[said] = value
+            said = name if name not in self.state else f"{len(self.state)}_{name}"
+            self.state[said] = value
             if isinstance(rich, AgentImage):
                 self._images[made.event.call] = rich.to_raw()
-                self._state[said] = rich if isinstance(value, str | Path) else value  # else it would be but a path
-            self._life.given[said] = self._state[said]
+                self.state[said] = rich if isinstance(value, str | Path) else value  # else it would be but a path
+            self._life.given[said] = self.state[said]
         else:
             said = truncate(clean(redacted(str(value))), self._longest).strip()
         final = made.call.name == "final_answer"

@@ -1,7 +1,7 @@
 """The thread on which plain tools run: that of the outermost action, also for agents that the action has called.
 
 Such an agent works on a thread of its own: it submits its plain calls as jobs, and goes on listening to its child. The
-tool thread does them one after the other. Used by `bridge` and `tool_calls`; a front brings a thread of its own.
+tool thread does them one after the other. Used by `bridge`, `tool_calls` and `callbacks`; a front brings its own.
 """
 
 from __future__ import annotations
@@ -103,6 +103,19 @@ def tool_thread() -> ToolThread | None:
     """The thread for the caller's plain calls; None: the caller's own."""
     thread = _tool_thread.get()
     return None if thread is None or thread.closed else thread
+
+
+def on_tool_thread(work: Callable[[], Any]) -> Any:
+    """What `work` gives, done on the thread for the caller's plain calls; here, where that takes no jobs any more."""
+    thread, ended = tool_thread(), queue.SimpleQueue[tuple[Any, BaseException | None]]()
+    if thread is not None:
+        thread.submit(Job(work, lambda value, error: ended.put((value, error))))
+        value, error = ended.get()
+        if error is None:
+            return value
+        if not isinstance(error, NotMadeError):
+            raise error
+    return work()
 
 
 @contextmanager

@@ -93,6 +93,14 @@ class Life:
     lent: ProcessLock = field(default_factory=ProcessLock)
     stop: threading.Event = field(default_factory=threading.Event)
 
+    def begin(self, run: str, resumed: Any, above: Life | None) -> None:
+        """A run begins, for the agent that this is the life of or for the one `above`."""
+        self.run_id, self.resumed, self.depth, self.begun = run, resumed, above.depth + 1 if above else 0, 0
+        self.answer, self.answered, self.best, self.successor = None, False, None, None
+        self.stop.clear()
+        if above is not None and above.stop.is_set():
+            self.stop.set()
+
     def read(self, events: G) -> G:
         """A run that is about to be read: one that its reader left half-way, on this thread, ends."""
         thread, left = self.left

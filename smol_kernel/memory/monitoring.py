@@ -96,6 +96,13 @@ class AgentLogger:
         recorded = not hasattr(self.console, "file") or getattr(self.console, "record", False)
         return _Printed(self.console) if recorded else self.console.file
 
+    def stands_apart(self, caller: AgentLogger) -> bool:
+        """Whether what an agent does is printed here, rather than by the logger of its `caller` among the caller's
+        doings: this one prints less of a run, or has been given another place."""
+        places = [getattr(each.console, "file", each.console) for each in (self, caller)]
+        here, there = (sys.stdout if place is None else place for place in places)
+        return self.level < LogLevel.INFO or (places[0] is not None and here is not there)
+
     def log(self, *args: Any, level: int | str | LogLevel = LogLevel.INFO, **kwargs: Any) -> None:
         """Print `args`. `level` is a LogLevel or its name; further options go to the console's `print`."""
         try:

@@ -25,6 +25,7 @@ from smol_kernel.memory.untrusted import Outside, inert
 from smol_kernel.memory.usage import Timing, TokenUsage
 
 _RETRY = "Do it in another way now: the same again would fail again."
+_GIVEN = "These values come with the task. To hand one to a tool as it is, give its name as the argument:"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{6,}")
 _DEEPEST = 20  # levels of a value that are told as data
 
@@ -98,10 +99,11 @@ class TaskStep(MemoryStep):
     task_videos: list[Any] | None = None
 
     @classmethod
-    def with_inputs(cls, task: str, inputs: Mapping[str, str], *media: list[Any] | None) -> TaskStep:
-        """The step of a task that was given variables: the model reads a one-line summary of each."""
-        listed = "\n".join(f"- `{name}`: {inert(summary)}" for name, summary in inputs.items())
-        return cls(f"{task}\n\nThese variables are defined already:\n{listed}" if inputs else task, *media)
+    def with_inputs(cls, task: str, inputs: Mapping[str, str], code: bool, *media: list[Any] | None) -> TaskStep:
+        """The step of a task that was given variables, each told in a line, to an agent that writes `code` or not."""
+        listed = "\n".join(f"- `{name}`: {inert(told)}" for name, told in inputs.items())
+        head = "These variables are defined already:" if code else _GIVEN
+        return cls(f"{task}\n\n{head}\n{listed}" if inputs else task, *media)
 
     @staticmethod
     def check(task: Any) -> None:

@@ -88,7 +88,7 @@ class ConsoleReader:
         self._clear()
         if self._transcript.run and event.run not in ("", self._transcript.run):
             run = next((run for run in self._transcript.family() if run.run == event.run), None)
-            if run is not None:
+            if run is not None and not self._is_apart(run):
                 self._end_line()
                 self._called_agent(run, event)
         elif isinstance(event, Output):
@@ -127,7 +127,7 @@ class ConsoleReader:
             self._print(self._wrapped(event.text), style="yellow")
         elif isinstance(event, NOTES) and not isinstance(event, MemoryEdited):
             self._print(self._wrapped(note_text(event)), style="yellow" if is_trouble(event) else "dim")
-        elif isinstance(event, FinalAnswer) and self._in_step:
+        elif isinstance(event, FinalAnswer) and (self._in_step or self._answer_shown):  # a callback may change it
             self._answer()
         elif isinstance(event, RunFinished):
             self._end(event)
@@ -248,8 +248,16 @@ class ConsoleReader:
         self._print(f"{name} {space}{self._styled(one_line(text), style or 'dim')}", indent=indent)
 
     def _depth(self, run: Transcript) -> int:
-        parent = next((other for other in self._transcript.family() if other.run == run.parent), None)
-        return 1 if parent is None else 1 + self._depth(parent)
+        caller = self._caller(run)
+        return 1 if caller is None else 1 + self._depth(caller)
+
+    def _is_apart(self, run: Transcript) -> bool:
+        """Whether it, or the one that called it, is printed by a logger of its own."""
+        caller = self._caller(run)
+        return run.origin.get("printed") == "apart" or (caller is not None and self._is_apart(caller))
+
+    def _caller(self, run: Transcript) -> Transcript | None:
+        return next((other for other in self._transcript.family() if other.run == run.parent), None)
 
     def _doing(self, run: Transcript) -> str:
         """What the run does now, in a line; empty where there is nothing to wait for."""

@@ -8,6 +8,7 @@ from typing import Any
 from smol_kernel.errors import ConfigError, ReplayError, SmolError
 from smol_kernel.events import Event, InputsDigested, RunStarted
 from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
+from smol_kernel.executors.summaries import cut
 from smol_kernel.executors.values import MalformedValue
 from smol_kernel.memory.budget import Budget
 from smol_kernel.runs.recording import is_foreign
@@ -81,8 +82,8 @@ def inputs_of(own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str,
             variables[name] = recorded_value(kept["value"])
         else:
             raise ConfigError(
-                f"the run was given {name!r} ({started.inputs[name]}), which is not recorded whole: pass it again, "
-                f"additional_args={{{name!r}: …}}"
+                f"the run was given {name!r} ({cut(started.inputs[name])}), which is not recorded whole: pass it "
+                f"again, additional_args={{{name!r}: …}}"
             )
     return variables, said
 

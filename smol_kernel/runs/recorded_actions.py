@@ -92,7 +92,7 @@ class RecordedActions:
             if replay.whole:
                 raise ReplayError(f"run {replay.run} goes on with an action of which nothing more is recorded")
             replay.gate()
-            live.recorded = self._answers_when_cut_off() if replay.cut_step == self._agent.step_number else None
+            live.recorded = self._answers_when_cut_off() if replay.cut_step == self._agent.life.begun else None
             try:
                 for event in live.run(action, *more):
                     if replay.refusal is not None and isinstance(event, ActionFinished) and not event.run:

@@ -23,7 +23,6 @@ from smol_kernel.events import (
     Event,
     InputsDigested,
     Instructed,
-    MemoryEdited,
     ModelFellBack,
     Notice,
     Output,
@@ -37,10 +36,10 @@ from smol_kernel.events import (
     settled,
 )
 from smol_kernel.journal import Journal, open_journal, record
-from smol_kernel.memory.steps import MemoryStep, TaskStep
+from smol_kernel.memory.steps import TaskStep
 from smol_kernel.runs.outside import UNFINISHED, outside
 from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
-from smol_kernel.runs.recorded_callbacks import RecordedCallbacks, edit
+from smol_kernel.runs.recorded_callbacks import RecordedCallbacks
 from smol_kernel.runs.recorded_end import RecordedEnd
 from smol_kernel.runs.recorded_model import RecordedModel
 from smol_kernel.runs.recording import (
@@ -245,11 +244,9 @@ class Replay:
             if self._called.get(event.run) in calls:
                 agent.life.account.count(**used(event))
 
-    def edit(self, steps: list[MemoryStep]) -> None:
-        """Make the changes that a callback made here to what the model reads of `steps`."""
-        for event in itertools.takewhile(lambda each: isinstance(each, MemoryEdited), self._sequence[self._at :]):
-            if isinstance(event, MemoryEdited) and event.index < len(steps):
-                edit(steps[event.index], event.changes)
+    def to_come(self) -> Iterator[Event]:
+        """The recorded events of this run that have not been passed on yet."""
+        return (event for event in itertools.islice(self._sequence, self._at, None) if event.run == self.run)
 
     # playing
 

@@ -1,8 +1,8 @@
-"""`ToolCollection`: tools that belong together, for example those of an MCP server."""
+"""`ToolCollection`: tools that belong together, for example those of an MCP server; and tools and agents by name."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Container, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,4 +58,21 @@ def by_name(tools: Iterable[Any], agent: str | None = None) -> dict[str, Tool]:
         if tool.name == agent:
             raise ConfigError(f"an agent and a tool of it are called {agent!r}: rename one of them")
         found[tool.name] = tool
+    return found
+
+
+def agents_by_name(agents: Iterable[Any], taken: Container[str], prefix: str = "") -> dict[str, Any]:
+    """`agents` by their names. Raises ConfigError for one without name or description, and for a name used twice; they
+    are called by it with `prefix` in front."""
+    found: dict[str, Any] = {}
+    for agent in agents:
+        if not all(getattr(agent, part, None) for part in ("name", "description", "another")):
+            called = getattr(agent, "name", None) or agent
+            raise ConfigError(
+                f"{called!r} is no agent of this library with a name and a description; write a @tool that calls "
+                "another one"
+            )
+        if agent.name in found or f"{prefix}{agent.name}" in taken:
+            raise ConfigError(f"two agents or tools are called {prefix + agent.name!r}: rename one of them")
+        found[agent.name] = agent
     return found
