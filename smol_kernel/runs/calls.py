@@ -6,30 +6,17 @@ import ast
 from collections.abc import Iterable
 
 from smol_kernel.runs import known
-from smol_kernel.runs.expressions import NOTHING, Expressions
+from smol_kernel.runs.expressions import NOTHING
+from smol_kernel.runs.given import Given
 from smol_kernel.runs.names import called
-from smol_kernel.runs.tokens import Facts, Token, Value, closure, items, kept
+from smol_kernel.runs.results import NOT_GONE_THROUGH, Results
+from smol_kernel.runs.tokens import Facts, Token, Value, closure, items
 
 _OPENING_WORDS = """ZipFile TarFile ExcelWriter connect NamedTemporaryFile TemporaryDirectory TemporaryFile
 mkstemp mkdtemp memmap FileHandler HDFStore"""
 _OPENING = frozenset(_OPENING_WORDS.split())
-_NOT_GONE_THROUGH_WORDS = """print display type id isinstance issubclass repr str len hasattr getattr callable
-hash bool format iter map filter zip enumerate chain islice tee starmap takewhile dropwhile zip_longest pairwise
-cycle open partial"""
-_NOT_GONE_THROUGH = frozenset(_NOT_GONE_THROUGH_WORDS.split())
-
 _SHARED = frozenset(["queue", "multiprocessing", "asyncio", "threading", "concurrent", "weakref"])
 """Modules whose objects are changed already by being asked."""
-_NEW_ITEMS_WORDS = """map starmap accumulate reader DictReader iterrows itertuples groupby finditer walk scandir iterdir
-glob rglob iglob imap imap_unordered as_completed"""
-_NEW_ITEMS = frozenset(_NEW_ITEMS_WORDS.split())
-"""Iterators whose items are made as they go."""
-_WRAPPING = frozenset(["ChainMap", "memoryview", "SimpleNamespace", "partial", "UserDict", "namedtuple"])
-_SHALLOW = known.MODELS | set("Counter OrderedDict copy deque dict frozenset list set sorted tuple".split())  # noqa: SIM905
-"""Models, and copies that share their items."""
-_NEW_ARRAYS_WORDS = """array concatenate vstack hstack stack column_stack where sort unique full empty zeros_like
-ones_like empty_like full_like copy concat merge to_datetime to_numeric cut qcut get_dummies crosstab"""
-_NEW_ARRAYS = frozenset(_NEW_ARRAYS_WORDS.split())
 _INTO_THIRD = frozenset(["add", "divide", "maximum", "minimum", "mod", "multiply", "power", "subtract", "true_divide"])
 """Functions of arrays whose third argument, if there is one, takes the result."""
 
@@ -37,44 +24,7 @@ _PRINTING = ("write", "writelines", "flush")
 """Methods by which a stream does what `print` does."""
 
 
-class Given:
-    """The arguments of a call, evaluated."""
-
-    def __init__(self, flow: Expressions, node: ast.Call) -> None:
-        self.node = node
-        self.positional = [(argument, flow.value(argument)) for argument in node.args]
-        self.named = [
-            (
-                keyword.arg,
-                NOTHING if keyword.arg == "file" and flow.is_stream(keyword.value) else flow.value(keyword.value),
-            )
-            for keyword in node.keywords
-        ]
-        self.every: Value = frozenset(
-            token for value in [v for _, v in self.positional] + [v for _, v in self.named] for token in value
-        )
-
-    def option(self, name: str) -> ast.expr | None:
-        """What is given under a name."""
-        return next((keyword.value for keyword in self.node.keywords if keyword.arg == name), None)
-
-    def of(self, facts: Facts, *, bound: Value | None) -> dict[str, Value]:
-        """Parameter → value; `bound` is what stands before the dot."""
-        names = list(facts.positional)
-        found: dict[str, Value] = {}
-        if bound is not None and names:
-            found[names.pop(0)] = bound
-        starred = any(isinstance(argument, ast.Starred) for argument, _ in self.positional)
-        for place, (_, value) in enumerate(self.positional):
-            for name in [*names, *facts.rest] if starred else names[place : place + 1] or facts.rest:
-                found[name] = found.get(name, NOTHING) | value
-        for name, value in self.named:
-            for each in [name] if name in facts.positional else (*facts.positional, *facts.rest):
-                found[each] = found.get(each, NOTHING) | value
-        return found
-
-
-class Calls(Expressions):
+class Calls(Results):
     """Evaluates calls."""
 
     def __init__(self, tools: Iterable[str], bound: Iterable[str]) -> None:
@@ -222,13 +172,13 @@ class Calls(Expressions):
         if writing:
             self._write(given)
         draws = package in ("random", "secrets") or "random" in said
-        in_place = name == "at" or (name in _INTO_THIRD and len(given.positional) > 2) or _is_shared(given)
+        in_place = name == "at" or (name in _INTO_THIRD and len(given.positional) > 2) or given.is_shared
         if name.endswith("into") or (package == "numpy" and in_place):
             self.touch(closure(given.every))
         if name in known.CHANGING_FUNCTIONS:
             self._change_first(given)
         elif package == "time" or name in known.PURE_FUNCTIONS or package in known.PURE_MODULES or draws:
-            if name not in _NOT_GONE_THROUGH:
+            if name not in NOT_GONE_THROUGH:
                 self.go_through(given.every)
         elif not writing:
             self._anything(given.every)
@@ -247,7 +197,7 @@ class Calls(Expressions):
             self.go_through(given.every)
         if (package in _SHARED and name[:1].isupper()) or (package, name) == ("PIL", "Draw"):
             return frozenset([Token(touchy=True, holds=set(given.every))])
-        return self._result(name, package, NOTHING, given)
+        return self.result(name, package, NOTHING, given)
 
     def _change_first(self, given: Given) -> None:
         first = given.positional[0][1] if given.positional else NOTHING
@@ -313,11 +263,11 @@ class Calls(Expressions):
             self.go_through(receiver)
         logs = name == "info" and given.positional and world.files in closure(receiver)  # else it is that of a table
         if name in known.PURE and not logs:
-            if name not in _NOT_GONE_THROUGH:
+            if name not in NOT_GONE_THROUGH:
                 self.go_through(given.every)
             if name == "open":
                 return self._open(given)
-            return self._result(name, "", receiver, given)
+            return self.result(name, "", receiver, given)
         if name == "open":
             self.touch(closure(receiver))
             return self._open(given)
@@ -346,9 +296,9 @@ class Calls(Expressions):
             self._change_first(given)
             return items(given.every)
         if name in known.PURE_FUNCTIONS:
-            if name not in _NOT_GONE_THROUGH:
+            if name not in NOT_GONE_THROUGH:
                 self.go_through(given.every)
-            return self._result(name, "", NOTHING, given)
+            return self.result(name, "", NOTHING, given)
         if alone:
             self.touch([self.world.outside])
         return frozenset([self._anything(given.every)])
@@ -361,40 +311,3 @@ class Calls(Expressions):
         for token in value:
             token.holds |= value - {token}
         return Token(once=True, holds=set(value))
-
-    def _result(self, name: str, package: str, receiver: Value, given: Given) -> Value:
-        """What a call gives that leaves all as it is."""
-        flat = bool(receiver) and all(token.flat for token in receiver)
-        makes_table = name in ("DataFrame", "Series")  # of lists and dicts: it copies them
-        makes_flat = package in ("numpy", "pandas") or makes_table or name.startswith("read_")
-        every = receiver | given.every
-        if name == "defaultdict":
-            return frozenset([Token(touchy=True, opaque=False, holds={Token(opaque=False), *every})])
-        if name in known.ITERATORS or (name == "groupby" and package == "itertools"):
-            made = {Token(holds=kept(every))} if name in _NEW_ITEMS else set[Token]()
-            return frozenset([Token(once=True, opaque=False, holds=made | every)])
-        if makes_flat:
-            chunked = given.option("chunksize") is not None or given.option("iterator") is not None
-            shares = name not in known.FRESH | _NEW_ARRAYS or _is_shared(given)
-            shared = {token for token in every if token.flat or not makes_table} if shares else set[Token]()
-            return frozenset([Token(flat=not chunked, once=chunked, holds=shared)])
-        if flat and (name in known.COPIES or name in known.FRESH) and not _is_shared(given):
-            return frozenset([Token(flat=True)])
-        if name in known.FRESH:
-            return frozenset([Token()])
-        if flat:
-            return frozenset([Token(flat=True, holds=set(every))])
-        if name in _WRAPPING:
-            return frozenset([Token(holds=set(every))])
-        if name in ("get", "min", "max", "next", "getattr", "first", "last", "nth"):
-            return items(every)
-        got = every if name in _NOT_GONE_THROUGH else kept(every)
-        opaque = name not in _SHALLOW and any(token.opaque for token in every)
-        in_memory = name in ("StringIO", "BytesIO")
-        return frozenset([Token(opaque=opaque, in_memory=in_memory, holds={*got, *items(got)})])
-
-
-def _is_shared(given: Given) -> bool:
-    """Whether a call may not copy, as it is told to."""
-    copy = given.option("copy")
-    return copy is not None and not (isinstance(copy, ast.Constant) and copy.value is True)
