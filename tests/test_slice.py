@@ -170,6 +170,85 @@ def test_what_the_answer_needs_is_kept(name):
     assert type(sliced) is type(whole) and sliced == whole
 
 
+EDITED = {
+    "json": (
+        "import json\nd = json.load(open('t.json'))",
+        "for r in d:\n    r['t'] = [t for t in r['t'] if t != 9]",
+        "d",
+    ),
+    "json in a with": (
+        "import json\nwith open('t.json') as f:\n    d = json.load(f)",
+        "d['users'][0]['name'] = 'Ann'",
+        "d['users']",
+    ),
+    "json of several": (
+        "import json\nfrom pathlib import Path\nd = [json.load(p.open()) for p in sorted(Path().glob('*.json'))]",
+        "d[0]['a']['b'].append(1)",
+        "d",
+    ),
+    "yaml": ("import yaml\nd = yaml.safe_load(open('c.yml'))", "d['model']['depth'] = 5", "d['model']"),
+    "pickle": ("import pickle\nd = pickle.load(open('d', 'rb'))", "d['l'].append(3)", "d"),
+    "joblib": ("import joblib\nm = joblib.load('m')", "m.steps[-1][1].tol = 1", "m.score([[1]], [1])"),
+    "openpyxl": (
+        "import openpyxl\nwb = openpyxl.load_workbook('r.xlsx')\nws = wb['raw']",
+        "ws['A1'] = 'Total'",
+        "wb['raw']['A1'].value",
+    ),
+    "xarray": ("import xarray as xr\nds = xr.open_dataset('a.nc')", "ds['t'].values[:] = 0", "float(ds['t'].max())"),
+    "a view": (
+        "import xarray as xr\nda = xr.open_dataarray('a.nc')",
+        "v = da.transpose()\nv[0] = 5",
+        "float(da.max())",
+    ),
+    "loadmat": ("from scipy.io import loadmat\nm = loadmat('x.mat')", "m['A'][0, 0] = 5", "m['A'].sum()"),
+    "load_iris": (
+        "from sklearn.datasets import load_iris\niris = load_iris(as_frame=True)",
+        "iris['data']['r'] = 2",
+        "iris['data'].r.sum()",
+    ),
+    "fits": ("from astropy.io import fits\nh = fits.open('a.fits')", "h[0].data[0] = 1", "h[0].data.sum()"),
+    "a response": ("import requests\nr = requests.get('http://a')", "r.encoding = 'utf-8'", "r.text"),
+    "soup": (
+        "from bs4 import BeautifulSoup\nsoup = BeautifulSoup('<nav/><p/>', 'html.parser')",
+        "soup.find('nav').decompose()",
+        "soup.get_text()",
+    ),
+    "in what is found": (
+        "import jmespath\nd = {'a': [{'b': 1}]}",
+        "for x in jmespath.search('a', d):\n    x['b'] = 2",
+        "d",
+    ),
+    "a shelf": ("import shelve\nd = shelve.open('s')", "d['k'] = 1", "1 + len(open('t').read())"),
+}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_edits_inside_what_a_library_made_stay(name):
+    begin, edit, answer = EDITED[name]
+    assert kept(f"{begin}\nprint(1)", edit, f"final_answer({answer})") == f"{begin}\n{edit}\n{answer}"
+
+
+def test_edits_of_what_a_chart_shows_stay():
+    begin, edit, _ = EDITED["json"]
+    chart = {"code": "import plotly.express as px\npx.line(d).show()", "result": "Chart", "data": {LIVE: KINDS[0]}}
+    code = kept(begin, edit, chart, "final_answer(len(open('t.json').read()))")
+    assert code == f"{begin}\n{edit}\n{chart['code']}\nlen(open('t.json').read())"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "from sklearn.linear_model import Ridge\nm = Ridge()",
+        "from sklearn.pipeline import make_pipeline\nfrom sklearn.linear_model import Ridge\nm = make_pipeline(Ridge())",
+        "from xgboost import XGBRegressor\nm = XGBRegressor(n_estimators=3)",
+    ],
+)
+def test_a_table_to_which_a_model_is_fitted_is_not_copied(made):
+    code = f"{made}\nm.fit(df[['a']], df.b)\nm.alpha = 5\nr = m.fit(df[['a']], df.b)\nr.beta = 1"
+    inputs = {"df": "DataFrame 3 x 2"}
+    assert kept(code, "final_answer(m.score(df[['a']], df.b))", inputs=inputs).startswith(made)
+
+
 LOOPS = "".join("    " * n + f"for i{n} in (0,):\n" for n in range(16)) + "    " * 16 + "total += 1"
 
 

@@ -15,6 +15,8 @@ from smol_kernel.runs.tokens import Facts, Token, Value, closure, items
 _OPENING_WORDS = """ZipFile TarFile ExcelWriter connect NamedTemporaryFile TemporaryDirectory TemporaryFile
 mkstemp mkdtemp memmap FileHandler HDFStore"""
 _OPENING = frozenset(_OPENING_WORDS.split())
+_OF_TEXT = frozenset(["bz2", "codecs", "gzip", "io", "lzma", "os", "pathlib", "tokenize"])
+"""Modules whose opened files give text and bytes, which cannot be changed."""
 _SHARED = frozenset(["queue", "multiprocessing", "asyncio", "threading", "concurrent", "weakref"])
 """Modules whose objects are changed already by being asked."""
 _INTO_THIRD = frozenset(["add", "divide", "maximum", "minimum", "mod", "multiply", "power", "subtract", "true_divide"])
@@ -167,7 +169,7 @@ class Calls(Results):
             self._write(given)
             return frozenset([Token(once=True, holds={world.files, *given.every})])
         if name == "open":
-            return self._open(given)
+            return self._open(given, package)
         writing = name in known.WRITING or (package in known.WRITING_MODULES and not said & known.READING_OS)
         if writing:
             self._write(given)
@@ -211,13 +213,19 @@ class Calls(Results):
         self.touch([self.world.files])
         self.go_through(given.every)
 
-    def _open(self, given: Given) -> Value:
-        mode = given.positional[1][0] if len(given.positional) > 1 else given.option("mode")
+    def _open(self, given: Given, package: str = "io") -> Value:
+        mode = given.positional[1][0] if len(given.positional) > 1 else given.option("mode") or given.option("flag")
         reads = mode is None or (isinstance(mode, ast.Constant) and not set(str(mode.value)) & set("wax+"))
+        if package in ("shelve", "dbm"):
+            reads = isinstance(mode, ast.Constant) and mode.value == "r"
         self.ask(self.world.files)
         if not reads:
             self.touch([self.world.files])
-        return frozenset([Token(once=True, opaque=False, holds=set() if reads else {self.world.files})])
+        opened = Token(once=True, opaque=False, holds=set() if reads else {self.world.files})
+        if package not in _OF_TEXT:
+            opened.inside = Token(holds={*opened.holds})
+            opened.holds.add(opened.inside)
+        return frozenset([opened])
 
     # methods
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from smol_kernel.runs.expressions import NOTHING, Expressions
-from smol_kernel.runs.tokens import Facts, Token, Value
+from smol_kernel.runs.tokens import Facts, Value
 
 
 class Given:

@@ -84,6 +84,9 @@ to_crs sjoin sjoin_nearest union_all with_columns agg"""
 FRESH = frozenset(_FRESH.split())
 """Functions and methods whose result shares nothing with what they are given, leaving `copy` aside."""
 
+FINDING = frozenset(["find", "findall", "fullmatch", "item", "match", "search"])
+"""Of these those that give, of other things than text and tables, a part of what they are called on."""
+
 _COPIES_WORDS = """copy dropna fillna astype assign reset_index sort_values sort_index rename drop_duplicates agg
 pivot_table merge melt explode set_index round clip"""
 COPIES = frozenset(_COPIES_WORDS.split())

@@ -17,7 +17,9 @@ glob rglob iglob imap imap_unordered as_completed"""
 _NEW_ITEMS = frozenset(_NEW_ITEMS_WORDS.split())
 """Iterators whose items are made as they go."""
 _WRAPPING = frozenset(["ChainMap", "memoryview", "SimpleNamespace", "partial", "UserDict", "namedtuple"])
-_SHALLOW = known.MODELS | set("Counter OrderedDict copy deque dict frozenset list set sorted tuple".split())  # noqa: SIM905
+_SHALLOW = known.MODELS | set(
+    "choices Counter OrderedDict copy deque dict frozenset list sample set sorted tuple".split()
+)  # noqa: SIM905
 """Models, and copies that share their items."""
 _NEW_ARRAYS_WORDS = """array concatenate vstack hstack stack column_stack where sort unique full empty zeros_like
 ones_like empty_like full_like copy concat merge to_datetime to_numeric cut qcut get_dummies crosstab"""
@@ -45,15 +47,27 @@ class Results(Expressions):
             return frozenset([Token(flat=not chunked, once=chunked, holds=shared)])
         if flat and (name in known.COPIES or name in known.FRESH) and not given.is_shared:
             return frozenset([Token(flat=True)])
+        made = bool(package) and not receiver and name not in known.PURE_FUNCTIONS
+        if name in known.FINDING and (made or receiver) and not flat and package not in ("re", "regex"):
+            found = every | items(every)
+            return self.holder(found) if name == "findall" else found
         if name in known.FRESH:
             return frozenset([Token()])
         if flat:
             return frozenset([Token(flat=True, holds=set(every))])
         if name in _WRAPPING:
             return frozenset([Token(holds=set(every))])
-        if name in ("get", "min", "max", "next", "getattr", "first", "last", "nth"):
+        if name in ("get", "min", "max", "next", "getattr", "first", "last", "nth") and not made:
             return items(every)
         got = every if name in NOT_GONE_THROUGH else kept(every)
-        opaque = name not in _SHALLOW and any(token.opaque for token in every)
         in_memory = name in ("StringIO", "BytesIO")
-        return frozenset([Token(opaque=opaque, in_memory=in_memory, holds={*got, *items(got)})])
+        result = Token(opaque=False, in_memory=in_memory, holds={*got, *items(got)})
+        if name not in _SHALLOW:
+            result.opaque = any(token.opaque for token in every) or any(token.inside for token in receiver)
+            if made and every and package not in known.PURE_MODULES:
+                result.opaque = True  # it may be a part of what was given
+                result.holds |= every
+            elif made and not result.opaque:  # such as a model: what it is fitted to is not changed with it
+                result.inside = Token()
+                result.holds.add(result.inside)
+        return frozenset([result])

@@ -21,6 +21,8 @@ class Token:
     touchy: bool = False
     """Already to look at it may change it."""
     holds: set[Token] = field(default_factory=set)
+    inside: Token | None = None
+    """Among what it holds what no code of the script has put there: it is changed with it."""
     acts: set[Token] = field(default_factory=set)
     """Functions and classes whose code runs when it is used."""
     facts: Facts | None = None
@@ -115,7 +117,7 @@ def reached(tokens: Iterable[Token]) -> set[Token]:
     """The tokens, with what cannot be told apart from them."""
 
     def same(token: Token) -> Iterable[Token]:
-        return {*(token.holds if token.opaque else ()), *filter(None, [token.behaviour])}
+        return {*(token.holds if token.opaque else ()), *filter(None, [token.behaviour, token.inside])}
 
     return _spread(tokens, same)
 
