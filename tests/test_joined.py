@@ -60,6 +60,17 @@ def test_an_input_that_an_earlier_run_changed_is_not_taken_as_it_was(conversatio
     assert sources(proof) == ["df_ = df\ndf_ = df_[df_.y < 10]", "int(df_.y.max())"]
 
 
+def test_a_table_that_an_earlier_run_had_cleaned_is_cleaned_by_the_cells(conversation):
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({" Y": [1, 2, 30], "w": [1, 1, 1]})
+    clean = "c = df.rename(columns=str.strip).drop(columns='w')\nd = c.set_axis(['y'], axis=1)"
+    proof = conversation(
+        [f"{clean}\nprint(d.y.ge(2))\nfinal_answer(len(d))"], ["final_answer(int(d.y.max()))"], given=[{"df": table}]
+    ).prove()
+    assert (proof.state, proof.reason) == ("proved", "")
+    assert sources(proof) == [clean, "int(d.y.max())"]
+
+
 def test_a_run_that_needs_nothing_of_them_stays_as_it_is(conversation):
     proof = conversation(["x = 1\nfinal_answer(x)"], ["z = 4", "final_answer(z + 1)"]).prove()
     assert (proof.state, sources(proof)) == ("proved", ["z = 4", "z + 1"])

@@ -63,6 +63,47 @@ def test_an_input_is_still_spared():
     assert code == "df_ = df.copy()\ndf_['v'] = 1\ndf_"
 
 
+CLEANING = """drop(columns='a') drop([0]) set_axis(['x'],axis=1) asfreq('D') between_time('9','10') at_time('9')
+first_valid_index() eq(1) ne(1) lt(1) le(1) gt(1) ge(1) subtract(1) multiply(2) divide(2) truediv(2) rename(columns={})
+reorder_levels([0]) a.rename('z') a.str.slice(0,2) a.str.pad(3) a.str.wrap(3) a.str.partition('-') reindex_like(df)
+align(df) product() a.cat.reorder_categories(['x']) a.cat.as_ordered() a.cat.remove_unused_categories() truncate(after=2)
+a.cat.set_categories(['x'])""".split()
+
+
+@pytest.mark.parametrize("call", CLEANING)
+def test_methods_of_tables_are_looks(call):
+    code = f"print(df.{call})\nx = df.{call}\nx['y'] = 1\nprint(x)"
+    assert kept(code, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"}) == "float(df.v.sum())"
+
+
+@pytest.mark.parametrize("call", ["background_gradient()", "format('x').highlight_max().hide(axis=0)"])
+def test_a_table_styled_for_a_look_is_one(call):
+    code = kept(f"print(df.style.{call})", "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"})
+    assert code == "float(df.v.sum())"
+
+
+@pytest.mark.parametrize("call", ["drop(columns='a', inplace=True)", "rename(columns=str, inplace=True)"])
+def test_methods_of_tables_that_change_them_are_not(call):
+    code = f"df.{call};\nprint(df)"
+    left = kept(code, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"})
+    assert left == f"df_ = df.copy()\ndf_.{call};\nfloat(df_.v.sum())"
+
+
+@pytest.mark.parametrize(
+    ("begin", "change"),
+    [
+        ("from shop import Basket\nb = Basket()", "b.drop(1)"),
+        ("from shop import Basket\nb = Basket()", "b.align('left')"),
+        ("from pathlib import Path\nb = Path('a')", "b = b.rename('b')"),
+        ("import pandas as pd\nb = pd.DataFrame({'a': [1]}).style", "b.background_gradient()"),
+        ("import pandas as pd\nb = pd.DataFrame({'a': [1]}).style", "b.format('x')"),
+        ("import pandas as pd\nb = {'a': pd.DataFrame({'a': [1]})}", "b['a'].drop(columns='a', inplace=True)"),
+    ],
+)
+def test_methods_that_may_be_of_others_are_not(begin, change):
+    assert kept(f"{begin}\nprint(1)", f"{change};", "final_answer(str(b))") == f"{begin}\n{change};\nstr(b)"
+
+
 LOOKS = {
     "shown": ("fig = px.line(xs)\nfig.show()", "fig = px.line(xs)\nfig.show()"),
     "displayed": ("fig = px.line(xs)\ndisplay(fig)\nprint(1)", "fig = px.line(xs)\ndisplay(fig)"),

@@ -246,6 +246,9 @@ class Calls(Results):
         if name == "sample" and given.option("random_state") is None:
             self.ask(world.random)
             self.touch([world.random])
+        if _is_of_table(name, words, receiver, given):
+            self.go_through(given.every)
+            return self.result(name, "", receiver, given)
         if name in known.CHANGING_METHODS and not receiver:  # `list.append(a, 1)`
             self._change_first(given)
         if name in known.CHANGING_METHODS or name in known.LEARNING:
@@ -270,7 +273,8 @@ class Calls(Results):
             self.ask(world.files)
             self.go_through(receiver)
         logs = name == "info" and given.positional and world.files in closure(receiver)  # else it is that of a table
-        if name in known.PURE and not logs:
+        styles = name == "format" and alone and receiver and all(token.flat for token in receiver)
+        if name in known.PURE and not logs and not styles:
             if name not in NOT_GONE_THROUGH:
                 self.go_through(given.every)
             if name == "open":
@@ -319,3 +323,21 @@ class Calls(Results):
         for token in value:
             token.holds |= value - {token}
         return Token(once=True, holds=set(value))
+
+
+def _is_of_table(name: str, words: list[str], receiver: Value, given: Given) -> bool:
+    """Whether a method that may do anything elsewhere is one of a table, which it leaves as it is."""
+    if name in known.STYLING:  # of one that has no name yet
+        return _begins_with_style(given.node.func)
+    if receiver and all(token.flat for token in receiver):
+        return name in known.TABLE_METHODS or (name == "partition" and words[-2:-1] == ["str"])
+    return name == "rename" and any(given.option(option) for option in ("columns", "index", "mapper"))
+
+
+def _begins_with_style(node: ast.expr) -> bool:
+    """Whether it is a chain of calls on `….style`."""
+    while isinstance(node, (ast.Attribute, ast.Call)):
+        if isinstance(node, ast.Attribute) and node.attr == "style":
+            return True
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return False

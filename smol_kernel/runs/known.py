@@ -71,6 +71,17 @@ LEARNING = frozenset(["fit", "fit_predict", "fit_transform", "partial_fit"])
 PURE = frozenset(_PURE_METHODS.split()) - CHANGING_METHODS
 """Methods that leave what they are called on, and their arguments, as they are."""
 
+_TABLE_METHODS = """drop set_axis eq ne lt le gt ge asfreq between_time at_time first_valid_index last_valid_index
+reorder_levels align reindex_like product subtract multiply divide truediv rmul rdiv rtruediv rfloordiv rmod rpow pad
+wrap slice combine case_when rename truncate add_categories as_ordered as_unordered remove_categories remove_unused_categories
+rename_categories reorder_categories set_categories"""
+TABLE_METHODS = frozenset(_TABLE_METHODS.split())
+"""Methods whose result is new where they are called on a table; those of other things may do anything."""
+_STYLING = """background_gradient bar format_index hide highlight_between highlight_max highlight_min highlight_null
+highlight_quantile relabel_index set_caption set_properties set_table_attributes set_table_styles text_gradient"""
+STYLING = frozenset(_STYLING.split())
+"""Methods of a styled table, which change it and give it back."""
+
 _FRESH = f"""{_LOOKING} sum mean median std var describe value_counts nunique isna isnull notna notnull corr cov
 quantile idxmax idxmin argmax argmin argsort cumsum cumprod to_string to_markdown to_json to_list tolist hexdigest
 getvalue read_text
@@ -89,7 +100,7 @@ FINDING = frozenset(["find", "findall", "fullmatch", "item", "match", "search"])
 
 _COPIES_WORDS = """copy dropna fillna astype assign reset_index sort_values sort_index rename drop_duplicates agg
 pivot_table merge melt explode set_index round clip"""
-COPIES = frozenset(_COPIES_WORDS.split())
+COPIES = frozenset(_COPIES_WORDS.split()) | TABLE_METHODS
 """Methods whose result is a table of its own where they are called on one; of lists and dicts the items are shared."""
 
 _ITERATORS = """iter map filter zip enumerate reversed open reader DictReader finditer iglob rglob glob iterdir
