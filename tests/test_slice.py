@@ -104,6 +104,45 @@ def test_methods_that_may_be_of_others_are_not(begin, change):
     assert kept(f"{begin}\nprint(1)", f"{change};", "final_answer(str(b))") == f"{begin}\n{change};\nstr(b)"
 
 
+SAVING = """to_json('o.json',orient='records') to_string('o.txt') to_markdown('o.md') to_html(buf='o.html') to_xml(path)
+to_csv(path_or_buf='o.csv') to_latex(**options) to_netcdf('o.nc') to_file('o.geojson') to_orc('o.orc')
+to_zarr(path)""".split()
+TEXTS = """to_json(orient='records') to_json(None) to_string() to_markdown(tablefmt='grid')
+to_html(index=False) to_csv(index=False) to_csv(None,index=False) to_latex() to_dict('records')
+to_numpy(float) to_frame('x') to_period('M')""".split()
+
+
+@pytest.mark.parametrize("call", SAVING)
+def test_what_is_saved_stays(call):
+    code = f"path, options = 'o', {{}}\nc = df.head()\nc.{call};\nprint(c)"
+    left = kept(code, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"})
+    assert left.replace("path, options = 'o', {}\n", "") == f"c = df.head()\nc.{call};\nfloat(df.v.sum())"
+
+
+@pytest.mark.parametrize("call", TEXTS)
+def test_what_gives_a_text_saves_nothing(call):
+    code = f"c = df.head()\nc.{call}\nprint(c.{call})"
+    assert kept(code, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"}) == "float(df.v.sum())"
+
+
+def test_what_polars_saves_stays():
+    code = "import polars as pl\np = pl.from_pandas(df)\np.write_parquet('o')\np.lazy().sink_csv('o2');"
+    left = kept(f"{code}\nprint(p)", "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"})
+    assert left == f"{code}\nfloat(df.v.sum())"
+
+
+def test_a_module_that_is_named_like_a_setting_sets_nothing():
+    code = "from scipy import signal\npeaks, _ = signal.find_peaks(df.v)\nprint(peaks)"
+    assert kept(code, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"}) == "float(df.v.sum())"
+
+
+@pytest.mark.parametrize(
+    "code", ["import signal\nsignal.alarm(9)", "from signal import signal, SIGALRM\nsignal(SIGALRM, print)"]
+)
+def test_what_the_module_signal_sets_stays(code):
+    assert kept(f"{code};\nprint(1)", "final_answer(len(open('t').read()))") == f"{code};\nlen(open('t').read())"
+
+
 LOOKS = {
     "shown": ("fig = px.line(xs)\nfig.show()", "fig = px.line(xs)\nfig.show()"),
     "displayed": ("fig = px.line(xs)\ndisplay(fig)\nprint(1)", "fig = px.line(xs)\ndisplay(fig)"),

@@ -156,7 +156,7 @@ class Calls(Results):
         if name in known.SEEDS:
             self.touch([world.random])
             return NOTHING
-        if said & known.SETTING:
+        if said & known.SETTING or package == "signal":
             self.set(given.node.func)
             return frozenset([Token(holds={world.settings})])
         if package in known.FIGURE_MODULES:
@@ -262,8 +262,8 @@ class Calls(Results):
             if name == "fit" and receiver and not any(token.opaque for token in receiver):
                 return frozenset([Token()])  # of a model of a formula
             return items(receiver) | new
-        if name in known.WRITING and (given.node.args or given.node.keywords or not name.startswith("to_")):
-            if not name.startswith(("to_", "savefig")):
+        if _writes(name, given):
+            if name not in known.SAVING | known.TO_PATH:
                 self.touch(closure(receiver))
             if name not in ("write", "writelines", "truncate", "call") or not receiver:
                 self._write(given)
@@ -341,3 +341,13 @@ def _begins_with_style(node: ast.expr) -> bool:
             return True
         node = node.func if isinstance(node, ast.Call) else node.value
     return False
+
+
+def _writes(name: str, given: Given) -> bool:
+    """Whether a method writes a file."""
+    call = given.node
+    if name not in known.TO_PATH:
+        return name in known.WRITING and (bool(call.args or call.keywords) or name not in known.SAVING)
+    names = (None, "buf", "path", "path_or_buf", "path_or_buffer")  # None: `**options`
+    where = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg in names)]
+    return any(not (isinstance(to, ast.Constant) and to.value is None) for to in where)

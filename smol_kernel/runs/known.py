@@ -58,7 +58,7 @@ reindex rename rename_axis sort_values sort_index query eval filter where mask i
 idxmin argmax argmin argsort cut size to_dict to_list tolist to_numpy to_string to_markdown to_frame to_period
 to_timestamp to_records to_json iterrows itertuples xs loc iloc at iat equals all any empty memory_usage dot div mul
 floordiv mod pow radd rsub str dt cat len contains extract extractall get_dummies droplevel swaplevel to_flat_index
-get_group ngroup cumcount get_level_values searchsorted factorize combine_first compare truncate asof tz_localize
+get_group ngroup cumcount to_csv to_html to_latex to_xml get_level_values searchsorted factorize combine_first compare truncate asof tz_localize
 tz_convert normalize floor ceil day_name month_name crosstab autocorr to_series isocalendar getextrema getcolors
 getbands entropy getpalette reshape ravel flatten transpose squeeze swapaxes diagonal trace nonzero item tobytes view
 take repeat choose compress conj ptp sqrt exp log exists is_file is_dir read_text read_bytes with_suffix with_name
@@ -110,8 +110,14 @@ imap_unordered"""
 ITERATORS = frozenset(_ITERATORS.split())
 """Functions and methods whose result can be gone through once; `groupby` is one where `itertools` has it."""
 
-_WRITING = """savefig to_csv to_excel to_parquet to_pickle to_feather to_hdf to_sql to_html to_latex to_stata
-write_text write_bytes write writelines mkdir makedirs unlink rename touch rmdir rmtree symlink_to hardlink_to chmod
+_SAVING = """to_csv to_excel to_parquet to_pickle to_feather to_hdf to_sql to_html to_latex to_stata to_netcdf to_file to_orc
+to_zarr to_gbq to_postgis to_delta to_disk to_clipboard write_parquet write_csv write_json write_ndjson write_ipc
+write_ipc_stream write_excel write_avro write_database write_delta sink_csv sink_parquet sink_ipc sink_ndjson"""
+SAVING = frozenset(_SAVING.split()) | {"savefig"}
+"""Methods that write a file, if they are given anything, and leave what they are called on as it is."""
+TO_PATH = frozenset(["to_csv", "to_json", "to_string", "to_markdown", "to_html", "to_latex", "to_xml"])
+"""Methods that write a file if they are given where, and give a text if they are not."""
+_WRITING = f"""{_SAVING} savefig write_text write_bytes write writelines mkdir makedirs unlink rename touch rmdir rmtree symlink_to hardlink_to chmod
 save savez savez_compressed savetxt dump copyfile copy2 copytree move remove_file removedirs extractall system popen
 write_html write_image imsave imwrite writestr Popen check_call check_output call truncate tofile"""
 WRITING = frozenset(_WRITING.split())
@@ -123,7 +129,7 @@ READING_OS = frozenset(_READING_OS.split())
 
 _SETTING_WORDS = """set_option reset_option option_context seterr set_printoptions filterwarnings simplefilter chdir
 putenv unsetenv setrecursionlimit setlocale getcontext setcontext use basicConfig set_theme set_style set_palette
-set_context set_default_dtype set_config register_matplotlib_converters set_start_method signal setswitchinterval
+set_context set_default_dtype set_config register_matplotlib_converters set_start_method setswitchinterval
 tzset environ rcParams rc rcdefaults set_loglevel setLevel register install patch settrace setprofile
 setdefaulttimeout stack_size enable disable set_backend"""
 SETTING = frozenset(_SETTING_WORDS.split())
