@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from functools import partial
 
 import pytest
@@ -69,6 +70,21 @@ def test_a_table_that_an_earlier_run_had_cleaned_is_cleaned_by_the_cells(convers
     ).prove()
     assert (proof.state, proof.reason) == ("proved", "")
     assert sources(proof) == [clean, "int(d.y.max())"]
+
+
+def test_a_database_that_an_earlier_run_only_read_is_read_by_the_cells(conversation, tmp_path):
+    pd = pytest.importorskip("pandas")
+    con = sqlite3.connect(tmp_path / "x.db")
+    pd.DataFrame({"a": [1, 2, 30]}).to_sql("t", con)
+    con.close()
+    read = (
+        "import sqlite3\nimport pandas as pd\nwith sqlite3.connect('x.db') as con:\n"
+        "    d = pd.read_sql('select a from t', con)"
+    )
+    look = "print(con.execute('select count(*) from t').fetchone())\ncon.close()"
+    proof = conversation([read, f"{look}\nfinal_answer(len(d))"], ["final_answer(int(d.a.max()))"]).prove()
+    assert (proof.state, proof.reason) == ("proved", "")
+    assert sources(proof) == [read, "int(d.a.max())"]
 
 
 def test_a_run_that_needs_nothing_of_them_stays_as_it_is(conversation):

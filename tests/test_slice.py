@@ -63,11 +63,12 @@ def test_an_input_is_still_spared():
     assert code == "df_ = df.copy()\ndf_['v'] = 1\ndf_"
 
 
-CLEANING = """drop(columns='a') drop([0]) set_axis(['x'],axis=1) asfreq('D') between_time('9','10') at_time('9')
+CLEANING_WORDS = """drop(columns='a') drop([0]) set_axis(['x'],axis=1) asfreq('D') between_time('9','10') at_time('9')
 first_valid_index() eq(1) ne(1) lt(1) le(1) gt(1) ge(1) subtract(1) multiply(2) divide(2) truediv(2) rename(columns={})
 reorder_levels([0]) a.rename('z') a.str.slice(0,2) a.str.pad(3) a.str.wrap(3) a.str.partition('-') reindex_like(df)
-align(df) product() a.cat.reorder_categories(['x']) a.cat.as_ordered() a.cat.remove_unused_categories() truncate(after=2)
-a.cat.set_categories(['x'])""".split()
+align(df) product() a.cat.reorder_categories(['x']) a.cat.as_ordered() a.cat.remove_unused_categories()
+truncate(after=2) a.cat.set_categories(['x'])"""
+CLEANING = CLEANING_WORDS.split()
 
 
 @pytest.mark.parametrize("call", CLEANING)
@@ -104,12 +105,14 @@ def test_methods_that_may_be_of_others_are_not(begin, change):
     assert kept(f"{begin}\nprint(1)", f"{change};", "final_answer(str(b))") == f"{begin}\n{change};\nstr(b)"
 
 
-SAVING = """to_json('o.json',orient='records') to_string('o.txt') to_markdown('o.md') to_html(buf='o.html') to_xml(path)
+SAVING_WORDS = """to_json('o.json',orient='records') to_string('o.txt') to_markdown('o.md') to_html(buf='o.html')
 to_csv(path_or_buf='o.csv') to_latex(**options) to_netcdf('o.nc') to_file('o.geojson') to_orc('o.orc')
-to_zarr(path)""".split()
-TEXTS = """to_json(orient='records') to_json(None) to_string() to_markdown(tablefmt='grid')
+to_zarr(path) to_xml(path)"""
+SAVING = SAVING_WORDS.split()
+TEXTS_WORDS = """to_json(orient='records') to_json(None) to_string() to_markdown(tablefmt='grid')
 to_html(index=False) to_csv(index=False) to_csv(None,index=False) to_latex() to_dict('records')
-to_numpy(float) to_frame('x') to_period('M')""".split()
+to_numpy(float) to_frame('x') to_period('M')"""
+TEXTS = TEXTS_WORDS.split()
 
 
 @pytest.mark.parametrize("call", SAVING)
@@ -241,6 +244,78 @@ def test_a_decorated_function_goes_whole():
     assert kept(code, "final_answer(x)") == "x = 1\nx"
 
 
+CONNECTED = "import sqlite3\ncon = sqlite3.connect('x.db')"
+READING = [
+    "select 1",
+    "SELECT COUNT(*) FROM t",
+    "with a as (select 1) select * from a",
+    "PRAGMA table_info(t)",
+    "select replace(a, ';', 'insert') from t -- delete",
+    "explain select 1",
+    "select load from t;",
+]
+CHANGING = [
+    "update t set a = 2",
+    "with a as (select 1) insert into t select * from a",
+    "PRAGMA user_version = 3",
+    "select 1; drop table t",
+    "/* select */ delete from t",
+    "with a as (select 1) replace into t select * from a",
+    "select nextval('s')",
+    "select 1 into t",
+]
+
+
+@pytest.mark.parametrize("sql", READING)
+def test_what_a_database_is_asked_for_a_look_is_dropped(sql):
+    looks = f"print(con.execute({sql!r}).fetchall())\nfor t in ['a']:\n    print(con.execute(f{sql!r}).fetchone())"
+    code = "x = con.execute('select sum(a) from t').fetchone()[0]"
+    assert kept(CONNECTED, looks, code, "con.close()", "final_answer(x)") == f"{CONNECTED}\n{code}\nx"
+
+
+@pytest.mark.parametrize("sql", CHANGING)
+def test_what_a_database_is_told_stays(sql):
+    told = f"con.execute({sql!r});\ncon.commit();\ncon.close();"
+    assert kept(CONNECTED, told, "print(1)", "final_answer(len(open('t').read()))").startswith(f"{CONNECTED}\n{told}")
+
+
+TOLD = {
+    "what is not known": "q = len.__name__\ncon.execute(q);",
+    "a cursor": "cur = con.cursor()\ncur.executemany('insert into t values (?)', [[1]]);\ncon.commit();",
+    "a function": "def add(c):\n    c.execute('insert into t values (1)')\nadd(con.cursor());",
+    "what closes": "from contextlib import closing\nwith closing(con.cursor()) as c:\n    c.execute('delete from t')",
+    "with": "with con:\n    con.execute('delete from t')",
+    "a table": "import pandas as pd\npd.DataFrame({'a': [1]}).to_sql('t', con);",
+    "an archive": "from zipfile import ZipFile\nwith ZipFile('x.zip', 'a') as z:\n    z.writestr('a', 'b')",
+    "a path": "from pathlib import Path\nwith Path('a').open('w') as f:\n    f.write('b')",
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_else_writes_stays(name):
+    code = kept(CONNECTED, TOLD[name], "print(1)", "final_answer(len(open('t').read()))")
+    begin = "" if name in ("an archive", "a path") else f"{CONNECTED}\n"
+    assert code == f"{begin}{TOLD[name]}\nlen(open('t').read())"
+
+
+def test_edits_of_rows_stay():
+    rows = "con.row_factory = lambda c, r: {'a': r[0]}\nrows = list(con.execute('select * from t'))"
+    edit = "for r in rows:\n    r['a'] *= 2"
+    assert kept(CONNECTED, rows, "print(rows)", edit, "final_answer(rows)") == f"{CONNECTED}\n{rows}\n{edit}\nrows"
+
+
+def test_what_a_cursor_was_asked_is_fetched():
+    code = f"{CONNECTED}\ncur = con.cursor()\ncur.execute('select 1');\nx = cur.fetchone()[0]"
+    assert kept(code, "print(x)", "final_answer(x)") == f"{code}\nx"
+
+
+def test_looks_into_an_archive_are_dropped():
+    code = "from zipfile import ZipFile\nimport pandas as pd\nz = ZipFile('x.zip')"
+    read = "d = pd.read_csv(z.open('a.csv'))"
+    left = kept(code, "print(z.namelist())", read, "print(d)", "final_answer(d.a.sum())")
+    assert left == f"{code}\n{read}\nd.a.sum()"
+
+
 # what is kept
 
 
@@ -319,7 +394,7 @@ def test_edits_of_what_a_chart_shows_stay():
     "made",
     [
         "from sklearn.linear_model import Ridge\nm = Ridge()",
-        "from sklearn.pipeline import make_pipeline\nfrom sklearn.linear_model import Ridge\nm = make_pipeline(Ridge())",
+        "from sklearn.pipeline import make_pipeline\nfrom sklearn.svm import SVR\nm = make_pipeline(SVR())",
         "from xgboost import XGBRegressor\nm = XGBRegressor(n_estimators=3)",
     ],
 )

@@ -9,14 +9,10 @@ from smol_kernel.runs import known
 from smol_kernel.runs.expressions import NOTHING
 from smol_kernel.runs.given import Given
 from smol_kernel.runs.names import called
-from smol_kernel.runs.results import NOT_GONE_THROUGH, Results
+from smol_kernel.runs.opening import OPENING, Opening
+from smol_kernel.runs.results import NOT_GONE_THROUGH
 from smol_kernel.runs.tokens import Facts, Token, Value, closure, items
 
-_OPENING_WORDS = """ZipFile TarFile ExcelWriter connect NamedTemporaryFile TemporaryDirectory TemporaryFile
-mkstemp mkdtemp memmap FileHandler HDFStore"""
-_OPENING = frozenset(_OPENING_WORDS.split())
-_OF_TEXT = frozenset(["bz2", "codecs", "gzip", "io", "lzma", "os", "pathlib", "tokenize"])
-"""Modules whose opened files give text and bytes, which cannot be changed."""
 _SHARED = frozenset(["queue", "multiprocessing", "asyncio", "threading", "concurrent", "weakref"])
 """Modules whose objects are changed already by being asked."""
 _INTO_THIRD = frozenset(["add", "divide", "maximum", "minimum", "mod", "multiply", "power", "subtract", "true_divide"])
@@ -26,15 +22,13 @@ _PRINTING = ("write", "writelines", "flush")
 """Methods by which a stream does what `print` does."""
 
 
-class Calls(Results):
+class Calls(Opening):
     """Evaluates calls."""
 
     def __init__(self, tools: Iterable[str], bound: Iterable[str]) -> None:
         super().__init__(tools, bound)
         self.alone = False
         """Whether the call stands alone as a statement: made for what it does."""
-        self.trusts = False
-        """Whether a call of which nothing is known leaves alone what it is given."""
 
     def call(self, node: ast.Call) -> Value:
         """What a call gives."""
@@ -163,16 +157,15 @@ class Calls(Results):
             self.ask(world.figure)
             self.touch([world.figure])
             if name in known.WRITING:
-                self._write(given)
+                self.write(given)
             return frozenset([Token(holds={world.figure})])
-        if name in _OPENING:
-            self._write(given)
-            return frozenset([Token(once=True, holds={world.files, *given.every})])
+        if name in OPENING:
+            return self.opened(name, package, given)
         if name == "open":
-            return self._open(given, package)
+            return self.open(given, package)
         writing = name in known.WRITING or (package in known.WRITING_MODULES and not said & known.READING_OS)
         if writing:
-            self._write(given)
+            self.write(given)
         draws = package in ("random", "secrets") or "random" in said
         in_place = name == "at" or (name in _INTO_THIRD and len(given.positional) > 2) or given.is_shared
         if name.endswith("into") or (package == "numpy" and in_place):
@@ -208,25 +201,6 @@ class Calls(Results):
         for token in first:
             token.holds |= given.every - {token}
 
-    def _write(self, given: Given) -> None:
-        self.ask(self.world.files)
-        self.touch([self.world.files])
-        self.go_through(given.every)
-
-    def _open(self, given: Given, package: str = "io") -> Value:
-        mode = given.positional[1][0] if len(given.positional) > 1 else given.option("mode") or given.option("flag")
-        reads = mode is None or (isinstance(mode, ast.Constant) and not set(str(mode.value)) & set("wax+"))
-        if package in ("shelve", "dbm"):
-            reads = isinstance(mode, ast.Constant) and mode.value == "r"
-        self.ask(self.world.files)
-        if not reads:
-            self.touch([self.world.files])
-        opened = Token(once=True, opaque=False, holds=set() if reads else {self.world.files})
-        if package not in _OF_TEXT:
-            opened.inside = Token(holds={*opened.holds})
-            opened.holds.add(opened.inside)
-        return frozenset([opened])
-
     # methods
 
     def _method(self, name: str, words: list[str], receiver: Value, given: Given, alone: bool) -> Value:
@@ -234,6 +208,8 @@ class Calls(Results):
         own = self.methods.get(name, [])
         if own and any(token.acts or token.variable or token.parameter for token in closure(receiver)):
             return self._own_method(own, receiver, given)
+        if receiver and all(token.connects for token in receiver):
+            return self.of_connection(name, receiver, given, alone)
         inplace = given.option("inplace")
         if inplace is not None and not (isinstance(inplace, ast.Constant) and not inplace.value):
             self.touch(receiver)
@@ -266,7 +242,7 @@ class Calls(Results):
             if name not in known.SAVING | known.TO_PATH:
                 self.touch(closure(receiver))
             if name not in ("write", "writelines", "truncate", "call") or not receiver:
-                self._write(given)
+                self.write(given)
             self.go_through(given.every)
             return frozenset([Token()])
         if name in ("read", "read_text", "read_bytes", "exists", "iterdir", "glob", "rglob", "stat", "is_file"):
@@ -278,11 +254,11 @@ class Calls(Results):
             if name not in NOT_GONE_THROUGH:
                 self.go_through(given.every)
             if name == "open":
-                return self._open(given)
+                return self.open(given)
             return self.result(name, "", receiver, given)
         if name == "open":
             self.touch(closure(receiver))
-            return self._open(given)
+            return self.open(given)
         if name in known.CHANGING_FIRST:  # `rng.shuffle(a)`
             self._change_first(given)
         elif alone and world.figure not in receiver:
@@ -301,7 +277,7 @@ class Calls(Results):
 
     def _builtin(self, name: str, given: Given, alone: bool) -> Value:
         if name == "open":
-            return self._open(given)
+            return self.open(given)
         if name == "print" and given.option("file") is not None:
             self.touch(closure(frozenset(t for option, v in given.named if option == "file" for t in v)))
         if name in known.CHANGING_FUNCTIONS:

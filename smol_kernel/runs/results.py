@@ -17,9 +17,8 @@ glob rglob iglob imap imap_unordered as_completed"""
 _NEW_ITEMS = frozenset(_NEW_ITEMS_WORDS.split())
 """Iterators whose items are made as they go."""
 _WRAPPING = frozenset(["ChainMap", "memoryview", "SimpleNamespace", "partial", "UserDict", "namedtuple"])
-_SHALLOW = known.MODELS | set(
-    "choices Counter OrderedDict copy deque dict frozenset list sample set sorted tuple".split()
-)  # noqa: SIM905
+_COPYING = "choices Counter OrderedDict copy deque dict frozenset list sample set sorted tuple"
+_SHALLOW = known.MODELS | frozenset(_COPYING.split())
 """Models, and copies that share their items."""
 _NEW_ARRAYS_WORDS = """array concatenate vstack hstack stack column_stack where sort unique full empty zeros_like
 ones_like empty_like full_like copy concat merge to_datetime to_numeric cut qcut get_dummies crosstab"""

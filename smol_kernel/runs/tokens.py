@@ -18,6 +18,8 @@ class Token:
     """A table or an array: what is copied from it shares nothing with it."""
     in_memory: bool = False
     """A file in memory: who reads it reads no file."""
+    connects: bool = False
+    """A connection to a database, or a cursor: only what is known to write changes its files."""
     touchy: bool = False
     """Already to look at it may change it."""
     holds: set[Token] = field(default_factory=set)
@@ -142,7 +144,13 @@ def acting(tokens: Iterable[Token]) -> set[Token]:
 
 def items(tokens: Iterable[Token]) -> Value:
     """What is got by taking something out of these."""
-    return frozenset(other for token in tokens for other in ({token, *token.holds} if token.opaque else token.holds))
+
+    def taken(token: Token) -> Iterable[Token]:
+        if token.connects:
+            return filter(None, [token.inside])
+        return {token, *token.holds} if token.opaque else token.holds
+
+    return frozenset(other for token in tokens for other in taken(token))
 
 
 def kept(tokens: Iterable[Token]) -> set[Token]:
@@ -155,7 +163,7 @@ def kept(tokens: Iterable[Token]) -> set[Token]:
             continue
         seen.add(token)
         if token.once and not token.opaque:
-            todo += token.holds
+            todo += items([token])
         else:
             found |= {token, *token.holds}
     return found
