@@ -1963,6 +1963,63 @@ g=G()
 print(g.foo)
 ---
 final_answer(g.seen)
+## what was read is edited
+import io, json
+rows = json.load(io.StringIO('[{"t": [1, 999]}, {"t": [2]}]'))
+print(rows)
+---
+for row in rows:
+    row['t'] = [t for t in row['t'] if t != 999]
+---
+final_answer(rows)
+## a setting that was read
+import configparser
+c = configparser.ConfigParser()
+c.read_string('[a]\nb = 1')
+print(c.sections())
+---
+c['a']['b'] = '2'
+---
+final_answer(c['a']['b'])
+## what is found in a tree
+import xml.etree.ElementTree as E
+root = E.fromstring('<a><b>1</b><c/><c/></a>')
+print(root.tag)
+---
+root.find('b').text = 'z'
+---
+for e in root.findall('c'):
+    e.attrib['k'] = 'v'
+---
+final_answer(E.tostring(root))
+## a part made in a tree
+import xml.etree.ElementTree as E
+root = E.Element('a')
+b = E.SubElement(root, 'b')
+print(b)
+---
+b.text = 'z'
+---
+final_answer(E.tostring(root))
+## one of several
+import random
+rows = [{'a': 1}]
+r = random.Random(1).choice(rows)
+random.seed(1)
+q = random.choice(rows)
+print(q)
+---
+q['a'] = 5
+---
+final_answer(rows)
+## an item of a document
+from xml.dom import minidom
+d = minidom.parseString('<a><b/></a>')
+print(d)
+---
+d.getElementsByTagName('b').item(0).setAttribute('x', '1')
+---
+final_answer(d.toxml())
 ## a builtin's name given back
 list = [1, 2]
 print(list)

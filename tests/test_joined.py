@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from functools import partial
 
 import pytest
@@ -58,6 +59,32 @@ def test_an_input_that_an_earlier_run_changed_is_not_taken_as_it_was(conversatio
     ).prove()
     assert (proof.state, proof.reason) == ("proved", "")
     assert sources(proof) == ["df_ = df\ndf_ = df_[df_.y < 10]", "int(df_.y.max())"]
+
+
+def test_a_table_that_an_earlier_run_had_cleaned_is_cleaned_by_the_cells(conversation):
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({" Y": [1, 2, 30], "w": [1, 1, 1]})
+    clean = "c = df.rename(columns=str.strip).drop(columns='w')\nd = c.set_axis(['y'], axis=1)"
+    proof = conversation(
+        [f"{clean}\nprint(d.y.ge(2))\nfinal_answer(len(d))"], ["final_answer(int(d.y.max()))"], given=[{"df": table}]
+    ).prove()
+    assert (proof.state, proof.reason) == ("proved", "")
+    assert sources(proof) == [clean, "int(d.y.max())"]
+
+
+def test_a_database_that_an_earlier_run_only_read_is_read_by_the_cells(conversation, tmp_path):
+    pd = pytest.importorskip("pandas")
+    con = sqlite3.connect(tmp_path / "x.db")
+    pd.DataFrame({"a": [1, 2, 30]}).to_sql("t", con)
+    con.close()
+    read = (
+        "import sqlite3\nimport pandas as pd\nwith sqlite3.connect('x.db') as con:\n"
+        "    d = pd.read_sql('select a from t', con)"
+    )
+    look = "print(con.execute('select count(*) from t').fetchone())\ncon.close()"
+    proof = conversation([read, f"{look}\nfinal_answer(len(d))"], ["final_answer(int(d.a.max()))"]).prove()
+    assert (proof.state, proof.reason) == ("proved", "")
+    assert sources(proof) == [read, "int(d.a.max())"]
 
 
 def test_a_run_that_needs_nothing_of_them_stays_as_it_is(conversation):

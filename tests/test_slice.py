@@ -63,6 +63,89 @@ def test_an_input_is_still_spared():
     assert code == "df_ = df.copy()\ndf_['v'] = 1\ndf_"
 
 
+CLEANING_WORDS = """drop(columns='a') drop([0]) set_axis(['x'],axis=1) asfreq('D') between_time('9','10') at_time('9')
+first_valid_index() eq(1) ne(1) lt(1) le(1) gt(1) ge(1) subtract(1) multiply(2) divide(2) truediv(2) rename(columns={})
+reorder_levels([0]) a.rename('z') a.str.slice(0,2) a.str.pad(3) a.str.wrap(3) a.str.partition('-') reindex_like(df)
+align(df) product() a.cat.reorder_categories(['x']) a.cat.as_ordered() a.cat.remove_unused_categories()
+truncate(after=2) a.cat.set_categories(['x'])"""
+CLEANING = CLEANING_WORDS.split()
+
+
+@pytest.mark.parametrize("call", CLEANING)
+def test_methods_of_tables_are_looks(call):
+    code = f"print(df.{call})\nx = df.{call}\nx['y'] = 1\nprint(x)"
+    assert kept(code, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"}) == "float(df.v.sum())"
+
+
+@pytest.mark.parametrize("call", ["background_gradient()", "format('x').highlight_max().hide(axis=0)"])
+def test_a_table_styled_for_a_look_is_one(call):
+    code = kept(f"print(df.style.{call})", "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"})
+    assert code == "float(df.v.sum())"
+
+
+@pytest.mark.parametrize("call", ["drop(columns='a', inplace=True)", "rename(columns=str, inplace=True)"])
+def test_methods_of_tables_that_change_them_are_not(call):
+    code = f"df.{call};\nprint(df)"
+    left = kept(code, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"})
+    assert left == f"df_ = df.copy()\ndf_.{call};\nfloat(df_.v.sum())"
+
+
+@pytest.mark.parametrize(
+    ("begin", "change"),
+    [
+        ("from shop import Basket\nb = Basket()", "b.drop(1)"),
+        ("from shop import Basket\nb = Basket()", "b.align('left')"),
+        ("from pathlib import Path\nb = Path('a')", "b = b.rename('b')"),
+        ("import pandas as pd\nb = pd.DataFrame({'a': [1]}).style", "b.background_gradient()"),
+        ("import pandas as pd\nb = pd.DataFrame({'a': [1]}).style", "b.format('x')"),
+        ("import pandas as pd\nb = {'a': pd.DataFrame({'a': [1]})}", "b['a'].drop(columns='a', inplace=True)"),
+    ],
+)
+def test_methods_that_may_be_of_others_are_not(begin, change):
+    assert kept(f"{begin}\nprint(1)", f"{change};", "final_answer(str(b))") == f"{begin}\n{change};\nstr(b)"
+
+
+SAVING_WORDS = """to_json('o.json',orient='records') to_string('o.txt') to_markdown('o.md') to_html(buf='o.html')
+to_csv(path_or_buf='o.csv') to_latex(**options) to_netcdf('o.nc') to_file('o.geojson') to_orc('o.orc')
+to_zarr(path) to_xml(path)"""
+SAVING = SAVING_WORDS.split()
+TEXTS_WORDS = """to_json(orient='records') to_json(None) to_string() to_markdown(tablefmt='grid')
+to_html(index=False) to_csv(index=False) to_csv(None,index=False) to_latex() to_dict('records')
+to_numpy(float) to_frame('x') to_period('M')"""
+TEXTS = TEXTS_WORDS.split()
+
+
+@pytest.mark.parametrize("call", SAVING)
+def test_what_is_saved_stays(call):
+    code = f"path, options = 'o', {{}}\nc = df.head()\nc.{call};\nprint(c)"
+    left = kept(code, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"})
+    assert left.replace("path, options = 'o', {}\n", "") == f"c = df.head()\nc.{call};\nfloat(df.v.sum())"
+
+
+@pytest.mark.parametrize("call", TEXTS)
+def test_what_gives_a_text_saves_nothing(call):
+    code = f"c = df.head()\nc.{call}\nprint(c.{call})"
+    assert kept(code, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"}) == "float(df.v.sum())"
+
+
+def test_what_polars_saves_stays():
+    code = "import polars as pl\np = pl.from_pandas(df)\np.write_parquet('o')\np.lazy().sink_csv('o2');"
+    left = kept(f"{code}\nprint(p)", "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"})
+    assert left == f"{code}\nfloat(df.v.sum())"
+
+
+def test_a_module_that_is_named_like_a_setting_sets_nothing():
+    code = "from scipy import signal\npeaks, _ = signal.find_peaks(df.v)\nprint(peaks)"
+    assert kept(code, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"}) == "float(df.v.sum())"
+
+
+@pytest.mark.parametrize(
+    "code", ["import signal\nsignal.alarm(9)", "from signal import signal, SIGALRM\nsignal(SIGALRM, print)"]
+)
+def test_what_the_module_signal_sets_stays(code):
+    assert kept(f"{code};\nprint(1)", "final_answer(len(open('t').read()))") == f"{code};\nlen(open('t').read())"
+
+
 LOOKS = {
     "shown": ("fig = px.line(xs)\nfig.show()", "fig = px.line(xs)\nfig.show()"),
     "displayed": ("fig = px.line(xs)\ndisplay(fig)\nprint(1)", "fig = px.line(xs)\ndisplay(fig)"),
@@ -161,6 +244,78 @@ def test_a_decorated_function_goes_whole():
     assert kept(code, "final_answer(x)") == "x = 1\nx"
 
 
+CONNECTED = "import sqlite3\ncon = sqlite3.connect('x.db')"
+READING = [
+    "select 1",
+    "SELECT COUNT(*) FROM t",
+    "with a as (select 1) select * from a",
+    "PRAGMA table_info(t)",
+    "select replace(a, ';', 'insert') from t -- delete",
+    "explain select 1",
+    "select load from t;",
+]
+CHANGING = [
+    "update t set a = 2",
+    "with a as (select 1) insert into t select * from a",
+    "PRAGMA user_version = 3",
+    "select 1; drop table t",
+    "/* select */ delete from t",
+    "with a as (select 1) replace into t select * from a",
+    "select nextval('s')",
+    "select 1 into t",
+]
+
+
+@pytest.mark.parametrize("sql", READING)
+def test_what_a_database_is_asked_for_a_look_is_dropped(sql):
+    looks = f"print(con.execute({sql!r}).fetchall())\nfor t in ['a']:\n    print(con.execute(f{sql!r}).fetchone())"
+    code = "x = con.execute('select sum(a) from t').fetchone()[0]"
+    assert kept(CONNECTED, looks, code, "con.close()", "final_answer(x)") == f"{CONNECTED}\n{code}\nx"
+
+
+@pytest.mark.parametrize("sql", CHANGING)
+def test_what_a_database_is_told_stays(sql):
+    told = f"con.execute({sql!r});\ncon.commit();\ncon.close();"
+    assert kept(CONNECTED, told, "print(1)", "final_answer(len(open('t').read()))").startswith(f"{CONNECTED}\n{told}")
+
+
+TOLD = {
+    "what is not known": "q = len.__name__\ncon.execute(q);",
+    "a cursor": "cur = con.cursor()\ncur.executemany('insert into t values (?)', [[1]]);\ncon.commit();",
+    "a function": "def add(c):\n    c.execute('insert into t values (1)')\nadd(con.cursor());",
+    "what closes": "from contextlib import closing\nwith closing(con.cursor()) as c:\n    c.execute('delete from t')",
+    "with": "with con:\n    con.execute('delete from t')",
+    "a table": "import pandas as pd\npd.DataFrame({'a': [1]}).to_sql('t', con);",
+    "an archive": "from zipfile import ZipFile\nwith ZipFile('x.zip', 'a') as z:\n    z.writestr('a', 'b')",
+    "a path": "from pathlib import Path\nwith Path('a').open('w') as f:\n    f.write('b')",
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_else_writes_stays(name):
+    code = kept(CONNECTED, TOLD[name], "print(1)", "final_answer(len(open('t').read()))")
+    begin = "" if name in ("an archive", "a path") else f"{CONNECTED}\n"
+    assert code == f"{begin}{TOLD[name]}\nlen(open('t').read())"
+
+
+def test_edits_of_rows_stay():
+    rows = "con.row_factory = lambda c, r: {'a': r[0]}\nrows = list(con.execute('select * from t'))"
+    edit = "for r in rows:\n    r['a'] *= 2"
+    assert kept(CONNECTED, rows, "print(rows)", edit, "final_answer(rows)") == f"{CONNECTED}\n{rows}\n{edit}\nrows"
+
+
+def test_what_a_cursor_was_asked_is_fetched():
+    code = f"{CONNECTED}\ncur = con.cursor()\ncur.execute('select 1');\nx = cur.fetchone()[0]"
+    assert kept(code, "print(x)", "final_answer(x)") == f"{code}\nx"
+
+
+def test_looks_into_an_archive_are_dropped():
+    code = "from zipfile import ZipFile\nimport pandas as pd\nz = ZipFile('x.zip')"
+    read = "d = pd.read_csv(z.open('a.csv'))"
+    left = kept(code, "print(z.namelist())", read, "print(d)", "final_answer(d.a.sum())")
+    assert left == f"{code}\n{read}\nd.a.sum()"
+
+
 # what is kept
 
 
@@ -168,6 +323,85 @@ def test_a_decorated_function_goes_whole():
 def test_what_the_answer_needs_is_kept(name):
     whole, sliced = answers(*BREAKS[name][0])
     assert type(sliced) is type(whole) and sliced == whole
+
+
+EDITED = {
+    "json": (
+        "import json\nd = json.load(open('t.json'))",
+        "for r in d:\n    r['t'] = [t for t in r['t'] if t != 9]",
+        "d",
+    ),
+    "json in a with": (
+        "import json\nwith open('t.json') as f:\n    d = json.load(f)",
+        "d['users'][0]['name'] = 'Ann'",
+        "d['users']",
+    ),
+    "json of several": (
+        "import json\nfrom pathlib import Path\nd = [json.load(p.open()) for p in sorted(Path().glob('*.json'))]",
+        "d[0]['a']['b'].append(1)",
+        "d",
+    ),
+    "yaml": ("import yaml\nd = yaml.safe_load(open('c.yml'))", "d['model']['depth'] = 5", "d['model']"),
+    "pickle": ("import pickle\nd = pickle.load(open('d', 'rb'))", "d['l'].append(3)", "d"),
+    "joblib": ("import joblib\nm = joblib.load('m')", "m.steps[-1][1].tol = 1", "m.score([[1]], [1])"),
+    "openpyxl": (
+        "import openpyxl\nwb = openpyxl.load_workbook('r.xlsx')\nws = wb['raw']",
+        "ws['A1'] = 'Total'",
+        "wb['raw']['A1'].value",
+    ),
+    "xarray": ("import xarray as xr\nds = xr.open_dataset('a.nc')", "ds['t'].values[:] = 0", "float(ds['t'].max())"),
+    "a view": (
+        "import xarray as xr\nda = xr.open_dataarray('a.nc')",
+        "v = da.transpose()\nv[0] = 5",
+        "float(da.max())",
+    ),
+    "loadmat": ("from scipy.io import loadmat\nm = loadmat('x.mat')", "m['A'][0, 0] = 5", "m['A'].sum()"),
+    "load_iris": (
+        "from sklearn.datasets import load_iris\niris = load_iris(as_frame=True)",
+        "iris['data']['r'] = 2",
+        "iris['data'].r.sum()",
+    ),
+    "fits": ("from astropy.io import fits\nh = fits.open('a.fits')", "h[0].data[0] = 1", "h[0].data.sum()"),
+    "a response": ("import requests\nr = requests.get('http://a')", "r.encoding = 'utf-8'", "r.text"),
+    "soup": (
+        "from bs4 import BeautifulSoup\nsoup = BeautifulSoup('<nav/><p/>', 'html.parser')",
+        "soup.find('nav').decompose()",
+        "soup.get_text()",
+    ),
+    "in what is found": (
+        "import jmespath\nd = {'a': [{'b': 1}]}",
+        "for x in jmespath.search('a', d):\n    x['b'] = 2",
+        "d",
+    ),
+    "a shelf": ("import shelve\nd = shelve.open('s')", "d['k'] = 1", "1 + len(open('t').read())"),
+}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_edits_inside_what_a_library_made_stay(name):
+    begin, edit, answer = EDITED[name]
+    assert kept(f"{begin}\nprint(1)", edit, f"final_answer({answer})") == f"{begin}\n{edit}\n{answer}"
+
+
+def test_edits_of_what_a_chart_shows_stay():
+    begin, edit, _ = EDITED["json"]
+    chart = {"code": "import plotly.express as px\npx.line(d).show()", "result": "Chart", "data": {LIVE: KINDS[0]}}
+    code = kept(begin, edit, chart, "final_answer(len(open('t.json').read()))")
+    assert code == f"{begin}\n{edit}\n{chart['code']}\nlen(open('t.json').read())"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "from sklearn.linear_model import Ridge\nm = Ridge()",
+        "from sklearn.pipeline import make_pipeline\nfrom sklearn.svm import SVR\nm = make_pipeline(SVR())",
+        "from xgboost import XGBRegressor\nm = XGBRegressor(n_estimators=3)",
+    ],
+)
+def test_a_table_to_which_a_model_is_fitted_is_not_copied(made):
+    code = f"{made}\nm.fit(df[['a']], df.b)\nm.alpha = 5\nr = m.fit(df[['a']], df.b)\nr.beta = 1"
+    inputs = {"df": "DataFrame 3 x 2"}
+    assert kept(code, "final_answer(m.score(df[['a']], df.b))", inputs=inputs).startswith(made)
 
 
 LOOPS = "".join("    " * n + f"for i{n} in (0,):\n" for n in range(16)) + "    " * 16 + "total += 1"

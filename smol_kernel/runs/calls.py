@@ -6,30 +6,15 @@ import ast
 from collections.abc import Iterable
 
 from smol_kernel.runs import known
-from smol_kernel.runs.expressions import NOTHING, Expressions
+from smol_kernel.runs.expressions import NOTHING
+from smol_kernel.runs.given import Given
 from smol_kernel.runs.names import called
-from smol_kernel.runs.tokens import Facts, Token, Value, closure, items, kept
-
-_OPENING_WORDS = """ZipFile TarFile ExcelWriter connect NamedTemporaryFile TemporaryDirectory TemporaryFile
-mkstemp mkdtemp memmap FileHandler HDFStore"""
-_OPENING = frozenset(_OPENING_WORDS.split())
-_NOT_GONE_THROUGH_WORDS = """print display type id isinstance issubclass repr str len hasattr getattr callable
-hash bool format iter map filter zip enumerate chain islice tee starmap takewhile dropwhile zip_longest pairwise
-cycle open partial"""
-_NOT_GONE_THROUGH = frozenset(_NOT_GONE_THROUGH_WORDS.split())
+from smol_kernel.runs.opening import OPENING, Opening
+from smol_kernel.runs.results import NOT_GONE_THROUGH
+from smol_kernel.runs.tokens import Facts, Token, Value, closure, items
 
 _SHARED = frozenset(["queue", "multiprocessing", "asyncio", "threading", "concurrent", "weakref"])
 """Modules whose objects are changed already by being asked."""
-_NEW_ITEMS_WORDS = """map starmap accumulate reader DictReader iterrows itertuples groupby finditer walk scandir iterdir
-glob rglob iglob imap imap_unordered as_completed"""
-_NEW_ITEMS = frozenset(_NEW_ITEMS_WORDS.split())
-"""Iterators whose items are made as they go."""
-_WRAPPING = frozenset(["ChainMap", "memoryview", "SimpleNamespace", "partial", "UserDict", "namedtuple"])
-_SHALLOW = known.MODELS | set("Counter OrderedDict copy deque dict frozenset list set sorted tuple".split())  # noqa: SIM905
-"""Models, and copies that share their items."""
-_NEW_ARRAYS_WORDS = """array concatenate vstack hstack stack column_stack where sort unique full empty zeros_like
-ones_like empty_like full_like copy concat merge to_datetime to_numeric cut qcut get_dummies crosstab"""
-_NEW_ARRAYS = frozenset(_NEW_ARRAYS_WORDS.split())
 _INTO_THIRD = frozenset(["add", "divide", "maximum", "minimum", "mod", "multiply", "power", "subtract", "true_divide"])
 """Functions of arrays whose third argument, if there is one, takes the result."""
 
@@ -37,52 +22,13 @@ _PRINTING = ("write", "writelines", "flush")
 """Methods by which a stream does what `print` does."""
 
 
-class Given:
-    """The arguments of a call, evaluated."""
-
-    def __init__(self, flow: Expressions, node: ast.Call) -> None:
-        self.node = node
-        self.positional = [(argument, flow.value(argument)) for argument in node.args]
-        self.named = [
-            (
-                keyword.arg,
-                NOTHING if keyword.arg == "file" and flow.is_stream(keyword.value) else flow.value(keyword.value),
-            )
-            for keyword in node.keywords
-        ]
-        self.every: Value = frozenset(
-            token for value in [v for _, v in self.positional] + [v for _, v in self.named] for token in value
-        )
-
-    def option(self, name: str) -> ast.expr | None:
-        """What is given under a name."""
-        return next((keyword.value for keyword in self.node.keywords if keyword.arg == name), None)
-
-    def of(self, facts: Facts, *, bound: Value | None) -> dict[str, Value]:
-        """Parameter → value; `bound` is what stands before the dot."""
-        names = list(facts.positional)
-        found: dict[str, Value] = {}
-        if bound is not None and names:
-            found[names.pop(0)] = bound
-        starred = any(isinstance(argument, ast.Starred) for argument, _ in self.positional)
-        for place, (_, value) in enumerate(self.positional):
-            for name in [*names, *facts.rest] if starred else names[place : place + 1] or facts.rest:
-                found[name] = found.get(name, NOTHING) | value
-        for name, value in self.named:
-            for each in [name] if name in facts.positional else (*facts.positional, *facts.rest):
-                found[each] = found.get(each, NOTHING) | value
-        return found
-
-
-class Calls(Expressions):
+class Calls(Opening):
     """Evaluates calls."""
 
     def __init__(self, tools: Iterable[str], bound: Iterable[str]) -> None:
         super().__init__(tools, bound)
         self.alone = False
         """Whether the call stands alone as a statement: made for what it does."""
-        self.trusts = False
-        """Whether a call of which nothing is known leaves alone what it is given."""
 
     def call(self, node: ast.Call) -> Value:
         """What a call gives."""
@@ -204,31 +150,30 @@ class Calls(Expressions):
         if name in known.SEEDS:
             self.touch([world.random])
             return NOTHING
-        if said & known.SETTING:
+        if said & known.SETTING or package == "signal":
             self.set(given.node.func)
             return frozenset([Token(holds={world.settings})])
         if package in known.FIGURE_MODULES:
             self.ask(world.figure)
             self.touch([world.figure])
             if name in known.WRITING:
-                self._write(given)
+                self.write(given)
             return frozenset([Token(holds={world.figure})])
-        if name in _OPENING:
-            self._write(given)
-            return frozenset([Token(once=True, holds={world.files, *given.every})])
+        if name in OPENING:
+            return self.opened(name, package, given)
         if name == "open":
-            return self._open(given)
+            return self.open(given, package)
         writing = name in known.WRITING or (package in known.WRITING_MODULES and not said & known.READING_OS)
         if writing:
-            self._write(given)
+            self.write(given)
         draws = package in ("random", "secrets") or "random" in said
-        in_place = name == "at" or (name in _INTO_THIRD and len(given.positional) > 2) or _is_shared(given)
+        in_place = name == "at" or (name in _INTO_THIRD and len(given.positional) > 2) or given.is_shared
         if name.endswith("into") or (package == "numpy" and in_place):
             self.touch(closure(given.every))
         if name in known.CHANGING_FUNCTIONS:
             self._change_first(given)
         elif package == "time" or name in known.PURE_FUNCTIONS or package in known.PURE_MODULES or draws:
-            if name not in _NOT_GONE_THROUGH:
+            if name not in NOT_GONE_THROUGH:
                 self.go_through(given.every)
         elif not writing:
             self._anything(given.every)
@@ -247,7 +192,7 @@ class Calls(Expressions):
             self.go_through(given.every)
         if (package in _SHARED and name[:1].isupper()) or (package, name) == ("PIL", "Draw"):
             return frozenset([Token(touchy=True, holds=set(given.every))])
-        return self._result(name, package, NOTHING, given)
+        return self.result(name, package, NOTHING, given)
 
     def _change_first(self, given: Given) -> None:
         first = given.positional[0][1] if given.positional else NOTHING
@@ -256,19 +201,6 @@ class Calls(Expressions):
         for token in first:
             token.holds |= given.every - {token}
 
-    def _write(self, given: Given) -> None:
-        self.ask(self.world.files)
-        self.touch([self.world.files])
-        self.go_through(given.every)
-
-    def _open(self, given: Given) -> Value:
-        mode = given.positional[1][0] if len(given.positional) > 1 else given.option("mode")
-        reads = mode is None or (isinstance(mode, ast.Constant) and not set(str(mode.value)) & set("wax+"))
-        self.ask(self.world.files)
-        if not reads:
-            self.touch([self.world.files])
-        return frozenset([Token(once=True, opaque=False, holds=set() if reads else {self.world.files})])
-
     # methods
 
     def _method(self, name: str, words: list[str], receiver: Value, given: Given, alone: bool) -> Value:
@@ -276,6 +208,8 @@ class Calls(Expressions):
         own = self.methods.get(name, [])
         if own and any(token.acts or token.variable or token.parameter for token in closure(receiver)):
             return self._own_method(own, receiver, given)
+        if receiver and all(token.connects for token in receiver):
+            return self.of_connection(name, receiver, given, alone)
         inplace = given.option("inplace")
         if inplace is not None and not (isinstance(inplace, ast.Constant) and not inplace.value):
             self.touch(receiver)
@@ -288,6 +222,9 @@ class Calls(Expressions):
         if name == "sample" and given.option("random_state") is None:
             self.ask(world.random)
             self.touch([world.random])
+        if _is_of_table(name, words, receiver, given):
+            self.go_through(given.every)
+            return self.result(name, "", receiver, given)
         if name in known.CHANGING_METHODS and not receiver:  # `list.append(a, 1)`
             self._change_first(given)
         if name in known.CHANGING_METHODS or name in known.LEARNING:
@@ -301,26 +238,27 @@ class Calls(Expressions):
             if name == "fit" and receiver and not any(token.opaque for token in receiver):
                 return frozenset([Token()])  # of a model of a formula
             return items(receiver) | new
-        if name in known.WRITING and (given.node.args or given.node.keywords or not name.startswith("to_")):
-            if not name.startswith(("to_", "savefig")):
+        if _writes(name, given):
+            if name not in known.SAVING | known.TO_PATH:
                 self.touch(closure(receiver))
             if name not in ("write", "writelines", "truncate", "call") or not receiver:
-                self._write(given)
+                self.write(given)
             self.go_through(given.every)
             return frozenset([Token()])
         if name in ("read", "read_text", "read_bytes", "exists", "iterdir", "glob", "rglob", "stat", "is_file"):
             self.ask(world.files)
             self.go_through(receiver)
         logs = name == "info" and given.positional and world.files in closure(receiver)  # else it is that of a table
-        if name in known.PURE and not logs:
-            if name not in _NOT_GONE_THROUGH:
+        styles = name == "format" and alone and receiver and all(token.flat for token in receiver)
+        if name in known.PURE and not logs and not styles:
+            if name not in NOT_GONE_THROUGH:
                 self.go_through(given.every)
             if name == "open":
-                return self._open(given)
-            return self._result(name, "", receiver, given)
+                return self.open(given)
+            return self.result(name, "", receiver, given)
         if name == "open":
             self.touch(closure(receiver))
-            return self._open(given)
+            return self.open(given)
         if name in known.CHANGING_FIRST:  # `rng.shuffle(a)`
             self._change_first(given)
         elif alone and world.figure not in receiver:
@@ -339,16 +277,16 @@ class Calls(Expressions):
 
     def _builtin(self, name: str, given: Given, alone: bool) -> Value:
         if name == "open":
-            return self._open(given)
+            return self.open(given)
         if name == "print" and given.option("file") is not None:
             self.touch(closure(frozenset(t for option, v in given.named if option == "file" for t in v)))
         if name in known.CHANGING_FUNCTIONS:
             self._change_first(given)
             return items(given.every)
         if name in known.PURE_FUNCTIONS:
-            if name not in _NOT_GONE_THROUGH:
+            if name not in NOT_GONE_THROUGH:
                 self.go_through(given.every)
-            return self._result(name, "", NOTHING, given)
+            return self.result(name, "", NOTHING, given)
         if alone:
             self.touch([self.world.outside])
         return frozenset([self._anything(given.every)])
@@ -362,39 +300,30 @@ class Calls(Expressions):
             token.holds |= value - {token}
         return Token(once=True, holds=set(value))
 
-    def _result(self, name: str, package: str, receiver: Value, given: Given) -> Value:
-        """What a call gives that leaves all as it is."""
-        flat = bool(receiver) and all(token.flat for token in receiver)
-        makes_table = name in ("DataFrame", "Series")  # of lists and dicts: it copies them
-        makes_flat = package in ("numpy", "pandas") or makes_table or name.startswith("read_")
-        every = receiver | given.every
-        if name == "defaultdict":
-            return frozenset([Token(touchy=True, opaque=False, holds={Token(opaque=False), *every})])
-        if name in known.ITERATORS or (name == "groupby" and package == "itertools"):
-            made = {Token(holds=kept(every))} if name in _NEW_ITEMS else set[Token]()
-            return frozenset([Token(once=True, opaque=False, holds=made | every)])
-        if makes_flat:
-            chunked = given.option("chunksize") is not None or given.option("iterator") is not None
-            shares = name not in known.FRESH | _NEW_ARRAYS or _is_shared(given)
-            shared = {token for token in every if token.flat or not makes_table} if shares else set[Token]()
-            return frozenset([Token(flat=not chunked, once=chunked, holds=shared)])
-        if flat and (name in known.COPIES or name in known.FRESH) and not _is_shared(given):
-            return frozenset([Token(flat=True)])
-        if name in known.FRESH:
-            return frozenset([Token()])
-        if flat:
-            return frozenset([Token(flat=True, holds=set(every))])
-        if name in _WRAPPING:
-            return frozenset([Token(holds=set(every))])
-        if name in ("get", "min", "max", "next", "getattr", "first", "last", "nth"):
-            return items(every)
-        got = every if name in _NOT_GONE_THROUGH else kept(every)
-        opaque = name not in _SHALLOW and any(token.opaque for token in every)
-        in_memory = name in ("StringIO", "BytesIO")
-        return frozenset([Token(opaque=opaque, in_memory=in_memory, holds={*got, *items(got)})])
+
+def _is_of_table(name: str, words: list[str], receiver: Value, given: Given) -> bool:
+    """Whether a method that may do anything elsewhere is one of a table, which it leaves as it is."""
+    if name in known.STYLING:  # of one that has no name yet
+        return _begins_with_style(given.node.func)
+    if receiver and all(token.flat for token in receiver):
+        return name in known.TABLE_METHODS or (name == "partition" and words[-2:-1] == ["str"])
+    return name == "rename" and any(given.option(option) for option in ("columns", "index", "mapper"))
 
 
-def _is_shared(given: Given) -> bool:
-    """Whether a call may not copy, as it is told to."""
-    copy = given.option("copy")
-    return copy is not None and not (isinstance(copy, ast.Constant) and copy.value is True)
+def _begins_with_style(node: ast.expr) -> bool:
+    """Whether it is a chain of calls on `….style`."""
+    while isinstance(node, (ast.Attribute, ast.Call)):
+        if isinstance(node, ast.Attribute) and node.attr == "style":
+            return True
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return False
+
+
+def _writes(name: str, given: Given) -> bool:
+    """Whether a method writes a file."""
+    call = given.node
+    if name not in known.TO_PATH:
+        return name in known.WRITING and (bool(call.args or call.keywords) or name not in known.SAVING)
+    names = (None, "buf", "path", "path_or_buf", "path_or_buffer")  # None: `**options`
+    where = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg in names)]
+    return any(not (isinstance(to, ast.Constant) and to.value is None) for to in where)

@@ -26,8 +26,8 @@ ZoneInfo Path PurePath UUID StringIO BytesIO Random default_rng RandomState Enum
 _SHARING = """min max next getattr iter map filter zip enumerate reversed open reduce accumulate chain islice tee
 from_iterable starmap takewhile dropwhile zip_longest product permutations combinations pairwise repeat count cycle
 attrgetter itemgetter methodcaller asarray asanyarray gather run wait_for wait as_completed create_task to_thread
-super property staticmethod classmethod dataclass field wraps lru_cache cache cached_property total_ordering
-contextmanager replace asdict astuple copy deepcopy cast TypeVar"""
+read_database read_database_uri super property staticmethod classmethod dataclass field wraps lru_cache cache
+cached_property total_ordering contextmanager replace asdict astuple copy deepcopy cast TypeVar"""
 _MODELS = "ols wls gls rlm glm logit probit poisson mnlogit mixedlm quantreg"
 MODELS = frozenset(_MODELS.split())
 """Functions that make a model of a formula: it keeps the table it is given, what it finds out does not."""
@@ -46,47 +46,60 @@ _PURE_METHODS = """capitalize casefold center count encode endswith expandtabs f
 isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower
 lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split
 splitlines startswith strip swapcase title translate upper zfill decode hex bit_length as_integer_ratio conjugate
-is_integer copy keys values items get difference intersection issubset issuperset isdisjoint symmetric_difference
-union most_common elements total group groups groupdict start end span match fullmatch search findall finditer sub
-subn year month day date time weekday isoweekday isoformat strftime timestamp timetuple astimezone utcoffset
-total_seconds head tail describe info sample nlargest nsmallest value_counts unique nunique isna isnull notna notnull
-duplicated drop_duplicates dropna fillna ffill bfill interpolate astype convert_dtypes infer_objects select_dtypes agg
-aggregate apply applymap map pipe transform groupby resample rolling expanding ewm sum mean median mode std var sem
-min max prod cumsum cumprod cummax cummin quantile corr cov corrwith skew kurt kurtosis diff pct_change shift rank
-round clip abs add_prefix add_suffix assign merge pivot pivot_table melt stack unstack explode reset_index set_index
-reindex rename rename_axis sort_values sort_index query eval filter where mask isin between nth first last idxmax
-idxmin argmax argmin argsort cut size to_dict to_list tolist to_numpy to_string to_markdown to_frame to_period
-to_timestamp to_records to_json iterrows itertuples xs loc iloc at iat equals all any empty memory_usage dot div mul
-floordiv mod pow radd rsub str dt cat len contains extract extractall get_dummies droplevel swaplevel to_flat_index
-get_group ngroup cumcount get_level_values searchsorted factorize combine_first compare truncate asof tz_localize
-tz_convert normalize floor ceil day_name month_name crosstab autocorr to_series isocalendar getextrema getcolors
-getbands entropy getpalette reshape ravel flatten transpose squeeze swapaxes diagonal trace nonzero item tobytes view
-take repeat choose compress conj ptp sqrt exp log exists is_file is_dir read_text read_bytes with_suffix with_name
-relative_to resolve as_posix stat absolute joinpath iterdir glob rglob samefile expanduser parents getvalue hexdigest
-digest quantize ln log10 limit_denominator getpixel getbbox getdata convert crop rotate histogram
-tell fileno name tree aio predict predict_proba decision_function score group_by with_columns
-to_crs sjoin sjoin_nearest union_all"""
+is_integer copy keys values items get difference intersection issubset issuperset isdisjoint symmetric_difference union
+most_common elements total group groups groupdict start end span match fullmatch search findall finditer sub subn year
+month day date time weekday isoweekday isoformat strftime timestamp timetuple astimezone utcoffset total_seconds head
+tail describe info sample nlargest nsmallest value_counts unique nunique isna isnull notna notnull duplicated
+drop_duplicates dropna fillna ffill bfill interpolate astype convert_dtypes infer_objects select_dtypes agg aggregate
+apply applymap map pipe transform groupby resample rolling expanding ewm sum mean median mode std var sem min max prod
+cumsum cumprod cummax cummin quantile corr cov corrwith skew kurt kurtosis diff pct_change shift rank round clip abs
+add_prefix add_suffix assign merge pivot pivot_table melt stack unstack explode reset_index set_index reindex rename
+rename_axis sort_values sort_index query eval filter where mask isin between nth first last idxmax idxmin argmax argmin
+argsort cut size to_dict to_list tolist to_numpy to_string to_markdown to_frame to_period to_timestamp to_records
+to_json iterrows itertuples xs loc iloc at iat equals all any empty memory_usage dot div mul floordiv mod pow radd rsub
+str dt cat len contains extract extractall get_dummies droplevel swaplevel to_flat_index get_group ngroup cumcount
+namelist infolist getinfo getnames getmembers to_csv to_html to_latex to_xml get_level_values searchsorted factorize
+combine_first compare truncate asof tz_localize tz_convert normalize floor ceil day_name month_name crosstab autocorr
+to_series isocalendar getextrema getcolors getbands entropy getpalette reshape ravel flatten transpose squeeze swapaxes
+diagonal trace nonzero item tobytes view take repeat choose compress conj ptp sqrt exp log exists is_file is_dir
+read_text read_bytes with_suffix with_name relative_to resolve as_posix stat absolute joinpath iterdir glob rglob
+samefile expanduser parents getvalue hexdigest digest quantize ln log10 limit_denominator getpixel getbbox getdata
+convert crop rotate histogram tell fileno name tree aio predict predict_proba decision_function score group_by
+with_columns to_crs sjoin sjoin_nearest union_all"""
 LEARNING = frozenset(["fit", "fit_predict", "fit_transform", "partial_fit"])
 """Methods that change what they are called on, and never what they are given."""
 PURE = frozenset(_PURE_METHODS.split()) - CHANGING_METHODS
 """Methods that leave what they are called on, and their arguments, as they are."""
 
+_TABLE_METHODS = """drop set_axis eq ne lt le gt ge asfreq between_time at_time first_valid_index last_valid_index
+reorder_levels align reindex_like product subtract multiply divide truediv rmul rdiv rtruediv rfloordiv rmod rpow pad
+wrap slice combine case_when rename truncate add_categories as_ordered as_unordered remove_categories
+remove_unused_categories rename_categories reorder_categories set_categories"""
+TABLE_METHODS = frozenset(_TABLE_METHODS.split())
+"""Methods whose result is new where they are called on a table; those of other things may do anything."""
+_STYLING = """background_gradient bar format_index hide highlight_between highlight_max highlight_min highlight_null
+highlight_quantile relabel_index set_caption set_properties set_table_attributes set_table_styles text_gradient"""
+STYLING = frozenset(_STYLING.split())
+"""Methods of a styled table, which change it and give it back."""
+
 _FRESH = f"""{_LOOKING} sum mean median std var describe value_counts nunique isna isnull notna notnull corr cov
 quantile idxmax idxmin argmax argmin argsort cumsum cumprod to_string to_markdown to_json to_list tolist hexdigest
-getvalue read_text
-read_bytes capitalize casefold center count encode endswith find format index join ljust lower lstrip partition
-removeprefix removesuffix rfind rjust rpartition rsplit rstrip splitlines startswith strip swapcase title translate
-upper zfill decode match fullmatch search findall sub subn strftime isoformat total_seconds deepcopy sqrt floor ceil
-exp log log2 log10 sin cos tan fsum prod gcd lcm comb perm factorial isclose hypot loads dumps Decimal Fraction
-Timestamp Timedelta timedelta linspace arange zeros ones full eye date_range read_csv read_excel read_json
-read_parquet tobytes item polyfit polyval dot isin between duplicated pct_change diff rank stdev pstdev fmean
-to_crs sjoin sjoin_nearest union_all with_columns agg"""
+getvalue read_text read_bytes capitalize casefold center count encode endswith find format index join ljust lower lstrip
+partition removeprefix removesuffix rfind rjust rpartition rsplit rstrip splitlines startswith strip swapcase title
+translate upper zfill decode match fullmatch search findall sub subn strftime isoformat total_seconds deepcopy sqrt
+floor ceil exp log log2 log10 sin cos tan fsum prod gcd lcm comb perm factorial isclose hypot loads dumps Decimal
+Fraction Timestamp Timedelta timedelta linspace arange zeros ones full eye date_range read_sql read_sql_query
+read_sql_table read_csv read_excel read_json read_parquet tobytes item polyfit polyval dot isin between duplicated
+pct_change diff rank stdev pstdev fmean to_crs sjoin sjoin_nearest union_all with_columns agg"""
 FRESH = frozenset(_FRESH.split())
 """Functions and methods whose result shares nothing with what they are given, leaving `copy` aside."""
 
+FINDING = frozenset(["find", "findall", "fullmatch", "item", "match", "search"])
+"""Of these those that give, of other things than text and tables, a part of what they are called on."""
+
 _COPIES_WORDS = """copy dropna fillna astype assign reset_index sort_values sort_index rename drop_duplicates agg
 pivot_table merge melt explode set_index round clip"""
-COPIES = frozenset(_COPIES_WORDS.split())
+COPIES = frozenset(_COPIES_WORDS.split()) | TABLE_METHODS
 """Methods whose result is a table of its own where they are called on one; of lists and dicts the items are shared."""
 
 _ITERATORS = """iter map filter zip enumerate reversed open reader DictReader finditer iglob rglob glob iterdir
@@ -96,10 +109,17 @@ imap_unordered"""
 ITERATORS = frozenset(_ITERATORS.split())
 """Functions and methods whose result can be gone through once; `groupby` is one where `itertools` has it."""
 
-_WRITING = """savefig to_csv to_excel to_parquet to_pickle to_feather to_hdf to_sql to_html to_latex to_stata
-write_text write_bytes write writelines mkdir makedirs unlink rename touch rmdir rmtree symlink_to hardlink_to chmod
-save savez savez_compressed savetxt dump copyfile copy2 copytree move remove_file removedirs extractall system popen
-write_html write_image imsave imwrite writestr Popen check_call check_output call truncate tofile"""
+_SAVING = """to_csv to_excel to_parquet to_pickle to_feather to_hdf to_sql to_html to_latex to_stata to_netcdf to_file
+to_orc to_zarr to_gbq to_postgis to_delta to_disk to_clipboard write_parquet write_csv write_json write_ndjson write_ipc
+write_ipc_stream write_excel write_avro write_database write_delta sink_csv sink_parquet sink_ipc sink_ndjson"""
+SAVING = frozenset(_SAVING.split()) | {"savefig"}
+"""Methods that write a file, if they are given anything, and leave what they are called on as it is."""
+TO_PATH = frozenset(["to_csv", "to_json", "to_string", "to_markdown", "to_html", "to_latex", "to_xml"])
+"""Methods that write a file if they are given where, and give a text if they are not."""
+_WRITING = f"""{_SAVING} savefig write_text write_bytes write writelines mkdir makedirs unlink rename touch rmdir rmtree
+symlink_to hardlink_to chmod save savez savez_compressed savetxt dump copyfile copy2 copytree move remove_file
+removedirs extractall system popen write_html write_image imsave imwrite writestr Popen check_call check_output call
+truncate tofile"""
 WRITING = frozenset(_WRITING.split())
 """Functions and methods that may write files, or do something else outside."""
 WRITING_MODULES = frozenset(["shutil", "subprocess", "os"])
@@ -109,7 +129,7 @@ READING_OS = frozenset(_READING_OS.split())
 
 _SETTING_WORDS = """set_option reset_option option_context seterr set_printoptions filterwarnings simplefilter chdir
 putenv unsetenv setrecursionlimit setlocale getcontext setcontext use basicConfig set_theme set_style set_palette
-set_context set_default_dtype set_config register_matplotlib_converters set_start_method signal setswitchinterval
+set_context set_default_dtype set_config register_matplotlib_converters set_start_method setswitchinterval
 tzset environ rcParams rc rcdefaults set_loglevel setLevel register install patch settrace setprofile
 setdefaulttimeout stack_size enable disable set_backend"""
 SETTING = frozenset(_SETTING_WORDS.split())

@@ -18,9 +18,13 @@ class Token:
     """A table or an array: what is copied from it shares nothing with it."""
     in_memory: bool = False
     """A file in memory: who reads it reads no file."""
+    connects: bool = False
+    """A connection to a database, or a cursor: only what is known to write changes its files."""
     touchy: bool = False
     """Already to look at it may change it."""
     holds: set[Token] = field(default_factory=set)
+    inside: Token | None = None
+    """Among what it holds what no code of the script has put there: it is changed with it."""
     acts: set[Token] = field(default_factory=set)
     """Functions and classes whose code runs when it is used."""
     facts: Facts | None = None
@@ -115,7 +119,7 @@ def reached(tokens: Iterable[Token]) -> set[Token]:
     """The tokens, with what cannot be told apart from them."""
 
     def same(token: Token) -> Iterable[Token]:
-        return {*(token.holds if token.opaque else ()), *filter(None, [token.behaviour])}
+        return {*(token.holds if token.opaque else ()), *filter(None, [token.behaviour, token.inside])}
 
     return _spread(tokens, same)
 
@@ -140,7 +144,13 @@ def acting(tokens: Iterable[Token]) -> set[Token]:
 
 def items(tokens: Iterable[Token]) -> Value:
     """What is got by taking something out of these."""
-    return frozenset(other for token in tokens for other in ({token, *token.holds} if token.opaque else token.holds))
+
+    def taken(token: Token) -> Iterable[Token]:
+        if token.connects:
+            return filter(None, [token.inside])
+        return {token, *token.holds} if token.opaque else token.holds
+
+    return frozenset(other for token in tokens for other in taken(token))
 
 
 def kept(tokens: Iterable[Token]) -> set[Token]:
@@ -153,7 +163,7 @@ def kept(tokens: Iterable[Token]) -> set[Token]:
             continue
         seen.add(token)
         if token.once and not token.opaque:
-            todo += token.holds
+            todo += items([token])
         else:
             found |= {token, *token.holds}
     return found
