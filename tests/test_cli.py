@@ -400,6 +400,30 @@ def test_where_no_answer_can_be_written_nothing_is_run(here, capsys):
     assert not Journal().runs()
 
 
+@pytest.mark.parametrize(
+    ("command", "options", "file", "said"),
+    [
+        ("run", ["--in", "df=data.csv"], "./data.csv", "this file is handed in by --in df=data.csv and stays as it is"),
+        ("run", ["--in", "a=data.csv"], "link.csv", "-o link.csv: this file is handed in by --in a=data.csv"),
+        ("run", ["--image", "data.csv"], "data.csv", "is handed in by --image data.csv and stays"),
+        ("run", ["--mount", "data.csv"], "data.csv", "is handed in by --mount data.csv and stays"),
+        ("run", ["--cassette", "kept.json"], "kept.json", "is handed in by --cassette kept.json and stays"),
+        ("run", [], "journal.sqlite", "is handed in by SMOL_JOURNAL and stays"),
+        ("run", [], "note.ipynb", "-o note.ipynb: it is a notebook, and stays as it is; name another file"),
+        ("fork", ["--action", "data.csv"], "data.csv", "is handed in by --action data.csv and stays"),
+        ("resume", ["--in", "df=data.csv"], "data.csv", "is handed in by --in df=data.csv and stays"),
+    ],
+)
+def test_the_answer_takes_the_place_of_nothing_that_it_is_made_from(here, command, options, file, said, capsys):
+    for name in ("data.csv", "note.ipynb"):
+        (here / name).write_text("a,b\n1,2\n")
+    (here / "link.csv").symlink_to("data.csv")
+    model = ["--model", "openai/double", "--api-base", "http://127.0.0.1:1"]
+    assert main([command, "last", *options, "-o", file, *model]) == 2
+    assert said in capsys.readouterr().err
+    assert {(here / name).read_text() for name in ("data.csv", "note.ipynb")} == {"a,b\n1,2\n"}
+
+
 def test_a_list_of_runs_acts_on_no_terminal(here, capsys, monkeypatch):
     agent = CodeAgent(tools=[], model=ScriptedModel([code("final_answer(1)")]), verbosity_level=LogLevel.OFF)
     with agent:

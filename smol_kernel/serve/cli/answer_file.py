@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from smol_kernel.errors import ConfigError
@@ -16,10 +17,11 @@ class AnswerFile:
 
     The run may be able to write there (`--mount .:rw`), and so to put a link or a pipe in the place of the file or of a
     folder above it. So links are followed now, and none later; and nothing but a regular file is opened then, unless it
-    is the very thing that is there now. Raises ConfigError if no answer can be written there.
+    is the very thing that is there now. Raises ConfigError if no answer can be written there, which is so of a notebook
+    and of the files that are `handed` in: options as they were given, each with the path that it names.
     """
 
-    def __init__(self, given: str) -> None:
+    def __init__(self, given: str, handed: Sequence[tuple[str, str]] = ()) -> None:
         if given == "-":  # a file of that name is ./-
             raise ConfigError("-o -: name a file, or /dev/stdout")
         self.path = path = Path(given)
@@ -28,6 +30,13 @@ class AnswerFile:
             raise ConfigError(f"-o {given}: {what}")
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise ConfigError(f"-o {given}: it cannot be written (no permission)")
+        for option, file in handed:
+            if _is_same(path, Path(file).expanduser()):
+                raise ConfigError(
+                    f"-o {given}: this file is handed in by {option} and stays as it is; name another one"
+                )
+        if path.suffix.lower() == ".ipynb" and path.exists():
+            raise ConfigError(f"-o {given}: it is a notebook, and stays as it is; name another file")
         found = path.stat() if path.exists() else None
         self._other = None if found is None or stat.S_ISREG(found.st_mode) else _what(found)
         self._target = Path(os.path.realpath(path))
@@ -57,6 +66,13 @@ class AnswerFile:
             if is_file:
                 file.truncate(0)
             file.write(text)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both paths lead to the same file, be it there or not."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _what(found: os.stat_result) -> tuple[int, int, int]:

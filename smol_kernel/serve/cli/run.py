@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.config import (
+    CASSETTE_VARIABLE,
     TAKEN_NAMES,
     add_options,
     connect,
@@ -108,7 +109,7 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"the task is not UTF-8 ({error}); write it as that") from None
     if not task:
         raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
-    note_places(arguments)
+    note_places(arguments, handed_in(arguments))
     model = model_of(options)
     inputs = read_inputs(options.inputs)
     images = [read_image(Path(file).expanduser(), f"--image {file}") for file in options.images]
@@ -282,14 +283,24 @@ def _read(path: Path, given: str) -> Any:
         raise ConfigError(f"--in {given}: {error}") from None
 
 
-def note_places(arguments: argparse.Namespace) -> None:
+def note_places(arguments: argparse.Namespace, handed: Sequence[tuple[str, str]]) -> None:
     """Find what `-o` and `--save-files` name before anything is run, which may put links there. Raises ConfigError if
-    nothing can be written there."""
-    arguments.output = AnswerFile(arguments.output) if arguments.output else None
+    nothing can be written there, or what is there is `handed` in, as `handed_in` tells it."""
+    arguments.output = AnswerFile(arguments.output, handed) if arguments.output else None
     if folder := arguments.save_files:
         if Path(folder).exists() and not Path(folder).is_dir():
             raise ConfigError(f"--save-files {folder}: it is a file; name a folder")
         arguments.save_files = os.path.realpath(os.path.expanduser(folder))
+
+
+def handed_in(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """The files that a run is made from: the option that names each, as it was given, and the path."""
+    named = [(f"--in {each}", each.partition("=")[2]) for each in arguments.inputs]
+    for option in ("images", "cassette", "action", "mounts"):
+        given = getattr(arguments, option, None)
+        for each in given if isinstance(given, list) else [given] if given else []:
+            named.append((f"--{option.rstrip('s')} {each}", str(each)))
+    return named + [(name, os.environ[name]) for name in (CASSETTE_VARIABLE, "SMOL_JOURNAL") if os.environ.get(name)]
 
 
 @contextmanager
