@@ -9,6 +9,7 @@ from pathlib import Path
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.places import ANYWHERE, open_place
+from smol_kernel.runs.file_form import require_form
 from smol_kernel.runs.whole_file import write_whole
 
 
@@ -25,6 +26,7 @@ class AnswerFile:
         if given == "-":  # a file of that name is ./-
             raise ConfigError("-o -: name a file, or /dev/stdout")
         self.path = path = Path(given)
+        require_form(path.suffix.lower(), f"-o {given}")
         if path.is_dir() or not path.parent.is_dir():
             what = f"{given!r} is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
             raise ConfigError(f"-o {given}: {what}")
@@ -41,31 +43,31 @@ class AnswerFile:
         self._other = None if found is None or stat.S_ISREG(found.st_mode) else _what(found)
         self._target = Path(os.path.realpath(path))
 
-    def write(self, text: str) -> None:
+    def write(self, data: bytes) -> None:
         """Write it. Raises OSError."""
         if self._other is not None:  # a pipe, a terminal
             if _what(os.stat(self.path)) != self._other:
                 raise OSError(0, "something else is in its place now")
-            self._put(text, os.open(self.path, os.O_WRONLY | os.O_NOCTTY))
+            self._put(data, os.open(self.path, os.O_WRONLY | os.O_NOCTTY))
         elif os.access(self._target.parent, os.W_OK):
-            write_whole(text, self._target, overwrite=True, untrusted=ANYWHERE)
+            write_whole(data, self._target, overwrite=True, untrusted=ANYWHERE)
         else:  # nothing can be made beside it
             folder, target = open_place(self._target, ANYWHERE)
             try:
                 flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-                self._put(text, os.open(target.name, flags, dir_fd=folder))
+                self._put(data, os.open(target.name, flags, dir_fd=folder))
             finally:
                 os.close(folder)
 
-    def _put(self, text: str, descriptor: int) -> None:
-        with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
+    def _put(self, data: bytes, descriptor: int) -> None:
+        with open(descriptor, "wb") as file:
             found = os.fstat(descriptor)
             is_file = self._other is None and stat.S_ISREG(found.st_mode)
             if not is_file and _what(found) != self._other:
                 raise OSError(0, "something else is in its place now")
             if is_file:
                 file.truncate(0)
-            file.write(text)
+            file.write(data)
 
 
 def _is_same(one: Path, other: Path) -> bool:

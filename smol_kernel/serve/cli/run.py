@@ -44,7 +44,7 @@ from smol_kernel.render.console import ConsoleReader, is_terminal
 from smol_kernel.render.plain import one_line
 from smol_kernel.render.text import state_word
 from smol_kernel.render.transcript import Transcript
-from smol_kernel.runs.plain_json import plain_json
+from smol_kernel.runs.file_form import file_form
 from smol_kernel.serve.cli.answer_file import AnswerFile
 from smol_kernel.tools.asked import asked_text
 from smol_kernel.tools.base import Tool
@@ -70,7 +70,7 @@ def add_commands(commands: Any) -> None:
         "sees this folder, writes to a copy in memory, and has no network unless allowed. `smol doctor` tells more.",
         epilog="--in df=sales.csv gives the agent the table as df (.csv, .tsv, .parquet; .json as plain values). "
         "-o FILE writes the answer there, as JSON if FILE ends in .json (a table as records, a date as ISO text, NaN "
-        "as null, what JSON lacks as its text), else as text. "
+        "as null, what JSON lacks as its text); a table as .csv, .tsv or .parquet if it ends so; else as whole text. "
         "Exit status: 0 the agent answered; 3 a limit of the budget (--max-cost and the like, not --max-steps) was "
         "reached, and the answer, if there is one, is the best so far; 4 no box can be had here, so no code was run; "
         "1 any other end, out of steps among them; 2 wrong options; 130 Ctrl-C; 143 SIGTERM and 129 SIGHUP, which "
@@ -342,20 +342,15 @@ def save_files(agent: Any, folder: str) -> bool:
 
 
 def write_answer(transcript: Transcript, file: AnswerFile, is_recorded: bool) -> int:
-    """Write the answer: JSON for a .json file, else its text; gives the exit status that comes of it."""
+    """Write the answer in the form that the file's ending asks for; gives the exit status that comes of it."""
     path = file.path
-    text = f"{transcript.answer_text}\n"
     try:
-        if path.suffix.lower() == ".json":
-            plain = plain_json(decode(transcript.answer))
-            text = json.dumps(plain, ensure_ascii=False, indent=2) + "\n"
-            if any("\ud800" <= each <= "\udfff" for each in text):  # halves of characters, which JSON writes as escapes
-                text = json.dumps(plain, indent=2) + "\n"
-        file.write(text)
+        data, note = file_form(decode(transcript.answer), transcript.answer_text, path.suffix.lower())
+        file.write(data)
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         kept = f"; it is kept: smol show {transcript.run}" if is_recorded else ""
         print(f"smol: the answer could not be written to {str(path)!r}: {why}{kept}", file=sys.stderr)
         return 1
-    print(f"The {transcript.answer_label.lower()} is in {path}.")
+    print(f"The {transcript.answer_label.lower()} is in {path}{note}.")
     return 0
