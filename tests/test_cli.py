@@ -387,6 +387,12 @@ def test_a_file_may_have_a_comma_in_its_name():
     assert read_options(parsed).inputs == ["df=a,b.csv", "c=d.csv"]
 
 
+def test_a_name_that_is_given_twice_is_refused():
+    Path("a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ConfigError, match="--in df=./a.csv: df is given twice"):
+        read_inputs(["df=a.csv", "df=./a.csv"])
+
+
 @pytest.mark.parametrize("name", ["class", "final_answer", "print"])
 def test_a_name_that_actions_cannot_use_is_refused(name):
     Path("a.csv").write_text("a,b\n1,2\n")

@@ -255,6 +255,8 @@ def test_inputs_are_those_of_the_beginning(tmp_path):
         CodeAgent.fork(agent.run_id, model=ScriptedModel([reply]), additional_args={"df": frame + 1}, **fork)
     with pytest.raises(ConfigError, match="model= is missing"):
         CodeAgent.fork(agent.run_id, **fork)
+    with pytest.raises(ConfigError, match=rf"run {agent.run_id} was given no 'new' \(it has: df, given\)"):
+        CodeAgent.fork(agent.run_id, model=ScriptedModel([reply]), additional_args={"df": frame, "new": 5}, **fork)
     assert [run.run for run in Journal(tmp_path / "journal.sqlite").runs()] == [
         agent.run_id
     ]  # no fork that was refused

@@ -87,6 +87,17 @@ def inputs_of(own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str,
     return variables, said
 
 
+def require_inputs(runs: Sequence[RunStarted], given: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a variable that none of the `runs`, a run and the earlier ones of its conversation, had."""
+    had = dict.fromkeys(name for run in runs for name in run.inputs)
+    if new := [name for name in given if name not in had]:
+        has = f"it has: {', '.join(had)}" if had else "it has no inputs"
+        raise ConfigError(
+            f"run {runs[0].run} was given no {new[0]!r} ({has}), and what goes on from a run gets no new ones: begin a "
+            f"new run with --in {new[0]}=… (additional_args)"
+        )
+
+
 def media_of(
     started: RunStarted, given: Mapping[str, list[Any] | None]
 ) -> tuple[dict[str, list[Any] | None], list[str]]:

@@ -21,7 +21,15 @@ from smol_kernel.memory.budget import at_least_one
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.models.fallback import as_model
 from smol_kernel.runs.conversation import Conversation
-from smol_kernel.runs.made_again import beginning, has_foreign_templates, inputs_of, made_again, media_of, values_of
+from smol_kernel.runs.made_again import (
+    beginning,
+    has_foreign_templates,
+    inputs_of,
+    made_again,
+    media_of,
+    require_inputs,
+    values_of,
+)
 from smol_kernel.runs.outside import called_for_others, of_others, outside
 from smol_kernel.runs.recorded_actions import leave_rehearsal
 from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of
@@ -158,6 +166,7 @@ def prepare(
     )
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
     before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat, accept)
+    require_inputs([seen, *before.beginnings], additional_args or {})
     replay.differences += [TEMPLATES.format(run) for run in before.foreign_templates]
     replay.differences += called_for_others(started, before.beginnings, found)
     return Resumption(agent, replay, book, before, given)

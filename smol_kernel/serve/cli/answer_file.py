@@ -26,7 +26,6 @@ class AnswerFile:
         if given == "-":  # a file of that name is ./-
             raise ConfigError("-o -: name a file, or /dev/stdout")
         self.path = path = Path(given)
-        require_form(path.suffix.lower(), f"-o {given}")
         if path.is_dir() or not path.parent.is_dir():
             what = f"{given!r} is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
             raise ConfigError(f"-o {given}: {what}")
@@ -37,6 +36,7 @@ class AnswerFile:
                 raise ConfigError(
                     f"-o {given}: this file is handed in by {option} and stays as it is; name another one"
                 )
+        require_form(path.suffix.lower(), f"-o {given}")
         if path.suffix.lower() == ".ipynb" and path.exists():
             raise ConfigError(f"-o {given}: it is a notebook, and stays as it is; name another file")
         found = path.stat() if path.exists() else None

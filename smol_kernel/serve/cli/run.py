@@ -250,6 +250,8 @@ def read_inputs(given: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--in {each}: {name!r} is no name of a variable; write for instance --in df={file}")
         if name in TAKEN_NAMES:
             raise ConfigError(f"--in {each}: actions need {name!r} for something else ({TAKEN_NAMES[name]})")
+        if name in values:
+            raise ConfigError(f"--in {each}: {name} is given twice")
         values[name] = _read(Path(file).expanduser(), each)
     return values
 
