@@ -389,7 +389,7 @@ def test_a_file_may_have_a_comma_in_its_name():
 
 def test_a_name_that_is_given_twice_is_refused():
     Path("a.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ConfigError, match="--in df=./a.csv: df is given twice"):
+    with pytest.raises(ConfigError, match="df is given twice"):
         read_inputs(["df=a.csv", "df=./a.csv"])
 
 

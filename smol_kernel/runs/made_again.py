@@ -88,7 +88,7 @@ def inputs_of(own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str,
 
 
 def require_inputs(runs: Sequence[RunStarted], given: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a variable that none of the `runs`, a run and the earlier ones of its conversation, had."""
+    """Raises ConfigError for a variable that none of the `runs`, one and the earlier ones of its conversation, had."""
     had = dict.fromkeys(name for run in runs for name in run.inputs)
     if new := [name for name in given if name not in had]:
         has = f"it has: {', '.join(had)}" if had else "it has no inputs"
