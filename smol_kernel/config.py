@@ -227,13 +227,12 @@ def _read_box(parsed: Any) -> dict[str, Any]:
     boxed = wants_box(box)
     if not boxed and (useless := [each for each in told if each != "--box" and given[each] != "full"]):
         raise ConfigError(f"{useless[0]}: only a box can hold to it, and the box is off; leave one of the two out")
-    limits = dict(each.partition("=")[::2] for each in parsed.limits)
     read: dict[str, Any] = {
         "box": box,
         "network": network or ("none" if hosts else known.network),
         "allow_hosts": hosts or ([] if network else known.allow_hosts),
         "mounts": parsed.mounts or known.mounts,
-        "limits": {**known.limits, **limits},
+        "limits": {**known.limits, **dict(each.partition("=")[::2] for each in parsed.limits)},
     }
     settings_for(**RunOptions(**read).box_kwargs)
     return {**read, "box_told": bool(told)}
@@ -383,7 +382,8 @@ def make_agent(
     kind = TYPES[options.type]
     if kind is ToolCallingAgent and model.model_id == "demo":
         raise ConfigError("--type tool-calling: the demo's replies are code; leave --type out")
-    own = {"executor_kwargs": {"timeout_seconds": options.timeout, **options.box_kwargs}} if kind is CodeAgent else {}
+    child = {"timeout_seconds": options.timeout, **options.box_kwargs}
+    own: dict[str, Any] = {"executor_kwargs": child} if kind is CodeAgent else {}
     return kind(
         tools=[*tools, *builtin_tools(options, options.tools, tools)],
         model=model,
