@@ -387,6 +387,12 @@ def test_a_file_may_have_a_comma_in_its_name():
     assert read_options(parsed).inputs == ["df=a,b.csv", "c=d.csv"]
 
 
+def test_a_table_that_is_not_utf_8_is_refused_with_what_to_do():
+    Path("a.csv").write_bytes("name\nM\xfcller\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="it is not UTF-8; save it as that"):
+        read_inputs(["df=a.csv"])
+
+
 def test_a_name_that_is_given_twice_is_refused():
     Path("a.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ConfigError, match="df is given twice"):

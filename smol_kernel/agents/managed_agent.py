@@ -12,7 +12,7 @@ from smol_kernel.executors.recorded import AbandonedError
 from smol_kernel.memory.rich_values import AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.tools.base import Tool
-from smol_kernel.tools.collection import by_name
+from smol_kernel.tools.collection import by_name, listed, no_agent
 from smol_kernel.tools.defaults import base_tools
 from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
 
@@ -24,7 +24,6 @@ MOST_HAND_OFFS = 10
 STOPPED = ("interrupted", "Stopped before there was an answer.")
 """State of a run that was stopped, and the sentence on it."""
 
-_NO_AGENT = "{!r} is no agent of this library with a name and a description; write a @tool that calls another one"
 TASK_INPUTS: dict[str, Any] = {
     "task": {"type": "string", "description": "All that the agent has to know: it sees nothing of this conversation."},
     "additional_args": {"type": "object", "description": "Variables for it, by name.", "nullable": True},
@@ -182,9 +181,9 @@ def agents_by_name(agents: Sequence[Any], taken: Mapping[str, Any], prefix: str 
     """`agents` by their names. Raises ConfigError for one without name or description, and for a name used twice; they
     are called by it with `prefix` in front."""
     found: dict[str, Any] = {}
-    for agent in agents:
+    for agent in listed("handoffs" if prefix else "managed_agents", agents):
         if not all(getattr(agent, part, None) for part in ("name", "description", "another")):
-            raise ConfigError(_NO_AGENT.format(getattr(agent, "name", None) or agent))
+            raise ConfigError(no_agent(agent))
         if agent.name in found or f"{prefix}{agent.name}" in taken:
             raise ConfigError(f"two agents or tools are called {prefix + agent.name!r}: rename one of them")
         found[agent.name] = agent

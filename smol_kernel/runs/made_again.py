@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,8 +50,17 @@ def made_again(
         return kind(tools=tools, model=model, **{"max_steps": started.max_steps, **settings, **chosen})
     except SmolError:
         raise
-    except (TypeError, ValueError) as error:  # of a record that somebody else wrote
+    except (TypeError, ValueError) as error:
+        if unknown := [name for name in chosen if name not in parameters(kind)]:
+            raise ConfigError(f"{kind.__name__} has no parameter {unknown[0]!r}") from error
+        # A record may be written by somebody else.
         raise ReplayError(f"the run was made with settings that do not fit: {error}") from error
+
+
+def parameters(kind: type[Any]) -> set[str]:
+    """What an agent of this class can be given, by its own `__init__` and those that this calls."""
+    own = [inspect.signature(vars(each)["__init__"]) for each in kind.__mro__[:-1] if "__init__" in vars(each)]
+    return {name for each in own for name in each.parameters}
 
 
 def values_of(own: Sequence[Event]) -> dict[str, dict[str, Any]]:

@@ -281,6 +281,8 @@ def _read(path: Path, given: str) -> Any:
             return pd.read_csv(file, sep="\t" if kind == ".tsv" else ",")
     except OSError as error:
         raise ConfigError(f"--in {given}: {str(path)!r} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"--in {given}: it is not UTF-8; save it as that") from None
     except (ValueError, RecursionError) as error:  # json and pandas on a malformed file
         raise ConfigError(f"--in {given}: {error}") from None
 
