@@ -637,7 +637,7 @@ class Other:
         (["print"], "'print' cannot be the name"),
         (["a b"], "cannot be called in Python"),
         (["class"], "cannot be called in Python"),
-        ([None], "name and a description"),
+        ([None], "an agent that another one calls has no name"),
         ([hang], "name and a description"),
         (["a", hang], "name and a description"),
         ([Other()], "'other' is no agent of this library .*; write a @tool that calls another one"),
@@ -663,12 +663,15 @@ def test_in_an_executor_of_the_users_a_called_agent_works_on_when_its_caller_is_
     assert logs.strip().endswith("5")
 
 
-def test_what_is_given_in_the_wrong_place_is_told_where_it_goes(make):
+def test_what_is_given_in_the_wrong_place_is_told_where_it_goes():
+    def plain(**options):
+        return CodeAgent(tools=[], model=ScriptedModel([]), **options)
+
     for given, said in (
-        ({"managed_agents": [make([], name="w")]}, r"agent 'w' has no description: CodeAgent\(…, name='w', descr"),
-        ({"managed_agents": [make([])]}, "an agent that another one calls has neither name nor description"),
-        ({"managed_agents": make([], name="w", description="d")}, "managed_agents has to be a list"),
-        ({"tools": [make([], name="w", description="d")]}, "an agent goes into managed_agents=.*: w"),
+        ({"managed_agents": [plain(name="w")]}, r"agent 'w' has no description: CodeAgent\(…, name='w', descr"),
+        ({"managed_agents": [plain()]}, "an agent that another one calls has neither name nor description"),
+        ({"managed_agents": plain(name="w", description="d")}, "managed_agents has to be a list"),
+        ({"tools": [plain(name="w", description="d")]}, "an agent goes into managed_agents=.*: w"),
         ({"tools": "web_search"}, "tools has to be a list"),
         ({"tools": FinalAnswerTool()}, "tools has to be a list"),
     ):
