@@ -26,7 +26,7 @@ from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
 from smol_kernel.models.cassette import MODES, CassetteModel, mode_of
-from smol_kernel.models.named import MODEL_VARIABLE, make_model, names_in
+from smol_kernel.models.named import MODEL_VARIABLE, make_model, names_in, require_no_cassette
 from smol_kernel.parsing import expression
 from smol_kernel.tools.base import RESERVED_NAMES, Tool
 
@@ -46,8 +46,7 @@ LIMITS = {
 }
 """Options of the budget: name → field of Budget, type, placeholder, help."""
 _IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # PNG, JPEG, GIF
-LARGEST_IMAGE = 20 << 20
-"""Bytes of a file that is given as an image; providers take less."""
+LARGEST_IMAGE = 20 << 20  # bytes of a file that is given as an image; providers take less
 
 
 @dataclass
@@ -60,7 +59,7 @@ class RunOptions:
     servers, `agents` names of agents that it may call; `timeout` is the child's own time per action in seconds, None
     for no limit; `checks` are expressions of the answer, tried in the child; `box`, `network`, `allow_hosts`, `mounts`
     and `limits` are those of KernelExecutor; `box_told` says whether one was given for this very run, as `model_told`,
-    `address_told` and `cassette_told` do of model, server and cassette; `usual_models` are those set for all runs.
+    `address_told`, `cassette_told` and `mode_told` do of those; `usual_models` are those set for all runs.
     """
 
     models: list[str] = field(default_factory=list)
@@ -94,6 +93,7 @@ class RunOptions:
     usual_models: list[str] = field(default_factory=list)
     address_told: bool = False
     cassette_told: bool = False
+    mode_told: bool = False
 
     @property
     def box_kwargs(self) -> dict[str, Any]:
@@ -189,6 +189,7 @@ def read_options(parsed: Any) -> RunOptions:
         api_base=parsed.known.api_base if parsed.api_base is None else parsed.api_base,
         cassette=parsed.cassette,
         cassette_mode=parsed.cassette_mode,
+        mode_told=parsed.cassette_mode != parsed.known.cassette_mode,
         type=parsed.type,
         instructions=parsed.instructions,
         inputs=names_in(parsed.inputs),
@@ -226,13 +227,12 @@ def _read_box(parsed: Any) -> dict[str, Any]:
     boxed = wants_box(box)
     if not boxed and (useless := [each for each in told if each != "--box" and given[each] != "full"]):
         raise ConfigError(f"{useless[0]}: only a box can hold to it, and the box is off; leave one of the two out")
-    limits = dict(each.partition("=")[::2] for each in parsed.limits)
     read: dict[str, Any] = {
         "box": box,
         "network": network or ("none" if hosts else known.network),
         "allow_hosts": hosts or ([] if network else known.allow_hosts),
         "mounts": parsed.mounts or known.mounts,
-        "limits": {**known.limits, **limits},
+        "limits": {**known.limits, **dict(each.partition("=")[::2] for each in parsed.limits)},
     }
     settings_for(**RunOptions(**read).box_kwargs)
     return {**read, "box_told": bool(told)}
@@ -263,6 +263,7 @@ def model_of(options: RunOptions, variables: Mapping[str, Any] | None = None) ->
     file = options.cassette or os.environ.get(CASSETTE_VARIABLE)
     beside = options.usual_models if options.model_told and not options.address_told else None
     if not file:
+        require_no_cassette(options.models, variables or {}, options.cassette_mode, told=options.mode_told)
         return make_model(options.models, options.api_base, variables, beside)
     mode, there = mode_of(options.cassette_mode), Path(file).expanduser().exists()
     if not options.models and (mode == "replay" or (mode == "auto" and there and not os.environ.get(MODEL_VARIABLE))):
@@ -381,9 +382,8 @@ def make_agent(
     kind = TYPES[options.type]
     if kind is ToolCallingAgent and model.model_id == "demo":
         raise ConfigError("--type tool-calling: the demo's replies are code; leave --type out")
-    own: dict[str, Any] = {}
-    if kind is CodeAgent:
-        own = {"executor_kwargs": {"timeout_seconds": options.timeout, **options.box_kwargs}}
+    child = {"timeout_seconds": options.timeout, **options.box_kwargs}
+    own: dict[str, Any] = {"executor_kwargs": child} if kind is CodeAgent else {}
     return kind(
         tools=[*tools, *builtin_tools(options, options.tools, tools)],
         model=model,

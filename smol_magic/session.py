@@ -121,7 +121,7 @@ class Session:
         from smol_kernel.config import model_of
         from smol_kernel.errors import ConfigError
         from smol_kernel.models.cassette import CassetteModel
-        from smol_kernel.models.named import MODEL_VARIABLE, is_named
+        from smol_kernel.models.named import MODEL_VARIABLE, is_named, require_no_cassette
 
         if not options.continued or self.agent is None:
             return model_of(options, variables)
@@ -145,6 +145,7 @@ class Session:
             return model_of(replace(options, models=own.named_as), {})
         if options.cassette_told:
             return CassetteModel(cassette.model if cassette else own, options.cassette or "", options.cassette_mode)
+        require_no_cassette(["own"], {"own": own}, options.cassette_mode, told=options.mode_told)
         return own
 
     def agent_for(

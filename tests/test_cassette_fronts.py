@@ -54,6 +54,27 @@ def test_wrong_options_are_refused(here, capsys):
     assert "No model is set" in capsys.readouterr().err
 
 
+def test_where_only_a_cassette_may_answer_one_has_to_be_named(here, shell, monkeypatch, capsys):
+    model = ["--model", "openai/not-asked", "--api-base", "http://127.0.0.1:1"]
+    for mode in ("replay", "record"):
+        assert main(["run", "x", *model, "--cassette-mode", mode]) == 2
+        assert f"--cassette-mode {mode}: no cassette is named; add --cassette FILE" in capsys.readouterr().err
+    shell.run_line_magic("config", "SmolMagic.cassette_mode = 'record'")
+    shell.user_ns["m"] = ScriptedModel([ADDS, ADDS])
+    assert shell.run_cell("%%agent --model m --no-write\nadd").error_in_exec is None
+    told = shell.run_cell("%%agent --model m --no-write --cassette-mode replay\nadd").error_in_exec
+    assert "--cassette-mode replay: no cassette is named" in str(told)
+    told = shell.run_cell("%%agent --continue --no-write --cassette-mode replay\nadd").error_in_exec
+    assert "--cassette-mode replay: no cassette is named" in str(told)
+    monkeypatch.setenv("SMOL_CASSETTE_MODE", "replay")
+    assert main(["run", "x", *model]) == 2
+    said = "no model is asked here (SMOL_CASSETTE_MODE=replay, as smol validate sets it), and no cassette is named"
+    assert said in capsys.readouterr().err
+    assert said in str(shell.run_cell("%%agent --model openai/x --no-write\nadd").error_in_exec)
+    assert shell.run_cell("%%agent --model m --no-write\nadd").error_in_exec is None
+    assert main(["run", DEMO_TASKS[1].task, "--model", "demo"]) == 0
+
+
 def test_a_cell_records_and_replays(here, shell, monkeypatch):
     shell.user_ns["m"] = ScriptedModel([ADDS])
     assert shell.run_cell("%%agent --model m -o a --cassette c.json --no-write\nadd").error_in_exec is None

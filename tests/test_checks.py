@@ -397,3 +397,12 @@ def test_an_answer_after_the_warning_is_taken(make):
     assert agent.run("solve") == 1
     agent.model.replies += [call("nothing")] * 2 + [call("final_answer", answer=2)]
     assert agent.run("again") == 2  # each run counts for itself
+
+
+def test_a_check_that_cannot_look_at_an_answer_is_refused_when_the_agent_is_made(make):
+    with pytest.raises(ConfigError, match="did you mean answer, not anwser"):
+        make([], checks=["anwser > 0"])
+    for name in ("checks", "final_answer_checks"):
+        with pytest.raises(ConfigError, match="takes no answer: give it a parameter"):
+            make([], **{name: [lambda: True]})
+    make([], checks=["len(answers) > 0", "limit < 3", lambda *given: True])

@@ -393,6 +393,18 @@ def test_a_file_may_have_a_comma_in_its_name():
     assert read_options(parsed).inputs == ["df=a,b.csv", "c=d.csv"]
 
 
+def test_a_table_that_is_not_utf_8_is_refused_with_what_to_do():
+    Path("a.csv").write_bytes("name\nM\xfcller\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="it is not UTF-8; save it as that"):
+        read_inputs(["df=a.csv"])
+
+
+def test_a_name_that_is_given_twice_is_refused():
+    Path("a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ConfigError, match="df is given twice"):
+        read_inputs(["df=a.csv", "df=./a.csv"])
+
+
 @pytest.mark.parametrize("name", ["class", "final_answer", "print"])
 def test_a_name_that_actions_cannot_use_is_refused(name):
     Path("a.csv").write_text("a,b\n1,2\n")
@@ -404,6 +416,30 @@ def test_where_no_answer_can_be_written_nothing_is_run(here, capsys):
     assert main(["run", "x", "--model", "openai/x", "-o", "."]) == 2
     assert "'.' is a folder" in capsys.readouterr().err
     assert not Journal().runs()
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "file", "said"),
+    [
+        ("run", ["--in", "df=data.csv"], "./data.csv", "this file is handed in by --in df=data.csv and stays as it is"),
+        ("run", ["--in", "a=data.csv"], "link.csv", "-o link.csv: this file is handed in by --in a=data.csv"),
+        ("run", ["--image", "data.csv"], "data.csv", "is handed in by --image data.csv and stays"),
+        ("run", ["--mount", "data.csv"], "data.csv", "is handed in by --mount data.csv and stays"),
+        ("run", ["--cassette", "kept.json"], "kept.json", "is handed in by --cassette kept.json and stays"),
+        ("run", [], "journal.sqlite", "is handed in by SMOL_JOURNAL and stays"),
+        ("run", [], "note.ipynb", "-o note.ipynb: it is a notebook, and stays as it is; name another file"),
+        ("fork", ["--action", "data.csv"], "data.csv", "is handed in by --action data.csv and stays"),
+        ("resume", ["--in", "df=data.csv"], "data.csv", "is handed in by --in df=data.csv and stays"),
+    ],
+)
+def test_the_answer_takes_the_place_of_nothing_that_it_is_made_from(here, command, options, file, said, capsys):
+    for name in ("data.csv", "note.ipynb"):
+        (here / name).write_text("a,b\n1,2\n")
+    (here / "link.csv").symlink_to("data.csv")
+    model = ["--model", "openai/double", "--api-base", "http://127.0.0.1:1"]
+    assert main([command, "last", *options, "-o", file, *model]) == 2
+    assert said in capsys.readouterr().err
+    assert {(here / name).read_text() for name in ("data.csv", "note.ipynb")} == {"a,b\n1,2\n"}
 
 
 def test_a_list_of_runs_acts_on_no_terminal(here, capsys, monkeypatch):

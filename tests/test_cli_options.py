@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from model_server import ModelServer, Status, Text, ToolCall
 
@@ -84,6 +85,12 @@ def test_an_answer_that_fails_a_check_is_not_accepted(capsys):
         ),
         ("__import__('numpy').datetime64('2020-01-01T00', 'ns')", "answer.json", '"2020-01-01T00:00:00.000000000"'),
         ("{1: 'a', '1': 'b'}", "answer.json", '[["1", "a"], ["1", "b"]]'),
+        (f"{PANDAS}.DataFrame({{'a': [1, 2], 'b': ['x', None]}})", "answer.csv", "a,b\n1,x\n2,\n"),
+        (f"{PANDAS}.Series([2.5], index={PANDAS}.Index(['x'], name='k'), name='v')", "a.TSV", "k\tv\nx\t2.5\n"),
+        ("[{'a': 1, 'b': 2}, {'a': 3}]", "answer.csv", "a,b\n1,2\n3,\n"),
+        ("__import__('numpy').eye(2, dtype=int)", "answer.csv", "1,0\n0,1\n"),
+        ("'a,b\\n1,2'", "answer.csv", "a,b\n1,2\n"),
+        ("{'a': [1]}", "answer.csv", "{'a': [1]}\n"),
     ],
 )
 def test_an_answer_is_written_as_its_reader_wants_it(here, given, file, written):
@@ -95,6 +102,39 @@ def test_an_answer_is_written_as_its_reader_wants_it(here, given, file, written)
         assert json.loads(found) == json.loads(written)
     else:
         assert found == written
+
+
+@pytest.mark.parametrize("file", ["answer.csv", "answer.txt", "answer.parquet"])
+def test_a_long_table_is_written_whole(here, file, capsys):
+    table = f"{PANDAS}.DataFrame({{'number': range(2000, 3000), 'text': ['x' * 200 + 'end'] * 1000}})"
+    with ModelServer(code(f"final_answer({table})")) as server:
+        assert run(server, "-o", file) == 0
+    assert f"The answer is in {file}.\n" in capsys.readouterr().out
+    shown = {"sep": r"\s+", "names": ["number", "text"], "skiprows": 1}
+    read = pd.read_parquet(file) if file.endswith("parquet") else pd.read_csv(file, **shown if "txt" in file else {})
+    assert list(read["number"]) == list(range(2000, 3000)) and set(read["text"]) == {"x" * 200 + "end"}
+
+
+def test_a_long_list_is_written_whole(here):
+    with ModelServer(code("final_answer(list(range(3000)))")) as server:
+        assert run(server, "-o", "answer.txt") == 0
+    assert json.loads((here / "answer.txt").read_text()) == list(range(3000))
+
+
+@pytest.mark.parametrize(
+    ("file", "status", "said"),
+    [
+        ("a.csv", 0, "The answer is in a.csv as its text: it is no table."),
+        ("a.parquet", 1, "the answer could not be written to 'a.parquet': an int is no table"),
+        ("a.xlsx", 2, "-o a.xlsx: an answer is written as text, .json, .csv, .tsv or .parquet; name such a file"),
+    ],
+)
+def test_what_an_answer_cannot_be_written_as_is_said(here, file, status, said, capsys):
+    with ModelServer(code("final_answer(42)")) as server:
+        assert run(server, "-o", file) == status
+    shown = capsys.readouterr()
+    assert said in shown.out + shown.err
+    assert (here / file).exists() == (status == 0)
 
 
 def test_a_budget_that_is_used_up_gives_the_best_answer_and_status_3(here, capsys):

@@ -13,7 +13,7 @@ from scripted_replies import calls, code, counted, final, images, of, read
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.managed_agent import AgentRecipe
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
-from smol_kernel.errors import SmolError
+from smol_kernel.errors import ConfigError, SmolError
 from smol_kernel.events import (
     ActionFinished,
     FinalAnswer,
@@ -31,6 +31,7 @@ from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import AgentLogger, LogLevel
 from smol_kernel.models.scripted import ScriptedModel
 from smol_kernel.tools.base import tool
+from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
 
 WAIT = 20
 """Seconds after which something that should have come long ago counts as missing."""
@@ -651,7 +652,7 @@ class Other:
         (["print"], "'print' cannot be the name"),
         (["a b"], "cannot be called in Python"),
         (["class"], "cannot be called in Python"),
-        ([None], "name and a description"),
+        ([None], "an agent that another one calls has no name"),
         ([hang], "name and a description"),
         (["a", hang], "name and a description"),
         ([Other()], "'other' is no agent of this library .*; write a @tool that calls another one"),
@@ -675,3 +676,19 @@ def test_in_an_executor_of_the_users_a_called_agent_works_on_when_its_caller_is_
     assert make(Parent, [code("final_answer(other(task='Tell.'))")], managed_agents=[other]).run("Ask.").endswith("4")
     logs = executor("print(other(task='Tell again.'))").logs
     assert logs.strip().endswith("5")
+
+
+def test_what_is_given_in_the_wrong_place_is_told_where_it_goes():
+    def plain(**options):
+        return CodeAgent(tools=[], model=ScriptedModel([]), **options)
+
+    for given, said in (
+        ({"managed_agents": [plain(name="w")]}, r"agent 'w' has no description: CodeAgent\(…, name='w', descr"),
+        ({"managed_agents": [plain()]}, "an agent that another one calls has neither name nor description"),
+        ({"managed_agents": plain(name="w", description="d")}, "managed_agents has to be a list"),
+        ({"tools": [plain(name="w", description="d")]}, "an agent goes into managed_agents=.*: w"),
+        ({"tools": "web_search"}, "tools has to be a list"),
+        ({"tools": FinalAnswerTool()}, "tools has to be a list"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            CodeAgent(**{"tools": [], "model": ScriptedModel([]), **given})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import subprocess
 import sys
 import traceback
@@ -17,6 +18,7 @@ from smol_kernel.errors import AgentGenerationError, ConfigError, ContextLengthE
 from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.call import ModelCall
+from smol_kernel.models.failures import Target, read_failure
 from smol_kernel.models.fallback import FallbackModel
 from smol_kernel.models.litellm import LiteLLMModel, LiteLLMRouterModel, load
 from smol_kernel.models.providers import AzureOpenAIModel, OpenAIModel
@@ -442,6 +444,49 @@ def test_streamed_parts_are_text_and_plain_ones_are_refused_in_a_sentence():
         assert ask(model_at(server), stream=True).text == "hello"
         error = str(refusal(model_at(server)))
     assert "is no chat completion" in error and "Traceback" not in error
+
+
+@BOTH
+def test_why_no_server_was_reached_is_said_once(stream, monkeypatch):
+    with ModelServer(Text("x")) as server:
+        secure = server.url.replace("http:", "https:")
+        error = str(refusal(model_at(server, api_base=secure), stream))
+        assert error.endswith(f"the server at {secure} does not speak https: write {server.url}")
+        monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "1")  # a name that no server has
+        error = str(refusal(model_at(server, api_base="http://no-such-host.invalid/v1"), stream))
+    assert "no server is called 'no-such-host.invalid' (" in error and "check api_base, or your network" in error
+
+
+@pytest.mark.parametrize(
+    ("code", "why", "said"),
+    [
+        (18, "self-signed certificate", "(self-signed certificate): set SSL_CERT_FILE to the file of your authority"),
+        (62, "Hostname mismatch, certificate is not valid for 'x'.", "certificate is not valid for 'x')"),
+    ],
+)
+def test_a_certificate_that_is_not_trusted_is_said_with_what_helps(code, why, said):
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]")
+    error.verify_code, error.verify_message = code, why
+    failure = read_failure(error, Target("openai/double", "https://x/v1", "OPENAI_API_KEY"))
+    assert failure.message.endswith(said) and not failure.retry
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["anthropic/claude-3", "gemini/gemini-2.0-flash", "cohere/command-r"])
+def test_a_server_of_another_protocol_is_asked_once_and_its_own_is_named(name, stream):
+    with ModelServer(*[Text("x")] * 4) as server:
+        error = str(refusal(model_at(server, model_id=name, api_key="abcdefghijklmnop"), stream))
+        assert len(server.requests) == 1
+    provider, _, short = name.partition("/")
+    assert f"is no reply as '{provider}' gives it; for an OpenAI-compatible server write 'openai/{short}'" in error
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["ollama/qwen3", "ollama_chat/qwen3"])
+def test_the_address_of_ollama_has_no_v1(name, stream):
+    with ModelServer(*[Refused(404, "404 page not found")] * 4) as server:
+        error = str(refusal(model_at(server, model_id=name), stream))
+    assert "leave /v1 off the end of api_base for ollama" in error and "or name it 'openai/qwen3'" in error
 
 
 def test_an_odd_reply_is_no_warning_in_a_cell():

@@ -56,6 +56,7 @@ from smol_kernel.runs.importing import import_run
 from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_kernel.runs.timeline import timeline_of
 from smol_kernel.serve.cli import main
+from smol_kernel.tools.defaults.final_answer import FinalAnswerTool
 
 __all__ = ["no_proxy_of_the_machine"]
 
@@ -289,6 +290,19 @@ def test_inputs_are_those_of_the_beginning(tmp_path):
         CodeAgent.fork(agent.run_id, model=ScriptedModel([reply]), additional_args={"df": frame + 1}, **fork)
     with pytest.raises(ConfigError, match="model= is missing"):
         CodeAgent.fork(agent.run_id, **fork)
+    with pytest.raises(ConfigError, match=rf"run {agent.run_id} was given no 'new' \(it has: df, given\)"):
+        CodeAgent.fork(agent.run_id, model=ScriptedModel([reply]), additional_args={"df": frame, "new": 5}, **fork)
+    model = ScriptedModel([reply])
+    for wrong, said in (
+        ({"max_step": 9}, "CodeAgent has no parameter 'max_step'"),
+        ({"tools": FinalAnswerTool()}, "tools has to be a list"),
+        ({"step": "1"}, "step is '1': give the number of a step"),
+        ({"max_steps": "4"}, "max_steps is '4'"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            CodeAgent.fork(agent.run_id, model=model, **{**fork, **wrong})
+    with pytest.raises(ConfigError, match="the run is None: give its id"):
+        CodeAgent.resume(None, model=model)
     assert [run.run for run in Journal(tmp_path / "journal.sqlite").runs()] == [
         agent.run_id
     ]  # no fork that was refused

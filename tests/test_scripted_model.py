@@ -23,6 +23,7 @@ from smol_kernel.memory.messages import (
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model
 from smol_kernel.models.call import ModelCall
+from smol_kernel.models.cassette import CassetteModel
 from smol_kernel.models.demo import DEMO_INSTRUCTION, DEMO_TASKS, DemoModel, demo_data
 from smol_kernel.models.fallback import as_model
 from smol_kernel.models.litellm import LiteLLMModel
@@ -337,3 +338,10 @@ def test_the_demo_says_which_table_it_needs():
 def test_unknown_demo_data_is_refused_by_name():
     with pytest.raises(ConfigError, match="no demo data 'iris'; choose one of 'co2', 'macrodata'"):
         demo_data("iris")
+
+
+def test_a_text_in_place_of_a_list_is_refused():
+    with pytest.raises(ConfigError, match="replies is a text: give a list"):
+        ScriptedModel("text")
+    with pytest.raises(ConfigError, match="the path of a cassette is a ScriptedModel"):
+        CassetteModel("c.json", ScriptedModel([]))

@@ -166,6 +166,29 @@ def test_what_cannot_be_run_is_told_and_the_others_go_on(here, capsys, monkeypat
 
 
 @pytest.mark.parametrize(
+    ("content", "said"), [("hello", "it is no JSON"), ("", "the file is empty"), ("[]", "its JSON has no cells")]
+)
+def test_what_is_no_notebook_at_all_is_refused_as_a_wrong_path_is(here, content, said, capsys):
+    (here / "a.ipynb").write_text(content)
+    assert main(["validate", "a.ipynb"]) == 2
+    assert capsys.readouterr().out == f"a.ipynb: it cannot be read as a notebook: {said}\n"
+
+
+def test_a_notebook_that_was_never_run_is_not_called_as_it_was(here, capsys):
+    write(here / "a.ipynb", new_code_cell("print(1)"))
+    assert main(["validate", "a.ipynb"]) == 0
+    said = "a.ipynb: 1 cell run, none compared: it was never run before it was saved\n"
+    assert capsys.readouterr().out == said
+
+
+def test_a_cell_that_asks_a_model_needs_a_cassette(here, capsys):
+    write(here / "a.ipynb", cell("%load_ext smol_magic"), cell("%%agent --model openai/gpt-4.1-mini\nhi"))
+    assert main(["validate", "a.ipynb"]) == 1
+    said = "no model is asked here (SMOL_CASSETTE_MODE=replay, as smol validate sets it), and no cassette is named for"
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
     ("kernelspec", "language_info", "said"),
     [
         ({"name": "ir", "language": "R"}, {}, "its kernel 'ir' is not installed"),
@@ -206,7 +229,7 @@ def test_displays_are_compared_as_later_cells_have_updated_them(here):
 def test_wrong_paths_and_options_are_refused(here, capsys):
     for arguments, why in (
         (["missing.ipynb"], "missing.ipynb: there is no such notebook or folder"),
-        (["data.csv"], "data.csv: there is no such notebook"),
+        (["data.csv"], "data.csv is no notebook: name an .ipynb or a folder"),
         (["."], "no notebooks in ."),
         ([".", "--timeout", "0"], "--timeout is 0: give seconds above 0"),
     ):

@@ -124,7 +124,7 @@ def test_a_pipe_of_the_users_gets_the_answer(play, work, capsys):
 def test_an_answer_goes_to_a_descriptor_that_was_handed_over(tmp_path):
     ends = os.pipe()
     try:
-        AnswerFile(f"/dev/fd/{ends[1]}").write("the answer")
+        AnswerFile(f"/dev/fd/{ends[1]}").write(b"the answer")
         assert os.read(ends[0], 100) == b"the answer"
     finally:
         for each in ends:
@@ -145,7 +145,7 @@ folder.mkdir()
 file.write_text("what was there before, and is longer")
 folder.chmod(0o555)
 given = AnswerFile("kept/answer.txt")
-given.write("the answer")
+given.write(b"the answer")
 assert file.read_text() == "the answer"
 for put in (lambda: file.symlink_to("../other"), lambda: os.mkfifo(file)):
     folder.chmod(0o755)
@@ -153,7 +153,7 @@ for put in (lambda: file.symlink_to("../other"), lambda: os.mkfifo(file)):
     put()
     folder.chmod(0o555)
     try:
-        given.write("the answer")
+        given.write(b"the answer")
     except OSError as error:
         print(error)
 folder.chmod(0o755)

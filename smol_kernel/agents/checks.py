@@ -12,6 +12,7 @@ from smol_kernel.executors.coroutines import wait
 from smol_kernel.memory.monitoring import called_with
 from smol_kernel.memory.steps import ActionStep, AgentMemory
 from smol_kernel.parsing import expression
+from smol_kernel.tools.given_check import fitting
 
 REPEATS = 3
 """How often the same action, or the same error, may come in a row before the agent is told."""
@@ -23,7 +24,7 @@ def checked(checks: Any, *, live: bool) -> list[Any]:
     """`checks`, or a single one, as a list. Raises ConfigError for what is neither a function nor, where there is a
     child to look at the `live` answer, an expression."""
     checks = [checks] if callable(checks) or isinstance(checks, str) else list(checks)
-    for check in checks:
+    for check in map(fitting, checks):
         with suppress(SyntaxError, ValueError):
             if callable(check) or (live and isinstance(check, str) and expression(check)):
                 continue

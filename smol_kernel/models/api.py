@@ -306,6 +306,8 @@ class ApiModel(Model):
                     pieces = [ChatMessageToolCallStreamDelta.read(call) for call in calls or []]
                     yield ChatMessageStreamDelta(content=text or None, tool_calls=pieces or None)
         except Exception as error:
+            if target.address and not said_something and "before a finish_reason was received" in str(error):
+                raise ModelError(no_completion(target)) from error
             finished = finished or getattr(stream, "received_finish_reason", None)
             if not (said_something and finished and is_lost_connection(error)):
                 raise  # else it broke off behind the end of the reply

@@ -78,6 +78,8 @@ class CassetteModel(Model):
 
     def __init__(self, model: Any, path: str | Path, mode: str | None = None) -> None:
         self.mode = mode_of(mode)
+        if isinstance(path, Model):
+            raise ConfigError(f"the path of a cassette is a {type(path).__name__}: CassetteModel(model, 'FILE.json')")
         self.path = Path(os.path.realpath(Path(path).expanduser()))
         self.model = None if model is None else as_model(model)
         self._lock = threading.Lock()

@@ -18,6 +18,7 @@ from typing import Any
 from smol_kernel.errors import ContextLengthError, SmolError
 from smol_kernel.models.not_taken import parameter_not_taken
 from smol_kernel.models.too_long import asked_and_whole, says_too_long
+from smol_kernel.models.unreached import bottom_words, is_misread, other_protocol, unreached
 from smol_kernel.models.waits import told_wait
 
 _NO_KEY = ("missing credentials", "api_key client option must be set", "no api key")
@@ -100,6 +101,8 @@ def read_failure(error: BaseException, target: Target) -> Failure:
     if "UnsupportedProtocol" in kinds:
         return Failure(f"{named}: {target.address!r} is no address of a server: write it with http:// or https://")
     status = _status(chain)
+    if status is None and (found := unreached(chain, target.address, target.where)) is not None:
+        return Failure(f"{named}: {found[0]}", retry=found[1])
     if status is None and any("Timeout" in type(cause).__name__ for cause in chain):  # LiteLLM makes one of 408 and 504
         return Failure(f"{named}: no reply in time from {target.where}. Allow it longer with timeout=SECONDS")
     if "LLM Provider NOT provided" in text or "GetLLMProvider Exception" in text:
@@ -118,14 +121,15 @@ def read_failure(error: BaseException, target: Target) -> Failure:
         return Failure(f"{named}: the model repeated itself without end", retry=True)
     if status is not None:
         return _read_status(status, chain, target)
-    if any(isinstance(cause, json.JSONDecodeError) for cause in chain) or _is_no_reply(text):
+    misread = bool(other_protocol(target.model_id, target.address)) and is_misread(chain, _words(chain))
+    if misread or any(isinstance(cause, json.JSONDecodeError) for cause in chain) or _is_no_reply(text):
         return Failure(no_completion(target))
     if (sent := _sent_in_stream(chain)) is not None:
         kind = f"{sent.get('code') or ''} {sent.get('type') or ''}".lower()
         passes = not sent.get("code") or any(sign in kind for sign in _PASSING)
         return Failure(f"{named}: {target.where} failed: {_said(chain)}", retry=passes)
     if _MID_STREAM in kinds or _is_broken(chain):
-        return Failure(f"{named}: the connection to {target.where} failed", retry=True)
+        return Failure(f"{named}: the connection to {target.where} failed{bottom_words(chain)}", retry=True)
     return Failure(f"{named}: {_first_line(text)}")
 
 
@@ -226,6 +230,9 @@ def no_key(target: Target) -> str:
 
 def no_completion(target: Target) -> str:
     """Said of a reply that cannot be read."""
+    if other := other_protocol(target.model_id, target.address):
+        gives = f"no reply as {target.model_id.partition('/')[0]!r} gives it"
+        return f"model {target.model_id!r}: what came from {target.where} is {gives}; {other}"
     return (
         f"model {target.model_id!r}: what came from {target.where} is no chat completion. Does it speak OpenAI's "
         f"protocol, and is the address right (it often ends in /v1)?"
@@ -249,7 +256,7 @@ def _read_status(status: int, chain: list[BaseException], target: Target) -> Fai
             return Failure(f"{named}: {target.where} knows no deployment {name!r} (404). Check its name{own}")
         return Failure(
             f"{named}: {target.where} knows no model {name!r} (404). Check the name"
-            + (", and that the address is right (it often ends in /v1)" if target.address else "")
+            + (f", and the address: {_address_hint(target)}" if target.address else "")
             + own
         )
     if status == 429 and "insufficient_quota" in _words(chain):
@@ -260,6 +267,10 @@ def _read_status(status: int, chain: list[BaseException], target: Target) -> Fai
         passes = not _says_no_media(chain)
         return Failure(f"{named}: {target.where} failed: {said}", retry=passes, retry_after=_retry_after(chain))
     return Failure(f"{named}: {target.where} refused the request: {said}")
+
+
+def _address_hint(target: Target) -> str:
+    return other_protocol(target.model_id, target.address) or "it often ends in /v1"
 
 
 def is_too_long(error: BaseException) -> bool:

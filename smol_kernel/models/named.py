@@ -73,6 +73,24 @@ def make_model(
     )
 
 
+def require_no_cassette(names: Sequence[str], variables: Mapping[str, Any], mode: str | None, *, told: bool) -> None:
+    """Raises ConfigError where models of these names need a cassette, and none is named: the `mode` is `told` for this
+    very run, or it is replay and a model would be asked that is made by its name. One in `variables` is the user's."""
+    names = names or names_in([os.environ.get(MODEL_VARIABLE, "")])
+    own = [variables.get(name) for name in names]
+    if own and all(getattr(model, "mode", None) == mode for model in own if told):
+        told = False  # cassettes of the user's
+    if told and mode in ("replay", "record"):
+        raise ConfigError(f"--cassette-mode {mode}: no cassette is named; add --cassette FILE")
+    asked = [name for name, model in zip(names, own, strict=True) if model is None and name.removesuffix(MARK) != DEMO]
+    if mode_of(mode) == "replay" and (asked or not names):
+        set_by = f"{MODE_VARIABLE}=replay, as smol validate sets it" if mode_of(None) == "replay" else "cassette_mode"
+        raise ConfigError(
+            f"no model is asked here ({set_by}), and no cassette is named for {' and '.join(asked) or 'this task'}: "
+            "record the replies once, with --cassette FILE"
+        )
+
+
 def model_to_go_on(
     started: RunStarted,
     name: str | None,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ContextLengthError, ModelError
+from smol_kernel.errors import ConfigError, ContextLengthError, ModelError
 from smol_kernel.events import Compacted, ModelReplied, settled
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, MessageRole, pieces_of
@@ -34,6 +34,8 @@ class ScriptedModel(Model):
 
     def __init__(self, replies: Iterable[Reply], model_id: str = "scripted") -> None:
         super().__init__(model_id=model_id)
+        if isinstance(replies, str):
+            raise ConfigError("replies is a text: give a list, ScriptedModel([…])")
         self.replies = list(replies)
         self.requests: list[list[ChatMessage]] = []
         self._lock = threading.Lock()

@@ -6,7 +6,6 @@ one before; the model of none is asked.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +17,15 @@ from smol_kernel.errors import AgentError, AgentExecutionError, ConfigError, Rep
 from smol_kernel.events import Checked, Event, FinalAnswer, RunStarted, StepFinished
 from smol_kernel.journal import Journal
 from smol_kernel.runs.earlier import earlier_runs
-from smol_kernel.runs.made_again import beginning, has_foreign_templates, inputs_of, made_again, media_of, values_of
+from smol_kernel.runs.made_again import (
+    beginning,
+    has_foreign_templates,
+    inputs_of,
+    made_again,
+    media_of,
+    parameters,
+    values_of,
+)
 from smol_kernel.runs.replay import Replay
 from smol_kernel.tools.answer_type import AnswerType
 
@@ -96,7 +103,7 @@ class Conversation:
         own = [event for event in events if event.run == started.run]
         checked = {event.check for event in own if isinstance(event, Checked)}
         known = {*kind.recorded_settings, "prompt_templates"}
-        takes = {*self._given} if kind is type(self._agent) else _parameters(kind)
+        takes = {*self._given} if kind is type(self._agent) else parameters(kind)
         given = {name: value for name, value in self._given.items() if name in takes - known}
         for name in ("checks", "final_answer_checks"):
             recorded, now = (_several(each.get(name)) for each in (started.settings, self._given))
@@ -157,12 +164,6 @@ def starts(journal: Journal, started: RunStarted) -> list[RunStarted]:
     with suppress(ReplayError):
         found += map(beginning, earlier_runs(journal, started))
     return found
-
-
-def _parameters(kind: type[Any]) -> set[str]:
-    """What an agent of this class can be given, by its own `__init__` and those that this calls."""
-    own = [inspect.signature(vars(each)["__init__"]) for each in kind.__mro__[:-1] if "__init__" in vars(each)]
-    return {name for each in own for name in each.parameters}
 
 
 def _go_on(agent: Any, before: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,8 +51,17 @@ def made_again(
         return kind(tools=tools, model=model, **{"max_steps": started.max_steps, **settings, **chosen})
     except SmolError:
         raise
-    except (TypeError, ValueError) as error:  # of a record that somebody else wrote
+    except (TypeError, ValueError) as error:
+        if unknown := [name for name in chosen if name not in parameters(kind)]:
+            raise ConfigError(f"{kind.__name__} has no parameter {unknown[0]!r}") from error
+        # A record may be written by somebody else.
         raise ReplayError(f"the run was made with settings that do not fit: {error}") from error
+
+
+def parameters(kind: type[Any]) -> set[str]:
+    """What an agent of this class can be given, by its own `__init__` and those that this calls."""
+    own = [inspect.signature(vars(each)["__init__"]) for each in kind.__mro__[:-1] if "__init__" in vars(each)]
+    return {name for each in own for name in each.parameters}
 
 
 def values_of(own: Sequence[Event]) -> dict[str, dict[str, Any]]:
@@ -86,6 +96,17 @@ def inputs_of(own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str,
                 f"again, additional_args={{{name!r}: …}}"
             )
     return variables, said
+
+
+def require_inputs(runs: Sequence[RunStarted], given: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a variable that none of the `runs`, one and the earlier ones of its conversation, had."""
+    had = dict.fromkeys(name for run in runs for name in run.inputs)
+    if new := [name for name in given if name not in had]:
+        has = f"it has: {', '.join(had)}" if had else "it has no inputs"
+        raise ConfigError(
+            f"run {runs[0].run} was given no {new[0]!r} ({has}), and what goes on from a run gets no new ones: begin a "
+            f"new run with --in {new[0]}=… (additional_args)"
+        )
 
 
 def media_of(

@@ -21,7 +21,15 @@ from smol_kernel.memory.budget import at_least_one
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.models.fallback import as_model
 from smol_kernel.runs.conversation import Conversation
-from smol_kernel.runs.made_again import beginning, has_foreign_templates, inputs_of, made_again, media_of, values_of
+from smol_kernel.runs.made_again import (
+    beginning,
+    has_foreign_templates,
+    inputs_of,
+    made_again,
+    media_of,
+    require_inputs,
+    values_of,
+)
 from smol_kernel.runs.outside import called_for_others, of_others, outside
 from smol_kernel.runs.recorded_actions import leave_rehearsal
 from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of
@@ -122,7 +130,9 @@ def prepare(
     answer, is another kind of agent's, or is one that another agent called; ConfigError for what does not fit.
     """
     book = _journal(journal)
-    summary = book.find(run_id)
+    if max_steps is not None:
+        at_least_one("max_steps", max_steps)
+    summary = book.find(_read_id(run_id))
     if summary.parent is not None:
         raise ReplayError(f"run {summary.run} is one that another agent called: resume run {summary.parent}")
     events = book.events(summary.run, family=True)
@@ -161,6 +171,7 @@ def prepare(
     )
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
     before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat, accept)
+    require_inputs([seen, *before.beginnings], additional_args or {})
     replay.differences += [TEMPLATES.format(run) for run in before.foreign_templates]
     replay.differences += called_for_others(started, before.beginnings, found)
     return Resumption(agent, replay, book, before, given, take_over=take_over)
@@ -186,7 +197,9 @@ def prepare_fork(
     step that it has not or that gave the answer, and as `prepare`.
     """
     book = _journal(journal)
-    summary = book.find(run_id)
+    if max_steps is not None:
+        at_least_one("max_steps", max_steps)
+    summary = book.find(_read_id(run_id))
     events = book.events(summary.run, family=True)
     started = beginning(events)
     own = [event for event in settled(events) if event.run == summary.run and event.kind != "run_resumed"]
@@ -194,6 +207,8 @@ def prepare_fork(
     handed_on = any(isinstance(event, HandedOff) for event in own)  # the one that took over gave the answer
     answering = last if summary.state == "success" and action is None and not handed_on else None
     step = last - (answering is not None) if step is None else step
+    if not hasattr(step, "__index__"):
+        raise ConfigError(f"step is {step!r}: give the number of a step")
     if not 0 <= step <= last:
         has = f"the steps 1 to {last}" if last else "no step that has ended"
         raise ReplayError(f"step {step}: run {summary.run} has {has}; 0 begins before the first")
@@ -256,6 +271,12 @@ def _edited(reply: str, own: list[Event], step: int, action: str) -> str:
     if Source(action).body is None:
         raise ReplayError("action: it is no Python that can be read")
     return reply.replace(code.strip("\n"), action.strip("\n"))
+
+
+def _read_id(run_id: Any) -> str:
+    if not isinstance(run_id, str):
+        raise ConfigError(f"the run is {run_id!r}: give its id, the beginning of it, or 'last'")
+    return run_id
 
 
 def _journal(journal: Journal | str | Path | None) -> Journal:

@@ -6,6 +6,7 @@ Called by `smol validate`. What `pytest --nbval` compares is compared here as we
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -36,6 +37,10 @@ class Validation:
     path: Path
     cells: int = 0
     """Code cells that were run."""
+    compared: bool = True
+    """False: not one of them had been run when the notebook was saved."""
+    is_notebook: bool = True
+    """False: the file is none at all."""
     seconds: float = 0.0
     cell: int | None = None
     source: str = ""
@@ -59,6 +64,8 @@ def notebooks_in(paths: Iterable[Path]) -> list[Path]:
             found += [each for each in below if not any(part.startswith(".") for part in each.relative_to(path).parts)]
         elif path.suffix == ".ipynb" and path.exists():
             found.append(path)
+        elif path.exists():
+            raise ConfigError(f"{path} is no notebook: name an .ipynb or a folder")
         else:
             raise ConfigError(f"{path}: there is no such notebook or folder")
     if not found:
@@ -78,6 +85,9 @@ def validate(path: Path, timeout: float = 600) -> Validation:
     except ImportError:
         raise MissingDependencyError("smol validate needs nbclient: pip install 'smol-kernel[ci]'") from None
     result, begun = Validation(path), time.monotonic()
+    if why := _no_notebook(path):
+        result.difference, result.is_notebook = f"it cannot be read as a notebook: {why}", False
+        return result
     try:
         stored: Any = nbformat.read(path, as_version=4)
         fresh: Any = nbformat.from_dict(stored)
@@ -110,6 +120,7 @@ def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     began, exported = False, is_exported(stored)
+    result.compared = False
     waiting: list[tuple[int, Any, Any]] = []
     try:
         with client.setup_kernel():
@@ -120,6 +131,7 @@ def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
                 if not old.source.strip() or _marks(old).intersection(SKIPPED):
                     continue
                 result.cells += 1
+                result.compared = result.compared or old.execution_count is not None
                 result.cell, result.source = number, old.source
                 try:
                     client.execute_cell(new, place)
@@ -190,6 +202,20 @@ def _marks(cell: Any) -> set[str]:
 
 def _as_tag(comment: str) -> str:
     return comment.lower().replace("_", "-")
+
+
+def _no_notebook(path: Path) -> str:
+    """Why the file is no notebook at all; empty for one, be it sound or not, and for a file that cannot be read."""
+    try:
+        data = path.read_bytes()
+        content = json.loads(data) if data.strip() else None
+    except OSError:
+        return ""
+    except (ValueError, RecursionError):
+        return "it is no JSON"
+    if isinstance(content, dict) and not {"cells", "worksheets"}.isdisjoint(content):
+        return ""
+    return "its JSON has no cells" if data.strip() else "the file is empty"
 
 
 def _first_line(error: BaseException) -> str:

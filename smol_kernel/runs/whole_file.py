@@ -15,21 +15,24 @@ from smol_kernel.executors.places import open_place
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
-def write_whole(text: str, path: str | Path, *, overwrite: bool = False, untrusted: Sequence[str | Path] = ()) -> Path:
-    """Write `text` to `path` as UTF-8, a question mark for what that cannot hold; gives the whole path.
+def write_whole(
+    content: str | bytes, path: str | Path, *, overwrite: bool = False, untrusted: Sequence[str | Path] = ()
+) -> Path:
+    """Write `content` to `path`, text as UTF-8, a question mark for what that cannot hold; gives the whole path.
 
     Links are followed, but for those that lie in one of the `untrusted` folders: one in the file's own place is
     replaced. Raises FileExistsError unless `overwrite`, and OSError where the file cannot be written.
     """
     folder, target = open_place(Path(path).expanduser(), untrusted)
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     try:
-        _write(text, folder, target.name, overwrite)
+        _write(data, folder, target.name, overwrite)
     finally:
         os.close(folder)
     return target
 
 
-def _write(text: str, folder: int, name: str, overwrite: bool) -> None:
+def _write(data: bytes, folder: int, name: str, overwrite: bool) -> None:
     mode = None
     with suppress(FileNotFoundError):
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
@@ -39,8 +42,8 @@ def _write(text: str, folder: int, name: str, overwrite: bool) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
     beside = f".{name}.{uuid.uuid4().hex[:8]}.part"
     try:
-        with open(os.open(beside, _NEW, 0o666, dir_fd=folder), "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+        with open(os.open(beside, _NEW, 0o666, dir_fd=folder), "wb") as file:
+            file.write(data)
             if mode is not None and stat.S_ISREG(mode):
                 os.fchmod(file.fileno(), stat.S_IMODE(mode))
         os.replace(beside, name, src_dir_fd=folder, dst_dir_fd=folder)

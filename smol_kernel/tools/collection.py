@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator, Iterable
+from collections.abc import Container, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,15 +44,46 @@ class ToolCollection:
             client.disconnect()
 
 
+def listed(what: str, given: Any) -> Iterable[Any]:
+    """`given` for the parameter `what`, where that is several things. Raises ConfigError for a single one."""
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        raise ConfigError(f"{what} has to be a list: {what}=[…]")
+    return given
+
+
+def no_agent(given: Any) -> str:
+    """Why `given` is none that another agent may call, and what to do."""
+    name, kind = getattr(given, "name", None), type(given).__name__
+    if not _is_agent(given):
+        return (
+            f"{name or kind!r} is no agent of this library with a name and a description; write a @tool that calls "
+            "another one"
+        )
+    lacks = "no description" if name else "no name" if given.description else "neither name nor description"
+    return (
+        f"{f'agent {name!r}' if name else 'an agent that another one calls'} has {lacks}: {kind}(…, "
+        f"name={name or 'helper'!r}, description='what it can do')"
+    )
+
+
+def _is_agent(given: Any) -> bool:
+    return hasattr(given, "another") and not isinstance(given, type | Tool)
+
+
 def by_name(tools: Iterable[Any], agent: str | None = None) -> dict[str, Tool]:
     """`tools` by their names. Raises ConfigError for what is no tool, for two of one name, and for one that is called
     as the `agent` is."""
     found: dict[str, Tool] = {}
-    for tool in tools:
+    for tool in listed("tools", tools):
         if isinstance(tool, type) and issubclass(tool, Tool):
             raise ConfigError(f"{tool.__name__} is a class of tools: make one, {tool.__name__}()")
+        called = repr(tool) if isinstance(tool, str) else getattr(tool, "__name__", type(tool).__name__)
+        if _is_agent(tool):
+            raise ConfigError(
+                f"an agent goes into managed_agents=[…], not tools=[…]: {getattr(tool, 'name', None) or called}"
+            )
         if not isinstance(tool, Tool):
-            raise ConfigError(f"{tool!r} is not a tool: decorate the function with @tool, or subclass Tool")
+            raise ConfigError(f"{called} is not a tool: decorate the function with @tool, or subclass Tool")
         if tool.name in found:
             raise ConfigError(f"two tools are called {tool.name!r}: rename one of them")
         if tool.name == agent:
@@ -65,13 +96,9 @@ def agents_by_name(agents: Iterable[Any], taken: Container[str], prefix: str = "
     """`agents` by their names. Raises ConfigError for one without name or description, and for a name used twice; they
     are called by it with `prefix` in front."""
     found: dict[str, Any] = {}
-    for agent in agents:
+    for agent in listed("handoffs" if prefix else "managed_agents", agents):
         if not all(getattr(agent, part, None) for part in ("name", "description", "another")):
-            called = getattr(agent, "name", None) or agent
-            raise ConfigError(
-                f"{called!r} is no agent of this library with a name and a description; write a @tool that calls "
-                "another one"
-            )
+            raise ConfigError(no_agent(agent))
         if agent.name in found or f"{prefix}{agent.name}" in taken:
             raise ConfigError(f"two agents or tools are called {prefix + agent.name!r}: rename one of them")
         found[agent.name] = agent

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.places import ANYWHERE, open_place
+from smol_kernel.runs.file_form import require_form
 from smol_kernel.runs.whole_file import write_whole
 
 
@@ -16,10 +18,11 @@ class AnswerFile:
 
     The run may be able to write there (`--mount .:rw`), and so to put a link or a pipe in the place of the file or of a
     folder above it. So links are followed now, and none later; and nothing but a regular file is opened then, unless it
-    is the very thing that is there now. Raises ConfigError if no answer can be written there.
+    is the very thing that is there now. Raises ConfigError if no answer can be written there, which is so of a notebook
+    and of the files that are `handed` in: options as they were given, each with the path that it names.
     """
 
-    def __init__(self, given: str) -> None:
+    def __init__(self, given: str, handed: Sequence[tuple[str, str]] = ()) -> None:
         if given == "-":  # a file of that name is ./-
             raise ConfigError("-o -: name a file, or /dev/stdout")
         self.path = path = Path(given)
@@ -28,35 +31,50 @@ class AnswerFile:
             raise ConfigError(f"-o {given}: {what}")
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise ConfigError(f"-o {given}: it cannot be written (no permission)")
+        for option, file in handed:
+            if _is_same(path, Path(file).expanduser()):
+                raise ConfigError(
+                    f"-o {given}: this file is handed in by {option} and stays as it is; name another one"
+                )
+        require_form(path.suffix.lower(), f"-o {given}")
+        if path.suffix.lower() == ".ipynb" and path.exists():
+            raise ConfigError(f"-o {given}: it is a notebook, and stays as it is; name another file")
         found = path.stat() if path.exists() else None
         self._other = None if found is None or stat.S_ISREG(found.st_mode) else _what(found)
         self._target = Path(os.path.realpath(path))
 
-    def write(self, text: str) -> None:
+    def write(self, data: bytes) -> None:
         """Write it. Raises OSError."""
         if self._other is not None:  # a pipe, a terminal
             if _what(os.stat(self.path)) != self._other:
                 raise OSError(0, "something else is in its place now")
-            self._put(text, os.open(self.path, os.O_WRONLY | os.O_NOCTTY))
+            self._put(data, os.open(self.path, os.O_WRONLY | os.O_NOCTTY))
         elif os.access(self._target.parent, os.W_OK):
-            write_whole(text, self._target, overwrite=True, untrusted=ANYWHERE)
+            write_whole(data, self._target, overwrite=True, untrusted=ANYWHERE)
         else:  # nothing can be made beside it
             folder, target = open_place(self._target, ANYWHERE)
             try:
                 flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-                self._put(text, os.open(target.name, flags, dir_fd=folder))
+                self._put(data, os.open(target.name, flags, dir_fd=folder))
             finally:
                 os.close(folder)
 
-    def _put(self, text: str, descriptor: int) -> None:
-        with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
+    def _put(self, data: bytes, descriptor: int) -> None:
+        with open(descriptor, "wb") as file:
             found = os.fstat(descriptor)
             is_file = self._other is None and stat.S_ISREG(found.st_mode)
             if not is_file and _what(found) != self._other:
                 raise OSError(0, "something else is in its place now")
             if is_file:
                 file.truncate(0)
-            file.write(text)
+            file.write(data)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both paths lead to the same file, be it there or not."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _what(found: os.stat_result) -> tuple[int, int, int]:

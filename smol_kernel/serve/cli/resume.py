@@ -21,7 +21,7 @@ from smol_kernel.runs.conversation import starts
 from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
 from smol_kernel.serve.cli.demo import demo_tools
-from smol_kernel.serve.cli.run import add_save_files, finish, note_places, read_inputs
+from smol_kernel.serve.cli.run import add_save_files, finish, handed_in, note_places, read_inputs
 
 WHICH = "the run's id or the beginning of it; last: the newest run"
 
@@ -83,7 +83,7 @@ def fork_run(arguments: argparse.Namespace) -> int:
 
 
 def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
-    note_places(arguments)
+    note_places(arguments, handed_in(arguments))
     journal = Journal()
     run = journal.find(arguments.run).run
     started, kind = recorded_start(journal, run)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.config import (
+    CASSETTE_VARIABLE,
     TAKEN_NAMES,
     add_options,
     connect,
@@ -43,7 +44,7 @@ from smol_kernel.render.console import ConsoleReader, is_terminal
 from smol_kernel.render.plain import one_line
 from smol_kernel.render.text import state_word
 from smol_kernel.render.transcript import Transcript
-from smol_kernel.runs.plain_json import plain_json
+from smol_kernel.runs.file_form import file_form
 from smol_kernel.serve.cli.answer_file import AnswerFile
 from smol_kernel.tools.asked import asked_text
 from smol_kernel.tools.base import Tool
@@ -69,7 +70,7 @@ def add_commands(commands: Any) -> None:
         "sees this folder, writes to a copy in memory, and has no network unless allowed. `smol doctor` tells more.",
         epilog="--in df=sales.csv gives the agent the table as df (.csv, .tsv, .parquet; .json as plain values). "
         "-o FILE writes the answer there, as JSON if FILE ends in .json (a table as records, a date as ISO text, NaN "
-        "as null, what JSON lacks as its text), else as text. "
+        "as null, what JSON lacks as its text); a table as .csv, .tsv or .parquet if it ends so; else as whole text. "
         "Exit status: 0 the agent answered; 3 a limit of the budget (--max-cost and the like, not --max-steps) was "
         "reached, and the answer, if there is one, is the best so far; 4 no box can be had here, so no code was run; "
         "1 any other end, out of steps among them; 2 wrong options; 130 Ctrl-C; 143 SIGTERM and 129 SIGHUP, which "
@@ -108,7 +109,7 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"the task is not UTF-8 ({error}); write it as that") from None
     if not task:
         raise ConfigError('the task is empty; say what to do, for instance: smol run "What is 6 times 7?"')
-    note_places(arguments)
+    note_places(arguments, handed_in(arguments))
     model = model_of(options)
     inputs = read_inputs(options.inputs)
     images = [read_image(Path(file).expanduser(), f"--image {file}") for file in options.images]
@@ -249,6 +250,8 @@ def read_inputs(given: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--in {each}: {name!r} is no name of a variable; write for instance --in df={file}")
         if name in TAKEN_NAMES:
             raise ConfigError(f"--in {each}: actions need {name!r} for something else ({TAKEN_NAMES[name]})")
+        if name in values:
+            raise ConfigError(f"--in {each}: {name} is given twice")
         values[name] = _read(Path(file).expanduser(), each)
     return values
 
@@ -278,18 +281,30 @@ def _read(path: Path, given: str) -> Any:
             return pd.read_csv(file, sep="\t" if kind == ".tsv" else ",")
     except OSError as error:
         raise ConfigError(f"--in {given}: {str(path)!r} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"--in {given}: it is not UTF-8; save it as that") from None
     except (ValueError, RecursionError) as error:  # json and pandas on a malformed file
         raise ConfigError(f"--in {given}: {error}") from None
 
 
-def note_places(arguments: argparse.Namespace) -> None:
+def note_places(arguments: argparse.Namespace, handed: Sequence[tuple[str, str]]) -> None:
     """Find what `-o` and `--save-files` name before anything is run, which may put links there. Raises ConfigError if
-    nothing can be written there."""
-    arguments.output = AnswerFile(arguments.output) if arguments.output else None
+    nothing can be written there, or what is there is `handed` in, as `handed_in` tells it."""
+    arguments.output = AnswerFile(arguments.output, handed) if arguments.output else None
     if folder := arguments.save_files:
         if Path(folder).exists() and not Path(folder).is_dir():
             raise ConfigError(f"--save-files {folder}: it is a file; name a folder")
         arguments.save_files = os.path.realpath(os.path.expanduser(folder))
+
+
+def handed_in(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """The files that a run is made from: the option that names each, as it was given, and the path."""
+    named = [(f"--in {each}", each.partition("=")[2]) for each in arguments.inputs]
+    for option in ("images", "cassette", "action", "mounts"):
+        given = getattr(arguments, option, None)
+        for each in given if isinstance(given, list) else [given] if given else []:
+            named.append((f"--{option.rstrip('s')} {each}", str(each)))
+    return named + [(name, os.environ[name]) for name in (CASSETTE_VARIABLE, "SMOL_JOURNAL") if os.environ.get(name)]
 
 
 @contextmanager
@@ -331,20 +346,15 @@ def save_files(agent: Any, folder: str) -> bool:
 
 
 def write_answer(transcript: Transcript, file: AnswerFile, is_recorded: bool) -> int:
-    """Write the answer: JSON for a .json file, else its text; gives the exit status that comes of it."""
+    """Write the answer in the form that the file's ending asks for; gives the exit status that comes of it."""
     path = file.path
-    text = f"{transcript.answer_text}\n"
     try:
-        if path.suffix.lower() == ".json":
-            plain = plain_json(decode(transcript.answer))
-            text = json.dumps(plain, ensure_ascii=False, indent=2) + "\n"
-            if any("\ud800" <= each <= "\udfff" for each in text):  # halves of characters, which JSON writes as escapes
-                text = json.dumps(plain, indent=2) + "\n"
-        file.write(text)
+        data, note = file_form(decode(transcript.answer), transcript.answer_text, path.suffix.lower())
+        file.write(data)
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         kept = f"; it is kept: smol show {transcript.run}" if is_recorded else ""
         print(f"smol: the answer could not be written to {str(path)!r}: {why}{kept}", file=sys.stderr)
         return 1
-    print(f"The {transcript.answer_label.lower()} is in {path}.")
+    print(f"The {transcript.answer_label.lower()} is in {path}{note}.")
     return 0

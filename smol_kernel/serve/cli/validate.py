@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
         help="run notebooks again, and compare what comes out",
         description="Run each notebook in a fresh kernel and compare its outputs, plots included, with the stored "
         "ones. Cells with %%agent play their cassette (--cassette); no model is asked, and no key is needed. Exit "
-        "status: 0 all is as it was, 1 something differs or could not be run, 2 a path is no notebook.",
+        "status: 0 all is as it was, 1 something differs or could not be run, else 2 where a path is no notebook.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a notebook, or a folder of notebooks")
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="for each cell (default: 600)")
@@ -61,10 +61,16 @@ def command(arguments: argparse.Namespace) -> int:
         print(f"{counted(len(results), 'notebook')}, {different or 'none'} of them not as it was")
     if arguments.junit is not None:
         _write_junit(results, arguments.junit)
-    return 0 if all(result.ok for result in results) else 1
+    if any(not result.ok and result.is_notebook for result in results):
+        return 1
+    return 0 if all(result.ok for result in results) else 2
 
 
 def _account(result: Validation) -> str:
+    if result.ok and result.cells and not result.compared:
+        return (
+            f"{result.path}: {counted(result.cells, 'cell')} run, none compared: it was never run before it was saved"
+        )
     if result.ok:
         return f"{result.path}: as it was ({counted(result.cells, 'cell')})"
     if result.cell is None:
