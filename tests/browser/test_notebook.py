@@ -265,6 +265,52 @@ def test_a_cell_cut_and_pasted_in_the_middle_of_a_run_says_where_its_account_is(
     screenshot(tab.page, "pasted")
 
 
+CONSOLE = """async id => {
+  const options = {kernelPreference: {name: 'python3', ...(id ? {id} : {})}, activate: true};
+  const { sessionContext } = await window.jupyterapp.commands.execute('console:create', options);
+  await sessionContext.ready;
+  const { kernel } = sessionContext.session;
+  await kernel.info;
+  return kernel.id;
+}"""
+
+
+def test_cells_are_inserted_also_where_a_console_had_the_kernel_first(lab, context):
+    """Of all that has one kernel in a window, the first alone hears of comms."""
+    lab.write("plain.ipynb", ["1"])
+    lab.write("beside.ipynb", ADDS)
+    tab = NotebookPage(context, lab, "plain.ipynb")
+    kernel = tab.page.evaluate(CONSOLE)
+    tab.command("docmanager:open", {"path": "beside.ipynb", "kernel": {"id": kernel}})
+    tab.wait_for("panel => panel.context.path === 'beside.ipynb'")
+    tab.page.evaluate(
+        "[...window.jupyterapp.shell.widgets('main')].find(each => each.context?.path === 'plain.ipynb').dispose()"
+    )
+    tab.page.wait_for_function("() => document.querySelectorAll('.jp-NotebookPanel').length === 1")
+    tab.wait_until_ready()
+    assert tab.ask("panel => panel.sessionContext.session.kernel.id") == kernel
+    for index in range(3):
+        tab.run(index)
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("cells inserted")
+    assert "x = 20" in tab.sources()
+
+
+def test_cells_are_inserted_once_where_another_window_has_a_console_on_the_kernel(lab, context):
+    lab.write("windows.ipynb", ADDS)
+    tab = NotebookPage(context, lab, "windows.ipynb")
+    other = context.new_page()
+    other.goto(f"{lab.url}/lab/workspaces/windows?token={lab.token}&reset")
+    other.wait_for_function("() => window.jupyterapp?.commands.hasCommand('console:create')")
+    kernel = tab.ask("panel => panel.sessionContext.session.kernel.id")
+    assert other.evaluate(CONSOLE, kernel) == kernel
+    tab.page.bring_to_front()
+    for index in range(3):
+        tab.run(index)
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("cells inserted")
+    assert tab.sources().count("x = 20") == 1
+    assert not [source for source in tab.sources() if source.startswith("# %%")]
+
+
 def test_a_code_console_keeps_the_task_that_was_sent(lab, context, screenshot):
     lab.write("console.ipynb", ADDS)
     tab = NotebookPage(context, lab, "console.ipynb")

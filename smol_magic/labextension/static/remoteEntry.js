@@ -100,12 +100,16 @@
     return session && session.kernel;
   }
 
+  // Of all connections to a kernel in one window, those of consoles as well, the first alone hears of comms: `kernel`
+  // may be any of them.
   function answer(tracker, kernel, comm, { session, cell_id }) {
     // A notebook may have several views, any of them closed by now: all have the one kernel connection, and one model.
-    const panel = tracker.find(
-      (each) => kernelOf(each) === kernel && each.content.model && indexOf(each.content.model.sharedModel, cell_id) >= 0,
-    );
+    const has = (panel) =>
+      kernelOf(panel)?.id === kernel.id && panel.content.model && indexOf(panel.content.model.sharedModel, cell_id) >= 0;
+    // Copies of a notebook have cells of the same ids.
+    const panel = tracker.find((each) => has(each) && kernelOf(each).clientId === session) || tracker.find(has);
     if (!panel) return; // another notebook's cell
+    const { clientId } = kernelOf(panel);
     const notebook = panel.content.model.sharedModel;
     let known = [];
     comm.onMsg = (message) => {
@@ -118,9 +122,9 @@
     const claim = () => {
       if (comm.isDisposed) return; // another tab did it
       known = candidates(notebook, cell_id);
-      comm.send({ claim: page, session: kernel.clientId, candidates: known });
+      comm.send({ claim: page, session: clientId, candidates: known });
     };
-    if (kernel.clientId === session) claim();
+    if (clientId === session) claim();
     else setTimeout(claim, PATIENCE_MS);
   }
 
@@ -282,20 +286,25 @@
       event.stopPropagation();
   }
 
-  function listen(tracker, languages, panel) {
-    const context = panel.sessionContext;
+  // A connection that does not know the target closes the comm for all.
+  function hear(tracker, panel) {
     const register = () => {
       const kernel = kernelOf(panel);
       if (!kernel) return;
       kernel.registerCommTarget(TARGET, (comm, open) => answer(tracker, kernel, comm, open.content.data));
     };
+    panel.sessionContext.kernelChanged.connect(register);
+    panel.sessionContext.ready.then(register);
+  }
+
+  function listen(tracker, languages, panel) {
+    const context = panel.sessionContext;
+    hear(tracker, panel);
     const retire = () => retireDeadViews(panel).catch((error) => console.warn(`${NAME}: ${error}`));
-    context.kernelChanged.connect(register);
     context.kernelChanged.connect(retire);
     context.statusChanged.connect((_, status) => {
       if (status.endsWith("restarting")) retireViews(panel, {}); // also "autorestarting": none survives
     });
-    context.ready.then(register);
     panel.context.ready.then(() => colourTasks(panel, languages));
     keepFolds(panel);
     keepFocus(panel);
@@ -305,18 +314,22 @@
 
   async function extension() {
     const { INotebookTracker } = await shared("@jupyterlab/notebook");
+    const { IConsoleTracker } = await shared("@jupyterlab/console");
     const { IEditorLanguageRegistry } = await shared("@jupyterlab/codemirror");
     return {
       id: `${NAME}:cells`,
       description: "Inserts the cells that an agent wrote, leaves tasks uncoloured, and the focus in the notebook.",
       autoStart: true,
       requires: [IEditorLanguageRegistry],
-      optional: [INotebookTracker], // Notebook 7's file list has none
-      activate: (app, languages, tracker) => {
+      optional: [INotebookTracker, IConsoleTracker], // Notebook 7's file list has none
+      activate: (app, languages, tracker, consoles) => {
         if (!tracker) return;
         window.addEventListener("keydown", leaveArrows, true); // before JupyterLab, which listens at the document
         tracker.forEach((panel) => listen(tracker, languages, panel));
         tracker.widgetAdded.connect((_, panel) => listen(tracker, languages, panel));
+        if (!consoles) return;
+        consoles.forEach((panel) => hear(tracker, panel));
+        consoles.widgetAdded.connect((_, panel) => hear(tracker, panel));
       },
     };
   }
