@@ -5,7 +5,9 @@
 //
 // It takes cells and ids from the kernel, nothing else: no code of the kernel runs here, and no cell is executed.
 //
-//   kernel → page   comm_open "smol.cells"   {session, cell_id}
+//   kernel → page   comm_open "smol.cells"   {session, cell_id, early: true}   when cell_id begins: is its page there?
+//   page → kernel   {here: page, session}
+//   kernel → page   comm_open "smol.cells"   {session, cell_id}   when it has ended
 //   page → kernel   {claim: page, session, candidates: [{id, source, digest}]}   cells that an earlier run of cell_id left
 //   kernel → page   {grant: page, cell_id, cells, remove: [id]}
 //   page → kernel   {done: page, inserted, kept, sent: [id], date, shown}   removed cells that were sent to run before;
@@ -102,7 +104,7 @@
 
   // Of all connections to a kernel in one window, those of consoles as well, the first alone hears of comms: `kernel`
   // may be any of them.
-  function answer(tracker, kernel, comm, { session, cell_id }) {
+  function answer(tracker, kernel, comm, { session, cell_id, early }) {
     // A notebook may have several views, any of them closed by now: all have the one kernel connection, and one model.
     const has = (panel) =>
       kernelOf(panel)?.id === kernel.id && panel.content.model && indexOf(panel.content.model.sharedModel, cell_id) >= 0;
@@ -110,6 +112,10 @@
     const panel = tracker.find((each) => has(each) && kernelOf(each).clientId === session) || tracker.find(has);
     if (!panel) return; // another notebook's cell
     const { clientId } = kernelOf(panel);
+    if (early) {
+      if (clientId === session) comm.send({ here: page, session });
+      return;
+    }
     const notebook = panel.content.model.sharedModel;
     let known = [];
     comm.onMsg = (message) => {
