@@ -222,15 +222,16 @@ class AgentCell:
         if shown:
             self._session.seen(run)
         below = more = ""
+        gone = ". The ones that they replace were not run" if written.sent else ""
         if written.inserted:
-            gone = ". The ones that they replace were not run" if written.sent else ""
-            below = f"{counted(written.inserted, 'cell')} inserted below: read before you run{gone}"
+            kept = f", {written.kept} kept" if written.kept else ""
+            below = f"{counted(written.inserted, 'cell')} inserted below{kept}: read before you run{gone}"
             more = "Edit > Undo Cell Operation takes them away"
         elif written.kept:
-            below = "the cells below are those of this run as well"
-        if written.edited:
-            stay = "stays" if written.edited == 1 else "stay"
-            more = f"{counted(written.edited, 'cell')} that you edited {stay} below them"
+            below = f"the cells below are those of this run as well{gone}"
+        if staying := written.edited + written.locked:
+            how = " or ".join(["edited"] * bool(written.edited) + ["locked"] * bool(written.locked))
+            more = f"{counted(staying, 'cell')} that you {how} {'stays' if staying == 1 else 'stay'} below them"
         if written.lost and script:  # not as one cell as well: they may be there
             below, more = "the page took its cells, and did not say that they are there", export_hint(run)
         if below or not shown:

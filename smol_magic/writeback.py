@@ -32,10 +32,10 @@ _TIME = re.compile(r"(%%time\b[^\n]*)\n+")
 
 @dataclass(frozen=True)
 class Written:
-    """What a page did: how many cells it put in, or kept because they are the same and about to run; ids of those taken
-    away that had been sent to run ("Run All Cells"), and when, by its clock; whether it sent the cell (a reloaded page
-    did not), and whether the cell shows an account (one that was cut and pasted meanwhile does not); how many cells of
-    earlier runs stay, because the person has `edited` them. Or it is `lost`: the page took the cells, and did not say
+    """What a page did: how many cells it put in, or kept because they are the same; ids of those taken away that had
+    been sent to run ("Run All Cells"), and when, by its clock; whether it sent the cell (a reloaded page did not), and
+    whether the cell shows an account (one that was cut and pasted meanwhile does not); how many cells of earlier runs
+    stay, because the person has `edited` or `locked` them. Or it is `lost`: the page took the cells, and did not say
     what it did with them.
     """
 
@@ -46,6 +46,7 @@ class Written:
     by_sender: bool
     shown: bool
     edited: int
+    locked: int
     lost: bool = False
 
 
@@ -113,8 +114,8 @@ async def write(
     """Have the page insert `cells` below the cell at `place`; None if no page answers. One whose session is `known` has
     time, as so many bytes are on their way to it before: those `behind` which the question comes.
 
-    With `replace` the untouched cells of its earlier runs go, save if they are the same and about to run. Without cells
-    it only asks whether the page is there.
+    With `replace` the untouched cells of its earlier runs go, save those that are the same. Without cells it only asks
+    whether the page is there.
     """
     if place.cell_id is None or place.in_console:
         return None
@@ -141,10 +142,10 @@ async def write(
         comm.send({"grant": claim["claim"], "cell_id": place.cell_id, "cells": list(cells), "remove": remove})
         await asyncio.wait({done}, timeout=DONE_SECONDS)
         written = done.result() if done.done() else {}
-        inserted, kept = (int(written.get(name, 0)) for name in ("inserted", "kept"))
+        inserted, kept, locked = (int(written.get(name, 0)) for name in ("inserted", "kept", "locked"))
         sent, date = frozenset(map(str, written.get("sent", ()))), str(written.get("date", ""))
-        by_sender = claim["session"] == place.session
-        return Written(inserted, kept, sent, date, by_sender, bool(written.get("shown")), edited, lost=not written)
+        by_sender, shown = claim["session"] == place.session, bool(written.get("shown"))
+        return Written(inserted, kept, sent, date, by_sender, shown, edited, locked, lost=not written)
 
 
 @contextmanager

@@ -10,8 +10,9 @@
 //   kernel → page   comm_open "smol.cells"   {session, cell_id}   when it has ended
 //   page → kernel   {claim: page, session, candidates: [{id, source, digest}]}   cells that an earlier run of cell_id left
 //   kernel → page   {grant: page, cell_id, cells, remove: [id]}
-//   page → kernel   {done: page, inserted, kept, sent: [id], date, shown}   removed cells that were sent to run before;
-//                                                                           whether cell_id shows the account
+//   page → kernel   {done: page, inserted, kept, locked, sent: [id], date, shown}   how many; removed cells that were
+//                                                                                   sent to run before; whether cell_id
+//                                                                                   shows the account
 (() => {
   "use strict";
 
@@ -68,33 +69,52 @@
     return cell.cell_type === "code" && cell.executionState === "running";
   }
 
+  function isSame(cell, { cell_type, source }) {
+    return cell.cell_type === cell_type && cell.getSource() === source;
+  }
+
+  // A cell as it stands, with its id, tags, outputs and locks; one that was sent to run, and shall not, anew.
+  function asItIs(cell) {
+    const { id, ...rest } = cell.toJSON();
+    return isSent(cell) ? { ...rest, outputs: [], execution_count: null } : { id, ...rest };
+  }
+
   function write(notebook, cellId, cells, remove, known) {
     const sources = new Map(known.map(({ id, source }) => [id, source]));
+    // Not one in which the person has typed since the claim.
     const old = notebook.cells.filter((cell) => remove.includes(cell.id) && cell.getSource() === sources.get(cell.id));
-    const sent = old.filter(isSent).map((cell) => cell.id);
+    const fresh = cells.map(plain);
     const date = new Date().toISOString();
-    if (sent.length && old.length === cells.length && old.every((cell, index) => cell.getSource() === cells[index].source)) {
-      notebook.transact(() => {
-        old.forEach((cell, index) => sign(cell, plain(cells[index])));
-      });
-      return { inserted: 0, kept: old.length, sent: [], date };
+    const areBelow = old.length && indexOf(notebook, old[0].id) > indexOf(notebook, cellId);
+    if (areBelow && old.length === fresh.length && old.every((cell, index) => isSame(cell, fresh[index]))) {
+      notebook.transact(() => old.forEach((cell, index) => sign(cell, fresh[index])));
+      return { inserted: 0, kept: old.length, locked: 0, sent: [], date };
     }
+    const left = new Set(old);
+    const again = fresh.map((each) => {
+      const twin = [...left].find((cell) => isSame(cell, each));
+      left.delete(twin);
+      return twin;
+    });
+    const locked = [...left].filter((cell) => cell.getMetadata("deletable") === false);
+    const gone = old.filter((cell) => !locked.includes(cell));
+    const sent = gone.filter(isSent).map((cell) => cell.id);
+    const kept = again.filter(Boolean).length;
+    const made = fresh.map((each, index) => (again[index] ? asItIs(again[index]) : each));
     let inserted = 0;
     // One transaction is one step for the notebook's "undo cell operation".
     notebook.transact(() => {
       // From the end, because `notebook.cells` stays as it was until the transaction is over.
       for (let index = notebook.cells.length - 1; index >= 0; index--) {
         const cell = notebook.cells[index];
-        // Not one in which the person has typed since the claim.
-        if (old.includes(cell)) notebook.deleteCell(index);
+        if (gone.includes(cell)) notebook.deleteCell(index);
         if (cell.id === cellId) {
-          const fresh = cells.map(plain);
-          notebook.insertCells(index + 1, fresh).forEach((each, offset) => sign(each, fresh[offset]));
-          inserted = cells.length;
+          notebook.insertCells(index + 1, made).forEach((each, offset) => sign(each, fresh[offset]));
+          inserted = made.length - kept;
         }
       }
     });
-    return { inserted, kept: 0, sent, date };
+    return { inserted, kept, locked: locked.length, sent, date };
   }
 
   function kernelOf(panel) {
