@@ -163,12 +163,18 @@
     return `<small>Agent run, its end not seen here · ${how}</small>`;
   }
 
-  function withoutWidget(output, alive, isLast) {
-    const view = output.data && output.data[WIDGET];
-    const ours = output.metadata && output.metadata.smol;
-    if (!view || !ours || !ours.live || view.model_id in alive) return output;
+  function viewOf({ data, metadata }) {
+    return data && metadata && metadata.smol && metadata.smol.live ? (data[WIDGET] || {}).model_id : undefined;
+  }
+
+  function withoutWidget(output, dead, isLast) {
+    if (!dead.has(viewOf(output))) return output;
     const { [WIDGET]: _, ...data } = output.data;
-    return { ...output, data: isLast ? { ...data, "text/html": unseen(ours.run) } : data };
+    return { ...output, data: isLast ? { ...data, "text/html": unseen(output.metadata.smol.run) } : data };
+  }
+
+  function outputsOf(cell) {
+    return cell.cell_type === "code" ? cell.getOutputs() : [];
   }
 
   // Where the kernel that ran it is gone, JupyterLab shows "Error displaying widget" or a broken link in place of a
@@ -176,13 +182,23 @@
   function retireViews(panel, alive) {
     const model = panel.content.model;
     if (!model) return;
-    const dirty = model.dirty;
-    for (const cell of model.sharedModel.cells) {
-      const outputs = cell.cell_type === "code" ? cell.getOutputs() : [];
-      const kept = outputs.map((output, index) => withoutWidget(output, alive, index === outputs.length - 1));
-      if (kept.some((output, index) => output !== outputs[index])) cell.setOutputs(kept);
-    }
-    model.dirty = dirty; // nothing of the person's has changed
+    const views = model.sharedModel.cells.flatMap(outputsOf).map(viewOf);
+    const dead = new Set(views.filter((view) => view !== undefined && !(view in alive)));
+    const retire = () => {
+      if (panel.isDisposed || panel.content.model !== model) return;
+      const dirty = model.dirty;
+      for (const cell of model.sharedModel.cells) {
+        const outputs = outputsOf(cell);
+        const kept = outputs.map((output, index) => withoutWidget(output, dead, index === outputs.length - 1));
+        if (kept.some((output, index) => output !== outputs[index])) cell.setOutputs(kept);
+      }
+      model.dirty = dirty; // nothing of the person's has changed
+    };
+    // Pages that collaborate have one model: what two of them put in at once would be there twice.
+    const { awareness } = model.sharedModel;
+    const before = awareness ? [...awareness.getStates().keys()].filter((id) => id < awareness.clientID).length : 0;
+    if (dead.size && before) setTimeout(retire, before * PATIENCE_MS);
+    else retire();
   }
 
   async function retireDeadViews(panel) {
