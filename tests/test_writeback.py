@@ -426,6 +426,21 @@ def test_a_proof_can_be_stopped_and_the_answer_stays(proving, way):
     assert proving.value("out") == 1
 
 
+def test_the_square_ends_the_proof_of_an_export_in_one_line_and_nothing_is_written(kernel):
+    kernel.run("import os\nif os.path.exists('wait'): os.remove('wait')").must_be_ok()
+    model(kernel, "import os\nn = 1\nwhile os.path.exists('wait'):\n    n += 1", "final_answer(n)")
+    kernel.run("%%agent --model m --no-write\ncount").must_be_ok()
+    kernel.run("open('wait', 'w').close()").must_be_ok()
+    cell = kernel.start("%agent export work.py --script")
+    cell.until_shown("proving …")
+    kernel.interrupt()
+    cell.finish()
+    assert cell.errors == ["Stopped: nothing was written. --no-proof writes it as it was run."]
+    assert (
+        kernel.run("os.remove('wait')\n%agent export work.py --script").must_be_ok().printed.startswith("proving …\n")
+    )
+
+
 def code_of(cells: list[dict]) -> list[str]:
     return [each["source"] for each in cells if each["cell_type"] == "code"]
 
