@@ -257,7 +257,9 @@ class AgentCell:
             how = "%agent export FILE --script writes it, as .py or .ipynb"
             print(f"{self._proved} · the finished work: {how}" if self._proved else f"The finished work: {how}")
             return
-        self._shell.set_next_input(as_one_cell(script))
+        offered = self._session.offered
+        offered.append(as_one_cell(script))
+        self._shell.set_next_input("\n\n".join(offered))  # which takes the place of what waited
         self._view.say(self._proved, export_hint(self._transcript.run) if self._place.unattended else "")
 
     def conclude(self, failure: BaseException | None) -> None:

@@ -200,7 +200,7 @@ class SmolMagic(Magics):
         from smol_kernel.render.text import facts_line, state_word
 
         model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
-        before = self.session.last_before()
+        before, running = self.session.last_before(), self.session.running
         if model:
             print(f"model: {model}")
         elif last or before:
@@ -218,10 +218,15 @@ class SmolMagic(Magics):
         except ConfigError as error:
             setting = next((name for name in _OF_BOX if str(error).startswith(name.removesuffix("s"))), "")
             print(f"no action can run: {error}{f' (c.SmolMagic.{setting})' if setting else ''}")
+        if running:
+            print(f"{running} in this notebook: %agent stop stops it")
         if last is not None:
             print(f"last run: {last.run} · {facts_line(last)}")
         elif before is not None:
-            ways = {"success": " · its cells: %agent export FILE --script", "running": ", in another kernel"}
+            ways = {
+                "success": " · its cells: %agent export FILE --script",
+                "running": "" if running else ", in another kernel",
+            }
             print(f"last run of this notebook: {before.run} · {state_word(before.state)}")
             print(f"its account: %agent show{ways.get(before.state, to_go_on(before.state))}")
         else:
