@@ -158,9 +158,12 @@ def _comm(opening: dict[str, Any], receive: Callable[[dict[str, Any]], object]) 
     def stay(_: object) -> None:
         # A front end that does not know the target closes the comm for the page as well.
         get_comm_manager().register_comm(comm)
-        comm._closed = False
+        comm._closed = False  # pyright: ignore[reportPrivateUsage] - nothing public opens it again
 
-    comm.on_msg(lambda message: receive(message["content"]["data"]))
+    def hear(message: dict[str, Any]) -> None:
+        receive(message["content"]["data"])
+
+    comm.on_msg(hear)
     comm.on_close(stay)
     try:
         yield comm
