@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from IPython.display import display
@@ -31,7 +32,7 @@ from smol_magic.proving import CellProof
 from smol_magic.session import export_hint, front, origin
 from smol_magic.thread import Awaiting, Blocking, stoppable
 from smol_magic.view import make_view
-from smol_magic.writeback import as_one_cell, notebook_cells, write
+from smol_magic.writeback import as_one_cell, early, notebook_cells, write
 
 if TYPE_CHECKING:
     from smol_magic.magics import SmolMagic
@@ -63,7 +64,8 @@ async def carry_out(magics: SmolMagic, make: Callable[[], AgentCell]) -> None:
         magics.session.stop_running = cell.stop
         cell.show(buttons=True)
         with thread.interruptible(cell.stop):
-            failure = await thread.carry_out(cell.work, cell.stop)
+            with cell.page_asked():
+                failure = await thread.carry_out(cell.work, cell.stop)
             cell.end(failure)
             if cell.proves:
                 await thread.carry_out(cell.prove, cell.stop)
@@ -124,10 +126,15 @@ class AgentCell:
         self._transcript, self._stopping = Transcript(), False
         self._run = secrets.token_hex(4)
         self._account_seen = False  # the page that sent the cell has said that it shows the account
+        self._account_bytes = 0
 
     def show(self, *, buttons: bool) -> None:
         """Display the view. Without `buttons` it has no Stop button, because no click would arrive."""
         self._view.show(self._task, self._run, buttons=buttons)
+
+    def page_asked(self) -> AbstractContextManager[None]:
+        """Meanwhile the page may say that it is there, so that it gets time to take the cells."""
+        return early(self._place, self._session.pages)
 
     def stop(self) -> None:
         """Stop the run: a button, an interrupt. Safe from any thread, more than once, and after the end."""
@@ -174,6 +181,7 @@ class AgentCell:
         finally:  # what goes wrong with the one does not cost the other
             if self._leaves_account:
                 data, metadata = account(transcript)
+                self._account_bytes = sum(map(len, data.values()))
                 display(data, metadata=metadata, raw=True)
 
     @property
@@ -201,7 +209,8 @@ class AgentCell:
         cells = notebook_cells(script, run, place.cell_id, self._proof.proof)
         account = f"its account: %agent show {run}" if run else ""
         # Without cells it only learns whether the page is still there to show the account.
-        written = await write(cells, place, replace=bool(script))
+        behind = self._account_bytes
+        written = await write(cells, place, self._session.pages, replace=bool(script), behind=behind)
         if written is None:
             self.write_one_cell(script)
             if place.cell_id is not None:
@@ -213,15 +222,18 @@ class AgentCell:
         if shown:
             self._session.seen(run)
         below = more = ""
+        gone = ". The ones that they replace were not run" if written.sent else ""
         if written.inserted:
-            gone = ". The ones that they replace were not run" if written.sent else ""
-            below = f"{counted(written.inserted, 'cell')} inserted below: read before you run{gone}"
+            kept = f", {written.kept} kept" if written.kept else ""
+            below = f"{counted(written.inserted, 'cell')} inserted below{kept}: read before you run{gone}"
             more = "Edit > Undo Cell Operation takes them away"
         elif written.kept:
-            below = "the cells below are those of this run as well"
-        if written.edited:
-            stay = "stays" if written.edited == 1 else "stay"
-            more = f"{counted(written.edited, 'cell')} that you edited {stay} below them"
+            below = f"the cells below are those of this run as well{gone}"
+        if staying := written.edited + written.locked:
+            how = " or ".join(["edited"] * bool(written.edited) + ["locked"] * bool(written.locked))
+            more = f"{counted(staying, 'cell')} that you {how} {'stays' if staying == 1 else 'stay'} below them"
+        if written.lost and script:  # not as one cell as well: they may be there
+            below, more = "the page took its cells, and did not say that they are there", export_hint(run)
         if below or not shown:
             self._view.say("" if shown else account, self._proved, below, more, self._goes_on)
 
@@ -245,7 +257,9 @@ class AgentCell:
             how = "%agent export FILE --script writes it, as .py or .ipynb"
             print(f"{self._proved} · the finished work: {how}" if self._proved else f"The finished work: {how}")
             return
-        self._shell.set_next_input(as_one_cell(script))
+        offered = self._session.offered
+        offered.append(as_one_cell(script))
+        self._shell.set_next_input("\n\n".join(offered))  # which takes the place of what waited
         self._view.say(self._proved, export_hint(self._transcript.run) if self._place.unattended else "")
 
     def conclude(self, failure: BaseException | None) -> None:

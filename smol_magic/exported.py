@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smol_magic.endings import CellError
+from smol_magic.endings import CellError, Stopped
 from smol_magic.parser import CommandParser
 from smol_magic.session import notebook_path
 
 if TYPE_CHECKING:
     from smol_kernel.render.transcript import Transcript
+    from smol_kernel.runs.proof import Proof
+    from smol_kernel.runs.prove import Prover
     from smol_magic.session import Session
 
 
@@ -26,7 +28,6 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     from smol_kernel.events import settled
     from smol_kernel.runs.earlier import runs_before
     from smol_kernel.runs.exporting import export
-    from smol_kernel.runs.proof import Proof
     from smol_kernel.runs.prove import Prover
 
     chosen = _read(words)
@@ -48,7 +49,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
             raise FileExistsError
         script: bool | Proof = chosen.script
         if script and events and not chosen.no_proof:
-            script = Prover(settled(events), earlier=partial(runs_before, session.journal, events)).prove()
+            script = _proved(Prover(settled(events), earlier=partial(runs_before, session.journal, events)))
             print(script.line)
         export(events, path, script=script, overwrite=chosen.force, cut_off=run.state == "unfinished", transcript=run)
     except FileExistsError:
@@ -58,6 +59,23 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     except OSError as error:
         raise CellError(f"%agent export {file}: {error.strerror or error}") from None
     print(f"written: {file}")
+
+
+def _proved(prover: Prover) -> Proof:
+    """The proof, made on another thread: ■ ends it, and the command. Raises Stopped."""
+    from smol_kernel.runs.prove import STOPPED
+    from smol_magic.thread import Blocking
+
+    thread = Blocking()
+    proofs: list[Proof] = []
+    with thread.interruptible(prover.stop):
+        print("proving …", flush=True)
+        failure = thread.carry_out(lambda: proofs.append(prover.prove()))
+    if failure is not None:
+        raise failure
+    if proofs[0].reason == STOPPED:
+        raise Stopped("Stopped: nothing was written. --no-proof writes it as it was run.")
+    return proofs[0]
 
 
 def _check_free(path: Path, file: str, force: bool) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import difflib
 import inspect
-import os
 import re
 import shlex
 from contextlib import suppress
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 MOST_OFFERED = 5
 """Earlier runs named one by one."""
-_OF_BOX = ("box", "network", "allow_hosts", "mounts", "limits")
 _TRAIT = re.compile(r"The (?:value of the )?'(\w+)' trait of an? SmolMagic instance")
 
 
@@ -196,51 +194,9 @@ class SmolMagic(Magics):
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
 
     def _state(self) -> None:
-        from smol_kernel.errors import ConfigError
-        from smol_kernel.models.named import MODEL_VARIABLE, NO_MODEL
-        from smol_kernel.render.plain import counted
-        from smol_kernel.render.run_line import run_state
-        from smol_kernel.render.text import facts_line
+        from smol_magic.standing import print_settings
 
-        model, last = self.model or os.environ.get(MODEL_VARIABLE, ""), self.session.last
-        before = self.session.last_before()
-        if model:
-            print(f"model: {model}")
-        elif last or before:
-            print("model: none set (%agent help)")
-        else:
-            print(NO_MODEL.replace(", so nothing was run", ""))
-        if self.session.model_told and self.session.agent is not None:
-            print(f"model of this conversation (--continue): {self.session.agent.model.model_id}")
-        if self.cassette:
-            print(f"cassette: {self.cassette}")
-        limit = f"{self.timeout:g} s" if self.timeout else "any time"
-        print(f"a run takes at most {counted(self.max_steps, 'step')}, an action at most {limit}")
-        try:
-            print(self._box())
-        except ConfigError as error:
-            setting = next((name for name in _OF_BOX if str(error).startswith(name.removesuffix("s"))), "")
-            print(f"no action can run: {error}{f' (c.SmolMagic.{setting})' if setting else ''}")
-        if last is not None:
-            print(f"last run: {last.run} · {facts_line(last)}")
-        elif before is not None:
-            ways = {"success": " · its cells: %agent export FILE --script", "running": ", in another kernel"}
-            print(f"last run of this notebook: {before.run} · {run_state(before)}")
-            print(f"its account: %agent show{ways.get(before.state, to_go_on(before.state))}")
-        else:
-            print("no run since this kernel was started")
-        print("%agent help lists the commands, %%agent --help the options")
-
-    def _box(self) -> str:
-        """How actions are boxed now, and in a later child if that differs."""
-        from smol_kernel.executors.launchers.settings import settings_for
-        from smol_kernel.render.transcript import isolation_words
-
-        settings = settings_for(**self.settings().box_kwargs)
-        later, now = settings.words if settings else "none", self.session.isolation or ""
-        if now in ("", later):
-            return f"actions are {isolation_words(later)}"
-        return f"actions are {isolation_words(now)}; after %agent stop: {isolation_words(later)}"
+        print_settings(self)
 
     def _model(self, name: str = "") -> None:
         from smol_kernel.models.named import make_model, names_in

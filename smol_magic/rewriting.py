@@ -86,6 +86,8 @@ class AwaitRewriting:
         self._depth += 1
         if session := getattr(self._shell, "smol_session", None):
             session.note_cell()
+            if self._depth == 1:
+                session.offered.clear()
 
     def _leave(self, *_: object) -> None:
         self._depth = max(0, self._depth - 1)  # the cell that loads us has been entered before

@@ -48,6 +48,10 @@ class Session:
         """What the cell that runs now is doing, in words; None: nothing runs."""
         self.stop_running: Callable[[], object] | None = None
         """Stops it, from any thread: one that runs in a thread or a subshell is reached by no interrupt."""
+        self.pages: set[str] = set()
+        """Sessions of the pages that are known to take cells."""
+        self.offered: list[str] = []
+        """The scripts that the cell that runs now has offered as one next cell."""
         self.taken_away: dict[str, str] = {}
         """Cells that the page took away although they had been sent to run: their ids, and when."""
         self._sent: set[str] = set()

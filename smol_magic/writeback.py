@@ -1,7 +1,7 @@
 """Puts the finished work into the notebook as new cells below the one that asked for it. They are never run.
 
 In JupyterLab and Notebook 7 the labextension inserts them, in the tab that sent the cell; the messages are listed
-in its JavaScript. Elsewhere everything comes as one next cell. Called by `cell` when a run has succeeded.
+in its JavaScript. Elsewhere everything comes as one next cell. Called by `cell`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +23,20 @@ TARGET = "smol.cells"
 CLAIM_SECONDS = 2.0
 """How long a page may take to say that it has the cell; longer than other tabs wait for the one that sent it."""
 DONE_SECONDS = 10.0
-"""How long a page that has claimed may take to insert."""
+"""How long a page may take that has claimed, or is known to answer."""
+SLOW_LINK = 50_000
+"""Bytes of an account that reach a page in a second, at the least: the question comes behind them."""
 
 _TIME = re.compile(r"(%%time\b[^\n]*)\n+")
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a page did: how many cells it put in, or kept because they are the same and about to run; ids of those taken
-    away that had been sent to run ("Run All Cells"), and when, by its clock; whether it sent the cell (a reloaded page
-    did not), and whether the cell shows an account (one that was cut and pasted meanwhile does not); how many cells of
-    earlier runs stay, because the person has `edited` them.
+    """What a page did: how many cells it put in, or kept because they are the same; ids of those taken away that had
+    been sent to run ("Run All Cells"), and when, by its clock; whether it sent the cell (a reloaded page did not), and
+    whether the cell shows an account (one that was cut and pasted meanwhile does not); how many cells of earlier runs
+    stay, because the person has `edited` or `locked` them. Or it is `lost`: the page took the cells, and did not say
+    what it did with them.
     """
 
     inserted: int
@@ -42,6 +46,8 @@ class Written:
     by_sender: bool
     shown: bool
     edited: int
+    locked: int
+    lost: bool = False
 
 
 def digest(source: str) -> str:
@@ -90,46 +96,77 @@ def _further_down(code: str) -> str:
     return "".join(cell_magic(f"{code}\n".splitlines(keepends=True))).rstrip("\n")
 
 
-async def write(cells: Sequence[dict[str, Any]], place: Place, *, replace: bool = True) -> Written | None:
-    """Have the page insert `cells` below the cell at `place`; None if no page answers.
+@contextmanager
+def early(place: Place, known: set[str]) -> Generator[None]:
+    """Meanwhile a page may say that it is there: the session of one that does is then in `known`."""
+    if place.cell_id is None or place.in_console or place.session in known:
+        yield
+        return
+    with _comm(
+        {"session": place.session, "cell_id": place.cell_id, "early": True}, lambda data: known.add(data["session"])
+    ):
+        yield
 
-    With `replace` the untouched cells of its earlier runs go, save if they are the same and about to run. Without cells
-    it only asks whether the page is there.
+
+async def write(
+    cells: Sequence[dict[str, Any]], place: Place, known: set[str], *, replace: bool = True, behind: int = 0
+) -> Written | None:
+    """Have the page insert `cells` below the cell at `place`; None if no page answers. One whose session is `known` has
+    time, as so many bytes are on their way to it before: those `behind` which the question comes.
+
+    With `replace` the untouched cells of its earlier runs go, save those that are the same. Without cells it only asks
+    whether the page is there.
     """
     if place.cell_id is None or place.in_console:
         return None
-    from comm import create_comm
-
     loop = asyncio.get_running_loop()
     claimed: asyncio.Future[dict[str, Any]] = loop.create_future()
     done: asyncio.Future[dict[str, Any]] = loop.create_future()
 
-    def receive(message: dict[str, Any]) -> None:
-        data = message["content"]["data"]
+    def receive(data: dict[str, Any]) -> None:
         if "claim" in data:
             loop.call_soon_threadsafe(_settle, claimed, data)
         elif "done" in data:
             loop.call_soon_threadsafe(_settle, done, data)
 
-    comm = create_comm(target_name=TARGET, data={"session": place.session, "cell_id": place.cell_id})
-    comm.on_msg(receive)
-    try:
-        await asyncio.wait({claimed}, timeout=CLAIM_SECONDS)
+    patience = DONE_SECONDS + behind / SLOW_LINK if place.session in known else CLAIM_SECONDS
+    with _comm({"session": place.session, "cell_id": place.cell_id}, receive) as comm:
+        await asyncio.wait({claimed}, timeout=patience)
         if not claimed.done():
             return None
         claim = claimed.result()
+        known.add(claim["session"])
         same = untouched(claim["candidates"])
         remove = same if replace else []
         edited = len(claim["candidates"]) - len(same) if replace else 0
         comm.send({"grant": claim["claim"], "cell_id": place.cell_id, "cells": list(cells), "remove": remove})
         await asyncio.wait({done}, timeout=DONE_SECONDS)
-        if not done.done():
-            return None
-        written = done.result()
-        inserted, kept = (int(written.get(name, 0)) for name in ("inserted", "kept"))
+        written = done.result() if done.done() else {}
+        inserted, kept, locked = (int(written.get(name, 0)) for name in ("inserted", "kept", "locked"))
         sent, date = frozenset(map(str, written.get("sent", ()))), str(written.get("date", ""))
-        by_sender = claim["session"] == place.session
-        return Written(inserted, kept, sent, date, by_sender, bool(written.get("shown")), edited)
+        by_sender, shown = claim["session"] == place.session, bool(written.get("shown"))
+        return Written(inserted, kept, sent, date, by_sender, shown, edited, locked, lost=not written)
+
+
+@contextmanager
+def _comm(opening: dict[str, Any], receive: Callable[[dict[str, Any]], object]) -> Generator[Any]:
+    """A comm that is open until it is closed here; `receive` is called with what comes, on whatever thread."""
+    from comm import create_comm, get_comm_manager
+
+    comm = create_comm(target_name=TARGET, data=opening)
+
+    def stay(_: object) -> None:
+        # A front end that does not know the target closes the comm for the page as well.
+        get_comm_manager().register_comm(comm)
+        comm._closed = False  # pyright: ignore[reportPrivateUsage] - nothing public opens it again
+
+    def hear(message: dict[str, Any]) -> None:
+        receive(message["content"]["data"])
+
+    comm.on_msg(hear)
+    comm.on_close(stay)
+    try:
+        yield comm
     finally:
         comm.close()
 

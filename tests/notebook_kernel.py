@@ -150,11 +150,11 @@ class NotebookKernel:
         """What ■ does."""
         self.manager.interrupt_kernel()
 
-    def send_comm(self, comm_id: str, data: Message) -> None:
+    def send_comm(self, comm_id: str, data: Message, kind: str = "comm_msg") -> None:
         """Send a comm message over a subshell, as JupyterLab does: older kernels hear it only there while they run."""
         if self._subshell is None:
             self._subshell = self._control("create_subshell_request")["subshell_id"]
-        message = self.client.session.msg("comm_msg", {"comm_id": comm_id, "data": data})
+        message = self.client.session.msg(kind, {"comm_id": comm_id, "data": data})
         message["header"]["subshell_id"] = self._subshell
         self.client.shell_channel.send(message)
 

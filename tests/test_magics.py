@@ -525,6 +525,28 @@ def test_stop_ends_conversation_and_child(shell):
     assert "NameError" in str(error_of(shell, "%%py\nkept"))
 
 
+def test_a_cell_that_runs_two_agents_offers_the_work_of_both(shell):
+    shell.user_ns["m"] = ScriptedModel([ADDS, ADDS.replace("1 + 1", "2 + 2"), ADDS.replace("1 + 1", "3 + 3")])
+    run = "get_ipython().run_cell_magic('agent', '--model m', 'add')"
+    assert error_of(shell, f"for _ in range(2):\n    {run}") is None
+    assert shell.rl_next_input.count("# %%\n") == 2
+    assert shell.rl_next_input.index("1 + 1") < shell.rl_next_input.index("2 + 2")
+    assert error_of(shell, run) is None
+    assert "3 + 3" in shell.rl_next_input and "1 + 1" not in shell.rl_next_input
+
+
+def test_during_the_first_run_the_state_does_not_say_that_it_is_elsewhere(shell, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "a.ipynb"))
+    run = "def look() -> int:\n    'Looks.'\n    get_ipython().run_line_magic('agent', '')\n    return 1"
+    assert error_of(shell, f"from smol_kernel import tool\n@tool\n{run}") is None
+    shell.user_ns["m"] = ScriptedModel(["Look.\n<code>\nfinal_answer(look())\n</code>"])
+    capsys.readouterr()
+    assert error_of(shell, "%%agent --model m\nlook") is None
+    told = capsys.readouterr().out
+    assert "An agent is at work in this notebook: %agent stop stops it" in told
+    assert "last run of this notebook" in told and "in another kernel" not in told
+
+
 def test_the_script_comes_as_the_next_cell_unless_it_is_not_wanted(shell):
     shell.user_ns["m"] = ScriptedModel([ADDS, ADDS])
     shell.rl_next_input = None

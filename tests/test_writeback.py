@@ -54,9 +54,13 @@ class Page:
     def __init__(self, kernel: NotebookKernel, cell: Cell, name: str = "tab") -> None:
         self._kernel, self._cell, self.name = kernel, cell, name
 
-    def opened(self) -> dict:
+    def opened(self, *, early: bool = False) -> dict:
         content = self._cell.until(
-            lambda m: m["msg_type"] == "comm_open" and m["content"]["target_name"] == "smol.cells"
+            lambda m: (
+                m["msg_type"] == "comm_open"
+                and m["content"]["target_name"] == "smol.cells"
+                and m["content"]["data"].get("early", False) is early
+            )
         )["content"]
         self._comm = content["comm_id"]
         return content["data"]
@@ -98,6 +102,64 @@ def test_the_first_page_that_claims_gets_the_cells_and_the_others_nothing(kernel
     assert not cell.reply["payload"]
     assert f"{len(grant['cells'])} cells inserted" in cell.traits
     assert "1 cell that you edited stays below them" in cell.traits
+
+
+@pytest.fixture
+def hurried(kernel):
+    """The kernel, which gives no time to a page that it does not know."""
+    kernel.run("import smol_magic.writeback as w\nw.CLAIM_SECONDS = 0").must_be_ok()
+    kernel.run("get_ipython().smol_session.pages.clear()").must_be_ok()
+    yield kernel
+    kernel.run("w.CLAIM_SECONDS, w.DONE_SECONDS = 2, 10\nget_ipython().smol_session.pages.clear()").must_be_ok()
+
+
+HOLDS = '''
+from smol_kernel import tool
+@tool(threaded=True)
+def hold() -> str:
+    """Holds the action until a page has said that it is there."""
+    while not get_ipython().smol_session.pages: pass
+    return "a"
+'''
+
+
+def test_a_page_that_said_early_that_it_is_there_is_waited_for(hurried):
+    hurried.run(HOLDS).must_be_ok()
+    model(hurried, "x = hold()", "final_answer(x * 2)")
+    cell = hurried.start("%%agent --model m\nhold", cell_id="c1")
+    page = Page(hurried, cell)
+    opened = page.opened(early=True)
+    assert opened == {"session": cell.client.session.session, "cell_id": "c1", "early": True}
+    page.send({"here": "tab", "session": opened["session"]})
+    written(cell, page)
+    assert "cells inserted below" in cell.traits and not cell.reply["payload"]
+    hurried.run("del hold").must_be_ok()
+
+
+def test_a_front_end_that_does_not_know_the_comm_closes_it_for_no_page(kernel):
+    model(kernel, "x = 20", "final_answer(x + 1)")
+    cell = kernel.start("%%agent --model m\nadd", cell_id="c1")
+    page = Page(kernel, cell)
+    session = page.opened()["session"]
+    kernel.send_comm(page._comm, {}, "comm_close")
+    page.claim(session)
+    cells = page.granted()["cells"]
+    kernel.send_comm(page._comm, {}, "comm_close")
+    page.done(len(cells))
+    cell.until(lambda message: message["msg_type"] == "comm_close" and message["content"]["comm_id"] == page._comm)
+    cell.finish().must_be_ok()
+    assert "cells inserted below" in cell.traits and not cell.reply["payload"]
+
+
+def test_what_a_page_took_does_not_come_once_more_where_its_word_is_lost(kernel, hurried):
+    kernel.run("w.CLAIM_SECONDS, w.DONE_SECONDS = 2, 0").must_be_ok()
+    model(kernel, "x = 20", "final_answer(x + 1)")
+    cell = kernel.start("%%agent --model m\nadd", cell_id="c1")
+    page = Page(kernel, cell)
+    page.claim(page.opened()["session"])
+    cell.finish().must_be_ok()
+    assert not cell.reply["payload"]
+    assert "its cells: %agent export FILE" in cell.traits
 
 
 def test_without_write_the_page_is_asked_for_nothing_but_its_presence(kernel):
@@ -149,6 +211,7 @@ ADDRESS = {"cellId": "vscode-notebook-cell:/a.ipynb#W0"}
 )
 def test_where_no_page_answers_everything_comes_as_one_next_cell(kernel, sent):
     model(kernel, "x = 20", "final_answer(x + 1)")
+    kernel.run("get_ipython().smol_session.pages.clear()").must_be_ok()
     cell = kernel.run("%%agent --model m\nadd", **sent).must_be_ok()
     (payload,) = cell.reply["payload"]
     assert payload["source"] == "set_next_input" and payload["replace"] is False
@@ -188,6 +251,7 @@ def test_a_cell_that_lost_its_account_says_where_it_is(kernel, shown):
 @pytest.mark.parametrize("view", ["widgets", "text"])
 def test_a_run_that_failed_while_no_page_was_there_says_where_its_account_is(kernel, view):
     kernel.run(f"%config SmolMagic.view = {view!r}\nm = scripted(code('x = 1'), RuntimeError('no credit left'))")
+    kernel.run("get_ipython().smol_session.pages.clear()").must_be_ok()
     cell = kernel.run("%%agent --model m\nadd", cell_id="c1")
     kernel.run("%config SmolMagic.view = 'auto'").must_be_ok()
     assert cell.status == "error" and "no credit left" in cell.errors[0]
@@ -360,6 +424,21 @@ def test_a_proof_can_be_stopped_and_the_answer_stays(proving, way):
     told = '<span class="smol-state smol-warn">not proved (the proof was stopped: cells that wait go on)</span>'
     assert f"{told} · 4 cells inserted" in cell.traits
     assert proving.value("out") == 1
+
+
+def test_the_square_ends_the_proof_of_an_export_in_one_line_and_nothing_is_written(kernel):
+    kernel.run("import os\nif os.path.exists('wait'): os.remove('wait')").must_be_ok()
+    model(kernel, "import os\nn = 1\nwhile os.path.exists('wait'):\n    n += 1", "final_answer(n)")
+    kernel.run("%%agent --model m --no-write\ncount").must_be_ok()
+    kernel.run("open('wait', 'w').close()").must_be_ok()
+    cell = kernel.start("%agent export work.py --script")
+    cell.until_shown("proving …")
+    kernel.interrupt()
+    cell.finish()
+    assert cell.errors == ["Stopped: nothing was written. --no-proof writes it as it was run."]
+    assert (
+        kernel.run("os.remove('wait')\n%agent export work.py --script").must_be_ok().printed.startswith("proving …\n")
+    )
 
 
 def code_of(cells: list[dict]) -> list[str]:

@@ -167,6 +167,48 @@ def test_running_the_cell_again_replaces_its_own_cells_but_not_an_edited_one(lab
     assert again[3 + len(written) :] == ["x = 30  # mine", "'end'"]
 
 
+def test_running_the_cell_again_leaves_what_a_person_locked_and_the_cells_that_are_the_same(lab, context):
+    made = """%config SmolMagic.prove = False
+x = globals().get('x', 0) + 1
+m = scripted('a = 1', f'x = {x}', 'final_answer(a + x)')
+m.replies.extend(m.replies)"""
+    lab.write("locked.ipynb", [SETUP, made, "%%agent --model m\nadd", "'end'"])
+    tab = NotebookPage(context, lab, "locked.ipynb")
+    view = tab.cell(2).locator(".smol-view")
+    for index in (0, 1, 2, 4, 6):
+        tab.run(index)
+    assert tab.sources()[4:9:2] == ["a = 1", "x = 1", "a + x"]
+    tab.ask("""panel => {
+      const { cells } = panel.content.model.sharedModel;
+      cells[4].setMetadata('tags', ['mine']);
+      cells[6].setMetadata('deletable', false);
+    }""")
+    before = tab.cells()
+
+    def marks(cells):
+        return [
+            {key: value for key, value in cell["metadata"].items() if key not in ("smol", "trusted")} for cell in cells
+        ]
+
+    tab.run(2)
+    expect(view).to_contain_text("the cells below are those of this run as well")
+    again = tab.cells()
+    assert [{**cell, "metadata": 0} for cell in again[3:]] == [{**cell, "metadata": 0} for cell in before[3:]]
+    assert marks(again[3:]) == marks(before[3:])
+    assert again[4]["metadata"]["smol"]["run"] != before[4]["metadata"]["smol"]["run"]
+
+    tab.run(1)
+    tab.run(2)
+    expect(view).to_contain_text("1 cell inserted below, 5 kept: read before you run")
+    expect(view).to_contain_text("1 cell that you locked stays below them")
+    last = tab.cells()
+    assert tab.sources()[4:9:2] == ["a = 1", "x = 2", "a + x"] and tab.sources()[9:] == ["x = 1", "'end'"]
+    for now, then in ((4, 4), (8, 8), (9, 6)):
+        assert (last[now]["id"], last[now].get("outputs")) == (before[then]["id"], before[then].get("outputs"))
+    assert marks(last[4:5]) == [{"tags": ["mine"]}]
+    assert last[6]["execution_count"] is None and last[9]["execution_count"]
+
+
 def test_cells_that_run_all_has_sent_are_not_run_unseen_when_others_take_their_place(lab, context, screenshot):
     made = """import pathlib
 runs = pathlib.Path('runs')
@@ -263,6 +305,52 @@ def test_a_cell_cut_and_pasted_in_the_middle_of_a_run_says_where_its_account_is(
     gate.touch()
     expect(tab.cell(index).locator(".smol-view")).to_contain_text("its account: %agent show")
     screenshot(tab.page, "pasted")
+
+
+CONSOLE = """async id => {
+  const options = {kernelPreference: {name: 'python3', ...(id ? {id} : {})}, activate: true};
+  const { sessionContext } = await window.jupyterapp.commands.execute('console:create', options);
+  await sessionContext.ready;
+  const { kernel } = sessionContext.session;
+  await kernel.info;
+  return kernel.id;
+}"""
+
+
+def test_cells_are_inserted_also_where_a_console_had_the_kernel_first(lab, context):
+    """Of all that has one kernel in a window, the first alone hears of comms."""
+    lab.write("plain.ipynb", ["1"])
+    lab.write("beside.ipynb", ADDS)
+    tab = NotebookPage(context, lab, "plain.ipynb")
+    kernel = tab.page.evaluate(CONSOLE)
+    tab.command("docmanager:open", {"path": "beside.ipynb", "kernel": {"id": kernel}})
+    tab.wait_for("panel => panel.context.path === 'beside.ipynb'")
+    tab.page.evaluate(
+        "[...window.jupyterapp.shell.widgets('main')].find(each => each.context?.path === 'plain.ipynb').dispose()"
+    )
+    tab.page.wait_for_function("() => document.querySelectorAll('.jp-NotebookPanel').length === 1")
+    tab.wait_until_ready()
+    assert tab.ask("panel => panel.sessionContext.session.kernel.id") == kernel
+    for index in range(3):
+        tab.run(index)
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("cells inserted")
+    assert "x = 20" in tab.sources()
+
+
+def test_cells_are_inserted_once_where_another_window_has_a_console_on_the_kernel(lab, context):
+    lab.write("windows.ipynb", ADDS)
+    tab = NotebookPage(context, lab, "windows.ipynb")
+    other = context.new_page()
+    other.goto(f"{lab.url}/lab/workspaces/windows?token={lab.token}&reset")
+    other.wait_for_function("() => window.jupyterapp?.commands.hasCommand('console:create')")
+    kernel = tab.ask("panel => panel.sessionContext.session.kernel.id")
+    assert other.evaluate(CONSOLE, kernel) == kernel
+    tab.page.bring_to_front()
+    for index in range(3):
+        tab.run(index)
+    expect(tab.cell(2).locator(".smol-view")).to_contain_text("cells inserted")
+    assert tab.sources().count("x = 20") == 1
+    assert not [source for source in tab.sources() if source.startswith("# %%")]
 
 
 def test_a_code_console_keeps_the_task_that_was_sent(lab, context, screenshot):
@@ -403,6 +491,23 @@ def test_a_kernel_restarted_in_the_middle_of_a_run_leaves_no_dead_view_and_offer
     looping.edit(3, f"%agent show {run}")
     looping.run(3)
     expect(looping.output(3)).to_contain_text("loop")
+
+
+def test_of_those_that_write_one_notebook_together_one_retires_a_dead_view_and_the_others_wait(looping):
+    """Two that do it at once would double the outputs. There is another here as far as the notebook's model tells."""
+    looping.ask("""panel => {
+      const { awareness } = panel.content.model.sharedModel;
+      awareness.getStates().set(awareness.clientID - 1, {});
+      const shown = () => document.querySelectorAll('.smol-view').length;
+      panel.sessionContext.statusChanged.connect((_, status) => {
+        if (status.endsWith('restarting')) window.shownThen ??= shown();
+      });
+    }""")
+    looping.page.locator('.jp-NotebookPanel-toolbar [data-jp-item-name="restart"]').click()
+    looping.page.locator(".jp-Dialog .jp-mod-accept").click()
+    expect(looping.output(2).first).to_contain_text("its end not seen here")  # the other one may have gone
+    expect(looping.cell(2).locator(".smol-view")).to_have_count(0)
+    assert looping.ask("() => window.shownThen") == 1
 
 
 TOOL = '''@tool

@@ -5,11 +5,14 @@
 //
 // It takes cells and ids from the kernel, nothing else: no code of the kernel runs here, and no cell is executed.
 //
-//   kernel → page   comm_open "smol.cells"   {session, cell_id}
+//   kernel → page   comm_open "smol.cells"   {session, cell_id, early: true}   when cell_id begins: is its page there?
+//   page → kernel   {here: page, session}
+//   kernel → page   comm_open "smol.cells"   {session, cell_id}   when it has ended
 //   page → kernel   {claim: page, session, candidates: [{id, source, digest}]}   cells that an earlier run of cell_id left
 //   kernel → page   {grant: page, cell_id, cells, remove: [id]}
-//   page → kernel   {done: page, inserted, kept, sent: [id], date, shown}   removed cells that were sent to run before;
-//                                                                           whether cell_id shows the account
+//   page → kernel   {done: page, inserted, kept, locked, sent: [id], date, shown}   how many; removed cells that were
+//                                                                                   sent to run before; whether cell_id
+//                                                                                   shows the account
 (() => {
   "use strict";
 
@@ -66,33 +69,52 @@
     return cell.cell_type === "code" && cell.executionState === "running";
   }
 
+  function isSame(cell, { cell_type, source }) {
+    return cell.cell_type === cell_type && cell.getSource() === source;
+  }
+
+  // A cell as it stands, with its id, tags, outputs and locks; one that was sent to run, and shall not, anew.
+  function asItIs(cell) {
+    const { id, ...rest } = cell.toJSON();
+    return isSent(cell) ? { ...rest, outputs: [], execution_count: null } : { id, ...rest };
+  }
+
   function write(notebook, cellId, cells, remove, known) {
     const sources = new Map(known.map(({ id, source }) => [id, source]));
+    // Not one in which the person has typed since the claim.
     const old = notebook.cells.filter((cell) => remove.includes(cell.id) && cell.getSource() === sources.get(cell.id));
-    const sent = old.filter(isSent).map((cell) => cell.id);
+    const fresh = cells.map(plain);
     const date = new Date().toISOString();
-    if (sent.length && old.length === cells.length && old.every((cell, index) => cell.getSource() === cells[index].source)) {
-      notebook.transact(() => {
-        old.forEach((cell, index) => sign(cell, plain(cells[index])));
-      });
-      return { inserted: 0, kept: old.length, sent: [], date };
+    const areBelow = old.length && indexOf(notebook, old[0].id) > indexOf(notebook, cellId);
+    if (areBelow && old.length === fresh.length && old.every((cell, index) => isSame(cell, fresh[index]))) {
+      notebook.transact(() => old.forEach((cell, index) => sign(cell, fresh[index])));
+      return { inserted: 0, kept: old.length, locked: 0, sent: [], date };
     }
+    const left = new Set(old);
+    const again = fresh.map((each) => {
+      const twin = [...left].find((cell) => isSame(cell, each));
+      left.delete(twin);
+      return twin;
+    });
+    const locked = [...left].filter((cell) => cell.getMetadata("deletable") === false);
+    const gone = old.filter((cell) => !locked.includes(cell));
+    const sent = gone.filter(isSent).map((cell) => cell.id);
+    const kept = again.filter(Boolean).length;
+    const made = fresh.map((each, index) => (again[index] ? asItIs(again[index]) : each));
     let inserted = 0;
     // One transaction is one step for the notebook's "undo cell operation".
     notebook.transact(() => {
       // From the end, because `notebook.cells` stays as it was until the transaction is over.
       for (let index = notebook.cells.length - 1; index >= 0; index--) {
         const cell = notebook.cells[index];
-        // Not one in which the person has typed since the claim.
-        if (old.includes(cell)) notebook.deleteCell(index);
+        if (gone.includes(cell)) notebook.deleteCell(index);
         if (cell.id === cellId) {
-          const fresh = cells.map(plain);
-          notebook.insertCells(index + 1, fresh).forEach((each, offset) => sign(each, fresh[offset]));
-          inserted = cells.length;
+          notebook.insertCells(index + 1, made).forEach((each, offset) => sign(each, fresh[offset]));
+          inserted = made.length - kept;
         }
       }
     });
-    return { inserted, kept: 0, sent, date };
+    return { inserted, kept, locked: locked.length, sent, date };
   }
 
   function kernelOf(panel) {
@@ -100,12 +122,20 @@
     return session && session.kernel;
   }
 
-  function answer(tracker, kernel, comm, { session, cell_id }) {
+  // Of all connections to a kernel in one window, those of consoles as well, the first alone hears of comms: `kernel`
+  // may be any of them.
+  function answer(tracker, kernel, comm, { session, cell_id, early }) {
     // A notebook may have several views, any of them closed by now: all have the one kernel connection, and one model.
-    const panel = tracker.find(
-      (each) => kernelOf(each) === kernel && each.content.model && indexOf(each.content.model.sharedModel, cell_id) >= 0,
-    );
+    const has = (panel) =>
+      kernelOf(panel)?.id === kernel.id && panel.content.model && indexOf(panel.content.model.sharedModel, cell_id) >= 0;
+    // Copies of a notebook have cells of the same ids.
+    const panel = tracker.find((each) => has(each) && kernelOf(each).clientId === session) || tracker.find(has);
     if (!panel) return; // another notebook's cell
+    const { clientId } = kernelOf(panel);
+    if (early) {
+      if (clientId === session) comm.send({ here: page, session });
+      return;
+    }
     const notebook = panel.content.model.sharedModel;
     let known = [];
     comm.onMsg = (message) => {
@@ -118,9 +148,9 @@
     const claim = () => {
       if (comm.isDisposed) return; // another tab did it
       known = candidates(notebook, cell_id);
-      comm.send({ claim: page, session: kernel.clientId, candidates: known });
+      comm.send({ claim: page, session: clientId, candidates: known });
     };
-    if (kernel.clientId === session) claim();
+    if (clientId === session) claim();
     else setTimeout(claim, PATIENCE_MS);
   }
 
@@ -133,12 +163,18 @@
     return `<small>Agent run, its end not seen here · ${how}</small>`;
   }
 
-  function withoutWidget(output, alive, isLast) {
-    const view = output.data && output.data[WIDGET];
-    const ours = output.metadata && output.metadata.smol;
-    if (!view || !ours || !ours.live || view.model_id in alive) return output;
+  function viewOf({ data, metadata }) {
+    return data && metadata && metadata.smol && metadata.smol.live ? (data[WIDGET] || {}).model_id : undefined;
+  }
+
+  function withoutWidget(output, dead, isLast) {
+    if (!dead.has(viewOf(output))) return output;
     const { [WIDGET]: _, ...data } = output.data;
-    return { ...output, data: isLast ? { ...data, "text/html": unseen(ours.run) } : data };
+    return { ...output, data: isLast ? { ...data, "text/html": unseen(output.metadata.smol.run) } : data };
+  }
+
+  function outputsOf(cell) {
+    return cell.cell_type === "code" ? cell.getOutputs() : [];
   }
 
   // Where the kernel that ran it is gone, JupyterLab shows "Error displaying widget" or a broken link in place of a
@@ -146,13 +182,23 @@
   function retireViews(panel, alive) {
     const model = panel.content.model;
     if (!model) return;
-    const dirty = model.dirty;
-    for (const cell of model.sharedModel.cells) {
-      const outputs = cell.cell_type === "code" ? cell.getOutputs() : [];
-      const kept = outputs.map((output, index) => withoutWidget(output, alive, index === outputs.length - 1));
-      if (kept.some((output, index) => output !== outputs[index])) cell.setOutputs(kept);
-    }
-    model.dirty = dirty; // nothing of the person's has changed
+    const views = model.sharedModel.cells.flatMap(outputsOf).map(viewOf);
+    const dead = new Set(views.filter((view) => view !== undefined && !(view in alive)));
+    const retire = () => {
+      if (panel.isDisposed || panel.content.model !== model) return;
+      const dirty = model.dirty;
+      for (const cell of model.sharedModel.cells) {
+        const outputs = outputsOf(cell);
+        const kept = outputs.map((output, index) => withoutWidget(output, dead, index === outputs.length - 1));
+        if (kept.some((output, index) => output !== outputs[index])) cell.setOutputs(kept);
+      }
+      model.dirty = dirty; // nothing of the person's has changed
+    };
+    // Pages that collaborate have one model: what two of them put in at once would be there twice.
+    const { awareness } = model.sharedModel;
+    const before = awareness ? [...awareness.getStates().keys()].filter((id) => id < awareness.clientID).length : 0;
+    if (dead.size && before) setTimeout(retire, before * PATIENCE_MS);
+    else retire();
   }
 
   async function retireDeadViews(panel) {
@@ -282,20 +328,25 @@
       event.stopPropagation();
   }
 
-  function listen(tracker, languages, panel) {
-    const context = panel.sessionContext;
+  // A connection that does not know the target closes the comm for all.
+  function hear(tracker, panel) {
     const register = () => {
       const kernel = kernelOf(panel);
       if (!kernel) return;
       kernel.registerCommTarget(TARGET, (comm, open) => answer(tracker, kernel, comm, open.content.data));
     };
+    panel.sessionContext.kernelChanged.connect(register);
+    panel.sessionContext.ready.then(register);
+  }
+
+  function listen(tracker, languages, panel) {
+    const context = panel.sessionContext;
+    hear(tracker, panel);
     const retire = () => retireDeadViews(panel).catch((error) => console.warn(`${NAME}: ${error}`));
-    context.kernelChanged.connect(register);
     context.kernelChanged.connect(retire);
     context.statusChanged.connect((_, status) => {
       if (status.endsWith("restarting")) retireViews(panel, {}); // also "autorestarting": none survives
     });
-    context.ready.then(register);
     panel.context.ready.then(() => colourTasks(panel, languages));
     keepFolds(panel);
     keepFocus(panel);
@@ -305,18 +356,22 @@
 
   async function extension() {
     const { INotebookTracker } = await shared("@jupyterlab/notebook");
+    const { IConsoleTracker } = await shared("@jupyterlab/console");
     const { IEditorLanguageRegistry } = await shared("@jupyterlab/codemirror");
     return {
       id: `${NAME}:cells`,
       description: "Inserts the cells that an agent wrote, leaves tasks uncoloured, and the focus in the notebook.",
       autoStart: true,
       requires: [IEditorLanguageRegistry],
-      optional: [INotebookTracker], // Notebook 7's file list has none
-      activate: (app, languages, tracker) => {
+      optional: [INotebookTracker, IConsoleTracker], // Notebook 7's file list has none
+      activate: (app, languages, tracker, consoles) => {
         if (!tracker) return;
         window.addEventListener("keydown", leaveArrows, true); // before JupyterLab, which listens at the document
         tracker.forEach((panel) => listen(tracker, languages, panel));
         tracker.widgetAdded.connect((_, panel) => listen(tracker, languages, panel));
+        if (!consoles) return;
+        consoles.forEach((panel) => hear(tracker, panel));
+        consoles.widgetAdded.connect((_, panel) => hear(tracker, panel));
       },
     };
   }
