@@ -426,3 +426,17 @@ def test_what_is_too_deep_to_be_followed_is_kept_whole():
         assert kept(code, "final_answer(total)") == f"{code}\ntotal"
     finally:
         sys.setrecursionlimit(before)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "".join(f"x{n} = 0\n" for n in range(10))
+        + "".join("  " * n + f"for i{n} in range(2):\n" for n in range(10))
+        + "".join("  " * 10 + f"x{n} = x{(n + 1) % 10} + i0\n" for n in range(10)),
+        "x0 = g = []\n" + "g.append(lambda: [h() for h in g])\n" * 200 + "for h in g[:0]: h()",
+    ],
+    ids=["loops", "functions"],
+)
+def test_code_whose_values_hold_too_much_is_left_whole_soon(code):
+    assert kept(f"{code}\nprint(x0)", "final_answer(x0)") == f"{code}\nprint(x0)\nx0"

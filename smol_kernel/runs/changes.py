@@ -31,6 +31,8 @@ def changed_inputs(
     `types` are those of the inputs; of those in `tables` a `.copy()` shares nothing with the original.
     """
     changeable = {name for name, kind in types.items() if kind not in _KEPT}
+    if not changeable:
+        return changeable
     flat = set(tables)
     flow = Flow(bound_by(statements), tools, types, [name for name, kind in types.items() if kind in flat])
     flow.trusts = True

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from smol_kernel.runs.calls import Calls
 from smol_kernel.runs.expressions import NOTHING
 from smol_kernel.runs.names import bindings, called
-from smol_kernel.runs.tokens import Facts, Frame, State, Token, Value, closure
+from smol_kernel.runs.tokens import Facts, Frame, State, Token, Value, closure, effort
 
 _HARMLESS_WORDS = """lru_cache cache staticmethod classmethod property dataclass contextmanager wraps
 total_ordering cached_property abstractmethod singledispatch setter overload"""
@@ -22,6 +22,8 @@ _LOOKED_AT = frozenset(_LOOKED_AT_WORDS.split())
 """Methods that are called without being named."""
 _LONGEST = 20_000
 """Statements that are done, those of loops and functions each time."""
+_MOST = 3_000_000
+"""Values that are looked at; each that a statement makes may hold many."""
 
 
 class Definitions(Calls):
@@ -29,7 +31,7 @@ class Definitions(Calls):
 
     def __init__(self, tools: Iterable[str], bound: Iterable[str]) -> None:
         super().__init__(tools, bound)
-        self._done = 0
+        self._done, self._begun = 0, effort()
 
     def gives_up(self) -> bool:
         """Whether so much was done that no more is: loops and functions in one another are done again and again."""
@@ -41,7 +43,7 @@ class Definitions(Calls):
     @property
     def too_long(self) -> bool:
         """Whether the code is too long to be followed."""
-        return self._done > _LONGEST
+        return self._done > _LONGEST or effort() - self._begun > _MOST
 
     @abstractmethod
     def do(self, node: ast.stmt) -> None:
