@@ -10,6 +10,7 @@ import re
 import pytest
 
 from smol_kernel.events import ActionFinished, ActionProposed, RunFinished, RunStarted, StepFinished, StepStarted
+from smol_kernel.render.code_to_run import LEFT
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.html import account_html
 from smol_kernel.render.markdown import account_markdown
@@ -92,10 +93,47 @@ def test_ordinary_code_stays_as_it_is(code):
     assert plain_code(code) == code
 
 
+ELSEWHERE = {
+    "x = r'\u200b'": r"x = '\u200b'",
+    "x = '\\\u200b'": r"x = '\\\u200b'",
+    "import re\nx = re.sub(r'\u200b|\ufeff', '', 'a')": "import re\nx = re.sub('\\u200b|\\ufeff', '', 'a')",
+    "# \u202e}  eteled\nx = r'\u200b'  # \u2066": "# \\u202e}  eteled\nx = '\\u200b'  # \\u2066",
+    "x = 'a\u200b', R'\\d\\'\\\\\u200b\"', r'\\d'": r"""x = 'a\u200b', '\\d\\\'\\\\\u200b"', r'\d'""",
+    "x = r'''a\\\n'\u2028'\n\x0cb'''\n\x0cy = 1": "x = '''a\\\\\n'\\u2028'\n\\x0cb'''\ny = 1",
+    "x = '''\n\x0cb'''\n#\x0c": "x = '''\n\\x0cb'''\n#\\x0c",
+    "x = rb'\\w\x1b[2K' rb'\\w'": r"x = b'\\w\x1b[2K' rb'\w'",
+    "n = 1\nx = rf'\\d{n:>3}\u200b{{' f'{n}\u200b'  # \u200b": (
+        "n = 1\nx = f'\\\\d{n:>3}\\u200b{{' f'{n}\\u200b'  # \\u200b"
+    ),
+    "x =\x0c r'\u200b'\r\ny = 1": "x =  '\\u200b'\ny = 1",
+}
+
+
+@pytest.mark.parametrize("code", ELSEWHERE)
+def test_where_an_escape_means_something_else_a_text_is_written_in_another_way(code):
+    events, shown = a_run(code), ELSEWHERE[code]
+    assert ast.dump(ast.parse(code)) == ast.dump(ast.parse(shown))
+    assert Transcript.from_events(events).steps[0].code == shown
+    assert [cell.source for cell in script_cells(Transcript.from_events(events))] == ["Look.", shown]
+
+
 @pytest.mark.parametrize(
-    "code", ["x = r'\u200b'", "x = '\\\u200b'", "import re\nx = re.sub(r'\u200b|\ufeff', '', 'a')"]
+    ("code", "shown", "left"),
+    [
+        ("a\u034f = 1  # \u202e\nx = r'\u200b'", "a\u034f = 1  # \\u202e\nx = '\\u200b'", "U+034F"),
+        (
+            "\u3164 = n = 1  # \u202e\nx = rf'{\u3164=}\u200b', r'\u200b'",
+            "\u3164 = n = 1  # \\u202e\nx = rf'{\u3164=}\u200b', '\\u200b'",
+            "U+200B, U+3164",
+        ),
+        ("x = rf'{r\"\u200b\"}\\d\u202e'  # \u2066", "x = rf'{r\"\u200b\"}\\d\u202e'  # \\u2066", "U+200B, U+202E"),
+    ],
 )
-def test_where_an_escape_means_something_else_cells_have_the_code_as_it_is(code):
-    events = a_run(code)
-    assert Transcript.from_events(events).steps[0].code == code
-    assert "\u200b" not in printed(events) and r"\u200b" in printed(events)
+def test_what_cannot_be_written_in_another_way_is_told_beside_the_cell(code, shown, left):
+    run = Transcript.from_events(a_run(code))
+    assert ast.dump(ast.parse(code)) == ast.dump(ast.parse(shown))
+    assert run.steps[0].code == shown
+    for cells in (script_cells(run), to_notebook(run).cells):
+        (words,) = (cell.source for cell in cells if "Look." in cell.source)
+        assert words.endswith(LEFT.format(left))
+    assert left not in printed(a_run(code))  # there each stands as an escape
