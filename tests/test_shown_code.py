@@ -6,6 +6,7 @@ import ast
 import html
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from smol_kernel.render.plain import plain_code
 from smol_kernel.render.text import account_text
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.notebook import to_notebook
+from smol_kernel.runs.proof import Proof
 from smol_kernel.runs.python_file import python_file
 from smol_kernel.runs.report import report_html
 from smol_kernel.runs.script import script_cells
@@ -137,3 +139,31 @@ def test_what_cannot_be_written_in_another_way_is_told_beside_the_cell(code, sho
         (words,) = (cell.source for cell in cells if "Look." in cell.source)
         assert words.endswith(LEFT.format(left))
     assert left not in printed(a_run(code))  # there each stands as an escape
+
+
+PROVED = Proof("proved", []).line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"*{PROVED}*",
+        PROVED,
+        f"> **{PROVED}**",
+        f"*Pro*_ved_{PROVED[6:]}",
+        f"# not\u200b proved : {PROVED}",
+        "\uff30roved\uff1a x",
+    ],
+)
+def test_a_line_of_the_model_is_told_from_ours_on_a_proof(line):
+    for before in ("", "Look.\n", "Look.\n\n"):
+        thought = f"{before}{line}\nProved so far: one."
+        events = [
+            replace(each, thought=thought) if isinstance(each, ActionProposed) else each for each in a_run("x = 1")
+        ]
+        run = Transcript.from_events(events)
+        told = Proof("proved", script_cells(run)).told()[0].source
+        for text in (told, to_notebook(run).cells[1].source, account_markdown(run), words(account_html(run))):
+            assert text.count("The model: ") == 1 and "The model: Proved so far" not in text
+        ours = [each for each in told.split("\n") if each == f"*{PROVED}*"]
+        assert len(ours) == 1 and told.endswith(ours[0])

@@ -118,7 +118,7 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
     for step in transcript.steps:
         number = step.number
         untold = "From an earlier run" if step.is_earlier else f"Step {number - earlier}"
-        words = [safe_markdown(step.thought).strip() or safe_markdown(step.title if step.only_calls else untold)]
+        words = [safe_markdown(step.words).strip() or safe_markdown(step.title if step.only_calls else untold)]
         words += remarks if number in code_of and not any(cell.kind == "code" for cell in cells) else []
         words += [HALFWAY.format(halfway[number])] if number in halfway else []
         words += filter(None, [left_unseen(code_of.get(number, ""))])
