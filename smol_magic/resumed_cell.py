@@ -13,7 +13,7 @@ from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, RunStarted
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
-from smol_kernel.models.named import is_named, model_to_go_on, names_in
+from smol_kernel.models.named import is_chosen, is_named, model_to_go_on, names_in
 from smol_kernel.runs.conversation import starts
 from smol_kernel.runs.recording import is_foreign
 from smol_kernel.runs.resuming import prepare, prepare_fork
@@ -123,6 +123,7 @@ class ResumedCell(AgentCell):
             verbosity_level=LogLevel.OFF,
             managed_agents=[*agents.values()] or None,
             found=[*(tool.name for tool in tools), *agents],
+            model_chosen=is_chosen(model, chosen.model, variables, magics.model),
             **more,
         )
 

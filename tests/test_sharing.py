@@ -27,6 +27,7 @@ from smol_kernel import (
     Tool,
     ToolCallingAgent,
     UserInputTool,
+    WikipediaSearchTool,
     tool,
 )
 from smol_kernel.errors import ConfigError, ToolError
@@ -375,6 +376,40 @@ def test_keys_are_never_written(tmp_path, monkeypatch):
     for text in [*written(tmp_path).values(), json.dumps(data)]:
         assert not [key for key in planted if key in text]
     assert "127.0.0.1:9" in (tmp_path / "agent.json").read_text()
+
+
+KEY = "q8Zr2LxV0pT7mN4cB1wY"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("params", {"k": KEY}),
+        ("params", {"count": 20, "cx": [KEY]}),
+        ("params", {KEY: 1}),
+        ("endpoint", f"https://api.example.org/{KEY}/search"),
+        ("endpoint", f"https://api.example.org/search?u={KEY}"),
+        ("endpoint", f"https://me:{KEY}@api.example.org/search"),
+    ],
+)
+def test_a_key_under_a_plain_name_is_not_written_for_a_tool_of_ours(tmp_path, monkeypatch, name, value):
+    monkeypatch.delenv("BRAVE_API_KEY", raising=False)
+    agent = CodeAgent([ApiWebSearchTool(rate_limit=2.0, **{name: value})], model())
+    with pytest.warns(UserWarning, match=rf"written without tools .*: {name} of 'web_search'\)"):
+        agent.save(tmp_path)
+    assert not [text for text in written(tmp_path).values() if KEY in text]
+    with pytest.warns(UserWarning, match="saved without tools: pass tools="):
+        tool = CodeAgent.from_folder(tmp_path).tools["web_search"]
+    assert tool.rate_limit == 2.0 and getattr(tool, name) == getattr(ApiWebSearchTool(), name)
+
+
+def test_what_is_no_key_is_written_for_a_tool_of_ours(tmp_path):
+    given = {"endpoint": "https://api.example.org/v1/search?lang=en", "params": {"count": 20, "safe": "off"}}
+    wikipedia = {"user_agent": "Trees/1.0 (ada@example.org)", "language": "de", "extract_format": "HTML"}
+    CodeAgent([ApiWebSearchTool(**given), WikipediaSearchTool(**wikipedia)], model()).save(tmp_path)
+    tools = CodeAgent.from_folder(tmp_path).tools
+    assert {name: getattr(tools["web_search"], name) for name in given} == given
+    assert {name: getattr(tools["wikipedia_search"], name) for name in wikipedia} == wikipedia
 
 
 SECRET_SETTINGS = [

@@ -6,10 +6,12 @@ import ast
 import html
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
 from smol_kernel.events import ActionFinished, ActionProposed, RunFinished, RunStarted, StepFinished, StepStarted
+from smol_kernel.render.code_to_run import LEFT
 from smol_kernel.render.console import ConsoleReader
 from smol_kernel.render.html import account_html
 from smol_kernel.render.markdown import account_markdown
@@ -17,6 +19,7 @@ from smol_kernel.render.plain import plain_code
 from smol_kernel.render.text import account_text
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.notebook import to_notebook
+from smol_kernel.runs.proof import Proof
 from smol_kernel.runs.python_file import python_file
 from smol_kernel.runs.report import report_html
 from smol_kernel.runs.script import script_cells
@@ -92,10 +95,75 @@ def test_ordinary_code_stays_as_it_is(code):
     assert plain_code(code) == code
 
 
+ELSEWHERE = {
+    "x = r'\u200b'": r"x = '\u200b'",
+    "x = '\\\u200b'": r"x = '\\\u200b'",
+    "import re\nx = re.sub(r'\u200b|\ufeff', '', 'a')": "import re\nx = re.sub('\\u200b|\\ufeff', '', 'a')",
+    "# \u202e}  eteled\nx = r'\u200b'  # \u2066": "# \\u202e}  eteled\nx = '\\u200b'  # \\u2066",
+    "x = 'a\u200b', R'\\d\\'\\\\\u200b\"', r'\\d'": r"""x = 'a\u200b', '\\d\\\'\\\\\u200b"', r'\d'""",
+    "x = r'''a\\\n'\u2028'\n\x0cb'''\n\x0cy = 1": "x = '''a\\\\\n'\\u2028'\n\\x0cb'''\ny = 1",
+    "x = '''\n\x0cb'''\n#\x0c": "x = '''\n\\x0cb'''\n#\\x0c",
+    "x = rb'\\w\x1b[2K' rb'\\w'": r"x = b'\\w\x1b[2K' rb'\w'",
+    "n = 1\nx = rf'\\d{n:>3}\u200b{{' f'{n}\u200b'  # \u200b": (
+        "n = 1\nx = f'\\\\d{n:>3}\\u200b{{' f'{n}\\u200b'  # \\u200b"
+    ),
+    "x =\x0c r'\u200b'\r\ny = 1": "x =  '\\u200b'\ny = 1",
+}
+
+
+@pytest.mark.parametrize("code", ELSEWHERE)
+def test_where_an_escape_means_something_else_a_text_is_written_in_another_way(code):
+    events, shown = a_run(code), ELSEWHERE[code]
+    assert ast.dump(ast.parse(code)) == ast.dump(ast.parse(shown))
+    assert Transcript.from_events(events).steps[0].code == shown
+    assert [cell.source for cell in script_cells(Transcript.from_events(events))] == ["Look.", shown]
+
+
 @pytest.mark.parametrize(
-    "code", ["x = r'\u200b'", "x = '\\\u200b'", "import re\nx = re.sub(r'\u200b|\ufeff', '', 'a')"]
+    ("code", "shown", "left"),
+    [
+        ("a\u034f = 1  # \u202e\nx = r'\u200b'", "a\u034f = 1  # \\u202e\nx = '\\u200b'", "U+034F"),
+        (
+            "\u3164 = n = 1  # \u202e\nx = rf'{\u3164=}\u200b', r'\u200b'",
+            "\u3164 = n = 1  # \\u202e\nx = rf'{\u3164=}\u200b', '\\u200b'",
+            "U+200B, U+3164",
+        ),
+        ("x = rf'{r\"\u200b\"}\\d\u202e'  # \u2066", "x = rf'{r\"\u200b\"}\\d\u202e'  # \\u2066", "U+200B, U+202E"),
+    ],
 )
-def test_where_an_escape_means_something_else_cells_have_the_code_as_it_is(code):
-    events = a_run(code)
-    assert Transcript.from_events(events).steps[0].code == code
-    assert "\u200b" not in printed(events) and r"\u200b" in printed(events)
+def test_what_cannot_be_written_in_another_way_is_told_beside_the_cell(code, shown, left):
+    run = Transcript.from_events(a_run(code))
+    assert ast.dump(ast.parse(code)) == ast.dump(ast.parse(shown))
+    assert run.steps[0].code == shown
+    for cells in (script_cells(run), to_notebook(run).cells):
+        (words,) = (cell.source for cell in cells if "Look." in cell.source)
+        assert words.endswith(LEFT.format(left))
+    assert left not in printed(a_run(code))  # there each stands as an escape
+
+
+PROVED = Proof("proved", []).line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"*{PROVED}*",
+        PROVED,
+        f"> **{PROVED}**",
+        f"*Pro*_ved_{PROVED[6:]}",
+        f"# not\u200b proved : {PROVED}",
+        "\uff30roved\uff1a x",
+    ],
+)
+def test_a_line_of_the_model_is_told_from_ours_on_a_proof(line):
+    for before in ("", "Look.\n", "Look.\n\n"):
+        thought = f"{before}{line}\nProved so far: one."
+        events = [
+            replace(each, thought=thought) if isinstance(each, ActionProposed) else each for each in a_run("x = 1")
+        ]
+        run = Transcript.from_events(events)
+        told = Proof("proved", script_cells(run)).told()[0].source
+        for text in (told, to_notebook(run).cells[1].source, account_markdown(run), words(account_html(run))):
+            assert text.count("The model: ") == 1 and "The model: Proved so far" not in text
+        ours = [each for each in told.split("\n") if each == f"*{PROVED}*"]
+        assert len(ours) == 1 and told.endswith(ours[0])

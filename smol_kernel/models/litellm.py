@@ -14,6 +14,7 @@ from smol_kernel.errors import MissingDependencyError, ModelError
 from smol_kernel.memory.known_secrets import keep_secret, without_password
 from smol_kernel.memory.loading import loading
 from smol_kernel.models import keys
+from smol_kernel.models.address_in_name import address_in
 from smol_kernel.models.api import ApiModel
 from smol_kernel.models.base import ADDRESSES
 from smol_kernel.models.failures import Target, no_key, read_failure
@@ -152,7 +153,7 @@ class LiteLLMModel(ApiModel):
 
     @property
     def server_address(self) -> str | None:
-        """As of any Model; an address that LiteLLM takes from the environment was given as well."""
+        """As of any Model; an address that LiteLLM takes from the name or the environment was given as well."""
         provider, slash, _ = self.litellm_name.upper().partition("/")
         if not slash:
             provider = next((each for each, names in _BARE.items() if names.match(self.litellm_name)), "")
@@ -160,7 +161,7 @@ class LiteLLMModel(ApiModel):
         address = super().server_address
         if address is not None:
             return address
-        known = in_environment(prefix)
+        known = address_in(self.litellm_name) or in_environment(prefix)
         return known and without_password(known)
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
 from smol_kernel.memory.known_secrets import without_password
+from smol_kernel.models.address_in_name import address_in
 from smol_kernel.models.base import NOWHERE, Model
 from smol_kernel.models.cassette import MARK, MODE_VARIABLE, mode_of
 from smol_kernel.models.fallback import as_model
@@ -103,10 +104,12 @@ def model_to_go_on(
     `usual` are the name and the address that are set for new tasks (else those of the environment). They count where
     they are the run's; and for a run whose replies came from a script, which had no model. Raises ConfigError where the
     record is not enough to ask the run's again: its conversation is not sent to another model or server than the run's,
-    nor a key to an address because a record says so.
+    nor a key to an address because a record says so, nor anything to one in a name that only the record of somebody
+    else has.
     """
-    asked, there, server = started.model.removesuffix(MARK), variables or {}, started.server
+    asked, there = started.model.removesuffix(MARK), variables or {}
     recorded = started.named_as or [asked]
+    server, foreign = started.server or address_in(recorded[0]), bool(started.origin.get("imported"))
     usual_name = usual[0] or os.environ.get(MODEL_VARIABLE)
     usual_base = None if api_base == "" else usual[1] or os.environ.get(API_BASE_VARIABLE)
     meant = bool(api_base) or not name
@@ -122,8 +125,13 @@ def model_to_go_on(
     if name and isinstance(there.get(name), Model):
         return there[name]
     names = [each.removesuffix(MARK) for each in names_in([name])] if name else recorded
-    if names == [asked] and len(recorded) == 1:
+    if names == [asked] and len(recorded) == 1 and not foreign:
         names = recorded
+    if not name and foreign and (held := [each for each in names if address_in(each)]):
+        raise ConfigError(
+            f"run {started.run} came in a file, and the name of its model is an address of its author's choice, "
+            f"{held[0]!r}: name a model with --model"
+        )
     if server in NOWHERE and not name:
         raise ConfigError(f"run {started.run} asked {asked!r}, {server}: name a model with --model")
     if server in NOWHERE or not set(names) & set(recorded):
@@ -142,6 +150,19 @@ def model_to_go_on(
             f"play the run {started.run} from its beginning"
         )
     return _made(names, address, there, meant or bool(set(names) & set(recorded)))
+
+
+def is_chosen(
+    model: Model,
+    name: str | None,
+    variables: Mapping[str, Any] | None = None,
+    usual: str | None = None,
+) -> bool:
+    """Whether the user chose the `model` that `model_to_go_on` gave: by this name, or as that for new tasks (`usual`).
+    The demo is nobody's to choose: nothing is sent to it."""
+    usual = usual or os.environ.get(MODEL_VARIABLE) or ""
+    is_usual = model is (variables or {}).get(usual) or (bool(usual) and model.named_as == names_in([usual]))
+    return bool(name) or is_usual or model.named_as == [DEMO]
 
 
 def is_named(model: Model, names: Sequence[str], variables: Mapping[str, Any]) -> bool:

@@ -38,13 +38,16 @@ _TOO_LONG = (
 )
 """What providers say of a conversation that is too long, in lower case."""
 _ASKED = re.compile(
-    r"max_(?:completion_)?tokens'? is too large: (\d+)"  # vLLM
-    r"|requested (\d+) output tokens"  # vLLM since 0.12
-    r"|(\d+) in the (?:completion|output)"  # OpenAI, OpenRouter, older vLLM
-    r"|max_tokens exceed context limit: \d+ \+ (\d+)"  # Anthropic
-    r"|(\d+) max_new_tokens"  # TGI
+    r"max_(?:completion_)?tokens'? is too large: (\d{1,12})\b"  # vLLM
+    r"|requested (\d{1,12}) output tokens"  # vLLM since 0.12
+    r"|\b(\d{1,12}) in the (?:completion|output)"  # OpenAI, OpenRouter, older vLLM
+    r"|max_tokens exceed context limit: \d{1,12} \+ (\d{1,12})\b"  # Anthropic
+    r"|\b(\d{1,12}) max_new_tokens"  # TGI
 )
-_READS = re.compile(r"context length is(?: only)? (\d+)|context limit: \d+ \+ \d+ > (\d+)|must be <= (\d+)")
+_READS = re.compile(
+    r"context length is(?: only)? (\d{1,12})\b|context limit: \d{1,12} \+ \d{1,12} > (\d{1,12})\b"
+    r"|must be <= (\d{1,12})\b"
+)
 
 
 def says_too_long(words: str) -> bool:

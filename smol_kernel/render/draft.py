@@ -6,7 +6,7 @@ import re
 
 _OPENING = re.compile(
     r"(?<!`)<(?:c?|co|cod|code|code>)\Z|(?<!`)<code>"
-    r"|^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+#.-]*[ \t]*(?:\n|\Z)|^[ \t]*`{1,2}\Z",
+    r"|^[ \t]*(?:`{3,}|~{3,})[ \t]*(?:[\w+#.-]+[ \t]*)?(?:\n|\Z)|^[ \t]*`{1,2}\Z",
     re.IGNORECASE | re.MULTILINE,
 )
 """What begins the code, also where only a part of it has come."""

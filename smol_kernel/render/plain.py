@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 
 from smol_kernel.executors.addresses import without_addresses
 from smol_kernel.executors.observation import clean as plain
 from smol_kernel.executors.unseen import is_unseen
-from smol_kernel.parsing import parsed
 
-__all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "plain_code", "plain_to_run", "shorten"]
+__all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "plain_code", "shorten"]
 
 _SYMBOLS = r"\u2190-\u2bff\U0001f000-\U0001faff"  # none can stand in a name
 _NOT_PLAIN = re.compile(rf"\r\n?|(?P<page>^\x0c+)|(?<![{_SYMBOLS}])\ufe0f|[^ -~\n\t\u200c\u200d\ufe0f]", re.MULTILINE)
@@ -30,15 +27,6 @@ def fixed(text: str, code: str = r"(\Z)") -> str:
 def plain_code(code: str) -> str:
     """Code as Python reads it: each line end as one, and what would not be seen as the escape it has in a string."""
     return _NOT_PLAIN.sub(_told, code)
-
-
-def plain_to_run(code: str) -> str:
-    """The same, to be written into a cell; where that means something else, as in a raw string, the code as it is."""
-    told = plain_code(code)
-    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-        if told != code and ast.dump(parsed(told)) != ast.dump(parsed(code)):
-            return code
-    return told
 
 
 def _told(match: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -30,6 +31,8 @@ NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff, RunResumed,
 NO_REPLY = "No reply"
 """The title of a step of which nothing came."""
 
+_OF_A_PROOF = ("proved:", "shownagain:", "notproved:", "notreproduced:")
+"""How our lines on a proof begin (`runs.proof`), without what is no letter."""
 _CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
 _UNTITLED = re.compile(r"`{3}|~{3}|\||<think>")  # how a block of code begins, a table, and reasoning
@@ -226,8 +229,10 @@ class StepRecord:
 
     @property
     def words(self) -> str:
-        """The thought; of a reply that is not whole, what comes before its code."""
-        return words_and_code(self.thought or self.reply)[0] if self._is_draft else self._thought
+        """The thought; of a reply that is not whole, what comes before its code. A line in it that reads as ours on a
+        proof says whose it is."""
+        words = words_and_code(self.thought or self.reply)[0] if self._is_draft else self._thought
+        return "\n".join(f"The model: {line}" if _is_like_ours(line) else line for line in words.split("\n"))
 
     @property
     def _thought(self) -> str:
@@ -290,3 +295,9 @@ class StepRecord:
         for call in self.calls:
             yield from call.runs
         yield from self.runs
+
+
+def _is_like_ours(line: str) -> bool:
+    """Whether the line of a model begins as we tell of a proof, whatever marks stand in it."""
+    letters = unicodedata.normalize("NFKC", line[:200]).casefold()
+    return re.sub(r"[^\w:]|_", "", letters).startswith(_OF_A_PROOF)

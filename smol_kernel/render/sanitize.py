@@ -106,9 +106,10 @@ its attributes to the first."""
 _EMPTY = re.compile(r"<(?:svg|math)(?:\s[^<>]*)?/>", re.IGNORECASE)
 """Else what follows would be in it, once it is one that the parser knows nothing of."""
 _RENAMING = re.compile(rf"(</?(?:{_RENAMED}))(?={_END})", re.IGNORECASE)
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
-_PICTURE = re.compile(r"data:(image/(?:png|jpeg));base64,([A-Za-z0-9+/\s]+={0,2}\s*)", re.IGNORECASE)
-_ALIGN = re.compile(r"\s*text-align:\s*(left|right|center)\s*;?\s*", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}")  # these three are of a text without blanks at its ends
+_PICTURE = re.compile(r"data:(image/(?:png|jpeg));base64,([A-Za-z0-9+/\s]+={0,2})", re.IGNORECASE)
+_ALIGN = re.compile(r"text-align:\s*(left|right|center)\s*;?", re.IGNORECASE)
+_LONGEST_STYLE = 200
 
 _STYLED = re.compile(r"<style[^<>]*>\s*#T_")
 """How the HTML of a table begins that pandas draws in colours (`df.style`)."""
@@ -144,10 +145,10 @@ def _filter(tag: str, attribute: str, value: str) -> str | None:
     if tag.endswith(_MARK):
         return None  # what a browser may repeat has nothing that is long
     if attribute == "src":
-        picture = _PICTURE.fullmatch(value)  # what it says, and no bomb
+        picture = _PICTURE.fullmatch(value.rstrip())  # what it says, and no bomb
         return value if picture and allowed({picture[1].lower(): picture[2]})[0] else None
     if attribute == "style":
-        return value if _ALIGN.fullmatch(value) else None
+        return value if len(value) <= _LONGEST_STYLE and _ALIGN.fullmatch(value.strip()) else None
     if attribute in ("halign", "valign"):
         return value if value in _PLACES else None
     if attribute == "class":
@@ -157,7 +158,7 @@ def _filter(tag: str, attribute: str, value: str) -> str | None:
 
 def is_base64(picture: str) -> bool:
     """Whether it can stand in an attribute; that it is a picture was seen to when it came (`observation`)."""
-    return _BASE64.fullmatch(picture) is not None
+    return _BASE64.fullmatch(picture.strip()) is not None
 
 
 def output_html(output: Output) -> str:

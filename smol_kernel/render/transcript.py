@@ -29,7 +29,8 @@ from smol_kernel.events import (
     ToolReturned,
     settled,
 )
-from smol_kernel.render.plain import plain, plain_to_run
+from smol_kernel.render.code_to_run import plain_to_run
+from smol_kernel.render.plain import plain
 from smol_kernel.render.records import NOTES, CallRecord, Note, PlanRecord, StepRecord, Totals
 
 STATES = {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.events import Output
 from smol_kernel.executors.displays import LIVE, forms
 from smol_kernel.executors.observation import allowed
+from smol_kernel.render.code_to_run import left_unseen
 from smol_kernel.render.markdown import (
     beside_markdown,
     fenced,
@@ -104,8 +105,10 @@ def _rows(transcript: Transcript) -> Iterator[NotebookNode]:
             part = part_of(step) if step.final else None
             if part is not None:
                 settle_end(part, names, addresses=False)
+            source = part.text() if part else step.code
+            words = "\n\n".join(filter(None, [words, left_unseen(source)]))
             yield _markdown(f"step-{step.number}", words, step)
-            yield _code(step, part.text() if part else step.code, count, transcript)
+            yield _code(step, source, count, transcript)
         else:
             yield _markdown(f"step-{step.number}", "\n\n".join([words, *_as_text(step)]), step)
         if beside := beside_markdown(step):

@@ -18,6 +18,7 @@ from smol_kernel.runs.recording import is_foreign
 OUTSIDE = "Running its actions again can change what is outside of its box a second time: {}."
 SEEN = "Its actions {}."
 """What a record alone does not decide: it may have come from somebody else, by `smol import`."""
+MODEL = "The whole conversation goes to the model {}, because a record of somebody else says so."
 UNFINISHED = "Step {} is not over in its record: its action is run now, and the calls in it are made."
 
 

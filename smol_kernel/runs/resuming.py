@@ -30,7 +30,7 @@ from smol_kernel.runs.made_again import (
     require_inputs,
     values_of,
 )
-from smol_kernel.runs.outside import called_for_others, of_others, outside
+from smol_kernel.runs.outside import MODEL, called_for_others, of_others, outside
 from smol_kernel.runs.recorded_actions import leave_rehearsal
 from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of
 from smol_kernel.runs.replay import Replay, require_tools
@@ -119,6 +119,7 @@ def prepare(
     agent: Any = None,
     copied_from: str | None = None,
     found: Sequence[str] = (),
+    model_chosen: bool = True,
     **parameters: Any,
 ) -> Resumption:
     """The recorded run `run_id` (the beginning of its id, or "last"), ready to go on.
@@ -126,8 +127,9 @@ def prepare(
     Parameters: as of `RunnableAgent.resume`; `agent`, in place of a new one of class `kind`; `child_lives`, the
     `executor` still has the child of the run; `copied_from`, the run that errors name, of which this one is a copy that
     the user has not seen; `found`, names of those among the tools and agents that the user did not give: a front found
-    them for the names that are recorded. Raises RunNotFoundError; ReplayError for a run that has ended with its
-    answer, is another kind of agent's, or is one that another agent called; ConfigError for what does not fit.
+    them for the names that are recorded; `model_chosen`, whether the user chose the model, and not only the record.
+    Raises RunNotFoundError; ReplayError for a run that has ended with its answer, is another kind of agent's, or is one
+    that another agent called; ConfigError for what does not fit.
     """
     book = _journal(journal)
     if max_steps is not None:
@@ -157,6 +159,8 @@ def prepare(
     asked = [] if child_lives else [*outside(agent, repeat)]
     if executor is None and is_foreign(started):
         asked += of_others(agent)
+        if not model_chosen:
+            asked.append(MODEL.format(", ".join(agent.model.named_as or [str(agent.model.model_id)])))
     if has_foreign_templates(started) and parameters.get("prompt_templates") is None:
         asked.append(TEMPLATES.format(seen.run))
     differences = [*changed, *others, *asked]

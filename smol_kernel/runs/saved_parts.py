@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from smol_kernel.memory.known_secrets import is_secret_setting
 from smol_kernel.models.base import Model, open_settings
 from smol_kernel.models.registry import CLASSES
 from smol_kernel.tools.base import Tool
+from smol_kernel.tools.made_with import open_of
 from smol_kernel.tools.source import left_out, requirements
 
 _OURS = "smol_kernel"
@@ -56,7 +57,7 @@ def tool_dict(tool: Tool) -> dict[str, Any]:
     kind = type(tool)
     if not _is_public(kind):
         return tool.to_dict()
-    settings = ", ".join(f"{name}={value!r}" for name, value in _constructor_settings(tool))
+    settings = ", ".join(f"{name}={value!r}" for name, value in _constructor_settings(tool).items())
     code = f"from {_OURS} import {kind.__name__}\n\n{tool.name} = {kind.__name__}({settings})\n"
     package = "smol-kernel" if kind.__name__ in _BARE else "smol-kernel[tools]"
     return {"name": tool.name, "code": code, "requirements": [package]}
@@ -66,7 +67,7 @@ def unwritten(tool: Tool) -> list[str]:
     """Constructor arguments of a tool that are not in its code; of tools of ours no keys, which the environment has."""
     if not _is_public(type(tool)):
         return left_out(tool)
-    written = dict(_constructor_settings(tool))
+    written = _constructor_settings(tool)
     return [name for name in tool._made_with if name not in written and not is_secret_setting(name)]  # pyright: ignore[reportPrivateUsage]
 
 
@@ -76,15 +77,17 @@ def _is_public(kind: type) -> bool:
     return kind.__module__.startswith(f"{_OURS}.") and kind.__name__ in public
 
 
-def _constructor_settings(tool: Tool) -> Iterator[tuple[str, Any]]:
-    """What the tool was built with, as far as it is plain and kept under the parameter's name."""
+def _constructor_settings(tool: Tool) -> dict[str, Any]:
+    """What the tool was built with, as far as it is plain, plainly no key, and kept under the parameter's name."""
+    found: dict[str, Any] = {}
     for name, parameter in inspect.signature(type(tool).__init__).parameters.items():
         value = getattr(tool, name, parameter.default)
         if parameter.default is parameter.empty or value == parameter.default or is_secret_setting(name):
             continue
         kept, lost = without_secrets({name: value})
         if not lost:
-            yield name, kept[name]
+            found |= kept
+    return open_of(tool, found)
 
 
 def requirements_of(data: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from smol_kernel.render.code_to_run import left_unseen
 from smol_kernel.render.markdown import safe_markdown
 from smol_kernel.render.plain import fixed
 from smol_kernel.render.transcript import StepRecord, Transcript
@@ -117,9 +118,10 @@ def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[Scrip
     for step in transcript.steps:
         number = step.number
         untold = "From an earlier run" if step.is_earlier else f"Step {number - earlier}"
-        words = [safe_markdown(step.thought).strip() or safe_markdown(step.title if step.only_calls else untold)]
+        words = [safe_markdown(step.words).strip() or safe_markdown(step.title if step.only_calls else untold)]
         words += remarks if number in code_of and not any(cell.kind == "code" for cell in cells) else []
         words += [HALFWAY.format(halfway[number])] if number in halfway else []
+        words += filter(None, [left_unseen(code_of.get(number, ""))])
         if (number in halfway and not slice) or number in code_of:
             cells.append(ScriptCell("markdown", "\n\n".join(words), number))
         if number in code_of:

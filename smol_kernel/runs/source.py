@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from smol_kernel.parsing import parsed
 
-_MAGIC = re.compile(r"(\s*)([%!].*|[^#'\"]*\?{1,2}\s*)")
-_ASSIGNED_MAGIC = re.compile(r"(\s*[\w.,\[\] ]+=\s*)([%!].*)")
+_MAGIC = re.compile(r"(\s*)(?!\s)([%!].*|[^#'\"]*\?{1,2}\s*)")
+_ASSIGNED_MAGIC = re.compile(r"(\s*(?!\s)[\w.,\[\] ]+=\s*)([%!].*)")
 TRANSPARENT = re.compile(r"%%(?:time|timeit|capture|prun)\b[^\n]*\n")
 """Cell magics that run the cell as Python."""
 KEEPS_BACK = re.compile(r"(?:\s*%%.*\n)*?\s*%%capture\b(?!.*--no-d)")
@@ -86,7 +86,7 @@ class Source:
     def end_of(self, node: ast.AST) -> int:
         """Where the node ends, with the comment behind it on its line."""
         end = self.span(node)[1]
-        rest = re.compile(r"[ \t]*;?[ \t]*(#[^\r\n]*)?(?=[\r\n]|$)").match(self.text, end)
+        rest = re.compile(r"[ \t]*(?:;[ \t]*)?(#[^\r\n]*)?(?=[\r\n]|$)").match(self.text, end)
         return rest.end() if rest else end
 
     @property

@@ -11,8 +11,9 @@ _ASKING = frozenset(["execute", "executemany", "executescript", "read_sql", "rea
 _BEGINS = re.compile(
     r"\s*(?:select|with|insert|update|delete|create|replace|alter|values|merge|explain)\s", re.IGNORECASE
 )
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_DEFAULT = re.compile(r"\bdefault\s*\(?\s*(?:current_\w+|\w+\s*\([^()]*\))", re.IGNORECASE)
+_COMMENT = re.compile(r"--[^\n]*|/\*(?:.*?\*/|(.*))", re.DOTALL)
+_LINE_COMMENT = re.compile(r"--[^\n]*")
+_DEFAULT = re.compile(r"\bdefault\s*(?:\(\s*)?(?:current_\w+|\w+\s*\([^()]*\))", re.IGNORECASE)
 """What a column has where nothing is given: a table may have such a one that nobody reads."""
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 _NOW = re.compile(
@@ -30,7 +31,7 @@ _READ_NOW = re.compile(
 """Functions that read the word "now" as the moment; SQLite takes a word in double quotes as a text."""
 _DRAWN = re.compile(
     r"\b(?:random|rand|uuid|gen_random_uuid|newid)\s*\(\s*\)|\brandomblob\s*\("
-    r"|\b(?:using\s+sample|tablesample)\b(?![^;]*(?:\brepeatable\b|\(\s*(?:system|bernoulli|reservoir)\s*,\s*\d+\s*\)))",
+    r"|\b(?:using\s+sample|tablesample)\b(?![^;]{0,300}(?:\brepeatable\b|\(\s*(?:system|bernoulli|reservoir)\s*,\s*\d+\s*\)))",
     re.IGNORECASE,
 )
 """DuckDB's samples may be given a seed: `repeatable (42)`, `10% (bernoulli, 42)`."""
@@ -39,7 +40,7 @@ _SEEDED = re.compile(r"\bsetseed\s*\(", re.IGNORECASE)
 
 def sql_chance(nodes: Iterable[ast.AST]) -> str:
     """What in the SQL that is asked gives something else each time, as the end of a sentence; empty if nothing is."""
-    texts = [_COMMENT.sub(" ", _DEFAULT.sub(" ", text)) for text in _asked(list(nodes))]
+    texts = [_COMMENT.sub(_without, _DEFAULT.sub(" ", text)) for text in _asked(list(nodes))]
     seeded = any(map(_SEEDED.search, texts))
     for text in texts:
         bare = _LITERAL.sub("''", text)
@@ -48,6 +49,11 @@ def sql_chance(nodes: Iterable[ast.AST]) -> str:
         if (found := _DRAWN.search(bare)) and not seeded:
             return f"the cells draw random numbers without a seed (`{_line(found)}` in SQL)"
     return ""
+
+
+def _without(comment: re.Match[str]) -> str:
+    """A blank; of what nothing closes, which may be part of a text, all but the other comments in it."""
+    return " " if comment[1] is None else "/*" + _LINE_COMMENT.sub(" ", comment[1])
 
 
 def _line(found: re.Match[str]) -> str:

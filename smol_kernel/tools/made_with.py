@@ -42,10 +42,16 @@ def writable(tool: Any) -> tuple[dict[str, Any], list[str]]:
     """Of the arguments of a tool: those that may be written down, none of which is held as a key somewhere in it; and
     the names of the others."""
     made_with: Mapping[str, Any] = tool._made_with
+    kept = {name: value for name, value in made_with.items() if value is not STAYS}
+    written = open_of(tool, kept)
+    return written, [name for name in made_with if name not in written]
+
+
+def open_of(tool: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of plain settings of a tool those that are plainly no keys, and not held as keys somewhere in it."""
     held = [value for _, value in secret_settings({**vars(type(tool)), **vars(tool)})]
     keys = {*held, *(value.split()[-1] for value in held)}  # of "Bearer KEY" the key
-    written = {name: value for name, value in made_with.items() if value is not STAYS and _is_open(value, keys)}
-    return written, [name for name in made_with if name not in written]
+    return {name: value for name, value in settings.items() if _is_open(value, keys)}
 
 
 def _kept(name: str, value: Any) -> Any:

@@ -15,7 +15,7 @@ from smol_kernel.events import RunStarted
 from smol_kernel.journal import Journal
 from smol_kernel.memory.known_secrets import without_secret_words
 from smol_kernel.memory.monitoring import LogLevel
-from smol_kernel.models.named import model_to_go_on
+from smol_kernel.models.named import is_chosen, model_to_go_on
 from smol_kernel.render.plain import one_line
 from smol_kernel.runs.conversation import starts
 from smol_kernel.runs.made_again import beginning
@@ -105,6 +105,7 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
             model=model,
             tools=[*found, *given],
             found=[tool.name for tool in found],
+            model_chosen=is_chosen(model, arguments.model),
             journal=journal,
             additional_args=read_inputs(arguments.inputs),
             max_steps=arguments.max_steps,
