@@ -357,7 +357,7 @@ def test_names_that_clash_are_refused(make, kind):
     for options in ({"tools": [look, look]}, {"managed_agents": [worker]}, {"managed_agents": [twin, twin]}):
         with pytest.raises(ConfigError, match=r"called '(look|twin)'"):
             make([], kind=kind, **{"tools": [look], **options})
-    with pytest.raises(ConfigError, match="with a name and a description"):
+    with pytest.raises(ConfigError, match="neither name nor description"):
         make([], kind=kind, managed_agents=[make([])])
 
 

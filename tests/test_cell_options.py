@@ -182,7 +182,7 @@ def test_a_server_that_died_is_started_again_by_the_next_call(shell):
         ("--tool google", "there is no such built-in tool"),
         ("--agent raeder", "Did you mean reader?"),
         ("--agent five", "variable 'five' is an int, not an agent"),
-        ("--agent nameless", "a name and a description"),
+        ("--agent nameless", "neither name nor description"),
         ("--image five", "variable 'five' is an int, not an image or its file"),
         ("--image gone.png", "--image gone.png: No such file"),
         ("--mcp /no/such/server", "/no/such/server"),

@@ -356,7 +356,7 @@ def test_a_tool_or_agent_that_a_hand_off_would_hide_is_refused(make):
     ("handoffs", "said"),
     [
         (["other", "other"], "two agents or tools"),
-        ([None], "name and a description"),
+        ([None], "neither name nor description"),
         ([look], "name and a description"),
     ],
 )
