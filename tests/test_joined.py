@@ -87,6 +87,19 @@ def test_a_database_that_an_earlier_run_only_read_is_read_by_the_cells(conversat
     assert sources(proof) == [read, "int(d.a.max())"]
 
 
+def test_a_database_that_an_earlier_run_wrote_by_a_class_is_not_written_again(conversation, tmp_path):
+    con = sqlite3.connect(tmp_path / "x.db")
+    con.execute("create table t (a)")
+    con.close()
+    store = (
+        "import sqlite3\nclass Store:\n    def __init__(self):\n        self.con = sqlite3.connect('x.db')\n"
+        "    def add(self, a):\n        self.con.execute('insert into t values (?)', [a])\n        self.con.commit()\n"
+        "    def total(self):\n        return self.con.execute('select sum(a) from t').fetchone()[0]\n"
+        "s = Store()\ns.add(5)\nfinal_answer(1)"
+    )
+    assert conversation([store], ["final_answer(s.total())"]).prove().state == "not reproduced"
+
+
 def test_a_run_that_needs_nothing_of_them_stays_as_it_is(conversation):
     proof = conversation(["x = 1\nfinal_answer(x)"], ["z = 4", "final_answer(z + 1)"]).prove()
     assert (proof.state, sources(proof)) == ("proved", ["z = 4", "z + 1"])

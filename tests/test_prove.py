@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -28,8 +29,10 @@ from smol_kernel.runs.turned import turns
 def prover(make, tmp_path):
     """Runs a script of actions, and gives what proves it; the agent stands at its `agent`."""
 
-    def prover(*actions, tools=(), inputs=None, **options):
-        agent = make([code(action) for action in actions], tools=tools, executor_kwargs={"cwd": tmp_path})
+    def prover(*actions, tools=(), inputs=None, mounts=(), **options):
+        options["mounts"] = mounts
+        box = {"cwd": tmp_path, "mounts": mounts}
+        agent = make([code(action) for action in actions], tools=tools, executor_kwargs=box)
         agent.run("work", additional_args=inputs)
         events = list(Journal(tmp_path / "journal.sqlite").events(agent.run_id))
         made = Prover(events, inputs=inputs, tools=agent.tools, cwd=tmp_path, made=agent.python_executor, **options)
@@ -282,6 +285,20 @@ def test_times_of_a_day_are_no_dates_that_lack_one(prover):
         "x = [t.max() - t.min(), pd.Timestamp('09:30').hour, parse('10:30').minute, parse('5/3/2021', default=t[0])]"
     )
     assert prover(cell, "final_answer(x)", inputs={"df": df}).prove().state == "proved"
+
+
+@pytest.mark.parametrize(("drawn", "reason"), [(b"112211", "run a second time"), (b"112212", "a date that lacks")])
+def test_what_comes_out_otherwise_now_and_then_is_told_as_a_date_only_if_the_day_decides(
+    prover, tmp_path, drawn, reason
+):
+    os.mkfifo(tmp_path / "drawn")
+    end = os.open(tmp_path / "drawn", os.O_RDWR)
+    os.write(end, drawn)
+    proof = prover(
+        f"x = int(open('{tmp_path}/drawn', 'rb', 0).read(1))", "final_answer(x)", mounts=[str(tmp_path / "drawn")]
+    ).prove()
+    os.close(end)
+    assert (proof.state, proof.reason[: len(reason)]) == ("not reproduced", reason), proof.reason
 
 
 def test_what_rests_on_the_hash_of_a_text_is_not_called_proved_by_luck(monkeypatch):
@@ -1138,3 +1155,10 @@ def test_cells_that_change_what_they_begin_with_are_proved_where_they_begin_afre
     proof = prover(*actions).prove()
     assert (proof.proved, proof.reason) == (True, "")
     assert f"gave the same answer; run a second time in the same place, {said}" in proof.line
+
+
+def test_what_the_model_had_read_is_said_once_to_come_out_otherwise_in_the_same_place(prover):
+    look = "with open('n.txt', 'a') as f:\n    f.write('x')\nprint(len(open('n.txt').read()))"
+    line = prover(look, "final_answer('The log has 1 line.')").prove().line
+    said = "run a second time in the same place, step 1 shows '2' where the run had '1'."
+    assert line.endswith(f"; the model wrote the answer itself; {said}")

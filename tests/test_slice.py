@@ -99,6 +99,16 @@ def test_methods_of_tables_that_change_them_are_not(call):
         ("import pandas as pd\nb = pd.DataFrame({'a': [1]}).style", "b.background_gradient()"),
         ("import pandas as pd\nb = pd.DataFrame({'a': [1]}).style", "b.format('x')"),
         ("import pandas as pd\nb = {'a': pd.DataFrame({'a': [1]})}", "b['a'].drop(columns='a', inplace=True)"),
+        ("import pandas as pd\nb = pd.DataFrame({'a': [1]})\nopts = {'inplace': True}", "b.drop(**opts)"),
+        ("import pandas as pd\nb = pd.DataFrame({'a': [1]})\nopts = {'inplace': True}", "b.fillna(0, **opts)"),
+        ("from shop import read_basket\nb = read_basket('x')", "b.drop(1)"),
+        ("from shop import read_basket\nb = read_basket('x')\nb = b['a'] * 2", "b.truncate(1)"),
+        ("from shop import read_basket\nb = read_basket('x')", "b.rename(index=1)"),
+        ("import scanpy as sc\nb = sc.read_h5ad('x')", "b.rename_categories('a', ['b'])"),
+        ("from shop import Basket\nb = Basket()", "b.rename(index=1, to='x')"),
+        ("from shop import Basket\nb = Basket()", "b.shelf.rename(mapper=1)"),
+        ("from docx import Document\nb = Document('a.docx')", "b.style.hide()"),
+        ("from bs4 import BeautifulSoup\nb = BeautifulSoup('<p/>', 'lxml')", "b.p.extract()"),
     ],
 )
 def test_methods_that_may_be_of_others_are_not(begin, change):
@@ -325,6 +335,128 @@ def test_what_the_answer_needs_is_kept(name):
     assert type(sliced) is type(whole) and sliced == whole
 
 
+WHERE = "final_answer(len(open('t').read()))"
+HANDED_ON = [
+    "list(map(con.execute, ['delete from t']));",
+    "m = map(con.execute, ['delete from t'])\nlist(m);",
+    "import pandas as pd\npd.Series(['delete from t']).apply(con.execute);",
+    "getattr(con, 'execute')('delete from t');",
+    "execute = con.execute\nexecute('delete from t');",
+    "def tell(told):\n    list(map(con.execute, told))\ntell(['delete from t']);",
+]
+
+
+@pytest.mark.parametrize("code", HANDED_ON)
+def test_what_a_database_is_told_by_a_method_handed_on_stays(code):
+    assert kept(CONNECTED, code, "print(1)", WHERE) == f"{CONNECTED}\n{code}\nlen(open('t').read())"
+
+
+def test_a_field_of_a_cursor_is_no_method_that_is_handed_on():
+    look = "cur = con.cursor()\nprint(cur.execute('select 1').description, cur.description)"
+    code = "x = con.execute('select 2').fetchone()[0]"
+    assert kept(CONNECTED, look, code, "final_answer(x)") == f"{CONNECTED}\n{code}\nx"
+
+
+RETURNING = "insert into t values (5) returning a"
+READ = [
+    f"pd.read_sql({RETURNING!r}, con);",
+    f"pd.read_sql_query(sql={RETURNING!r}, con=con);",
+    f"from sqlalchemy import text\npd.read_sql(text({RETURNING!r}), con);",
+    "pd.read_sql('insert into t values (%s) returning a' % 5, con);",
+    "pd.read_sql('insert into t values ({}) returning a'.format(5), con);",
+    f"import polars as pl\npl.read_database({RETURNING!r}, con);",
+]
+
+
+@pytest.mark.parametrize("code", READ)
+def test_what_changes_a_database_and_gives_a_table_stays(code):
+    left = kept(CONNECTED, f"import pandas as pd\n{code}", "print(1)", WHERE).replace("import pandas as pd\n", "")
+    assert left == f"{CONNECTED}\n{code}\nlen(open('t').read())"
+
+
+def test_what_gives_a_table_of_a_database_is_a_look():
+    looks = (
+        "import pandas as pd\nq = 'select a from t'\nprint(pd.read_sql(q, con), pd.read_sql('t', con))\n"
+        "print(pd.read_sql('select a from ' + q, con), pd.read_sql_query(f'select {q}', con))"
+    )
+    code = "x = con.execute('select 2').fetchone()[0]"
+    assert kept(CONNECTED, looks, code, "final_answer(x)") == f"{CONNECTED}\n{code}\nx"
+
+
+def test_what_is_taken_out_of_an_archive_stays():
+    code = "from zipfile import ZipFile\nwith ZipFile('x.zip') as z:\n    z.extract('a.csv')"
+    assert kept(code, "print(1)", WHERE) == f"{code}\nlen(open('t').read())"
+    look = "print(df.a.str.extract('(x)'), df['a'].astype(str).str.extract('(y)'))"
+    assert kept(look, "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"}) == "float(df.v.sum())"
+
+
+def test_an_archive_of_which_it_is_not_told_how_it_is_opened_is_written():
+    code = "from zipfile import ZipFile\nargs = ('o.zip', 'w')\nz = ZipFile(*args)\nz.close();"
+    assert kept(code, "print(1)", WHERE) == f"{code}\nlen(open('t').read())"
+    code = "how = {'mode': 'a'}\nf = open('t', **how)"
+    assert kept(code, "print(1)", WHERE) == f"{code}\nlen(open('t').read())"
+
+
+def test_what_a_connection_was_asked_is_fetched_from_it():
+    code = "import duckdb\ncon = duckdb.connect('x.db')\n_ = con.execute('select 1 a')\nx = con.fetchone()"
+    assert kept(code, "print(x)", "final_answer(x[0])") == f"{code}\nx[0]"
+
+
+def test_a_connection_to_which_a_table_was_written_is_closed():
+    code = f"{CONNECTED}\ndf.to_sql('t', con)\ncon.close();"
+    left = kept(code, "print(1)", "final_answer(float(df.v.sum()))", inputs={"df": "DataFrame 3 x 2"})
+    assert left == f"{code}\nfloat(df.v.sum())"
+
+
+LOOKED_AT = {
+    "yaml": (
+        "import yaml\nwith open('c.yml') as f:\n    c = yaml.safe_load(f)",
+        "for k, v in c.items():\n    print(k, v)\nprint(sorted(c))\nother = dict(c)",
+        "c['a']",
+    ),
+    "pickle": (
+        "import pickle\nwith open('c', 'rb') as f:\n    c = pickle.load(f)",
+        "for k in c:\n    print(k)\nrows = list(c.values())",
+        "c['a']",
+    ),
+    "a table of json": (
+        "import json\nimport pandas as pd\nwith open('c') as f:\n    c = json.load(f)",
+        "d = pd.json_normalize(c['a'])\nd['x'] = 1\ne = pd.DataFrame.from_dict(c)\ne.columns = ['x']\nprint(d)",
+        "c['a']",
+    ),
+    "openpyxl": (
+        "import openpyxl\nwb = openpyxl.load_workbook('r.xlsx')\nws = wb['raw']",
+        "for row in ws.iter_rows(values_only=True):\n    print(row)\n"
+        "print(ws.cell(1, 1).value, ws.cell(row=1, column=2))",
+        "ws['A1'].value",
+    ),
+    "text": (
+        "with open('a.txt') as f:\n    t = f.read()",
+        "i = t.find('x')\nwhile i >= 0:\n    i += 1\n    i = t.find('x', i)\nprint(i)",
+        "len(t)",
+    ),
+    "lines": (
+        "import re\np = re.compile('x')\nwith open('a.txt') as f:\n    t = f.readlines()",
+        "rows = []\nfor line in t:\n    m = p.search(line)\n    d = m.groupdict()\n    d['v'] = 1\n"
+        "    rows.append(d)\nprint(rows)",
+        "p.sub('', t[0])",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_looks_at_what_was_read_are_dropped(name):
+    begin, look, answer = LOOKED_AT[name]
+    used = begin.replace("import pandas as pd\n", "")
+    left = kept(begin, look, f"final_answer({answer})").replace("import pandas as pd\n", "")
+    assert left == f"{used}\n{answer}"
+
+
+def test_looks_for_something_in_a_text_that_was_handed_in_are_dropped():
+    look = "i = text.find('x')\ni += 1\nprint(text[i:])"
+    assert kept(look, "final_answer(len(text))", inputs={"text": "str 'x'"}) == "len(text)"
+
+
 EDITED = {
     "json": (
         "import json\nd = json.load(open('t.json'))",
@@ -347,6 +479,11 @@ EDITED = {
     "openpyxl": (
         "import openpyxl\nwb = openpyxl.load_workbook('r.xlsx')\nws = wb['raw']",
         "ws['A1'] = 'Total'",
+        "wb['raw']['A1'].value",
+    ),
+    "a cell of openpyxl": (
+        "import openpyxl\nwb = openpyxl.load_workbook('r.xlsx')\nws = wb['raw']",
+        "ws.cell(1, 1, 5)\nws.cell(row=1, column=2).value = 3\nfor row in ws.iter_rows():\n    row[0].value = 1",
         "wb['raw']['A1'].value",
     ),
     "xarray": ("import xarray as xr\nds = xr.open_dataset('a.nc')", "ds['t'].values[:] = 0", "float(ds['t'].max())"),

@@ -187,6 +187,8 @@ class Calls(Opening):
         if "out" in (option for option, _ in given.named):
             self.touch(frozenset(token for option, value in given.named if option == "out" for token in value))
         of_file = name != "loads" and not any(token.in_memory for token in given.every)
+        if name.startswith(("read_sql", "read_database")):
+            self.ask_database(given)
         if (name.startswith(("read_", "load")) and of_file) or package in ("os", "glob", "pathlib", "shutil"):
             self.ask(world.files)
             self.go_through(given.every)
@@ -211,7 +213,8 @@ class Calls(Opening):
         if receiver and all(token.connects for token in receiver):
             return self.of_connection(name, receiver, given, alone)
         inplace = given.option("inplace")
-        if inplace is not None and not (isinstance(inplace, ast.Constant) and not inplace.value):
+        perhaps = name in known.IN_PLACE and None in (option for option, _ in given.named)  # `**options`
+        if perhaps or (inplace is not None and not (isinstance(inplace, ast.Constant) and not inplace.value)):
             self.touch(receiver)
         if name in known.FIGURE_METHODS or "plot" in words[:-1]:
             self.ask(world.figure)
@@ -238,19 +241,27 @@ class Calls(Opening):
             if name == "fit" and receiver and not any(token.opaque for token in receiver):
                 return frozenset([Token()])  # of a model of a formula
             return items(receiver) | new
-        if _writes(name, given):
-            if name not in known.SAVING | known.TO_PATH:
+        takes_out = name == "extract" and words[-2:-1] != ["str"] and not _is_table(receiver)
+        if _writes(name, given) or takes_out:
+            saves = name in known.SAVING | known.TO_PATH
+            if not saves:
                 self.touch(closure(receiver))
             if name not in ("write", "writelines", "truncate", "call") or not receiver:
                 self.write(given)
             self.go_through(given.every)
-            return frozenset([Token()])
+            return frozenset([Token(holds=set[Token]() if saves else set(receiver))])
+        if name in ("read", "readline", "readlines") and receiver and all(token.of_text for token in receiver):
+            self.ask(world.files)
+            self.touch(receiver)
+            return self.holder(NOTHING) if name == "readlines" else NOTHING
         if name in ("read", "read_text", "read_bytes", "exists", "iterdir", "glob", "rglob", "stat", "is_file"):
             self.ask(world.files)
             self.go_through(receiver)
         logs = name == "info" and given.positional and world.files in closure(receiver)  # else it is that of a table
         styles = name == "format" and alone and receiver and all(token.flat for token in receiver)
-        if name in known.PURE and not logs and not styles:
+        said = {option for option, _ in given.named}
+        cell = name == "cell" and len(given.positional) < 3 and not said & {"value", None}  # of openpyxl
+        if (name in known.PURE or cell) and not logs and not styles:
             if name not in NOT_GONE_THROUGH:
                 self.go_through(given.every)
             if name == "open":
@@ -278,6 +289,8 @@ class Calls(Opening):
     def _builtin(self, name: str, given: Given, alone: bool) -> Value:
         if name == "open":
             return self.open(given)
+        if name == "getattr" and any(token.connects for token in given.every):
+            return self.handed_on(given.every)
         if name == "print" and given.option("file") is not None:
             self.touch(closure(frozenset(t for option, v in given.named if option == "file" for t in v)))
         if name in known.CHANGING_FUNCTIONS:
@@ -304,10 +317,18 @@ class Calls(Opening):
 def _is_of_table(name: str, words: list[str], receiver: Value, given: Given) -> bool:
     """Whether a method that may do anything elsewhere is one of a table, which it leaves as it is."""
     if name in known.STYLING:  # of one that has no name yet
-        return _begins_with_style(given.node.func)
-    if receiver and all(token.flat for token in receiver):
-        return name in known.TABLE_METHODS or (name == "partition" and words[-2:-1] == ["str"])
-    return name == "rename" and any(given.option(option) for option in ("columns", "index", "mapper"))
+        return _is_table(receiver) and _begins_with_style(given.node.func)
+    if name == "partition" and words[-2:-1] == ["str"]:
+        return bool(receiver) and all(token.flat for token in receiver)
+    if _is_table(receiver):
+        return name in known.TABLE_METHODS
+    said = {option for option, _ in given.named}
+    renames = name == "rename" and not given.positional and bool(said & {"columns", "index", "mapper"})
+    return renames and said <= known.RENAMING and not any(token.foreign for token in closure(receiver))
+
+
+def _is_table(receiver: Value) -> bool:
+    return bool(receiver) and all(token.table for token in receiver)
 
 
 def _begins_with_style(node: ast.expr) -> bool:

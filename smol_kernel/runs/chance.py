@@ -15,7 +15,6 @@ from smol_kernel.runs.source import nodes_of
 from smol_kernel.runs.sql_chance import sql_chance
 from smol_kernel.runs.turned import has_sets, numbered
 from smol_kernel.runs.unseeded import (
-    GRAPHS,
     LIBRARIES,
     SEED_NAMES,
     drawn_at_random,
@@ -24,6 +23,7 @@ from smol_kernel.runs.unseeded import (
     may_draw,
     seeded_by_others,
     seeds_set_apart,
+    state_of,
 )
 
 _NOW = frozenset(["now", "utcnow", "today"])
@@ -117,12 +117,13 @@ class _Text:
 
 
 def _unseeded(text: _Text, seeded: set[str], apart: bool, draws: Callable[[ast.Call, str], bool]) -> str:
-    """The first function of a library that `draws` with no seed of its own, nor of numpy's; empty if there is none."""
-    if "numpy.random" in seeded or apart:
+    """The first function of a library that `draws` with no seed of its own, nor of the state by which it does; empty
+    if there is none."""
+    if apart:
         return ""
     calls = [(node, path_of(node.func, text.names)) for node in text.nodes if isinstance(node, ast.Call)]
     calls += text.others
-    calls = [(node, path) for node, path in calls if "random" not in seeded or not path.startswith(GRAPHS)]
+    calls = [(node, path) for node, path in calls if state_of(path) not in seeded]
     others = seeded_by_others(calls)
     return next((path.rpartition(".")[2] for call, path in calls if id(call) not in others and draws(call, path)), "")
 

@@ -29,6 +29,9 @@ class CellShown:
     value: Any = None
 
 
+READ_OTHERWISE = "the model wrote the answer down itself, and what it had read comes out otherwise now: "
+
+
 class RunShown:
     """What the run of `transcript` had shown. `written` is how far the model wrote the answer itself."""
 
@@ -53,10 +56,7 @@ class RunShown:
             raise NotReproduced(otherwise)
         for step, text in () if partly else was.items():
             if otherwise := text_difference(text, new.get(step, "")):
-                raise NotReproduced(
-                    "the model wrote the answer down itself, and what it had read comes out otherwise now: "
-                    f"step {step} {otherwise}"
-                )
+                raise NotReproduced(f"{READ_OTHERWISE}step {step} {otherwise}")
 
     def compare_pictures(self, shown: Sequence[CellShown]) -> None:
         """Raises NotReproduced unless they show the run's pictures."""

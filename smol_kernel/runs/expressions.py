@@ -6,7 +6,7 @@ import ast
 from abc import abstractmethod
 from collections.abc import Iterable
 
-from smol_kernel.runs.known import CHANGING_METHODS, FREE_ATTRIBUTES, TOO_FREE
+from smol_kernel.runs.known import CHANGING_METHODS, FIELDS_OF_CONNECTIONS, FREE_ATTRIBUTES, TOO_FREE
 from smol_kernel.runs.names import LAST_VALUES, bindings
 from smol_kernel.runs.tokens import (
     Facts,
@@ -298,8 +298,8 @@ class Expressions:
         tokens = closure(value)
         if any(token.acts or token.facts for token in tokens):
             return self.holder(value)
-        flat = bool(value) and all(token.flat for token in value)
-        return frozenset([Token(flat=flat, opaque=not flat)]) if value else NOTHING
+        flat, table = all(token.flat for token in value), all(token.table for token in value)
+        return frozenset([Token(flat=flat, table=table, opaque=not flat)]) if value else NOTHING
 
     def _operation(self, node: ast.BinOp) -> Value:
         left, right = self.value(node.left), self.value(node.right)
@@ -328,13 +328,22 @@ class Expressions:
         own = self.methods.get(node.attr, [])
         if node.attr in CHANGING_METHODS or any(facts.changed for facts in own):
             self.touch(closure(base) if own else base)  # whoever gets the method may call it
+        connects = any(token.connects for token in base) and node.attr not in FIELDS_OF_CONNECTIONS
+        if connects or node.attr in ("execute", "executemany", "executescript"):
+            return self.handed_on(base)
         return base if any(token.module for token in base) else base | items(base)
+
+    def handed_on(self, base: Value) -> Value:
+        """A method of a connection to a database, which whoever gets it may call, also later on."""
+        changed = {self.world.files, *closure(base)}
+        self.touch(changed)
+        return frozenset([Token(touchy=True, holds=changed)])
 
     def _subscript(self, node: ast.Subscript) -> Value:
         base = self.value(node.value)
         self.value(node.slice)
         if base and all(token.flat for token in base) and _selects(node.slice):
-            return frozenset([Token(flat=True, opaque=True)])
+            return frozenset([Token(flat=True, table=all(token.table for token in base))])
         if isinstance(node.slice, ast.Slice) and not any(token.opaque for token in base):
             return self.holder(items(base))
         return items(base)

@@ -22,13 +22,19 @@ class Flow(Definitions):
     """Read statements with `read`, in order. `bound` are the global names that they bind anywhere."""
 
     def __init__(
-        self, bound: Iterable[str], tools: Iterable[str] = (), inputs: Iterable[str] = (), tables: Iterable[str] = ()
+        self,
+        bound: Iterable[str],
+        tools: Iterable[str] = (),
+        inputs: Iterable[str] = (),
+        tables: Iterable[str] = (),
+        texts: Iterable[str] = (),
     ) -> None:
         super().__init__(tools, {*bound, *inputs})
-        flat = set(tables)
+        flat, cannot_be_changed = set(tables), set(texts)
         for name in inputs:
+            token = Token(flat=name in flat, table=name in flat)
             self.frames[0].state.bound[name] = frozenset([START])
-            self.frames[0].state.values[name] = frozenset([Token(flat=name in flat)])
+            self.frames[0].state.values[name] = NOTHING if name in cannot_be_changed else frozenset([token])
 
     def read(self, statement: ast.stmt) -> int:
         """Take in the next statement; gives its number."""

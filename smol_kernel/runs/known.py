@@ -65,7 +65,7 @@ diagonal trace nonzero item tobytes view take repeat choose compress conj ptp sq
 read_text read_bytes with_suffix with_name relative_to resolve as_posix stat absolute joinpath iterdir glob rglob
 samefile expanduser parents getvalue hexdigest digest quantize ln log10 limit_denominator getpixel getbbox getdata
 convert crop rotate histogram tell fileno name tree aio predict predict_proba decision_function score group_by
-with_columns to_crs sjoin sjoin_nearest union_all"""
+with_columns to_crs sjoin sjoin_nearest union_all iter_rows iter_cols"""
 LEARNING = frozenset(["fit", "fit_predict", "fit_transform", "partial_fit"])
 """Methods that change what they are called on, and never what they are given."""
 PURE = frozenset(_PURE_METHODS.split()) - CHANGING_METHODS
@@ -77,6 +77,17 @@ wrap slice combine case_when rename truncate add_categories as_ordered as_unorde
 remove_unused_categories rename_categories reorder_categories set_categories"""
 TABLE_METHODS = frozenset(_TABLE_METHODS.split())
 """Methods whose result is new where they are called on a table; those of other things may do anything."""
+TABLE_PACKAGES = frozenset(["geopandas", "numpy", "pandas", "polars"])
+RENAMING = frozenset(["columns", "index", "mapper", "axis", "copy", "level", "errors", "inplace"])
+"""What `rename` of a table is given by name."""
+_IN_PLACE = """fillna dropna sort_values sort_index reset_index set_index drop_duplicates replace query eval where mask
+interpolate ffill bfill clip rename_axis"""
+IN_PLACE = frozenset(_IN_PLACE.split()) | TABLE_METHODS
+"""Methods of a table that may be told to change it."""
+_FIELDS_WORDS = """description rowcount lastrowid arraysize connection row_factory text_factory isolation_level
+in_transaction total_changes columns types dtypes shape"""
+FIELDS_OF_CONNECTIONS = frozenset(_FIELDS_WORDS.split())
+"""Attributes of connections to databases, and of cursors, that are no methods."""
 _STYLING = """background_gradient bar format_index hide highlight_between highlight_max highlight_min highlight_null
 highlight_quantile relabel_index set_caption set_properties set_table_attributes set_table_styles text_gradient"""
 STYLING = frozenset(_STYLING.split())
@@ -105,7 +116,7 @@ COPIES = frozenset(_COPIES_WORDS.split()) | TABLE_METHODS
 _ITERATORS = """iter map filter zip enumerate reversed open reader DictReader finditer iglob rglob glob iterdir
 scandir walk iterrows itertuples chain from_iterable islice tee starmap takewhile dropwhile zip_longest product
 permutations combinations combinations_with_replacement pairwise repeat count cycle accumulate as_completed imap
-imap_unordered"""
+imap_unordered iter_rows iter_cols"""
 ITERATORS = frozenset(_ITERATORS.split())
 """Functions and methods whose result can be gone through once; `groupby` is one where `itertools` has it."""
 

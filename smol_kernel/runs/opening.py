@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from smol_kernel.runs.expressions import START
 from smol_kernel.runs.given import Given
 from smol_kernel.runs.results import Results
-from smol_kernel.runs.sql_reading import only_reads
+from smol_kernel.runs.sql_reading import may_change, only_reads
 from smol_kernel.runs.tokens import Token, Value, closure
 
 _OPENING_WORDS = """ZipFile TarFile ExcelWriter connect NamedTemporaryFile TemporaryDirectory TemporaryFile
@@ -24,7 +24,7 @@ _OF_TEXT = frozenset(["bz2", "codecs", "gzip", "io", "lzma", "os", "pathlib", "t
 _MODE = re.compile(r"[rwaxbtU+]+")
 _FETCHING_WORDS = "fetchall fetchone fetchmany fetchdf fetch_df fetchnumpy df pl arrow fetch_arrow_table show"
 _FETCHING = frozenset(_FETCHING_WORDS.split())
-_NARROWING = frozenset(["filter", "aggregate", "project", "order", "limit", "distinct"])
+_NARROWING = frozenset(["filter", "aggregate", "project", "order", "limit", "distinct", "describe", "select"])
 """Methods of a relation of DuckDB that give another one."""
 
 
@@ -35,17 +35,26 @@ class Opening(Results):
         super().__init__(tools, bound)
         self.trusts = False
         """Whether a call of which nothing is known leaves alone what it is given."""
+        self._asked: dict[Token, set[int]] = {}
+        """Connection → statements that asked it for rows: DuckDB's itself gives them."""
 
     def write(self, given: Given) -> None:
         """Files may be written."""
         self.ask(self.world.files)
-        self.touch([self.world.files])
+        self.touch({self.world.files, *(token for token in closure(given.every) if token.connects)})
         self.go_through(given.every)
+
+    def ask_database(self, given: Given) -> None:
+        """A database is asked by `read_sql` and its kin: what they are given may also change it."""
+        sql = given.node.args[0] if given.node.args else given.option("sql") or given.option("query")
+        if may_change(sql):
+            self.write(given)
+            self.touch(closure(given.every))
 
     def opened(self, name: str, package: str, given: Given) -> Value:
         """What a function gives that opens a file, an archive or a database."""
         files = self.world.files
-        if name == "connect" and package in _DATABASES:
+        if name == "connect" and package in _DATABASES and len(self.frames) == 1:
             self.ask(files)
             return frozenset([Token(opaque=False, connects=True, holds={files, *given.every})])
         if name in _ARCHIVES and _reads(given):
@@ -61,7 +70,8 @@ class Opening(Results):
         self.ask(files)
         if not reads:
             self.touch([files])
-        opened = Token(once=True, opaque=False, holds=set() if reads else {files})
+        of_text = reads and package in _OF_TEXT
+        opened = Token(once=True, opaque=False, of_text=of_text, holds=set() if reads else {files})
         if package not in _OF_TEXT:
             opened.inside = Token(holds={*opened.holds})
             opened.holds.add(opened.inside)
@@ -76,12 +86,17 @@ class Opening(Results):
         if name in ("execute", "sql", "query") and only_reads(first):
             if alone or any(token.once for token in receiver):  # the rows may be fetched by a later statement
                 self.touch(receiver)
+            for token in receiver:
+                self._asked.setdefault(token, set()).add(self.number)
             return self._cursor(receiver)
         if name == "cursor" or name in _NARROWING:
             return self._cursor(receiver)
         if name in _FETCHING:
+            for token in receiver:
+                self.depend(self._asked.get(token, ()))
             self.touch(receiver)
-            return frozenset([Token(flat=name in ("df", "fetchdf", "fetch_df"))])
+            of_pandas = name in ("df", "fetchdf", "fetch_df")
+            return frozenset([Token(flat=of_pandas, table=of_pandas)])
         if name == "close" and not any(token.touched & files.touched - {START} for token in receiver):
             self.touch(receiver)
             return frozenset()
@@ -99,6 +114,9 @@ class Opening(Results):
 def _reads(given: Given, usual: str = "r") -> bool:
     """Whether a file is opened to be read; `usual` is how it is if nothing is said."""
     places = [node for node, _ in given.positional]
+    starred = any(isinstance(place, ast.Starred) for place in places[:2])
+    if starred or (len(places) < 2 and None in (name for name, _ in given.named)):  # it may be told how
+        return False
     mode = places[1] if len(places) > 1 else given.option("mode") or given.option("flag")
     if isinstance(given.node.func, ast.Attribute) and len(places) == 1 and mode is None:  # of a path
         said = getattr(places[0], "value", None)

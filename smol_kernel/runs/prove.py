@@ -24,7 +24,7 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined_throughout
 from smol_kernel.runs.beside import beside
 from smol_kernel.runs.chance import chance, hint, hint_of_pictures
-from smol_kernel.runs.compared import CellShown, RunShown, decoded, text_of
+from smol_kernel.runs.compared import READ_OTHERWISE, CellShown, RunShown, decoded, text_of
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.joined import joined
@@ -102,8 +102,10 @@ class Prover:
             self._executor.interrupt()
 
     def prove(self) -> Proof:
-        """Run the cells and compare. Takes as long as the cells do, twice, with sets or `hash` up to five times, and a
-        second or two; so do those that begin with what earlier runs had made."""
+        """Run the cells and compare, which takes a second or two beside the cells. They are run twice; with sets once
+        more, with `hash` or `id` twice. Such as come out otherwise in the same place are tried up to five times more,
+        and three times where what is turned cannot be. Where the part that the answer needs does not give it, all of
+        that is done with the whole script, and where this does not run alone with what earlier runs had made."""
         transcript = self._transcript
         whole = script_cells(transcript)
         sliced, self._shown.written = (None, Written()) if self._stopped.is_set() else sliced_cells(transcript)
@@ -255,20 +257,31 @@ class Prover:
                 for _ in range(1 if isinstance(again, CellsFail) else FRESH):  # it may rest on chance that is not seen
                     self._begin_afresh(executor, values)
                     self._run_on(LATER, executor, cells)
-                return str(again)
+                return _plain(again)
             except NotReproduced as error:
                 later = error
-            self._begin_afresh(executor, values)
-            try:
-                self._run_on(TODAY, executor, cells)
-            except NotReproduced:
-                raise NotReproduced(f"run a second time, {again}") from None
-            raise NotReproduced(f"a date that lacks a part is taken from the day of today ({later})") from None
+            today = self._comes_out(TODAY, executor, values, cells)
+            if today and not self._comes_out(LATER, executor, values, cells):  # else it is chance
+                raise NotReproduced(
+                    f"a date that lacks a part is taken from the day of today ({_plain(later)})"
+                ) from None
+            raise NotReproduced(f"run a second time, {_plain(again)}") from None
         return ""
 
     def _run_on(self, day: str, executor: KernelExecutor, cells: Sequence[ScriptCell]) -> None:
         executor(day)
         self._shown.compare_answer(self._run(executor, cells))
+
+    def _comes_out(
+        self, day: str, executor: KernelExecutor, values: dict[str, Any], cells: Sequence[ScriptCell]
+    ) -> bool:
+        """Whether the cells give the answer in a fresh child."""
+        self._begin_afresh(executor, values)
+        try:
+            self._run_on(day, executor, cells)
+        except NotReproduced:
+            return False
+        return True
 
     def _begin_afresh(self, executor: KernelExecutor, values: dict[str, Any]) -> None:
         executor.restart()
@@ -357,6 +370,11 @@ def _no_tool(*args: Any, **kwargs: Any) -> None:
 
 def _nobody(prompt: str, password: bool) -> str:
     raise EOFError("nobody is asked here")
+
+
+def _plain(error: NotReproduced) -> str:
+    """What came out otherwise, where it is said beside that the model wrote the answer itself."""
+    return str(error).removeprefix(READ_OTHERWISE)
 
 
 def _code(cells: Sequence[ScriptCell]) -> list[str]:

@@ -57,7 +57,8 @@ def sliced(
         return None, _written("words", parts, list(constants_in([end]))) if is_written else Written()
     asking = {*tools, "input", "getpass"} - {"final_answer"}
     bound = bound_by(statement for part in parts for statement in part.kept)
-    flow = Flow(bound, asking, types, [name for name, kind in types.items() if kind in tables])
+    texts = [name for name, kind in types.items() if kind == "str"]
+    flow = Flow(bound, asking, types, [name for name, kind in types.items() if kind in tables], texts)
     wanted: set[int] = set()
     places: list[list[tuple[int, ast.stmt]]] = []
     several = _answering_differently(parts)

@@ -33,11 +33,22 @@ def only_reads(node: ast.expr | None) -> bool:
     return bool(_SELECTS.match(text) or asks or _PRAGMA.fullmatch(text))
 
 
+def may_change(node: ast.expr | None) -> bool:
+    """Whether it is, or begins with, the text of a statement that is not seen to only read; a single word is a name."""
+    while isinstance(node, ast.BinOp):
+        node = node.left
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):  # `"select {}".format(name)`
+        node = node.func.value
+    return len(_text(node).split()) > 1 and not only_reads(node)
+
+
 def _text(node: ast.expr | None) -> str:
     match node:
         case ast.Constant(value=str() as text):
             return text
         case ast.JoinedStr(values=values):
             return "".join(_text(value) or "x" for value in values)
+        case ast.Call(func=ast.Name(id="text"), args=[inner]):  # SQLAlchemy's
+            return _text(inner)
         case _:
             return ""

@@ -17,8 +17,14 @@ class Token:
     """What it holds is not told apart from itself."""
     flat: bool = False
     """A table or an array: what is copied from it shares nothing with it."""
+    table: bool = False
+    """One of pandas' or its kin: of its methods it is known what they do."""
+    foreign: bool = False
+    """Made by a package of which nothing is known."""
     in_memory: bool = False
     """A file in memory: who reads it reads no file."""
+    of_text: bool = False
+    """An opened file that is only read, and gives text or bytes, which cannot be changed."""
     connects: bool = False
     """A connection to a database, or a cursor: only what is known to write changes its files."""
     touchy: bool = False

@@ -29,15 +29,20 @@ EllipticEnvelope TheilSenRegressor AffinityPropagation SpectralEmbedding kmeans 
 differential_evolution dual_annealing basinhopping"""
 _PERHAPS = frozenset(_PERHAPS_NAMES.split())
 """Those whose results are the same nearly always: they draw where several are equally good, or in a rare setting."""
-GRAPHS = "networkx."
+_GRAPHS = "networkx."
 _GRAPH_NAMES = """
 erdos_renyi_graph 2 gnp_random_graph 2 fast_gnp_random_graph 2 gnm_random_graph 2 barabasi_albert_graph 2
 random_regular_graph 2 watts_strogatz_graph 3 newman_watts_strogatz_graph 3 connected_watts_strogatz_graph 4
 powerlaw_cluster_graph 3 stochastic_block_model 3 planted_partition_graph 4 random_geometric_graph 5 random_layout 3
-louvain_communities 5 louvain_partitions 4 asyn_lpa_communities 2 asyn_fluidc 3 kernighan_lin_bisection 4"""
+louvain_communities 5 louvain_partitions 4 asyn_lpa_communities 2 asyn_fluidc 3 kernighan_lin_bisection 4
+spring_layout 10 fruchterman_reingold_layout 10 dual_barabasi_albert_graph 4 gaussian_random_partition_graph 6
+random_partition_graph 3 relaxed_caveman_graph 3 random_labeled_tree 1 random_tree 1 LFR_benchmark_graph 11
+scale_free_graph 6 configuration_model 2 expected_degree_graph 1 sigma 3 omega 3"""
 _GRAPH_WORDS = _GRAPH_NAMES.split()
 _SEED_PLACES: dict[str, int] = dict(zip(_GRAPH_WORDS[::2], map(int, _GRAPH_WORDS[1::2]), strict=True))
-"""Those of networkx, and how many arguments stand before the seed. Some draw by Python's own state, some by numpy's."""
+"""Those of networkx, and how many arguments stand before the seed, at most."""
+_BY_NUMPY = frozenset(["fruchterman_reingold_layout", "random_layout", "spring_layout"])
+"""Those of them that draw by numpy's state; the others do by Python's own."""
 _IF_SHUFFLED = frozenset(["KFold", "StratifiedKFold", "StratifiedGroupKFold"])
 """Those that draw with `shuffle=True` alone."""
 _UNLESS_IN_ORDER = frozenset(["train_test_split", "SGDClassifier", "SGDRegressor"])
@@ -57,8 +62,9 @@ def draws(node: ast.Call, path: str) -> bool:
     """Whether the call of what is at the dotted `path` draws without a seed."""
     given = {keyword.arg: keyword.value for keyword in node.keywords}
     name = _unseeded(node, path)
-    if path.startswith(GRAPHS):
-        return name == "spring_layout" or len(node.args) <= _SEED_PLACES.get(name, -1)
+    if path.startswith(_GRAPHS):
+        starred = any(isinstance(each, ast.Starred) for each in node.args)  # a seed may be among them
+        return not starred and len(node.args) <= _SEED_PLACES.get(name, -1)
     if name in _IF_SHUFFLED:
         return "shuffle" in given and not _is(given["shuffle"], False)
     if name in _UNLESS_IN_ORDER and _is(given.get("shuffle"), False):
@@ -68,6 +74,12 @@ def draws(node: ast.Call, path: str) -> bool:
     begun = given.get("init")  # where clusters begin may be told
     drawn = name in _DRAWING or path.startswith("sklearn.datasets.make_")
     return bool(name) and drawn and (begun is None or isinstance(begun, ast.Constant))
+
+
+def state_of(path: str) -> str:
+    """The module by whose state the function at this path draws."""
+    by_python = path.startswith(_GRAPHS) and path.rpartition(".")[2] not in _BY_NUMPY
+    return "random" if by_python else "numpy.random"
 
 
 def may_draw(node: ast.Call, path: str) -> bool:
