@@ -16,6 +16,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import nbformat
@@ -145,7 +146,11 @@ class Lab:
     def end_sessions(self) -> None:
         """End all kernels, so that a notebook opened next finds none of its widgets."""
         for session in self._api("GET", "sessions"):
-            self._api("DELETE", f"sessions/{session['id']}")
+            try:
+                self._api("DELETE", f"sessions/{session['id']}")
+            except HTTPError as error:
+                if error.code != 404:  # a page that closes may have ended it meanwhile
+                    raise
 
     def _api(self, method: str, path: str) -> Any:
         request = Request(f"{self.url}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"})
