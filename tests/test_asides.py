@@ -304,7 +304,7 @@ slow = Slow()
 ask('slow')
 """
     press = how == "Ctrl-C"
-    presser = threading.Thread(target=lambda: pipe.read_text() or press and os.kill(os.getpid(), signal.SIGINT))
+    presser = threading.Thread(target=lambda: pipe.read_text() or (press and os.kill(os.getpid(), signal.SIGINT)))
     presser.start()
     try:
         with pytest.raises(KeyboardInterrupt) if press else nullcontext():

@@ -181,8 +181,57 @@ def test_what_is_put_into_the_state_of_an_agent_it_has_in_each_call(make, kind):
     else:
         assert said == ["['first', 1]", "['first', None]", None, "['second', None]", "['second', None]"]
     twin = helper.another()
-    assert twin.state["mine"] == "second"
+    assert twin.state["mine"] == "first"
     assert "once" not in twin.state
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_what_a_run_put_into_the_state_of_an_agent_no_later_run_has(make, kind):
+    reply = final("mine") if kind is ToolCallingAgent else code("final_answer(globals().get('mine'))")
+    never = "mine" if kind is ToolCallingAgent else "None"
+    helper = make(kind, [reply] * 3, **named())
+
+    @tool
+    def put(text: str) -> None:
+        """Puts it there.
+
+        Args:
+            text: what.
+        """
+        helper.state["mine"] = text
+
+    called = "final_answer(helper('it').split('\\n')[-1])"
+    told = ["put('first')\nfinal_answer(0)", called, f"put('third')\n{called}", called]
+    agent = make(CodeAgent, [code(each) for each in told], [put], managed_agents=[helper])
+    assert [agent.run("ask") for _ in told] == [0, never, "third", never]
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_what_a_callback_or_tool_put_into_the_state_ends_with_the_run(make, kind):
+    seen = []
+
+    def note(step, agent):
+        seen.append(sorted({"mine", "noted", "once"}.intersection(agent.state)))
+        agent.state["noted"], agent.state["mine"] = 1, "the run's"
+
+    @tool
+    def put() -> None:
+        """Puts it there."""
+        agent.state["once"] = 2
+
+    if kind is ToolCallingAgent:
+        replies = [calls(("put", {})), final("mine")]
+    else:
+        replies = [code("put()"), code("final_answer(mine)")]
+    agent = make(kind, replies * 3, [put], step_callbacks=[note])
+    agent.state["mine"] = "the user's"
+    everything = ["mine", "noted", "once"]
+    assert [agent.run("go"), agent.run("go"), agent.state["noted"]] == ["the run's", "the run's", 1]
+    assert seen == [["mine", "once"], everything] * 2
+    assert agent.another().state["mine"] == "the user's"
+    agent.state["noted"] = "by hand"
+    agent.run("go")
+    assert seen[4] == everything
 
 
 @pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])

@@ -103,8 +103,8 @@ class Asides:
 
     @contextmanager
     def turn(self) -> Generator[Asides]:
-        """Talk with the child. Raises ExecutorError where no call waits; and where the thread of the action does not give
-        way: it is the caller itself, or may wait for one that does not work for a tool."""
+        """Talk with the child. Raises ExecutorError where no call waits; and where the thread of the action does not
+        give way: it is the caller itself, or may wait for one that does not work for a tool."""
         patience = LOOK if current_call() is None else REQUEST_SECONDS
         with self._turn:
             hopeless = threading.get_ident() == self._action_thread and not self._open
