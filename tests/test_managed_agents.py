@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from living import children
 from PIL import Image
+from rich.console import Console
 from scripted_replies import calls, code, counted, final, images, of, read
 
 from smol_kernel.agents.code_agent import CodeAgent
@@ -281,6 +282,40 @@ def test_an_agent_with_a_console_of_its_own_prints_there_at_its_level(make, leve
     assert "between │ ask" in above.getvalue() and "helper │" not in above.getvalue()
     said = [words in below.getvalue() for words in ("ZeroDivisionError", "found")]
     assert said == [level >= LogLevel.ERROR, level >= LogLevel.INFO]
+
+
+def test_consoles_that_record_are_each_its_own_place(make):
+    above, below = (Console(record=True, file=io.StringIO()) for _ in range(2))
+    below.file = above.file
+    helper = make(ToolCallingAgent, [final("found")], **named(), logger=AgentLogger(console=below))
+    asks = {"managed_agents": [helper], "logger": AgentLogger(console=above)}
+    make(Parent, [code("final_answer(helper('look')[:0])")], **asks).run("go")
+    told, said = above.export_text(), below.export_text()
+    assert "helper │" not in told and "found" in said
+
+
+class Quiet(AgentLogger):
+    """Made without what the class it derives from does."""
+
+    def __init__(self):
+        self.level = LogLevel.INFO
+
+    def log(self, *args, **kwargs):
+        pass
+
+
+class Log:
+    """Has but what a program calls itself."""
+
+    def log(self, *args, **kwargs):
+        pass
+
+
+@pytest.mark.parametrize("logger", [Quiet, Log])
+def test_an_agent_with_a_logger_that_says_little_can_be_called(make, logger):
+    helper = make(CodeAgent, [code("final_answer('found')")], **named(), logger=logger())
+    agent = make(Parent, [code("final_answer(helper('look')[-5:])")], managed_agents=[helper])
+    assert agent.run("go") == "found"
 
 
 def test_a_summary_of_its_work_comes_along_where_it_is_asked_for(make):
