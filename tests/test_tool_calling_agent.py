@@ -1025,6 +1025,13 @@ def test_what_is_put_into_the_state_stays_in_each_run(make):
     assert agent.state == {"photo": "c.png", "other": 1, "given": 1}
 
 
+def test_what_a_subclass_chooses_may_have_names():
+    class Named(ToolCallingAgent):
+        tools_and_managed_agents = property(lambda self: {**self.tools, **self.managed_agents})
+
+    assert Named([], ScriptedModel([final("ok")]), journal=False, verbosity_level=0).run("go") == "ok"
+
+
 def test_a_subclass_chooses_what_the_model_is_offered(tmp_path):
     class Staged(ToolCallingAgent):
         @property

@@ -326,11 +326,12 @@ class MultiStepAgent(RunnableAgent):
                 yield self._told(self.life.answer)
         if self.life.answered or limit is not None:
             given = handle_agent_output_types(self.life.answer)
-            last = FinalAnswerStep(given)
+            own = len(self.step_callbacks) > 1  # else there is only the monitor's
+            last, before = FinalAnswerStep(given), plain(given) if own else None
             yield from call_back(self, last)
-            if last.output is not given:
+            if last.output is not given or (own and plain(last.output) != before):
                 self.life.answer, self.life.answered = last.output, True
-                yield self._told(last.output)
+                yield MultiStepAgent._told(self, last.output)  # not as it came, if it is the same object
 
     def __plan(self, remaining: int) -> Iterator[ev.Event]:
         """Ask the model for a plan, and keep it."""
