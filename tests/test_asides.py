@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
+from contextlib import nullcontext
 
 import pytest
 
@@ -151,7 +153,8 @@ def test_several_that_are_awaited_together(fresh):
     assert value(fresh, code) == [*range(5)]
 
 
-def test_a_thread_of_a_tools_own_asks_too(fresh):
+@WAYS
+def test_threads_of_a_tools_own_ask_too(fresh, way):
     def do(name):
         found = []
         threads = [threading.Thread(target=lambda: found.append(fresh.state[name])) for _ in range(3)]
@@ -161,8 +164,24 @@ def test_a_thread_of_a_tools_own_asks_too(fresh):
             thread.join()
         return found
 
-    work(fresh, "plain", do)
+    work(fresh, way, do)
     assert value(fresh, "x = 5\nask('x')") == [5, 5, 5]
+
+
+def test_one_asks_while_another_call_is_outstanding_whose_loop_stands_still(fresh):
+    asked = threading.Event()
+
+    def do(what):
+        if what == "other":
+            return asked.wait(30)
+        try:
+            return fresh.read(what)
+        finally:
+            asked.set()
+
+    work(fresh, "threaded", do)
+    code = "x = 1\nother = asyncio.ensure_future(ask.aio('other'))\nawait asyncio.sleep(0)\n"
+    assert value(fresh, f"import asyncio\n{code}[ask('x'), await other]") == [1, True]
 
 
 def test_a_call_that_is_given_up_answers_no_more_and_another_does(fresh):
@@ -259,6 +278,43 @@ ask('slow')
         executor.clear_interrupt()
         assert value(executor, "type(slow).__name__") == "Slow"
     finally:
+        executor.cleanup()
+
+
+@WAYS
+@pytest.mark.parametrize("how", ["Ctrl-C", "time limit"])
+def test_the_one_who_asks_for_a_value_that_is_never_ready_is_not_waited_for(tmp_path, way, how):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    executor, said = KernelExecutor(box=False, timeout_seconds=1 if how == "time limit" else None), []
+
+    def do(name):
+        try:
+            executor.read(name)
+        except BaseException as error:
+            said.append(repr(error))
+            raise
+
+    work(executor, way, do)
+    code = f"""
+class Slow:
+    def __repr__(self):
+        open({str(pipe)!r}, 'w').close()
+        while True: pass
+slow = Slow()
+ask('slow')
+"""
+    press = how == "Ctrl-C"
+    presser = threading.Thread(target=lambda: pipe.read_text() or (press and os.kill(os.getpid(), signal.SIGINT)))
+    presser.start()
+    try:
+        with pytest.raises(KeyboardInterrupt) if press else nullcontext():
+            for event in executor.run(code):
+                last = event
+        assert last.status == ("interrupted" if press else "timeout")
+        assert ["being stopped" in each or each == "KeyboardInterrupt()" for each in said] == [True]
+        assert value(executor, "type(slow).__name__") == "Slow"
+    finally:
+        presser.join()
         executor.cleanup()
 
 

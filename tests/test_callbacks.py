@@ -78,6 +78,12 @@ def test_the_answer_comes_as_run_gives_it(caller):
     assert [type(value) for value in (*seen, answer)] == [AgentText, AgentText]
 
 
+def test_an_answer_that_a_callback_changes_in_place_is_recorded_so(make, tmp_path):
+    agent = make([code("final_answer([1])")], step_callbacks={FinalAnswerStep: lambda step: step.output.append(2)})
+    assert agent.run("go") == [1, 2]
+    assert Journal(tmp_path / "journal.sqlite").find(agent.run_id).answer == "[1, 2]"
+
+
 @pytest.mark.parametrize("replies", [looks(), [call("look", place="a"), "nothing"]])
 def test_what_a_callback_makes_of_the_answer_is_the_answer(caller, tmp_path, replies):
     def redact(step):
@@ -228,6 +234,16 @@ def test_the_count_of_steps_goes_on_from_what_a_callback_set_it_to(caller):
     agent = caller([*failed, *looks("a")], step_callbacks=[failures_are_free], max_steps=2)
     assert agent.run("search") == "nothing"
     assert [step.step_number for step in agent.memory.steps[1:]] == [1, 2, 3, 4, 5]  # each has a number of its own
+
+
+@pytest.mark.parametrize("wrong", [None, "x"])
+def test_a_count_of_steps_that_is_none_is_told_and_goes_on(caller, wrong):
+    def forget(step, agent):
+        agent.step_number = wrong
+
+    *_, notice, finished, end = caller(looks("a"), step_callbacks=[forget]).events("search")
+    assert f"step_number to {wrong!r}: the count goes on from 2" in notice.text
+    assert (finished.counted, end.state) == (2, "success")
 
 
 @pytest.mark.parametrize("max_steps", [1, 2])

@@ -89,7 +89,7 @@ def test_an_answer_that_is_not_sound_is_an_error(fresh):
 
 
 def test_state_is_a_dict_that_reads_through(fresh):
-    state = State(fresh, {})
+    state = State(fresh, {}, {})
     assert (len(state), dict(state), "x" in state) == (0, {}, False)
     state["x"] = [1]
     state.update({"y": 2}, z=3)
@@ -206,7 +206,7 @@ def test_an_executor_of_another_class_is_wrapped():
     executor = as_executor(own)
     assert isinstance(executor, PythonExecutor) and as_executor(executor) is executor
     executor.send_tools({"ping": ping})
-    state = State(executor, {})
+    state = State(executor, {}, {})
     state["n"] = 20
     assert executor("ping() * 2").output == "pongpong"
     finished = run(executor, "n + 1")

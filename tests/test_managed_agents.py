@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from living import children
 from PIL import Image
+from rich.console import Console
 from scripted_replies import calls, code, counted, final, images, of, read
 
 from smol_kernel.agents.code_agent import CodeAgent
@@ -181,8 +182,57 @@ def test_what_is_put_into_the_state_of_an_agent_it_has_in_each_call(make, kind):
     else:
         assert said == ["['first', 1]", "['first', None]", None, "['second', None]", "['second', None]"]
     twin = helper.another()
-    assert twin.state["mine"] == "second"
+    assert twin.state["mine"] == "first"
     assert "once" not in twin.state
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_what_a_run_put_into_the_state_of_an_agent_no_later_run_has(make, kind):
+    reply = final("mine") if kind is ToolCallingAgent else code("final_answer(globals().get('mine'))")
+    never = "mine" if kind is ToolCallingAgent else "None"
+    helper = make(kind, [reply] * 3, **named())
+
+    @tool
+    def put(text: str) -> None:
+        """Puts it there.
+
+        Args:
+            text: what.
+        """
+        helper.state["mine"] = text
+
+    called = "final_answer(helper('it').split('\\n')[-1])"
+    told = ["put('first')\nfinal_answer(0)", called, f"put('third')\n{called}", called]
+    agent = make(CodeAgent, [code(each) for each in told], [put], managed_agents=[helper])
+    assert [agent.run("ask") for _ in told] == [0, never, "third", never]
+
+
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_what_a_callback_or_tool_put_into_the_state_ends_with_the_run(make, kind):
+    seen = []
+
+    def note(step, agent):
+        seen.append(sorted({"mine", "noted", "once"}.intersection(agent.state)))
+        agent.state["noted"], agent.state["mine"] = 1, "the run's"
+
+    @tool
+    def put() -> None:
+        """Puts it there."""
+        agent.state["once"] = 2
+
+    if kind is ToolCallingAgent:
+        replies = [calls(("put", {})), final("mine")]
+    else:
+        replies = [code("put()"), code("final_answer(mine)")]
+    agent = make(kind, replies * 3, [put], step_callbacks=[note])
+    agent.state["mine"] = "the user's"
+    everything = ["mine", "noted", "once"]
+    assert [agent.run("go"), agent.run("go"), agent.state["noted"]] == ["the run's", "the run's", 1]
+    assert seen == [["mine", "once"], everything] * 2
+    assert agent.another().state["mine"] == "the user's"
+    agent.state["noted"] = "by hand"
+    agent.run("go")
+    assert seen[4] == everything
 
 
 @pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
@@ -232,6 +282,40 @@ def test_an_agent_with_a_console_of_its_own_prints_there_at_its_level(make, leve
     assert "between │ ask" in above.getvalue() and "helper │" not in above.getvalue()
     said = [words in below.getvalue() for words in ("ZeroDivisionError", "found")]
     assert said == [level >= LogLevel.ERROR, level >= LogLevel.INFO]
+
+
+def test_consoles_that_record_are_each_its_own_place(make):
+    above, below = (Console(record=True, file=io.StringIO()) for _ in range(2))
+    below.file = above.file
+    helper = make(ToolCallingAgent, [final("found")], **named(), logger=AgentLogger(console=below))
+    asks = {"managed_agents": [helper], "logger": AgentLogger(console=above)}
+    make(Parent, [code("final_answer(helper('look')[:0])")], **asks).run("go")
+    told, said = above.export_text(), below.export_text()
+    assert "helper │" not in told and "found" in said
+
+
+class Quiet(AgentLogger):
+    """Made without what the class it derives from does."""
+
+    def __init__(self):
+        self.level = LogLevel.INFO
+
+    def log(self, *args, **kwargs):
+        pass
+
+
+class Log:
+    """Has but what a program calls itself."""
+
+    def log(self, *args, **kwargs):
+        pass
+
+
+@pytest.mark.parametrize("logger", [Quiet, Log])
+def test_an_agent_with_a_logger_that_says_little_can_be_called(make, logger):
+    helper = make(CodeAgent, [code("final_answer('found')")], **named(), logger=logger())
+    agent = make(Parent, [code("final_answer(helper('look')[-5:])")], managed_agents=[helper])
+    assert agent.run("go") == "found"
 
 
 def test_a_summary_of_its_work_comes_along_where_it_is_asked_for(make):

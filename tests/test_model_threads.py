@@ -190,6 +190,14 @@ def test_it_is_made_again_once():
         assert len(model.threads) == times
 
 
+def test_of_one_whose_thread_is_not_to_be_set_the_error_is_told():
+    class Fixed(Own):
+        in_thread = property(lambda self: True)
+
+    with pytest.raises(sqlite3.ProgrammingError, match="same thread"):
+        asked(Fixed(with_sqlite()))
+
+
 @pytest.mark.parametrize("error", [RuntimeError("no"), ValueError("signal"), sqlite3.ProgrammingError("closed")])
 def test_other_errors_are_as_ever(error):
     def work():

@@ -314,13 +314,14 @@ def shared():
 
 
 def test_an_agent_is_told_which_names_another_that_began_afresh_has_ended(make, shared):
-    replies = ["y = kept = 1\nfinal_answer(y)", "kept = 2", "final_answer(y)", "final_answer(kept)"]
+    replies = ["y = kept = other = 1\nfinal_answer(y)", "kept = 2", "final_answer(y)", "final_answer(kept)"]
     first = make([code(reply) for reply in replies], executor=shared)
     second = make([code("y += 1\nfinal_answer(y)"), code("other = 5\nfinal_answer(other)")], executor=shared)
-    assert (first.run("t"), second.run("t"), second.run("t")) == (1, 2, 5)
-    assert first.run("t", reset=False) == 2
+    first.state["mine"] = shared.state["again"] = 1
+    assert (first.run("t", additional_args={"given": 1, "anew": 1}), second.run("t"), second.run("t")) == (1, 2, 5)
+    assert first.run("t", reset=False, additional_args={"anew": 1}) == 2
     _, told, failed, _ = (step for step in first.memory.steps if isinstance(step, ActionStep))
-    assert told.observations.endswith("These names are gone: y, kept.")
+    assert told.observations.endswith("These names are gone: given, y, kept, other.")
     assert "NameError" in str(failed.error) and "gone" not in str(failed.error)
 
 

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import threading
 import wave
+from collections import namedtuple
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 from scripted_replies import calls, final, images, of, read
 
+from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.tool_calling_agent import MOST_CALLS, ToolCallingAgent
 from smol_kernel.errors import (
     AgentError,
@@ -523,6 +525,34 @@ def test_variables_are_passed_by_name_and_last_as_long_as_the_conversation(make)
 
 ORDERS = {"name": "Ada", "orders": [{"id": number, "paid": (1.5, None)} for number in range(30)]}
 TABLE = pd.DataFrame({"n": [1]})
+Pair = namedtuple("Pair", "n more")
+KEY = "made-up-9f8e7d6c5b4a39281706"
+
+
+class Holder:
+    def __repr__(self):
+        return f"{'x' * 80}{KEY}"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "a" * 19_990 + KEY + "b" * 500,
+        [1] * 6_660 + [KEY],
+        [10**5_000, KEY],
+        "a" * 30 + KEY + "b" * 300,
+        {"of": Holder()},
+        {"key": "a" * 30 + KEY + "b" * 300, "more": b"x" * 40 + KEY.encode() + b"x" * 40},
+    ],
+)
+@pytest.mark.parametrize("kind", [CodeAgent, ToolCallingAgent])
+def test_half_a_secret_is_not_told_either(monkeypatch, given, kind):
+    monkeypatch.setenv("MADE_UP_API_KEY", KEY)
+    agent = kind([], ScriptedModel([]), journal=False, verbosity_level=0)
+    with pytest.raises(AgentGenerationError):
+        agent.run("read", additional_args={"x": given})
+    asked = agent.write_memory_to_messages()[1]
+    assert "`x`: " in asked.text and "made-u" not in asked.text and KEY[-6:] not in asked.text
 
 
 @pytest.mark.parametrize(
@@ -536,6 +566,11 @@ TABLE = pd.DataFrame({"n": [1]})
         ("a" * 25_000, f"str of 25,000 characters: '{'a' * 20_000}'… [5,000 more characters are left out here]"),
         ([1] * 9_000, f"list of 9,000 items: [{'1, ' * 6_666}1… [the rest of the 9,000 items is left out here]"),
         ([10**5_000], "list"),
+        (
+            [(1,), (), {*()}, frozenset({1}), frozenset()],
+            f"list of 5 items: {[(1,), (), {*()}, frozenset({1}), frozenset()]}",
+        ),
+        ([Pair(1, None)], "list of 1 items: [Pair(n=1, more=None)]"),
     ],
 )
 def test_what_it_is_given_it_reads_for_it_cannot_have_it_printed(make, given, told):
@@ -988,6 +1023,13 @@ def test_what_is_put_into_the_state_stays_in_each_run(make):
     agent.state["photo"] = "c.png"
     assert read_of_it() == "c.png"
     assert agent.state == {"photo": "c.png", "other": 1, "given": 1}
+
+
+def test_what_a_subclass_chooses_may_have_names():
+    class Named(ToolCallingAgent):
+        tools_and_managed_agents = property(lambda self: {**self.tools, **self.managed_agents})
+
+    assert Named([], ScriptedModel([final("ok")]), journal=False, verbosity_level=0).run("go") == "ok"
 
 
 def test_a_subclass_chooses_what_the_model_is_offered(tmp_path):

@@ -150,7 +150,7 @@ class CodeAgent(MultiStepAgent):
         executor.send_tools(functions(self))  # first: it says so where another agent acts there now
         executor.clear_interrupt()
         executor.refuse = lambda call: None if call.tool == "input" else life.account.refuse_call()
-        make_ready(executor, life, anew)
+        make_ready(executor, life, anew, variables)
         executor.send_variables(variables)
 
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:

@@ -9,6 +9,7 @@ from smol_kernel.errors import AgentError
 from smol_kernel.events import Event, HandedOff, RunFinished, current_call, emit
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.executors.recorded import AbandonedError
+from smol_kernel.memory.monitoring import stands_apart
 from smol_kernel.memory.rich_values import AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.tools.base import Tool
@@ -86,7 +87,7 @@ class ManagedAgentTool(Tool):
             seen = [v for v in given.values() if isinstance(handle_agent_output_types(v), AgentImage)] or None
             above.called.add(agent)
             taken_up = {"call": call, "resumed": above.resumed and above.resumed.part(call)}
-            origin = {"printed": "apart"} if agent.logger.stands_apart(self._logger) else {}
+            origin = {"printed": "apart"} if stands_apart(agent.logger, self._logger) else {}
             events = agent.run_events(task, additional_args=given, images=seen, above=above, origin=origin, **taken_up)
             for event in agent._printed(events) if origin else events:
                 emit(event)

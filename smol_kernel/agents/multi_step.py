@@ -21,7 +21,7 @@ from smol_kernel.executors.callbacks import call_back
 from smol_kernel.executors.descriptions import told
 from smol_kernel.executors.interpreter_tool import isolation_of_tools
 from smol_kernel.executors.kept_values import KeptValues
-from smol_kernel.executors.state import variables_of_run
+from smol_kernel.executors.state import set_by_a_run, variables_of_run
 from smol_kernel.executors.tool_calls import plain
 from smol_kernel.journal import open_journal, record
 from smol_kernel.memory.budget import TO_ASK, Account, at_least_one, usable
@@ -145,11 +145,11 @@ class MultiStepAgent(RunnableAgent):
             first = TaskStep.with_inputs(task, started.inputs, self.writes_code, *media.values())
             self.checks = checked(self.checks, live=hasattr(self, "python_executor"))  # a program may have set others
             life.account = Account(usable(self.budget), above and above.account, resumed.seconds if resumed else 0.0)
-            anew = reset and bool(life.run_id or resumed)  # what was put there before the first run stays
+            anew = reset and bool(life.run_id or resumed or life.stale)  # what was put there before the first run stays
             variables = variables_of_run(self, variables, reset=reset, anew=anew)
             life.begin(started.run, resumed, above)
             run = kept.beside(self.__run(started, first, reset, anew, variables))
-            with life.account.timer(self.interrupt):
+            with set_by_a_run(self), life.account.timer(self.interrupt):
                 yield from (resumed.go_on(self, run) if resumed else record(run, life.recorded_in, started.run))
         finally:
             user.clear()
@@ -326,11 +326,12 @@ class MultiStepAgent(RunnableAgent):
                 yield self._told(self.life.answer)
         if self.life.answered or limit is not None:
             given = handle_agent_output_types(self.life.answer)
-            last = FinalAnswerStep(given)
+            own = len(self.step_callbacks) > 1  # else there is only the monitor's
+            last, before = FinalAnswerStep(given), plain(given) if own else None
             yield from call_back(self, last)
-            if last.output is not given:
+            if last.output is not given or (own and plain(last.output) != before):
                 self.life.answer, self.life.answered = last.output, True
-                yield self._told(last.output)
+                yield MultiStepAgent._told(self, last.output)  # not as it came, if it is the same object
 
     def __plan(self, remaining: int) -> Iterator[ev.Event]:
         """Ask the model for a plan, and keep it."""

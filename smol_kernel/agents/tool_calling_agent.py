@@ -76,7 +76,9 @@ class ToolCallingAgent(MultiStepAgent):
 
     def _request_options(self) -> dict[str, Any]:
         agents = {agent.name: agent for agent in managed(self).values()}
-        offered = [agents.get(each.name, each) for each in self.tools_and_managed_agents]
+        chosen: Any = self.tools_and_managed_agents
+        chosen = chosen.values() if isinstance(chosen, Mapping) else chosen
+        offered = [agents.get(each.name, each) for each in chosen]
         return {**super()._request_options(), "tools_to_call_from": [*offered, *successors(self).values()]}
 
     def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from smol_kernel.errors import ChildDiedError, ConfigError
 from smol_kernel.events import Event, Output
-from smol_kernel.executors.asides import Asides
+from smol_kernel.executors.asides import LOOK, Asides
 from smol_kernel.executors.bridge import Bridge, Function, Refuse
 from smol_kernel.executors.client import KernelClient
 from smol_kernel.executors.observation import PACE, Observer
@@ -27,9 +27,6 @@ us one of them."""
 
 ANOTHER_CHANNEL = 0.02
 """Seconds to wait for what was printed before a call: it may come a moment after the call."""
-
-LOOK = 1.0
-"""Seconds after which the clock is looked at, while it stands."""
 
 MANY = 200
 """Readings that wait, above which nothing is waited for."""
@@ -113,7 +110,7 @@ class Action:
         self._request = ""
         self._readings: deque[Reading] = deque()
         """Read, and not taken yet."""
-        self.asides = Asides(client, self._receive, self._readings.append, self.stopping)
+        self.asides = Asides(client, self._receive, self._readings.append, lambda: self.stopping() or self._late)
         self._bridge = Bridge(
             client,
             tools,
@@ -283,7 +280,7 @@ class Action:
 
     def _patience(self) -> float | None:
         """Seconds until something has to be looked at again; None if only the child can bring news."""
-        if self._readings:  # they came while another thread asked the child
+        if self._readings or self.asides.wanted:  # they came while another thread asked the child; one wants to ask
             return 0.0
         now = time.monotonic()
         waits = [PACE] if self.observer.holds or self._bridge.holds else []

@@ -18,6 +18,8 @@ from smol_kernel.events import current_call
 from smol_kernel.executors.client import REQUEST_SECONDS, KernelClient
 from smol_kernel.executors.readings import Answered, Reading
 
+LOOK = 1.0
+"""Seconds after which the clock is looked at, while it stands."""
 MAX_KEPT = 128 << 20
 """Bytes of other messages that may come until the thread of the action talks again, above which nobody may ask."""
 BUSY = "this executor is busy with another action; give each thread an executor of its own"
@@ -36,7 +38,7 @@ class Asides:
     """Those of one action.
 
     `receive` reads what the child sends, and `keep` is given what of it is no answer to us; `stopped` tells that the
-    action is being stopped.
+    action is being stopped, or is to be.
     """
 
     def __init__(
@@ -53,8 +55,9 @@ class Asides:
         self._open = self._over = False
         """Whether the thread of the action lets others talk, and whether there is no action any more."""
         self._action_thread = threading.get_ident()
-        self._asking = False
-        self._wanted = self._asked = 0
+        self._asking = self._pressed = False
+        """Whether somebody asks, and whether an interrupt came to the thread of the action meanwhile."""
+        self.wanted = self._asked = 0
         """How many want to ask, and how many have."""
         self._kept = 0
         self._keys = itertools.count(1)
@@ -66,7 +69,7 @@ class Asides:
         with self._turn:
             self._open, self._action_thread = False, threading.get_ident()
             self._turn.wait_for(lambda: not self._asking)
-            self._kept = 0
+            self._kept, self._pressed = 0, False
 
     @contextmanager
     def open(self) -> Generator[None]:
@@ -76,15 +79,19 @@ class Asides:
             self._turn.notify_all()
         try:
             yield
+        except BaseException:
+            self._pressed = True
+            self._client.wake()
+            raise
         finally:
             self.close()
 
     def give_way(self) -> None:
         """Let one ask, if somebody wants to."""
-        if self._wanted:
+        if self.wanted:
             with self.open(), self._turn:
                 before = self._asked
-                self._turn.wait_for(lambda: self._asked != before or not self._wanted)
+                self._turn.wait_for(lambda: self._asked != before or not self.wanted)
 
     def end(self) -> None:
         """Let nobody ask any more."""
@@ -96,18 +103,19 @@ class Asides:
 
     @contextmanager
     def turn(self) -> Generator[Asides]:
-        """Talk with the child. Raises ExecutorError where no call waits; and where the thread of the action is not to
-        give way soon: it is the caller itself, or the caller works for no tool."""
+        """Talk with the child. Raises ExecutorError where no call waits; and where the thread of the action does not
+        give way: it is the caller itself, or may wait for one that does not work for a tool."""
+        patience = LOOK if current_call() is None else REQUEST_SECONDS
         with self._turn:
-            hopeless = threading.get_ident() == self._action_thread or current_call() is None
-            if self._over or not self._numbers() or (hopeless and not self._open):
+            hopeless = threading.get_ident() == self._action_thread and not self._open
+            if self._over or hopeless or not self._numbers():
                 raise ExecutorError(BUSY)
-            self._wanted += 1
+            self.wanted += 1
         try:
             self._client.wake()
             with self._turn:
                 free = lambda: self._over or (self._open and not self._asking)  # noqa: E731
-                if not self._turn.wait_for(free, REQUEST_SECONDS) or self._over:
+                if not self._turn.wait_for(free, patience) or self._over:
                     raise ExecutorError(BUSY)
                 self._asking = True
             try:
@@ -117,7 +125,7 @@ class Asides:
                     self._asking = False
         finally:
             with self._turn:
-                self._wanted, self._asked = self._wanted - 1, self._asked + 1
+                self.wanted, self._asked = self.wanted - 1, self._asked + 1
                 self._turn.notify_all()
 
     def ask(
@@ -129,7 +137,7 @@ class Asides:
     ) -> dict[str, Any] | None:
         """As `KernelClient.ask`, for who has the turn; raises ExecutorError where no call answers, or a stop comes."""
         deadline = time.monotonic() + seconds
-        for number in self._numbers():
+        for number in reversed(self._numbers()):
             key = next(self._keys)
             self._client.reply(number, {"question": content, "key": key})
             reply = self._answer(key, deadline)
@@ -142,18 +150,21 @@ class Asides:
         return self._client.give(descriptors, number)
 
     def _numbers(self) -> list[int]:
-        return [call.number for call in list(self.calls.values()) if call.number is not None]
+        """Of the calls that wait, the one in which it is asked last: that of another may stand behind it."""
+        calls = dict(self.calls)
+        own = [call] if (call := calls.pop(current_call() or "", None)) else []
+        return [call.number for call in [*calls.values(), *own] if call.number is not None]
 
     def _answer(self, key: int, deadline: float) -> dict[str, Any] | None:
         answer: dict[str, Any] | None = None
         while answer is None:
-            if self._stopped():
+            if self._pressed or self._stopped():
                 raise ExecutorError("the action is being stopped")
             if self._kept > MAX_KEPT:
                 raise ExecutorError("the child kernel sends too much to be asked something")
             if (left := deadline - time.monotonic()) <= 0:
                 return None
-            readings = self._receive(left)
+            readings = self._receive(min(left, LOOK))
             self._kept += self._client.came_bytes
             for reading in readings:
                 if not isinstance(reading, Answered):

@@ -16,11 +16,16 @@ def call_back(agent: Any, step: MemoryStep) -> Iterator[Event]:
     work = partial(agent.step_callbacks.callback, step, agent=agent)
     own = len(agent.step_callbacks) > 1  # else there is only the monitor's, which edits nothing
     memory: AgentMemory = agent.memory
-    before = memory.readable(step) if own else []
+    before, number = memory.readable(step) if own else [], agent.step_number
     try:
         on_tool_thread(work) if own else work()
     except Exception as error:  # noqa: BLE001 - boundary: a user's own callback
         yield Notice(text=f"A step callback failed: {type(error).__name__}: {error}")
+    if not isinstance(agent.step_number, int):
+        yield Notice(
+            text=f"A step callback set step_number to {agent.step_number!r:.80}: the count goes on from {number}"
+        )
+        agent.step_number = number
     for index, (old, new) in enumerate(zip(before, memory.readable(step) if before else (), strict=False)):
         if changes := {name: value for name, value in new.items() if old[name] != value}:
             yield MemoryEdited(index=index, changes=changes)

@@ -18,9 +18,10 @@ _DEEPEST = 20  # levels of a value that are told
 
 
 def describe(value: Any) -> str:
-    """One line of at most 200 characters for a prompt: type, size, columns or first items; no memory addresses."""
+    """One line of at most 200 characters for a prompt: type, size, columns or first items; no memory addresses, and no
+    known secrets."""
     try:
-        text = without_addresses(" ".join(_summary(value).split()))
+        text = redacted(without_addresses(" ".join(_summary(value).split())))
     except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
         text = type(value).__name__
     return text if len(text) <= 200 else f"{text[:199]}…"
@@ -35,14 +36,14 @@ def told(value: Any, *, in_full: bool) -> str:
             size = f" of {_size(value)}:" if hasattr(value, "__len__") else ""
             return redacted(f"{type(value).__name__}{size} {_whole(value)}")
         except Exception:  # noqa: BLE001 - boundary: any class's own methods run here; an int can be too long
-            return describe(value)
-    return redacted(describe(value))
+            pass
+    return describe(value)
 
 
 def _whole(value: Any) -> str:
     if isinstance(value, str):
         left = len(value) - LONGEST
-        return repr(value[:LONGEST]) + (f"… [{left:,} more characters are left out here]" if left > 0 else "")
+        return repr(_beginning(value)) + (f"… [{left:,} more characters are left out here]" if left > 0 else "")
     text = ""
     for piece in _pieces(value):
         text += piece
@@ -51,24 +52,56 @@ def _whole(value: Any) -> str:
     return text
 
 
+def _beginning(text: str) -> str:
+    """As much of it as is told. What is known to be secret is taken out first: half of it would not be found."""
+    return redacted(text[: 2 * LONGEST])[:LONGEST]
+
+
 def _pieces(value: Any, depth: int = 0) -> Iterator[str]:
     """The value as Python writes it, but for objects, which are described."""
     if isinstance(value, str):
-        yield repr(value[: LONGEST + 1])
+        yield repr(_beginning(value))
     elif value is None or isinstance(value, bool | int | float):
         yield repr(value)
     elif not isinstance(value, list | tuple | set | frozenset | dict) or depth > _DEEPEST:
         yield describe(value)
     else:
-        opening, closing = "[]" if isinstance(value, list) else "()" if isinstance(value, tuple) else "{}"
+        names: tuple[str, ...] = getattr(value, "_fields", ()) if isinstance(value, tuple) else ()
+        opening, closing = _brackets(value)
         yield opening
         for number, item in enumerate(cast("Iterable[Any]", value)):
-            yield ", " * (number > 0)
+            yield ", " * (number > 0) + (f"{names[number]}=" if names else "")
             yield from _pieces(item, depth + 1)
             if isinstance(value, dict):
                 yield ": "
                 yield from _pieces(value[item], depth + 1)
         yield closing
+
+
+def _brackets(value: Any) -> tuple[str, str]:
+    if isinstance(value, tuple):
+        named = hasattr(value, "_fields")
+        return (type(value).__name__ if named else "") + "(", ",)" if len(value) == 1 and not named else ")"
+    if isinstance(value, frozenset):
+        return ("frozenset({", "})") if value else ("frozenset(", ")")
+    if isinstance(value, set):
+        return ("{", "}") if value else ("set(", ")")
+    return ("[", "]") if isinstance(value, list) else ("{", "}")
+
+
+class _Short(reprlib.Repr):
+    """What is known to be secret is taken out before anything is cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 100
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(redacted(x), level)
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        text = redacted(repr(x))
+        return text if len(text) <= self.maxother else f"{text[:48]}...{text[-49:]}"
 
 
 def _size(value: Any) -> str:
@@ -92,8 +125,7 @@ def _summary(value: Any) -> str:
         return f"{name} {value.width} x {value.height}, {value.mode}"
     if isinstance(value, values.RemoteValue) or value is None:
         return repr(value)
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 100
+    short = _Short()
     if hasattr(value, "__len__"):
         return f"{name} of {_size(value)}: {short.repr(value)}"
     text = short.repr(value)

@@ -40,6 +40,8 @@ class HostLine:
         """Who takes the reply to a request, in the thread."""
         self._sent: set[int] = set()
         """Those of them that the host knows of."""
+        self._standing: set[int] = set()
+        """Those of them for which a thread does nothing but wait."""
         self.answer: Callable[[dict[str, Any]], Reply]
         """Answers what the host asks of a request that waits."""
         self._answers: queue.SimpleQueue[Reply] = queue.SimpleQueue()
@@ -55,6 +57,7 @@ class HostLine:
         number = next(self._numbers)
         try:
             self._put(number, replies.put, request, prompt, password)
+            self._standing.add(number)
             while "question" in (reply := replies.get(timeout=seconds)):
                 self._answer(reply)
             return reply
@@ -105,6 +108,7 @@ class HostLine:
     def _done(self, number: int) -> None:
         self._waiting.pop(number, None)
         self._sent.discard(number)
+        self._standing.discard(number)
         if not self._outgoing.empty():  # there is room for one of these now
             os.write(self._wake_write, b".")
 
@@ -151,9 +155,14 @@ class HostLine:
     def _receive(self, socket: Any) -> None:
         _, message = self._kernel.session.recv(socket, mode=zmq.DONTWAIT)
         reply = message["content"]["smol"]
-        receive = self._waiting.get(reply["id"])
+        number = reply["id"]
         if "question" not in reply:
-            self._done(reply["id"])
+            receive = self._waiting.get(number)
+            self._done(number)
+        elif number in self._waiting and number not in self._standing:  # its loop may stand still, for such a thread
+            receive = self._waiting.get(max(self._standing.copy(), default=number))
+        else:
+            receive = self._waiting.get(number)
         try:
             if receive is not None:
                 receive(reply)

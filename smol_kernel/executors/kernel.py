@@ -88,7 +88,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
         self._client: KernelClient | None = None
         self._end_child: Finalizer | None = None
         self._tools, self._names = checked(self.additional_functions), list[str]()
-        self._given, self._variables = dict[str, Any](), dict[str, Any]()
+        self.given, self._variables = dict[str, Any](), dict[str, Any]()
         """Variables handed over, as they are and in their encoded form."""
         self._notices: list[str] = []
         """What the person watching has to know of the child, told with the next action."""
@@ -138,7 +138,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
             encoded[name] = encoded_variable(name, value, encode_input)
         with self._child() as child:
             for name, data in encoded.items():
-                self._given[name], self._variables[name] = variables[name], data
+                self.given[name], self._variables[name] = variables[name], data
                 self._hand_over(child, self._set_variables, {name: data})
 
     def run(self, code: str) -> Iterator[Event]:
@@ -209,7 +209,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
 
     def restart(self) -> None:
         """Begin afresh at the next use: variables are forgotten, tools stay. Ends an action under way."""
-        self._variables, self._given = {}, {}
+        self._variables, self.given = {}, {}
         self._end_or_drop(afresh=True)
 
     def end_rehearsal(self, in_use: bool) -> bool:
@@ -243,7 +243,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
         """
         with self._child() as child:
             if child is None:
-                return self._given[name]
+                return self.given[name]
             reply = child.ask("smol_request", {"read": name, "as_answer": as_answer})
         return variable(reply, name)
 
@@ -253,7 +253,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
         with self._child() as child:
             for name in gone:
                 self._variables.pop(name, None)
-                self._given.pop(name, None)
+                self.given.pop(name, None)
             self._names = [name for name in self._names if name not in gone]
             self._hand_over(child, tell, {"forget": gone}, "names to forget", self._stop.is_set)
 
@@ -338,7 +338,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
                 set_variable(name, data, child.give, lambda *it: tell(child, *it, stopped=self._stop.is_set))
             except ChildRefused:  # each fresh child would refuse it too, and never be ready
                 self._variables.pop(name, None)
-                self._given.pop(name, None)
+                self.given.pop(name, None)
                 raise
             if name not in self._names and not name.startswith("_"):
                 self._names.append(name)

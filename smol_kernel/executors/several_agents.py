@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from smol_kernel.memory.life import Life
 
 
-def make_ready(executor: Any, life: Life, anew: bool) -> None:
-    """For a run of the agent that has this life: `anew`, without variables; else its next action tells which of those
-    that it left have gone with a child since."""
+def make_ready(executor: Any, life: Life, anew: bool, variables: Mapping[str, Any]) -> None:
+    """For a run of the agent that has this life, which is given `variables` next: `anew`, without others; else its next
+    action tells which of those that it left have gone with a child since, or are another agent's now."""
     if executor.lost is None:
         if anew:
             executor.restart()
@@ -25,5 +26,7 @@ def make_ready(executor: Any, life: Life, anew: bool) -> None:
     if anew:
         executor.restart()
     elif names and executor.ended != ended:
-        executor.lost += [name for name in names if name not in executor.names()]
+        mine = {**life.given, **life.own}
+        kept = {name for name, value in executor.given.items() if name in mine and mine[name] is value}
+        executor.lost += [name for name in names if name not in kept and name not in variables]
     left[life] = None, executor.ended

@@ -67,7 +67,9 @@ class Life:
     given: dict[str, Any] = field(default_factory=dict[str, Any])
     """Variables that the agent has from its run and not from the user: inputs, and what tools gave."""
     own: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What the user had put there when the run began, some of it under names that are in `given`."""
+    """What the user had put there when the last run began, some of it under names that are in `given`."""
+    stale: bool = False
+    """Whether others' runs left something in its state, which its own next one is not to have."""
     sent: list[ChatMessage] = field(default_factory=list[ChatMessage])
     """What the model read last."""
     call: Any = None

@@ -93,15 +93,8 @@ class AgentLogger:
     def stream(self) -> Any:
         """Where a run is printed: the stream behind the console, or the console itself, where it records or has none.
         None: `sys.stdout`."""
-        recorded = not hasattr(self.console, "file") or getattr(self.console, "record", False)
-        return _Printed(self.console) if recorded else self.console.file
-
-    def stands_apart(self, caller: AgentLogger) -> bool:
-        """Whether what an agent does is printed here, rather than by the logger of its `caller` among the caller's
-        doings: this one prints less of a run, or has been given another place."""
-        places = [getattr(each.console, "file", each.console) for each in (self, caller)]
-        here, there = (sys.stdout if place is None else place for place in places)
-        return self.level < LogLevel.INFO or (places[0] is not None and here is not there)
+        place = _place(self.console)
+        return _Printed(place) if place is not None and place is self.console else place
 
     def log(self, *args: Any, level: int | str | LogLevel = LogLevel.INFO, **kwargs: Any) -> None:
         """Print `args`. `level` is a LogLevel or its name; further options go to the console's `print`."""
@@ -153,6 +146,25 @@ class AgentLogger:
 
     def _say(self, text: str, level: int | LogLevel) -> None:
         self.log(_STEERS_A_TERMINAL.sub("", text), level=level, **_unstyled(self.console))
+
+
+def stands_apart(logger: Any, caller: Any) -> bool:
+    """Whether what an agent does is printed by its own logger, rather than by that of its caller among the caller's
+    doings: its own prints less of a run, or has been given another place. Not by one that does not say."""
+    try:
+        if logger.level < LogLevel.INFO:
+            return True
+        places = [_place(each.console) for each in (logger, caller)]
+        here, there = (sys.stdout if place is None else place for place in places)
+        return places[0] is not None and here is not there
+    except Exception:  # noqa: BLE001  boundary: a logger of the user's
+        return False
+
+
+def _place(console: Any) -> Any:
+    """The stream behind a console, or the console itself, where it records or has none. None: `sys.stdout`."""
+    recorded = not hasattr(console, "file") or getattr(console, "record", False)
+    return console if recorded else console.file
 
 
 def _ruled(title: Any) -> str:

@@ -176,7 +176,8 @@ def is_bound_to_a_thread(error: object) -> bool:
 def leave_the_thread(model: Model) -> bool:
     """Have a model that failed so asked on the thread that runs the agent from now on; whether that is of use."""
     if model.in_thread and not model.scripted:  # a script would give the reply after the one that failed
-        model.in_thread = False
+        with suppress(AttributeError):  # a property says it
+            model.in_thread = False
     return not model.in_thread
 
 
