@@ -10,7 +10,7 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
 from smol_kernel.memory.known_secrets import without_password
-from smol_kernel.models.address_in_name import address_in
+from smol_kernel.models.address_in_name import address_in, first_address_in
 from smol_kernel.models.base import NOWHERE, Model
 from smol_kernel.models.cassette import MARK, MODE_VARIABLE, mode_of
 from smol_kernel.models.fallback import as_model
@@ -109,7 +109,8 @@ def model_to_go_on(
     """
     asked, there = started.model.removesuffix(MARK), variables or {}
     recorded = started.named_as or [asked]
-    server, foreign = started.server or address_in(recorded[0]), bool(started.origin.get("imported"))
+    server = first_address_in(recorded[0]) or started.server or address_in(recorded[0])
+    foreign = bool(started.origin.get("imported"))
     usual_name = usual[0] or os.environ.get(MODEL_VARIABLE)
     usual_base = None if api_base == "" else usual[1] or os.environ.get(API_BASE_VARIABLE)
     meant = bool(api_base) or not name
