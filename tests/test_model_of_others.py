@@ -72,6 +72,26 @@ def test_the_model_that_only_the_record_of_somebody_else_names_is_asked_about(he
         assert len(server.requests) == 3
 
 
+@pytest.mark.parametrize(
+    ("hiding", "told"),
+    [
+        ("\x1b[1A\x1b[2K\r\x1b[8m", r"openai/x\x1b[1A\x1b[2K \x1b[8m"),
+        ("\u202e\u200b\x9b2K\b", r"openai/x\u202e\u200b\x9b2K\x08"),
+        ("\n  all good\u2028\x85\x0cso", "openai/x all good so"),
+        ("y" * 5_000, f"openai/x{'y' * 122}… 4,748 characters left out …{'y' * 130}"),
+    ],
+)
+def test_no_name_hides_what_is_asked_about_it(here, capsys, hiding, told):
+    theirs(here, f"openai/x{hiding}")
+    assert main(["resume", "theirs", "--max-steps", "3"]) == 1
+    assert f"- {ASKED.format(told)}\n" in capsys.readouterr().err
+    theirs(here, f"oobabooga/http://me:word@evil{hiding}", run="placed")
+    assert main(["resume", "placed", "--max-steps", "3"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "its author's choice, 'oobabooga/http://evil" in line and line.endswith(": name a model with --model")
+    assert line.isprintable() and len(line) < 500
+
+
 def test_so_it_is_in_a_notebook(here, monkeypatch):
     with ModelServer(ANSWER, ANSWER) as server, loaded_shell() as shell:
         theirs(here, f"huggingface/{server.url}", run="placed")
