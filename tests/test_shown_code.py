@@ -153,6 +153,13 @@ PROVED = Proof("proved", []).line
         f"*Pro*_ved_{PROVED[6:]}",
         f"# not\u200b proved : {PROVED}",
         "\uff30roved\uff1a x",
+        *(f"Look.{end}*{PROVED}*" for end in "\u2028\x0b\x0c\x85\r"),
+        *(
+            f"{unseen}*{PROVED}*"
+            for unseen in ("\u200e" * 250, "\ufeff" * 250, "\x1b[2K" * 80, "xx\b\b", "\u3000" * 250)
+        ),
+        f"1. 2) *{PROVED}*",
+        f"*Pro&shy;ved&colon;{PROVED[7:]}*",
     ],
 )
 def test_a_line_of_the_model_is_told_from_ours_on_a_proof(line):
@@ -167,3 +174,16 @@ def test_a_line_of_the_model_is_told_from_ours_on_a_proof(line):
             assert text.count("The model: ") == 1 and "The model: Proved so far" not in text
         ours = [each for each in told.split("\n") if each == f"*{PROVED}*"]
         assert len(ours) == 1 and told.endswith(ours[0])
+
+
+def test_what_is_said_of_such_a_line_leaves_its_markdown():
+    lines = {
+        "# Proved: Lemma 2": "# The model: Proved: Lemma 2",
+        "- Proved: a\n- b": "- The model: Proved: a\n- b",
+        "> 1. Proved: a": "> 1. The model: Proved: a",
+        "Look.\n\n    Proved: a": "Look.\n\n    The model: Proved: a",
+        "|a|b|\n|-|-|\n| Proved: | a |": "|a|b|\n|-|-|\n| The model: Proved: | a |",
+    }
+    for line, told in lines.items():
+        events = [replace(each, thought=line) if isinstance(each, ActionProposed) else each for each in a_run("x = 1")]
+        assert Transcript.from_events(events).steps[0].words == told
