@@ -12,9 +12,12 @@ from smol_kernel.executors.unseen import is_unseen
 __all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "plain_code", "plain_line", "shorten"]
 
 _SYMBOLS = r"\u2190-\u2bff\U0001f000-\U0001faff"  # none can stand in a name
-_NOT_PLAIN = re.compile(rf"\r\n?|(?P<page>^\x0c+)|(?<![{_SYMBOLS}])\ufe0f|[^ -~\n\t\u200c\u200d\ufe0f]", re.MULTILINE)
-"""A line end, what parts pages, and what may be unseen. Joiners stay, which no name may hold, and what makes an emoji
-of a symbol."""
+_NOT_PLAIN = re.compile(
+    rf"\r\n?|(?P<page>^\x0c+)|(?<![{_SYMBOLS}])\ufe0f(?!(?<=[\d#*]\ufe0f)\u20e3)|[^ -~\n\t\u200c\u200d\ufe0f]",
+    re.MULTILINE | re.ASCII,
+)
+"""A line end, what parts pages, and what may be unseen. Joiners stay, and what makes an emoji of a symbol or a key: no
+name may hold them."""
 
 
 def fixed(text: str, code: str = r"(\Z)") -> str:
