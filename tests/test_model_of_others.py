@@ -12,7 +12,7 @@ from test_resume_fronts import recorded
 from test_resume_of_others import came, record_of
 
 from smol_kernel import FallbackModel, LiteLLMModel
-from smol_kernel.errors import ConfigError
+from smol_kernel.errors import ConfigError, ModelError
 from smol_kernel.journal import Journal
 from smol_kernel.models.address_in_name import address_in
 from smol_kernel.models.named import model_to_go_on
@@ -70,6 +70,26 @@ def test_the_model_that_only_the_record_of_somebody_else_names_is_asked_about(he
         monkeypatch.setenv("SMOL_MODEL", "openai/double")
         assert main(["resume", "three", "--max-steps", "3"]) == 0
         assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("hiding", "told"),
+    [
+        ("\x1b[1A\x1b[2K\r\x1b[8m", r"openai/x\x1b[1A\x1b[2K \x1b[8m"),
+        ("\u202e\u200b\x9b2K\b", r"openai/x\u202e\u200b\x9b2K\x08"),
+        ("\n  all good\u2028\x85\x0cso", "openai/x all good so"),
+        ("y" * 5_000, f"openai/x{'y' * 122}… 4,748 characters left out …{'y' * 130}"),
+    ],
+)
+def test_no_name_hides_what_is_asked_about_it(here, capsys, hiding, told):
+    theirs(here, f"openai/x{hiding}")
+    assert main(["resume", "theirs", "--max-steps", "3"]) == 1
+    assert f"- {ASKED.format(told)}\n" in capsys.readouterr().err
+    theirs(here, f"oobabooga/http://me:word@evil{hiding}", run="placed")
+    assert main(["resume", "placed", "--max-steps", "3"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "its author's choice, 'oobabooga/http://evil" in line and line.endswith(": name a model with --model")
+    assert line.isprintable() and len(line) < 500
 
 
 def test_so_it_is_in_a_notebook(here, monkeypatch):
@@ -133,3 +153,44 @@ def test_the_address_in_a_name_is_that_of_the_server(name):
         listed = replace(recorded("openai/x", None, False, model.named_as), origin={"imported": True})
         with pytest.raises(ConfigError, match="address of its author's choice"):
             model_to_go_on(listed, None, None)
+
+
+@pytest.mark.parametrize("variable", ["HF_API_BASE", "HUGGINGFACE_API_BASE"])
+def test_where_litellm_asks_by_the_environment_before_the_name_a_run_goes_on_there_only_if_it_was_there(
+    here, monkeypatch, capsys, variable
+):
+    monkeypatch.setenv("HUGGINGFACE_API_KEY", "test")
+    with ModelServer(ANSWER) as named, ModelServer(ANSWER) as set_there:
+        name, journal = f"huggingface/{named.url}", Journal()
+        places = {"named": named.url, "untold": None, "there": f"{set_there.url}/chat/completions"}
+        for run, server in places.items():
+            journal.append_all(record_of(here, [], run=run, model=name, named_as=[name], scripted=False, server=server))
+            journal.cut_off(run)
+        monkeypatch.setenv(variable, places["there"])
+        for run in ("named", "untold"):
+            assert main(["resume", run, "--max-steps", "3"]) == 2
+            assert f"at {named.url!r}: give this address again" in capsys.readouterr().err
+        assert main(["resume", "there", "--max-steps", "3"]) == 0
+        assert (named.requests, len(set_there.requests)) == ([], 1)
+        assert main(["resume", "named", "--max-steps", "3", "--api-base", named.url]) == 0
+        assert (len(named.requests), len(set_there.requests)) == (1, 1)
+
+
+def test_where_litellm_asks_by_the_name_before_all_else_a_run_was_there(here, monkeypatch):
+    with ModelServer(ANSWER) as named, ModelServer() as given:
+        name, journal = f"oobabooga/{named.url.removesuffix('/v1')}", Journal()
+        model = LiteLLMModel(name, api_base=given.url)
+        assert model.server_address == address_in(name)
+        begun = {"model": name, "named_as": [name], "scripted": False, "server": given.url}
+        journal.append_all(record_of(here, [], run="own", **begun))
+        journal.cut_off("own")
+        monkeypatch.setenv("OOBABOOGA_API_BASE", given.url)
+        assert main(["resume", "own", "--max-steps", "3"]) == 0
+        assert (len(named.requests), given.requests) == (1, [])
+
+
+def test_what_may_not_be_asked_is_not_asked_by_a_name_beside_another_address(monkeypatch):
+    monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "0")
+    model = LiteLLMModel("oobabooga/http://evil.invalid", api_base="http://127.0.0.1:9")
+    with pytest.raises(ModelError, match=r"SMOL_ALLOW_MODEL_REQUESTS=0.*evil\.invalid"):
+        model([{"role": "user", "content": "Hello"}])

@@ -1,13 +1,15 @@
-"""The address that a model's name holds, where LiteLLM asks at one that the name gives it."""
+"""The addresses at which LiteLLM asks because a model's name, or the environment, holds them."""
 
 from __future__ import annotations
 
+import os
 import re
 
 from smol_kernel.memory.known_secrets import without_password
 
 _OF_AMAZON = re.compile(r"(?i)(?<![a-z0-9])arn:.*|(?<=agentcore/).*", re.DOTALL)
 """Of `bedrock/arn:…` and `bedrock/agentcore/…` that from whose parts LiteLLM makes the name of a host."""
+_VARIABLES = {"HUGGINGFACE": ("HF_API_BASE", "HUGGINGFACE_API_BASE")}
 
 
 def address_in(name: str) -> str | None:
@@ -18,3 +20,15 @@ def address_in(name: str) -> str | None:
         return without_password(f"{before.rpartition('/')[2]}://{rest}")
     found = _OF_AMAZON.search(name)
     return found.group() if found else None
+
+
+def first_address_in(name: str) -> str | None:
+    """That in a name which LiteLLM asks even where another address was given to it."""
+    return address_in(name) if name.startswith(("oobabooga/http://", "oobabooga/https://")) else None
+
+
+def in_environment(provider: str) -> str | None:
+    """The address of a provider that the environment has, in the order in which LiteLLM looks for it. It comes before
+    one in a name."""
+    names = _VARIABLES.get(provider, (f"{provider}_BASE_URL", f"{provider}_API_BASE"))
+    return next(filter(None, map(os.environ.get, names)), None)

@@ -14,7 +14,7 @@ from smol_kernel.errors import MissingDependencyError, ModelError
 from smol_kernel.memory.known_secrets import keep_secret, without_password
 from smol_kernel.memory.loading import loading
 from smol_kernel.models import keys
-from smol_kernel.models.address_in_name import address_in
+from smol_kernel.models.address_in_name import address_in, first_address_in, in_environment
 from smol_kernel.models.api import ApiModel
 from smol_kernel.models.base import ADDRESSES
 from smol_kernel.models.failures import Target, no_key, read_failure
@@ -154,6 +154,8 @@ class LiteLLMModel(ApiModel):
     @property
     def server_address(self) -> str | None:
         """As of any Model; an address that LiteLLM takes from the name or the environment was given as well."""
+        if self.named_as and (first := first_address_in(self.litellm_name)):
+            return first
         provider, slash, _ = self.litellm_name.upper().partition("/")
         if not slash:
             provider = next((each for each, names in _BARE.items() if names.match(self.litellm_name)), "")
@@ -161,8 +163,8 @@ class LiteLLMModel(ApiModel):
         address = super().server_address
         if address is not None:
             return address
-        known = address_in(self.litellm_name) or in_environment(prefix)
-        return known and without_password(known)
+        known = in_environment(prefix)
+        return without_password(known) if known else address_in(self.litellm_name)
 
     @property
     def _asked_at(self) -> str | None:
@@ -258,7 +260,8 @@ class LiteLLMModel(ApiModel):
         needed: list[str] = litellm.validate_environment(request["model"])["missing_keys"]
         missing = [name for name in needed if not request.get(name.partition("_")[2].lower())]
         variable = self._key_variable or " and ".join(missing) or f"{provider.upper().removesuffix('_CHAT')}_API_KEY"
-        target = Target(str(self.model_id), address or default_address, variable)
+        asked = first_address_in(request["model"]) or address or default_address
+        target = Target(str(self.model_id), asked, variable)
         if missing and not given:
             if address and provider in ("openai", "huggingface"):
                 request["api_key"] = "none"  # local servers want none, the client library wants one
@@ -295,11 +298,6 @@ class LiteLLMModel(ApiModel):
     def _priced_name(self, reply: Any) -> str:
         """The model that gave `reply`, as LiteLLM names it."""
         return self.litellm_name
-
-
-def in_environment(provider: str) -> str | None:
-    """The address of a provider that the environment has, in the order in which LiteLLM looks for it."""
-    return os.environ.get(f"{provider}_BASE_URL") or os.environ.get(f"{provider}_API_BASE") or None
 
 
 def _takes_requests(client: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
 from smol_kernel.memory.known_secrets import without_password
-from smol_kernel.models.address_in_name import address_in
+from smol_kernel.models.address_in_name import address_in, first_address_in
 from smol_kernel.models.base import NOWHERE, Model
 from smol_kernel.models.cassette import MARK, MODE_VARIABLE, mode_of
 from smol_kernel.models.fallback import as_model
@@ -109,7 +109,8 @@ def model_to_go_on(
     """
     asked, there = started.model.removesuffix(MARK), variables or {}
     recorded = started.named_as or [asked]
-    server, foreign = started.server or address_in(recorded[0]), bool(started.origin.get("imported"))
+    server = first_address_in(recorded[0]) or started.server or address_in(recorded[0])
+    foreign = bool(started.origin.get("imported"))
     usual_name = usual[0] or os.environ.get(MODEL_VARIABLE)
     usual_base = None if api_base == "" else usual[1] or os.environ.get(API_BASE_VARIABLE)
     meant = bool(api_base) or not name
@@ -130,19 +131,19 @@ def model_to_go_on(
     if not name and foreign and (held := [each for each in names if address_in(each)]):
         raise ConfigError(
             f"run {started.run} came in a file, and the name of its model is an address of its author's choice, "
-            f"{held[0]!r}: name a model with --model"
+            f"{without_password(held[0])!r:.300}: name a model with --model"
         )
     if server in NOWHERE and not name:
-        raise ConfigError(f"run {started.run} asked {asked!r}, {server}: name a model with --model")
+        raise ConfigError(f"run {started.run} asked {asked!r:.300}, {server}: name a model with --model")
     if server in NOWHERE or not set(names) & set(recorded):
         address = api_base or usual_base
     elif not address and _address(now := _made(names, None, there).server_address) != _address(server):
         raise ConfigError(
-            f"run {started.run} asked {asked!r} at {server!r}: give this address again with --api-base, or "
+            f"run {started.run} asked {asked!r:.300} at {server!r}: give this address again with --api-base, or "
             "name another model with --model"
             if server
-            else f"run {started.run} asked {asked!r} at its provider's own server, and the environment says {now!r} "
-            "now: unset that, give it with --api-base to go on there, or name another model with --model"
+            else f"run {started.run} asked {asked!r:.300} at its provider's own server, and the environment says "
+            f"{now!r} now: unset that, give it with --api-base to go on there, or name another model with --model"
         )
     if names != [DEMO] and mode_of(None) == "replay":
         raise ConfigError(

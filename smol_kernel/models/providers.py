@@ -8,8 +8,9 @@ from typing import Any
 
 from smol_kernel.errors import ModelError
 from smol_kernel.models import keys
+from smol_kernel.models.address_in_name import in_environment
 from smol_kernel.models.failures import Target
-from smol_kernel.models.litellm import LiteLLMModel, in_environment, load
+from smol_kernel.models.litellm import LiteLLMModel, load
 from smol_kernel.models.requests import require_allowed, require_usable
 
 HF_ROUTER = "https://router.huggingface.co/v1"

@@ -70,16 +70,20 @@ def _tokens(code: str) -> Iterator[tuple[int, int, bool]]:
     for line in code.split("\n"):
         starts.append(starts[-1] + len(line) + 1)
     opened: list[int] = []
+    place = 0
     for token in tokenize.generate_tokens(io.StringIO(code).readline):
         name = tokenize.tok_name[token.type]
         (row, column), (last, behind) = token.start, token.end
         start, end = starts[row - 1] + column, starts[last - 1] + behind
+        if name in ("STRING", "COMMENT", *_OPENS, *_CLOSES) and (code[start:end] != token.string or start < place):
+            raise tokenize.TokenError("some versions of Python count wrong behind texts of several lines")
         if name in _OPENS:
             opened.append(start)
         elif name in _CLOSES:
             start = opened.pop()
         if not opened and name in ("STRING", "COMMENT", *_CLOSES):
             yield start, end, name == "COMMENT"
+            place = end
 
 
 def _literal(text: str) -> str:
@@ -87,15 +91,18 @@ def _literal(text: str) -> str:
     found = _LITERAL.fullmatch(text)
     if plain_code(text) == text or found is None:
         return text
-    kind, quote, body = found["kind"], found["quote"], found["body"]
+    for made in (lambda: plain_code(text), lambda: _rewritten(**found.groupdict())):
+        with suppress(*_NO_PYTHON):
+            if _tree(written := made()) == _tree(text):
+                return written
+    return text
+
+
+def _rewritten(kind: str, quote: str, body: str) -> str:
     if "r" in kind.lower():
         kind = kind.translate({ord("r"): None, ord("R"): None})
         body = re.sub(r"\\(.)", _doubled, body, flags=re.DOTALL)
-    made = f"{kind}{quote}{_PIECE.sub(_escaped, body)}{quote}"
-    with suppress(*_NO_PYTHON):
-        if _tree(made) == _tree(text):
-            return made
-    return text
+    return f"{kind}{quote}{_PIECE.sub(_escaped, body)}{quote}"
 
 
 def _doubled(found: re.Match[str]) -> str:
@@ -104,6 +111,7 @@ def _doubled(found: re.Match[str]) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     character = found[1] or found[2]
-    if character in _SEEN or not is_unseen(character):
+    before = found.string[found.start() - 1] if found.start() and not found[1] else " "
+    if character in _SEEN or not is_unseen(character, before):
         return found[0]
     return ("\\\\" if found[1] else "") + character.encode("unicode_escape").decode()

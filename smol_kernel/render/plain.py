@@ -9,12 +9,15 @@ from smol_kernel.executors.addresses import without_addresses
 from smol_kernel.executors.observation import clean as plain
 from smol_kernel.executors.unseen import is_unseen
 
-__all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "plain_code", "shorten"]
+__all__ = ["counted", "fixed", "in_columns", "listed", "one_line", "plain", "plain_code", "plain_line", "shorten"]
 
 _SYMBOLS = r"\u2190-\u2bff\U0001f000-\U0001faff"  # none can stand in a name
-_NOT_PLAIN = re.compile(rf"\r\n?|(?P<page>^\x0c+)|(?<![{_SYMBOLS}])\ufe0f|[^ -~\n\t\u200c\u200d\ufe0f]", re.MULTILINE)
-"""A line end, what parts pages, and what may be unseen. Joiners stay, which no name may hold, and what makes an emoji
-of a symbol."""
+_NOT_PLAIN = re.compile(
+    rf"\r\n?|(?P<page>^\x0c+)|(?<![{_SYMBOLS}])\ufe0f(?!(?<=[\d#*]\ufe0f)\u20e3)|[^ -~\n\t\u200c\u200d\ufe0f]",
+    re.MULTILINE | re.ASCII,
+)
+"""A line end, what parts pages, and what may be unseen. Joiners stay, and what makes an emoji of a symbol or a key: no
+name may hold them."""
 
 
 def fixed(text: str, code: str = r"(\Z)") -> str:
@@ -69,3 +72,13 @@ def one_line(text: str, characters: int = 200) -> str:
     """`text` stripped and brought to one line of at most so many characters."""
     line = " ".join(plain(text).split())
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
+
+
+def plain_line(text: str, characters: int = 2_000) -> str:
+    """`text` in one line, nothing of it done by a terminal: what is not seen as escapes, a long one without its
+    middle."""
+    line = plain_code(" ".join(text.split()))
+    half = characters // 2 - 20
+    if len(line) <= characters:
+        return line
+    return f"{line[:half]}… {counted(len(line) - 2 * half, 'character')} left out …{line[-half:]}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from smol_kernel.events import (
@@ -19,7 +21,9 @@ from smol_kernel.events import (
     Output,
     RunResumed,
 )
+from smol_kernel.executors.unseen import is_unseen
 from smol_kernel.render.draft import words_and_code
+from smol_kernel.render.plain import plain
 
 if TYPE_CHECKING:
     from smol_kernel.render.transcript import Transcript
@@ -33,6 +37,8 @@ NO_REPLY = "No reply"
 
 _OF_A_PROOF = ("proved:", "shownagain:", "notproved:", "notreproduced:")
 """How our lines on a proof begin (`runs.proof`), without what is no letter."""
+_MARKS = re.compile(r"(?:[ \t]*(?:(?:#{1,6}|[-*+]|\d+[.)])(?=[ \t])|[>|]))*[ \t]*")
+"""Of headings, lists, quotations, tables and indented code, at the beginning of a line."""
 _CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
 _UNTITLED = re.compile(r"`{3}|~{3}|\||<think>")  # how a block of code begins, a table, and reasoning
@@ -232,7 +238,7 @@ class StepRecord:
         """The thought; of a reply that is not whole, what comes before its code. A line in it that reads as ours on a
         proof says whose it is."""
         words = words_and_code(self.thought or self.reply)[0] if self._is_draft else self._thought
-        return "\n".join(f"The model: {line}" if _is_like_ours(line) else line for line in words.split("\n"))
+        return "\n".join(map(_as_the_model_s, plain(words).split("\n")))
 
     @property
     def _thought(self) -> str:
@@ -297,7 +303,12 @@ class StepRecord:
         yield from self.runs
 
 
-def _is_like_ours(line: str) -> bool:
-    """Whether the line of a model begins as we tell of a proof, whatever marks stand in it."""
-    letters = unicodedata.normalize("NFKC", line[:200]).casefold()
-    return re.sub(r"[^\w:]|_", "", letters).startswith(_OF_A_PROOF)
+def _as_the_model_s(line: str) -> str:
+    """The line; one that begins as we tell of a proof, whatever marks stand in it, is said to be the model's."""
+    seen = (each for each in html.unescape(line) if not (each.isspace() or is_unseen(each)))
+    head = re.sub(r"^(\W*\d+[.)])+", "", unicodedata.normalize("NFKC", "".join(islice(seen, 200))).casefold())
+    if not re.sub(r"[^\w:]|_", "", head).startswith(_OF_A_PROOF):
+        return line
+    marks = _MARKS.match(line)
+    behind = marks.end() if marks else 0
+    return f"{line[:behind]}The model: {line[behind:]}"

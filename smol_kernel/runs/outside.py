@@ -13,12 +13,15 @@ from typing import Any
 from smol_kernel.events import RunStarted
 from smol_kernel.executors.launchers.settings import Limits
 from smol_kernel.executors.launchers.view import not_rehearsed
+from smol_kernel.render.plain import plain_line
 from smol_kernel.runs.recording import is_foreign
 
 OUTSIDE = "Running its actions again can change what is outside of its box a second time: {}."
 SEEN = "Its actions {}."
 """What a record alone does not decide: it may have come from somebody else, by `smol import`."""
 MODEL = "The whole conversation goes to the model {}, because a record of somebody else says so."
+LONGEST = 300
+"""Characters of a name in a question, which else could be lost behind it."""
 UNFINISHED = "Step {} is not over in its record: its action is run now, and the calls in it are made."
 
 
@@ -30,7 +33,7 @@ def outside(agent: Any, repeat: bool) -> Iterator[str]:
         return
     settings = getattr(executor, "settings", None)
     if python := getattr(executor, "python", None):
-        yield SEEN.format(f"run in the interpreter {python}")
+        yield SEEN.format(f"run in the interpreter {plain_line(python, LONGEST)}")
     if settings is None:
         yield OUTSIDE.format("there is no box")
         return
@@ -56,6 +59,12 @@ def of_others(agent: Any) -> Iterator[str]:
     given = asdict(settings.limits) if settings is not None else usual
     if other := [f"{name}={value}" for name, value in given.items() if value != usual[name]]:
         yield SEEN.format(f"have limits of their own ({', '.join(other)})")
+
+
+def the_model_of_others(model: Any) -> str:
+    """That the record of somebody else says which model gets the conversation."""
+    names = model.named_as or [str(model.model_id)]
+    return MODEL.format(", ".join(plain_line(name, LONGEST) for name in names))
 
 
 def called_for_others(started: RunStarted, earlier: Sequence[RunStarted], found: Iterable[str]) -> Iterator[str]:

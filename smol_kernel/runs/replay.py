@@ -37,6 +37,7 @@ from smol_kernel.events import (
 )
 from smol_kernel.journal import Journal, open_journal, record
 from smol_kernel.memory.steps import TaskStep
+from smol_kernel.render.plain import plain_line
 from smol_kernel.runs.outside import UNFINISHED, outside
 from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
 from smol_kernel.runs.recorded_callbacks import RecordedCallbacks
@@ -196,6 +197,7 @@ class Replay:
         """Raises ReplayDiffersError if something differs, and the user has not accepted that."""
         if self.refusal is not None:  # of an agent that was called
             raise self.refusal
+        self.differences[:] = map(plain_line, self.differences)  # names in them are those of a record
         if self.differences and not self.accept:
             told = "\n".join(f"- {each}" for each in self.differences)
             self.refusal = ReplayDiffersError(

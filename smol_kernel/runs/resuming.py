@@ -30,7 +30,7 @@ from smol_kernel.runs.made_again import (
     require_inputs,
     values_of,
 )
-from smol_kernel.runs.outside import MODEL, called_for_others, of_others, outside
+from smol_kernel.runs.outside import called_for_others, of_others, outside, the_model_of_others
 from smol_kernel.runs.recorded_actions import leave_rehearsal
 from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of
 from smol_kernel.runs.replay import Replay, require_tools
@@ -160,7 +160,7 @@ def prepare(
     if executor is None and is_foreign(started):
         asked += of_others(agent)
         if not model_chosen:
-            asked.append(MODEL.format(", ".join(agent.model.named_as or [str(agent.model.model_id)])))
+            asked.append(the_model_of_others(agent.model))
     if has_foreign_templates(started) and parameters.get("prompt_templates") is None:
         asked.append(TEMPLATES.format(seen.run))
     differences = [*changed, *others, *asked]
