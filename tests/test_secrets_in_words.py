@@ -40,12 +40,13 @@ resnet50 · AutoModelForSequenceClassification · created_at · camelCaseName ·
 /data/3f2a9c1b7d6e5f40.csv · ./notes/8d1f0c7a9b.txt · s3://bucket/data/part-00001.parquet · *.csv · monkey · token
 https://host.org:8080/v1/search?q=word&limit=10 · me@example.org · SELECT * FROM t WHERE n = 1 · max_tokens · Ärzte
 Search the shop's catalogue (English only), at most 20 rows. · 你好，世界。 · Привет · invalid_api_key · C++
-100% · iPhone
+100% · iPhone · alice1984b2@gmail.com · https://search-prod-eu1.k8s.example.net:8443/v1beta1/search · sort_key date
 """
 UNPLAIN = """
 hunter2hunter2 · Zk3v9QpL1xT7bb- · AB12-CD34-EF56 · dXNlcjpwYXNz · p4ssw0rd · k7!Qz9w#x · sk-abcdefgh · AKIAIOSFODNN
 0b1c6a9e-3d7f-4c55-9f0e-2d6f1a7b8c9d · https://u:word@host/ · https://host/?sig=word · /x9Kq3LmZ7tRw · password1
 password: hunter · Pwd=hunter · x-api-key hunter · Bearer hunter · the token is hunter · --token word · 1234512345123
+https://q8zr2lxv0pt7.example.org/ · https://host.org/q8zr2lxv0pt7 · Zk3v9QpL1xT7@host.org · me:Zk3v9QpL1xT7@host.org
 ~tK4w.Lq3!x;Zr · XK4F-9QZ2-M7PA-W3TB · bGfH_DiWu3_KWq2
 """
 

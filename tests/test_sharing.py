@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from smol_kernel import (
     LiteLLMModel,
     MultiStepAgent,
     OpenAIModel,
+    PythonInterpreterTool,
     ScriptedModel,
     Tool,
     ToolCallingAgent,
@@ -30,7 +32,7 @@ from smol_kernel import (
     WikipediaSearchTool,
     tool,
 )
-from smol_kernel.errors import ConfigError, ToolError
+from smol_kernel.errors import AgentExecutionError, ConfigError, ToolError
 from smol_kernel.memory.steps import ActionStep
 from smol_kernel.render.tree import agent_tree
 
@@ -410,6 +412,46 @@ def test_what_is_no_key_is_written_for_a_tool_of_ours(tmp_path):
     tools = CodeAgent.from_folder(tmp_path).tools
     assert {name: getattr(tools["web_search"], name) for name in given} == given
     assert {name: getattr(tools["wikipedia_search"], name) for name in wikipedia} == wikipedia
+
+
+def test_an_interpreter_that_is_loaded_may_import_no_more_than_it_might(tmp_path):
+    modules = ["h5py", "cv2", "tf2onnx", "secrets", "tokenize", "PIL.Image", "sklearn.*"]
+    for extra in ([], [KEY]):
+        made = PythonInterpreterTool(authorized_imports=[*modules, *extra])
+        agent = ToolCallingAgent([made], model())
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            agent.save(tmp_path / str(len(extra)))
+            again = ToolCallingAgent.from_folder(tmp_path / str(len(extra)))
+        assert again.tools["python_interpreter"].authorized_imports == modules
+        named = "authorized_imports of 'python_interpreter'"
+        assert [named in str(each.message) for each in told] == [True, False][: 2 * len(extra)]
+    tool = again.tools["python_interpreter"]
+    with pytest.raises(AgentExecutionError, match="subprocess"):
+        tool("import subprocess")
+    tool.cleanup()
+    none = ToolCallingAgent.from_dict(
+        ToolCallingAgent([PythonInterpreterTool(authorized_imports=[])], model()).to_dict()
+    )
+    assert none.tools["python_interpreter"].authorized_imports == []
+
+
+SEARCHES = [
+    {"endpoint": "https://search-prod-eu1.k8s.example.net:8443/v1beta1/search"},
+    {"params": {"sort_key": "date"}},
+    {"endpoint": "http://localhost:8888/search", "api_key": "search"},
+]
+
+
+@pytest.mark.parametrize("given", SEARCHES)
+def test_what_only_looks_a_little_like_a_key_is_written_for_a_tool_of_ours(tmp_path, monkeypatch, given):
+    monkeypatch.delenv("BRAVE_API_KEY", raising=False)
+    name = next(iter(given))
+    agent = "ResearchBot (alice1984b2@gmail.com)"
+    CodeAgent([ApiWebSearchTool(**given), WikipediaSearchTool(user_agent=agent)], model()).save(tmp_path)
+    monkeypatch.setenv("BRAVE_API_KEY", "none")
+    tools = CodeAgent.from_folder(tmp_path).tools
+    assert (getattr(tools["web_search"], name), tools["wikipedia_search"].user_agent) == (given[name], agent)
 
 
 SECRET_SETTINGS = [

@@ -17,6 +17,7 @@ import pytest
 import smol_kernel
 from smol_kernel import CodeAgent, ScriptedModel, Tool, tool
 from smol_kernel.errors import ToolError
+from smol_kernel.tools.source import left_out
 
 FACTOR = 5
 
@@ -290,6 +291,36 @@ def test_what_a_tool_holds_somewhere_as_a_key_is_left_out(held):
     with pytest.warns(UserWarning, match="what was given to their constructors: given, held of 'holder'"):
         data = CodeAgent([made], ScriptedModel([])).to_dict()
     assert "horse" not in json.dumps(data)
+
+
+class Limited(Tool):
+    name = "limited"
+    description = "Says what it may import."
+    inputs = {}  # noqa: RUF012
+    output_type = "any"
+
+    def __init__(self, authorized_imports=None):
+        self.authorized_imports = authorized_imports
+
+    def forward(self):
+        return self.authorized_imports
+
+
+@pytest.mark.parametrize(
+    ("given", "again"),
+    [
+        (["h5py"], ["h5py"]),
+        (("h5py", "cv2.x"), ("h5py", "cv2.x")),
+        (["h5py", "Zk3v9QpL1xT7bb"], ["h5py"]),
+        ({"h5py"}, []),
+        ("Zk3v9QpL1xT7bb", []),
+        (["*"], ["*"]),
+    ],
+)
+def test_a_limit_of_what_may_be_imported_is_not_lost(given, again):
+    made = Limited(given)
+    assert Tool.from_dict(made.to_dict())() == again
+    assert left_out(made) == (["authorized_imports"] if given != again else [])
 
 
 def test_what_has_no_name_is_not_asked_for_by_one(tmp_path):

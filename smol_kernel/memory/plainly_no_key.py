@@ -20,6 +20,9 @@ _PART = re.compile(r"[A-Za-z0-9!#$%^*~`\\|{}<>\"]+")
 _WORD = re.compile(r"(?!.*(?<![a-z])[a-z](?![a-z]))[A-Za-z]{3,40}|\d{1,12}")
 """Letters of which no small one is alone, as in base64; or digits."""
 _CODE = re.compile(r"[A-Za-z]{1,6}|.{1,3}|\d*([A-Z]?[a-z]+|[A-Z]+)\d*")
+_VERSION = re.compile(r"v\d{1,2}(alpha|beta|rc|preview)\d{0,2}")
+_E_MAIL = re.compile(r"[a-z]{2}[a-z0-9._+-]{0,14}@([a-z0-9-]{1,20}\.)+[a-z]{2,10}")
+_HOST = re.compile(r"(?<=://)[a-z0-9.-]+(:\d{1,5})?(?=/|\Z)")
 _MOST = 8
 """Characters of codes, such as `v2` or `72B`, in what stands between two blanks."""
 
@@ -41,5 +44,12 @@ def speaks_of_keys(texts: Sequence[str]) -> bool:
 def _is_plain(word: str) -> bool:
     if is_path("", word):
         return True
-    codes = [part for part in _PART.findall(word.strip(punctuation)) if not _WORD.fullmatch(part)]
+    word = word.strip(punctuation)
+    if _E_MAIL.fullmatch(word):
+        return True
+    host = _HOST.search(word)
+    if host and all(_CODE.fullmatch(part) or _WORD.fullmatch(part) for part in _PART.findall(host[0])):
+        word = word[host.end() :]  # a host has as many codes as it has parts
+    parts = _PART.findall(word)
+    codes = [part for part in parts if not (_WORD.fullmatch(part) or _VERSION.fullmatch(part))]
     return all(map(_CODE.fullmatch, codes)) and sum(map(len, codes)) <= _MOST

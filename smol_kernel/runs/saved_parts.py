@@ -12,7 +12,7 @@ from smol_kernel.memory.known_secrets import is_secret_setting
 from smol_kernel.models.base import Model, open_settings
 from smol_kernel.models.registry import CLASSES
 from smol_kernel.tools.base import Tool
-from smol_kernel.tools.made_with import open_of
+from smol_kernel.tools.made_with import IMPORTS, open_of
 from smol_kernel.tools.source import left_out, requirements
 
 _OURS = "smol_kernel"
@@ -68,7 +68,8 @@ def unwritten(tool: Tool) -> list[str]:
     if not _is_public(type(tool)):
         return left_out(tool)
     written = _constructor_settings(tool)
-    return [name for name in tool._made_with if name not in written and not is_secret_setting(name)]  # pyright: ignore[reportPrivateUsage]
+    lost = [name for name in tool._made_with if name not in written and not is_secret_setting(name)]  # pyright: ignore[reportPrivateUsage]
+    return lost + [IMPORTS] * (IMPORTS in written and written[IMPORTS] != getattr(tool, IMPORTS))
 
 
 def _is_public(kind: type) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from smol_kernel.memory.known_secrets import is_secret_setting, redacted, secret_settings
+from smol_kernel.memory.known_secrets import SHORTEST, is_random, is_secret_setting, redacted, secret_settings
 from smol_kernel.memory.plainly_no_key import is_plainly_no_key
 
+IMPORTS = "authorized_imports"
+"""An argument that limits what code may do: what of it cannot be written is not allowed to what is made again."""
+_MODULE = re.compile(r"\*|[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*(\.\*)?")
 STAYS: Any = ...
 """In place of an argument that is kept nowhere."""
 MOST, LONGEST = 200, 10_000
@@ -40,18 +44,24 @@ def arguments(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dic
 
 def writable(tool: Any) -> tuple[dict[str, Any], list[str]]:
     """Of the arguments of a tool: those that may be written down, none of which is held as a key somewhere in it; and
-    the names of the others."""
+    the names of the others, and of those of which some is left out."""
     made_with: Mapping[str, Any] = tool._made_with
     kept = {name: value for name, value in made_with.items() if value is not STAYS}
+    kept |= {IMPORTS: []} if made_with.get(IMPORTS) is STAYS else {}
     written = open_of(tool, kept)
-    return written, [name for name in made_with if name not in written]
+    return written, [name for name in made_with if name not in written or written[name] != made_with[name]]
 
 
 def open_of(tool: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Of plain settings of a tool those that are plainly no keys, and not held as keys somewhere in it."""
+    """Of plain settings of a tool those that are plainly no keys, and not held as keys somewhere in it. Of modules that
+    may be imported those are left out that are not."""
     held = [value for _, value in secret_settings({**vars(type(tool)), **vars(tool)})]
     keys = {*held, *(value.split()[-1] for value in held)}  # of "Bearer KEY" the key
-    return {name: value for name, value in settings.items() if _is_open(value, keys)}
+    found = {name: value for name, value in settings.items() if _is_open(value, keys)}
+    if (modules := settings.get(IMPORTS)) is not None and IMPORTS not in found:
+        kind: Any = type(modules)
+        found[IMPORTS] = kind(each for each in modules if _is_module(each, keys)) if kind in (list, tuple) else []
+    return found
 
 
 def _kept(name: str, value: Any) -> Any:
@@ -82,11 +92,21 @@ def _copy(value: Any) -> Any:
     return type(value)(map(_copy, value)) if type(value) in (list, tuple) else value
 
 
+def _is_module(value: Any, keys: Set[str]) -> bool:
+    """Whether it is the name of a module, such as `h5py`, which may look like a key."""
+    if type(value) is not str or redacted(value) != value or _holds(value, keys):
+        return False
+    return bool(_MODULE.fullmatch(value)) or is_plainly_no_key([value])
+
+
+def _holds(text: str, keys: Set[str]) -> bool:
+    """Whether a key is in the text; one that is a short word only where it is the text."""
+    return text in keys or any(key in text for key in keys if is_random(key) or len(key) >= SHORTEST)
+
+
 def _is_open(value: Any, keys: Set[str]) -> bool:
     texts = list(_texts(value))
-    return (
-        is_plainly_no_key(texts) and redacted(texts) == texts and not any(key in text for key in keys for text in texts)
-    )
+    return is_plainly_no_key(texts) and redacted(texts) == texts and not any(_holds(text, keys) for text in texts)
 
 
 def _texts(value: Any) -> Iterator[str]:
