@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ DONE_SECONDS = 10.0
 """How long a page may take that has claimed, or is known to answer."""
 SLOW_LINK = 50_000
 """Bytes of an account that reach a page in a second, at the least: the question comes behind them."""
+BEHIND_SECONDS = 20.0
+"""How long they are waited for at most: the page may be gone."""
 
 _TIME = re.compile(r"(%%time\b[^\n]*)\n+")
 
@@ -109,10 +112,17 @@ def early(place: Place, known: set[str]) -> Generator[None]:
 
 
 async def write(
-    cells: Sequence[dict[str, Any]], place: Place, known: set[str], *, replace: bool = True, behind: int = 0
+    cells: Sequence[dict[str, Any]],
+    place: Place,
+    known: set[str],
+    stopped: Future[None],
+    *,
+    replace: bool = True,
+    behind: int = 0,
 ) -> Written | None:
     """Have the page insert `cells` below the cell at `place`; None if no page answers. One whose session is `known` has
-    time, as so many bytes are on their way to it before: those `behind` which the question comes.
+    time, as so many bytes are on their way to it before: those `behind` which the question comes. When `stopped` is
+    done nothing more is waited for.
 
     With `replace` the untouched cells of its earlier runs go, save those that are the same. Without cells it only asks
     whether the page is there.
@@ -124,15 +134,22 @@ async def write(
     done: asyncio.Future[dict[str, Any]] = loop.create_future()
 
     def receive(data: dict[str, Any]) -> None:
-        if "claim" in data:
+        if "claim" in data or "gone" in data:
             loop.call_soon_threadsafe(_settle, claimed, data)
         elif "done" in data:
             loop.call_soon_threadsafe(_settle, done, data)
 
-    patience = DONE_SECONDS + behind / SLOW_LINK if place.session in known else CLAIM_SECONDS
+    async def wait(future: asyncio.Future[Any], seconds: float) -> None:
+        either = {future, asyncio.wrap_future(stopped)}
+        with suppress(asyncio.CancelledError):  # how an interrupt comes in a subshell
+            await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+
+    is_known = place.session in known
+    patience = DONE_SECONDS + min(behind / SLOW_LINK, BEHIND_SECONDS) if is_known else CLAIM_SECONDS
     with _comm({"session": place.session, "cell_id": place.cell_id}, receive) as comm:
-        await asyncio.wait({claimed}, timeout=patience)
-        if not claimed.done():
+        await wait(claimed, patience)
+        if not claimed.done() or "gone" in claimed.result():
+            known.discard(place.session)
             return None
         claim = claimed.result()
         known.add(claim["session"])
@@ -140,7 +157,7 @@ async def write(
         remove = same if replace else []
         edited = len(claim["candidates"]) - len(same) if replace else 0
         comm.send({"grant": claim["claim"], "cell_id": place.cell_id, "cells": list(cells), "remove": remove})
-        await asyncio.wait({done}, timeout=DONE_SECONDS)
+        await wait(done, DONE_SECONDS)
         written = done.result() if done.done() else {}
         inserted, kept, locked = (int(written.get(name, 0)) for name in ("inserted", "kept", "locked"))
         sent, date = frozenset(map(str, written.get("sent", ()))), str(written.get("date", ""))

@@ -75,6 +75,18 @@ def test_where_only_a_cassette_may_answer_one_has_to_be_named(here, shell, monke
     assert main(["run", DEMO_TASKS[1].task, "--model", "demo"]) == 0
 
 
+def test_a_conversation_with_a_cassette_goes_on_where_all_cassettes_replay(here, shell, monkeypatch):
+    shell.user_ns["m"] = ScriptedModel([ADDS, ADDS])
+    cell = "%%agent {} --no-write --cassette-mode record\nadd"
+    assert shell.run_cell(cell.format("--model m --cassette c.json")).error_in_exec is None
+    assert shell.run_cell(cell.format("--continue")).error_in_exec is None
+    monkeypatch.setenv("SMOL_CASSETTE_MODE", "replay")
+    assert shell.run_cell(cell.format("--model m --cassette c.json")).error_in_exec is None
+    assert shell.run_cell(cell.format("--continue")).error_in_exec is None
+    shell.user_ns["own"] = CassetteModel(ScriptedModel([]), "c.json", mode="record")
+    assert shell.run_cell(cell.format("--model own")).error_in_exec is None
+
+
 def test_a_cell_records_and_replays(here, shell, monkeypatch):
     shell.user_ns["m"] = ScriptedModel([ADDS])
     assert shell.run_cell("%%agent --model m -o a --cassette c.json --no-write\nadd").error_in_exec is None

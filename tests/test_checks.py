@@ -405,4 +405,5 @@ def test_a_check_that_cannot_look_at_an_answer_is_refused_when_the_agent_is_made
     for name in ("checks", "final_answer_checks"):
         with pytest.raises(ConfigError, match="takes no answer: give it a parameter"):
             make([], **{name: [lambda: True]})
-    make([], checks=["len(answers) > 0", "limit < 3", lambda *given: True])
+    lawful = ["isinstance(x, Answer)", "my_answer > 3", "_answer == 1", "nswer(x)", "all(nswer for nswer in x)"]
+    make([], checks=["len(answers) > 0", "limit < 3", lambda *given: True, *lawful])

@@ -291,6 +291,29 @@ class Finished:
         handler.cut()
 
 
+class Silent:
+    """A stream that ends, as HTTP allows, behind deltas without text."""
+
+    def __init__(self, *deltas):
+        self.deltas = deltas
+
+    def answer(self, handler, request):
+        handler.start_stream()
+        for delta in self.deltas:
+            choice = {"index": 0, "delta": delta, "finish_reason": None}
+            handler.send_event(
+                {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+            )
+        handler.end_chunks()
+        handler.cut()
+
+
+@pytest.mark.parametrize("deltas", [[{"role": "assistant"}], [{"role": "assistant"}, {"reasoning_content": "hm"}]])
+def test_a_stream_that_ended_before_its_text_is_asked_again(deltas):
+    with ModelServer(Silent(*deltas), Text("all of it")) as server:
+        assert ask(model_at(server), stream=True).text == "all of it"
+
+
 def test_a_stream_cut_behind_its_finish_reason_is_whole():
     with ModelServer(
         Finished(), Finished("length"), Finished(None), Finished(then={"error": {"message": "no"}})

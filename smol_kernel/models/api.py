@@ -286,7 +286,7 @@ class ApiModel(Model):
     ) -> Iterator[ChatMessageStreamDelta]:
         stream = self._asked().completion(**request)
         if type(inner := getattr(stream, "completion_stream", None)).__module__.partition(".")[0] == "openai":
-            stream.completion_stream = TextOfParts(inner)
+            stream.completion_stream = inner = TextOfParts(inner)
         scan = StopScan(stop_sequences)
         finished, usage, refusal, said, called, thought = None, None, "", "", False, False
         said_something = False
@@ -306,7 +306,8 @@ class ApiModel(Model):
                     pieces = [ChatMessageToolCallStreamDelta.read(call) for call in calls or []]
                     yield ChatMessageStreamDelta(content=text or None, tool_calls=pieces or None)
         except Exception as error:
-            if target.address and not said_something and "before a finish_reason was received" in str(error):
+            began = said_something or getattr(inner, "began", False)
+            if target.address and not began and "before a finish_reason was received" in str(error):
                 raise ModelError(no_completion(target)) from error
             finished = finished or getattr(stream, "received_finish_reason", None)
             if not (said_something and finished and is_lost_connection(error)):

@@ -79,7 +79,7 @@ def require_no_cassette(names: Sequence[str], variables: Mapping[str, Any], mode
     very run, or it is replay and a model would be asked that is made by its name. One in `variables` is the user's."""
     names = names or names_in([os.environ.get(MODEL_VARIABLE, "")])
     own = [variables.get(name) for name in names]
-    if own and all(getattr(model, "mode", None) == mode for model in own if told):
+    if own and all(getattr(model, "mode", None) == mode_of(mode) for model in own if told):
         told = False  # cassettes of the user's
     if told and mode in ("replay", "record"):
         raise ConfigError(f"--cassette-mode {mode}: no cassette is named; add --cassette FILE")

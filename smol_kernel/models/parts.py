@@ -1,4 +1,5 @@
-"""Replies whose content is a list of parts, as some servers stream it: their text."""
+"""Streamed replies as they came over the wire: the text of those whose content is a list of parts, and whether one
+began at all."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ class TextOfParts:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self.began = False
+        """Whether anything came that is a piece of a reply, be it without text."""
 
     def __iter__(self) -> TextOfParts:
         return self
@@ -19,6 +22,7 @@ class TextOfParts:
         piece = next(self._stream)
         for choice in getattr(piece, "choices", None) or ():
             delta: Any = getattr(choice, "delta", None)
+            self.began = self.began or delta is not None
             if isinstance(getattr(delta, "content", None), list):
                 delta.content = "".join(map(_text, delta.content))
         return piece
