@@ -173,6 +173,7 @@ def test_a_home_that_is_full_does_not_keep_it_from_trying_the_box(tmp_path):
         check=False,
     )
     assert "No space left" not in done.stderr
+    assert "none of your home was tried" in done.stdout and "✓ reads no file of your home" not in done.stdout
     assert "✓ has a /tmp of its own" in done.stdout and done.returncode == 0
 
 

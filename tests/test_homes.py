@@ -117,6 +117,21 @@ for path in {[f"{home}/{name}" for name in names]!r}:
     assert sorted(os.listdir(real / "elsewhere")) == ["e.txt"]
 
 
+def test_a_link_of_the_user_s_is_there_though_matplotlib_keeps_its_fonts_by_its_way(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "home").mkdir()
+    for path in ("scratch/data/x.txt", "scratch/matplotlib/fontlist-v1.json"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text("seen")
+    (tmp_path / "home" / ".cache").symlink_to(tmp_path / "scratch")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    executor = KernelExecutor(mounts=["~/.cache/data"], cwd=tmp_path / "work")
+    code = "import os\nopen(os.path.expanduser('~/.cache/data/x.txt')).read()"
+    assert decode(list(executor.run(code))[-1].value) == "seen"
+    executor.cleanup()
+
+
 def test_a_folder_that_was_named_by_way_of_a_link_has_that_name_beside_what_is_shown_there(tmp_path, monkeypatch):
     """In the box a folder is where the link would be, as something else is shown by its way."""
     real = tmp_path / "real"

@@ -15,7 +15,7 @@ from smol_kernel.errors import ConfigError
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
-from smol_kernel.executors.launchers.interpreter import safe_libraries
+from smol_kernel.executors.launchers.interpreter import libraries_in, safe_libraries
 from smol_kernel.executors.values import decode
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box of Linux")
@@ -134,39 +134,54 @@ def test_of_one_that_cannot_be_run_the_message_has_its_own_last_words(make, inst
     assert str(told.value) == f"python '{installed}' cannot be run (cannot open libpython); name an interpreter"
 
 
-def test_nothing_that_builds_a_box_loads_a_library_that_a_child_may_have_put_there(make, tmp_path, monkeypatch):
-    folder, other = tmp_path / "libraries", tmp_path / "other"
-    for each in (folder, other):
-        each.mkdir()
-    (other / "way").symlink_to(folder / "libz.so")
-    monkeypatch.setenv("LD_LIBRARY_PATH", f"{folder}:{other}")
-    zygote.expect()
-    assert value(make(sys.executable), "import os; os.environ['LD_LIBRARY_PATH']") == f"{folder}:{other}"
-    zygote.wait(60)
-    (loading,) = [each for each in zygote._zygotes.values() if each.libraries == f"{folder}:{other}"]
-    writing = make(sys.executable, mounts=[f"{folder}:rw"])
-    put = f"import os\nopen('{folder}/libc.so.6', 'w').write('x')\nos.environ.get('LD_LIBRARY_PATH')"
-    assert value(writing, put) is None
-    assert loading._process.returncode is not None  # it could load one from there later on
-    for _ in range(2):
-        assert value(make(sys.executable), "import os; os.environ.get('LD_LIBRARY_PATH')") is None
-        zygote.wait(60)
-
-
 def test_folders_of_libraries_are_left_out_to_which_a_child_could_lead(tmp_path):
     for name in ("mine", "mine/below", "apart", "apart/out", "linked", "by way", "far"):
         (tmp_path / name).mkdir()
+    for name in (
+        "deep/glibc-hwcaps",
+        "deeper/tls/x86_64",
+        "around/glibc-hwcaps/x86-64-v3",
+        "usual/glibc-hwcaps/x86-64-v2",
+    ):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "deep" / "glibc-hwcaps" / "x86-64-v2").symlink_to(tmp_path / "mine")
+    (tmp_path / "deeper" / "tls" / "x86_64" / "libz.so").symlink_to(tmp_path / "mine" / "libz.so")
+    (tmp_path / "around" / "glibc-hwcaps" / "x86-64-v2").symlink_to("x86-64-v3")
+    (tmp_path / "far" / "libz.so").symlink_to("libz.so.1")
     (tmp_path / "linked" / "libz.so").symlink_to(tmp_path / "mine" / "libz.so")
     (tmp_path / "mine" / "way").symlink_to(tmp_path / "far")
     (tmp_path / "by way" / "libz.so").symlink_to("../mine/way/libz.so")
     (tmp_path / "link").symlink_to(tmp_path / "far")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    names = ("mine", "mine/below", "mine/way", "apart", "linked", "by way", "link", "far", "none", "loop")
+    names = (
+        "mine",
+        "mine/below",
+        "mine/way",
+        "apart",
+        "linked",
+        "by way",
+        "link",
+        "far",
+        "none",
+        "loop",
+        "deep",
+        "deeper",
+        "around",
+        "usual",
+    )
     given = ":".join(["", ".", "relative", *(f"{tmp_path}/{name}" for name in names)])
     writable = [f"{tmp_path}/mine", f"{tmp_path}/apart/out"]
-    assert safe_libraries(given, writable) == f"{tmp_path}/far"
-    everything = ("mine", "mine/below", "far", "apart", "linked", "by way")
+    assert safe_libraries(given, writable) == f"{tmp_path}/far:{tmp_path}/usual"
+    everything = ("mine", "mine/below", "far", "apart", "linked", "by way", "deep", "deeper", "around", "usual")
     assert safe_libraries(given, []) == ":".join(f"{tmp_path}/{name}" for name in everything)
+
+
+def test_a_folder_is_one_of_libraries_by_what_its_files_are_called(tmp_path):
+    for name in ("libz.so/libz.so", "numbered/libz.so.1.2.13", "tables/table.sorted.csv", "notes/a.so.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    given = [str(each) for each in sorted(tmp_path.iterdir())]
+    assert libraries_in(":".join(given)) == [f"{tmp_path}/libz.so", f"{tmp_path}/numbered"]
 
 
 def test_where_the_user_has_installed_everything_is_seen_wherever_that_is(make, installed, home, tmp_path, monkeypatch):
@@ -210,35 +225,3 @@ for box in (True, False):
     words = [sys.executable, *filter(None, [option]), "-c", program]
     told = subprocess.check_output(words, cwd=tmp_path / "work", env=variables, text=True)
     assert told.splitlines() == [str(found)] * 2
-
-
-def test_names_are_read_as_the_host_reads_them(tmp_path):
-    """In an old locale a name with letters beyond ASCII is other text than where it is read as UTF-8."""
-    made = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(tmp_path / "en_US.ISO-8859-1")]
-    has_one = shutil.which("localedef") and subprocess.run(made, capture_output=True, check=False).returncode < 2
-    folders = [os.fsencode(tmp_path) + name for name in (b"/lat\xe9", "/caf\u00e9".encode())]
-    program = """
-import os
-from smol_kernel.executors.kernel import KernelExecutor
-from smol_kernel.executors.launchers import zygote
-from smol_kernel.executors.values import decode
-zygote.expect()
-for name in ("first", "second"):
-    executor = KernelExecutor(mounts=[os.path.abspath("out\\xe9" if "locale" in os.environ else "out") + ":rw"])
-    code = f"import os\\nfor each in os.listdir():\\n    if each[:3] == 'out': open(each + '/{name}', 'w').close()"
-    ended = list(executor.run(code + "\\nopen('data').read(), os.path.exists('.env'), os.fsencode(os.getcwd())"))[-1]
-    print(decode(ended.value), executor._client.child.loaded, ended.error)
-    zygote.wait(60)
-    executor.cleanup()
-"""
-    locale = {"LC_ALL": "en_US.ISO-8859-1", "LOCPATH": str(tmp_path), "locale": "1"} if has_one else {"LC_ALL": "C"}
-    variables = {name: value for name, value in os.environ.items() if name not in ("LANG", "PYTHONUTF8")} | locale
-    for folder in folders:
-        out = folder + (b"/out\xe9" if has_one else b"/out")
-        os.makedirs(out)
-        for name in (b"data", b".env", b"secret-k\xe9y.pem"):
-            with open(folder + b"/" + name, "w") as file:
-                file.write("seen")
-        told = subprocess.check_output([sys.executable, "-c", program], cwd=folder, env=variables, text=True)
-        assert told.splitlines() == [f"('seen', False, {folder!r}) {forked} None" for forked in (False, True)]
-        assert sorted(os.listdir(out)) == [b"first", b"second"]

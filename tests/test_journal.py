@@ -187,6 +187,28 @@ def test_the_newest_run_is_the_one_recorded_last_though_the_clock_was_set_back(j
     assert journal.find("last").run == "last"
 
 
+def test_runs_that_came_in_files_stand_by_their_date_among_the_newest(journal):
+    now = time.time()
+    for number in range(20):
+        at = now + 500 if number == 3 else now + number
+        journal.append(started(f"own{number}", time=at))
+        journal.append(started(f"given{number}", time=now + 400 + 10 * number, origin={"imported": True}))
+    whole = [run.run for run in journal.runs(limit=40)]
+    own, given = ([f"{kind}{number}" for number in range(19, -1, -1)] for kind in ("own", "given"))
+    assert whole == [*given[:9], *own[:9], given[9], *own[9:17], *given[10:], *own[17:]]
+    for limit in (1, 5, 12, 30):
+        assert [run.run for run in journal.runs(limit=limit)] == whole[:limit]
+
+
+def test_where_a_run_came_from_that_cannot_be_read_is_nothing_to_the_others(journal):
+    for run in ("damaged", "r1"):
+        journal.append(started(run))
+    with closing(sqlite3.connect(journal.path)) as db, db:
+        db.execute("""UPDATE runs SET origin = '{"imported"' WHERE run = 'damaged'""")
+    assert [run.run for run in journal.runs(limit=1)] == ["r1"] == [journal.find("last").run]
+    assert journal.find("r1").run == "r1"
+
+
 def put_elsewhere(journal, machine="node-a"):
     """The runs at work here are those of a process of another machine that shares the file."""
     with closing(sqlite3.connect(journal.path)) as db, db:

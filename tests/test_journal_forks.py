@@ -88,6 +88,21 @@ def test_runs_of_a_process_forked_in_mid_run_are_kept(journal):
     assert lengths(journal) == {run: ("success", events) for run, events in whole.items()}
 
 
+def test_a_process_forked_in_mid_run_that_does_not_go_on_with_it_leaves_it(journal):
+    """Its copies of the run end there, closed or collected."""
+    program = """
+    host = record(a_run("host", 20), Journal(path), "host")
+    for _ in range(5):
+        next(host)
+    ended(forked(lambda: None))
+    ended(forked(host.close))
+    assert Journal(path).find("host").state == "running"
+    list(host)
+    """
+    run(journal, program)
+    assert lengths(journal) == {"host": ("success", 22)}
+
+
 def test_forks_while_threads_write_and_read(journal):
     program = """
     done = threading.Event()

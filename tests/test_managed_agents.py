@@ -1,6 +1,7 @@
 """Agents that agents call: in an action and by structured calls, side by side, failing, stopped, nested, counted."""
 
 import io
+import sys
 import threading
 from collections import Counter
 
@@ -316,6 +317,17 @@ def test_an_agent_with_a_logger_that_says_little_can_be_called(make, logger):
     helper = make(CodeAgent, [code("final_answer('found')")], **named(), logger=logger())
     agent = make(Parent, [code("final_answer(helper('look')[-5:])")], managed_agents=[helper])
     assert agent.run("go") == "found"
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(("level", "below"), [(0, 0), (0, 1), (1, 0), (-1, 0), (0, -1)])
+def test_an_error_of_an_agent_that_another_one_calls_is_printed_once(make, capsys, level, below, own):
+    console = {"logger": AgentLogger(below, sys.stdout)} if own else {"verbosity_level": below}
+    helper = make(CodeAgent, [code("1 / 0"), code("final_answer('found')")], **named(), **console)
+    asks = {"managed_agents": [helper], "verbosity_level": level}
+    make(Parent, [code("final_answer(helper('look'))")], **asks).run("go")
+    said = capsys.readouterr().out.count("ZeroDivisionError: ")
+    assert said == (below >= 0)
 
 
 def test_a_summary_of_its_work_comes_along_where_it_is_asked_for(make):

@@ -269,7 +269,7 @@ def test_interrupt_input_death_and_restart_are_as_usual(forked):
     assert by_zygote(executor)
 
 
-@pytest.mark.parametrize("mask", [0o002, 0o077])
+@pytest.mark.parametrize("mask", [0o002, 0o077, 0o277, 0o777])
 def test_what_is_written_into_a_mount_has_the_rights_that_the_user_s_own_files_get(make, tmp_path, mask, monkeypatch):
     monkeypatch.setenv("LC_SMOL_TEST", f"mask {mask}")  # one of its own
     (tmp_path / "out").mkdir()
@@ -291,8 +291,9 @@ subprocess.check_output([sys.executable, "-c", "import IPython; print(open('of/m
         for afresh in (True, False):
             executor = make(mounts=[f"{tmp_path}/out:rw"])
             assert value(executor, code) == b",a\n0,1\n\n" and by_zygote(executor) is not afresh
-            assert (tmp_path / "out/file").stat().st_mode & 0o777 == 0o666 & ~mask
-            assert (tmp_path / "out/folder/below").stat().st_mode & 0o777 == 0o777 & ~mask
+            assert (tmp_path / "out/file").stat().st_mode & 0o777 == 0o666 & ~(mask & 0o077)  # it keeps its own rights
+            assert (tmp_path / "out/folder/below").stat().st_mode & 0o777 == 0o777 & ~(mask & 0o077)
+            os.umask(0o022)
             (tmp_path / "saved").mkdir(exist_ok=True)
             saved = executor.save_files(folder=tmp_path / "saved", overwrite=True)
             assert {"here", "of/mine/table.csv", "of/plot.png"} <= {
@@ -301,6 +302,7 @@ subprocess.check_output([sys.executable, "-c", "import IPython; print(open('of/m
             executor.cleanup()
             shutil.rmtree(tmp_path / "out/folder")
             (tmp_path / "out/file").unlink()
+            os.umask(mask)
             assert zygote.wait(READY)
     finally:
         os.umask(before)

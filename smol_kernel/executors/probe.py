@@ -144,9 +144,10 @@ def _planted(token: str) -> Generator[dict[str, Any]]:
         with suppress(OSError):  # it may be full, over its quota or read-only: the box is tried without
             private = folder("smol-doctor-", home, "file") if home else private
         here = held.enter_context(socket.create_server(("127.0.0.1", 0)))
-        planted = {
+        planted: dict[str, Any] = {
             "folder": str(work / "table.csv"),
             "home": str(private / "file"),
+            "home is tried": private is not shared,
             "temporary": str(shared / "file"),
             "hidden": str(work / ".env"),
             "outside": str(private / "written"),
@@ -184,9 +185,14 @@ def _attempts(found: Mapping[str, Any], planted: Mapping[str, Any], token: str) 
                "READS HIDDEN FILES of the working folder (.env)")  # fmt: skip
     yield told("inside", not os.path.exists(planted["inside"]), "writes there to a copy: the folder stays as it is",
                "WRITES INTO THE WORKING FOLDER itself")  # fmt: skip
-    yield told("home", token not in said["home"], "reads no file of your home", "READS FILES OF YOUR HOME")
-    yield told("outside", not os.path.exists(planted["outside"]), "writes no file of your home",
-               "WRITES FILES IN YOUR HOME")  # fmt: skip
+    home, place = "of your home", "OF YOUR HOME"
+    if not planted["home is tried"]:
+        home, place = (
+            "of the system's /tmp; none of your home was tried, as none can be made there",
+            "OF THE SYSTEM'S /tmp",
+        )
+    yield told("home", token not in said["home"], f"reads no file {home}", f"READS FILES {place}")
+    yield told("outside", not os.path.exists(planted["outside"]), f"writes no file {home}", f"WRITES FILES {place}")
     yield told("temporary", token not in said["temporary"], "has a /tmp of its own", "READS THE SYSTEM'S /tmp")
     yield told("library", not os.path.exists(planted["library"]), "cannot change the Python it runs on",
                "CAN CHANGE THE PYTHON IT RUNS ON")  # fmt: skip

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from smol_kernel.errors import ConfigError
+from smol_kernel.executors.launchers.host_imports import note_saved
 from smol_kernel.executors.places import open_folder
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -73,6 +74,7 @@ class Saver:
             opened.append(folder_below(self._folder, parts[:-1], make=True))
             self._copy(opened[0], opened[1], parts[-1])
             self.saved.append(self._target.joinpath(*parts))
+            note_saved(str(self.saved[-1]))
         except _Refused as error:
             self.refuse("/".join(parts), str(error))
         except OSError as error:

@@ -22,6 +22,7 @@ _SETTINGS = re.compile(
     r"|(?:ipython|jupyter)\w*_config\.(?:py|json)"
 )
 """Each can name a module that is then imported. So can a `conf.json` in the folder of one of nbconvert's:"""
+_LIBRARY = re.compile(r"\.so(\.\d+)*$")
 _TEMPLATES = re.compile(r"asciidoc|ba(se|sic)|classic|compatibility|lab|latex|markdown|python|reveal|rst|script|webpdf")
 _FOR_DEVELOPERS = re.compile(
     r"extra\s*==\s*[\"'](docs?|dev\w*|tests?|testing|lint\w*|typ\w+|check\w*|cov\w*|build\w*)[\"']"
@@ -40,16 +41,17 @@ they do not name, or name otherwise."""
 IF_NAMED = "; it is saved if it is named"
 IS_RUN, IS_IMPORTED = "is run by Python or pytest unasked", "would be imported in place of what is installed as "
 IS_READ = "is read unasked by pytest, Jupyter or Matplotlib, and can have code run"
+IS_LOADED = "is a library, which programs may load from there unasked"
 IS_LOOKED_FOR = "would be imported by what is installed, which looks for "
 IN_ENVIRONMENT = "lies in an environment of Python"
-STANDS_IN = (IS_RUN, IS_IMPORTED, IS_READ, IS_LOOKED_FOR, IN_ENVIRONMENT)
+STANDS_IN = (IS_RUN, IS_IMPORTED, IS_READ, IS_LOADED, IS_LOOKED_FOR, IN_ENVIRONMENT)
 """How each reason begins that `why_kept_out` gives."""
 
 
 def why_kept_out(path: str, folders: Sequence[str]) -> str:
     """What the file at `path` would do in these `folders`, the first of which is where it would be saved; empty:
     nothing of itself."""
-    why = _why(path, folders)
+    why = _why(path, folders) or (IS_LOADED if _LIBRARY.search(path) else "")
     return f"{why}{IF_NAMED}" if why else ""
 
 

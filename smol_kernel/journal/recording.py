@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import suppress
 
@@ -25,7 +26,7 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
         return
     unwritten: list[Event] = []
     file: object = None
-    worker = this_process()
+    worker, process = this_process(), os.getpid()
     started = finished = failed = left = False
     try:
         for event in events:
@@ -50,12 +51,12 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
             yield event
     except GeneratorExit:
         left = True
-        if not finished:
+        if not finished and os.getpid() == process:
             unwritten.append(RunFinished(run=run, state="interrupted", error="The run was closed by its reader."))
         raise
     finally:
         events.close()
-        if started:
+        if started and os.getpid() == process:  # a process that was forked meanwhile ends another copy of it
             with suppress(JournalError):  # told already, and an exception may be on its way
                 _flush(journal, unwritten, file, worker)
                 if not finished:

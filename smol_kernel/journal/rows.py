@@ -97,6 +97,12 @@ def summary_of(row: tuple[Any, ...], latest: Mapping[str, float]) -> RunSummary:
     return RunSummary(*kept)
 
 
+def in_question(row: tuple[Any, ...]) -> bool:
+    """Whether a process of another machine may be at work on the run of a row, as `Journal` selects it."""
+    state, process = row[6:8]
+    return state is None and bool(process) and not str(process).endswith(f" {platform.node()}")
+
+
 def this_process() -> str:
     """What stands in a row for this process."""
     return _process(os.getpid())

@@ -22,6 +22,7 @@ from smol_kernel.journal.rows import (
     SUMMARISED,
     RunSummary,
     elsewhere,
+    in_question,
     is_alive,
     latest_elsewhere,
     summarise,
@@ -73,6 +74,11 @@ def open_journal(spec: bool | str | Path | Journal | None) -> Journal | None:
 _FAMILY = """WITH RECURSIVE family(run) AS
     (SELECT ?1 UNION SELECT runs.run FROM runs JOIN family ON runs.parent = family.run) """
 """A run, and those of the agents that it called."""
+
+
+_IMPORTED = """(CASE WHEN NOT instr(origin, '"imported"') THEN 0
+    WHEN json_valid(origin) THEN ifnull(json_extract(origin, '$.imported'), 0) ELSE 0 END)"""
+"""Whether a run came in a file."""
 
 
 class Journal:
@@ -271,10 +277,15 @@ class Journal:
     def _summaries(self, where: str, text: str = "", *, limit: int = -1) -> list[RunSummary]:
         """Newest first. A run of our own is newer than those recorded before, though a clock was set back meanwhile;
         one that was imported has its place among them by its date."""
-        query = f"""WITH found AS (SELECT rowid AS place, started, json_extract(origin, '$.imported') AS imported
-            FROM runs WHERE {where}), dated AS (SELECT place, CASE WHEN imported THEN started ELSE
-            max(CASE WHEN imported THEN NULL ELSE started END) OVER (ORDER BY place) END AS date FROM found
-            ORDER BY date DESC, place DESC LIMIT :limit)
+        query = f"""WITH
+            own AS (SELECT rowid AS place, started FROM runs WHERE ({where}) AND NOT {_IMPORTED}
+                ORDER BY rowid DESC LIMIT :limit),
+            given AS (SELECT rowid AS place, started FROM runs WHERE {_IMPORTED} AND ({where})),
+            earlier AS (SELECT CASE WHEN EXISTS (SELECT 1 FROM given) THEN (SELECT max(started) FROM runs
+                WHERE rowid < (SELECT min(place) FROM own) AND NOT {_IMPORTED}) END AS latest),
+            dated AS (SELECT place, max(started, ifnull(latest, started)) AS date FROM
+                    (SELECT place, max(started) OVER (ORDER BY place) AS started FROM own), earlier
+                UNION ALL SELECT place, started FROM given ORDER BY 2 DESC, 1 DESC LIMIT :limit)
             SELECT run, parent, task, agent, model, scripted, state, process, started, finished, steps, answer,
             origin, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
             WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM dated JOIN runs ON runs.rowid = place
@@ -282,8 +293,9 @@ class Journal:
         with self._connection() as db:
             # Bytes of a command line that are no text have no form in SQLite, and stand in no run.
             given = {"text": text.encode(errors="backslashreplace").decode(), "limit": limit}
-            latest = latest_elsewhere(db)
-            return [summary_of(row, latest) for row in db.execute(query, given)]
+            rows = db.execute(query, given).fetchall()
+            latest = latest_elsewhere(db) if any(in_question(row) for row in rows) else {}
+            return [summary_of(row, latest) for row in rows]
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:

@@ -24,6 +24,7 @@ from smol_kernel.events import (
     PlanMade,
     Progress,
     RunFinished,
+    RunResumed,
     RunStarted,
     StepFinished,
     StepStarted,
@@ -323,12 +324,26 @@ def printed(events: Generator[Event], logger: AgentLogger) -> Iterator[Event]:
     nothing."""
     if logger.level >= LogLevel.INFO:
         return watched(events, ConsoleReader(logger.stream))
-    return events if logger.level < LogLevel.ERROR else watched(events, partial(_log_error, logger))
+    return events if logger.level < LogLevel.ERROR else watched(events, _Errors(logger))
 
 
-def _log_error(logger: AgentLogger, event: Event) -> None:
-    if isinstance(event, StepFinished | RunFinished) and event.error and getattr(event, "state", "") != "success":
-        logger.log_error(f"{event.error_type}: {event.error}" if isinstance(event, StepFinished) else event.error)
+class _Errors:
+    """Prints the errors of a run, and of those that it called, but for what another logger prints."""
+
+    def __init__(self, logger: AgentLogger) -> None:
+        self._logger, self._apart = logger, dict[str, bool]()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted | RunResumed):
+            above = self._apart.get(event.parent or "") if isinstance(event, RunStarted) else None
+            apart = isinstance(event, RunStarted) and event.origin.get("printed") == "apart"
+            self._apart[event.run] = above is not None and (above or apart)
+        elif self._apart.get(event.run) or not isinstance(event, StepFinished | RunFinished) or not event.error:
+            return
+        elif isinstance(event, StepFinished):
+            self._logger.log_error(f"{event.error_type}: {event.error}")
+        elif event.state != "success":
+            self._logger.log_error(event.error)
 
 
 def _spaced(text: str) -> str:

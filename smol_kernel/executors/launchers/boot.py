@@ -45,7 +45,7 @@ HOST_NAME = b"box"
 OF_THE_USER = {"max_inotify_instances": 32, "max_inotify_watches": 8192}
 """Counted for a user in all, see namespaces(7)."""
 ENDED = "it has ended"
-OF_THE_KERNEL = ("cwd", "env", "limits", "umask")
+OF_THE_KERNEL = ("cwd", "env", "limits", "umask", "user_packages")
 """Settings that a kernel needs to know which has begun before."""
 HOLD = "import os; print(os.getpid(), flush=True); os.read(0, 1)"
 """A program that tells its process id, and waits."""

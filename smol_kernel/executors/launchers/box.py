@@ -110,11 +110,11 @@ class BoxedChild:
     def _start(self, python: str, cwd: str, named: str | Path | None) -> None:
         seen = view(python, cwd, self.settings, named)
         self.notices, self.placed = seen.notices, seen.placed
-        early = {name: seen.plan[name] for name in EARLY}
-        forked = None
+        early, forked = {name: seen.plan[name] for name in EARLY}, None
+        served = python, seen.plan["env"], seen.packages, seen.first
         zygote.let_go_of_unsafe()
-        if not self.settings.afresh:
-            self._process = forked = zygote.fork(python, seen.plan["env"], seen.packages, seen.first, early)
+        if not (self.settings.afresh or seen.afresh):
+            self._process = forked = zygote.fork(*served, early)
         lines = self._lines = forked.lines if forked else Lines()
         plan: dict[str, Any] = {**seen.plan, **lines.early}
         plan["files"][CONNECTION_FILE] = json.dumps(plan["connection"])
@@ -132,7 +132,7 @@ class BoxedChild:
             with contextlib.suppress(ExecutorError):  # it has ended: that is told below
                 lines.transport.receive(0)
         ahead = None if self.settings.afresh else early
-        self._prepare = lambda: zygote.prepare(python, seen.plan["env"], seen.packages, seen.first, ahead)
+        self._prepare = lambda: seen.afresh or zygote.prepare(*served, ahead)
         self._cgroup = delegated(self.settings.limits)
         if self._cgroup is not None:  # they still wait for their settings
             pids = [self.pid]
@@ -357,7 +357,8 @@ class BoxedChild:
 
 def _started(python: str, lines: Lines, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """The process that builds the box, a Python started afresh; it reads its settings from a pipe."""
-    options = [*(["-B"] if sys.dont_write_bytecode else []), "-X", f"utf8={sys.flags.utf8_mode}"]  # -I ignores that
+    utf8 = int(sys.getfilesystemencoding() == "utf-8")  # it may lack this one's locale
+    options = ["-X", f"utf8={utf8}", *(["-B"] if sys.dont_write_bytecode else [])]
     try:
         return subprocess.Popen(
             [python, "-I", "-S", *options, BOOT],

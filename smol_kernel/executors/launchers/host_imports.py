@@ -46,9 +46,23 @@ _CARRIERS = (
 _writable: list[str] = []
 
 
-def writable_places() -> list[str]:
-    """Where children of this process may write, or once could."""
-    return [*_writable]
+def writable_places(mounts: Iterable[Mount] = ()) -> list[str]:
+    """Where children of this process may write, or once could; and one that has these mounts."""
+    return [*_writable, *(mount.path for mount in mounts if mount.writable)]
+
+
+_saved: dict[str, str] = {}
+
+
+def saved_places() -> list[str]:
+    """A file in each folder into which files of children were saved."""
+    return [*_saved.values()]
+
+
+def note_saved(path: str) -> None:
+    """A file of a child was saved there."""
+    real = os.path.realpath(path)
+    _saved.setdefault(os.path.dirname(real), real)
 
 
 def guard(mounts: Iterable[Mount]) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from smol_kernel.errors import BoxUnavailableError, ConfigError
 from smol_kernel.executors.launchers import hidden
+from smol_kernel.executors.launchers.host_imports import writable_places
 from smol_kernel.executors.launchers.interpreter import interpreter
 from smol_kernel.executors.launchers.plain import PRELUDE, PlainChild
 from smol_kernel.executors.launchers.project_path import with_project_path
@@ -243,7 +244,11 @@ class SeatbeltChild(PlainChild):
         self._cwd = working_folder(cwd)
         self._home = os.path.realpath(home_folder() or self.work_folder)
         try:
-            self._facts = interpreter(str(python or sys.executable), box_environment(self.settings))
+            self._facts = interpreter(
+                str(python or sys.executable),
+                box_environment(self.settings),
+                writable=writable_places(self.settings.mounts),
+            )
             if self._cwd != self._home and holds(self._cwd, self._home):
                 notices.append(
                     f"The working folder {self._cwd} is not shown to the child kernel, which has an empty one."

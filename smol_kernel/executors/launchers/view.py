@@ -23,12 +23,13 @@ from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.launchers.host_imports import writable_places
 from smol_kernel.executors.launchers.interpreter import (
     LIBRARIES,
-    LOCALES,
     as_started,
+    has_pth,
     interpreter,
     libraries_in,
+    may_be_written,
+    needed_libraries,
     own_environment,
-    safe_libraries,
 )
 from smol_kernel.executors.launchers.links import links_for, other_names
 from smol_kernel.executors.launchers.mountinfo import mounts_below
@@ -64,9 +65,8 @@ NEVER_BELOW = ("/proc", "/sys", "/dev", "/run", "/boot", "/etc", "/bin", "/sbin"
 KEPT_VARIABLES = {
     "LANG", "LANGUAGE", "TZ", "COLUMNS", "LINES", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT", "JOBLIB_START_METHOD",
     "PYTHONPATH", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE",
-    "PYTHONOPTIMIZE", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "LD_LIBRARY_PATH", "LOCPATH", "MPLSTYLE", "SSL_CERT_FILE",
-    "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TOKENIZERS_PARALLELISM", "CONDA_PREFIX", "VIRTUAL_ENV",
-    "NO_COLOR",
+    "PYTHONOPTIMIZE", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "MPLSTYLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TOKENIZERS_PARALLELISM", "CONDA_PREFIX", "VIRTUAL_ENV", "NO_COLOR",
 }  # fmt: skip
 KEPT_BEGINNINGS = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "BLIS_", "VECLIB_", "NUMEXPR_", "POLARS_", "ARROW_", "KMP_")
 """Variables of the host's environment that a boxed child has as well, but those of a secret's name. All else stays
@@ -92,6 +92,9 @@ class View:
     """Folders from which the interpreter imports what was installed."""
     first: list[str]
     """Others, in which it looks before the last of these: those of PYTHONPATH, the user's own site-packages."""
+    afresh: bool
+    """Whether a child has to be a Python started afresh, as one that begins outside of a box would import, or be led to
+    other folders, by what a child may have written."""
     notices: list[str] = field(default_factory=list)
 
     @property
@@ -111,7 +114,10 @@ def view(python: str, cwd: str, settings: BoxSettings, named: str | Path | None 
     if not os.path.isdir(cwd):
         raise ConfigError(f"cwd {cwd!r} is not a folder; name one that exists")
     environment = box_environment(settings)
-    facts = interpreter(python, environment)
+    may_write = writable_places(settings.mounts)
+    libraries = needed_libraries(python, os.environ.get(LIBRARIES, ""), may_write)
+    environment |= {LIBRARIES: libraries} if libraries else {}
+    facts = interpreter(python, environment, libraries, may_write)
     home, user = host_home(), host_user()
     mounts = [(mount.path, mount.writable) for mount in settings.mounts]
     mounted = any(path == cwd for path, _ in mounts)
@@ -123,11 +129,11 @@ def view(python: str, cwd: str, settings: BoxSettings, named: str | Path | None 
             "another one, or mount what it needs (--mount PATH)."
         )
     binds = _binds(facts, settings, home, cwd)
-    read_only, writable = [place for place, _ in binds], [path for path, may_write in mounts if may_write]
+    read_only, writable = [place for place, _ in binds], [path for path, may in mounts if may]
     check_programs(facts["executables"], read_only, writable)
     check_links([*facts["executables"], facts["prefix"], facts["exec_prefix"]], read_only, writable)
     skip = [path for path, _ in (*binds, *mounts)]
-    also = [*libraries_in(environment.get(LIBRARIES, "")), *filter(None, environment.get(LOCALES, "").split(":"))]
+    also = libraries_in(libraries)
     also = [path for path in also if not any(holds(above, path) for above in (*filter(None, [shown]), *skip))]
     others = [_looked_at(path, skip, notices) for path in _own_folders([*facts["path"], *also], home, binds)]
     watch, hidden = _looked_at(shown, skip, notices) if shown else (None, [])
@@ -151,12 +157,17 @@ def view(python: str, cwd: str, settings: BoxSettings, named: str | Path | None 
     prefixes = (facts["prefix"], facts["base_prefix"], facts["exec_prefix"])
     environment = with_project_path(environment, [*filter(None, [shown]), *(path for path, _ in mounts)], prefixes, cwd)
     seen = [*skip, *(other.folder for other, _ in others), *filter(None, [shown])]
+    links = _links(facts, binds, other_names(settings, cwd, named), seen)
     plan: dict[str, Any] = {
         "binds": binds,
-        "links": _links(facts, binds, other_names(settings, cwd, named), seen),
+        "links": links,
         "files": files,
         "home": home,
-        "home_files": font_cache(),
+        "home_files": {
+            name: file
+            for name, file in font_cache().items()
+            if not any(holds(link, f"{home}/{name}") for link in links)  # there is no folder then
+        },
         "folder": shown,
         "veiled": [other.folder for other, _ in others],
         "pinned": pinned(read_only, writable),
@@ -167,6 +178,7 @@ def view(python: str, cwd: str, settings: BoxSettings, named: str | Path | None 
         "disk": settings.limits.disk,
         "limits": resource_limits(settings.limits),
         "umask": umask(),
+        "user_packages": _users(facts["user"], facts["path"]),
         "network": settings.network,
         "proxy": PROXY_PORT if settings.allow_hosts else 0,
         "seccomp": base64.b64encode(seccomp.program(set_id=not any(writable for _, writable in mounts))).decode(),
@@ -175,9 +187,17 @@ def view(python: str, cwd: str, settings: BoxSettings, named: str | Path | None 
     }
     packages = [path for path in facts["path"] if any(holds(prefix, path) for prefix in prefixes)]
     before = facts["path"][: facts["path"].index(packages[-1])] if packages else facts["path"]
-    before = [*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)), *before]
-    first = [path for path in dict.fromkeys(before) if path not in packages]
-    return View(plan, watch, [other for other, _ in others], masks, packages, first, notices)
+    given = [*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    first = [path for path in dict.fromkeys([*given, *before]) if path not in packages]
+    # What installed packages add to the path a zygote has as well, while its Python begins, which is outside of a box.
+    added = [path for path in facts["path"] if path not in (*packages, *given, facts["user"])]
+    afresh = has_pth(facts["user"]) or any(may_be_written(os.path.realpath(each), may_write) for each in added)
+    return View(plan, watch, [other for other, _ in others], masks, packages, first, afresh, notices)
+
+
+def _users(folder: str, path: list[str]) -> list[str]:
+    """The user's own packages, and what comes next on the path; empty without."""
+    return [folder, *path[path.index(folder) + 1 :][:1]] if folder in path else []
 
 
 def not_rehearsed(cwd: str | Path | None, settings: BoxSettings) -> list[str]:
@@ -302,9 +322,8 @@ def box_environment(settings: BoxSettings) -> dict[str, str]:
         for name, value in as_started(own_environment()).items()
         if name in KEPT_VARIABLES or (name.startswith(KEPT_BEGINNINGS) and not SECRET_NAME.search(name))
     }
-    writable = [*writable_places(), *(mount.path for mount in settings.mounts if mount.writable)]
-    if libraries := safe_libraries(kept.pop(LIBRARIES, ""), writable):
-        kept[LIBRARIES] = libraries
+    for name in [name for name in kept if name.startswith(("LANG", "LC_")) and "/" in kept[name]]:
+        del kept[name]  # files of a locale, which would be read outside of the box too
     if settings.allow_hosts:
         address = f"http://127.0.0.1:{PROXY_PORT}"
         kept |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), address)
@@ -346,7 +365,8 @@ def may_show(path: str) -> bool:
 def umask() -> int:
     """That of this process, which can only be asked for by setting it, or here."""
     with open("/proc/self/status") as lines:
-        return next((int(line.split()[1], 8) for line in lines if line.startswith("Umask:")), 0o022)
+        mask = next((int(line.split()[1], 8) for line in lines if line.startswith("Umask:")), 0o022)
+    return mask & 0o077  # without its own rights a child could not even begin
 
 
 def host_user() -> str:

@@ -74,12 +74,19 @@ KERNEL_PARTS = (
 )
 """What a kernel imports while it starts: when it does it may not be able to read where that lies."""
 ENDINGS = importlib.machinery.all_suffixes()
+NOWHERE = "/dev/null"
 AGAIN = """\
-import sys
+import os, site, sys
+site.USER_BASE = site.USER_SITE = None
+os.environ.pop("PYTHONUSERBASE")
+if {base!r} is not None:
+    os.environ["PYTHONUSERBASE"] = {base!r}
 sys.path.insert(0, {folder!r})
 import zygote_main
 zygote_main.serve({requests})
 """
+"""How it begins anew: without the user's own packages, where a child may write, and what they have Python run (`.pth`).
+An option for that, such as -s, its children would hand on to their own Pythons."""
 
 
 def lock_interpreter(requests: int) -> None:
@@ -93,8 +100,9 @@ def lock_interpreter(requests: int) -> None:
     for path in {os.path.realpath(sys.executable), *kept_libraries().values()}:
         calls.mount(path, path, None, calls.BIND)
         calls.restrict(path, SAFE_ATTRIBUTES | calls.ATTR_RDONLY)
-    words = AGAIN.format(folder=os.path.dirname(os.path.abspath(__file__)), requests=requests)
-    os.execve(sys.executable, [sys.executable, "-c", words], dict(os.environ))
+    base = os.environ.get("PYTHONUSERBASE")
+    words = AGAIN.format(folder=os.path.dirname(os.path.abspath(__file__)), requests=requests, base=base)
+    os.execve(sys.executable, [sys.executable, "-c", words], {**os.environ, "PYTHONUSERBASE": NOWHERE})
 
 
 def kept_libraries() -> dict[int, str]:
@@ -254,6 +262,7 @@ def settle(settings: dict[str, Any], extra: set[str], path: list[str]) -> None:
     sys.argv[:] = ["-c", *settings["arguments"]]
     sys.orig_argv[:] = [sys.executable, "-c", "", str(settings["sockets"]), *settings["arguments"]]
     given = [os.path.abspath(each) for each in settings["env"].get("PYTHONPATH", "").split(os.pathsep) if each]
+    path = with_the_user_s(settings["user_packages"], path)
     sys.path[:] = dict.fromkeys([*given, *path])
     first = [folder for folder in (os.getcwd(), *given) if not is_of_the_environment(folder)]
     forget(those_in(first, extra))
@@ -262,6 +271,12 @@ def settle(settings: dict[str, Any], extra: set[str], path: list[str]) -> None:
     forget(those_in(users, extra - sys.stdlib_module_names))
     for module, name in ((tempfile, "tempdir"), (platform, "_uname_cache")):  # found out where no box was
         vars(module)[name] = None
+
+
+def with_the_user_s(packages: list[str], path: list[str]) -> list[str]:
+    """The path with the user's own packages, if there are any, before what comes next."""
+    place = path.index(packages[-1]) if packages[-1:] and packages[-1] in path else len(path)
+    return [*path[:place], *packages[:1], *path[place:]]
 
 
 def those_in(folders: list[str], names: set[str]) -> set[str]:
