@@ -427,7 +427,8 @@ def test_where_no_answer_can_be_written_nothing_is_run(here, capsys):
         ("run", ["--mount", "data.csv"], "data.csv", "is handed in by --mount data.csv and stays"),
         ("run", ["--cassette", "kept.json"], "kept.json", "is handed in by --cassette kept.json and stays"),
         ("run", [], "journal.sqlite", "is handed in by SMOL_JOURNAL and stays"),
-        ("run", [], "note.ipynb", "-o note.ipynb: it is a notebook, and stays as it is; name another file"),
+        ("run", [], "note.ipynb", "-o note.ipynb: an answer is written as text, .json"),
+        ("run", [], "new.ipynb", "-o new.ipynb: an answer is written as text, .json"),
         ("fork", ["--action", "data.csv"], "data.csv", "is handed in by --action data.csv and stays"),
         ("resume", ["--in", "df=data.csv"], "data.csv", "is handed in by --in df=data.csv and stays"),
     ],
@@ -478,6 +479,18 @@ def test_output_that_could_not_be_printed_is_told(here):
     assert done.returncode == 1
     assert "not all could be printed: No space left on device" in done.stderr
     assert Journal().find("last").state == "success"
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/dev/stderr"])
+def test_an_answer_to_what_is_open_stands_behind_what_was_said(here, name):
+    command = [sys.executable, "-c", COMMAND, "run", "--model", "demo", DEMO_TASKS[0].task, "-o", name]
+    with open("log", "w") as log:
+        log.write("before\n")
+        log.flush()
+        subprocess.run(command, stdout=log, stderr=log, check=True)
+    said = (here / "log").read_text()
+    assert said.startswith("before\n") and DEMO_TASKS[0].task in said
+    assert f"\n{Journal().find('last').answer}\n" in said
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")

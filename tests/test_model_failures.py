@@ -480,6 +480,43 @@ def test_why_no_server_was_reached_is_said_once(stream, monkeypatch):
     assert "no server is called 'no-such-host.invalid' (" in error and "check api_base, or your network" in error
 
 
+@BOTH
+def test_behind_a_proxy_it_is_named_without_its_password(stream, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("SMOL_ALLOW_MODEL_REQUESTS", "1")  # none gets further than the proxy
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@no-such-proxy.invalid:3128")
+    proxy, at = "or the proxy http://no-such-proxy.invalid:3128, is not found (", "https://models.invalid/v1"
+    error = str(refusal(LiteLLMModel("openai/double", api_base=at, api_key="k", retry_wait=0), stream))
+    assert f"the server at {at}, {proxy}" in error and "secret" not in error and error.endswith("(tried 4 times)")
+    monkeypatch.setenv("NO_PROXY", "models.invalid")
+    error = str(refusal(LiteLLMModel("openai/double", api_base=at, api_key="k", retry_wait=0), stream))
+    assert "no server is called 'models.invalid' (" in error and "proxy" not in error
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("HTTPS_PROXY", unused_address())
+    at = "https://refused.invalid/v1"  # a client of its own
+    error = str(refusal(LiteLLMModel("openai/double", api_base=at, api_key="k", retry_wait=0), stream))
+    assert f"nobody answers at {at}, or the proxy http://127.0.0.1" in error
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("https://models.example/v1", ""),
+        ("https://8.8.8.8/v1", ""),
+        ("https://10.1.2.3/v1", ": write http://10.1.2.3/v1"),
+        ("https://[::1]:8/v1", ": write http://[::1]:8/v1"),
+        ("HTTPS://localhost:8/v1", ": write http://localhost:8/v1"),
+    ],
+)
+def test_a_key_is_sent_in_the_clear_to_no_server_outside(address, advice, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    failure = read_failure(error, Target("openai/double", address, "OPENAI_API_KEY"))
+    assert failure.message.endswith(f"the server at {address} does not speak https{advice}")
+
+
 @pytest.mark.parametrize(
     ("code", "why", "said"),
     [

@@ -177,7 +177,7 @@ def test_what_is_no_notebook_at_all_is_refused_as_a_wrong_path_is(here, content,
 def test_a_notebook_that_was_never_run_is_not_called_as_it_was(here, capsys):
     write(here / "a.ipynb", new_code_cell("print(1)"))
     assert main(["validate", "a.ipynb"]) == 0
-    said = "a.ipynb: 1 cell run, none compared: it was never run before it was saved\n"
+    said = "a.ipynb: 1 cell run, none compared: none of them had been run before it was saved\n"
     assert capsys.readouterr().out == said
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from smol_kernel.errors import ContextLengthError, SmolError
 from smol_kernel.models.not_taken import parameter_not_taken
 from smol_kernel.models.too_long import asked_and_whole, says_too_long
-from smol_kernel.models.unreached import bottom_words, is_misread, other_protocol, unreached
+from smol_kernel.models.unreached import bottom_words, is_misread, or_proxy, other_protocol, unreached
 from smol_kernel.models.waits import told_wait
 
 _NO_KEY = ("missing credentials", "api_key client option must be set", "no api key")
@@ -90,7 +90,8 @@ def read_failure(error: BaseException, target: Target) -> Failure:
     text = str(error)
     named = f"model {target.model_id!r}"
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
-        return Failure(f"{named}: nobody answers at {target.address}: connection refused. {_start_it(target)}")
+        where = or_proxy(str(target.address), target.address).rstrip(",")
+        return Failure(f"{named}: nobody answers at {where}: connection refused. {_start_it(target)}")
     kinds = {type(cause).__name__ for cause in chain}
     if any(type(cause).__name__ == "LocalProtocolError" and "Illegal" in str(cause) for cause in chain):
         return Failure(

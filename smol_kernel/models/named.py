@@ -85,7 +85,11 @@ def require_no_cassette(names: Sequence[str], variables: Mapping[str, Any], mode
         raise ConfigError(f"--cassette-mode {mode}: no cassette is named; add --cassette FILE")
     asked = [name for name, model in zip(names, own, strict=True) if model is None and name.removesuffix(MARK) != DEMO]
     if mode_of(mode) == "replay" and (asked or not names):
-        set_by = f"{MODE_VARIABLE}=replay, as smol validate sets it" if mode_of(None) == "replay" else "cassette_mode"
+        set_by = (
+            f"{MODE_VARIABLE}=replay, as smol validate sets it"
+            if mode_of(None) == "replay"
+            else "c.SmolMagic.cassette_mode"
+        )
         raise ConfigError(
             f"no model is asked here ({set_by}), and no cassette is named for {' and '.join(asked) or 'this task'}: "
             "record the replies once, with --cassette FILE"

@@ -3,10 +3,14 @@ their own, so that another one's replies cannot be read."""
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import ssl
 from collections.abc import Sequence
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from smol_kernel.memory.known_secrets import without_password
 
 OWN_PROTOCOL = frozenset(
     ["anthropic", "bedrock", "cohere", "cohere_chat", "gemini", "ollama", "ollama_chat", "replicate", "vertex_ai"]
@@ -28,15 +32,41 @@ def unreached(chain: Sequence[BaseException], address: str | None, where: str) -
             advice = ": set SSL_CERT_FILE to the file of your authority" if code in _UNKNOWN_AUTHORITY else ""
             return f"{where} is not asked: its certificate is not trusted ({why.rstrip('.')}){advice}", False
         if isinstance(cause, ssl.SSLError) and any(sign in str(cause) for sign in _NO_HTTPS):
-            if not (address or "").lower().startswith("https://"):
-                return f"{where} does not speak https", False
-            return f"{where} does not speak https: write http://{(address or '')[8:]}", False
+            advice = f": write http://{address[8:]}" if address and _is_near(address) else ""
+            return f"{or_proxy(where, address)} does not speak https{advice}", _proxy(address) is not None
         if isinstance(cause, socket.gaierror):
             host = urlsplit(address or "").hostname
+            if _proxy(address) is not None:
+                why = cause.strerror or cause
+                return f"{or_proxy(where, address)} is not found ({why}): check the address, or your network", True
             called = f"no server is called {host!r}" if host else "the provider's server is not found"
             check = "api_base, or your network" if host else "your network"
             return f"{called} ({cause.strerror or cause}): check {check}", cause.errno == socket.EAI_AGAIN
     return None
+
+
+def or_proxy(where: str, address: str | None) -> str:
+    """`where`, and the proxy through which a server at `address` is asked, if there is one."""
+    proxy = _proxy(address)
+    return where if proxy is None else f"{where}, or the proxy {proxy},"
+
+
+def _proxy(address: str | None) -> str | None:
+    """The proxy for `address`, without its password; None: a provider's own server, asked by https."""
+    parts, proxies = urlsplit(address or "https://"), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or (parts.netloc and proxy_bypass(parts.netloc.rpartition("@")[2])):
+        return None
+    return without_password(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _is_near(address: str) -> bool:
+    """Whether `address`, of https, is on this machine or in its own network, where a key may go without it."""
+    parts = urlsplit(address)
+    try:
+        return parts.scheme == "https" and ipaddress.ip_address(parts.hostname or "").is_private  # loopback as well
+    except ValueError:
+        return parts.scheme == "https" and parts.hostname == "localhost"
 
 
 def bottom_words(chain: Sequence[BaseException]) -> str:

@@ -14,8 +14,9 @@ from smol_kernel.runs.plain_json import plain_json
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 NO_TEXT = {".avif", ".bmp", ".bz2", ".db", ".doc", ".docx", ".duckdb", ".feather", ".gif", ".gz", ".h5", ".hdf5",
-           ".jpeg", ".jpg", ".mp3", ".mp4", ".npy", ".npz", ".ods", ".orc", ".pdf", ".pickle", ".pkl", ".png", ".ppt",
-           ".pptx", ".sqlite", ".tar", ".tif", ".tiff", ".wav", ".webp", ".xls", ".xlsx", ".xz", ".zip"}  # fmt: skip
+           ".ipynb", ".jpeg", ".jpg", ".mp3", ".mp4", ".npy", ".npz", ".ods", ".orc", ".pdf", ".pickle", ".pkl", ".png",
+           ".ppt", ".pptx", ".sqlite", ".tar", ".tif", ".tiff", ".wav", ".webp",
+           ".xls", ".xlsx", ".xz", ".zip"}  # fmt: skip
 """Endings of files that no answer is written as, and that no text can be."""
 _LEFT_OUT = ("...", "…")
 """What marks a shortened text: of pandas, NumPy and IPython, of this package."""

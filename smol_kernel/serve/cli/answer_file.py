@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +14,18 @@ from smol_kernel.executors.places import ANYWHERE, open_place
 from smol_kernel.runs.file_form import require_form
 from smol_kernel.runs.whole_file import write_whole
 
+_OPEN = re.compile(r"/dev/(stdout|stderr)|(?:/dev|/proc/self)/fd/([0-9]+)")
+"""What is open in this process."""
+
 
 class AnswerFile:
     """What is at the path that was given, before anything is run.
 
     The run may be able to write there (`--mount .:rw`), and so to put a link or a pipe in the place of the file or of a
     folder above it. So links are followed now, and none later; and nothing but a regular file is opened then, unless it
-    is the very thing that is there now. Raises ConfigError if no answer can be written there, which is so of a notebook
-    and of the files that are `handed` in: options as they were given, each with the path that it names.
+    is the very thing that is there now. What is open already (`/dev/stdout`) is written on. Raises ConfigError if no
+    answer can be written there, which is so of a notebook and of the files that are `handed` in: options as they were
+    given, each with the path that it names.
     """
 
     def __init__(self, given: str, handed: Sequence[tuple[str, str]] = ()) -> None:
@@ -37,15 +43,19 @@ class AnswerFile:
                     f"-o {given}: this file is handed in by {option} and stays as it is; name another one"
                 )
         require_form(path.suffix.lower(), f"-o {given}")
-        if path.suffix.lower() == ".ipynb" and path.exists():
-            raise ConfigError(f"-o {given}: it is a notebook, and stays as it is; name another file")
+        self._open = _descriptor(given)
         found = path.stat() if path.exists() else None
         self._other = None if found is None or stat.S_ISREG(found.st_mode) else _what(found)
         self._target = Path(os.path.realpath(path))
 
     def write(self, data: bytes) -> None:
         """Write it. Raises OSError."""
-        if self._other is not None:  # a pipe, a terminal
+        if self._open is not None:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()  # what was said before stands before it
+            with open(os.dup(self._open), "wb") as file:
+                file.write(data)
+        elif self._other is not None:  # a pipe, a terminal
             if _what(os.stat(self.path)) != self._other:
                 raise OSError(0, "something else is in its place now")
             self._put(data, os.open(self.path, os.O_WRONLY | os.O_NOCTTY))
@@ -68,6 +78,13 @@ class AnswerFile:
             if is_file:
                 file.truncate(0)
             file.write(data)
+
+
+def _descriptor(given: str) -> int | None:
+    """The descriptor that is meant by a path such as /dev/stdout."""
+    if (named := _OPEN.fullmatch(given)) is None:
+        return None
+    return {"stdout": 1, "stderr": 2}[named[1]] if named[1] else int(named[2])
 
 
 def _is_same(one: Path, other: Path) -> bool:

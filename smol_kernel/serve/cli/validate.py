@@ -68,9 +68,8 @@ def command(arguments: argparse.Namespace) -> int:
 
 def _account(result: Validation) -> str:
     if result.ok and result.cells and not result.compared:
-        return (
-            f"{result.path}: {counted(result.cells, 'cell')} run, none compared: it was never run before it was saved"
-        )
+        ran = counted(result.cells, "cell")
+        return f"{result.path}: {ran} run, none compared: none of them had been run before it was saved"
     if result.ok:
         return f"{result.path}: as it was ({counted(result.cells, 'cell')})"
     if result.cell is None:
