@@ -131,8 +131,7 @@ class BoxedChild:
         if forked:  # where its kernel has begun, it learns now who hears it
             with contextlib.suppress(ExecutorError):  # it has ended: that is told below
                 lines.transport.receive(0)
-        ahead = None if self.settings.afresh else early
-        self._prepare = lambda: seen.afresh or zygote.prepare(*served, ahead)
+        self._prepare = lambda: seen.afresh or zygote.prepare(*served, None if self.settings.afresh else early)
         self._cgroup = delegated(self.settings.limits)
         if self._cgroup is not None:  # they still wait for their settings
             pids = [self.pid]
