@@ -22,9 +22,9 @@ class TextOfParts:
         piece = next(self._stream)
         for choice in getattr(piece, "choices", None) or ():
             delta: Any = getattr(choice, "delta", None)
-            self.began = self.began or delta is not None
             if isinstance(getattr(delta, "content", None), list):
                 delta.content = "".join(map(_text, delta.content))
+            self.began = self.began or delta is not None
         return piece
 
     def __getattr__(self, name: str) -> Any:
