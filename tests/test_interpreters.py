@@ -14,7 +14,7 @@ import pytest
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import ActionFinished
 from smol_kernel.executors.kernel import KernelExecutor
-from smol_kernel.executors.launchers import zygote
+from smol_kernel.executors.launchers import host_imports, zygote
 from smol_kernel.executors.launchers.interpreter import libraries_in, safe_libraries
 from smol_kernel.executors.values import decode
 
@@ -134,7 +134,8 @@ def test_of_one_that_cannot_be_run_the_message_has_its_own_last_words(make, inst
     assert str(told.value) == f"python '{installed}' cannot be run (cannot open libpython); name an interpreter"
 
 
-def test_folders_of_libraries_are_left_out_to_which_a_child_could_lead(tmp_path):
+def test_folders_of_libraries_are_left_out_to_which_a_child_could_lead(tmp_path, monkeypatch):
+    monkeypatch.setattr(host_imports, "_saved", {})  # by other tests
     for name in ("mine", "mine/below", "apart", "apart/out", "linked", "by way", "far"):
         (tmp_path / name).mkdir()
     for name in (

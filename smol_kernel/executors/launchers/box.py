@@ -355,9 +355,8 @@ class BoxedChild:
 
 
 def _started(python: str, lines: Lines, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """The process that builds the box, a Python started afresh; it reads its settings from a pipe."""
-    utf8 = int(sys.getfilesystemencoding() == "utf-8")  # it may lack this one's locale
-    options = ["-X", f"utf8={utf8}", *(["-B"] if sys.dont_write_bytecode else [])]
+    """The process that builds the box, a Python started afresh, which may lack this one's locale."""
+    options = ["-X", f"utf8={int(sys.getfilesystemencoding() == 'utf-8')}", *["-B"] * sys.dont_write_bytecode]
     try:
         return subprocess.Popen(
             [python, "-I", "-S", *options, BOOT],

@@ -23,6 +23,7 @@ from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.launchers.host_imports import writable_places
 from smol_kernel.executors.launchers.interpreter import (
     LIBRARIES,
+    LOADING,
     as_started,
     has_pth,
     interpreter,
@@ -322,8 +323,9 @@ def box_environment(settings: BoxSettings) -> dict[str, str]:
         for name, value in as_started(own_environment()).items()
         if name in KEPT_VARIABLES or (name.startswith(KEPT_BEGINNINGS) and not SECRET_NAME.search(name))
     }
-    for name in [name for name in kept if name.startswith(("LANG", "LC_")) and "/" in kept[name]]:
-        del kept[name]  # files of a locale, which would be read outside of the box too
+    for name in LOADING:
+        if "/" in kept.get(name, ""):  # files of a locale, which would be read outside of the box too
+            del kept[name]
     if settings.allow_hosts:
         address = f"http://127.0.0.1:{PROXY_PORT}"
         kept |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), address)

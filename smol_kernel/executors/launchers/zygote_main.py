@@ -81,6 +81,7 @@ site.USER_BASE = site.USER_SITE = None
 os.environ.pop("PYTHONUSERBASE")
 if {base!r} is not None:
     os.environ["PYTHONUSERBASE"] = {base!r}
+site.getusersitepackages()
 sys.path.insert(0, {folder!r})
 import zygote_main
 zygote_main.serve({requests})
