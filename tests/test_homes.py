@@ -23,7 +23,7 @@ import os, pwd
 def none(user):
     raise KeyError(user)
 pwd.getpwuid = none
-for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME", "JUPYTER_DATA_DIR", "XDG_DATA_HOME"):
     os.environ.pop(name, None)
 """
 
@@ -38,8 +38,10 @@ def test_without_a_home_a_child_sees_the_working_folder(tmp_path):
     program = f"""
 {NO_HOME}
 from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.values import decode
 executor = KernelExecutor()
-print(list(executor.run("import os; open('data.csv').read(), os.getcwd(), os.path.expanduser('~')"))[-1].value_text)
+ended = list(executor.run("import os; open('data.csv').read(), os.getcwd(), os.path.expanduser('~')"))[-1]
+print(decode(ended.value))
 executor.cleanup()
 """
     assert told(program, tmp_path) == [str(("1", str(tmp_path), "/home/user"))]

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from living import children
 from PIL import Image
-from rich.console import Console
 from scripted_replies import calls, code, counted, final, images, of, read
 
 from smol_kernel.agents.code_agent import CodeAgent
@@ -285,9 +284,24 @@ def test_an_agent_with_a_console_of_its_own_prints_there_at_its_level(make, leve
     assert said == [level >= LogLevel.ERROR, level >= LogLevel.INFO]
 
 
+class Recording:
+    """A console that keeps what it prints, as one of the package rich does with `record=True`."""
+
+    record = True
+
+    def __init__(self, file):
+        self.file, self.kept = file, []
+
+    def print(self, *objects, **options):
+        self.kept += map(str, objects)
+
+    def export_text(self):
+        return "\n".join(self.kept)
+
+
 def test_consoles_that_record_are_each_its_own_place(make):
-    above, below = (Console(record=True, file=io.StringIO()) for _ in range(2))
-    below.file = above.file
+    file = io.StringIO()
+    above, below = Recording(file), Recording(file)
     helper = make(ToolCallingAgent, [final("found")], **named(), logger=AgentLogger(console=below))
     asks = {"managed_agents": [helper], "logger": AgentLogger(console=above)}
     make(Parent, [code("final_answer(helper('look')[:0])")], **asks).run("go")
