@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from IPython.display import display
@@ -71,7 +70,6 @@ async def carry_out(magics: SmolMagic, make: Callable[[], AgentCell]) -> None:
             if cell.proves:
                 await thread.carry_out(cell.prove, cell.stop)
             await cell.write_back()
-            await thread.quiet()
         cell.conclude(failure)
 
 
@@ -127,7 +125,6 @@ class AgentCell:
         self._in_agent_kernel = front(self._shell) == "agent-kernel"
         self._transcript, self._stopping = Transcript(), False
         self._run = secrets.token_hex(4)
-        self._wait_stopped: Future[None] | None = None  # while a page is waited for
         self._account_seen = False  # the page that sent the cell has said that it shows the account
         self._account_bytes = 0
 
@@ -140,13 +137,8 @@ class AgentCell:
         return early(self._place, self._session.pages)
 
     def stop(self) -> None:
-        """Stop the run: a button, an interrupt. Safe from any thread, more than once, and after the end: then nothing
-        is waited for any longer."""
+        """Stop the run: a button, an interrupt. Safe from any thread, more than once, and after the end."""
         self._view.stopping()
-        if self._wait_stopped is not None:
-            with suppress(InvalidStateError):  # it was already
-                self._wait_stopped.set_result(None)
-            return
         if self.proves:  # the run has ended
             self._proof.stop()
             return
@@ -217,8 +209,8 @@ class AgentCell:
         cells = notebook_cells(script, run, place.cell_id, self._proof.proof)
         account = f"its account: %agent show {run}" if run else ""
         # Without cells it only learns whether the page is still there to show the account.
-        pages, behind, self._wait_stopped = self._session.pages, self._account_bytes, Future()
-        written = await write(cells, place, pages, self._wait_stopped, replace=bool(script), behind=behind)
+        behind = self._account_bytes
+        written = await write(cells, place, self._session.pages, replace=bool(script), behind=behind)
         if written is None:
             self.write_one_cell(script)
             if place.cell_id is not None:

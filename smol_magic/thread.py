@@ -177,13 +177,9 @@ class Awaiting(CellThread):
                 await asyncio.wait({future}, timeout=BEAT_SECONDS)
             except asyncio.CancelledError:  # how an interrupt comes in a subshell
                 stop()
-        await self.quiet()
-        return future.result()
-
-    async def quiet(self) -> None:
-        """Wait until no interrupt has come for a while."""
         while self._stormy:
             await asyncio.sleep(QUIET_SECONDS / 4)
+        return future.result()
 
 
 class Blocking(CellThread):

@@ -10,8 +10,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,6 @@ DONE_SECONDS = 10.0
 """How long a page may take that has claimed, or is known to answer."""
 SLOW_LINK = 50_000
 """Bytes of an account that reach a page in a second, at the least: the question comes behind them."""
-BEHIND_SECONDS = 20.0
-"""How long they are waited for at most: the page may be gone."""
 
 _TIME = re.compile(r"(%%time\b[^\n]*)\n+")
 
@@ -112,17 +109,10 @@ def early(place: Place, known: set[str]) -> Generator[None]:
 
 
 async def write(
-    cells: Sequence[dict[str, Any]],
-    place: Place,
-    known: set[str],
-    stopped: Future[None],
-    *,
-    replace: bool = True,
-    behind: int = 0,
+    cells: Sequence[dict[str, Any]], place: Place, known: set[str], *, replace: bool = True, behind: int = 0
 ) -> Written | None:
     """Have the page insert `cells` below the cell at `place`; None if no page answers. One whose session is `known` has
-    time, as so many bytes are on their way to it before: those `behind` which the question comes. When `stopped` is
-    done nothing more is waited for.
+    time, as so many bytes are on their way to it before: those `behind` which the question comes.
 
     With `replace` the untouched cells of its earlier runs go, save those that are the same. Without cells it only asks
     whether the page is there.
@@ -134,22 +124,15 @@ async def write(
     done: asyncio.Future[dict[str, Any]] = loop.create_future()
 
     def receive(data: dict[str, Any]) -> None:
-        if "claim" in data or "gone" in data:
+        if "claim" in data:
             loop.call_soon_threadsafe(_settle, claimed, data)
         elif "done" in data:
             loop.call_soon_threadsafe(_settle, done, data)
 
-    async def wait(future: asyncio.Future[Any], seconds: float) -> None:
-        either = {future, asyncio.wrap_future(stopped)}
-        with suppress(asyncio.CancelledError):  # how an interrupt comes in a subshell
-            await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-
-    is_known = place.session in known
-    patience = DONE_SECONDS + min(behind / SLOW_LINK, BEHIND_SECONDS) if is_known else CLAIM_SECONDS
+    patience = DONE_SECONDS + behind / SLOW_LINK if place.session in known else CLAIM_SECONDS
     with _comm({"session": place.session, "cell_id": place.cell_id}, receive) as comm:
-        await wait(claimed, patience)
-        if not claimed.done() or "gone" in claimed.result():
-            known.discard(place.session)
+        await asyncio.wait({claimed}, timeout=patience)
+        if not claimed.done():
             return None
         claim = claimed.result()
         known.add(claim["session"])
@@ -157,7 +140,7 @@ async def write(
         remove = same if replace else []
         edited = len(claim["candidates"]) - len(same) if replace else 0
         comm.send({"grant": claim["claim"], "cell_id": place.cell_id, "cells": list(cells), "remove": remove})
-        await wait(done, DONE_SECONDS)
+        await asyncio.wait({done}, timeout=DONE_SECONDS)
         written = done.result() if done.done() else {}
         inserted, kept, locked = (int(written.get(name, 0)) for name in ("inserted", "kept", "locked"))
         sent, date = frozenset(map(str, written.get("sent", ()))), str(written.get("date", ""))

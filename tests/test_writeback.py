@@ -203,42 +203,6 @@ def test_a_cell_magic_does_further_down_what_it_did(kernel, code):
     assert [each["data"] for each in one.displays] == [each["data"] for each in alone.displays]
 
 
-@pytest.fixture
-def patient(kernel):
-    """The kernel, which waits for ever for a page that it knows."""
-    kernel.run("import smol_magic.writeback as w\nw.DONE_SECONDS = 10 ** 6").must_be_ok()
-    kernel.run("get_ipython().smol_session.pages.add(get_ipython().parent_header['header']['session'])").must_be_ok()
-    yield kernel
-    kernel.run("w.DONE_SECONDS = 10\nget_ipython().smol_session.pages.clear()").must_be_ok()
-
-
-@pytest.mark.parametrize("how", ["the cell is gone", "stopped"])
-def test_the_wait_for_a_known_page_ends_where_its_cell_is_gone_or_it_is_stopped(patient, how):
-    model(patient, "x = 20", "final_answer(x + 1)")
-    cell = patient.start("%%agent --model m\nadd", cell_id="c1")
-    page = Page(patient, cell)
-    opened = page.opened()
-    if how == "stopped":
-        patient.interrupt()
-    else:
-        page.send({"gone": "tab", "session": opened["session"]})
-    cell.finish().must_be_ok()
-    (payload,) = cell.reply["payload"]
-    assert "# %%\nx = 20" in payload["text"]
-    assert patient.value("get_ipython().smol_session.pages") == set()
-
-
-def test_a_stop_ends_the_wait_for_a_page_that_has_taken_the_cells(patient):
-    model(patient, "x = 20", "final_answer(x + 1)")
-    cell = patient.start("%%agent --model m\nadd", cell_id="c1")
-    page = Page(patient, cell)
-    page.claim(page.opened()["session"])
-    page.granted()
-    patient.interrupt()
-    cell.finish().must_be_ok()
-    assert "the page took its cells, and did not say that they are there" in cell.traits
-
-
 ADDRESS = {"cellId": "vscode-notebook-cell:/a.ipynb#W0"}
 
 

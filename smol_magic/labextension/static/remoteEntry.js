@@ -9,7 +9,6 @@
 //   page → kernel   {here: page, session}
 //   kernel → page   comm_open "smol.cells"   {session, cell_id}   when it has ended
 //   page → kernel   {claim: page, session, candidates: [{id, source, digest}]}   cells that an earlier run of cell_id left
-//                   or {gone: page, session}   its page is here, and has no such cell any longer
 //   kernel → page   {grant: page, cell_id, cells, remove: [id]}
 //   page → kernel   {done: page, inserted, kept, locked, sent: [id], date, shown}   how many; removed cells that were
 //                                                                                   sent to run before; whether cell_id
@@ -131,12 +130,7 @@
       kernelOf(panel)?.id === kernel.id && panel.content.model && indexOf(panel.content.model.sharedModel, cell_id) >= 0;
     // Copies of a notebook have cells of the same ids.
     const panel = tracker.find((each) => has(each) && kernelOf(each).clientId === session) || tracker.find(has);
-    if (!panel) {
-      // The cell was taken away; else it is another notebook's.
-      const isSender = (each) => kernelOf(each)?.clientId === session && each.content.model;
-      if (!early && tracker.find(isSender)) comm.send({ gone: page, session });
-      return;
-    }
+    if (!panel) return; // another notebook's cell
     const { clientId } = kernelOf(panel);
     if (early) {
       if (clientId === session) comm.send({ here: page, session });
