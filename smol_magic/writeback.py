@@ -26,6 +26,8 @@ DONE_SECONDS = 10.0
 """How long a page may take that has claimed, or is known to answer."""
 SLOW_LINK = 50_000
 """Bytes of an account that reach a page in a second, at the least: the question comes behind them."""
+BEHIND_SECONDS = 20.0
+"""How long they are waited for at most: the page may be gone."""
 
 _TIME = re.compile(r"(%%time\b[^\n]*)\n+")
 
@@ -129,7 +131,7 @@ async def write(
         elif "done" in data:
             loop.call_soon_threadsafe(_settle, done, data)
 
-    patience = DONE_SECONDS + behind / SLOW_LINK if place.session in known else CLAIM_SECONDS
+    patience = DONE_SECONDS + min(behind / SLOW_LINK, BEHIND_SECONDS) if place.session in known else CLAIM_SECONDS
     with _comm({"session": place.session, "cell_id": place.cell_id}, receive) as comm:
         await asyncio.wait({claimed}, timeout=patience)
         if not claimed.done():
