@@ -166,6 +166,16 @@ def test_a_value_is_told_as_plain_data(value, told):
     json.dumps(step.dict())
 
 
+def test_an_agent_remembers_in_the_memory_that_it_is_given(make):
+    class Own(AgentMemory):
+        pass
+
+    agent = make(["<code>\nfinal_answer(1)\n</code>"])
+    agent.memory = own = Own("system")
+    assert agent.run("go") == 1
+    assert agent.memory is own and [type(step).__name__ for step in own.steps] == ["TaskStep", "ActionStep"]
+
+
 def test_a_value_that_holds_itself_has_an_end():
     json.dumps(action(action_output=CIRCLE).dict())
 

@@ -176,6 +176,8 @@ def test_what_is_left_out_is_ours(make):
         name: ours[name] for name in ("system_prompt", "managed_agent", "final_answer")
     }
     assert given == {"planning": {"initial_plan": "Plan!"}, "final_answer": None}
+    given["planning"]["initial_plan"] = "Another plan!"
+    assert agent.prompt_templates["planning"]["initial_plan"] == "Plan!"
 
 
 def test_templates_are_written_with_the_names_of_smolagents():
