@@ -59,6 +59,20 @@ helper = CodeAgent([], model, name="helper", description="x")
 m = scripted("helper('go on')", "final_answer(1)")"""
 
 
+DRAWN_BEFORE_THE_NEXT_FRAME = """async (line) => {
+  const card = line.closest(".widget-html-content");
+  const draw = async () => {
+    card.innerHTML = card.innerHTML;
+    await null;  // what observes it has done its part
+  };
+  card.toggleAttribute("data-changed");
+  await null;
+  await draw();
+  for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+  await draw();
+}"""
+
+
 @pytest.mark.parametrize("tab", [(CALLS, "--agent helper")], indirect=True)
 def test_a_called_agent_that_a_person_folds_stays_so_and_keeps_the_focus(lab, tab, screenshot):
     called = tab.cell(2).locator(".smol-view .smol-sub")
@@ -69,6 +83,8 @@ def test_a_called_agent_that_a_person_folds_stays_so_and_keeps_the_focus(lab, ta
     tab.page.keyboard.press("Enter")
     expect(printed).to_be_hidden()
     screenshot(tab.page, "helper-folded")
+    line.evaluate(DRAWN_BEFORE_THE_NEXT_FRAME)
+    expect(line).to_be_focused()
     (lab.notebooks / "one").touch()
     expect(line).to_contain_text("2 steps")
     expect(called.locator(".smol-step pre.smol-out")).to_be_hidden()

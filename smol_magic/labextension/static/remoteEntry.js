@@ -297,20 +297,20 @@
       if (!view) return;
       const card = target.matches("summary") && target.closest(CARD);
       const place = card && foldsOf(card).get(target.parentElement);
-      observer = new MutationObserver(() => {
+      const own = (observer = new MutationObserver(() => {
         const again = card && !target.isConnected && [...foldsOf(card)].find((each) => each[1] === place);
         if (again && document.activeElement === document.body) {
           again[0].querySelector("summary").focus({ preventScroll: true });
           return;
         }
         requestAnimationFrame(() => {
-          if (target.getClientRects().length) return;
-          observer.disconnect();
+          if (observer !== own || target.getClientRects().length) return; // what was drawn meanwhile has it
+          own.disconnect();
           target.blur(); // it may still count as the one that has it
           if (document.activeElement === document.body) panel.content.activate();
         });
-      });
-      observer.observe(view, { attributes: true, childList: true, subtree: true });
+      }));
+      own.observe(view, { attributes: true, childList: true, subtree: true });
     });
   }
 
