@@ -62,8 +62,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
 
 
 def _proved(prover: Prover) -> Proof:
-    """The proof, made on another thread: ■ ends it, and the command. Raises Stopped."""
-    from smol_kernel.runs.prove import STOPPED
+    """The proof, made on another thread: ■ ends it, and the command, also in its last moment. Raises Stopped."""
     from smol_magic.thread import Blocking
 
     thread = Blocking()
@@ -73,7 +72,7 @@ def _proved(prover: Prover) -> Proof:
         failure = thread.carry_out(lambda: proofs.append(prover.prove()))
     if failure is not None:
         raise failure
-    if proofs[0].reason == STOPPED:
+    if thread.interrupted:
         raise Stopped("Stopped: nothing was written. --no-proof writes it as it was run.")
     return proofs[0]
 

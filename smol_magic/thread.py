@@ -61,6 +61,11 @@ class CellThread(ToolThread):
         self._interrupted_at = float("-inf")
 
     @property
+    def interrupted(self) -> bool:
+        """Whether an interrupt has come."""
+        return self._interrupted_at > float("-inf")
+
+    @property
     def _stormy(self) -> bool:
         """Whether another interrupt may come at any moment."""
         return time.monotonic() - self._interrupted_at < QUIET_SECONDS

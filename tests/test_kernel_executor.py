@@ -881,15 +881,23 @@ def test_interrupt_after_cleanup_is_harmless_and_a_run_starts_a_fresh_child(fres
     assert finish(fresh, "old").error_type == "NameError"
 
 
-def test_a_keyboard_interrupt_in_the_hosts_own_thread(used):
+BUSY_FOR_A_MINUTE = "import time\nend = time.time() + 60\nprint('on', flush=True)\nwhile time.time() < end: pass"
+
+
+@pytest.mark.parametrize("heard_by", ["main", "another"])
+def test_a_keyboard_interrupt_in_the_hosts_own_thread(used, heard_by):
     value(used, "kept = 1")
     events = []
 
+    def press():  # one that another thread hears does not wake the main one
+        thread = threading.main_thread() if heard_by == "main" else threading.current_thread()
+        signal.pthread_kill(thread.ident, signal.SIGINT)
+
     def read():
-        for event in used.run("print('on', flush=True)\nwhile True: pass"):
+        for event in used.run(BUSY_FOR_A_MINUTE):
             events.append(event)
             if len(events) == 1:
-                threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+                threading.Timer(0.05, press).start()
 
     with pytest.raises(KeyboardInterrupt):
         read()

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -436,6 +437,24 @@ def test_a_request_is_left_at_once_while_it_blocks(stream):
         heard = "".join(piece.content or "" for piece in call)
         assert call.message is None
         assert "first ".startswith(heard)
+        assert not hang.release.is_set()
+
+
+def test_a_keyboard_interrupt_that_another_thread_hears_ends_the_wait():
+    hang = Hang("first ")
+    with ModelServer(hang) as server:
+        call = ModelCall(model_at(server), MESSAGES)
+
+        def press():  # the main thread is not woken by it
+            hang.reached.wait()
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+        threading.Thread(target=press, daemon=True).start()
+        gives_up = threading.Timer(60, hang.release.set)
+        gives_up.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(call)
+        gives_up.cancel()
         assert not hang.release.is_set()
 
 

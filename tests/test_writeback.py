@@ -435,7 +435,7 @@ def test_the_square_ends_the_proof_of_an_export_in_one_line_and_nothing_is_writt
     cell.until_shown("proving …")
     kernel.interrupt()
     cell.finish()
-    assert cell.errors == ["Stopped: nothing was written. --no-proof writes it as it was run."]
+    assert cell.errors == ["Stopped: nothing was written. --no-proof writes it as it was run."], cell.printed
     assert (
         kernel.run("os.remove('wait')\n%agent export work.py --script").must_be_ok().printed.startswith("proving …\n")
     )

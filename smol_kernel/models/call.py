@@ -19,6 +19,8 @@ from smol_kernel.models.base import Model
 
 _current: contextvars.ContextVar[ModelCall | None] = contextvars.ContextVar("current", default=None)
 """The call that the request of this thread belongs to."""
+_LOOK_SECONDS = 1.0
+"""Between looks at signals: a wait without end misses one that comes just before it, or to another thread."""
 _BOUND = {
     "ProgrammingError": "objects created in a thread can only be used in that same thread",
     "RuntimeError": "There is no current event loop in thread",
@@ -81,7 +83,7 @@ class ModelCall:
         before = contextvars.copy_context()
         context = before.copy()
         threading.Thread(target=context.run, args=(self._work,), name="smol-model-call", daemon=True).start()
-        while (arrival := self._arrivals.get()) is not None:
+        while (arrival := self._arrival()) is not None:
             if self._abandoned.is_set():
                 return
             yield arrival
@@ -94,6 +96,11 @@ class ModelCall:
             self._end = None
             self.begin_again()
             yield from self._from_here()
+
+    def _arrival(self) -> ChatMessageStreamDelta | Event | None:
+        while True:
+            with suppress(queue.Empty):
+                return self._arrivals.get(timeout=_LOOK_SECONDS)
 
     def _from_here(self) -> Iterator[ChatMessageStreamDelta | Event]:
         steps, goes_on = self._steps(), True

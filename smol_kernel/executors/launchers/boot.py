@@ -375,6 +375,7 @@ def exit_code(status: int) -> int:
 
 def main() -> None:
     """Read the settings, and build."""
+    calls.hear_interrupts()
     settings = json.loads(sys.stdin.readline())
     control = socket.socket(fileno=settings["control"])
     try:

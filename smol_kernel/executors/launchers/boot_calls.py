@@ -136,6 +136,13 @@ def end_with_host(life: int, process: int) -> None:
     fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
+def hear_interrupts() -> None:
+    """Unblock SIGINT, with which `own_session` starts a program; drop what came before this had a session."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, handler)
+
+
 def set_dumpable(dumpable: bool) -> None:
     """Whether other processes of the user may look into this one, and its /proc is its own."""
     _prctl(_DUMPABLE, int(dumpable))

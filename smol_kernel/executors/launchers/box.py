@@ -33,6 +33,7 @@ from smol_kernel.executors.launchers.lines import ARGUMENTS, CONNECTION_FILE, Li
 from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
 from smol_kernel.executors.launchers.memory_line import MemoryLine
 from smol_kernel.executors.launchers.mountinfo import mounts_below
+from smol_kernel.executors.launchers.own_session import popen
 from smol_kernel.executors.launchers.plain import ending, pid_descriptor
 from smol_kernel.executors.launchers.process_tree import tree
 from smol_kernel.executors.launchers.readable import readable
@@ -358,7 +359,7 @@ def _started(python: str, lines: Lines, environment: dict[str, str]) -> subproce
     """The process that builds the box, a Python started afresh, which may lack this one's locale."""
     options = ["-X", f"utf8={int(sys.getfilesystemencoding() == 'utf-8')}", *["-B"] * sys.dont_write_bytecode]
     try:
-        return subprocess.Popen(
+        return popen(
             [python, "-I", "-S", *options, BOOT],
             stdin=lines.plan,
             stdout=subprocess.DEVNULL,
@@ -366,7 +367,6 @@ def _started(python: str, lines: Lines, environment: dict[str, str]) -> subproce
             cwd="/",
             env=environment,
             pass_fds=lines.descriptors,
-            start_new_session=True,
         )
     except OSError as error:
         if error.errno in NO_ROOM:

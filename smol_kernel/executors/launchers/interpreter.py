@@ -18,6 +18,7 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers.host_imports import saved_places, writable_places
 from smol_kernel.executors.launchers.links import links_to
+from smol_kernel.executors.launchers.own_session import output
 from smol_kernel.executors.launchers.working_folder import holds, home_folder
 
 ASK = """\
@@ -87,9 +88,7 @@ def _version(python: str, libraries: str) -> bytes:
     variables = {LIBRARIES: libraries} if libraries else {}
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         ask = [python, "-I", "-S", "-c", VERSION]
-        return subprocess.run(
-            ask, capture_output=True, env=variables, cwd="/", timeout=SECONDS, check=True, start_new_session=True
-        ).stdout
+        return output(ask, SECONDS, env=variables, cwd="/")
     return b""
 
 
@@ -209,11 +208,8 @@ def _said_by(python: str, variables: dict[str, str]) -> list[Any]:
     it leaves out the user's, four paths of its own, the user's packages, and its path."""
     variables |= {"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}
     try:
-        ask = [python, "-c", ASK]  # in a session of its own: it is not the one that Ctrl-C is for
-        done = subprocess.run(
-            ask, capture_output=True, env=variables, cwd="/", timeout=SECONDS, check=True, start_new_session=True
-        )
-        place, apart, *told = json.loads(done.stdout.splitlines()[-1])
+        said = output([python, "-c", ASK], SECONDS, env=variables, cwd="/")
+        place, apart, *told = json.loads(said.splitlines()[-1])
         *own, user = [os.fsdecode(each.encode("latin-1")) for each in told[:5]]
         return [place, apart, *own, user, [os.fsdecode(each.encode("latin-1")) for each in told[5:]]]
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:

@@ -24,6 +24,7 @@ from smol_kernel.errors import ConfigError, ExecutorError
 from smol_kernel.executors.launchers.finalizer import Finalizer, close_all
 from smol_kernel.executors.launchers.interpreter import as_started, own_environment
 from smol_kernel.executors.launchers.memory_line import MemoryLine, memory_line
+from smol_kernel.executors.launchers.own_session import popen
 from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.transports import Transport
 from smol_kernel.executors.transports.zmq import ZmqTransport
@@ -33,6 +34,10 @@ PRELUDE = """\
 import sys
 sys.path[:] = [folder for folder in sys.path if folder]
 import os, signal
+if hasattr(signal, "pthread_sigmask"):
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, handler)
 life, memory_line = int(sys.argv.pop(1)), int(sys.argv.pop(1))
 def end_with_host():
     os.read(life, 1)
@@ -121,7 +126,7 @@ class PlainChild:
             read_end, life = os.pipe()
             self._held.append(life)
             try:
-                self._process = subprocess.Popen(
+                self._process = popen(
                     self._command(python, [str(read_end), str(line), "-f", str(file), *OPTIONS]),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -129,7 +134,6 @@ class PlainChild:
                     cwd=cwd,
                     env=self._environment(cwd),
                     pass_fds=[each for each in (read_end, line) if each >= 0],
-                    start_new_session=True,
                 )
             except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
                 if cwd is not None and not os.path.isdir(cwd):

@@ -29,6 +29,7 @@ from smol_kernel.executors.launchers.forked import ForkedProcess
 from smol_kernel.executors.launchers.interpreter import LIBRARIES, has_one_of, is_still_safe
 from smol_kernel.executors.launchers.lines import Lines
 from smol_kernel.executors.launchers.own_lock import own_lock
+from smol_kernel.executors.launchers.own_session import popen
 from smol_kernel.executors.launchers.plain import OPTIONS
 from smol_kernel.executors.launchers.project_path import VARIABLE as PROJECT_PATH
 from smol_kernel.executors.launchers.readable import readable
@@ -87,7 +88,7 @@ class Zygote:
         self._host, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         life, self._life = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            self._process = popen(
                 [
                     *(python, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), MAIN),
                     str(there.fileno()),
@@ -98,7 +99,6 @@ class Zygote:
                 cwd="/",
                 env=dict(environment),
                 pass_fds=[there.fileno(), life],
-                start_new_session=True,
             )
             end_with_host(life, self._process.pid)
         except OSError:

@@ -311,4 +311,5 @@ def be_another() -> None:
 
 
 if __name__ == "__main__":
+    calls.hear_interrupts()
     lock_interpreter(int(sys.argv[1]))

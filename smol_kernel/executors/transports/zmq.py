@@ -41,6 +41,8 @@ LATE = 0.5
 """Seconds to wait at most for the last messages of a child that ended: a process it left may hold its sockets open."""
 CHECK = 0.5
 """Seconds between looks at the child where the system cannot tell that it ended."""
+LOOK = 1.0
+"""Seconds between looks at signals: a wait without end misses one that comes just before it, or to another thread."""
 
 
 class ZmqTransport:
@@ -113,14 +115,14 @@ class ZmqTransport:
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             self._dial()
-            wait = deadline - time.monotonic()
+            wait = min(deadline - time.monotonic(), LOOK)
             if self._dialing:
                 wait = min(wait, DIAL_SECONDS)
             if self._descriptor is None:
                 wait = min(wait, CHECK)
             if self._gone:
                 wait = min(wait, self._last + LATE - time.monotonic())
-            ready = {key.fileobj for key, _ in self._selector.select(None if wait == math.inf else max(0.0, wait))}
+            ready = {key.fileobj for key, _ in self._selector.select(max(0.0, wait))}
             if self._wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_read.recv(65_536)
