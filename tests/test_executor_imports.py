@@ -92,6 +92,7 @@ def test_an_executor_refuses_the_action_before_anything_of_it_runs():
         ({"box": False, "mounts": ["/tmp"]}, "only a box can hold to it"),
         ({"timeout": 3}, "do not fit"),
         ({"timeout_seconds": -1}, "give seconds above 0"),
+        ({"timeout_seconds": "5"}, "timeout_seconds '5': give seconds above 0"),
     ],
 )
 def test_options_that_cannot_be_had_are_refused(options, words):

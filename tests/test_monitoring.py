@@ -38,6 +38,15 @@ def test_what_is_logged_is_shown_from_its_level_on(method, arguments, at, level)
     assert bool(stream.getvalue()) == (at <= level)
 
 
+def test_a_level_can_be_named_and_another_one_is_refused():
+    assert AgentLogger("debug").level is LogLevel.DEBUG
+    for level in ("high", None, 1.5):
+        with pytest.raises(
+            ConfigError, match=f"verbosity level {level!r}: give one of LogLevel, OFF, ERROR, INFO"
+        ):
+            AgentLogger(level)
+
+
 def test_what_each_kind_looks_like(capsys):
     logger = AgentLogger(LogLevel.DEBUG)
     for method, arguments, _ in SHOWN_AT:

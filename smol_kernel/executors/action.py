@@ -9,6 +9,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
+from numbers import Real
 from typing import Literal
 
 from smol_kernel.errors import ChildDiedError, ConfigError
@@ -74,7 +75,7 @@ class Clock:
 
 def usable_timeout(seconds: float | None) -> float | None:
     """The time limit for an action, if it can be one. Raises ConfigError."""
-    if seconds is not None and not 0 < seconds < math.inf:
+    if seconds is not None and not (isinstance(seconds, Real) and 0 < seconds < math.inf):
         raise ConfigError(f"timeout_seconds {seconds!r}: give seconds above 0, or None for no limit")
     return seconds
 

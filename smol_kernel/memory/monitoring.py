@@ -31,6 +31,13 @@ class LogLevel(IntEnum):
     DEBUG = 2
 
 
+def _level(given: Any) -> int:
+    found = LogLevel.__members__.get(given.upper()) if isinstance(given, str) else given
+    if not isinstance(found, int):
+        raise ConfigError(f"verbosity level {given!r}: give one of LogLevel, {', '.join(LogLevel.__members__)}")
+    return found
+
+
 class _Lines:
     """Prints plain text to `file` (None: whatever `sys.stdout` is at the time)."""
 
@@ -81,12 +88,13 @@ class _Printed:
 class AgentLogger:
     """Prints what is logged at a level of at most `level` to `console`.
 
+    The level is a LogLevel, a whole number or a name such as "info"; ConfigError for others.
     `console` is any object with a `print` method (such as a `rich.console.Console`), a text stream, or None for
     `sys.stdout`; `console.file` is the stream behind it. What cannot be printed is dropped: a logger never ends a run.
     """
 
-    def __init__(self, level: int | LogLevel = LogLevel.INFO, console: Any = None) -> None:
-        self.level = level
+    def __init__(self, level: int | str | LogLevel = LogLevel.INFO, console: Any = None) -> None:
+        self.level = _level(level)
         self.console: Any = console if hasattr(console, "print") else _Lines(console)
 
     @property
