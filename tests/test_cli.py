@@ -340,6 +340,7 @@ def test_an_unknown_command_or_option_is_a_usage_error(capsys):
         (["runs", "--qqq"], "smol runs", "there is no option --qqq. smol runs --help lists them."),
         (["runs", "-z"], "smol runs", "there is no option -z. smol runs --help lists them."),
         (["run", "two", "words"], "smol run", "too much: 'words' (words that belong together stand in quotes)"),
+        (["run", "--in", "df", "a.csv", "x"], "smol run", "--in df: write NAME=FILE, for instance --in df=sales.csv"),
         (["--versoin"], "smol", "no option --versoin. Did you mean --version?"),
     ],
 )

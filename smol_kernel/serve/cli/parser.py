@@ -29,6 +29,9 @@ class Parser(argparse.ArgumentParser):
         if rest and rest[0] in own and rest[0].startswith("-"):
             self.error(self._no_option(rest[0]))
         if rest:
+            for each in getattr(found, "inputs", ()):
+                if "=" not in each:  # then its file is one of the words that are too much, or the task
+                    self.error(f"--in {each}: write NAME=FILE, for instance --in {each}=sales.csv")
             self.error(f"too much: {' '.join(rest)!r} (words that belong together stand in quotes)")
         return found, rest
 
