@@ -6,6 +6,7 @@ IPython calls `agent_cell` (the cell rewritten to an await, see `rewriting`) or,
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -127,6 +128,9 @@ class AgentCell:
         self._run = secrets.token_hex(4)
         self._account_seen = False  # the page that sent the cell has said that it shows the account
         self._account_bytes = 0
+        self._enough = asyncio.Event()
+        """Set once nobody wants to wait for the page any more."""
+        self._waits_on: asyncio.AbstractEventLoop | None = None
 
     def show(self, *, buttons: bool) -> None:
         """Display the view. Without `buttons` it has no Stop button, because no click would arrive."""
@@ -139,6 +143,8 @@ class AgentCell:
     def stop(self) -> None:
         """Stop the run: a button, an interrupt. Safe from any thread, more than once, and after the end."""
         self._view.stopping()
+        if self._waits_on is not None:
+            self._waits_on.call_soon_threadsafe(self._enough.set)
         if self.proves:  # the run has ended
             self._proof.stop()
             return
@@ -210,7 +216,10 @@ class AgentCell:
         account = f"its account: %agent show {run}" if run else ""
         # Without cells it only learns whether the page is still there to show the account.
         behind = self._account_bytes
-        written = await write(cells, place, self._session.pages, replace=bool(script), behind=behind)
+        if not self._was_stopped:  # else more of the same may come: ■ pressed in a row
+            self._waits_on = asyncio.get_running_loop()
+        written = await write(cells, place, self._session.pages, self._enough, replace=bool(script), behind=behind)
+        self._waits_on = None
         if written is None:
             self.write_one_cell(script)
             if place.cell_id is not None:
@@ -236,6 +245,11 @@ class AgentCell:
             below, more = "the page took its cells, and did not say that they are there", export_hint(run)
         if below or not shown:
             self._view.say("" if shown else account, self._proved, below, more, self._goes_on)
+
+    @property
+    def _was_stopped(self) -> bool:
+        proof = self._proof.proof
+        return self._stopping or (proof is not None and proof.reason == STOPPED)
 
     @property
     def _proved(self) -> str:

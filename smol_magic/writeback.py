@@ -111,10 +111,17 @@ def early(place: Place, known: set[str]) -> Generator[None]:
 
 
 async def write(
-    cells: Sequence[dict[str, Any]], place: Place, known: set[str], *, replace: bool = True, behind: int = 0
+    cells: Sequence[dict[str, Any]],
+    place: Place,
+    known: set[str],
+    enough: asyncio.Event,
+    *,
+    replace: bool = True,
+    behind: int = 0,
 ) -> Written | None:
-    """Have the page insert `cells` below the cell at `place`; None if no page answers. One whose session is `known` has
-    time, as so many bytes are on their way to it before: those `behind` which the question comes.
+    """Have the page insert `cells` below the cell at `place`; None if no page answers until it is `enough`. One whose
+    session is `known` has time, as so many bytes are on their way to it before: those `behind` which the question
+    comes.
 
     With `replace` the untouched cells of its earlier runs go, save those that are the same. Without cells it only asks
     whether the page is there.
@@ -133,7 +140,11 @@ async def write(
 
     patience = DONE_SECONDS + min(behind / SLOW_LINK, BEHIND_SECONDS) if place.session in known else CLAIM_SECONDS
     with _comm({"session": place.session, "cell_id": place.cell_id}, receive) as comm:
-        await asyncio.wait({claimed}, timeout=patience)
+        given_up = asyncio.ensure_future(enough.wait())
+        try:
+            await asyncio.wait({claimed, given_up}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            given_up.cancel()
         if not claimed.done():
             return None
         claim = claimed.result()

@@ -41,9 +41,7 @@ def test_what_is_logged_is_shown_from_its_level_on(method, arguments, at, level)
 def test_a_level_can_be_named_and_another_one_is_refused():
     assert AgentLogger("debug").level is LogLevel.DEBUG
     for level in ("high", None, 1.5):
-        with pytest.raises(
-            ConfigError, match=f"verbosity level {level!r}: give one of LogLevel, OFF, ERROR, INFO"
-        ):
+        with pytest.raises(ConfigError, match=f"verbosity level {level!r}: give one of LogLevel, OFF, ERROR, INFO"):
             AgentLogger(level)
 
 

@@ -113,6 +113,41 @@ def hurried(kernel):
     kernel.run("w.CLAIM_SECONDS, w.DONE_SECONDS = 2, 10\nget_ipython().smol_session.pages.clear()").must_be_ok()
 
 
+@pytest.fixture
+def patient(kernel):
+    """The kernel, which waits for ever for a page that it knows."""
+    kernel.run("import smol_magic.writeback as w\nw.DONE_SECONDS = 10 ** 6").must_be_ok()
+    kernel.run("get_ipython().smol_session.pages.add(get_ipython().parent_header['header']['session'])").must_be_ok()
+    yield kernel
+    kernel.run("w.DONE_SECONDS = 10\nget_ipython().smol_session.pages.clear()").must_be_ok()
+
+
+def test_a_stop_ends_the_wait_for_a_page_that_is_gone(patient):
+    model(patient, "x = 20", "final_answer(x + 1)")
+    cell = patient.start("%%agent --model m\nadd", cell_id="c1")
+    Page(patient, cell).opened()
+    patient.interrupt()
+    cell.finish().must_be_ok()
+    (payload,) = cell.reply["payload"]
+    assert "# %%\nx = 20" in payload["text"]
+
+
+def test_where_the_run_was_stopped_more_of_the_same_ends_no_wait(patient):
+    model(patient, "x = 1", "print('be' + 'gun')\nwhile True: pass")
+    cell = patient.start("%%agent --model m\nloop", cell_id="c1")
+    cell.until_shown("begun")
+    patient.interrupt()
+    page = Page(patient, cell)
+    opened = page.opened()
+    for _ in range(20):
+        patient.interrupt()
+    page.claim(opened["session"])
+    assert page.granted()["cells"] == []
+    page.done(0)
+    cell.finish()
+    assert "stopped" in cell.errors[0]
+
+
 HOLDS = '''
 from smol_kernel import tool
 @tool(threaded=True)
