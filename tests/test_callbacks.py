@@ -290,14 +290,17 @@ def test_what_is_no_callback_is_refused(caller):
 
 
 def test_the_monitor_counts_and_a_copy_has_callbacks_of_its_own(make, caller):
-    seen, both = [], threading.Barrier(2)  # each waits for the other's step: they are at work at the same time
+    seen, both = [], threading.Barrier(2)  # each waits for the other's request: they are at work at the same time
+    first, last = looks("a")
+
+    def asked(messages):
+        both.wait(60)
+        return first
 
     def note(step, agent):
         seen.append(agent)
-        both.wait(60)
 
-    first, last = looks("a")
-    worker = caller([first, first, last, last], name="worker", description="Works.", step_callbacks=[note])
+    worker = caller([asked, asked, last, last], name="worker", description="Works.", step_callbacks=[note])
     text = "import asyncio\nfinal_answer(len(await asyncio.gather(worker.aio('a'), worker.aio('b'))))"
     boss = make([code(text)], managed_agents=[worker])
     assert boss.run("search") == 2

@@ -59,8 +59,8 @@ helper = CodeAgent([], model, name="helper", description="x")
 m = scripted("helper('go on')", "final_answer(1)")"""
 
 
-DRAWN_BEFORE_THE_NEXT_FRAME = """async (line) => {
-  const card = line.closest(".widget-html-content");
+DRAWN_BEFORE_THE_NEXT_FRAME = """async () => {
+  const card = document.querySelector(".smol-view .smol-sub > summary").closest(".widget-html-content");
   const draw = async () => {
     card.innerHTML = card.innerHTML;
     await null;  // what observes it has done its part
@@ -83,7 +83,7 @@ def test_a_called_agent_that_a_person_folds_stays_so_and_keeps_the_focus(lab, ta
     tab.page.keyboard.press("Enter")
     expect(printed).to_be_hidden()
     screenshot(tab.page, "helper-folded")
-    line.evaluate(DRAWN_BEFORE_THE_NEXT_FRAME)
+    tab.page.evaluate(DRAWN_BEFORE_THE_NEXT_FRAME)  # not of the line: it may be drawn anew before that
     expect(line).to_be_focused()
     (lab.notebooks / "one").touch()
     expect(line).to_contain_text("2 steps")
