@@ -89,7 +89,13 @@ def value(executor, code):
 
 
 def outputs(executor, code):
-    return [(event.channel, event.text) for event in run(executor, code)[0] if isinstance(event, Output)]
+    """What it puts out. Text that came in several pieces, as a busy machine has it come, is one."""
+    found = []
+    for event in run(executor, code)[0]:
+        if isinstance(event, Output):
+            goes_on = found and event.channel in ("stdout", "stderr") and found[-1][0] == event.channel
+            found.append((event.channel, found.pop()[1] + event.text if goes_on else event.text))
+    return found
 
 
 def interrupt_at_output(executor, code):
