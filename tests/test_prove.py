@@ -238,6 +238,7 @@ def test_a_stopwatch_is_no_clock_and_a_seed_no_chance(cell):
         (["first = next(iter(set('xy')))", "final_answer(first)"], "order"),
         (["a = dict(x=1, y=2, z=3)\nboth = list(a.keys() & {**a})", "final_answer(both)"], "order"),
         (["x = hash('word')", "final_answer(x)"], "the run had"),
+        (["import os\nopen('made', 'w').close()", "final_answer(os.stat('made').st_mtime)"], "the run had"),
     ],
 )  # fmt: skip
 def test_what_comes_out_otherwise_is_not_called_proved(prover, actions, reason):
@@ -1046,6 +1047,7 @@ def tables():
 
 @pytest.mark.parametrize(("was", "now", "same"), [
     (1, 1, True), (1, 1.0, False), (1, True, False), (1.0, 1.0 + 1e-12, True), (1.0, 1.0 + 1e-6, False),
+    (1.796e9, 1.796e9 + 0.1, False), ([1.796e12], [1.796e12 + 100], False),
     ({float("nan"): 1, float("nan"): 2}, {float("nan"): 3, float("nan"): 2}, False),
     ({float("nan"): 1}, {float("nan"): 1}, True), ({float("nan"): 1}, {float("nan"): 2}, False),
     ({(1, float("nan"))}, {(1, float("nan"))}, True), ({float("nan")}, {1.0}, False), ({1, 2}, {1}, False),

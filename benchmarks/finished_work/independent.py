@@ -39,15 +39,15 @@ def same(was: Any, now: Any) -> bool:
     if type(was) is not type(now):
         return False
     if hasattr(was, "columns") or hasattr(was, "dt"):
-        return was.equals(now) or bool(((was - now).abs() <= 1e-9 * was.abs()).all(axis=None))
+        return was.equals(now) or bool(((was - now).abs() <= 1e-11 * was.abs()).all(axis=None))
     if type(was).__name__ == "Series":
-        return bool(was.index.equals(now.index)) and all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(was, now))  # noqa: B905
+        return bool(was.index.equals(now.index)) and all(math.isclose(a, b, rel_tol=1e-11) for a, b in zip(was, now))  # noqa: B905
     if hasattr(was, "dtype"):
-        return was.dtype == now.dtype and was.shape == now.shape and bool((abs(was - now) <= 1e-9 * abs(was)).all())
+        return was.dtype == now.dtype and was.shape == now.shape and bool((abs(was - now) <= 1e-11 * abs(was)).all())
     if hasattr(was, "tobytes"):
         return was.size == now.size and was.tobytes() == now.tobytes()
     if isinstance(was, float):
-        return math.isclose(was, now, rel_tol=1e-9)
+        return math.isclose(was, now, rel_tol=1e-11)
     if isinstance(was, (list, tuple)):
         return len(was) == len(now) and all(map(same, was, now))
     if isinstance(was, dict):

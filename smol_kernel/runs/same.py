@@ -21,8 +21,9 @@ from smol_kernel.memory.foreign_pictures import MAX_PIXELS, TooLarge, opened
 from smol_kernel.render.plain import fixed, plain
 from smol_kernel.runs.failed_cells import table_difference
 
-TOLERANCE = 1e-9
-"""Relative difference of two numbers up to which they are the same."""
+TOLERANCE = 1e-11
+"""Relative difference of two numbers up to which they are the same: more than rounding makes in another order, and less
+than the seconds since 1970 change in 20 ms."""
 NOISE = 1e-14
 """Up to which size a number of an array or a column may stand for 0: as a share of the median there. It is what
 rounding left of larger ones, which depends on how these lie in memory."""
