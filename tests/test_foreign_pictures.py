@@ -31,6 +31,20 @@ EPS = (
 )
 
 
+def test_another_digit_in_a_label_makes_another_picture():
+    from matplotlib.figure import Figure
+
+    def plot(title):
+        figure, stream = Figure(), io.BytesIO()
+        figure.subplots().set_title(title)
+        figure.savefig(stream, format="png")
+        return stream.getvalue()
+
+    for was, now in [("1", "7"), ("6", "8"), ("3.1", "31")]:
+        assert not same_picture(plot(f"of {was}"), plot(f"of {now}"))
+    assert same_picture(plot("of 1"), plot("of 1"))
+
+
 def picture(kind: str, size=(64, 48), mode="RGB", **options) -> bytes:
     stream = io.BytesIO()
     image = Image.new(mode, size, 128)

@@ -37,8 +37,8 @@ MOST = 0.9
 """Share of them that are no noise."""
 LEVELS = 3
 """Difference of two pixels in a channel, of 255, that counts for nothing."""
-PIXELS = 0.001
-"""Share of the pixels that may differ by more."""
+PIXELS = 5
+"""Pixels that may differ by more: too few for another digit in a label."""
 _AROUND, _BEFORE = 60, 20
 """Characters that are shown of two texts around their first difference, and how many of them stand before it."""
 _WORKED_OUT = re.compile(
@@ -242,9 +242,8 @@ def same_pixels(was: Any, now: Any) -> bool:
     if was.mode not in ("L", "RGB", "RGBA"):
         was, now = was.convert("RGBA"), now.convert("RGBA")
     counts = chops.difference(was, now).histogram()
-    size = was.width * was.height
     channels = [counts[start : start + 256] for start in range(0, len(counts), 256)]
-    return all(sum(channel[LEVELS + 1 :]) <= PIXELS * size for channel in channels)
+    return all(sum(channel[LEVELS + 1 :]) <= PIXELS for channel in channels)
 
 
 def same_picture(was: bytes, now: bytes) -> bool:
