@@ -55,8 +55,18 @@ def asked(model, stream=False):
     return call.message and call.message.text, came
 
 
+opened = list[sqlite3.Connection]()
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    while opened:
+        opened.pop().close()
+
+
 def with_sqlite():
-    rows = sqlite3.connect(":memory:")
+    opened.append(rows := sqlite3.connect(":memory:"))
     return lambda: str(rows.execute("select 42").fetchone()[0])
 
 

@@ -118,6 +118,7 @@ ELSEWHERE |= {
 }
 
 
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")  # of Python's parser, from 3.12 on
 @pytest.mark.parametrize("code", ELSEWHERE)
 def test_where_an_escape_means_something_else_a_text_is_written_in_another_way(code):
     events, shown = a_run(code), ELSEWHERE[code]
