@@ -455,6 +455,15 @@ def test_keys_reach_the_notebook_when_what_had_the_focus_is_gone(looping, part):
     looping.wait_for("(panel, before) => panel.content.activeCellIndex === before - 1", before)
 
 
+def test_keys_reach_the_notebook_when_all_that_folds_goes_between_two_frames(looping):
+    looping.cell(2).locator(".smol-step > summary").first.focus()
+    looping.page.evaluate(
+        "async () => { for (const _ of [1, 2]) await new Promise(requestAnimationFrame);"
+        " document.activeElement.closest('.smol-view > :last-child').remove(); }"
+    )
+    looping.wait_for("panel => panel.content.node.contains(document.activeElement)")
+
+
 def test_the_toolbars_square_stops_in_the_middle_of_an_action(looping):
     looping.press_interrupt()
     assert_stopped(looping)

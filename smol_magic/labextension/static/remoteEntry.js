@@ -300,8 +300,9 @@
       const own = (observer = new MutationObserver(() => {
         const again = card && !target.isConnected && [...foldsOf(card)].find((each) => each[1] === place);
         if (again && document.activeElement === document.body) {
-          again[0].querySelector("summary").focus({ preventScroll: true });
-          return;
+          const line = again[0].querySelector("summary");
+          line.focus({ preventScroll: true });
+          if (document.activeElement === line) return; // else the card is no longer shown
         }
         requestAnimationFrame(() => {
           if (observer !== own || target.getClientRects().length) return; // what was drawn meanwhile has it
