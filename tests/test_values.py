@@ -499,7 +499,11 @@ def test_periods_and_intervals_cross_as_whole_columns():
         (pd.ArrowDtype(pa.decimal128(10, 2)), "value is the dtype decimal128(10, 2)[pyarrow]"),
         (pd.DataFrame([[1]], columns=pd.arrays.SparseArray([1.0])), "dtype Sparse"),
         ([Image.new("L", (6000, 6000))] * 2, "value[1] is too large to cross: it would take"),
-        (pd.DataFrame(np.zeros((1, 100_000))), "value is too large to cross: it would take"),
+        (
+            pd.DataFrame(np.zeros((1, 100_000))),
+            "value is too large to cross: it has 100,000 columns, the limit is 97,656",
+        ),
+        ([pd.DataFrame(np.zeros((1, 50_000)))] * 2, "value[1] is too large to cross: it would take"),
         ({"df": pd.DataFrame({"o": [object()]})}, "value['df'] is a DataFrame with a cell or label that is an object"),
         (pa.table({"v": pa.array(["a"], pa.string_view())}), "'v' is of type string_view"),
         (Image.new("CMYK", (1, 1)), "value is an Image, which cannot cross: cannot write mode CMYK"),
