@@ -42,6 +42,7 @@ def rows_of(script: str, *arguments: str) -> list[list[str]]:
     return rows_in(output_of(script, *arguments))
 
 
+@pytest.mark.skipif(not FULL, reason="without --full the budgets, which are made of the same rows, are enough")
 @pytest.mark.parametrize(("script", "rows"), [("run.py", 12), ("tables.py", 5)])
 def test_the_benchmarks_print_a_row_for_each_measurement(script, rows):
     measured = {row[0]: row[1] for row in rows_of(script, "--quick")}
