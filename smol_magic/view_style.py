@@ -26,7 +26,7 @@ VIEW_STYLE = (
 .smol-view-bar { height: 2px; background: var(--smol-line); overflow: hidden; }
 .smol-view-bar i { display: block; width: 25%; height: 2px; background: var(--smol-now);
   animation: smol-view-go 1.6s ease-in-out infinite alternate; }
-@keyframes smol-view-go { from { margin-left: 0 } to { margin-left: 75% } }
+@keyframes smol-view-go { to { transform: translateX(300%) } } /* of its own width; lays nothing out anew */
 @media (prefers-reduced-motion: reduce) { .smol-view-bar i { animation: none; width: 100%; } }
 .smol-view .widget-html:has(> .widget-html-content > .smol-step:not([open])) + .widget-html,
 .smol-view .widget-html:has(> .widget-html-content > .smol-step:not([open])) + .widget-html + .widget-html {

@@ -464,6 +464,22 @@ def test_keys_reach_the_notebook_when_all_that_folds_goes_between_two_frames(loo
     looping.wait_for("panel => panel.content.node.contains(document.activeElement)")
 
 
+def test_the_bar_that_moves_does_not_have_the_page_laid_out_again_in_each_frame(looping):
+    measured = looping.page.context.new_cdp_session(looping.page)
+    measured.send("Performance.enable")
+
+    def layouts():
+        return {each["name"]: each["value"] for each in measured.send("Performance.getMetrics")["metrics"]}[
+            "LayoutCount"
+        ]
+
+    bar = looping.cell(2).locator(".smol-view-bar i")
+    place, before = bar.bounding_box()["x"], layouts()
+    looping.page.evaluate("async () => { for (let n = 0; n < 120; n++) await new Promise(requestAnimationFrame); }")
+    assert layouts() - before < 60
+    assert bar.bounding_box()["x"] != place
+
+
 def test_the_toolbars_square_stops_in_the_middle_of_an_action(looping):
     looping.press_interrupt()
     assert_stopped(looping)
