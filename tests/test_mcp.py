@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -436,6 +437,27 @@ def test_a_server_that_is_silent_runs_into_the_connect_timeout():
     silent = {"command": sys.executable, "args": ["-c", "import sys; sys.stdin.read()"]}
     with pytest.raises(MCPTimeoutError, match=r"did not answer within 0.5 s.*connect_timeout"):
         MCPClient(silent, adapter_kwargs={"connect_timeout": 0.5})
+
+
+def test_a_keyboard_interrupt_that_another_thread_hears_ends_the_wait_for_a_silent_server(tmp_path):
+    for fifo in (begun := tmp_path / "begun", over := tmp_path / "over"):
+        os.mkfifo(fifo)
+    silent = {
+        "command": sys.executable,
+        "args": ["-c", f"open({str(begun)!r}, 'w').close(); open({str(over)!r}).read()"],
+    }
+
+    def press():  # the main thread is not woken by it
+        begun.read_text()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    gives_up = threading.Timer(60, over.write_text, [""])
+    gives_up.start()
+    with pytest.raises(KeyboardInterrupt):
+        MCPClient(silent, adapter_kwargs={"connect_timeout": None})
+    assert gives_up.is_alive()
+    gives_up.cancel()
 
 
 def test_what_http_refuses_is_said(http, sse):

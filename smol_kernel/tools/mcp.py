@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import wait
 from contextlib import suppress
 from importlib import import_module
 from types import TracebackType
@@ -21,6 +22,8 @@ from smol_kernel.tools.mcp_schema import read_description, read_inputs, read_out
 from smol_kernel.tools.mcp_servers import plain_text, read_specs, require_sdk, seconds
 
 CONNECT_TIMEOUT, CALL_TIMEOUT = 30.0, 300.0
+LOOK = 1.0
+"""Seconds from one look up to the next while servers connect."""
 MAX_ERROR = 10_000
 """Characters of what a failed call says."""
 _ADAPTER_KWARGS = {"connect_timeout", "call_timeout", "client_session_timeout_seconds"}
@@ -135,6 +138,8 @@ class MCPClient:
         try:
             future = portal.start(_open_all(self._servers, portal))
             try:
+                while not wait([future], LOOK).done:  # or a Ctrl-C that another thread hears would wait as well
+                    pass
                 listed = future.result()
             finally:
                 future.cancel()
