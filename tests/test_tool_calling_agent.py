@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import functools
 import json
+import signal
 import sqlite3
 import threading
 import wave
@@ -612,6 +613,29 @@ def test_keyboard_interrupt_in_a_tool(make, beside):
         agent.run("press")
     assert Journal(agent.journal).events(agent.run_id)[-1].state == "interrupted"
     assert agent.run("again") == "ok"
+
+
+def test_a_keyboard_interrupt_that_another_thread_hears_ends_the_wait_for_calls_side_by_side(make):
+    seen, go_on, late = threading.Event(), threading.Event(), []
+
+    def press(text):  # the main thread, which waits by then, is not woken by it
+        emit(ToolProgress(tool="press", text="begun"))
+        seen.wait(WAIT)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        late.append(not go_on.wait(WAIT))
+
+    agent = make([calls(("press", {}), ("echo", {"text": "a"})), final("ok")], [Called("press", press), echo])
+
+    def watch(came):
+        for event in agent.events("press"):
+            came.add(type(event))
+            if came >= {ToolProgress, ToolReturned}:
+                seen.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        watch(set())
+    assert late == []
+    go_on.set()
 
 
 def hanging(go_on, made):

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from smol_kernel.errors import AgentError, AgentToolCallError, AgentToolExecutionError, BoxUnavailableError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
+from smol_kernel.executors.asides import LOOK
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.interpreter_tool import STOP
@@ -204,7 +205,7 @@ class ToolCalls:
                 threading.Thread(target=run, args=(self._perform, made, arrivals), name=name, daemon=True).start()
         while waiting:
             try:
-                item: Any = arrivals.get(timeout=PACE if any(made.emitted.holds for made in waiting.values()) else None)
+                item: Any = arrivals.get(timeout=PACE if any(made.emitted.holds for made in waiting.values()) else LOOK)
             except queue.Empty:
                 item = _WAKE
             if item is _WAKE:
