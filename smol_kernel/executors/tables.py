@@ -246,10 +246,8 @@ def index_of(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
 
 def apart(frame: Any) -> tuple[dict[str, Any], list[Any]]:
     """Parts of a table, and the columns of it and of its index that cross as wholes, in their order."""
-    if frame.shape[1] > (most := values.MAX_WEIGHT // _COLUMN_BYTES):  # told before seconds of work, see `weight`
-        raise values.NotPortable(f"is too large to cross: it has {frame.shape[1]:,} columns, the limit is {most:,}")
     wholes: list[Any] = []
-    columns = [_column(series, wholes) for _, series in frame.items()]
+    columns = [_column(frame.iloc[:, place], wholes) for place in range(frame.shape[1])]
     return {
         "columns": columns,
         "index": index_parts(frame.index, wholes),
@@ -278,6 +276,8 @@ def arrow(columns: list[Any]) -> Any:
 
 
 def _frame(frame: Any) -> dict[str, Any]:
+    if frame.shape[1] > (most := values.MAX_WEIGHT // _COLUMN_BYTES):  # told before seconds of work, see `weight`
+        raise values.NotPortable(f"is too large to cross: it has {frame.shape[1]:,} columns, the limit is {most:,}")
     parts, wholes = apart(frame)
     return parts | {"arrow": arrow(wholes)}
 
