@@ -890,6 +890,13 @@ def test_interrupt_after_cleanup_is_harmless_and_a_run_starts_a_fresh_child(fres
 BUSY_FOR_A_MINUTE = "import time\nend = time.time() + 60\nprint('on', flush=True)\nwhile time.time() < end: pass"
 
 
+def wait_until_main_waits():
+    """Until the main thread waits for the child: one that is pressed earlier is raised in the test, not in a wait."""
+    main = threading.main_thread().ident
+    while sys._current_frames()[main].f_code.co_name != "select":
+        pass
+
+
 @pytest.mark.parametrize("heard_by", ["main", "another"])
 def test_a_keyboard_interrupt_in_the_hosts_own_thread(used, heard_by):
     value(used, "kept = 1")
@@ -897,6 +904,7 @@ def test_a_keyboard_interrupt_in_the_hosts_own_thread(used, heard_by):
 
     def press():  # one that another thread hears does not wake the main one
         thread = threading.main_thread() if heard_by == "main" else threading.current_thread()
+        wait_until_main_waits()
         signal.pthread_kill(thread.ident, signal.SIGINT)
 
     def read():
@@ -915,12 +923,11 @@ def test_a_second_keyboard_interrupt_ends_the_child_and_nothing_is_left_open(fre
     stubborn = "import signal\nsignal.signal(signal.SIGINT, lambda *_: print('no', flush=True))\n"
     value(fresh, "precious = 1")
     fresh.interrupt_grace_seconds = 600
-    main, events, awaited = threading.main_thread().ident, [], ["on", "no"]
+    events, awaited = [], ["on", "no"]
 
     def press():
-        while sys._current_frames()[main].f_code.co_name != "select":  # it is the executor that waits
-            pass
-        signal.pthread_kill(main, signal.SIGINT)
+        wait_until_main_waits()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     def read():
         for event in fresh.run(f"{stubborn}print('on', flush=True)\nwhile True: pass"):

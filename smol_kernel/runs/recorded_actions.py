@@ -18,7 +18,7 @@ from smol_kernel.errors import ReplayError
 from smol_kernel.events import ActionFinished, Event, ToolCalled
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.recorded import RecordedCalls, RecordedError, RecordedResult
-from smol_kernel.render.plain import one_line
+from smol_kernel.render.plain import counted, one_line
 from smol_kernel.runs.recording import used
 from smol_kernel.runs.source import Source
 
@@ -161,9 +161,9 @@ class RecordedActions:
             ):
                 replay.differences.append(OFFLINE)
         if not whole:
+            again = counted(then.completed, "statement")
             replay.differences.append(
-                f"Step {step} was cut short ({then.status}): of it only the {then.completed} statements that had "
-                "completed were run again."
+                f"Step {step} was cut short ({then.status}): only what had completed of it was run again, {again}."
             )
         elif calls.left():
             replay.differences.append(f"Step {step} did not make {len(calls.left())} of the calls that it made before.")
