@@ -460,6 +460,28 @@ def test_a_keyboard_interrupt_that_another_thread_hears_ends_the_wait_for_a_sile
     gives_up.cancel()
 
 
+def test_so_does_it_for_a_call_that_is_not_answered():
+    def press(event):  # it has begun, and the main thread waits for more, or will
+        main = threading.main_thread().ident
+
+        def send():
+            while sys._current_frames()[main].f_code.co_name != "arrival":
+                pass
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+        threading.Thread(target=send, daemon=True).start()
+
+    client = MCPClient(stdio())
+    with client:
+        hang = by_name(client)["hang"]
+        gives_up = threading.Timer(60, client.disconnect)
+        gives_up.start()
+        with pytest.raises(KeyboardInterrupt), listening(press):
+            hang("")
+        assert gives_up.is_alive()
+        gives_up.cancel()
+
+
 def test_what_http_refuses_is_said(http, sse):
     with pytest.raises(MCPServerError, match=r"HTTP 404.*no MCP server at this path"):
         MCPClient(http.url + "/wrong?token=secret")

@@ -14,13 +14,14 @@ from typing import Literal
 
 from smol_kernel.errors import ChildDiedError, ConfigError
 from smol_kernel.events import Event, Output
-from smol_kernel.executors.asides import LOOK, Asides
+from smol_kernel.executors.asides import Asides
 from smol_kernel.executors.bridge import Bridge, Function, Refuse
 from smol_kernel.executors.client import KernelClient
 from smol_kernel.executors.observation import PACE, Observer
 from smol_kernel.executors.readings import Answered, Asked, Displayed, Idle, Printed, Reading, Replied, Started
 from smol_kernel.executors.recorded import Recorded
 from smol_kernel.executors.tool_thread import AskPerson
+from smol_kernel.waits import LOOK
 
 OTHER_HALF = 1.0
 """Seconds without a message to wait for the reply or the end of output once the other has come: an interrupt can cost

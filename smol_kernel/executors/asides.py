@@ -17,10 +17,8 @@ from smol_kernel.errors import ExecutorError
 from smol_kernel.events import current_call
 from smol_kernel.executors.client import REQUEST_SECONDS, KernelClient
 from smol_kernel.executors.readings import Answered, Reading
+from smol_kernel.waits import LOOK, wait_for
 
-LOOK = 1.0
-"""Seconds after which the clock is looked at, while it stands; and signals, which a wait without end can miss: one that
-comes just before it, or to another thread."""
 MAX_KEPT = 128 << 20
 """Bytes of other messages that may come until the thread of the action talks again, above which nobody may ask."""
 BUSY = "this executor is busy with another action; give each thread an executor of its own"
@@ -69,7 +67,7 @@ class Asides:
         """Talk with the child alone, once nobody asks any more."""
         with self._turn:
             self._open, self._action_thread = False, threading.get_ident()
-            self._wait(lambda: not self._asking)
+            wait_for(self._turn, lambda: not self._asking)
             self._kept, self._pressed = 0, False
 
     @contextmanager
@@ -92,11 +90,7 @@ class Asides:
         if self.wanted:
             with self.open(), self._turn:
                 before = self._asked
-                self._wait(lambda: self._asked != before or not self.wanted)
-
-    def _wait(self, until: Callable[[], bool]) -> None:
-        while not self._turn.wait_for(until, LOOK):
-            pass
+                wait_for(self._turn, lambda: self._asked != before or not self.wanted)
 
     def end(self) -> None:
         """Let nobody ask any more."""

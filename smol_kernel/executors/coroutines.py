@@ -14,6 +14,7 @@ from typing import Any
 
 from smol_kernel.executors.launchers.own_lock import own_lock
 from smol_kernel.executors.tool_body import tool_body
+from smol_kernel.waits import result
 
 _lock = own_lock()
 _loops: dict[int, tuple[asyncio.AbstractEventLoop, threading.Thread]] = {}
@@ -31,7 +32,7 @@ def wait(awaitable: Awaitable[Any], started: Callable[[Future[Any]], object]) ->
     future = asyncio.run_coroutine_threadsafe(_result(awaitable), _loop(_depth.get()))
     try:
         started(future)
-        return future.result()
+        return result(future)
     finally:
         future.cancel()
 

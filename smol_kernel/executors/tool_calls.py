@@ -19,7 +19,6 @@ from typing import Any, cast
 
 from smol_kernel.errors import AgentError, AgentToolCallError, AgentToolExecutionError, BoxUnavailableError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
-from smol_kernel.executors.asides import LOOK
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.interpreter_tool import STOP
@@ -46,6 +45,7 @@ from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_
 from smol_kernel.memory.steps import ToolCall, ToolOutput
 from smol_kernel.tools.base import Tool, validate_tool_arguments
 from smol_kernel.tools.records import to_plain
+from smol_kernel.waits import LOOK
 
 AT_ONCE = 32
 """Calls of one reply that run at once, if not told otherwise."""

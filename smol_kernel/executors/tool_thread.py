@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from smol_kernel.executors.recorded import NotMadeError
+from smol_kernel.waits import arrival
 
 AskPerson = Callable[[str, bool], str]
 
@@ -110,7 +111,7 @@ def on_tool_thread(work: Callable[[], Any]) -> Any:
     thread, ended = tool_thread(), queue.SimpleQueue[tuple[Any, BaseException | None]]()
     if thread is not None:
         thread.submit(Job(work, lambda value, error: ended.put((value, error))))
-        value, error = ended.get()
+        value, error = arrival(ended)
         if error is None:
             return value
         if not isinstance(error, NotMadeError):

@@ -16,11 +16,10 @@ from smol_kernel.events import Event, Notice, emit, listening
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model
+from smol_kernel.waits import arrival
 
 _current: contextvars.ContextVar[ModelCall | None] = contextvars.ContextVar("current", default=None)
 """The call that the request of this thread belongs to."""
-_LOOK_SECONDS = 1.0
-"""Between looks at signals: a wait without end misses one that comes just before it, or to another thread."""
 _BOUND = {
     "ProgrammingError": "objects created in a thread can only be used in that same thread",
     "RuntimeError": "There is no current event loop in thread",
@@ -83,10 +82,10 @@ class ModelCall:
         before = contextvars.copy_context()
         context = before.copy()
         threading.Thread(target=context.run, args=(self._work,), name="smol-model-call", daemon=True).start()
-        while (arrival := self._arrival()) is not None:
+        while (piece := arrival(self._arrivals)) is not None:
             if self._abandoned.is_set():
                 return
-            yield arrival
+            yield piece
         if self._abandoned.is_set():
             return
         for variable, value in context.items():
@@ -97,18 +96,13 @@ class ModelCall:
             self.begin_again()
             yield from self._from_here()
 
-    def _arrival(self) -> ChatMessageStreamDelta | Event | None:
-        while True:
-            with suppress(queue.Empty):
-                return self._arrivals.get(timeout=_LOOK_SECONDS)
-
     def _from_here(self) -> Iterator[ChatMessageStreamDelta | Event]:
         steps, goes_on = self._steps(), True
         while goes_on and not self._abandoned.is_set():
             goes_on = self._step(steps)
             with suppress(queue.Empty):
-                while (arrival := self._arrivals.get_nowait()) is not None:
-                    yield arrival
+                while (piece := self._arrivals.get_nowait()) is not None:
+                    yield piece
 
     @property
     def abandoned(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import wait
 from contextlib import suppress
 from importlib import import_module
 from types import TracebackType
@@ -20,10 +19,9 @@ from smol_kernel.tools.mcp_portal import Portal, Server
 from smol_kernel.tools.mcp_results import all_arguments, error_text, plain_argument, read_result
 from smol_kernel.tools.mcp_schema import read_description, read_inputs, read_output, tool_names, type_text
 from smol_kernel.tools.mcp_servers import plain_text, read_specs, require_sdk, seconds
+from smol_kernel.waits import result
 
 CONNECT_TIMEOUT, CALL_TIMEOUT = 30.0, 300.0
-LOOK = 1.0
-"""Seconds from one look up to the next while servers connect."""
 MAX_ERROR = 10_000
 """Characters of what a failed call says."""
 _ADAPTER_KWARGS = {"connect_timeout", "call_timeout", "client_session_timeout_seconds"}
@@ -138,9 +136,7 @@ class MCPClient:
         try:
             future = portal.start(_open_all(self._servers, portal))
             try:
-                while not wait([future], LOOK).done:  # or a Ctrl-C that another thread hears would wait as well
-                    pass
-                listed = future.result()
+                listed = result(future)
             finally:
                 future.cancel()
             offers = [(server, tool) for server, tools in zip(self._servers, listed, strict=True) for tool in tools]

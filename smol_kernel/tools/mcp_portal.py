@@ -22,6 +22,7 @@ from smol_kernel.errors import MCPServerError
 from smol_kernel.events import ToolProgress, emit
 from smol_kernel.tools.mcp_connection import Connection, Mailbox, SessionOver
 from smol_kernel.tools.mcp_servers import ServerSpec
+from smol_kernel.waits import arrival
 
 CLOSE_TIMEOUT = 10.0
 """Seconds for all servers together to end; the SDK ends a stubborn process after 6."""
@@ -174,7 +175,7 @@ class Server:
         future = self._portal.start(self._call(tool, arguments, mailbox))
         future.add_done_callback(lambda _: mailbox.put(None))
         try:
-            while (note := mailbox.get()) is not None:
+            while (note := arrival(mailbox)) is not None:
                 text, done, total = note
                 emit(ToolProgress(tool=shown, text=text, done=done, total=total))
             return future.result()

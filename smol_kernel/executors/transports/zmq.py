@@ -20,6 +20,7 @@ from smol_kernel.executors.transports import READ, Channel, Message
 from smol_kernel.executors.transports.zmtp import Broken, Wire
 from smol_kernel.memory.process_lock import ProcessLock
 from smol_kernel.parsing import parsed_json
+from smol_kernel.waits import LOOK
 
 MEBIBYTE = 1 << 20
 MAX_MESSAGE: dict[Channel, int] = {
@@ -41,8 +42,6 @@ LATE = 0.5
 """Seconds to wait at most for the last messages of a child that ended: a process it left may hold its sockets open."""
 CHECK = 0.5
 """Seconds between looks at the child where the system cannot tell that it ended."""
-LOOK = 1.0
-"""Seconds between looks at signals: a wait without end misses one that comes just before it, or to another thread."""
 
 
 class ZmqTransport:
