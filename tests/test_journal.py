@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import errno
 import gc
+import inspect
+import itertools
 import os
 import pickle
 import platform
@@ -20,7 +22,8 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +43,8 @@ from smol_kernel.events import (
 )
 from smol_kernel.journal import Journal, default_path, open_journal, record
 from smol_kernel.journal.database import explain
+
+JOURNAL = str(Path(inspect.getfile(Journal)).parent)
 
 
 @pytest.fixture
@@ -265,6 +270,37 @@ def test_an_agent_that_was_called_in_a_run_that_is_lost_writes_no_more_either(jo
     journal.claim("r1", take_over=True)
     with pytest.raises(RunTakenOverError, match="run sub was taken over"):
         next(recorded)
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <sqlite3")  # a connection that nobody could close
+def test_a_run_is_whole_wherever_in_the_journal_a_keyboard_interrupt_is_heard(journal):
+    told = [event.kind for event in a_run()]
+
+    def press_at(chosen, places):  # a signal is heard where a function in C has ended
+        def profile(frame, happened, _):
+            if happened == "c_return" and frame.f_code.co_filename.startswith(JOURNAL):
+                places.append(happened)
+                if len(places) == chosen:
+                    signal.raise_signal(signal.SIGINT)
+
+        return profile
+
+    list(record((event for event in a_run()), journal, "r1"))  # it makes the file
+    for chosen in itertools.count(1):
+        run, places = f"at {chosen}", list[str]()
+        events = (event for event in a_run(run))
+        sys.setprofile(press_at(chosen, places))
+        try:
+            with suppress(KeyboardInterrupt):
+                list(record(events, journal, run))
+        finally:
+            sys.setprofile(None)
+        with suppress(RunNotFoundError):
+            kept = [event.kind for event in journal.events(run)]
+            assert kept[-1] == "run_finished" and kept[:-1] == told[: len(kept) - 1], chosen
+        if len(places) < chosen:
+            break
+    assert kept == told and chosen > 100
 
 
 def test_who_works_on_a_run_that_was_deleted_is_told(journal):

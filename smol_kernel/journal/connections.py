@@ -102,11 +102,12 @@ def _use() -> Generator[_User]:
                 os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after_in_child)
             user = _users[me] = _User()
     with user.lock:
-        user.uses += 1
-        try:
+        uses = user.uses
+        try:  # Ctrl-C may be heard in any line
+            user.uses = uses + 1
             yield user
         finally:
-            user.uses -= 1
+            user.uses = uses
 
 
 def _before() -> None:

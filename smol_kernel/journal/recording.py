@@ -19,7 +19,8 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
     later does not: a Notice says so, what could not be written is kept and tried again after each step, and the run
     keeps its answer. What is in the file is always a beginning of the run, without a gap. A run that another process
     took over ends here (RunTakenOverError), before anything is done twice.
-    Closing this generator closes `events`; a run that has not ended is then recorded as interrupted.
+    Closing this generator closes `events`; a run that has not ended is then recorded as interrupted, as it is by a
+    Ctrl-C, in whichever line it is heard.
     """
     if journal is None:
         yield from events
@@ -49,10 +50,12 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
                         yield unwritten[-1]
                         continue
             yield event
-    except GeneratorExit:
-        left = True
+    except (GeneratorExit, KeyboardInterrupt) as error:
+        left = isinstance(error, GeneratorExit)
+        started = started or not left  # it may have begun in the file, and else nothing is written there
+        reason = "The run was closed by its reader." if left else "The run was stopped while it was being recorded."
         if not finished and os.getpid() == process:
-            unwritten.append(RunFinished(run=run, state="interrupted", error="The run was closed by its reader."))
+            unwritten.append(RunFinished(run=run, state="interrupted", error=reason))
         raise
     finally:
         events.close()
@@ -68,10 +71,15 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
 def _flush(journal: Journal, unwritten: list[Event], file: object, worker: str) -> None:
     """Write them to the `file` that the run began in: SQLite would write into one that was deleted, and tell nobody.
     The first begins the work of this process on the run, what follows needs that this one still does it."""
-    while unwritten:
-        if file is not None and journal.file() != file:
-            raise JournalError(
-                f"the journal {str(journal.path)!r} is gone, or another file now: put back the one it was"
-            )
-        journal.append(unwritten[0], None if isinstance(unwritten[0], RunStarted | RunResumed) else worker)
-        del unwritten[0]
+    try:
+        while unwritten:
+            if file is not None and journal.file() != file:
+                raise JournalError(
+                    f"the journal {str(journal.path)!r} is gone, or another file now: put back the one it was"
+                )
+            journal.append(unwritten[0], None if isinstance(unwritten[0], RunStarted | RunResumed) else worker)
+            del unwritten[0]
+    except KeyboardInterrupt:  # one may be heard when the event is in the file
+        if unwritten and journal.ends_with(unwritten[0]):
+            del unwritten[0]
+        raise

@@ -125,6 +125,13 @@ class Journal:
                     self._refuse(db, event.run)
                 summarise(db, event)
 
+    def ends_with(self, event: Event) -> bool:
+        """Whether `event` is the last of its run that is stored."""
+        _, body, refs, _ = _row(*without_secrets(event))
+        with self._connection() as db:
+            last = "SELECT body, blobs FROM events WHERE run = ? ORDER BY id DESC LIMIT 1"
+            return bool(db.execute(last, (event.run,)).fetchone() == (body, refs))
+
     def events(self, run: str, *, family: bool = False) -> list[Event]:
         """The events of `run` (its whole id) in order; with `family` those of the agents it called as well.
 
