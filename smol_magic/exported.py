@@ -29,6 +29,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     from smol_kernel.runs.earlier import runs_before
     from smol_kernel.runs.exporting import export
     from smol_kernel.runs.prove import Prover
+    from smol_kernel.runs.recorded_box import recorded_box
 
     chosen = _read(words)
     if chosen is None:
@@ -49,7 +50,8 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
             raise FileExistsError
         script: bool | Proof = chosen.script
         if script and events and not chosen.no_proof:
-            script = _proved(Prover(settled(events), earlier=partial(runs_before, session.journal, events)))
+            earlier = partial(runs_before, session.journal, events)
+            script = _proved(Prover(settled(events), earlier=earlier, **recorded_box(events)))
             print(script.line)
         export(events, path, script=script, overwrite=chosen.force, cut_off=run.state == "unfinished", transcript=run)
     except FileExistsError:

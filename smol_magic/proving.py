@@ -49,13 +49,14 @@ class CellProof:
         agent = session.agent
         try:
             events = settled(session.journal.events(self._transcript.run))
+            box = getattr(agent, "executor_kwargs", {})  # a conversation keeps the one it began in
             self._prover = Prover(
                 events,
                 inputs=self._inputs,
                 tools=None if agent is None else functions(agent),
-                mounts=self._options.mounts,
-                limits=self._options.limits,
-                timeout=self._options.timeout,
+                mounts=box.get("mounts", self._options.mounts),
+                limits=box.get("limits", self._options.limits),
+                timeout=box.get("timeout_seconds", self._options.timeout),
                 made=session.child,
                 earlier=partial(runs_before, session.journal, events),
                 variables=self._variables,

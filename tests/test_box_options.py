@@ -220,6 +220,80 @@ def test_the_options_are_completed(shell, here, line, offers):
     assert {text.split()[-1] for text in found} == offers
 
 
+# -- the proof
+
+
+NOTE = "x = open('../beside/note.txt').read()"
+
+
+@pytest.fixture
+def proves(shell):
+    shell.run_cell("%config SmolMagic.prove = True")
+
+
+@pytest.mark.usefixtures("proves")
+def test_a_run_that_goes_on_is_proved_in_the_box_it_began_in(shell, capsys):
+    assert cell(shell, "--mount ../beside --max-steps 1", NOTE, "'best so far'", "final_answer([x])") is None
+    assert shell.run_cell("%agent resume --max-steps 3").error_in_exec is None
+    assert shell.user_ns["answer"] == ["seen"] and "*Proved: " in next_cell(shell)
+    assert cell(shell, "--mount ../beside", NOTE, "final_answer(x)") is None
+    assert cell(shell, "--continue", "final_answer(len(x))") is None
+    assert "*Proved: " in next_cell(shell), "with what the run before had made"
+    capsys.readouterr()
+    assert shell.run_cell("%agent export work.py --script").error_in_exec is None
+    assert "Proved: " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("proves")
+def test_the_mounts_that_are_set_serve_the_proof_of_a_run_without_a_box(shell):
+    shell.run_cell("%config SmolMagic.mounts = ['../beside']")
+    assert cell(shell, "--box off", NOTE, "final_answer([x])") is None
+    assert "*Proved: " in next_cell(shell)
+
+
+def next_cell(shell):
+    """The one that is offered: where nothing else takes it a terminal types it in."""
+    return shell.rl_next_input
+
+
+def script_of_last(capsys, *options):
+    capsys.readouterr()
+    assert main(["export", "last", "--to", "work.py", "--script", "--force", *options]) == 0
+    return capsys.readouterr().out.splitlines()[0]
+
+
+def test_an_export_is_proved_in_the_box_that_is_recorded(here, capsys):
+    look = f"import resource\n{NOTE}\nfinal_answer([x, resource.getrlimit(resource.RLIMIT_NOFILE)[0]])"
+    assert smol_run("--mount", "../beside", "--box-limit", "open_files=100", action=look) == 0
+    assert script_of_last(capsys).startswith("Proved: ")
+    (here.parent / "beside").rename(here.parent / "moved")
+    said = script_of_last(capsys)
+    assert said.startswith("Not reproduced: a file is not there any more")
+    assert said.endswith("the proof was made without --mount ../beside (not there any more).")
+    assert smol_run("--mount", "../moved", action="final_answer([1])") == 0
+    (here.parent / "moved").rename(here.parent / "beside")
+    assert script_of_last(capsys).startswith("Proved: "), "it does not need the mount"
+
+
+def test_a_proof_leaves_a_writable_mount_as_it_is(here, capsys):
+    added = "with open('../beside/note.txt', 'a') as file:\n    file.write('!')\n"
+    assert smol_run("--mount", "../beside:rw", action=f"{added}{NOTE}\nfinal_answer([x])") == 0
+    assert script_of_last(capsys).startswith("Not reproduced: the cells fail (OSError: ")
+    assert (here.parent / "beside/note.txt").read_text() == "seen!"
+    assert smol_run("--mount", "../beside:rw", action=f"{NOTE}\nfinal_answer([x])") == 0
+    assert script_of_last(capsys).startswith("Proved: ")
+
+
+def test_the_record_of_somebody_else_mounts_nothing_for_a_proof(here, monkeypatch, capsys):
+    assert smol_run("--mount", "../beside", action=f"{NOTE}\nfinal_answer([x])") == 0
+    assert main(["export", "last", "--to", "run.json"]) == 0
+    monkeypatch.setenv("SMOL_JOURNAL", str(here / "other.sqlite"))
+    assert main(["import", "run.json"]) == 0
+    said = script_of_last(capsys)
+    assert said.startswith("Not reproduced: a file is not there any more")
+    assert said.endswith("the proof was made without --mount ../beside (asked for by the record of somebody else).")
+
+
 # -- marks
 
 

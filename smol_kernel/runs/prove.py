@@ -52,8 +52,8 @@ class Prover:
     """Proves the run of `events`, its first one.
 
     `inputs` are the values that were handed in (else those of the record are taken), `tools` what the run could call
-    (only their signatures count; none is ever called), `mounts` and `limits` those of its box, `made` the place that
-    still has the files it made, `cwd` its folder (None: the host's).
+    (only their signatures count; none is ever called), `mounts` and `limits` those of its box (`recorded_box` gives
+    them), `made` the place that still has the files it made, `cwd` its folder (None: the host's).
     """
 
     events: Iterable[Event]
@@ -61,6 +61,8 @@ class Prover:
     tools: Mapping[str, Callable[..., Any]] | None = None
     mounts: Sequence[Any] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
+    lacks: str = ""
+    """Of its box what the proof does without, and why, in words."""
     timeout: float | None = 300.0
     """Seconds of the child's own time for one cell; None: no limit."""
     made: PythonExecutor | None = None
@@ -129,7 +131,8 @@ class Prover:
             proof = self._with_earlier() if isinstance(error, CellsFail) else None
             if self._stopped.is_set():
                 return Proof("not proved", whole, STOPPED)
-            return proof or Proof("not reproduced", whole, str(error))
+            without = f"; the proof was made without {self.lacks}" if self.lacks else ""
+            return proof or Proof("not reproduced", whole, f"{error}{without}")
         except (SmolError, Unknown) as error:
             return Proof("not proved", whole, STOPPED if self._stopped.is_set() else str(error).rstrip("."))
 

@@ -109,6 +109,7 @@ def export_run(arguments: argparse.Namespace) -> int:
     from smol_kernel.runs.earlier import runs_before
     from smol_kernel.runs.proof import Proof
     from smol_kernel.runs.prove import Prover
+    from smol_kernel.runs.recorded_box import recorded_box
 
     target: Path = arguments.to
     form_of(target, script=arguments.script)  # what is wrong with the name is told first
@@ -122,7 +123,8 @@ def export_run(arguments: argparse.Namespace) -> int:
             raise FileExistsError
         script: bool | Proof = arguments.script
         if script and not arguments.no_proof:
-            script = Prover(settled(events), earlier=partial(runs_before, journal, events)).prove()
+            earlier = partial(runs_before, journal, events)
+            script = Prover(settled(events), earlier=earlier, **recorded_box(events)).prove()
         export(events, target, script=script, overwrite=arguments.force, cut_off=run.state == "unfinished")
     except FileExistsError:
         raise ConfigError(f"--to {target}: the file exists; --force replaces it") from None

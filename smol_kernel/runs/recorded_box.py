@@ -1,0 +1,42 @@
+"""What a proof takes of the box that a recorded run had. Called by what exports runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from smol_kernel.errors import ConfigError
+from smol_kernel.events import Event, RunStarted
+from smol_kernel.executors.launchers.settings import read_mount
+from smol_kernel.render.plain import listed, one_line
+from smol_kernel.runs.recording import is_foreign
+
+
+def recorded_box(events: Iterable[Event]) -> dict[str, Any]:
+    """The box of the run of `events`, its first one, as parameters of a Prover. Mounts that are not there any more are
+    left out; of the record of somebody else all is, for it must open nothing of this machine."""
+    started = next((event for event in events if isinstance(event, RunStarted)), None)
+    box = started.settings.get("executor_kwargs") if started is not None else None
+    if started is None or not isinstance(box, dict):
+        return {}
+    mounts = [str(mount) for mount in box.get("mounts") or ()]
+    if is_foreign(started):
+        return {"lacks": _told(mounts, "asked for by the record of somebody else")}
+    there = [mount for mount in mounts if _is_there(mount)]
+    return {
+        "mounts": there,
+        "limits": box.get("limits") or {},
+        "timeout": box.get("timeout_seconds", 300.0),
+        "lacks": _told([mount for mount in mounts if mount not in there], "not there any more"),
+    }
+
+
+def _is_there(mount: str) -> bool:
+    try:
+        return bool(read_mount(mount))
+    except ConfigError:
+        return False
+
+
+def _told(mounts: list[str], why: str) -> str:
+    return f"{one_line(listed(f'--mount {mount}' for mount in mounts), 300)} ({why})" if mounts else ""
