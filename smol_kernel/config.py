@@ -20,7 +20,7 @@ from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ConfigError, ReplayError
 from smol_kernel.events import RunResumed, RunStarted
-from smol_kernel.executors.launchers.settings import Limits, settings_for, wants_box
+from smol_kernel.executors.launchers.settings import Limits, settings_for, wants_box, why_off
 from smol_kernel.journal import Journal
 from smol_kernel.memory.budget import Budget
 from smol_kernel.memory.monitoring import LogLevel
@@ -226,7 +226,7 @@ def _read_box(parsed: Any) -> dict[str, Any]:
     box = known.box if parsed.box is None else parsed.box == "on"
     boxed = wants_box(box)
     if not boxed and (useless := [each for each in told if each != "--box" and given[each] != "full"]):
-        raise ConfigError(f"{useless[0]}: only a box can hold to it, and the box is off; leave one of the two out")
+        raise ConfigError(f"{useless[0]}: only a box can hold to it, and {why_off(box)}; leave one of the two out")
     read: dict[str, Any] = {
         "box": box,
         "network": network or ("none" if hosts else known.network),

@@ -13,6 +13,7 @@ from model_server import ModelServer, Text
 from no_namespaces import COMMAND, run_without_namespaces
 
 from smol_kernel import ScriptedModel, ToolCallingAgent
+from smol_kernel.errors import ConfigError
 from smol_kernel.events import ActionFinished, ActionProposed, RunFinished, RunStarted, StepStarted, ToolCalled
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.journal import Journal
@@ -148,6 +149,21 @@ def test_what_no_box_can_be_made_of_is_named_before_anything_runs(options, said,
     assert not Journal().runs()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--mount", "../beside"], "--mount: only a box can hold to it, and SMOL_BOX=0 switches it off; leave one of"),
+        (["--box", "off", "--mount", "../beside"], "--mount: only a box can hold to it, and the box is off; leave one"),
+    ],
+)
+def test_what_switches_the_box_off_is_named(monkeypatch, capsys, options, said):
+    monkeypatch.setenv("SMOL_BOX", "0")
+    assert main(["run", "the task", "--model", "openai/none", *options]) == 2
+    assert said in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="^mounts: only a box can hold to it, and SMOL_BOX=0 switches it off"):
+        PythonInterpreterTool(executor_kwargs={"mounts": ["../beside"]})
+
+
 # -- in the notebook
 
 
@@ -249,6 +265,17 @@ def test_the_mounts_that_are_set_serve_the_proof_of_a_run_without_a_box(shell):
     shell.run_cell("%config SmolMagic.mounts = ['../beside']")
     assert cell(shell, "--box off", NOTE, "final_answer([x])") is None
     assert "*Proved: " in next_cell(shell)
+
+
+@pytest.mark.usefixtures("proves")
+def test_without_a_box_the_mounts_of_a_run_are_not_why_it_is_not_proved(shell, monkeypatch, capsys):
+    told = "Not proved: the box is off, and outside one the cells could change your files again."
+    assert smol_run("--mount", "../beside", action=f"{NOTE}\nfinal_answer([x])") == 0
+    monkeypatch.setenv("SMOL_BOX", "off")
+    assert script_of_last(capsys) == told
+    shell.run_cell("%config SmolMagic.mounts = ['../beside']")
+    assert cell(shell, "", NOTE, "final_answer([x])") is None
+    assert told in next_cell(shell)
 
 
 def next_cell(shell):

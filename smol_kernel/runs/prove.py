@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.errors import SmolError
 from smol_kernel.events import ActionFinished, Event, FilesMade, Output, RunStarted, ToolCalled, ToolReturned
 from smol_kernel.executors.kernel import KernelExecutor
+from smol_kernel.executors.launchers.settings import wants_box
 from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
 from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
 from smol_kernel.render.transcript import Transcript
@@ -198,10 +199,11 @@ class Prover:
         return values
 
     def _make(self, values: dict[str, Any]) -> KernelExecutor:
+        if not wants_box(None):
+            raise Unknown(NO_BOX)
         mounts = [str(mount).removesuffix(":rw") for mount in self.mounts]
         executor = KernelExecutor(self.timeout, cwd=self.cwd, mounts=mounts, limits=self.limits or None)
-        if executor.settings is None:
-            raise Unknown(NO_BOX)
+        assert executor.settings is not None
         executor.settings = replace(executor.settings, afresh=True)  # sets have another order in each Python
         self._executor = executor
         if self._stopped.is_set():

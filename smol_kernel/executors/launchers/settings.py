@@ -135,6 +135,11 @@ def wants_box(box: bool | None) -> bool:
     return is_on(VARIABLE, unset=True)
 
 
+def why_off(box: bool | None) -> str:
+    """What it comes from that no box is wanted, in words."""
+    return "the box is off" if box is not None else f"{VARIABLE}={os.environ.get(VARIABLE)} switches it off"
+
+
 def settings_for(
     box: bool | None,
     network: str = "none",
@@ -147,7 +152,7 @@ def settings_for(
         given = {"allow_hosts": allow_hosts, "mounts": mounts, "limits": limits}
         if useless := [name for name, value in given.items() if value]:
             raise ConfigError(
-                f"{', '.join(useless)}: only a box can hold to it, and box is off. Leave one of the two out"
+                f"{', '.join(useless)}: only a box can hold to it, and {why_off(box)}. Leave one of the two out"
             )
         return None
     if network not in ("none", "full"):
