@@ -102,12 +102,16 @@ class RunOptions:
             return {"box": False}
         return {name: getattr(self, name) for name in ("box", "network", "allow_hosts", "mounts", "limits")}
 
+    @property
+    def of_interpreter(self) -> dict[str, Any]:
+        """Those that `--tool python_interpreter` is made with, for the origin of a run that has it."""
+        given = {"timeout": self.timeout, **self.box_kwargs}
+        return {"interpreter": given} if "python_interpreter" in self.tools else {}
+
 
 def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, notebook: bool = True) -> None:
-    """Add the options of a run to `parser`; read them back with `read_options`.
-
-    Without `notebook` those are left out that only a notebook can follow, and names stand for files.
-    """
+    """Add the options of a run to `parser`; read them back with `read_options`. Without `notebook` those are left out
+    that only a notebook can follow, and names stand for files."""
     known = defaults or RunOptions()
     parser.set_defaults(agents=[], write=True, prove_cell=False, continued=False, known=known)
 
@@ -224,8 +228,7 @@ def _read_box(parsed: Any) -> dict[str, Any]:
             "leave it out, or give the agent --tool python_interpreter"
         )
     box = known.box if parsed.box is None else parsed.box == "on"
-    boxed = wants_box(box)
-    if not boxed and (useless := [each for each in told if each != "--box" and given[each] != "full"]):
+    if not wants_box(box) and (useless := [each for each in told if each != "--box" and given[each] != "full"]):
         raise ConfigError(f"{useless[0]}: only a box can hold to it, and {why_off(box)}; leave one of the two out")
     read: dict[str, Any] = {
         "box": box,
@@ -275,7 +278,7 @@ def model_of(options: RunOptions, variables: Mapping[str, Any] | None = None) ->
 def _interpreter(options: RunOptions) -> Tool:
     from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 
-    return PythonInterpreterTool(executor_kwargs=options.box_kwargs)
+    return PythonInterpreterTool(timeout_seconds=options.timeout, executor_kwargs=options.box_kwargs)
 
 
 def _builtin(kind: str) -> Callable[[RunOptions], Tool]:
@@ -304,12 +307,11 @@ def builtin_tools(options: RunOptions, names: Sequence[str], besides: Sequence[T
 
 
 def given_by(options: RunOptions, agent: MultiStepAgent, own: Collection[str], mcp: Sequence[Tool]) -> dict[str, str]:
-    """By which option tools came to the agent that are none of the user's `own`: name → "--mcp", or "--tool" and the
-    class that makes such a one."""
+    """By which option tools that are not the user's `own` came to the agent: "--mcp", or "--tool" and its class."""
     found = {tool.name: "--mcp" for tool in mcp}
     for name in options.tools:
         if name not in own and name not in found:
-            as_usual = name != "python_interpreter" or options.box_kwargs == RunOptions().box_kwargs
+            as_usual = name != "python_interpreter" or options.of_interpreter == RunOptions(tools=[name]).of_interpreter
             found[name] = f"--tool {type(agent.tools[name]).__name__}" if as_usual else "--tool"
     return found
 
@@ -328,10 +330,8 @@ def recorded_start(journal: Journal, run: str) -> tuple[RunStarted, type[Any]]:
 
 
 def connect(servers: Sequence[str]) -> Any:
-    """The MCPClient of the servers that `--mcp` names, connected; its `disconnect()` is the caller's to call.
-
-    Raises ConfigError for one that is neither a URL nor a command, and what MCPClient raises.
-    """
+    """The MCPClient of the servers that `--mcp` names, connected; its `disconnect()` is the caller's to call. Raises
+    ConfigError for one that is neither a URL nor a command, and what MCPClient raises."""
     from smol_kernel.tools.mcp import MCPClient
 
     return MCPClient([_read_server(server) for server in servers])

@@ -130,7 +130,7 @@ def given(
     namespace: Mapping[str, Any],
 ) -> dict[str, Any]:
     """How what `agent` calls came to it, for the origin of its run; empty where all of it are the notebook's `own`
-    tools, in variables of their names."""
+    tools, in variables of their names. And what `--tool python_interpreter` was made with."""
     from smol_kernel.config import given_by
 
     found = given_by(options, agent, [tool.name for tool in own], mcp)
@@ -139,7 +139,7 @@ def given(
         if namespace.get(tool.name) is not tool:
             name = next(name for name, value in namespace.items() if value is tool and not name.startswith("_"))
             found[tool.name] = f"variable {name}"
-    return {"given": found} if found else {}
+    return ({"given": found} if found else {}) | options.of_interpreter
 
 
 def answer_name(name: str | None, given: Iterable[str], namespace: Mapping[str, Any]) -> str | None:

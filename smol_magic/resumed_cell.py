@@ -6,6 +6,7 @@ IPython calls `resumed_cell` (the cell rewritten to an await) or, where a cell c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.config import builtin_tools, recorded_start
@@ -15,6 +16,7 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
 from smol_kernel.models.named import is_chosen, is_named, model_to_go_on, names_in
 from smol_kernel.runs.conversation import starts
+from smol_kernel.runs.made_again import options_of_interpreter
 from smol_kernel.runs.recording import is_foreign
 from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_magic import namespace
@@ -97,7 +99,7 @@ class ResumedCell(AgentCell):
         conversation = starts(journal, started)
         names = list(dict.fromkeys(name for each in conversation for name in each.tools))
         tools = [tool for tool in namespace.tools(variables) if tool.name in names or not is_foreign(started)]
-        tools += builtin_tools(self._options, names, tools)
+        tools += builtin_tools(replace(self._options, **options_of_interpreter(conversation)), names, tools)
         agents = {name: variables[name] for name in names if _is_agent(variables.get(name))}
         given = dict.fromkeys(name for each in conversation for name in each.inputs)
         self._inputs = {name: variables[name] for name in started.inputs if name in variables}

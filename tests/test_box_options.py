@@ -9,10 +9,11 @@ import nbformat
 import pytest
 from IPython.core.completer import provisionalcompleter
 from loaded_shell import loaded_shell
-from model_server import ModelServer, Text
+from model_server import ModelServer, Text, ToolCall
 from no_namespaces import COMMAND, run_without_namespaces
 
 from smol_kernel import ScriptedModel, ToolCallingAgent
+from smol_kernel.config import RunOptions, builtin_tools
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import ActionFinished, ActionProposed, RunFinished, RunStarted, StepStarted, ToolCalled
 from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
@@ -122,6 +123,7 @@ def test_a_run_without_a_box_is_marked_in_its_notebook(here, capsys):
         assert notebook.metadata["smol"]["isolation"] == ("none" if unboxed else "box")
 
 
+DOUBLE = ["--model", "openai/double"]
 TOOLS_ALONE = ["--type", "tool-calling"]
 
 
@@ -162,6 +164,57 @@ def test_what_switches_the_box_off_is_named(monkeypatch, capsys, options, said):
     assert said in capsys.readouterr().err
     with pytest.raises(ConfigError, match="^mounts: only a box can hold to it, and SMOL_BOX=0 switches it off"):
         PythonInterpreterTool(executor_kwargs={"mounts": ["../beside"]})
+
+
+# -- the interpreter of an agent of structured calls
+
+INTERPRETER = [*TOOLS_ALONE, "--tool", "python_interpreter"]
+
+
+def interpreted(*codes):
+    calls = [ToolCall("python_interpreter", {"code": code}) for code in codes]
+    return ModelServer(*calls, ToolCall("final_answer", {"answer": "done"}))
+
+
+def observed(server):
+    return str(server.requests[-1].body["messages"][-1])
+
+
+def test_the_time_limit_of_an_action_is_that_of_the_interpreter_too():
+    with interpreted("while True:\n    pass") as server:
+        assert main(["run", "t", *DOUBLE, "--api-base", server.url, *INTERPRETER, "--timeout", "1"]) == 0
+    assert "stopped after 1 s, the limit for one action" in observed(server)
+    for options, seconds in (RunOptions(), 300), (RunOptions(timeout=None), None):
+        (made,) = builtin_tools(options, ["python_interpreter"])
+        assert made.timeout_seconds == seconds
+
+
+LOOKS = "print(open('../beside/note.txt').read())"
+
+
+@pytest.mark.parametrize("command", ["resume", "fork"])
+def test_an_interpreter_goes_on_in_the_box_it_had(command, here, monkeypatch, capsys):
+    begun = [*INTERPRETER, "--mount", "../beside", "--timeout", "60", "--max-steps", "1"]
+    went_on = [command, "last", "--max-steps", "9"]
+    with interpreted("1") as server, interpreted(LOOKS) as other:
+        assert main(["run", "t", *DOUBLE, "--api-base", server.url, *begun]) == 1
+        assert main(["export", "last", "--to", "run.json"]) == 0
+        assert main([*went_on, "--api-base", other.url, "--model", "openai/double"]) == 0
+    assert "seen" in observed(other)
+    monkeypatch.setenv("SMOL_JOURNAL", str(here / "other.sqlite"))
+    assert main(["import", "run.json"]) == 0
+    with interpreted(LOOKS) as third:
+        assert main([*went_on, "--api-base", third.url, "--model", "openai/double", "--accept"]) == 0
+    assert "FileNotFoundError" in observed(third), "the record of somebody else mounts nothing"
+
+
+def test_an_interpreter_goes_on_in_its_box_in_the_notebook(shell):
+    with interpreted("1") as server, interpreted(LOOKS) as other:
+        line = " ".join([*DOUBLE, "--api-base", server.url, *INTERPRETER, "--mount ../beside --max-steps 1"])
+        shell.run_cell(f"%%agent {line}\nt")
+        again = f"%agent resume --max-steps 9 --api-base {other.url} --model openai/double"
+        assert shell.run_cell(again).error_in_exec is None
+    assert "seen" in observed(other)
 
 
 # -- in the notebook

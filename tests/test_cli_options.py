@@ -193,14 +193,14 @@ def test_a_script_of_built_in_tools_runs_as_it_is(here, capsys):
         else:
             assert "# - `echo`: a tool of an MCP server (`--mcp`)\n" in text
         assert "# - `python_interpreter`" not in text
-        made = "from smol_kernel import PythonInterpreterTool\n\npython_interpreter = PythonInterpreterTool().forward\n"
-        assert text.count(made) == 1
+        made = "python_interpreter = PythonInterpreterTool(timeout_seconds=300).forward"
+        assert text.count(f"from smol_kernel import PythonInterpreterTool\n\n{made}\n") == 1
         found = runpy.run_path("work.py", {"echo": lambda text: text})
         assert "42" in found["x"]
         found["python_interpreter"].__self__.cleanup()
     assert main(["export", "last", "--to", "work.ipynb"]) == 0
     opening = json.loads((here / "work.ipynb").read_text())["cells"][0]["source"]
-    made = "from smol_kernel import PythonInterpreterTool; python_interpreter = PythonInterpreterTool().forward"
+    made = f"from smol_kernel import PythonInterpreterTool; {made}"
     assert f"- `python_interpreter`: a built-in tool (`{made}`)" in "".join(opening)
     assert main(["export", "last", "--to", "work.ipynb", "--script", "--force"]) == 0
     cells = json.loads((here / "work.ipynb").read_text())["cells"]
@@ -208,9 +208,10 @@ def test_a_script_of_built_in_tools_runs_as_it_is(here, capsys):
     assert [cell["cell_type"] for cell in cells[:4]] == ["markdown", "markdown", "code", "code"]
 
 
-def test_a_built_in_tool_with_a_box_of_its_own_is_only_named(here):
+@pytest.mark.parametrize("option", [["--box-limit", "memory=1GB"], ["--timeout", "100"]])
+def test_a_built_in_tool_with_a_box_of_its_own_is_only_named(here, option):
     with ModelServer(code("final_answer(python_interpreter(code='1'))")) as server:
-        assert run(server, "--tool", "python_interpreter", "--box-limit", "memory=1GB") == 0
+        assert run(server, "--tool", "python_interpreter", *option) == 0
     assert main(["export", "last", "--to", "work.py", "--script", "--no-proof"]) == 0
     text = (here / "work.py").read_text()
     assert "# - `python_interpreter`: a built-in tool (`--tool`)" in text and "PythonInterpreterTool" not in text

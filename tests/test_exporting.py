@@ -264,7 +264,7 @@ def test_a_python_file_that_makes_a_tool_begins_with_what_has_to_be_first(tmp_pa
     events = [replace(first, origin={"given": {"python_interpreter": "--tool PythonInterpreterTool"}}), *others]
     for script in (True, False):
         text = export(events, tmp_path / "run.py", script=script, overwrite=True).read_text()
-        assert "python_interpreter = PythonInterpreterTool().forward" in text
+        assert "python_interpreter = PythonInterpreterTool(timeout_seconds=300).forward" in text
         compile(text, "run.py", "exec")
 
 

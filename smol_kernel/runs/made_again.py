@@ -58,6 +58,13 @@ def made_again(
         raise ReplayError(f"the run was made with settings that do not fit: {error}") from error
 
 
+def options_of_interpreter(runs: Sequence[RunStarted]) -> dict[str, Any]:
+    """What `--tool python_interpreter` was made with in a conversation, its last run first, as options of a run. What
+    the record of somebody else says opens nothing here."""
+    own = [] if is_foreign(runs[0]) else [run.origin for run in runs if not is_foreign(run)]
+    return next((origin["interpreter"] for origin in own if "interpreter" in origin), {})
+
+
 def parameters(kind: type[Any]) -> set[str]:
     """What an agent of this class can be given, by its own `__init__` and those that this calls."""
     own = [inspect.signature(vars(each)["__init__"]) for each in kind.__mro__[:-1] if "__init__" in vars(each)]

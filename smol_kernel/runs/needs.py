@@ -20,7 +20,9 @@ from smol_kernel.runs.source import Source
 BUILT_IN = frozenset(
     ["DuckDuckGoSearchTool", "PythonInterpreterTool", "UserInputTool", "VisitWebpageTool", "WikipediaSearchTool"]
 )
-"""Classes of built-in tools that `--tool` makes, without arguments."""
+"""Classes of built-in tools that `--tool` makes."""
+_ARGUMENTS = {"PythonInterpreterTool": "timeout_seconds=300"}
+"""What `--tool` makes a tool with if no option says otherwise."""
 _OWN = ("final_answer", "input")
 """Names that the cells do not call as tools."""
 
@@ -53,7 +55,8 @@ class Need:
     @property
     def line(self) -> str:
         """What makes a built-in tool. Its method alone: a tool in a variable would be offered to all later runs."""
-        return f"{self.name} = {self.source}().forward" if self.kind == "built-in" and self.source else ""
+        made = f"{self.source}({_ARGUMENTS.get(self.source, '')})"
+        return f"{self.name} = {made}.forward" if self.kind == "built-in" and self.source else ""
 
     def line_in(self, variables: Mapping[str, Any]) -> str:
         """What gives the name its value in a notebook with these variables; empty where nothing simple does, and where

@@ -18,7 +18,7 @@ from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.named import is_chosen, model_to_go_on
 from smol_kernel.render.plain import one_line
 from smol_kernel.runs.conversation import starts
-from smol_kernel.runs.made_again import beginning
+from smol_kernel.runs.made_again import beginning, options_of_interpreter
 from smol_kernel.runs.resuming import Resumption, prepare, prepare_fork
 from smol_kernel.serve.cli.demo import demo_tools
 from smol_kernel.serve.cli.run import add_save_files, finish, handed_in, note_places, read_inputs
@@ -91,7 +91,9 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
     earlier = starts(journal, started)
     names = list(dict.fromkeys(name for each in earlier for name in each.tools))
     with ExitStack() as held:
-        found = builtin_tools(RunOptions(), names) + demo_tools(beginning(journal.events(run)))
+        found = builtin_tools(RunOptions(**options_of_interpreter(earlier)), names) + demo_tools(
+            beginning(journal.events(run))
+        )
         servers = list(dict.fromkeys(str(server) for each in earlier for server in each.origin.get("mcp") or ()))
         given = held.enter_context(connect(arguments.mcp)) if arguments.mcp else []
         left = [server for server in servers if server not in map(without_secret_words, arguments.mcp)]

@@ -121,10 +121,11 @@ def command(arguments: argparse.Namespace) -> int:
             tools += held.enter_context(connect(options.mcp))
         agent = make_agent(options, model, tools, journal=None if arguments.journal else False)
         given = given_by(options, agent, (), tools)
+        more = ({"given": given} if given else {}) | options.of_interpreter
         held.callback(agent.cleanup)
         if not has_child(agent):
             return NO_BOX
-        return finish(agent, begin(agent, task, inputs, images, options.mcp, given), arguments, "task")
+        return finish(agent, begin(agent, task, inputs, images, options.mcp, more), arguments, "task")
 
 
 def has_child(agent: MultiStepAgent) -> bool:
@@ -188,13 +189,13 @@ def begin(
     inputs: Mapping[str, Any],
     images: Sequence[Any] = (),
     servers: Sequence[str] = (),
-    given: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Generator[Event]:
-    """The events of `task`, run by `agent` from the command line; `given` is what `config.given_by` gives."""
+    """The events of `task`, run by `agent` from the command line; `more` goes into its origin."""
     origin = {
         "front": "cli",
         "mcp": [without_secret_words(server) for server in servers],
-        **({"given": given} if given else {}),
+        **(more or {}),
     }
     return agent.run_events(task, images=list(images) or None, additional_args=inputs, origin=origin)
 
