@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from smol_kernel.agents.checks import Repetition
 from smol_kernel.errors import ReplayDiffersError, ReplayError
 from smol_kernel.events import (
     ActionProposed,
@@ -119,6 +120,8 @@ class Replay:
         """All that were ever made, those that do not count any more included: they had their effects."""
         self.went_on = False
         """Whether something new was recorded."""
+        reached = any(isinstance(event, RunFinished) and event.state == "max_steps_error" for event in own)
+        self._begins_anew = not whole and self.started.call is None and (reached or bool(self.started.forked))
         self._called = called_runs(every, self.run)
         self._parts: dict[str | None, str] = {}
         self._hands: RecordedActions | None = None
@@ -280,6 +283,7 @@ class Replay:
                 yield self.started if isinstance(recorded, RunStarted) else recorded
                 if isinstance(recorded, RunStarted | StepFinished):  # the next request is to tell what was instructed
                     yield from self._beside(agent, StepStarted)
+                    self._forgive(agent)
                 if self._end and self._end.closes(recorded, self._at):
                     yield from self._rest(agent)
                     return None
@@ -307,6 +311,13 @@ class Replay:
             if isinstance(event, Instructed):
                 agent.memory.steps.append(TaskStep(event.text))
             yield event
+
+    def _forgive(self, agent: Any) -> None:
+        """An agent that was ended here for going in circles goes on if it did so then, or somebody wants it to now."""
+        if agent.life.repetition.hopeless:
+            went_on = any(isinstance(event, StepStarted) for event in self.to_come())
+            if went_on or (self.played and self._begins_anew):
+                agent.life.repetition = Repetition()
 
     def _rest(self, agent: Any) -> list[Event]:
         """What is left of the recording: the end of a run, to which its loop does not come."""

@@ -32,7 +32,7 @@ from smol_kernel.runs.made_again import (
 )
 from smol_kernel.runs.outside import called_for_others, of_others, outside, the_model_of_others
 from smol_kernel.runs.recorded_actions import leave_rehearsal
-from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of
+from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of, steps_counted
 from smol_kernel.runs.replay import Replay, require_tools
 from smol_kernel.runs.source import Source
 
@@ -142,10 +142,11 @@ def prepare(
     last = last_in_turn(events, summary.run)
     if summary.state == "success":
         raise ReplayError(f"run {summary.run} has ended with its answer; fork it to go on from one of its steps")
-    reached = limit_of(event for event in events if event.run == last)
-    if summary.state == "max_steps_error" and (max_steps or 0) <= reached:
+    own = [event for event in settled(events) if event.run == last]
+    limit, taken = limit_of(own), steps_counted(own)  # fewer, where it was ended for going in circles
+    if summary.state == "max_steps_error" and (max_steps or limit) <= taken:
         raise ReplayError(
-            f"run {summary.run} has reached its limit of {reached} steps: give a higher one, max_steps= (--max-steps)"
+            f"run {summary.run} has reached its limit of {taken} steps: give a higher one, max_steps= (--max-steps)"
         )
     begun = max((event.step for event in settled(events) if event.run == summary.run), default=0)
     if max_steps is not None and at_least_one("max_steps", max_steps) < begun:
