@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -37,8 +37,10 @@ from smol_kernel.events import (
     settled,
 )
 from smol_kernel.journal import Journal, open_journal, record
+from smol_kernel.memory.plain_settings import plain_settings
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.render.plain import plain_line
+from smol_kernel.runs.made_again import require_tools
 from smol_kernel.runs.outside import UNFINISHED, outside
 from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
 from smol_kernel.runs.recorded_callbacks import RecordedCallbacks
@@ -107,6 +109,8 @@ class Replay:
         self._kept = len(kept)
         self._sequence = counting[: _place(counting, kept[-1]) + 1]
         """What is played, events of agents that were called included."""
+        self.used = [used(event) for event in self._sequence]
+        """What it used of a budget."""
         self._at = 0
         self.replies = [event for event in kept if isinstance(event, RecordedModel.PLAYED)]
         self._end = RecordedEnd(self._sequence, self.replies, BESIDE) if whole else None
@@ -159,7 +163,7 @@ class Replay:
                 self.decide()
                 first = yield from self._play(agent, run)
                 if first is not None:
-                    yield from record(self._live(agent.model, first, run), self._journal, self.run)
+                    yield from record(self._live(agent, first, run), self._journal, self.run)
             except Exception:
                 if self.refusal is not None:
                     raise self.refusal from None
@@ -337,7 +341,7 @@ class Replay:
                 made = next(each for each in self.calls if isinstance(each, ToolCalled) and each.call == event.call)
                 agent.life.successor = (other, str(made.kwargs.get("reason", next(iter(made.args), ""))))
 
-    def _live(self, model: Any, first: Event, run: Generator[Event]) -> Generator[Event]:
+    def _live(self, agent: Any, first: Event, run: Generator[Event]) -> Generator[Event]:
         kept = self._kept
         yield RunResumed(
             run=self.run,
@@ -345,8 +349,9 @@ class Replay:
             kept=kept,
             differences=[*self.differences, *self._unknown()],
             max_steps=self.started.max_steps,
+            budget=plain_settings({"budget": agent.budget}).get("budget", {}),
             isolation=self.started.isolation,
-            **model.as_recorded(),
+            **agent.model.as_recorded(),
         )
         self.went_on = True
         yield first
@@ -378,17 +383,6 @@ class Replay:
                 setattr(agent, name, value)
             if not self._end:
                 leave_rehearsal(held[hands])
-
-
-def require_tools(started: RunStarted, names: Container[str]) -> None:
-    """Raises ReplayError if a tool of the run is not among `names`."""
-    missing = [name for name in started.tools if name not in names]
-    if missing:
-        raise ReplayError(
-            f"run {started.run} has the tools {', '.join(missing)}, which are not here: give them under the same "
-            "names, in Python as tools= (agents as managed_agents=), in a notebook by defining them; the command line "
-            "has those that are built in and those of MCP servers (--mcp)"
-        )
 
 
 def _place(events: list[Event], event: Event) -> int:
