@@ -1107,6 +1107,18 @@ def test_a_fork_goes_its_own_way_and_leaves_the_run_as_it_is(noting, tmp_path):
         CodeAgent.fork(run, 9, model=model, **given)
 
 
+def test_a_fork_that_is_refused_names_the_run_that_there_is(tmp_path):
+    run = ran(tmp_path, [code("import time\nprint(time.time())"), code("final_answer(1)")])
+    given = {"model": ScriptedModel([]), "tools": [], **options(tmp_path)}
+    with pytest.raises(ReplayDiffersError, match=f"run {run} was not taken up"):
+        CodeAgent.fork(run, 1, **given)
+    with pytest.raises(ConfigError, match="give either an instruction or an action"):
+        CodeAgent.fork(run, 1, instruction="Else.", action="1", **given)
+    with pytest.raises(ConfigError, match="action: it is no Python"):
+        CodeAgent.fork(run, 1, action="1 +", **given)
+    assert [each.run for each in Journal(tmp_path / "journal.sqlite").runs()] == [run]
+
+
 def test_the_time_until_a_fork_is_made_is_not_its_own(tmp_path):
     run = ran(tmp_path, [code("n = 1"), code("final_answer(n)")])
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db, db:  # as if it were of long ago

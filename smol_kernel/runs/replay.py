@@ -71,7 +71,8 @@ class Replay:
     run again; `repeat`, make a call again of which it is not known whether it was made; `whole`, play the run to its
     recorded end only, whatever that was, without a limit on time; `child_lives`, the executor still has the child in
     which the recorded actions ran; `max_steps`, in place of the recorded limit; `differences` that are known already;
-    `caller`, the one that this is a part of. Raises ReplayError for events that are not those of a run.
+    `caller`, the one that this is a part of; `named`, the run that errors name (None: this one). Raises ReplayError for
+    events that are not those of a run.
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class Replay:
         max_steps: int | None = None,
         differences: Iterable[str] = (),
         caller: Replay | None = None,
+        named: str | None = None,
     ) -> None:
         every = list(events)
         if not every or not isinstance(every[0], RunStarted):
             raise ReplayError("the recording does not begin with the start of a run: it is damaged")
         self.started, self.run = every[0], every[0].run
+        self._named = named or self.run
         self.accept, self.repeat, self.child_lives = accept, repeat, child_lives
         self.differences = list(differences)
         self.refusal: ReplayDiffersError | None = None
@@ -208,7 +211,7 @@ class Replay:
         if self.differences and not self.accept:
             told = "\n".join(f"- {each}" for each in self.differences)
             self.refusal = ReplayDiffersError(
-                f"run {self.run} was not taken up, for it does not replay the same:\n{told}\n"
+                f"run {self._named} was not taken up, for it does not replay the same:\n{told}\n"
                 "Nothing new was done. accept=True (--accept) goes on all the same",
                 list(self.differences),
             )
@@ -298,7 +301,7 @@ class Replay:
                 continue  # stopped, or failed: that is raised
             elif not isinstance(event, BESIDE):
                 raise ReplayError(
-                    f"run {self.run} cannot be taken up: in step {recorded.step} the recording goes on with "
+                    f"run {self._named} cannot be taken up: in step {recorded.step} the recording goes on with "
                     f"{recorded.kind!r}, and this version with {event.kind!r}. A fork from the step before begins anew "
                     "from there"
                 )

@@ -180,6 +180,7 @@ def prepare(
         max_steps=max_steps,
         child_lives=child_lives,
         differences=differences,
+        named=seen.run,
     )
     if summary.state == "budget" or copied_from is not None:  # a fork may still be asked for its best answer
         _require_budget(seen.run, usable(agent.budget), replay, None if copied_from is None else TO_ASK)
@@ -208,8 +209,13 @@ def prepare_fork(
 
     None is the last step: of a run that has its answer the one before that, unless an `action` takes its place.
     `origin` says where the fork is made, as in RunStarted; what it lacks is as the run has it. Raises ReplayError for a
-    step that it has not or that gave the answer, and as `prepare`.
+    step that it has not or that gave the answer, ConfigError for an `action` that is no Python or comes with an
+    `instruction`, and as `prepare`.
     """
+    if instruction is not None and action is not None:
+        raise ConfigError("give either an instruction or an action: the one comes after the step, the other in it")
+    if action is not None and Source(action).body is None:
+        raise ConfigError("action: it is no Python that can be read")
     book = _journal(journal)
     if max_steps is not None:
         at_least_one("max_steps", max_steps)
@@ -252,8 +258,6 @@ def prepare_fork(
         reply = next(event for event in reversed(new) if isinstance(event, ModelReplied))
         new[new.index(reply)] = replace(reply, content=_edited(reply.content, own, step, action))
     if instruction is not None:
-        if action is not None:
-            raise ReplayError("give either an instruction or an action: the one comes after the step, the other in it")
         # Its clock stands still until the run goes on: the time since the other run is not its own.
         new.append(Instructed(run=run, step=step, time=new[-1].time, text=instruction))
     book.append_all(new)
@@ -299,8 +303,6 @@ def _edited(reply: str, own: list[Event], step: int, action: str) -> str:
     code = next((event.code for event in own if event.kind == "action_proposed" and event.step == step), "")  # pyright: ignore[reportAttributeAccessIssue]
     if not code.strip() or reply.count(code.strip("\n")) != 1:
         raise ReplayError(f"the action of step {step} cannot be found in the model's reply, so it cannot be edited")
-    if Source(action).body is None:
-        raise ReplayError("action: it is no Python that can be read")
     return reply.replace(code.strip("\n"), action.strip("\n"))
 
 

@@ -43,7 +43,8 @@ def add_commands(commands: Any) -> None:
         "itself stays as it is. Exit status: as of smol run.",
     )
     fork.add_argument("--step", type=int, metavar="N",
-                      help="the last step that is kept (default: the last before the answer); 0: none")  # fmt: skip
+                      help="the last step that is kept (default: the last before the answer, with --action the last of "
+                      "all); 0: none")  # fmt: skip
     fork.add_argument("--instruction", metavar="TEXT", help="tell the model this after that step")
     fork.add_argument("--action", type=Path, metavar="FILE.py", help="code in place of that of the step")
     resume.add_argument("--take-over", action="store_true",
