@@ -107,7 +107,8 @@ class RunnableAgent(Agent):
 
     @classmethod
     def fork(cls, run_id: str = "last", step: int | None = None, **options: Any) -> Any:
-        """Go on from `step` of a recorded run (None: its last) as a new run; gives what `run` gives.
+        """Go on from `step` of a recorded run (None: its last, or the one before its answer) as a new run; gives what
+        `run` gives.
 
         Options besides those of `resume`: `instruction`, a message to the model after that step; `action`, code in
         place of that of the step. Both runs keep their history. Raises as `resume`, and ReplayError for a step that
