@@ -18,6 +18,7 @@ from typing import Any
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.budget_options import add_limits, given_limits
 from smol_kernel.errors import ConfigError, ReplayError
 from smol_kernel.events import RunResumed, RunStarted
 from smol_kernel.executors.launchers.settings import Limits, settings_for, wants_box, why_off
@@ -37,14 +38,6 @@ TYPES = {"code": CodeAgent, "tool-calling": ToolCallingAgent}
 """What `--type` may be."""
 BOX_LIMITS = [each.name for each in fields(Limits)]
 """What `--box-limit` may set."""
-LIMITS = {
-    "max_cost": ("cost", float, "USD", "USD that model calls may cost"),
-    "max_input_tokens": ("input_tokens", int, "N", "tokens that the model may read in all"),
-    "max_output_tokens": ("output_tokens", int, "N", "tokens that the model may write in all"),
-    "max_seconds": ("seconds", float, "SECONDS", "wall time of the run"),
-    "max_tool_calls": ("tool_calls", int, "N", "calls of tools and agents"),
-}
-"""Options of the budget: name → field of Budget, type, placeholder, help."""
 _IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # PNG, JPEG, GIF
 LARGEST_IMAGE = 20 << 20  # bytes of a file that is given as an image; providers take less
 
@@ -167,8 +160,7 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
 
     limits = parser.add_argument_group("limits", "At one of them the run ends, with the best answer so far.")
     limits.add_argument("--max-steps", type=int, default=known.max_steps, metavar="N", help="steps of the run")
-    for dest, (_, kind, metavar, help) in LIMITS.items():
-        limits.add_argument(f"--{dest.replace('_', '-')}", type=kind, metavar=metavar, help=help)
+    add_limits(limits)
 
 
 def read_options(parsed: Any) -> RunOptions:
@@ -184,6 +176,7 @@ def read_options(parsed: Any) -> RunOptions:
             raise ConfigError(f"--tool {name}: there is no such built-in tool; there are {', '.join(TOOLS)}")
     for check in parsed.checks:
         _read_check(check, parsed.type)
+    limits = given_limits(parsed)
     return RunOptions(
         models=names_in(parsed.models) or parsed.known.models,
         model_told=bool(names_in(parsed.models)),
@@ -204,7 +197,7 @@ def read_options(parsed: Any) -> RunOptions:
         agents=names_in(parsed.agents),
         max_steps=parsed.max_steps,
         timeout=parsed.timeout or None,
-        budget=_read_budget(parsed),
+        budget=Budget(**limits) if limits else None,
         plan=parsed.plan,
         checks=parsed.checks,
         write=parsed.write,
@@ -249,16 +242,6 @@ def _read_check(check: str, type: str) -> None:
         expression(check)
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"--check {check}: this is no Python expression ({error.args[0]})") from None
-
-
-def _read_budget(parsed: Any) -> Budget | None:
-    limits: dict[str, Any] = {}
-    for dest, (limit, *_) in LIMITS.items():
-        value = getattr(parsed, dest)
-        if value is not None and not 0 < value < math.inf:
-            raise ConfigError(f"--{dest.replace('_', '-')} is {value:g}: give a number above 0")
-        limits[limit] = value
-    return Budget(**limits) if any(value is not None for value in limits.values()) else None
 
 
 def model_of(options: RunOptions, variables: Mapping[str, Any] | None = None) -> Model:

@@ -93,6 +93,10 @@ NO_REPLY = "The model gave no reply: "
 """With what the message of an AgentGenerationError begins, before the reason."""
 
 
+IN_CIRCLES = "The run was ended: it did the same again and again."
+"""With what the error of a run begins that was ended before its limit, for it repeated itself."""
+
+
 class AgentGenerationError(AgentError):
     """The model gave no reply; the run ends, its journal intact."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from IPython.display import display
 
 from smol_kernel.config import RunOptions
-from smol_kernel.errors import AgentGenerationError, BoxUnavailableError, ConfigError, SmolError
+from smol_kernel.errors import IN_CIRCLES, AgentGenerationError, BoxUnavailableError, ConfigError, SmolError
 from smol_kernel.events import Event, RunStarted
 from smol_kernel.executors.values import decode
 from smol_kernel.models.base import Model
@@ -301,10 +301,11 @@ class AgentCell:
     @property
     def _goes_on(self) -> str:
         """What goes on with a run that a limit has ended."""
-        if self._transcript.state == "max_steps_error":
+        in_circles = (self._transcript.error or "").startswith(IN_CIRCLES)  # more of the same helps nobody
+        if self._transcript.state == "max_steps_error" and not in_circles:
             return f"%agent resume --max-steps {2 * self._transcript.max_steps} goes on"
         how = "the next cell" if self._in_agent_kernel else "%%agent --continue"
-        return f"{how} goes on" if self._transcript.state == "budget" else ""
+        return f"{how} goes on" if self._transcript.state in AT_LIMIT else ""
 
     @property
     def _writes(self) -> bool:

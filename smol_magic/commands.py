@@ -16,8 +16,8 @@ COMMANDS = {
     ),
     "resume": (
         "%agent resume [RUN] [options]",
-        "go on with a run that was cut off or stopped; --accept, --repeat, --take-over, --max-steps N, "
-        "--model NAME, --api-base URL, -o NAME",
+        "go on with a run that was cut off or stopped; --accept, --repeat, --take-over, --max-steps N, --max-cost USD "
+        "and other limits, --model NAME, --api-base URL, -o NAME",
     ),
     "fork": (
         "%agent fork [RUN] [options]",

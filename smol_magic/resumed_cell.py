@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from smol_kernel.budget_options import add_limits_of_the_run, given_limits
 from smol_kernel.config import builtin_tools, recorded_start
 from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, RunStarted
@@ -118,6 +119,7 @@ class ResumedCell(AgentCell):
             journal=journal,
             additional_args={name: variables[name] for name in given if name in variables},
             max_steps=chosen.max_steps,
+            limits=given_limits(chosen),
             accept=chosen.accept,
             repeat=chosen.repeat,
             executor=session.child if lives else None,
@@ -175,6 +177,7 @@ def _read(words: Sequence[str]) -> Any:
         "actions their hosts while they are run again",
     )
     add("-o", "--out", dest="output", metavar="NAME", help="put the answer into this variable")
+    add_limits_of_the_run(parser)
     return parser.read(words[1:])
 
 

@@ -339,12 +339,11 @@ def notebook_path() -> str | None:
 
 
 def to_go_on(state: str, run: str = "") -> str:
-    """What goes on with a run that ended in `state`: that named, else the last one of the notebook. Nothing does with
-    one whose budget is used up, once its conversation is gone."""
-    option = {"max_steps_error": "--max-steps N", "elsewhere": "--take-over"}.get(state, "")
-    command = " ".join(filter(None, ["%agent resume", run, option]))
-    when = ", if that machine is gone" if state == "elsewhere" else ""
-    return "" if state == "budget" else f" · to go on{when}: {command}"
+    """What goes on with a run that ended in `state`: that named, else the last one of the notebook."""
+    options = {"max_steps_error": "--max-steps N", "elsewhere": "--take-over", "budget": "--max-… N"}
+    command = " ".join(filter(None, ["%agent resume", run, options.get(state)]))
+    when = {"elsewhere": ", if that machine is gone", "budget": ", with more of what was used up"}.get(state, "")
+    return f" · to go on{when}: {command}"
 
 
 def export_hint(run: str) -> str:

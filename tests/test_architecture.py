@@ -33,6 +33,7 @@ TIERS = (  # lowest first; a module may import from lower tiers only, and from i
     {"agents"},
     {"render"},
     {"runs"},
+    {"budget_options"},
     {"config"},
     {"serve", "smol_magic"},
 )

@@ -471,6 +471,19 @@ def test_on_the_command_line_it_has_a_status_of_its_own(here):
     assert UNBOXED in free.stdout and "7" in free.stdout
 
 
+def test_where_no_box_can_be_had_a_run_that_should_go_on_stays_as_it_is_and_a_fork_is_gone(here):
+    assert smol_run("--max-steps", "1", action="x = 1") == 1
+    run = Journal().runs()[0].run
+    with ModelServer() as server:
+        for command, where in (("fork", ""), ("resume", f" (smol show {run})")):
+            line = (command, "last", "--model", "openai/double", "--api-base", server.url, "--max-steps", "3")
+            refused = run_without_namespaces(*COMMAND, *line, folder=here, SMOL_ALLOW_MODEL_REQUESTS="1")
+            assert refused.returncode == 4, refused.stderr
+            assert "the journal has not all" not in refused.stderr
+            assert refused.stderr.count("smol show") == bool(where) and where in refused.stderr
+    assert [each.state for each in Journal().runs()] == ["max_steps_error"]
+
+
 def test_the_demo_shows_nothing_of_a_box_that_it_cannot_have(here):
     refused = run_without_namespaces(*COMMAND, "demo", folder=here)
     assert (refused.returncode, refused.stdout) == (4, "")

@@ -296,6 +296,18 @@ def test_at_a_limit_it_is_said_what_goes_on(shell, capsys):
     assert error_of(shell, "%%agent --continue -o answer --max-seconds 60\ngo on") is None
 
 
+def test_after_going_in_circles_it_is_said_what_goes_on(shell, capsys):
+    circles = ["<code>\nx = 1\n</code>"] * 9
+    shell.user_ns["m"] = ScriptedModel([*circles, "one", *["<code>\nfinal_answer(x + 1)\n</code>"] * 2])
+    shell.run_cell("%%agent --model m\nadd")
+    told = capsys.readouterr().out
+    assert "\n%%agent --continue goes on\n" in told and "--max-steps" not in told
+    assert error_of(shell, "%agent resume -o answer") is None
+    assert shell.user_ns.pop("answer") == 2
+    assert error_of(shell, "%%agent --continue -o answer\nAnother way, please.") is None
+    assert shell.user_ns["answer"] == 2
+
+
 def test_at_the_step_limit_without_any_answer_the_variable_keeps_its_value(shell):
     shell.user_ns["answer"] = "of yesterday"
     shell.user_ns["m"] = ScriptedModel(["<code>\nx = 1\n</code>", RuntimeError("no credit left")])

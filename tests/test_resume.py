@@ -1030,6 +1030,49 @@ def test_plans_checks_and_the_budget_count_as_before(tmp_path):
     assert (result.state, result.used["steps"]) == ("budget", 4)
 
 
+def test_a_run_that_was_ended_for_going_in_circles_goes_on_where_it_is_asked_to(tmp_path):
+    given = {"tools": [], **options(tmp_path)}
+    agent = CodeAgent(model=ScriptedModel([code("x = 1")] * 9 + ["best"]), max_steps=20, **given)
+    assert agent.run("t") == "best"
+    agent.cleanup()
+    run = agent.run_id
+    model = ScriptedModel([code("final_answer(x + 1)")])
+    assert CodeAgent.fork(run, instruction="Use another way.", model=model, **given) == 2
+    assert "Use another way." in read(model.requests[0])
+    with pytest.raises(ReplayError, match="its limit of 9 steps: give a higher one"):
+        CodeAgent.resume(run, model=ScriptedModel([]), max_steps=9, **given)
+    again = ScriptedModel([code("y = x")] * 9 + ["better"])
+    assert CodeAgent.resume(run, model=again, **given) == "better"
+    last = ScriptedModel([code("final_answer(x + y)")])
+    assert CodeAgent.resume(run, model=last, max_steps=21, **given) == 2
+    assert [each.steps for each in Journal(tmp_path / "journal.sqlite").runs()] == [10, 19]
+    assert CodeAgent.fork(run, 18, model=ScriptedModel([code("final_answer(y + 6)")]), **given) == 7
+
+
+def test_a_run_that_goes_in_circles_and_is_cut_off_before_its_end_ends_as_it_would_have(tmp_path):
+    given = {"tools": [], **options(tmp_path)}
+    agent = CodeAgent(model=ScriptedModel([code("x = 1")] * 9), **given)
+    with contextlib.closing(agent.events("t")) as events:
+        next(event for event in events if isinstance(event, StepFinished) and event.step == 9)
+    agent.cleanup()
+    assert CodeAgent.resume(agent.run_id, model=ScriptedModel(["best"]), **given) == "best"
+    last = ScriptedModel([code("y = x + 1"), code("final_answer(y)")])
+    assert CodeAgent.resume(agent.run_id, model=last, **given) == 2
+
+
+def test_a_conversation_goes_on_from_a_run_that_went_on_after_going_in_circles(tmp_path):
+    given = {"tools": [], **options(tmp_path)}
+    agent = CodeAgent(model=ScriptedModel([code("x = 1")] * 9 + ["best"]), **given)
+    agent.run("t")
+    agent.cleanup()
+    resumed = prepare(CodeAgent, agent.run_id, model=ScriptedModel([code("final_answer(x)")]), **given)
+    with resumed.agent as agent:
+        assert resumed.run() == 1
+        agent.model = ScriptedModel([code("y = x + 1"), code("final_answer(y)")])
+        assert agent.run("more", reset=False) == 2
+    assert CodeAgent.fork(agent.run_id, model=ScriptedModel([code("final_answer(x + y)")]), **given) == 3
+
+
 def test_a_conversation_is_played_from_its_beginning(tmp_path):
     agent = CodeAgent(tools=[], model=ScriptedModel([code("x = 5\nfinal_answer(x)")]), **options(tmp_path))
     agent.run("first")
@@ -1062,6 +1105,18 @@ def test_a_fork_goes_its_own_way_and_leaves_the_run_as_it_is(noting, tmp_path):
     assert begun.time == before[0].time < begun.began == forks[0].started
     with pytest.raises(ReplayError, match=f"step 9: run {run} has the steps 1 to 3"):
         CodeAgent.fork(run, 9, model=model, **given)
+
+
+def test_a_fork_that_is_refused_names_the_run_that_there_is(tmp_path):
+    run = ran(tmp_path, [code("import time\nprint(time.time())"), code("final_answer(1)")])
+    given = {"model": ScriptedModel([]), "tools": [], **options(tmp_path)}
+    with pytest.raises(ReplayDiffersError, match=f"run {run} was not taken up"):
+        CodeAgent.fork(run, 1, **given)
+    with pytest.raises(ConfigError, match="give either an instruction or an action"):
+        CodeAgent.fork(run, 1, instruction="Else.", action="1", **given)
+    with pytest.raises(ConfigError, match="action: it is no Python"):
+        CodeAgent.fork(run, 1, action="1 +", **given)
+    assert [each.run for each in Journal(tmp_path / "journal.sqlite").runs()] == [run]
 
 
 def test_the_time_until_a_fork_is_made_is_not_its_own(tmp_path):

@@ -6,13 +6,17 @@ from contextlib import suppress
 
 import pytest
 from loaded_shell import loaded_shell
+from model_server import ModelServer, Text
 from scripted_replies import code, counted
 
 from smol_kernel import Budget, CodeAgent, ScriptedModel, tool
-from smol_kernel.errors import AgentGenerationError
-from smol_kernel.events import RunFinished
-from smol_kernel.runs.resuming import prepare
+from smol_kernel.errors import AgentGenerationError, ReplayError
+from smol_kernel.events import RunFinished, RunResumed
+from smol_kernel.journal import Journal
+from smol_kernel.runs.resuming import prepare, prepare_fork
+from smol_kernel.serve.cli import main
 from smol_magic.endings import CellError
+from smol_magic.session import to_go_on
 
 
 def fails(messages):
@@ -93,6 +97,79 @@ def test_an_earlier_run_that_used_up_its_budget_with_a_called_agent_is_played_to
         assert agent.run("second", reset=False) == "1"
     goes_on = {**given, "model": model(code("final_answer(y[-1])")), "managed_agents": [helper()]}
     assert CodeAgent.fork(agent.run_id, 0, **goes_on) == "1"
+
+
+def test_a_run_whose_budget_is_used_up_goes_on_only_with_more(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    with CodeAgent(model=model(code("x = 1")), budget=Budget(input_tokens=100, steps=9), **given) as agent:
+        assert agent.run("t") is None
+    run, asked = agent.run_id, model(code("y = x + 1"), code("final_answer(y)"))
+    for more in ({}, {"budget": Budget(input_tokens=100)}, {"limits": {"cost": 1.0}}, {"max_steps": 99}):
+        for go_on in (CodeAgent.resume, CodeAgent.fork):
+            with pytest.raises(ReplayError) as refused:
+                go_on(run, model=asked, **given, **more)
+            assert f"run {run} cannot go on. The budget is used up: 100 of 100 input tokens. Give" in str(refused.value)
+            assert "budget=Budget(input_tokens=…) (--max-input-tokens)" in str(refused.value)
+    assert not asked.requests and len(Journal(tmp_path / "journal.sqlite").runs()) == 1
+    assert CodeAgent.fork(run, 0, model=model(code("final_answer(5)")), **given) == 5
+    assert CodeAgent.fork(run, limits={"input_tokens": 200}, model=model(code("final_answer(x)")), **given) == 1
+    assert CodeAgent.resume(run, model=asked, limits={"input_tokens": 300}, **given) == 2
+
+
+def test_a_raised_budget_stays_and_a_conversation_goes_on_from_such_a_run(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    with CodeAgent(model=model(code("x = 1")), budget=Budget(input_tokens=100), **given) as agent:
+        agent.run("t")
+    run = agent.run_id
+    with pytest.raises(AgentGenerationError):
+        CodeAgent.resume(run, model=model(code("x += 1"), fails), budget=Budget(input_tokens=300), **given)
+    resumed = prepare(CodeAgent, run, model=model(code("final_answer(x)")), **given)
+    with resumed.agent as agent:
+        assert (resumed.run(), agent.budget) == (2, Budget(input_tokens=300))
+        agent.model = model(code("y = x + 1\nfinal_answer(y)"))
+        assert agent.run("more", reset=False) == 3
+    assert CodeAgent.fork(agent.run_id, 0, model=model(code("final_answer(x + 5)")), **given) == 7
+    forked = prepare_fork(CodeAgent, run, 1, model=model(), **given)
+    assert forked.agent.budget == Budget(input_tokens=300)
+    forked.journal.delete([forked.replay.run])
+
+
+def test_more_of_a_budget_is_given_by_options(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with ModelServer(*map(Text, [code("x = 1"), *[code("final_answer(x)")] * 2])) as server:
+        asked = ["--model", "openai/double", "--api-base", server.url]
+        assert main(["run", "t", *asked, "--max-output-tokens", "1", "--max-seconds", "9000"]) == 3
+        capsys.readouterr()
+        for command in ("resume", "fork"):
+            assert main([command, "last", *asked]) == 1
+            told = capsys.readouterr().err
+            assert "of 1 output tokens. Give" in told and "(--max-output-tokens)" in told
+            assert main([command, "last", *asked, "--max-output-tokens", "0"]) == 2
+            assert "--max-output-tokens is 0: give a number above 0" in capsys.readouterr().err
+        assert main(["fork", "last", *asked, "--max-output-tokens", "99"]) == 0
+        (fork, run) = Journal().runs()
+        assert main(["resume", run.run, *asked, "--max-output-tokens", "99"]) == 0
+    resumed = next(event for event in Journal().events(run.run) if isinstance(event, RunResumed))
+    assert (resumed.budget["output_tokens"], resumed.budget["seconds"], fork.state) == (99, 9000, "success")
+
+
+def test_in_a_notebook_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with loaded_shell() as shell:
+        shell.user_ns["m"] = model(code("x = 1"))
+        with pytest.raises(CellError):
+            shell.run_cell_magic("agent", "--model m --max-input-tokens 100", "Go.")
+        capsys.readouterr()
+        with pytest.raises(CellError, match="--max-input-tokens"):
+            shell.run_line_magic("agent", "resume --model m")
+        assert to_go_on("budget", "r1") == " · to go on, with more of what was used up: %agent resume r1 --max-… N"
+        shell.user_ns["m"] = model(*[code("final_answer(x)")] * 2)
+        shell.run_line_magic("agent", "fork --model m --max-input-tokens 300 -o one")
+        assert shell.user_ns["one"] == 1
+        run = shell.smol_session.journal.runs()[-1].run
+        shell.run_line_magic("agent", f"resume {run} --model m --max-input-tokens 300 -o two")
+        assert shell.user_ns["two"] == 1
 
 
 def test_what_an_agent_used_counts_however_often_its_call_was_cut_off(tmp_path):

@@ -241,7 +241,7 @@ class MultiStepAgent(RunnableAgent):
             if self.life.successor is not None:
                 return (yield from others.hand_over(self, *self.life.successor))
             if self.life.repetition.hopeless:
-                return "max_steps_error", "The run was ended: it did the same again and again."
+                return "max_steps_error", errors.IN_CIRCLES
         if self.life.stop.is_set():
             self.life.account.check()  # its time may be up
             return others.STOPPED

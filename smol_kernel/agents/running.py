@@ -95,20 +95,24 @@ class RunnableAgent(Agent):
         """Go on with a recorded run that was cut off, stopped or had reached a limit; gives what `run` gives.
 
         `run_id` may be the beginning of the id, or "last". Options: `tools`, `model`, `managed_agents` and what else
-        is no plain data, as the agent had them; parameters of the agent that take the place of the recorded ones;
+        is no plain data, as the agent had them; parameters of the agent that take the place of the recorded ones, such
+        as `max_steps` and `budget`, which are for the whole run; `journal`, where it is recorded (None: the usual one);
         `additional_args`, inputs too large to be recorded; `accept`, to go on although something does not replay the
         same; `repeat`, to make a call again of which it is not known whether it was made; `take_over`, to go on with a
         run that is at work on another machine, as far as is known: it ends there. See `runs.resuming`.
-        Raises ReplayDiffersError, with what differs, and RunNotFoundError.
+        Raises RunNotFoundError; ReplayDiffersError, with what differs; ReplayError for a run that cannot go on, such as
+        one that has its answer; ConfigError for what is missing (`model`) or does not fit; and as `run`.
         """
         return _above("runs.resuming").resume(cls, run_id, **options)
 
     @classmethod
     def fork(cls, run_id: str = "last", step: int | None = None, **options: Any) -> Any:
-        """Go on from `step` of a recorded run (None: its last) as a new run; gives what `run` gives.
+        """Go on from `step` of a recorded run (None: its last, or the one before its answer) as a new run; gives what
+        `run` gives.
 
         Options besides those of `resume`: `instruction`, a message to the model after that step; `action`, code in
-        place of that of the step. Both runs keep their history.
+        place of that of the step. Both runs keep their history. Raises as `resume`, and ReplayError for a step that
+        the run has not or that gave the answer.
         """
         return _above("runs.resuming").fork(cls, run_id, step, **options)
 

@@ -84,6 +84,8 @@ class RunResumed(Event):
     """What was not the same when the recorded actions were run again, a sentence each."""
     max_steps: int = 0
     """Steps that it may take in all now."""
+    budget: dict[str, Any] = field(default_factory=dict)
+    """The limits of its budget now, by the names of `Budget`; empty: as before."""
     isolation: str = ""
     """How its child is boxed now, as in RunStarted, or was before, whichever holds less; empty: as before."""
     model: str = ""

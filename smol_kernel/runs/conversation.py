@@ -24,6 +24,7 @@ from smol_kernel.runs.made_again import (
     made_again,
     media_of,
     parameters,
+    told_last,
     values_of,
 )
 from smol_kernel.runs.replay import Replay
@@ -60,7 +61,7 @@ class Conversation:
         self.foreign_templates: list[str] = []
         """The runs among them whose prompts are made of templates of somebody else."""
         for events in earlier_runs(journal, started):
-            self._runs.insert(0, self._run(beginning(events), events, inputs))
+            self._runs.insert(0, self._run(told_last(events), events, inputs))
 
     def _run(
         self, started: RunStarted, events: Sequence[Event], inputs: Mapping[str, Any]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from smol_kernel.errors import ConfigError, ReplayError, SmolError
-from smol_kernel.events import Event, InputsDigested, RunStarted
+from smol_kernel.events import Event, InputsDigested, RunResumed, RunStarted
 from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
 from smol_kernel.executors.summaries import cut
 from smol_kernel.executors.values import MalformedValue
@@ -21,6 +22,13 @@ def beginning(events: Sequence[Event]) -> RunStarted:
     if isinstance(events[0], RunStarted):
         return events[0]
     raise ReplayError(f"run {events[0].run} cannot be taken up: its recording does not begin with its start")
+
+
+def told_last(events: Sequence[Event]) -> RunStarted:
+    """The start of the run that these events are of, with the budget that it was given when it went on last."""
+    started = beginning(events)
+    again = [each for each in events if isinstance(each, RunResumed) and each.run == started.run and each.budget]
+    return replace(started, settings={**started.settings, "budget": again[-1].budget}) if again else started
 
 
 def has_foreign_templates(started: RunStarted) -> bool:
@@ -113,6 +121,17 @@ def require_inputs(runs: Sequence[RunStarted], given: Mapping[str, Any]) -> None
         raise ConfigError(
             f"run {runs[0].run} was given no {new[0]!r} ({has}), and what goes on from a run gets no new ones: begin a "
             f"new run with --in {new[0]}=… (additional_args)"
+        )
+
+
+def require_tools(started: RunStarted, names: Container[str]) -> None:
+    """Raises ReplayError if a tool of the run is not among `names`."""
+    missing = [name for name in started.tools if name not in names]
+    if missing:
+        raise ReplayError(
+            f"run {started.run} has the tools {', '.join(missing)}, which are not here: give them under the same "
+            "names, in Python as tools= (agents as managed_agents=), in a notebook by defining them; the command line "
+            "has those that are built in and those of MCP servers (--mcp)"
         )
 
 

@@ -75,6 +75,12 @@ def limit_of(own: Iterable[Event]) -> int:
     return told[-1]
 
 
+def steps_counted(own: Iterable[Event]) -> int:
+    """Steps that count towards the limit, of the events of one run that count."""
+    ended = [event for event in own if isinstance(event, StepFinished)]
+    return (ended[-1].step if ended[-1].counted is None else ended[-1].counted) if ended else 0
+
+
 def last_in_turn(family: Iterable[Event], run: str) -> str:
     """The run that the task was handed on to last, by hand-offs; `run` itself if there was none."""
     for event in family:  # in the order in which they began

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from smol_kernel.agents.checks import Repetition
 from smol_kernel.errors import ReplayDiffersError, ReplayError
 from smol_kernel.events import (
     ActionProposed,
@@ -36,8 +37,10 @@ from smol_kernel.events import (
     settled,
 )
 from smol_kernel.journal import Journal, open_journal, record
+from smol_kernel.memory.plain_settings import plain_settings
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.render.plain import plain_line
+from smol_kernel.runs.made_again import require_tools
 from smol_kernel.runs.outside import UNFINISHED, outside
 from smol_kernel.runs.recorded_actions import RecordedActions, leave_rehearsal
 from smol_kernel.runs.recorded_callbacks import RecordedCallbacks
@@ -68,7 +71,8 @@ class Replay:
     run again; `repeat`, make a call again of which it is not known whether it was made; `whole`, play the run to its
     recorded end only, whatever that was, without a limit on time; `child_lives`, the executor still has the child in
     which the recorded actions ran; `max_steps`, in place of the recorded limit; `differences` that are known already;
-    `caller`, the one that this is a part of. Raises ReplayError for events that are not those of a run.
+    `caller`, the one that this is a part of; `named`, the run that errors name (None: this one). Raises ReplayError for
+    events that are not those of a run.
     """
 
     def __init__(
@@ -83,11 +87,13 @@ class Replay:
         max_steps: int | None = None,
         differences: Iterable[str] = (),
         caller: Replay | None = None,
+        named: str | None = None,
     ) -> None:
         every = list(events)
         if not every or not isinstance(every[0], RunStarted):
             raise ReplayError("the recording does not begin with the start of a run: it is damaged")
         self.started, self.run = every[0], every[0].run
+        self._named = named or self.run
         self.accept, self.repeat, self.child_lives = accept, repeat, child_lives
         self.differences = list(differences)
         self.refusal: ReplayDiffersError | None = None
@@ -106,6 +112,8 @@ class Replay:
         self._kept = len(kept)
         self._sequence = counting[: _place(counting, kept[-1]) + 1]
         """What is played, events of agents that were called included."""
+        self.used = [used(event) for event in self._sequence]
+        """What it used of a budget."""
         self._at = 0
         self.replies = [event for event in kept if isinstance(event, RecordedModel.PLAYED)]
         self._end = RecordedEnd(self._sequence, self.replies, BESIDE) if whole else None
@@ -119,6 +127,8 @@ class Replay:
         """All that were ever made, those that do not count any more included: they had their effects."""
         self.went_on = False
         """Whether something new was recorded."""
+        reached = any(isinstance(event, RunFinished) and event.state == "max_steps_error" for event in own)
+        self._begins_anew = not whole and self.started.call is None and (reached or bool(self.started.forked))
         self._called = called_runs(every, self.run)
         self._parts: dict[str | None, str] = {}
         self._hands: RecordedActions | None = None
@@ -156,7 +166,7 @@ class Replay:
                 self.decide()
                 first = yield from self._play(agent, run)
                 if first is not None:
-                    yield from record(self._live(agent.model, first, run), self._journal, self.run)
+                    yield from record(self._live(agent, first, run), self._journal, self.run)
             except Exception:
                 if self.refusal is not None:
                     raise self.refusal from None
@@ -201,7 +211,7 @@ class Replay:
         if self.differences and not self.accept:
             told = "\n".join(f"- {each}" for each in self.differences)
             self.refusal = ReplayDiffersError(
-                f"run {self.run} was not taken up, for it does not replay the same:\n{told}\n"
+                f"run {self._named} was not taken up, for it does not replay the same:\n{told}\n"
                 "Nothing new was done. accept=True (--accept) goes on all the same",
                 list(self.differences),
             )
@@ -280,6 +290,7 @@ class Replay:
                 yield self.started if isinstance(recorded, RunStarted) else recorded
                 if isinstance(recorded, RunStarted | StepFinished):  # the next request is to tell what was instructed
                     yield from self._beside(agent, StepStarted)
+                    self._forgive(agent)
                 if self._end and self._end.closes(recorded, self._at):
                     yield from self._rest(agent)
                     return None
@@ -290,7 +301,7 @@ class Replay:
                 continue  # stopped, or failed: that is raised
             elif not isinstance(event, BESIDE):
                 raise ReplayError(
-                    f"run {self.run} cannot be taken up: in step {recorded.step} the recording goes on with "
+                    f"run {self._named} cannot be taken up: in step {recorded.step} the recording goes on with "
                     f"{recorded.kind!r}, and this version with {event.kind!r}. A fork from the step before begins anew "
                     "from there"
                 )
@@ -307,6 +318,13 @@ class Replay:
             if isinstance(event, Instructed):
                 agent.memory.steps.append(TaskStep(event.text))
             yield event
+
+    def _forgive(self, agent: Any) -> None:
+        """An agent that was ended here for going in circles goes on if it did so then, or somebody wants it to now."""
+        if agent.life.repetition.hopeless:
+            went_on = any(isinstance(event, StepStarted) for event in self.to_come())
+            if went_on or (self.played and self._begins_anew):
+                agent.life.repetition = Repetition()
 
     def _rest(self, agent: Any) -> list[Event]:
         """What is left of the recording: the end of a run, to which its loop does not come."""
@@ -326,7 +344,7 @@ class Replay:
                 made = next(each for each in self.calls if isinstance(each, ToolCalled) and each.call == event.call)
                 agent.life.successor = (other, str(made.kwargs.get("reason", next(iter(made.args), ""))))
 
-    def _live(self, model: Any, first: Event, run: Generator[Event]) -> Generator[Event]:
+    def _live(self, agent: Any, first: Event, run: Generator[Event]) -> Generator[Event]:
         kept = self._kept
         yield RunResumed(
             run=self.run,
@@ -334,8 +352,9 @@ class Replay:
             kept=kept,
             differences=[*self.differences, *self._unknown()],
             max_steps=self.started.max_steps,
+            budget=plain_settings({"budget": agent.budget}).get("budget", {}),
             isolation=self.started.isolation,
-            **model.as_recorded(),
+            **agent.model.as_recorded(),
         )
         self.went_on = True
         yield first
@@ -367,17 +386,6 @@ class Replay:
                 setattr(agent, name, value)
             if not self._end:
                 leave_rehearsal(held[hands])
-
-
-def require_tools(started: RunStarted, names: Container[str]) -> None:
-    """Raises ReplayError if a tool of the run is not among `names`."""
-    missing = [name for name in started.tools if name not in names]
-    if missing:
-        raise ReplayError(
-            f"run {started.run} has the tools {', '.join(missing)}, which are not here: give them under the same "
-            "names, in Python as tools= (agents as managed_agents=), in a notebook by defining them; the command line "
-            "has those that are built in and those of MCP servers (--mcp)"
-        )
 
 
 def _place(events: list[Event], event: Event) -> int:

@@ -9,31 +9,32 @@ import secrets
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.agents.managed_agent import functions
-from smol_kernel.errors import ConfigError, JournalError, ReplayError
+from smol_kernel.errors import AgentBudgetError, ConfigError, JournalError, ReplayError
 from smol_kernel.events import Event, HandedOff, Instructed, ModelReplied, StepFinished, settled
 from smol_kernel.journal import Journal, open_journal
-from smol_kernel.memory.budget import at_least_one
+from smol_kernel.memory.budget import TO_ASK, Account, Budget, at_least_one, usable
 from smol_kernel.memory.steps import TaskStep
 from smol_kernel.models.fallback import as_model
 from smol_kernel.runs.conversation import Conversation
 from smol_kernel.runs.made_again import (
-    beginning,
     has_foreign_templates,
     inputs_of,
     made_again,
     media_of,
     require_inputs,
+    require_tools,
+    told_last,
     values_of,
 )
 from smol_kernel.runs.outside import called_for_others, of_others, outside, the_model_of_others
 from smol_kernel.runs.recorded_actions import leave_rehearsal
-from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of
-from smol_kernel.runs.replay import Replay, require_tools
+from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of, steps_counted
+from smol_kernel.runs.replay import Replay
 from smol_kernel.runs.source import Source
 
 TEMPLATES = "The prompts of run {} are made of templates that came with it."
@@ -111,6 +112,7 @@ def prepare(
     audio: list[Any] | None = None,
     videos: list[Any] | None = None,
     max_steps: int | None = None,
+    limits: Mapping[str, Any] | None = None,
     accept: bool = False,
     repeat: bool = False,
     take_over: bool = False,
@@ -124,7 +126,8 @@ def prepare(
 ) -> Resumption:
     """The recorded run `run_id` (the beginning of its id, or "last"), ready to go on.
 
-    Parameters: as of `RunnableAgent.resume`; `agent`, in place of a new one of class `kind`; `child_lives`, the
+    Parameters: as of `RunnableAgent.resume`; `agent`, in place of a new one of class `kind`; `limits`, of
+    a budget, by the names of `Budget`, each in place of the recorded one; `child_lives`, the
     `executor` still has the child of the run; `copied_from`, the run that errors name, of which this one is a copy that
     the user has not seen; `found`, names of those among the tools and agents that the user did not give: a front found
     them for the names that are recorded; `model_chosen`, whether the user chose the model, and not only the record.
@@ -138,19 +141,24 @@ def prepare(
     if summary.parent is not None:
         raise ReplayError(f"run {summary.run} is one that another agent called: resume run {summary.parent}")
     events = book.events(summary.run, family=True)
-    started = beginning(events)
+    started = told_last(events)
     last = last_in_turn(events, summary.run)
     if summary.state == "success":
         raise ReplayError(f"run {summary.run} has ended with its answer; fork it to go on from one of its steps")
-    reached = limit_of(event for event in events if event.run == last)
-    if summary.state == "max_steps_error" and (max_steps or 0) <= reached:
+    own = [event for event in settled(events) if event.run == last]
+    limit, taken = limit_of(own), steps_counted(own)  # fewer, where it was ended for going in circles
+    if summary.state == "max_steps_error" and (max_steps or limit) <= taken:
         raise ReplayError(
-            f"run {summary.run} has reached its limit of {reached} steps: give a higher one, max_steps= (--max-steps)"
+            f"run {summary.run} has reached its limit of {taken} steps: give a higher one, max_steps= (--max-steps)"
         )
     begun = max((event.step for event in settled(events) if event.run == summary.run), default=0)
     if max_steps is not None and at_least_one("max_steps", max_steps) < begun:
         raise ConfigError(f"max_steps is {max_steps}: run {summary.run} has begun {begun} steps: give that or more")
     seen = replace(started, run=copied_from or started.run)
+    if limits:
+        recorded = started.settings.get("budget")
+        budget = {**(recorded if isinstance(recorded, dict) else {}), **limits}
+        seen = replace(seen, settings={**started.settings, "budget": budget})
     more = {**parameters, "journal": book}
     agent = agent or made_again(kind, seen, model, tools, {**more, "executor": executor}, accept)
     require_tools(seen, functions(agent))
@@ -172,7 +180,10 @@ def prepare(
         max_steps=max_steps,
         child_lives=child_lives,
         differences=differences,
+        named=seen.run,
     )
+    if summary.state == "budget" or copied_from is not None:  # a fork may still be asked for its best answer
+        _require_budget(seen.run, usable(agent.budget), replay, None if copied_from is None else TO_ASK)
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
     before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat, accept)
     require_inputs([seen, *before.beginnings], additional_args or {})
@@ -198,14 +209,19 @@ def prepare_fork(
 
     None is the last step: of a run that has its answer the one before that, unless an `action` takes its place.
     `origin` says where the fork is made, as in RunStarted; what it lacks is as the run has it. Raises ReplayError for a
-    step that it has not or that gave the answer, and as `prepare`.
+    step that it has not or that gave the answer, ConfigError for an `action` that is no Python or comes with an
+    `instruction`, and as `prepare`.
     """
+    if instruction is not None and action is not None:
+        raise ConfigError("give either an instruction or an action: the one comes after the step, the other in it")
+    if action is not None and Source(action).body is None:
+        raise ConfigError("action: it is no Python that can be read")
     book = _journal(journal)
     if max_steps is not None:
         at_least_one("max_steps", max_steps)
     summary = book.find(_read_id(run_id))
     events = book.events(summary.run, family=True)
-    started = beginning(events)
+    started = told_last(events)
     own = [event for event in settled(events) if event.run == summary.run and event.kind != "run_resumed"]
     last = max((event.step for event in own if isinstance(event, StepFinished)), default=0)
     handed_on = any(isinstance(event, HandedOff) for event in own)  # the one that took over gave the answer
@@ -242,8 +258,6 @@ def prepare_fork(
         reply = next(event for event in reversed(new) if isinstance(event, ModelReplied))
         new[new.index(reply)] = replace(reply, content=_edited(reply.content, own, step, action))
     if instruction is not None:
-        if action is not None:
-            raise ReplayError("give either an instruction or an action: the one comes after the step, the other in it")
         # Its clock stands still until the run goes on: the time since the other run is not its own.
         new.append(Instructed(run=run, step=step, time=new[-1].time, text=instruction))
     book.append_all(new)
@@ -254,6 +268,23 @@ def prepare_fork(
     except BaseException:
         book.delete([run])
         raise
+
+
+def _require_budget(run: str, budget: Budget | None, replay: Replay, names: Sequence[str] | None) -> None:
+    """Raises ReplayError where what is recorded has used up one of the limits `names` (None: any) of the budget: the
+    run would end at once where it ended."""
+    account = Account(budget, spent=replay.seconds)
+    for used in replay.used:
+        account.count(**used)
+    for name in names or asdict(Budget()):
+        try:
+            account.check((name,))
+        except AgentBudgetError as error:
+            more = "In Python budget= takes its place"
+            if account.used[name] is not None:
+                option = f" (--max-{name.replace('_', '-')})" * (name != "steps")
+                more = f"Give a higher limit: budget=Budget({name}=…){option}"
+            raise ReplayError(f"run {run} cannot go on. {error.message} {more}") from None
 
 
 def _up_to(own: list[Event], step: int, *, edited: bool) -> list[Event]:
@@ -272,8 +303,6 @@ def _edited(reply: str, own: list[Event], step: int, action: str) -> str:
     code = next((event.code for event in own if event.kind == "action_proposed" and event.step == step), "")  # pyright: ignore[reportAttributeAccessIssue]
     if not code.strip() or reply.count(code.strip("\n")) != 1:
         raise ReplayError(f"the action of step {step} cannot be found in the model's reply, so it cannot be edited")
-    if Source(action).body is None:
-        raise ReplayError("action: it is no Python that can be read")
     return reply.replace(code.strip("\n"), action.strip("\n"))
 
 

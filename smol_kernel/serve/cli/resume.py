@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from smol_kernel.budget_options import add_limits_of_the_run, given_limits
 from smol_kernel.config import RunOptions, builtin_tools, connect, recorded_start
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
@@ -42,7 +43,8 @@ def add_commands(commands: Any) -> None:
         "itself stays as it is. Exit status: as of smol run.",
     )
     fork.add_argument("--step", type=int, metavar="N",
-                      help="the last step that is kept (default: the last before the answer); 0: none")  # fmt: skip
+                      help="the last step that is kept (default: the last before the answer, with --action the last of "
+                      "all); 0: none")  # fmt: skip
     fork.add_argument("--instruction", metavar="TEXT", help="tell the model this after that step")
     fork.add_argument("--action", type=Path, metavar="FILE.py", help="code in place of that of the step")
     resume.add_argument("--take-over", action="store_true",
@@ -63,6 +65,7 @@ def add_commands(commands: Any) -> None:
                             help="make a call again of which it is not known whether it was made, and give actions "
                             "their hosts while they are run again")  # fmt: skip
         parser.add_argument("-o", "--out", dest="output", metavar="FILE", help="put the answer here")
+        add_limits_of_the_run(parser)
         add_save_files(parser, "RUN")
 
 
@@ -111,6 +114,7 @@ def _go_on(arguments: argparse.Namespace, how: Any, **more: Any) -> int:
             journal=journal,
             additional_args=read_inputs(arguments.inputs),
             max_steps=arguments.max_steps,
+            limits=given_limits(arguments),
             accept=arguments.accept,
             repeat=arguments.repeat,
             verbosity_level=LogLevel.OFF,

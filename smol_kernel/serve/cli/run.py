@@ -52,6 +52,7 @@ from smol_kernel.tools.base import Tool
 if TYPE_CHECKING:
     from smol_kernel.agents.multi_step import MultiStepAgent
     from smol_kernel.events import Event
+    from smol_kernel.journal import RunSummary
 
 STATUSES = {"success": 0, "budget": 3}
 """Exit statuses of a run by its state; 1 for any other."""
@@ -151,7 +152,8 @@ def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.
         kept = is_kept(agent, transcript.run)
         if transcript.answered and arguments.output:
             status = write_answer(transcript, arguments.output, kept) or status
-        if transcript.run and agent.journal is not False and not kept:
+        is_new = agent.life.resumed is None or agent.life.resumed.went_on  # else all of it had been recorded before
+        if transcript.run and agent.journal is not False and not kept and is_new:
             print("smol: the journal has not all of this run: what it said is above.", file=sys.stderr)
         if arguments.save_files is None and transcript.files:
             print(f"These files are gone with the box; --save-files after the {last} keeps them.", file=sys.stderr)
@@ -160,10 +162,16 @@ def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.
 
 def is_kept(agent: MultiStepAgent, run: str) -> bool:
     """Whether a journal has the run to its end: one whose disk is full, say, ends before."""
+    found = in_journal(agent, run)
+    return found is not None and found.finished is not None
+
+
+def in_journal(agent: MultiStepAgent, run: str) -> RunSummary | None:
+    """The run as a journal has it, if one does: a fork of which nothing came is in none any more."""
     try:
-        return agent.life.recorded_in is not None and agent.life.recorded_in.find(run).finished is not None
+        return agent.life.recorded_in and agent.life.recorded_in.find(run)
     except JournalError:
-        return False
+        return None
 
 
 MEANT = ("is hidden", "is there already")
@@ -221,7 +229,7 @@ def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, i
     status = STATUSES.get(transcript.state, status)
     if status and not is_terminal(sys.stdout):  # which may lead nowhere
         reason = one_line((transcript.error or "").partition("\n")[0], 500)
-        where = f" (smol show {transcript.run})" if agent.journal is not False else ""
+        where = f" (smol show {transcript.run})" if in_journal(agent, transcript.run) else ""
         print(f"smol: {': '.join(filter(None, [state_word(transcript.state), reason]))}{where}", file=sys.stderr)
     missing = re.search(r"needs a key: set (\w+)", transcript.error or "")
     if missing:  # the error tells of a notebook and of Python
