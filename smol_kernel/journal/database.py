@@ -89,6 +89,17 @@ def transaction(db: sqlite3.Connection) -> Generator[None]:
         raise
 
 
+@contextmanager
+def hurried(db: sqlite3.Connection) -> Generator[None]:
+    """Meanwhile others that hold the file are waited for only briefly."""
+    (patience,) = db.execute("PRAGMA busy_timeout").fetchone()
+    db.execute("PRAGMA busy_timeout = 200")
+    try:
+        yield
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {patience}")
+
+
 _WITHOUT = "run without it (smol run --no-journal, in Python journal=False)"
 _CAUSES = (
     # What SQLite's or the system's message says in small letters, what that means here; see https://sqlite.org/rescode.html.
