@@ -16,8 +16,9 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
 
     A journal that fails at the first event ends the run before it has cost anything (JournalError). One that fails
     later does not, nor does it end the run of an agent that was called: a Notice says so, what could not be written is
-    kept and tried again after each step, and later (see `unwritten`), and the run keeps its answer. What is in the file is always a beginning of the run, without a gap. A run that another process
-    took over ends here (RunTakenOverError), before anything is done twice.
+    kept and tried again after each step, and later (see `unwritten`), and the run keeps its answer. What is in the file
+    is always a beginning of the run, without a gap. A run that another process took over ends here
+    (RunTakenOverError), before anything is done twice.
     Closing this generator closes `events`; a run that has not ended is then recorded as interrupted, as it is by a
     Ctrl-C, in whichever line it is heard.
     """
@@ -45,7 +46,7 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
                     unwritten.keep()
                     if not told:
                         text = f"This run goes on, but is not kept from here unless the journal recovers: {error}"
-                        unwritten.events.append(Notice(run=run, step=event.step, text=text))
+                        unwritten.events.append(Notice(run=run, step=event.step, text=text, lasting=True))
                         yield event
                         yield unwritten.events[-1]
                         continue

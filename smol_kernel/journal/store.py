@@ -179,8 +179,10 @@ class Journal:
         raise JournalError(f"{run!r} could be any of {names}: give more of the id")
 
     def unseen(self) -> list[RunSummary]:
-        """Top-level runs that ended or were cut off and were not offered yet, newest first."""
-        return [run for run in self._summaries("parent IS NULL AND NOT offered") if run.state != "running"]
+        """Top-level runs that ended or were cut off and were not offered yet, newest first; not those of which this
+        process has still to tell the file how they ended."""
+        runs, here = self._summaries("parent IS NULL AND NOT offered"), ended_here(self.path)
+        return [run for run in runs if run.state != "running" and run.run not in here]
 
     def offer(self, run: str) -> None:
         """Note that the account of `run` has been shown to the person, or offered: `unseen` leaves it out."""

@@ -106,6 +106,7 @@ class Unwritten:
             self.events.clear()
             self.finished, self.size = False, 0
 
+
 _kept: dict[tuple[Path, str], Unwritten] = {}
 _hooked = False
 
