@@ -8,12 +8,14 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import threading
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smol_kernel.errors import JournalError, RunNotFoundError, RunTakenOverError
 from smol_kernel.events import Event, RunResumed, RunStarted
+from smol_kernel.journal.database import LOCKED
 from smol_kernel.journal.rows import this_process
 from smol_kernel.memory.process_lock import ProcessLock
 
@@ -42,11 +44,17 @@ class Unwritten:
         self.size = 0
         """Characters of what is kept of it after its end."""
         self._lock = ProcessLock()
+        self._writer = 0
+        """The thread that had that last."""
 
     def write(self) -> None:
         """Write them, one after the other; those that could not be stay. Raises JournalError."""
+        lock = self._lock.here
         try:
-            with self._lock.here:
+            if lock.locked() and self._writer == threading.get_ident():  # a finalizer may run in the midst of it
+                raise JournalError(f"run {self.run} is being written")
+            with lock:
+                self._writer = threading.get_ident()
                 self._write()
         except JournalError as error:
             self.failed, self.trouble = True, str(error)
@@ -77,11 +85,7 @@ class Unwritten:
 
     def keep(self) -> None:
         """Have others know of them, in the order in which runs failed."""
-        global _hooked
         _kept.setdefault((self.journal.path, self.run), self)
-        if not _hooked:
-            _hooked = True
-            atexit.register(_exit)
 
     def end(self) -> bool:
         """Nothing more comes. Gives whether all is told to the journal now that ever can be; else it is kept."""
@@ -102,20 +106,23 @@ class Unwritten:
 
     def drop(self) -> None:
         """Keep no event more: what is in the file is all that there will be."""
-        with self._lock.here:
-            self.events.clear()
-            self.finished, self.size = False, 0
+        lock = self._lock.here
+        if lock.acquire(blocking=False):  # else it is being written
+            try:
+                self.events.clear()
+                self.finished, self.size = False, 0
+            finally:
+                lock.release()
 
 
 _kept: dict[tuple[Path, str], Unwritten] = {}
-_hooked = False
 
 
 def catch_up(journal: Journal) -> None:
     """Write what is kept of runs that have ended, as far as this journal takes it."""
     for kept in _here(journal.path):
-        if kept.over and kept.file in (None, journal.file()) and not kept.end():
-            break
+        if kept.over and kept.file in (None, journal.file()) and not kept.end() and LOCKED in kept.trouble:
+            break  # each would wait for that, a while
 
 
 def ended_here(path: Path) -> Set[str]:
@@ -126,7 +133,7 @@ def ended_here(path: Path) -> Set[str]:
 def trouble_of(path: Path, run: str) -> str:
     """Why some of a run that has ended here could not be written; empty if it was, or if it is not kept."""
     kept = _found(path, run)
-    return kept.trouble if kept is not None and kept.events else ""
+    return kept.trouble if kept is not None and kept.over and kept.events else ""
 
 
 def let_go(path: Path, run: str) -> None:
@@ -157,3 +164,7 @@ def _bound() -> None:
 def _exit() -> None:
     for journal in {kept.journal.path: kept.journal for kept in list(_kept.values())}.values():
         catch_up(journal)
+        journal.close_here()
+
+
+atexit.register(_exit)
