@@ -541,6 +541,8 @@ def test_what_a_run_could_not_write_is_written_after_its_end_once_there_is_room(
     seen = recorded_on_a_full_disk(journal, end)
     assert journal.find("r1").state == ("unfinished" if end else "success")
     assert journal.events("r1") == seen
+    (told,) = (event for event in seen if isinstance(event, Notice))
+    assert told.lasting and not any(event.lasting for event in journal.events("r1") if isinstance(event, Notice))
     with closing(sqlite3.connect(journal.path)) as db:
         assert db.execute("SELECT process FROM runs").fetchall() == [(None,)]
 

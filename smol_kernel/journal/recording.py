@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from dataclasses import replace
 
 from smol_kernel.errors import JournalError, RunTakenOverError
 from smol_kernel.events import Event, Notice, RunFinished, RunStarted, StepFinished
@@ -46,9 +47,10 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
                     unwritten.keep()
                     if not told:
                         text = f"This run goes on, but is not kept from here unless the journal recovers: {error}"
-                        unwritten.events.append(Notice(run=run, step=event.step, text=text, lasting=True))
+                        notice = Notice(run=run, step=event.step, text=text)
+                        unwritten.events.append(notice)  # where that can be read, what came before it is kept after all
                         yield event
-                        yield unwritten.events[-1]
+                        yield replace(notice, lasting=True)
                         continue
             yield event
     except (GeneratorExit, KeyboardInterrupt) as error:
