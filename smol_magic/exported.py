@@ -13,6 +13,7 @@ from smol_magic.parser import CommandParser
 from smol_magic.session import notebook_path
 
 if TYPE_CHECKING:
+    from smol_kernel.events import Event
     from smol_kernel.render.transcript import Transcript
     from smol_kernel.runs.proof import Proof
     from smol_kernel.runs.prove import Prover
@@ -27,7 +28,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     from smol_kernel.errors import RunNotFoundError
     from smol_kernel.events import settled
     from smol_kernel.runs.earlier import runs_before
-    from smol_kernel.runs.exporting import export
+    from smol_kernel.runs.exporting import OF_EVENTS, export
     from smol_kernel.runs.prove import Prover
     from smol_kernel.runs.recorded_box import recorded_box
 
@@ -45,6 +46,11 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
         events = session.journal.events(run.run, family=True)
     except RunNotFoundError:
         events = []  # the journal failed when it ran; it is told as it was seen
+    seen, lack = _seen_further(session, events)
+    of_events = path.suffix.lower() in OF_EVENTS
+    cut_off = run.state == "unfinished" or seen is not None
+    if seen is not None and not of_events:
+        run, events = seen, []
     try:
         if path.exists() and not chosen.force:
             raise FileExistsError
@@ -53,14 +59,29 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
             earlier = partial(runs_before, session.journal, events)
             script = _proved(Prover(settled(events), earlier=earlier, **recorded_box(events)))
             print(script.line)
-        export(events, path, script=script, overwrite=chosen.force, cut_off=run.state == "unfinished", transcript=run)
+        export(events, path, script=script, overwrite=chosen.force, cut_off=cut_off, transcript=run)
     except FileExistsError:
         raise CellError(
             f"%agent export {file}: the file exists: choose another name, or replace it with --force"
         ) from None
     except OSError as error:
         raise CellError(f"%agent export {file}: {error.strerror or error}") from None
-    print(f"written: {file}")
+    how = f", {'without the rest' if of_events else 'as it was seen'}: {lack}" if seen is not None else ""
+    print(f"written: {file}{how}")
+
+
+def _seen_further(session: Session, events: Sequence[Event]) -> tuple[Transcript | None, str]:
+    """The last run of this session as it was seen, if these are its events and end before it did, and a sentence on
+    that."""
+    from smol_kernel.render.transcript import Transcript
+
+    seen = session.last
+    if seen is None or not events or seen.run != events[0].run or seen.state in ("running", "unfinished"):
+        return None, ""
+    kept = Transcript.from_events(events)
+    if kept.state != "running":
+        return None, ""
+    return seen, f"the journal has only {len(kept.steps)} of its {len(seen.steps)} steps"
 
 
 def _proved(prover: Prover) -> Proof:

@@ -463,6 +463,7 @@ with CodeAgent([], CassetteModel(scripted, {str(file)!r}, "record"), journal=Fal
     for event in events:
         print(event.text if event.kind in ("notice", "final_answer") else "")
         if event.kind == "notice":
+            assert event.lasting
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 """
     before = file.read_bytes()

@@ -22,7 +22,8 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ from smol_kernel.events import (
     StepStarted,
     ToolCalled,
 )
-from smol_kernel.journal import Journal, default_path, open_journal, record
+from smol_kernel.journal import Journal, default_path, open_journal, record, unwritten
 from smol_kernel.journal.database import explain
 
 JOURNAL = str(Path(inspect.getfile(Journal)).parent)
@@ -509,6 +510,109 @@ def test_a_full_disk_in_mid_run_loses_neither_the_answer_nor_what_can_be_written
     ]  # fmt: skip
     assert journal.events("r1") == seen
     assert journal.find("r1").state == "success"
+
+
+@contextmanager
+def full_disk(room=1_000_000):
+    """A file may have no more than `room` bytes meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def recorded_on_a_full_disk(journal, end=None):
+    """What is seen of a run while there is no room for most of it."""
+    first, *rest = a_run()
+    recording = record((event for event in [first, big_output(), *rest][:end]), journal, "r1")
+    seen = [next(recording)]
+    with full_disk():
+        return seen + list(recording)
+
+
+def big_output():
+    return Output(run="r1", step=1, channel="display", data={"image/png": "A" * 3_000_000})
+
+
+@pytest.mark.parametrize("end", [None, -2])
+def test_what_a_run_could_not_write_is_written_after_its_end_once_there_is_room(journal, end):
+    seen = recorded_on_a_full_disk(journal, end)
+    assert journal.find("r1").state == ("unfinished" if end else "success")
+    assert journal.events("r1") == seen
+    (told,) = (event for event in seen if isinstance(event, Notice))
+    assert told.lasting and not any(event.lasting for event in journal.events("r1") if isinstance(event, Notice))
+    with closing(sqlite3.connect(journal.path)) as db:
+        assert db.execute("SELECT process FROM runs").fetchall() == [(None,)]
+
+
+def test_a_run_that_has_ended_is_not_at_work_while_there_is_no_room_and_nobody_goes_on_with_half_of_it(journal):
+    first, *rest = a_run()
+    recording = record((event for event in [first, big_output(), *rest]), journal, "r1")
+    next(recording)
+    with full_disk():
+        list(recording)
+        assert journal.find("r1").state == "unfinished" and not journal.unseen()
+        with pytest.raises(JournalError, match=r"r1 is not whole in its journal yet: .*make room"):
+            journal.claim("r1")
+    assert journal.claim("r1").state == "success"
+
+
+def test_of_what_could_not_be_written_the_oldest_is_let_go(journal, monkeypatch):
+    monkeypatch.setattr(unwritten, "MOST_KEPT", 4_000_000)
+    kept = [record((event for event in [started(run), replace(big_output(), run=run)]), journal, run) for run in "ab"]
+    for recording in kept:
+        next(recording)
+    with full_disk():
+        for recording in kept:
+            list(recording)
+        list(record((event for event in a_run("c")), journal, "c"))  # it fits
+    assert [len(journal.events(run)) for run in "ab"] == [1, 3]
+    assert [run.state for run in journal.runs()] == ["success", "unfinished", "unfinished"]
+
+
+AT_EXIT = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_journal import Journal, recorded_on_a_full_disk
+recorded_on_a_full_disk(Journal(sys.argv[1]))
+"""
+
+
+def test_what_a_run_could_not_write_is_written_as_its_process_exits(journal):
+    subprocess.run([sys.executable, "-c", AT_EXIT, str(journal.path), str(Path(__file__).parent)], check=True)
+    assert (journal.find("r1").state, len(journal.events("r1"))) == ("success", len(a_run()) + 2)
+
+
+def test_an_agent_that_is_called_while_the_journal_fails_runs_and_stands_behind_its_call(journal):
+    first, *rest = a_run()
+    called = ToolCalled(run="r1", step=1, call="c1", tool="helper", args=[], kwargs={}, summary="helper()")
+    outer = record((event for event in [first, big_output(), called, *rest]), journal, "r1")
+    next(outer)
+    with full_disk():
+        seen = [next(outer), next(outer), next(outer)]
+        inner = list(record((event for event in a_run("r2", parent="r1", call="c1")), journal, "r2"))
+        assert [event.kind for event in inner if not isinstance(event, Notice)] == [event.kind for event in a_run()]
+        assert "is not kept from here" in inner[1].text
+    between = list(record((event for event in a_run("r3", parent="r1", call="c1")), journal, "r3"))
+    assert journal.events("r1", family=True)[: len(seen) + 1] == [first, *seen]
+    list(outer)
+    assert [journal.events(run) for run in ("r2", "r3")] == [inner, between]
+    assert journal.find("r1").state == journal.find("r2").state == "success"
+
+
+def test_a_run_whose_journal_was_locked_is_kept_when_it_is_free(journal):
+    first, *rest = a_run()
+    recording = record((event for event in [first, *rest]), journal, "r1")
+    seen = [next(recording)]
+    with closing(sqlite3.connect(journal.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        seen += recording
+        assert journal.find("r1").state == "unfinished"
+        other.execute("COMMIT")
+    assert len([event for event in seen if isinstance(event, Notice)]) == 1
+    assert (journal.find("r1").state, journal.events("r1")) == ("success", seen)
 
 
 def deleted(path):

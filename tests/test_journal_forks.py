@@ -103,6 +103,22 @@ def test_a_process_forked_in_mid_run_that_does_not_go_on_with_it_leaves_it(journ
     assert lengths(journal) == {"host": ("success", 22)}
 
 
+def test_a_forked_process_does_not_write_what_the_other_could_not(journal):
+    program = """
+    import resource, sqlite3
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    host = record(a_run("host", 20), Journal(path), "host")
+    next(host)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    list(host)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    ended(forked(lambda: list(record(a_run("worker", 3), Journal(path), "worker"))))
+    assert sqlite3.connect(path).execute("SELECT count(*) FROM events WHERE run = 'host'").fetchone() == (1,)
+    """
+    run(journal, program)
+    assert lengths(journal) == {"host": ("success", 23), "worker": ("success", 5)}
+
+
 def test_forks_while_threads_write_and_read(journal):
     program = """
     done = threading.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import sys
 import threading
@@ -518,6 +519,37 @@ def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):
     capsys.readouterr()
     assert error_of(shell, "%agent") is None
     assert f"last run: {run} · done · 1 step · " in capsys.readouterr().out
+
+
+def test_what_the_journal_has_not_of_a_run_is_said_in_its_account_and_exported_as_it_was_seen(shell, capsys, tmp_path):
+    path = tmp_path / "journal.sqlite"
+
+    @tool
+    def lose() -> int:
+        """Puts another file in the place of the journal, with what it has."""
+        shutil.copy(path, tmp_path / "copy")
+        (tmp_path / "copy").replace(path)
+        return 2
+
+    shell.user_ns["lose"] = lose
+    shell.user_ns["m"] = ScriptedModel(
+        [f"I do it.\n<code>\n{action}\n</code>" for action in ("x = lose()", "x += 1", "final_answer(x)")]
+    )
+    assert error_of(shell, "%%agent --model m\nlose it") is None
+    capsys.readouterr()
+    assert error_of(shell, "%agent show") is None
+    assert "This run goes on, but is not kept from here" in capsys.readouterr().out
+    run = Journal().find("last")
+    assert (run.state, run.steps) == ("unfinished", 1)
+    for words in ("seen.md", "seen.py --script", f"seen.ipynb {run.run}"):
+        assert error_of(shell, f"%agent export {words}") is None
+        said = f"written: {words.split()[0]}, as it was seen: the journal has only 1 of its 3 steps\n"
+        assert said in capsys.readouterr().out
+    assert "**Answer**\n\n3" in (tmp_path / "seen.md").read_text()
+    assert "x += 1" in (tmp_path / "seen.py").read_text() and "x += 1" in (tmp_path / "seen.ipynb").read_text()
+    assert error_of(shell, "%agent export kept.html") is None
+    assert "kept.html, without the rest: the journal has only 1 of its 3 steps" in capsys.readouterr().out
+    assert "cut off" in (tmp_path / "kept.html").read_text()
 
 
 def test_the_open_notebook_is_never_overwritten(shell, monkeypatch, tmp_path):

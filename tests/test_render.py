@@ -40,6 +40,7 @@ from smol_kernel.render.sanitize import clean_html, kept_html, output_html
 from smol_kernel.render.style import STYLE
 from smol_kernel.render.text import account_text
 from smol_kernel.render.transcript import SCRIPTED, Transcript
+from smol_kernel.runs.notebook import opening
 
 PNG = base64.b64encode(
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (640).to_bytes(4, "big") + (480).to_bytes(4, "big") + b"\x08\6\0\0\0" + bytes(20)
@@ -336,6 +337,16 @@ def test_the_account_says_in_words_what_colour_says():
 def test_every_account_of_a_scripted_run_says_so(account):
     assert SCRIPTED in account(fold(scripted=True))
     assert SCRIPTED not in account(fold(scripted=False))
+
+
+def test_every_account_tells_what_will_be_left_of_the_run_and_no_other_notice():
+    evil = "not kept: <b>&</b> [x](http://x.invalid)"
+    transcript = fold()
+    transcript.feed(Notice(run=transcript.run, text=evil, lasting=True))
+    transcript.feed(Notice(run=transcript.run, text="slow"))
+    assert evil in Page(account_html(transcript)).words and evil in account_text(transcript)
+    for told in (account_markdown(transcript), opening(transcript)):
+        assert safe_markdown(evil) in told and "](" not in told and "slow" not in told
 
 
 def test_steps_at_work_failed_for_good_or_with_a_picture_are_open():

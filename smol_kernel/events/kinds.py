@@ -341,6 +341,8 @@ class Notice(Event):
     """A sentence for the person watching."""
 
     text: str
+    lasting: bool = field(default=False, compare=False)
+    """Whether the account of the run tells it too: it is about what will be left of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,10 +89,22 @@ def transaction(db: sqlite3.Connection) -> Generator[None]:
         raise
 
 
+@contextmanager
+def hurried(db: sqlite3.Connection) -> Generator[None]:
+    """Meanwhile others that hold the file are waited for only briefly."""
+    (patience,) = db.execute("PRAGMA busy_timeout").fetchone()
+    db.execute("PRAGMA busy_timeout = 200")
+    try:
+        yield
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {patience}")
+
+
 _WITHOUT = "run without it (smol run --no-journal, in Python journal=False)"
+LOCKED = "is locked by another process"
 _CAUSES = (
     # What SQLite's or the system's message says in small letters, what that means here; see https://sqlite.org/rescode.html.
-    ("locked", "is locked by another process: try again when that is done"),
+    ("locked", f"{LOCKED}: try again when that is done"),
     ("readonly", f"cannot be written (read-only): make it writable, {_WITHOUT}"),
     ("read-only", f"cannot be written (read-only): make it writable, {_WITHOUT}"),
     ("no such file", f"cannot be made there: make its folder, {_WITHOUT}"),

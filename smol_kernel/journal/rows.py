@@ -83,12 +83,13 @@ def summarise(db: sqlite3.Connection, event: Event) -> None:
         )
 
 
-def summary_of(row: tuple[Any, ...], latest: Mapping[str, float]) -> RunSummary:
-    """The RunSummary in a row, as `Journal` selects it; `latest` as `latest_elsewhere` gives them."""
+def summary_of(row: tuple[Any, ...], latest: Mapping[str, float], ended: bool = False) -> RunSummary:
+    """The RunSummary in a row, as `Journal` selects it; `latest` as `latest_elsewhere` gives them. `ended`: this
+    process works on it no more, though the row says so."""
     *first, scripted, state, process, started, finished, steps, answer, origin, isolation = row
     whereabouts = elsewhere(process, latest) if state is None else ""
     if state is None:
-        state = "running" if is_alive(process) else "elsewhere" if whereabouts else "unfinished"
+        state = "running" if is_alive(process) and not ended else "elsewhere" if whereabouts else "unfinished"
     origin = json.loads(origin)
     isolation = origin.pop("isolation", isolation) or ""
     started = started if isinstance(started, int | float) else math.nan  # of a damaged row

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import weakref
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Set
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from smol_kernel.errors import ConfigError, JournalError, RunNotFoundError, RunT
 from smol_kernel.events import Event, from_dict
 from smol_kernel.journal.blobs import BLOB_CHARACTERS, give_blobs, take_blobs
 from smol_kernel.journal.connections import close, connection, journal_number
-from smol_kernel.journal.database import explain, transaction
+from smol_kernel.journal.database import explain, hurried, transaction
 from smol_kernel.journal.no_secrets import without_secrets
 from smol_kernel.journal.rows import (
     HOW_TO_TAKE_OVER,
@@ -29,6 +29,7 @@ from smol_kernel.journal.rows import (
     summary_of,
     this_process,
 )
+from smol_kernel.journal.unwritten import catch_up, ended_here, let_go, trouble_of
 from smol_kernel.memory.which_file import file_at
 
 NO_HOME = "no home folder of this user is known. Set HOME, or SMOL_JOURNAL to the path of a file"
@@ -98,21 +99,25 @@ class Journal:
     def __reduce__(self) -> tuple[type[Journal], tuple[Path]]:
         return type(self), (self.path,)  # a copy has a number of its own, in another process too
 
-    def append(self, event: Event, worker: str | None = None) -> None:
+    def append(self, event: Event, worker: str | None = None, *, hurry: bool = False) -> None:
         """Store `event`; one that is not durable is left out. On return it survives the death of this process.
 
         With `worker`, only while that process works on the run: raises RunTakenOverError if another one does now, and
-        RunNotFoundError if the run was deleted.
+        RunNotFoundError if the run was deleted. With `hurry` it waits only briefly for whoever holds the file.
         """
-        self.append_all([event], worker)
+        self.append_all([event], worker, hurry=hurry)
 
-    def append_all(self, events: Iterable[Event], worker: str | None = None) -> None:
-        """Store `events`, all of them or none; `worker` as in `append`."""
+    def append_all(self, events: Iterable[Event], worker: str | None = None, *, hurry: bool = False) -> None:
+        """Store `events`, all of them or none; `worker` and `hurry` as in `append`."""
         rows = [_row(*without_secrets(event)) for event in events if event.durable]
         if not rows:
             return
         alone = len(rows) == 1 and not rows[0][-1] and not isinstance(rows[0][0], SUMMARISED)
-        with self._connection() as db, nullcontext() if alone else transaction(db):  # one statement is one by itself
+        with (
+            self._connection() as db,
+            hurried(db) if hurry else nullcontext(),
+            nullcontext() if alone else transaction(db),  # one statement is one by itself
+        ):
             for event, body, refs, blobs in rows:
                 if blobs:
                     db.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?)", blobs)
@@ -141,6 +146,7 @@ class Journal:
         if family:
             members += " UNION SELECT runs.run FROM runs JOIN members ON runs.parent = members.run"
         query = f"WITH RECURSIVE members(run) AS ({members}) SELECT body, blobs FROM events JOIN members USING (run)"
+        catch_up(self)
         with self._connection() as db:
             rows = db.execute(query + " ORDER BY id", (run,)).fetchall()
             if not rows:
@@ -173,8 +179,10 @@ class Journal:
         raise JournalError(f"{run!r} could be any of {names}: give more of the id")
 
     def unseen(self) -> list[RunSummary]:
-        """Top-level runs that ended or were cut off and were not offered yet, newest first."""
-        return [run for run in self._summaries("parent IS NULL AND NOT offered") if run.state != "running"]
+        """Top-level runs that ended or were cut off and were not offered yet, newest first; not those of which this
+        process has still to tell the file how they ended."""
+        runs, here = self._summaries("parent IS NULL AND NOT offered"), ended_here(self.path)
+        return [run for run in runs if run.state != "running" and run.run not in here]
 
     def offer(self, run: str) -> None:
         """Note that the account of `run` has been shown to the person, or offered: `unseen` leaves it out."""
@@ -182,8 +190,9 @@ class Journal:
 
     def cut_off(self, run: str) -> None:
         """Note that this process does not work on `run` any more: without a RunFinished it is "unfinished" from now
-        on."""
-        self._write("UPDATE runs SET process = NULL WHERE run = ? AND process = ?", run, this_process())
+        on. One of which something is to be written still is left to that."""
+        if not trouble_of(self.path, run):
+            self._write("UPDATE runs SET process = NULL WHERE run = ? AND process = ?", run, this_process())
 
     def claim(self, run: str, *, take_over: bool = False) -> RunSummary:
         """Note that this process works on `run` from now on; gives it as it was. `cut_off` takes that back.
@@ -192,9 +201,12 @@ class Journal:
         far as is known, RunNotFoundError if there is none of that id. The process that loses it, and the agents that it
         called in it, cannot write to the run any more.
         """
+        catch_up(self)
+        if trouble := trouble_of(self.path, run):
+            raise JournalError(f"run {run} is not whole in its journal yet: {trouble}")
         with self._connection() as db, transaction(db):
             row = db.execute("SELECT process FROM runs WHERE run = ?", (run,)).fetchone()
-            if row is not None and is_alive(row[0]):
+            if row is not None and is_alive(row[0]) and run not in ended_here(self.path):
                 raise JournalError(
                     f"run {run} is at work in process {row[0].split(' ')[0]}: wait for its end, or stop it"
                 )
@@ -204,6 +216,7 @@ class Journal:
                 lost = f"{_FAMILY}UPDATE runs SET process = NULL WHERE process = ?2 AND run IN (SELECT run FROM family)"
                 db.execute(lost, (run, row[0]))
             db.execute("UPDATE runs SET process = ? WHERE run = ?", (this_process(), run))
+        let_go(self.path, run)
         return self.find(run)
 
     def continued(self) -> dict[str, str]:
@@ -219,7 +232,7 @@ class Journal:
         query = """SELECT run, (SELECT CASE WHEN json_valid(body) THEN CAST(json_extract(body, '$.time') AS REAL) END
             FROM events WHERE events.run = runs.run ORDER BY id DESC LIMIT 1) FROM runs WHERE parent IS NULL"""
         with self._connection() as db:
-            at_work, latest = _at_work(db), dict(db.execute(query))
+            at_work, latest = _at_work(db, ended_here(self.path)), dict(db.execute(query))
         runs, continued = self._summaries("parent IS NULL"), self.continued()
         found = [
             run
@@ -242,9 +255,10 @@ class Journal:
         Raises JournalError, with nothing taken out, if a process that lives works on one of them, or one of another
         machine as far as is known.
         """
+        catch_up(self)
         with self._connection() as db:
             with transaction(db):
-                at_work = _at_work(db)
+                at_work = _at_work(db, ended_here(self.path))
                 for run in runs:
                     if run in at_work:
                         raise JournalError(f"run {run} is {at_work[run]}")
@@ -297,12 +311,14 @@ class Journal:
             origin, (SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.isolation') END FROM events
             WHERE events.run = runs.run ORDER BY id LIMIT 1) FROM dated JOIN runs ON runs.rowid = place
             ORDER BY date DESC, place DESC"""
+        catch_up(self)
+        ended = ended_here(self.path)
         with self._connection() as db:
             # Bytes of a command line that are no text have no form in SQLite, and stand in no run.
             given = {"text": text.encode(errors="backslashreplace").decode(), "limit": limit}
             rows = db.execute(query, given).fetchall()
             latest = latest_elsewhere(db) if any(in_question(row) for row in rows) else {}
-            return [summary_of(row, latest) for row in rows]
+            return [summary_of(row, latest, row[0] in ended) for row in rows]
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
@@ -326,12 +342,13 @@ def _row(event: Event, data: dict[str, Any]) -> tuple[Event, str, str | None, li
     return event, json.dumps(data, default=repr), refs, [(digest, content) for _, digest, content in blobs]
 
 
-def _at_work(db: sqlite3.Connection) -> dict[str, str]:
-    """The runs that a living process works on, and those that called them, each with where, and what to do."""
+def _at_work(db: sqlite3.Connection, ended: Set[str]) -> dict[str, str]:
+    """The runs that a living process works on, and those that called them, each with where, and what to do; not those
+    that `ended` in this one."""
     above = "WITH RECURSIVE up(run) AS (SELECT ?1 UNION SELECT runs.parent FROM runs JOIN up USING (run)) "
     latest, living = latest_elsewhere(db), dict[str, str]()
     for run, process in db.execute("SELECT run, process FROM runs WHERE process <> ''").fetchall():
-        if is_alive(process):
+        if is_alive(process) and run not in ended:
             living[run] = "at work: wait for its end, or stop it"
         elif where := elsewhere(process, latest):
             living[run] = f"{where}. {HOW_TO_TAKE_OVER.replace('RUN', run)}"
@@ -342,12 +359,7 @@ def _at_work(db: sqlite3.Connection) -> dict[str, str]:
 
 def _made_smaller(db: sqlite3.Connection) -> bool:
     """Give what is free in the file back to the system; where that cannot be done at once, the next runs use it."""
-    (patience,) = db.execute("PRAGMA busy_timeout").fetchone()
-    db.execute("PRAGMA busy_timeout = 200")
-    try:
+    with hurried(db), suppress(sqlite3.OperationalError):
         db.execute("VACUUM")
         return db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-    except sqlite3.OperationalError:
-        return False
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {patience}")
+    return False

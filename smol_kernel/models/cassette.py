@@ -267,7 +267,7 @@ class CassetteModel(Model):
         except ModelError as error:
             if not is_heard():
                 raise
-            emit(Notice(text=f"This run goes on, but a reply of its model is not kept: {error}"))
+            emit(Notice(text=f"This run goes on, but a reply of its model is not kept: {error}", lasting=True))
 
     def _read(self) -> Tape | None:
         """What the file holds now. Raises ModelError where it is of another model."""

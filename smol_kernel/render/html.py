@@ -135,7 +135,8 @@ def _head(transcript: Transcript) -> str:
     model = model_label(transcript.model, transcript.scripted)
     dot = '<i class="smol-bare"> · </i>'
     chips = dot.join(chip_html(*chip) for chip in ((plain(model), ""), isolation_chip(transcript), (word, kind)))
-    note = "".join(f'<p class="smol-note{" smol-mark" * (mark == UNBOXED)}">{mark}</p>' for mark in transcript.marks)
+    marks = [(escape(mark, quote=False), " smol-mark" * (mark == UNBOXED)) for mark in transcript.marks]
+    note = "".join(f'<p class="smol-note{kind}">{mark}</p>' for mark, kind in marks)
     task = _task(transcript.task)
     between = dot if task.startswith("<strong") else ""  # bare, what is folded ends a line
     return f'<div class="smol-head">{task}{between}{chips}</div>{note}'

@@ -106,7 +106,8 @@ def fenced(text: str, language: str = "") -> str:
 def account_markdown(transcript: Transcript) -> str:
     """The whole run, pictures named only; the same whenever the run takes the same course."""
     task = " ".join(plain(transcript.task).split())
-    blocks = [f"**{safe_markdown(task)}**", safe_markdown(head_facts(transcript)), *transcript.marks]
+    blocks = [f"**{safe_markdown(task)}**", safe_markdown(head_facts(transcript))]
+    blocks += map(safe_markdown, transcript.marks)
     for row in transcript.rows:
         blocks += _row(row)
     return "\n\n".join(blocks + _ending(transcript))

@@ -30,7 +30,7 @@ from smol_kernel.events import (
     settled,
 )
 from smol_kernel.render.code_to_run import plain_to_run
-from smol_kernel.render.plain import plain
+from smol_kernel.render.plain import one_line, plain
 from smol_kernel.render.records import NOTES, CallRecord, Note, PlanRecord, StepRecord, Totals
 
 STATES = {
@@ -140,7 +140,8 @@ class Transcript:
     @property
     def marks(self) -> list[str]:
         """What has to be said of the run as a whole, a sentence each."""
-        return [SCRIPTED] * self.scripted + [UNBOXED] * self.unboxed
+        told = [one_line(each.text, 400) for run in (self, *self.family()) for each in run.notices if each.lasting]
+        return [SCRIPTED] * self.scripted + [UNBOXED] * self.unboxed + list(dict.fromkeys(told))
 
     @classmethod
     def from_events(cls, events: Iterable[Event], *, cut_off: bool = False) -> Transcript:
@@ -300,10 +301,9 @@ class Transcript:
 
     def _begin(self, event: RunStarted) -> None:
         self.run, self.parent, self.task = event.run, event.parent, event.task
-        self.agent, self.name = event.agent, event.name
+        self.agent, self.name, self.state, self.error = event.agent, event.name, "running", None
         self.model, self.scripted, self.isolation = event.model, event.scripted, event.isolation
         self.max_steps, self.tools, self.inputs, self.origin = event.max_steps, event.tools, event.inputs, event.origin
-        self.state, self.error = "running", None
 
     def _finish_step(self, step: StepRecord, event: StepFinished) -> None:
         step.observation, step.seconds = event.observation, event.seconds

@@ -34,6 +34,8 @@ FORMAT = "smol-kernel run"
 """What a file of events says that it is."""
 FORMS = (".ipynb", ".py", ".html", ".md", ".json")
 """Endings of a file's name that say its form."""
+OF_EVENTS = (".json", ".html")
+"""Those of the forms that are made of the events themselves."""
 LARGEST_RECORD = 256 << 20
 """Bytes of a record, before it is compressed, up to which a notebook holds it, if it has no more parts than `parsing`
 allows in these."""
@@ -58,7 +60,7 @@ def export(
     `path` lies in a mount that the run could write in.
     """
     ending = form_of(path, script=script is not False)
-    if not events and ending in (".json", ".html"):
+    if not events and ending in OF_EVENTS:
         raise ConfigError(f"{path}: this run is not in the journal, so it can be written as .ipynb, .py or .md only")
     run = Transcript.from_events(events, cut_off=cut_off) if events or transcript is None else transcript
     if not isinstance(script, bool) and script.transcript is not None:

@@ -72,7 +72,7 @@ def opening(transcript: Transcript, made: Collection[str] = ()) -> str:
     title, _, rest = task.partition("\n")
     facts = safe_markdown(head_facts(transcript))
     blocks = [f"# {safe_markdown(title)}", safe_markdown(rest.strip()), f"A run of an agent: {facts}."]
-    blocks += transcript.marks
+    blocks += map(safe_markdown, transcript.marks)
     needs = _needs(transcript, made)
     if needs:
         blocks.append("To run this notebook again, first define what the run was given:\n\n" + "\n".join(needs))
