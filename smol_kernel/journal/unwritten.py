@@ -10,6 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Set
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,7 @@ class Unwritten:
 
     def keep(self) -> None:
         """Have others know of them, in the order in which runs failed."""
+        _at_exit()
         _kept.setdefault((self.journal.path, self.run), self)
 
     def end(self) -> bool:
@@ -161,10 +163,12 @@ def _bound() -> None:
             kept.drop()
 
 
+@cache
+def _at_exit() -> None:
+    atexit.register(_exit)
+
+
 def _exit() -> None:
     for journal in {kept.journal.path: kept.journal for kept in list(_kept.values())}.values():
         catch_up(journal)
         journal.close_here()
-
-
-atexit.register(_exit)
