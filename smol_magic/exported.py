@@ -27,7 +27,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     from smol_kernel.errors import RunNotFoundError
     from smol_kernel.events import settled
     from smol_kernel.runs.earlier import runs_before
-    from smol_kernel.runs.exporting import export
+    from smol_kernel.runs.exporting import export, form_of
     from smol_kernel.runs.prove import Prover
 
     chosen = _read(words)
@@ -40,11 +40,14 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME, and nobody has that name
         raise CellError(f"%agent export {file}: {getattr(error, 'strerror', None) or error}") from None
     run = find(chosen.run)
+    form_of(path, script=chosen.script)  # what is wrong with the name is told before anything is proved
     try:
         events = session.journal.events(run.run, family=True)
     except RunNotFoundError:
         events = []  # the journal failed when it ran; it is told as it was seen
     try:
+        if not path.parent.is_dir():
+            raise CellError(f"%agent export {file}: there is no folder {str(path.parent)!r}")
         if path.exists() and not chosen.force:
             raise FileExistsError
         script: bool | Proof = chosen.script
