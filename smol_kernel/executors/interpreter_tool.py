@@ -112,6 +112,11 @@ class PythonInterpreterTool(Tool):
         value = truncate(clean(value), self._executor.max_print_outputs_length)
         return f"Stdout:\n{done.logs}\nOutput: {value}"
 
+    def start(self) -> None:
+        """Have the child now, not with the first call. Raises ExecutorError if it cannot be started."""
+        with self._one_at_a_time.here:
+            self._executor.start()
+
     def cleanup(self) -> None:
         """End the child. A later call starts a fresh one."""
         self._executor.cleanup()

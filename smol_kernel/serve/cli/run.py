@@ -33,6 +33,7 @@ from smol_kernel.errors import (
     ModelError,
     SmolError,
 )
+from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.saved_files import SavedFiles
 from smol_kernel.executors.stand_ins import IF_NAMED, STANDS_IN
@@ -130,12 +131,13 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def has_child(agent: MultiStepAgent) -> bool:
-    """Start the child of `agent`, if it acts in one, before a model is asked and paid. False, and why, where no box can
-    be had. Raises ExecutorError if the child cannot be started."""
+    """Start the child that `agent` acts in, or the one of its tool, before a model is asked and paid. False, and why,
+    where no box can be had. Raises ExecutorError if the child cannot be started."""
     executor = getattr(agent, "python_executor", None)
     try:
-        if isinstance(executor, KernelExecutor):
-            executor.start()
+        for each in agent.tools.values() if executor is None else (executor,):
+            if isinstance(each, KernelExecutor | PythonInterpreterTool):
+                each.start()
     except BoxUnavailableError as error:
         print(f"smol: {error}", file=sys.stderr)
         return False
