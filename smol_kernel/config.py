@@ -122,10 +122,10 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
     several(task, "--check", dest="checks", metavar="EXPR",
             help="accept no answer for which this is false: --check 'answer > 0'; may be repeated")  # fmt: skip
     if notebook:
-        task.add_argument("--no-write", dest="write", action="store_false", default=True,
-                          help="do not write the finished work back")  # fmt: skip
-        task.add_argument("--prove-cell", action="store_true",
-                          help="end the finished work with a cell that checks the answer again")  # fmt: skip
+        cells = task.add_mutually_exclusive_group()
+        cells.add_argument("--no-write", dest="write", action="store_false", help="do not write the finished work back")
+        cells.add_argument("--prove-cell", action="store_true",
+                           help="end the finished work with a cell that checks the answer again")  # fmt: skip
         task.add_argument("--continue", dest="continued", action="store_true", default=False,
                           help="go on in the last conversation and its kernel")  # fmt: skip
 

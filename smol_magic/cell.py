@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
@@ -168,9 +168,15 @@ class AgentCell:
             images=self._images or None,
             additional_args=self._inputs,
             max_steps=self._options.max_steps,
-            origin={**origin(self._shell, self._place), "answer_name": self._answer_name, **self._given},
+            origin={**self._origin(), **self._given},
             run_id=self._run,
         )
+
+    def _origin(self) -> dict[str, Any]:
+        """Where the run is started, and what its cell wants of the finished work, which one that takes it up keeps."""
+        here = {**origin(self._shell, self._place), "answer_name": self._answer_name}
+        said = {"write": self._options.write, "prove_cell": self._options.prove_cell}
+        return here | {name: value for name, value in said.items() if value != getattr(RunOptions, name)}
 
     def end(self, failure: BaseException | None) -> None:
         """Fold the view, display the account, and put the answer into the notebook."""
@@ -200,8 +206,8 @@ class AgentCell:
     @property
     def proves(self) -> bool:
         """Whether the run has ended with finished work that is to be proved, and somebody takes it."""
-        taken = self._options.prove_cell or not self._place.unattended
-        return self._options.prove and self._writes and taken
+        usual = self._options.prove and not self._place.unattended
+        return self._writes and (self._options.prove_cell or usual)
 
     def prove(self) -> None:
         """Prove the finished work, on its own thread; the account stands there already."""

@@ -28,7 +28,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     from smol_kernel.errors import RunNotFoundError
     from smol_kernel.events import settled
     from smol_kernel.runs.earlier import runs_before
-    from smol_kernel.runs.exporting import OF_EVENTS, export
+    from smol_kernel.runs.exporting import OF_EVENTS, export, form_of
     from smol_kernel.runs.prove import Prover
     from smol_kernel.runs.recorded_box import recorded_box
 
@@ -42,6 +42,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME, and nobody has that name
         raise CellError(f"%agent export {file}: {getattr(error, 'strerror', None) or error}") from None
     run = find(chosen.run)
+    form_of(path, script=chosen.script)  # what is wrong with the name is told before anything is proved
     try:
         events = session.journal.events(run.run, family=True)
     except RunNotFoundError:
@@ -52,6 +53,8 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     if seen is not None and not of_events:
         run, events = seen, []
     try:
+        if not path.parent.is_dir():
+            raise CellError(f"%agent export {file}: there is no folder {str(path.parent)!r}")
         if path.exists() and not chosen.force:
             raise FileExistsError
         script: bool | Proof = chosen.script

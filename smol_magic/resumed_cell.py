@@ -25,7 +25,6 @@ from smol_magic.cell import AgentCell, carry_out, carry_out_blocking
 from smol_magic.endings import CellError
 from smol_magic.parser import CommandParser
 from smol_magic.proving import CellProof
-from smol_magic.session import origin
 from smol_magic.view import make_view
 
 if TYPE_CHECKING:
@@ -61,7 +60,9 @@ class ResumedCell(AgentCell):
         self._executor = getattr(self._agent, "python_executor", None)
         self._task, self._run = self._resumption.replay.started.task, self._resumption.replay.run
         self._proof = CellProof(self._transcript, self._options, self._inputs, self._answer_name, self._shell.user_ns)
-        self._view = make_view(self._shell, magics.view, self._transcript, self.stop, self._has_child)
+        self._view = make_view(
+            self._shell, magics.view, self._transcript, self.stop, self._has_child, asked=self._options.prove_cell
+        )
 
     def _events(self) -> Iterator[Event]:
         """The run goes on in the notebook's conversation once there is something new; until then that is as it was."""
@@ -96,6 +97,9 @@ class ResumedCell(AgentCell):
         if self._answer_name is None:
             self._answer_name = self._its_answer_name(chosen, found)
         started, kind = recorded_start(journal, run)
+        if not is_foreign(started):
+            said = {name: started.origin.get(name) for name in ("write", "prove_cell")}
+            self._options = replace(self._options, **{name: it for name, it in said.items() if isinstance(it, bool)})
         model = self._model(magics, chosen, started)
         conversation = starts(journal, started)
         names = list(dict.fromkeys(name for each in conversation for name in each.tools))
@@ -107,8 +111,7 @@ class ResumedCell(AgentCell):
         self._lives = lives = chosen.command == "resume" and session.has_child_of(run)
         more: dict[str, Any]
         if chosen.command == "fork":
-            here = {**origin(self._shell, self._place), "answer_name": self._answer_name}
-            more = {"step": chosen.step, "instruction": chosen.instruction, "origin": here}
+            more = {"step": chosen.step, "instruction": chosen.instruction, "origin": self._origin()}
         else:
             more = {"take_over": chosen.take_over}
         return (prepare_fork if chosen.command == "fork" else prepare)(

@@ -104,6 +104,12 @@ def test_an_input_needs_a_name_of_its_own(make, child, name):
         make([], [look], executor=child).run("look", reset=False, additional_args={name: 1})
 
 
+@pytest.mark.parametrize("given", [[1], 5, "rows", pandas.DataFrame({"a": [1]})])
+def test_inputs_are_given_by_name(make, child, given):
+    with pytest.raises(ConfigError, match=r"additional_args is (a|an) \w+: give a dict"):
+        make([], executor=child).run("look", reset=False, additional_args=given)
+
+
 def test_inputs_of_structured_calls_are_named_in_arguments(make):
     @tool
     def size(image: object) -> str:

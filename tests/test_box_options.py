@@ -455,9 +455,16 @@ def test_a_run_ends_at_once_with_the_reason_and_the_remedy(here):
         assert told.isolation_words == "no box" and not told.unboxed
 
 
-def test_on_the_command_line_it_has_a_status_of_its_own(here):
-    with ModelServer(*[Text(code("final_answer(7)"))] * 2) as server:
-        line = ("run", "the task", "--model", "openai/double", "--api-base", server.url)
+@pytest.mark.parametrize(
+    ("options", "reply"),
+    [
+        ((), Text(code("final_answer(7)"))),
+        (("--type", "tool-calling", "--tool", "python_interpreter"), ToolCall("final_answer", {"answer": 7})),
+    ],
+)
+def test_on_the_command_line_it_has_a_status_of_its_own(here, options, reply):
+    with ModelServer(reply) as server:
+        line = ("run", "the task", "--model", "openai/double", "--api-base", server.url, *options)
         variables = {"SMOL_ALLOW_MODEL_REQUESTS": "1"}
         refused = run_without_namespaces(*COMMAND, *line, folder=here, **variables)
         assert not server.requests, "nobody is paid for what cannot be run"

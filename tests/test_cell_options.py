@@ -124,6 +124,11 @@ def test_options_of_one_run_are_those_of_no_other(shell, capsys):
     assert "Speak Latin." not in shell.user_ns["m"].requests[0][0].text
 
 
+def test_a_check_cell_is_made_also_where_proofs_are_set_off(shell):
+    assert run(shell, "--prove-cell", code("final_answer(42)")) is None
+    assert "Proved: " in shell.rl_next_input and shell.rl_next_input.endswith("assert answer == 42")
+
+
 def test_the_best_answer_of_a_budget_that_is_used_up_lands_in_the_namespace(shell, capsys):
     @tool
     def look() -> int:
@@ -177,6 +182,7 @@ def test_a_server_that_died_is_started_again_by_the_next_call(shell):
     [
         ("--max-cost none", "invalid float value: 'none'"),
         ("--max-cost -1", "--max-cost is -1: give a number above 0"),
+        ("--no-write --prove-cell", "--prove-cell: not allowed with argument --no-write"),
         ("--type fast", "invalid choice: 'fast'"),
         ("--check 'answer >'", "this is no Python expression"),
         ("--tool google", "there is no such built-in tool"),

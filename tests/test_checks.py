@@ -1,11 +1,15 @@
 """When it runs but is wrong: checks of the answer, the type it has to have, and agents that go in circles."""
 
 import dataclasses
-from typing import Literal
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NewType
 
+import numpy as np
 import pandas
 import pydantic
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from scripted_replies import call, code, of, request
 
@@ -264,6 +268,45 @@ def test_values_that_know_no_schema_have_a_type_as_well(coder):
     picture = "from PIL import Image\nfinal_answer(Image.new('RGB', (2, 3)))"
     agent = coder([*answers("'a picture'"), code(picture)], output_type=Image.Image)
     assert agent.run("solve", reset=False).to_raw().size == (2, 3)
+
+
+class Place:
+    """A class that pydantic does not know."""
+
+
+class Deferred(pydantic.BaseModel, defer_build=True):
+    name: str
+
+
+class Later(pydantic.BaseModel):
+    when: "NotYet"  # noqa: F821 - there is none
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [[int], (int, str), 5, len, {"a": int}, list[5], dict[str, any], "wibble", "list[wibble]", "list[int", "", Later],
+)
+def test_what_is_no_type_is_refused_before_a_model_is_asked(make, kind):
+    said = f"output_type {re.escape(repr(kind))} is no type .* Give a type such as int"
+    with pytest.raises(ConfigError, match=said):
+        make(answers("1"), output_type=kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("int | None", None),
+        (Annotated[list[int], "x"], [1]),
+        (tuple[int, ...], (1, 2)),
+        (dict[str, Any], {"a": 1}),
+        (Callable[[int], int], abs),
+        (NDArray[np.float64], np.ones(1)),
+        (Deferred, Deferred(name="Ulm")),
+        (NewType("Where", Place) | None, Place()),
+    ],
+)
+def test_unusual_types_serve_as_well(kind, answer):
+    assert AnswerType(kind).convert(answer) == answer
 
 
 def test_the_model_reads_where_the_answer_does_not_fit(make):

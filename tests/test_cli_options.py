@@ -135,6 +135,9 @@ def test_what_an_answer_cannot_be_written_as_is_said(here, file, status, said, c
     shown = capsys.readouterr()
     assert said in shown.out + shown.err
     assert (here / file).exists() == (status == 0)
+    beside = list(here.glob("a.parquet.*.txt"))
+    assert [path.read_text() for path in beside] == ["42\n"] * (status == 1)
+    assert all(f"; its text is in {path}\n" in shown.err for path in beside)
 
 
 def test_a_budget_that_is_used_up_gives_the_best_answer_and_status_3(here, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from smol_kernel import CodeAgent
@@ -93,6 +95,10 @@ def test_an_executor_refuses_the_action_before_anything_of_it_runs():
         ({"timeout": 3}, "do not fit"),
         ({"timeout_seconds": -1}, "give seconds above 0"),
         ({"timeout_seconds": "5"}, "timeout_seconds '5': give seconds above 0"),
+        ({"max_print_outputs_length": -1}, "max_print_outputs_length -1: give a whole number"),
+        ({"max_print_outputs_length": 2.5}, "max_print_outputs_length 2.5: give a whole number"),
+        ({"interrupt_grace_seconds": -1}, "interrupt_grace_seconds -1: give seconds"),
+        ({"interrupt_grace_seconds": math.inf}, "interrupt_grace_seconds inf: give seconds"),
     ],
 )
 def test_options_that_cannot_be_had_are_refused(options, words):

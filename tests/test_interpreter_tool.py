@@ -191,3 +191,17 @@ def test_the_model_is_told_what_may_be_imported():
         assert "import" not in PythonInterpreterTool(authorized_imports=everything).inputs["code"]["description"]
     with pytest.raises(ConfigError, match="timeout_seconds 0"):
         PythonInterpreterTool(timeout_seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"timeout_seconds": 60}, r"give it to the tool itself: PythonInterpreterTool\(timeout_seconds=…\)"),
+        ({"additional_authorized_imports": ["numpy"]}, r"PythonInterpreterTool\(authorized_imports=…\)"),
+        ({"timeout": 60}, "executor_kwargs .*'timeout'"),
+        ({"interrupt_grace_seconds": -1}, "interrupt_grace_seconds -1"),
+    ],
+)
+def test_options_of_its_executor_that_cannot_be_had_are_refused(options, words):
+    with pytest.raises(ConfigError, match=words):
+        PythonInterpreterTool(executor_kwargs=options)

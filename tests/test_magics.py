@@ -517,6 +517,9 @@ def test_a_run_is_listed_shown_and_exported(shell, capsys, tmp_path):
         assert words in (tmp_path / name).read_text()
     assert "give a file that ends in" in str(error_of(shell, "%agent export x.txt"))
     capsys.readouterr()
+    for name, words in (("page.html", "is written as .ipynb or .py"), ("no/work.py", "there is no folder 'no'")):
+        assert words in str(error_of(shell, f"%agent export {name} --script --force"))
+    assert "proving" not in capsys.readouterr().out
     assert error_of(shell, "%agent") is None
     assert f"last run: {run} · done · 1 step · " in capsys.readouterr().out
 

@@ -144,6 +144,21 @@ def test_a_run_that_goes_on_is_proved_with_the_large_input_of_the_notebook_as_is
     assert ("Proved" in shell.rl_next_input) is proves
 
 
+@pytest.mark.parametrize("command", ["resume --max-steps 3", "fork --max-steps 3"])
+@pytest.mark.parametrize("option", ["--prove-cell", "--no-write"])
+def test_a_run_that_goes_on_keeps_what_its_cell_said_of_its_cells(shell, option, command):
+    shell.user_ns["m"] = ScriptedModel([code("x = 1"), "best", code("final_answer(x + 1)")])
+    assert shell.run_cell(f"%%agent --model m {option} --max-steps 1 -o answer\nadd").success
+    shell.rl_next_input = None
+    assert shell.run_cell(f"%agent {command} --model m -o answer").success
+    assert shell.user_ns["answer"] == 2
+    if option == "--no-write":
+        assert shell.rl_next_input is None
+    else:
+        assert shell.rl_next_input.endswith("assert answer == 2")
+    assert {run.origin.get("write", True) for run in Journal().runs()} == {option != "--no-write"}
+
+
 def test_what_differs_is_told_in_a_cell_and_accepted_by_an_option(shell):
     shell.user_ns["m"] = ScriptedModel([code("import time\nt = time.time_ns()\nt"), "best"])
     assert shell.run_cell("%%agent --model m --max-steps 1\ncount").success

@@ -20,7 +20,7 @@ from smol_kernel.agents.running import RunnableAgent
 from smol_kernel.executors.callbacks import call_back
 from smol_kernel.executors.descriptions import told
 from smol_kernel.executors.interpreter_tool import isolation_of_tools
-from smol_kernel.executors.kept_values import KeptValues
+from smol_kernel.executors.kept_values import KeptValues, given_variables
 from smol_kernel.executors.state import set_by_a_run, variables_of_run
 from smol_kernel.executors.tool_calls import plain
 from smol_kernel.journal import open_journal, record
@@ -118,7 +118,7 @@ class MultiStepAgent(RunnableAgent):
         try:
             life.in_use.take(user)
             life.recorded_in = above.recorded_in if above and self.journal is None else open_journal(self.journal)
-            variables = dict(additional_args or {})
+            variables = given_variables(additional_args)
             media = TaskStep.media(images, audio, videos)
             kept = KeptValues(variables, media) if life.recorded_in else KeptValues({})
             started = ev.RunStarted(

@@ -56,8 +56,9 @@ class RunStarted(Event):
     empty: it is no fork."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Where the run was started: `front` ("notebook", "agent-kernel", "cli", "python"), `cell_id`, …; `given`:
-    tool → the option by which it came; `imported` is true of one that came in a file; `printed` is "apart" of one that
-    its agent's logger prints, not that of the caller."""
+    tool → the option by which it came; `write` and `prove_cell` as in RunOptions, where its cell said so; `imported` is
+    true of one that came in a file; `printed` is "apart" of one that its agent's logger prints, not that of the caller.
+    """
 
     @property
     def began(self) -> float:

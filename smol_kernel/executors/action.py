@@ -9,7 +9,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Literal
 
 from smol_kernel.errors import ChildDiedError, ConfigError
@@ -79,6 +79,20 @@ def usable_timeout(seconds: float | None) -> float | None:
     if seconds is not None and not (isinstance(seconds, Real) and 0 < seconds < math.inf):
         raise ConfigError(f"timeout_seconds {seconds!r}: give seconds above 0, or None for no limit")
     return seconds
+
+
+def usable_grace(seconds: float) -> float:
+    """The time between an interrupt and the kill, if it can be one. Raises ConfigError."""
+    if not (isinstance(seconds, Real) and 0 <= seconds < math.inf):
+        raise ConfigError(f"interrupt_grace_seconds {seconds!r}: give seconds, 0 to kill at once")
+    return seconds
+
+
+def usable_length(characters: int | None, usual: int) -> int:
+    """How much of an action's output is read, if it can be so much; None: as usual. Raises ConfigError."""
+    if characters is not None and not (isinstance(characters, Integral) and characters >= 0):
+        raise ConfigError(f"max_print_outputs_length {characters!r}: give a whole number of characters, or None")
+    return usual if characters is None else characters
 
 
 class Action:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from smol_kernel.errors import AgentExecutionError
+from smol_kernel.errors import AgentExecutionError, ConfigError
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.observation import clean, truncate
 from smol_kernel.executors.recorded import AbandonedError, NotMadeError
@@ -20,6 +20,8 @@ TOOLS_ONLY = "tools"
 """The isolation of an agent whose model has no code run."""
 FORGET = "get_ipython().reset(new_session=False); get_ipython().compile.reset_compiler_flags()"
 """Clears the child's namespace; takes a twentieth of the time a fresh child needs."""
+_OWN_NAMES = {"timeout_seconds": "timeout_seconds", "additional_authorized_imports": "authorized_imports"}
+"""Parameters of KernelExecutor that the tool takes itself, and how it calls them."""
 
 
 class Stop:
@@ -68,7 +70,8 @@ class PythonInterpreterTool(Tool):
 
     Parameters: `authorized_imports`, the modules that import statements may name beside the basic ones of
     `LocalPythonExecutor` (None: all that is installed); `timeout_seconds` for one call (None: no limit);
-    `executor_kwargs`, further ones of KernelExecutor, such as `{"box": False}`. A call raises AgentExecutionError,
+    `executor_kwargs`, further ones of KernelExecutor, such as `{"box": False}`. Raises ConfigError for a value out of
+    range. A call raises AgentExecutionError,
     whose text begins with what was printed before, or BoxUnavailableError.
     """
 
@@ -88,9 +91,7 @@ class PythonInterpreterTool(Tool):
         self.authorized_imports = None if authorized_imports is None else list(authorized_imports)
         self.timeout_seconds = timeout_seconds
         self.inputs = {"code": {"type": "string", "description": self._about_code()}}
-        self._executor = KernelExecutor(
-            timeout_seconds, additional_authorized_imports=self.authorized_imports, **(executor_kwargs or {})
-        )
+        self._executor = self._made(dict(executor_kwargs or {}))
         self._one_at_a_time = ProcessLock()
         self._used = False
         super().__init__(*args, **kwargs)
@@ -111,6 +112,11 @@ class PythonInterpreterTool(Tool):
         value = truncate(clean(value), self._executor.max_print_outputs_length)
         return f"Stdout:\n{done.logs}\nOutput: {value}"
 
+    def start(self) -> None:
+        """Have the child now, not with the first call. Raises ExecutorError if it cannot be started."""
+        with self._one_at_a_time.here:
+            self._executor.start()
+
     def cleanup(self) -> None:
         """End the child. A later call starts a fresh one."""
         self._executor.cleanup()
@@ -120,6 +126,20 @@ class PythonInterpreterTool(Tool):
             self._executor(FORGET)
         except AgentExecutionError:  # the code before left nothing that could be cleared
             self._executor.restart()
+
+    def _made(self, options: dict[str, Any]) -> KernelExecutor:
+        for theirs, ours in _OWN_NAMES.items():
+            if theirs in options:
+                raise ConfigError(
+                    f"executor_kwargs {options!r}: {theirs} is no option of the executor here, give it to the tool "
+                    f"itself: PythonInterpreterTool({ours}=…)"
+                )
+        try:
+            return KernelExecutor(
+                self.timeout_seconds, additional_authorized_imports=self.authorized_imports, **options
+            )
+        except TypeError as error:
+            raise ConfigError(f"executor_kwargs {options!r} do not fit: {error}") from None
 
     def _about_code(self) -> str:
         modules = self.authorized_imports

@@ -13,11 +13,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
-from smol_kernel.errors import NotPortableError
+from smol_kernel.errors import ConfigError, NotPortableError
 from smol_kernel.events import Event, InputsDigested, RunFinished
 from smol_kernel.executors import tables
 from smol_kernel.executors.pickles import encode_input
-from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode
+from smol_kernel.executors.values import MalformedValue, NotPortable, a_name, decode, encode
 from smol_kernel.memory.known_secrets import redacted
 
 SMALL = 4 << 20
@@ -35,6 +35,16 @@ class EncodedInput:
 
     def __init__(self, data: Any) -> None:
         self.data = data
+
+
+def given_variables(given: Any) -> dict[str, Any]:
+    """`additional_args` of a run as a dict of its own. Raises ConfigError for what is none."""
+    try:
+        return dict(given or {})
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"additional_args is {a_name(type(given))}: give a dict of variables by name, such as {{'rows': rows}}"
+        ) from None
 
 
 def encoded_variable(name: str, value: Any, encode: Callable[[Any], Any]) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from smol_kernel.errors import ChildDiedError, ExecutorError
 from smol_kernel.events import ActionFinished, Checked, Event, Notice
-from smol_kernel.executors.action import Action, usable_timeout
+from smol_kernel.executors.action import Action, usable_grace, usable_length, usable_timeout
 from smol_kernel.executors.asides import BUSY, Asides
 from smol_kernel.executors.base import PythonExecutor
 from smol_kernel.executors.bridge import Function, Refuse
@@ -74,9 +74,9 @@ class KernelExecutor(TheirNames, PythonExecutor):
         self.settings = settings_for(box, network, allow_hosts, mounts, limits)
         """Those of the box; None: no box."""
         self.timeout_seconds = usable_timeout(timeout_seconds)
-        self.max_print_outputs_length = MAX_PRINT if max_print_outputs_length is None else max_print_outputs_length
+        self.max_print_outputs_length = usable_length(max_print_outputs_length, MAX_PRINT)
         self.additional_functions = dict(additional_functions or {})
-        self.cwd, self.python, self.interrupt_grace_seconds = cwd, python, interrupt_grace_seconds
+        self.cwd, self.python, self.interrupt_grace_seconds = cwd, python, usable_grace(interrupt_grace_seconds)
         self.additional_authorized_imports = additional_authorized_imports and list(additional_authorized_imports)
         self.ask_person: AskPerson | None = None
         """Answers `input()` and `getpass()`, given the prompt and whether it is a password; None: who else is there."""

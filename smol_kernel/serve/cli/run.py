@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from smol_kernel.errors import (
     ModelError,
     SmolError,
 )
+from smol_kernel.executors.interpreter_tool import PythonInterpreterTool
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.saved_files import SavedFiles
 from smol_kernel.executors.stand_ins import IF_NAMED, STANDS_IN
@@ -72,6 +73,8 @@ def add_commands(commands: Any) -> None:
         epilog="--in df=sales.csv gives the agent the table as df (.csv, .tsv, .parquet; .json as plain values). "
         "-o FILE writes the answer there, as JSON if FILE ends in .json (a table as records, a date as ISO text, NaN "
         "as null, what JSON lacks as its text); a table as .csv, .tsv or .parquet if it ends so; else as whole text. "
+        "What is no table is no .parquet: its text is written beside it, to FILE.RUN.txt, and the status is 1. A FILE "
+        "that can be no text (.xlsx, .pdf, .ipynb and the like) is refused before the run. "
         "Exit status: 0 the agent answered; 3 a limit of the budget (--max-cost and the like, not --max-steps) was "
         "reached, and the answer, if there is one, is the best so far; 4 no box can be had here, so no code was run; "
         "1 any other end, out of steps among them; 2 wrong options; 130 Ctrl-C; 143 SIGTERM and 129 SIGHUP, which "
@@ -130,12 +133,13 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def has_child(agent: MultiStepAgent) -> bool:
-    """Start the child of `agent`, if it acts in one, before a model is asked and paid. False, and why, where no box can
-    be had. Raises ExecutorError if the child cannot be started."""
+    """Start the child that `agent` acts in, or the one of its tool, before a model is asked and paid. False, and why,
+    where no box can be had. Raises ExecutorError if the child cannot be started."""
     executor = getattr(agent, "python_executor", None)
     try:
-        if isinstance(executor, KernelExecutor):
-            executor.start()
+        for each in agent.tools.values() if executor is None else (executor,):
+            if isinstance(each, KernelExecutor | PythonInterpreterTool):
+                each.start()
     except BoxUnavailableError as error:
         print(f"smol: {error}", file=sys.stderr)
         return False
@@ -355,14 +359,19 @@ def save_files(agent: Any, folder: str) -> bool:
 
 
 def write_answer(transcript: Transcript, file: AnswerFile, is_recorded: bool) -> int:
-    """Write the answer in the form that the file's ending asks for; gives the exit status that comes of it."""
-    path = file.path
+    """Write the answer in the form that the file's ending asks for, or its text beside the file where it has no such
+    form; gives the exit status that comes of it."""
+    path, shown = file.path, transcript.answer_text
     try:
-        data, note = file_form(decode(transcript.answer), transcript.answer_text, path.suffix.lower())
+        data, note = file_form(decode(transcript.answer), shown, path.suffix.lower())
         file.write(data)
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         kept = f"; it is kept: smol show {transcript.run}" if is_recorded else ""
+        if not isinstance(error, OSError):
+            with suppress(OSError, ValueError, RecursionError):  # then it has no text either
+                text, _ = file_form(decode(transcript.answer), shown, ".txt")
+                kept = f"; its text is in {file.write_beside(text, transcript.run)}"
         print(f"smol: the answer could not be written to {str(path)!r}: {why}{kept}", file=sys.stderr)
         return 1
     print(f"The {transcript.answer_label.lower()} is in {path}{note}.")
