@@ -792,8 +792,8 @@ def test_an_action_that_deletes_builtins_does_not_hang_the_host(used):
 
 
 def test_an_action_that_has_all_files_open_that_it_may_loses_no_output(fresh):
-    eat = "kept = []\ntry:\n    while True: kept.append(open('/dev/null'))\nexcept OSError as error: print(error.strerror)"
-    assert finish(fresh, eat).logs == "Too many open files\n"
+    keep = "kept = []\ntry:\n    while True: kept.append(open('/dev/null'))\nexcept OSError as error: "
+    assert finish(fresh, f"{keep}print(error.strerror)").logs == "Too many open files\n"
     assert finish(fresh, "kept.clear()\nprint('again')").logs == "again\n"
 
 
