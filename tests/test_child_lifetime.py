@@ -558,3 +558,11 @@ def test_where_no_process_can_be_had_it_says_so(monkeypatch, box):
     monkeypatch.setattr(subprocess, "_fork_exec", refused)
     with pytest.raises(ExecutorError, match=r"no further process can be had here .*ulimit -u"):
         KernelExecutor(box=box).start()
+
+
+def test_where_the_folder_for_temporary_files_is_gone_children_come_all_the_same(tmp_path, monkeypatch, box):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    executor = KernelExecutor(box=box)
+    assert executor("6 * 7").output == 42
+    executor.cleanup()
