@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -383,6 +384,35 @@ def test_what_is_to_be_hidden_is_so_with_the_next_action_where_looking_takes_lon
     assert run(executor, "len(os.listdir('many'))") == 20_000
     (folder / ".env").write_text("secret")
     assert run(executor, "os.path.exists('.env')") is False
+
+
+def test_a_box_that_was_late_once_hides_what_comes_afterwards(looking):
+    folder, executor = looking
+    outside = executor._client.child.pid
+    os.kill(outside, signal.SIGSTOP)
+    (folder / "new.csv").touch()
+    assert run(executor, "kept = 5") == 5
+    os.kill(outside, signal.SIGCONT)
+    (folder / ".env").write_text("secret")
+    assert run(executor, "kept, seen()") == (5, ["./new.csv", "./sub/table.csv"])
+
+
+def test_while_a_box_does_not_say_that_a_file_is_hidden_no_action_runs_in_it(looking, monkeypatch):
+    """Nor if an interrupt ended the first wait for that."""
+    folder, executor = looking
+    child = executor._client.child
+    os.kill(child.pid, signal.SIGSTOP)
+    (folder / ".env").write_text("secret")
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    with pytest.raises(KeyboardInterrupt):
+        child.refresh(action=True)
+    signal.signal(signal.SIGALRM, before)
+    monkeypatch.setattr("smol_kernel.executors.launchers.box.SURE_SECONDS", 0.1)
+    events = list(executor.run("print(open('.env').read())"))
+    assert "secret" not in str(events)
+    assert events[-1].status == "died"
+    assert "could not be hidden from it: the box does not answer" in events[-1].error
 
 
 def test_rights_that_are_given_meanwhile_are_had(looking):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -20,6 +21,7 @@ from interrupts import interrupted
 from scripted_replies import code
 
 from smol_kernel import CodeAgent, LogLevel, ScriptedModel, tool
+from smol_kernel.errors import ExecutorError
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers import zygote
 from smol_kernel.executors.launchers.choose import launch
@@ -545,3 +547,23 @@ def test_where_few_files_may_be_open_it_works_or_says_so(most, box):
     command = ["sh", "-c", f'ulimit -n {most} && exec "$@"', "-", sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "42\n" or "ulimit -n" in done.stderr, done.stderr
+    assert "kernelapp.py" not in done.stderr  # the last line says enough
+
+
+@pytest.mark.parametrize("box", [True, False])
+def test_where_no_process_can_be_had_it_says_so(monkeypatch, box):
+    def refused(*_):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setenv("SMOL_ZYGOTE", "off")
+    monkeypatch.setattr(subprocess, "_fork_exec", refused)
+    with pytest.raises(ExecutorError, match=r"no further process can be had here .*ulimit -u"):
+        KernelExecutor(box=box).start()
+
+
+def test_where_the_folder_for_temporary_files_is_gone_children_come_all_the_same(tmp_path, monkeypatch, box):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    executor = KernelExecutor(box=box)
+    assert executor("6 * 7").output == 42
+    executor.cleanup()

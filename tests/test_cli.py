@@ -127,6 +127,18 @@ def test_why_a_run_failed_is_said_where_its_output_goes_nowhere(options, status,
         assert "smol show" not in (told := capsys.readouterr().err) and told.startswith(said)
 
 
+def test_an_answer_is_written_where_nobody_reads_what_is_said(here):
+    reading, writing = os.pipe()
+    os.close(reading)
+    options = ["--max-steps", "1", "-o", "answer.txt", "--save-files", "saved"]
+    with ModelServer(Text(code("open('made', 'w').close()")), Text("The answer is 42.")) as server:
+        arguments = ["run", "a task", "--model", "openai/double", "--api-base", server.url, *options]
+        subprocess.run([sys.executable, "-c", COMMAND, *arguments], stdout=writing, stderr=writing)
+    os.close(writing)
+    assert (here / "answer.txt").read_text() == "The answer is 42.\n"
+    assert (here / "saved" / "made").exists()
+
+
 def test_without_a_model_it_says_what_to_set_and_runs_nothing(here, capsys):
     assert main(["run", "a task"]) == 2
     shown = capsys.readouterr()
@@ -466,6 +478,13 @@ def test_a_closed_standard_output_is_no_error(here):
         ["sh", "-c", 'exec "$0" -c "$1" runs >&-', sys.executable, COMMAND], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_any_standard_stream_it_works_all_the_same(here):
+    words = ["run", "--model", "demo", DEMO_TASKS[0].task, "-o", "answer.txt"]
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "-"]
+    done = subprocess.run([*closed, sys.executable, "-c", COMMAND, *words])
+    assert (done.returncode, (here / "answer.txt").exists()) == (0, True)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")

@@ -217,17 +217,21 @@ def test_where_no_temporary_file_can_be_written_it_says_what_is_needed(command):
     assert "set TMPDIR to one" in said
 
 
-def test_where_the_folder_for_temporary_files_has_too_long_a_path_it_says_so(tmp_path, monkeypatch):
-    long = tmp_path / ("long" * 30)
-    long.mkdir()
-    make = tempfile.mkdtemp
+@pytest.fixture
+def refusing(monkeypatch):
+    """A /tmp that cannot be written."""
 
-    def refused(prefix: str, dir: str | None = None) -> str:
-        if dir == "/tmp":
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return make(prefix=prefix, dir=long)
+    def refused(prefix, dir):
+        assert dir == "/tmp"
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(tempfile, "mkdtemp", refused)
+
+
+def test_where_the_folder_for_temporary_files_has_too_long_a_path_it_says_so(tmp_path, monkeypatch, refusing):
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
     with pytest.raises(ExecutorError) as told:
         short_folder()
     assert f"the path of the folder for temporary files, {long}, is too long for sockets" in str(told.value)
@@ -235,3 +239,9 @@ def test_where_the_folder_for_temporary_files_has_too_long_a_path_it_says_so(tmp
         told.value
     )
     assert list(long.iterdir()) == []
+
+
+def test_where_the_folder_for_temporary_files_is_gone_and_no_other_there_it_says_so(tmp_path, monkeypatch, refusing):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(ExecutorError, match=r"/gone, is gone, and /tmp cannot be written \(Permission denied\)"):
+        short_folder()

@@ -791,6 +791,12 @@ def test_an_action_that_deletes_builtins_does_not_hang_the_host(used):
     assert value(used, "len('abc')") == 3
 
 
+def test_an_action_that_has_all_files_open_that_it_may_loses_no_output(fresh):
+    keep = "kept = []\ntry:\n    while True: kept.append(open('/dev/null'))\nexcept OSError as error: "
+    assert finish(fresh, f"{keep}print(error.strerror)").logs == "Too many open files\n"
+    assert finish(fresh, "kept.clear()\nprint('again')").logs == "again\n"
+
+
 # time, stops, deaths
 
 

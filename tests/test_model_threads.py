@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
+from smol_kernel.errors import ModelError
 from smol_kernel.events import ModelFellBack, Notice, emit
 from smol_kernel.memory.messages import ChatMessage, MessageRole, pieces_of
 from smol_kernel.models.base import Model
@@ -224,3 +225,12 @@ def test_a_run_with_a_model_that_keeps_a_connection():
     model = Own(lambda: f'{{"name": "final_answer", "arguments": {{"answer": {rows()}}}}}')
     agent = ToolCallingAgent([], model, verbosity_level=0, journal=False)
     assert agent.run("t") == 42
+
+
+def test_where_no_thread_can_be_had_it_says_so():
+    before = threading.stack_size(1 << 50)  # more than there is
+    try:
+        with pytest.raises(ModelError, match=r"no thread can be had to ask it .*ulimit -u"):
+            asked(Own(lambda: "a"))
+    finally:
+        threading.stack_size(before)

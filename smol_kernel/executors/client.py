@@ -123,8 +123,9 @@ class KernelClient:
         except ExecutorError as error:
             self._tell_the_zygote(False)
             needs = "; it needs ipykernel 7.3 or newer" if reply and not welcomed else ""
-            words = self.child.last_words()
-            said = (f". Its last words: {words}" if words else "") + _few_files()
+            words, few = self.child.last_words(), _few_files()
+            words = words.rpartition("\n")[2] if few else words  # what follows says what to do
+            said = (f". Its last words: {words}" if words else "") + few
             said = said or ". Run the task again; the next start is a fresh one"
             raise ExecutorError(f"the child kernel did not start: {error}{needs}{said}") from None
         if reply.get("status") != "ok":

@@ -5,12 +5,9 @@ Travels into the child as source, for `child.py`; needs the standard library and
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
-
-import zmq
 
 
 def make_safe(sender: Any) -> None:
@@ -19,14 +16,14 @@ def make_safe(sender: Any) -> None:
     schedule: Callable[[Callable[[], Any]], None] = sender.schedule
 
     def schedule_safely(work: Callable[[], Any]) -> None:
-        """The thread wakes itself by a pipe that only it reads, so that it would wait for ever where the pipe is full:
-        of what finalizers write that the garbage collector runs there. A full pipe wakes it anyway, for all work."""
+        """The thread wakes itself by its loop. By a pipe, as others do, it would wait for ever where that is full: only
+        it reads it, and the garbage collector runs finalizers there that write. Nor would it have one, and lose what it
+        is to send, where the action has all the files open that it may."""
         if threading.get_ident() != sender.thread.ident:
             schedule(work)
             return
         sender._events.append(work)
-        with contextlib.suppress(zmq.Again):
-            sender._event_pipe.send(b"", zmq.NOBLOCK)
+        sender.io_loop.asyncio_loop.call_soon_threadsafe(sender._handle_event, None)
 
     sender.schedule = schedule_safely
 

@@ -220,6 +220,11 @@ def started(python: str | Path | None, cwd: str | Path | None, settings: BoxSett
                 "many as this process may have. End executors and agents that are done with cleanup(), or allow more: "
                 "ulimit -n"
             ) from None
+        if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.ENOMEM):
+            raise ExecutorError(
+                f"no child kernel can be started: no further process can be had here ({error.strerror}). End some, or "
+                "allow more processes or memory: ulimit -u, or the limits of the container"
+            ) from None
         raise
 
 

@@ -81,7 +81,14 @@ class ModelCall:
     def _from_thread(self) -> Iterator[ChatMessageStreamDelta | Event]:
         before = contextvars.copy_context()
         context = before.copy()
-        threading.Thread(target=context.run, args=(self._work,), name="smol-model-call", daemon=True).start()
+        thread = threading.Thread(target=context.run, args=(self._work,), name="smol-model-call", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise ModelError(
+                f"no thread can be had to ask it ({error}). End some threads or processes, or allow more: ulimit -u, "
+                "or the limits of the container"
+            ) from None
         while (piece := arrival(self._arrivals)) is not None:
             if self._abandoned.is_set():
                 return

@@ -121,8 +121,9 @@ def outside(settings: dict[str, Any], control: socket.socket, start: Callable[..
     for each in (descriptor, settings["life"], control.fileno()):
         poller.register(each, select.POLLIN)
     while [control.fileno()] == [each for each, _ in poller.poll()] and (words := heard(control)):
-        if answer := obey(settings, json.loads(words)):
-            control.send(answer)
+        asked = json.loads(words)
+        if answer := obey(settings, asked):
+            control.send(b"%d %s" % (asked["question"], answer))
     os.kill(child, signal.SIGKILL)
     code = exit_code(os.waitpid(child, 0)[1])
     os.write(settings["status"], str(code).encode())  # the host may not be the one to wait for this process

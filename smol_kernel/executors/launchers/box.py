@@ -32,8 +32,8 @@ from smol_kernel.executors.launchers.interpreter import loading, straight
 from smol_kernel.executors.launchers.lines import ARGUMENTS, CONNECTION_FILE, Lines
 from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
 from smol_kernel.executors.launchers.memory_line import MemoryLine
-from smol_kernel.executors.launchers.mountinfo import mounts_below
-from smol_kernel.executors.launchers.own_session import popen
+from smol_kernel.executors.launchers.no_box import no_box
+from smol_kernel.executors.launchers.own_session import SHORT_OF, popen
 from smol_kernel.executors.launchers.plain import ending, pid_descriptor
 from smol_kernel.executors.launchers.process_tree import tree
 from smol_kernel.executors.launchers.readable import readable
@@ -44,8 +44,9 @@ from smol_kernel.executors.transports import Transport
 
 BUILD_SECONDS = 30.0
 """How long the box may take to be built."""
-REFRESH_SECONDS = 1.0
-"""How long a box may take to forget what it knows of the working folder."""
+REFRESH_SECONDS, LATE_SECONDS, SURE_SECONDS = 1.0, 0.05, 10.0
+"""How long a box may take to forget what it knows of the working folder; where it was late before; and to do what must
+be done."""
 HIDDEN_AT_ONCE = 8
 """Paths that one message tells: of 4 KiB each, and 24 as JSON at worst, where a message holds 200."""
 BOOT = str(Path(__file__).with_name("boot.py"))
@@ -54,20 +55,6 @@ EARLY = ("ids", "network", "seccomp")
 """Settings that a child of a zygote needs before it is told the others."""
 SEEN = ("folder", "rehearsed", "veiled")
 """Those that the process outside the box needs, where another one has read them."""
-
-_IN_A_CONTAINER = (
-    "In a container, its runtime has to allow namespaces: for Docker --security-opt seccomp=unconfined "
-    "--security-opt apparmor=unconfined --cap-add SYS_ADMIN, or run as an ordinary user under rootless Podman"
-)
-REMEDIES = {
-    "user namespace": "This system lets ordinary users make no user namespaces. On Ubuntu 23.10 and later: "
-    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns,` for this "
-    "Python or for an installed bubblewrap. On Debian: sudo sysctl -w kernel.unprivileged_userns_clone=1. Elsewhere: "
-    f"sudo sysctl -w user.max_user_namespaces=10000. {_IN_A_CONTAINER}",
-    "namespaces": _IN_A_CONTAINER,
-    "mounts: /proc": "The container masks parts of /proc, which keeps a fresh one from being mounted: for Docker "
-    "--security-opt systempaths=unconfined, for Podman --security-opt unmask=ALL, in Kubernetes procMount: Unmasked",
-}
 
 
 class BoxedChild:
@@ -97,8 +84,10 @@ class BoxedChild:
         self._first: int | None = None
         """Descriptor of the box's first process, with which all others end."""
         self._process: subprocess.Popen[bytes] | zygote.ForkedProcess | None = None
-        self._answers = True
-        """Whether the process that waits outside the box does."""
+        self._questions, self._is_late = 0, False
+        """How often the process that waits outside the box was asked, and whether the last answer has not come yet."""
+        self._unhidden: list[str] = []
+        """What is to be hidden, and has not been called so by it."""
         self._lines: Lines | None = None
         try:
             self._start(straight(str(python or sys.executable)), working_folder(cwd), cwd)
@@ -173,7 +162,7 @@ class BoxedChild:
                 self._first = descriptors[0]
                 self.user_namespace_by = str(message["user namespace by"])
             elif "kernel" not in message and "ready" not in message:
-                raise BoxUnavailableError(self._why(message))
+                raise no_box(message, self.last_words())
             if last in message:
                 return descriptors
 
@@ -186,21 +175,9 @@ class BoxedChild:
         except OSError as error:
             if error.errno in (*NO_ROOM, errno.EBADF):
                 raise
-            raise BoxUnavailableError(self._why({"failed": f"mounts: {folder}", "error": error.strerror})) from None
+            raise no_box({"failed": f"mounts: {folder}", "error": error.strerror}) from None
         finally:
             close_all([layer, answering])
-
-    def _why(self, message: dict[str, Any]) -> str:
-        step, said = message.get("failed"), message.get("error")
-        if step is None:
-            said, step = self.last_words()[-500:] or "the process that builds it ended", "start"
-        if message.get("errno") == errno.ETOOMANYREFS:  # see unix(7)
-            return f"no box can be built now ({said}): what processes of yours sent, maybe a child, was not taken yet"
-        remedy = REMEDIES.get(str(step), "See `smol doctor`")
-        if message.get("errno") == errno.EINVAL and (points := mounts_below(str(step).removeprefix("mounts: "))):
-            remedy = f"{points[0]} is a file system of its own, and the box of an ordinary user cannot show the folder "
-            remedy += "around it: work in another one"
-        return f"no box can be built here: {step}: {said}. {remedy}. Or, {OPT_OUT}"
 
     def _answer_hosts(self, lines: Lines, listener: int) -> None:
         from smol_kernel.executors.launchers.proxy import AllowProxy
@@ -241,7 +218,7 @@ class BoxedChild:
             try:
                 code = self._process.wait(1)
             except subprocess.TimeoutExpired:
-                return ""  # it has closed its sockets, and runs on
+                return f". {self._ended_for.rstrip('.')}" if self._ended_for else ""  # it runs on, or is stopped
             full = self._cgroup is not None and self._cgroup.oom_killed()
         how = f" ({ending(128 - code if code > 128 else code)})"
         why = self._ended_for or hint_of_death(code, self.settings, full)
@@ -262,14 +239,18 @@ class BoxedChild:
         if self._masks is None:
             return
         try:
-            hidden = self._masks.renew(action)
+            self._unhidden += self._masks.renew(action)
             if not self._masks.stale:
                 return
-            for start in range(0, max(1, len(hidden)), HIDDEN_AT_ONCE):
-                answer = self._asked({"hidden": hidden[start : start + HIDDEN_AT_ONCE]})
+            for start in range(0, max(1, len(self._unhidden)), HIDDEN_AT_ONCE):
+                hidden = self._unhidden[start : start + HIDDEN_AT_ONCE]
+                seconds = SURE_SECONDS if hidden else LATE_SECONDS if self._is_late else REFRESH_SECONDS
+                answer = self._asked({"hidden": hidden}, seconds)
                 if hidden and answer != b"refreshed":
                     raise OSError(errno.EBUSY, "the box does not answer, or could not cover it")
-            self._masks.renewed()
+            self._unhidden.clear()
+            if not self._is_late:
+                self._masks.renewed()
         except OSError as error:
             if self.alive():
                 self._ended_for = f"A file that it must not see could not be hidden from it: {error.strerror}"
@@ -287,23 +268,28 @@ class BoxedChild:
                         return True
         return False
 
-    def _asked(self, words: dict[str, Any]) -> bytes:
-        """What the process outside the box answers, see `boot_files.obey`; empty if it does not in time."""
-        if self._lines is None or not self._answers:
+    def _asked(self, words: dict[str, Any], seconds: float) -> bytes:
+        """What the process outside the box answers, see `boot_files.obey`; empty if it does not in time: it has ended,
+        or is stopped. An answer that comes late is not taken for that to another question."""
+        if self._lines is None:
             return b""
         control = self._lines.control
-        with contextlib.suppress(ConnectionError):
-            control.send(json.dumps(words).encode())
-            if readable(control, REFRESH_SECONDS) and (answer := control.recv(100)):
-                return answer
-        self._answers = False  # the box has ended, or is stopped: no answer is to be taken for another
+        self._questions += 1
+        self._is_late = True
+        with contextlib.suppress(ConnectionError, BlockingIOError):
+            control.send(json.dumps({**words, "question": self._questions}).encode(), socket.MSG_DONTWAIT)
+            while readable(control, seconds) and (said := control.recv(100)):
+                question, _, answer = said.partition(b" ")
+                if int(question) == self._questions:
+                    self._is_late = False
+                    return answer
         return b""
 
     def end_rehearsal(self, in_use: bool) -> bool:
         """Let the child write to its mounts themselves, and reach its hosts, from now on; gives whether it does.
 
         It does not if something of it is in such a mount, save if what is `in_use` may be lost."""
-        if self.settings.rehearsal and self._asked({"in_use": in_use}) != b"ended":
+        if self.settings.rehearsal and self._asked({"in_use": in_use}, SURE_SECONDS) != b"ended":
             return False
         if self._proxy is not None:
             self._proxy.allow(self.settings.allow_hosts)
@@ -369,7 +355,7 @@ def _started(python: str, lines: Lines, environment: dict[str, str]) -> subproce
             pass_fds=lines.descriptors,
         )
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if error.errno in SHORT_OF:
             raise
         raise ConfigError(f"python {python!r} cannot be run ({error.strerror}); name an interpreter") from None
     finally:

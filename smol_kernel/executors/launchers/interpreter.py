@@ -18,7 +18,7 @@ from typing import Any
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers.host_imports import saved_places, writable_places
 from smol_kernel.executors.launchers.links import links_to
-from smol_kernel.executors.launchers.own_session import output
+from smol_kernel.executors.launchers.own_session import SHORT_OF, output
 from smol_kernel.executors.launchers.working_folder import holds, home_folder
 
 ASK = """\
@@ -213,6 +213,8 @@ def _said_by(python: str, variables: dict[str, str]) -> list[Any]:
         *own, user = [os.fsdecode(each.encode("latin-1")) for each in told[:5]]
         return [place, apart, *own, user, [os.fsdecode(each.encode("latin-1")) for each in told[5:]]]
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        if isinstance(error, OSError) and error.errno in SHORT_OF:
+            raise
         raise ConfigError(f"python {python!r} cannot be run ({_said(error)}); name an interpreter") from None
 
 

@@ -7,10 +7,14 @@ Used by `box`, `interpreter`, `plain` and `zygote`.
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 from collections.abc import Sequence
 from typing import Any
+
+SHORT_OF = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Numbers of the error that a program was not started for want of processes, memory or files, whatever it is."""
 
 
 def popen(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:

@@ -78,7 +78,8 @@ _HARMLESS = ("PWD", "OLDPWD")
 _PASSWORD_IN_URL = re.compile(r"://[^/\s]*:[^/\s]*@")
 _NOT_INHERITED = re.compile(r"JPY_|JUPYTERHUB_|PYTEST_|PYTHONSTARTUP$|PYTHONINSPECT$")
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
-_MAX_SOCKET_PATH = 100
+_MAX_PLACE = 100 - len("/smol-XXXXXXXX/k-1")
+"""Bytes in the path of a folder in which the folder with the sockets can be."""
 
 
 class PlainChild:
@@ -246,33 +247,42 @@ def connection(ip: str) -> dict[str, Any]:
 
 
 def short_folder() -> Path:
-    """A new folder of mode 0700, its path without links. That of a unix socket is limited to some 100 bytes.
+    """A new folder of mode 0700, its path without links: in /tmp where the usual place is gone, or has too long a path.
+    That of a unix socket is limited to some 100 bytes.
 
     Raises ExecutorError where none can be made.
     """
-    long = ""
+    place = ""
     try:
-        folder = tempfile.mkdtemp(prefix="smol-")
-        if len(os.path.realpath(os.fsencode(folder))) + len("/k-1") > _MAX_SOCKET_PATH:
-            os.rmdir(folder)
-            long = os.path.dirname(folder)
-            folder = tempfile.mkdtemp(prefix="smol-", dir="/tmp")
+        place = tempfile.gettempdir()  # found out once in the life of a process
+        fits = os.path.isdir(place) and not _is_too_long(place)
+        return Path(os.path.realpath(tempfile.mkdtemp(prefix="smol-", dir=place if fits else "/tmp")))
     except OSError as error:
-        raise no_temporary_folder(error, long) from None
-    return Path(os.path.realpath(folder))
+        raise no_temporary_folder(error, place) from None
 
 
-def no_temporary_folder(error: OSError, long: str = "") -> ExecutorError:
-    """What to tell where no temporary folder can be made: read-only systems have none, or one that is too `long`."""
-    if long:
+def _is_too_long(place: str) -> bool:
+    return len(os.path.realpath(os.fsencode(place))) > _MAX_PLACE
+
+
+def no_temporary_folder(error: OSError, place: str = "") -> ExecutorError:
+    """What to tell where no temporary folder can be made, neither in the usual `place`, if there is one, nor in /tmp:
+    read-only systems have none."""
+    if place and not os.path.isdir(place):
         return ExecutorError(
-            f"no child kernel can be started: the path of the folder for temporary files, {long}, is too long for "
-            f"sockets, and /tmp cannot be written ({error.strerror}). Set TMPDIR to a writable folder with a path of "
-            f"{_MAX_SOCKET_PATH - len('/smol-XXXXXXXX/k-1')} bytes at most, or make /tmp writable"
+            f"no child kernel can be started: the folder for temporary files, {place}, is gone, and /tmp cannot be "
+            f"written ({error.strerror}). Make it again, or make /tmp writable"
         )
+    if place and _is_too_long(place):
+        return ExecutorError(
+            f"no child kernel can be started: the path of the folder for temporary files, {place}, is too long for "
+            f"sockets, and /tmp cannot be written ({error.strerror}). Set TMPDIR to a writable folder with a path of "
+            f"{_MAX_PLACE} bytes at most, or make /tmp writable"
+        )
+    where = f", {place}" if place else ""
     return ExecutorError(
-        f"no child kernel can be started: it needs a folder for temporary files ({error.strerror}). Mount a writable "
-        "one at /tmp, or set TMPDIR to one"
+        f"no child kernel can be started: it needs a folder for temporary files{where} ({error.strerror}). Mount a "
+        "writable one at /tmp, or set TMPDIR to one"
     )
 
 

@@ -46,6 +46,7 @@ def process() -> int:
     """The command `smol`: `main`, and for a stopped one an end at once: a model that was left in the middle of a reply
     would hold up Python's own, or crash it. What has to be closed, `main` has closed."""
     status = FAILURE
+    _hold_standard_numbers()
     with _stopped_by_signals() as came:
         try:
             status = main()
@@ -56,6 +57,13 @@ def process() -> int:
                         stream.flush()
                 os._exit(128 + came[0] if came else status)
     return status
+
+
+def _hold_standard_numbers() -> None:
+    """Have nothing that is opened take the number of a standard stream that the shell closed: `<&- >&- 2>&-`."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 @contextmanager

@@ -141,9 +141,16 @@ def has_child(agent: MultiStepAgent) -> bool:
             if isinstance(each, KernelExecutor | PythonInterpreterTool):
                 each.start()
     except BoxUnavailableError as error:
-        print(f"smol: {error}", file=sys.stderr)
+        say(f"smol: {error}")
         return False
     return True
+
+
+def say(line: str) -> None:
+    """Print it to standard error. Where that cannot be written (`2>&1 | head`), what is to be done is done all the
+    same."""
+    with suppress(OSError):
+        print(line, file=sys.stderr)
 
 
 def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.Namespace, last: str) -> int:
@@ -158,9 +165,9 @@ def finish(agent: MultiStepAgent, events: Generator[Event], arguments: argparse.
             status = write_answer(transcript, arguments.output, kept) or status
         is_new = agent.life.resumed is None or agent.life.resumed.went_on  # else all of it had been recorded before
         if transcript.run and agent.journal is not False and not kept and is_new:
-            print("smol: the journal has not all of this run: what it said is above.", file=sys.stderr)
+            say("smol: the journal has not all of this run: what it said is above.")
         if arguments.save_files is None and transcript.files:
-            print(f"These files are gone with the box; --save-files after the {last} keeps them.", file=sys.stderr)
+            say(f"These files are gone with the box; --save-files after the {last} keeps them.")
     return status if all(saved) else status or 1
 
 
@@ -234,12 +241,12 @@ def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, i
     if status and not is_terminal(sys.stdout):  # which may lead nowhere
         reason = one_line((transcript.error or "").partition("\n")[0], 500)
         where = f" (smol show {transcript.run})" if in_journal(agent, transcript.run) else ""
-        print(f"smol: {': '.join(filter(None, [state_word(transcript.state), reason]))}{where}", file=sys.stderr)
+        say(f"smol: {': '.join(filter(None, [state_word(transcript.state), reason]))}{where}")
     missing = re.search(r"needs a key: set (\w+)", transcript.error or "")
     if missing:  # the error tells of a notebook and of Python
-        print(f"In a shell: export {missing[1]}=…", file=sys.stderr)
+        say(f"In a shell: export {missing[1]}=…")
     if isinstance(console.lost, OSError) and not isinstance(console.lost, BrokenPipeError):
-        print(f"smol: not all could be printed: {console.lost.strerror}", file=sys.stderr)
+        say(f"smol: not all could be printed: {console.lost.strerror}")
         status = status or 1
     return transcript, status
 
@@ -345,16 +352,16 @@ def save_files(agent: Any, folder: str) -> bool:
         named = [name for name, why in saved.refused.items() if why.startswith(STANDS_IN)]
         apart = executor.save_files(named, Path(folder, APART)) if named else apart
     except SmolError as error:
-        print(f"smol: {error}", file=sys.stderr)
+        say(f"smol: {error}")
         failed = True
     for path in saved + apart:
         print(f"Saved: {path}")
     for name in named if not failed else ():
         if name not in apart.refused:
-            print(f"Saved apart: {name} {saved.refused.pop(name).removesuffix(IF_NAMED)}", file=sys.stderr)
+            say(f"Saved apart: {name} {saved.refused.pop(name).removesuffix(IF_NAMED)}")
     refused = {**saved.refused, **apart.refused}
     for name, why in refused.items():
-        print(f"Not saved: {name} {why}", file=sys.stderr)
+        say(f"Not saved: {name} {why}")
     return not failed and all(why.startswith(MEANT) for why in refused.values())
 
 
@@ -372,7 +379,7 @@ def write_answer(transcript: Transcript, file: AnswerFile, is_recorded: bool) ->
             with suppress(OSError, ValueError, RecursionError):  # then it has no text either
                 text, _ = file_form(decode(transcript.answer), shown, ".txt")
                 kept = f"; its text is in {file.write_beside(text, transcript.run)}"
-        print(f"smol: the answer could not be written to {str(path)!r}: {why}{kept}", file=sys.stderr)
+        say(f"smol: the answer could not be written to {str(path)!r}: {why}{kept}")
         return 1
     print(f"The {transcript.answer_label.lower()} is in {path}{note}.")
     return 0
