@@ -1,11 +1,13 @@
 """The MCP client with servers that keep to the protocol in their own way, or not at all, and with odd schemas."""
 
 import base64
+import io
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
@@ -41,6 +43,13 @@ def structured():
 def result(**parts):
     """The line that answers with a result."""
     return '{"jsonrpc": "2.0", "id": ID, "result": ' + json.dumps({"content": [], **parts}) + "}"
+
+
+def picture(side):
+    """A square picture as a content."""
+    stream = io.BytesIO()
+    Image.new("1", (side, side)).save(stream, "PNG")
+    return {"type": "image", "data": base64.b64encode(stream.getvalue()).decode(), "mimeType": "image/png"}
 
 
 # What a server answers
@@ -98,6 +107,12 @@ def test_a_drawing_is_text_and_an_image_of_another_kind_is_named(say):
         assert say(line=result(content=[content])) == "<svg/>"
     with pytest.raises(MCPServerError, match=r"cannot be read \(image/heic\): it is none of PNG, JPEG"):
         say(line=result(content=[{"type": "image", "data": data, "mimeType": "image/heic"}]))
+
+
+def test_the_images_of_a_result_have_so_many_pixels_together(say):
+    *images, left_out, small = say(line=result(content=[*[picture(4_000)] * 4, picture(1_000)]))
+    assert [image.size for image in (*images, small)] == [(4_000, 4_000)] * 3 + [(1_000, 1_000)]
+    assert left_out.endswith("(image/png): with those before it comes to more than 50,000,000 pixels)")
 
 
 # What a server asks for
