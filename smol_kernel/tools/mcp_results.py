@@ -12,6 +12,8 @@ from typing import Any, cast
 
 from smol_kernel.errors import MCPServerError, MissingDependencyError, ToolError
 from smol_kernel.memory.foreign_pictures import MAX_PIXELS, OF_TOOLS, TooLarge, opened
+from smol_kernel.parsing import parsed_json
+from smol_kernel.tools.mcp_process import MAX_COUNTED
 from smol_kernel.tools.mcp_servers import plain_text
 
 MAX_CONTENTS = 1_000
@@ -90,7 +92,7 @@ def read_result(result: Any, structured: bool, where: str) -> Any:
         value = values[0]
     if structured and isinstance(value, str):
         try:
-            return json.loads(value)
+            return parsed_json(value.encode(), MAX_COUNTED)
         except (ValueError, RecursionError):
             return value
     return value
