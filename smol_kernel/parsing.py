@@ -25,6 +25,8 @@ PART = 32
 _PARTS = (b",", b":", b"[", b"{")
 """There is one of these for each, outside of strings."""
 _PIECE = 1 << 16
+_STRING = re.compile(rb'"[^"\r\n]*(?:["\r\n]|\Z)')
+"""Of a text without backslashes. No string goes beyond its line."""
 
 
 def parsed(code: str, mode: str = "exec") -> Any:
@@ -69,13 +71,29 @@ def has_too_many_parts(text: bytes, most: int) -> bool:
     most //= PART
     if len(text) <= most or sum(map(text.count, _PARTS)) <= most:
         return False
-    text = text.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes are the ends of strings
-    parts = inside = 0
+    parts = Parts()
     for place in range(0, len(text), _PIECE):
-        pieces = text[place : place + _PIECE].split(b'"')
-        outside = b" ".join(pieces[inside::2])
-        parts += sum(map(outside.count, _PARTS))
-        if parts > most:
+        parts.add(text[place : place + _PIECE])
+        if parts.number > most:
             return True
-        inside = (inside + len(pieces) - 1) % 2
     return False
+
+
+class Parts:
+    """How many parts a JSON text has that comes piece by piece."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before = b""
+        """A quote where the last piece ended in a string, and the backslash that it ended in."""
+
+    def add(self, piece: bytes) -> None:
+        """Count those of the next piece."""
+        text = self._before + piece
+        odd = (len(text) - len(text.rstrip(b"\\"))) % 2
+        held, text = text[len(text) - odd :], text[: len(text) - odd]
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes are the ends of strings
+        outside = _STRING.sub(b"", text)
+        self.number += sum(map(outside.count, _PARTS))
+        line = text[max(text.rfind(b"\n"), text.rfind(b"\r")) + 1 :]
+        self._before = b'"' * (line.count(b'"') % 2) + held

@@ -1,11 +1,14 @@
 """The MCP client with servers that keep to the protocol in their own way, or not at all, and with odd schemas."""
 
 import base64
+import io
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from web_server import Answer, WebServer
 
 from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
@@ -41,6 +44,13 @@ def structured():
 def result(**parts):
     """The line that answers with a result."""
     return '{"jsonrpc": "2.0", "id": ID, "result": ' + json.dumps({"content": [], **parts}) + "}"
+
+
+def picture(side):
+    """A square picture as a content."""
+    stream = io.BytesIO()
+    Image.new("1", (side, side)).save(stream, "PNG")
+    return {"type": "image", "data": base64.b64encode(stream.getvalue()).decode(), "mimeType": "image/png"}
 
 
 # What a server answers
@@ -98,6 +108,66 @@ def test_a_drawing_is_text_and_an_image_of_another_kind_is_named(say):
         assert say(line=result(content=[content])) == "<svg/>"
     with pytest.raises(MCPServerError, match=r"cannot be read \(image/heic\): it is none of PNG, JPEG"):
         say(line=result(content=[{"type": "image", "data": data, "mimeType": "image/heic"}]))
+
+
+MANY = "[" + "[]," * 2_200_000 + "0]"
+
+
+def test_an_answer_of_more_parts_than_can_be_taken_is_refused(say, structured):
+    for content in (
+        '"content": [], "structuredContent": {"a": ' + MANY + "}",
+        '"content": [], "_meta": {"a": ' + MANY + "}",
+    ):
+        with pytest.raises(MCPServerError, match="It wrote a message of more than 4,194,304 lists, dicts, items and"):
+            say(line='{"jsonrpc": "2.0", "id": ID, "result": {' + content + "}}")
+        assert say() == "{}"
+    assert structured(line=result(content=[{"type": "text", "text": MANY}])) == MANY
+
+
+NOTE = {"level": "debug", "data": [None] * 2_200_000}
+ALL = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {"tools": {}},
+    "serverInfo": {"name": "odd", "version": "1"},
+    "tools": [{"name": "say", "description": "Says.", "inputSchema": {"type": "object"}}],
+    "content": [{"type": "text", "text": ',:[{"' * 200_000}],
+}
+NOTED, ANSWERED = (
+    "data: " + json.dumps({"jsonrpc": "2.0", **said})
+    for said in ({"method": "notifications/message", "params": NOTE}, {"id": 1, "result": ALL})
+)
+
+
+def test_each_event_over_http_may_have_so_many_parts():
+    class Server(WebServer):
+        def behavior(self, request):
+            noted = f"{NOTED}\r\n\r\n{NOTED}\r\r" if b"tools/call" in request.body else ""
+            return Answer(f"{noted}{ANSWERED}\n\n", "text/event-stream")
+
+    with Server() as web, MCPClient({"url": web.url("/mcp"), "transport": "streamable-http"}) as tools:
+        assert tools[0]() == ALL["content"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", '{"jsonrpc": "2.0", "id": 1, "result": {"a": ' + MANY + "}}"),
+        ("text/event-stream", 'data: {"jsonrpc": "2.0", "id": 1, "result": {"a": ' + MANY + "}}\n\n"),
+        ("text/event-stream; charset=utf-16", f'data: {{"id": {MANY}}}\n\n'.encode("utf-16")),
+        ("Text/Event-Stream", f': "\rdata: {{"id":\r\ndata: {MANY}}}\n\n'),
+    ],
+)
+def test_an_answer_over_http_of_more_parts_than_can_be_taken_is_refused(kind, body):
+    with WebServer() as web:
+        web["/mcp"] = Answer(body, kind)
+        with pytest.raises(MCPServerError, match="the answer has more than 4,194,304 lists, dicts, items and names"):
+            MCPClient({"url": web.url("/mcp"), "transport": "streamable-http"})
+
+
+def test_the_images_of_a_result_have_so_many_pixels_together(say):
+    *images, left_out, small = say(line=result(content=[*[picture(4_000)] * 4, picture(1_000)]))
+    assert [image.size for image in (*images, small)] == [(4_000, 4_000)] * 3 + [(1_000, 1_000)]
+    assert left_out.endswith("(image/png): with those before it comes to more than 50,000,000 pixels)")
 
 
 # What a server asks for

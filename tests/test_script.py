@@ -840,6 +840,11 @@ def test_a_first_statement_that_failed_half_way_is_told_too():
     assert words[2] == "thought 2\n\n" + HALFWAY.replace("Statement 2", "Statement 1")
 
 
+def test_a_statement_that_failed_half_way_after_more_than_can_be_followed_is_told_too():
+    failed = failing("l = []\n" + "l.append(1)\n" * 4_000 + "for i in range(5):\n    l.append(1 // (3 - i))", 4_001)
+    assert words_of(failed, "final_answer(l)")[1] == "thought 1\n\n" + HALFWAY.replace("Statement 2", "Statement 4002")
+
+
 @pytest.mark.parametrize(
     ("failed", "later"),
     [

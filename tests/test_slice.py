@@ -550,8 +550,18 @@ def test_functions_that_call_many_others_are_each_read_once():
     assert kept(f"{code}\nprint(1)", "total = f0()", "final_answer(total)") == f"{code}\ntotal = f0()\ntotal"
 
 
-def test_what_is_too_long_to_be_followed_is_kept_whole():
-    code = f"total = 0\nprint(1)\n{LOOPS}"
+@pytest.mark.parametrize(
+    ("begin", "change"),
+    [("x = []", "x.append(1)"), ("x = 0", "x += 1"), ("x = {}", "x['k'] = 1"), ("f, x = list.sort, []", "f(x)")],
+)
+def test_of_thousands_of_statements_that_change_one_thing_what_is_needed_is_found_soon(begin, change):
+    changes = f"{change}\n" * 3_000
+    assert kept(f"{begin}\nprint(x)\n{changes}", "final_answer(x)") == f"{begin}\n{changes}x"
+
+
+@pytest.mark.parametrize("code", [LOOPS, "x = []\n" + "x.append(1)\n" * 4_000], ids=["loops", "statements"])
+def test_what_is_too_long_to_be_followed_is_kept_whole(code):
+    code = f"total = 0\nprint(1)\n{code}".rstrip()
     assert kept(code, "final_answer(total)") == f"{code}\ntotal"
 
 

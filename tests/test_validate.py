@@ -24,6 +24,7 @@ from scripted_replies import code
 from smol_kernel import CassetteModel, CodeAgent, LogLevel, ScriptedModel
 from smol_kernel.executors.displays import CHART
 from smol_kernel.journal import Journal
+from smol_kernel.render.transcript import UNBOXED
 from smol_kernel.runs.exporting import export
 from smol_kernel.runs.same_outputs import differences, unlike
 from smol_kernel.runs.validate import notebooks_in, validate
@@ -287,6 +288,8 @@ TOLD = "not proved: no box · its cells: %agent export FILE ab12 --script"
             "",
         ),
         ([result("Agent run · 3 boxes")], [result("Agent run · 4 boxes")], "-Agent run · 3 boxes"),
+        ([result(f"1\n\n{UNBOXED}\n\n{UNBOXED}\n\nFiles made in the box: a\n2")], [result("1\n2")], ""),
+        ([result("1" + "\n" * 1_000_000 + "2")], [result("1" + "\n" * 1_000_000 + "2")], ""),
     ],
 )
 def test_outputs_are_compared_by_their_kind(old, new, said):

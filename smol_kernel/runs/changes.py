@@ -49,13 +49,15 @@ def changed_inputs(
 
 
 def touched_by(before: Sequence[ast.stmt], nodes: Sequence[ast.AST]) -> set[str]:
-    """Global names that `nodes`, run after the statements before, may bind or change."""
+    """Global names that `nodes`, run after the statements before, may bind or change; all where that is too long."""
     flow = Flow(bound_by([*before, *nodes]))
     for statement in before:
         flow.read(statement)
     first = len(flow.needs)
     for node in nodes:
         flow.read(node if isinstance(node, ast.stmt) else ast.Expr(node))  # pyright: ignore[reportArgumentType]
+    if flow.too_long:
+        return {*flow.bound}
     state = flow.frames[0].state
     return {name for name, numbers in state.bound.items() if any(number >= first for number in numbers)} | {
         name

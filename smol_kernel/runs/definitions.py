@@ -24,6 +24,8 @@ _LONGEST = 20_000
 """Statements that are done, those of loops and functions each time."""
 _MOST = 3_000_000
 """Values that are looked at; each that a statement makes may hold many."""
+_MOST_NEEDS = 6_000_000
+"""Numbers of statements that are kept, about 50 bytes each: that many where 3,400 all change one list."""
 
 
 class Definitions(Calls):
@@ -31,7 +33,7 @@ class Definitions(Calls):
 
     def __init__(self, tools: Iterable[str], bound: Iterable[str]) -> None:
         super().__init__(tools, bound)
-        self._done, self._begun = 0, effort()
+        self._done, self._begun, self._noted = 0, effort(), 0
 
     def gives_up(self) -> bool:
         """Whether so much was done that no more is: loops and functions in one another are done again and again."""
@@ -43,7 +45,7 @@ class Definitions(Calls):
     @property
     def too_long(self) -> bool:
         """Whether the code is too long to be followed."""
-        return self._done > _LONGEST or effort() - self._begun > _MOST
+        return self._done > _LONGEST or effort() - self._begun > _MOST or self._noted > _MOST_NEEDS
 
     @abstractmethod
     def do(self, node: ast.stmt) -> None:

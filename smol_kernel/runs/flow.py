@@ -63,6 +63,7 @@ class Flow(Definitions):
             self.of_data.add(self.number)
         self.only_settings.append(numbers - self.needs[self.number])
         self.depend(numbers)
+        self._noted += len(self.needs[self.number]) + len(self.only_settings[self.number])
 
     def block(self, statements: Sequence[ast.stmt]) -> None:
         """Do statements in a row."""

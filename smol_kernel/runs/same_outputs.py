@@ -47,10 +47,11 @@ _SAME = tuple(
             "boxed?",
         ),
         (
-            r'(?:\n+|<p class="smol-note smol-mark">)NOT ISOLATED: this run\'s code could [\w ]+\.(?:</p>)?(\n|<|$)',
-            r"\1",
+            r"(?:(?<!\n)\n+|<p class=\"smol-note smol-mark\">)"
+            r"NOT ISOLATED: this run's code could [\w ]+\.(?:</p>)?(?=\n|<|$)",
+            "",
         ),
-        (r"\n+Files made in the box: .*", ""),
+        (r"(?<!\n)\n+Files made in the box: .*", ""),
         (r'<div class="smol-final"><p><small>Files made in the box: .*?</small></p></div>', ""),
         (r"<small>Agent run(?: \xb7 [^<]*)?</small>", "<!-- Agent run -->"),
         (r"\AAgent run \xb7 [\s\S]* \xb7 its cells: %agent export FILE \w+ --script\Z", "Agent run"),

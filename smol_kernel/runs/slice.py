@@ -121,11 +121,9 @@ def _rests_on_words(
     seen = _first_seen(parts, answering)
     if not asks and in_words((step > seen, node) for step, node in nodes):
         return _written("words", parts, list(constants_in(node for _, node in nodes)))
-    outside = {
-        part.step.number
-        for part, number, _ in numbered
-        if START in (needed := all_needed({number}, needs)) or any(flow.calls.get(each) for each in needed)
-    }
+    from_outside = {START, *flow.calls}
+    from_outside.update(number for _, number, _ in numbered if not from_outside.isdisjoint(needs[number]))
+    outside = {part.step.number for part, number, _ in numbered if number in from_outside}
     shown = [
         (part.step.number, output.text)
         for part in parts
@@ -170,17 +168,17 @@ def _first_seen(parts: Iterable[Part], answering: Part) -> int:
 
 def _needs_of_data(flow: Flow) -> list[set[int]]:
     """What each statement needs, without what only sets something: that is no data, and all that follows needs it."""
-    return [needed - settings for needed, settings in zip(flow.needs, flow.only_settings, strict=True)]
+    both = zip(flow.needs, flow.only_settings, strict=True)
+    return [needed - settings if settings else needed for needed, settings in both]
 
 
 def all_needed(wanted: set[int], needs: Sequence[set[int]]) -> set[int]:
     """The statements that are `wanted`, and all that these need."""
     found: set[int] = set()
-    todo = list(wanted)
-    while todo:
-        if (number := todo.pop()) not in found:
-            found.add(number)
-            todo += needs[number]
+    new = set(wanted)
+    while new:
+        found |= new
+        new = set[int]().union(*(needs[number] for number in new)) - found
     return found
 
 

@@ -260,7 +260,7 @@ def _is_lost(error: Any) -> bool:
     """Whether an MCPError is the SDK's own about a connection that ended; servers use its code for errors of theirs."""
     from mcp_types import CONNECTION_CLOSED
 
-    return error.code == CONNECTION_CLOSED and error.message.startswith(("Connection closed", "SSE stream "))
+    return error.code == CONNECTION_CLOSED and error.message.startswith(("Connection closed", "SSE stream ended"))
 
 
 _MISSING = {FileNotFoundError: "is not found", PermissionError: "is not executable"}

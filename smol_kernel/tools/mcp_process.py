@@ -15,10 +15,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from smol_kernel.parsing import PART, has_too_many_parts
 from smol_kernel.tools.mcp_servers import plain_text
 
 MAX_ANSWER = 64 << 20
 """Bytes of one message of a server."""
+MAX_COUNTED = 2 * MAX_ANSWER
+"""Bytes for which the parts of a message may count (`PART`)."""
+TOO_MANY = f"more than {MAX_COUNTED // PART:,} lists, dicts, items and names"
 STDERR_LINES, STDERR_WIDTH = 20, 500
 GRACE = 2.0
 """Seconds a server has to end once its stdin is closed, and once more after SIGTERM."""
@@ -104,6 +108,9 @@ async def _receive(
 
     try:
         while line := await stdout.readline():
+            if has_too_many_parts(line, MAX_COUNTED):
+                words.complaint = f"\nIt wrote a message of {TOO_MANY}."
+                return
             try:
                 text = line.decode(parameters.encoding, parameters.encoding_error_handler)
                 message: Any = SessionMessage(_read(text))

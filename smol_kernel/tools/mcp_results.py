@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from smol_kernel.errors import MCPServerError, MissingDependencyError, ToolError
-from smol_kernel.memory.foreign_pictures import OF_TOOLS, opened
+from smol_kernel.memory.foreign_pictures import MAX_PIXELS, OF_TOOLS, TooLarge, opened
+from smol_kernel.parsing import parsed_json
+from smol_kernel.tools.mcp_process import MAX_COUNTED
 from smol_kernel.tools.mcp_servers import plain_text
 
 MAX_CONTENTS = 1_000
@@ -81,7 +83,8 @@ def read_result(result: Any, structured: bool, where: str) -> Any:
         raise MCPServerError(f"{where} the result is too large: {len(contents)} contents, {size:,} characters")
     if structured and result.structured_content is not None:
         return result.structured_content
-    values = [_value(each, where) for each in contents] if len(contents) == 1 else [_spared(each) for each in contents]
+    reading = _Reading()
+    values = [reading.value(contents[0], where)] if len(contents) == 1 else [reading.spared(each) for each in contents]
     if not values:
         return _as_text(result)
     value = "\n".join(values) if all(isinstance(each, str) for each in values) else values
@@ -89,7 +92,7 @@ def read_result(result: Any, structured: bool, where: str) -> Any:
         value = values[0]
     if structured and isinstance(value, str):
         try:
-            return json.loads(value)
+            return parsed_json(value.encode(), MAX_COUNTED)
         except (ValueError, RecursionError):
             return value
     return value
@@ -106,31 +109,58 @@ def _raw(content: Any) -> str:
     return getattr(resource, "text", None) or getattr(resource, "data", None) or getattr(resource, "blob", None) or ""
 
 
-def _spared(content: Any) -> Any:
-    """The value of one content of several: a broken one does not cost the others."""
-    try:
-        return _value(content, "left out:")
-    except MCPServerError as error:
-        return f"({error})"
+class _Reading:
+    """Reads the contents of one result, the images of which have MAX_PIXELS together."""
 
+    def __init__(self) -> None:
+        self._pixels = 0
 
-def _value(content: Any, where: str) -> Any:
-    if content.type == "text":
-        return content.text
-    if content.type == "image":
-        return _image(_bytes(content.data, where), content.mime_type, where)
-    if content.type == "audio":
-        return _bytes(content.data, where)
-    if content.type == "resource":
-        resource = content.resource
-        if hasattr(resource, "text"):
-            return resource.text
-        data = _bytes(resource.blob, where)
-        kind = str(resource.mime_type or "")
-        return _image(data, kind, where) if kind.startswith("image/") else data
-    if content.type == "resource_link":
-        return f"{content.title or content.name}: {content.uri}"
-    raise MCPServerError(f"{where} a content of the unknown type {content.type!r}")
+    def spared(self, content: Any) -> Any:
+        """The value of one content of several: a broken one does not cost the others."""
+        try:
+            return self.value(content, "left out:")
+        except MCPServerError as error:
+            return f"({error})"
+
+    def value(self, content: Any, where: str) -> Any:
+        """The value of one content."""
+        if content.type == "text":
+            return content.text
+        if content.type == "image":
+            return self._image(_bytes(content.data, where), content.mime_type, where)
+        if content.type == "audio":
+            return _bytes(content.data, where)
+        if content.type == "resource":
+            resource = content.resource
+            if hasattr(resource, "text"):
+                return resource.text
+            data = _bytes(resource.blob, where)
+            kind = str(resource.mime_type or "")
+            return self._image(data, kind, where) if kind.startswith("image/") else data
+        if content.type == "resource_link":
+            return f"{content.title or content.name}: {content.uri}"
+        raise MCPServerError(f"{where} a content of the unknown type {content.type!r}")
+
+    def _image(self, data: bytes, kind: str, where: str) -> Any:
+        """The image of a MIME type; a drawing in SVG is the text that it is."""
+        if kind.partition(";")[0].strip().lower() == "image/svg+xml":
+            return data.decode(errors="replace")
+        try:
+            image = opened(data, OF_TOOLS)
+            pixels = image.width * image.height
+            if self._pixels + pixels > MAX_PIXELS:
+                raise TooLarge(f"with those before it comes to more than {MAX_PIXELS:,} pixels")
+            self._pixels += pixels
+            image.load()
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{where} the result is an image, which needs Pillow. Install it: pip install 'smol-kernel[mcp]'"
+            ) from error
+        except Exception as error:  # noqa: BLE001 - boundary: decoders raise anything on what is broken
+            known = type(error).__name__ != "UnidentifiedImageError"  # whose message names an object in memory
+            reason = str(error) if known else f"it is none of {', '.join(OF_TOOLS)}"
+            raise MCPServerError(f"{where} an image that cannot be read ({plain_text(kind, 100)}): {reason}") from None
+        return image
 
 
 def _bytes(data: str, where: str) -> bytes:
@@ -138,21 +168,3 @@ def _bytes(data: str, where: str) -> bytes:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
         raise MCPServerError(f"{where} data that is no base64: {error}") from None
-
-
-def _image(data: bytes, kind: str, where: str) -> Any:
-    """The image of a MIME type; a drawing in SVG is the text that it is."""
-    if kind.partition(";")[0].strip().lower() == "image/svg+xml":
-        return data.decode(errors="replace")
-    try:
-        image = opened(data, OF_TOOLS)
-        image.load()
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{where} the result is an image, which needs Pillow. Install it: pip install 'smol-kernel[mcp]'"
-        ) from error
-    except Exception as error:  # noqa: BLE001 - boundary: decoders raise anything on what is broken
-        known = type(error).__name__ != "UnidentifiedImageError"  # whose message names an object in memory
-        reason = str(error) if known else f"it is none of {', '.join(OF_TOOLS)}"
-        raise MCPServerError(f"{where} an image that cannot be read ({plain_text(kind, 100)}): {reason}") from None
-    return image

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.tools.mcp_process import MAX_ANSWER, LastWords, open_process
+from smol_kernel.parsing import PART, Parts, parsed_json
+from smol_kernel.tools.mcp_process import MAX_ANSWER, MAX_COUNTED, TOO_MANY, LastWords, open_process
 from smol_kernel.tools.mcp_servers import ServerSpec, plain_text
 
 if TYPE_CHECKING:
@@ -79,23 +80,28 @@ def _http_client(spec: ServerSpec) -> httpx2.AsyncClient:
         async def __aiter__(self) -> AsyncIterator[bytes]:
             if self._encoding != "identity":  # its real size could not be known in advance
                 raise httpx2.StreamError(f"the answer is compressed ({self._encoding}), though that was not asked for")
-            size = 0
+            size, parts = 0, Parts()
             async for chunk in self._stream:
                 size += len(chunk)
                 if size > MAX_ANSWER:
                     raise httpx2.StreamError(f"the answer is larger than {MAX_ANSWER >> 20} MB")
+                parts.add(chunk)
+                if parts.number > MAX_COUNTED // PART:
+                    raise httpx2.StreamError(f"the answer has {TOO_MANY}")
                 yield chunk
 
         async def aclose(self) -> None:
             await self._stream.aclose()
 
-    async def look(response: httpx2.Response) -> None:
+    async def look(response: Any) -> None:
         answer = http_answer.get()
         if answer is not None and response.request.method == "POST":
             answer.status = response.status_code
             answer.in_session = "mcp-session-id" in response.request.headers
-        kind = response.headers.get("content-type", "")
-        if not kind.startswith("text/event-stream"):
+        kind = response.headers.get("content-type", "").lower()
+        if kind.startswith("text/event-stream"):
+            response.aiter_text = partial(_counted, response.aiter_text)
+        else:
             response.stream = Capped(response.stream, response.headers.get("content-encoding", "identity"))
         if answer is not None and response.status_code >= 400 and kind.startswith(("application/json", "text/plain")):
             with suppress(httpx2.StreamError):
@@ -110,10 +116,26 @@ def _http_client(spec: ServerSpec) -> httpx2.AsyncClient:
     )
 
 
+async def _counted(read: Callable[[], AsyncIterator[str]]) -> AsyncIterator[str]:
+    """The text of an event stream, which breaks off in an event of too many parts; the SDK caps its length."""
+    import httpx2
+
+    parts, ends = Parts(), ""
+    async for text in read():
+        lines = ends + text
+        for place, piece in enumerate(lines.replace("\r\n", "\n").replace("\r", "\n").split("\n\n")):
+            parts = Parts() if place else parts  # a blank line ends an event
+            parts.add(piece.encode(errors="replace"))
+            if parts.number > MAX_COUNTED // PART:
+                raise httpx2.SSEError(f"the answer has {TOO_MANY}")
+        ends = lines[len(lines.rstrip("\r\n")) :][-3:]  # the other end of a blank line may come yet
+        yield text
+
+
 def _words(body: str) -> str:
     """The message of an error in JSON, else the beginning of the text."""
     try:
-        error = json.loads(body)["error"]
+        error = parsed_json(body.encode(errors="replace"), MAX_ANSWER)["error"]
         return plain_text(str(error["message"] if isinstance(error, dict) else error), MAX_REASON)
     except (ValueError, KeyError, TypeError, RecursionError):
         return plain_text(body, MAX_REASON).strip()
