@@ -301,6 +301,12 @@ def test_a_frequency_that_does_not_fit_costs_the_frequency_alone(freq):
     pd.testing.assert_series_equal(decode(data), column, check_freq=False)
 
 
+def test_a_frequency_longer_than_any_is_not_read():
+    data = encode(pd.date_range("2024", periods=3, freq="W"))
+    data["v"]["index"]["freq"] = f"{'0' * 60}1W"
+    assert decode(data).freq is None
+
+
 @pytest.mark.parametrize("name", ["CET", "IST"], ids=["of a zone with summer time", "of no zone"])
 def test_an_offset_with_a_name_of_its_own_crosses_as_the_offset(name):
     zone = datetime.timezone(datetime.timedelta(hours=1), name)
@@ -927,8 +933,29 @@ def test_columns_that_share_one_buffer_are_refused():
     head = bytes(raw[: start + message.metadata.size]).replace(struct.pack("<q", 50 * 8000), struct.pack("<q", 8000))
     small = head + bytes(raw[-8000 - 8 :])
     assert pa.ipc.open_stream(small).read_all().num_columns == 50
-    with pytest.raises(MalformedValue, match="unpacks to more than it holds"):
+    with pytest.raises(MalformedValue, match="lie in one another"):
         decode({"$": "Table", "v": packed(small)})
+
+
+def dictionaries(*each: pa.Array) -> bytes:
+    """A stream with one row for each of these dictionaries."""
+    rows = [pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), dictionary) for dictionary in each]
+    sink, schema = pa.BufferOutputStream(), pa.schema({"t": rows[0].type})
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)) as writer:
+        for row in rows:
+            writer.write_batch(pa.record_batch([row], schema=schema))
+    return sink.getvalue().to_pybytes()
+
+
+def test_a_dictionary_that_grows_is_refused():
+    with pytest.raises(MalformedValue, match="a dictionary that grows"):
+        tables.from_stream(dictionaries(pa.array(["a"]), pa.array(["a", "b"])))
+
+
+def test_what_takes_more_room_than_its_bytes_is_refused_before_all_of_it_is_read():
+    broken = pa.array([b"\xff" * 5_000]).view(pa.string())
+    with pytest.raises(MalformedValue, match="unpacks to more than it holds"):
+        tables.from_stream(dictionaries(broken, broken, broken))
 
 
 def test_every_cut_and_flipped_encoded_value_is_refused_or_read_but_never_breaks():
