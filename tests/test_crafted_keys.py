@@ -7,10 +7,12 @@ import os
 import random
 import subprocess
 import sys
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from smol_kernel.executors import crafted_keys, sorted_levels
@@ -168,6 +170,29 @@ def test_levels_are_those_that_pandas_makes(name):
     pd.testing.assert_index_equal(result, made)
     pd.testing.assert_index_equal(result.levels[0], made.levels[0], exact=True)
     assert result.codes[0].tolist() == made.codes[0].tolist()
+
+
+def of_arrow(array: pa.Array) -> pd.MultiIndex:
+    level = pd.Index(pd.arrays.ArrowExtensionArray(pa.chunked_array([array])))
+    rows = np.arange(len(array))
+    return pd.MultiIndex(levels=[level, rows], codes=[rows, rows], verify_integrity=False)
+
+
+def test_a_text_that_an_arrow_dictionary_has_once_is_not_made_for_each_row():
+    texts = pa.array(["b" * 1_000_000, "z", "a", "b" * 1_000_000])
+    data = encode(of_arrow(pa.DictionaryArray.from_arrays(pa.array([3, 2, *[0] * 50], pa.int8()), texts)))
+    tracemalloc.start()
+    index = decode(data)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20_000_000
+    assert index.codes[0].tolist() == [1, 0, *[1] * 50]
+    assert [len(label) for label in index.levels[0]] == [1, 1_000_000]
+
+
+def test_labels_of_arrow_that_are_lists_are_refused_before_they_are_made():
+    with pytest.raises(MalformedValue, match="labels of type list"):
+        decode(encode(of_arrow(pa.array([["a"], ["b"]]))))
 
 
 @pytest.mark.parametrize(("seed", "chosen"), [("random", False), ("", False), ("0", True), ("7", True)])

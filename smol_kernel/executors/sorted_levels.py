@@ -63,6 +63,8 @@ def _told_apart(series: Any) -> tuple[Any, Any]:
         told, firsts = _by_sorting(np, series.to_numpy()[present])
     elif hasattr(series.array, "_mask"):  # numbers, of which some may be missing
         told, firsts = _by_sorting(np, series.array._data[present])
+    elif isinstance(dtype, pd.ArrowDtype):
+        told, firsts = _of_arrow(np, series.array.__arrow_array__(), present)
     else:
         told, firsts = _by_keys(np, series.iloc[present].tolist())
     codes[present] = told
@@ -78,6 +80,17 @@ def _by_sorting(np: Any, numbers: Any) -> tuple[Any, Any]:
     told = np.empty(len(ranked), np.intp)
     told[order] = np.cumsum(new) - 1
     return told, order[new]
+
+
+def _of_arrow(np: Any, array: Any, present: Any) -> tuple[Any, Any]:
+    """As `_by_sorting`; what stands in a dictionary is read once and not for each row."""
+    types, array = import_module("pyarrow.types"), array.combine_chunks()
+    is_dictionary = types.is_dictionary(array.type)
+    items = array.dictionary if is_dictionary else array.take(present)
+    if len(present) and (types.is_nested(items.type) or types.is_dictionary(items.type)):
+        values.refuse(f"labels of type {str(array.type)[:40]}")
+    told, firsts = _by_keys(np, items.to_pylist())
+    return _by_sorting(np, told[array.indices.take(present).to_numpy()]) if is_dictionary else (told, firsts)
 
 
 def _by_keys(np: Any, items: list[Any]) -> tuple[Any, Any]:
