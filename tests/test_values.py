@@ -921,6 +921,12 @@ def test_hostile_data_is_refused_in_one_way(data):
     assert len(str(caught.value)) < 600
 
 
+def test_sizes_that_no_array_has_are_not_multiplied():
+    size = encode(1 << 100_000)
+    with pytest.raises(MalformedValue, match="no shape"):
+        decode({"$": "ndarray", "v": ["|O", [size, size, 0], []]})
+
+
 def test_columns_that_share_one_buffer_are_refused():
     shared = pa.table({f"c{n}": pa.array(np.zeros(1000)) for n in range(50)})
     raw = bytearray(stream(shared))

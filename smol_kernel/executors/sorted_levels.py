@@ -97,8 +97,11 @@ def _by_keys(np: Any, items: list[Any]) -> tuple[Any, Any]:
     """As `_by_sorting`, for any items; such as cannot be compared stay in the order in which they come."""
     found = crafted_keys.filled({}, list(zip(reversed(items), range(len(items) - 1, -1, -1), strict=True)))
     crafted_keys.check_hashes(list(found))
-    try:
-        ranked = sorted(found, key=lambda item: (isinstance(item, str), item))  # as pandas has texts behind numbers
+    compared = (lambda item: item) if crafted_keys.are_short(list(found)) else crafted_keys.Compared
+    try:  # as pandas has texts behind numbers
+        ranked = sorted(found, key=lambda item: (isinstance(item, str), compared(item)))
+    except values.MalformedValue:
+        raise
     except (TypeError, ValueError, ArithmeticError):
         ranked = sorted(found, key=found.__getitem__)
     firsts = [found[item] for item in ranked]

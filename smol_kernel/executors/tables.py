@@ -71,7 +71,8 @@ def weight(parts: Any) -> int:
     if isinstance(parts, bytes):
         return 4 * _pixels(parts)
     if isinstance(parts, list):
-        return 8 * math.prod(parts[1][: parts[1].index(0)]) if 0 in parts[1] else 0
+        shape = values.shape_of(values.need(parts[1], list))
+        return 8 * math.prod(shape[: shape.index(0)]) if 0 in shape else 0
     columns = parts.get("columns", ())
     levels = sum(len(parts[name].get("levels", ())) for name in ("index", "labels") if name in parts)
     counted = () if columns else range(*parts["index"].get("range", (0,)))
