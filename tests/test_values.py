@@ -15,6 +15,7 @@ import re
 import struct
 import subprocess
 import sys
+import tracemalloc
 import types
 import uuid
 import zlib
@@ -33,6 +34,7 @@ from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.pickles import encode_input
 from smol_kernel.executors.values import CROSSES, MalformedValue, NotPortable, RemoteValue, decode, encode
 from smol_kernel.runs.same import difference
+from smol_kernel.tools import checking
 
 
 def crossed(value: Any) -> Any:
@@ -1007,6 +1009,44 @@ def test_describe_is_one_short_line_without_addresses():
         line = describe(value)
         assert 0 < len(line) <= 200
         assert "\n" not in line and "0x" not in line
+
+
+LONG_LABELS = ["x" * 100_000, *range(99)]
+WITH_LONG_LABELS = {
+    "labels": pd.Index(LONG_LABELS, dtype=object),
+    "levels": pd.MultiIndex.from_arrays([LONG_LABELS, range(100)]),
+    "categories": pd.CategoricalIndex(pd.Categorical.from_codes([0] * 100, ["x" * 100_000])),
+    "an array": pd.array(list(map(str, LONG_LABELS)), dtype="string"),
+    "a name": pd.Index(range(100), name=("x" * 100_000,), dtype="int64"),
+    "rows": [pd.DataFrame({"a": range(100)}, index=LONG_LABELS)],
+    "columns": [pd.DataFrame([[1] * 2] * 100, columns=["x" * 100_000, "a"])],
+    "in an array": [np.array([pd.Index(LONG_LABELS, dtype=object), 1], dtype=object)],
+}
+
+
+@pytest.mark.parametrize("value", WITH_LONG_LABELS.values(), ids=WITH_LONG_LABELS)
+def test_a_long_label_is_not_told_as_often_as_there_are_others(value):
+    for told in (describe, checking.brief):
+        tracemalloc.start()
+        line = told(value)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 3_000_000, told
+        assert type(value if type(value) is not list else value[0]).__name__ in line
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (pd.Index(["a", "b"]), "Index of 2 items: Index(['a', 'b'], dtype='str')"),
+        (pd.array([1, None]), "IntegerArray of 2 items: <IntegerArray> [1, <NA>] Length: 2, dtype: Int64"),
+        (pd.MultiIndex.from_tuples([("a", 1)]), "MultiIndex of 1 items: MultiIndex([('a', 1)], )"),
+        ([pd.Series([1])], "list of 1 items: [0 1 dtype: int64]"),
+    ],
+    ids=["an index", "an array", "levels", "a column"],
+)
+def test_what_pandas_labels_with_is_told_as_it_writes_it(value, line):
+    assert describe(value) == line
 
 
 def test_describe_tells_addresses_that_are_text():
