@@ -46,8 +46,9 @@ def text_room(value: Any) -> int:
 
 
 def is_long(value: Any) -> bool:
-    """Whether the text is too long to be made only to be cut."""
-    return text_room(value) > _MOST
+    """Whether it is of pandas or NumPy, with a text too long to be made only to be cut."""
+    is_theirs = type(value).__module__.startswith(("pandas", "numpy")) and not isinstance(value, str | bytes)
+    return is_theirs and text_room(value) > _MOST
 
 
 class ShortRepr(reprlib.Repr):
@@ -59,7 +60,7 @@ class ShortRepr(reprlib.Repr):
 
     def without_its_text(self, x: Any, level: int) -> str:
         """Its type and size, and the first items of labels."""
-        if isinstance(x, str | bytes) or not hasattr(x, "dtype") or type(x).__name__ in ("Series", "ndarray"):
+        if type(x).__name__ in ("DataFrame", "Series", "ndarray"):
             return f"<{type(x).__name__} of {len(x):,} items>"
         items = self.repr_list([x[place] for place in range(min(len(x), 7))], level)
         return f"{type(x).__name__}({items}, dtype={x.dtype})"
