@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import decimal
 import json
 import os
 import random
 import subprocess
 import sys
+import tracemalloc
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from smol_kernel.executors import crafted_keys, sorted_levels
@@ -52,6 +56,64 @@ def test_keys_that_walk_a_long_way_are_refused(monkeypatch):
         decode({"$": "dict", "v": [[key, 0] for key in keys]})
     with pytest.raises(MalformedValue, match="take too long"):
         decode([{"$": "dict", "v": [[key, 0] for key in keys[n:] + keys[:n]]} for n in (0, 1)])
+
+
+def of_one_hash(count: int, length: int) -> list[tuple[float, ...]]:
+    """Tuples that differ at their end alone: -1 and -2 have one hash."""
+    return [(0.5,) * length + end for end in islice(product((-1, -2), repeat=14), count)]
+
+
+def test_long_keys_of_one_hash_are_refused_before_they_are_compared():
+    assert crossed(dict.fromkeys(of_one_hash(100, 50))) == dict.fromkeys(of_one_hash(100, 50))
+    with pytest.raises(MalformedValue, match="too many keys of one hash"):
+        decode(encode(set(of_one_hash(300, 1_000))))
+
+
+@pytest.mark.parametrize("items", [of_one_hash(300, 1_000), [frozenset(of_one_hash(30, 1)) for _ in range(300)]])
+def test_the_clock_is_looked_at_before_all_of_few_keys_are_in(monkeypatch, items):
+    monkeypatch.setattr(crafted_keys, "SECONDS_EACH", 0.0)
+    monkeypatch.setattr(crafted_keys, "SECONDS", 0.0)
+    for table in (set(), {}):
+        crafted_keys.begin()
+        with pytest.raises(MalformedValue, match="take too long"):
+            crafted_keys.filled(table, [(item, 0) for item in items] if table == {} else items)
+        assert len(table) < 2
+
+
+LONG = (1 << 20_000) - 1
+
+
+@pytest.mark.parametrize(
+    "key",
+    [LONG, (1, (LONG,)), frozenset([-LONG]), pd.Interval(0, LONG)],
+    ids=["alone", "in a tuple", "in a set", "at an end"],
+)
+def test_an_integer_that_takes_long_to_be_compared_is_no_key(key):
+    labels = pd.Index(pd.Series([key, decimal.Decimal(7)], dtype=object), dtype=object)
+    levels = pd.MultiIndex(levels=[labels, [1]], codes=[[0, 1], [0, 0]], verify_integrity=False)
+    for value in ({key}, {key: 1}, levels, labels):
+        with pytest.raises(MalformedValue, match="an integer of 20,000 bits in a key"):
+            decode(encode(value))
+
+
+def test_an_integer_of_any_length_crosses_where_it_is_no_key():
+    value = [LONG, (LONG,), {"a": LONG, 1: LONG}]
+    assert crossed(value) == value
+    assert crossed(pd.Series([LONG, decimal.Decimal(7)], dtype=object)).tolist() == [LONG, 7]
+
+
+def test_into_a_child_go_keys_of_any_length():
+    value = [{LONG: 1}, {LONG, (LONG,)}]
+    assert decode(encode(value), trusted=True) == value
+
+
+def test_long_labels_are_sorted_with_an_eye_on_the_clock(monkeypatch):
+    labels = pd.Index(of_one_hash(20, 1_000)[::-1], tupleize_cols=False)
+    levels = pd.MultiIndex(levels=[labels, [1]], codes=[range(20), [0] * 20], verify_integrity=False)
+    assert crossed(levels).levels[0].is_monotonic_increasing
+    monkeypatch.setattr(crafted_keys.Compared, "__lt__", lambda *_: crafted_keys.values.refuse("it takes long"))
+    with pytest.raises(MalformedValue, match="it takes long"):
+        decode(encode(levels))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +230,29 @@ def test_levels_are_those_that_pandas_makes(name):
     pd.testing.assert_index_equal(result, made)
     pd.testing.assert_index_equal(result.levels[0], made.levels[0], exact=True)
     assert result.codes[0].tolist() == made.codes[0].tolist()
+
+
+def of_arrow(array: pa.Array) -> pd.MultiIndex:
+    level = pd.Index(pd.arrays.ArrowExtensionArray(pa.chunked_array([array])))
+    rows = np.arange(len(array))
+    return pd.MultiIndex(levels=[level, rows], codes=[rows, rows], verify_integrity=False)
+
+
+def test_a_text_that_an_arrow_dictionary_has_once_is_not_made_for_each_row():
+    texts = pa.array(["b" * 1_000_000, "z", "a", "b" * 1_000_000])
+    data = encode(of_arrow(pa.DictionaryArray.from_arrays(pa.array([3, 2, *[0] * 50], pa.int8()), texts)))
+    tracemalloc.start()
+    index = decode(data)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20_000_000
+    assert index.codes[0].tolist() == [1, 0, *[1] * 50]
+    assert [len(label) for label in index.levels[0]] == [1, 1_000_000]
+
+
+def test_labels_of_arrow_that_are_lists_are_refused_before_they_are_made():
+    with pytest.raises(MalformedValue, match="labels of type list"):
+        decode(encode(of_arrow(pa.array([["a"], ["b"]]))))
 
 
 @pytest.mark.parametrize(("seed", "chosen"), [("random", False), ("", False), ("0", True), ("7", True)])

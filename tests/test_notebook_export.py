@@ -145,6 +145,13 @@ def test_a_table_as_answer_is_shown_as_a_table():
     assert "<table" in html and "<style" not in html
 
 
+def test_an_answer_whose_text_would_fill_the_memory_is_not_written_out():
+    pandas = pytest.importorskip("pandas")
+    index = pandas.Index(["x" * 1_000_000, *range(99)], dtype=object)
+    for answer in (index, {"a": [index]}, pandas.DataFrame({"a": range(100)}, index=index)):
+        assert len(nbformat.writes(to_notebook(a_run(answer=answer)))) < 3_000_000
+
+
 def test_a_picture_as_answer_is_shown_as_one():
     picture = Image.new("RGB", (20, 20), "red")
     shown = to_notebook(a_run(answer=picture)).cells[-1].outputs[-1].data["image/png"]

@@ -15,6 +15,7 @@ import re
 import struct
 import subprocess
 import sys
+import tracemalloc
 import types
 import uuid
 import zlib
@@ -33,6 +34,7 @@ from smol_kernel.executors.launchers.child_modules import load_code
 from smol_kernel.executors.pickles import encode_input
 from smol_kernel.executors.values import CROSSES, MalformedValue, NotPortable, RemoteValue, decode, encode
 from smol_kernel.runs.same import difference
+from smol_kernel.tools import checking
 
 
 def crossed(value: Any) -> Any:
@@ -299,6 +301,12 @@ def test_a_frequency_that_does_not_fit_costs_the_frequency_alone(freq):
     data = encode(column)
     data["v"]["index"]["freq"] = freq
     pd.testing.assert_series_equal(decode(data), column, check_freq=False)
+
+
+def test_a_frequency_longer_than_any_is_not_read():
+    data = encode(pd.date_range("2024", periods=3, freq="W"))
+    data["v"]["index"]["freq"] = f"{'0' * 60}1W"
+    assert decode(data).freq is None
 
 
 @pytest.mark.parametrize("name", ["CET", "IST"], ids=["of a zone with summer time", "of no zone"])
@@ -915,6 +923,12 @@ def test_hostile_data_is_refused_in_one_way(data):
     assert len(str(caught.value)) < 600
 
 
+def test_sizes_that_no_array_has_are_not_multiplied():
+    size = encode(1 << 100_000)
+    with pytest.raises(MalformedValue, match="no shape"):
+        decode({"$": "ndarray", "v": ["|O", [size, size, 0], []]})
+
+
 def test_columns_that_share_one_buffer_are_refused():
     shared = pa.table({f"c{n}": pa.array(np.zeros(1000)) for n in range(50)})
     raw = bytearray(stream(shared))
@@ -927,8 +941,29 @@ def test_columns_that_share_one_buffer_are_refused():
     head = bytes(raw[: start + message.metadata.size]).replace(struct.pack("<q", 50 * 8000), struct.pack("<q", 8000))
     small = head + bytes(raw[-8000 - 8 :])
     assert pa.ipc.open_stream(small).read_all().num_columns == 50
-    with pytest.raises(MalformedValue, match="unpacks to more than it holds"):
+    with pytest.raises(MalformedValue, match="lie in one another"):
         decode({"$": "Table", "v": packed(small)})
+
+
+def dictionaries(*each: pa.Array) -> bytes:
+    """A stream with one row for each of these dictionaries."""
+    rows = [pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), dictionary) for dictionary in each]
+    sink, schema = pa.BufferOutputStream(), pa.schema({"t": rows[0].type})
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)) as writer:
+        for row in rows:
+            writer.write_batch(pa.record_batch([row], schema=schema))
+    return sink.getvalue().to_pybytes()
+
+
+def test_a_dictionary_that_grows_is_refused():
+    with pytest.raises(MalformedValue, match="a dictionary that grows"):
+        tables.from_stream(dictionaries(pa.array(["a"]), pa.array(["a", "b"])))
+
+
+def test_what_takes_more_room_than_its_bytes_is_refused_before_all_of_it_is_read():
+    broken = pa.array([b"\xff" * 5_000]).view(pa.string())
+    with pytest.raises(MalformedValue, match="unpacks to more than it holds"):
+        tables.from_stream(dictionaries(broken, broken, broken))
 
 
 def test_every_cut_and_flipped_encoded_value_is_refused_or_read_but_never_breaks():
@@ -974,6 +1009,44 @@ def test_describe_is_one_short_line_without_addresses():
         line = describe(value)
         assert 0 < len(line) <= 200
         assert "\n" not in line and "0x" not in line
+
+
+LONG_LABELS = ["x" * 100_000, *range(99)]
+WITH_LONG_LABELS = {
+    "labels": pd.Index(LONG_LABELS, dtype=object),
+    "levels": pd.MultiIndex.from_arrays([LONG_LABELS, range(100)]),
+    "categories": pd.CategoricalIndex(pd.Categorical.from_codes([0] * 100, ["x" * 100_000])),
+    "an array": pd.array(list(map(str, LONG_LABELS)), dtype="string"),
+    "a name": pd.Index(range(100), name=("x" * 100_000,), dtype="int64"),
+    "rows": [pd.DataFrame({"a": range(100)}, index=LONG_LABELS)],
+    "columns": [pd.DataFrame([[1] * 2] * 100, columns=["x" * 100_000, "a"])],
+    "in an array": [np.array([pd.Index(LONG_LABELS, dtype=object), 1], dtype=object)],
+}
+
+
+@pytest.mark.parametrize("value", WITH_LONG_LABELS.values(), ids=WITH_LONG_LABELS)
+def test_a_long_label_is_not_told_as_often_as_there_are_others(value):
+    for told in (describe, checking.brief):
+        tracemalloc.start()
+        line = told(value)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 3_000_000, told
+        assert type(value if type(value) is not list else value[0]).__name__ in line
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (pd.Index(["a", "b"]), "Index of 2 items: Index(['a', 'b'], dtype='str')"),
+        (pd.array([1, None]), "IntegerArray of 2 items: <IntegerArray> [1, <NA>] Length: 2, dtype: Int64"),
+        (pd.MultiIndex.from_tuples([("a", 1)]), "MultiIndex of 1 items: MultiIndex([('a', 1)], )"),
+        ([pd.Series([1])], "list of 1 items: [0 1 dtype: int64]"),
+    ],
+    ids=["an index", "an array", "levels", "a column"],
+)
+def test_what_pandas_labels_with_is_told_as_it_writes_it(value, line):
+    assert describe(value) == line
 
 
 def test_describe_tells_addresses_that_are_text():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from smol_kernel.executors import values
 from smol_kernel.executors.addresses import without_addresses
 from smol_kernel.memory.known_secrets import redacted
+from smol_kernel.memory.text_room import ShortRepr, is_long
 
 SHORT_TEXT = 300
 """Characters of a text that is told whole to every agent."""
@@ -89,7 +89,7 @@ def _brackets(value: Any) -> tuple[str, str]:
     return ("[", "]") if isinstance(value, list) else ("{", "}")
 
 
-class _Short(reprlib.Repr):
+class _Short(ShortRepr):
     """What is known to be secret is taken out before anything is cut."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class _Short(reprlib.Repr):
         return super().repr_str(redacted(x), level)
 
     def repr_instance(self, x: Any, level: int) -> str:
-        text = redacted(repr(x))
+        text = redacted(self.without_its_text(x, level) if is_long(x) else repr(x))
         return text if len(text) <= self.maxother else f"{text[:48]}...{text[-49:]}"
 
 

@@ -63,6 +63,8 @@ def _told_apart(series: Any) -> tuple[Any, Any]:
         told, firsts = _by_sorting(np, series.to_numpy()[present])
     elif hasattr(series.array, "_mask"):  # numbers, of which some may be missing
         told, firsts = _by_sorting(np, series.array._data[present])
+    elif isinstance(dtype, pd.ArrowDtype):
+        told, firsts = _of_arrow(np, series.array.__arrow_array__(), present)
     else:
         told, firsts = _by_keys(np, series.iloc[present].tolist())
     codes[present] = told
@@ -80,12 +82,26 @@ def _by_sorting(np: Any, numbers: Any) -> tuple[Any, Any]:
     return told, order[new]
 
 
+def _of_arrow(np: Any, array: Any, present: Any) -> tuple[Any, Any]:
+    """As `_by_sorting`; what stands in a dictionary is read once and not for each row."""
+    types, array = import_module("pyarrow.types"), array.combine_chunks()
+    is_dictionary = types.is_dictionary(array.type)
+    items = array.dictionary if is_dictionary else array.take(present)
+    if len(present) and (types.is_nested(items.type) or types.is_dictionary(items.type)):
+        values.refuse(f"labels of type {str(array.type)[:40]}")
+    told, firsts = _by_keys(np, items.to_pylist())
+    return _by_sorting(np, told[array.indices.take(present).to_numpy()]) if is_dictionary else (told, firsts)
+
+
 def _by_keys(np: Any, items: list[Any]) -> tuple[Any, Any]:
     """As `_by_sorting`, for any items; such as cannot be compared stay in the order in which they come."""
     found = crafted_keys.filled({}, list(zip(reversed(items), range(len(items) - 1, -1, -1), strict=True)))
     crafted_keys.check_hashes(list(found))
-    try:
-        ranked = sorted(found, key=lambda item: (isinstance(item, str), item))  # as pandas has texts behind numbers
+    compared = (lambda item: item) if crafted_keys.are_short(list(found)) else crafted_keys.Compared
+    try:  # as pandas has texts behind numbers
+        ranked = sorted(found, key=lambda item: (isinstance(item, str), compared(item)))
+    except values.MalformedValue:
+        raise
     except (TypeError, ValueError, ArithmeticError):
         ranked = sorted(found, key=found.__getitem__)
     firsts = [found[item] for item in ranked]

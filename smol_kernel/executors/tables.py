@@ -15,7 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from . import sorted_levels, values
+from . import arrow_messages, sorted_levels, values
 
 # numpy, Pillow
 
@@ -71,7 +71,8 @@ def weight(parts: Any) -> int:
     if isinstance(parts, bytes):
         return 4 * _pixels(parts)
     if isinstance(parts, list):
-        return 8 * math.prod(parts[1][: parts[1].index(0)]) if 0 in parts[1] else 0
+        shape = values.shape_of(values.need(parts[1], list))
+        return 8 * math.prod(shape[: shape.index(0)]) if 0 in shape else 0
     columns = parts.get("columns", ())
     levels = sum(len(parts[name].get("levels", ())) for name in ("index", "labels") if name in parts)
     counted = () if columns else range(*parts["index"].get("range", (0,)))
@@ -214,6 +215,9 @@ def index_parts(index: Any, wholes: list[Any] | None, most: int | None = None) -
     return {"names": names, "levels": levels, "freq": _freq(index), "multi": type(index).__name__ == "MultiIndex"}
 
 
+_LONGEST_FREQUENCY = 40  # characters: pandas takes a time that grows with their square
+
+
 def _freq(index: Any) -> str | None:
     """The name of an index's frequency. One that its name does not tell, such as business days with holidays of their
     own, stays behind: the labels are the same without."""
@@ -238,9 +242,10 @@ def index_of(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
     if levels[0].dtype == object:
         sorted_levels.check_labels(levels[0])
     index = pd.Index(levels[0], dtype=levels[0].dtype).rename(names[0])
+    freq = values.need(parts["freq"], str | None) or ""
     with suppress(ValueError):  # one that another pandas wrote may not be known here, or not fit
-        if parts["freq"] and sorted_levels.has_few_steps(index):
-            index.freq = parts["freq"]
+        if 0 < len(freq) <= _LONGEST_FREQUENCY and sorted_levels.has_few_steps(index):
+            index.freq = freq
     return index
 
 
@@ -339,15 +344,15 @@ def from_stream(raw: Any) -> Any:
         values.refuse("this pyarrow is too old to read tables safely: pip install -U pyarrow")  # CVE-2023-47248
     raw = pa.py_buffer(raw)
     for message in pa.ipc.MessageReader.open_stream(raw):
-        if b"ARROW:extension" in message.metadata.to_pybytes() or _is_compressed(message):
-            values.refuse("an Arrow stream with extension types or compression")
+        arrow_messages.check(message)
     table = pa.ipc.open_stream(raw).read_all()
     if not all(_is_allowed(field.type) for field in table.schema):
         values.refuse("an Arrow stream with types that may not cross")
-    table.validate(full=True)
+    table.validate()
     items = max(table.num_rows, sum(_items(chunk) for column in table.columns for chunk in column.chunks))
     if table.nbytes > raw.size or items > max(1_000_000, 8 * raw.size):
         values.refuse("an Arrow stream that unpacks to more than it holds")
+    table.validate(full=True)  # what is told often is read as often
     return table
 
 
@@ -371,27 +376,6 @@ def _items(array: Any) -> int:
         return len(array) + _items(array.dictionary)
     nested = types.is_list(kind) or types.is_large_list(kind) or types.is_map(kind)
     return len(array) + (_items(array.values) if nested else 0)
-
-
-def _is_compressed(message: Any) -> bool:
-    """Whether the buffers of a message are compressed: field 3 of a RecordBatch, which in a dictionary is field 1
-    (flatbuffers: https://github.com/apache/arrow/blob/main/format/Message.fbs)."""
-    data = message.metadata.to_pybytes()
-
-    def follow(place: int) -> int:
-        return place + struct.unpack_from("<I", data, place)[0]
-
-    def field(table: int, number: int) -> int:
-        vtable = table - struct.unpack_from("<i", data, table)[0]
-        size = struct.unpack_from("<H", data, vtable)[0]
-        offset = struct.unpack_from("<H", data, vtable + 4 + 2 * number)[0] if 4 + 2 * number < size else 0
-        return table + offset if offset else 0
-
-    if message.type == "schema":
-        return False
-    header = follow(field(follow(0), 2))
-    batch = follow(field(header, 1)) if message.type == "dictionary" else header
-    return field(batch, 3) != 0
 
 
 values.crosses("pyarrow.Table", "Table", lambda v: stream(v).to_pybytes(), bytes, from_stream)

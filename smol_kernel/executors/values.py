@@ -83,7 +83,7 @@ def decode(data: Any, *, trusted: bool = False) -> Any:
 def remote(value: Any, handle: str, text: str | None = None) -> Any:
     """The encoded RemoteValue for `value`, which stays where it is, under `handle`; `text` is in place of its repr."""
     try:
-        shape = _shape([n.__index__() for n in value.shape])
+        shape = shape_of([n.__index__() for n in value.shape])
     except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
         shape = None
     try:
@@ -191,15 +191,15 @@ class _Encoder:
 
 
 class Decoder:
-    """One walk down encoded data, in which everything is checked. `trusted` allows pickles as well and is for the child
-    alone. `weight` is in the end what MAX_WEIGHT limits."""
+    """One walk down encoded data, in which everything is checked. `trusted` allows pickles and long keys as well and is
+    for the child alone. `weight` is in the end what MAX_WEIGHT limits."""
 
     def __init__(self, trusted: bool = False) -> None:
         self.trusted, self.weight, self.depth = trusted, 0, 0
 
     def decode(self, data: Any) -> Any:
         """The value whose encoded form is `data`. Raises MalformedValue and nothing else."""
-        _beside("crafted_keys").begin()
+        _beside("crafted_keys").begin(self.trusted)
         try:
             return self._read(data)
         except MalformedValue:
@@ -389,12 +389,12 @@ def _from_remote(parts: list[Any]) -> RemoteValue:
         refuse("a text that should have been shortened")
     # What a terminal or page would act on stands there as the escape that it has in a string.
     fit = [re.sub("[^\n\t -~]", lambda c: c[0] if c[0].isprintable() else ascii(c[0])[1:-1], t) for t in (name, text)]
-    return RemoteValue(fit[0][:MAX_TEXT], shape and _shape(shape), fit[1][:MAX_TEXT], handle)
+    return RemoteValue(fit[0][:MAX_TEXT], shape and shape_of(shape), fit[1][:MAX_TEXT], handle)
 
 
-def _shape(parts: Any) -> tuple[int, ...]:
-    fit = len(parts) <= 64 and all(0 <= need(n, int) < 2**63 for n in parts)  # as arrays have it: others have no repr
-    return tuple(parts) if fit else refuse("a shape that no array has")
+def shape_of(parts: Any) -> tuple[int, ...]:
+    """The sizes, which must be such as arrays have: others have no repr, and take long to be multiplied."""
+    return tuple(parts) if len(parts) <= 64 and all(0 <= need(n, int) < 2**63 for n in parts) else refuse("no shape")
 
 
 crosses(f"{package(RemoteValue)}.RemoteValue", "remote", lambda v: list(vars(v).values()), list, _from_remote)

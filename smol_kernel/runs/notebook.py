@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from smol_kernel.events import Output
 from smol_kernel.executors.displays import LIVE, forms
 from smol_kernel.executors.observation import allowed
+from smol_kernel.memory.text_room import text_room
 from smol_kernel.render.code_to_run import left_unseen
 from smol_kernel.render.markdown import (
     beside_markdown,
@@ -238,6 +239,8 @@ def _answer(transcript: Transcript) -> dict[str, str]:
         return {"text/plain": shorten(text, characters=100_000)}
     try:
         value = decode(transcript.answer)
+        if text_room(value) > 2 * MAX_ANSWER:
+            return {"text/plain": shorten(text, characters=100_000)}
         repr(value)  # IPython would print how that fails
     except Exception:  # noqa: BLE001 - boundary: what it holds has a text or none, such as integers too long for Python
         return {"text/plain": text}

@@ -9,7 +9,6 @@ import base64
 import binascii
 import math
 import re
-import reprlib
 from collections.abc import Mapping
 from decimal import Decimal
 from importlib import import_module
@@ -18,6 +17,7 @@ from typing import Any
 
 from smol_kernel.executors.values import RemoteValue, a_name, package
 from smol_kernel.memory.foreign_pictures import MAX_PIXELS, TooLarge, opened
+from smol_kernel.memory.text_room import ShortRepr
 from smol_kernel.render.plain import fixed, plain
 from smol_kernel.runs.failed_cells import table_difference
 
@@ -203,7 +203,7 @@ def _another(was: Any, now: Any, place: str) -> str:
 
 
 def _short(value: Any) -> str:
-    return " ".join(reprlib.repr(value).split())
+    return " ".join(ShortRepr().repr(value).split())
 
 
 # texts

@@ -8,13 +8,13 @@ from __future__ import annotations
 import difflib
 import inspect
 import numbers
-import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from smol_kernel.errors import ToolError, ToolTypeError
+from smol_kernel.memory.text_room import ShortRepr
 
 if TYPE_CHECKING:
     from smol_kernel.tools.base import Tool
@@ -291,7 +291,7 @@ def _wanted(kinds: list[str]) -> str:
     return " or ".join(_WORDS.get(kind, kind) for kind in dict.fromkeys(kinds))
 
 
-_REPR = reprlib.Repr()
+_REPR = ShortRepr()
 _REPR.maxstring = _REPR.maxother = 80
 
 

@@ -11,6 +11,7 @@ MODULES = (
     "values",
     "crafted_keys",
     "sorted_levels",
+    "arrow_messages",
     "fields",
     "tables",
     "pandas_labels",
