@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NewType
+from typing import Annotated, Any, Literal, NewType, Tuple  # noqa: UP035
 
 import numpy as np
 import pandas
@@ -298,6 +298,8 @@ def test_what_is_no_type_is_refused_before_a_model_is_asked(make, kind):
         ("int | None", None),
         (Annotated[list[int], "x"], [1]),
         (tuple[int, ...], (1, 2)),
+        (tuple[()], ()),
+        (Tuple[()], ()),  # noqa: UP006 - other in Python 3.10
         (dict[str, Any], {"a": 1}),
         (Callable[[int], int], abs),
         (NDArray[np.float64], np.ones(1)),

@@ -487,6 +487,16 @@ def test_without_any_standard_stream_it_works_all_the_same(here):
     assert (done.returncode, (here / "answer.txt").exists()) == (0, True)
 
 
+@pytest.mark.parametrize(("closed", "name"), [("2>&-", "/dev/stdout"), (">&-", "/dev/stderr")])
+def test_what_is_said_to_a_closed_stream_goes_to_no_other(here, closed, name):
+    words = ["run", "--model", "demo", DEMO_TASKS[0].task, "-o", name]
+    command = ["sh", "-c", f'exec "$@" {closed}', "-", sys.executable, "-c", COMMAND]
+    done = subprocess.run([*command, *words], capture_output=True, text=True)
+    assert (done.returncode, f"{Journal().find('last').answer}\n" in done.stdout + done.stderr) == (0, True)
+    done = subprocess.run([*command, "show", "wrong"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, bool(done.stderr)) == (1, "", closed != "2>&-")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_output_that_could_not_be_printed_is_told(here):
     with open("/dev/full", "w") as full:

@@ -91,7 +91,7 @@ class PythonInterpreterTool(Tool):
         self.authorized_imports = None if authorized_imports is None else list(authorized_imports)
         self.timeout_seconds = timeout_seconds
         self.inputs = {"code": {"type": "string", "description": self._about_code()}}
-        self._executor = self._made(dict(executor_kwargs or {}))
+        self._executor = self._made(executor_kwargs or {})
         self._one_at_a_time = ProcessLock()
         self._used = False
         super().__init__(*args, **kwargs)
@@ -127,7 +127,10 @@ class PythonInterpreterTool(Tool):
         except AgentExecutionError:  # the code before left nothing that could be cleared
             self._executor.restart()
 
-    def _made(self, options: dict[str, Any]) -> KernelExecutor:
+    def _made(self, given: Any) -> KernelExecutor:
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"executor_kwargs {given!r} is no dict of the executor's options")
+        options = dict(given)
         for theirs, ours in _OWN_NAMES.items():
             if theirs in options:
                 raise ConfigError(
@@ -138,7 +141,7 @@ class PythonInterpreterTool(Tool):
             return KernelExecutor(
                 self.timeout_seconds, additional_authorized_imports=self.authorized_imports, **options
             )
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ConfigError(f"executor_kwargs {options!r} do not fit: {error}") from None
 
     def _about_code(self) -> str:

@@ -89,10 +89,15 @@ def _no_types(kind: Any) -> Iterator[Any]:
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         yield from _no_types(parts[0])
-    elif parts and origin not in (Literal, collections.abc.Callable) and origin.__module__ in _CONTAINERS:
+    elif (
+        parts
+        and parts != ((),)
+        and origin not in (Literal, collections.abc.Callable)
+        and origin.__module__ in _CONTAINERS
+    ):
         for part in parts:
             yield from () if part is ... else _no_types(part)
-    elif not (parts or isinstance(kind, _TYPES) or hasattr(kind, "__get_pydantic_core_schema__")):
+    elif not (parts or origin is tuple or isinstance(kind, _TYPES) or hasattr(kind, "__get_pydantic_core_schema__")):
         yield from () if type(kind).__module__ in _TYPING else (kind,)
 
 

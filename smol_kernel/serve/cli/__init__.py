@@ -60,10 +60,14 @@ def process() -> int:
 
 
 def _hold_standard_numbers() -> None:
-    """Have nothing that is opened take the number of a standard stream that the shell closed: `<&- >&- 2>&-`."""
+    """Have nothing that is opened take the number of a standard stream that the shell closed: `<&- >&- 2>&-`. And what
+    is printed to one goes nowhere: `print` would take None for the standard output."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
+    for number, (name, mode) in enumerate([("stdin", "r"), ("stdout", "w"), ("stderr", "w")]):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 @contextmanager
