@@ -84,6 +84,8 @@ def _seen_further(session: Session, events: Sequence[Event]) -> tuple[Transcript
     kept = Transcript.from_events(events)
     if kept.state != "running":
         return None, ""
+    if len(kept.steps) == len(seen.steps):
+        return seen, "the journal has not all of its last step"
     return seen, f"the journal has only {len(kept.steps)} of its {len(seen.steps)} steps"
 
 

@@ -572,6 +572,52 @@ def test_of_what_could_not_be_written_the_oldest_is_let_go(journal, monkeypatch)
     assert [run.state for run in journal.runs()] == ["success", "unfinished", "unfinished"]
 
 
+def test_one_that_is_too_large_to_be_kept_costs_no_other(journal, monkeypatch):
+    monkeypatch.setattr(unwritten, "MOST_KEPT", 4_000_000)
+    much = [replace(big_output(), run="b")] * 2
+    kept = [record(iter_of([started("a"), replace(big_output(), run="a")]), journal, "a")]
+    kept.append(record(iter_of([started("b"), *much]), journal, "b"))
+    for recording in kept:
+        next(recording)
+    with full_disk():
+        for recording in kept:
+            list(recording)
+    assert [len(journal.events(run)) for run in "ab"] == [3, 1]
+
+
+def iter_of(events):
+    """A generator of them."""
+    yield from events
+
+
+def with_an_agent_that_is_kept(journal):
+    """Two runs that have ended: one that is whole in the file, and one that it called, which is kept."""
+    first, *rest = a_run()
+    outer, inner = record(iter_of([first, *rest]), journal, "r1"), [*a_run("r2", parent="r1", call="c1")]
+    next(outer)
+    inner.insert(1, replace(big_output(), run="r2"))
+    with full_disk():
+        list(record(iter_of(inner), journal, "r2"))
+        yield
+        list(outer)
+
+
+def test_a_run_is_not_whole_while_something_is_kept_of_one_that_it_called(journal):
+    for _ in with_an_agent_that_is_kept(journal):
+        with pytest.raises(JournalError, match="run r1 is not whole in its journal yet"):
+            journal.claim("r1")
+    assert journal.claim("r1").state == "success"
+    assert len(journal.events("r2")) == len(a_run()) + 2
+
+
+def test_what_is_kept_of_an_agent_is_let_go_with_the_run_that_called_it(journal):
+    for _ in with_an_agent_that_is_kept(journal):
+        pass
+    unwritten.let_go(journal.path, "r1")
+    assert journal.find("r1").state == "success"
+    assert [event.kind for event in journal.events("r2")] == ["run_started"]
+
+
 AT_EXIT = """
 import sys
 sys.path.insert(0, sys.argv[2])

@@ -797,6 +797,12 @@ def test_an_action_that_has_all_files_open_that_it_may_loses_no_output(fresh):
     assert finish(fresh, "kept.clear()\nprint('again')").logs == "again\n"
 
 
+def test_nor_does_one_that_prints_much(fresh):
+    keep = "kept = []\ntry:\n    while True: kept.append(open('/dev/null'))\nexcept OSError: "
+    finished = finish(fresh, f"{keep}print('x' * 300_000)\nprint('end')")
+    assert (finished.status, finished.logs[:9], finished.logs[-4:]) == ("ok", "xxxxxxxxx", "end\n")
+
+
 # time, stops, deaths
 
 

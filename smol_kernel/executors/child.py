@@ -144,6 +144,7 @@ class Child:
         self.questions = questions.Questions(shell.user_ns, self.receive_tools, memory_line, self.account.names)
         self.line.answer = lambda asked: self.questions.answer(asked, [], aside=True)
         self.kernel.session.pack = host_line.pack
+        self.kernel.session.copy_threshold = sys.maxsize  # to send what is long uncopied, ZeroMQ opens a socket first
         self.kernel.raw_input = lambda prompt="": self.proxies.read(str(prompt), False)
         self.kernel.getpass = lambda prompt="Password: ", stream=None, **_: self.proxies.read(str(prompt), True)
         os._exit = functools.partial(self.leave, os._exit)

@@ -34,6 +34,8 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
             if event.run == run and event.durable:
                 unwritten.events.append(event)
                 unwritten.finished = unwritten.finished or isinstance(event, RunFinished)
+                if isinstance(event, RunStarted):
+                    unwritten.parent = event.parent
                 told = unwritten.failed
                 try:
                     if not told or isinstance(event, (StepFinished, RunFinished)):
@@ -60,6 +62,7 @@ def record(events: Generator[Event], journal: Journal | None, run: str) -> Gener
         if not unwritten.finished and os.getpid() == process:
             unwritten.events.append(RunFinished(run=run, state="interrupted", error=reason))
             unwritten.finished = True
+        unwritten.failed = True  # nobody waits long now for whoever holds the file: what is kept is written later
         raise
     finally:
         events.close()

@@ -29,7 +29,7 @@ from smol_kernel.journal.rows import (
     summary_of,
     this_process,
 )
-from smol_kernel.journal.unwritten import catch_up, ended_here, let_go, trouble_of
+from smol_kernel.journal.unwritten import catch_up, ended_here, let_go, trouble_below, trouble_of
 from smol_kernel.memory.which_file import file_at
 
 NO_HOME = "no home folder of this user is known. Set HOME, or SMOL_JOURNAL to the path of a file"
@@ -202,7 +202,7 @@ class Journal:
         called in it, cannot write to the run any more.
         """
         catch_up(self)
-        if trouble := trouble_of(self.path, run):
+        if trouble := trouble_below(self.path, run):
             raise JournalError(f"run {run} is not whole in its journal yet: {trouble}")
         with self._connection() as db, transaction(db):
             row = db.execute("SELECT process FROM runs WHERE run = ?", (run,)).fetchone()

@@ -32,6 +32,7 @@ class Unwritten:
 
     def __init__(self, journal: Journal, run: str) -> None:
         self.journal, self.run = journal, run
+        self.parent: str | None = None
         self.events: list[Event] = []
         self.failed = False
         """Whether the last try failed: the next ones wait only briefly for whoever holds the file."""
@@ -138,9 +139,23 @@ def trouble_of(path: Path, run: str) -> str:
     return kept.trouble if kept is not None and kept.over and kept.events else ""
 
 
+def trouble_below(path: Path, run: str) -> str:
+    """The same of the run and of those that it called."""
+    return next((trouble for each in _family(path, run) if (trouble := trouble_of(path, each))), "")
+
+
 def let_go(path: Path, run: str) -> None:
-    """Another one works on the run now, or nobody ever will."""
-    _kept.pop((path, run), None)
+    """Another one works on the run and on those that it called now, or nobody ever will."""
+    for each in _family(path, run):
+        _kept.pop((path, each), None)
+
+
+def _family(path: Path, run: str) -> set[str]:
+    """The run, and those below it of which something is kept."""
+    here, family = _here(path), {run}
+    for _ in here:
+        family |= {kept.run for kept in here if kept.parent in family}
+    return family
 
 
 def _here(path: Path) -> list[Unwritten]:
@@ -158,9 +173,9 @@ def _characters(event: Event) -> int:
 def _bound() -> None:
     total = 0
     for kept in reversed(list(_kept.values())):
-        total += kept.size
-        if total > MOST_KEPT:
+        if total + kept.size > MOST_KEPT:
             kept.drop()
+        total += kept.size
 
 
 @cache
