@@ -364,6 +364,50 @@ def test_a_proof_leaves_a_writable_mount_as_it_is(here, capsys):
     assert script_of_last(capsys).startswith("Proved: ")
 
 
+WRITES = "import pathlib\nfile = pathlib.Path('{}')\nfile.write_text(file.read_text() + 'b')\nx = file.read_text()"
+
+
+@pytest.fixture
+def kept(here):
+    """Files in a working folder, one by another name, that a run may write to; their names."""
+    (here / "out").mkdir()
+    (here / ".own").mkdir()
+    (here / "same").symlink_to("out")
+    for name in ("out/a.txt", ".own/a.txt", "b.txt"):
+        (here / name).write_text("a")
+    return here
+
+
+@pytest.mark.parametrize(
+    ("mount", "file"),
+    [(".", "b.txt"), ("out", "out/a.txt"), ("b.txt", "b.txt"), ("same", "same/a.txt"), ("../work/out", "out/a.txt")],
+)
+def test_a_proof_writes_to_a_copy_of_a_writable_mount_in_the_working_folder(kept, capsys, mount, file):
+    assert smol_run("--mount", f"{mount}:rw", action=f"{WRITES.format(file)}\nfinal_answer([x[-1]])") == 0
+    assert (kept / file).read_text() == "ab"
+    assert script_of_last(capsys).startswith("Proved: ")
+    assert (kept / file).read_text() == "ab"
+
+
+@pytest.mark.usefixtures("proves")
+def test_the_proof_of_a_cell_writes_to_a_copy_of_a_writable_mount_in_the_working_folder(shell, kept, capsys):
+    assert cell(shell, "--mount .:rw --mount out:rw", WRITES.format("out/a.txt"), "final_answer([x[-1]])") is None
+    assert "*Proved: " in next_cell(shell)
+    capsys.readouterr()
+    assert shell.run_cell("%agent export work.py --script").error_in_exec is None
+    assert "Proved: " in capsys.readouterr().out
+    assert (kept / "out/a.txt").read_text() == "ab"
+
+
+def test_a_proof_reads_a_writable_mount_that_the_working_folder_does_not_show(kept, monkeypatch, capsys):
+    assert smol_run("--mount", ".own:rw", action="final_answer([open('.own/a.txt').read()])") == 0
+    assert script_of_last(capsys).startswith("Proved: ")
+    (kept / "home").mkdir()
+    monkeypatch.setenv("HOME", str(kept / "home"))  # a folder around it is not shown at all
+    assert smol_run("--mount", "out:rw", action=f"final_answer([open('{kept}/out/a.txt').read()])") == 0
+    assert script_of_last(capsys).startswith("Proved: ")
+
+
 def test_the_record_of_somebody_else_mounts_nothing_for_a_proof(here, monkeypatch, capsys):
     assert smol_run("--mount", "../beside", action=f"{NOTE}\nfinal_answer([x])") == 0
     assert main(["export", "last", "--to", "run.json"]) == 0
