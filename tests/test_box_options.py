@@ -349,10 +349,22 @@ def test_an_export_is_proved_in_the_box_that_is_recorded(here, capsys):
     (here.parent / "beside").rename(here.parent / "moved")
     said = script_of_last(capsys)
     assert said.startswith("Not reproduced: a file is not there any more")
-    assert said.endswith("the proof was made without --mount ../beside (not there any more).")
+    assert said.endswith("the proof was made without --mount ../beside (not there from this folder).")
     assert smol_run("--mount", "../moved", action="final_answer([1])") == 0
     (here.parent / "moved").rename(here.parent / "beside")
     assert script_of_last(capsys).startswith("Proved: "), "it does not need the mount"
+
+
+def test_of_mounts_that_are_not_there_it_is_said_where_they_were_looked_for(here, monkeypatch, capsys):
+    gone = here.parent / "gone"
+    gone.mkdir()
+    mounts = ["--mount", "../beside", "--mount", str(gone)]
+    assert smol_run(*mounts, action=f"{NOTE}\nfinal_answer([x])") == 0
+    gone.rmdir()
+    (here / "below").mkdir()
+    monkeypatch.chdir(here / "below")
+    without = f"--mount ../beside (not there from this folder), --mount {gone} (not there any more)."
+    assert script_of_last(capsys).endswith(f"; the proof was made without {without}")
 
 
 def test_a_proof_leaves_a_writable_mount_as_it_is(here, capsys):

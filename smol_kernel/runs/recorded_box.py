@@ -17,8 +17,9 @@ from smol_kernel.runs.recording import is_foreign
 
 
 def recorded_box(events: Iterable[Event]) -> dict[str, Any]:
-    """The box of the run of `events`, its first one, as parameters of a Prover. Mounts that are not there any more are
-    left out; of the record of somebody else all is, for it must open nothing of this machine."""
+    """The box of the run of `events`, its first one, as parameters of a Prover. Mounts that are not there are left out;
+    of the record of somebody else all is, for it must open nothing of this machine. A record does not name the folder
+    of its run: relative mounts are looked for from that of this process."""
     started = next((event for event in events if isinstance(event, RunStarted)), None)
     box = started.settings.get("executor_kwargs") if started is not None else None
     if started is None or not isinstance(box, dict):
@@ -27,11 +28,15 @@ def recorded_box(events: Iterable[Event]) -> dict[str, Any]:
     if is_foreign(started):
         return {"lacks": _told(mounts, "asked for by the record of somebody else")}
     there = [mount for mount in mounts if _is_there(mount)]
+    gone = [mount for mount in mounts if mount not in there]
+    fixed = [mount for mount in gone if mount.startswith(("/", "~"))]
+    relative = [mount for mount in gone if mount not in fixed]
+    lacks = [_told(relative, "not there from this folder"), _told(fixed, "not there any more")]
     return {
         "mounts": there,
         "limits": box.get("limits") or {},
         "timeout": box.get("timeout_seconds", 300.0),
-        "lacks": _told([mount for mount in mounts if mount not in there], "not there any more"),
+        "lacks": ", ".join(filter(None, lacks)),
     }
 
 
